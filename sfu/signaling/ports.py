@@ -1,0 +1,80 @@
+"""What a session needs of the media edge: two connections per participant. `sfu.transport` fulfils it."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sfu.ids import TrackId
+from sfu.rooms.ports import MediaSink, MediaSource
+from sfu.signaling.messages import TrackSpec
+
+
+@dataclass(frozen=True, slots=True)
+class LinkReport:
+    """How one connection's path is now. `loss` 0–1 over the last seconds; `silent_for` seconds since anything came."""
+
+    rtt: float | None
+    loss: float
+    silent_for: float
+    connected: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiated:
+    """Result of a publishing offer: the answer's SDP, and the media source of every sending m-line by its mid."""
+
+    sdp: str
+    sources: dict[str, MediaSource]
+
+
+class Publisher(Protocol):
+    """The publishing connection (the client offers)."""
+
+    def negotiate(self, sdp: str, tracks: list[TrackSpec]) -> Negotiated:
+        """Answers an offer (first, changed, or an ICE restart). Raises BadRequest when it cannot be understood."""
+
+    def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
+        """To the client's data channel, if it opened one; dropped and counted otherwise."""
+
+    def report(self) -> LinkReport: ...
+
+    def close(self) -> None: ...
+
+
+class Subscriber(MediaSink, Protocol):
+    """The subscribing connection (the server offers)."""
+
+    def accept_answer(self, offer_id: int, sdp: str) -> None:
+        """Raises BadRequest when no offer of this id is open or the answer does not fit it."""
+
+    def restart(self) -> None:
+        """Makes a new offer with fresh ICE credentials."""
+
+    def report(self) -> LinkReport: ...
+
+    def close(self) -> None: ...
+
+
+class PublisherListener(Protocol):
+    def data_received(self, payload: bytes | str, *, reliable: bool) -> None: ...
+
+    def publisher_lost(self) -> None:
+        """The connection failed or its peer closed it; the Publisher is closed already."""
+
+
+class SubscriberListener(Protocol):
+    def offer_made(self, offer_id: int, sdp: str, tracks: dict[str, TrackId]) -> None: ...
+
+    def subscription_changed(
+        self, track: TrackId, *, paused: bool, reason: str, layer: str, width: int, height: int
+    ) -> None: ...
+
+    def subscriber_lost(self) -> None: ...
+
+
+class MediaEdge(Protocol):
+    """Opens connections. One per server."""
+
+    def open_publisher(self, name: str, listener: PublisherListener) -> Publisher:
+        """`name`: for logs only (a participant id)."""
+
+    def open_subscriber(self, name: str, listener: SubscriberListener) -> Subscriber: ...
