@@ -1,0 +1,212 @@
+"""Access tokens: made by `mint`, checked by `Verifier`, in the shape that LiveKit's server SDKs make.
+
+RFC 7519 (JWT), RFC 8725 (best practice). `iss` is the key's name, `sub` the identity, `video` the grants. LiveKit's
+tokens have no `aud` (the room in `video` is what binds them) and often no `jti`: then a SHA-256 of what is signed names
+the token, whichever way its signature is written. Times are seconds since 1970, since that is what tokens carry.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from math import isfinite
+from typing import Any
+
+import jwt
+import msgspec
+from jwt.api_jws import PyJWS
+
+from sfu.auth.grants import VideoClaim, VideoGrants
+from sfu.auth.keys import Algorithm, Key, jwks_keys, secret_key
+from sfu.auth.revocation import Revocations
+from sfu.auth.settings import Settings
+from sfu.errors import NotAuthorized
+
+TOKEN_LIMIT = 8192
+"""Characters. The same as the `token` of a `join` message."""
+
+
+class _Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The payload as JSON. Numbers may be fractions (RFC 7519 2, NumericDate)."""
+
+    iss: str = ""
+    sub: str = ""
+    exp: float | None = None
+    nbf: float | None = None
+    iat: float | None = None
+    jti: str = ""
+    name: str = ""
+    metadata: str = ""
+    attributes: dict[str, str] | None = None
+    video: VideoClaim | None = None
+
+
+class _Issuer(msgspec.Struct, frozen=True):
+    iss: str = ""
+
+
+_decode_claims = msgspec.json.Decoder(_Claims).decode
+_decode_issuer = msgspec.json.Decoder(_Issuer).decode
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claims:
+    """A verified token."""
+
+    issuer: str
+    identity: str
+    "Empty in tokens that only administer."
+    name: str = ""
+    metadata: str = field(default="", repr=False)
+    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    video: VideoGrants
+    issued_at: float = 0.0
+    "`iat`, else `nbf`, else 0."
+    expires_at: float
+    token_id: str
+
+
+def _refuse(message: str, code: str = "not_authorized") -> NotAuthorized:
+    return NotAuthorized(message, code=code)
+
+
+class Verifier:
+    """Turns a token into Claims, or raises NotAuthorized with a sentence that holds nothing of the token.
+
+    A wrong signature, an unknown key name and a forged algorithm are told alike.
+    """
+
+    __slots__ = ("_issuer", "_jwks", "_jws", "_keys", "_leeway", "_max_lifetime", "revocations")
+
+    def __init__(
+        self,
+        keys: Mapping[str, str] | None = None,
+        jwks: Iterable[Key] = (),
+        *,
+        jwks_issuer: str = "",
+        leeway: float = 10.0,
+        max_lifetime: float = 86_400.0,
+        revocations: Revocations | None = None,
+    ) -> None:
+        """`keys`: HS256 secrets by name. Raises ConfigurationError when one of them is too short."""
+        self._keys = {name: secret_key(name, secret) for name, secret in (keys or {}).items()}
+        self._jwks = {key.name: key for key in jwks}
+        self._issuer = jwks_issuer
+        self._leeway = leeway
+        self._max_lifetime = max_lifetime
+        self._jws = PyJWS(algorithms=["HS256", "RS256", "ES256"])
+        self.revocations = revocations or Revocations()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Verifier":
+        return cls(
+            settings.keys,
+            jwks_keys(settings.jwks) if settings.jwks else (),
+            jwks_issuer=settings.jwks_issuer,
+            leeway=settings.leeway,
+            max_lifetime=settings.max_lifetime,
+            revocations=Revocations(settings.revocation_limit),
+        )
+
+    def verify(self, token: str, now: float) -> Claims:
+        """`now`: seconds since 1970."""
+        if not token:
+            raise _refuse("A token is needed.", "token_missing")
+        if len(token) > TOKEN_LIMIT:
+            raise _refuse("The token is too long.", "token_malformed")
+        key = self._key_of(token)
+        try:
+            payload = self._jws.decode_complete(token, key.material, algorithms=[key.algorithm])["payload"]
+            raw = _decode_claims(payload)
+        except msgspec.ValidationError:
+            raise _refuse("The token's claims are not of the kind expected.", "token_malformed") from None
+        except (jwt.PyJWTError, msgspec.DecodeError, ValueError, TypeError, RecursionError):
+            raise _refuse("The token's signature does not fit any key of this server.", "token_invalid") from None
+        if key.algorithm != "HS256" and self._issuer and raw.iss != self._issuer:
+            raise _refuse("The token's issuer is not accepted here.", "token_invalid")
+        claims = self._checked(raw, token, now)
+        if self.revocations.is_revoked(claims.token_id, claims.video.room, claims.identity, claims.issued_at, now):
+            raise _refuse("The token was revoked.", "token_revoked")
+        return claims
+
+    def revoke(self, claims: Claims, now: float) -> None:
+        """For a kick: this token, and every other one of the same person for the same room issued until now."""
+        self.revocations.revoke_token(claims.token_id, now=now, until=claims.expires_at + self._leeway)
+        self.revoke_participant(claims.video.room, claims.identity, now)
+
+    def revoke_participant(self, room: str, identity: str, now: float) -> None:
+        """When the token is not at hand: as long as any token that exists now could live."""
+        self.revocations.revoke_participant(room, identity, now=now, until=now + self._max_lifetime + self._leeway)
+
+    def _key_of(self, token: str) -> Key:
+        try:
+            header = jwt.get_unverified_header(token)
+            algorithm, kid = header.get("alg"), header.get("kid")
+            if algorithm == "HS256":
+                key = self._keys.get(_decode_issuer(_payload(token)).iss)
+            else:
+                key = self._jwks.get(kid) if isinstance(kid, str) else None
+        except (jwt.PyJWTError, msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+            raise _refuse("This is not a JSON Web Token.", "token_malformed") from None
+        if key is None or key.algorithm != algorithm:
+            raise _refuse("The token's signature does not fit any key of this server.", "token_invalid")
+        return key
+
+    def _checked(self, raw: _Claims, token: str, now: float) -> Claims:
+        if not raw.iss:
+            raise _refuse("The token names no issuer.", "token_invalid")
+        if raw.exp is None or not isfinite(raw.exp):
+            raise _refuse("The token has no expiry.", "token_invalid")
+        if now >= raw.exp + self._leeway:
+            raise _refuse("The token has expired.", "token_expired")
+        if raw.exp > now + self._max_lifetime + self._leeway:
+            raise _refuse("The token lives longer than this server allows.", "token_invalid")
+        if raw.nbf is not None and now + self._leeway < raw.nbf:
+            raise _refuse("The token is not valid yet.", "token_not_yet_valid")
+        return Claims(
+            issuer=raw.iss,
+            identity=raw.sub,
+            name=raw.name,
+            metadata=raw.metadata,
+            attributes=raw.attributes or {},
+            video=VideoGrants.from_claim(raw.video or VideoClaim()),
+            issued_at=next((at for at in (raw.iat, raw.nbf) if at is not None), 0.0),
+            expires_at=raw.exp,
+            token_id=raw.jti or hashlib.sha256(token.rpartition(".")[0].encode()).hexdigest(),
+        )
+
+
+def _payload(token: str) -> bytes:
+    segment = token.split(".")[1]
+    return jwt.utils.base64url_decode(segment.encode())
+
+
+def mint(
+    key_name: str,
+    secret: str,
+    *,
+    identity: str,
+    video: VideoGrants,
+    now: float,
+    token_id: str,
+    lifetime: float = 21_600.0,
+    name: str = "",
+    metadata: str = "",
+    attributes: Mapping[str, str] | None = None,
+) -> str:
+    """An HS256 token. `now`: seconds since 1970. Raises ConfigurationError when the secret is too short."""
+    algorithm: Algorithm = "HS256"
+    payload: dict[str, Any] = {
+        "iss": key_name,
+        "sub": identity,
+        "nbf": int(now),
+        "exp": int(now + lifetime),
+        "jti": token_id,
+        "name": name,
+        "metadata": metadata,
+        "attributes": dict(attributes or {}),
+        "video": msgspec.to_builtins(video.to_claim()),
+    }
+    kept = {claim: value for claim, value in payload.items() if value or claim == "nbf"}
+    material = secret_key(key_name, secret).material
+    assert isinstance(material, bytes)
+    return jwt.encode(kept, material, algorithm=algorithm)
