@@ -348,6 +348,8 @@ class Offer(Message, frozen=True, kw_only=True, tag="offer"):
     sdp: str
     tracks: dict[str, str] = {}
     "m-line id → track id; m-lines not listed are inactive."
+    fresh: bool = False
+    "The first offer of a new connection: make a new RTCPeerConnection, close the old one."
 
 
 class ParticipantJoined(Message, frozen=True, kw_only=True, tag="participant_joined"):
@@ -413,17 +415,15 @@ class SpeakerLevel(Struct, frozen=True, kw_only=True):
 
 
 class Speakers(Message, frozen=True, kw_only=True, tag="speakers"):
-    """Who speaks now, loudest first, and the dominant speaker (empty: nobody yet). Sent on change."""
+    """Who speaks now, loudest first, and the dominant speaker (empty: nobody yet). Sent on change; momentary: no `n`."""
 
-    n: int = 0
     dominant: str = ""
     speakers: list[SpeakerLevel] = []
 
 
 class ConnectionQuality(Message, frozen=True, kw_only=True, tag="quality"):
-    """Connection quality by participant id; only those that changed."""
+    """Connection quality by participant id; only those that changed. Momentary: no `n`."""
 
-    n: int = 0
     participants: dict[str, Quality]
     rtt_ms: float = 0.0
     "Of the receiver of this message."
