@@ -1,0 +1,34 @@
+"""Settings of the HTTP server: page, signalling socket, admin API and probes share its one port."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from msgspec import Meta
+
+from sfu.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    host: str = ""
+    "Address to listen on; empty: every address, or only 127.0.0.1 in development mode."
+    port: Annotated[int, Meta(ge=0, le=65_535)] = 7880
+    "TCP port; 0 takes any free one."
+    tls_certificate: str = ""
+    "Path of the certificate chain (PEM). With `tls_key` the server speaks HTTPS itself; both are read again on SIGHUP."
+    tls_key: str = ""
+    "Path of the certificate's private key (PEM)."
+    allowed_origins: tuple[str, ...] = ()
+    "Origins of web pages that may use the socket and the API beside the server's own; `*` allows all."
+    request_header_timeout: Annotated[float, Meta(gt=0)] = 5.0
+    "Seconds that a client has to send the whole head of its first request, or of a next one once it began."
+    keepalive_timeout: Annotated[float, Meta(gt=0)] = 75.0
+    "Seconds that an idle connection stays open; longer than that of a reverse proxy in front."
+    body_limit_bytes: Annotated[int, Meta(ge=1024)] = 65_536
+    "Larger request bodies are refused."
+    metrics: bool = True
+    "Serve `/metrics`."
+
+    def __post_init__(self) -> None:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ConfigurationError("http.tls_certificate and http.tls_key belong together: set both or none.")

@@ -1,0 +1,295 @@
+"""Composes the packages' Settings and loads them: defaults ← YAML file ← environment ← flags.
+
+The loader knows no single setting: it walks the dataclasses. A section is a field that is a dataclass, every other
+field is an option with a dotted key (`rtc.udp_port`). Field metadata: `secret` is never shown; `secret` and `file`
+options may be given as `<key>_file`, the path of a file that holds the value.
+"""
+
+import ast
+import difflib
+import inspect
+import textwrap
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+from sfu.api.settings import Settings as HttpSettings
+from sfu.auth.settings import Settings as AuthSettings
+from sfu.errors import ConfigurationError
+from sfu.telemetry.settings import Settings as LogSettings
+
+PREFIX = "SFU_"
+REDACTED = "***"
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator can set, one section per package."""
+
+    http: HttpSettings = field(default_factory=HttpSettings)
+    "HTTP server: page, signalling, API."
+    auth: AuthSettings = field(default_factory=AuthSettings)
+    "Tokens and keys."
+    log: LogSettings = field(default_factory=LogSettings)
+    "Logs."
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """One setting, as the loader sees it."""
+
+    key: str
+    hint: Any
+    default: Any
+    description: str
+    secret: bool
+    from_file: bool
+    "May be given as `<key>_file`."
+
+    @property
+    def is_text(self) -> bool:
+        """Takes the words of the environment and of flags as they are."""
+        origin, inner = typing.get_origin(self.hint), typing.get_args(self.hint)
+        if origin is typing.Literal:
+            return all(isinstance(word, str) for word in inner)
+        return self.hint is str or (origin in (typing.Annotated, typing.Union, types.UnionType) and str in inner)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A value that somebody gave, and where."""
+
+    value: object
+    origin: str
+    parsed: bool
+    "From YAML, with types; otherwise a word of the environment or of a flag."
+
+
+def load(
+    *,
+    file: str | None = None,
+    environment: Mapping[str, str] | None = None,
+    flags: Iterable[tuple[str, str]] = (),
+) -> Settings:
+    """Settings from all sources. `flags`: dotted key and word. Raises ConfigurationError, one sentence, no secrets."""
+    environment = environment or {}
+    known = options(Settings)
+    given: dict[str, _Given] = {}
+    path = file or environment.get(PREFIX + "CONFIG_FILE")
+    if path:
+        given |= _from_yaml(_read(path, "the configuration file"), path, known)
+    if inline := environment.get(PREFIX + "CONFIG"):
+        given |= _from_yaml(inline, PREFIX + "CONFIG", known)
+    given |= _resolved(_from_environment(environment), known)
+    given |= _resolved(((key, _Given(word, "the command line", False)) for key, word in flags), known)
+    return _build(Settings, "", given, known)
+
+
+def options(settings: type[object], prefix: str = "") -> dict[str, Option]:
+    """Every option below a settings class by its dotted key, in the order of declaration."""
+    found: dict[str, Option] = {}
+    hints, words = typing.get_type_hints(settings, include_extras=True), descriptions(settings)
+    for each in _fields(settings):
+        hint, key = hints[each.name], prefix + each.name
+        if is_dataclass(hint):
+            assert isinstance(hint, type)
+            found |= options(hint, key + ".")
+        else:
+            secret = bool(each.metadata.get("secret"))
+            from_file = secret or bool(each.metadata.get("file"))
+            found[key] = Option(key, hint, _default(each), words.get(each.name, ""), secret, from_file)
+    return found
+
+
+def descriptions(settings: type[object]) -> dict[str, str]:
+    """The line in quotes below each field."""
+    (tree,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
+    assert isinstance(tree, ast.ClassDef)
+    words: dict[str, str] = {}
+    for previous, statement in zip(tree.body, tree.body[1:], strict=False):
+        match previous, statement:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                words[name] = " ".join(text.split())
+    return words
+
+
+def shown(settings: object) -> dict[str, Any]:
+    """Settings as nested plain values, with secrets redacted (of a mapping, only its values)."""
+    plain: dict[str, Any] = {}
+    for each in _fields(type(settings)):
+        value = getattr(settings, each.name)
+        if is_dataclass(value):
+            plain[each.name] = shown(value)
+        elif each.metadata.get("secret"):
+            plain[each.name] = dict.fromkeys(value, REDACTED) if isinstance(value, dict) else value and REDACTED
+        else:
+            plain[each.name] = _plain(value)
+    return plain
+
+
+def schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the configuration file."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "aiosfu configuration",
+        **_section_schema(Settings),
+    }
+
+
+def _section_schema(settings: type[object]) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    hints, words = typing.get_type_hints(settings), descriptions(settings)
+    for each in _fields(settings):
+        if is_dataclass(hints[each.name]):
+            assert isinstance(hints[each.name], type)
+            properties[each.name] = {"description": words.get(each.name, ""), **_section_schema(hints[each.name])}
+    for name, option in options(settings).items():
+        if "." in name:
+            continue
+        leaf = {"description": option.description, **msgspec.json.schema(option.hint)}
+        properties[name] = leaf | ({"writeOnly": True} if option.secret else {"default": _plain(option.default)})
+        if option.from_file:
+            properties[name + "_file"] = {
+                "description": f"Path of a file that holds `{name}`.",
+                "type": "string",
+            }
+    return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _plain(value: object) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
+def _fields(settings: type[object]) -> tuple[Field[Any], ...]:
+    return fields(settings)  # type: ignore[arg-type]  # callers pass dataclasses only; mypy has no type for their class
+
+
+def _default(each: Field[Any]) -> object:
+    if each.default_factory is not MISSING:
+        return each.default_factory()
+    return None if each.default is MISSING else each.default
+
+
+def _read(path: str, what: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{what} {path} cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{what} {path} is not UTF-8 text.") from None
+
+
+def _yaml(text: str, origin: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f", line {mark.line + 1}" if mark else ""
+        raise ConfigurationError(f"{origin}{place}: this is not YAML: {error.problem}.") from None
+    except (yaml.YAMLError, RecursionError, ValueError):
+        raise ConfigurationError(f"{origin}: this is not YAML.") from None
+
+
+def _from_yaml(text: str, origin: str, known: Mapping[str, Option]) -> dict[str, _Given]:
+    document = _yaml(text, origin)
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ConfigurationError(f"{origin}: the configuration should be a mapping of sections.")
+    return _resolved(((key, _Given(value, origin, True)) for key, value in _flat(document, known)), known)
+
+
+def _flat(
+    document: Mapping[object, object], known: Mapping[str, Option], prefix: str = ""
+) -> Iterator[tuple[str, object]]:
+    """Dotted keys; a mapping is a section unless an option of that name takes it."""
+    for name, value in document.items():
+        key = f"{prefix}{name}"
+        is_section = any(option.startswith(key + ".") for option in known)
+        if isinstance(value, dict) and is_section:
+            yield from _flat(value, known, key + ".")
+        elif is_section and value is None:
+            continue
+        else:
+            yield key, value
+
+
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, _Given]]:
+    for name, word in environment.items():
+        # Without "__" it is not ours: Kubernetes sets SFU_SERVICE_HOST and the like for a service called "sfu".
+        if name.startswith(PREFIX) and "__" in name:
+            yield name.removeprefix(PREFIX).replace("__", ".").lower(), _Given(word, name, False)
+
+
+def _resolved(given: Iterable[tuple[str, _Given]], known: Mapping[str, Option]) -> dict[str, _Given]:
+    """One source's values by the option they set: unknown keys refused, files read."""
+    found: dict[str, _Given] = {}
+    for name, value in given:
+        key = name
+        if name not in known:
+            key = name.removesuffix("_file")
+            if name == key or key not in known or not known[key].from_file:
+                raise ConfigurationError(_unknown(name, value.origin, known))
+            text = _read(str(value.value), name).removesuffix("\n")
+            value = _Given(text, f"{name} ({value.origin})", False)
+        if key in found:
+            raise ConfigurationError(f"{key} and {key}_file are both set ({value.origin}): keep one of them.")
+        found[key] = value
+    return found
+
+
+def _unknown(name: str, origin: str, known: Mapping[str, Option]) -> str:
+    candidates = [*known, *(f"{key}_file" for key, option in known.items() if option.from_file)]
+    near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
+    # Right name, wrong or missing section.
+    last = name.rpartition(".")[2]
+    near = near or [key for key in candidates if key.rpartition(".")[2] == last]
+    advice = f"did you mean {near[0]}?" if near else "`sfu config schema` lists all of them."
+    return f"{name} ({origin}) is not a setting; {advice}"
+
+
+def _build(settings: type[S], prefix: str, given: Mapping[str, _Given], known: Mapping[str, Option]) -> S:
+    hints = typing.get_type_hints(settings)
+    arguments: dict[str, object] = {}
+    for each in _fields(settings):
+        key = prefix + each.name
+        if key in given:
+            arguments[each.name] = _converted(known[key], given[key])
+        elif is_dataclass(hints[each.name]):
+            assert isinstance(hints[each.name], type)
+            arguments[each.name] = _build(hints[each.name], key + ".", given, known)
+    try:
+        return settings(**arguments)
+    except ValueError as error:
+        raise ConfigurationError(f"{prefix.removesuffix('.')}: {error}") from None
+
+
+def _converted(option: Option, given: _Given) -> object:
+    value = given.value
+    if not given.parsed and isinstance(value, str) and not option.is_text:
+        value = _word(option, value, given.origin)
+    try:
+        return msgspec.convert(value, option.hint, strict=given.parsed)
+    except msgspec.ValidationError as error:
+        problem = str(error).replace("`", "")
+        problem = problem[:1].lower() + problem[1:]
+        what = "" if option.secret else f" {given.value!r}"
+        if option.secret:
+            # The complaint could quote a part of the value.
+            problem = problem.partition(" - at")[0] if problem.startswith("expected") else "this value is not possible"
+        raise ConfigurationError(f"{option.key}{what} ({given.origin}): {problem}.") from None
+
+
+def _word(option: Option, word: str, origin: str) -> object:
+    """A word of the environment or of a flag as the value that YAML would make of it."""
+    if typing.get_origin(option.hint) is tuple and not word.lstrip().startswith("["):
+        return [part.strip() for part in word.split(",") if part.strip()]
+    return _yaml(word, option.key if option.secret else f"{option.key} ({origin})")
