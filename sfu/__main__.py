@@ -1,0 +1,7 @@
+"""`python -m sfu`."""
+
+import sys
+
+from sfu.cli import main
+
+sys.exit(main())
