@@ -1,0 +1,169 @@
+"""What this server takes and sends: codecs, header extensions, payload types. One place, because both the answers to
+publishers and the offers to subscribers are made from it.
+
+Codec parameters: RFC 6184 (H264), RFC 7587 (opus), RFC 9628 (VP9), the AV1 RTP specification. Nothing is transcoded, so
+a codec is "supported" when its packets can be forwarded, not when it can be decoded.
+"""
+
+import re
+from typing import Final
+
+from sfu.errors import AtCapacity
+
+URI_MID: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
+URI_RID: Final = "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id"
+URI_REPAIRED_RID: Final = "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id"
+URI_TRANSPORT_CC: Final = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+URI_ABS_SEND_TIME: Final = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
+URI_AUDIO_LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+URI_VIDEO_ORIENTATION: Final = "urn:3gpp:video-orientation"
+URI_PLAYOUT_DELAY: Final = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
+URI_DEPENDENCY_DESCRIPTOR: Final = (
+    "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+)
+URI_ABS_CAPTURE_TIME: Final = "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+URI_TOFFSET: Final = "urn:ietf:params:rtp-hdrext:toffset"
+URI_VIDEO_CONTENT_TYPE: Final = "http://www.webrtc.org/experiments/rtp-hdrext/video-content-type"
+URI_VIDEO_TIMING: Final = "http://www.webrtc.org/experiments/rtp-hdrext/video-timing"
+URI_COLOR_SPACE: Final = "http://www.webrtc.org/experiments/rtp-hdrext/color-space"
+
+OUT_EXTENSION_IDS: Final[dict[str, int]] = {
+    URI_MID: 1,
+    URI_TRANSPORT_CC: 2,
+    URI_ABS_SEND_TIME: 3,
+    URI_AUDIO_LEVEL: 4,
+    URI_VIDEO_ORIENTATION: 5,
+    URI_PLAYOUT_DELAY: 6,
+    URI_DEPENDENCY_DESCRIPTOR: 7,
+    URI_ABS_CAPTURE_TIME: 8,
+    URI_TOFFSET: 9,
+    URI_VIDEO_CONTENT_TYPE: 10,
+    URI_VIDEO_TIMING: 11,
+    URI_COLOR_SPACE: 12,
+    URI_RID: 13,
+}
+"""The ids of everything that this server sends: the same for all subscribers, so that a packet is renumbered once."""
+
+_AUDIO_ONLY = frozenset({URI_AUDIO_LEVEL})
+_EITHER = frozenset({URI_MID, URI_TRANSPORT_CC, URI_ABS_SEND_TIME, URI_ABS_CAPTURE_TIME})
+
+ACCEPTED_EXTENSIONS: Final = frozenset({*OUT_EXTENSION_IDS, URI_REPAIRED_RID})
+"""What an answer accepts when it is offered."""
+
+OFFERED_EXTENSIONS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
+    "audio": tuple((uri, number) for uri, number in OUT_EXTENSION_IDS.items() if uri in _EITHER | _AUDIO_ONLY),
+    "video": tuple(
+        (uri, number) for uri, number in OUT_EXTENSION_IDS.items() if uri not in _AUDIO_ONLY and uri != URI_RID
+    ),
+}
+"""What an offer contains, by kind. rid is not offered: a subscriber gets one stream per m-line."""
+
+CODECS: Final[dict[str, tuple[str, str]]] = {
+    "opus": ("audio", "opus"),
+    "red": ("audio", "red"),
+    "vp8": ("video", "VP8"),
+    "vp9": ("video", "VP9"),
+    "h264": ("video", "H264"),
+    "av1": ("video", "AV1"),
+}
+"""Lower-case name (RFC 4855: names ignore case) to kind and the name that everything else uses."""
+
+CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}
+
+FEEDBACK: Final[dict[str, tuple[str, ...]]] = {
+    "audio": ("transport-cc", "nack"),
+    "video": ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"),
+}
+"""RTCP feedback that is offered, and accepted when offered."""
+
+_PROFILE_LEVEL = re.compile("[0-9A-Fa-f]{6}").fullmatch
+_PROFILES = frozenset("0123")
+PARAMETERS_LIMIT: Final = 512
+"""Characters of one fmtp value; what a publisher sends there reaches subscribers."""
+SCTP_PORT: Final = 5000
+MAX_MESSAGE_BYTES: Final = 262_144
+
+
+def canonical_codec(kind: str, name: str) -> str | None:
+    """`VP8`, `VP9`, `H264`, `AV1`, `opus`, `red`; None if we do not take it (video/red and FEC are not taken)."""
+    known = CODECS.get(name.lower())
+    return known[1] if known is not None and known[0] == kind else None
+
+
+def parse_parameters(parameters: str) -> dict[str, str]:
+    """`a=1;b=2` as a dict with lower-case keys; a part without `=` has an empty value."""
+    found: dict[str, str] = {}
+    for part in parameters.split(";"):
+        key, _, value = part.strip().partition("=")
+        if key:
+            found[key.lower()] = value
+    return found
+
+
+def identifying_parameters(name: str, parameters: str) -> str:
+    """The fmtp value reduced to what makes packets undecodable elsewhere, in one fixed form.
+
+    The rest states a receiver's limits, which are not the publisher's to set for subscribers. The fixed form matters:
+    browsers refuse a bundle in which one payload type has two fmtp values, and nothing odd that a publisher wrote may
+    reach them. RFC 6184 8.2.2 (profile-level-id, packetization-mode), RFC 9628 6.1 and the AV1 RTP specification
+    (profile), RFC 7587 6.1, RFC 2198.
+    """
+    if name == "opus":
+        return "minptime=10;useinbandfec=1"
+    if name == "red":
+        return f"{PayloadTable.OPUS}/{PayloadTable.OPUS}"
+    if name == "H264":
+        found = parse_parameters(parameters)
+        profile = found.get("profile-level-id", "")
+        if not _PROFILE_LEVEL(profile):
+            profile = "42e01f"
+        mode = "1" if found.get("packetization-mode") == "1" else "0"
+        return f"level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={profile.lower()}"
+    if name == "VP9":
+        profile = parse_parameters(parameters).get("profile-id", "")
+        return f"profile-id={profile if profile in _PROFILES else '0'}"
+    if name == "AV1":
+        profile = parse_parameters(parameters).get("profile", "")
+        return f"level-idx=5;profile={profile if profile in _PROFILES else '0'};tier=0"
+    return ""
+
+
+class PayloadTable:
+    """The payload types of everything that one subscriber is offered.
+
+    One table lives as long as its connection: a payload type never changes its meaning (RFC 8843 7.1.3), so an m-line
+    can carry another track of the same codec without negotiation.
+    """
+
+    __slots__ = ("_assigned", "_free")
+
+    OPUS: Final = 111
+    RED: Final = 63
+
+    def __init__(self) -> None:
+        self._assigned: dict[tuple[str, str], tuple[int, int | None]] = {}
+        self._free: list[int] = [*range(62, 34, -1), *(number for number in range(127, 95, -1) if number != self.OPUS)]
+
+    def assign(self, name: str, parameters: str, with_rtx: bool) -> tuple[int, int | None]:
+        """(payload type, that of its retransmissions or None), stable for a codec and what its parameters say.
+
+        Raises AtCapacity once 59 are taken: only a stream of ever new codec profiles gets there.
+        """
+        if name == "opus":
+            return self.OPUS, None
+        if name == "red":
+            return self.RED, None
+        key = name, identifying_parameters(name, parameters)
+        payload_type, rtx = self._assigned.get(key, (0, None))
+        if not payload_type:
+            payload_type = self._take()
+            self._assigned[key] = payload_type, None
+        if with_rtx and rtx is None:
+            rtx = self._take()
+            self._assigned[key] = payload_type, rtx
+        return payload_type, rtx if with_rtx else None
+
+    def _take(self) -> int:
+        if not self._free:
+            raise AtCapacity("Too many different codecs are published for one subscriber.")
+        return self._free.pop()

@@ -1,0 +1,390 @@
+"""Session descriptions: what a peer's SDP says, as records.
+
+Own parser, because aiortc's loses rid and simulcast lines and takes seconds for hostile input. This one looks at each
+line once, and every list in it is bounded. RFC 8866 (SDP), RFC 9429 (how WebRTC uses it), RFC 8843 (BUNDLE), RFC 8851
+and 8853 (rid, simulcast), RFC 8841 (SCTP), RFC 8839 (ICE), RFC 8122 (fingerprints).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from sfu.errors import BadRequest
+
+SDP_LIMIT = 32_768
+"""Characters."""
+MEDIA_LIMIT = 64
+_PER_SECTION = 64
+"""Candidates, SSRCs, groups, extensions of one m-line; real offers stay below half of it."""
+_RIDS = 8
+_FEEDBACKS = 16
+
+Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
+Setup = Literal["actpass", "active", "passive", "holdconn"]
+DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]").search
+_TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,32}").fullmatch
+_RID = re.compile(r"[A-Za-z0-9_-]{1,16}").fullmatch
+_ICE_CHARACTERS = re.compile(r"[A-Za-z0-9+/_=-]{4,256}").fullmatch  # "_", "=", "-": not in the RFC, met in the wild
+_FINGERPRINT = re.compile(r"([0-9A-Fa-f]{2}:){15,63}[0-9A-Fa-f]{2}").fullmatch
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """One payload type of an m-line."""
+
+    name: str
+    payload_type: int
+    clock_rate: int
+    channels: int
+    parameters: str
+    "The fmtp value as it came."
+    feedback: tuple[str, ...]
+    "Values of rtcp-fb, e.g. `nack pli`."
+
+
+@dataclass(frozen=True, slots=True)
+class MediaSection:
+    """One m-line with its attributes, those of the session filled in where it has none of its own."""
+
+    kind: str
+    mid: str
+    port: int
+    protocol: str
+    direction: Direction
+    formats: tuple[str, ...]
+    codecs: tuple[Codec, ...]
+    "In the order of the m-line; retransmission is not among them."
+    rtx: dict[int, int]
+    "Payload type of the retransmission: payload type it repeats."
+    extensions: dict[str, int]
+    send_rids: tuple[str, ...]
+    "Of the simulcast line, first choices only; of the rid lines when there is no simulcast line."
+    ssrcs: tuple[int, ...]
+    ssrc_groups: tuple[tuple[str, tuple[int, ...]], ...]
+    "(semantics, SSRCs), e.g. FID."
+    msid: str
+    bundle_only: bool
+    rejected: bool
+    rtcp_mux: bool
+    ufrag: str
+    pwd: str
+    fingerprints: list[tuple[str, str]]
+    "(algorithm in lower case, value in upper case)."
+    setup: Setup | None
+    sctp_port: int | None
+    max_message_size: int
+    candidates: tuple[str, ...]
+    "Values as they came."
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDescription:
+    media: tuple[MediaSection, ...]
+    bundle: tuple[str, ...]
+    "The mids of the first BUNDLE group."
+    ice_lite: bool
+    extmap_allow_mixed: bool
+
+
+@dataclass(slots=True)
+class _Draft:
+    """The attributes of the session or of an m-line while its lines are read."""
+
+    kind: str = ""
+    port: int = 0
+    protocol: str = ""
+    formats: tuple[str, ...] = ()
+    mid: str = ""
+    direction: str = ""
+    maps: dict[int, tuple[str, int, int]] = field(default_factory=dict)
+    parameters: dict[int, str] = field(default_factory=dict)
+    feedback: dict[str, list[str]] = field(default_factory=dict)
+    extensions: dict[str, int] = field(default_factory=dict)
+    rids: list[str] = field(default_factory=list)
+    simulcast: str = ""
+    ssrcs: dict[int, None] = field(default_factory=dict)
+    groups: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    msid: str = ""
+    ufrag: str = ""
+    pwd: str = ""
+    fingerprints: list[tuple[str, str]] = field(default_factory=list)
+    setup: str = ""
+    sctp_port: int | None = None
+    max_message_size: int = 65_536  # RFC 8841 6.1: the default
+    candidates: list[str] = field(default_factory=list)
+    bundle: tuple[str, ...] = ()
+    flags: set[str] = field(default_factory=set)
+
+
+def parse(text: str) -> SessionDescription:
+    """Raises BadRequest with a sentence that says what is wrong. The time it takes is linear in the length."""
+    if len(text) > SDP_LIMIT:
+        raise BadRequest(f"The SDP is longer than {SDP_LIMIT} characters.")
+    text = text.replace("\r\n", "\n")
+    if _CONTROL(text):
+        raise BadRequest("The SDP contains control characters.")
+    if not text.startswith("v=0\n"):
+        raise BadRequest("The SDP does not begin with v=0.")
+    session = draft = _Draft()
+    drafts: list[_Draft] = []
+    for line in text.removesuffix("\n").split("\n"):
+        if line.startswith("a="):
+            key, _, value = line[2:].partition(":")
+            read = _READERS.get(key)
+            if read is not None:
+                read(draft, value)
+            elif key in _FLAGS:
+                draft.flags.add(key)
+            elif key in DIRECTIONS:
+                draft.direction = key
+        elif line.startswith("m="):
+            if len(drafts) == MEDIA_LIMIT:
+                raise BadRequest(f"The SDP has more than {MEDIA_LIMIT} m-lines.")
+            draft = _media_line(line[2:])
+            drafts.append(draft)
+        elif line[1:2] != "=":
+            raise BadRequest("The SDP has a line that is not of the form x=value.")
+    media = tuple([_finish(draft, session) for draft in drafts])
+    mids = [section.mid for section in media]
+    if len(set(mids)) != len(mids):
+        raise BadRequest("Two m-lines have the same mid.")
+    return SessionDescription(media, session.bundle, "ice-lite" in session.flags, "extmap-allow-mixed" in session.flags)
+
+
+# -- lines ------------------------------------------------------------------------------------------------------------
+
+
+def _number(text: str, limit: int, what: str) -> int:
+    """A decimal number of at most `limit`. Plain digits only: int() also takes signs, spaces and underscores."""
+    if len(text) > 20 or not (text.isascii() and text.isdigit()) or (number := int(text)) > limit:
+        raise BadRequest(f"{what} is not a number between 0 and {limit}.")
+    return number
+
+
+def _bounded(size: int, limit: int, what: str) -> None:
+    if size >= limit:
+        raise BadRequest(f"An m-line has more than {limit} {what}.")
+
+
+def _media_line(value: str) -> _Draft:
+    parts = value.split()
+    if len(parts) < 3:
+        raise BadRequest("An m-line has fewer than three parts.")
+    if len(parts) > 3 + 128:
+        raise BadRequest("An m-line lists more than 128 formats.")
+    port, _, _ = parts[1].partition("/")
+    return _Draft(parts[0], _number(port, 65_535, "The port of an m-line"), parts[2], tuple(parts[3:]))
+
+
+def _rtpmap(draft: _Draft, value: str) -> None:
+    number, _, codec = value.partition(" ")
+    name, _, rest = codec.strip().partition("/")
+    rate, _, channels = rest.partition("/")
+    payload_type = _number(number, 127, "A payload type")
+    if not _TOKEN(name):
+        raise BadRequest("A codec's name is not a token.")
+    clock_rate = _number(rate, 0xFFFFFFFF, "A clock rate")
+    draft.maps[payload_type] = name, clock_rate, _number(channels, 255, "A channel count") if channels else 1
+
+
+def _fmtp(draft: _Draft, value: str) -> None:
+    number, _, parameters = value.partition(" ")
+    draft.parameters[_number(number, 127, "A payload type")] = parameters.strip()
+
+
+def _rtcp_fb(draft: _Draft, value: str) -> None:
+    number, _, feedback = value.partition(" ")
+    if number != "*":
+        _number(number, 127, "A payload type")
+    known = draft.feedback.setdefault(number, [])
+    if feedback not in known and len(known) < _FEEDBACKS:
+        known.append(feedback)
+
+
+def _extmap(draft: _Draft, value: str) -> None:
+    parts = value.split(" ", 2)
+    number, _, direction = parts[0].partition("/")
+    identifier = _number(number, 4351, "A header extension's id")  # RFC 8285 6: above 255 only during negotiation
+    if len(parts) < 2:
+        raise BadRequest("A header extension has no URI.")
+    if 0 < identifier <= 255 and identifier != 15 and direction != "inactive":
+        _bounded(len(draft.extensions), _PER_SECTION, "header extensions")
+        draft.extensions.setdefault(parts[1], identifier)
+
+
+def _rid(draft: _Draft, value: str) -> None:
+    parts = value.split(" ", 2)
+    if not _RID(parts[0]):
+        raise BadRequest("A rid is not of 1 to 16 letters, digits, - and _.")
+    if len(parts) > 1 and parts[1] == "send" and parts[0] not in draft.rids:
+        _bounded(len(draft.rids), _RIDS, "rids")
+        draft.rids.append(parts[0])
+
+
+def _simulcast(draft: _Draft, value: str) -> None:
+    parts = value.split()
+    if "send" in parts[:-1]:
+        draft.simulcast = parts[parts.index("send") + 1]
+
+
+def _ssrc(draft: _Draft, value: str) -> None:
+    ssrc = _number(value.partition(" ")[0], 0xFFFFFFFF, "An SSRC")
+    if ssrc not in draft.ssrcs:
+        _bounded(len(draft.ssrcs), _PER_SECTION, "SSRCs")
+        draft.ssrcs[ssrc] = None
+
+
+def _ssrc_group(draft: _Draft, value: str) -> None:
+    semantics, *ssrcs = value.split()[:_PER_SECTION] or [""]
+    _bounded(len(draft.groups), _PER_SECTION, "SSRC groups")
+    draft.groups.append((semantics, tuple([_number(ssrc, 0xFFFFFFFF, "An SSRC") for ssrc in ssrcs])))
+
+
+def _mid(draft: _Draft, value: str) -> None:
+    if not _TOKEN(value):
+        raise BadRequest("A mid is not a token of 1 to 32 characters.")
+    draft.mid = value
+
+
+def _msid(draft: _Draft, value: str) -> None:
+    draft.msid = value
+
+
+def _ufrag(draft: _Draft, value: str) -> None:
+    if not _ICE_CHARACTERS(value):
+        raise BadRequest("An ice-ufrag is not of 4 to 256 ICE characters.")
+    draft.ufrag = value
+
+
+def _pwd(draft: _Draft, value: str) -> None:
+    if len(value) < 22 or not _ICE_CHARACTERS(value):
+        raise BadRequest("An ice-pwd is not of 22 to 256 ICE characters.")
+    draft.pwd = value
+
+
+def _fingerprint(draft: _Draft, value: str) -> None:
+    algorithm, _, digest = value.partition(" ")
+    digest = digest.strip()
+    if not _TOKEN(algorithm) or not _FINGERPRINT(digest):
+        raise BadRequest("A fingerprint is not an algorithm and a list of bytes.")
+    _bounded(len(draft.fingerprints), 8, "fingerprints")
+    draft.fingerprints.append((algorithm.lower(), digest.upper()))
+
+
+def _setup(draft: _Draft, value: str) -> None:
+    if value not in ("actpass", "active", "passive", "holdconn"):
+        raise BadRequest("A setup attribute is none of actpass, active, passive and holdconn.")
+    draft.setup = value
+
+
+def _sctp_port(draft: _Draft, value: str) -> None:
+    draft.sctp_port = _number(value, 65_535, "The SCTP port")
+
+
+def _max_message_size(draft: _Draft, value: str) -> None:
+    draft.max_message_size = _number(value, 2**63, "The maximum message size")
+
+
+def _candidate(draft: _Draft, value: str) -> None:
+    _bounded(len(draft.candidates), _PER_SECTION, "candidates")
+    draft.candidates.append(value)
+
+
+def _group(draft: _Draft, value: str) -> None:
+    semantics, *mids = value.split() or [""]
+    if semantics == "BUNDLE" and not draft.bundle:
+        draft.bundle = tuple(mids[: 2 * MEDIA_LIMIT])
+
+
+_FLAGS = frozenset({"rtcp-mux", "bundle-only", "ice-lite", "extmap-allow-mixed"})
+_READERS: dict[str, Callable[[_Draft, str], None]] = {
+    "rtpmap": _rtpmap,
+    "fmtp": _fmtp,
+    "rtcp-fb": _rtcp_fb,
+    "extmap": _extmap,
+    "rid": _rid,
+    "simulcast": _simulcast,
+    "ssrc": _ssrc,
+    "ssrc-group": _ssrc_group,
+    "mid": _mid,
+    "msid": _msid,
+    "ice-ufrag": _ufrag,
+    "ice-pwd": _pwd,
+    "fingerprint": _fingerprint,
+    "setup": _setup,
+    "sctp-port": _sctp_port,
+    "max-message-size": _max_message_size,
+    "candidate": _candidate,
+    "group": _group,
+}
+
+
+# -- sections ---------------------------------------------------------------------------------------------------------
+
+
+def _finish(draft: _Draft, session: _Draft) -> MediaSection:
+    if not draft.mid:
+        raise BadRequest("An m-line has no mid.")
+    codecs: list[Codec] = []
+    rtx: dict[int, int] = {}
+    if draft.kind != "application":
+        _read_codecs(draft, codecs, rtx)
+    bundle_only = "bundle-only" in draft.flags
+    return MediaSection(
+        kind=draft.kind,
+        mid=draft.mid,
+        port=draft.port,
+        protocol=draft.protocol,
+        direction=cast(Direction, draft.direction or session.direction or "sendrecv"),
+        formats=draft.formats,
+        codecs=tuple(codecs),
+        rtx=rtx,
+        extensions={**session.extensions, **draft.extensions} if session.extensions else draft.extensions,
+        send_rids=_send_rids(draft),
+        ssrcs=tuple(draft.ssrcs),
+        ssrc_groups=tuple(draft.groups),
+        msid=draft.msid,
+        bundle_only=bundle_only,
+        rejected=draft.port == 0 and not bundle_only,
+        rtcp_mux="rtcp-mux" in draft.flags,
+        ufrag=draft.ufrag or session.ufrag,
+        pwd=draft.pwd or session.pwd,
+        fingerprints=draft.fingerprints or session.fingerprints,
+        setup=cast("Setup | None", draft.setup or session.setup or None),
+        sctp_port=draft.sctp_port,
+        max_message_size=draft.max_message_size,
+        candidates=tuple(draft.candidates),
+    )
+
+
+def _read_codecs(draft: _Draft, codecs: list[Codec], rtx: dict[int, int]) -> None:
+    everywhere = draft.feedback.get("*", [])
+    seen: set[int] = set()
+    for text in draft.formats:
+        payload_type = _number(text, 127, "A payload type")
+        mapped = draft.maps.get(payload_type)
+        if mapped is None or payload_type in seen:
+            continue  # static payload types (RFC 3551) need no rtpmap; we take none of them
+        seen.add(payload_type)
+        name, clock_rate, channels = mapped
+        parameters = draft.parameters.get(payload_type, "")
+        if name.lower() == "rtx":
+            apt = parameters.partition("apt=")[2].partition(";")[0].strip()
+            if apt:
+                rtx[payload_type] = _number(apt, 127, "The apt of an rtx payload type")
+            continue
+        feedback = draft.feedback.get(text, everywhere)
+        if everywhere and feedback is not everywhere:
+            feedback = list(dict.fromkeys(feedback + everywhere))
+        codecs.append(Codec(name, payload_type, clock_rate, channels, parameters, tuple(feedback)))
+
+
+def _send_rids(draft: _Draft) -> tuple[str, ...]:
+    if not draft.simulcast:
+        return tuple(draft.rids)
+    # RFC 8853 5.1: streams are separated by ";", alternatives of one by ",", "~" marks a paused one.
+    first_choices = [stream.partition(",")[0].removeprefix("~") for stream in draft.simulcast.split(";", _RIDS + 1)]
+    return tuple(dict.fromkeys(rid for rid in first_choices if rid in draft.rids))

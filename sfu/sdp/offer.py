@@ -1,0 +1,159 @@
+"""Offers to those who subscribe, and what their answers accept.
+
+The server chooses every id and payload type here, so that what it sends has one form for all (sfu.forwarding.packet).
+An m-line is a slot: it keeps its mid and its place for the life of the connection, and carries one track after another.
+RFC 9429 5.2 (offers), RFC 8843 (BUNDLE), RFC 5576 (SSRCs), RFC 4588 (retransmission).
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+from sfu.errors import BadRequest
+from sfu.sdp.answer import DataSection
+from sfu.sdp.capabilities import (
+    FEEDBACK,
+    MAX_MESSAGE_BYTES,
+    OFFERED_EXTENSIONS,
+    SCTP_PORT,
+    canonical_codec,
+    identifying_parameters,
+)
+from sfu.sdp.description import MediaSection, parse
+from sfu.sdp.local import LocalTransport, application_lines, candidate_lines, session_lines, transport_lines
+
+DATA_MID = "data"
+"""The data channels' m-line. It comes first, so that slots can be added behind it without moving it."""
+
+
+class Slot(NamedTuple):
+    """One m-line of a subscriber and what it carries now."""
+
+    mid: str
+    kind: Literal["audio", "video"]
+    codecs: tuple[tuple[str, int, int, str, int, int | None], ...]
+    "(name, clock rate, channels, fmtp value, payload type, that of the retransmissions)."
+    ssrc: int
+    rtx_ssrc: int | None
+    stream_id: str
+    track_id: str
+    active: bool
+
+
+class AcceptedSection(NamedTuple):
+    """What a subscriber takes of a slot."""
+
+    payload_types: dict[int, str]
+    rtx: dict[int, int]
+    extensions: dict[str, int]
+    accepted: bool
+
+
+class Accepted(NamedTuple):
+    """A subscriber's answer."""
+
+    ufrag: str
+    fingerprints: tuple[tuple[str, str], ...]
+    setup: Literal["active", "passive"]
+    "The subscriber's role in the DTLS handshake."
+    sections: dict[str, AcceptedSection]
+    pwd: str
+    data: DataSection | None
+
+
+def make_offer(
+    slots: Sequence[Slot],
+    local: LocalTransport,
+    *,
+    session_id: int | str,
+    session_version: int,
+    data: bool = False,
+    without: Collection[str] = frozenset(),
+) -> str:
+    """`without`: URIs of header extensions that are not to be negotiated."""
+    mids = [slot.mid for slot in slots]
+    if data:
+        mids.insert(0, DATA_MID)
+    lines = session_lines(session_id, session_version, mids)
+    transport = transport_lines(local, "actpass")
+    candidates = candidate_lines(local)
+    if data:
+        lines += application_lines(DATA_MID, SCTP_PORT, MAX_MESSAGE_BYTES)
+        lines.append(transport)
+        lines += candidates
+        candidates = []
+    extensions = {
+        kind: "\r\n".join([f"a=extmap:{number} {uri}" for uri, number in offered if uri not in without])
+        for kind, offered in OFFERED_EXTENSIONS.items()
+    }
+    for slot in slots:
+        lines += _slot_lines(slot)
+        lines.append(extensions[slot.kind])
+        lines.append(transport)
+        lines += candidates
+        candidates = []
+    return "\r\n".join(lines) + "\r\n"
+
+
+def _slot_lines(slot: Slot) -> Iterator[str]:
+    formats = [codec[4] for codec in slot.codecs] + [codec[5] for codec in slot.codecs if codec[5] is not None]
+    yield f"m={slot.kind} 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, formats))}"
+    direction = "sendonly" if slot.active else "inactive"
+    yield f"c=IN IP4 0.0.0.0\r\na=mid:{slot.mid}\r\na={direction}\r\na=rtcp-mux\r\na=rtcp-rsize"
+    for name, clock_rate, channels, parameters, payload_type, rtx in slot.codecs:
+        yield f"a=rtpmap:{payload_type} {name}/{clock_rate}{f'/{channels}' if channels > 1 else ''}"
+        parameters = identifying_parameters(name, parameters)
+        if parameters:
+            yield f"a=fmtp:{payload_type} {parameters}"
+        if name != "red":
+            for feedback in FEEDBACK[slot.kind]:
+                yield f"a=rtcp-fb:{payload_type} {feedback}"
+        if rtx is not None:
+            yield f"a=rtpmap:{rtx} rtx/{clock_rate}\r\na=fmtp:{rtx} apt={payload_type}"
+    if slot.active:
+        yield f"a=msid:{slot.stream_id} {slot.track_id}"
+        if slot.rtx_ssrc is not None:
+            yield f"a=ssrc-group:FID {slot.ssrc} {slot.rtx_ssrc}"
+        yield f"a=ssrc:{slot.ssrc} cname:{slot.stream_id}"
+        if slot.rtx_ssrc is not None:
+            yield f"a=ssrc:{slot.rtx_ssrc} cname:{slot.stream_id}"
+
+
+def read_answer(text: str, slots: Sequence[Slot]) -> Accepted:
+    """Raises BadRequest unless the answer has the m-lines of the offer in its order, and a transport."""
+    answer = parse(text)
+    media = list(answer.media)
+    data: DataSection | None = None
+    if media and media[0].kind == "application" and media[0].mid == DATA_MID:
+        section = media.pop(0)
+        if not section.rejected:
+            data = DataSection(DATA_MID, section.sctp_port or SCTP_PORT, section.max_message_size)
+    if len(media) != len(slots):
+        raise BadRequest(f"The answer has {len(media)} m-lines for media, the offer {len(slots)}.")
+    sections: dict[str, AcceptedSection] = {}
+    for slot, section in zip(slots, media, strict=True):
+        if section.mid != slot.mid or section.kind != slot.kind:
+            raise BadRequest(f"The answer has another m-line where the offer has {slot.mid}.")
+        sections[slot.mid] = _accepted(slot, section)
+    used = next((section for section in answer.media if not section.rejected), None)
+    if used is None:
+        return Accepted("", (), "active", sections, "", None)
+    if not used.ufrag or not used.pwd or not used.fingerprints:
+        raise BadRequest("The answer has no ICE credentials or no certificate fingerprint.")
+    if used.setup not in ("active", "passive"):
+        raise BadRequest("The answer's setup is neither active nor passive.")
+    return Accepted(used.ufrag, tuple(used.fingerprints), used.setup, sections, used.pwd, data)
+
+
+def _accepted(slot: Slot, section: MediaSection) -> AcceptedSection:
+    offered = {codec[4]: codec[0] for codec in slot.codecs}
+    offered_rtx = {codec[5]: codec[4] for codec in slot.codecs if codec[5] is not None}
+    names = {
+        codec.payload_type: offered[codec.payload_type]
+        for codec in section.codecs
+        if codec.payload_type in offered and canonical_codec(slot.kind, codec.name) == offered[codec.payload_type]
+    }
+    rtx = {number: apt for number, apt in section.rtx.items() if offered_rtx.get(number) == apt and apt in names}
+    own = dict(OFFERED_EXTENSIONS[slot.kind])
+    extensions = {uri: number for uri, number in section.extensions.items() if own.get(uri) == number}
+    receives = section.direction in ("recvonly", "sendrecv")
+    return AcceptedSection(names, rtx, extensions, not section.rejected and receives and bool(names))
