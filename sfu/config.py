@@ -23,6 +23,7 @@ from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.errors import ConfigurationError
 from sfu.telemetry.settings import Settings as LogSettings
+from sfu.transport.settings import Settings as RtcSettings
 
 PREFIX = "SFU_"
 REDACTED = "***"
@@ -38,6 +39,8 @@ class Settings:
     "HTTP server: page, signalling, API."
     auth: AuthSettings = field(default_factory=AuthSettings)
     "Tokens and keys."
+    rtc: RtcSettings = field(default_factory=RtcSettings)
+    "Media: addresses, ports, limits of a connection."
     log: LogSettings = field(default_factory=LogSettings)
     "Logs."
 

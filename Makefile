@@ -1,0 +1,70 @@
+# make run    a server at http://localhost:8080, with nothing on the machine but Python
+# make test   lint, types, unit, scenario and browser tests; installs what they need
+# make check  lint, types and the order of imports
+# make bench  what forwarding costs, beside other servers doing the same
+# make clean  removes what the others made
+
+PYTHON ?= python3
+VENV ?= .venv
+PORT ?= 8080
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+NODE := build/node
+TSC := $(NODE)/node_modules/.bin/tsc
+TYPESCRIPT := typescript@5.9
+
+PROGRAMS := chromium=chromium firefox-esr=firefox-esr? ffmpeg=ffmpeg node=nodejs npm=npm promtool=prometheus?
+BENCH_PROGRAMS := janus=janus?
+
+.PHONY: run test check web-check bench clean
+.DELETE_ON_ERROR:
+
+run: $(VENV)/.installed
+	@echo "aiosfu: http://localhost:$(PORT)"
+	@$(BIN)/sfu serve --port $(PORT) --demo
+
+test: $(VENV)/.installed-test
+	@.ci/packages $(PROGRAMS)
+	@$(MAKE) --no-print-directory check web-check
+	$(BIN)/pytest $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pytest -q tests/test_architecture.py
+
+web-check: $(TSC)
+	$(TSC) --project web/tsconfig.json --noEmit
+
+bench: $(VENV)/.installed-test
+	@.ci/packages $(BENCH_PROGRAMS)
+	$(BIN)/python -m tests.bench
+
+clean:
+	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find sfu tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: Python 3.11 or newer is needed, and $(PYTHON) is missing or older: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "make: Python cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+
+# The stamps make every later start instant; a changed pyproject.toml installs again.
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	@echo "make: installing into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[perf]'
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	@echo "make: installing into $(VENV), with what the tests need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[perf,test]'
+	@touch $@ $(VENV)/.installed
+
+$(TSC):
+	@.ci/packages node=nodejs npm=npm
+	@mkdir -p $(NODE)
+	@npm install --prefix $(NODE) --silent --no-audit --no-fund $(TYPESCRIPT)
+	@touch $@
