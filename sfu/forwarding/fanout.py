@@ -1,0 +1,180 @@
+"""The innermost loop: canonical packets × subscribers → sealed datagrams. Everything here is paid per forwarded packet.
+
+Order: subscriber outside, packet inside, so that what goes to one destination leaves in one system call (UDP GSO) when
+sizes allow: equal, the last perhaps shorter, at most 44 segments. A native engine replaces this module behind the same
+face; this one stays as its reference.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from sfu.forwarding.packet import (
+    HEAD,
+    HEAD_SIZE,
+    TWCC_AND_MID,
+    WIDE_HEAD,
+    WIDE_HEAD_SIZE,
+    WIDE_MID,
+    WIDE_TWCC,
+    Packet,
+)
+from sfu.forwarding.peer import Pointer, SrtpContext
+from sfu.forwarding.route import Route
+from sfu.rtp import red
+
+MAX_SEGMENTS: Final = 44
+PADDING: Final = tuple(bytes(max(0, n - 1)) + bytes([n]) if n else b"" for n in range(17))
+"""RTP padding of n bytes (RFC 3550 5.1)."""
+
+
+class Sealer(Protocol):
+    """Memory that libsrtp works on, and the function that seals in place."""
+
+    view: memoryview
+    base: Pointer
+    length: list[int]
+    "One in-out cell: the packet's length before and after."
+    protect: Callable[[SrtpContext, Pointer, list[int]], int]
+    "0 when sealed."
+
+
+Run = tuple[int, list[Packet]]
+
+
+def runs(batch: list[Packet], segments: bool, equalise: bool) -> list[Run]:
+    """Groups of consecutive packets that one GSO message can carry: (size of all but the last, packets).
+
+    With `equalise`, packets a few bytes short are padded to the largest: libwebrtc cuts a frame into packets that differ
+    by a byte, which would otherwise end a run.
+    """
+    if len(batch) == 1 or not segments:
+        return [(packet.size, [packet]) for packet in batch]
+    if equalise:
+        largest = max(packet.size for packet in batch)
+        for index, packet in enumerate(batch):
+            short = largest - packet.size
+            if 0 < short <= 16 and not packet.first & 0x2000:
+                batch[index] = packet._replace(
+                    first=packet.first | 0x2000, tail=packet.tail + PADDING[short], size=largest
+                )
+    out: list[Run] = []
+    size = 0
+    current: list[Packet] = []
+    for packet in batch:
+        if current and (packet.size > size or len(current) >= MAX_SEGMENTS or current[-1].size != size):
+            out.append((size, current))
+            current = []
+        if not current:
+            size = packet.size
+        current.append(packet)
+    out.append((size, current))
+    return out
+
+
+def send_batch(route: Route, groups: list[Run], high: int, sealer: Sealer) -> int:
+    """Sends a whole batch to a route. `high`: the batch's highest inbound number. Returns how many were dropped."""
+    peer = route.peer
+    context, outlet = peer.tx, peer.outlet
+    if context is None or outlet is None:
+        return 0
+    address, tag = peer.address, peer.tag
+    view, base, length, protect = sealer.view, sealer.base, sealer.length, sealer.protect
+    ssrc, payload_types, mid = route.ssrc, route.payload_types, route.mid_word
+    sequence_offset, timestamp_offset, rewrites = route.sequence_offset, route.timestamp_offset, route.rewrites
+    twcc = peer.twcc_number
+    octets = count = dropped = 0
+    for size, packets in groups:
+        at = 0
+        for first, sequence, timestamp, word, tail, n, codec_index, _, special, _ in packets:
+            if special is None or not special.wide:
+                HEAD(
+                    view, at, first | payload_types[codec_index], (sequence + sequence_offset) & 0xFFFF,
+                    (timestamp + timestamp_offset) & 0xFFFFFFFF, ssrc, word, TWCC_AND_MID | twcc << 8, mid,
+                )  # fmt: skip
+                view[at + HEAD_SIZE : at + n] = tail
+            else:
+                WIDE_HEAD(
+                    view, at, first | payload_types[codec_index], (sequence + sequence_offset) & 0xFFFF,
+                    (timestamp + timestamp_offset) & 0xFFFFFFFF, ssrc, word, WIDE_TWCC | twcc, WIDE_MID | mid,
+                )  # fmt: skip
+                view[at + WIDE_HEAD_SIZE : at + n] = tail
+            if rewrites and special is not None:
+                for position, value in route.special_bytes(special):
+                    view[at + position] = value
+            length[0] = n
+            if protect(context, base + at, length):
+                dropped += 1
+                continue
+            twcc = (twcc + 1) & 0xFFFF
+            octets += n
+            count += 1
+            at += n + tag
+        if at <= size + tag:
+            if at and not outlet.send(view[:at], address):
+                dropped += 1
+        elif not outlet.send_segments(view[:at], size + tag, address):
+            dropped += len(packets)
+    peer.twcc_number = twcc
+    peer.packets_out += count
+    peer.bytes_out += octets
+    route.packets += count
+    route.octets += octets
+    sent = (high + sequence_offset) & 0xFFFF
+    if (sent - route.high) & 0xFFFF < 0x8000:
+        route.high = sent
+    return dropped
+
+
+def without_red(batch: list[Packet]) -> list[Packet]:
+    """The batch with every RED packet replaced by its primary block (RFC 2198), for subscribers that do not take RED."""
+    out = []
+    for packet in batch:
+        if packet.codec_index == 0:
+            out.append(packet)
+            continue
+        tail = packet.tail
+        _, start, end = red.primary(tail, packet.extra, len(tail))
+        plain = tail[: packet.extra] + tail[start:end]
+        out.append(packet._replace(tail=plain, size=packet.size - len(tail) + len(plain), codec_index=0))
+    return out
+
+
+def resend(route: Route, packet: Packet, sealer: Sealer) -> bool:
+    """Sends a packet again as a repair packet (RFC 4588): its own SSRC and numbers, so no nonce is used twice."""
+    peer = route.peer
+    if peer.tx is None or peer.outlet is None or route.rtx_payload_type is None:
+        return False
+    view = sealer.view
+    wide = packet.special is not None and packet.special.wide
+    head = WIDE_HEAD_SIZE if wide else HEAD_SIZE
+    original = (packet.sequence + route.sequence_offset) & 0xFFFF
+    first = packet.first | route.rtx_payload_type
+    timestamp = (packet.timestamp + route.timestamp_offset) & 0xFFFFFFFF
+    if wide:
+        WIDE_HEAD(
+            view, 0, first, route.rtx_sequence, timestamp, route.rtx_ssrc, packet.word,
+            WIDE_TWCC | peer.twcc_number, WIDE_MID | route.mid_word,
+        )  # fmt: skip
+    else:
+        HEAD(
+            view, 0, first, route.rtx_sequence, timestamp, route.rtx_ssrc, packet.word,
+            TWCC_AND_MID | peer.twcc_number << 8, route.mid_word,
+        )  # fmt: skip
+    view[head : packet.size] = packet.tail
+    if packet.special is not None and route.rewrites:
+        for position, value in route.special_bytes(packet.special):
+            view[position] = value
+    payload_at = head + packet.extra
+    shifted = bytes(view[payload_at : packet.size])
+    view[payload_at] = original >> 8
+    view[payload_at + 1] = original & 0xFF
+    view[payload_at + 2 : packet.size + 2] = shifted
+    sealer.length[0] = packet.size + 2
+    route.rtx_sequence = (route.rtx_sequence + 1) & 0xFFFF
+    peer.twcc_number = (peer.twcc_number + 1) & 0xFFFF
+    if sealer.protect(peer.tx, sealer.base, sealer.length):
+        return False
+    peer.packets_out += 1
+    peer.bytes_out += packet.size
+    peer.retransmitted += 1
+    return peer.outlet.send(view[: sealer.length[0]], peer.address)

@@ -1,0 +1,255 @@
+"""Opened RTP packets become canonical ones: header and extensions read once, repair packets unwrapped, streams bound.
+
+Every index is checked before it is used: a peer's own packets are authenticated, not trusted. What does not parse is
+dropped and counted by the caller (`False`); nothing is raised on this path.
+"""
+
+import struct
+from typing import Final
+
+from sfu.errors import MalformedPacket
+from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.packet import HEAD_SIZE, ONE_BYTE, TWO_BYTE, WIDE_HEAD_SIZE, Packet, Special
+from sfu.forwarding.peer import (
+    DEPENDENCY,
+    IGNORE,
+    LEVEL,
+    MID,
+    PASS,
+    REPAIRED_RID,
+    RID,
+    SEND_TIME,
+    SSRC_LIMIT,
+    TWCC,
+    EnginePeer,
+)
+from sfu.forwarding.track import Track
+from sfu.rtp.codecs import av1, h264, vp8, vp9
+from sfu.sdp import capabilities as caps
+
+_WORDS: Final = struct.Struct("!HLL").unpack_from
+_LEVEL_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_AUDIO_LEVEL]
+_DEPENDENCY_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_DEPENDENCY_DESCRIPTOR]
+_SEND_TIME_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_ABS_SEND_TIME]
+_ZEROS: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
+
+
+def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding | None:
+    """Takes one opened packet of `n` bytes. Returns the encoding whose batch grew, or None: dropped, or nothing to send."""
+    b0 = view[0]
+    start = 12 + ((b0 & 15) << 2)
+    if b0 & 0xC0 != 0x80 or start > n:
+        peer.unrouted += 1
+        return None
+    sequence, timestamp, ssrc = _WORDS(view, 2)
+    bound = peer.streams.get(ssrc)
+    mid = rid = repaired = None
+    level = -1
+    extra = b""
+    wide = False
+    dependency: bytes | None = None
+    if b0 & 0x10:
+        if start + 4 > n:
+            peer.unrouted += 1
+            return None
+        profile = view[start] << 8 | view[start + 1]
+        at = start + 4
+        start = at + ((view[start + 2] << 8 | view[start + 3]) << 2)
+        if start > n:
+            peer.unrouted += 1
+            return None
+        two = profile & 0xFFF0 == 0x1000
+        if not two and profile != 0xBEDE:
+            at = start
+        actions = peer.actions
+        while at < start:
+            number = view[at]
+            if number == 0:
+                at += 1
+                continue
+            if two:
+                if at + 1 >= start:
+                    break
+                size = view[at + 1]
+                at += 2
+            else:
+                if number >= 0xF0:
+                    break
+                size = (number & 15) + 1
+                number >>= 4
+                at += 1
+            if at + size > start:
+                peer.unrouted += 1
+                return None
+            action = actions[number]
+            if action == TWCC:
+                if size == 2 and peer.twcc is not None:
+                    peer.twcc.record(view[at] << 8 | view[at + 1], now)
+            elif action == IGNORE or size == 0:
+                pass
+            elif action == LEVEL:
+                level = view[at]
+                extra += bytes((_LEVEL_OUT << 4, level))
+            elif action == DEPENDENCY:
+                dependency = bytes(view[at : at + size])
+            elif action == SEND_TIME:
+                extra += (_SEND_TIME_OUT << 28 | 2 << 24 | int(now * 262144) & 0xFFFFFF).to_bytes(4, "big")
+            elif action >= PASS:
+                if size <= 16:
+                    extra += bytes(((action - PASS) << 4 | size - 1,)) + view[at : at + size]
+            elif bound is None:
+                if action == MID:
+                    mid = str(view[at : at + size], "ascii", "replace")
+                elif action == RID:
+                    rid = str(view[at : at + size], "ascii", "replace")
+                elif action == REPAIRED_RID:
+                    repaired = str(view[at : at + size], "ascii", "replace")
+            at += size
+    if bound is None:
+        if ssrc not in peer.streams and len(peer.streams) >= SSRC_LIMIT:
+            peer.unrouted += 1
+            return None
+        if not peer.bind(ssrc, view[1] & 0x7F, mid, rid, repaired):
+            peer.streams[ssrc] = None
+            peer.unrouted += 1
+            return None
+        bound = peer.streams[ssrc]
+        assert bound is not None
+    if b0 & 0x20:
+        padding = view[n - 1]
+        if padding == 0 or start + padding > n:
+            peer.unrouted += 1
+            return None
+        n -= padding
+    encoding, repair = bound
+    track = encoding.track
+    payload_type = view[1] & 0x7F
+    if repair:
+        original = track.rtx.get(payload_type)
+        if original is None or n - start < 2 or not encoding.ssrc:
+            return None  # padding and probes: recorded for congestion control, nothing more
+        payload_type = original
+        sequence = view[start] << 8 | view[start + 1]
+        start += 2
+        if encoding.missing is not None and sequence not in encoding.missing.missing:
+            return None  # a probe made of an old packet, or recovered already
+    codec_index = track.payload_types.get(payload_type)
+    if codec_index is None:
+        peer.unrouted += 1
+        return None
+    if not encoding.account(sequence, timestamp, now):
+        return None
+    if repair:
+        encoding.recovered += 1
+    encoding.last_arrival = now
+    encoding.packets += 1
+    encoding.bytes += n
+    if level >= 0 and (track.level is None or level & 0x7F < track.level):
+        track.level = level & 0x7F
+    if track.muted:
+        return None
+    special: Special | None = None
+    keyframe = True
+    if dependency is not None:
+        if len(dependency) <= 16:
+            extra += bytes((_DEPENDENCY_OUT << 4 | len(dependency) - 1,)) + dependency
+        else:
+            wide = True
+            extra = _widen(extra) + bytes((_DEPENDENCY_OUT, len(dependency))) + dependency
+    head = WIDE_HEAD_SIZE if wide else HEAD_SIZE
+    # the twcc number and the mid take 6 bytes of the extension block (8 in the wide form)
+    used = len(extra) + (8 if wide else 6)
+    frame_at = head + len(extra) - len(dependency) + 1 if dependency is not None and len(dependency) >= 3 else 0
+    padding = -used & 3
+    extra += _ZEROS[padding]
+    if track.kind == "video" and n > start:
+        try:
+            keyframe, special = _describe(track, encoding, view, start, n, head + len(extra))
+        except MalformedPacket:
+            keyframe, special = False, None  # end-to-end encrypted payloads look like anything: forward them all the same
+        if keyframe:
+            encoding.keyframes += 1
+            track.keyframes.satisfied()
+    elif track.kind == "video":
+        keyframe = False
+    if frame_at or wide:
+        number = 0 if dependency is None or not frame_at else dependency[1] << 8 | dependency[2]
+        base = special if special is not None else _NOTHING
+        special = base._replace(wide=wide, frame_number_at=frame_at, frame_number=number)
+    tail = b"".join((extra, view[start:n]))
+    packet = Packet(
+        0x9000 | (view[1] & 0x80),
+        sequence,
+        timestamp,
+        (TWO_BYTE if wide else ONE_BYTE) | (used + padding) >> 2,
+        tail,
+        head + len(tail),
+        codec_index,
+        len(extra),
+        special,
+        keyframe,
+    )
+    encoding.history[sequence & encoding.mask] = packet
+    if sequence == encoding.highest:
+        encoding.last_special = special
+    if not encoding.routes:
+        return None
+    encoding.batch.append(packet)
+    return encoding
+
+
+_NOTHING: Final = Special(False, 0, 0, 0, 0, 0, 0, 0)
+
+
+def _widen(extra: bytes) -> bytes:
+    """One-byte extensions (ours, well formed) in the two-byte form (RFC 8285 4.3)."""
+    out = bytearray()
+    at = 0
+    while at < len(extra):
+        size = (extra[at] & 15) + 1
+        out += bytes((extra[at] >> 4, size)) + extra[at + 1 : at + 1 + size]
+        at += 1 + size
+    return bytes(out)
+
+
+def _describe(
+    track: Track, encoding: Encoding, view: memoryview, start: int, end: int, payload_at: int
+) -> tuple[bool, Special | None]:
+    """(begins a keyframe, fields to rewrite) of a video payload; `payload_at`: where it will be in the outbound packet."""
+    moved = payload_at - start
+    if track.codec == "VP8":
+        mark = vp8.describe(view, start, end)
+        if mark.keyframe and mark.width:
+            encoding.width, encoding.height = mark.width, mark.height
+        if not mark.picture_id_bits:
+            return mark.keyframe, None
+        return mark.keyframe, Special(
+            False,
+            mark.picture_id_offset + moved,
+            mark.picture_id,
+            mark.picture_id_bits,
+            mark.tl0picidx_offset + moved if mark.tl0picidx_offset else 0,
+            mark.tl0picidx,
+            0,
+            0,
+        )
+    if track.codec == "VP9":
+        nine = vp9.describe(view, start, end)
+        if nine.keyframe and nine.width:
+            encoding.width, encoding.height = nine.width, nine.height
+        if not nine.picture_id_bits:
+            return nine.keyframe, None
+        return nine.keyframe, Special(
+            False,
+            nine.picture_id_offset + moved,
+            nine.picture_id,
+            nine.picture_id_bits,
+            nine.tl0picidx_offset + moved if nine.tl0picidx_offset else 0,
+            nine.tl0picidx,
+            0,
+            0,
+        )
+    mark264 = h264.describe(view, start, end) if track.codec == "H264" else av1.describe(view, start, end)
+    if mark264.keyframe and mark264.width:
+        encoding.width, encoding.height = mark264.width, mark264.height
+    return mark264.keyframe, None

@@ -1,0 +1,153 @@
+"""One WebRTC connection as the engine sees it: keys, address, what it sends and what it is sent."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sfu.bandwidth.twcc import Recorder
+from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.track import Track
+from sfu.ids import PeerId
+from sfu.sdp import capabilities as caps
+
+if TYPE_CHECKING:
+    from sfu.forwarding.route import Route
+
+Address = tuple[str, int] | tuple[str, int, int, int]
+
+SSRC_LIMIT: Final = 64
+"""Streams one peer may send; beyond it packets are dropped before they are opened (libsrtp slows with every SSRC)."""
+
+IGNORE, TWCC, MID, RID, REPAIRED_RID, LEVEL, DEPENDENCY, SEND_TIME = range(8)
+PASS: Final = 16
+"""`actions[id] − PASS` is the outbound id of an extension that passes through unchanged."""
+
+_ACTIONS: Final = {
+    caps.URI_TRANSPORT_CC: TWCC,
+    caps.URI_MID: MID,
+    caps.URI_RID: RID,
+    caps.URI_REPAIRED_RID: REPAIRED_RID,
+    caps.URI_AUDIO_LEVEL: LEVEL,
+    caps.URI_DEPENDENCY_DESCRIPTOR: DEPENDENCY,
+    caps.URI_ABS_SEND_TIME: SEND_TIME,
+}
+
+
+class Pointer(Protocol):
+    """An address that libsrtp can be given; adding moves it by bytes."""
+
+    def __add__(self, offset: int, /) -> "Pointer": ...
+
+
+class SrtpContext(Protocol):
+    """A libsrtp session, opaque here."""
+
+
+class Outlet(Protocol):
+    """A UDP socket. Both return False when the kernel took nothing (its buffer is full): the datagrams are dropped."""
+
+    segments: bool
+    "Whether `send_segments` works here (UDP GSO, Linux)."
+
+    def send(self, data: memoryview | bytes, address: Address) -> bool: ...
+
+    def send_segments(self, data: memoryview, size: int, address: Address) -> bool:
+        """`data` cut into datagrams of `size` bytes, the last one perhaps shorter."""
+
+
+class EnginePeer:
+    """State of one connection. Made by `Engine.open_peer`; keys and address come when DTLS and ICE have them."""
+
+    __slots__ = (
+        "actions", "address", "bytes_in", "bytes_out", "clock_offset", "closed", "feedback_ssrc", "fir_sequence", "id",
+        "keyframes_asked", "last_arrival", "nacks_asked", "nacks_sent", "outlet", "packets_in", "packets_out", "remb",
+        "retransmitted", "routes", "rtcp_ssrc", "rtt", "rx", "streams", "tag", "tracks", "twcc", "twcc_number", "tx",
+        "unrouted",
+    )  # fmt: skip
+
+    def __init__(self, peer_id: PeerId, rtcp_ssrc: int) -> None:
+        self.id = peer_id
+        self.rtcp_ssrc = rtcp_ssrc
+        self.rx: SrtpContext | None = None
+        self.tx: SrtpContext | None = None
+        self.tag = 16
+        """Bytes that sealing adds to an RTP packet."""
+        self.outlet: Outlet | None = None
+        self.address: Address = ("", 0)
+        self.actions = [IGNORE] * 256
+        self.streams: dict[int, tuple[Encoding, bool] | None] = {}
+        """SSRC → (encoding, whether it repairs it); None: seen and not bound (yet)."""
+        self.tracks: dict[str, Track] = {}
+        """By mid."""
+        self.routes: dict[int, Route] = {}
+        """By the SSRC sent, media and repair."""
+        self.twcc: Recorder | None = None
+        self.twcc_number = 0
+        """Next transport-wide sequence number towards this peer."""
+        self.feedback_ssrc = 0
+        """A live SSRC of the peer: libwebrtc ignores feedback whose media SSRC it does not know."""
+        self.clock_offset: float | None = None
+        """Seconds to add to the peer's NTP clock to get ours (smallest seen: the least delayed report)."""
+        self.rtt: float | None = None
+        self.remb: int | None = None
+        """Bits per second that the peer says it can receive."""
+        self.fir_sequence = 0
+        self.last_arrival = float("-inf")
+        self.closed = False
+        self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = 0
+        self.nacks_sent = self.nacks_asked = self.keyframes_asked = self.retransmitted = self.unrouted = 0
+
+    def learn_extensions(self, extensions: Mapping[str, int]) -> None:
+        """Takes the negotiated ids (one table for a whole bundle, RFC 8843 10)."""
+        for uri, number in extensions.items():
+            action = _ACTIONS.get(uri)
+            if action is None:
+                out = caps.OUT_EXTENSION_IDS.get(uri)
+                action = IGNORE if out is None else PASS + out
+            self.actions[number] = action
+        if TWCC in self.actions and self.twcc is None:
+            self.twcc = Recorder(self.rtcp_ssrc)
+
+    def bind(self, ssrc: int, payload_type: int, mid: str | None, rid: str | None, repaired: str | None) -> bool:
+        """Finds the encoding of a new SSRC; False when it cannot be told (yet)."""
+        for track in self.tracks.values():
+            repair = payload_type in track.rtx
+            if not repair and payload_type not in track.payload_types:
+                continue
+            if mid is not None:
+                if mid != track.mid:
+                    continue
+            elif sum(payload_type in t.rtx or payload_type in t.payload_types for t in self.tracks.values()) > 1:
+                continue
+            encoding = track.encodings.get((repaired or rid or "") if repair else (rid or ""))
+            if encoding is None:
+                continue
+            if repair:
+                self._free(encoding.rtx_ssrc)
+                encoding.rtx_ssrc = ssrc
+            else:
+                self._free(encoding.ssrc)
+                encoding.ssrc = ssrc
+                encoding.highest = -1
+                self.feedback_ssrc = ssrc
+            self.streams[ssrc] = (encoding, repair)
+            return True
+        return False
+
+    def declare(self, track: Track, ssrc: int, rtx_ssrc: int | None) -> None:
+        """Binds what the offer's a=ssrc lines say of a track without simulcast."""
+        encoding = track.encodings.get("")
+        if encoding is None or len(self.streams) + 2 > SSRC_LIMIT:
+            return
+        if self.streams.get(ssrc) is None:
+            self.streams[ssrc] = (encoding, False)
+            encoding.ssrc = ssrc
+        if rtx_ssrc is not None and self.streams.get(rtx_ssrc) is None:
+            self.streams[rtx_ssrc] = (encoding, True)
+            encoding.rtx_ssrc = rtx_ssrc
+
+    def refuses(self, datagram: memoryview) -> bool:
+        """Whether a sealed packet would be one stream too many: asked before libsrtp learns of it."""
+        return len(self.streams) >= SSRC_LIMIT and int.from_bytes(datagram[8:12], "big") not in self.streams
+
+    def _free(self, ssrc: int) -> None:
+        self.streams.pop(ssrc, None)

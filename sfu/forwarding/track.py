@@ -1,0 +1,68 @@
+"""One published track inside the engine: its encodings, how its packets are told apart, and its keyframe requests.
+
+Streams are bound to encodings by MID and RID (RFC 8843 9.2, RFC 8852), else by the SSRCs that the offer declared, else
+by payload type when only one track can have it. Repair streams are bound by RRID or by the declared FID pair.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, Literal
+
+from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.keyframes import KeyframeThrottle
+
+if TYPE_CHECKING:
+    from sfu.forwarding.peer import EnginePeer
+    from sfu.forwarding.route import Route
+
+SILENCE: Final = 127
+
+
+class Track:
+    """A publication's media as the engine sees it. Belongs to one peer; `close` through `Engine.remove_track`."""
+
+    __slots__ = (
+        "clock_rate", "codec", "encodings", "keyframes", "kind", "level", "mid", "muted", "nack", "parameters",
+        "payload_types", "peer", "routes", "rtx",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        peer: "EnginePeer",
+        *,
+        mid: str,
+        kind: Literal["audio", "video"],
+        codec: str,
+        parameters: str,
+        clock_rate: int,
+        payload_types: Mapping[int, str],
+        rtx: Mapping[int, int],
+        rids: tuple[str, ...],
+        nack: bool,
+    ) -> None:
+        self.peer = peer
+        self.mid = mid
+        self.kind = kind
+        self.codec = codec
+        "`VP8`, `H264`, `VP9`, `AV1` or `opus`."
+        self.parameters = parameters
+        "The codec's fmtp line: two H.264 profiles are two codecs to a subscriber."
+        self.clock_rate = clock_rate
+        self.payload_types = {pt: (0 if name == codec else 1) for pt, name in payload_types.items()}
+        """Payload type → codec index of `Packet`."""
+        self.rtx = dict(rtx)
+        """Repair payload type → the repaired one."""
+        self.nack = nack
+        self.encodings = {rid: Encoding(self, rid) for rid in (rids or ("",))}
+        self.routes: list[Route] = []
+        self.keyframes = KeyframeThrottle()
+        self.muted = False
+        self.level: int | None = None
+        """Loudest level since it was last taken, −dBov."""
+
+    def take_level(self) -> int | None:
+        level, self.level = self.level, None
+        return level
+
+    def bound(self) -> list[Encoding]:
+        """Encodings that have sent something, lowest first."""
+        return sorted((e for e in self.encodings.values() if e.ssrc), key=lambda e: (e.height * e.width, e.rid))

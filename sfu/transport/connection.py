@@ -1,0 +1,265 @@
+"""One WebRTC connection: ICE-lite agent, DTLS, the engine's peer, and data channels if the other side wants them.
+
+    NEW ──first valid check──▶ CONNECTING ──keys──▶ CONNECTED ──▶ CLOSED
+     └───────────── deadline ───────┴──── no consent / close ──────┘
+
+Closing order: data channels, DTLS (close_notify), engine peer (its routes, then its tracks), the port's tables. A
+Publisher or Subscriber holds one of these and hears of it as its ConnectionListener.
+"""
+
+import logging
+import secrets
+import time
+from collections.abc import Sequence
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Final, Protocol
+
+from sfu.errors import BadRequest
+from sfu.forwarding.peer import Address
+from sfu.sdp.local import LocalTransport
+from sfu.transport.datachannel import DataChannels, DataListener
+from sfu.transport.dtls import DtlsAssociation, Role
+from sfu.transport.dtls import State as DtlsState
+from sfu.transport.ice import IceAgent
+from sfu.transport.srtp import Context
+from sfu.transport.stun import BindingRequest
+
+if TYPE_CHECKING:
+    from sfu.transport.hub import Hub
+    from sfu.transport.udp import UdpSocket
+
+log = logging.getLogger(__name__)
+
+ADDRESSES: Final = 8
+"""Validated addresses kept per connection; the oldest goes first."""
+TAKEN_FOR: Final = 10.0
+"""Seconds for which an address that proved itself to one connection cannot be claimed by another."""
+CONSENT_GRACE: Final = 5.0
+"""Seconds without a check after which a path counts as silent (browsers check every 2.5 s at most)."""
+
+
+class State(Enum):
+    NEW = auto()
+    CONNECTING = auto()
+    CONNECTED = auto()
+    CLOSED = auto()
+
+
+class ConnectionListener(Protocol):
+    def connected(self) -> None: ...
+
+    def lost(self, reason: str) -> None:
+        """The connection ended without `close`; it is closed already."""
+
+
+class Connection:
+    """Owned by a Publisher or a Subscriber. All methods run on the event loop and return at once."""
+
+    def __init__(self, hub: "Hub", name: str, listener: ConnectionListener) -> None:
+        self._hub = hub
+        self.name = name
+        """For logs only."""
+        self._listener = listener
+        self.state = State.NEW
+        self.ice = IceAgent()
+        self.peer = hub.engine.open_peer(hub.next_peer_id(), secrets.randbits(31) | 1)
+        self.session_id = secrets.randbits(62)
+        self.session_version = 0
+        self._dtls: DtlsAssociation | None = None
+        self._channels: DataChannels | None = None
+        self._addresses: list[Address] = []
+        self._selected: Address | None = None
+        self.created_at = time.monotonic()
+        self.checked_at: float | None = None
+        """When the first valid check came: the handshake's deadline counts from here."""
+        self.connected_at: float | None = None
+        hub.add(self)
+
+    # -- negotiation ------------------------------------------------------------------------------------------------
+
+    def local(self) -> LocalTransport:
+        """What the SDP says of this side; each call is a new version of the session description."""
+        self.session_version += 1
+        return LocalTransport(self.ice.ufrag, self.ice.pwd, self._hub.identity.fingerprint, self._hub.candidates)
+
+    def secure(self, role: Role, fingerprints: Sequence[tuple[str, str]]) -> None:
+        """Who the other side is and who begins the handshake; the first call counts."""
+        if self._dtls is not None or self.state is State.CLOSED:
+            return
+        if not fingerprints:
+            raise BadRequest("The session description has no certificate fingerprint.")
+        self._dtls = DtlsAssociation(self._hub.identity, role, list(fingerprints))
+        if self._selected is not None:
+            self._begin_handshake()
+
+    def open_data(self, remote_port: int, max_message_size: int, listener: DataListener) -> None:
+        """Data channels as negotiated; they start when DTLS is up."""
+        if self._channels is None and self._dtls is not None:
+            self._channels = DataChannels(
+                self._send_sctp,
+                server=self._dtls.role == "server",
+                remote_port=remote_port,
+                max_message_size=max_message_size,
+                buffer_bytes=self._hub.settings.data_channel_buffer_bytes,
+                listener=listener,
+            )
+            if self.state is State.CONNECTED:
+                self._channels.start()
+
+    @property
+    def channels(self) -> DataChannels | None:
+        return self._channels
+
+    def restart_ice(self) -> None:
+        """New credentials; the media goes on over the old path until the other side checks a new one."""
+        dropped = self.ice.restart()
+        if dropped is not None:
+            self._hub.forget_ufrag(dropped)
+        self._hub.learn_ufrag(self.ice.ufrag, self)
+
+    # -- the port's side --------------------------------------------------------------------------------------------
+
+    def check_received(
+        self, request: BindingRequest, data: memoryview, source: "UdpSocket", address: Address, now: float
+    ) -> bytes | None:
+        password = self.ice.check(request, data, now)
+        if password is None or self.state is State.CLOSED:
+            return None
+        if address not in self._addresses and not self._claim(address, now):
+            return None
+        if self._selected is None or (request.use_candidate and address != self._selected):
+            self._selected = address
+            self._hub.engine.move_peer(self.peer, source, address)
+        dropped = self.ice.settle(request)
+        if dropped is not None:
+            self._hub.forget_ufrag(dropped)
+        if self.state is State.NEW:
+            if not self._hub.admit_handshake(self, address[0]):
+                return None
+            self.state = State.CONNECTING
+            self.checked_at = now
+            self._begin_handshake()
+        return password
+
+    def _claim(self, address: Address, now: float) -> bool:
+        holder = self._hub.port.by_address.get(address)
+        if isinstance(holder, Connection) and holder is not self:
+            if now - holder.ice.last_check < TAKEN_FOR and holder.state is not State.CLOSED:
+                return False
+            holder._release(address)
+        if len(self._addresses) >= ADDRESSES:
+            oldest = next(known for known in self._addresses if known != self._selected)
+            self._release(oldest)
+        self._addresses.append(address)
+        self._hub.port.by_address[address] = self
+        return True
+
+    def _release(self, address: Address) -> None:
+        if address in self._addresses:
+            self._addresses.remove(address)
+        if self._hub.port.by_address.get(address) is self:
+            del self._hub.port.by_address[address]
+
+    def dtls_received(self, datagram: bytes) -> None:
+        dtls = self._dtls
+        if dtls is None or self.state is State.CLOSED:
+            return
+        dtls.receive(datagram)
+        self._after_dtls()
+
+    # -- DTLS -------------------------------------------------------------------------------------------------------
+
+    def _begin_handshake(self) -> None:
+        dtls = self._dtls
+        if dtls is not None and dtls.state is DtlsState.NEW:
+            dtls.start()
+            self._after_dtls()
+
+    def _after_dtls(self) -> None:
+        dtls = self._dtls
+        assert dtls is not None
+        self._flush_dtls()
+        if dtls.keys is not None and self.state is State.CONNECTING:
+            self._use_keys(dtls)
+        if dtls.state is DtlsState.CLOSED:
+            self._fail(dtls.failure or "closed")
+            return
+        channels = self._channels
+        for packet in dtls.application_data():
+            if channels is not None:
+                channels.receive(packet)
+
+    def _use_keys(self, dtls: DtlsAssociation) -> None:
+        keys = dtls.keys
+        assert keys is not None
+        self.state = State.CONNECTED
+        self.connected_at = time.monotonic()
+        self._hub.handshake_done(self)
+        receive = Context(keys.profile, keys.receive, outbound=False)
+        send = Context(keys.profile, keys.send, outbound=True)
+        self._contexts = (receive, send)
+        self._hub.engine.key_peer(self.peer, receive.handle, send.handle, keys.profile.tag)
+        if self._channels is not None:
+            self._channels.start()
+        self._listener.connected()
+
+    def _flush_dtls(self) -> None:
+        dtls, outlet = self._dtls, self.peer.outlet
+        if dtls is None or outlet is None:
+            return
+        for datagram in dtls.packets_to_send():
+            outlet.send(datagram, self.peer.address)
+
+    def _send_sctp(self, packet: bytes) -> None:
+        if self._dtls is not None:
+            self._dtls.send(packet)
+            self._flush_dtls()
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def handle_timer(self, now: float) -> None:
+        """A few times a second while connecting, once a second afterwards."""
+        settings = self._hub.settings
+        if self.state is State.NEW:
+            if now - self.created_at > settings.connect_timeout:
+                self._fail("no connectivity check came")
+        elif self.state is State.CONNECTING:
+            assert self.checked_at is not None
+            if now - self.checked_at > settings.handshake_timeout:
+                self._fail("the DTLS handshake did not end in time")
+            elif self._dtls is not None:
+                due = self._dtls.next_timeout()
+                if due is not None and due <= 0:
+                    self._dtls.handle_timeout()
+                    self._after_dtls()
+        elif self.state is State.CONNECTED and now - self.ice.last_check > settings.consent_timeout:
+            self._fail("no consent: connectivity checks stopped")
+
+    def silent_for(self, now: float) -> float:
+        """Seconds since the other side was last heard (checks or media)."""
+        return max(0.0, now - max(self.ice.last_check, self.peer.last_arrival, self.created_at))
+
+    def _fail(self, reason: str) -> None:
+        if self.state is State.CLOSED:
+            return
+        was = self.state
+        self.close()
+        log.info("connection lost", extra={"peer": self.peer.id, "state": was.name, "reason": reason})
+        self._listener.lost(reason)
+
+    def close(self) -> None:
+        """Idempotent; the listener is not told."""
+        if self.state is State.CLOSED:
+            return
+        was, self.state = self.state, State.CLOSED
+        if self._channels is not None:
+            self._channels.close()
+        if self._dtls is not None:
+            self._dtls.close()
+            self._flush_dtls()
+        self._hub.engine.close_peer(self.peer)
+        for address in list(self._addresses):
+            self._release(address)
+        self._hub.remove(self, was)
+
+    _contexts: tuple[Context, Context] | None = None

@@ -1,0 +1,198 @@
+"""What all connections of a server share: the port, the engine, the certificate, candidates, deadlines.
+
+One timer drives everything: the engine's (NACK, TWCC, reports), handshakes under way, and consent. An idle connection
+costs a comparison a second.
+"""
+
+import asyncio
+import logging
+import socket
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+from sfu.errors import ConfigurationError
+from sfu.forwarding.engine import TICK, Engine
+from sfu.ids import PeerId
+from sfu.transport.connection import Connection, State
+from sfu.transport.dtls import Identity
+from sfu.transport.settings import Settings
+from sfu.transport.srtp import Sealer
+from sfu.transport.udp import NTP_EPOCH, UdpPort
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+CHECK_EVERY: Final = 1.0
+HANDSHAKES_EVERY: Final = 0.1
+HOST_PRIORITY: Final = 126 << 24
+"""Type preference of host candidates (RFC 8445 5.1.2.1)."""
+
+
+class Hub:
+    """Built by app.py. `open` needs a running loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.identity = Identity()
+        self.engine = Engine(Sealer(), segments=settings.segmentation_offload)
+        self.port = UdpPort(settings, self.engine)
+        self.candidates: tuple[tuple[str, int, int, str, str], ...] = ()
+        self.connections: set[Connection] = set()
+        self.ticks: list[Callable[[float], None]] = []
+        """Called after each tick of the engine with the time: layer selection hangs here."""
+        self.handshakes: Counter[str] = Counter()
+        """Ended handshakes by result: connected, failed."""
+        self._connecting: set[Connection] = set()
+        self._half_open: Counter[str] = Counter()
+        self._hosts: dict[Connection, str] = {}
+        self._peer_ids = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._next_check = self._next_handshakes = 0.0
+
+    def open(self) -> None:
+        """Binds the port and starts the timer. Raises ConfigurationError."""
+        self._loop = asyncio.get_running_loop()
+        self.port.open(self._loop)
+        self.candidates = _candidates(self.settings, self.port)
+        if not self.candidates:
+            raise ConfigurationError(
+                "There is no address to announce to clients; set rtc.announce, or rtc.include_loopback on one machine."
+            )
+        self._timer = self._loop.call_later(TICK, self._tick)
+
+    def close(self) -> None:
+        """Closes every connection, then the port."""
+        for connection in list(self.connections):
+            connection.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        self.port.close()
+
+    def next_peer_id(self) -> PeerId:
+        self._peer_ids += 1
+        return PeerId(self._peer_ids)
+
+    def add(self, connection: Connection) -> None:
+        self.connections.add(connection)
+        self._connecting.add(connection)
+        self.learn_ufrag(connection.ice.ufrag, connection)
+
+    def remove(self, connection: Connection, was: State) -> None:
+        self.connections.discard(connection)
+        self._connecting.discard(connection)
+        for ufrag in connection.ice.ufrags:
+            self.forget_ufrag(ufrag)
+        if was is not State.CONNECTED:
+            self.handshakes["failed"] += 1
+        self._leave_half_open(connection)
+
+    def learn_ufrag(self, ufrag: str, connection: Connection) -> None:
+        self.port.by_ufrag[ufrag] = connection
+
+    def forget_ufrag(self, ufrag: str) -> None:
+        self.port.by_ufrag.pop(ufrag, None)
+
+    def admit_handshake(self, connection: Connection, host: str) -> bool:
+        """Whether one more handshake from this IP address may begin (a cap per address, RFC 6347 4.2.1's aim)."""
+        if self._half_open[host] >= self.settings.half_open_per_address:
+            self.port.dropped["half_open_limit"] += 1
+            return False
+        self._half_open[host] += 1
+        self._hosts[connection] = host
+        return True
+
+    def handshake_done(self, connection: Connection) -> None:
+        self.handshakes["connected"] += 1
+        self._connecting.discard(connection)
+        self._leave_half_open(connection)
+
+    def _leave_half_open(self, connection: Connection) -> None:
+        host = self._hosts.pop(connection, None)
+        if host is not None:
+            self._half_open[host] -= 1
+            if self._half_open[host] <= 0:
+                del self._half_open[host]
+
+    def _tick(self) -> None:
+        assert self._loop is not None
+        self._timer = self._loop.call_later(TICK, self._tick)
+        now = time.monotonic()
+        try:
+            self.engine.handle_timer(now, time.time() + NTP_EPOCH)
+            if now >= self._next_handshakes:
+                self._next_handshakes = now + HANDSHAKES_EVERY
+                for connection in list(self._connecting):
+                    connection.handle_timer(now)
+            if now >= self._next_check:
+                self._next_check = now + CHECK_EVERY
+                for connection in list(self.connections):
+                    connection.handle_timer(now)
+            for tick in self.ticks:
+                tick(now)
+        except Exception:  # the root of all media timing: it must go on whatever one connection did
+            log.exception("media timer failed")
+
+
+def _candidates(settings: Settings, port: UdpPort) -> tuple[tuple[str, int, int, str, str], ...]:
+    """Host candidates: what is announced, else the machine's own addresses on the families we listen on."""
+    found: list[tuple[str, int]] = []
+    if settings.announce:
+        for entry in settings.announce:
+            found.append(_announced(entry, port.port))
+    else:
+        for opened in port.sockets:
+            host = opened.sock.getsockname()[0]
+            if host in ("0.0.0.0", "::"):
+                hosts = _own_addresses(opened.sock.family, loopback=settings.include_loopback)
+            else:
+                hosts = [host]
+            found += [(each, opened.port) for each in hosts]
+    out = []
+    for index, (host, number) in enumerate(dict.fromkeys(found)):
+        preference = 65_535 - index
+        out.append((host, number, HOST_PRIORITY | preference << 8 | 255, str(index + 1), "udp"))
+    return tuple(out)
+
+
+def _announced(entry: str, port: int) -> tuple[str, int]:
+    host, number = entry, port
+    if entry.startswith("["):
+        host, _, rest = entry[1:].partition("]")
+        if rest.startswith(":"):
+            number = _number(rest[1:], entry)
+    elif entry.count(":") == 1:
+        host, _, rest = entry.partition(":")
+        number = _number(rest, entry)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.inet_pton(family, host)
+    except OSError:
+        raise ConfigurationError(f"rtc.announce: {entry!r} is not an IP address (nor ADDRESS:PORT).") from None
+    return host, number
+
+
+def _number(text: str, entry: str) -> int:
+    if text.isdigit() and 0 < int(text) < 65_536:
+        return int(text)
+    raise ConfigurationError(f"rtc.announce: {entry!r} has no port number after the colon.")
+
+
+def _own_addresses(family: socket.AddressFamily, *, loopback: bool) -> list[str]:
+    """The address that packets to the world leave from (no packet is sent), and loopback when asked for."""
+    probe = ("192.0.2.1", 9) if family == socket.AF_INET else ("2001:db8::1", 9)
+    hosts = []
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            sock.connect(probe)
+            hosts.append(str(sock.getsockname()[0]))
+        except OSError:
+            pass  # no route: a machine without network
+    if loopback:
+        hosts.append("127.0.0.1" if family == socket.AF_INET else "::1")
+    return hosts
+
+

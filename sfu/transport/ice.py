@@ -1,0 +1,69 @@
+"""ICE-lite for one connection (RFC 8445 2.5 and appendix A): answers checks, never sends one.
+
+The remote address comes only from a Binding request whose MESSAGE-INTEGRITY proves our password. A restart makes new
+credentials; the old ones are good until a check with the new ones came (RFC 8445 9).
+"""
+
+import secrets
+from typing import Final
+
+from sfu.transport.stun import BindingRequest, verify
+
+UFRAG_CHARACTERS: Final = 8
+PWD_CHARACTERS: Final = 24
+
+
+class IceAgent:
+    """Credentials and the selected address of one connection. `now` is monotonic seconds."""
+
+    __slots__ = ("_old", "last_check", "pwd", "restarted", "ufrag")
+
+    def __init__(self) -> None:
+        self.ufrag, self.pwd = _credentials()
+        self._old: tuple[str, str] | None = None
+        self.last_check = float("-inf")
+        """When the last valid check came: the peer's consent (RFC 7675)."""
+        self.restarted = False
+        """Set by a restart until the first check with the new credentials."""
+
+    @property
+    def ufrags(self) -> list[str]:
+        return [self.ufrag] if self._old is None else [self.ufrag, self._old[0]]
+
+    def restart(self) -> str | None:
+        """New credentials. Returns a user fragment that is no longer answered, if a second restart dropped one."""
+        dropped = self._old[0] if self._old is not None else None
+        self._old = (self.ufrag, self.pwd)
+        self.ufrag, self.pwd = _credentials()
+        self.restarted = True
+        return dropped
+
+    def check(self, request: BindingRequest, data: bytes | memoryview, now: float) -> bytes | None:
+        """The password the check was made with, or None when it proves nothing (drop it silently)."""
+        ufrag = request.username.partition(":")[0]
+        if ufrag == self.ufrag:
+            password = self.pwd.encode()
+        elif self._old is not None and ufrag == self._old[0]:
+            password = self._old[1].encode()
+        else:
+            return None
+        if not verify(request, data, password):
+            return None
+        self.last_check = now
+        return password
+
+    def settle(self, request: BindingRequest) -> str | None:
+        """After a valid check: forgets the old credentials once the new ones are in use; returns the dropped ufrag."""
+        if self._old is None or request.username.partition(":")[0] != self.ufrag:
+            return None
+        dropped = self._old[0]
+        self._old = None
+        self.restarted = False
+        return dropped
+
+
+def _credentials() -> tuple[str, str]:
+    """48 and 144 bits of randomness (RFC 8445 5.3 asks for 24 and 128)."""
+    return secrets.token_urlsafe(UFRAG_CHARACTERS * 3 // 4).replace("-", "+").replace("_", "/"), secrets.token_urlsafe(
+        PWD_CHARACTERS * 3 // 4
+    ).replace("-", "+").replace("_", "/")

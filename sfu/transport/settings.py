@@ -1,0 +1,31 @@
+"""What an operator may set of the media transport."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The media port and how it is announced."""
+
+    udp_port: int = 7882
+    "The one UDP port of all media (0: any free one)."
+    bind: tuple[str, ...] = ("0.0.0.0", "::")
+    "Addresses to listen on; one that the machine does not have is left out with a warning."
+    announce: tuple[str, ...] = ()
+    "Addresses to put in candidates instead of the machine's own, e.g. the public ones behind a NAT; `ADDRESS` or `ADDRESS:PORT`."
+    include_loopback: bool = False
+    "Announce loopback addresses too (development and tests)."
+    handshake_timeout: float = 10.0
+    "Seconds from the first valid connectivity check until DTLS must be done."
+    connect_timeout: float = 30.0
+    "Seconds an offered connection may wait for its first connectivity check."
+    consent_timeout: float = 30.0
+    "Seconds without a valid connectivity check after which a connection is lost (RFC 7675)."
+    half_open_per_address: int = 32
+    "Handshakes under way at once from one IP address."
+    socket_buffer_bytes: int = 4_194_304
+    "Wanted size of the socket's buffers; the kernel's limit may be lower."
+    segmentation_offload: bool = True
+    "Send several packets in one system call where the kernel can (UDP GSO)."
+    data_channel_buffer_bytes: int = 1_048_576
+    "Bytes queued towards one slow data channel before it is closed."

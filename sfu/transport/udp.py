@@ -1,0 +1,227 @@
+"""The media port: one UDP socket per address family for everybody, read in batches, demultiplexed by validated address.
+
+Datagrams are told apart by their first byte (RFC 7983): STUN by user fragment, DTLS and media by the source address that a
+valid STUN check has proven. Anything else is counted and dropped before any state is touched. The packet path is here and
+in sfu.forwarding: no await, no task, no object per datagram.
+"""
+
+import asyncio
+import errno
+import logging
+import socket
+import struct
+import sys
+import time
+from collections import Counter
+from typing import Final, Protocol
+
+from sfu.errors import ConfigurationError, MalformedPacket
+from sfu.forwarding.engine import Engine
+from sfu.forwarding.peer import Address, EnginePeer
+from sfu.transport import stun
+from sfu.transport.settings import Settings
+from sfu.transport.srtp import DATAGRAM, Opener
+
+log = logging.getLogger(__name__)
+
+BATCH: Final = 64
+NTP_EPOCH: Final = 2_208_988_800
+UDP_SEGMENT: Final = 103
+SOL_UDP: Final = 17
+IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
+REFUSED: Final = (errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
+"""What kernels say when they cannot segment: from then on datagrams go one by one."""
+
+
+class Endpoint(Protocol):
+    """What the port knows of a connection."""
+
+    peer: EnginePeer
+
+    def check_received(
+        self, request: stun.BindingRequest, data: memoryview, socket: "UdpSocket", address: Address, now: float
+    ) -> bytes | None:
+        """A Binding request for this connection; the password to answer with, or None."""
+
+    def dtls_received(self, datagram: bytes) -> None: ...
+
+
+class UdpSocket:
+    """One bound socket; the engine's Outlet."""
+
+    __slots__ = ("_ancillary", "_sendmsg", "_sendto", "dropped", "port", "segments", "sock")
+
+    def __init__(self, sock: socket.socket, *, segments: bool) -> None:
+        self.sock = sock
+        self.port: int = sock.getsockname()[1]
+        self.segments = segments
+        self.dropped = 0
+        self._sendto = sock.sendto
+        self._sendmsg = sock.sendmsg
+        self._ancillary: dict[int, list[tuple[int, int, bytes]]] = {}
+
+    def send(self, data: memoryview | bytes, address: Address) -> bool:
+        try:
+            self._sendto(data, address)
+        except OSError:  # full buffer, or the network says no: for media both mean a lost packet
+            self.dropped += 1
+            return False
+        return True
+
+    def send_segments(self, data: memoryview, size: int, address: Address) -> bool:
+        if not self.segments:
+            return self._send_each(data, size, address)
+        ancillary = self._ancillary.get(size)
+        if ancillary is None:
+            ancillary = self._ancillary[size] = [(SOL_UDP, UDP_SEGMENT, struct.pack("H", size))]
+        try:
+            self._sendmsg((data,), ancillary, 0, address)
+        except OSError as error:
+            if error.errno in REFUSED:
+                self.segments = False
+                return self._send_each(data, size, address)
+            self.dropped += 1
+            return False
+        return True
+
+    def _send_each(self, data: memoryview, size: int, address: Address) -> bool:
+        sent = True
+        for at in range(0, len(data), size):
+            sent = self.send(data[at : at + size], address) and sent
+        return sent
+
+
+class UdpPort:
+    """All sockets of the media port and the table from addresses and user fragments to connections."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self.engine = engine
+        self.sockets: list[UdpSocket] = []
+        self.by_address: dict[Address, Endpoint] = {}
+        self.by_ufrag: dict[str, Endpoint] = {}
+        self.dropped: Counter[str] = Counter()
+        """Datagrams dropped at the edge, by reason."""
+        self._opener = Opener()
+        self._settings = settings
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def port(self) -> int:
+        return self.sockets[0].port
+
+    def open(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Binds. Raises ConfigurationError when no address of `bind` can be had, or the port is taken."""
+        port = self._settings.udp_port
+        for host in self._settings.bind:
+            try:
+                sock = _bind(host, port, self._settings)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE:
+                    raise ConfigurationError(
+                        f"rtc.udp_port {port} is in use; stop what uses it or choose another port."
+                    ) from error
+                log.warning("media address not available", extra={"address": host, "error": error.strerror})
+                continue
+            port = sock.getsockname()[1]
+            opened = UdpSocket(sock, segments=self._settings.segmentation_offload and sys.platform == "linux")
+            self.sockets.append(opened)
+            loop.add_reader(sock.fileno(), self._readable, opened)
+        if not self.sockets:
+            raise ConfigurationError("None of the addresses in rtc.bind can be listened on.")
+        self._loop = loop
+
+    def close(self) -> None:
+        for opened in self.sockets:
+            if self._loop is not None:
+                self._loop.remove_reader(opened.sock.fileno())
+            opened.sock.close()
+        self.sockets.clear()
+
+    def _readable(self, source: UdpSocket) -> None:
+        now = time.monotonic()
+        opener, engine = self._opener, self.engine
+        view, pointer, length, unprotect = opener.view, opener.pointer, opener.length, opener.unprotect
+        receive, by_address, recvfrom = engine.receive, self.by_address, source.sock.recvfrom_into
+        dropped = self.dropped
+        try:
+            for _ in range(BATCH):
+                n, address = recvfrom(view)
+                if n < 12:
+                    dropped["short"] += 1
+                    continue
+                first = view[0]
+                if 127 < first < 192:
+                    endpoint = by_address.get(address)
+                    if endpoint is None:
+                        dropped["unknown_address"] += 1
+                        continue
+                    peer = endpoint.peer
+                    context = peer.rx
+                    if context is None:
+                        dropped["before_keys"] += 1
+                        continue
+                    if n >= DATAGRAM:
+                        dropped["long"] += 1
+                        continue
+                    length[0] = n
+                    if 191 < view[1] < 224:
+                        if opener.unprotect_rtcp(context, pointer, length):
+                            dropped["srtcp"] += 1
+                        else:
+                            engine.receive_rtcp(peer, bytes(view[: length[0]]), now, time.time() + NTP_EPOCH)
+                    elif peer.refuses(view):
+                        dropped["ssrc_limit"] += 1
+                    elif unprotect(context, pointer, length):
+                        dropped["srtp"] += 1
+                    else:
+                        receive(peer, view, length[0], now)
+                elif first < 4:
+                    self._stun_received(view[:n], source, address, now)
+                elif 19 < first < 64:
+                    endpoint = by_address.get(address)
+                    if endpoint is None:
+                        dropped["unknown_address"] += 1
+                    else:
+                        endpoint.dtls_received(bytes(view[:n]))
+                else:
+                    dropped["unknown_protocol"] += 1
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            dropped["socket_error"] += 1  # an ICMP error of an earlier send
+        engine.flush(now)
+
+    def _stun_received(self, data: memoryview, source: UdpSocket, address: Address, now: float) -> None:
+        try:
+            request = stun.parse_binding_request(data)
+        except MalformedPacket:
+            self.dropped["stun_malformed"] += 1
+            return
+        endpoint = self.by_ufrag.get(request.username.partition(":")[0])
+        if endpoint is None:
+            self.dropped["stun_unknown_user"] += 1
+            return
+        password = endpoint.check_received(request, data, source, address, now)
+        if password is None:
+            self.dropped["stun_not_authentic"] += 1
+            return
+        source.send(stun.binding_response(request.transaction_id, address, password), address)
+
+
+def _bind(host: str, port: int, settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        elif sys.platform == "linux":
+            # never fragmented: the kernel then needs no IP id, and a too large packet fails instead of vanishing
+            sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            sock.setsockopt(socket.SOL_SOCKET, option, settings.socket_buffer_bytes)
+        sock.bind((host, port))
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
