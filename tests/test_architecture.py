@@ -1,0 +1,147 @@
+"""The one statement of the import order, of which packages are pure, and of who may not know whom.
+
+Read by `ast`, so that nothing is imported and an import inside a function or under `if TYPE_CHECKING` counts as well.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+# From the ground up. A unit may import itself and units of lower floors. Those on one floor are siblings and never
+# import each other.
+FLOORS: tuple[tuple[str, ...], ...] = (
+    ("errors", "ids"),
+    ("assets",),
+    ("rtp", "sdp", "bandwidth", "auth"),
+    ("forwarding",),
+    ("rooms",),
+    ("transport", "ingest", "egress", "mixer", "cluster", "telemetry", "bots"),
+    ("signaling",),
+    ("api",),
+    ("config",),
+    ("app",),
+    ("cli",),
+    ("__main__",),
+)
+PURE = ("rtp", "sdp", "bandwidth", "auth", "forwarding", "rooms", "errors", "ids")
+IMPURE = ("asyncio", "socket", "time", "random", "threading", "aiortc", "av")
+
+# An interface lives at its consumer: transport fulfils `signaling.ports` and shares its records.
+ALLOWED_UPWARDS = {("transport", "signaling.ports"), ("transport", "signaling.messages")}
+
+
+def floor(unit: str) -> int:
+    return next(number for number, units in enumerate(FLOORS) if unit in units)
+
+
+def unit_of(module: str) -> str:
+    """`sfu.rtp.codecs.vp8` → `rtp`; the package `sfu` itself → the empty string."""
+    return (module.split(".") + [""])[1]
+
+
+def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[tuple[int, str]]:
+    """(line, dotted name) of everything that a module imports, relative imports resolved."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = module.split(".")
+                parts = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*parts, base] if base else parts)
+            if base == "sfu":
+                # `from sfu import config` imports the module, `from sfu import __version__` nothing.
+                yield from ((node.lineno, f"sfu.{alias.name}") for alias in node.names if alias.name[0] != "_")
+            else:
+                yield node.lineno, base
+
+
+def breaches(source: str, module: str, *, is_package: bool = False) -> list[str]:
+    """What a module imports against the rules, one line each."""
+    unit, found = unit_of(module), []
+    if unit and not any(unit in units for units in FLOORS):
+        return [f"{module}: {unit} has no place in FLOORS"]
+    for line, name in imports(source, module, is_package=is_package):
+        where = f"{module}:{line}"
+        if unit in PURE and name.split(".")[0] in IMPURE:
+            found.append(f"{where}: {unit} is pure and imports {name}")
+        target = unit_of(name) if name.split(".")[0] == "sfu" else ""
+        if not target or target == unit:
+            continue
+        if not any(target in units for units in FLOORS):
+            found.append(f"{where}: {target} has no place in FLOORS")
+        elif not unit:
+            found.append(f"{where}: the package sfu imports {name}")
+        elif floor(target) > floor(unit) and (unit, name.removeprefix("sfu.")) not in ALLOWED_UPWARDS:
+            found.append(f"{where}: {unit} imports {name} from above")
+        elif floor(target) == floor(unit):
+            found.append(f"{where}: {unit} imports its sibling {name}")
+    return found
+
+
+def modules() -> list[Path]:
+    return sorted((ROOT / "sfu").rglob("*.py"))
+
+
+def module_name(path: Path) -> tuple[str, bool]:
+    parts = list(path.relative_to(ROOT).with_suffix("").parts)
+    is_package = parts[-1] == "__init__"
+    return ".".join(parts[:-1] if is_package else parts), is_package
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path: Path) -> None:
+    name, is_package = module_name(path)
+    assert breaches(path.read_text(encoding="utf-8"), name, is_package=is_package) == []
+
+
+PLANTED = [
+    ("sfu.rtp.packet", "import asyncio", "rtp is pure and imports asyncio"),
+    ("sfu.rtp.packet", "from time import monotonic", "rtp is pure and imports time"),
+    ("sfu.auth.tokens", "def now():\n    import time\n    return time.time()", "auth is pure and imports time"),
+    ("sfu.rooms.room", "import os, random", "rooms is pure and imports random"),
+    ("sfu.forwarding.track", "from aiortc.rtp import is_rtcp", "forwarding is pure and imports aiortc.rtp"),
+    ("sfu.sdp.answer", "import av.video", "sdp is pure and imports av.video"),
+    ("sfu.rtp.packet", "from sfu.rooms import room", "rtp imports sfu.rooms from above"),
+    ("sfu.rtp.packet", "from ..rooms import room", "rtp imports sfu.rooms from above"),
+    ("sfu.rooms.room", "from sfu import config", "rooms imports sfu.config from above"),
+    ("sfu.errors", "import sfu.ids", "errors imports its sibling sfu.ids"),
+    ("sfu.rtp.packet", "from sfu.sdp import offer", "rtp imports its sibling sfu.sdp"),
+    ("sfu.transport.peer", "import sfu.telemetry.metrics", "transport imports its sibling sfu.telemetry.metrics"),
+    ("sfu.transport.peer", "import sfu.signaling.session", "transport imports sfu.signaling.session from above"),
+    ("sfu.api.page", "if TYPE_CHECKING:\n    from sfu.app import App", "api imports sfu.app from above"),
+    ("sfu.cli", "from sfu.surprise import x", "surprise has no place in FLOORS"),
+    ("sfu.surprise", "", "surprise has no place in FLOORS"),
+    ("sfu", "from sfu.errors import SfuError", "the package sfu imports sfu.errors"),
+    # And what is right stays quiet.
+    ("sfu.rooms.room", "from sfu.auth.grants import VideoGrants\nfrom sfu.rooms import ports", None),
+    ("sfu.transport.edge", "from sfu.signaling.ports import MediaEdge\nimport asyncio, socket", None),
+    ("sfu.signaling.session", "import time\nfrom ..rooms import room\nfrom . import messages", None),
+    ("sfu.cli", "from sfu import __version__, app, config", None),
+]
+
+
+@pytest.mark.parametrize(("module", "source", "complaint"), PLANTED)
+def test_a_planted_breach_is_found(module: str, source: str, complaint: str | None) -> None:
+    found = breaches(source, module)
+    assert len(found) == (complaint is not None)
+    assert all(line.endswith(complaint or "") for line in found)
+
+
+@pytest.mark.parametrize(
+    ("module", "is_package", "source", "name"),
+    [
+        ("sfu.rtp.packet", False, "from . import rtcp", "sfu.rtp"),
+        ("sfu.rtp.packet", False, "from .rtcp import x", "sfu.rtp.rtcp"),
+        ("sfu.rtp.packet", False, "from ..rooms.room import x", "sfu.rooms.room"),
+        ("sfu.rtp", True, "from .rtcp import x", "sfu.rtp.rtcp"),
+        ("sfu.rtp", True, "from ..rooms import x", "sfu.rooms"),
+    ],
+)
+def test_relative_imports_are_resolved(module: str, is_package: bool, source: str, name: str) -> None:
+    assert list(imports(source, module, is_package=is_package)) == [(1, name)]
