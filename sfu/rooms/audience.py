@@ -1,0 +1,64 @@
+"""Everybody in a room, and how they are told things: each event once, in one order, under one growing number."""
+
+from collections.abc import Iterable, Iterator
+
+from sfu.ids import Identity, ParticipantId
+from sfu.rooms.events import Delivery, Event
+from sfu.rooms.participant import Participant
+
+
+class Audience:
+    __slots__ = ("_by_identity", "_participants", "number")
+
+    def __init__(self) -> None:
+        self._participants: dict[ParticipantId, Participant] = {}
+        self._by_identity: dict[Identity, Participant] = {}
+        self.number = 0
+        "Of the newest event."
+
+    def __len__(self) -> int:
+        return len(self._participants)
+
+    def __iter__(self) -> Iterator[Participant]:
+        return iter(tuple(self._participants.values()))
+
+    def visible(self, *, but: Participant | None = None) -> list[Participant]:
+        return [one for one in self._participants.values() if not one.permissions.hidden and one is not but]
+
+    def find(self, participant: str) -> Participant | None:
+        return self._participants.get(ParticipantId(participant))
+
+    def find_identity(self, identity: str) -> Participant | None:
+        return self._by_identity.get(Identity(identity))
+
+    def add(self, participant: Participant) -> None:
+        self._participants[participant.id] = participant
+        self._by_identity[participant.identity] = participant
+
+    def remove(self, participant: Participant) -> bool:
+        """False: it had left already."""
+        if self._participants.pop(participant.id, None) is None:
+            return False
+        del self._by_identity[participant.identity]
+        return True
+
+    def broadcast(self, event: Event, *, but: Participant | None = None) -> None:
+        """To all but `but`."""
+        self._tell(self._participants.values(), event, but)
+
+    def tell(self, event: Event, *receivers: Participant) -> None:
+        self._tell(receivers, event, None)
+
+    def tell_admins(self, event: Event) -> None:
+        self._tell([one for one in self._participants.values() if one.permissions.admin], event, None)
+
+    def next_number(self) -> int:
+        """For an event that a session makes itself."""
+        self.number += 1
+        return self.number
+
+    def _tell(self, receivers: Iterable[Participant], event: Event, but: Participant | None) -> None:
+        delivery = Delivery(0 if event.momentary else self.next_number(), event)
+        for participant in receivers:
+            if participant is not but:
+                participant.sink.deliver(delivery)

@@ -1,0 +1,29 @@
+"""What late joiners get of the past: bounded by number and by bytes, the oldest going first."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+Entry = TypeVar("Entry")
+
+
+class History(Generic[Entry]):
+    __slots__ = ("_bytes", "_entries", "_max_bytes", "_max_entries")
+
+    def __init__(self, max_entries: int, max_bytes: int) -> None:
+        self._entries: deque[tuple[Entry, int]] = deque()
+        self._bytes = 0
+        self._max_entries = max_entries
+        self._max_bytes = max_bytes
+
+    def __iter__(self) -> Iterator[Entry]:
+        return (entry for entry, _ in self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def add(self, entry: Entry, size_bytes: int) -> None:
+        self._entries.append((entry, size_bytes))
+        self._bytes += size_bytes
+        while self._entries and (len(self._entries) > self._max_entries or self._bytes > self._max_bytes):
+            self._bytes -= self._entries.popleft()[1]

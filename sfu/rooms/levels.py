@@ -1,0 +1,42 @@
+"""Who speaks: levels of the microphones in, `speakers` events out, by the detector of sfu.forwarding."""
+
+from sfu.forwarding.speakers import SpeakerDetector
+from sfu.rooms.audience import Audience
+from sfu.rooms.events import SpeakersChanged
+from sfu.rooms.participant import Participant
+from sfu.rooms.stage import Stage
+
+
+class LevelBoard:
+    __slots__ = ("_audience", "_detector", "_heard", "_stage")
+
+    def __init__(self, audience: Audience, stage: Stage) -> None:
+        self._audience = audience
+        self._stage = stage
+        self._detector = SpeakerDetector()
+        self._heard = SpeakersChanged("", ())
+
+    def welcome(self, participant: Participant) -> None:
+        """Tells a newcomer who speaks now."""
+        if self._heard.dominant:
+            self._audience.tell(self._heard, participant)
+
+    def observe(self, now: float) -> None:
+        """To be called ten times a second."""
+        if not len(self._stage) and not self._heard.dominant:
+            return
+        levels: dict[str, int | None] = {}
+        for publication in self._stage:
+            # The sound of a shared screen is nobody speaking.
+            if publication.media.kind != "audio" or publication.description.source == "screen_share_audio":
+                continue
+            level = publication.media.take_level()
+            loudest = levels.get(publication.owner.id)
+            if level is None or publication.muted:
+                levels.setdefault(publication.owner.id, None)
+            elif loudest is None or level < loudest:
+                levels[publication.owner.id] = level
+        change = self._detector.observe(now, levels)
+        if change is not None:
+            self._heard = SpeakersChanged(change.dominant, change.speakers)
+            self._audience.broadcast(self._heard)

@@ -1,0 +1,89 @@
+"""What one participant receives: its wishes by track, kept apart from the connection so that they outlive it."""
+
+from dataclasses import replace
+
+from sfu.ids import TrackId
+from sfu.rooms.ports import MediaSink, Wish
+from sfu.rooms.publication import Publication
+
+NO_WISH = Wish()
+
+
+class Subscriptions:
+    """Wishes and, while there is a connection, the sink that fulfils them. Every call is idempotent."""
+
+    __slots__ = ("_sink", "_tracks", "_wishes", "auto")
+
+    def __init__(self, *, auto: bool) -> None:
+        self.auto = auto
+        "Whether new publications are subscribed to without being asked for."
+        self._sink: MediaSink | None = None
+        self._tracks: dict[TrackId, Publication] = {}
+        self._wishes: dict[TrackId, Wish] = {}
+
+    def __contains__(self, track: TrackId) -> bool:
+        return track in self._tracks
+
+    def wish(self, track: TrackId) -> Wish:
+        """The last one, kept while the track is published, subscribed to or not."""
+        return self._wishes.get(track, NO_WISH)
+
+    def open(self, sink: MediaSink) -> None:
+        """From now on `sink` gets everything subscribed to (again, if an earlier connection was lost)."""
+        self._sink = sink
+        for track, publication in self._tracks.items():
+            sink.subscribe(track, publication.media, self.wish(track))
+
+    def lose(self) -> None:
+        """The sink is gone; the wishes stay for the next one."""
+        self._sink = None
+
+    def clear(self) -> None:
+        """Unsubscribes from everything, e.g. because the permission went."""
+        for track in list(self._tracks):
+            self.unsubscribe(track)
+
+    def subscribe(self, publication: Publication, wish: Wish | None = None) -> None:
+        """`wish` None: as it was, or no limit."""
+        track = publication.id
+        if wish is not None:
+            self._wishes[track] = wish
+        known = track in self._tracks
+        self._tracks[track] = publication
+        if self._sink is None:
+            return
+        if not known:
+            self._sink.subscribe(track, publication.media, self.wish(track))
+        elif wish is not None:
+            self._sink.update(track, wish)
+
+    def refine(
+        self,
+        publication: Publication,
+        *,
+        width: int | None = None,
+        height: int | None = None,
+        fps: float | None = None,
+        priority: int | None = None,
+        paused: bool | None = None,
+    ) -> None:
+        """Subscribes, changing of the wish only what is named."""
+        old = self.wish(publication.id)
+        wish = replace(
+            old,
+            width=old.width if width is None else width,
+            height=old.height if height is None else height,
+            fps=old.fps if fps is None else fps,
+            priority=old.priority if priority is None else priority,
+            paused=old.paused if paused is None else paused,
+        )
+        self.subscribe(publication, wish)
+
+    def unsubscribe(self, track: TrackId) -> None:
+        if self._tracks.pop(track, None) is not None and self._sink is not None:
+            self._sink.unsubscribe(track)
+
+    def forget(self, track: TrackId) -> None:
+        """The publication ended."""
+        self.unsubscribe(track)
+        self._wishes.pop(track, None)
