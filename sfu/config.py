@@ -22,6 +22,7 @@ import yaml
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.errors import ConfigurationError
+from sfu.rooms.settings import Settings as RoomsSettings
 from sfu.telemetry.settings import Settings as LogSettings
 from sfu.transport.settings import Settings as RtcSettings
 
@@ -41,6 +42,8 @@ class Settings:
     "Tokens and keys."
     rtc: RtcSettings = field(default_factory=RtcSettings)
     "Media: addresses, ports, limits of a connection."
+    rooms: RoomsSettings = field(default_factory=RoomsSettings)
+    "Caps of rooms, and how long things stay."
     log: LogSettings = field(default_factory=LogSettings)
     "Logs."
 

@@ -40,7 +40,7 @@ def floor(unit: str) -> int:
 
 def unit_of(module: str) -> str:
     """`sfu.rtp.codecs.vp8` → `rtp`; the package `sfu` itself → the empty string."""
-    return (module.split(".") + [""])[1]
+    return [*module.split("."), ""][1]
 
 
 def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[tuple[int, str]]:

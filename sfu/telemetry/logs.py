@@ -1,0 +1,105 @@
+"""Logs: one JSON object per line for machines, or one readable line for people.
+
+A record is a static message plus fields: those of `extra=`, and those bound to the running task by `bind` (session and
+room ids), so that everything that one session causes can be found by one search. Times are RFC 3339.
+"""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import TextIO
+
+import msgspec
+
+from sfu.telemetry.settings import Settings
+
+_STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message"}
+_RESERVED = frozenset({"time", "level", "logger", "message", "exception"})
+
+_bound: ContextVar[Mapping[str, object]] = ContextVar("sfu_log_fields", default={})  # noqa: B039  # never written to
+
+
+def bind(**fields: object) -> None:
+    """Adds fields to every record of the running task from now on, and of the tasks that it starts."""
+    _bound.set({**_bound.get(), **fields})
+
+
+@contextmanager
+def bound(**fields: object) -> Iterator[None]:
+    """`bind` for the length of a `with`."""
+    token = _bound.set({**_bound.get(), **fields})
+    try:
+        yield
+    finally:
+        _bound.reset(token)
+
+
+def fields_of(record: logging.LogRecord) -> dict[str, object]:
+    """What a record carries beyond its message; `extra=` wins over what is bound."""
+    extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    fields = {**_bound.get(), **extra}
+    return {f"{name}_" if name in _RESERVED else name: value for name, value in fields.items()}
+
+
+class JsonFormatter(logging.Formatter):
+    """One object per line: time, level, logger, message, fields, and the traceback as `exception`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, object] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **fields_of(record),
+        }
+        if exception := _exception(self, record):
+            entry["exception"] = exception
+        try:
+            return msgspec.json.encode(entry, enc_hook=str).decode()
+        except (TypeError, ValueError, RecursionError):
+            # Odd keys, lone surrogates or endless structures in a field must not lose the record.
+            return msgspec.json.encode({name: ascii(value)[:1000] for name, value in entry.items()}).decode()
+
+
+class TextFormatter(logging.Formatter):
+    """`12:34:56.789 WARNING sfu.api  message  field=value`; control characters escaped, so no field can fake a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = f"{_time(record)[11:23]} {record.levelname:<7} {record.name}  {_printable(record.getMessage())}"
+        for name, value in fields_of(record).items():
+            text = _printable(str(value))
+            line += f"  {name}={text!r}" if " " in text or not text else f"  {name}={text}"
+        exception = _exception(self, record)
+        return f"{line}\n{exception}" if exception else line
+
+
+def configure(settings: Settings, stream: TextIO | None = None) -> None:
+    """Sends all logging of the process to `stream`, by default standard error."""
+    stream = stream or sys.stderr
+    as_text = settings.format == "text" or (settings.format == "auto" and stream.isatty())
+    output = logging.StreamHandler(stream)
+    output.setFormatter(TextFormatter() if as_text else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [output]
+    root.setLevel(settings.level.upper())
+    logging.captureWarnings(True)
+    # aioice and aiortc tell of every candidate and packet at these levels.
+    for name in ("aioice", "aiortc", "asyncio"):
+        logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+
+
+def _time(record: logging.LogRecord) -> str:
+    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _exception(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    if record.exc_info and record.exc_info[0]:
+        return formatter.formatException(record.exc_info)
+    return record.exc_text or ""
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

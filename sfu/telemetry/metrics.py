@@ -1,0 +1,188 @@
+"""Prometheus metrics, read when they are scraped: nothing is counted twice and nothing here is on the packet path.
+
+`app.py` fills a Snapshot from the counters that the parts keep anyway. Names follow Prometheus' convention: the prefix
+`sfu_`, base units, `_total` on counters only. No label holds a room or a person: those are unbounded, and private.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.registry import Collector
+
+from sfu.telemetry.histogram import NOTHING, Distribution
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+Counts = Mapping[str, int]
+"""By one label's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directions:
+    """Counts of one thing from clients (`received`) and to clients (`sent`)."""
+
+    received: int = 0
+    sent: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """The server's state and its counters since the start, at one moment."""
+
+    version: str = ""
+    started_at: float = 0.0
+    "Seconds since 1970."
+    draining: bool = False
+    capacity_used: float = 0.0
+    "0 to 1: the fullest of the caps and of the CPU; what an autoscaler looks at."
+
+    rooms: int = 0
+    rooms_total: int = 0
+    participants: int = 0
+    participants_total: int = 0
+    waiting: int = 0
+    "In lobbies."
+    sessions: int = 0
+    "Signalling sessions, those that wait for their client to come back included."
+    sockets: int = 0
+    "Connected WebSockets."
+    peers: Counts = field(default_factory=dict)
+    "Media connections by state."
+    tracks: Counts = field(default_factory=dict)
+    "Published now, by kind."
+    subscriptions: Counts = field(default_factory=dict)
+    "Subscriptions now, by kind."
+
+    packets: Directions = Directions()
+    bytes: Directions = Directions()
+    dropped: Counts = field(default_factory=dict)
+    "Packets by reason."
+    nacks: Directions = Directions()
+    "Packets asked for again."
+    plis: Directions = Directions()
+    firs: Directions = Directions()
+    retransmissions: Directions = Directions()
+    signaling: Directions = Directions()
+    "Messages."
+    rate_limited: int = 0
+    "Signalling messages refused."
+    resumed: int = 0
+    "Sessions that went on after their socket was lost."
+    tokens_refused: Counts = field(default_factory=dict)
+    "By error code."
+    dtls_handshakes: Counts = field(default_factory=dict)
+    "By result: ok, failed."
+    http_requests: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    "By method, route (never a path) and status."
+
+    rtt: Distribution = NOTHING
+    jitter: Distribution = NOTHING
+    loss: Distribution = NOTHING
+    "Fraction 0 to 1 per report."
+    forward_latency: Distribution = NOTHING
+    join_latency: Distribution = NOTHING
+    "Seconds from `join` to `joined`."
+    loop_lag: Distribution = NOTHING
+
+
+class Metrics:
+    """The page that Prometheus scrapes. Its registry is its own, so two servers in one process do not meet in it."""
+
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_SnapshotCollector(snapshot))
+        ProcessCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Text format 1.0.0 (`CONTENT_TYPE`)."""
+        return generate_latest(self._registry)
+
+
+class _SnapshotCollector(Collector):
+    def __init__(self, snapshot: Callable[[], Snapshot]) -> None:
+        self._snapshot = snapshot
+
+    def collect(self) -> Iterable[Metric]:
+        return families(self._snapshot())
+
+
+def families(now: Snapshot) -> Iterator[Metric]:
+    """A snapshot as metric families."""
+    info = GaugeMetricFamily("sfu_node_info", "The running version; always 1.", labels=["version"])
+    info.add_metric([now.version], 1)
+    yield info
+    yield _gauge("sfu_node_start_time_seconds", "When the server started, seconds since 1970.", now.started_at)
+    yield _gauge("sfu_node_draining", "1 while the server takes no new rooms because it will stop.", now.draining)
+    yield _gauge("sfu_capacity_used_ratio", "How full the server is, 0 to 1.", now.capacity_used)
+
+    yield _gauge("sfu_rooms", "Open rooms.", now.rooms)
+    yield _counter("sfu_rooms_created_total", "Rooms opened.", now.rooms_total)
+    yield _gauge("sfu_participants", "People and programs in rooms.", now.participants)
+    yield _counter("sfu_participants_joined_total", "Joins.", now.participants_total)
+    yield _gauge("sfu_participants_waiting", "People in lobbies.", now.waiting)
+    yield _gauge("sfu_sessions", "Signalling sessions, connected or waiting for their client.", now.sessions)
+    yield _gauge("sfu_signaling_sockets", "Connected WebSockets.", now.sockets)
+    yield _gauges("sfu_peers", "Media connections.", "state", now.peers)
+    yield _gauges("sfu_tracks", "Published tracks.", "kind", now.tracks)
+    yield _gauges("sfu_subscriptions", "Subscriptions to tracks.", "kind", now.subscriptions)
+
+    yield _directions("sfu_packets_total", "RTP packets received from and sent to clients.", now.packets)
+    yield _directions("sfu_media_bytes_total", "Bytes of RTP received from and sent to clients.", now.bytes)
+    yield _counters("sfu_packets_dropped_total", "Packets dropped.", "reason", now.dropped)
+    yield _directions("sfu_nacks_total", "Packets asked for again by NACK.", now.nacks)
+    yield _directions("sfu_plis_total", "Keyframe requests (PLI).", now.plis)
+    yield _directions("sfu_firs_total", "Keyframe requests (FIR).", now.firs)
+    yield _directions("sfu_retransmissions_total", "Packets sent again (RTX).", now.retransmissions)
+    yield _counters("sfu_dtls_handshakes_total", "DTLS handshakes.", "result", now.dtls_handshakes)
+
+    yield _directions("sfu_signaling_messages_total", "Signalling messages.", now.signaling)
+    yield _counter("sfu_signaling_rate_limited_total", "Signalling messages refused for their rate.", now.rate_limited)
+    yield _counter("sfu_sessions_resumed_total", "Sessions that went on after their socket was lost.", now.resumed)
+    yield _counters("sfu_tokens_refused_total", "Access tokens refused.", "reason", now.tokens_refused)
+    requests = CounterMetricFamily("sfu_http_requests_total", "HTTP requests.", labels=["method", "route", "status"])
+    for labels, count in now.http_requests.items():
+        requests.add_metric(labels, count)
+    yield requests
+
+    yield _histogram("sfu_rtt_seconds", "Round-trip time to clients, per report.", now.rtt)
+    yield _histogram("sfu_jitter_seconds", "Interarrival jitter of received streams, per report.", now.jitter)
+    yield _histogram("sfu_loss_ratio", "Fraction of packets lost, per report.", now.loss)
+    yield _histogram("sfu_forward_latency_seconds", "From a packet's arrival to its last send.", now.forward_latency)
+    yield _histogram("sfu_join_latency_seconds", "From the request to join to its answer.", now.join_latency)
+    yield _histogram("sfu_loop_lag_seconds", "How late the event loop ran, sampled ten times a second.", now.loop_lag)
+
+
+def _gauge(name: str, words: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, words, value=float(value))
+
+
+def _gauges(name: str, words: str, label: str, values: Counts) -> Metric:
+    family = GaugeMetricFamily(name, words, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _counter(name: str, words: str, value: int) -> Metric:
+    return CounterMetricFamily(name, words, value=value)
+
+
+def _counters(name: str, words: str, label: str, values: Counts) -> Metric:
+    family = CounterMetricFamily(name, words, labels=[label])
+    for key, value in values.items():
+        family.add_metric([key], value)
+    return family
+
+
+def _directions(name: str, words: str, value: Directions) -> Metric:
+    return _counters(name, words, "direction", {"received": value.received, "sent": value.sent})
+
+
+def _histogram(name: str, words: str, value: Distribution) -> Metric:
+    bounds = [*map(str, value.bounds), "+Inf"]
+    buckets = list(zip(bounds, map(float, accumulate(value.counts)), strict=True))
+    return HistogramMetricFamily(name, words, buckets=buckets, sum_value=value.total)
