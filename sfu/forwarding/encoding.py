@@ -132,7 +132,9 @@ class Encoding:
         if self.last_report is not None:
             middle = (self.last_report.ntp >> 16) & 0xFFFFFFFF
             delay = min(0xFFFFFFFF, int((now - self.last_report_at) * 65536))
-        return ReportBlock(self.ssrc, fraction, lost, extended & 0xFFFFFFFF, int(self.jitter) & 0xFFFFFFFF, middle, delay)
+        return ReportBlock(
+            self.ssrc, fraction, lost, extended & 0xFFFFFFFF, int(self.jitter) & 0xFFFFFFFF, middle, delay
+        )
 
     def sender_report(self, report: SenderReport, now: float) -> None:
         """The publisher's sender report: the map from this stream's timestamps to its clock."""

@@ -154,6 +154,7 @@ class Engine:
         red_payload_type: int | None,
         rtx_payload_type: int | None,
         first_sequence: int,
+        cname: str,
     ) -> Route:
         """`track` towards `peer`. Nothing flows until `aim`. `first_sequence` below 2¹⁵ (RFC 3711 3.3.1)."""
         route = Route(
@@ -166,10 +167,12 @@ class Engine:
             red_payload_type=red_payload_type,
             rtx_payload_type=rtx_payload_type,
             first_sequence=first_sequence,
+            cname=cname,
         )
         track.routes.append(route)
         peer.routes[ssrc] = route
-        peer.routes[rtx_ssrc] = route
+        if rtx_ssrc:
+            peer.routes[rtx_ssrc] = route
         self._sending[peer.id] = peer
         return route
 
@@ -449,9 +452,7 @@ class Engine:
                 self.send_rtcp(peer, compound)
                 compound = b""
             compound = compound or _empty_report(peer)
-            compound += rtcp.encode_sender_report(report) + rtcp.encode_source_description(
-                route.ssrc, f"s{route.track.peer.id}"
-            )
+            compound += rtcp.encode_sender_report(report) + rtcp.encode_source_description(route.ssrc, route.cname)
         if compound:
             self.send_rtcp(peer, compound)
 

@@ -27,15 +27,25 @@ PADDING: Final = tuple(bytes(max(0, n - 1)) + bytes([n]) if n else b"" for n in 
 """RTP padding of n bytes (RFC 3550 5.1)."""
 
 
+class Length(Protocol):
+    """One in-out cell, index 0: a packet's length before and after sealing."""
+
+    def __getitem__(self, index: int, /) -> int: ...
+
+    def __setitem__(self, index: int, value: int, /) -> None: ...
+
+
 class Sealer(Protocol):
     """Memory that libsrtp works on, and the function that seals in place."""
 
     view: memoryview
     base: Pointer
-    length: list[int]
-    "One in-out cell: the packet's length before and after."
-    protect: Callable[[SrtpContext, Pointer, list[int]], int]
+    length: Length
+    protect: Callable[[SrtpContext, Pointer, Length], int]
     "0 when sealed."
+
+    def seal_rtcp(self, context: SrtpContext, data: bytes) -> memoryview | None:
+        """The sealed compound packet, valid until the next call; None when it cannot be sealed."""
 
 
 Run = tuple[int, list[Packet]]

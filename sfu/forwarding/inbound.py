@@ -166,7 +166,10 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
         try:
             keyframe, special = _describe(track, encoding, view, start, n, head + len(extra))
         except MalformedPacket:
-            keyframe, special = False, None  # end-to-end encrypted payloads look like anything: forward them all the same
+            keyframe, special = (
+                False,
+                None,
+            )  # end-to-end encrypted payloads look like anything: forward them all the same
         if keyframe:
             encoding.keyframes += 1
             track.keyframes.satisfied()

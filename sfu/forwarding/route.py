@@ -28,8 +28,8 @@ class Route:
     """Forwarding state of one (track, subscriber). Made by `Engine.add_route`."""
 
     __slots__ = (
-        "_clock_origin", "_resends", "_segments", "audio_level", "current", "frame_offset", "high", "keyframe_wanted_at",
-        "mid_word", "octets", "packets", "paused", "payload_types", "peer", "pict_offset", "previous", "reported",
+        "_resends", "_segments", "cname", "current", "frame_offset", "high", "keyframe_wanted_at",
+        "mid_word", "octets", "packets", "payload_types", "peer", "pict_offset", "previous", "reported",
         "retransmitted", "rewrites", "rtx_payload_type", "rtx_sequence", "rtx_ssrc", "sequence_offset", "ssrc",
         "switched_at", "switches", "takes_red", "target", "timestamp_offset", "tl0_offset", "track",
     )  # fmt: skip
@@ -46,11 +46,13 @@ class Route:
         red_payload_type: int | None,
         rtx_payload_type: int | None,
         first_sequence: int,
+        cname: str,
     ) -> None:
         if len(mid) != 2 or not mid.isascii():
             raise ValueError(f"mid must be two ASCII characters, not {mid!r}")
         self.track = track
         self.peer = peer
+        self.cname = cname
         self.mid_word = ord(mid[0]) << 8 | ord(mid[1])
         self.ssrc = ssrc
         self.rtx_ssrc = rtx_ssrc
@@ -63,7 +65,6 @@ class Route:
         self.previous: Encoding | None = None
         """What was sent before the pause: the stream goes on from there."""
         self.target: Encoding | None = None
-        self.paused = False
         self.sequence_offset = 0
         self.timestamp_offset = 0
         self.pict_offset = 0

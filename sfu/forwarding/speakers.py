@@ -72,7 +72,7 @@ class SpeakerDetector:
                     continue
                 voice = self._voices[key] = _Voice()
             voice.samples.append(0 if level is None else 127 - level)
-        active = [(key, level) for key, voice in self._voices.items() if (level := voice.level()) > 0]
+        active = [(key, loud) for key, voice in self._voices.items() if (loud := voice.level()) > 0]
         active.sort(key=lambda item: (-item[1], item[0]))
         speakers = tuple(active)
         dominant = self._elect(speakers)

@@ -1,29 +1,16 @@
 """What a session needs of the media edge: two connections per participant. `sfu.transport` fulfils it."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from sfu.ids import TrackId
-from sfu.rooms.ports import MediaSink, MediaSource
+from sfu.rooms.ports import MediaSink
 from sfu.signaling.messages import TrackSpec
+from sfu.transport.reports import LinkReport, Negotiated
 
 
-@dataclass(frozen=True, slots=True)
-class LinkReport:
-    """How one connection's path is now. `loss` 0–1 over the last seconds; `silent_for` seconds since anything came."""
-
-    rtt: float | None
-    loss: float
-    silent_for: float
-    connected: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Negotiated:
-    """Result of a publishing offer: the answer's SDP, and the media source of every sending m-line by its mid."""
-
-    sdp: str
-    sources: dict[str, MediaSource]
+__all__ = [
+    "LinkReport", "MediaEdge", "Negotiated", "Publisher", "PublisherListener", "Subscriber", "SubscriberListener",
+]  # fmt: skip
 
 
 class Publisher(Protocol):

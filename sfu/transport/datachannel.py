@@ -63,7 +63,7 @@ class DataChannels:
         self._buffer_bytes = buffer_bytes
         self._guard = SctpGuard()
         self._link = _Link(send, server=server)
-        self._sctp = RTCSctpTransport(self._link)
+        self._sctp = RTCSctpTransport(self._link)  # type: ignore[arg-type]  # the slice of it that is used
         self._sctp.on("datachannel", self._opened)
         self._channels: dict[str, RTCDataChannel] = {}
         self._started = False

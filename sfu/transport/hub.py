@@ -194,5 +194,3 @@ def _own_addresses(family: socket.AddressFamily, *, loopback: bool) -> list[str]
     if loopback:
         hosts.append("127.0.0.1" if family == socket.AF_INET else "::1")
     return hosts
-
-

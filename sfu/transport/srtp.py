@@ -9,11 +9,12 @@ give away the authentication key.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi, lib
 
+from sfu.forwarding.fanout import Length
 from sfu.forwarding.peer import Pointer, SrtpContext
 
 DATAGRAM: Final = 2048
@@ -67,12 +68,6 @@ class Context:
         self.handle: SrtpContext = self.session._srtp[0]
 
 
-class _Length(Protocol):
-    def __getitem__(self, index: int) -> int: ...
-
-    def __setitem__(self, index: int, value: int) -> None: ...
-
-
 class Sealer:
     """The memory that outbound packets are built and sealed in. One per engine; used by one thread."""
 
@@ -80,11 +75,11 @@ class Sealer:
         self._memory = ffi.new("unsigned char[]", ARENA)
         self.view = memoryview(ffi.buffer(self._memory)).cast("B")
         self.base: Pointer = self._memory
-        self.length: _Length = ffi.new("int *")
-        self.protect: Callable[[SrtpContext, Pointer, _Length], int] = lib.srtp_protect
+        self.length: Length = ffi.new("int *")
+        self.protect: Callable[[SrtpContext, Pointer, Length], int] = lib.srtp_protect
         self._rtcp = ffi.new("unsigned char[]", DATAGRAM)
         self._rtcp_view = memoryview(ffi.buffer(self._rtcp)).cast("B")
-        self._protect_rtcp: Callable[[SrtpContext, Pointer, _Length], int] = lib.srtp_protect_rtcp
+        self._protect_rtcp: Callable[[SrtpContext, Pointer, Length], int] = lib.srtp_protect_rtcp
 
     def seal_rtcp(self, context: SrtpContext, data: bytes) -> memoryview | None:
         """The sealed compound packet, valid until the next call; None when it cannot be sealed."""
@@ -104,6 +99,6 @@ class Opener:
         self._memory = ffi.new("unsigned char[]", DATAGRAM)
         self.view = memoryview(ffi.buffer(self._memory)).cast("B")
         self.pointer: Pointer = self._memory
-        self.length: _Length = ffi.new("int *")
-        self.unprotect: Callable[[SrtpContext, Pointer, _Length], int] = lib.srtp_unprotect
-        self.unprotect_rtcp: Callable[[SrtpContext, Pointer, _Length], int] = lib.srtp_unprotect_rtcp
+        self.length: Length = ffi.new("int *")
+        self.unprotect: Callable[[SrtpContext, Pointer, Length], int] = lib.srtp_unprotect
+        self.unprotect_rtcp: Callable[[SrtpContext, Pointer, Length], int] = lib.srtp_unprotect_rtcp

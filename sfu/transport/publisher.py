@@ -1,0 +1,203 @@
+"""The publishing connection: the client offers, its sending m-lines become media sources."""
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from sfu.errors import BadRequest
+from sfu.forwarding.selector import Size
+from sfu.forwarding.track import Track
+from sfu.sdp.answer import ReceivedTrack, answer_offer
+from sfu.sdp.description import SessionDescription, parse
+from sfu.transport.connection import Connection, State
+from sfu.transport.reports import LinkReport, Negotiated
+
+if TYPE_CHECKING:
+    from sfu.transport.hub import Hub
+
+log = logging.getLogger(__name__)
+
+SCREEN = ("screen_share", "screen_share_audio")
+
+
+class LayerDeclaration(Protocol):
+    @property
+    def rid(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+
+
+class TrackDeclaration(Protocol):
+    """What the publisher says of one m-line (`TrackSpec` of the protocol)."""
+
+    @property
+    def mid(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def height(self) -> int: ...
+    @property
+    def layers(self) -> Sequence[LayerDeclaration]: ...
+
+
+class PublisherListener(Protocol):
+    def data_received(self, payload: bytes | str, *, reliable: bool) -> None: ...
+
+    def publisher_lost(self) -> None: ...
+
+
+class PublishedTrack:
+    """A MediaSource that a browser feeds: the engine's track and what was declared of it."""
+
+    def __init__(self, hub: "Hub", track: Track, stream: str) -> None:
+        self.kind: Literal["audio", "video"] = track.kind
+        self.codec = track.codec
+        self.track = track
+        self.stream = stream
+        """Tracks of one stream are played in sync: camera with microphone, screen with its sound."""
+        self.declared: dict[str, Size] = {}
+        """Layer sizes by rid, lowest first."""
+        self._hub = hub
+
+    def set_muted(self, muted: bool) -> None:
+        self._hub.engine.mute(self.track, muted, time.monotonic())
+
+    def take_level(self) -> int | None:
+        return self.track.take_level()
+
+
+class PublisherConnection:
+    """Implements the signalling's Publisher port."""
+
+    def __init__(self, hub: "Hub", name: str, listener: PublisherListener) -> None:
+        self._hub = hub
+        self._name = name
+        self._listener = listener
+        self._connection = Connection(hub, name, self)
+        self._sources: dict[str, PublishedTrack] = {}
+        self._remote_ufrag = ""
+        self._fingerprints: tuple[tuple[str, str], ...] = ()
+
+    def negotiate(self, sdp: str, tracks: Sequence[TrackDeclaration]) -> Negotiated:
+        """Answers an offer. Raises BadRequest; the connection and its tracks are then as they were."""
+        if self._connection.state is State.CLOSED:
+            raise BadRequest("The publishing connection is closed; join again.", code="connection_closed")
+        offer = parse(sdp)
+        declared = {track.mid: track for track in tracks}
+        self._renew_if_other(offer)
+        self._restart_if_asked(offer)
+        connection = self._connection
+        answer = answer_offer(
+            offer, connection.local(), session_id=connection.session_id, session_version=connection.session_version
+        )
+        connection.secure("server" if answer.setup == "passive" else "client", answer.fingerprints)
+        if answer.data is not None:
+            connection.open_data(answer.data.sctp_port, answer.data.max_message_size, self)
+        received = {track.mid: track for track in answer.tracks}
+        for mid in [mid for mid, source in self._sources.items() if not _same(source.track, received.get(mid))]:
+            self._hub.engine.remove_track(self._sources.pop(mid).track)
+        for mid, track in received.items():
+            source = self._sources.get(mid)
+            if source is None:
+                source = self._sources[mid] = self._open(track, declared.get(mid))
+            if mid in declared:
+                source.declared = _sizes(declared[mid], track.rids)
+        return Negotiated(answer.sdp, dict(self._sources))
+
+    def _renew_if_other(self, offer: SessionDescription) -> None:
+        """Another certificate is another RTCPeerConnection: the old one is gone, a new one begins."""
+        prints = next((tuple(section.fingerprints) for section in offer.media if section.fingerprints), ())
+        if self._fingerprints and prints and prints != self._fingerprints:
+            self._sources.clear()
+            self._connection.close()
+            self._connection = Connection(self._hub, self._name, self)
+            self._remote_ufrag = ""
+        self._fingerprints = prints or self._fingerprints
+
+    def _restart_if_asked(self, offer: SessionDescription) -> None:
+        """A changed user fragment in the offer is an ICE restart (RFC 8839 4.4.1.1)."""
+        ufrag = next((section.ufrag for section in offer.media if section.ufrag), "")
+        if self._remote_ufrag and ufrag and ufrag != self._remote_ufrag:
+            self._connection.restart_ice()
+        self._remote_ufrag = ufrag or self._remote_ufrag
+
+    def _open(self, received: ReceivedTrack, declared: TrackDeclaration | None) -> PublishedTrack:
+        track = self._hub.engine.add_track(
+            self._connection.peer,
+            mid=received.mid,
+            kind=received.kind,
+            codec=received.codec.name,
+            parameters=received.codec.parameters,
+            clock_rate=received.codec.clock_rate,
+            payload_types=received.payload_types,
+            rtx=received.rtx,
+            extensions=received.extensions,
+            rids=received.rids,
+            ssrcs=received.ssrcs,
+        )
+        screen = declared is not None and declared.source in SCREEN
+        return PublishedTrack(self._hub, track, f"{self._name}-screen" if screen else self._name)
+
+    def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
+        if self._connection.channels is not None:
+            self._connection.channels.send("reliable" if reliable else "lossy", payload)
+
+    def report(self) -> LinkReport:
+        now = time.monotonic()
+        losses = [
+            encoding.fraction_lost
+            for source in self._sources.values()
+            for encoding in source.track.encodings.values()
+            if encoding.ssrc and encoding.alive
+        ]
+        peer = self._connection.peer
+        return LinkReport(
+            peer.rtt,
+            max(losses, default=0.0),
+            self._connection.silent_for(now),
+            self._connection.state is State.CONNECTED,
+        )
+
+    def close(self) -> None:
+        self._sources.clear()
+        self._connection.close()
+
+    # -- ConnectionListener and DataListener ------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        pass
+
+    def lost(self, reason: str) -> None:
+        self._sources.clear()
+        self._listener.publisher_lost()
+
+    def message_received(self, label: str, payload: bytes | str) -> None:
+        self._listener.data_received(payload, reliable=label == "reliable")
+
+
+def _same(track: Track, received: ReceivedTrack | None) -> bool:
+    """Whether an m-line still sends what the engine's track was made for."""
+    return (
+        received is not None
+        and received.codec.name == track.codec
+        and set(received.payload_types) == set(track.payload_types)
+        and set(received.rids or ("",)) == set(track.encodings)
+    )
+
+
+def _sizes(declared: TrackDeclaration, rids: tuple[str, ...]) -> dict[str, Size]:
+    """Layer sizes by rid, smallest first; without any, each rid half of the next (the usual ladder)."""
+    named = {layer.rid: Size(layer.width, layer.height) for layer in declared.layers if layer.width and layer.height}
+    if all(rid in named for rid in rids) and rids:
+        return dict(sorted(((rid, named[rid]) for rid in rids), key=lambda item: item[1].width * item[1].height))
+    if not rids:
+        return {"": Size(declared.width, declared.height)}
+    top = len(rids) - 1
+    return {
+        rid: Size(declared.width >> (top - index), declared.height >> (top - index)) for index, rid in enumerate(rids)
+    }

@@ -1,0 +1,191 @@
+"""STUN Binding requests as an ICE-lite server meets them: checked, authenticated, answered.
+
+Own parser, because these datagrams come from anybody: aioice's raises struct.error for a wrong length, and everything here
+has to be cheap to refuse. RFC 8489 (STUN), RFC 8445 (ICE).
+"""
+
+import hmac
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from struct import Struct, pack
+from typing import Final, NamedTuple, TypeAlias
+from zlib import crc32
+
+from sfu.errors import MalformedPacket
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+BINDING_REQUEST: Final = 0x0001
+BINDING_INDICATION: Final = 0x0011
+BINDING_RESPONSE: Final = 0x0101
+BINDING_ERROR: Final = 0x0111
+MAGIC_COOKIE: Final = 0x2112A442
+
+_USERNAME = 0x0006
+_MESSAGE_INTEGRITY = 0x0008
+_ERROR_CODE = 0x0009
+_XOR_MAPPED_ADDRESS = 0x0020
+_PRIORITY = 0x0024
+_USE_CANDIDATE = 0x0025
+_FINGERPRINT = 0x8028
+_CONTROLLED = 0x8029
+_CONTROLLING = 0x802A
+_FINGERPRINT_MASK = 0x5354554E
+_KNOWN_REQUIRED = frozenset({_USERNAME, _MESSAGE_INTEGRITY, _PRIORITY, _USE_CANDIDATE})
+
+_USERNAME_LIMIT = 513
+"""Bytes (RFC 8489 14.3)."""
+_ATTRIBUTE_LIMIT = 32
+
+_HEADER = Struct("!HHI").unpack_from
+_ATTRIBUTE = Struct("!HH").unpack_from
+_WORD = Struct("!I").unpack_from
+_LONG = Struct("!Q").unpack_from
+_ADDRESS_4 = Struct("!HHI12sHHxBHIHH").pack
+_ADDRESS_6 = Struct("!HHI12sHHxBH16sHH").pack
+_FINGERPRINT_ATTRIBUTE = Struct("!HHI").pack
+
+
+class BindingRequest(NamedTuple):
+    """A well-formed request. Only `verify` says whether it is a friend's."""
+
+    transaction_id: bytes
+    username: str
+    priority: int
+    use_candidate: bool
+    controlling: bool
+    "The sender plays the controlling role; False also if it says nothing."
+    integrity_end: int
+    "Offset of MESSAGE-INTEGRITY, up to which it counts; 0: there is none."
+    tie_breaker: int
+    unknown: tuple[int, ...]
+    "Attributes that have to be understood and are not: to be refused with 420 (RFC 8489 6.3.1)."
+
+
+def parse_binding_request(data: Buffer) -> BindingRequest:
+    """Raises MalformedPacket for everything that is not a whole Binding request."""
+    size = len(data)
+    if size < 20:
+        raise MalformedPacket("STUN message shorter than its header")
+    kind, length, cookie = _HEADER(data)
+    if kind != BINDING_REQUEST or cookie != MAGIC_COOKIE:
+        raise MalformedPacket("not a STUN Binding request")
+    if length & 3 or length + 20 != size:
+        raise MalformedPacket("STUN message of another length than it says")
+    username = b""
+    priority = integrity = tie_breaker = count = 0
+    use_candidate = controlling = False
+    unknown: list[int] = []
+    at = 20
+    while at < size:
+        # Lengths are multiples of four throughout, so that four bytes are left here.
+        attribute, length = _ATTRIBUTE(data, at)
+        start = at + 4
+        end = start + (length + 3 & ~3)
+        count += 1
+        if end > size or count > _ATTRIBUTE_LIMIT:
+            raise MalformedPacket("STUN attributes do not fit their message")
+        if attribute == _FINGERPRINT:
+            if length != 4 or end != size:
+                raise MalformedPacket("STUN fingerprint is not the last attribute")
+            if _WORD(data, start)[0] != crc32(data[:at]) ^ _FINGERPRINT_MASK:
+                raise MalformedPacket("STUN fingerprint is wrong")
+        elif integrity:
+            pass  # RFC 8489 14.5: what follows MESSAGE-INTEGRITY is ignored, but for FINGERPRINT
+        elif attribute == _USERNAME:
+            if length > _USERNAME_LIMIT:
+                raise MalformedPacket("STUN username is too long")
+            username = username or bytes(data[start : start + length])
+        elif attribute == _MESSAGE_INTEGRITY:
+            if length != 20:
+                raise MalformedPacket("STUN integrity is not of 20 bytes")
+            integrity = at
+        elif attribute == _PRIORITY:
+            if length != 4:
+                raise MalformedPacket("STUN priority is not of 4 bytes")
+            priority = _WORD(data, start)[0]
+        elif attribute == _USE_CANDIDATE:
+            use_candidate = True
+        elif attribute == _CONTROLLING or attribute == _CONTROLLED:
+            if length != 8:
+                raise MalformedPacket("STUN tie-breaker is not of 8 bytes")
+            tie_breaker = _LONG(data, start)[0]
+            controlling = attribute == _CONTROLLING
+        elif attribute < 0x8000 and attribute not in unknown:
+            unknown.append(attribute)
+        at = end
+    try:
+        name = username.decode()
+    except UnicodeDecodeError:
+        raise MalformedPacket("STUN username is not UTF-8") from None
+    return BindingRequest(
+        bytes(data[8:20]),
+        name,
+        priority,
+        use_candidate,
+        controlling,
+        integrity,
+        tie_breaker,
+        tuple(unknown),
+    )
+
+
+def verify(request: BindingRequest, data: Buffer, password: bytes) -> bool:
+    """Whether MESSAGE-INTEGRITY is there and made with `password` (our own ice-pwd). Takes the same time either way."""
+    end = request.integrity_end
+    if not end:
+        return False
+    # RFC 8489 14.5: the length in the header counts up to and with MESSAGE-INTEGRITY, whatever follows.
+    covered = b"\0\1" + (end + 4).to_bytes(2, "big") + data[4:end]
+    return hmac.compare_digest(hmac.digest(password, covered, "sha1"), data[end + 4 : end + 24])
+
+
+def binding_response(transaction_id: bytes, address: tuple[str, int] | tuple[str, int, int, int], password: bytes) -> bytes:
+    """The success response to a request from `address`, as the socket gave it (an IPv4-mapped IPv6 address is told as
+    IPv4)."""
+    host, port = address[0], address[1] ^ 0x2112
+    parsed = _parsed_address(host)
+    # The length in the header first counts up to MESSAGE-INTEGRITY, then all.
+    if isinstance(parsed, IPv4Address):
+        mapped = int(parsed) ^ MAGIC_COOKIE
+        fields = (MAGIC_COOKIE, transaction_id, _XOR_MAPPED_ADDRESS, 8, 1, port, mapped, _MESSAGE_INTEGRITY, 20)
+        body = _ADDRESS_4(BINDING_RESPONSE, 36, *fields)
+    else:
+        mask = MAGIC_COOKIE.to_bytes(4, "big") + transaction_id
+        wide = (int(parsed) ^ int.from_bytes(mask, "big")).to_bytes(16, "big")
+        body = _ADDRESS_6(
+            BINDING_RESPONSE, 48, MAGIC_COOKIE, transaction_id, _XOR_MAPPED_ADDRESS, 20, 2, port, wide,
+            _MESSAGE_INTEGRITY, 20,
+        )
+    return _sealed(body, password)
+
+
+def error_response(transaction_id: bytes, code: int, reason: str, password: bytes, unknown: tuple[int, ...] = ()) -> bytes:
+    """An error response with ERROR-CODE and, for 420, UNKNOWN-ATTRIBUTES. Only for requests that `verify` has passed:
+    strangers get silence."""
+    text = reason.encode()[:128]
+    attributes = pack("!HHxxBB", _ERROR_CODE, 4 + len(text), code // 100, code % 100) + text + bytes(-len(text) & 3)
+    if unknown:
+        attributes += pack(f"!HH{len(unknown)}H", 0x000A, 2 * len(unknown), *unknown) + bytes(2 * (len(unknown) & 1))
+    head = pack("!HHI12s", BINDING_ERROR, len(attributes) + 24, MAGIC_COOKIE, transaction_id)
+    return _sealed(head + attributes + pack("!HH", _MESSAGE_INTEGRITY, 20), password)
+
+
+def role_conflict(transaction_id: bytes, password: bytes) -> bytes:
+    """487: the peer plays our role (RFC 8445 7.3.1.1). A lite agent is always controlled, so a controlled peer is wrong."""
+    return error_response(transaction_id, 487, "Role Conflict", password)
+
+
+def _sealed(message: bytes, password: bytes) -> bytes:
+    """Appends the value of MESSAGE-INTEGRITY, whose head already ends `message`, and FINGERPRINT."""
+    digest = hmac.digest(password, message[:-4], "sha1")
+    length = (len(message) + 8).to_bytes(2, "big")
+    whole = b"".join((message[:2], length, message[4:], digest))
+    return whole + _FINGERPRINT_ATTRIBUTE(_FINGERPRINT, 4, crc32(whole) ^ _FINGERPRINT_MASK)
+
+
+def _parsed_address(host: str) -> IPv4Address | IPv6Address:
+    """Sockets for both families report IPv4 as ::ffff:a.b.c.d, and link-local addresses with a %scope."""
+    parsed = ip_address(host.partition("%")[0])
+    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
+        return parsed.ipv4_mapped
+    return parsed

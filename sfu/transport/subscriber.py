@@ -1,0 +1,312 @@
+"""The subscribing connection: the server offers, one m-line (slot) per track that the participant receives.
+
+Slots are recycled and never removed, so that an offer's m-lines keep their order (RFC 9429 5.2.2); changes that come in
+one turn of the loop make one offer; while an offer is open, changes wait for its answer.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from sfu.errors import AtCapacity, BadRequest
+from sfu.forwarding.route import Route
+from sfu.forwarding.selector import choose, size_of
+from sfu.ids import TrackId
+from sfu.rooms.ports import MediaSource, Wish
+from sfu.sdp.capabilities import PayloadTable
+from sfu.sdp.description import MEDIA_LIMIT
+from sfu.sdp.offer import AcceptedSection, Slot, make_offer, read_answer
+from sfu.transport.connection import Connection, State
+from sfu.transport.publisher import PublishedTrack
+from sfu.transport.reports import LinkReport
+
+if TYPE_CHECKING:
+    from sfu.transport.hub import Hub
+
+log = logging.getLogger(__name__)
+
+DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+class SubscriberListener(Protocol):
+    def offer_made(self, offer_id: int, sdp: str, tracks: dict[str, TrackId]) -> None: ...
+
+    def subscription_changed(
+        self, track: TrackId, *, paused: bool, reason: str, layer: str, width: int, height: int
+    ) -> None: ...
+
+    def subscriber_lost(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Line:
+    """One m-line: its slot as offered, and whose track it carries."""
+
+    slot: Slot
+    track: TrackId | None = None
+    accepted: AcceptedSection | None = None
+
+
+@dataclass(slots=True)
+class Outbound:
+    """One subscription on its way: the source, the wish, the m-line, and the engine's route once it is accepted."""
+
+    track: TrackId
+    source: PublishedTrack
+    wish: Wish
+    line: Line | None = None
+    route: Route | None = None
+    told: tuple[object, ...] = field(default=())
+    "The state that the client was last told."
+
+
+class SubscriberConnection:
+    """Implements the signalling's Subscriber port, and so rooms' MediaSink."""
+
+    def __init__(
+        self, hub: "Hub", name: str, listener: SubscriberListener, closed: Callable[["SubscriberConnection"], None]
+    ) -> None:
+        self._hub = hub
+        self._listener = listener
+        self._closed = closed
+        self._connection = Connection(hub, name, self)
+        self._payload_types = PayloadTable()
+        self._lines: list[Line] = []
+        self._outbound: dict[TrackId, Outbound] = {}
+        self._offer_id = 0
+        self._open_offer: list[Slot] | None = None
+        self._changed = False
+        self._scheduled: asyncio.Handle | None = None
+
+    # -- MediaSink --------------------------------------------------------------------------------------------------
+
+    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
+        """Raises AtCapacity when all m-lines are in use."""
+        if self._connection.state is State.CLOSED:
+            return
+        if not isinstance(source, PublishedTrack):
+            raise TypeError(f"a browser cannot be sent a {type(source).__name__}")
+        known = self._outbound.get(track)
+        if known is not None:
+            if known.source is source:
+                self.update(track, wish)
+                return
+            self.unsubscribe(track)
+        outbound = self._outbound[track] = Outbound(track, source, wish)
+        outbound.line = self._line_for(outbound)
+        self._schedule()
+
+    def update(self, track: TrackId, wish: Wish) -> None:
+        outbound = self._outbound.get(track)
+        if outbound is not None and outbound.wish != wish:
+            outbound.wish = wish
+            self._select(outbound, time.monotonic())
+
+    def unsubscribe(self, track: TrackId) -> None:
+        outbound = self._outbound.pop(track, None)
+        if outbound is None:
+            return
+        if outbound.route is not None:
+            self._hub.engine.remove_route(outbound.route)
+        line = outbound.line
+        if line is not None:
+            line.track = None
+            line.accepted = None
+            line.slot = line.slot._replace(active=False)
+            self._schedule()
+
+    # -- negotiation ------------------------------------------------------------------------------------------------
+
+    def _line_for(self, outbound: Outbound) -> Line:
+        source = outbound.source
+        parameters, codec = source.track.parameters, source.track.codec
+        video = source.kind == "video"
+        payload_type, rtx = self._payload_types.assign(codec, parameters, video)
+        codecs = [(codec, source.track.clock_rate, 1 if video else 2, parameters, payload_type, rtx)]
+        if 1 in source.track.payload_types.values():
+            red, _ = self._payload_types.assign("red", "", False)
+            codecs.append(("red", source.track.clock_rate, 2, f"{payload_type}/{payload_type}", red, None))
+        mine = [line for line in self._lines if line.track is None and line.slot.kind == source.kind]
+        if mine:
+            line = mine[0]
+        else:
+            if len(self._lines) >= MEDIA_LIMIT:
+                raise AtCapacity(f"A participant can receive at most {MEDIA_LIMIT} tracks at once.")
+            number = len(self._lines)
+            line = Line(Slot(DIGITS[number // 36] + DIGITS[number % 36], source.kind, (), 0, None, "", "", False))
+            self._lines.append(line)
+        line.track = outbound.track
+        line.accepted = None
+        line.slot = Slot(
+            line.slot.mid,
+            source.kind,
+            tuple(codecs),
+            secrets.randbits(31) | 1,
+            secrets.randbits(31) | 1 if rtx is not None else None,
+            source.stream,
+            str(outbound.track),
+            True,
+        )
+        return line
+
+    def _schedule(self) -> None:
+        self._changed = True
+        if self._scheduled is None and self._open_offer is None and self._connection.state is not State.CLOSED:
+            self._scheduled = asyncio.get_running_loop().call_soon(self._offer)
+
+    def _offer(self) -> None:
+        self._scheduled = None
+        if self._open_offer is not None or not self._lines or self._connection.state is State.CLOSED:
+            return
+        self._changed = False
+        self._offer_id += 1
+        slots = [line.slot for line in self._lines]
+        self._open_offer = slots
+        connection = self._connection
+        sdp = make_offer(
+            slots, connection.local(), session_id=connection.session_id, session_version=connection.session_version
+        )
+        tracks = {line.slot.mid: line.track for line in self._lines if line.track is not None}
+        self._listener.offer_made(self._offer_id, sdp, tracks)
+
+    def accept_answer(self, offer_id: int, sdp: str) -> None:
+        """Raises BadRequest when no offer of this id is open or the answer does not fit it."""
+        if self._open_offer is None or offer_id != self._offer_id:
+            raise BadRequest("There is no open offer with this id.", code="no_open_offer")
+        if self._connection.state is State.CLOSED:
+            raise BadRequest("The subscribing connection is closed.", code="connection_closed")
+        answer = read_answer(sdp, self._open_offer)
+        if answer.fingerprints:
+            self._connection.secure("server" if answer.setup == "active" else "client", answer.fingerprints)
+        offered = {slot.mid: slot for slot in self._open_offer}
+        self._open_offer = None
+        now = time.monotonic()
+        for line in self._lines:
+            section = answer.sections.get(line.slot.mid)
+            if section is None or line.track is None or line.slot.ssrc != offered[line.slot.mid].ssrc:
+                continue  # changed since it was offered: the next offer says so
+            line.accepted = section
+            self._open_route(self._outbound[line.track], line, section, now)
+        if self._changed:
+            self._schedule()
+
+    def _open_route(self, outbound: Outbound, line: Line, section: AcceptedSection, now: float) -> None:
+        if outbound.route is not None or outbound.source.track.peer.closed:
+            return
+        codec = outbound.source.track.codec
+        payload_type = next((number for number, name in section.payload_types.items() if name == codec), None)
+        if not section.accepted or payload_type is None:
+            self._tell(outbound, paused=True, reason="codec")
+            return
+        slot = line.slot
+        outbound.route = self._hub.engine.add_route(
+            outbound.source.track,
+            self._connection.peer,
+            mid=slot.mid,
+            ssrc=slot.ssrc,
+            rtx_ssrc=slot.rtx_ssrc or 0,
+            payload_type=payload_type,
+            red_payload_type=next((n for n, name in section.payload_types.items() if name == "red"), None),
+            rtx_payload_type=next((n for n, apt in section.rtx.items() if apt == payload_type), None),
+            first_sequence=secrets.randbits(14),
+            cname=slot.stream_id,
+        )
+        self._select(outbound, now)
+
+    def restart(self) -> None:
+        """Fresh ICE credentials in a new offer; an open one is withdrawn (its answer will be refused)."""
+        if self._connection.state is State.CLOSED:
+            return
+        self._connection.restart_ice()
+        self._open_offer = None
+        self._schedule()
+
+    # -- layers -----------------------------------------------------------------------------------------------------
+
+    def reselect(self, track_id: int, now: float) -> None:
+        """The encodings of an engine track changed."""
+        for outbound in self._outbound.values():
+            if id(outbound.source.track) == track_id:
+                self._select(outbound, now)
+
+    def select_all(self, now: float) -> None:
+        for outbound in self._outbound.values():
+            if outbound.route is not None and outbound.source.kind == "video":
+                self._select(outbound, now)
+
+    def _select(self, outbound: Outbound, now: float) -> None:
+        route, source = outbound.route, outbound.source
+        if route is None or self._connection.state is not State.CONNECTED:
+            return
+        if outbound.wish.paused:
+            route.park()
+            self._tell(outbound, paused=True, reason="wish")
+            return
+        if source.track.muted:
+            self._tell(outbound, paused=True, reason="muted")
+            return
+        best = choose(
+            source.track.encodings.values(),
+            source.declared,
+            outbound.wish.width,
+            outbound.wish.height,
+            route.target or route.current,
+            now,
+        )
+        if best is None:
+            if source.kind == "video":
+                self._tell(outbound, paused=True, reason="no_layer")
+            return
+        self._hub.engine.aim(route, best, now)
+        size = size_of(best, source.declared)
+        self._tell(outbound, paused=False, reason="", layer=best.rid, width=size.width, height=size.height)
+
+    def _tell(
+        self, outbound: Outbound, *, paused: bool, reason: str, layer: str = "", width: int = 0, height: int = 0
+    ) -> None:
+        state = (paused, reason, layer, width, height)
+        if outbound.told == state or (not outbound.told and not paused and outbound.source.kind == "audio"):
+            return
+        outbound.told = state
+        self._listener.subscription_changed(
+            outbound.track, paused=paused, reason=reason, layer=layer, width=width, height=height
+        )
+
+    # -- state ------------------------------------------------------------------------------------------------------
+
+    def report(self) -> LinkReport:
+        now = time.monotonic()
+        routes = [outbound.route for outbound in self._outbound.values() if outbound.route is not None]
+        losses = [
+            route.reported.fraction_lost / 256 for route in routes if route.reported is not None and route.current
+        ]
+        return LinkReport(
+            self._connection.peer.rtt,
+            max(losses, default=0.0),
+            self._connection.silent_for(now),
+            self._connection.state is State.CONNECTED,
+        )
+
+    def connected(self) -> None:
+        now = time.monotonic()
+        for outbound in self._outbound.values():
+            self._select(outbound, now)
+
+    def lost(self, reason: str) -> None:
+        self._end()
+        self._listener.subscriber_lost()
+
+    def close(self) -> None:
+        self._end()
+        self._connection.close()
+
+    def _end(self) -> None:
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        self._outbound.clear()
+        self._closed(self)

@@ -1,0 +1,344 @@
+"""The engine from packet to packet: what a publisher sends against what subscribers are sent."""
+
+import struct
+
+import pytest
+
+from sfu.bandwidth.twcc import parse_feedback
+from sfu.forwarding.selector import choose
+from sfu.rtp import rtcp
+from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_AUDIO_LEVEL, URI_MID, URI_TRANSPORT_CC
+from tests.support.wire import Bench, Wire, rtp, vp8
+
+TWCC, MID, LEVEL = (OUT_EXTENSION_IDS[uri] for uri in (URI_TRANSPORT_CC, URI_MID, URI_AUDIO_LEVEL))
+
+
+def layer(rid: str, sequence: int, timestamp: int, **payload: object) -> bytes:
+    """One packet of a simulcast layer; each layer has its own SSRC, sequence and timestamp base."""
+    ssrc = {"q": 11, "h": 12, "f": 13}[rid]
+    twcc = struct.pack("!H", sequence & 0xFFFF)
+    return rtp(
+        vp8(**payload),  # type: ignore[arg-type]
+        ssrc=ssrc,
+        sequence=sequence,
+        timestamp=timestamp,
+        extensions={4: b"1", 10: rid.encode(), 3: twcc},
+    )
+
+
+def opus(sequence: int, *, level: int = 30, payload_type: int = 111, payload: bytes = b"sound") -> bytes:
+    return rtp(
+        payload,
+        ssrc=21,
+        sequence=sequence,
+        timestamp=sequence * 960,
+        payload_type=payload_type,
+        extensions={4: b"0", 1: bytes((level,)), 3: b"\0\1"},
+    )
+
+
+def test_audio_flows_at_once_with_renumbered_extensions() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.audio()
+    route = bench.route(track, bench.peer(wire))
+    bench.send(opus(1))
+    bench.engine.aim(route, track.encodings[""], bench.now)
+    bench.send(opus(2), opus(3, level=20))
+    first, second = wire.media()
+    assert (first.payload_type, first.ssrc, first.payload) == (111, 7_000_000, b"sound")
+    assert (second.sequence - first.sequence, second.timestamp - first.timestamp) == (1, 960)
+    assert first.extensions[MID] == b"00"
+    assert second.extensions[LEVEL] == b"\x14"
+    assert int.from_bytes(second.extensions[TWCC], "big") == int.from_bytes(first.extensions[TWCC], "big") + 1
+    assert track.take_level() == 20
+    assert track.take_level() is None
+
+
+def test_red_reaches_those_who_take_it_and_others_get_its_primary_block() -> None:
+    bench, takes, not_ = Bench(), Wire(), Wire()
+    track = bench.audio(red=True)
+    red = bytes((0x80 | 111, 0, 0x3C << 2 & 0xFF, 3)) + b"\x6f" + b"old" + b"new sound"
+    bench.send(opus(1))
+    for number, wire in enumerate((takes, not_)):
+        route = bench.route(track, bench.peer(wire), red=wire is takes, number=number)
+        bench.engine.aim(route, track.encodings[""], bench.now)
+    bench.send(opus(2, payload_type=63, payload=red))
+    (whole,), (primary,) = takes.media(), not_.media()
+    assert (whole.payload_type, whole.payload) == (63, red)
+    assert (primary.payload_type, primary.payload) == (111, b"new sound")
+
+
+def test_video_starts_with_a_keyframe_which_is_asked_for_once() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.video()
+    bench.send(layer("h", 10, 0, key=True), layer("h", 11, 3000))
+    route = bench.route(track, bench.peer(wire))
+    bench.engine.aim(route, track.encodings["h"], bench.now)
+    bench.engine.aim(route, track.encodings["h"], bench.now)
+    (request,) = bench.uplink.rtcp()
+    assert rtcp.parse(request) == [rtcp.PictureLoss(bench.publisher.rtcp_ssrc, 12)]
+    bench.send(layer("h", 12, 6000))
+    assert wire.media() == []
+    bench.send(layer("h", 13, 9000, key=True), layer("h", 14, 12_000))
+    assert [packet.sequence for packet in wire.media()] == [500, 501]
+
+
+def test_switching_layers_keeps_every_number_continuous() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.video()
+    route = bench.route(track, bench.peer(wire))
+    low, high = track.encodings["q"], track.encodings["f"]
+    bench.send(layer("q", 65_530, 1000, key=True, picture=32_766, tl0=255), layer("f", 9, 500_000, key=True))
+    # both layers' sender reports: 1000 of q and 500,000 of f are the same moment
+    for ssrc, timestamp in ((11, 1000), (13, 500_000)):
+        report = rtcp.SenderReport(ssrc, 1 << 40, timestamp, 0, 0, ())
+        bench.engine.receive_rtcp(bench.publisher, rtcp.encode_sender_report(report), bench.now, 0.0)
+    bench.engine.aim(route, low, bench.now)
+    for step in range(10):
+        bench.send(
+            layer("q", 65_531 + step, 4000 + 3000 * step, key=step == 0, picture=(32_767 + step) & 0x7FFF, tl0=step)
+        )
+    bench.engine.aim(route, high, bench.now)
+    for step in range(10, 14):
+        bench.send(
+            layer("q", 65_531 + step, 4000 + 3000 * step, picture=(32_767 + step) & 0x7FFF, tl0=step),
+            layer("f", 10 + step, 503_000 + 3000 * step, key=step == 12, picture=77 + step, tl0=step),
+        )
+    packets = wire.media()
+    assert [packet.sequence for packet in packets] == list(range(500, 514 + 1))
+    pictures = [(packet.payload[2] & 0x7F) << 8 | packet.payload[3] for packet in packets]
+    assert [(b - a) & 0x7FFF for a, b in zip(pictures, pictures[1:], strict=False)] == [1] * 14
+    tl0 = [packet.payload[4] for packet in packets]
+    assert all((b - a) & 0xFF == 1 for a, b in zip(tl0, tl0[1:], strict=False))
+    steps = [b.timestamp - a.timestamp for a, b in zip(packets, packets[1:], strict=False)]
+    # at the switch the new layer's picture of the same moment comes 1 ms later, not a frame's time
+    assert steps[:12] == [3000] * 12
+    assert 0 < steps[12] <= 3000
+    assert route.switches == 2
+    assert route not in low.routes
+
+
+def test_a_nack_is_answered_with_a_repair_packet_three_times_and_not_within_100_ms() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.video()
+    subscriber = bench.peer(wire)
+    route = bench.route(track, subscriber)
+    bench.send(layer("q", 1, 0, key=True))
+    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.send(*(layer("q", 2 + step, 3000 * step, key=step == 0, picture=step) for step in range(5)))
+    sent = wire.media()
+    nack = rtcp.encode_nack(1, route.ssrc, [sent[2].sequence])
+    resent = []
+    for _ in range(10):
+        bench.engine.receive_rtcp(subscriber, nack, bench.now, 0.0)
+        resent += wire.media()
+        bench.now += 0.05
+    assert len(resent) == 3
+    repair = resent[0]
+    assert (repair.payload_type, repair.ssrc, repair.timestamp) == (101, route.rtx_ssrc, sent[2].timestamp)
+    assert repair.payload == struct.pack("!H", sent[2].sequence) + sent[2].payload
+    assert [packet.sequence for packet in resent] == [500, 501, 502]
+    numbers = [int.from_bytes(packet.extensions[TWCC], "big") for packet in sent + resent]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+def test_one_nack_packet_cannot_make_a_flood() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.video()
+    subscriber = bench.peer(wire)
+    route = bench.route(track, subscriber)
+    bench.send(layer("q", 1, 0, key=True))
+    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.send(layer("q", 2, 0, key=True), layer("q", 3, 3000))
+    wire.take()
+    bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, route.ssrc, list(range(400, 1400))), bench.now, 0.0)
+    assert len(wire.media()) == 2
+
+
+def test_what_is_missing_is_asked_for_and_a_repair_fills_the_hole() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.video()
+    route = bench.route(track, bench.peer(wire))
+    bench.send(layer("q", 1, 0, key=True))
+    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.send(layer("q", 2, 0, key=True), layer("q", 5, 9000))
+    bench.uplink.take()
+    bench.tick(0.03)
+    nacks = [packet for data in bench.uplink.rtcp() for packet in rtcp.parse(data) if isinstance(packet, rtcp.Nack)]
+    assert nacks == [rtcp.Nack(bench.publisher.rtcp_ssrc, 11, (3, 4))]
+    lost = vp8(picture=9)
+    repair = rtp(
+        struct.pack("!H", 3) + lost,
+        ssrc=99,
+        sequence=1,
+        timestamp=3000,
+        payload_type=97,
+        extensions={4: b"1", 11: b"q"},
+    )
+    bench.send(repair, repair)
+    assert [packet.sequence for packet in wire.media()] == [500, 503, 501]
+    assert track.encodings["q"].recovered == 1
+
+
+def test_a_keyframe_whose_first_packet_came_late_is_replayed_from_the_history() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.video()
+    route = bench.route(track, bench.peer(wire))
+    bench.send(layer("q", 1, 0))
+    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.send(layer("q", 3, 3000, begin=False), layer("q", 4, 6000))
+    bench.send(layer("q", 2, 3000, key=True))
+    assert [packet.sequence for packet in wire.media()] == [500, 501, 502]
+
+
+def test_transport_wide_feedback_acknowledges_every_packet_bound_or_not() -> None:
+    bench = Bench()
+    bench.video()
+    bench.send(layer("q", 1, 0, key=True), layer("q", 2, 0))
+    stranger = rtp(b"x", ssrc=555, sequence=3, timestamp=0, payload_type=97, extensions={3: struct.pack("!H", 3)})
+    bench.send(stranger)
+    bench.tick(0.06)
+    feedback = [
+        packet
+        for data in bench.uplink.rtcp()
+        for packet in rtcp.parse(data)
+        if isinstance(packet, rtcp.TransportFeedback)
+    ]
+    told = [number for packet in feedback for number, at in parse_feedback(packet.fci).arrivals if at is not None]
+    assert told == [1, 2, 3]
+    assert feedback[0].media_ssrc == 11
+
+
+def test_reports_in_both_directions_keep_lips_in_sync() -> None:
+    bench, wire = Bench(), Wire()
+    audio, video = bench.audio(), bench.video(())
+    subscriber = bench.peer(wire)
+    routes = [bench.route(audio, subscriber), bench.route(video, subscriber, number=1)]
+    key = rtp(vp8(key=True), ssrc=31, sequence=1, timestamp=90_000, extensions={4: b"1"})
+    bench.send(opus(1), key)
+    # the publisher's clock runs 5 s behind ours; its reports say that both streams' stamps belong to its second 1000
+    for ssrc, timestamp in ((21, 960), (31, 90_000)):
+        report = rtcp.SenderReport(ssrc, 1000 << 32, timestamp, 0, 0, ())
+        bench.engine.receive_rtcp(bench.publisher, rtcp.encode_sender_report(report), bench.now, 1005.0)
+    for route in routes:
+        bench.engine.aim(route, route.track.encodings[""], bench.now)
+    bench.send(opus(2), rtp(vp8(key=True), ssrc=31, sequence=2, timestamp=93_000, extensions={4: b"1"}))
+    wire.take()
+    for step in range(45):
+        bench.now += 0.025
+        bench.engine.handle_timer(bench.now, 1005.0 + step * 0.025)
+    reports = [packet for data in wire.rtcp() for packet in rtcp.parse(data) if isinstance(packet, rtcp.SenderReport)]
+    at = {report.ssrc: report for report in reports}
+    sound, picture = at[routes[0].ssrc], at[routes[1].ssrc]
+    # stamps that the publisher made at one moment map to one moment of our clock
+    moments = [
+        report.ntp / 2**32 - (report.rtp_timestamp - stamp) / clock
+        for report, stamp, clock in ((sound, 960, 48_000), (picture, 90_000, 90_000))
+    ]
+    assert moments[0] == pytest.approx(moments[1], abs=0.001)
+    assert sound.packets == 1
+
+
+def test_receiver_reports_tell_the_publisher_its_loss() -> None:
+    bench = Bench()
+    bench.video()
+    bench.send(*(layer("q", sequence, sequence * 3000) for sequence in range(1, 101) if sequence % 10))
+    bench.tick(1.1)
+    (block,) = [
+        block
+        for data in bench.uplink.rtcp()
+        for packet in rtcp.parse(data)
+        if isinstance(packet, rtcp.ReceiverReport)
+        for block in packet.reports
+    ]
+    assert (block.ssrc, block.packets_lost) == (11, 9)
+    assert block.fraction_lost == 9 * 256 // 99
+
+
+def test_a_muted_track_is_stopped_at_the_server_and_goes_on_with_a_keyframe() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.video()
+    route = bench.route(track, bench.peer(wire))
+    bench.send(layer("q", 1, 0, key=True))
+    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.send(layer("q", 2, 3000, key=True))
+    bench.engine.mute(track, True, bench.now)
+    bench.send(layer("q", 3, 6000), layer("q", 4, 9000, key=True))
+    bench.engine.mute(track, False, bench.now)
+    bench.send(layer("q", 5, 12_000), layer("q", 6, 15_000, key=True))
+    packets = wire.media()
+    assert [packet.sequence for packet in packets] == [500, 501]
+    assert packets[1].timestamp - packets[0].timestamp == 12_000
+
+
+def test_a_full_socket_loses_packets_and_counts_them() -> None:
+    bench, wire = Bench(), Wire(full=True)
+    track = bench.audio()
+    route = bench.route(track, bench.peer(wire))
+    bench.send(opus(1))
+    bench.engine.aim(route, track.encodings[""], bench.now)
+    bench.send(opus(2))
+    assert bench.engine.dropped["send_buffer"] == 1
+
+
+def test_a_batch_to_one_subscriber_is_cut_for_segmentation_and_padded_to_one_size() -> None:
+    bench = Bench()
+    wires = [Wire(), Wire()]
+    track = bench.video()
+    routes = [bench.route(track, bench.peer(wire), number=number) for number, wire in enumerate(wires)]
+    bench.send(layer("q", 1, 0, key=True))
+    for route in routes:
+        bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.send(layer("q", 2, 3000, key=True))
+    for wire in wires:
+        wire.take()
+    bench.send(*(layer("q", 3 + step, 6000, size=1000 - step % 2, begin=step == 0) for step in range(6)))
+    for wire in wires:
+        sizes = {len(data) for data in wire.sent}
+        assert len(sizes) == 1
+        assert [len(packet.payload) for packet in wire.media()] == [len(vp8(size=1000 - step % 2)) for step in range(6)]
+
+
+@pytest.mark.parametrize("junk", [b"", b"\x80", b"\xff" * 12, b"\x90" + bytes(11), b"\x90" + bytes(13) + b"\xff\xff"])
+def test_what_does_not_parse_is_dropped(junk: bytes) -> None:
+    bench = Bench()
+    bench.video()
+    bench.send(junk.ljust(12, b"\0"))
+    assert bench.publisher.unrouted == 1
+
+
+def test_streams_beyond_the_cap_are_refused() -> None:
+    bench = Bench()
+    bench.video()
+    for ssrc in range(1000, 1300):
+        bench.send(rtp(b"x", ssrc=ssrc, sequence=1, timestamp=0, payload_type=96))
+    assert len(bench.publisher.streams) <= 64
+
+
+def test_closing_a_peer_takes_its_tracks_and_routes_everywhere() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.video()
+    subscriber = bench.peer(wire)
+    route = bench.route(track, subscriber)
+    bench.send(layer("q", 1, 0, key=True))
+    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.engine.close_peer(bench.publisher)
+    bench.engine.close_peer(bench.publisher)
+    assert subscriber.routes == {}
+    assert list(bench.engine.peers) == [subscriber.id]
+    bench.engine.close_peer(subscriber)
+    assert bench.engine.peers == {}
+
+
+def test_a_layer_falls_silent_and_the_selector_takes_the_next() -> None:
+    bench = Bench()
+    track = bench.video()
+    for step in range(100):
+        packets = [layer("q", step, step * 3000, key=step == 0)]
+        if step < 50:
+            packets.append(layer("f", step, step * 3000, key=step == 0))
+        bench.send(*packets)
+        bench.tick(0.05)
+    assert [encoding.rid for encoding in track.encodings.values() if encoding.alive] == ["q"]
+    best = choose(track.encodings.values(), {}, 1280, 720, None, bench.now)
+    assert best is track.encodings["q"]
