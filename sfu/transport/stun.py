@@ -1,11 +1,11 @@
 """STUN Binding requests as an ICE-lite server meets them: checked, authenticated, answered.
 
-Own parser, because these datagrams come from anybody: aioice's raises struct.error for a wrong length, and everything here
-has to be cheap to refuse. RFC 8489 (STUN), RFC 8445 (ICE).
+Own parser, because these datagrams come from anybody: aioice's raises struct.error for a wrong length, and
+everything here has to be cheap to refuse. RFC 8489 (STUN), RFC 8445 (ICE).
 """
 
 import hmac
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from socket import AF_INET, AF_INET6, inet_pton
 from struct import Struct, pack
 from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
@@ -13,6 +13,8 @@ from zlib import crc32
 from sfu.errors import MalformedPacket
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
+Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+"""As sockets report it: IPv4, or IPv6 with flow and scope."""
 
 BINDING_REQUEST: Final = 0x0001
 BINDING_INDICATION: Final = 0x0011
@@ -23,6 +25,7 @@ MAGIC_COOKIE: Final = 0x2112A442
 _USERNAME = 0x0006
 _MESSAGE_INTEGRITY = 0x0008
 _ERROR_CODE = 0x0009
+_UNKNOWN_ATTRIBUTES = 0x000A
 _XOR_MAPPED_ADDRESS = 0x0020
 _PRIORITY = 0x0024
 _USE_CANDIDATE = 0x0025
@@ -30,7 +33,9 @@ _FINGERPRINT = 0x8028
 _CONTROLLED = 0x8029
 _CONTROLLING = 0x802A
 _FINGERPRINT_MASK = 0x5354554E
-_KNOWN_REQUIRED = frozenset({_USERNAME, _MESSAGE_INTEGRITY, _PRIORITY, _USE_CANDIDATE})
+_INTEGRITY_HEAD = (_MESSAGE_INTEGRITY, 20)
+_COOKIE_BYTES = MAGIC_COOKIE.to_bytes(4, "big")
+_MAPPED_PREFIX = bytes(10) + b"\xff\xff"
 
 _USERNAME_LIMIT = 513
 """Bytes (RFC 8489 14.3)."""
@@ -40,8 +45,8 @@ _HEADER = Struct("!HHI").unpack_from
 _ATTRIBUTE = Struct("!HH").unpack_from
 _WORD = Struct("!I").unpack_from
 _LONG = Struct("!Q").unpack_from
-_ADDRESS_4 = Struct("!HHI12sHHxBHIHH").pack
-_ADDRESS_6 = Struct("!HHI12sHHxBH16sHH").pack
+_RESPONSE_4 = Struct("!HHI12sHHxBHIHH").pack
+_RESPONSE_6 = Struct("!HHI12sHHxBH16sHH").pack
 _FINGERPRINT_ATTRIBUTE = Struct("!HHI").pack
 
 
@@ -105,7 +110,7 @@ def parse_binding_request(data: Buffer) -> BindingRequest:
             priority = _WORD(data, start)[0]
         elif attribute == _USE_CANDIDATE:
             use_candidate = True
-        elif attribute == _CONTROLLING or attribute == _CONTROLLED:
+        elif attribute in (_CONTROLLING, _CONTROLLED):
             if length != 8:
                 raise MalformedPacket("STUN tie-breaker is not of 8 bytes")
             tie_breaker = _LONG(data, start)[0]
@@ -139,39 +144,57 @@ def verify(request: BindingRequest, data: Buffer, password: bytes) -> bool:
     return hmac.compare_digest(hmac.digest(password, covered, "sha1"), data[end + 4 : end + 24])
 
 
-def binding_response(transaction_id: bytes, address: tuple[str, int] | tuple[str, int, int, int], password: bytes) -> bytes:
-    """The success response to a request from `address`, as the socket gave it (an IPv4-mapped IPv6 address is told as
-    IPv4)."""
+def binding_response(transaction_id: bytes, address: Address, password: bytes) -> bytes:
+    """The success response to a request from `address`; an IPv4-mapped IPv6 address is told as IPv4."""
     host, port = address[0], address[1] ^ 0x2112
-    parsed = _parsed_address(host)
-    # The length in the header first counts up to MESSAGE-INTEGRITY, then all.
-    if isinstance(parsed, IPv4Address):
-        mapped = int(parsed) ^ MAGIC_COOKIE
-        fields = (MAGIC_COOKIE, transaction_id, _XOR_MAPPED_ADDRESS, 8, 1, port, mapped, _MESSAGE_INTEGRITY, 20)
-        body = _ADDRESS_4(BINDING_RESPONSE, 36, *fields)
+    if ":" in host:
+        packed = inet_pton(AF_INET6, host.partition("%")[0])  # link-local addresses come with a %scope
+        mapped = packed[12:] if packed.startswith(_MAPPED_PREFIX) else b""
     else:
-        mask = MAGIC_COOKIE.to_bytes(4, "big") + transaction_id
-        wide = (int(parsed) ^ int.from_bytes(mask, "big")).to_bytes(16, "big")
-        body = _ADDRESS_6(
-            BINDING_RESPONSE, 48, MAGIC_COOKIE, transaction_id, _XOR_MAPPED_ADDRESS, 20, 2, port, wide,
-            _MESSAGE_INTEGRITY, 20,
+        packed = b""
+        mapped = inet_pton(AF_INET, host)
+    # The length in the header counts up to and with MESSAGE-INTEGRITY; FINGERPRINT is added when it is sealed.
+    if mapped:
+        hidden = int.from_bytes(mapped, "big") ^ MAGIC_COOKIE
+        message = _RESPONSE_4(
+            BINDING_RESPONSE,
+            36,
+            MAGIC_COOKIE,
+            transaction_id,
+            _XOR_MAPPED_ADDRESS,
+            8,
+            1,
+            port,
+            hidden,
+            *_INTEGRITY_HEAD,
         )
-    return _sealed(body, password)
+    else:
+        mask = int.from_bytes(_COOKIE_BYTES + transaction_id, "big")
+        wide = (int.from_bytes(packed, "big") ^ mask).to_bytes(16, "big")
+        message = _RESPONSE_6(
+            BINDING_RESPONSE, 48, MAGIC_COOKIE, transaction_id, _XOR_MAPPED_ADDRESS, 20, 2, port, wide, *_INTEGRITY_HEAD
+        )
+    return _sealed(message, password)
 
 
-def error_response(transaction_id: bytes, code: int, reason: str, password: bytes, unknown: tuple[int, ...] = ()) -> bytes:
-    """An error response with ERROR-CODE and, for 420, UNKNOWN-ATTRIBUTES. Only for requests that `verify` has passed:
-    strangers get silence."""
+def error_response(
+    transaction_id: bytes, code: int, reason: str, password: bytes, unknown: tuple[int, ...] = ()
+) -> bytes:
+    """An error response with ERROR-CODE and, for 420, UNKNOWN-ATTRIBUTES.
+
+    Only for requests that `verify` has passed: strangers get silence.
+    """
     text = reason.encode()[:128]
     attributes = pack("!HHxxBB", _ERROR_CODE, 4 + len(text), code // 100, code % 100) + text + bytes(-len(text) & 3)
     if unknown:
-        attributes += pack(f"!HH{len(unknown)}H", 0x000A, 2 * len(unknown), *unknown) + bytes(2 * (len(unknown) & 1))
+        listed = pack(f"!{len(unknown)}H", *unknown)
+        attributes += pack("!HH", _UNKNOWN_ATTRIBUTES, len(listed)) + listed + bytes(-len(listed) & 3)
     head = pack("!HHI12s", BINDING_ERROR, len(attributes) + 24, MAGIC_COOKIE, transaction_id)
-    return _sealed(head + attributes + pack("!HH", _MESSAGE_INTEGRITY, 20), password)
+    return _sealed(head + attributes + pack("!HH", *_INTEGRITY_HEAD), password)
 
 
 def role_conflict(transaction_id: bytes, password: bytes) -> bytes:
-    """487: the peer plays our role (RFC 8445 7.3.1.1). A lite agent is always controlled, so a controlled peer is wrong."""
+    """487: the peer plays our role (RFC 8445 7.3.1.1); a lite agent is always the controlled one."""
     return error_response(transaction_id, 487, "Role Conflict", password)
 
 
@@ -181,11 +204,3 @@ def _sealed(message: bytes, password: bytes) -> bytes:
     length = (len(message) + 8).to_bytes(2, "big")
     whole = b"".join((message[:2], length, message[4:], digest))
     return whole + _FINGERPRINT_ATTRIBUTE(_FINGERPRINT, 4, crc32(whole) ^ _FINGERPRINT_MASK)
-
-
-def _parsed_address(host: str) -> IPv4Address | IPv6Address:
-    """Sockets for both families report IPv4 as ::ffff:a.b.c.d, and link-local addresses with a %scope."""
-    parsed = ip_address(host.partition("%")[0])
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped is not None:
-        return parsed.ipv4_mapped
-    return parsed
