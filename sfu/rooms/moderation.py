@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sfu.errors import NotAuthorized, NotFound
+from sfu.errors import BadRequest, NotAuthorized, NotFound
 from sfu.rooms.events import ParticipantUpdated, PermissionsChanged, RoomUpdated
 from sfu.rooms.lobby import Waiting
 from sfu.rooms.participant import Participant
@@ -14,6 +14,9 @@ from sfu.rooms.publication import Publication
 
 if TYPE_CHECKING:
     from sfu.rooms.room import Room
+
+ATTRIBUTE_LIMIT = 64
+"""Attributes of one participant; everybody carries a copy of them."""
 
 
 class Moderation:
@@ -107,10 +110,12 @@ class Moderation:
     ) -> None:
         """None: stays; an attribute with an empty value is removed. `by` is not told."""
         before = (participant.name, participant.metadata, participant.attributes)
+        merged = {key: value for key, value in (before[2] | dict(attributes or {})).items() if value}
+        if len(merged) > ATTRIBUTE_LIMIT:
+            raise BadRequest(f"A participant has at most {ATTRIBUTE_LIMIT} attributes.")
         participant.name = participant.name if name is None else name
         participant.metadata = participant.metadata if metadata is None else metadata
-        merged = participant.attributes | dict(attributes or {})
-        participant.attributes = {key: value for key, value in merged.items() if value}
+        participant.attributes = merged
         if before == (participant.name, participant.metadata, participant.attributes):
             return
         if participant.permissions.hidden:

@@ -20,7 +20,9 @@ Name = Annotated[str, Meta(max_length=128)]
 Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 Sdp = Annotated[str, Meta(max_length=SDP_LIMIT_BYTES)]
 Metadata = Annotated[str, Meta(max_length=16_384)]
-Attributes = Annotated[dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=1024)]], Meta(max_length=32)]
+Attributes = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=1024)]], Meta(max_length=32)
+]
 Kind = Literal["audio", "video"]
 Source = Literal["camera", "microphone", "screen_share", "screen_share_audio", "unknown"]
 Quality = Literal["excellent", "good", "poor", "lost"]
@@ -290,8 +292,24 @@ class ClientLeave(Message, frozen=True, kw_only=True, tag="leave"):
 
 
 ClientMessage = (
-    Join | Publish | Unpublish | Mute | Answer | Candidate | Restart | Subscribe | Unsubscribe | Chat | Data
-    | UpdateMetadata | UpdateRoom | Kick | Admit | Deny | Pong | ClientLeave
+    Join
+    | Publish
+    | Unpublish
+    | Mute
+    | Answer
+    | Candidate
+    | Restart
+    | Subscribe
+    | Unsubscribe
+    | Chat
+    | Data
+    | UpdateMetadata
+    | UpdateRoom
+    | Kick
+    | Admit
+    | Deny
+    | Pong
+    | ClientLeave
 )
 
 
@@ -457,8 +475,17 @@ class Leave(Message, frozen=True, kw_only=True, tag="leave"):
     """The server ends the session. `action` says what the client should do next."""
 
     reason: Literal[
-        "kicked", "duplicate_identity", "room_closed", "room_locked", "room_full", "denied", "token_expired",
-        "draining", "timeout", "protocol_error", "slow_consumer",
+        "kicked",
+        "duplicate_identity",
+        "room_closed",
+        "room_locked",
+        "room_full",
+        "denied",
+        "token_expired",
+        "draining",
+        "timeout",
+        "protocol_error",
+        "slow_consumer",
     ]
     message: str
     "One sentence for the person."
@@ -472,14 +499,33 @@ class Ping(Message, frozen=True, kw_only=True, tag="ping"):
 
 
 ServerMessage = (
-    Ok | Error | Answer | Joined | InLobby | Offer | ParticipantJoined | ParticipantLeft | ParticipantUpdated
-    | PermissionsChanged | TrackPublished | TrackUnpublished | TrackMuted | SubscriptionState | Speakers
-    | ConnectionQuality | ChatMessage | DataMessage | RoomUpdated | LobbyChanged | Leave | Ping
+    Ok
+    | Error
+    | Answer
+    | Joined
+    | InLobby
+    | Offer
+    | ParticipantJoined
+    | ParticipantLeft
+    | ParticipantUpdated
+    | PermissionsChanged
+    | TrackPublished
+    | TrackUnpublished
+    | TrackMuted
+    | SubscriptionState
+    | Speakers
+    | ConnectionQuality
+    | ChatMessage
+    | DataMessage
+    | RoomUpdated
+    | LobbyChanged
+    | Leave
+    | Ping
 )
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(ClientMessage).decode
+_decoder: msgspec.json.Decoder[ClientMessage] = msgspec.json.Decoder(ClientMessage)
 
 
 def encode(message: ServerMessage | ClientMessage) -> bytes:
@@ -489,7 +535,7 @@ def encode(message: ServerMessage | ClientMessage) -> bytes:
 
 def decode(data: bytes | str) -> ClientMessage:
     """A client's frame. Raises msgspec.ValidationError / msgspec.DecodeError, whose text names the place."""
-    return _decode(data)
+    return _decoder.decode(data)
 
 
 def json_schema() -> dict[str, Any]:

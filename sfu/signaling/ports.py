@@ -7,7 +7,6 @@ from sfu.rooms.ports import MediaSink
 from sfu.signaling.messages import TrackSpec
 from sfu.transport.reports import LinkReport, Negotiated
 
-
 __all__ = [
     "LinkReport", "MediaEdge", "Negotiated", "Publisher", "PublisherListener", "Subscriber", "SubscriberListener",
 ]  # fmt: skip

@@ -1,0 +1,131 @@
+"""The server's side of one socket: text frames in, a session found or made, requests carried out, errors as messages.
+
+Knows no network: websocket.py feeds it, tests do as well.
+"""
+
+import logging
+from contextlib import suppress
+
+import msgspec
+
+from sfu.errors import RateLimited, RemoteError
+from sfu.signaling import messages
+from sfu.signaling.entrance import enter
+from sfu.signaling.environment import Environment
+from sfu.signaling.messages import ClientMessage, Error, Join, Ok, decode, encode
+from sfu.signaling.outbox import Socket
+from sfu.signaling.requests import REQUESTS, UNANSWERED
+from sfu.signaling.session import CLOSE_REFUSED, Session, State
+
+logger = logging.getLogger(__name__)
+
+
+class _Numbered(msgspec.Struct):
+    """All that is read of a message which does not parse as its type."""
+
+    id: int = -1
+
+
+_decode_number = msgspec.json.Decoder(_Numbered).decode
+_UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+
+class Connection:
+    __slots__ = ("_env", "_socket", "_token", "session")
+
+    def __init__(self, env: Environment, socket: Socket, token: str = "") -> None:
+        """`token`: what came as a subprotocol, if anything."""
+        self._env = env
+        self._socket = socket
+        self._token = token
+        self.session: Session | None = None
+
+    def receive(self, text: str) -> None:
+        self._env.counters.received += 1
+        session = self.session
+        if session is None:
+            self._receive_first(text)
+            return
+        # A session that ended, or that another socket carries now, hears nothing more from this one.
+        if session.outbox.socket is not self._socket or session.state is State.ENDED:
+            return
+        session.heard_at = self._env.now()
+        allowed = session.admit_message(len(text))
+        try:
+            message = decode(text)
+        except _UNREADABLE as error:
+            self._env.counters.invalid += 1
+            session.send(unreadable(text, error))
+        else:
+            identifier = getattr(message, "id", -1)
+            if allowed:
+                self._carry_out(session, message, -1 if isinstance(message, messages.Answer) else identifier)
+            else:
+                session.refuse(identifier, RateLimited("Too many messages; this one was not carried out."))
+        if session.flooding:
+            session.dismiss("protocol_error", "This connection sent too much.", CLOSE_REFUSED)
+
+    def closed(self) -> None:
+        """The socket is gone."""
+        if self.session is not None:
+            self.session.socket_lost(self._socket)
+
+    def _receive_first(self, text: str) -> None:
+        identifier = -1
+        try:
+            message = decode(text)
+            identifier = getattr(message, "id", -1)
+            if not isinstance(message, Join):
+                self._refuse(Error(id=identifier, code="join_first", message="The first message must be a join."))
+                return
+            self.session = enter(self._env, self._socket, message, message.token or self._token)
+        except _UNREADABLE as error:
+            self._env.counters.invalid += 1
+            self._refuse(unreadable(text, error))
+        except RemoteError as error:
+            self._env.counters.refused += 1
+            logger.info("join refused", extra={"code": error.code})
+            self._refuse(Error(id=identifier, code=error.code, message=error.message))
+        except Exception:
+            logger.exception("join failed")
+            self._refuse(Error(id=identifier, code="internal", message="The server made a mistake; it is noted."))
+
+    def _refuse(self, error: Error) -> None:
+        self._socket.write(encode(error))
+        self._socket.close(CLOSE_REFUSED)
+
+    def _carry_out(self, session: Session, message: ClientMessage, identifier: int) -> None:
+        participant = session.participant
+        try:
+            if participant is None:
+                self._while_waiting(session, message, identifier)
+                return
+            reply = REQUESTS[type(message)](session, participant, message)
+        except RemoteError as error:
+            session.refuse(identifier, error)
+        except Exception:
+            # The last resort of this socket's task: one message's bug is not the session's end.
+            logger.exception(
+                "request failed", extra={"session": session.id, "request": type(message).__struct_config__.tag}
+            )
+            session.send(Error(id=identifier, code="internal", message="The server made a mistake; it is noted."))
+        else:
+            if reply is not None:
+                session.send(reply)
+            elif not isinstance(message, UNANSWERED):
+                session.send(Ok(id=identifier))
+
+    def _while_waiting(self, session: Session, message: ClientMessage, identifier: int) -> None:
+        if isinstance(message, messages.ClientLeave):
+            session.leave("left")
+        elif not isinstance(message, UNANSWERED):
+            session.send(Error(id=identifier, code="conflict", message="You are still waiting to be let in."))
+
+
+def unreadable(text: str, error: Exception) -> Error:
+    """What was wrong, by place and kind; never the content."""
+    identifier = -1
+    with suppress(*_UNREADABLE):
+        identifier = _decode_number(text).id
+    reason = str(error) if isinstance(error, msgspec.ValidationError) else "This is not a JSON object."
+    return Error(id=identifier, code="bad_request", message=reason[:300])

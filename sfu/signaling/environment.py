@@ -1,0 +1,65 @@
+"""What all sessions of a server share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sfu.auth.tokens import Claims
+from sfu.rooms.registry import Rooms
+from sfu.signaling.messages import IceServer
+from sfu.signaling.outbox import Flusher
+from sfu.signaling.ports import MediaEdge
+from sfu.signaling.settings import Settings
+
+if TYPE_CHECKING:
+    from sfu.signaling.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The doors: who may come in. Both raise, or answer, without waiting."""
+
+    authenticate: Callable[[str], Claims]
+    "Raises NotAuthorized."
+    revoke: Callable[[Claims], None]
+    "Called on a kick."
+    ice_servers: Callable[[Claims], Sequence[IceServer]] = lambda _: ()
+    "What a participant is told at join, e.g. a TURN server with credentials made for it."
+
+
+@dataclass(slots=True)
+class Counters:
+    """Totals since the start, for telemetry."""
+
+    received: int = 0
+    "Messages of clients."
+    refused: int = 0
+    "Requests answered with an error."
+    rate_limited: int = 0
+    invalid: int = 0
+    "Messages that did not parse."
+    joins: int = 0
+    resumes: int = 0
+    timeouts: int = 0
+    "Sessions that did not come back in time."
+    slow_consumers: int = 0
+    data_dropped: int = 0
+    "Data-channel messages that were not relayed."
+
+
+@dataclass(slots=True)
+class Environment:
+    settings: Settings
+    rooms: Rooms
+    access: Access
+    edge: MediaEdge
+    flusher: Flusher
+    now: Callable[[], float]
+    "Monotonic seconds."
+    ids: Callable[[str], str]
+    secret: Callable[[], str]
+    "A fresh 128-bit secret."
+    sessions: dict[str, "Session"] = field(default_factory=dict)
+    "By resume key."
+    counters: Counters = field(default_factory=Counters)
+    draining: bool = False

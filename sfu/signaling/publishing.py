@@ -1,0 +1,141 @@
+"""A participant's publishing connection, and which of its m-lines is which publication."""
+
+import msgspec
+
+from sfu.errors import AtCapacity, BadRequest
+from sfu.rooms.participant import Participant
+from sfu.rooms.publication import KINDS, Publication
+from sfu.signaling.environment import Environment
+from sfu.signaling.messages import Publish, TrackSpec
+from sfu.signaling.offer import Outline, outline
+from sfu.signaling.ports import LinkReport, Negotiated, Publisher
+from sfu.signaling.rate import Bucket
+from sfu.signaling.states import description_of
+
+DATA_LIMIT = 65_536
+"""Characters of a data-channel message that is relayed: the same as a signalling message."""
+
+
+class _DataIn(msgspec.Struct, frozen=True):
+    """What a client sends on its data channel."""
+
+    payload: msgspec.Raw
+    topic: str = ""
+
+
+class _DataOut(msgspec.Struct, frozen=True, rename={"sender": "from"}):
+    """What the others get."""
+
+    sender: str
+    topic: str
+    payload: msgspec.Raw
+
+
+_decode_data = msgspec.json.Decoder(_DataIn).decode
+_encode_data = msgspec.json.Encoder().encode
+
+
+class Publishing:
+    """Opened with the first offer; lost and opened again as often as it takes. A PublisherListener."""
+
+    __slots__ = ("_bucket", "_env", "_fingerprints", "_mids", "_participant", "_publisher")
+
+    def __init__(self, env: Environment, participant: Participant) -> None:
+        self._env = env
+        self._participant = participant
+        self._publisher: Publisher | None = None
+        self._fingerprints: frozenset[str] = frozenset()
+        self._mids: dict[str, Publication] = {}
+        rate = env.settings.data_channel_rate
+        self._bucket = Bucket(rate, rate, env.now())
+
+    def negotiate(self, offer: Publish) -> tuple[str, dict[str, str]]:
+        """The answer's SDP and the track id of each published m-line. Raises RemoteErrors; then nothing is published."""
+        shape = outline(offer.sdp)
+        self._check(offer, shape)
+        if self._publisher is not None and shape.fingerprints != self._fingerprints:
+            self._drop()
+        if self._publisher is None:
+            self._publisher = self._env.edge.open_publisher(self._participant.id, self)
+            self._fingerprints = shape.fingerprints
+        negotiated = self._publisher.negotiate(offer.sdp, offer.tracks)
+        self._commit(offer.tracks, negotiated)
+        return negotiated.sdp, {mid: publication.id for mid, publication in self._mids.items()}
+
+    def send_data(self, text: str, *, reliable: bool) -> None:
+        if self._publisher is not None:
+            self._publisher.send_data(text, reliable=reliable)
+
+    def report(self) -> LinkReport | None:
+        return self._publisher.report() if self._publisher is not None else None
+
+    def close(self) -> None:
+        publisher, self._publisher = self._publisher, None
+        self._mids.clear()
+        if publisher is not None:
+            publisher.close()
+
+    def data_received(self, payload: bytes | str, *, reliable: bool) -> None:
+        if not isinstance(payload, str) or len(payload) > DATA_LIMIT or not self._bucket.take(1, self._env.now()):
+            self._env.counters.data_dropped += 1
+            return
+        try:
+            data = _decode_data(payload)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError):
+            self._env.counters.data_dropped += 1
+            return
+        out = _encode_data(_DataOut(self._participant.id, data.topic, data.payload)).decode()
+        if not self._participant.room.conversation.relay(self._participant, out, reliable=reliable):
+            self._env.counters.data_dropped += 1
+
+    def publisher_lost(self) -> None:
+        self._publisher = None
+        self._unpublish_all()
+
+    def _check(self, offer: Publish, shape: Outline) -> None:
+        tracks = offer.tracks
+        self._participant.room.stage.check(self._participant, [track.source for track in tracks])
+        if len({track.mid for track in tracks}) != len(tracks):
+            raise BadRequest("An m-line is named twice.")
+        for track in tracks:
+            kind = shape.kinds.get(track.mid)
+            if kind not in ("audio", "video"):
+                raise BadRequest(f"The offer has no audio or video m-line with the mid {track.mid!r}.")
+            if KINDS.get(track.source, kind) != kind:
+                raise BadRequest(f"A {track.source} cannot be {kind}.")
+        if self._env.draining and self._publisher is None:
+            raise AtCapacity("This server is going down.", code="draining")
+
+    def _commit(self, tracks: list[TrackSpec], negotiated: Negotiated) -> None:
+        stage = self._participant.room.stage
+        sending = {track.mid: track for track in tracks if track.mid in negotiated.sources}
+        for mid, publication in list(self._mids.items()):
+            track = sending.get(mid)
+            kept = (
+                track is not None
+                and publication.id in self._participant.publications
+                and publication.media is negotiated.sources[mid]
+                and publication.description.source == track.source
+            )
+            if not kept:
+                del self._mids[mid]
+                stage.unpublish(publication)
+        for mid, track in sending.items():
+            description = description_of(track)
+            known = self._mids.get(mid)
+            if known is not None:
+                stage.describe(known, description)
+            else:
+                media = negotiated.sources[mid]
+                self._mids[mid] = stage.publish(self._participant, media, description, muted=track.muted)
+
+    def _drop(self) -> None:
+        publisher, self._publisher = self._publisher, None
+        self._unpublish_all()
+        if publisher is not None:
+            publisher.close()
+
+    def _unpublish_all(self) -> None:
+        publications, self._mids = list(self._mids.values()), {}
+        for publication in publications:
+            self._participant.room.stage.unpublish(publication, tell_owner=True)

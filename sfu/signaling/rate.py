@@ -1,0 +1,27 @@
+"""A token bucket: a rate in the long run, a burst at once."""
+
+
+class Bucket:
+    """`now` is monotonic seconds."""
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def take(self, cost: float, now: float) -> bool:
+        """False, and nothing taken, when there is not enough left. A cost above the burst empties a full bucket."""
+        tokens = self._tokens + (now - self._at) * self._rate
+        if tokens > self._burst:
+            tokens = self._burst
+        self._at = now
+        if cost > self._burst:
+            cost = self._burst
+        if tokens < cost:
+            self._tokens = tokens
+            return False
+        self._tokens = tokens - cost
+        return True

@@ -1,0 +1,179 @@
+"""What a joined client may ask, one small function each; `REQUESTS` says which function a message goes to.
+
+Each either replies itself or returns None for a plain `ok`; a RemoteError becomes an `error` of the request's id.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from msgspec import UnsetType
+
+from sfu.errors import Conflict, NotFound
+from sfu.ids import TrackId
+from sfu.rooms.participant import Participant
+from sfu.signaling import messages
+from sfu.signaling.messages import ClientMessage
+from sfu.signaling.publishing import Publishing
+from sfu.signaling.session import Session
+from sfu.signaling.subscribing import Subscribing
+
+Reply = messages.ServerMessage | None
+"""None: `ok`."""
+
+
+Value = TypeVar("Value")
+
+
+def _set(value: Value | UnsetType) -> Value | None:
+    return None if isinstance(value, UnsetType) else value
+
+
+def publish(session: Session, participant: Participant, request: messages.Publish) -> Reply:
+    sdp, tracks = _publishing(session).negotiate(request)
+    return messages.Answer(id=request.id, sdp=sdp, tracks=tracks)
+
+
+def unpublish(session: Session, participant: Participant, request: messages.Unpublish) -> Reply:
+    stage = participant.room.stage
+    stage.unpublish(stage.own(participant, request.track))
+    return None
+
+
+def mute(session: Session, participant: Participant, request: messages.Mute) -> Reply:
+    participant.room.moderation.mute(participant, request.track, request.muted)
+    return None
+
+
+def answer(session: Session, participant: Participant, request: messages.Answer) -> Reply:
+    _subscribing(session).accept_answer(request)
+    return None
+
+
+def restart(session: Session, participant: Participant, request: messages.Restart) -> Reply:
+    _subscribing(session).restart()
+    return None
+
+
+def candidate(session: Session, participant: Participant, request: messages.Candidate) -> Reply:
+    """An ICE-lite server probes nothing (RFC 8445 2.5): accepted and forgotten."""
+    return None
+
+
+def subscribe(session: Session, participant: Participant, request: messages.Subscribe) -> Reply:
+    stage = participant.room.stage
+    found = False
+    for wish in request.tracks:
+        publication = stage.receivable(wish.track, participant)
+        if publication is not None:
+            found = True
+            participant.subscriptions.refine(
+                publication,
+                width=_set(wish.width),
+                height=_set(wish.height),
+                fps=_set(wish.fps),
+                priority=_set(wish.priority),
+                paused=_set(wish.paused),
+            )
+    if request.tracks and not found:
+        raise NotFound("None of these tracks is published by another participant.")
+    return None
+
+
+def unsubscribe(session: Session, participant: Participant, request: messages.Unsubscribe) -> Reply:
+    for track in request.tracks:
+        participant.subscriptions.unsubscribe(TrackId(track))
+    return None
+
+
+def chat(session: Session, participant: Participant, request: messages.Chat) -> Reply:
+    participant.room.conversation.say(participant, request.text, request.to)
+    return None
+
+
+def data(session: Session, participant: Participant, request: messages.Data) -> Reply:
+    participant.room.conversation.send(participant, request.topic, request.payload, request.to, keep=request.keep)
+    return None
+
+
+def metadata(session: Session, participant: Participant, request: messages.UpdateMetadata) -> Reply:
+    participant.room.moderation.update_participant(
+        participant,
+        name=_set(request.name),
+        metadata=_set(request.metadata),
+        attributes=request.attributes,
+        by=participant,
+    )
+    return None
+
+
+def room(session: Session, participant: Participant, request: messages.UpdateRoom) -> Reply:
+    participant.room.moderation.update(
+        participant, locked=_set(request.locked), lobby=_set(request.lobby), metadata=_set(request.metadata)
+    )
+    return None
+
+
+def kick(session: Session, participant: Participant, request: messages.Kick) -> Reply:
+    participant.room.moderation.kick(participant, request.participant, request.reason)
+    return None
+
+
+def admit(session: Session, participant: Participant, request: messages.Admit) -> Reply:
+    participant.room.moderation.admit(participant, request.participant)
+    return None
+
+
+def deny(session: Session, participant: Participant, request: messages.Deny) -> Reply:
+    participant.room.moderation.deny(participant, request.participant)
+    return None
+
+
+def pong(session: Session, participant: Participant, request: messages.Pong) -> Reply:
+    """Every message counts as life; this one says nothing else."""
+    return None
+
+
+def leave(session: Session, participant: Participant, request: messages.ClientLeave) -> Reply:
+    session.leave("left")
+    return None
+
+
+def join(session: Session, participant: Participant, request: messages.Join) -> Reply:
+    raise Conflict("This socket has joined already.")
+
+
+REQUESTS: dict[type[ClientMessage], Callable[..., Reply]] = {
+    messages.Join: join,
+    messages.Publish: publish,
+    messages.Unpublish: unpublish,
+    messages.Mute: mute,
+    messages.Answer: answer,
+    messages.Candidate: candidate,
+    messages.Restart: restart,
+    messages.Subscribe: subscribe,
+    messages.Unsubscribe: unsubscribe,
+    messages.Chat: chat,
+    messages.Data: data,
+    messages.UpdateMetadata: metadata,
+    messages.UpdateRoom: room,
+    messages.Kick: kick,
+    messages.Admit: admit,
+    messages.Deny: deny,
+    messages.Pong: pong,
+    messages.ClientLeave: leave,
+}
+
+UNANSWERED = (messages.Answer, messages.Candidate, messages.Pong, messages.ClientLeave)
+"""Get no `ok`."""
+
+
+def _publishing(session: Session) -> Publishing:
+    if session.publishing is None:
+        raise RuntimeError("the session has not joined")
+    return session.publishing
+
+
+def _subscribing(session: Session) -> Subscribing:
+    if session.subscribing is None:
+        raise RuntimeError("the session has not joined")
+    return session.subscribing

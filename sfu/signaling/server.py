@@ -1,0 +1,145 @@
+"""Signalling as the application sees it: wiring of the parts, the one timer of all sessions, and the drain.
+
+One timer for thousands of sockets: an idle one costs a comparison a second and a ping per heartbeat.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from sfu.auth.origins import Origins
+from sfu.rooms.registry import Rooms
+from sfu.signaling.environment import Access, Counters, Environment
+from sfu.signaling.messages import Ping, encode
+from sfu.signaling.outbox import Flusher
+from sfu.signaling.ports import MediaEdge
+from sfu.signaling.session import CLOSE_SILENT, Session, State
+from sfu.signaling.settings import Settings
+from sfu.signaling.websocket import WebSockets
+
+logger = logging.getLogger(__name__)
+
+LEVELS = 0.1
+"""Seconds between looks at the audio levels: the detector's clock."""
+SWEEP = 1.0
+"""Seconds between looks at silent sockets, absent sessions and idle rooms."""
+QUALITY = 2.0
+"""Seconds between judgements of everybody's connection."""
+GRACE = 5.0
+"""Seconds that the answer to the second ping may take (at most a quarter of the heartbeat)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """A snapshot for telemetry. The rest are totals since the start."""
+
+    sockets: int
+    sessions: int
+    "With or without a socket, the waiting ones included."
+    waiting: int
+    messages_sent: int
+    frames_sent: int
+    counters: Counters
+
+
+def random_id(prefix: str) -> str:
+    """72 random bits: not to be guessed within a room's life, short on the wire."""
+    return f"{prefix}_{secrets.token_urlsafe(9)}"
+
+
+class Signaling:
+    def __init__(
+        self,
+        settings: Settings,
+        rooms: Rooms,
+        access: Access,
+        edge: MediaEdge,
+        origins: Origins,
+        *,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._env = Environment(
+            settings=settings,
+            rooms=rooms,
+            access=access,
+            edge=edge,
+            flusher=Flusher(settings.coalesce),
+            now=now,
+            ids=random_id,
+            secret=lambda: secrets.token_urlsafe(16),
+        )
+        self._sockets = WebSockets(self._env, origins)
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.get("/ws", self._sockets.handle)]
+
+    def statistics(self) -> Statistics:
+        env = self._env
+        return Statistics(
+            sockets=self._sockets.open,
+            sessions=len(env.sessions),
+            waiting=sum(session.state is State.WAITING for session in env.sessions.values()),
+            messages_sent=env.flusher.messages,
+            frames_sent=env.flusher.frames,
+            counters=env.counters,
+        )
+
+    async def run(self) -> None:
+        """The timers, until cancelled."""
+        due_sweep = due_quality = self._env.now()
+        sweep = min(SWEEP, self._env.settings.heartbeat / 4)
+        while True:
+            await asyncio.sleep(LEVELS if sweep > LEVELS else sweep)
+            now = self._env.now()
+            try:
+                self._env.rooms.observe_levels(now)
+                if now >= due_sweep:
+                    due_sweep = now + sweep
+                    self.sweep(now)
+                    self._env.rooms.handle_timer(now)
+                if now >= due_quality:
+                    due_quality = now + QUALITY
+                    self._env.rooms.observe_quality()
+            except Exception:
+                # The root of this task: a bug in one round must not be the end of all heartbeats.
+                logger.exception("signalling timer failed")
+
+    def sweep(self, now: float) -> None:
+        """Pings, closes silent sockets, ends sessions that did not come back."""
+        settings = self._env.settings
+        ping = encode(Ping(at=round(now, 3)))
+        patience = 2 * settings.heartbeat + min(GRACE, settings.heartbeat / 4)
+        for session in list(self._env.sessions.values()):
+            if session.detached_at is not None:
+                if now - session.detached_at >= settings.resume_window:
+                    self._env.counters.timeouts += 1
+                    session.leave("timeout")
+            elif now - session.heard_at > patience:
+                session.cut("timeout", "Nothing was heard from you.", CLOSE_SILENT)
+            elif now - session.pinged_at >= settings.heartbeat:
+                session.pinged_at = now
+                session.outbox.send(ping)
+        if settings.end_with_token:
+            self._end_expired()
+
+    async def close(self, message: str = "The server is going down for maintenance.") -> None:
+        """Drains: nobody comes in any more, everybody is told to join elsewhere. Returns when the sockets are closed,
+        or after twice the close deadline. Idempotent."""
+        self._env.draining = True
+        for session in list(self._env.sessions.values()):
+            session.dismiss("draining", message)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(2 * self._env.settings.close_deadline):
+                await self._sockets.all_closed.wait()
+
+    def _end_expired(self) -> None:
+        wall = time.time()
+        expired: list[Session] = [one for one in self._env.sessions.values() if one.claims.expires_at <= wall]
+        for session in expired:
+            session.dismiss("token_expired", "Your access has expired.")

@@ -1,0 +1,294 @@
+"""A signalling session: one participant's conversation with the server, whichever socket carries it.
+
+It outlives its socket for the resume window. The room tells it things through `ParticipantSink`; what it asks is carried
+out in requests.py. Closing order: the room first (so that the others hear of it), the two connections, the socket.
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from enum import Enum
+from typing import Literal
+
+from sfu.auth.tokens import Claims
+from sfu.errors import RemoteError
+from sfu.ids import SessionId
+from sfu.rooms.events import Delivery, LeaveReason, PermissionsChanged
+from sfu.rooms.lobby import Waiting
+from sfu.rooms.participant import Participant
+from sfu.signaling import messages
+from sfu.signaling.environment import Environment
+from sfu.signaling.messages import Error, Leave, ServerMessage, encode
+from sfu.signaling.outbox import Outbox, Socket
+from sfu.signaling.ports import LinkReport
+from sfu.signaling.publishing import Publishing
+from sfu.signaling.rate import Bucket
+from sfu.signaling.snapshot import snapshot
+from sfu.signaling.states import payload_of
+from sfu.signaling.subscribing import Subscribing
+
+logger = logging.getLogger(__name__)
+
+Action = Literal["disconnect", "resume", "reconnect"]
+
+MESSAGE_UNIT = 2048
+"""Characters of a message that count as one more message in the rate limit."""
+
+CLOSE_NORMAL = 1000
+CLOSE_REFUSED = 1008
+CLOSE_SILENT = 4000
+CLOSE_TAKEN_OVER = 4001
+CLOSE_SLOW = 4002
+
+
+class State(Enum):
+    ENTERING = "entering"
+    WAITING = "waiting"
+    JOINED = "joined"
+    ENDED = "ended"
+
+
+_NEXT = {
+    State.ENTERING: {State.WAITING, State.JOINED, State.ENDED},
+    State.WAITING: {State.JOINED, State.ENDED},
+    State.JOINED: {State.ENDED},
+    State.ENDED: set(),
+}
+
+
+class Session:
+    __slots__ = (
+        "_env",
+        "_refused_in_a_row",
+        "_state",
+        "bucket",
+        "claims",
+        "detached_at",
+        "heard_at",
+        "id",
+        "join_id",
+        "outbox",
+        "participant",
+        "pinged_at",
+        "publishing",
+        "resume_key",
+        "subscribing",
+        "waiting",
+    )
+
+    def __init__(self, env: Environment, claims: Claims, join_id: int) -> None:
+        now = env.now()
+        settings = env.settings
+        self._env = env
+        self._state = State.ENTERING
+        self._refused_in_a_row = 0
+        self.id = SessionId(env.ids("SE"))
+        self.resume_key = env.secret()
+        self.claims = claims
+        self.join_id = join_id
+        "Id of the join that `joined` answers."
+        self.participant: Participant | None = None
+        self.waiting: Waiting | None = None
+        self.publishing: Publishing | None = None
+        self.subscribing: Subscribing | None = None
+        self.bucket = Bucket(settings.message_rate, settings.message_burst, now)
+        self.outbox = Outbox(
+            env.flusher, settings.replay_events, settings.replay_bytes, settings.queue_bytes, self.overflowed
+        )
+        self.heard_at = now
+        self.pinged_at = now
+        self.detached_at: float | None = None
+        "Since when there is no socket."
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    def become(self, state: State) -> None:
+        if state not in _NEXT[self._state]:
+            raise RuntimeError(f"a session that is {self._state.value} cannot become {state.value}")
+        self._state = state
+
+    # -- its socket ------------------------------------------------------------------------------------------------
+
+    def attach(self, socket: Socket) -> None:
+        """A socket carries the session from now on; an earlier one is closed."""
+        older = self.outbox.socket
+        self.outbox.attach(socket)
+        self.detached_at = None
+        self.heard_at = self.pinged_at = self._env.now()
+        if older is not None:
+            older.close(CLOSE_TAKEN_OVER)
+
+    def socket_lost(self, socket: Socket) -> None:
+        """`socket` is gone. One who waits is gone with it."""
+        if self.outbox.socket is not socket:
+            return
+        self.outbox.detach()
+        self.detached_at = self._env.now()
+        if self._state is State.WAITING:
+            self.leave("left")
+
+    def resume(self, join_id: int, last: int) -> None:
+        """The client is back, on the socket that was just attached."""
+        participant, subscribing = self._joined()
+        missed = self.outbox.missed(last)
+        number = participant.room.audience.number if missed is None else last
+        self.send(snapshot(self._env, self, participant, join_id, number, resumed=True))
+        for payload in missed or ():
+            self.outbox.send(payload)
+        subscribing.resume(states=missed is None)
+        participant.room.levels.welcome(participant)
+        participant.room.quality.welcome(participant)
+        self._env.counters.resumes += 1
+        self._log("session resumed", replayed=len(missed) if missed is not None else -1)
+
+    # -- coming and going ------------------------------------------------------------------------------------------
+
+    def wait(self, waiting: Waiting) -> None:
+        self.become(State.WAITING)
+        self.waiting = waiting
+        self._env.sessions[self.resume_key] = self
+        self.send(messages.InLobby(id=self.join_id, room=waiting.room.name))
+        self._log("session waits in the lobby")
+
+    def admitted(self, participant: Participant) -> None:
+        self.become(State.JOINED)
+        env = self._env
+        self.waiting = None
+        self.participant = participant
+        self.publishing = Publishing(env, participant)
+        self.subscribing = Subscribing(env, participant, self.outbox)
+        env.sessions[self.resume_key] = self
+        env.counters.joins += 1
+        number = participant.room.audience.number
+        self.outbox.start(number)
+        self.send(snapshot(env, self, participant, self.join_id, number, resumed=False))
+        self.subscribing.open()
+        participant.room.levels.welcome(participant)
+        self._log("session joined")
+
+    def leave(self, reason: str) -> None:
+        """The participant goes by its own side's doing: it said so, or it did not come back. Idempotent."""
+        if self._state is State.ENDED:
+            return
+        if self.waiting is not None:
+            self.waiting.room.withdraw(self.waiting)
+        if self.participant is not None:
+            self.participant.room.leave(self.participant, reason)
+        self._end(reason)
+        if self.outbox.socket is not None:
+            self.outbox.socket.close(CLOSE_NORMAL)
+
+    def removed(self, reason: LeaveReason, message: str) -> None:
+        """By the room: it is out already."""
+        if self._state is State.ENDED:
+            return
+        if reason == "kicked":
+            self._env.access.revoke(self.claims)
+        self._end(reason)
+        self._say_goodbye(reason, message, "reconnect" if reason == "draining" else "disconnect", CLOSE_NORMAL)
+
+    def dismiss(self, reason: LeaveReason, message: str, code: int = CLOSE_NORMAL) -> None:
+        """By the server itself: the room is told. Idempotent."""
+        if self._state is State.ENDED:
+            return
+        if self.waiting is not None:
+            self.waiting.room.withdraw(self.waiting)
+        if self.participant is not None:
+            self.participant.room.leave(self.participant, reason)
+        self._end(reason)
+        self._say_goodbye(reason, message, "reconnect" if reason == "draining" else "disconnect", code)
+
+    def cut(self, reason: LeaveReason, message: str, code: int) -> None:
+        """Only the socket ends; the client may resume on another."""
+        self._log("socket cut", reason=reason)
+        socket = self.outbox.socket
+        self._say_goodbye(reason, message, "resume", code)
+        if socket is not None:
+            self.socket_lost(socket)
+
+    def overflowed(self) -> None:
+        self._env.counters.slow_consumers += 1
+        self.cut("slow_consumer", "This connection is too slow for what it is sent.", CLOSE_SLOW)
+
+    # -- what it says ----------------------------------------------------------------------------------------------
+
+    def send(self, message: ServerMessage) -> None:
+        """Once, unnumbered: a reply, or what only matters now."""
+        self.outbox.send(encode(message))
+
+    def refuse(self, request: int, error: RemoteError) -> None:
+        self._env.counters.refused += 1
+        self.send(Error(id=request, code=error.code, message=error.message))
+
+    def admit_message(self, size: int) -> bool:
+        """Whether the rate allows one more message of `size` characters."""
+        if self.bucket.take(1 + size / MESSAGE_UNIT, self.heard_at):
+            self._refused_in_a_row = 0
+            return True
+        self._env.counters.rate_limited += 1
+        self._refused_in_a_row += 1
+        return False
+
+    @property
+    def flooding(self) -> bool:
+        return self._refused_in_a_row > self._env.settings.flood_limit
+
+    # -- ParticipantSink -------------------------------------------------------------------------------------------
+
+    def deliver(self, delivery: Delivery) -> None:
+        if delivery.number:
+            self.outbox.send_event(delivery.number, payload_of(delivery))
+        else:
+            self.outbox.send(payload_of(delivery))
+        if isinstance(delivery.event, PermissionsChanged):
+            # Not from within the room's method.
+            asyncio.get_running_loop().call_soon(self._apply_permissions)
+
+    def relay(self, text: str, *, reliable: bool) -> None:
+        if self.publishing is not None:
+            self.publishing.send_data(text, reliable=reliable)
+
+    def links(self) -> Sequence[LinkReport]:
+        if self.publishing is None or self.subscribing is None:
+            return ()
+        reports = (self.publishing.report(), self.subscribing.report())
+        return [report for report in reports if report is not None]
+
+    # --------------------------------------------------------------------------------------------------------------
+
+    def _joined(self) -> tuple[Participant, Subscribing]:
+        if self.participant is None or self.subscribing is None:
+            raise RuntimeError("the session has not joined")
+        return self.participant, self.subscribing
+
+    def _apply_permissions(self) -> None:
+        if self._state is not State.JOINED:
+            return
+        participant, subscribing = self._joined()
+        if participant.permissions.subscribe:
+            subscribing.open()
+        else:
+            subscribing.close()
+
+    def _end(self, reason: str) -> None:
+        self.become(State.ENDED)
+        self._env.sessions.pop(self.resume_key, None)
+        self._log("session ended", reason=reason)
+        if self.publishing is not None:
+            self.publishing.close()
+        if self.subscribing is not None:
+            self.subscribing.close()
+
+    def _say_goodbye(self, reason: LeaveReason, message: str, action: Action, code: int) -> None:
+        socket = self.outbox.socket
+        if socket is not None:
+            retry_after = 1.0 if action == "reconnect" else 0.0
+            self.send(Leave(reason=reason, message=message, action=action, retry_after=retry_after))
+            self.outbox.flush()
+            socket.close(code)
+
+    def _log(self, text: str, **fields: object) -> None:
+        room = self.participant.room if self.participant else self.waiting.room if self.waiting else None
+        logger.info(text, extra={"session": self.id, "room_id": room.id if room else "", **fields})

@@ -1,0 +1,125 @@
+"""A participant's subscribing connection: its open offer and what it sends of each track, kept for a resume."""
+
+from typing import Literal, cast
+
+from sfu.errors import BadRequest, NotAuthorized
+from sfu.ids import TrackId
+from sfu.rooms.participant import Participant
+from sfu.signaling.environment import Environment
+from sfu.signaling.messages import Answer, Offer, SubscriptionState, encode
+from sfu.signaling.outbox import Outbox
+from sfu.signaling.ports import LinkReport, Subscriber
+
+Reason = Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec"]
+
+
+class _OpenOffer:
+    """An offer that waits for its answer. Ids are ours: those of a connection that was lost must not fit the next."""
+
+    __slots__ = ("id", "inner_id", "payload")
+
+    def __init__(self, identifier: int, inner_id: int, payload: bytes) -> None:
+        self.id = identifier
+        self.inner_id = inner_id
+        "As the Subscriber numbers it."
+        self.payload = payload
+
+
+class Subscribing:
+    """Opened at join, if the token allows it; after a loss when the client asks. A SubscriberListener."""
+
+    __slots__ = ("_env", "_fresh", "_offer", "_offers", "_outbox", "_participant", "_states", "_subscriber")
+
+    def __init__(self, env: Environment, participant: Participant, outbox: Outbox) -> None:
+        self._env = env
+        self._participant = participant
+        self._outbox = outbox
+        self._subscriber: Subscriber | None = None
+        self._offer: _OpenOffer | None = None
+        self._offers = 0
+        self._fresh = True
+        "Whether the client has not yet answered an offer of this connection."
+        self._states: dict[TrackId, SubscriptionState] = {}
+
+    def open(self) -> None:
+        """Idempotent."""
+        if self._subscriber is not None or not self._participant.permissions.subscribe:
+            return
+        self._fresh = True
+        self._subscriber = self._env.edge.open_subscriber(self._participant.id, self)
+        self._participant.subscriptions.open(self._subscriber)
+
+    def restart(self) -> None:
+        """A new offer with fresh ICE credentials, of a new connection if the old one is lost."""
+        if not self._participant.permissions.subscribe:
+            raise NotAuthorized("This token does not allow subscribing.")
+        if self._subscriber is None:
+            self.open()
+        else:
+            self._subscriber.restart()
+
+    def accept_answer(self, answer: Answer) -> None:
+        """Raises BadRequest (`bad_answer`)."""
+        offer = self._offer
+        if offer is None or self._subscriber is None or answer.id != offer.id:
+            raise BadRequest("No offer of this id is open.", code="bad_answer")
+        try:
+            self._subscriber.accept_answer(offer.inner_id, answer.sdp)
+        except BadRequest as error:
+            raise BadRequest(error.message, code="bad_answer") from error
+        self._fresh = False
+        # Accepting may have made the next offer already.
+        if self._offer is offer:
+            self._offer = None
+
+    def resume(self, *, states: bool) -> None:
+        """A new socket: the open offer again and, unless they were replayed, all states."""
+        if self._offer is not None:
+            self._outbox.send(self._offer.payload)
+        if states:
+            for state in self._states.values():
+                self._outbox.send(encode(state))
+        self.open()
+
+    def report(self) -> LinkReport | None:
+        return self._subscriber.report() if self._subscriber is not None else None
+
+    def close(self) -> None:
+        subscriber, self._subscriber = self._subscriber, None
+        self._offer = None
+        self._states.clear()
+        self._participant.subscriptions.lose()
+        if subscriber is not None:
+            subscriber.close()
+
+    def offer_made(self, offer_id: int, sdp: str, tracks: dict[str, TrackId]) -> None:
+        self._offers += 1
+        named = {mid: str(track) for mid, track in tracks.items()}
+        payload = encode(Offer(id=self._offers, sdp=sdp, tracks=named, fresh=self._fresh))
+        self._offer = _OpenOffer(self._offers, offer_id, payload)
+        self._outbox.send(payload)
+
+    def subscription_changed(
+        self, track: TrackId, *, paused: bool, reason: str, layer: str, width: int, height: int
+    ) -> None:
+        if track not in self._participant.subscriptions:
+            self._states.pop(track, None)
+            return
+        number = self._participant.room.audience.next_number()
+        state = SubscriptionState(
+            n=number,
+            track=track,
+            paused=paused,
+            reason=cast(Reason, reason),
+            layer=layer,
+            width=width,
+            height=height,
+        )
+        self._states[track] = state
+        self._outbox.send_event(number, encode(state))
+
+    def subscriber_lost(self) -> None:
+        self._subscriber = None
+        self._offer = None
+        self._states.clear()
+        self._participant.subscriptions.lose()

@@ -1,0 +1,170 @@
+"""WebSockets by aiohttp (RFC 6455): who may open one, and the loop that feeds a Connection.
+
+Frames are written straight to the transport, unmasked and uncompressed, so that nothing waits and nothing is copied
+twice; how much waits there is the outbox's bound. There is one task per socket, aiohttp's own, and it has one timeout,
+which serves as join deadline first and as the way to end the socket later.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+
+from aiohttp import WSMsgType, web
+
+from sfu.auth.origins import Origins
+from sfu.signaling.connection import Connection
+from sfu.signaling.environment import Environment
+from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
+from sfu.signaling.session import CLOSE_SILENT
+
+logger = logging.getLogger(__name__)
+
+SUBPROTOCOL = "sfu"
+TOKEN_PREFIX = "token."
+TEXT_FRAME = 0x81
+"""FIN and opcode 1 (RFC 6455 5.2)."""
+CLOSE_UNSUPPORTED = 1003
+
+
+def frame_header(length: int) -> bytes:
+    """Of an unmasked text frame (RFC 6455 5.2)."""
+    if length < 126:
+        return bytes((TEXT_FRAME, length))
+    if length < 65_536:
+        return bytes((TEXT_FRAME, 126)) + length.to_bytes(2, "big")
+    return bytes((TEXT_FRAME, 127)) + length.to_bytes(8, "big")
+
+
+class TransportSocket:
+    """The sending half. `close` makes the socket's own task end it."""
+
+    __slots__ = ("_deadline", "_transport", "close_code")
+
+    def __init__(self, transport: asyncio.Transport, deadline: asyncio.Timeout) -> None:
+        self._transport = transport
+        self._deadline = deadline
+        self.close_code = 0
+        "0 while it is open."
+
+    def write(self, payload: bytes) -> int:
+        transport = self._transport
+        if self.close_code or transport.is_closing():
+            return 0
+        transport.write(frame_header(len(payload)) + payload)
+        return transport.get_write_buffer_size()
+
+    def close(self, code: int) -> None:
+        if not self.close_code:
+            self.close_code = code
+            if not self._deadline.expired():
+                self._deadline.reschedule(asyncio.get_running_loop().time())
+
+    def finish(self) -> int:
+        """Its task is past the loop: nothing is written any more. The code to close with."""
+        self.close_code = self.close_code or CLOSE_SILENT
+        return self.close_code
+
+
+class WebSockets:
+    """The `GET /ws` of a server, and its count of sockets."""
+
+    def __init__(self, env: Environment, origins: Origins) -> None:
+        self._env = env
+        self._origins = origins
+        self._unjoined: Counter[str] = Counter()
+        self.open = 0
+        self.all_closed = asyncio.Event()
+        self.all_closed.set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        protocols = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
+        refusal = self._refusal(request, protocols)
+        if refusal is not None:
+            return refusal
+        token = next((part[len(TOKEN_PREFIX) :] for part in protocols if part.startswith(TOKEN_PREFIX)), "")
+        websocket = web.WebSocketResponse(
+            protocols=(SUBPROTOCOL,),
+            compress=False,
+            max_msg_size=MESSAGE_LIMIT_BYTES,
+            timeout=self._env.settings.close_deadline,
+        )
+        address = self._address(request)
+        self.open += 1
+        self.all_closed.clear()
+        self._unjoined[address] += 1
+        try:
+            await websocket.prepare(request)
+            await self._converse(request, websocket, token, address)
+        finally:
+            self.open -= 1
+            if not self.open:
+                self.all_closed.set()
+        return websocket
+
+    def _refusal(self, request: web.Request, protocols: list[str]) -> web.Response | None:
+        if not self._origins.accepts(request.headers.get("Origin"), request.headers.get("Host")):
+            return web.Response(status=403, text="This origin may not open a WebSocket here.\n")
+        if protocols != [""] and SUBPROTOCOL not in protocols:
+            # aiohttp would log the list that it was offered, token and all.
+            return web.Response(status=400, text=f"Offer the subprotocol {SUBPROTOCOL}, or none.\n")
+        if self._env.draining or self.open >= self._env.settings.max_sockets:
+            return web.Response(status=503, text="This server takes no more sockets.\n", headers={"Retry-After": "5"})
+        if self._unjoined[self._address(request)] >= self._env.settings.unjoined_per_address:
+            return web.Response(status=429, text="Too many sockets that have not joined.\n")
+        return None
+
+    def _address(self, request: web.Request) -> str:
+        if self._env.settings.trust_forwarded_for:
+            forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
+            if forwarded:
+                return forwarded
+        return request.remote or ""
+
+    def _joined(self, address: str) -> None:
+        self._unjoined[address] -= 1
+        if self._unjoined[address] <= 0:
+            del self._unjoined[address]
+
+    async def _converse(self, request: web.Request, websocket: web.WebSocketResponse, token: str, address: str) -> None:
+        """The root of a socket's task."""
+        transport = request.transport
+        connection: Connection | None = None
+        socket: TransportSocket | None = None
+        joined = False
+        try:
+            async with asyncio.timeout(self._env.settings.join_deadline) as deadline:
+                if transport is None:
+                    return
+                socket = TransportSocket(transport, deadline)
+                connection = Connection(self._env, socket, token)
+                while not socket.close_code:
+                    message = await websocket.receive()
+                    if message.type is not WSMsgType.TEXT:
+                        if message.type is WSMsgType.BINARY:
+                            socket.close(CLOSE_UNSUPPORTED)
+                        break
+                    connection.receive(message.data)
+                    if not joined and connection.session is not None:
+                        joined = True
+                        self._joined(address)
+                        if not socket.close_code:
+                            deadline.reschedule(None)
+        except TimeoutError:
+            pass
+        except Exception:
+            logger.exception("socket failed")
+        finally:
+            if not joined:
+                self._joined(address)
+            code = socket.finish() if socket is not None else CLOSE_SILENT
+            if connection is not None:
+                connection.closed()
+        await self._close(websocket, transport, code)
+
+    async def _close(self, websocket: web.WebSocketResponse, transport: asyncio.Transport | None, code: int) -> None:
+        try:
+            async with asyncio.timeout(self._env.settings.close_deadline):
+                await websocket.close(code=code)
+        except TimeoutError:
+            if transport is not None:
+                transport.abort()
