@@ -1,0 +1,45 @@
+/**
+ * How loud a microphone is, for the meter in the lobby and the hint that one speaks while muted.
+ * @module
+ */
+
+/** Speech lies between these; below is the room, above is shouting. */
+const QUIET_DB = -60;
+const LOUD_DB = -12;
+
+/**
+ * @param {number} rms 0 … 1
+ * @returns {number} 0 … 1, even steps for the ear
+ */
+export function loudness(rms) {
+  const decibels = 20 * Math.log10(Math.max(rms, 1e-6));
+  return Math.min(1, Math.max(0, (decibels - QUIET_DB) / (LOUD_DB - QUIET_DB)));
+}
+
+export class LevelMeter {
+  #context = new AudioContext();
+  #samples = new Float32Array(1024);
+
+  /** @param {MediaStreamTrack} track */
+  constructor(track) {
+    this.analyser = this.#context.createAnalyser();
+    this.analyser.fftSize = 2 * this.#samples.length;
+    this.source = this.#context.createMediaStreamSource(new MediaStream([track]));
+    this.source.connect(this.analyser);
+  }
+
+  /** @returns {number} 0 … 1 */
+  read() {
+    // A page that nobody has touched yet may not run audio; the first gesture lets it.
+    if (this.#context.state === 'suspended') this.#context.resume().catch(() => {});
+    this.analyser.getFloatTimeDomainData(this.#samples);
+    let sum = 0;
+    for (const sample of this.#samples) sum += sample * sample;
+    return loudness(Math.sqrt(sum / this.#samples.length));
+  }
+
+  close() {
+    this.source.disconnect();
+    this.#context.close().catch(() => {});
+  }
+}

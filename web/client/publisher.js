@@ -1,0 +1,283 @@
+/**
+ * The publishing connection: this client offers, the server answers. Sends tracks in simulcast layers and carries two
+ * data channels, `reliable` and `lossy`.
+ *
+ * Every change only marks the connection as dirty; one negotiation at a time brings the server up to date with everything
+ * that changed meanwhile.
+ * @module
+ */
+
+import { encodings, layerSpecs, ordered } from './codecs.js';
+import { Emitter } from './emitter.js';
+import { withOpus } from './sdp.js';
+import { watch } from './watch.js';
+
+/** @typedef {import('./types.js').Source} Source */
+/** @typedef {import('./types.js').Incoming} Incoming */
+/** @typedef {import('./codecs.js').VideoCodec} VideoCodec */
+
+/**
+ * One track that this participant publishes.
+ * @typedef {object} Publication
+ * @property {string} id the server's track id; empty until the first answer
+ * @property {Source} source
+ * @property {string} name
+ * @property {boolean} muted
+ * @property {number} width
+ * @property {number} height
+ * @property {MediaStreamTrack | null} track what is sent now
+ * @property {RTCRtpTransceiver} transceiver
+ */
+/** @typedef {{video: VideoCodec, red: boolean, dtx: boolean, simulcast: boolean}} Preferences */
+/**
+ * @typedef {object} PublisherEvents
+ * @property {RTCPeerConnectionState} state
+ * @property {{from: string, topic: string, payload: unknown, reliable: boolean}} packet application data
+ * @property {null} negotiated the server knows everything; ids are up to date
+ * @property {Error} error a negotiation that nobody waited for was refused
+ */
+
+/** @type {Preferences} */
+export const defaults = { video: 'vp8', red: true, dtx: true, simulcast: true };
+const SCREEN_SOUND_BITRATE = 128_000;
+
+/** @extends {Emitter<PublisherEvents>} */
+export class Publisher extends Emitter {
+  /** @type {Set<Publication>} */
+  publications = new Set();
+  #dirty = false;
+  #closed = false;
+  /** @type {Promise<void> | null} */
+  #running = null;
+
+  /**
+   * @param {object} options
+   * @param {(offer: {sdp: string, tracks: object[]}) => Promise<Incoming>} options.offer
+   * @param {RTCIceServer[]} [options.iceServers]
+   * @param {Partial<Preferences>} [options.preferences]
+   */
+  constructor({ offer, iceServers = [], preferences = {} }) {
+    super();
+    this.offer = offer;
+    this.preferences = { ...defaults, ...preferences };
+    this.connection = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    this.channels = {
+      reliable: this.connection.createDataChannel('reliable'),
+      lossy: this.connection.createDataChannel('lossy', { ordered: false, maxRetransmits: 0 }),
+    };
+    for (const channel of Object.values(this.channels)) {
+      channel.onmessage = ({ data }) => this.#packet(channel, data);
+    }
+    this.unwatch = watch(
+      this.connection,
+      () => this.restart(),
+      (state) => this.emit('state', state),
+    );
+  }
+
+  /**
+   * Sends application data to everybody else, fast and unkept; dropped while the channel is not open.
+   * @param {string} topic
+   * @param {unknown} payload
+   * @param {boolean} reliable in order and complete, or as fast as possible
+   */
+  cast(topic, payload, reliable) {
+    const channel = reliable ? this.channels.reliable : this.channels.lossy;
+    if (channel.readyState === 'open') channel.send(JSON.stringify({ topic, payload }));
+  }
+
+  /** Connects without a track, for the data channels alone. */
+  open() {
+    this.#negotiate().catch((error) => this.emit('error', error));
+  }
+
+  /**
+   * @param {MediaStreamTrack} track
+   * @param {{source: Source, name?: string, muted?: boolean}} options
+   * @returns {Promise<Publication>}
+   */
+  async publish(track, { source, name = '', muted = false }) {
+    const { width = 0, height = 0 } = track.kind === 'video' ? track.getSettings() : {};
+    const transceiver = this.#add(track.kind, track, source, width, height);
+    /** @type {Publication} */
+    const publication = { id: '', source, name, muted, width, height, track, transceiver };
+    this.publications.add(publication);
+    try {
+      await this.#negotiate();
+    } catch (error) {
+      if (!publication.id) this.#drop(publication);
+      throw error;
+    }
+    return publication;
+  }
+
+  /**
+   * Takes over what an earlier connection published; the next negotiation tells the server.
+   * @param {Publication} publication keeps its identity, so that its holders need not know
+   */
+  adopt(publication) {
+    const { source, track, width, height } = publication;
+    const live = track?.readyState === 'live' ? track : null;
+    const kind = source === 'microphone' || source === 'screen_share_audio' ? 'audio' : 'video';
+    publication.transceiver = this.#add(kind, live, source, width, height);
+    publication.track = live;
+    publication.id = '';
+    this.publications.add(publication);
+  }
+
+  /** @param {Publication} publication */
+  async unpublish(publication) {
+    this.#drop(publication);
+    await this.#negotiate();
+  }
+
+  /**
+   * Sends another track (or none) in place of the present one, without a negotiation.
+   * @param {Publication} publication
+   * @param {MediaStreamTrack | null} track
+   */
+  async replace(publication, track) {
+    await publication.transceiver.sender.replaceTrack(track);
+    publication.track = track;
+    const { width = 0, height = 0 } = track?.kind === 'video' ? track.getSettings() : {};
+    if (width && (width !== publication.width || height !== publication.height)) {
+      publication.width = width;
+      publication.height = height;
+      await this.#rate(publication);
+    }
+  }
+
+  /** New ICE credentials, over the same DTLS session. */
+  restart() {
+    if (this.#closed) return;
+    this.connection.restartIce();
+    this.#negotiate().catch((error) => this.emit('error', error));
+  }
+
+  close() {
+    this.#closed = true;
+    this.unwatch();
+    this.connection.close();
+  }
+
+  /**
+   * @param {string} kind
+   * @param {MediaStreamTrack | null} track
+   * @param {Source} source
+   * @param {number} width
+   * @param {number} height
+   */
+  #add(kind, track, source, width, height) {
+    const { video, red, simulcast } = this.preferences;
+    const sent = track ?? kind;
+    if (kind === 'audio') {
+      const transceiver = this.connection.addTransceiver(sent, { direction: 'sendonly' });
+      // RED repeats the last packet inside the next one; for a screen's sound the bits are better spent on quality.
+      prefer(transceiver, 'audio', red && source === 'microphone' ? ['red', 'opus'] : ['opus', 'red']);
+      return transceiver;
+    }
+    const sendEncodings = encodings(source, width, height, video, simulcast);
+    let transceiver;
+    try {
+      transceiver = this.connection.addTransceiver(sent, { direction: 'sendonly', sendEncodings });
+    } catch {
+      const plain = sendEncodings.map(({ scalabilityMode, ...encoding }) => encoding);
+      transceiver = this.connection.addTransceiver(sent, { direction: 'sendonly', sendEncodings: plain });
+    }
+    prefer(transceiver, 'video', [video]);
+    return transceiver;
+  }
+
+  /**
+   * @param {RTCDataChannel} channel
+   * @param {unknown} data
+   */
+  #packet(channel, data) {
+    if (typeof data !== 'string') return;
+    const { from = '', topic = '', payload = null } = JSON.parse(data);
+    this.emit('packet', { from, topic, payload, reliable: channel === this.channels.reliable });
+  }
+
+  /** @param {Publication} publication */
+  #drop(publication) {
+    this.publications.delete(publication);
+    if (this.connection.signalingState !== 'closed') publication.transceiver.stop();
+  }
+
+  /** @param {Publication} publication */
+  async #rate({ source, width, height, transceiver: { sender } }) {
+    const parameters = sender.getParameters();
+    const wanted = encodings(source, width, height, this.preferences.video, this.preferences.simulcast);
+    for (const encoding of parameters.encodings ?? []) {
+      const match = wanted.find(({ rid }) => rid === encoding.rid);
+      if (match) encoding.maxBitrate = match.maxBitrate;
+    }
+    await sender.setParameters(parameters).catch(() => {});
+  }
+
+  /** @returns {Promise<void>} done when the server knows everything that is true now */
+  #negotiate() {
+    this.#dirty = true;
+    this.#running ??= this.#run().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  async #run() {
+    while (this.#dirty && !this.#closed) {
+      this.#dirty = false;
+      await this.connection.setLocalDescription(await this.connection.createOffer());
+      const sdp = this.connection.localDescription?.sdp ?? '';
+      let answer;
+      try {
+        answer = await this.offer({ sdp, tracks: this.#specs() });
+      } catch (error) {
+        if (!this.#closed) await this.connection.setLocalDescription({ type: 'rollback' }).catch(() => {});
+        throw error;
+      }
+      if (this.#closed) return;
+      await this.connection.setRemoteDescription({ type: 'answer', sdp: this.#tuned(answer.sdp) });
+      for (const publication of this.publications) {
+        publication.id = answer.tracks?.[publication.transceiver.mid ?? ''] ?? publication.id;
+      }
+      this.emit('negotiated', null);
+    }
+  }
+
+  #specs() {
+    return [...this.publications].map(({ source, name, muted, width, height, transceiver }) => ({
+      mid: transceiver.mid,
+      source,
+      name,
+      muted,
+      width,
+      height,
+      layers: layerSpecs(transceiver.sender.getParameters().encodings ?? [], width, height),
+    }));
+  }
+
+  /** @param {string} sdp */
+  #tuned(sdp) {
+    const sources = new Map([...this.publications].map(({ transceiver, source }) => [transceiver.mid, source]));
+    /** @type {Record<string, number>} */
+    const screen = { stereo: 1, 'sprop-stereo': 1, maxaveragebitrate: SCREEN_SOUND_BITRATE };
+    /** @type {Record<string, number>} */
+    const voice = { useinbandfec: 1, usedtx: this.preferences.dtx ? 1 : 0 };
+    return withOpus(sdp, (mid) => (sources.get(mid) === 'screen_share_audio' ? screen : voice));
+  }
+}
+
+/**
+ * @param {RTCRtpTransceiver} transceiver
+ * @param {'audio' | 'video'} kind
+ * @param {string[]} wanted
+ */
+function prefer(transceiver, kind, wanted) {
+  const codecs = RTCRtpSender.getCapabilities(kind)?.codecs ?? [];
+  try {
+    transceiver.setCodecPreferences(ordered(codecs, wanted));
+  } catch {
+    // Some browsers accept only what they can also receive; their own order is then as good.
+  }
+}

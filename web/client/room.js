@@ -1,0 +1,394 @@
+/**
+ * A room as one participant lives it: `join`, `publish`, `subscribe` by declared wishes, and one immutable `state` that is
+ * replaced, with a `change` event, whenever something happened. This is the whole SDK; the page is one user of it.
+ *
+ *     const room = new Room({ url: 'wss://example.org/ws' });
+ *     room.on('change', (state) => render(state));
+ *     await room.join({ token });
+ *     await room.publish(track, { source: 'camera' });
+ * @module
+ */
+
+import { Emitter } from './emitter.js';
+import { Publisher } from './publisher.js';
+import { Socket } from './socket.js';
+import { initial, participantOf, reduce } from './state.js';
+import { digest } from './stats.js';
+import { Subscriber } from './subscriber.js';
+import { Wishes } from './wishes.js';
+
+/** @typedef {import('./types.js').RoomState} RoomState */
+/** @typedef {import('./types.js').Participant} Participant */
+/** @typedef {import('./types.js').Incoming} Incoming */
+/** @typedef {import('./types.js').ChatEntry} ChatEntry */
+/** @typedef {import('./types.js').DataEntry} DataEntry */
+/** @typedef {import('./types.js').Source} Source */
+/** @typedef {import('./types.js').Leave} Leave */
+/** @typedef {import('./publisher.js').Publication} Publication */
+/** @typedef {import('./publisher.js').Preferences} Preferences */
+
+/**
+ * @typedef {object} RoomEvents
+ * @property {RoomState} change
+ * @property {ReadonlyMap<string, MediaStreamTrack>} media received tracks by track id
+ * @property {Participant} came
+ * @property {{participant: Participant, reason: string}} went
+ * @property {ChatEntry} chat a new line
+ * @property {DataEntry} data application data by the signalling socket
+ * @property {{from: string, topic: string, payload: unknown, reliable: boolean}} packet application data by a data channel
+ * @property {{publication: Publication, by: string}} muted an admin muted one of our tracks
+ * @property {{resumed: boolean}} joined first, and again after every reconnect
+ * @property {{attempt: number, waitMs: number}} reconnecting
+ * @property {Error} error
+ */
+
+const CLIENT = 'aiosfu-web 0.1';
+
+/** @extends {Emitter<RoomEvents>} */
+export class Room extends Emitter {
+  /** @type {RoomState} */
+  state = initial;
+  /** @type {Publisher | null} */
+  publisher = null;
+  /** @type {Subscriber | null} */
+  subscriber = null;
+  /** @type {Socket | null} */
+  #socket = null;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
+  /** @type {import('./stats.js').Memory} */
+  #memory = new Map();
+
+  /**
+   * @param {object} options
+   * @param {string} options.url of the WebSocket
+   * @param {Partial<Preferences>} [options.preferences] codec and the like
+   * @param {typeof globalThis.WebSocket} [options.WebSocket]
+   */
+  constructor({ url, preferences = {}, WebSocket = globalThis.WebSocket }) {
+    super();
+    this.url = url;
+    this.preferences = preferences;
+    this.WebSocket = WebSocket;
+    this.wishes = new Wishes((tracks) => this.#request({ type: 'subscribe', tracks }, true));
+  }
+
+  /** Received tracks by track id. */
+  get media() {
+    return this.subscriber?.media ?? new Map();
+  }
+
+  /** @returns {ReadonlySet<Publication>} */
+  get publications() {
+    return this.publisher?.publications ?? new Set();
+  }
+
+  /**
+   * Resolves when the room is entered (perhaps after a wait in the lobby), rejects with the reason when it is not.
+   * @param {object} options
+   * @param {string | (() => Promise<string>)} options.token
+   * @param {string} [options.name]
+   * @param {Record<string, string>} [options.attributes]
+   * @returns {Promise<RoomState>}
+   */
+  join({ token, name = '', attributes = {} }) {
+    const socket = new Socket({
+      url: this.url,
+      WebSocket: this.WebSocket,
+      join: async () => ({
+        type: 'join',
+        token: typeof token === 'string' ? token : await token(),
+        name,
+        attributes,
+        client: CLIENT,
+        protocol: 1,
+      }),
+    });
+    this.#socket = socket;
+    this.#set({ ...initial, phase: 'connecting' });
+    return new Promise((resolve, reject) => {
+      socket.on('joined', (message) => {
+        this.#joined(message);
+        resolve(this.state);
+      });
+      socket.on('waiting', () => this.#set({ ...this.state, phase: 'waiting' }));
+      socket.on('message', (message) => this.#receive(message));
+      socket.on('reconnecting', (attempt) => {
+        if (this.state.phase === 'joined') this.#set({ ...this.state, phase: 'reconnecting' });
+        this.emit('reconnecting', attempt);
+      });
+      socket.on('closed', (leave) => {
+        this.#close(leave);
+        reject(Object.assign(new Error(leave.message), { code: leave.reason }));
+      });
+      socket.open();
+    });
+  }
+
+  /** @param {string} [reason] */
+  leave(reason) {
+    this.#socket?.leave(reason);
+  }
+
+  /** The network is back, or the page is looked at again: do not wait out the back-off. */
+  hurry() {
+    this.#socket?.hurry();
+  }
+
+  /**
+   * @param {MediaStreamTrack} track
+   * @param {{source: Source, name?: string, muted?: boolean}} options
+   */
+  async publish(track, options) {
+    if (!this.publisher) throw new Error('not joined');
+    return this.publisher.publish(track, options);
+  }
+
+  /** @param {Publication} publication */
+  async unpublish(publication) {
+    await this.publisher?.unpublish(publication);
+  }
+
+  /**
+   * Mutes or unmutes an own publication at the server; what the device does meanwhile is the caller's affair.
+   * @param {Publication} publication
+   * @param {boolean} muted
+   */
+  async mute(publication, muted) {
+    publication.muted = muted;
+    this.#own();
+    if (publication.id) await this.#request({ type: 'mute', track: publication.id, muted }, true);
+  }
+
+  /**
+   * @param {string} text
+   * @param {string} [to] participant id
+   */
+  chat(text, to = '') {
+    return this.#request({ type: 'chat', text, ...(to ? { to } : {}) });
+  }
+
+  /**
+   * @param {string} topic
+   * @param {string} payload
+   * @param {{to?: string[], keep?: boolean}} [options]
+   */
+  send(topic, payload, options = {}) {
+    return this.#request({ type: 'data', topic, payload, ...options });
+  }
+
+  /**
+   * Application data by the data channel: fast, not kept, dropped while it is not connected.
+   * @param {string} topic
+   * @param {unknown} payload any JSON value
+   * @param {{reliable?: boolean}} [options]
+   */
+  cast(topic, payload, { reliable = false } = {}) {
+    this.publisher?.cast(topic, payload, reliable);
+  }
+
+  // The server tells everybody but the one who asked: that one learns by the answer.
+
+  /** @param {Record<string, string>} attributes an empty value removes the attribute */
+  async setAttributes(attributes) {
+    await this.#request({ type: 'metadata', attributes }, true);
+    const kept = Object.entries({ ...this.state.me?.attributes, ...attributes }).filter(([, value]) => value !== '');
+    this.#update({ attributes: Object.fromEntries(kept) });
+  }
+
+  /** @param {string} name */
+  async setName(name) {
+    await this.#request({ type: 'metadata', name }, true);
+    this.#update({ name });
+  }
+
+  /**
+   * Mutes another participant's track (admins).
+   * @param {string} participant
+   * @param {string} track
+   */
+  async silence(participant, track) {
+    await this.#request({ type: 'mute', track, muted: true });
+    this.#set(reduce(this.state, { type: 'track_muted', participant, track, muted: true }));
+  }
+
+  /** @param {{locked?: boolean, lobby?: boolean, metadata?: string}} change (admins) */
+  async updateRoom(change) {
+    await this.#request({ type: 'room', ...change });
+    this.#set({ ...this.state, room: { ...this.state.room, ...change } });
+  }
+
+  /**
+   * @param {string} participant (admins)
+   * @param {string} [reason]
+   */
+  kick(participant, reason = '') {
+    return this.#request({ type: 'kick', participant, reason });
+  }
+
+  /** @param {string} participant (admins) */
+  admit(participant) {
+    return this.#request({ type: 'admit', participant });
+  }
+
+  /** @param {string} participant (admins) */
+  deny(participant) {
+    return this.#request({ type: 'deny', participant });
+  }
+
+  /** Numbers about both connections since the last call. */
+  async stats() {
+    const now = performance.now() / 1000;
+    const reports = await Promise.all([
+      this.publisher?.connection.getStats().catch(() => null),
+      this.subscriber?.connection?.getStats().catch(() => null),
+    ]);
+    const mids = new Map([...this.publications].map(({ transceiver, id }) => [`publish ${transceiver.mid}`, id]));
+    for (const [mid, track] of this.subscriber?.tracks ?? []) mids.set(`subscribe ${mid}`, track);
+    return digest({ publish: reports[0] ?? null, subscribe: reports[1] ?? null }, mids, this.#memory, now);
+  }
+
+  /**
+   * @param {import('./types.js').Outgoing} message
+   * @param {boolean} [repeatable]
+   * @returns {Promise<Incoming>}
+   */
+  #request(message, repeatable = false) {
+    if (!this.#socket) return Promise.reject(new Error('not joined'));
+    return this.#socket.request(message, { repeatable });
+  }
+
+  /** @param {Partial<Participant>} change of oneself */
+  #update(change) {
+    if (this.state.me) this.#set({ ...this.state, me: { ...this.state.me, ...change } });
+  }
+
+  /** Nobody tells a participant of its own tracks: they follow from what is published. */
+  #own() {
+    const tracks = [...this.publications].filter(({ id }) => id).map(ownTrack);
+    this.#update({ tracks });
+  }
+
+  /** @param {RoomState} state */
+  #set(state) {
+    if (state === this.state) return;
+    this.state = state;
+    this.wishes.tracks(videoTracks(state));
+    this.emit('change', state);
+  }
+
+  /** @param {Incoming} message */
+  #joined(message) {
+    const resumed = Boolean(message.resumed && this.subscriber);
+    this.#iceServers = message.ice_servers ?? [];
+    this.#set(reduce(this.state, message));
+    if (!resumed) this.#connect();
+    this.emit('joined', { resumed });
+    if (resumed) this.#refresh();
+  }
+
+  /** New connections for a new session; what was published is published again by itself. */
+  #connect() {
+    this.subscriber?.close();
+    this.#memory.clear();
+    const subscriber = new Subscriber({
+      iceServers: this.#iceServers,
+      answer: ({ id, sdp }) => this.#socket?.send({ type: 'answer', id, sdp }),
+      restart: () => this.#request({ type: 'restart' }),
+    });
+    subscriber.on('media', (media) => this.emit('media', media));
+    this.subscriber = subscriber;
+    this.wishes.forget();
+    this.#publish([...this.publications]);
+  }
+
+  /** @param {Publication[]} before what the new connection takes over */
+  #publish(before) {
+    this.publisher?.close();
+    const publisher = new Publisher({
+      iceServers: this.#iceServers,
+      preferences: this.preferences,
+      offer: (offer) => this.#request({ type: 'publish', ...offer }, true),
+    });
+    publisher.on('packet', (packet) => this.emit('packet', packet));
+    publisher.on('error', (error) => this.emit('error', error));
+    publisher.on('negotiated', () => this.#own());
+    this.publisher = publisher;
+    for (const publication of before) publisher.adopt(publication);
+    if (this.state.permissions.publish || this.state.permissions.data) publisher.open();
+  }
+
+  /**
+   * The server lost the publishing connection: a new one takes over what it published.
+   * @param {string} track
+   */
+  #lostPublisher(track) {
+    if (![...this.publications].some(({ id }) => id === track)) return;
+    const { publish, sources } = this.state.permissions;
+    const allowed = [...this.publications].filter(({ source }) => publish && (!sources.length || sources.includes(source)));
+    this.#publish(allowed);
+  }
+
+  /** After a resumed session: the media may have had its own trouble meanwhile. */
+  #refresh() {
+    this.#own();
+    if (this.publisher?.connection.connectionState === 'failed') this.publisher.restart();
+    if (this.subscriber?.connection?.connectionState === 'failed') this.#request({ type: 'restart' }).catch(() => {});
+  }
+
+  /** @param {Incoming} message */
+  #receive(message) {
+    const before = this.state;
+    if (message.type === 'leave') {
+      const { reason, message: text, action, retry_after: retryAfter = 0 } = message;
+      this.#set({ ...before, leave: { reason, message: text, action, retryAfter } });
+      return;
+    }
+    if (message.type === 'offer') {
+      const { id = 0, sdp, tracks = {}, fresh = false } = message;
+      this.subscriber?.take({ id, sdp, tracks, fresh });
+      return;
+    }
+    this.#set(reduce(before, message));
+    if (message.type === 'track_unpublished' && message.participant === before.me?.id) {
+      this.#lostPublisher(message.track);
+    } else if (message.type === 'participant_joined') {
+      this.emit('came', participantOf(message.participant));
+    } else if (message.type === 'participant_left') {
+      const participant = before.participants.get(message.participant);
+      if (participant) this.emit('went', { participant, reason: message.reason ?? '' });
+    } else if (message.type === 'chat_message') {
+      this.emit('chat', { to: '', ...message.entry });
+    } else if (message.type === 'data_message') {
+      this.emit('data', message.entry);
+    } else if (message.type === 'track_muted' && message.muted && message.by) {
+      const publication = [...this.publications].find(({ id }) => id === message.track);
+      if (publication) this.emit('muted', { publication, by: message.by });
+    }
+  }
+
+  /** @param {Leave} leave */
+  #close(leave) {
+    this.publisher?.close();
+    this.subscriber?.close();
+    this.#set({ ...this.state, phase: 'left', leave });
+  }
+}
+
+/**
+ * @param {Publication} publication
+ * @returns {import('./types.js').Track}
+ */
+function ownTrack({ id, source, name, muted, width, height, transceiver }) {
+  const kind = transceiver.sender.track?.kind === 'audio' || source === 'microphone' ? 'audio' : 'video';
+  return { id, kind: source === 'screen_share_audio' ? 'audio' : kind, source, name, muted, codec: '', width, height, layers: [] };
+}
+
+/** @param {RoomState} state */
+function videoTracks({ participants }) {
+  const tracks = new Set();
+  for (const participant of participants.values()) {
+    for (const { kind, id } of participant.tracks) if (kind === 'video') tracks.add(id);
+  }
+  return tracks;
+}

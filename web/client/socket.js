@@ -1,0 +1,377 @@
+/**
+ * The signalling socket: requests with ids become promises, and the session outlives the socket.
+ *
+ * When the socket drops, a new one is opened with exponential back-off and the session is resumed with its `resume_key`
+ * and the number of the newest event seen. A server that says nothing for two heartbeats and a half, or leaves a request unanswered,
+ * counts as gone. Time, chance and the WebSocket class are arguments, so that the tests need none of the real ones.
+ * @module
+ */
+
+import { wait } from './backoff.js';
+import { Emitter } from './emitter.js';
+import { ConnectionLost, RequestError } from './errors.js';
+
+/** @typedef {import('./types.js').Incoming} Incoming */
+/** @typedef {import('./types.js').Outgoing} Outgoing */
+/** @typedef {import('./types.js').Leave} Leave */
+
+/**
+ * @typedef {object} Timers
+ * @property {(callback: () => void, ms: number) => any} setTimeout
+ * @property {(handle: any) => void} clearTimeout
+ */
+/** @typedef {{resume?: string, last?: number}} Resume */
+/**
+ * @typedef {object} Pending
+ * @property {Outgoing} message
+ * @property {(value: Incoming) => void} resolve
+ * @property {(error: Error) => void} reject
+ * @property {boolean} repeatable may be sent again on the next socket
+ * @property {boolean} sent
+ */
+/**
+ * @typedef {object} SocketEvents
+ * @property {Incoming} joined a snapshot; `resumed` says whether the old session goes on
+ * @property {Incoming} waiting the lobby
+ * @property {Incoming} message everything else that is no answer to a request
+ * @property {{attempt: number, waitMs: number}} reconnecting
+ * @property {Leave} closed for good
+ */
+
+const REQUEST_TIMEOUT_MS = 10_000;
+const OPEN_TIMEOUT_MS = 10_000;
+const FIRST_ATTEMPTS = 5;
+const OPEN = 1;
+/** Codes of errors that pass by themselves: a client that was inside comes again instead of giving up. */
+const PASSING = new Set(['draining', 'internal', 'rate_limited', 'at_capacity']);
+/** Another socket of the same session took over (a duplicated tab). */
+const TAKEN_OVER = 4001;
+
+/** @extends {Emitter<SocketEvents>} */
+export class Socket extends Emitter {
+  /** @type {WebSocket | null} */
+  #socket = null;
+  #ready = false;
+  #finished = false;
+  #everJoined = false;
+  #nextId = 1;
+  #attempt = 0;
+  #joinId = -1;
+  #resumeKey = '';
+  #last = 0;
+  #heartbeatMs = 30_000;
+  /** @type {Map<number, Pending>} */
+  #pending = new Map();
+  /** @type {any} */
+  #silence = null;
+  /** @type {any} */
+  #retry = null;
+  /** @type {any} */
+  #opening = null;
+
+  /**
+   * @param {object} options
+   * @param {string} options.url
+   * @param {() => Outgoing | Promise<Outgoing>} options.join makes the fields of a join message; id and resume are added
+   * @param {typeof WebSocket} [options.WebSocket]
+   * @param {Timers} [options.timers]
+   * @param {() => number} [options.random]
+   */
+  constructor({ url, join, WebSocket: Class = globalThis.WebSocket, timers = globalThis, random = Math.random }) {
+    super();
+    this.url = url;
+    this.join = join;
+    this.Class = Class;
+    this.random = random;
+    // Browsers insist that their timers are called on the window.
+    this.timers = {
+      /** @type {Timers['setTimeout']} */
+      setTimeout: (callback, ms) => timers.setTimeout(callback, ms),
+      /** @type {Timers['clearTimeout']} */
+      clearTimeout: (handle) => timers.clearTimeout(handle),
+    };
+  }
+
+  /** The highest event number seen. */
+  get last() {
+    return this.#last;
+  }
+
+  /** True while a session is established on a live socket. */
+  get ready() {
+    return this.#ready;
+  }
+
+  open() {
+    if (!this.#socket && !this.#finished) this.#connect();
+  }
+
+  /** Tries at once instead of waiting out the back-off: the network is back, the page is looked at again. */
+  hurry() {
+    if (this.#retry === null || this.#finished) return;
+    this.timers.clearTimeout(this.#retry);
+    this.#retry = null;
+    this.#connect();
+  }
+
+  /**
+   * Sends a request; resolves with the answer, rejects with RequestError or ConnectionLost. While the socket is away the
+   * request waits for the next one; one that was under way is sent again if `repeatable`.
+   * @param {Outgoing} message without id
+   * @param {{repeatable?: boolean}} [options]
+   * @returns {Promise<Incoming>}
+   */
+  request(message, { repeatable = false } = {}) {
+    if (this.#finished) return Promise.reject(new ConnectionLost('The session has ended.'));
+    const id = this.#nextId++;
+    return new Promise((resolve, reject) => {
+      /** @type {Pending} */
+      const pending = { message: { ...message, id }, resolve, reject, repeatable, sent: false };
+      this.#pending.set(id, pending);
+      if (this.#ready) this.#dispatch(id, pending);
+    });
+  }
+
+  /**
+   * Sends a message that has no answer; dropped while there is no session.
+   * @param {Outgoing} message
+   */
+  send(message) {
+    if (this.#ready) this.#write(message);
+  }
+
+  /**
+   * Ends the session on purpose.
+   * @param {string} [reason]
+   */
+  leave(reason = '') {
+    if (this.#finished) return;
+    if (this.#socket?.readyState === OPEN) this.#write({ type: 'leave', reason });
+    this.#finish({ reason: 'left', message: 'You left the meeting.', action: 'disconnect', retryAfter: 0 });
+  }
+
+  async #connect() {
+    const attempt = ++this.#attempt;
+    /** @type {Outgoing} */
+    let fields;
+    try {
+      fields = await this.join();
+    } catch (error) {
+      if (this.#finished) return;
+      if (error instanceof RequestError) this.#refuse(error.code, error.message);
+      else this.#lost(null);
+      return;
+    }
+    if (this.#finished || attempt !== this.#attempt) return;
+    const socket = new this.Class(this.url, 'sfu');
+    this.#socket = socket;
+    this.#opening = this.timers.setTimeout(() => this.#lost(socket), OPEN_TIMEOUT_MS);
+    socket.onopen = () => {
+      this.timers.clearTimeout(this.#opening);
+      this.#joinId = this.#nextId++;
+      const resume = this.#resumeKey ? { resume: this.#resumeKey, last: this.#last } : {};
+      this.#write({ ...fields, type: 'join', id: this.#joinId, ...resume });
+      this.#listen();
+    };
+    socket.onmessage = (event) => this.#receive(socket, event.data);
+    socket.onclose = ({ code }) => this.#closed(socket, code);
+    socket.onerror = () => {};
+  }
+
+  /**
+   * @param {WebSocket} socket
+   * @param {unknown} data
+   */
+  #receive(socket, data) {
+    if (socket !== this.#socket || typeof data !== 'string') return;
+    this.#listen();
+    /** @type {Incoming | Incoming[]} */
+    const frame = JSON.parse(data);
+    for (const message of Array.isArray(frame) ? frame : [frame]) {
+      if (socket !== this.#socket) return;
+      this.#take(message);
+    }
+  }
+
+  /** @param {Incoming} message */
+  #take(message) {
+    if (message.n) {
+      // After a resume the server may send again what had arrived just before the loss.
+      if (message.type !== 'joined' && message.n <= this.#last) return;
+      this.#last = message.n;
+    }
+    switch (message.type) {
+      case 'ping':
+        return this.#write({ type: 'pong', at: message.at });
+      case 'joined':
+        return this.#established(message);
+      case 'waiting':
+        return this.emit('waiting', message);
+      case 'leave':
+        return this.#told(message);
+      case 'error':
+        if (message.id === this.#joinId && !this.#ready) return this.#joinRefused(message);
+      // falls through
+      case 'ok':
+      case 'answer':
+        return this.#answered(message);
+      default:
+        return this.emit('message', message);
+    }
+  }
+
+  /** @param {Incoming} message */
+  #established(message) {
+    this.#ready = true;
+    this.#everJoined = true;
+    this.#attempt = 0;
+    this.#resumeKey = message.resume_key ?? this.#resumeKey;
+    if (!message.resumed) this.#last = message.n ?? 0;
+    this.#heartbeatMs = (message.heartbeat ?? 30) * 1000;
+    if (!message.resumed) this.#startAnew();
+    this.emit('joined', message);
+    for (const [id, pending] of [...this.#pending]) if (!pending.sent || pending.repeatable) this.#dispatch(id, pending);
+  }
+
+  /** @param {Incoming} message */
+  #joinRefused(message) {
+    if (this.#resumeKey) {
+      // The old session is gone (the server restarted, or the pause was too long): come as new.
+      this.#resumeKey = '';
+      this.#last = 0;
+      const socket = this.#socket;
+      this.#detach();
+      socket?.close();
+      this.#attempt = 0;
+      this.#connect();
+    } else if (this.#everJoined && PASSING.has(message.code)) {
+      this.#lost(this.#socket);
+    } else {
+      this.#refuse(message.code ?? 'error', message.message ?? 'The server refused the join.');
+    }
+  }
+
+  /** @param {Incoming} message */
+  #answered(message) {
+    const pending = this.#pending.get(message.id ?? -1);
+    if (!pending) {
+      if (message.type === 'error') this.emit('message', message);
+      return;
+    }
+    this.#pending.delete(message.id ?? -1);
+    if (message.type === 'error') pending.reject(new RequestError(message.code, message.message));
+    else pending.resolve(message);
+  }
+
+  /** @param {Incoming} message */
+  #told(message) {
+    /** @type {Leave} */
+    const leave = {
+      reason: message.reason,
+      message: message.message ?? '',
+      action: message.action ?? 'disconnect',
+      retryAfter: message.retry_after ?? 0,
+    };
+    if (leave.action === 'disconnect') return this.#finish(leave);
+    if (leave.action === 'reconnect') {
+      this.#resumeKey = '';
+      this.#last = 0;
+    }
+    this.emit('message', message);
+    this.#lost(this.#socket, leave.retryAfter * 1000);
+  }
+
+  /**
+   * @param {string} code
+   * @param {string} message
+   */
+  #refuse(code, message) {
+    this.#finish({ reason: code, message, action: 'disconnect', retryAfter: 0 });
+  }
+
+  /**
+   * @param {number} id
+   * @param {Pending} pending
+   */
+  #dispatch(id, pending) {
+    pending.sent = true;
+    this.#write(pending.message);
+    this.timers.setTimeout(() => {
+      if (this.#pending.get(id) === pending) this.#lost(this.#socket);
+    }, REQUEST_TIMEOUT_MS);
+  }
+
+  /** @param {Outgoing} message */
+  #write(message) {
+    if (this.#socket?.readyState === OPEN) this.#socket.send(JSON.stringify(message));
+  }
+
+  /** Starts the wait for the next sign of life anew. */
+  #listen() {
+    this.timers.clearTimeout(this.#silence);
+    const socket = this.#socket;
+    this.#silence = this.timers.setTimeout(() => this.#lost(socket), 2.5 * this.#heartbeatMs);
+  }
+
+  /** What was said about the old session makes no sense in the new one; whoever said it says it anew. */
+  #startAnew() {
+    for (const [id, pending] of [...this.#pending]) {
+      if (!pending.sent && !pending.repeatable) continue;
+      this.#pending.delete(id);
+      pending.reject(new ConnectionLost());
+    }
+  }
+
+  #detach() {
+    this.timers.clearTimeout(this.#silence);
+    this.timers.clearTimeout(this.#opening);
+    const socket = this.#socket;
+    this.#socket = null;
+    this.#ready = false;
+    if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
+    return socket;
+  }
+
+  /**
+   * @param {WebSocket} socket
+   * @param {number} code
+   */
+  #closed(socket, code) {
+    if (code === TAKEN_OVER && socket === this.#socket) this.#refuse('taken_over', 'This meeting goes on in another tab.');
+    else this.#lost(socket);
+  }
+
+  /**
+   * @param {WebSocket | null} socket
+   * @param {number} [atLeastMs]
+   */
+  #lost(socket, atLeastMs = 0) {
+    if (this.#finished || socket !== this.#socket) return;
+    this.#detach()?.close();
+    for (const [id, pending] of [...this.#pending]) {
+      if (pending.sent && !pending.repeatable) {
+        this.#pending.delete(id);
+        pending.reject(new ConnectionLost());
+      }
+    }
+    if (!this.#everJoined && this.#attempt >= FIRST_ATTEMPTS) {
+      return this.#refuse('unreachable', 'The server cannot be reached.');
+    }
+    const waitMs = Math.max(atLeastMs, wait(this.#attempt, this.random()));
+    this.emit('reconnecting', { attempt: this.#attempt, waitMs });
+    this.#retry = this.timers.setTimeout(() => {
+      this.#retry = null;
+      this.#connect();
+    }, waitMs);
+  }
+
+  /** @param {Leave} leave */
+  #finish(leave) {
+    this.#finished = true;
+    this.timers.clearTimeout(this.#retry);
+    this.#detach()?.close();
+    for (const pending of this.#pending.values()) pending.reject(new ConnectionLost('The session has ended.'));
+    this.#pending.clear();
+    this.emit('closed', leave);
+  }
+}

@@ -1,0 +1,91 @@
+/**
+ * The subscribing connection: the server offers, this client answers. Knows which received track is whose.
+ * @module
+ */
+
+import { Emitter } from './emitter.js';
+import { watch } from './watch.js';
+
+/** @typedef {{id: number, sdp: string, tracks: Record<string, string>, fresh: boolean}} Offer */
+/**
+ * @typedef {object} SubscriberEvents
+ * @property {ReadonlyMap<string, MediaStreamTrack>} media by the server's track id, whenever it changed
+ * @property {RTCPeerConnectionState} state
+ */
+
+/** @extends {Emitter<SubscriberEvents>} */
+export class Subscriber extends Emitter {
+  /** @type {ReadonlyMap<string, MediaStreamTrack>} */
+  media = new Map();
+  /** @type {ReadonlyMap<string, string>} m-line id → track id */
+  tracks = new Map();
+  /** @type {Promise<void>} */
+  #queue = Promise.resolve();
+  #closed = false;
+
+  /**
+   * @param {object} options
+   * @param {(answer: {id: number, sdp: string}) => void} options.answer
+   * @param {() => Promise<unknown>} options.restart asks the server for an offer with new ICE credentials
+   * @param {RTCIceServer[]} [options.iceServers]
+   */
+  constructor({ answer, restart, iceServers = [] }) {
+    super();
+    this.answer = answer;
+    this.restart = restart;
+    this.iceServers = iceServers;
+    /** @type {RTCPeerConnection | null} made with the first offer, and anew when the server asks for it */
+    this.connection = null;
+    this.unwatch = () => {};
+  }
+
+  /**
+   * Takes an offer of the server; offers are worked on in the order of their coming.
+   * @param {Offer} offer
+   */
+  take(offer) {
+    this.#queue = this.#queue.then(() => this.#apply(offer)).catch((error) => {
+      if (!this.#closed) console.error('sfu: an offer of the server could not be applied', error);
+    });
+    return this.#queue;
+  }
+
+  close() {
+    this.#closed = true;
+    this.unwatch();
+    this.connection?.close();
+    this.media = new Map();
+    this.emit('media', this.media);
+  }
+
+  #renew() {
+    this.unwatch();
+    this.connection?.close();
+    this.connection = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: 'max-bundle' });
+    this.unwatch = watch(
+      this.connection,
+      () => void this.restart().catch(() => {}),
+      (state) => this.emit('state', state),
+    );
+    return this.connection;
+  }
+
+  /** @param {Offer} offer */
+  async #apply({ id, sdp, tracks, fresh }) {
+    if (this.#closed) return;
+    const connection = fresh || !this.connection ? this.#renew() : this.connection;
+    await connection.setRemoteDescription({ type: 'offer', sdp });
+    await connection.setLocalDescription(await connection.createAnswer());
+    if (this.#closed) return;
+    this.answer({ id, sdp: connection.localDescription?.sdp ?? '' });
+    this.tracks = new Map(Object.entries(tracks));
+    /** @type {Map<string, MediaStreamTrack>} */
+    const media = new Map();
+    for (const { mid, receiver } of connection.getTransceivers()) {
+      const trackId = this.tracks.get(mid ?? '');
+      if (trackId) media.set(trackId, receiver.track);
+    }
+    this.media = media;
+    this.emit('media', this.media);
+  }
+}

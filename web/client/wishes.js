@@ -1,0 +1,149 @@
+/**
+ * What is asked of the server: for each video track the pixels that its tile really has on this screen, how much it
+ * matters, and nothing at all for what nobody looks at.
+ *
+ * `desired` and `changes` are pure; `Wishes` collects what the tiles say and sends only what changed, not more often than
+ * the eye needs.
+ * @module
+ */
+
+/** @typedef {import('./types.js').Wish} Wish */
+/** @typedef {{width: number, height: number, visible: boolean, main?: boolean}} Demand in device pixels */
+/** @typedef {Required<Omit<Wish, 'fps'>>} Full */
+
+const STEP = 16;
+const DEBOUNCE_MS = 150;
+const PRIORITY = { least: 32, most: 200, main: 255 };
+/** The area at which a camera gets the highest ordinary priority. */
+const LARGE = 1280 * 720;
+
+/**
+ * @param {Iterable<string>} tracks every video track of the others
+ * @param {ReadonlyMap<string, ReadonlyMap<unknown, Demand>>} demands by track, by tile
+ * @param {boolean} hidden nobody looks at the page
+ * @returns {Map<string, Full>}
+ */
+export function desired(tracks, demands, hidden) {
+  return new Map([...tracks].map((track) => [track, wishFor(track, [...(demands.get(track)?.values() ?? [])], hidden)]));
+}
+
+/**
+ * @param {string} track
+ * @param {Demand[]} demands
+ * @param {boolean} hidden
+ * @returns {Full}
+ */
+function wishFor(track, demands, hidden) {
+  const seen = demands.filter(({ visible, width, height }) => visible && width > 0 && height > 0);
+  if (hidden || !seen.length) return { track, width: 0, height: 0, priority: 0, paused: true };
+  const width = Math.max(...seen.map((demand) => demand.width));
+  const height = Math.max(...seen.map((demand) => demand.height));
+  const main = seen.some((demand) => demand.main);
+  const share = Math.min(1, Math.sqrt((width * height) / LARGE));
+  return {
+    track,
+    width: Math.ceil(width / STEP) * STEP,
+    height: Math.ceil(height / STEP) * STEP,
+    priority: main ? PRIORITY.main : Math.round(PRIORITY.least + share * (PRIORITY.most - PRIORITY.least)),
+    paused: false,
+  };
+}
+
+/**
+ * The wishes that say something new: partial, because the server keeps what is left out.
+ * @param {ReadonlyMap<string, Full>} wanted
+ * @param {ReadonlyMap<string, Full>} sent
+ * @returns {Wish[]}
+ */
+export function changes(wanted, sent) {
+  /** @type {Wish[]} */
+  const list = [];
+  for (const [track, wish] of wanted) {
+    const before = sent.get(track);
+    if (wish.paused) {
+      if (!before?.paused) list.push({ track, paused: true });
+    } else if (!before || before.paused || before.width !== wish.width || before.height !== wish.height) {
+      list.push(wish);
+    } else if (before.priority !== wish.priority) {
+      list.push({ track, priority: wish.priority });
+    }
+  }
+  return list;
+}
+
+export class Wishes {
+  /** @type {Map<string, Map<unknown, Demand>>} */
+  #demands = new Map();
+  /** @type {Map<string, Full>} */
+  #sent = new Map();
+  /** @type {ReadonlySet<string>} */
+  #tracks = new Set();
+  #hidden = false;
+  /** @type {any} */
+  #timer = null;
+
+  /**
+   * @param {(wishes: Wish[]) => Promise<unknown>} send
+   * @param {import('./socket.js').Timers} [timers]
+   */
+  constructor(send, timers = globalThis) {
+    this.send = send;
+    /** @type {import('./socket.js').Timers['setTimeout']} */
+    this.later = (callback, ms) => timers.setTimeout(callback, ms);
+  }
+
+  /** What the server was last told, by track. */
+  get current() {
+    return this.#sent;
+  }
+
+  /**
+   * A tile says what it shows of a track; null when it no longer does.
+   * @param {string} track
+   * @param {unknown} tile
+   * @param {Demand | null} demand
+   */
+  demand(track, tile, demand) {
+    const tiles = this.#demands.get(track) ?? new Map();
+    if (demand) tiles.set(tile, demand);
+    else tiles.delete(tile);
+    if (tiles.size) this.#demands.set(track, tiles);
+    else this.#demands.delete(track);
+    this.#schedule();
+  }
+
+  /** @param {ReadonlySet<string>} tracks the video tracks that exist now */
+  tracks(tracks) {
+    if (tracks.size === this.#tracks.size && [...tracks].every((track) => this.#tracks.has(track))) return;
+    this.#tracks = tracks;
+    for (const track of [...this.#sent.keys()]) if (!tracks.has(track)) this.#sent.delete(track);
+    this.#schedule();
+  }
+
+  /** @param {boolean} hidden */
+  hide(hidden) {
+    this.#hidden = hidden;
+    this.#schedule();
+  }
+
+  /** After a new session everything has to be said again. */
+  forget() {
+    this.#sent = new Map();
+    this.#schedule();
+  }
+
+  #schedule() {
+    this.#timer ??= this.later(() => {
+      this.#timer = null;
+      this.#flush();
+    }, DEBOUNCE_MS);
+  }
+
+  #flush() {
+    const wanted = desired(this.#tracks, this.#demands, this.#hidden);
+    const list = changes(wanted, this.#sent);
+    this.#sent = wanted;
+    // A refused or lost wish is said again with the next session; the track may just have gone.
+    if (list.length) this.send(list).catch(() => {});
+  }
+}

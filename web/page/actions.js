@@ -1,0 +1,309 @@
+/**
+ * Everything that a person can do on the page. Views call these and nothing else.
+ * @module
+ */
+
+import { RequestError } from '../client/errors.js';
+import { initial } from '../client/state.js';
+import { Gathering } from './gathering.js';
+import { invitation, load, save, visited } from './preferences.js';
+
+/** @typedef {import('./types.js').PageState} PageState */
+/** @typedef {import('./local.js').LocalMedia} LocalMedia */
+/** @typedef {import('./session.js').Session} Session */
+/** @typedef {import('../client/types.js').Source} Source */
+
+const NEXT_THEME = /** @type {const} */ ({ auto: 'light', light: 'dark', dark: 'auto' });
+
+export class Actions {
+  /** @type {Gathering | null} the meeting one is in, or about to be */
+  gathering = null;
+
+  /**
+   * @param {import('./store.js').Store<PageState>} store
+   * @param {LocalMedia} local
+   * @param {import('./toasts.js').Toasts} toasts
+   * @param {import('./sound.js').Sound} sound
+   */
+  constructor(store, local, toasts, sound) {
+    this.store = store;
+    this.local = local;
+    this.toasts = toasts;
+    this.sound = sound;
+  }
+
+  get state() {
+    return this.store.state;
+  }
+
+  get room() {
+    return this.gathering?.session.room;
+  }
+
+  // -- doors -----------------------------------------------------------------------------------------------------------
+
+  /**
+   * @param {string} room
+   * @param {string} name
+   */
+  enter = (room, name) => {
+    const roomName = room.trim();
+    if (!roomName) return;
+    this.rename(name.trim());
+    history.pushState(null, '', `/r/${encodeURIComponent(roomName)}`);
+    this.show();
+  };
+
+  home = () => {
+    history.pushState(null, '', '/');
+    this.show();
+  };
+
+  /** Shows what the address says. */
+  show() {
+    this.gathering?.leave();
+    this.gathering = null;
+    const match = /^\/r\/([^/]+)\/?$/.exec(location.pathname);
+    const roomName = match ? decodeURIComponent(match[1] ?? '') : '';
+    const options = new URLSearchParams(location.hash.slice(1));
+    const token = options.get('token') ?? '';
+    if (token) {
+      // The secret leaves the address at once: it is neither copied with it nor kept in the history.
+      options.delete('token');
+      history.replaceState(null, '', `${location.pathname}${options.size ? `#${options}` : ''}`);
+    }
+    this.store.update({
+      view: roomName ? 'lobby' : 'landing',
+      roomName,
+      name: options.get('name') ?? this.state.name,
+      invited: Boolean(roomName && invitation(roomName, token)),
+      room: initial,
+      joining: false,
+      panel: '',
+      menu: '',
+      dialog: null,
+      recent: load().recent,
+    });
+    if (roomName) this.local.start();
+    else this.local.stop();
+  }
+
+  /** @param {string} name */
+  rename = (name) => {
+    save({ name });
+    this.store.update({ name });
+  };
+
+  join = async () => {
+    if (this.state.joining || this.state.view !== 'lobby') return;
+    this.gathering?.leave();
+    const gathering = new Gathering(this);
+    this.gathering = gathering;
+    this.store.update({ joining: true, order: [], pageIndex: 0, pinned: '', unread: 0, chatTo: '', reactions: [] });
+    const entered = await gathering.join();
+    if (this.gathering !== gathering) return;
+    this.store.update({ joining: false });
+    if (entered) this.store.update({ view: 'meeting', recent: visited(this.state.roomName) });
+  };
+
+  leave = () => {
+    this.gathering?.leave();
+  };
+
+  again = () => this.show();
+
+  // -- devices ---------------------------------------------------------------------------------------------------------
+
+  /**
+   * @param {PageState} state
+   * @param {Source} source
+   */
+  may = ({ room: { permissions } }, source) =>
+    permissions.publish && (!permissions.sources.length || permissions.sources.includes(source));
+
+  toggleMicrophone = () => this.#toggle('microphone');
+  toggleCamera = () => this.#toggle('camera');
+
+  /** @param {'camera' | 'microphone'} input */
+  #toggle(input) {
+    if (this.state.view === 'meeting' && !this.may(this.state, input)) return;
+    this.local.set(input, !this.state.local[input].wanted);
+  }
+
+  /** @param {'camera' | 'microphone'} input */
+  retry = (input) => this.local.set(input, true);
+
+  /** @param {boolean} talking space is held down */
+  talk = (talking) => {
+    if (talking && this.state.local.microphone.wanted) return;
+    if (!talking && !this.state.talking) return;
+    this.store.update({ talking });
+    this.local.set('microphone', talking, { remember: false });
+  };
+
+  /**
+   * @param {'camera' | 'microphone' | 'speaker'} kind
+   * @param {string} id
+   */
+  choose = (kind, id) => {
+    this.local.choose(kind, id);
+    if (kind === 'speaker') this.sound.speaker(id);
+  };
+
+  toggleShare = () => {
+    if (this.state.local.screen) this.local.unshare();
+    else if (this.may(this.state, 'screen_share')) this.local.share();
+  };
+
+  resumeSound = () => this.sound.resume();
+
+  // -- in the meeting --------------------------------------------------------------------------------------------------
+
+  /** @param {import('../views/layout.js').Size} stage */
+  resized = (stage) => this.store.update({ stage });
+
+  /** @type {import('../views/tile.js').TileView['demand']} */
+  demand = (tile, demand, track) => this.room?.wishes.demand(track, tile, demand);
+
+  toggleLayout = () => {
+    const layout = this.state.layout === 'grid' ? 'speaker' : 'grid';
+    save({ layout });
+    this.store.update({ layout, pinned: '', pageIndex: 0 });
+  };
+
+  /** @param {string} key of a tile */
+  pin = (key) => this.store.update({ pinned: this.state.pinned === key ? '' : key, pageIndex: 0 });
+
+  /** @param {number} pageIndex */
+  turn = (pageIndex) => this.store.update({ pageIndex });
+
+  /** @param {'chat' | 'people'} panel */
+  togglePanel = (panel) => {
+    const next = this.state.panel === panel ? '' : panel;
+    this.store.update({ panel: next, ...(next === 'chat' ? { unread: 0 } : {}) });
+    if (next === 'chat') this.#focus('[data-testid="chat-input"]');
+    else if (!next) this.#focus(`[data-testid="${panel}-toggle"]`);
+  };
+
+  /** @param {import('./types.js').Menu} menu */
+  openMenu = (menu) => this.store.update({ menu: this.state.menu === menu ? '' : menu });
+
+  /** @param {() => void} run */
+  fromMenu = (run) => {
+    this.store.update({ menu: '' });
+    run();
+  };
+
+  /** @param {import('./types.js').Dialog} dialog */
+  openDialog = (dialog) => this.store.update({ dialog, menu: '' });
+
+  closeDialog = () => this.store.update({ dialog: null });
+
+  toggleStats = () => this.store.update({ showStats: !this.state.showStats, stats: null });
+
+  toggleFullscreen = () => {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else document.documentElement.requestFullscreen().catch(() => {});
+  };
+
+  toggleHand = () => {
+    const up = this.state.room.me?.attributes['hand'];
+    this.#ask(this.room?.setAttributes({ hand: up ? '' : String(Math.round(Date.now() / 1000)) }));
+  };
+
+  /** @param {string} emoji */
+  react = (emoji) => {
+    this.store.update({ menu: '' });
+    this.gathering?.reacted(this.state.room.me?.id ?? '', emoji);
+    this.#ask(this.room?.send('reaction', emoji));
+  };
+
+  /** @param {string} text */
+  chat = (text) => this.#ask(this.room?.chat(text, this.state.chatTo));
+
+  /** @param {string} participant */
+  chatTo = (participant) => this.store.update({ chatTo: participant });
+
+  /** @param {string} participant */
+  whisper = (participant) => {
+    this.store.update({ chatTo: participant, panel: 'chat', unread: 0 });
+    this.#focus('[data-testid="chat-input"]');
+  };
+
+  copyLink = async () => {
+    const link = `${location.origin}/r/${encodeURIComponent(this.state.roomName)}`;
+    try {
+      await navigator.clipboard.writeText(link);
+      this.toasts.show('Link copied', 'check');
+    } catch {
+      this.toasts.show(link, 'link');
+    }
+  };
+
+  /** @param {import('./types.js').Toast} toast */
+  runToast = (toast) => {
+    this.toasts.dismiss(toast.id);
+    toast.action?.run();
+  };
+
+  // -- those who run the meeting ---------------------------------------------------------------------------------------
+
+  /**
+   * @param {string} participant
+   * @param {string} track
+   */
+  silence = (participant, track) => this.#ask(this.room?.silence(participant, track));
+
+  /** @param {string} participant */
+  kick = (participant) => {
+    this.closeDialog();
+    this.#ask(this.room?.kick(participant));
+  };
+
+  /** @param {{locked?: boolean, lobby?: boolean}} change */
+  updateRoom = (change) => this.#ask(this.room?.updateRoom(change));
+
+  /** @param {string} participant */
+  admit = (participant) => this.#ask(this.room?.admit(participant));
+
+  /** @param {string} participant */
+  deny = (participant) => this.#ask(this.room?.deny(participant));
+
+  // -- looks -----------------------------------------------------------------------------------------------------------
+
+  nextTheme = () => this.setTheme(NEXT_THEME[this.state.theme]);
+
+  /** @param {import('./types.js').Theme} theme */
+  setTheme = (theme) => {
+    save({ theme });
+    if (theme === 'auto') delete document.documentElement.dataset['theme'];
+    else document.documentElement.dataset['theme'] = theme;
+    this.store.update({ theme });
+  };
+
+  /** Closes the topmost thing that is open. @returns {boolean} whether there was one */
+  escape() {
+    const { menu, panel, showStats, pinned } = this.state;
+    if (menu) this.store.update({ menu: '' });
+    else if (panel) this.togglePanel(panel);
+    else if (showStats) this.toggleStats();
+    else if (pinned) this.store.update({ pinned: '' });
+    else return false;
+    return true;
+  }
+
+  /** @param {Promise<unknown> | undefined} request whose refusal is told */
+  #ask(request) {
+    request?.catch((error) => {
+      const text = error instanceof RequestError ? error.message : 'That did not reach the server. Try again.';
+      this.toasts.show(text, 'warn');
+    });
+  }
+
+  /** @param {string} selector of something that the next frame draws */
+  #focus(selector) {
+    requestAnimationFrame(() =>
+      requestAnimationFrame(() => /** @type {HTMLElement | null} */ (document.querySelector(selector))?.focus()),
+    );
+  }
+}

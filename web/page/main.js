@@ -1,0 +1,117 @@
+/**
+ * Puts the page together. `window.sfu` is for tests and debugging: `sfu.room` (the SDK's Room, or undefined), `sfu.state`
+ * (the page's state), `sfu.stats()` (a digest of getStats), `sfu.local`, `sfu.act`.
+ * @module
+ */
+
+import { render } from '../vendor/lit-html/lit-html.js';
+import { initial } from '../client/state.js';
+import { page } from '../views/page.js';
+import { Actions } from './actions.js';
+import { listen } from './keyboard.js';
+import { initialLocal, LocalMedia } from './local.js';
+import { load } from './preferences.js';
+import { Sound } from './sound.js';
+import { Store } from './store.js';
+import { stageOf } from './tiles.js';
+import { Toasts } from './toasts.js';
+
+/** @typedef {import('./types.js').PageState} PageState */
+
+const LEVEL_MS = 80;
+const preferences = load();
+
+/** @type {PageState} */
+const first = {
+  view: 'landing',
+  roomName: '',
+  name: preferences.name,
+  dev: null,
+  invited: false,
+  recent: preferences.recent,
+  joining: false,
+  room: initial,
+  media: new Map(),
+  local: initialLocal(),
+  level: 0,
+  layout: preferences.layout,
+  pinned: '',
+  pageIndex: 0,
+  order: [],
+  stage: { width: 0, height: 0 },
+  panel: '',
+  menu: '',
+  dialog: null,
+  showStats: false,
+  stats: null,
+  toasts: [],
+  reactions: [],
+  unread: 0,
+  chatTo: '',
+  soundBlocked: false,
+  theme: preferences.theme,
+  announcement: '',
+  talking: false,
+};
+
+const root = /** @type {HTMLElement} */ (document.getElementById('app'));
+/** @type {Store<PageState>} */
+const store = new Store(first, draw);
+const local = new LocalMedia();
+const toasts = new Toasts(store);
+const sound = new Sound((soundBlocked) => store.update({ soundBlocked }));
+const act = new Actions(store, local, toasts, sound);
+let chatLines = 0;
+
+/** @param {PageState} state */
+function draw(state) {
+  render(page(state, act, stageOf(state, act.gathering?.lastSpeaker ?? '')), root);
+  if (state.unread) document.title = `(${state.unread}) ${state.roomName} · aiosfu`;
+  else if (state.view === 'meeting') document.title = `${state.roomName} · aiosfu`;
+  const lines = document.getElementById('chat-lines');
+  // The newest line comes into view, unless somebody is reading further up.
+  if (lines && state.room.chat.length !== chatLines) {
+    if (lines.scrollHeight - lines.scrollTop - lines.clientHeight < 240 || !chatLines) lines.scrollTop = lines.scrollHeight;
+  }
+  chatLines = lines ? state.room.chat.length : 0;
+}
+
+local.on('change', (state) => store.update({ local: state }));
+local.on('problem', ({ title }) => store.state.view === 'meeting' && toasts.show(title, 'warn'));
+sound.speaker(preferences.devices.speaker);
+setInterval(() => {
+  const { view, dialog, local: devices, level: before } = store.state;
+  if (!devices.microphone.track) return;
+  const level = local.level;
+  act.gathering?.hear(level);
+  // Only the lobby and the settings show the meter.
+  if ((view === 'lobby' || dialog?.kind === 'settings') && Math.abs(level - before) > 0.01) store.update({ level });
+}, LEVEL_MS);
+
+listen(act);
+addEventListener('popstate', () => act.show());
+addEventListener('pagehide', () => act.gathering?.leave());
+addEventListener('online', () => act.room?.hurry());
+document.addEventListener('visibilitychange', () => {
+  act.room?.wishes.hide(document.hidden);
+  if (!document.hidden) act.room?.hurry();
+});
+
+Object.assign(window, {
+  sfu: {
+    act,
+    local,
+    get room() {
+      return act.room;
+    },
+    get state() {
+      return store.state;
+    },
+    stats: () => act.room?.stats(),
+  },
+});
+
+act.show();
+fetch('/api/dev')
+  .then(async (response) => store.update({ dev: response.ok && Boolean((await response.json()).dev) }))
+  .catch(() => store.update({ dev: false }));

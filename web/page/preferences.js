@@ -1,0 +1,71 @@
+/**
+ * What this browser remembers between visits. Storage may be forbidden; then nothing is remembered and nothing breaks.
+ * @module
+ */
+
+const KEY = 'aiosfu';
+const ROOMS_KEPT = 5;
+
+/**
+ * @typedef {object} Preferences
+ * @property {string} name
+ * @property {boolean} camera on at the start
+ * @property {boolean} microphone on at the start
+ * @property {{camera: string, microphone: string, speaker: string}} devices
+ * @property {import('./types.js').Theme} theme
+ * @property {'grid' | 'speaker'} layout
+ * @property {string[]} recent
+ */
+
+/** @type {Preferences} */
+const defaults = {
+  name: '',
+  camera: true,
+  microphone: true,
+  devices: { camera: '', microphone: '', speaker: '' },
+  theme: 'auto',
+  layout: 'grid',
+  recent: [],
+};
+
+/** @returns {Preferences} */
+export function load() {
+  try {
+    return { ...defaults, ...JSON.parse(localStorage.getItem(KEY) ?? '{}') };
+  } catch {
+    return defaults;
+  }
+}
+
+/** @param {Partial<Preferences>} change */
+export function save(change) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify({ ...load(), ...change }));
+  } catch {
+    // Private windows may refuse; the choice then lasts as long as the page.
+  }
+}
+
+/**
+ * @param {string} room the one entered now
+ * @returns {string[]}
+ */
+export function visited(room) {
+  const recent = [room, ...load().recent.filter((other) => other !== room)].slice(0, ROOMS_KEPT);
+  save({ recent });
+  return recent;
+}
+
+/**
+ * The invitation's token, kept for this tab only, so that a reload works and a copied address carries no secret.
+ * @param {string} room
+ * @param {string} [token] a new one
+ */
+export function invitation(room, token = '') {
+  try {
+    if (token) sessionStorage.setItem(`${KEY}:${room}`, token);
+    return token || (sessionStorage.getItem(`${KEY}:${room}`) ?? '');
+  } catch {
+    return token;
+  }
+}
