@@ -23,6 +23,7 @@ from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.errors import ConfigurationError
 from sfu.rooms.settings import Settings as RoomsSettings
+from sfu.signaling.settings import Settings as SignalingSettings
 from sfu.telemetry.settings import Settings as LogSettings
 from sfu.transport.settings import Settings as RtcSettings
 
@@ -44,6 +45,8 @@ class Settings:
     "Media: addresses, ports, limits of a connection."
     rooms: RoomsSettings = field(default_factory=RoomsSettings)
     "Caps of rooms, and how long things stay."
+    signaling: SignalingSettings = field(default_factory=SignalingSettings)
+    "Signalling sockets: deadlines, rates, what is kept for a resume."
     log: LogSettings = field(default_factory=LogSettings)
     "Logs."
 

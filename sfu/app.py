@@ -1,0 +1,155 @@
+"""The server: the only place where objects are wired, and their beginning and end.
+
+    settings ─▶ Verifier ──────────────┐
+             ─▶ Hub ─▶ WebRtcEdge ─────┼─▶ Signaling ─▶ routes ─▶ HTTP application ─▶ listening
+             ─▶ Rooms ─────────────────┘
+
+Ends with SIGTERM or SIGINT: not ready for new rooms, clients told to move, then HTTP, then media.
+"""
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import replace
+
+from sfu import __version__, assets
+from sfu.api.application import create_app
+from sfu.api.development import MESSAGE, Development, listen_addresses
+from sfu.api.server import Tls, listen
+from sfu.auth.origins import Origins
+from sfu.auth.tokens import Claims, Verifier
+from sfu.config import Settings
+from sfu.node import Node
+from sfu.rooms.registry import Rooms
+from sfu.signaling.environment import Access
+from sfu.signaling.server import Signaling, random_id
+from sfu.telemetry import logs
+from sfu.telemetry.loop import LoopMonitor
+from sfu.transport.edge import WebRtcEdge
+from sfu.transport.hub import Hub
+
+log = logging.getLogger(__name__)
+
+
+def run(settings: Settings, *, demo: bool = False) -> None:
+    """Serves until a signal. Raises ConfigurationError before anything listens."""
+    logs.configure(settings.log)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(serve(settings, demo=demo))
+
+
+async def serve(settings: Settings, *, demo: bool = False, ready: asyncio.Event | None = None) -> None:
+    """The server's whole life; `ready` is set once it listens. Raises ConfigurationError."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = Server(settings)
+    try:
+        await server.open()
+        if ready is not None:
+            ready.set()
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(server.signaling.run()), tasks.create_task(server.node.run())]
+            if demo:
+                running.append(tasks.create_task(_demo(server)))
+            await stop.wait()
+            log.info("draining")
+            await server.drain()
+            for task in running:
+                task.cancel()
+    finally:
+        await server.close()
+    log.info("stopped")
+
+
+class Server:
+    """All parts of one server, wired; `open` and `close` once each."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.development = Development() if settings.auth.development else None
+        rtc = settings.rtc
+        if self.development is not None:
+            rtc = replace(rtc, include_loopback=True)
+            self.verifier = Verifier(self.development.keys)
+        else:
+            self.verifier = Verifier.from_settings(settings.auth)
+        self.addresses = listen_addresses(settings.http, development=self.development is not None)
+        self.hub = Hub(rtc)
+        self.rooms = Rooms(settings.rooms, random_id, time.time)
+        self.signaling = Signaling(
+            settings.signaling,
+            self.rooms,
+            Access(authenticate=self._authenticate, revoke=self._revoke),
+            WebRtcEdge(self.hub),
+            Origins(settings.http.allowed_origins),
+        )
+        self.monitor = LoopMonitor()
+        self.node = Node(self.hub, self.rooms, self.signaling, self.monitor)
+        self._runner: object = None
+        self._close_http: Coroutine[object, object, None] | None = None
+
+    async def open(self) -> None:
+        """Media first, then HTTP: who can join can also be heard."""
+        http = self.settings.http
+        tls = Tls(http.tls_certificate, http.tls_key) if http.tls_certificate else None
+        self.hub.open()
+        self.monitor.start()
+        app = create_app(
+            http,
+            self.rooms,
+            self.node,
+            self.verifier,
+            development=self.development,
+            page_root=assets.web_root(),
+            routes=self.signaling.routes(),
+        )
+        runner, site = await listen(app, http, self.addresses, tls)
+        self._close_http = runner.cleanup()
+        if tls is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload)
+        self.url = site.name
+        if self.development is not None:
+            log.warning(MESSAGE)
+        log.info("listening", extra={"http": site.name, "udp_port": self.hub.port.port, "version": __version__})
+
+    async def drain(self) -> None:
+        """No new rooms, everybody told to move on."""
+        self.node.draining = True
+        await self.signaling.close()
+
+    async def close(self) -> None:
+        """Sessions, HTTP, rooms, media. Idempotent."""
+        if self._close_http is not None:
+            await self.signaling.close()
+            closing, self._close_http = self._close_http, None
+            with suppress(asyncio.CancelledError):
+                await closing
+        self.rooms.close()
+        self.monitor.close()
+        self.hub.close()
+
+    def _authenticate(self, token: str) -> Claims:
+        return self.verifier.verify(token, time.time())
+
+    def _revoke(self, claims: Claims) -> None:
+        self.verifier.revoke(claims, time.time())
+
+
+async def _demo(server: Server) -> None:
+    """A few bots in a room called demo, in a process of their own: they encode, we forward."""
+    from sfu.bots.demo import run_demo
+
+    await run_demo(server.url, room="demo")
+
+
+def _loop_factory() -> "type[asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

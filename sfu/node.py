@@ -1,0 +1,114 @@
+"""This server as operators see it: whether it takes new rooms, and its counters at one moment."""
+
+import asyncio
+import time
+from collections import Counter
+
+from sfu import __version__
+from sfu.forwarding.engine import COUNTED
+from sfu.rooms.registry import Rooms
+from sfu.signaling.server import Signaling
+from sfu.telemetry.histogram import RATIOS, Histogram
+from sfu.telemetry.loop import LoopMonitor
+from sfu.telemetry.metrics import Directions, Snapshot
+from sfu.transport.hub import Hub
+
+SAMPLE_EVERY = 5.0
+"""Seconds between samples of round-trip time, loss and jitter."""
+
+
+class Node:
+    """Fulfils the API's NodePort."""
+
+    def __init__(self, hub: Hub, rooms: Rooms, signaling: Signaling, monitor: LoopMonitor) -> None:
+        self._hub = hub
+        self._rooms = rooms
+        self._signaling = signaling
+        self._monitor = monitor
+        self._started = time.time()
+        self._cpu = (time.monotonic(), time.process_time())
+        self._rtt, self._loss, self._jitter = Histogram(), Histogram(RATIOS), Histogram()
+        self.draining = False
+
+    async def run(self) -> None:
+        """Samples every path now and then, until cancelled: the packet path itself observes nothing."""
+        while True:
+            await asyncio.sleep(SAMPLE_EVERY)
+            self.sample()
+
+    def sample(self) -> None:
+        for peer in self._hub.engine.peers.values():
+            if peer.rtt is not None:
+                self._rtt.observe(peer.rtt)
+            for track in peer.tracks.values():
+                for encoding in track.encodings.values():
+                    if encoding.alive:
+                        self._loss.observe(encoding.fraction_lost)
+                        self._jitter.observe(encoding.jitter / track.clock_rate)
+
+    def not_ready(self) -> str:
+        """Why this node should get no new rooms; empty: it is ready."""
+        if self.draining:
+            return "draining"
+        if len(self._rooms) >= self._rooms.settings.max_rooms:
+            return "at the cap of rooms"
+        return ""
+
+    def capacity_used(self) -> float:
+        """The fuller of the cap of rooms and this process's share of one core since the last call."""
+        now, cpu = time.monotonic(), time.process_time()
+        before, used = self._cpu
+        share = (cpu - used) / (now - before) if now - before > 0.5 else 0.0
+        if now - before > 0.5:
+            self._cpu = (now, cpu)
+        return min(1.0, max(share, len(self._rooms) / self._rooms.settings.max_rooms))
+
+    def snapshot(self) -> Snapshot:
+        engine, port = self._hub.engine, self._hub.port
+        statistics = self._signaling.statistics()
+        rooms = self._rooms.list()
+        totals = Counter(engine.closed_totals)
+        tracks: Counter[str] = Counter()
+        subscriptions: Counter[str] = Counter()
+        for peer in engine.peers.values():
+            for name in COUNTED:
+                totals[name] += getattr(peer, name)
+            for track in peer.tracks.values():
+                tracks[track.kind] += 1
+                subscriptions[track.kind] += len(track.routes)
+        dropped = Counter(port.dropped) + engine.dropped
+        dropped["unrouted"] += totals["unrouted"]
+        return Snapshot(
+            version=__version__,
+            started_at=self._started,
+            draining=self.draining,
+            capacity_used=self.capacity_used(),
+            rooms=len(rooms),
+            participants=sum(len(room.audience) for room in rooms),
+            participants_total=statistics.counters.joins,
+            waiting=statistics.waiting,
+            sessions=statistics.sessions,
+            sockets=statistics.sockets,
+            peers=dict(Counter(connection.state.name.lower() for connection in self._hub.connections)),
+            tracks=dict(tracks),
+            subscriptions=dict(subscriptions),
+            packets=Directions(totals["packets_in"], totals["packets_out"]),
+            bytes=Directions(totals["bytes_in"], totals["bytes_out"]),
+            dropped=dict(dropped),
+            nacks=Directions(totals["nacks_asked"], totals["nacks_sent"]),
+            plis=Directions(totals["keyframes_asked"], engine.keyframes_sent),
+            retransmissions=Directions(0, totals["retransmitted"]),
+            signaling=Directions(statistics.counters.received, statistics.messages_sent),
+            rate_limited=statistics.counters.rate_limited,
+            resumed=statistics.counters.resumes,
+            dtls_handshakes={
+                "ok": self._hub.handshakes["connected"],
+                "failed": self._hub.handshakes["failed"],
+            },
+            rtt=self._rtt.distribution(),
+            jitter=self._jitter.distribution(),
+            loss=self._loss.distribution(),
+            loop_lag=self._monitor.lag,
+        )
+
+
