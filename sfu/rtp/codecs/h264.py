@@ -1,0 +1,157 @@
+"""H.264 payloads: where a keyframe begins and how large its picture is.
+
+RFC 6184 section 5 (packetization); the sequence parameter set: ITU-T H.264 7.3.2.1.1 and annex E.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from sfu.errors import MalformedPacket
+from sfu.rtp.codecs.bits import Bits
+from sfu.rtp.packet import Buffer
+
+_IDR = 5
+_SPS = 7
+_STAP_A = 24
+_STAP_B = 25
+_FU_A = 28
+_FU_B = 29
+
+_SPS_LIMIT = 128
+"""Bytes; what describes the picture's size lies in the first hundred even with scaling lists."""
+_UNIT_LIMIT = 64
+_HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
+
+
+class Descriptor(NamedTuple):
+    keyframe: bool
+    "This packet begins a keyframe: it has its parameter set, or its first slice."
+    width: int
+    height: int
+    temporal: int
+    "-1: H.264 does not say."
+    spatial: int
+    parameter_set: bool
+    "A sequence parameter set is in this packet."
+
+
+_PLAIN = Descriptor(False, 0, 0, -1, 0, False)
+_SLICE = Descriptor(True, 0, 0, -1, 0, False)
+
+
+def describe(data: Buffer, start: int, end: int) -> Descriptor:
+    """Of the payload between `start` and `end`. Raises MalformedPacket."""
+    if end > len(data) or start >= end:
+        raise MalformedPacket("H.264 payload is empty")
+    kind = data[start] & 0x1F
+    if kind in (_FU_A, _FU_B):
+        if start + 2 >= end:
+            raise MalformedPacket("H.264 fragment is truncated")
+        head = data[start + 1]
+        if not head & 0x80:
+            return _PLAIN
+        kind = head & 0x1F
+        at = start + 2 if data[start] & 0x1F == _FU_A else start + 4
+        if kind == _IDR:
+            return _SLICE if at < end and data[at] & 0x80 else _PLAIN
+        if kind == _SPS:
+            return Descriptor(True, *_picture_size(data, at, end), -1, 0, True)
+        return _PLAIN
+    if kind in (_STAP_A, _STAP_B):
+        return _aggregate(data, start + 1 if kind == _STAP_A else start + 3, end)
+    if kind == _IDR:
+        return _SLICE if start + 1 < end and data[start + 1] & 0x80 else _PLAIN
+    if kind == _SPS:
+        return Descriptor(True, *_picture_size(data, start + 1, end), -1, 0, True)
+    return _PLAIN
+
+
+def _aggregate(data: Buffer, at: int, end: int) -> Descriptor:
+    found = _PLAIN
+    for _ in range(_UNIT_LIMIT):
+        if at == end:
+            break
+        if at + 3 > end:
+            raise MalformedPacket("H.264 aggregation is truncated")
+        size = data[at] << 8 | data[at + 1]
+        at += 2
+        if size == 0 or at + size > end:
+            raise MalformedPacket("H.264 aggregation unit does not fit")
+        kind = data[at] & 0x1F
+        if kind == _SPS:
+            found = Descriptor(True, *_picture_size(data, at + 1, at + size), -1, 0, True)
+        elif kind == _IDR and not found.keyframe and size > 1 and data[at + 1] & 0x80:
+            found = _SLICE
+        at += size
+    return found
+
+
+def _picture_size(data: Buffer, start: int, end: int) -> tuple[int, int]:
+    """(0, 0) if the parameter set cannot be read: it is the decoder's to judge, we only want a size."""
+    try:
+        return sps_size(bytes(data[start : min(end, start + _SPS_LIMIT)]))
+    except MalformedPacket:
+        return 0, 0
+
+
+@lru_cache(maxsize=64)
+def sps_size(sps: bytes) -> tuple[int, int]:
+    """Width and height of the cropped picture, from a sequence parameter set without its NAL header.
+
+    Raises MalformedPacket.
+    """
+    bits = Bits(sps.replace(b"\0\0\3", b"\0\0"))  # 7.4.1: emulation prevention
+    profile = bits.read(8)
+    bits.read(16)
+    bits.exp_golomb()
+    chroma = 1
+    if profile in _HIGH_PROFILES:
+        chroma = bits.exp_golomb()
+        if chroma == 3:
+            bits.flag()
+        bits.exp_golomb()
+        bits.exp_golomb()
+        bits.flag()
+        if bits.flag():
+            for index in range(12 if chroma == 3 else 8):
+                if bits.flag():
+                    _skip_scaling_list(bits, 16 if index < 6 else 64)
+    bits.exp_golomb()
+    order = bits.exp_golomb()
+    if order == 0:
+        bits.exp_golomb()
+    elif order == 1:
+        bits.flag()
+        bits.exp_golomb()
+        bits.exp_golomb()
+        cycle = bits.exp_golomb()
+        if cycle > 255:
+            raise MalformedPacket("H.264 picture order cycle is too long")
+        for _ in range(cycle):
+            bits.exp_golomb()
+    bits.exp_golomb()
+    bits.flag()
+    width = 16 * (bits.exp_golomb() + 1)
+    height = 16 * (bits.exp_golomb() + 1)
+    frames_only = bits.flag()
+    if not frames_only:
+        height *= 2
+        bits.flag()
+    bits.flag()
+    if bits.flag():
+        left, right, top, bottom = (bits.exp_golomb() for _ in range(4))
+        horizontal = 2 if chroma in (1, 2) else 1
+        vertical = (2 if chroma == 1 else 1) * (1 if frames_only else 2)
+        width -= horizontal * (left + right)
+        height -= vertical * (top + bottom)
+    if not (0 < width <= 16_384 and 0 < height <= 16_384):
+        raise MalformedPacket("H.264 picture size makes no sense")
+    return width, height
+
+
+def _skip_scaling_list(bits: Bits, size: int) -> None:
+    last = following = 8
+    for _ in range(size):
+        if following:
+            following = (last + bits.signed_exp_golomb()) & 0xFF
+        last = following or last
