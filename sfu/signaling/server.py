@@ -16,11 +16,11 @@ from aiohttp import web
 from sfu.auth.origins import Origins
 from sfu.rooms.registry import Rooms
 from sfu.signaling.environment import Access, Counters, Environment
-from sfu.signaling.messages import Ping, encode
 from sfu.signaling.outbox import Flusher
 from sfu.signaling.ports import MediaEdge
-from sfu.signaling.session import CLOSE_SILENT, Session, State
+from sfu.signaling.session import State
 from sfu.signaling.settings import Settings
+from sfu.signaling.sweep import sweep
 from sfu.signaling.websocket import WebSockets
 
 logger = logging.getLogger(__name__)
@@ -31,8 +31,6 @@ SWEEP = 1.0
 """Seconds between looks at silent sockets, absent sessions and idle rooms."""
 QUALITY = 2.0
 """Seconds between judgements of everybody's connection."""
-GRACE = 5.0
-"""Seconds that the answer to the second ping may take (at most a quarter of the heartbeat)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,15 +91,15 @@ class Signaling:
     async def run(self) -> None:
         """The timers, until cancelled."""
         due_sweep = due_quality = self._env.now()
-        sweep = min(SWEEP, self._env.settings.heartbeat / 4)
+        interval = min(SWEEP, self._env.settings.heartbeat / 4)
         while True:
-            await asyncio.sleep(LEVELS if sweep > LEVELS else sweep)
+            await asyncio.sleep(min(LEVELS, interval))
             now = self._env.now()
             try:
                 self._env.rooms.observe_levels(now)
                 if now >= due_sweep:
-                    due_sweep = now + sweep
-                    self.sweep(now)
+                    due_sweep = now + interval
+                    sweep(self._env, now, time.time())
                     self._env.rooms.handle_timer(now)
                 if now >= due_quality:
                     due_quality = now + QUALITY
@@ -109,24 +107,6 @@ class Signaling:
             except Exception:
                 # The root of this task: a bug in one round must not be the end of all heartbeats.
                 logger.exception("signalling timer failed")
-
-    def sweep(self, now: float) -> None:
-        """Pings, closes silent sockets, ends sessions that did not come back."""
-        settings = self._env.settings
-        ping = encode(Ping(at=round(now, 3)))
-        patience = 2 * settings.heartbeat + min(GRACE, settings.heartbeat / 4)
-        for session in list(self._env.sessions.values()):
-            if session.detached_at is not None:
-                if now - session.detached_at >= settings.resume_window:
-                    self._env.counters.timeouts += 1
-                    session.leave("timeout")
-            elif now - session.heard_at > patience:
-                session.cut("timeout", "Nothing was heard from you.", CLOSE_SILENT)
-            elif now - session.pinged_at >= settings.heartbeat:
-                session.pinged_at = now
-                session.outbox.send(ping)
-        if settings.end_with_token:
-            self._end_expired()
 
     async def close(self, message: str = "The server is going down for maintenance.") -> None:
         """Drains: nobody comes in any more, everybody is told to join elsewhere. Returns when the sockets are closed,
@@ -137,9 +117,3 @@ class Signaling:
         with suppress(TimeoutError):
             async with asyncio.timeout(2 * self._env.settings.close_deadline):
                 await self._sockets.all_closed.wait()
-
-    def _end_expired(self) -> None:
-        wall = time.time()
-        expired: list[Session] = [one for one in self._env.sessions.values() if one.claims.expires_at <= wall]
-        for session in expired:
-            session.dismiss("token_expired", "Your access has expired.")

@@ -1,0 +1,256 @@
+"""Small fakes of the ports that a session meets: the socket below it and the media edge beside it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from jsonschema import Draft202012Validator
+
+from sfu.auth.grants import VideoGrants
+from sfu.auth.tokens import Claims
+from sfu.errors import BadRequest, NotAuthorized
+from sfu.ids import TrackId
+from sfu.rooms import Rooms
+from sfu.rooms import Settings as RoomSettings
+from sfu.rooms.ports import MediaSource, Wish
+from sfu.signaling.connection import Connection
+from sfu.signaling.environment import Access, Environment
+from sfu.signaling.messages import TrackSpec
+from sfu.signaling.outbox import Flusher
+from sfu.signaling.ports import LinkReport, Negotiated, PublisherListener, SubscriberListener
+from sfu.signaling.schema import PATH
+from sfu.signaling.settings import Settings
+from sfu.signaling.sweep import sweep
+
+SCHEMA = json.loads(PATH.read_text())
+SERVER = Draft202012Validator({**SCHEMA, "anyOf": [{"$ref": "#/$defs/ServerMessage"}]})
+CLIENT = Draft202012Validator({**SCHEMA, "anyOf": [{"$ref": "#/$defs/ClientMessage"}]})
+
+GOOD_LINK = LinkReport(rtt=0.02, loss=0.0, silent_for=0.0, connected=True)
+
+
+def offer_sdp(*kinds: str, fingerprint: str = "AA", inactive: tuple[str, ...] = ()) -> str:
+    """An offer in miniature: mids are 0, 1, …"""
+    lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", f"a=fingerprint:sha-256 {fingerprint}"]
+    for mid, kind in enumerate(kinds):
+        direction = "inactive" if str(mid) in inactive else "sendonly"
+        lines += [f"m={kind} 9 UDP/TLS/RTP/SAVPF 96", f"a=mid:{mid}", f"a={direction}"]
+    return "\r\n".join(lines) + "\r\n"
+
+
+@dataclass(eq=False)
+class FakeSource:
+    kind: Literal["audio", "video"]
+    codec: str = "VP8"
+    muted: bool = False
+    level: int | None = None
+
+    def set_muted(self, muted: bool) -> None:
+        self.muted = muted
+
+    def take_level(self) -> int | None:
+        return self.level
+
+
+@dataclass(eq=False)
+class FakePublisher:
+    name: str
+    listener: PublisherListener
+    sources: dict[str, MediaSource] = field(default_factory=dict)
+    sent: list[bytes | str] = field(default_factory=list)
+    link: LinkReport = GOOD_LINK
+    closed: bool = False
+
+    def negotiate(self, sdp: str, tracks: list[TrackSpec]) -> Negotiated:
+        if not sdp.startswith("v=0"):
+            raise BadRequest("This is not SDP.")
+        kept: dict[str, MediaSource] = {}
+        for section in sdp.split("\r\nm=")[1:]:
+            kind = "audio" if section.startswith("audio") else "video"
+            mid = section.partition("a=mid:")[2].partition("\r\n")[0]
+            if "a=sendonly" in section:
+                kept[mid] = self.sources.get(mid) or FakeSource(kind, "opus" if kind == "audio" else "VP8")
+        self.sources = kept
+        return Negotiated("v=0\r\n", dict(kept))
+
+    def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
+        self.sent.append(payload)
+
+    def report(self) -> LinkReport:
+        return self.link
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass(eq=False)
+class FakeSubscriber:
+    name: str
+    listener: SubscriberListener
+    tracks: dict[TrackId, Wish] = field(default_factory=dict)
+    offers: int = 0
+    link: LinkReport = GOOD_LINK
+    closed: bool = False
+
+    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
+        self.tracks[track] = wish
+        self.restart()
+        self.listener.subscription_changed(track, paused=False, reason="", layer="q", width=320, height=180)
+
+    def update(self, track: TrackId, wish: Wish) -> None:
+        self.tracks[track] = wish
+
+    def unsubscribe(self, track: TrackId) -> None:
+        del self.tracks[track]
+
+    def restart(self) -> None:
+        self.offers += 1
+        self.listener.offer_made(self.offers, "v=0\r\n", {str(n): track for n, track in enumerate(self.tracks)})
+
+    def accept_answer(self, offer_id: int, sdp: str) -> None:
+        if offer_id != self.offers or not sdp.startswith("v=0"):
+            raise BadRequest("The answer does not fit.")
+
+    def report(self) -> LinkReport:
+        return self.link
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@dataclass
+class FakeEdge:
+    publishers: list[FakePublisher] = field(default_factory=list)
+    subscribers: list[FakeSubscriber] = field(default_factory=list)
+
+    def open_publisher(self, name: str, listener: PublisherListener) -> FakePublisher:
+        self.publishers.append(FakePublisher(name, listener))
+        return self.publishers[-1]
+
+    def open_subscriber(self, name: str, listener: SubscriberListener) -> FakeSubscriber:
+        self.subscribers.append(FakeSubscriber(name, listener))
+        return self.subscribers[-1]
+
+    def subscriber(self, name: str) -> FakeSubscriber:
+        return next(one for one in reversed(self.subscribers) if one.name == name)
+
+
+@dataclass(eq=False)
+class FakeSocket:
+    """Parses what it is sent and holds it against the schema."""
+
+    messages: list[dict[str, Any]] = field(default_factory=list)
+    frames: int = 0
+    waiting_bytes: int = 0
+    "What a client that does not read leaves behind."
+    close_code: int = 0
+
+    def write(self, payload: bytes) -> int:
+        if self.close_code:
+            return 0
+        self.frames += 1
+        frame = json.loads(payload)
+        for message in frame if isinstance(frame, list) else [frame]:
+            SERVER.validate(message)
+            self.messages.append(message)
+        return self.waiting_bytes
+
+    def close(self, code: int) -> None:
+        self.close_code = self.close_code or code
+
+
+def claims(identity: str, room: str = "standup", **grants: Any) -> Claims:
+    grants = {"room_join": True} | grants
+    video = VideoGrants(room=room, **grants)
+    return Claims(issuer="key", identity=identity, video=video, expires_at=2e9, token_id=f"jti-{identity}")
+
+
+def counting_ids() -> Callable[[str], str]:
+    count = 0
+
+    def make(prefix: str) -> str:
+        nonlocal count
+        count += 1
+        return f"{prefix}_{count}"
+
+    return make
+
+
+class World:
+    """A server without a network. Tokens are keys of `tokens`; any other `<identity>` opens the room `standup`."""
+
+    def __init__(self, settings: Settings | None = None, rooms: RoomSettings | None = None) -> None:
+        self.now = 1000.0
+        self.tokens: dict[str, Claims] = {}
+        self.revoked: list[str] = []
+        self.edge = FakeEdge()
+        ids = counting_ids()
+        self.rooms = Rooms(rooms or RoomSettings(), ids, lambda: 1_767_225_600.0 + self.now)
+        self.env = Environment(
+            settings=settings or Settings(coalesce=0),
+            rooms=self.rooms,
+            access=Access(self.authenticate, lambda one: self.revoked.append(one.identity)),
+            edge=self.edge,
+            flusher=Flusher(0),
+            now=lambda: self.now,
+            ids=ids,
+            secret=lambda: ids("secret"),
+        )
+
+    def authenticate(self, token: str) -> Claims:
+        if not token or token == "bad":
+            raise NotAuthorized("A token is needed.", code="token_missing")
+        return self.tokens.get(token) or claims(token, room_admin=token == "ada")
+
+    def pass_time(self, seconds: float, wall: float = 0.0) -> None:
+        self.now += seconds
+        sweep(self.env, self.now, wall)
+
+    def client(self, token: str = "") -> "Client":
+        return Client(self, token)
+
+    def join(self, identity: str, **fields: Any) -> "Client":
+        """What the server answers is there to be taken."""
+        client = self.client()
+        client.socket.messages = client.say("join", id=1, token=identity, **fields)
+        return client
+
+
+class Client:
+    """One socket's client, by hand."""
+
+    def __init__(self, world: World, token: str = "") -> None:
+        self.world = world
+        self.socket = FakeSocket()
+        self.connection = Connection(world.env, self.socket, token)
+
+    def say(self, type_: str, **fields: Any) -> list[dict[str, Any]]:
+        """Sends a message that must be valid; what the server says at once."""
+        message = {"type": type_, **fields}
+        CLIENT.validate(message)
+        return self.say_text(json.dumps(message))
+
+    def say_text(self, text: str) -> list[dict[str, Any]]:
+        self.take()
+        self.connection.receive(text)
+        return self.take()
+
+    def take(self, type_: str = "") -> list[dict[str, Any]]:
+        """What came since the last look, of all clients' outboxes flushed now."""
+        for session in list(self.world.env.sessions.values()):
+            session.outbox.flush()
+        taken, self.socket.messages = self.socket.messages, []
+        return [message for message in taken if not type_ or message["type"] == type_]
+
+    def drop(self) -> None:
+        """The socket breaks."""
+        self.socket.close_code = 1006
+        self.connection.closed()
+
+    @property
+    def id(self) -> str:
+        session = self.connection.session
+        assert session is not None
+        assert session.participant is not None
+        return session.participant.id
