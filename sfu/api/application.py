@@ -1,0 +1,168 @@
+"""Puts the HTTP side together: page, probes, metrics, admin API, development tokens, and routes that others bring."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Struct
+
+from sfu import __version__
+from sfu.api import edge, openapi, page, shapes
+from sfu.api.admin import OPERATIONS, Call, Operation, authorize
+from sfu.api.development import MESSAGE, Development, check_local
+from sfu.api.ports import NodePort, RoomsPort
+from sfu.api.server import head_complete
+from sfu.api.settings import Settings
+from sfu.auth.origins import Origins
+from sfu.auth.tokens import Verifier
+from sfu.errors import BadRequest, NotAuthorized
+from sfu.telemetry.metrics import CONTENT_TYPE, Metrics, Snapshot
+
+log = logging.getLogger("sfu.api")
+
+BODY_TIMEOUT = 10.0
+"""Seconds for a whole request body, which is at most `http.body_limit_bytes`."""
+
+B = TypeVar("B", bound=Struct)
+Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(
+    settings: Settings,
+    rooms: RoomsPort,
+    node: NodePort,
+    verifier: Verifier,
+    *,
+    development: Development | None = None,
+    page_root: Path | None = None,
+    routes: Iterable[web.AbstractRouteDef] = (),
+    access_log: bool = True,
+) -> web.Application:
+    """The application. `development`: hand out tokens; `page_root`: where the meeting page lies; `routes`: the socket's.
+
+    Raises ConfigurationError for an origin that is none.
+    """
+    requests = edge.Requests()
+    app = web.Application(
+        client_max_size=settings.body_limit_bytes,
+        middlewares=[
+            head_complete,
+            edge.counted(requests, access_log=access_log),
+            edge.origins_checked(Origins(settings.allowed_origins)),
+            edge.errors_as_json(requests),
+        ],
+    )
+    app.on_response_prepare.append(edge.security_headers(tls=bool(settings.tls_certificate)))
+    app.add_routes(_probes(node))
+    if settings.metrics:
+        metrics = Metrics(lambda: _with_requests(node.snapshot(), requests))
+        app.add_routes([web.get("/metrics", _metrics(metrics))])
+    app.add_routes(_development(development, rooms))
+    app.add_routes(
+        web.route(operation.method, operation.path, _operation(operation, rooms, verifier)) for operation in OPERATIONS
+    )
+    document = msgspec.json.encode(openapi.document(__version__))
+    app.add_routes([web.get("/api/openapi.json", _constant(document))])
+    app.add_routes(routes)
+    if page_root is not None:
+        app.add_routes(page.routes(page_root))
+    return app
+
+
+def _json(shape: Struct, status: int = 200) -> web.Response:
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(shape),
+        content_type="application/json",
+        headers={"Cache-Control": "no-store"},
+    )
+
+
+def _constant(body: bytes) -> Respond:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=body, content_type="application/json")
+
+    return respond
+
+
+def _probes(node: NodePort) -> list[web.RouteDef]:
+    async def alive(request: web.Request) -> web.StreamResponse:
+        return web.Response(text="ok\n")
+
+    async def ready(request: web.Request) -> web.StreamResponse:
+        reason = node.not_ready()
+        return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
+
+    return [web.get("/healthz", alive), web.get("/livez", alive), web.get("/readyz", ready)]
+
+
+def _metrics(metrics: Metrics) -> Respond:
+    async def respond(request: web.Request) -> web.StreamResponse:
+        return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+
+    return respond
+
+
+def _with_requests(snapshot: Snapshot, requests: edge.Requests) -> Snapshot:
+    refused = dict(snapshot.tokens_refused)
+    for code, count in requests.refused_tokens.items():
+        refused[code] = refused.get(code, 0) + count
+    return replace(snapshot, http_requests=dict(requests.by_route), tokens_refused=refused)
+
+
+def _development(development: Development | None, rooms: RoomsPort) -> list[web.RouteDef]:
+    async def status(request: web.Request) -> web.StreamResponse:
+        return _json(shapes.Development(dev=development is not None, message=MESSAGE if development else ""))
+
+    async def token(request: web.Request) -> web.StreamResponse:
+        assert development is not None
+        check_local(request.headers.get("Host"), request.headers.get("Origin"), request.remote)
+        return _json(development.token(await _body(request, shapes.DevelopmentTokenRequest), rooms))
+
+    found = [web.get("/api/dev", status)]
+    return [*found, web.post("/api/dev/token", token)] if development else found
+
+
+async def _body(request: web.Request, shape: type[B]) -> B:
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType
+    async with asyncio.timeout(BODY_TIMEOUT):
+        data = await request.read()
+    try:
+        return msgspec.json.decode(data or b"{}", type=shape)
+    except (msgspec.DecodeError, RecursionError) as error:
+        words = str(error).replace("`", "")
+        raise BadRequest(f"The body is not what is expected: {words}.") from None
+
+
+def _operation(operation: Operation, rooms: RoomsPort, verifier: Verifier) -> Respond:
+    def revoke(room: str, identity: str) -> None:
+        verifier.revoke_participant(room, identity, time.time())
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        claims = verifier.verify(_bearer(request), time.time())
+        parameters = dict(request.match_info)
+        # Before the body is read: without the grant nothing of it matters.
+        authorize(operation, claims.video, parameters.get("room", ""))
+        body = None if operation.body is None else await _body(request, operation.body)
+        call = Call(rooms, claims, parameters, dict(request.query), body, revoke)
+        answer = operation.run(call)
+        if operation.method != "GET":
+            fields = {"operation": operation.name, "key": claims.issuer, "by": claims.identity}
+            log.info("admin operation", extra=fields)
+        return web.Response(status=operation.status) if answer is None else _json(answer, operation.status)
+
+    return respond
+
+
+def _bearer(request: web.Request) -> str:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise NotAuthorized("Send an access token in the header Authorization: Bearer.", code="token_missing")
+    return token.strip()

@@ -1,0 +1,114 @@
+"""Development mode: no keys are configured, so the server makes one for itself and hands tokens to the page.
+
+Whoever reaches the token route owns the server, so everything here keeps strangers away: the server listens on loopback
+only, and the route answers only requests that a browser or a program of this machine meant for it (a loopback `Host`
+against DNS rebinding, the own `Origin` against other pages).
+"""
+
+import ipaddress
+import secrets
+import time
+from urllib.parse import urlsplit
+
+from sfu.api.ports import RoomsPort
+from sfu.api.settings import Settings
+from sfu.api.shapes import DevelopmentToken, DevelopmentTokenRequest
+from sfu.auth.grants import VideoGrants
+from sfu.auth.origins import Origins
+from sfu.auth.tokens import mint
+from sfu.errors import ConfigurationError, NotAuthorized, NotFound
+
+KEY_NAME = "development"
+LIFETIME = 21_600.0
+MESSAGE = "Development mode: no keys are configured, everybody on this machine may enter every room as anybody."
+OWN = Origins()
+"""No list: a setting that lets other pages use the API does not let them have tokens made."""
+LOOPBACK = ("127.0.0.1", "::1")
+EVERYWHERE = ("0.0.0.0", "::")
+
+
+class Development:
+    """The key of this run, and the tokens made with it."""
+
+    def __init__(self) -> None:
+        self.secret = secrets.token_urlsafe(32)
+
+    @property
+    def keys(self) -> dict[str, str]:
+        """For the Verifier."""
+        return {KEY_NAME: self.secret}
+
+    def token(self, asked: DevelopmentTokenRequest, rooms: RoomsPort) -> DevelopmentToken:
+        identity = asked.identity or f"guest-{secrets.token_hex(4)}"
+        admin = _lacks_admin(asked.room, rooms) if asked.admin is None else asked.admin
+        now = time.time()
+        grants = VideoGrants(
+            room=asked.room,
+            room_join=True,
+            room_create=admin,
+            room_list=admin,
+            room_admin=admin,
+        )
+        token = mint(
+            KEY_NAME,
+            self.secret,
+            identity=identity,
+            name=asked.name,
+            video=grants,
+            now=now,
+            lifetime=LIFETIME,
+            token_id=secrets.token_hex(16),
+        )
+        return DevelopmentToken(token=token, identity=identity, expires_at=now + LIFETIME)
+
+
+def _lacks_admin(room: str, rooms: RoomsPort) -> bool:
+    try:
+        return not any(participant.permissions.admin for participant in rooms.find(room).audience)
+    except NotFound:
+        return True
+
+
+def check_local(host: str | None, origin: str | None, remote: str | None) -> None:
+    """The request's Host and Origin headers and its address. Raises NotAuthorized unless all are of this machine."""
+    if not host or not _is_loopback(_hostname(f"http://{host}")):
+        raise NotAuthorized("Development tokens are for pages at http://localhost only.")
+    if origin is not None and not OWN.accepts(origin, host):
+        raise NotAuthorized("Development tokens are for this server's own page only.")
+    if remote is None or not _is_loopback(remote):
+        raise NotAuthorized("Development tokens are for this machine only.")
+
+
+def listen_addresses(settings: Settings, *, development: bool) -> tuple[str, ...]:
+    """Where to listen; all but the first may be missing on this machine.
+
+    Raises ConfigurationError for more than loopback in development mode.
+    """
+    if not development:
+        return (settings.host,) if settings.host else EVERYWHERE
+    if not settings.host:
+        return LOOPBACK
+    if not _is_loopback(settings.host):
+        raise ConfigurationError(
+            f"http.host is {settings.host}, but without auth.keys the server hands out tokens to everybody and listens on "
+            "127.0.0.1 only: configure a key (`openssl rand -base64 32` makes a secret), or leave http.host out."
+        )
+    return LOOPBACK if settings.host == "localhost" else (settings.host,)
+
+
+def _hostname(url: str) -> str:
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:
+        return ""
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback

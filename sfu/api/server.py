@@ -1,0 +1,206 @@
+"""Listening: addresses, TLS, and the deadline for request heads that aiohttp does not have.
+
+aiohttp waits for a head as long as its keep-alive timeout, over an hour by default, and a client that sends one byte a
+minute holds a connection for nothing (security: "Slowloris"). The protocol here stands between the transport and
+aiohttp's and closes a connection whose head is late; TLS handshakes have the same deadline.
+"""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from sfu.api.settings import Settings
+from sfu.errors import ConfigurationError
+
+log = logging.getLogger("sfu.api")
+
+
+class Tls:
+    """The server's certificate: TLS 1.2 and 1.3, forward secrecy and AEAD only. `reload` takes a renewed file."""
+
+    def __init__(self, certificate: str, key: str) -> None:
+        """Raises ConfigurationError."""
+        self._paths = (certificate, key)
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.minimum_version = ssl.TLSVersion.TLSv1_2
+        self.context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
+        self.context.set_alpn_protocols(["http/1.1"])
+        self.reload()
+
+    def reload(self) -> None:
+        """For new connections from now on; on ConfigurationError the old certificate stays."""
+        for option, path in zip(("http.tls_certificate", "http.tls_key"), self._paths, strict=True):
+            if not Path(path).is_file():
+                raise ConfigurationError(f"{option} {path}: there is no such file.")
+        # A first try in a context of its own: half a renewal must not end in a certificate without its key.
+        for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context):
+            try:
+                context.load_cert_chain(*self._paths, password="")
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "it has a passphrase"
+                raise ConfigurationError(
+                    f"http.tls_certificate and http.tls_key cannot be used together: {reason}."
+                ) from None
+
+
+class HeadDeadline(asyncio.Protocol):
+    """Passes everything on to aiohttp's protocol, and aborts the connection when a request's head is late.
+
+    The clock runs from the connection's start until the first request is there, and later from a request's first byte
+    until its head is complete. The middleware `head_complete` says so: it finds this object through the transport.
+    """
+
+    __slots__ = ("_busy", "_inner", "_loop", "_seconds", "_timer", "_transport", "expired")
+
+    def __init__(self, inner: asyncio.Protocol, seconds: float, expired: Callable[[], None]) -> None:
+        self._inner = inner
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.BaseTransport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._busy = False
+        self.expired = expired
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._arm()
+        self._inner.connection_made(transport)
+
+    def data_received(self, data: bytes) -> None:
+        if self._timer is None and not self._busy:
+            self._arm()
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._disarm()
+        self._inner.connection_lost(error)
+
+    def request_began(self) -> None:
+        """The head is complete."""
+        self._busy = True
+        self._disarm()
+
+    def request_ended(self) -> None:
+        self._busy = False
+
+    def _arm(self) -> None:
+        self._timer = self._loop.call_later(self._seconds, self._expire)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _expire(self) -> None:
+        self._timer = None
+        self.expired()
+        if isinstance(self._transport, asyncio.WriteTransport):
+            self._transport.abort()
+
+
+@web.middleware
+async def head_complete(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Outermost of all middlewares; needs a server made by `Site`, and does nothing elsewhere."""
+    transport = request.transport
+    deadline = transport.get_protocol() if transport is not None else None
+    if not isinstance(deadline, HeadDeadline):
+        return await handler(request)
+    deadline.request_began()
+    try:
+        return await handler(request)
+    finally:
+        deadline.request_ended()
+
+
+class Site(web.BaseSite):
+    """Listens on several addresses with one port."""
+
+    def __init__(self, runner: web.AppRunner, settings: Settings, addresses: tuple[str, ...], tls: Tls | None) -> None:
+        super().__init__(runner, ssl_context=tls.context if tls else None)
+        self._settings = settings
+        self._addresses = addresses
+        self._servers: list[asyncio.Server] = []
+        self.port = settings.port
+        self.late_heads = 0
+        "Connections closed because a request's head was late."
+
+    @property
+    def name(self) -> str:
+        scheme = "https" if self._ssl_context else "http"
+        host = self._addresses[0]
+        shown = "localhost" if host in ("127.0.0.1", "::1") else f"[{host}]" if ":" in host else host
+        return f"{scheme}://{shown}:{self.port}"
+
+    async def start(self) -> None:
+        """Raises ConfigurationError when the first address cannot be had; further ones may be missing (no IPv6)."""
+        await super().start()
+        for address in self._addresses:
+            try:
+                await self._listen(address)
+            except OSError as error:
+                if self._servers:
+                    log.info("address left out", extra={"address": address, "reason": error.strerror})
+                    continue
+                await super().stop()
+                reason = error.strerror or error
+                raise ConfigurationError(f"http: cannot listen on {address} port {self.port}: {reason}.") from None
+
+    async def stop(self) -> None:
+        for server in self._servers:
+            server.close()
+        await super().stop()
+
+    async def _listen(self, address: str) -> None:
+        inner = self._runner.server
+        assert inner is not None
+        seconds = self._settings.request_header_timeout
+        server = await asyncio.get_running_loop().create_server(
+            lambda: HeadDeadline(inner(), seconds, self._count),
+            address,
+            self.port,
+            ssl=self._ssl_context,
+            backlog=1024,
+            ssl_handshake_timeout=seconds if self._ssl_context else None,
+        )
+        self._servers.append(server)
+        self.port = server.sockets[0].getsockname()[1]
+
+    def _count(self) -> None:
+        self.late_heads += 1
+
+
+async def listen(
+    app: web.Application, settings: Settings, addresses: tuple[str, ...], tls: Tls | None = None
+) -> tuple[web.AppRunner, Site]:
+    """Serves until the runner's `cleanup`. Raises ConfigurationError."""
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        keepalive_timeout=settings.keepalive_timeout,
+        shutdown_timeout=5.0,
+        handle_signals=False,
+    )
+    await runner.setup()
+    site = Site(runner, settings, addresses, tls)
+    try:
+        await site.start()
+    except ConfigurationError:
+        with contextlib.suppress(asyncio.CancelledError):
+            await runner.cleanup()
+        raise
+    return runner, site

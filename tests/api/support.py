@@ -1,0 +1,158 @@
+"""A server on a free port of loopback, with real rooms and a fake far end."""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any, Literal
+
+import aiohttp
+from aiohttp import web
+
+from sfu.api.application import create_app
+from sfu.api.development import LOOPBACK, Development
+from sfu.api.server import Site, Tls, listen
+from sfu.api.settings import Settings
+from sfu.auth.grants import VideoGrants
+from sfu.auth.tokens import Verifier, mint
+from sfu.ids import Identity
+from sfu.rooms import Participant, Permissions, Profile, Rooms
+from sfu.rooms import Settings as RoomsSettings
+from sfu.rooms.events import Delivery, LeaveReason
+from sfu.rooms.publication import Description
+from sfu.rooms.quality import Link
+from sfu.telemetry.metrics import Snapshot
+
+KEY = "a-secret-of-thirty-two-bytes-or-more"
+
+
+@dataclass
+class FarEnd:
+    """A ParticipantSink that remembers."""
+
+    events: list[object] = field(default_factory=list)
+    removals: list[tuple[str, str]] = field(default_factory=list)
+
+    def deliver(self, delivery: Delivery) -> None:
+        self.events.append(delivery.event)
+
+    def relay(self, text: str, *, reliable: bool) -> None:
+        raise AssertionError("nothing relays here")
+
+    def admitted(self, participant: Participant) -> None:
+        raise AssertionError("nobody is admitted here")
+
+    def removed(self, reason: LeaveReason, message: str) -> None:
+        self.removals.append((reason, message))
+
+    def links(self) -> Sequence[Link]:
+        return ()
+
+
+@dataclass
+class Media:
+    kind: Literal["audio", "video"] = "audio"
+    codec: str = "opus"
+    muted: bool = False
+
+    def set_muted(self, muted: bool) -> None:
+        self.muted = muted
+
+    def take_level(self) -> int | None:
+        return None
+
+
+@dataclass
+class Node:
+    """A NodePort."""
+
+    reason: str = ""
+
+    def not_ready(self) -> str:
+        return self.reason
+
+    def snapshot(self) -> Snapshot:
+        return Snapshot(version="test", rooms=1, tokens_refused={"token_expired": 1})
+
+
+@dataclass
+class Server:
+    client: aiohttp.ClientSession
+    site: Site
+    rooms: Rooms
+    node: Node
+    verifier: Verifier
+
+    @property
+    def port(self) -> int:
+        return self.site.port
+
+    async def ask(
+        self, method: str, path: str, *, token: str = "", headers: Mapping[str, str] | None = None, **options: Any
+    ) -> tuple[int, Any]:
+        """Status, and the body as JSON or else as text."""
+        status, _, body = await self.exchange(method, path, token=token, headers=headers, **options)
+        return status, body
+
+    async def exchange(
+        self, method: str, path: str, *, token: str = "", headers: Mapping[str, str] | None = None, **options: Any
+    ) -> tuple[int, Mapping[str, str], Any]:
+        sent = dict(headers or {}) | ({"Authorization": f"Bearer {token}"} if token else {})
+        async with self.client.request(method, path, headers=sent, **options) as answer:
+            is_json = answer.content_type == "application/json"
+            return answer.status, answer.headers, await (answer.json() if is_json else answer.text())
+
+    def enter(self, room: str, identity: str, **permissions: Any) -> tuple[Participant, FarEnd]:
+        far_end = FarEnd()
+        profile = Profile(identity=Identity(identity), permissions=Permissions(**permissions), name=identity.title())
+        participant = self.rooms.enter(room, profile, far_end)
+        assert isinstance(participant, Participant)
+        return participant, far_end
+
+    def publish(self, participant: Participant) -> Media:
+        media = Media()
+        participant.room.stage.publish(participant, media, Description(source="microphone"))
+        return media
+
+
+def token(**grants: Any) -> str:
+    lifetime = grants.pop("lifetime", 60.0)
+    now = time.time() + grants.pop("later", 0.0)
+    identity = grants.pop("identity", "")
+    video = VideoGrants(**grants)
+    return mint("app", KEY, identity=identity, video=video, now=now, token_id="T", lifetime=lifetime)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings | None = None,
+    *,
+    development: Development | None = None,
+    page_root: Path | None = None,
+    routes: Sequence[web.AbstractRouteDef] = (),
+    tls: Tls | None = None,
+    access_log: bool = True,
+) -> AsyncIterator[Server]:
+    numbers = count(1)
+    settings = settings or Settings(port=0)
+    rooms = Rooms(RoomsSettings(max_rooms=3), lambda prefix: f"{prefix}_{next(numbers)}", lambda: 1000.0)
+    node = Node()
+    verifier = Verifier(development.keys if development else {"app": KEY})
+    app = create_app(
+        settings,
+        rooms,
+        node,
+        verifier,
+        development=development,
+        page_root=page_root,
+        routes=routes,
+        access_log=access_log,
+    )
+    runner, site = await listen(app, settings, LOOPBACK, tls)
+    try:
+        async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as client:
+            yield Server(client, site, rooms, node, verifier)
+    finally:
+        await runner.cleanup()

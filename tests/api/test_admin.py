@@ -1,0 +1,210 @@
+"""The admin API from outside: what each operation does, and who may not do it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from sfu.rooms.events import DataSent
+from tests.api.support import Server, running, token
+
+ADMIN = token(room="demo", room_admin=True)
+LISTER = token(room_list=True)
+CREATOR = token(room_create=True)
+NO_SUCH_ROOM = {"code": "not_found", "message": "There is no such room, or this token does not open it."}
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with running() as started:
+        yield started
+
+
+async def test_rooms(server: Server) -> None:
+    assert await server.ask("GET", "/api/v1/rooms", token=LISTER) == (200, {"rooms": []})
+    body = {"name": "demo", "metadata": "m", "lobby": True, "idle_timeout": 5}
+    status, room = await server.ask("POST", "/api/v1/rooms", token=CREATOR, json=body)
+    assert status == 201
+    assert room == {
+        "name": "demo",
+        "id": "RM_1",
+        "metadata": "m",
+        "locked": False,
+        "lobby": True,
+        "created_at": 1000.0,
+        "participants": 0,
+        "waiting": 0,
+        "tracks": 0,
+    }
+    assert await server.ask("GET", "/api/v1/rooms", token=LISTER) == (200, {"rooms": [room]})
+    for opener in (ADMIN, LISTER):
+        assert await server.ask("GET", "/api/v1/rooms/demo", token=opener) == (200, room)
+    status, problem = await server.ask("POST", "/api/v1/rooms", token=CREATOR, json={"name": "demo"})
+    assert (status, problem["code"]) == (409, "conflict")
+    changes = {"locked": True, "lobby": False}
+    changed = await server.ask("PATCH", "/api/v1/rooms/demo", token=ADMIN, json=changes)
+    assert changed == (200, room | changes)
+    assert (await server.ask("DELETE", "/api/v1/rooms/demo", token=ADMIN))[0] == 204
+    assert await server.ask("GET", "/api/v1/rooms/demo", token=ADMIN) == (404, NO_SUCH_ROOM)
+
+
+async def test_the_cap_is_told(server: Server) -> None:
+    for name in ("a", "b", "c"):
+        assert (await server.ask("POST", "/api/v1/rooms", token=CREATOR, json={"name": name}))[0] == 201
+    status, problem = await server.ask("POST", "/api/v1/rooms", token=CREATOR, json={"name": "d"})
+    assert (status, problem["code"]) == (503, "at_capacity")
+    assert (await server.ask("DELETE", "/api/v1/rooms/a", token=CREATOR))[0] == 204
+
+
+async def test_participants(server: Server) -> None:
+    ada, _ = server.enter("demo", "ada", admin=True)
+    server.enter("demo", "recorder", hidden=True, recorder=True)
+    media = server.publish(ada)
+    status, answer = await server.ask("GET", "/api/v1/rooms/demo/participants", token=ADMIN)
+    assert status == 200
+    assert [each["identity"] for each in answer["participants"]] == ["ada", "recorder"]
+    (track,) = answer["participants"][0]["tracks"]
+    assert track == {"id": next(iter(ada.publications)), "kind": "audio", "source": "microphone", "codec": "opus"}
+
+    path = "/api/v1/rooms/demo/participants/ada"
+    status, one = await server.ask("GET", path, token=ADMIN)
+    assert (status, one) == (200, answer["participants"][0])
+    assert one["permissions"] == {"publish": True, "subscribe": True, "data": True, "admin": True, "sources": []}
+
+    assert (await server.ask("POST", f"{path}/tracks/{track['id']}/mute", token=ADMIN, json={}))[0] == 204
+    assert media.muted
+    status, problem = await server.ask("POST", f"{path}/tracks/{track['id']}/mute", token=ADMIN, json={"muted": False})
+    assert (status, problem["code"]) == (400, "bad_request")
+    assert (await server.ask("POST", f"{path}/tracks/TR_x/mute", token=ADMIN, json={}))[0] == 404
+
+    body = {
+        "name": "Lady Ada",
+        "metadata": "m",
+        "attributes": {"a": "b"},
+        "permissions": {"publish": False, "sources": ["camera"]},
+    }
+    status, changed = await server.ask("PATCH", path, token=ADMIN, json=body)
+    assert status == 200
+    assert (changed["name"], changed["metadata"], changed["attributes"]) == ("Lady Ada", "m", {"a": "b"})
+    assert changed["permissions"] == one["permissions"] | {"publish": False, "sources": ["camera"]}
+    assert changed["tracks"] == []
+
+
+async def test_a_kick_lasts(server: Server) -> None:
+    _, far_end = server.enter("demo", "eve")
+    mine = token(room="demo", room_join=True, room_admin=True, identity="eve")
+    path = "/api/v1/rooms/demo/participants/eve"
+    assert (await server.ask("GET", path, token=mine))[0] == 200
+    assert (await server.ask("DELETE", path, params={"reason": "enough"}, token=ADMIN))[0] == 204
+    assert far_end.removals == [("kicked", "You were removed from the room: enough")]
+    status, problem = await server.ask("GET", path, token=mine)
+    assert (status, problem["code"]) == (401, "token_revoked")
+    newer = token(room="demo", room_admin=True, identity="eve", later=5.0)
+    assert (await server.ask("GET", path, token=newer))[0] == 404
+
+
+async def test_data(server: Server) -> None:
+    ada, ada_end = server.enter("demo", "ada")
+    _, bob_end = server.enter("demo", "bob")
+    ada_end.events.clear()
+    path = "/api/v1/rooms/demo/data"
+    body = {"payload": "hi", "topic": "t", "to": ["ada"]}
+    assert (await server.ask("POST", path, token=ADMIN, json=body))[0] == 204
+    (event,) = ada_end.events
+    assert isinstance(event, DataSent)
+    assert (event.entry.payload, event.entry.topic, event.entry.participant) == ("hi", "t", "")
+    assert bob_end.events == []
+    assert (await server.ask("POST", path, token=ADMIN, json={"payload": "x", "to": ["eve"]}))[0] == 404
+    assert ada.room.name == "demo"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/api/v1/rooms/{room}", None),
+        ("PATCH", "/api/v1/rooms/{room}", {"locked": True}),
+        ("DELETE", "/api/v1/rooms/{room}", None),
+        ("GET", "/api/v1/rooms/{room}/participants", None),
+        ("GET", "/api/v1/rooms/{room}/participants/ada", None),
+        ("PATCH", "/api/v1/rooms/{room}/participants/ada", {"name": "x"}),
+        ("DELETE", "/api/v1/rooms/{room}/participants/ada", None),
+        ("POST", "/api/v1/rooms/{room}/participants/ada/tracks/T/mute", {}),
+        ("POST", "/api/v1/rooms/{room}/data", {"payload": "x"}),
+    ],
+)
+async def test_foreign_and_absent_rooms_answer_alike(
+    server: Server, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    server.enter("foreign", "ada")
+    for room in ("foreign", "absent", "x" * 200, "a%2Fb"):
+        assert await server.ask(method, path.format(room=room), token=ADMIN, json=body) == (404, NO_SUCH_ROOM)
+        status, problem = await server.ask(
+            method, path.format(room=room), token=token(room=room, room_join=True, identity="i"), json=body
+        )
+        assert (status, problem["code"]) == (403, "not_authorized")
+    assert await server.ask(method, path.format(room="demo"), token=ADMIN, json=body) == (404, NO_SUCH_ROOM)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 401, "token_missing"),
+        ({"Authorization": "Basic YTpi"}, 401, "token_missing"),
+        ({"Authorization": "Bearer"}, 401, "token_missing"),
+        ({"Authorization": "Bearer x"}, 401, "token_malformed"),
+        ({"Authorization": f"Bearer {token(room_list=True, lifetime=-20)}"}, 401, "token_expired"),
+        ({"Authorization": f"Bearer {LISTER[:-8]}AAAAAAAA"}, 401, "token_invalid"),
+        ({"Authorization": f"Bearer {ADMIN}"}, 403, "not_authorized"),
+        ({"Authorization": f"Bearer {CREATOR}"}, 403, "not_authorized"),
+    ],
+)
+async def test_who_may_not_list(server: Server, headers: dict[str, str], status: int, code: str) -> None:
+    got, answered, problem = await server.exchange("GET", "/api/v1/rooms", headers=headers)
+    assert (got, problem["code"]) == (status, code)
+    assert ("WWW-Authenticate" in answered) is (status == 401)
+
+
+async def test_a_creator_bound_to_a_room_creates_only_that(server: Server) -> None:
+    bound = token(room="mine", room_create=True)
+    assert (await server.ask("POST", "/api/v1/rooms", token=bound, json={"name": "other"}))[0] == 403
+    assert (await server.ask("POST", "/api/v1/rooms", token=bound, json={"name": "mine"}))[0] == 201
+    assert (await server.ask("DELETE", "/api/v1/rooms/mine", token=bound))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (b"", 400, "missing required field name"),
+        (b"{", 400, "truncated"),
+        (b"[1]", 400, "Expected object"),
+        (b"\xff", 400, "not what is expected"),
+        (b"[" * 20_000, 400, "not what is expected"),
+        (b'{"name": ""}', 400, "length >= 1"),
+        (b'{"name": "x", "nmae": "y"}', 400, "unknown field nmae"),
+        (b'{"name": "x", "idle_timeout": 1e99}', 400, "<="),
+        (b'{"name": "' + b"x" * 70_000 + b'"}', 413, "Too Large"),
+    ],
+)
+async def test_bad_bodies(server: Server, body: bytes, status: int, words: str) -> None:
+    headers = {"Content-Type": "application/json"}
+    got, problem = await server.ask("POST", "/api/v1/rooms", token=CREATOR, data=body, headers=headers)
+    assert got == status
+    assert words in problem["message"]
+
+
+async def test_bodies_are_json(server: Server) -> None:
+    status, problem = await server.ask("POST", "/api/v1/rooms", token=CREATOR, data={"name": "x"})
+    assert (status, problem["code"]) == (415, "unsupported_media")
+
+
+async def test_a_body_that_does_not_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfu.api.application.BODY_TIMEOUT", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(
+        f"POST /api/v1/rooms HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {CREATOR}\r\n"
+        "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{".encode()
+    )
+    assert b" 408 " in await reader.readline()
+    writer.close()
+    await writer.wait_closed()
