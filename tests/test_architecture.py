@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("transport", "ingest", "egress", "mixer", "cluster", "telemetry", "bots"),
     ("signaling",),
     ("api",),
-    ("config",),
+    ("config", "node"),
     ("app",),
     ("cli",),
     ("__main__",),

@@ -22,7 +22,7 @@ log = logging.getLogger("sfu.api")
 
 
 class Tls:
-    """The server's certificate: TLS 1.2 and 1.3, forward secrecy and AEAD only. `reload` takes a renewed file."""
+    """The server's certificate: TLS 1.2 and 1.3, forward secrecy and AEAD only."""
 
     def __init__(self, certificate: str, key: str) -> None:
         """Raises ConfigurationError."""
@@ -32,6 +32,15 @@ class Tls:
         self.context.set_ciphers("ECDHE+AESGCM:ECDHE+CHACHA20")
         self.context.set_alpn_protocols(["http/1.1"])
         self.reload()
+
+    def renew(self) -> None:
+        """`reload` for a signal's sake: what is wrong is logged, and the old certificate stays."""
+        try:
+            self.reload()
+        except ConfigurationError as error:
+            log.error("certificate not renewed", extra={"reason": str(error)})
+        else:
+            log.info("certificate renewed")
 
     def reload(self) -> None:
         """For new connections from now on; on ConfigurationError the old certificate stays."""
