@@ -181,6 +181,7 @@ async def test_tls_and_renewal(tmp_path: Path) -> None:
         Path(paths[1]).write_text("broken")  # noqa: ASYNC240  # a few bytes
         with pytest.raises(ConfigurationError, match="cannot be used together"):
             tls.reload()
+        tls.renew()
         assert (await spoken(server.port, renewed, "renewed"))[1] == "renewed"
 
 
