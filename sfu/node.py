@@ -110,5 +110,3 @@ class Node:
             loss=self._loss.distribution(),
             loop_lag=self._monitor.lag,
         )
-
-

@@ -1,0 +1,311 @@
+"""Publishers and subscribers on a real port, met by a client of a few lines over real sockets."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from sfu.errors import BadRequest
+from sfu.ids import TrackId
+from sfu.rooms.ports import Wish
+from sfu.signaling.messages import TrackSpec
+from sfu.transport.dtls import State as DtlsState
+from sfu.transport.edge import WebRtcEdge
+from sfu.transport.hub import Hub
+from sfu.transport.publisher import PublisherConnection
+from sfu.transport.settings import Settings
+from tests.support.peer import RawPeer, binding_request
+from tests.support.wire import Rtp, rtp, vp8
+
+SETTINGS = Settings(udp_port=0, bind=("127.0.0.1",), include_loopback=True, handshake_timeout=0.4, connect_timeout=0.5)
+
+
+@dataclass
+class Ear:
+    """Listens to either kind of connection."""
+
+    offers: list[tuple[int, str, dict[str, TrackId]]] = field(default_factory=list)
+    states: list[tuple[TrackId, bool, str, str]] = field(default_factory=list)
+    data: list[tuple[str | bytes, bool]] = field(default_factory=list)
+    lost: int = 0
+
+    def offer_made(self, offer_id: int, sdp: str, tracks: dict[str, TrackId]) -> None:
+        self.offers.append((offer_id, sdp, tracks))
+
+    def subscription_changed(
+        self, track: TrackId, *, paused: bool, reason: str, layer: str, width: int, height: int
+    ) -> None:
+        self.states.append((track, paused, reason, layer))
+
+    def data_received(self, payload: bytes | str, *, reliable: bool) -> None:
+        self.data.append((payload, reliable))
+
+    def subscriber_lost(self) -> None:
+        self.lost += 1
+
+    def publisher_lost(self) -> None:
+        self.lost += 1
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[Hub]:
+    hub = Hub(SETTINGS)
+    hub.open()
+    yield hub
+    hub.close()
+    assert not hub.connections
+    assert not hub.port.by_ufrag
+    assert not hub.port.by_address
+    assert not hub.engine.peers
+
+
+@pytest.fixture
+def edge(hub: Hub) -> WebRtcEdge:
+    return WebRtcEdge(hub)
+
+
+async def until(done: Callable[[], object], *peers: RawPeer, seconds: float = 5.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < deadline, "nothing came of it in time"
+        for peer in peers:
+            peer.pump()
+        await asyncio.sleep(0.005)
+
+
+async def published(
+    edge: WebRtcEdge, *, setup: str = "actpass", data: bool = False
+) -> tuple[PublisherConnection, RawPeer, Ear]:
+    ear, peer = Ear(), RawPeer()
+    publisher = edge.open_publisher("PA_a", ear)
+    answer = publisher.negotiate(
+        peer.offer(setup=setup, data=data),
+        [TrackSpec(mid="0", source="microphone"), TrackSpec(mid="1", source="camera")],
+    )
+    peer.use(answer.sdp, role="server" if setup == "passive" else "client")
+    peer.check()
+    await until(lambda: peer.tx, peer)
+    return publisher, peer, ear
+
+
+async def test_media_goes_from_a_publisher_to_a_subscriber(hub: Hub, edge: WebRtcEdge) -> None:
+    publisher, sender, _ = await published(edge)
+    sources = publisher.negotiate(sender.offer(), []).sources
+    assert {mid: source.kind for mid, source in sources.items()} == {"0": "audio", "1": "video"}
+    ear, receiver = Ear(), RawPeer()
+    subscriber = edge.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_mic"), sources["0"], Wish())
+    subscriber.subscribe(TrackId("TR_cam"), sources["1"], Wish())
+    await until(lambda: ear.offers)
+    ((offer_id, offer, tracks),) = ear.offers
+    assert sorted(tracks.values()) == ["TR_cam", "TR_mic"]
+    subscriber.accept_answer(offer_id, receiver.answer(offer))
+    receiver.use(offer, role="client")
+    receiver.check()
+    await until(lambda: receiver.tx, receiver)
+    sequence = 0
+    got: list[Rtp] = []
+    while {packet.payload_type for packet in got} != {96, 111}:
+        sequence += 1
+        assert sequence < 500
+        sender.send(
+            rtp(b"opus", ssrc=1, sequence=sequence, timestamp=960 * sequence, payload_type=111, extensions={4: b"0"})
+        )
+        sender.send(rtp(vp8(key=True), ssrc=2, sequence=sequence, timestamp=3000 * sequence, extensions={4: b"1"}))
+        await asyncio.sleep(0.01)
+        got += [Rtp.parse(data) for data in receiver.media()]
+    assert {packet.payload for packet in got if packet.payload_type == 111} == {b"opus"}
+    assert subscriber.report().connected
+    subscriber.unsubscribe(TrackId("TR_cam"))
+    await until(lambda: len(ear.offers) == 2)
+    assert "a=inactive" in ear.offers[1][1]
+    subscriber.close()
+    publisher.close()
+    sender.close()
+    receiver.close()
+
+
+@pytest.mark.parametrize("setup", ["actpass", "active", "passive"])
+async def test_the_handshake_in_both_roles(edge: WebRtcEdge, setup: str) -> None:
+    publisher, peer, _ = await published(edge, setup=setup)
+    assert publisher.report().connected
+    publisher.close()
+    peer.pump()
+    await until(lambda: peer.dtls is not None and peer.dtls.state is DtlsState.CLOSED, peer)
+    peer.close()
+
+
+async def test_an_ice_restart_moves_the_media_to_a_new_address(hub: Hub, edge: WebRtcEdge) -> None:
+    publisher, peer, _ = await published(edge)
+    before = next(iter(hub.port.by_address))
+    peer.ufrag = "raw2"
+    answer = publisher.negotiate(peer.offer(), [])
+    old = peer.remote_ufrag
+    peer.use(answer.sdp, role="client")
+    assert peer.remote_ufrag != old
+    moved = RawPeer(peer.identity)
+    moved.remote_ufrag, moved.remote_pwd, moved.server, moved.dtls = (
+        peer.remote_ufrag, peer.remote_pwd, peer.server, peer.dtls,
+    )  # fmt: skip
+    moved.check()
+    await until(lambda: hub.connections and next(iter(hub.connections)).peer.address != before, moved)
+    assert old not in hub.port.by_ufrag
+    assert len(hub.connections) == 1
+    publisher.close()
+    peer.close()
+    moved.close()
+
+
+async def test_a_check_without_the_password_moves_nothing_and_is_not_answered(hub: Hub, edge: WebRtcEdge) -> None:
+    publisher, peer, _ = await published(edge)
+    thief = RawPeer()
+    thief.remote_ufrag, thief.remote_pwd, thief.server = peer.remote_ufrag, "wrong", peer.server
+    thief.check()
+    thief.sock.sendto(binding_request("nobody:raw1", "wrong"), peer.server)
+    await until(lambda: hub.port.dropped["stun_not_authentic"] and hub.port.dropped["stun_unknown_user"])
+    with pytest.raises(BlockingIOError):
+        thief.sock.recv(100)
+    assert len(hub.port.by_address) == 1
+    publisher.close()
+    peer.close()
+    thief.close()
+
+
+@pytest.mark.parametrize(
+    "datagram",
+    [b"", b"\x00", bytes(11), bytes(20), b"\x16" * 60, b"\x80" * 60, b"\xff" * 60, b"\x00\x01\x00\x00" + bytes(16)],
+    ids=["empty", "one byte", "short", "zeros", "dtls", "media", "unknown", "stun"],
+)
+async def test_strangers_datagrams_are_counted_and_dropped(hub: Hub, datagram: bytes) -> None:
+    stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    stranger.setblocking(False)
+    stranger.sendto(datagram, ("127.0.0.1", hub.port.port))
+    await until(lambda: sum(hub.port.dropped.values()) == 1)
+    with pytest.raises(BlockingIOError):
+        stranger.recv(100)
+    stranger.close()
+
+
+async def test_a_client_hello_from_another_socket_does_not_disturb_the_handshake(hub: Hub, edge: WebRtcEdge) -> None:
+    ear, peer, stranger = Ear(), RawPeer(), RawPeer()
+    publisher = edge.open_publisher("PA_a", ear)
+    answer = publisher.negotiate(peer.offer(), [])
+    for each in (peer, stranger):
+        each.use(answer.sdp, role="client")
+    assert stranger.dtls is not None
+    stranger.dtls.start()
+    stranger.pump()
+    await until(lambda: hub.port.dropped["unknown_address"])
+    peer.check()
+    await until(lambda: peer.tx, peer)
+    publisher.close()
+    peer.close()
+    stranger.close()
+
+
+async def test_a_bad_tag_ten_thousand_times_does_not_end_the_call(hub: Hub, edge: WebRtcEdge) -> None:
+    publisher, peer, _ = await published(edge)
+    packet = rtp(b"x" * 20, ssrc=1, sequence=1, timestamp=1, payload_type=111)
+    for _ in range(100):
+        for _ in range(100):
+            peer.sock.sendto(packet, peer.server)
+        await asyncio.sleep(0)
+    await until(lambda: hub.port.dropped["srtp"] >= 9_000)
+    peer.send(rtp(b"opus", ssrc=1, sequence=1, timestamp=1, payload_type=111, extensions={4: b"0"}))
+    connection = next(iter(hub.connections))
+    await until(lambda: connection.peer.packets_in == 1)
+    publisher.close()
+    peer.close()
+
+
+async def test_a_half_open_handshake_ends_at_its_deadline(hub: Hub, edge: WebRtcEdge) -> None:
+    ear, peer = Ear(), RawPeer()
+    publisher = edge.open_publisher("PA_a", ear)
+    peer.use(publisher.negotiate(peer.offer(), []).sdp, role="client")
+    peer.check()
+    await until(lambda: ear.lost, seconds=3)
+    assert hub.handshakes["failed"] == 1
+    publisher.close()
+    peer.close()
+
+
+async def test_a_connection_that_is_never_checked_ends_too(hub: Hub, edge: WebRtcEdge) -> None:
+    ear, peer = Ear(), RawPeer()
+    publisher = edge.open_publisher("PA_a", ear)
+    publisher.negotiate(peer.offer(), [])
+    await until(lambda: ear.lost, seconds=3)
+    with pytest.raises(BadRequest, match="closed"):
+        publisher.negotiate(peer.offer(), [])
+    peer.close()
+
+
+async def test_handshakes_of_one_address_are_capped(hub: Hub, edge: WebRtcEdge) -> None:
+    hub.settings = Settings(udp_port=0, half_open_per_address=2)
+    opened = []
+    for _ in range(4):
+        peer = RawPeer()
+        publisher = edge.open_publisher("PA_a", Ear())
+        peer.use(publisher.negotiate(peer.offer(), []).sdp, role="client")
+        peer.check()
+        opened.append((publisher, peer))
+    await until(lambda: hub.port.dropped["half_open_limit"] == 2)
+    for publisher, peer in opened:
+        publisher.close()
+        peer.close()
+
+
+async def test_another_certificate_in_an_offer_is_another_connection(hub: Hub, edge: WebRtcEdge) -> None:
+    publisher, peer, ear = await published(edge)
+    again = RawPeer()
+    answer = publisher.negotiate(again.offer(), [])
+    assert len(hub.connections) == 1
+    again.use(answer.sdp, role="client")
+    again.check()
+    await until(lambda: again.tx, again)
+    assert ear.lost == 0
+    publisher.close()
+    peer.close()
+    again.close()
+
+
+async def test_answers_that_do_not_fit_are_refused(edge: WebRtcEdge) -> None:
+    publisher, peer, _ = await published(edge)
+    sources = publisher.negotiate(peer.offer(), []).sources
+    ear = Ear()
+    subscriber = edge.open_subscriber("PA_b", ear)
+    with pytest.raises(BadRequest, match="no open offer"):
+        subscriber.accept_answer(1, "v=0")
+    subscriber.subscribe(TrackId("TR_mic"), sources["0"], Wish())
+    await until(lambda: ear.offers)
+    with pytest.raises(BadRequest):
+        subscriber.accept_answer(1, "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n")
+    receiver = RawPeer()
+    subscriber.accept_answer(1, receiver.answer(ear.offers[0][1]))
+    subscriber.close()
+    publisher.close()
+    peer.close()
+    receiver.close()
+
+
+async def test_slots_are_recycled_and_changes_of_one_turn_make_one_offer(edge: WebRtcEdge) -> None:
+    publisher, peer, _ = await published(edge)
+    sources = publisher.negotiate(peer.offer(), []).sources
+    ear, receiver = Ear(), RawPeer()
+    subscriber = edge.open_subscriber("PA_b", ear)
+    for number in range(5):
+        for name in ("a", "b"):
+            subscriber.subscribe(TrackId(f"TR_{name}{number}"), sources["1"], Wish())
+        await until(lambda: len(ear.offers) > 0)
+        offer_id, offer, tracks = ear.offers.pop()
+        assert not ear.offers
+        assert list(tracks) == ["00", "01"]
+        subscriber.accept_answer(offer_id, receiver.answer(offer))
+        for name in ("a", "b"):
+            subscriber.unsubscribe(TrackId(f"TR_{name}{number}"))
+    subscriber.close()
+    publisher.close()
+    peer.close()
+    receiver.close()
