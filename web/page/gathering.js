@@ -30,6 +30,8 @@ export class Gathering {
   /** The other who spoke last: the speaker layout does not show oneself large. */
   lastSpeaker = '';
   #reactionId = 1;
+  /** A development server's token: the same person comes back after a drop. */
+  #made = '';
   #loud = 0;
   #hinted = 0;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -111,7 +113,7 @@ export class Gathering {
   /** The token of the invitation; a development server makes one on demand. */
   async #token() {
     const { roomName, name } = this.store.state;
-    const kept = invitation(roomName);
+    const kept = invitation(roomName) || this.#made;
     if (kept) return kept;
     const options = new URLSearchParams(location.hash.slice(1));
     const response = await fetch('/api/dev/token', {
@@ -124,7 +126,7 @@ export class Gathering {
         ...(options.has('admin') ? { admin: options.get('admin') !== 'off' } : {}),
       }),
     });
-    if (response.ok) return /** @type {string} */ ((await response.json()).token);
+    if (response.ok) return (this.#made = /** @type {string} */ ((await response.json()).token));
     if (response.status >= 500) throw new Error('the server is not ready');
     throw new RequestError(response.status === 404 ? 'token_missing' : 'not_authorized', '');
   }

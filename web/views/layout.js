@@ -14,10 +14,11 @@
 export const MOST = 25;
 const GAP = 10;
 const SMALLEST = { width: 150, height: 112 };
+const SCREEN_ASPECT = 1.5;
 const STRIP = { wide: 220, narrow: 104, aspect: 16 / 9 };
 
 /** Pictures may be cut a little to fill the stage: how slim and how wide a tile may become. @param {Size} stage */
-const aspects = (stage) => (stage.width >= stage.height ? { slim: 4 / 3, wide: 16 / 9 } : { slim: 3 / 4, wide: 16 / 9 });
+const aspects = (stage) => (stage.width >= stage.height ? { slim: 4 / 3, wide: 16 / 9 } : { slim: 2 / 3, wide: 16 / 9 });
 
 /**
  * The size of each of `count` equal tiles in `columns` columns.
@@ -30,7 +31,7 @@ function cell(count, columns, stage) {
   const rows = Math.ceil(count / columns);
   let width = (stage.width - GAP * (columns - 1)) / columns;
   let height = (stage.height - GAP * (rows - 1)) / rows;
-  const { slim, wide } = aspects(stage);
+  const { slim, wide } = count === 1 ? { slim: 9 / 20, wide: 2 } : aspects(stage);
   if (width / height > wide) width = height * wide;
   else if (width / height < slim) height = width / slim;
   return { width: Math.max(0, width), height: Math.max(0, height) };
@@ -91,6 +92,7 @@ export function grid(count, stage) {
 export function speaker(count, stage, { screen = false } = {}) {
   if (count <= 1) return { rects: count ? [{ x: 0, y: 0, ...stage }] : [], shown: count };
   const beside = stage.width > stage.height * 1.15;
+  if (screen && !beside) return presentation(count, stage);
   const small = stage.width < 720 || stage.height < 480;
   const strip = beside ? (small ? 128 : screen ? 200 : STRIP.wide) : small ? STRIP.narrow * STRIP.aspect * 0.8 : STRIP.wide;
   const tile = { width: strip, height: strip / STRIP.aspect };
@@ -111,6 +113,20 @@ export function speaker(count, stage, { screen = false } = {}) {
     ),
   );
   return { rects: [rounded(main), ...rects], shown: others + 1 };
+}
+
+/**
+ * A screen on a tall stage keeps its own shape at the top; below it there is room for more than one row of people.
+ * @param {number} count
+ * @param {Size} stage
+ * @returns {Arrangement}
+ */
+function presentation(count, stage) {
+  const height = Math.min(stage.height * 0.6, stage.width / SCREEN_ASPECT);
+  const below = { width: stage.width, height: stage.height - height - GAP };
+  const others = Math.min(count - 1, capacity(below));
+  const rects = grid(others, below).map((rect) => ({ ...rect, y: rect.y + Math.ceil(height) + GAP }));
+  return { rects: [rounded({ x: 0, y: 0, width: stage.width, height }), ...rects], shown: others + 1 };
 }
 
 /**

@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { changes, desired, Wishes } from '../../../web/client/wishes.js';
+
+const tile = (width, height, more = {}) => ({ width, height, visible: true, ...more });
+const demands = (table) => new Map(Object.entries(table).map(([track, list]) => [track, new Map(list.entries())]));
+
+test('a tile asks for its size in steps of 16 pixels', () => {
+  const wish = desired(['T'], demands({ T: [tile(321, 180)] }), false).get('T');
+  assert.deepEqual({ width: wish.width, height: wish.height, paused: wish.paused }, { width: 336, height: 192, paused: false });
+});
+
+test('of two tiles of one track the larger counts', () => {
+  assert.equal(desired(['T'], demands({ T: [tile(160, 90), tile(1280, 720)] }), false).get('T').width, 1280);
+});
+
+test('larger tiles matter more, the main one most', () => {
+  const wishes = desired(['A', 'B', 'C'], demands({ A: [tile(160, 90)], B: [tile(1280, 720)], C: [tile(640, 360, { main: true })] }), false);
+  assert.ok(wishes.get('A').priority < wishes.get('B').priority);
+  assert.equal(wishes.get('C').priority, 255);
+});
+
+for (const [name, table, hidden] of [
+  ['nobody shows it', {}, false],
+  ['its tile is out of sight', { T: [tile(640, 360, { visible: false })] }, false],
+  ['its tile has no size yet', { T: [tile(0, 0)] }, false],
+  ['the page is hidden', { T: [tile(640, 360)] }, true],
+]) {
+  test(`a track is paused when ${name}`, () => assert.equal(desired(['T'], demands(table), hidden).get('T').paused, true));
+}
+
+const full = (more = {}) => ({ track: 'T', width: 640, height: 368, priority: 100, paused: false, ...more });
+for (const [name, wanted, sent, expected] of [
+  ['a new wish is said whole', full(), null, [full()]],
+  ['nothing new is not said', full(), full(), []],
+  ['a pause is said alone', full({ paused: true }), full(), [{ track: 'T', paused: true }]],
+  ['a pause is said once', full({ paused: true }), full({ paused: true }), []],
+  ['after a pause everything is said', full(), full({ paused: true }), [full()]],
+  ['another priority is said alone', full({ priority: 9 }), full(), [{ track: 'T', priority: 9 }]],
+  ['another size is said whole', full({ width: 320 }), full(), [full({ width: 320 })]],
+]) {
+  test(name, () => assert.deepEqual(changes(new Map([['T', wanted]]), new Map(sent ? [['T', sent]] : [])), expected));
+}
+
+function collected() {
+  const said = [];
+  const timers = [];
+  const wishes = new Wishes(async (list) => said.push(list), { setTimeout: (callback) => timers.push(callback), clearTimeout() {} });
+  return { wishes, said, flush: () => timers.splice(0).forEach((callback) => callback()) };
+}
+
+test('many changes in a moment are one message', () => {
+  const { wishes, said, flush } = collected();
+  wishes.tracks(new Set(['A', 'B']));
+  for (let width = 100; width < 400; width += 16) wishes.demand('A', 'tile', tile(width, 100));
+  flush();
+  assert.equal(said.length, 1);
+  assert.deepEqual(said[0].map(({ track, paused }) => [track, paused]), [['A', false], ['B', true]]);
+  flush();
+  assert.equal(said.length, 1);
+});
+
+test('a tile that is gone pauses its track; a new session hears everything again', () => {
+  const { wishes, said, flush } = collected();
+  wishes.tracks(new Set(['A']));
+  wishes.demand('A', 'tile', tile(320, 180));
+  flush();
+  wishes.demand('A', 'tile', null);
+  flush();
+  assert.deepEqual(said[1], [{ track: 'A', paused: true }]);
+  wishes.forget();
+  wishes.demand('A', 'tile', tile(320, 180));
+  flush();
+  assert.equal(said[2][0].width, 320);
+});
