@@ -118,8 +118,9 @@ class HeadDeadline(asyncio.Protocol):
     def _expire(self) -> None:
         self._timer = None
         self.expired()
-        if isinstance(self._transport, asyncio.WriteTransport):
-            self._transport.abort()
+        if self._transport is not None:
+            # uvloop's transports are no asyncio.Transport to `isinstance`, but have its methods.
+            getattr(self._transport, "abort", self._transport.close)()
 
 
 @web.middleware

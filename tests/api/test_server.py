@@ -93,6 +93,18 @@ async def test_a_slow_answer_and_an_open_socket_have_no_deadline() -> None:
         assert server.site.late_heads == 0
 
 
+def test_the_same_with_uvloop() -> None:
+    uvloop = pytest.importorskip("uvloop")
+
+    async def scenario() -> None:
+        await test_an_unfinished_head_is_cut_off(HEAD[:-2])
+        await test_a_second_slow_head_is_cut_off_but_an_idle_connection_is_not()
+        await test_a_slow_answer_and_an_open_socket_have_no_deadline()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario())
+
+
 async def test_many_slow_clients_do_not_keep_others_out() -> None:
     async with running(QUICK) as server:
         connections = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(200)]
