@@ -85,7 +85,8 @@ class WebSockets:
         websocket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,),
             compress=False,
-            max_msg_size=MESSAGE_LIMIT_BYTES,
+            # aiohttp refuses what reaches its limit, we what exceeds ours.
+            max_msg_size=MESSAGE_LIMIT_BYTES + 1,
             timeout=self._env.settings.close_deadline,
         )
         address = self._address(request)
