@@ -24,7 +24,6 @@ from sfu.auth.settings import Settings as AuthSettings
 from sfu.errors import ConfigurationError
 from sfu.rooms.settings import Settings as RoomsSettings
 from sfu.signaling.settings import Settings as SignalingSettings
-from sfu.signaling.settings import Settings as SignalingSettings
 from sfu.telemetry.settings import Settings as LogSettings
 from sfu.transport.settings import Settings as RtcSettings
 
@@ -48,8 +47,6 @@ class Settings:
     "Caps of rooms, and how long things stay."
     signaling: SignalingSettings = field(default_factory=SignalingSettings)
     "Signalling sockets: deadlines, rates, what is kept for a resume."
-    signaling: SignalingSettings = field(default_factory=SignalingSettings)
-    "Sockets, sessions and their limits."
     log: LogSettings = field(default_factory=LogSettings)
     "Logs."
 
