@@ -83,7 +83,7 @@ export class Socket extends Emitter {
     this.join = join;
     this.Class = Class;
     this.random = random;
-    // Browsers insist that their timers are called on the window.
+    // Browsers refuse timers that are called as methods of anything but the global object.
     this.timers = {
       /** @type {Timers['setTimeout']} */
       setTimeout: (callback, ms) => timers.setTimeout(callback, ms),

@@ -230,6 +230,9 @@ export class Actions {
     this.#focus('[data-testid="chat-input"]');
   };
 
+  /** @param {string} openPerson participant id */
+  openPerson = (openPerson) => this.store.update({ openPerson });
+
   copyLink = async () => {
     const link = `${location.origin}/r/${encodeURIComponent(this.state.roomName)}`;
     try {

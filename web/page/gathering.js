@@ -155,12 +155,9 @@ export class Gathering {
     }
     const waiting = after.waiting.filter(({ participant }) => !before.waiting.some((other) => other.participant === participant));
     for (const { name } of waiting) {
-      this.toasts.show(`${name} is waiting to be let in`, 'door', { label: 'Show', run: () => this.#showPeople() });
+      const show = { label: 'Show', run: () => this.act.togglePanel('people') };
+      this.toasts.show(`${name} is waiting to be let in`, 'door', this.store.state.panel === 'people' ? undefined : show);
     }
-  }
-
-  #showPeople() {
-    if (this.store.state.panel !== 'people') this.act.togglePanel('people');
   }
 
   #ended() {

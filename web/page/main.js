@@ -48,6 +48,7 @@ const first = {
   reactions: [],
   unread: 0,
   chatTo: '',
+  openPerson: '',
   soundBlocked: false,
   theme: preferences.theme,
   announcement: '',

@@ -49,6 +49,7 @@
  * @property {ReadonlyArray<Toast>} toasts
  * @property {ReadonlyArray<Reaction>} reactions
  * @property {number} unread
+ * @property {string} openPerson whose row in the people panel shows its actions (where nothing can hover)
  * @property {string} chatTo participant id, or empty for everybody
  * @property {boolean} soundBlocked
  * @property {Theme} theme

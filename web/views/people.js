@@ -76,8 +76,17 @@ function person(state, act, participant, me) {
   const moderate = state.room.permissions.admin && !me;
   const quality = state.room.quality.get(id);
   const speaking = (state.room.levels.get(id) ?? 0) > 0;
+  const actions = [
+    state.room.permissions.data
+      ? button({ label: `Message ${name} privately`, icon: 'chat', look: 'plain tiny', word: 'Message', testid: 'message-person', click: () => act.whisper(id) })
+      : null,
+    moderate
+      ? button({ label: `Remove ${name}`, icon: 'kick', look: 'plain tiny', word: 'Remove', testid: 'kick-person', click: () => act.openDialog({ kind: 'kick', participant: id, name }) })
+      : null,
+  ].filter((action) => action !== null);
+  const open = state.openPerson === id;
   return html`
-    <li class="person ${speaking ? 'speaking' : ''}" data-testid="person" data-participant=${id} data-identity=${identity}>
+    <li class="person ${speaking ? 'speaking' : ''} ${open ? 'open' : ''}" data-testid="person" data-participant=${id} data-identity=${identity}>
       ${avatar(name, identity)}
       <span class="person-name">
         ${name}${me ? html` <span class="soft">(you)</span>` : nothing}
@@ -85,18 +94,16 @@ function person(state, act, participant, me) {
       </span>
       ${attributes['hand'] ? html`<span class="person-hand" role="img" aria-label="Hand raised">${icon('hand')}</span>` : nothing}
       ${quality ? bars(quality) : nothing}
-      ${me || !state.room.permissions.data
-        ? nothing
-        : button({ label: `Message ${name} privately`, icon: 'chat', look: 'plain tiny reveal tip-left', testid: 'message-person', click: () => act.whisper(id) })}
-      ${moderate
-        ? button({ label: `Remove ${name}`, icon: 'kick', look: 'plain tiny reveal tip-left', testid: 'kick-person', click: () => act.openDialog({ kind: 'kick', participant: id, name }) })
-        : nothing}
+      ${me || !actions.length ? nothing : html`<span class="person-actions">${actions}</span>`}
       ${moderate && camera && !dark
         ? button({ label: `Turn off ${name}'s camera`, icon: 'camera', look: 'plain tiny tip-left', testid: 'stop-camera-person', click: () => act.silence(id, camera.id) })
         : html`<span class="person-state ${dark ? 'dim' : ''}" role="img" aria-label=${dark ? 'Camera off' : 'Camera on'}>${icon(dark ? 'cameraOff' : 'camera')}</span>`}
       ${moderate && microphone && !muted
         ? button({ label: `Mute ${name}`, icon: 'mic', look: 'plain tiny tip-left', testid: 'mute-person', click: () => act.silence(id, microphone.id) })
         : html`<span class="person-state ${muted ? 'dim' : ''}" role="img" aria-label=${muted ? 'Muted' : 'Not muted'}>${icon(muted ? 'micOff' : 'mic')}</span>`}
+      ${me || !actions.length
+        ? nothing
+        : button({ label: `More about ${name}`, icon: 'more', look: 'plain tiny person-more tip-left', expanded: open, click: () => act.openPerson(open ? '' : id) })}
     </li>
   `;
 }
