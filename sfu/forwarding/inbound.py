@@ -137,7 +137,10 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
     if codec_index is None:
         peer.unrouted += 1
         return None
-    if not encoding.account(sequence, timestamp, now):
+    if sequence == encoding.highest + 1 and timestamp == encoding.last_timestamp:  # the usual case, kept short
+        encoding.highest = sequence
+        encoding.received += 1
+    elif not encoding.account(sequence, timestamp, now):
         return None
     if repair:
         encoding.recovered += 1
@@ -161,7 +164,8 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
     used = len(extra) + (8 if wide else 6)
     frame_at = head + len(extra) - len(dependency) + 1 if dependency is not None and len(dependency) >= 3 else 0
     padding = -used & 3
-    extra += _ZEROS[padding]
+    if padding:
+        extra += _ZEROS[padding]
     if track.kind == "video" and n > start:
         try:
             keyframe, special = _describe(track, encoding, view, start, n, head + len(extra))
@@ -180,17 +184,20 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
         base = special if special is not None else _NOTHING
         special = base._replace(wide=wide, frame_number_at=frame_at, frame_number=number)
     tail = b"".join((extra, view[start:n]))
-    packet = Packet(
-        0x9000 | (view[1] & 0x80),
-        sequence,
-        timestamp,
-        (TWO_BYTE if wide else ONE_BYTE) | (used + padding) >> 2,
-        tail,
-        head + len(tail),
-        codec_index,
-        len(extra),
-        special,
-        keyframe,
+    packet = _new(
+        Packet,
+        (
+            0x9000 | (view[1] & 0x80),
+            sequence,
+            timestamp,
+            (TWO_BYTE if wide else ONE_BYTE) | (used + padding) >> 2,
+            tail,
+            head + len(tail),
+            codec_index,
+            len(extra),
+            special,
+            keyframe,
+        ),
     )
     encoding.history[sequence & encoding.mask] = packet
     if sequence == encoding.highest:
@@ -201,6 +208,8 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
     return encoding
 
 
+_new: Final = tuple.__new__
+"""Makes a NamedTuple from a tuple in half the time that calling it takes."""
 _NOTHING: Final = Special(False, 0, 0, 0, 0, 0, 0, 0)
 
 
@@ -221,6 +230,14 @@ def _describe(
     """(begins a keyframe, fields to rewrite) of a video payload; `payload_at`: where it will be in the outbound packet."""
     moved = payload_at - start
     if track.codec == "VP8":
+        first, bits = view[start], view[start + 1] if end - start > 6 else 0
+        if first & 0x80 and bits & 0xC0 == 0xC0 and view[start + 2] & 0x80:
+            # what libwebrtc sends: 15-bit picture id and TL0PICIDX at fixed places (RFC 7741 4.2)
+            body = start + (6 if bits & 0x30 else 5)
+            if not first & 0x10 or first & 7 or view[body] & 1:
+                picture_id = (view[start + 2] & 0x7F) << 8 | view[start + 3]
+                at = payload_at + 2
+                return False, _new(Special, (False, at, picture_id, 15, at + 2, view[start + 4], 0, 0))
         mark = vp8.describe(view, start, end)
         if mark.keyframe and mark.width:
             encoding.width, encoding.height = mark.width, mark.height

@@ -36,4 +36,4 @@ class WebRtcEdge:
         if now >= self._next:
             self._next = now + SELECT_EVERY
             for subscriber in list(self._subscribers):
-                subscriber.select_all(now)
+                subscriber.select_layers(now)

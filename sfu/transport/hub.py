@@ -161,7 +161,8 @@ def _candidates(settings: Settings, port: UdpPort) -> tuple[tuple[str, int, int,
 def _announced(entry: str, port: int) -> tuple[str, int]:
     host, number = entry, port
     if entry.startswith("["):
-        host, _, rest = entry[1:].partition("]")
+        host, closed, rest = entry[1:].partition("]")
+        host = host if closed else entry
         if rest.startswith(":"):
             number = _number(rest[1:], entry)
     elif entry.count(":") == 1:

@@ -233,9 +233,10 @@ class SubscriberConnection:
             if id(outbound.source.track) == track_id:
                 self._select(outbound, now)
 
-    def select_all(self, now: float) -> None:
+    def select_layers(self, now: float) -> None:
+        """For tracks that leave a choice."""
         for outbound in self._outbound.values():
-            if outbound.route is not None and outbound.source.kind == "video":
+            if outbound.route is not None and len(outbound.source.track.encodings) > 1:
                 self._select(outbound, now)
 
     def _select(self, outbound: Outbound, now: float) -> None:

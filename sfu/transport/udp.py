@@ -111,12 +111,14 @@ class UdpPort:
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
         """Binds. Raises ConfigurationError when no address of `bind` can be had, or the port is taken."""
+        self._loop = loop
         port = self._settings.udp_port
         for host in self._settings.bind:
             try:
                 sock = _bind(host, port, self._settings)
             except OSError as error:
                 if error.errno == errno.EADDRINUSE:
+                    self.close()
                     raise ConfigurationError(
                         f"rtc.udp_port {port} is in use; stop what uses it or choose another port."
                     ) from error
@@ -128,7 +130,6 @@ class UdpPort:
             loop.add_reader(sock.fileno(), self._readable, opened)
         if not self.sockets:
             raise ConfigurationError("None of the addresses in rtc.bind can be listened on.")
-        self._loop = loop
 
     def close(self) -> None:
         for opened in self.sockets:

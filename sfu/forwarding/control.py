@@ -1,0 +1,239 @@
+"""RTCP in both directions and everything that happens by the clock: what the engine does besides packets.
+
+Reports (RFC 3550 6.4), NACK and PLI (RFC 4585), repair on request (RFC 4588), transport-wide feedback. `now` is monotonic
+seconds, `wall` seconds since 1900 (NTP).
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from sfu.errors import MalformedPacket
+from sfu.forwarding import fanout
+from sfu.forwarding.encoding import NTP_UNITS, Encoding
+from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.route import Route
+from sfu.forwarding.track import Track
+from sfu.ids import PeerId
+from sfu.rtp import rtcp
+
+TWCC_EVERY: Final = 0.05
+REPORT_EVERY: Final = 1.0
+ALIVE_EVERY: Final = 0.25
+KEYFRAME_RETRY: Final = 1.0
+"""Seconds after which a route that still waits asks again (mediasoup: 1 s)."""
+RTCP_SIZE: Final = 1180
+"""Compound packets are cut at this size."""
+NACK_LIMIT: Final = 256
+"""Sequence numbers answered per NACK packet."""
+DEFAULT_RTT: Final = 0.1
+RTT_LIMIT: Final = 10.0
+
+
+class Control:
+    """Belongs to one Engine, which shares its tables with it."""
+
+    def __init__(
+        self,
+        sealer: fanout.Sealer,
+        publishing: dict[PeerId, EnginePeer],
+        sending: dict[PeerId, EnginePeer],
+        dropped: Counter[str],
+        changed: Callable[[Encoding], None],
+    ) -> None:
+        self._sealer = sealer
+        self._publishing = publishing
+        self._sending = sending
+        self._dropped = dropped
+        self._changed = changed
+        self._next_twcc = self._next_alive = self._report_phase = 0.0
+        self._wall_offset = 0.0
+        self.keyframes_sent = 0
+
+    def request_keyframe(self, encoding: Encoding, now: float) -> None:
+        if encoding.track.keyframes.request(now):
+            self._send_keyframe_request(encoding)
+
+    def receive_rtcp(self, peer: EnginePeer, data: bytes | memoryview, now: float, wall: float) -> None:
+        """An opened RTCP compound packet."""
+        peer.last_arrival = now
+        try:
+            packets = rtcp.parse(data)
+        except MalformedPacket:
+            self._dropped["rtcp_malformed"] += 1
+            return
+        for packet in packets:
+            if isinstance(packet, rtcp.Nack):
+                self._resend(peer, packet, now)
+            elif isinstance(packet, rtcp.SenderReport):
+                self._take_sender_report(peer, packet, now, wall)
+                self._take_blocks(peer, packet.reports, wall)
+            elif isinstance(packet, rtcp.ReceiverReport):
+                self._take_blocks(peer, packet.reports, wall)
+            elif isinstance(packet, rtcp.PictureLoss):
+                self._keyframe_asked(peer, packet.media_ssrc, now)
+            elif isinstance(packet, rtcp.FullIntraRequest):
+                for ssrc, _ in packet.entries[:16]:
+                    self._keyframe_asked(peer, ssrc, now)
+            elif isinstance(packet, rtcp.Remb):
+                peer.remb = packet.bitrate
+
+    def _take_sender_report(self, peer: EnginePeer, report: rtcp.SenderReport, now: float, wall: float) -> None:
+        bound = peer.streams.get(report.ssrc)
+        if bound is None or bound[1]:
+            return
+        bound[0].sender_report(report, now)
+        offset = wall - report.ntp / NTP_UNITS
+        known = peer.clock_offset
+        if known is None or offset < known or offset > known + 1.0:
+            peer.clock_offset = offset
+        else:
+            peer.clock_offset = known + (offset - known) * 0.01  # follows a drifting clock slowly
+
+    def _take_blocks(self, peer: EnginePeer, blocks: tuple[rtcp.ReportBlock, ...], wall: float) -> None:
+        middle = int(wall * 65536) & 0xFFFFFFFF
+        for block in blocks:
+            route = peer.routes.get(block.ssrc)
+            if route is None or block.ssrc != route.ssrc:
+                continue
+            route.reported = block
+            if block.lsr:
+                rtt = ((middle - block.lsr - block.dlsr) & 0xFFFFFFFF) / 65536
+                if rtt < RTT_LIMIT:
+                    peer.rtt = rtt if peer.rtt is None else peer.rtt + (rtt - peer.rtt) / 4
+
+    def _resend(self, peer: EnginePeer, nack: rtcp.Nack, now: float) -> None:
+        route = peer.routes.get(nack.media_ssrc)
+        if route is None or nack.media_ssrc != route.ssrc:
+            return
+        peer.nacks_asked += len(nack.lost)
+        for sequence in nack.lost[:NACK_LIMIT]:
+            found = route.lost(sequence, now)
+            if found is not None:
+                fanout.resend(route, found[1], self._sealer)
+
+    def _keyframe_asked(self, peer: EnginePeer, ssrc: int, now: float) -> None:
+        route = peer.routes.get(ssrc)
+        if route is None:
+            return
+        peer.keyframes_asked += 1
+        encoding = route.target or route.current
+        if encoding is not None and route.track.kind == "video":
+            self.request_keyframe(encoding, now)
+
+    def _send_keyframe_request(self, encoding: Encoding) -> None:
+        peer = encoding.track.peer
+        if not encoding.ssrc:
+            return
+        self.keyframes_sent += 1
+        self.send_rtcp(peer, rtcp.encode_picture_loss(peer.rtcp_ssrc, encoding.ssrc))
+
+    def send_rtcp(self, peer: EnginePeer, data: bytes) -> None:
+        """Seals and sends one compound packet; silently nothing before keys and address are known."""
+        if peer.tx is None or peer.outlet is None:
+            return
+        sealed = self._sealer.seal_rtcp(peer.tx, data)
+        if sealed is None:
+            self._dropped["rtcp_seal"] += 1
+        elif not peer.outlet.send(sealed, peer.address):
+            self._dropped["send_buffer"] += 1
+
+    # -- time -------------------------------------------------------------------------------------------------------
+
+    def handle_timer(self, now: float, wall: float) -> None:
+        """Every `TICK` seconds."""
+        twcc = now >= self._next_twcc
+        if twcc:
+            self._next_twcc = now + TWCC_EVERY
+        alive = now >= self._next_alive
+        if alive:
+            self._next_alive = now + ALIVE_EVERY
+        phase, self._report_phase = self._report_phase, now % REPORT_EVERY
+        for peer in self._publishing.values():
+            self._serve_publisher(peer, now, twcc=twcc, alive=alive)
+            if _passed(peer, phase, self._report_phase):
+                self._send_receiver_reports(peer, now)
+        for peer in self._sending.values():
+            if _passed(peer, phase, self._report_phase):
+                self.send_sender_reports(peer, now, wall=wall)
+
+    def _serve_publisher(self, peer: EnginePeer, now: float, *, twcc: bool, alive: bool) -> None:
+        if twcc and peer.twcc is not None and peer.feedback_ssrc:
+            for feedback in peer.twcc.feedback(peer.feedback_ssrc):
+                self.send_rtcp(peer, feedback)
+        for track in peer.tracks.values():
+            if track.kind == "audio":
+                if alive:
+                    for encoding in track.encodings.values():
+                        if encoding.ssrc and not encoding.alive:
+                            encoding.alive = True
+                            self._changed(encoding)
+                continue
+            if track.keyframes.due(now):
+                wanted = next((r.target or r.current for r in track.routes if r.target or r.current), None)
+                if wanted is not None:
+                    self._send_keyframe_request(wanted)
+            for encoding in track.encodings.values():
+                missing = encoding.missing
+                if missing is not None and missing.missing and encoding.ssrc:
+                    due = missing.due(now, peer.rtt or DEFAULT_RTT)
+                    if due:
+                        peer.nacks_sent += len(due)
+                        self.send_rtcp(peer, rtcp.encode_nack(peer.rtcp_ssrc, encoding.ssrc, due))
+                if alive and encoding.ssrc and encoding.check_alive(now):
+                    self._changed(encoding)
+            if alive:
+                self._retry_keyframes(track, now)
+
+    def _retry_keyframes(self, track: Track, now: float) -> None:
+        """A route that waits for a keyframe asks again: the request or the keyframe may have been lost."""
+        for route in track.routes:
+            target = route.target
+            if target is not None and route.current is not target and now - route.keyframe_wanted_at > KEYFRAME_RETRY:
+                route.keyframe_wanted_at = now
+                self.request_keyframe(target, now)
+
+    def _send_receiver_reports(self, peer: EnginePeer, now: float) -> None:
+        blocks = []
+        for track in peer.tracks.values():
+            for encoding in track.encodings.values():
+                block = encoding.report(now) if encoding.ssrc else None
+                if block is not None:
+                    blocks.append(block)
+        for at in range(0, len(blocks), 31):
+            report = rtcp.ReceiverReport(peer.rtcp_ssrc, tuple(blocks[at : at + 31]))
+            self.send_rtcp(peer, rtcp.encode_receiver_report(report))
+
+    def send_sender_reports(
+        self, peer: EnginePeer, now: float, *, wall: float | None = None, only: Route | None = None
+    ) -> None:
+        """Sender reports of a subscriber's routes, in as few datagrams as possible."""
+        if wall is None:
+            wall = now + self._wall_offset
+        else:
+            self._wall_offset = wall - now
+        compound = b""
+        for ssrc, route in ({only.ssrc: only} if only is not None else peer.routes).items():
+            if ssrc != route.ssrc:
+                continue
+            report = route.sender_report(wall, route.track.peer.clock_offset or 0.0)
+            if report is None:
+                continue
+            if len(compound) > RTCP_SIZE:
+                self.send_rtcp(peer, compound)
+                compound = b""
+            compound = compound or _empty_report(peer)
+            compound += rtcp.encode_sender_report(report) + rtcp.encode_source_description(route.ssrc, route.cname)
+        if compound:
+            self.send_rtcp(peer, compound)
+
+
+def _passed(peer: EnginePeer, before: float, after: float) -> bool:
+    """Whether the peer's own moment of the report interval lies between two ticks: peers report at different times."""
+    moment = (peer.id * 0.6180339887 % 1.0) * REPORT_EVERY
+    return before <= moment < after if before <= after else moment >= before or moment < after
+
+
+def _empty_report(peer: EnginePeer) -> bytes:
+    """A compound packet begins with a report (RFC 3550 6.1), under one SSRC so that SRTCP keeps one index."""
+    return rtcp.encode_receiver_report(rtcp.ReceiverReport(peer.rtcp_ssrc, ()))
