@@ -1,0 +1,125 @@
+"""Small fakes of the rooms' ports, and a room to try things in."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sfu.ids import Identity, TrackId
+from sfu.rooms.events import Delivery, LeaveReason
+from sfu.rooms.lobby import Waiting
+from sfu.rooms.participant import Participant, Profile
+from sfu.rooms.permissions import Permissions
+from sfu.rooms.ports import MediaSource, Wish
+from sfu.rooms.registry import Rooms
+from sfu.rooms.settings import Settings
+
+
+@dataclass(frozen=True)
+class FakeLink:
+    rtt: float | None = 0.02
+    loss: float = 0.0
+    silent_for: float = 0.0
+    connected: bool = True
+
+
+@dataclass(eq=False)
+class FakeSource:
+    kind: Literal["audio", "video"] = "video"
+    codec: str = "VP8"
+    muted: bool = False
+    level: int | None = None
+
+    def set_muted(self, muted: bool) -> None:
+        self.muted = muted
+
+    def take_level(self) -> int | None:
+        return self.level
+
+
+@dataclass(eq=False)
+class FakeMedia:
+    """A MediaSink that writes down what it is told."""
+
+    calls: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
+        self.calls.append(("subscribe", track, wish))
+
+    def update(self, track: TrackId, wish: Wish) -> None:
+        self.calls.append(("update", track, wish))
+
+    def unsubscribe(self, track: TrackId) -> None:
+        self.calls.append(("unsubscribe", track))
+
+
+@dataclass(eq=False)
+class FakeSink:
+    """A ParticipantSink that keeps what it gets."""
+
+    deliveries: list[Delivery] = field(default_factory=list)
+    relayed: list[str] = field(default_factory=list)
+    participant: Participant | None = None
+    removal: tuple[str, str] | None = None
+    its_links: tuple[FakeLink, ...] = ()
+
+    def deliver(self, delivery: Delivery) -> None:
+        self.deliveries.append(delivery)
+
+    def relay(self, text: str, *, reliable: bool) -> None:
+        self.relayed.append(text)
+
+    def admitted(self, participant: Participant) -> None:
+        self.participant = participant
+
+    def removed(self, reason: LeaveReason, message: str) -> None:
+        self.removal = (reason, message)
+
+    def links(self) -> tuple[FakeLink, ...]:
+        return self.its_links
+
+    def take(self) -> list[str]:
+        """Names of the events since the last look."""
+        taken, self.deliveries = self.deliveries, []
+        return [type(delivery.event).__name__ for delivery in taken]
+
+    @property
+    def last(self) -> Any:
+        return self.deliveries[-1].event
+
+
+def counting_ids() -> Callable[[str], str]:
+    counts: dict[str, int] = {}
+
+    def make(prefix: str) -> str:
+        counts[prefix] = counts.get(prefix, 0) + 1
+        return f"{prefix}_{counts[prefix]}"
+
+    return make
+
+
+def profile(identity: str, **fields: Any) -> Profile:
+    permissions = Permissions(**{key: fields.pop(key) for key in list(fields) if hasattr(Permissions, key)})
+    return Profile(identity=Identity(identity), permissions=permissions, **({"name": identity} | fields))
+
+
+class House:
+    """Rooms, by default with everybody in `den`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.time = 1_767_225_600.0
+        self.rooms = Rooms(Settings(**settings), counting_ids(), lambda: self.time)
+
+    def seat(self, identity: str, room: str = "den", **fields: Any) -> Participant:
+        entry = self.rooms.enter(room, profile(identity, **fields), FakeSink())
+        assert isinstance(entry, Participant)
+        return entry
+
+    def wait(self, identity: str, room: str = "den", **fields: Any) -> Waiting:
+        entry = self.rooms.enter(room, profile(identity, **fields), FakeSink())
+        assert isinstance(entry, Waiting)
+        return entry
+
+
+def sink_of(entry: Participant | Waiting) -> FakeSink:
+    assert isinstance(entry.sink, FakeSink)
+    return entry.sink

@@ -1,0 +1,79 @@
+import pytest
+
+from sfu.errors import BadRequest, NotAuthorized, NotFound
+from tests.rooms.fakes import House, sink_of
+
+
+@pytest.fixture
+def house() -> House:
+    return House()
+
+
+def test_chat_is_kept_for_late_joiners(house: House) -> None:
+    ada, bob = house.seat("ada"), house.seat("bob")
+    talk = ada.room.conversation
+    talk.say(ada, "to all")
+    talk.say(ada, "to bob", bob.id)
+    assert [entry.text for entry in talk.chat(ada)] == ["to all", "to bob"]
+    assert [entry.text for entry in talk.chat(bob)] == ["to all", "to bob"]
+    assert [entry.text for entry in talk.chat(house.seat("eve"))] == ["to all"]
+    assert [delivery.event.entry.text for delivery in sink_of(ada).deliveries[1:3]] == ["to all", "to bob"]  # type: ignore[union-attr]
+
+
+def test_a_note_to_oneself_comes_once(house: House) -> None:
+    ada = house.seat("ada")
+    ada.room.conversation.say(ada, "note", ada.id)
+    assert sink_of(ada).take() == ["ChatSaid"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({"chat_entries": 2}, ["3", "4"]),
+        ({"chat_bytes": 402}, ["3", "4"]),
+        ({"chat_entries": 0}, []),
+        ({"chat_bytes": 100}, []),
+        ({}, ["0", "1", "2", "3", "4"]),
+    ],
+)
+def test_history_is_bounded(settings: dict, kept: list[str]) -> None:
+    ada = House(**settings).seat("ada")
+    for number in range(5):
+        ada.room.conversation.say(ada, str(number))
+    assert [entry.text for entry in ada.room.conversation.chat(ada)] == kept
+
+
+def test_data(house: House) -> None:
+    ada, bob, eve = house.seat("ada"), house.seat("bob"), house.seat("eve")
+    talk = ada.room.conversation
+    for seat in (ada, bob, eve):
+        sink_of(seat).take()
+    talk.send(ada, "t", "all", keep=True)
+    talk.send(ada, "t", "some", [bob.id, bob.id, "PA_gone"])
+    talk.send(None, "t", "operator")
+    assert sink_of(ada).take() == ["DataSent"]
+    assert sink_of(bob).take() == ["DataSent"] * 3
+    assert sink_of(eve).take() == ["DataSent"] * 2
+    assert [entry.payload for entry in talk.data()] == ["all"]
+    with pytest.raises(NotFound):
+        talk.send(ada, "t", "p", ["PA_gone"])
+    with pytest.raises(BadRequest):
+        talk.send(ada, "t", "p", [bob.id], keep=True)
+
+
+def test_without_permission_nothing_is_said(house: House) -> None:
+    ada, bob = house.seat("ada", data=False), house.seat("bob")
+    talk = ada.room.conversation
+    with pytest.raises(NotAuthorized):
+        talk.say(ada, "hi")
+    with pytest.raises(NotAuthorized):
+        talk.send(ada, "", "hi")
+    assert talk.relay(ada, "x", reliable=True) is False
+    assert talk.relay(bob, "x", reliable=True) is True
+    assert (sink_of(ada).relayed, sink_of(bob).relayed) == (["x"], [])
+
+
+def test_the_hidden_cannot_be_addressed(house: House) -> None:
+    ada, spy = house.seat("ada"), house.seat("spy", hidden=True)
+    with pytest.raises(NotFound):
+        ada.room.conversation.say(ada, "psst", spy.id)

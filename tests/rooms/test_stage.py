@@ -1,0 +1,145 @@
+import pytest
+
+from sfu.errors import AtCapacity, BadRequest, NotAuthorized, NotFound
+from sfu.rooms.participant import Participant
+from sfu.rooms.ports import Wish
+from sfu.rooms.publication import Description, TrackSource
+from tests.rooms.fakes import FakeMedia, FakeSource, House, sink_of
+
+
+@pytest.fixture
+def house() -> House:
+    return House(max_tracks=2, max_room_tracks=3)
+
+
+CAMERA = Description(source="camera", width=1280, height=720)
+
+CHECKS: list[tuple[dict, list[TrackSource], type[Exception] | None]] = [
+    ({}, ["camera", "microphone"], None),
+    ({}, [], None),
+    ({}, ["camera"] * 3, AtCapacity),
+    ({"publish": False}, ["camera"], NotAuthorized),
+    ({"publish": False}, [], NotAuthorized),
+    ({"sources": ("microphone",)}, ["microphone"], None),
+    ({"sources": ("microphone",)}, ["microphone", "camera"], NotAuthorized),
+    ({"sources": ("microphone",)}, ["unknown"], NotAuthorized),
+]
+
+
+@pytest.mark.parametrize(("permissions", "sources", "error"), CHECKS)
+def test_who_may_publish_what(
+    house: House, permissions: dict, sources: list[TrackSource], error: type[Exception] | None
+) -> None:
+    ada = house.seat("ada", **permissions)
+    if error is None:
+        ada.room.stage.check(ada, sources)
+    else:
+        with pytest.raises(error):
+            ada.room.stage.check(ada, sources)
+
+
+def test_the_rooms_cap_counts_the_others(house: House) -> None:
+    ada, bob = house.seat("ada"), house.seat("bob")
+    stage = ada.room.stage
+    for _ in range(2):
+        stage.publish(ada, FakeSource(), CAMERA)
+    stage.check(ada, ["camera", "camera"])
+    stage.check(bob, ["camera"])
+    with pytest.raises(AtCapacity):
+        stage.check(bob, ["camera", "camera"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "good"),
+    [
+        ("video", "camera", True),
+        ("audio", "camera", False),
+        ("audio", "microphone", True),
+        ("video", "microphone", False),
+        ("audio", "screen_share_audio", True),
+        ("video", "screen_share", True),
+        ("audio", "unknown", True),
+        ("video", "unknown", True),
+    ],
+)
+def test_kinds_fit_sources(house: House, kind: str, source: TrackSource, good: bool) -> None:
+    ada = house.seat("ada")
+    media = FakeSource(kind)  # type: ignore[arg-type]
+    if good:
+        ada.room.stage.publish(ada, media, Description(source=source))
+    else:
+        with pytest.raises(BadRequest):
+            ada.room.stage.publish(ada, media, Description(source=source))
+        assert len(ada.room.stage) == 0
+
+
+def subscriber(house: House, identity: str, **fields: object) -> tuple[Participant, FakeMedia]:
+    participant = house.seat(identity, **fields)
+    media = FakeMedia()
+    participant.subscriptions.open(media)
+    return participant, media
+
+
+def test_publications_go_to_everybody_else_who_wants_and_may(house: House) -> None:
+    ada, own = subscriber(house, "ada")
+    _, eager = subscriber(house, "bob")
+    _, picky = subscriber(house, "eve", auto_subscribe=False)
+    _, deaf = subscriber(house, "mute", subscribe=False)
+    publication = ada.room.stage.publish(ada, FakeSource(), CAMERA, muted=True)
+    assert eager.calls == [("subscribe", publication.id, Wish())]
+    assert own.calls == picky.calls == deaf.calls == []
+    assert publication.media.muted  # type: ignore[attr-defined]
+    ada.room.stage.unpublish(publication)
+    ada.room.stage.unpublish(publication)
+    assert eager.calls[1:] == [("unsubscribe", publication.id)]
+    # Late joiners get what is there.
+    other = ada.room.stage.publish(ada, FakeSource(), CAMERA)
+    _, late = subscriber(house, "late")
+    assert late.calls == [("subscribe", other.id, Wish())]
+
+
+def test_events_of_a_track(house: House) -> None:
+    ada, bob = house.seat("ada"), house.seat("bob")
+    stage = ada.room.stage
+    sink_of(ada).take()
+    publication = stage.publish(ada, FakeSource(), CAMERA)
+    stage.describe(publication, CAMERA)
+    stage.describe(publication, Description(source="camera", width=640, height=360))
+    stage.mute(publication, True, by=ada)
+    stage.mute(publication, True, by=ada)
+    stage.mute(publication, False, by=ada)
+    stage.unpublish(publication)
+    assert sink_of(ada).take() == []
+    assert sink_of(bob).take() == [
+        "TrackPublished", "TrackPublished", "TrackMuted", "TrackMuted", "TrackUnpublished",
+    ]  # fmt: skip
+    with pytest.raises(NotFound):
+        stage.own(ada, publication.id)
+
+
+def test_an_admins_mute_is_signed(house: House) -> None:
+    ada, bob, eve = house.seat("ada", admin=True), house.seat("bob"), house.seat("eve")
+    stage, moderation = ada.room.stage, ada.room.moderation
+    publication = stage.publish(bob, FakeSource(), CAMERA)
+    moderation.mute(ada, publication.id, True)
+    assert sink_of(bob).last.by == ada.id
+    assert sink_of(eve).last.by == ada.id
+    with pytest.raises(NotAuthorized):
+        moderation.mute(ada, publication.id, False)
+    with pytest.raises(NotAuthorized):
+        moderation.mute(eve, publication.id, True)
+    moderation.mute(bob, publication.id, False)
+    assert not publication.muted
+    with pytest.raises(NotFound):
+        moderation.mute(ada, "TR_none", True)
+
+
+def test_what_can_be_received(house: House) -> None:
+    ada, bob, deaf = house.seat("ada"), house.seat("bob"), house.seat("deaf", subscribe=False)
+    stage = ada.room.stage
+    publication = stage.publish(ada, FakeSource(), CAMERA)
+    assert stage.receivable(publication.id, bob) is publication
+    assert stage.receivable(publication.id, ada) is None
+    assert stage.receivable("TR_none", bob) is None
+    with pytest.raises(NotAuthorized):
+        stage.receivable(publication.id, deaf)
