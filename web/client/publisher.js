@@ -246,7 +246,9 @@ export class Publisher extends Emitter {
   }
 
   #specs() {
-    return [...this.publications].map(({ source, name, muted, width, height, transceiver }) => ({
+    // One that was added while this offer was being made has no m-line yet: the next round brings it.
+    const offered = [...this.publications].filter(({ transceiver }) => transceiver.mid !== null);
+    return offered.map(({ source, name, muted, width, height, transceiver }) => ({
       mid: transceiver.mid,
       source,
       name,

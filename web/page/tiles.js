@@ -18,6 +18,7 @@ import { capacity, duet, grid, speaker, withSpeakersFirst } from '../views/layou
  * @property {'camera' | 'screen'} kind
  * @property {string} trackId
  * @property {MediaStreamTrack | null} media
+ * @property {number} aspect of the picture, width by height
  * @property {boolean} muted the microphone
  * @property {string} paused why no picture is sent although there is one
  */
@@ -51,7 +52,7 @@ function tilesOfOne(state, participant) {
   const screens = participant.tracks.filter(({ source }) => source === 'screen_share');
   for (const track of screens) {
     const media = me ? (state.local.screen?.video ?? null) : received(track);
-    tiles.push({ key: `${track.id}:screen`, participant, me, kind: 'screen', trackId: track.id, media, muted, paused: paused(state, track) });
+    tiles.push({ key: `${track.id}:screen`, participant, me, kind: 'screen', trackId: track.id, media, aspect: aspect(track), muted, paused: paused(state, track) });
   }
   const media = me ? state.local.camera.track : received(camera);
   tiles.push({
@@ -61,11 +62,15 @@ function tilesOfOne(state, participant) {
     kind: 'camera',
     trackId: camera?.id ?? '',
     media,
+    aspect: aspect(camera),
     muted,
     paused: camera && !camera.muted ? paused(state, camera) : '',
   });
   return tiles;
 }
+
+/** @param {Track | undefined} track */
+const aspect = (track) => (track?.width && track.height ? track.width / track.height : 16 / 9);
 
 /**
  * @param {PageState} state

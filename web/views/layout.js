@@ -143,6 +143,18 @@ export function duet(stage) {
   ];
 }
 
+/**
+ * How large the whole picture is drawn for a tile: a camera covers the tile and loses its edges, a screen fits inside.
+ * @param {Size} tile
+ * @param {number} aspect width by height of the picture
+ * @param {boolean} whole nothing may be cut off
+ * @returns {Size}
+ */
+export function pictureSize(tile, aspect, whole) {
+  const wider = tile.width / tile.height > aspect;
+  return wider === whole ? { width: tile.height * aspect, height: tile.height } : { width: tile.width, height: tile.width / aspect };
+}
+
 /** Whole pixels keep edges sharp. @param {Rect} rect @returns {Rect} */
 const rounded = ({ x, y, width, height }) => ({
   x: Math.round(x),

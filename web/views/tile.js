@@ -9,6 +9,7 @@
 
 import { html, nothing, render } from '../vendor/lit-html/lit-html.js';
 import { icon } from './icons.js';
+import { pictureSize } from './layout.js';
 import { avatar, bars, hue } from './parts.js';
 import { PAUSED } from './words.js';
 
@@ -129,7 +130,7 @@ export class SfuTile extends HTMLElement {
     this.#shown = me ? '' : trackId;
     if (!this.#shown) return;
     // The size that the layout gave, not the one on the way there: an animation is no reason to ask ten times.
-    const { width, height } = view.rect;
+    const { width, height } = pictureSize(view.rect, view.tile.aspect, view.tile.kind === 'screen');
     const ratio = Math.min(3, devicePixelRatio || 1);
     view.demand(this, { width: width * ratio, height: height * ratio, visible: this.#visible, main: view.main }, trackId);
   }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { bestColumns, capacity, duet, grid, MOST, speaker, withSpeakersFirst } from '../../../web/views/layout.js';
+import { bestColumns, capacity, duet, grid, MOST, pictureSize, speaker, withSpeakersFirst } from '../../../web/views/layout.js';
 
 const WIDE = { width: 1280, height: 720 };
 const PHONE = { width: 360, height: 640 };
@@ -82,6 +82,19 @@ test('below a screen on a tall stage there is room for several rows of people', 
   assert.ok(shown >= 4, `${shown} shown`);
   assert.ok(rects[0].height < 320);
 });
+
+for (const [tile, aspect, whole, expected] of [
+  [{ width: 640, height: 480 }, 16 / 9, false, [853, 480]],
+  [{ width: 640, height: 480 }, 16 / 9, true, [640, 360]],
+  [{ width: 1280, height: 480 }, 16 / 9, false, [1280, 720]],
+  [{ width: 1280, height: 480 }, 16 / 9, true, [853, 480]],
+  [{ width: 300, height: 600 }, 0.5, false, [300, 600]],
+]) {
+  test(`a picture of ${aspect.toFixed(2)} ${whole ? 'inside' : 'covering'} ${tile.width}×${tile.height} measures ${expected}`, () => {
+    const { width, height } = pictureSize(tile, aspect, whole);
+    assert.deepEqual([Math.round(width), Math.round(height)], expected);
+  });
+}
 
 test('nobody is arranged on an empty stage', () => {
   assert.deepEqual(grid(0, WIDE), []);
