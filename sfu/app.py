@@ -107,11 +107,12 @@ class Server:
             development=self.development,
             page_root=assets.web_root(),
             routes=self.signaling.routes(),
+            access_log=self.settings.log.access,
         )
         runner, site = await listen(app, http, self.addresses, tls)
         self._close_http = runner.cleanup()
         if tls is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.reload)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.renew)
         self.url = site.name
         if self.development is not None:
             log.warning(MESSAGE)

@@ -28,6 +28,7 @@ class Node:
         self._started = time.time()
         self._cpu = (time.monotonic(), time.process_time())
         self._rtt, self._loss, self._jitter = Histogram(), Histogram(RATIOS), Histogram()
+        self._forward, self._join = Histogram(), Histogram()
         self.draining = False
 
     async def run(self) -> None:
@@ -37,6 +38,9 @@ class Node:
             self.sample()
 
     def sample(self) -> None:
+        for samples, histogram in ((self._hub.port.latencies, self._forward), (self._hub.connect_times, self._join)):
+            while samples:
+                histogram.observe(samples.popleft())
         for peer in self._hub.engine.peers.values():
             if peer.rtt is not None:
                 self._rtt.observe(peer.rtt)
@@ -84,6 +88,7 @@ class Node:
             draining=self.draining,
             capacity_used=self.capacity_used(),
             rooms=len(rooms),
+            rooms_total=self._rooms.opened,
             participants=sum(len(room.audience) for room in rooms),
             participants_total=statistics.counters.joins,
             waiting=statistics.waiting,
@@ -108,5 +113,7 @@ class Node:
             rtt=self._rtt.distribution(),
             jitter=self._jitter.distribution(),
             loss=self._loss.distribution(),
+            forward_latency=self._forward.distribution(),
+            join_latency=self._join.distribution(),
             loop_lag=self._monitor.lag,
         )

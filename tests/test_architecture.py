@@ -30,9 +30,6 @@ FLOORS: tuple[tuple[str, ...], ...] = (
 PURE = ("rtp", "sdp", "bandwidth", "auth", "forwarding", "rooms", "errors", "ids")
 IMPURE = ("asyncio", "socket", "time", "random", "threading", "aiortc", "av")
 
-# An interface lives at its consumer: transport fulfils `signaling.ports` and shares its records.
-ALLOWED_UPWARDS = {("transport", "signaling.ports"), ("transport", "signaling.messages")}
-
 
 def floor(unit: str) -> int:
     return next(number for number, units in enumerate(FLOORS) if unit in units)
@@ -77,7 +74,7 @@ def breaches(source: str, module: str, *, is_package: bool = False) -> list[str]
             found.append(f"{where}: {target} has no place in FLOORS")
         elif not unit:
             found.append(f"{where}: the package sfu imports {name}")
-        elif floor(target) > floor(unit) and (unit, name.removeprefix("sfu.")) not in ALLOWED_UPWARDS:
+        elif floor(target) > floor(unit):
             found.append(f"{where}: {unit} imports {name} from above")
         elif floor(target) == floor(unit):
             found.append(f"{where}: {unit} imports its sibling {name}")
@@ -118,9 +115,13 @@ PLANTED = [
     ("sfu.cli", "from sfu.surprise import x", "surprise has no place in FLOORS"),
     ("sfu.surprise", "", "surprise has no place in FLOORS"),
     ("sfu", "from sfu.errors import SfuError", "the package sfu imports sfu.errors"),
+    (
+        "sfu.transport.edge",
+        "from sfu.signaling.ports import MediaEdge\nimport asyncio, socket",
+        "transport imports sfu.signaling.ports from above",
+    ),
     # And what is right stays quiet.
     ("sfu.rooms.room", "from sfu.auth.grants import VideoGrants\nfrom sfu.rooms import ports", None),
-    ("sfu.transport.edge", "from sfu.signaling.ports import MediaEdge\nimport asyncio, socket", None),
     ("sfu.signaling.session", "import time\nfrom ..rooms import room\nfrom . import messages", None),
     ("sfu.cli", "from sfu import __version__, app, config", None),
 ]

@@ -35,6 +35,8 @@ class Rooms:
         self._ids = ids
         self._clock = clock
         self._stays: dict[RoomName, _Stay] = {}
+        self.opened = 0
+        """Rooms opened since the start."""
 
     def __len__(self) -> int:
         return len(self._stays)
@@ -62,6 +64,7 @@ class Rooms:
         room.lobby_open = lobby
         timeout = self.settings.idle_timeout if idle_timeout is None else idle_timeout
         self._stays[room.name] = _Stay(room, timeout)
+        self.opened += 1
         return room
 
     def enter(self, name: str, profile: Profile, sink: ParticipantSink) -> Participant | Waiting:

@@ -64,7 +64,6 @@ class Snapshot:
     nacks: Directions = Directions()
     "Packets asked for again."
     plis: Directions = Directions()
-    firs: Directions = Directions()
     retransmissions: Directions = Directions()
     signaling: Directions = Directions()
     "Messages."
@@ -85,7 +84,7 @@ class Snapshot:
     "Fraction 0 to 1 per report."
     forward_latency: Distribution = NOTHING
     join_latency: Distribution = NOTHING
-    "Seconds from `join` to `joined`."
+    "Seconds from a connection's first description to its keys: ICE and DTLS."
     loop_lag: Distribution = NOTHING
 
 
@@ -134,8 +133,7 @@ def families(now: Snapshot) -> Iterator[Metric]:
     yield _directions("sfu_media_bytes_total", "Bytes of RTP received from and sent to clients.", now.bytes)
     yield _counters("sfu_packets_dropped_total", "Packets dropped.", "reason", now.dropped)
     yield _directions("sfu_nacks_total", "Packets asked for again by NACK.", now.nacks)
-    yield _directions("sfu_plis_total", "Keyframe requests (PLI).", now.plis)
-    yield _directions("sfu_firs_total", "Keyframe requests (FIR).", now.firs)
+    yield _directions("sfu_plis_total", "Keyframe requests (PLI and FIR).", now.plis)
     yield _directions("sfu_retransmissions_total", "Packets sent again (RTX).", now.retransmissions)
     yield _counters("sfu_dtls_handshakes_total", "DTLS handshakes.", "result", now.dtls_handshakes)
 
@@ -152,7 +150,11 @@ def families(now: Snapshot) -> Iterator[Metric]:
     yield _histogram("sfu_jitter_seconds", "Interarrival jitter of received streams, per report.", now.jitter)
     yield _histogram("sfu_loss_ratio", "Fraction of packets lost, per report.", now.loss)
     yield _histogram("sfu_forward_latency_seconds", "From a packet's arrival to its last send.", now.forward_latency)
-    yield _histogram("sfu_join_latency_seconds", "From the request to join to its answer.", now.join_latency)
+    yield _histogram(
+        "sfu_join_latency_seconds",
+        "From a media connection's first description to its keys (ICE and DTLS).",
+        now.join_latency,
+    )
     yield _histogram("sfu_loop_lag_seconds", "How late the event loop ran, sampled ten times a second.", now.loop_lag)
 
 

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sfu.errors import BadRequest
 from sfu.forwarding.peer import Address
 from sfu.sdp.local import LocalTransport
-from sfu.transport.datachannel import DataChannels, DataListener
 from sfu.transport.dtls import DtlsAssociation, Role
 from sfu.transport.dtls import State as DtlsState
 from sfu.transport.ice import IceAgent
@@ -25,6 +24,7 @@ from sfu.transport.srtp import Context
 from sfu.transport.stun import BindingRequest
 
 if TYPE_CHECKING:
+    from sfu.transport.datachannel import DataChannels, DataListener
     from sfu.transport.hub import Hub
     from sfu.transport.udp import UdpSocket
 
@@ -92,9 +92,11 @@ class Connection:
         if self._selected is not None:
             self._begin_handshake()
 
-    def open_data(self, remote_port: int, max_message_size: int, listener: DataListener) -> None:
+    def open_data(self, remote_port: int, max_message_size: int, listener: "DataListener") -> None:
         """Data channels as negotiated; they start when DTLS is up."""
         if self._channels is None and self._dtls is not None:
+            from sfu.transport.datachannel import DataChannels  # loads aiortc: see Hub.add
+
             self._channels = DataChannels(
                 self._send_sctp,
                 server=self._dtls.role == "server",
@@ -107,7 +109,7 @@ class Connection:
                 self._channels.start()
 
     @property
-    def channels(self) -> DataChannels | None:
+    def channels(self) -> "DataChannels | None":
         return self._channels
 
     def restart_ice(self) -> None:

@@ -5,10 +5,12 @@ costs a comparison a second.
 """
 
 import asyncio
+import importlib
 import logging
 import socket
+import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from sfu.errors import ConfigurationError
@@ -45,10 +47,13 @@ class Hub:
         """Called after each tick of the engine with the time: layer selection hangs here."""
         self.handshakes: Counter[str] = Counter()
         """Ended handshakes by result: connected, failed."""
+        self.connect_times: deque[float] = deque(maxlen=256)
+        """Seconds from a connection's making to its keys; telemetry empties it."""
         self._connecting: set[Connection] = set()
         self._half_open: Counter[str] = Counter()
         self._hosts: dict[Connection, str] = {}
         self._peer_ids = 0
+        self._loading = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._next_check = self._next_handshakes = 0.0
@@ -77,6 +82,11 @@ class Hub:
         return PeerId(self._peer_ids)
 
     def add(self, connection: Connection) -> None:
+        if not self._loading:
+            # aiortc brings PyAV: 25 MB and a quarter of a second that a server without media need not have, so it is
+            # loaded beside the first handshake, which takes as long
+            self._loading = True
+            threading.Thread(target=importlib.import_module, args=("sfu.transport.datachannel",), daemon=True).start()
         self.connections.add(connection)
         self._connecting.add(connection)
         self.learn_ufrag(connection.ice.ufrag, connection)
@@ -107,6 +117,7 @@ class Hub:
 
     def handshake_done(self, connection: Connection) -> None:
         self.handshakes["connected"] += 1
+        self.connect_times.append(time.monotonic() - connection.created_at)
         self._connecting.discard(connection)
         self._leave_half_open(connection)
 

@@ -12,7 +12,7 @@ import socket
 import struct
 import sys
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import Final, Protocol
 
 from sfu.errors import ConfigurationError, MalformedPacket
@@ -25,6 +25,8 @@ from sfu.transport.srtp import DATAGRAM, Opener
 log = logging.getLogger(__name__)
 
 BATCH: Final = 64
+SAMPLED: Final = 63
+"""One turn in 64 is timed."""
 NTP_EPOCH: Final = 2_208_988_800
 UDP_SEGMENT: Final = 103
 SOL_UDP: Final = 17
@@ -101,6 +103,9 @@ class UdpPort:
         self.by_ufrag: dict[str, Endpoint] = {}
         self.dropped: Counter[str] = Counter()
         """Datagrams dropped at the edge, by reason."""
+        self.latencies: deque[float] = deque(maxlen=256)
+        """Seconds that sampled turns took from their first packet's arrival to their last send; telemetry empties it."""
+        self._turns = 0
         self._opener = Opener()
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -191,6 +196,9 @@ class UdpPort:
         except OSError:
             dropped["socket_error"] += 1  # an ICMP error of an earlier send
         engine.flush(now)
+        self._turns += 1
+        if not self._turns & SAMPLED:
+            self.latencies.append(time.monotonic() - now)
 
     def _stun_received(self, data: memoryview, source: UdpSocket, address: Address, now: float) -> None:
         try:
