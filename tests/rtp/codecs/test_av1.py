@@ -1,4 +1,4 @@
-"""AV1 payloads; the sequence header is one that libaom writes."""
+"""AV1 payloads: aggregation headers, layers, and the sequence header's picture size."""
 
 import pytest
 from hypothesis import given
@@ -59,6 +59,10 @@ def test_descriptors(payload: bytes, expected: Descriptor) -> None:
 @pytest.mark.parametrize("points", [1, 3, 32])
 def test_sequence_headers(timing: bool, points: int) -> None:
     assert sequence_size(sequence_header(65536, 1, timing=timing, points=points)) == (65536, 1)
+
+
+def test_a_recorded_sequence_header() -> None:
+    assert sequence_size(bytes.fromhex("0000002d4cffb3c6af9804")) == (1280, 720)
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,10 @@ def sps(width: int, height: int, crop: tuple[int, int, int, int] | None, *, high
         (sps(1920, 1088, (0, 0, 0, 4)), (1920, 1080)),
         (sps(320, 192, (0, 0, 0, 6)), (320, 180)),
         (sps(1280, 720, None, high=True), (1280, 720)),
+        # as x264 writes them: high 720p, baseline 180p, high 1080p
+        (bytes.fromhex("64001facd9405005ba10000003001000000303c0f1831960"), (1280, 720)),
+        (bytes.fromhex("42c00dd901419f9e10000003001000000303c0f142a480"), (320, 180)),
+        (bytes.fromhex("640028acd940780227e584000003000400000300f03c60c658"), (1920, 1080)),
     ],
 )
 def test_picture_sizes(parameter_set: bytes, size: tuple[int, int]) -> None:
