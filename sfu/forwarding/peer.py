@@ -125,9 +125,10 @@ class EnginePeer:
                 self._free(encoding.rtx_ssrc)
                 encoding.rtx_ssrc = ssrc
             else:
-                self._free(encoding.ssrc)
+                if encoding.ssrc:
+                    self._free(encoding.ssrc)
+                    encoding = track.renew(encoding)
                 encoding.ssrc = ssrc
-                encoding.highest = -1
                 self.feedback_ssrc = ssrc
             self.streams[ssrc] = (encoding, repair)
             return True

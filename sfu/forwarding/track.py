@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from sfu.forwarding.peer import EnginePeer
     from sfu.forwarding.route import Route
 
-SILENCE: Final = 127
+ASK_AT_ONCE: Final = float("-inf")
+"""As the time of the last keyframe request: the next look at the routes sends one."""
 
 
 class Track:
@@ -58,6 +59,17 @@ class Track:
         self.muted = False
         self.level: int | None = None
         """Loudest level since it was last taken, −dBov."""
+
+    def renew(self, old: Encoding) -> Encoding:
+        """The encoding goes on under another SSRC: nothing of the old stream's numbers holds for it."""
+        new = self.encodings[old.rid] = Encoding(self, old.rid)
+        new.rtx_ssrc = old.rtx_ssrc
+        repair = self.peer.streams.get(old.rtx_ssrc)
+        if repair is not None and repair[1]:
+            self.peer.streams[old.rtx_ssrc] = (new, True)
+        for route in list(old.routes):
+            route.aim(new, ASK_AT_ONCE)
+        return new
 
     def take_level(self) -> int | None:
         level, self.level = self.level, None

@@ -342,3 +342,27 @@ def test_a_layer_falls_silent_and_the_selector_takes_the_next() -> None:
     assert [encoding.rid for encoding in track.encodings.values() if encoding.alive] == ["q"]
     best = choose(track.encodings.values(), {}, 1280, 720, None, bench.now)
     assert best is track.encodings["q"]
+
+
+def test_a_stream_that_goes_on_under_another_ssrc_is_continued() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.video(())
+    route = bench.route(track, bench.peer(wire))
+
+    def packet(ssrc: int, sequence: int, *, key: bool = False) -> bytes:
+        return rtp(vp8(key=key), ssrc=ssrc, sequence=sequence, timestamp=sequence * 3000, extensions={4: b"1"})
+
+    bench.send(packet(31, 1, key=True))
+    bench.engine.aim(route, track.encodings[""], bench.now)
+    bench.send(packet(31, 2, key=True), packet(31, 3))
+    bench.tick(1)
+    bench.uplink.take()
+    bench.send(packet(32, 40_000))
+    bench.tick(0.3)
+    asked = [each for data in bench.uplink.rtcp() for each in rtcp.parse(data) if isinstance(each, rtcp.PictureLoss)]
+    assert [each.media_ssrc for each in asked] == [32]
+    bench.send(packet(32, 40_001, key=True), packet(32, 40_002))
+    packets = wire.media()
+    assert [each.sequence for each in packets] == [500, 501, 502, 503]
+    assert all(0 < b.timestamp - a.timestamp <= 180_000 for a, b in zip(packets, packets[1:], strict=False))
+    assert 31 not in bench.publisher.streams
