@@ -25,10 +25,10 @@ class Encoding:
     """Receive state of one SSRC. `now` is monotonic seconds. Owned by a Track; closed with it."""
 
     __slots__ = (
-        "_base", "_cycles", "_expected_before", "_received_before", "_transit", "alive", "batch", "bytes", "first_arrival",
-        "fraction_lost", "height", "highest", "history", "jitter", "keyframes", "last_arrival", "last_report", "last_report_at",
-        "last_special", "last_timestamp", "mask", "missing", "packets", "received", "recovered", "rid", "routes",
-        "rtx_ssrc", "ssrc", "track", "width",
+        "_base", "_cycles", "_expected_before", "_received_before", "_transit", "alive", "batch", "bytes",
+        "first_arrival", "forwarded", "fraction_lost", "height", "highest", "history", "jitter", "keyframes",
+        "last_arrival", "last_report", "last_report_at", "last_special", "last_timestamp", "mask", "missing",
+        "packets", "received", "recovered", "rid", "routes", "rtx_ssrc", "ssrc", "track", "width",
     )  # fmt: skip
 
     def __init__(self, track: "Track", rid: str) -> None:
@@ -47,6 +47,8 @@ class Encoding:
         self.missing: NackGenerator | None = NackGenerator() if track.nack else None
         self.highest = -1
         """Highest sequence number so far (16 bit); −1 before the first packet."""
+        self.forwarded = -1
+        """Highest sequence number when routes were last served."""
         self._base = 0
         self._cycles = 0
         self.received = 0

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from sfu.errors import MalformedPacket
 from sfu.forwarding import fanout
 from sfu.forwarding.control import Control
 from sfu.forwarding.encoding import Encoding
@@ -170,8 +169,10 @@ class Engine:
         route.park()
         if route in route.track.routes:
             route.track.routes.remove(route)
-        for ssrc in (route.ssrc, route.rtx_ssrc):
-            route.peer.routes.pop(ssrc, None)
+        if route.peer.routes.pop(route.ssrc, None) is not None:
+            route.peer.retired_packets += route.packets
+            route.peer.retired_octets += route.octets
+        route.peer.routes.pop(route.rtx_ssrc, None)
         if not route.peer.routes:
             self._sending.pop(route.peer.id, None)
 
@@ -192,7 +193,7 @@ class Engine:
         for route in track.routes:
             target = route.target or route.current
             if muted:
-                route.previous, route.current = route.current or route.previous, None
+                route.pause()
             elif target is not None and route.current is None:
                 route.target = None
                 self.aim(route, target, now)
@@ -224,31 +225,23 @@ class Engine:
                 self._forward(encoding, batch, now)
 
     def _forward(self, encoding: Encoding, batch: list[Packet], now: float) -> None:
-        routes = encoding.routes
-        sealer = self._sealer
-        groups = plain = None
-        waiting = None
+        taking = [route for route in encoding.routes if route.current is encoding]
+        encoding.forwarded = encoding.highest
         dropped = 0
-        high = encoding.highest
-        for route in routes:
-            if route.current is not encoding:
-                waiting = True
-                continue
-            if route.takes_red or encoding.track.kind == "video":
-                if groups is None:
-                    groups = fanout.runs(batch, self._segments, len(routes) > 1 and encoding.track.kind == "video")
-                dropped += fanout.send_batch(route, groups, high, sealer)
-            else:
-                if plain is None:
-                    try:
-                        plain = fanout.runs(fanout.without_red(batch), self._segments, False)
-                    except MalformedPacket:
-                        plain = []
-                dropped += fanout.send_batch(route, plain, high, sealer)
-        if waiting:
+        if encoding.track.kind == "audio":
+            plain = [route for route in taking if not route.takes_red] if any(p.codec_index for p in batch) else []
+            if plain:
+                dropped += fanout.fan_out(plain, self._runs(fanout.without_red(batch)), self._sealer)
+                taking = [route for route in taking if route.takes_red]
+        if taking:
+            dropped += fanout.fan_out(taking, self._runs(batch, len(taking)), self._sealer)
+        if len(encoding.routes) > len(taking):
             dropped += self._switch_waiting(encoding, batch, now)
         if dropped:
             self.dropped["send_buffer"] += dropped
+
+    def _runs(self, batch: list[Packet], receivers: int = 1) -> list[fanout.Run]:
+        return fanout.runs(batch, self._segments, receivers > 1)
 
     def _switch_waiting(self, encoding: Encoding, batch: list[Packet], now: float) -> int:
         """Routes that wait for this encoding take it from the first keyframe of the batch on."""
@@ -265,8 +258,7 @@ class Engine:
                 continue
             route.switch(encoding, key, now)
             packets = replay if route.takes_red or encoding.track.kind == "video" else fanout.without_red(replay)
-            groups = fanout.runs(packets, self._segments, False)
-            dropped += fanout.send_batch(route, groups, encoding.highest, self._sealer)
+            dropped += fanout.fan_out((route,), self._runs(packets), self._sealer)
             self._control.send_sender_reports(route.peer, now, only=route)
         self._note(encoding)
         return dropped

@@ -5,9 +5,10 @@ sizes allow: equal, the last perhaps shorter, at most 44 segments. A native engi
 face; this one stays as its reference.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
+from sfu.errors import MalformedPacket
 from sfu.forwarding.packet import (
     HEAD,
     HEAD_SIZE,
@@ -57,7 +58,7 @@ def runs(batch: list[Packet], segments: bool, equalise: bool) -> list[Run]:
     With `equalise`, packets a few bytes short are padded to the largest: libwebrtc cuts a frame into packets that differ
     by a byte, which would otherwise end a run.
     """
-    if len(batch) == 1 or not segments:
+    if len(batch) <= 1 or not segments:
         return [(packet.size, [packet]) for packet in batch]
     if equalise:
         largest = max(packet.size for packet in batch)
@@ -81,57 +82,55 @@ def runs(batch: list[Packet], segments: bool, equalise: bool) -> list[Run]:
     return out
 
 
-def send_batch(route: Route, groups: list[Run], high: int, sealer: Sealer) -> int:
-    """Sends a whole batch to a route. `high`: the batch's highest inbound number. Returns how many were dropped."""
-    peer = route.peer
-    context, outlet = peer.tx, peer.outlet
-    if context is None or outlet is None:
-        return 0
-    address, tag = peer.address, peer.tag
-    view, base, length, protect = sealer.view, sealer.base, sealer.length, sealer.protect
-    ssrc, payload_types, mid = route.ssrc, route.payload_types, route.mid_word
-    sequence_offset, timestamp_offset, rewrites = route.sequence_offset, route.timestamp_offset, route.rewrites
-    twcc = peer.twcc_number
-    octets = count = dropped = 0
-    for size, packets in groups:
-        at = 0
-        for first, sequence, timestamp, word, tail, n, codec_index, _, special, _ in packets:
-            if special is None or not special.wide:
-                HEAD(
-                    view, at, first | payload_types[codec_index], (sequence + sequence_offset) & 0xFFFF,
-                    (timestamp + timestamp_offset) & 0xFFFFFFFF, ssrc, word, TWCC_AND_MID | twcc << 8, mid,
-                )  # fmt: skip
-                view[at + HEAD_SIZE : at + n] = tail
-            else:
-                WIDE_HEAD(
-                    view, at, first | payload_types[codec_index], (sequence + sequence_offset) & 0xFFFF,
-                    (timestamp + timestamp_offset) & 0xFFFFFFFF, ssrc, word, WIDE_TWCC | twcc, WIDE_MID | mid,
-                )  # fmt: skip
-                view[at + WIDE_HEAD_SIZE : at + n] = tail
-            if rewrites and special is not None:
-                for position, value in route.special_bytes(special):
-                    view[at + position] = value
-            length[0] = n
-            if protect(context, base + at, length):
-                dropped += 1
-                continue
-            twcc = (twcc + 1) & 0xFFFF
-            octets += n
-            count += 1
-            at += n + tag
-        if at <= size + tag:
-            if at and not outlet.send(view[:at], address):
-                dropped += 1
-        elif not outlet.send_segments(view[:at], size + tag, address):
-            dropped += len(packets)
-    peer.twcc_number = twcc
-    peer.packets_out += count
-    peer.bytes_out += octets
-    route.packets += count
-    route.octets += octets
-    sent = (high + sequence_offset) & 0xFFFF
-    if (sent - route.high) & 0xFFFF < 0x8000:
-        route.high = sent
+def fan_out(routes: Iterable[Route], groups: list[Run], sealer: Sealer) -> int:
+    """Sends one batch to every route that is given. Returns how many datagrams were dropped."""
+    view, base, length, protect, head = sealer.view, sealer.base, sealer.length, sealer.protect, HEAD
+    dropped = 0
+    for route in routes:
+        peer = route.peer
+        context, outlet = peer.tx, peer.outlet
+        if context is None or outlet is None:
+            continue
+        address, tag, twcc = peer.address, peer.tag, peer.twcc_number
+        sequence_offset, timestamp_offset, ssrc, mid = (
+            route.sequence_offset, route.timestamp_offset, route.ssrc, route.mid_word,
+        )  # fmt: skip
+        payload_types, rewrites = route.payload_types, route.rewrites
+        octets = count = 0
+        for size, packets in groups:
+            at = 0
+            for first, sequence, timestamp, word, tail, n, codec_index, _, special, _ in packets:
+                if special is None or not special.wide:
+                    head(
+                        view, at, first | payload_types[codec_index], (sequence + sequence_offset) & 0xFFFF,
+                        (timestamp + timestamp_offset) & 0xFFFFFFFF, ssrc, word, TWCC_AND_MID | twcc << 8, mid,
+                    )  # fmt: skip
+                    view[at + HEAD_SIZE : at + n] = tail
+                else:
+                    WIDE_HEAD(
+                        view, at, first | payload_types[codec_index], (sequence + sequence_offset) & 0xFFFF,
+                        (timestamp + timestamp_offset) & 0xFFFFFFFF, ssrc, word, WIDE_TWCC | twcc, WIDE_MID | mid,
+                    )  # fmt: skip
+                    view[at + WIDE_HEAD_SIZE : at + n] = tail
+                if rewrites and special is not None:
+                    for position, value in route.special_bytes(special):
+                        view[at + position] = value
+                length[0] = n
+                if protect(context, base + at if at else base, length):
+                    dropped += 1
+                    continue
+                twcc = (twcc + 1) & 0xFFFF
+                octets += n
+                count += 1
+                at += n + tag
+            if at <= size + tag:
+                if at and not outlet.send(view[:at], address):
+                    dropped += 1
+            elif not outlet.send_segments(view[:at], size + tag, address):
+                dropped += len(packets)
+        peer.twcc_number = twcc
+        route.packets += count
+        route.octets += octets
     return dropped
 
 
@@ -143,7 +142,10 @@ def without_red(batch: list[Packet]) -> list[Packet]:
             out.append(packet)
             continue
         tail = packet.tail
-        _, start, end = red.primary(tail, packet.extra, len(tail))
+        try:
+            _, start, end = red.primary(tail, packet.extra, len(tail))
+        except MalformedPacket:
+            continue
         plain = tail[: packet.extra] + tail[start:end]
         out.append(packet._replace(tail=plain, size=packet.size - len(tail) + len(plain), codec_index=0))
     return out
@@ -184,7 +186,6 @@ def resend(route: Route, packet: Packet, sealer: Sealer) -> bool:
     peer.twcc_number = (peer.twcc_number + 1) & 0xFFFF
     if sealer.protect(peer.tx, sealer.base, sealer.length):
         return False
-    peer.packets_out += 1
-    peer.bytes_out += packet.size
     peer.retransmitted += 1
+    peer.bytes_repaired += packet.size
     return peer.outlet.send(view[: sealer.length[0]], peer.address)

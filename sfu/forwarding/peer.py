@@ -1,6 +1,6 @@
 """One WebRTC connection as the engine sees it: keys, address, what it sends and what it is sent."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.bandwidth.twcc import Recorder
@@ -58,10 +58,10 @@ class EnginePeer:
     """State of one connection. Made by `Engine.open_peer`; keys and address come when DTLS and ICE have them."""
 
     __slots__ = (
-        "actions", "address", "bytes_in", "bytes_out", "clock_offset", "closed", "feedback_ssrc", "fir_sequence", "id",
-        "keyframes_asked", "last_arrival", "nacks_asked", "nacks_sent", "outlet", "packets_in", "packets_out", "remb",
-        "retransmitted", "routes", "rtcp_ssrc", "rtt", "rx", "streams", "tag", "tracks", "twcc", "twcc_number", "tx",
-        "unrouted",
+        "actions", "address", "bytes_in", "bytes_repaired", "clock_offset", "closed", "feedback_ssrc", "id",
+        "keyframes_asked", "last_arrival", "nacks_asked", "nacks_sent", "outlet", "packets_in", "remb",
+        "retired_octets", "retired_packets", "retransmitted", "routes", "rtcp_ssrc", "rtt", "rx", "streams",
+        "tag", "tracks", "twcc", "twcc_number", "tx", "unrouted",
     )  # fmt: skip
 
     def __init__(self, peer_id: PeerId, rtcp_ssrc: int) -> None:
@@ -90,11 +90,24 @@ class EnginePeer:
         self.rtt: float | None = None
         self.remb: int | None = None
         """Bits per second that the peer says it can receive."""
-        self.fir_sequence = 0
         self.last_arrival = float("-inf")
         self.closed = False
-        self.packets_in = self.bytes_in = self.packets_out = self.bytes_out = 0
+        self.packets_in = self.bytes_in = self.bytes_repaired = 0
+        self.retired_packets = self.retired_octets = 0
+        """Sent by routes that are gone."""
         self.nacks_sent = self.nacks_asked = self.keyframes_asked = self.retransmitted = self.unrouted = 0
+
+    def _live_routes(self) -> "Iterator[Route]":
+        return (route for ssrc, route in self.routes.items() if ssrc == route.ssrc)
+
+    @property
+    def packets_out(self) -> int:
+        """RTP packets sent, repairs included. Summed when asked, so that the packet path counts once."""
+        return self.retired_packets + self.retransmitted + sum(route.packets for route in self._live_routes())
+
+    @property
+    def bytes_out(self) -> int:
+        return self.retired_octets + self.bytes_repaired + sum(route.octets for route in self._live_routes())
 
     def learn_extensions(self, extensions: Mapping[str, int]) -> None:
         """Takes the negotiated ids (one table for a whole bundle, RFC 8843 10)."""

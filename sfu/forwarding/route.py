@@ -28,10 +28,10 @@ class Route:
     """Forwarding state of one (track, subscriber). Made by `Engine.add_route`."""
 
     __slots__ = (
-        "_resends", "_segments", "cname", "current", "frame_offset", "high", "keyframe_wanted_at",
-        "mid_word", "octets", "packets", "payload_types", "peer", "pict_offset", "previous", "reported",
-        "retransmitted", "rewrites", "rtx_payload_type", "rtx_sequence", "rtx_ssrc", "sequence_offset", "ssrc",
-        "switched_at", "switches", "takes_red", "target", "timestamp_offset", "tl0_offset", "track",
+        "_resends", "_segments", "cname", "current", "frame_offset", "high", "keyframe_wanted_at", "mid_word",
+        "octets", "packets", "payload_types", "peer", "pict_offset", "previous", "reported", "retransmitted",
+        "rewrites", "rtx_payload_type", "rtx_sequence", "rtx_ssrc", "sequence_offset", "ssrc", "switched_at",
+        "switches", "takes_red", "target", "timestamp_offset", "tl0_offset", "track",
     )  # fmt: skip
 
     def __init__(
@@ -73,7 +73,7 @@ class Route:
         self.rewrites = False
         """Whether anything beyond the head changes."""
         self.high = (first_sequence - 1) & 0xFFFF
-        """Highest sequence number sent."""
+        """Highest sequence number sent, while nothing is; see `last_sent`."""
         self.rtx_sequence = first_sequence
         self.packets = 0
         self.octets = 0
@@ -90,7 +90,7 @@ class Route:
     def switch(self, encoding: Encoding, packet: Packet, now: float) -> None:
         """From `packet` on, `encoding` is what the subscriber gets: computes the offsets that keep its stream whole."""
         old = self.current or self.previous
-        sequence = (self.high + 1) & 0xFFFF
+        sequence = (self.last_sent() + 1) & 0xFFFF
         timestamp = packet.timestamp
         if old is not None:
             timestamp = self._next_timestamp(old, encoding, packet.timestamp, now)
@@ -133,8 +133,19 @@ class Route:
         for encoding in (self.current, self.target):
             if encoding is not None and self in encoding.routes:
                 encoding.routes.remove(self)
-        self.previous = self.current or self.previous
-        self.current = self.target = None
+        self.pause()
+        self.target = None
+
+    def pause(self) -> None:
+        """Stops sending, and goes on wanting what it wants."""
+        self.high = self.last_sent()
+        self.previous, self.current = self.current or self.previous, None
+
+    def last_sent(self) -> int:
+        """Highest sequence number sent. Derived, so that the packet path need not keep it."""
+        if self.current is None:
+            return self.high
+        return (self.current.forwarded + self.sequence_offset) & 0xFFFF
 
     def aim(self, encoding: Encoding, now: float) -> bool:
         """Wants `encoding` from its next keyframe on; True when a keyframe has to be asked for."""
@@ -168,7 +179,7 @@ class Route:
 
     def lost(self, sequence: int, now: float) -> tuple[Encoding, Packet] | None:
         """The packet that was sent under this number, if it may be sent again now."""
-        if self.rtx_payload_type is None or (self.high - sequence) & 0xFFFF >= 0x8000:
+        if self.rtx_payload_type is None or (self.last_sent() - sequence) & 0xFFFF >= 0x8000:
             return None
         tries, last = self._resends.get(sequence, (0, float("-inf")))
         if tries >= RESEND_LIMIT or now - last < RESEND_PAUSE:

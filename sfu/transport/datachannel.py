@@ -1,7 +1,7 @@
 """Data channels over aiortc's SCTP, behind our guard (RFC 8831, RFC 8832, RFC 9260).
 
 aiortc's association believes its peer: a parameter of length 0 loops it for ever, an odd chunk ends the connection. So
-every packet passes `SctpGuard` first, whatever still goes wrong inside is contained here, and what waits to be sent is
+every packet passes `GuardedAssociation.check` first, whatever still goes wrong inside is contained here, and what waits to be sent is
 bounded. The association's coroutines never wait for anything (our transport sends at once), so they are run to their end
 where they are called, without a task.
 """
@@ -10,10 +10,10 @@ import logging
 from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
-from aiortc import RTCDataChannel, RTCSctpCapabilities, RTCSctpTransport
+from aiortc import RTCDataChannel, RTCSctpCapabilities
 
 from sfu.errors import MalformedPacket
-from sfu.transport.sctp_guard import SctpGuard
+from sfu.transport.sctp_guard import GuardedAssociation
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +36,9 @@ class _Link:
         self._role = "server" if server else "client"
         self._send = send
 
-    def _register_data_receiver(self, receiver: RTCSctpTransport) -> None: ...
+    def _register_data_receiver(self, receiver: object) -> None: ...
 
-    def _unregister_data_receiver(self, receiver: RTCSctpTransport) -> None: ...
+    def _unregister_data_receiver(self, receiver: object) -> None: ...
 
     async def _send_data(self, data: bytes) -> None:
         self._send(data)
@@ -61,9 +61,8 @@ class DataChannels:
         self._remote_port = remote_port
         self._max_message_size = max_message_size or MESSAGE_LIMIT
         self._buffer_bytes = buffer_bytes
-        self._guard = SctpGuard()
         self._link = _Link(send, server=server)
-        self._sctp = RTCSctpTransport(self._link)  # type: ignore[arg-type]  # the slice of it that is used
+        self._sctp = GuardedAssociation(self._link)  # type: ignore[arg-type]  # the slice of it that is used
         self._sctp.on("datachannel", self._opened)
         self._channels: dict[str, RTCDataChannel] = {}
         self._started = False
@@ -82,7 +81,7 @@ class DataChannels:
         if self.closed or not self._started:
             return
         try:
-            packet = self._guard.check(packet)
+            packet = self._sctp.check(packet)
         except MalformedPacket:
             self._failed()
             return
@@ -112,7 +111,9 @@ class DataChannels:
             self._link.state = "closed"
 
     def _pending(self) -> int:
-        return sum(len(chunk.user_data) for chunk in self._sctp._outbound_queue)
+        """Bytes that aiortc holds beyond the channel's own count: queued, and sent but not acknowledged."""
+        queues = (self._sctp._outbound_queue, self._sctp._sent_queue)
+        return sum(len(chunk.user_data) for queue in queues for chunk in queue)
 
     def _opened(self, channel: RTCDataChannel) -> None:
         if channel.label not in LABELS or channel.label in self._channels:
