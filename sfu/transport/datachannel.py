@@ -1,9 +1,9 @@
 """Data channels over aiortc's SCTP, behind our guard (RFC 8831, RFC 8832, RFC 9260).
 
 aiortc's association believes its peer: a parameter of length 0 loops it for ever, an odd chunk ends the connection. So
-every packet passes `GuardedAssociation.check` first, whatever still goes wrong inside is contained here, and what waits to be sent is
-bounded. The association's coroutines never wait for anything (our transport sends at once), so they are run to their end
-where they are called, without a task.
+every packet passes `GuardedAssociation.check` first, whatever still goes wrong inside is contained here, and what waits
+to be sent is bounded. The association's coroutines never wait for anything (our transport sends at once), so they are
+run to their end where they are called, without a task.
 """
 
 import logging

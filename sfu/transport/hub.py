@@ -152,8 +152,7 @@ def _candidates(settings: Settings, port: UdpPort) -> tuple[tuple[str, int, int,
     """Host candidates: what is announced, else the machine's own addresses on the families we listen on."""
     found: list[tuple[str, int]] = []
     if settings.announce:
-        for entry in settings.announce:
-            found.append(_announced(entry, port.port))
+        found += [_announced(entry, port.port) for entry in settings.announce]
     else:
         for opened in port.sockets:
             host = opened.sock.getsockname()[0]

@@ -12,7 +12,7 @@ class Settings:
     bind: tuple[str, ...] = ("0.0.0.0", "::")
     "Addresses to listen on; one that the machine does not have is left out with a warning."
     announce: tuple[str, ...] = ()
-    "Addresses to put in candidates instead of the machine's own, e.g. the public ones behind a NAT; `ADDRESS` or `ADDRESS:PORT`."
+    "What candidates say instead of the machine's own addresses, e.g. the public one of a NAT; `ADDRESS` or `ADDRESS:PORT`."
     include_loopback: bool = False
     "Announce loopback addresses too (development and tests)."
     handshake_timeout: float = 10.0

@@ -57,7 +57,8 @@ def main(subscribers: int, batch: int, seconds: float) -> None:
     for number in range(min(total, 60_000)):
         packet = rtp(
             vp8(key=number == 0, picture=number & 0x7FFF, tl0=number & 255, begin=number % 8 == 0, size=SIZE - 40),
-            ssrc=11, sequence=number + 1, timestamp=number // 8 * 3000, extensions={4: b"1", 3: (number & 0xFFFF).to_bytes(2, "big")},
+            ssrc=11, sequence=number + 1, timestamp=number // 8 * 3000,
+            extensions={4: b"1", 3: (number & 0xFFFF).to_bytes(2, "big")},
             marker=number % 8 == 7,
         )  # fmt: skip
         seal.view[: len(packet)] = packet

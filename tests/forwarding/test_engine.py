@@ -1,5 +1,6 @@
 """The engine from packet to packet: what a publisher sends against what subscribers are sent."""
 
+import itertools
 import struct
 
 import pytest
@@ -107,10 +108,10 @@ def test_switching_layers_keeps_every_number_continuous() -> None:
     packets = wire.media()
     assert [packet.sequence for packet in packets] == list(range(500, 514 + 1))
     pictures = [(packet.payload[2] & 0x7F) << 8 | packet.payload[3] for packet in packets]
-    assert [(b - a) & 0x7FFF for a, b in zip(pictures, pictures[1:], strict=False)] == [1] * 14
+    assert [(b - a) & 0x7FFF for a, b in itertools.pairwise(pictures)] == [1] * 14
     tl0 = [packet.payload[4] for packet in packets]
-    assert all((b - a) & 0xFF == 1 for a, b in zip(tl0, tl0[1:], strict=False))
-    steps = [b.timestamp - a.timestamp for a, b in zip(packets, packets[1:], strict=False)]
+    assert all((b - a) & 0xFF == 1 for a, b in itertools.pairwise(tl0))
+    steps = [b.timestamp - a.timestamp for a, b in itertools.pairwise(packets)]
     # at the switch the new layer's picture of the same moment comes 1 ms later, not a frame's time
     assert steps[:12] == [3000] * 12
     assert 0 < steps[12] <= 3000
@@ -364,5 +365,5 @@ def test_a_stream_that_goes_on_under_another_ssrc_is_continued() -> None:
     bench.send(packet(32, 40_001, key=True), packet(32, 40_002))
     packets = wire.media()
     assert [each.sequence for each in packets] == [500, 501, 502, 503]
-    assert all(0 < b.timestamp - a.timestamp <= 180_000 for a, b in zip(packets, packets[1:], strict=False))
+    assert all(0 < b.timestamp - a.timestamp <= 180_000 for a, b in itertools.pairwise(packets))
     assert 31 not in bench.publisher.streams

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 
 from sfu.rtp.nack import MAX_MISSING, MAX_TRIES, NackGenerator
@@ -19,7 +21,7 @@ def test_requests_are_spaced_by_the_round_trip_and_given_up() -> None:
     asked = [step for step in range(3000) if nack.due(step / 1000, 0.1)]
     assert len(asked) == MAX_TRIES
     assert asked[0] == 0
-    assert all(later - earlier >= 100 for earlier, later in zip(asked, asked[1:], strict=False))
+    assert all(later - earlier >= 100 for earlier, later in itertools.pairwise(asked))
     assert not nack.missing
 
 
