@@ -1,0 +1,176 @@
+"""A whole server in this process, met over real sockets by participants without a browser."""
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+
+import aiohttp
+import pytest
+
+from sfu.app import Server
+from sfu.auth.grants import VideoGrants
+from sfu.auth.tokens import mint
+from sfu.config import Settings, load
+from tests.support.client import Client
+
+SECRET = "a secret of the tests that is long enough"
+
+Invite = Callable[..., Client]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    base: Settings = load(
+        flags=[
+            ("http.host", "127.0.0.1"),
+            ("http.port", "0"),
+            ("rtc.udp_port", "0"),
+            ("rtc.bind", '["127.0.0.1"]'),
+            ("rtc.include_loopback", "true"),
+        ]
+    )
+    server = Server(replace(base, auth=replace(base.auth, keys={"key": SECRET})))
+    await server.open()
+    timers = asyncio.create_task(server.signaling.run())
+    yield server
+    timers.cancel()
+    await server.close()
+    assert not server.hub.connections
+    assert not server.rooms.list()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+def token(identity: str, room: str = "standup", **grants: object) -> str:
+    video = VideoGrants(room=room, room_join=True, **grants)  # type: ignore[arg-type]
+    return mint(
+        "key", SECRET, identity=identity, name=identity.title(), video=video, now=time.time(), lifetime=600.0,
+        token_id=secrets.token_hex(8),
+    )  # fmt: skip
+
+
+@pytest.fixture
+async def invite(server: Server, http: aiohttp.ClientSession) -> AsyncIterator[Invite]:
+    guests: list[Client] = []
+
+    def make(identity: str, **grants: object) -> Client:
+        guests.append(Client(http, server.url, token(identity, **grants)))
+        return guests[-1]
+
+    yield make
+    for guest in guests:
+        await guest.close()
+
+
+async def flowing(sender: Client, receiver: Client) -> None:
+    """Sends until sound and picture of this sender reach the receiver."""
+    kinds: set[int] = set()
+
+    def step() -> bool:
+        sender.send()
+        kinds.update(packet.payload_type for packet in receiver.media())
+        return len(kinds) == 2
+
+    await receiver.until(step)
+
+
+async def test_two_meet_and_hear_and_see_each_other(server: Server, invite: Invite) -> None:
+    ada, bob = invite("ada"), invite("bob")
+    joined = await ada.join()
+    assert joined["participant"]["identity"] == "ada"
+    await ada.publish()
+    joined = await bob.join()
+    assert [track["source"] for track in joined["participants"][0]["tracks"]] == ["microphone", "camera"]
+    await bob.publish()
+    await flowing(ada, bob)
+    await flowing(bob, ada)
+    published = [event for event in ada.events if event["type"] == "track_published"]
+    assert {event["track"]["codec"] for event in published} == {"opus", "VP8"}
+
+    def speaks() -> bool:
+        ada.send()
+        return any(event["type"] == "speakers" and event["dominant"] for event in bob.events)
+
+    await bob.until(speaks)
+    speakers = await bob.event("speakers")
+    assert speakers["dominant"] in {joined["participant"]["id"], joined["participants"][0]["id"]}
+
+
+async def test_a_kick_ends_the_session_and_its_token(
+    server: Server, invite: Invite, http: aiohttp.ClientSession
+) -> None:
+    ada, bob = invite("ada", room_admin=True), invite("bob")
+    await ada.join()
+    bobs = (await bob.join())["participant"]["id"]
+    await bob.publish()
+    assert (await ada.request("kick", participant=bobs))["type"] == "ok"
+    leave = await bob.event("leave")
+    assert leave["reason"] == "kicked"
+    assert "action" not in leave  # the default: do not come back
+    await bob.closed.wait()
+    assert not [each for each in server.hub.connections if each.peer.tracks]
+    again = Client(http, server.url, bob._token)
+    assert (await again.join())["code"] == "token_revoked"
+    await again.close()
+
+
+async def test_metrics_and_the_admin_api_see_the_meeting(
+    server: Server, invite: Invite, http: aiohttp.ClientSession
+) -> None:
+    ada, bob = invite("ada"), invite("bob")
+    for guest in (ada, bob):
+        await guest.join()
+    await ada.publish()
+    await flowing(ada, bob)
+    async with http.get(f"{server.url}/metrics") as answer:
+        metrics = await answer.text()
+    values = dict(line.rsplit(" ", 1) for line in metrics.splitlines() if not line.startswith("#"))
+    assert float(values["sfu_participants"]) == 2
+    assert float(values['sfu_tracks{kind="video"}']) == 1
+    assert float(values['sfu_subscriptions{kind="audio"}']) == 1
+    assert float(values['sfu_packets_total{direction="sent"}']) >= 2
+    assert "standup" not in metrics
+    assert "ada" not in metrics
+    headers = {"Authorization": f"Bearer {token('boss', room_list=True, room_admin=True)}"}
+    async with http.get(f"{server.url}/api/v1/rooms", headers=headers) as answer:
+        rooms = await answer.json()
+    assert [room["name"] for room in rooms["rooms"]] == ["standup"]
+    async with http.get(f"{server.url}/api/v1/rooms/standup/participants", headers=headers) as answer:
+        people = (await answer.json())["participants"]
+    assert {person["identity"] for person in people} == {"ada", "bob"}
+
+
+async def test_a_participant_that_leaves_takes_everything_with_it(server: Server, invite: Invite) -> None:
+    ada, bob = invite("ada"), invite("bob")
+    for guest in (ada, bob):
+        await guest.join()
+    await ada.publish()
+    await flowing(ada, bob)
+    await ada._socket.send_json({"type": "leave"})
+    left = await bob.event("participant_left")
+    assert left["reason"] == "left"
+    assert all(not peer.tracks for peer in server.hub.engine.peers.values())
+    assert all(not peer.routes for peer in server.hub.engine.peers.values())
+
+
+async def test_a_drain_tells_everybody_and_takes_nobody(
+    server: Server, invite: Invite, http: aiohttp.ClientSession
+) -> None:
+    ada = invite("ada")
+    await ada.join()
+    await server.drain()
+    leave = await ada.event("leave")
+    assert (leave["reason"], leave["action"]) == ("draining", "reconnect")
+    async with http.get(f"{server.url}/readyz") as answer:
+        assert answer.status == 503
+    async with http.get(f"{server.url}/healthz") as answer:
+        assert answer.status == 200
+    bob = invite("bob")
+    with pytest.raises(aiohttp.WSServerHandshakeError):
+        await bob.join()

@@ -1,0 +1,111 @@
+"""A participant without a browser: signalling over a real WebSocket, media from a RawPeer."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+
+from tests.support.peer import RawPeer
+from tests.support.wire import Rtp, rtp, vp8
+
+Json = dict[str, Any]
+
+
+class Client:
+    """Requests are answered by id; what else comes is kept in `events`."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str, token: str) -> None:
+        self._http = http
+        self._url = url
+        self._token = token
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._id = 0
+        self._replies: dict[int, asyncio.Future[Json]] = {}
+        self.events: list[Json] = []
+        self.publishing = RawPeer()
+        self.subscribing = RawPeer()
+        self.tracks: dict[str, str] = {}
+        self._sequence = 0
+        self.closed = asyncio.Event()
+
+    async def join(self, **fields: object) -> Json:
+        self._socket = await self._http.ws_connect(f"{self._url}/ws", protocols=("sfu",))
+        self._reader = asyncio.create_task(self._read())
+        return await self.request("join", token=self._token, **fields)
+
+    async def request(self, kind: str, **fields: object) -> Json:
+        self._id += 1
+        reply = self._replies[self._id] = asyncio.get_running_loop().create_future()
+        await self._socket.send_json({"type": kind, "id": self._id, **fields})
+        return await asyncio.wait_for(reply, 5)
+
+    async def _read(self) -> None:
+        async for frame in self._socket:
+            messages = json.loads(frame.data)
+            for message in messages if isinstance(messages, list) else [messages]:
+                waiting = self._replies.get(message.get("id", -1))
+                if message["type"] in ("ok", "error", "joined", "answer") and waiting and not waiting.done():
+                    waiting.set_result(message)
+                elif message["type"] == "offer":
+                    self.subscribing.use(message["sdp"], role="client")
+                    await self._socket.send_json(
+                        {"type": "answer", "id": message["id"], "sdp": self.subscribing.answer(message["sdp"])}
+                    )
+                    self.subscribing.check()
+                elif message["type"] == "ping":
+                    await self._socket.send_json({"type": "pong", "at": message["at"]})
+                else:
+                    self.events.append(message)
+        self.closed.set()
+
+    async def publish(self) -> None:
+        """A microphone and a camera; returns when the connection's keys are there."""
+        answer = await self.request(
+            "publish",
+            sdp=self.publishing.offer(),
+            tracks=[{"mid": "0", "source": "microphone"}, {"mid": "1", "source": "camera"}],
+        )
+        self.tracks = answer["tracks"]
+        self.publishing.use(answer["sdp"], role="client")
+        self.publishing.check()
+        await self.until(lambda: self.publishing.tx)
+
+    def send(self) -> None:
+        """One packet of sound and one keyframe."""
+        self._sequence += 1
+        sound = rtp(
+            b"sound", ssrc=1, sequence=self._sequence, timestamp=960 * self._sequence, payload_type=111,
+            extensions={4: b"0", 1: b"\x14"},
+        )  # fmt: skip
+        picture = rtp(
+            vp8(key=True), ssrc=2, sequence=self._sequence, timestamp=3000 * self._sequence, extensions={4: b"1"}
+        )
+        self.publishing.send(sound)
+        self.publishing.send(picture)
+
+    def media(self) -> list[Rtp]:
+        return [Rtp.parse(data) for data in self.subscribing.media()] if self.subscribing.tx else []
+
+    async def event(self, kind: str) -> Json:
+        """The newest event of this kind."""
+        await self.until(lambda: any(event["type"] == kind for event in self.events))
+        return next(event for event in reversed(self.events) if event["type"] == kind)
+
+    async def until(self, done: Callable[[], object], seconds: float = 10.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not done():
+            assert time.monotonic() < deadline, f"nothing came of it in time; heard: {self.events}"
+            for peer in (self.publishing, self.subscribing):
+                if peer.dtls is not None:
+                    peer.pump()
+            await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        if self._socket is not None:
+            await self._socket.close()
+            await self._reader
+        self.publishing.close()
+        self.subscribing.close()
