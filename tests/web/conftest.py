@@ -1,0 +1,85 @@
+"""Real browsers against a real server process. Every module has its own of both; every test its own room."""
+
+import re
+import shutil
+from collections.abc import AsyncIterator, Generator, Iterable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Playwright, async_playwright
+
+from tests.web.guest import Meeting, gathering
+from tests.web.server import ServerProcess, serve
+
+ARTIFACTS = Path(__file__).with_name("artifacts")
+LOG_LINES = 60
+CHROMIUM = (
+    "--no-sandbox",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    "--allow-loopback-in-peer-connection",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+failed = pytest.StashKey[bool]()
+
+
+def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
+    """Browser and server outlive a test, so that the loop must, too."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents and pytest_asyncio.is_async_test(item):
+            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed:
+        item.stash[failed] = True
+    return report
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def playwright() -> AsyncIterator[Playwright]:
+    async with async_playwright() as running:
+        yield running
+
+
+async def launch(playwright: Playwright, *arguments: str) -> Browser:
+    """The distribution's Chromium, with a camera and a microphone that it makes up."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert path, "the browser tests need Chromium: apt-get install chromium"
+    return await playwright.chromium.launch(executable_path=path, args=[*CHROMIUM, *arguments])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
+    browser = await launch(playwright)
+    yield browser
+    await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    """In development mode; a module that needs another one has a fixture of this name."""
+    async with serve(tmp_path_factory.mktemp("server") / "log") as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def meeting(chromium: Browser, server: ServerProcess, request: pytest.FixtureRequest) -> AsyncIterator[Meeting]:
+    """A room of its own for each test. Whatever the test is about: no page may fail, no error may be logged."""
+    room = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")
+    logged = len(server.errors())
+    async with gathering(chromium, server.url, room) as meeting:
+        yield meeting
+        if request.node.stash.get(failed, False):
+            print(await meeting.report(ARTIFACTS))
+            print(*server.log.read_text(errors="replace").splitlines()[-LOG_LINES:], sep="\n")
+    assert server.errors()[logged:] == []
+    assert {guest.name: guest.failures for guest in meeting.guests if guest.failures} == {}

@@ -1,0 +1,99 @@
+// Runs in every page before its own scripts: keeps hold of what a test wants to look at and the page does not show.
+(() => {
+  const watched = { connections: [], sockets: [], marks: [], samples: [], sampling: null };
+  const mark = (name, detail = null) => watched.marks.push({ name, at: performance.now(), detail });
+
+  const Connection = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Connection {
+    constructor(...rest) {
+      super(...rest);
+      watched.connections.push(this);
+      const number = watched.connections.length - 1;
+      this.addEventListener('connectionstatechange', () => mark('connection', `${number} ${this.connectionState}`));
+      this.addEventListener('track', ({ track }) => mark('track', track.kind));
+    }
+  };
+
+  const Socket = window.WebSocket;
+  window.WebSocket = class extends Socket {
+    constructor(...rest) {
+      super(...rest);
+      watched.sockets.push(this);
+      this.addEventListener('message', ({ data }) => {
+        for (const message of [JSON.parse(data)].flat()) {
+          if (message.type === 'joined') mark('joined', { resumed: Boolean(message.resumed), session: message.session });
+          else if (message.type !== 'speakers') mark(message.type, message.type === 'offer' ? null : message);
+        }
+      });
+    }
+  };
+  document.addEventListener('loadeddata', ({ target }) => mark('picture', target.closest?.('[data-track]')?.dataset.track ?? ''), true);
+
+  // A test may ask for a smaller or slower camera than the page would: the machine that runs it encodes for everybody.
+  const devices = navigator.mediaDevices;
+  const camera = new URLSearchParams(location.hash.slice(1)).get('test-camera');
+  if (devices && camera) {
+    const [width, height, frameRate] = camera.split('x').map(Number);
+    const open = devices.getUserMedia.bind(devices);
+    devices.getUserMedia = (wanted) => open(wanted.video ? { ...wanted, video: { width, height, frameRate } } : wanted);
+  }
+
+  /** Every RTP stream of this page, in and out, with the name of its codec. */
+  watched.streams = async () => {
+    const found = [];
+    for (const [number, connection] of watched.connections.entries()) {
+      if (connection.connectionState === 'closed') continue;
+      const report = await connection.getStats();
+      for (const entry of report.values()) {
+        if (entry.type !== 'inbound-rtp' && entry.type !== 'outbound-rtp') continue;
+        const codec = report.get(entry.codecId);
+        found.push({
+          ...entry,
+          connection: number,
+          mime: codec?.mimeType ?? '',
+          fmtp: codec?.sdpFmtpLine ?? '',
+          energy: entry.totalAudioEnergy ?? 0,
+        });
+      }
+    }
+    return found;
+  };
+
+  /** Received pictures by the id of their track as the server names it. */
+  watched.pictures = async () => {
+    const tracks = window.sfu.room?.subscriber?.tracks ?? new Map();
+    const found = {};
+    for (const entry of await watched.streams()) {
+      if (entry.type === 'inbound-rtp' && tracks.has(entry.mid)) found[tracks.get(entry.mid)] = entry;
+    }
+    return found;
+  };
+
+  /** From now on, notes when each layer that this page sends first carried a frame, in seconds since the connection stood. */
+  watched.layers = () => {
+    watched.reached = {};
+    setInterval(async () => {
+      const start = watched.marks.find(({ name, detail }) => name === 'connection' && detail.endsWith(' connected'));
+      for (const { type, rid, framesSent, bytesSent, frameWidth } of await watched.streams()) {
+        if (type !== 'outbound-rtp' || !rid || !start || !framesSent || !bytesSent) continue;
+        watched.reached[rid] ??= { after: (performance.now() - start.at) / 1000, width: frameWidth };
+      }
+    }, 100);
+  };
+
+  /** From now on, notes of every received picture how far it is, ten times a second. */
+  watched.sample = () => {
+    clearInterval(watched.sampling);
+    watched.samples = [];
+    watched.sampling = setInterval(async () => {
+      const at = performance.now();
+      for (const [track, entry] of Object.entries(await watched.pictures())) {
+        if (entry.kind !== 'video') continue;
+        const { framesDecoded = 0, frameWidth = 0, freezeCount = 0 } = entry;
+        watched.samples.push({ at, track, frames: framesDecoded, width: frameWidth, freezes: freezeCount });
+      }
+    }, 100);
+  };
+
+  window.watched = watched;
+})();
