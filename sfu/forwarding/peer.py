@@ -21,6 +21,7 @@ IGNORE, TWCC, MID, RID, REPAIRED_RID, LEVEL, DEPENDENCY, SEND_TIME = range(8)
 PASS: Final = 16
 """`actions[id] − PASS` is the outbound id of an extension that passes through unchanged."""
 
+NO_ACTIONS: Final = [IGNORE] * 256
 _ACTIONS: Final = {
     caps.URI_TRANSPORT_CC: TWCC,
     caps.URI_MID: MID,
@@ -73,7 +74,8 @@ class EnginePeer:
         """Bytes that sealing adds to an RTP packet."""
         self.outlet: Outlet | None = None
         self.address: Address = ("", 0)
-        self.actions = [IGNORE] * 256
+        self.actions = NO_ACTIONS
+        """What to do with an extension, by its id; a peer that publishes has its own."""
         self.streams: dict[int, tuple[Encoding, bool] | None] = {}
         """SSRC → (encoding, whether it repairs it); None: seen and not bound (yet)."""
         self.tracks: dict[str, Track] = {}
@@ -111,6 +113,8 @@ class EnginePeer:
 
     def learn_extensions(self, extensions: Mapping[str, int]) -> None:
         """Takes the negotiated ids (one table for a whole bundle, RFC 8843 10)."""
+        if self.actions is NO_ACTIONS:
+            self.actions = list(NO_ACTIONS)
         for uri, number in extensions.items():
             action = _ACTIONS.get(uri)
             if action is None:

@@ -21,7 +21,8 @@ class Publisher(Protocol):
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         """To the client's data channel, if it opened one; dropped and counted otherwise."""
 
-    def report(self) -> LinkReport: ...
+    def report(self) -> LinkReport | None:
+        """None: the connection is still being made."""
 
     def close(self) -> None: ...
 
@@ -35,7 +36,8 @@ class Subscriber(MediaSink, Protocol):
     def restart(self) -> None:
         """Makes a new offer with fresh ICE credentials."""
 
-    def report(self) -> LinkReport: ...
+    def report(self) -> LinkReport | None:
+        """None: the connection is still being made."""
 
     def close(self) -> None: ...
 

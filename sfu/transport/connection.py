@@ -70,6 +70,8 @@ class Connection:
         self._addresses: list[Address] = []
         self._selected: Address | None = None
         self.created_at = time.monotonic()
+        self.described_at: float | None = None
+        """When the other side was first told of this one: its deadline to check counts from here."""
         self.checked_at: float | None = None
         """When the first valid check came: the handshake's deadline counts from here."""
         self.connected_at: float | None = None
@@ -80,6 +82,8 @@ class Connection:
     def local(self) -> LocalTransport:
         """What the SDP says of this side; each call is a new version of the session description."""
         self.session_version += 1
+        if self.described_at is None:
+            self.described_at = time.monotonic()
         return LocalTransport(self.ice.ufrag, self.ice.pwd, self._hub.identity.fingerprint, self._hub.candidates)
 
     def secure(self, role: Role, fingerprints: Sequence[tuple[str, str]]) -> None:
@@ -223,7 +227,7 @@ class Connection:
         """A few times a second while connecting, once a second afterwards."""
         settings = self._hub.settings
         if self.state is State.NEW:
-            if now - self.created_at > settings.connect_timeout:
+            if self.described_at is not None and now - self.described_at > settings.connect_timeout:
                 self._fail("no connectivity check came")
         elif self.state is State.CONNECTING:
             assert self.checked_at is not None

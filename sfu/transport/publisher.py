@@ -147,7 +147,9 @@ class PublisherConnection:
         if self._connection.channels is not None:
             self._connection.channels.send("reliable" if reliable else "lossy", payload)
 
-    def report(self) -> LinkReport:
+    def report(self) -> LinkReport | None:
+        if self._connection.connected_at is None:
+            return None
         now = time.monotonic()
         losses = [
             encoding.fraction_lost

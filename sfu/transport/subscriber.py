@@ -71,9 +71,12 @@ class SubscriberConnection:
         self, hub: "Hub", name: str, listener: SubscriberListener, closed: Callable[["SubscriberConnection"], None]
     ) -> None:
         self._hub = hub
+        self._name = name
         self._listener = listener
         self._closed = closed
-        self._connection = Connection(hub, name, self)
+        self._connection: Connection | None = None
+        """Made with the first subscription: who is alone in a room costs nothing here."""
+        self._ended = False
         self._payload_types = PayloadTable()
         self._lines: list[Line] = []
         self._outbound: dict[TrackId, Outbound] = {}
@@ -86,7 +89,7 @@ class SubscriberConnection:
 
     def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
         """Raises AtCapacity when all m-lines are in use."""
-        if self._connection.state is State.CLOSED:
+        if self._ended:
             return
         if not isinstance(source, PublishedTrack):
             raise TypeError(f"a browser cannot be sent a {type(source).__name__}")
@@ -155,18 +158,20 @@ class SubscriberConnection:
 
     def _schedule(self) -> None:
         self._changed = True
-        if self._scheduled is None and self._open_offer is None and self._connection.state is not State.CLOSED:
+        if self._scheduled is None and self._open_offer is None and not self._ended:
             self._scheduled = asyncio.get_running_loop().call_soon(self._offer)
 
     def _offer(self) -> None:
         self._scheduled = None
-        if self._open_offer is not None or not self._lines or self._connection.state is State.CLOSED:
+        if self._open_offer is not None or not self._lines or self._ended:
             return
         self._changed = False
         self._offer_id += 1
         slots = [line.slot for line in self._lines]
         self._open_offer = slots
         connection = self._connection
+        if connection is None:
+            connection = self._connection = Connection(self._hub, self._name, self)
         sdp = make_offer(
             slots, connection.local(), session_id=connection.session_id, session_version=connection.session_version
         )
@@ -175,9 +180,9 @@ class SubscriberConnection:
 
     def accept_answer(self, offer_id: int, sdp: str) -> None:
         """Raises BadRequest when no offer of this id is open or the answer does not fit it."""
-        if self._open_offer is None or offer_id != self._offer_id:
+        if self._connection is None or self._open_offer is None or offer_id != self._offer_id:
             raise BadRequest("There is no open offer with this id.", code="no_open_offer")
-        if self._connection.state is State.CLOSED:
+        if self._ended:
             raise BadRequest("The subscribing connection is closed.", code="connection_closed")
         answer = read_answer(sdp, self._open_offer)
         if answer.fingerprints:
@@ -190,11 +195,13 @@ class SubscriberConnection:
             if section is None or line.track is None or line.slot.ssrc != offered[line.slot.mid].ssrc:
                 continue  # changed since it was offered: the next offer says so
             line.accepted = section
-            self._open_route(self._outbound[line.track], line, section, now)
+            self._open_route(self._connection, self._outbound[line.track], line, section, now)
         if self._changed:
             self._schedule()
 
-    def _open_route(self, outbound: Outbound, line: Line, section: AcceptedSection, now: float) -> None:
+    def _open_route(
+        self, connection: Connection, outbound: Outbound, line: Line, section: AcceptedSection, now: float
+    ) -> None:
         if outbound.route is not None or outbound.source.track.peer.closed:
             return
         codec = outbound.source.track.codec
@@ -205,7 +212,7 @@ class SubscriberConnection:
         slot = line.slot
         outbound.route = self._hub.engine.add_route(
             outbound.source.track,
-            self._connection.peer,
+            connection.peer,
             mid=slot.mid,
             ssrc=slot.ssrc,
             rtx_ssrc=slot.rtx_ssrc or 0,
@@ -219,7 +226,7 @@ class SubscriberConnection:
 
     def restart(self) -> None:
         """Fresh ICE credentials in a new offer; an open one is withdrawn (its answer will be refused)."""
-        if self._connection.state is State.CLOSED:
+        if self._ended or self._connection is None:
             return
         self._connection.restart_ice()
         self._open_offer = None
@@ -241,7 +248,7 @@ class SubscriberConnection:
 
     def _select(self, outbound: Outbound, now: float) -> None:
         route, source = outbound.route, outbound.source
-        if route is None or self._connection.state is not State.CONNECTED:
+        if route is None or self._connection is None or self._connection.state is not State.CONNECTED:
             return
         if outbound.wish.paused:
             route.park()
@@ -279,7 +286,9 @@ class SubscriberConnection:
 
     # -- state ------------------------------------------------------------------------------------------------------
 
-    def report(self) -> LinkReport:
+    def report(self) -> LinkReport | None:
+        if self._connection is None or self._connection.connected_at is None:
+            return None
         now = time.monotonic()
         routes = [outbound.route for outbound in self._outbound.values() if outbound.route is not None]
         losses = [
@@ -303,9 +312,11 @@ class SubscriberConnection:
 
     def close(self) -> None:
         self._end()
-        self._connection.close()
+        if self._connection is not None:
+            self._connection.close()
 
     def _end(self) -> None:
+        self._ended = True
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None

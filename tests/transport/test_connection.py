@@ -118,7 +118,9 @@ async def test_media_goes_from_a_publisher_to_a_subscriber(hub: Hub, edge: WebRt
         await asyncio.sleep(0.01)
         got += [Rtp.parse(data) for data in receiver.media()]
     assert {packet.payload for packet in got if packet.payload_type == 111} == {b"opus"}
-    assert subscriber.report().connected
+    report = subscriber.report()
+    assert report is not None
+    assert report.connected
     subscriber.unsubscribe(TrackId("TR_cam"))
     await until(lambda: len(ear.offers) == 2)
     assert "a=inactive" in ear.offers[1][1]
@@ -131,7 +133,9 @@ async def test_media_goes_from_a_publisher_to_a_subscriber(hub: Hub, edge: WebRt
 @pytest.mark.parametrize("setup", ["actpass", "active", "passive"])
 async def test_the_handshake_in_both_roles(edge: WebRtcEdge, setup: str) -> None:
     publisher, peer, _ = await published(edge, setup=setup)
-    assert publisher.report().connected
+    report = publisher.report()
+    assert report is not None
+    assert report.connected
     publisher.close()
     peer.pump()
     await until(lambda: peer.dtls is not None and peer.dtls.state is DtlsState.CLOSED, peer)
@@ -309,3 +313,17 @@ async def test_slots_are_recycled_and_changes_of_one_turn_make_one_offer(edge: W
     publisher.close()
     peer.close()
     receiver.close()
+
+
+async def test_who_waits_alone_for_longer_than_the_deadline_still_gets_what_comes(hub: Hub, edge: WebRtcEdge) -> None:
+    ear = Ear()
+    subscriber = edge.open_subscriber("PA_b", ear)
+    await asyncio.sleep(SETTINGS.connect_timeout + 1.2)
+    assert ear.lost == 0
+    publisher, peer, _ = await published(edge)
+    subscriber.subscribe(TrackId("TR_mic"), publisher.negotiate(peer.offer(), []).sources["0"], Wish())
+    await until(lambda: ear.offers)
+    assert ear.lost == 0
+    subscriber.close()
+    publisher.close()
+    peer.close()
