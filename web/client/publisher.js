@@ -271,6 +271,16 @@ export class Publisher extends Emitter {
 }
 
 /**
+ * A publication as the others see it.
+ * @param {Publication} publication
+ * @returns {import('./types.js').Track}
+ */
+export function ownTrack({ id, source, name, muted, width, height, transceiver }) {
+  const kind = transceiver.receiver.track.kind === 'audio' ? 'audio' : 'video';
+  return { id, kind, source, name, muted, codec: '', width, height, layers: [] };
+}
+
+/**
  * @param {RTCRtpTransceiver} transceiver
  * @param {'audio' | 'video'} kind
  * @param {string[]} wanted

@@ -10,7 +10,7 @@
  */
 
 import { Emitter } from './emitter.js';
-import { Publisher } from './publisher.js';
+import { ownTrack, Publisher } from './publisher.js';
 import { Socket } from './socket.js';
 import { initial, participantOf, reduce } from './state.js';
 import { digest } from './stats.js';
@@ -86,7 +86,8 @@ export class Room extends Emitter {
   /**
    * Resolves when the room is entered (perhaps after a wait in the lobby), rejects with the reason when it is not.
    * @param {object} options
-   * @param {string | (() => Promise<string>)} options.token
+   * @param {string | ((refused: string) => Promise<string>)} options.token a function is asked again for each new session,
+   *   with the error code if the last token was turned down
    * @param {string} [options.name]
    * @param {Record<string, string>} [options.attributes]
    * @returns {Promise<RoomState>}
@@ -95,9 +96,9 @@ export class Room extends Emitter {
     const socket = new Socket({
       url: this.url,
       WebSocket: this.WebSocket,
-      join: async () => ({
+      join: async (refused) => ({
         type: 'join',
-        token: typeof token === 'string' ? token : await token(),
+        token: typeof token === 'string' ? token : await token(refused),
         name,
         attributes,
         client: CLIENT,
@@ -128,6 +129,11 @@ export class Room extends Emitter {
   /** @param {string} [reason] */
   leave(reason) {
     this.#socket?.leave(reason);
+  }
+
+  /** Drops the signalling socket and resumes on a new one; the media goes on meanwhile. */
+  renew() {
+    this.#socket?.renew();
   }
 
   /** The network is back, or the page is looked at again: do not wait out the back-off. */
@@ -296,6 +302,7 @@ export class Room extends Emitter {
       answer: ({ id, sdp }) => this.#socket?.send({ type: 'answer', id, sdp }),
       restart: () => this.#request({ type: 'restart' }),
     });
+    subscriber.on('state', () => this.#path());
     subscriber.on('media', (media) => this.emit('media', media));
     this.subscriber = subscriber;
     this.wishes.forget();
@@ -310,6 +317,7 @@ export class Room extends Emitter {
       preferences: this.preferences,
       offer: (offer) => this.#request({ type: 'publish', ...offer }, true),
     });
+    publisher.on('state', () => this.#path());
     publisher.on('packet', (packet) => this.emit('packet', packet));
     publisher.on('error', (error) => this.emit('error', error));
     publisher.on('negotiated', () => this.#own());
@@ -327,6 +335,12 @@ export class Room extends Emitter {
     const { publish, sources } = this.state.permissions;
     const allowed = [...this.publications].filter(({ source }) => publish && (!sources.length || sources.includes(source)));
     this.#publish(allowed);
+  }
+
+  #path() {
+    const states = [this.publisher?.connection.connectionState, this.subscriber?.connection?.connectionState];
+    const mediaLost = states.some((state) => state === 'failed' || state === 'disconnected');
+    if (mediaLost !== this.state.mediaLost) this.#set({ ...this.state, mediaLost });
   }
 
   /** After a resumed session: the media may have had its own trouble meanwhile. */
@@ -373,15 +387,6 @@ export class Room extends Emitter {
     this.subscriber?.close();
     this.#set({ ...this.state, phase: 'left', leave });
   }
-}
-
-/**
- * @param {Publication} publication
- * @returns {import('./types.js').Track}
- */
-function ownTrack({ id, source, name, muted, width, height, transceiver }) {
-  const kind = transceiver.sender.track?.kind === 'audio' || source === 'microphone' ? 'audio' : 'video';
-  return { id, kind: source === 'screen_share_audio' ? 'audio' : kind, source, name, muted, codec: '', width, height, layers: [] };
 }
 
 /** @param {RoomState} state */

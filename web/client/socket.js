@@ -58,6 +58,7 @@ export class Socket extends Emitter {
   #attempt = 0;
   #joinId = -1;
   #resumeKey = '';
+  #refusedToken = '';
   #last = 0;
   #heartbeatMs = 30_000;
   /** @type {Map<number, Pending>} */
@@ -72,7 +73,8 @@ export class Socket extends Emitter {
   /**
    * @param {object} options
    * @param {string} options.url
-   * @param {() => Outgoing | Promise<Outgoing>} options.join makes the fields of a join message; id and resume are added
+   * @param {(refused: string) => Outgoing | Promise<Outgoing>} options.join makes the fields of a join message; id and
+   *   resume are added. `refused` is the code with which the server turned down the token last time, or empty
    * @param {typeof WebSocket} [options.WebSocket]
    * @param {Timers} [options.timers]
    * @param {() => number} [options.random]
@@ -140,6 +142,11 @@ export class Socket extends Emitter {
     if (this.#ready) this.#write(message);
   }
 
+  /** Drops the socket and resumes the session on a new one: for a change of network, and for tests. */
+  renew() {
+    if (this.#socket) this.#lost(this.#socket);
+  }
+
   /**
    * Ends the session on purpose.
    * @param {string} [reason]
@@ -155,7 +162,7 @@ export class Socket extends Emitter {
     /** @type {Outgoing} */
     let fields;
     try {
-      fields = await this.join();
+      fields = await this.join(this.#refusedToken);
     } catch (error) {
       if (this.#finished) return;
       if (error instanceof RequestError) this.#refuse(error.code, error.message);
@@ -224,6 +231,7 @@ export class Socket extends Emitter {
   #established(message) {
     this.#ready = true;
     this.#everJoined = true;
+    this.#refusedToken = '';
     this.#attempt = 0;
     this.#resumeKey = message.resume_key ?? this.#resumeKey;
     if (!message.resumed) this.#last = message.n ?? 0;
@@ -245,6 +253,10 @@ export class Socket extends Emitter {
       this.#attempt = 0;
       this.#connect();
     } else if (this.#everJoined && PASSING.has(message.code)) {
+      this.#lost(this.#socket);
+    } else if (this.#everJoined && !this.#refusedToken && message.code?.startsWith('token_')) {
+      // Whoever makes the tokens gets one chance to make a better one.
+      this.#refusedToken = message.code;
       this.#lost(this.#socket);
     } else {
       this.#refuse(message.code ?? 'error', message.message ?? 'The server refused the join.');

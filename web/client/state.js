@@ -26,6 +26,7 @@ export const initial = Object.freeze({
   rtt: 0,
   loss: 0,
   subscriptions: new Map(),
+  mediaLost: false,
   leave: null,
 });
 
@@ -83,6 +84,9 @@ const chatOf = (raw) => ({ ...raw, to: raw.to ?? '' });
 /** @param {any} raw */
 const waitingOf = (raw) => ({ participant: raw.participant, identity: raw.identity, name: raw.name || raw.identity });
 
+/** @param {RoomState} state */
+const kept = ({ subscriptions, quality, dominant, mediaLost }) => ({ subscriptions, quality, dominant, mediaLost });
+
 /**
  * @param {RoomState} state
  * @param {Incoming} message
@@ -92,7 +96,7 @@ function joined(state, message) {
   return {
     ...initial,
     // A resumed session goes on: what was measured of the media is still true.
-    ...(message.resumed ? { subscriptions: state.subscriptions, quality: state.quality, dominant: state.dominant } : {}),
+    ...(message.resumed ? kept(state) : {}),
     phase: 'joined',
     room: roomOf(message.room),
     me: participantOf(message.participant),

@@ -60,6 +60,7 @@
  * @property {number} rtt seconds
  * @property {number} loss 0 … 1
  * @property {ReadonlyMap<string, Subscription>} subscriptions by track id
+ * @property {boolean} mediaLost a media connection was there and is away; it is being mended
  * @property {Leave | null} leave why it ended, or why it is about to be interrupted
  */
 

@@ -3,7 +3,7 @@
  * @module
  */
 
-import { RequestError } from '../client/errors.js';
+import { ConnectionLost, RequestError } from '../client/errors.js';
 import { REACTIONS } from '../views/words.js';
 import { capacity } from '../views/layout.js';
 import { invitation } from './preferences.js';
@@ -65,14 +65,14 @@ export class Gathering {
     room.on('joined', ({ resumed }) => {
       if (resumed || this.#timer) this.toasts.show('You are connected again', 'wifi');
     });
-    room.on('error', (error) => console.warn('sfu:', error));
+    room.on('error', (error) => error instanceof ConnectionLost || console.warn('sfu:', error));
   }
 
   /** @returns {Promise<boolean>} whether the room was entered */
   async join() {
     const { name, roomName } = this.store.state;
     try {
-      await this.session.room.join({ token: () => this.#token(), name, attributes: {} });
+      await this.session.room.join({ token: (refused) => this.#token(refused), name, attributes: {} });
     } catch {
       return false;
     }
@@ -110,9 +110,10 @@ export class Gathering {
     this.toasts.show('You are muted', 'micOff', { label: 'Unmute', run: this.act.toggleMicrophone });
   }
 
-  /** The token of the invitation; a development server makes one on demand. */
-  async #token() {
+  /** The token of the invitation; a development server makes one on demand. @param {string} refused */
+  async #token(refused) {
     const { roomName, name } = this.store.state;
+    if (refused) this.#made = '';
     const kept = invitation(roomName) || this.#made;
     if (kept) return kept;
     const options = new URLSearchParams(location.hash.slice(1));

@@ -25,7 +25,7 @@ export function controls(state, act) {
   const hand = Boolean(room.me?.attributes['hand']);
   const count = room.participants.size + 1;
   return html`
-    <footer class="bar" aria-label="Meeting controls" role="toolbar">
+    <section class="bar" aria-label="Meeting controls">
       <div class="bar-group bar-start">
         <span class="bar-room" title=${state.roomName}>${room.room.locked ? icon('lock') : nothing}${state.roomName}</span>
       </div>
@@ -118,7 +118,7 @@ export function controls(state, act) {
           badge: state.unread,
         })}
       </div>
-    </footer>
+    </section>
   `;
 }
 

@@ -2,7 +2,7 @@
  * The meeting: stage, banners, panels and bar.
  *
  * data-testid: `meeting` (with data-phase), `stage` (with data-layout), `banner` (with data-kind: reconnecting, draining,
- * sound, sharing, talking-muted), `page-previous`, `page-next`, `alone`, `copy-link-alone`, `toast`, `announcer`.
+ * media, sound, sharing), `page-previous`, `page-next`, `alone`, `copy-link-alone`, `toast`, `announcer`.
  * @module
  */
 
@@ -88,6 +88,7 @@ function banner(state, act) {
     const draining = room.leave?.reason === 'draining';
     return strip(draining ? 'draining' : 'reconnecting', 'warn', 'wifiOff', draining ? 'The server is restarting. Moving you over …' : 'Connection lost. Reconnecting …', null, true);
   }
+  if (room.mediaLost) return strip('media', 'warn', 'wifiOff', 'Sound and picture are interrupted. Reconnecting …', null, true);
   if (state.soundBlocked) {
     return strip('sound', 'info', 'sound', 'Your browser holds back the sound.', { label: 'Turn on sound', run: act.resumeSound });
   }
@@ -156,7 +157,7 @@ const floats = ({ reactions }) => html`
  * @param {Actions} act
  */
 const toasts = (state, act) => html`
-  <div class="toasts">
+  <section class="toasts" aria-label="Notices">
     ${repeat(
       state.toasts,
       ({ id }) => id,
@@ -167,5 +168,5 @@ const toasts = (state, act) => html`
         </div>
       `,
     )}
-  </div>
+  </section>
 `;

@@ -45,10 +45,9 @@ function end(state, act) {
   return html`
     <div class="door" data-testid="end" data-reason=${reason}>
       <header class="door-head"><span class="brand">${mark} aiosfu</span>${themeButton(state, act)}</header>
-      <main class="end" role="status">
+      <main class="end">
         <span class="end-icon">${icon(name)}</span>
-        <h1>${title}</h1>
-        <p class="lead">${text}</p>
+        <div role="status"><h1>${title}</h1><p class="lead">${text}</p></div>
         <div class="end-actions">
           ${again ? html`<button type="button" class="primary" data-testid="rejoin" @click=${act.again}>${reason === 'left' ? 'Rejoin' : 'Try again'}</button>` : nothing}
           <button type="button" class="secondary" data-testid="end-home" @click=${act.home}>To the first page</button>

@@ -23,11 +23,14 @@ import { icon } from './icons.js';
  * @param {boolean} [options.disabled]
  * @param {string} [options.word] shown beside the icon
  */
-export const button = ({ label, icon: name, click, testid, look = '', pressed, expanded, key, badge = 0, disabled = false, word = '' }) => html`
+export const button = ({ label, icon: name, click, testid, look = '', pressed, expanded, key, badge = 0, disabled = false, word = '' }) => {
+  // What is written on a button is part of its name, so that it can be called by it.
+  const spoken = word && !label.includes(word) ? `${label} ${word}` : label;
+  return html`
   <button
     type="button"
     class="button ${look}"
-    aria-label=${badge ? `${label}, ${badge} new` : label}
+    aria-label=${badge ? `${spoken}, ${badge} new` : spoken}
     data-tip=${key ? `${label} (${key})` : label}
     data-testid=${testid ?? nothing}
     aria-pressed=${pressed === undefined ? nothing : String(pressed)}
@@ -40,6 +43,7 @@ export const button = ({ label, icon: name, click, testid, look = '', pressed, e
     ${badge ? html`<span class="badge" aria-hidden="true">${badge > 99 ? '99+' : badge}</span>` : nothing}
   </button>
 `;
+};
 
 /** @param {string} name */
 export function initials(name) {

@@ -230,6 +230,19 @@ test('a refused join is told with its code', async () => {
   await assert.rejects(socket.request({ type: 'chat', text: 'x' }), ConnectionLost);
 });
 
+test('a token that has become useless may be replaced once', async () => {
+  const refusals = [];
+  const { sockets, timers, of } = await entered({ join: (refused) => (refusals.push(refused), { type: 'join', token: 'T' }) });
+  sockets[0].push({ type: 'leave', reason: 'draining', message: '', action: 'reconnect' });
+  for (const index of [1, 2]) {
+    await timers.pass(1000);
+    sockets[index].open();
+    sockets[index].push({ type: 'error', id: index + 1, code: 'token_invalid', message: 'Unknown key.' });
+  }
+  assert.deepEqual(refusals, ['', '', 'token_invalid']);
+  assert.equal(of('closed')[0].reason, 'token_invalid');
+});
+
 test('the lobby is waited out', async () => {
   const { socket, sockets, of } = world();
   socket.open();
