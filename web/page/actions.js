@@ -90,6 +90,7 @@ export class Actions {
 
   /** @param {string} name */
   rename = (name) => {
+    if (this.state.view === 'meeting' && name) this.#ask(this.room?.setName(name));
     save({ name });
     this.store.update({ name });
   };
@@ -148,6 +149,14 @@ export class Actions {
   choose = (kind, id) => {
     this.local.choose(kind, id);
     if (kind === 'speaker') this.sound.speaker(id);
+  };
+
+  /** Phones have one camera in front and one at the back. */
+  nextCamera = () => {
+    const { devices, camera } = this.state.local;
+    const now = devices.cameras.findIndex(({ id }) => id === camera.track?.getSettings().deviceId);
+    const next = devices.cameras[(now + 1) % devices.cameras.length];
+    if (next) this.choose('camera', next.id);
   };
 
   toggleShare = () => {

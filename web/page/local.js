@@ -142,7 +142,7 @@ export class LocalMedia extends Emitter {
     track.addEventListener('ended', () => this.#unplugged(input, track));
     if (input === 'microphone') {
       this.#release('microphone');
-      this.#meter = new LevelMeter(track);
+      this.#meter = meterOf(track);
       const sent = track.clone();
       sent.enabled = this.state.microphone.wanted;
       this.#set({ microphone: { ...this.state.microphone, starting: false, track, sent } });
@@ -186,5 +186,17 @@ export class LocalMedia extends Emitter {
   #set(change) {
     this.state = { ...this.state, ...change };
     this.emit('change', this.state);
+  }
+}
+
+/**
+ * A browser that cannot measure the microphone can still send it.
+ * @param {MediaStreamTrack} track
+ */
+function meterOf(track) {
+  try {
+    return new LevelMeter(track);
+  } catch {
+    return null;
   }
 }

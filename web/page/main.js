@@ -33,7 +33,6 @@ const first = {
   room: initial,
   media: new Map(),
   local: initialLocal(),
-  level: 0,
   layout: preferences.layout,
   pinned: '',
   pageIndex: 0,
@@ -81,12 +80,10 @@ local.on('change', (state) => store.update({ local: state }));
 local.on('problem', ({ title }) => store.state.view === 'meeting' && toasts.show(title, 'warn'));
 sound.speaker(preferences.devices.speaker);
 setInterval(() => {
-  const { view, dialog, local: devices, level: before } = store.state;
-  if (!devices.microphone.track) return;
-  const level = local.level;
+  const level = store.state.local.microphone.track ? local.level : 0;
   act.gathering?.hear(level);
-  // Only the lobby and the settings show the meter.
-  if ((view === 'lobby' || dialog?.kind === 'settings') && Math.abs(level - before) > 0.01) store.update({ level });
+  // Twelve times a second: straight into the style, past the state, so that the page is not drawn anew for it.
+  document.documentElement.style.setProperty('--my-level', level.toFixed(2));
 }, LEVEL_MS);
 
 listen(act);

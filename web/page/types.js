@@ -35,7 +35,6 @@
  * @property {RoomState} room
  * @property {ReadonlyMap<string, MediaStreamTrack>} media received, by track id
  * @property {LocalState} local
- * @property {number} level of the microphone, 0 … 1
  * @property {'grid' | 'speaker'} layout
  * @property {string} pinned tile key
  * @property {number} pageIndex

@@ -158,6 +158,9 @@ function more(state, act) {
       ${canShare()
         ? item(state.local.screen ? 'shareOff' : 'share', state.local.screen ? 'Stop sharing' : 'Share your screen', 'menu-share', act.toggleShare, { narrow: true })
         : nothing}
+      ${state.local.devices.cameras.length > 1 && state.local.camera.track
+        ? item('flip', 'Switch camera', 'menu-flip', act.nextCamera, { narrow: true })
+        : nothing}
       ${item(state.layout === 'grid' ? 'speaker' : 'grid', state.layout === 'grid' ? 'Speaker layout' : 'Grid layout', 'menu-layout', act.toggleLayout, { key: 'G' })}
       ${document.fullscreenEnabled ? item('full', 'Full screen', 'fullscreen', act.toggleFullscreen, { key: 'F' }) : nothing}
       ${item('stats', state.showStats ? 'Hide statistics' : 'Connection statistics', 'stats-toggle', act.toggleStats, { key: 'I' })}

@@ -8,7 +8,7 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { live } from '../vendor/lit-html/directives/live.js';
-import { vars, video } from './directives.js';
+import { video } from './directives.js';
 import { icon, mark } from './icons.js';
 import { avatar, button } from './parts.js';
 import { devicePicker, themeButton } from './settings.js';
@@ -49,7 +49,7 @@ function preview(state, act) {
         : html`<div class="preview-off">${avatar(state.name || '?', state.name || '?')}<p>${caption}</p></div>`}
       <div class="preview-level" data-testid="level-meter" role="img" aria-label="Microphone level">
         ${icon(microphone.wanted ? 'mic' : 'micOff')}
-        <span class="meter ${microphone.wanted ? '' : 'off'}" ${vars({ '--level': state.level.toFixed(2) })}></span>
+        <span class="meter ${microphone.wanted ? '' : 'off'}"></span>
       </div>
       <div class="preview-bar">
         ${button({

@@ -1,13 +1,13 @@
 /**
  * Device pickers, the theme button, and the dialogs: settings, keyboard shortcuts, removing somebody.
  *
- * data-testid: `picker-camera`, `picker-microphone`, `picker-speaker`, `theme`, `settings-dialog`, `help-dialog`,
+ * data-testid: `settings-name`, `picker-camera`, `picker-microphone`, `picker-speaker`, `theme`, `settings-dialog`, `help-dialog`,
  * `kick-dialog`, `kick-confirm`, `dialog-close`.
  * @module
  */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
-import { modal, vars } from './directives.js';
+import { modal } from './directives.js';
 import { icon } from './icons.js';
 import { button } from './parts.js';
 import { SHORTCUTS } from './words.js';
@@ -107,11 +107,17 @@ function closeOutside(event) {
  * @param {Actions} act
  */
 function settings(state, act) {
+  /** @param {Event} event */
+  const rename = (event) => act.rename(/** @type {HTMLInputElement} */ (event.target).value.trim());
   return html`
+    <label class="field">
+      <span>Your name</span>
+      <input data-testid="settings-name" maxlength="64" autocomplete="name" .value=${state.name} @change=${rename} />
+    </label>
     <section>
       <h3>Devices</h3>
       ${devicePicker(state, act, 'microphone')}
-      <span class="meter ${state.local.microphone.wanted ? '' : 'off'}" role="img" aria-label="Microphone level" ${vars({ '--level': state.level.toFixed(2) })}></span>
+      <span class="meter ${state.local.microphone.wanted ? '' : 'off'}" role="img" aria-label="Microphone level"></span>
       ${devicePicker(state, act, 'camera')} ${devicePicker(state, act, 'speaker')}
     </section>
     <section>
