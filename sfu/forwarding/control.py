@@ -17,8 +17,12 @@ from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.rtp import rtcp
 
+TICK: Final = 0.025
 TWCC_EVERY: Final = 0.05
-REPORT_EVERY: Final = 1.0
+REPORT_SLOTS: Final = round(1.0 / TICK)
+"""Everybody reports once a second, each in its own tick."""
+BUSY: Final = 0.6
+"""Seconds after its last packet in which a publisher is looked at in every tick: longer than any NACK waits."""
 ALIVE_EVERY: Final = 0.25
 KEYFRAME_RETRY: Final = 1.0
 """Seconds after which a route that still waits asks again (mediasoup: 1 s)."""
@@ -36,19 +40,31 @@ class Control:
     def __init__(
         self,
         sealer: fanout.Sealer,
-        publishing: dict[PeerId, EnginePeer],
-        sending: dict[PeerId, EnginePeer],
         dropped: Counter[str],
         changed: Callable[[Encoding], None],
     ) -> None:
         self._sealer = sealer
-        self._publishing = publishing
-        self._sending = sending
+        self._publishing: dict[PeerId, EnginePeer] = {}
+        self._reporting: list[dict[PeerId, EnginePeer]] = [{} for _ in range(REPORT_SLOTS)]
+        """Peers that send or are sent something, by the tick of the second in which they are due."""
+        self._turn = 0
         self._dropped = dropped
         self._changed = changed
-        self._next_twcc = self._next_alive = self._report_phase = 0.0
+        self._next_twcc = self._next_alive = 0.0
         self._wall_offset = 0.0
         self.keyframes_sent = 0
+
+    def enlist(self, peer: EnginePeer) -> None:
+        """After each track or route that the peer got or lost."""
+        slot = self._reporting[peer.id % REPORT_SLOTS]
+        if peer.tracks:
+            self._publishing[peer.id] = peer
+        else:
+            self._publishing.pop(peer.id, None)
+        if peer.tracks or peer.routes:
+            slot[peer.id] = peer
+        else:
+            slot.pop(peer.id, None)
 
     def request_keyframe(self, encoding: Encoding, now: float) -> None:
         if encoding.track.keyframes.request(now):
@@ -148,14 +164,17 @@ class Control:
         alive = now >= self._next_alive
         if alive:
             self._next_alive = now + ALIVE_EVERY
-        phase, self._report_phase = self._report_phase, now % REPORT_EVERY
         for peer in self._publishing.values():
-            self._serve_publisher(peer, now, twcc=twcc, alive=alive)
-            if _passed(peer, phase, self._report_phase):
-                self._send_receiver_reports(peer, now)
-        for peer in self._sending.values():
-            if _passed(peer, phase, self._report_phase):
-                self.send_sender_reports(peer, now, wall=wall)
+            if alive or now - peer.last_arrival < BUSY:
+                self._serve_publisher(peer, now, twcc=twcc, alive=alive)
+        turn = int(now / TICK)
+        for slot in range(max(self._turn, turn - REPORT_SLOTS) + 1, turn + 1):
+            for peer in self._reporting[slot % REPORT_SLOTS].values():
+                if peer.tracks:
+                    self._send_receiver_reports(peer, now)
+                if peer.routes:
+                    self.send_sender_reports(peer, now, wall=wall)
+        self._turn = turn
 
     def _serve_publisher(self, peer: EnginePeer, now: float, *, twcc: bool, alive: bool) -> None:
         if twcc and peer.twcc is not None and peer.feedback_ssrc:
@@ -226,12 +245,6 @@ class Control:
             compound += rtcp.encode_sender_report(report) + rtcp.encode_source_description(route.ssrc, route.cname)
         if compound:
             self.send_rtcp(peer, compound)
-
-
-def _passed(peer: EnginePeer, before: float, after: float) -> bool:
-    """Whether the peer's own moment of the report interval lies between two ticks: peers report at different times."""
-    moment = (peer.id * 0.6180339887 % 1.0) * REPORT_EVERY
-    return before <= moment < after if before <= after else moment >= before or moment < after
 
 
 def _empty_report(peer: EnginePeer) -> bytes:

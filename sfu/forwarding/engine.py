@@ -5,7 +5,7 @@ resend; send RTCP. Events come out of `take_events`: an encoding was bound, came
 its size. Counters are read where they are kept. Nothing here calls back into rooms or signalling.
 
 The driver (sfu.transport.udp) hands in datagrams with `receive` in batches and calls `flush` after each batch, and
-`handle_timer` every `TICK` seconds. `now` is monotonic seconds; `wall` seconds since 1900 (NTP). Sans-IO otherwise:
+`handle_timer` every `control.TICK` seconds. `now` is monotonic seconds; `wall` seconds since 1900 (NTP). Sans-IO otherwise:
 sealing and sending are behind `Sealer` and `Outlet`.
 """
 
@@ -24,8 +24,6 @@ from sfu.forwarding.route import Route
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 
-TICK: Final = 0.025
-
 
 @dataclass(frozen=True, slots=True)
 class EncodingChanged:
@@ -42,14 +40,12 @@ class Engine:
         self._segments = segments
         self._dirty: list[Encoding] = []
         self._events: list[EncodingChanged] = []
-        self._publishing: dict[PeerId, EnginePeer] = {}
-        self._sending: dict[PeerId, EnginePeer] = {}
         self.peers: dict[PeerId, EnginePeer] = {}
         self.dropped: Counter[str] = Counter()
         """Packets dropped, by reason."""
         self.closed_totals: Counter[str] = Counter()
         """Counters of peers that are gone, so that totals never fall."""
-        self._control = Control(sealer, self._publishing, self._sending, self.dropped, self._note)
+        self._control = Control(sealer, self.dropped, self._note)
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
@@ -76,8 +72,6 @@ class Engine:
         for name in COUNTED:
             self.closed_totals[name] += getattr(peer, name)
         self.peers.pop(peer.id, None)
-        self._publishing.pop(peer.id, None)
-        self._sending.pop(peer.id, None)
         peer.rx = peer.tx = peer.outlet = None
 
     def add_track(
@@ -114,7 +108,7 @@ class Engine:
             peer.declare(track, *ssrcs[0])
         for ssrc in [ssrc for ssrc, bound in peer.streams.items() if bound is None]:
             del peer.streams[ssrc]  # it may be this track's
-        self._publishing[peer.id] = peer
+        self._control.enlist(peer)
         return track
 
     def remove_track(self, track: Track) -> None:
@@ -128,8 +122,7 @@ class Engine:
                 peer.streams.pop(ssrc, None)
             encoding.history = [None] * len(encoding.history)
             encoding.batch.clear()
-        if not peer.tracks:
-            self._publishing.pop(peer.id, None)
+        self._control.enlist(peer)
 
     def add_route(
         self,
@@ -162,7 +155,7 @@ class Engine:
         peer.routes[ssrc] = route
         if rtx_ssrc:
             peer.routes[rtx_ssrc] = route
-        self._sending[peer.id] = peer
+        self._control.enlist(peer)
         return route
 
     def remove_route(self, route: Route) -> None:
@@ -173,8 +166,7 @@ class Engine:
             route.peer.retired_packets += route.packets
             route.peer.retired_octets += route.octets
         route.peer.routes.pop(route.rtx_ssrc, None)
-        if not route.peer.routes:
-            self._sending.pop(route.peer.id, None)
+        self._control.enlist(route.peer)
 
     def aim(self, route: Route, encoding: Encoding, now: float) -> None:
         """`encoding` for this route from its next keyframe on (audio: from its next packet)."""
@@ -270,7 +262,7 @@ class Engine:
         self._control.receive_rtcp(peer, data, now, wall)
 
     def handle_timer(self, now: float, wall: float) -> None:
-        """Every `TICK` seconds."""
+        """Every `control.TICK` seconds."""
         self._control.handle_timer(now, wall)
 
     @property

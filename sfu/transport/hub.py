@@ -14,7 +14,8 @@ from collections import Counter, deque
 from typing import TYPE_CHECKING, Final
 
 from sfu.errors import ConfigurationError
-from sfu.forwarding.engine import TICK, Engine
+from sfu.forwarding.control import TICK
+from sfu.forwarding.engine import Engine
 from sfu.ids import PeerId
 from sfu.transport.connection import Connection, State
 from sfu.transport.dtls import Identity

@@ -244,7 +244,7 @@ def test_receiver_reports_tell_the_publisher_its_loss() -> None:
     bench = Bench()
     bench.video()
     bench.send(*(layer("q", sequence, sequence * 3000) for sequence in range(1, 101) if sequence % 10))
-    bench.tick(1.1)
+    bench.tick(0.9)
     (block,) = [
         block
         for data in bench.uplink.rtcp()
