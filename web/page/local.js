@@ -138,10 +138,14 @@ export class LocalMedia extends Emitter {
    * @param {MediaStreamTrack} track
    */
   #took(input, track) {
-    if (!this.#open || (input === 'camera' && !this.state.camera.wanted)) return track.stop();
+    if (!this.#open || (input === 'camera' && !this.state.camera.wanted)) {
+      track.stop();
+      this.#set({ [input]: { ...this.state[input], starting: false } });
+      return;
+    }
+    this.#release(input);
     track.addEventListener('ended', () => this.#unplugged(input, track));
     if (input === 'microphone') {
-      this.#release('microphone');
       this.#meter = meterOf(track);
       const sent = track.clone();
       sent.enabled = this.state.microphone.wanted;

@@ -41,7 +41,8 @@ export function lobby(state, act) {
  */
 function preview(state, act) {
   const { camera, microphone } = state.local;
-  const caption = camera.starting ? 'Starting the camera …' : camera.track ? '' : 'Camera is off';
+  const asking = camera.wanted && !state.local.problems.camera;
+  const caption = asking ? 'Allow the camera and the microphone if your browser asks.' : 'Camera is off';
   return html`
     <div class="preview" data-testid="lobby-preview">
       ${camera.track
