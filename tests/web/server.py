@@ -60,9 +60,10 @@ async def serve(
     environment: Mapping[str, str] | None = None,
     *arguments: str,
     scheme: str = "http",
+    port: int = 0,
 ) -> AsyncIterator[ServerProcess]:
     """A server that answers; ended, if it has not ended by itself, when the block is left."""
-    port = free_port()
+    port = port or free_port()
     given = {
         "rtc.udp_port": free_port(socket.SOCK_DGRAM),
         "log.format": "json",
