@@ -6,7 +6,7 @@
 import { RequestError } from '../client/errors.js';
 import { initial } from '../client/state.js';
 import { Gathering } from './gathering.js';
-import { invitation, load, save, visited } from './preferences.js';
+import { invitation, load, nameIn, save, visited } from './preferences.js';
 
 /** @typedef {import('./types.js').PageState} PageState */
 /** @typedef {import('./local.js').LocalMedia} LocalMedia */
@@ -72,11 +72,12 @@ export class Actions {
       options.delete('token');
       history.replaceState(null, '', `${location.pathname}${options.size ? `#${options}` : ''}`);
     }
+    const kept = roomName ? invitation(roomName, token) : '';
     this.store.update({
       view: roomName ? 'lobby' : 'landing',
       roomName,
-      name: options.get('name') ?? this.state.name,
-      invited: Boolean(roomName && invitation(roomName, token)),
+      name: options.get('name') || this.state.name || nameIn(kept),
+      invited: Boolean(kept),
       room: initial,
       joining: false,
       panel: '',
