@@ -118,7 +118,7 @@ class Janus:
         if publish:
             who.publish()
             peer = who.publisher
-            self._reactor.run_until(lambda: peer is not None and peer.connected, 10, "publisher's DTLS")
+            self._reactor.run_until(lambda: peer is not None and peer.connected and who.up > 0, 10, "publisher's DTLS")
         return who
 
     def settle(self, rooms: dict[str, list["JanusMember"]]) -> None:
@@ -151,6 +151,8 @@ class JanusMember:
         self._numbers = itertools.count(1)
         self._replies: dict[str, Message] = {}
         self.feed = 0
+        self.up = 0
+        """Connections that Janus has told to be up."""
         self.publisher: LoadPeer | None = None
         self.subscriber: LoadPeer | None = None
         self.audio: Encoding | None = None
@@ -166,7 +168,9 @@ class JanusMember:
             self._reactor.call_at(time.monotonic() + KEEP_ALIVE, self._keep_alive)
 
     def _received(self, message: Message) -> None:
-        if message["janus"] != "ack" and "transaction" in message:
+        if message["janus"] == "webrtcup":
+            self.up += 1
+        elif message["janus"] != "ack" and "transaction" in message:
             self._replies[message["transaction"]] = message
 
     def _request(self, message: Message) -> Message:

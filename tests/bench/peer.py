@@ -26,6 +26,7 @@ CONSENT_EVERY = 2.5
 FEEDBACK_EVERY = 0.1
 REPORT_EVERY = 1.0
 CHECK_EVERY = 0.05
+RESEND_EVERY = 0.05
 SO_TIMESTAMPNS = 35
 NTP_EPOCH = 2_208_988_800
 
@@ -62,6 +63,7 @@ class LoadPeer:
         self._buffer = bytearray(2048)
         self._view = memoryview(self._buffer)
         self._dtls: DtlsAssociation | None = None
+        self._flight: list[bytes] = []
         self._checked = False
         self._tx: Session | None = None
         self._rx: Session | None = None
@@ -126,16 +128,15 @@ class LoadPeer:
             if self._dtls.state is State.NEW:
                 self._dtls.start()
                 self._after_dtls()
-                self._handshake_timer()
+                self._reactor.call_at(time.monotonic() + RESEND_EVERY, self._handshake_timer)
 
     def _handshake_timer(self) -> None:
+        """Sends a flight again after 50 ms, like browsers; OpenSSL's own first timeout is a second."""
         dtls = self._dtls
         if dtls is not None and dtls.state is State.HANDSHAKING and not self.closed:
-            due = dtls.next_timeout()
-            if due is not None and due <= 0:
-                dtls.handle_timeout()
-                self._after_dtls()
-            self._reactor.call_at(time.monotonic() + 0.1, self._handshake_timer)
+            for datagram in self._flight:
+                self._send(datagram)
+            self._reactor.call_at(time.monotonic() + RESEND_EVERY, self._handshake_timer)
 
     def _dtls_received(self, data: bytes) -> None:
         dtls = self._dtls
@@ -149,7 +150,10 @@ class LoadPeer:
     def _after_dtls(self) -> None:
         dtls = self._dtls
         assert dtls is not None
-        for datagram in dtls.packets_to_send():
+        flight = dtls.packets_to_send()
+        if flight:
+            self._flight = flight
+        for datagram in flight:
             self._send(datagram)
         if dtls.state is State.CLOSED and not self.closed:
             raise ConnectionError(f"DTLS: {dtls.failure}")
