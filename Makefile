@@ -37,6 +37,7 @@ check: $(VENV)/.installed-test
 
 web-check: $(TSC)
 	$(TSC) --project web/tsconfig.json --noEmit
+	node --test tests/web/unit
 
 bench: $(VENV)/.installed-test
 	@.ci/packages $(BENCH_PROGRAMS)

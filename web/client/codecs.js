@@ -24,7 +24,15 @@ const SCREEN = [
   { rid: 'h', scale: 2, bitrate: 500_000, fps: 10 },
   { rid: 'f', scale: 1, bitrate: 2_500_000, fps: 30 },
 ];
-const SMALLEST_SIDE = 90;
+/**
+ * Pixels that libwebrtc wants for so many layers; of a smaller picture it drops the last rids, which are our best ones.
+ * @type {Array<[number, number]>}
+ */
+const AFFORDED = [
+  [960 * 540, 3],
+  [480 * 270, 2],
+  [0, 1],
+];
 /** Bits grow with pixels, but slower: the exponent is the one that fits common ladders (150k, 500k, 1.7M). */
 const GROWTH = 0.75;
 
@@ -41,8 +49,9 @@ export function encodings(source, width, height, codec, simulcast = true) {
   const screen = source === 'screen_share';
   const ladder = screen ? SCREEN : CAMERA;
   const full = (width * height || 1280 * 720) / (screen ? 1920 * 1080 : 1280 * 720);
-  const usable = ladder.filter(({ scale }) => scale === 1 || Math.min(width, height) / scale >= SMALLEST_SIDE);
-  return (simulcast ? usable : ladder.slice(-1)).map(({ rid, scale, bitrate, fps }) => ({
+  const pixels = width * height || Infinity;
+  const afforded = AFFORDED.find(([least]) => pixels >= least)?.[1] ?? 1;
+  return ladder.slice(simulcast ? -afforded : -1).map(({ rid, scale, bitrate, fps }) => ({
     ...(simulcast ? { rid } : {}),
     active: true,
     scaleResolutionDownBy: scale,

@@ -5,7 +5,9 @@ import { withOpus } from '../../../web/client/sdp.js';
 
 for (const [name, args, expected] of [
   ['a camera of 720p has three layers', ['camera', 1280, 720, 'vp8'], [['q', 4, 150_000, 'L1T3'], ['h', 2, 500_000, 'L1T3'], ['f', 1, 1_700_000, 'L1T3']]],
-  ['a small one has fewer', ['camera', 320, 180, 'vp8'], [['h', 2, 63_000, 'L1T3'], ['f', 1, 213_000, 'L1T3']]],
+  ['a small one has two', ['camera', 640, 360, 'vp8'], [['h', 2, 177_000, 'L1T3'], ['f', 1, 601_000, 'L1T3']]],
+  ['a tiny one has one', ['camera', 320, 180, 'vp8'], [['f', 1, 213_000, 'L1T3']]],
+  ['one of unknown size has three', ['camera', 0, 0, 'vp8'], [['q', 4, 150_000, 'L1T3'], ['h', 2, 500_000, 'L1T3'], ['f', 1, 1_700_000, 'L1T3']]],
   ['VP9 says that its layers are simulcast', ['camera', 1280, 720, 'vp9'], [['q', 4, 150_000, 'L1T1'], ['h', 2, 500_000, 'L1T1'], ['f', 1, 1_700_000, 'L1T1']]],
   ['H.264 says nothing', ['camera', 1280, 720, 'h264'], [['q', 4, 150_000, undefined], ['h', 2, 500_000, undefined], ['f', 1, 1_700_000, undefined]]],
   ['a screen has two', ['screen_share', 1920, 1080, 'vp8'], [['h', 2, 500_000, 'L1T3'], ['f', 1, 2_500_000, 'L1T3']]],
