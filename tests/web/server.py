@@ -14,6 +14,8 @@ import aiohttp
 
 START_DEADLINE = 20.0
 STOP_DEADLINE = 15.0
+KEYS = {"SFU_AUTH__KEYS": "{web: a-secret-of-the-tests-with-more-than-32-bytes}"}
+"Environment of a server that is not in development mode."
 
 
 class ServerProcess:
@@ -51,6 +53,18 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
         probe.bind(("::", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+async def token(room: str, identity: str, *flags: str) -> str:
+    """One that the command makes, as an operator would."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "sfu", "token", "--room", room, "--identity", identity, *flags),
+        env={**os.environ, **KEYS},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode().strip()
 
 
 @asynccontextmanager

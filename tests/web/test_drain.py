@@ -1,0 +1,46 @@
+"""An operator restarts the server: pages are told, the old process ends in time, and everybody meets again in the new one."""
+
+from pathlib import Path
+
+from playwright.async_api import Browser
+
+from tests.web.guest import gathering
+from tests.web.server import KEYS, serve, token
+
+SMALL = "320x180x10"
+
+
+async def test_everybody_moves_to_the_new_process(chromium: Browser, tmp_path: Path) -> None:
+    settings = {"http.host": "localhost", "rtc.include_loopback": "true"}
+    async with serve(tmp_path / "old", settings, KEYS) as old, gathering(chromium, old.url, "move") as meeting:
+        guests = []
+        for name in ("Ada", "Bob"):
+            guests.append(await meeting.invite(name))
+            address = meeting.address(camera=SMALL, token=await token("move", name.lower()))
+            await guests[-1].enter(address)
+        ada, bob = guests
+        before = [await guest.id() for guest in guests]
+        await ada.sees(await bob.track())
+
+        assert await old.terminate() == 0
+
+        for guest in guests:
+            (told,) = [mark["detail"] for mark in await guest.marks("leave")]
+            assert told["reason"] == "draining"
+            assert told["action"] == "reconnect"
+            assert await guest.part("banner").get_attribute("data-kind") == "draining"
+        assert old.errors() == []
+
+        async with serve(tmp_path / "new", settings, KEYS, port=old.port) as new:
+            for guest, gone in zip(guests, before, strict=True):
+                await guest.until(
+                    "the way back",
+                    "(gone) => sfu.room.state.phase === 'joined' && sfu.room.state.me.id !== gone",
+                    gone,
+                    within=30,
+                )
+            await ada.sees(await bob.track())
+            await bob.sees(await ada.track())
+            await bob.hears(await ada.track("microphone"))
+            assert new.errors() == []
+        assert [guest.failures for guest in guests] == [[], []]

@@ -1,0 +1,133 @@
+"""A server as it is run in public: TLS, keys, invitations whose token stands behind the # of the address."""
+
+import datetime
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.web.guest import Guest, Meeting
+from tests.web.server import KEYS, ServerProcess, serve, token
+
+SMALL = "320x180x10"
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """Certificate and key for localhost."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "certificate.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return paths
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    folder = tmp_path_factory.mktemp("server")
+    certificate, key = self_signed(folder)
+    settings = {
+        "http.host": "localhost",
+        "http.tls_certificate": certificate,
+        "http.tls_key": key,
+        "rtc.include_loopback": "true",
+        "auth.leeway": 0,
+        "log.access": "true",
+    }
+    async with serve(folder / "log", settings, KEYS, scheme="https") as running:
+        yield running
+
+
+async def invited(meeting: Meeting, name: str, *flags: str) -> Guest:
+    guest = await meeting.invite(name, ignore_https_errors=True)
+    await guest.enter(meeting.address(camera=SMALL, token=await token(meeting.room, name.lower(), *flags)))
+    return guest
+
+
+async def test_invited_people_meet_over_tls(meeting: Meeting, server: ServerProcess) -> None:
+    ada, bob = await invited(meeting, "Ada", "--admin", "--name", "Ada"), await invited(meeting, "Bob", "--name", "Bob")
+
+    await ada.sees(await bob.track())
+    await bob.hears(await ada.track("microphone"))
+    assert await bob.run("() => sfu.room.url.startsWith('wss://') && isSecureContext")
+    assert await bob.run("() => sfu.room.state.me.identity") == "bob"
+    assert await ada.run("() => sfu.room.state.permissions.admin")
+    assert not await bob.run("() => sfu.room.state.permissions.admin")
+    # The secret is gone from the address, and never was in a log.
+    assert "token" not in await bob.run("() => location.href")
+    assert "eyJ" not in server.log.read_text()
+
+
+async def test_without_an_invitation_the_page_says_so(meeting: Meeting) -> None:
+    eve = await meeting.invite("Eve", ignore_https_errors=True)
+
+    await eve.page.goto(meeting.address())
+
+    await eve.part("invitation-needed").wait_for()
+    assert not await eve.part("join-button").is_visible()
+
+
+async def refused(meeting: Meeting, invitation: str) -> str:
+    """The reason that the page gives to somebody who comes with a bad invitation."""
+    eve = await meeting.invite("Eve", ignore_https_errors=True)
+    await eve.page.goto(meeting.address(camera=SMALL, token=invitation))
+    await eve.part("name-input").fill("Eve")
+    await eve.part("join-button").click()
+    await eve.part("end").wait_for()
+    assert "invitation" in (await eve.part("end").inner_text()).lower()
+    return str(await eve.part("end").get_attribute("data-reason"))
+
+
+async def test_an_invitation_that_does_not_work_is_explained(meeting: Meeting) -> None:
+    good = await token(meeting.room, "eve")
+    expired = await token(meeting.room, "eve", "--lifetime", "0.1")
+
+    assert await refused(meeting, expired) == "token_expired"
+    assert await refused(meeting, good[:-8] + "AAAAAAAA") == "token_invalid"
+    assert await refused(meeting, "nonsense") == "token_malformed"
+
+
+async def test_a_kicked_guest_does_not_come_back_with_the_same_token(meeting: Meeting) -> None:
+    ada, bob = await invited(meeting, "Ada", "--admin"), await invited(meeting, "Bob")
+
+    await ada.run("(id) => sfu.room.kick(id)", await bob.id())
+    await bob.part("end").wait_for()
+    await bob.page.reload()
+    await bob.part("name-input").fill("Bob")
+    await bob.part("join-button").click()
+
+    await bob.part("end").wait_for()
+    assert await bob.part("end").get_attribute("data-reason") == "token_revoked"
+
+
+async def test_who_may_only_listen_sends_nothing(meeting: Meeting) -> None:
+    ada, bob = await invited(meeting, "Ada"), await invited(meeting, "Bob", "--no-publish")
+
+    await bob.sees(await ada.track())
+
+    assert await bob.part("mic").is_disabled()
+    assert await bob.streams("outbound", "video") == []
+    answer = await bob.run(
+        """() => sfu.room.publish(sfu.local.state.microphone.track.clone(), { source: 'microphone' })
+            .then(() => 'done', ({ code }) => code)"""
+    )
+    assert answer == "not_authorized"
