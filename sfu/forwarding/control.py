@@ -28,6 +28,11 @@ KEYFRAME_RETRY: Final = 1.0
 """Seconds after which a route that still waits asks again (mediasoup: 1 s)."""
 RTCP_SIZE: Final = 1180
 """Compound packets are cut at this size."""
+RTCP_RATE: Final = 100.0
+RTCP_BURST: Final = 200.0
+"""Compound packets a second, and at once, that are read of one peer; browsers send some 20."""
+RTCP_PACKETS: Final = 64
+"""Packets read of one compound."""
 NACK_LIMIT: Final = 256
 """Sequence numbers answered per NACK packet."""
 DEFAULT_RTT: Final = 0.1
@@ -73,12 +78,18 @@ class Control:
     def receive_rtcp(self, peer: EnginePeer, data: bytes | memoryview, now: float, wall: float) -> None:
         """An opened RTCP compound packet."""
         peer.last_arrival = now
+        peer.rtcp_credit = min(RTCP_BURST, peer.rtcp_credit + (now - peer.rtcp_at) * RTCP_RATE) - 1
+        peer.rtcp_at = now
+        if peer.rtcp_credit < 0:
+            peer.rtcp_credit = 0.0
+            self._dropped["rtcp_rate"] += 1
+            return
         try:
             packets = rtcp.parse(data)
         except MalformedPacket:
             self._dropped["rtcp_malformed"] += 1
             return
-        for packet in packets:
+        for packet in packets[:RTCP_PACKETS]:
             if isinstance(packet, rtcp.Nack):
                 self._resend(peer, packet, now)
             elif isinstance(packet, rtcp.SenderReport):
@@ -126,7 +137,7 @@ class Control:
         for sequence in nack.lost[:NACK_LIMIT]:
             found = route.lost(sequence, now)
             if found is not None:
-                fanout.resend(route, found[1], self._sealer)
+                fanout.resend(route, *found, self._sealer)
 
     def _keyframe_asked(self, peer: EnginePeer, ssrc: int, now: float) -> None:
         route = peer.routes.get(ssrc)

@@ -25,10 +25,11 @@ class Encoding:
     """Receive state of one SSRC. `now` is monotonic seconds. Owned by a Track; closed with it."""
 
     __slots__ = (
-        "_base", "_cycles", "_expected_before", "_received_before", "_transit", "alive", "batch", "bytes",
-        "first_arrival", "forwarded", "fraction_lost", "height", "highest", "history", "jitter", "keyframes",
-        "last_arrival", "last_report", "last_report_at", "last_special", "last_timestamp", "mask", "missing",
-        "packets", "received", "recovered", "rid", "routes", "rtx_ssrc", "ssrc", "track", "width",
+        "_base", "_cycles", "_expected_before", "_received_before", "_transit", "alive", "batch", "bound_at",
+        "bytes", "first_arrival", "forwarded", "fraction_lost", "height", "highest", "history", "jitter",
+        "keyframes", "last_arrival", "last_report", "last_report_at", "last_special", "last_timestamp", "late",
+        "mask", "missing", "packets", "received", "recovered", "rid", "routes", "rtx_ssrc", "ssrc", "track",
+        "width",
     )  # fmt: skip
 
     def __init__(self, track: "Track", rid: str) -> None:
@@ -47,6 +48,10 @@ class Encoding:
         self.missing: NackGenerator | None = NackGenerator() if track.nack else None
         self.highest = -1
         """Highest sequence number so far (16 bit); −1 before the first packet."""
+        self.bound_at = float("-inf")
+        """When its SSRC was learnt."""
+        self.late = False
+        """Whether the batch has packets that came out of order."""
         self.forwarded = -1
         """Highest sequence number when routes were last served."""
         self._base = 0
@@ -109,7 +114,17 @@ class Encoding:
         if self.missing is not None:
             self.missing.arrived(sequence)
         self.received += 1
+        self.late = True
         return True
+
+    def extended(self, sequence: int) -> int:
+        """A number of this stream, at most half a cycle from the highest, without its wraps."""
+        ahead = ((sequence - self.highest + 0x8000) & 0xFFFF) - 0x8000
+        return self._cycles + self.highest + ahead
+
+    def extended_forwarded(self) -> int:
+        """The highest number that routes were served, without its wraps."""
+        return self.extended(self.forwarded)
 
     def find(self, sequence: int) -> Packet | None:
         """The packet of this sequence number, while the history still has it."""

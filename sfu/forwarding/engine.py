@@ -9,6 +9,7 @@ The driver (sfu.transport.udp) hands in datagrams with `receive` in batches and 
 sealing and sending are behind `Sealer` and `Outlet`.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from sfu.forwarding.peer import Address, EnginePeer, Outlet, SrtpContext
 from sfu.forwarding.route import Route
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +117,13 @@ class Engine:
     def remove_track(self, track: Track) -> None:
         for route in list(track.routes):
             self.remove_route(route)
+        track.closed = True
         peer = track.peer
         if peer.tracks.get(track.mid) is track:
             del peer.tracks[track.mid]
         for encoding in track.encodings.values():
             for ssrc in (encoding.ssrc, encoding.rtx_ssrc):
-                peer.streams.pop(ssrc, None)
+                peer.unbind(ssrc)
             encoding.history = [None] * len(encoding.history)
             encoding.batch.clear()
         self._control.enlist(peer)
@@ -189,6 +193,10 @@ class Engine:
             elif target is not None and route.current is None:
                 route.target = None
                 self.aim(route, target, now)
+        if not muted:
+            for encoding in track.encodings.values():
+                if encoding.ssrc:
+                    self._note(encoding)  # for those who came while it was muted
 
     def take_events(self) -> list[EncodingChanged]:
         events, self._events = self._events, []
@@ -214,12 +222,21 @@ class Engine:
         for encoding in dirty:
             batch, encoding.batch = encoding.batch, []
             if batch:
-                self._forward(encoding, batch, now)
+                try:
+                    self._forward(encoding, batch, now)
+                except Exception:  # one stream's fault is not the others'
+                    self.dropped["fault"] += len(batch)
+                    log.exception("forwarding failed")
 
     def _forward(self, encoding: Encoding, batch: list[Packet], now: float) -> None:
         taking = [route for route in encoding.routes if route.current is encoding]
+        waiting = len(encoding.routes) > len(taking)
         encoding.forwarded = encoding.highest
         dropped = 0
+        if encoding.late:
+            encoding.late = False
+            dropped += self._forward_late(taking, batch)
+            taking = []
         if encoding.track.kind == "audio":
             plain = [route for route in taking if not route.takes_red] if any(p.codec_index for p in batch) else []
             if plain:
@@ -227,10 +244,21 @@ class Engine:
                 taking = [route for route in taking if route.takes_red]
         if taking:
             dropped += fanout.fan_out(taking, self._runs(batch, len(taking)), self._sealer)
-        if len(encoding.routes) > len(taking):
+        if waiting:
             dropped += self._switch_waiting(encoding, batch, now)
         if dropped:
             self.dropped["send_buffer"] += dropped
+
+    def _forward_late(self, taking: list[Route], batch: list[Packet]) -> int:
+        """A batch with packets that came out of order: each route leaves out what is from before its switch."""
+        dropped = 0
+        for route in taking:
+            packets = [packet for packet in batch if not route.before_switch(packet)]
+            if not route.takes_red:
+                packets = fanout.without_red(packets)
+            if packets:
+                dropped += fanout.fan_out((route,), self._runs(packets), self._sealer)
+        return dropped
 
     def _runs(self, batch: list[Packet], receivers: int = 1) -> list[fanout.Run]:
         return fanout.runs(batch, self._segments, receivers > 1)
@@ -241,7 +269,7 @@ class Engine:
         if key is None:
             return 0
         # a keyframe whose first packet came late (it was lost and repaired): what followed it is in the history
-        ahead = (encoding.highest - key.sequence) & 0xFFFF
+        ahead = min((encoding.highest - key.sequence) & 0xFFFF, encoding.mask)
         following = [encoding.find((key.sequence + step) & 0xFFFF) for step in range(ahead + 1)]
         replay = [packet for packet in following if packet is not None]
         dropped = 0

@@ -20,10 +20,14 @@ from sfu.forwarding.packet import (
     Packet,
 )
 from sfu.forwarding.peer import Pointer, SrtpContext
-from sfu.forwarding.route import Route
+from sfu.forwarding.route import Offsets, Route, special_bytes
 from sfu.rtp import red
 
 MAX_SEGMENTS: Final = 44
+MAX_RUN: Final = 60_000
+"""Bytes of one message: the kernel takes 65,507, and the sealer's memory a little more."""
+SEAL_ROOM: Final = 32
+"""Bytes that sealing may add to a packet, at most."""
 PADDING: Final = tuple(bytes(max(0, n - 1)) + bytes([n]) if n else b"" for n in range(17))
 """RTP padding of n bytes (RFC 3550 5.1)."""
 
@@ -69,14 +73,15 @@ def runs(batch: list[Packet], segments: bool, equalise: bool) -> list[Run]:
                     first=packet.first | 0x2000, tail=packet.tail + PADDING[short], size=largest
                 )
     out: list[Run] = []
-    size = 0
+    size = most = 0
     current: list[Packet] = []
     for packet in batch:
-        if current and (packet.size > size or len(current) >= MAX_SEGMENTS or current[-1].size != size):
+        if current and (packet.size > size or len(current) >= most or current[-1].size != size):
             out.append((size, current))
             current = []
         if not current:
             size = packet.size
+            most = min(MAX_SEGMENTS, MAX_RUN // (size + SEAL_ROOM))
         current.append(packet)
     out.append((size, current))
     return out
@@ -92,10 +97,8 @@ def fan_out(routes: Iterable[Route], groups: list[Run], sealer: Sealer) -> int:
         if context is None or outlet is None:
             continue
         address, tag, twcc = peer.address, peer.tag, peer.twcc_number
-        sequence_offset, timestamp_offset, ssrc, mid = (
-            route.sequence_offset, route.timestamp_offset, route.ssrc, route.mid_word,
-        )  # fmt: skip
-        payload_types, rewrites = route.payload_types, route.rewrites
+        offsets, ssrc, mid, payload_types = route.offsets, route.ssrc, route.mid_word, route.payload_types
+        sequence_offset, timestamp_offset, _, _, _, rewrites = offsets
         octets = count = 0
         for size, packets in groups:
             at = 0
@@ -113,7 +116,7 @@ def fan_out(routes: Iterable[Route], groups: list[Run], sealer: Sealer) -> int:
                     )  # fmt: skip
                     view[at + WIDE_HEAD_SIZE : at + n] = tail
                 if rewrites and special is not None:
-                    for position, value in route.special_bytes(special):
+                    for position, value in special_bytes(special, offsets):
                         view[at + position] = value
                 length[0] = n
                 if protect(context, base + at if at else base, length):
@@ -151,7 +154,7 @@ def without_red(batch: list[Packet]) -> list[Packet]:
     return out
 
 
-def resend(route: Route, packet: Packet, sealer: Sealer) -> bool:
+def resend(route: Route, offsets: Offsets, packet: Packet, sealer: Sealer) -> bool:
     """Sends a packet again as a repair packet (RFC 4588): its own SSRC and numbers, so no nonce is used twice."""
     peer = route.peer
     if peer.tx is None or peer.outlet is None or route.rtx_payload_type is None:
@@ -159,9 +162,9 @@ def resend(route: Route, packet: Packet, sealer: Sealer) -> bool:
     view = sealer.view
     wide = packet.special is not None and packet.special.wide
     head = WIDE_HEAD_SIZE if wide else HEAD_SIZE
-    original = (packet.sequence + route.sequence_offset) & 0xFFFF
+    original = (packet.sequence + offsets.sequence) & 0xFFFF
     first = packet.first | route.rtx_payload_type
-    timestamp = (packet.timestamp + route.timestamp_offset) & 0xFFFFFFFF
+    timestamp = (packet.timestamp + offsets.timestamp) & 0xFFFFFFFF
     if wide:
         WIDE_HEAD(
             view, 0, first, route.rtx_sequence, timestamp, route.rtx_ssrc, packet.word,
@@ -173,8 +176,8 @@ def resend(route: Route, packet: Packet, sealer: Sealer) -> bool:
             TWCC_AND_MID | peer.twcc_number << 8, route.mid_word,
         )  # fmt: skip
     view[head : packet.size] = packet.tail
-    if packet.special is not None and route.rewrites:
-        for position, value in route.special_bytes(packet.special):
+    if packet.special is not None and offsets.rewrites:
+        for position, value in special_bytes(packet.special, offsets):
             view[position] = value
     payload_at = head + packet.extra
     shifted = bytes(view[payload_at : packet.size])

@@ -19,7 +19,6 @@ from sfu.forwarding.peer import (
     REPAIRED_RID,
     RID,
     SEND_TIME,
-    SSRC_LIMIT,
     TWCC,
     EnginePeer,
 )
@@ -31,6 +30,8 @@ _WORDS: Final = struct.Struct("!HLL").unpack_from
 _LEVEL_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_AUDIO_LEVEL]
 _DEPENDENCY_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_DEPENDENCY_DESCRIPTOR]
 _SEND_TIME_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_ABS_SEND_TIME]
+ELEMENTS: Final = 16
+"""Header extensions read of one packet; there are not as many to negotiate."""
 _ZEROS: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
 
 
@@ -62,7 +63,8 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
         if not two and profile != 0xBEDE:
             at = start
         actions = peer.actions
-        while at < start:
+        count = 0
+        while at < start and count < ELEMENTS:
             number = view[at]
             if number == 0:
                 at += 1
@@ -78,6 +80,7 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
                 size = (number & 15) + 1
                 number >>= 4
                 at += 1
+            count += 1
             if at + size > start:
                 peer.unrouted += 1
                 return None
@@ -88,11 +91,17 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
             elif action == IGNORE or size == 0:
                 pass
             elif action == LEVEL:
+                if size != 1:
+                    at += size
+                    continue
                 level = view[at]
                 extra += bytes((_LEVEL_OUT << 4, level))
             elif action == DEPENDENCY:
                 dependency = bytes(view[at : at + size])
             elif action == SEND_TIME:
+                if size != 3:
+                    at += size
+                    continue
                 extra += (_SEND_TIME_OUT << 28 | 2 << 24 | int(now * 262144) & 0xFFFFFF).to_bytes(4, "big")
             elif action >= PASS:
                 if size <= 16:
@@ -106,10 +115,11 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
                     repaired = str(view[at : at + size], "ascii", "replace")
             at += size
     if bound is None:
-        if ssrc not in peer.streams and len(peer.streams) >= SSRC_LIMIT:
+        if peer.refuses(ssrc):
             peer.unrouted += 1
             return None
-        if not peer.bind(ssrc, view[1] & 0x7F, mid, rid, repaired):
+        peer.opened.add(ssrc)
+        if not peer.bind(ssrc, view[1] & 0x7F, mid, rid, repaired, now):
             peer.streams[ssrc] = None
             peer.unrouted += 1
             return None
@@ -200,7 +210,7 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
         ),
     )
     encoding.history[sequence & encoding.mask] = packet
-    if sequence == encoding.highest:
+    if special is not None and sequence == encoding.highest:
         encoding.last_special = special
     if not encoding.routes:
         return None

@@ -16,6 +16,10 @@ Address = tuple[str, int] | tuple[str, int, int, int]
 
 SSRC_LIMIT: Final = 64
 """Streams one peer may send; beyond it packets are dropped before they are opened (libsrtp slows with every SSRC)."""
+REBIND_PAUSE: Final = 1.0
+"""Seconds before an encoding may go on under yet another SSRC: each change moves all its routes."""
+LIFETIME_LIMIT: Final = 512
+"""Streams one peer may send one after another: libsrtp keeps what it knows of each."""
 
 IGNORE, TWCC, MID, RID, REPAIRED_RID, LEVEL, DEPENDENCY, SEND_TIME = range(8)
 PASS: Final = 16
@@ -60,9 +64,10 @@ class EnginePeer:
 
     __slots__ = (
         "actions", "address", "bytes_in", "bytes_repaired", "clock_offset", "closed", "feedback_ssrc", "id",
-        "keyframes_asked", "last_arrival", "nacks_asked", "nacks_sent", "outlet", "packets_in", "remb",
-        "retired_octets", "retired_packets", "retransmitted", "routes", "rtcp_ssrc", "rtt", "rx", "streams",
-        "tag", "tracks", "twcc", "twcc_number", "tx", "unrouted",
+        "keyframes_asked", "last_arrival", "nacks_asked", "nacks_sent", "opened", "outlet", "packets_in",
+        "remb", "reporters", "retired_octets", "retired_packets", "retransmitted", "routes", "rtcp_at",
+        "rtcp_credit", "rtcp_ssrc", "rtt", "rx", "streams", "tag", "tracks", "twcc", "twcc_number", "tx",
+        "unrouted",
     )  # fmt: skip
 
     def __init__(self, peer_id: PeerId, rtcp_ssrc: int) -> None:
@@ -78,6 +83,10 @@ class EnginePeer:
         """What to do with an extension, by its id; a peer that publishes has its own."""
         self.streams: dict[int, tuple[Encoding, bool] | None] = {}
         """SSRC → (encoding, whether it repairs it); None: seen and not bound (yet)."""
+        self.opened: set[int] = set()
+        """Every SSRC that the keys have opened a packet of."""
+        self.reporters: set[int] = set()
+        """The same for SRTCP."""
         self.tracks: dict[str, Track] = {}
         """By mid."""
         self.routes: dict[int, Route] = {}
@@ -90,6 +99,9 @@ class EnginePeer:
         self.clock_offset: float | None = None
         """Seconds to add to the peer's NTP clock to get ours (smallest seen: the least delayed report)."""
         self.rtt: float | None = None
+        self.rtcp_credit = 0.0
+        self.rtcp_at = float("-inf")
+        """When credit was last given: how much RTCP a peer may have us read."""
         self.remb: int | None = None
         """Bits per second that the peer says it can receive."""
         self.last_arrival = float("-inf")
@@ -124,7 +136,9 @@ class EnginePeer:
         if TWCC in self.actions and self.twcc is None:
             self.twcc = Recorder(self.rtcp_ssrc)
 
-    def bind(self, ssrc: int, payload_type: int, mid: str | None, rid: str | None, repaired: str | None) -> bool:
+    def bind(
+        self, ssrc: int, payload_type: int, mid: str | None, rid: str | None, repaired: str | None, now: float
+    ) -> bool:
         """Finds the encoding of a new SSRC; False when it cannot be told (yet)."""
         for track in self.tracks.values():
             repair = payload_type in track.rtx
@@ -139,13 +153,16 @@ class EnginePeer:
             if encoding is None:
                 continue
             if repair:
-                self._free(encoding.rtx_ssrc)
+                self.unbind(encoding.rtx_ssrc)
                 encoding.rtx_ssrc = ssrc
             else:
+                if now - encoding.bound_at < REBIND_PAUSE:
+                    return False
                 if encoding.ssrc:
-                    self._free(encoding.ssrc)
+                    self.unbind(encoding.ssrc)
                     encoding = track.renew(encoding)
                 encoding.ssrc = ssrc
+                encoding.bound_at = now
                 self.feedback_ssrc = ssrc
             self.streams[ssrc] = (encoding, repair)
             return True
@@ -159,13 +176,19 @@ class EnginePeer:
         if self.streams.get(ssrc) is None:
             self.streams[ssrc] = (encoding, False)
             encoding.ssrc = ssrc
+            self.feedback_ssrc = self.feedback_ssrc or ssrc
         if rtx_ssrc is not None and self.streams.get(rtx_ssrc) is None:
             self.streams[rtx_ssrc] = (encoding, True)
             encoding.rtx_ssrc = rtx_ssrc
 
-    def refuses(self, datagram: memoryview) -> bool:
+    def refuses(self, ssrc: int) -> bool:
         """Whether a sealed packet would be one stream too many: asked before libsrtp learns of it."""
-        return len(self.streams) >= SSRC_LIMIT and int.from_bytes(datagram[8:12], "big") not in self.streams
+        return ssrc not in self.streams and (
+            len(self.streams) >= SSRC_LIMIT or (ssrc not in self.opened and len(self.opened) >= LIFETIME_LIMIT)
+        )
 
-    def _free(self, ssrc: int) -> None:
+    def unbind(self, ssrc: int) -> None:
+        """Forgets a stream. libsrtp does not, so that its packets cannot be played again: `opened` counts on."""
         self.streams.pop(ssrc, None)
+        if ssrc == self.feedback_ssrc:
+            self.feedback_ssrc = next((s for s, bound in self.streams.items() if bound and not bound[1]), 0)

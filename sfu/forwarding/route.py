@@ -6,7 +6,8 @@ set of offsets that changes only when the encoding does, so that the packet path
 """
 
 from collections import deque
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sfu.forwarding.encoding import NTP_UNITS, Encoding, timestamp_on
 from sfu.forwarding.packet import Packet, Special
@@ -19,19 +20,46 @@ if TYPE_CHECKING:
 RESEND_LIMIT: Final = 3
 RESEND_PAUSE: Final = 0.1
 """A packet is sent again at most three times and not within 100 ms (an asker cannot turn one NACK into a flood)."""
-RESENDS_KEPT: Final = 256
+RESENDS_KEPT: Final = 1024
+"""More than a history holds, so that no packet's count is forgotten while the packet is there."""
 SEGMENTS: Final = 8
 """Switches remembered for retransmission; older packets are out of the history anyway."""
+
+
+class Offsets(NamedTuple):
+    """What to add to an encoding's numbers to make them the subscriber's. Changes only with the encoding."""
+
+    sequence: int = 0
+    timestamp: int = 0
+    picture: int = 0
+    tl0picidx: int = 0
+    frame: int = 0
+    rewrites: bool = False
+    "Whether anything beyond the head changes."
+
+
+@dataclass(slots=True)
+class Segment:
+    """A stretch of the subscriber's stream that came from one encoding."""
+
+    encoding: Encoding
+    offsets: Offsets
+    start: int
+    "The encoding's extended sequence number of its first packet."
+    length: int = 0
+    "Sequence numbers in it, once it has ended."
+
+    def span(self, *, open_: bool) -> int:
+        return self.encoding.extended_forwarded() - self.start + 1 if open_ else self.length
 
 
 class Route:
     """Forwarding state of one (track, subscriber). Made by `Engine.add_route`."""
 
     __slots__ = (
-        "_resends", "_segments", "cname", "current", "frame_offset", "high", "keyframe_wanted_at", "mid_word",
-        "octets", "packets", "payload_types", "peer", "pict_offset", "previous", "reported", "retransmitted",
-        "rewrites", "rtx_payload_type", "rtx_sequence", "rtx_ssrc", "sequence_offset", "ssrc", "switched_at",
-        "switches", "takes_red", "target", "timestamp_offset", "tl0_offset", "track",
+        "_resends", "_segments", "cname", "current", "high", "keyframe_wanted_at", "mid_word", "octets",
+        "offsets", "packets", "payload_types", "peer", "previous", "reported", "retransmitted",
+        "rtx_payload_type", "rtx_sequence", "rtx_ssrc", "ssrc", "switches", "takes_red", "target", "track",
     )  # fmt: skip
 
     def __init__(
@@ -65,13 +93,7 @@ class Route:
         self.previous: Encoding | None = None
         """What was sent before the pause: the stream goes on from there."""
         self.target: Encoding | None = None
-        self.sequence_offset = 0
-        self.timestamp_offset = 0
-        self.pict_offset = 0
-        self.tl0_offset = 0
-        self.frame_offset = 0
-        self.rewrites = False
-        """Whether anything beyond the head changes."""
+        self.offsets = Offsets()
         self.high = (first_sequence - 1) & 0xFFFF
         """Highest sequence number sent, while nothing is; see `last_sent`."""
         self.rtx_sequence = first_sequence
@@ -79,58 +101,72 @@ class Route:
         self.octets = 0
         self.retransmitted = 0
         self.switches = 0
-        self.switched_at = 0.0
         self.keyframe_wanted_at = 0.0
         self.reported: ReportBlock | None = None
         """The subscriber's newest report on this stream."""
-        self._segments: deque[tuple[int, int, Encoding]] = deque(maxlen=SEGMENTS)
-        """(first sequence number sent, offset, encoding), oldest first."""
+        self._segments: deque[Segment] = deque(maxlen=SEGMENTS)
+        """Oldest first; the last one is open while `current` is not None."""
         self._resends: dict[int, tuple[int, float]] = {}
 
     def switch(self, encoding: Encoding, packet: Packet, now: float) -> None:
         """From `packet` on, `encoding` is what the subscriber gets: computes the offsets that keep its stream whole."""
-        old = self.current or self.previous
         sequence = (self.last_sent() + 1) & 0xFFFF
+        self._end_segment()
+        old = self.current or self.previous
         timestamp = packet.timestamp
+        picture = tl0picidx = frame = 0
         if old is not None:
             timestamp = self._next_timestamp(old, encoding, packet.timestamp, now)
-            self._continue_special(old.last_special, packet.special)
-        self.sequence_offset = (sequence - packet.sequence) & 0xFFFF
-        self.timestamp_offset = (timestamp - packet.timestamp) & 0xFFFFFFFF
-        self.rewrites = bool(self.pict_offset or self.tl0_offset or self.frame_offset)
-        self._segments.append((sequence, self.sequence_offset, encoding))
+            picture, tl0picidx, frame = self._continued(old.last_special, packet.special)
+        self.offsets = Offsets(
+            (sequence - packet.sequence) & 0xFFFF,
+            (timestamp - packet.timestamp) & 0xFFFFFFFF,
+            picture,
+            tl0picidx,
+            frame,
+            bool(picture or tl0picidx or frame),
+        )
+        self._segments.append(Segment(encoding, self.offsets, encoding.extended(packet.sequence)))
         if old is not None and old is not encoding and self in old.routes:
             old.routes.remove(self)
         self.current, self.previous = encoding, None
-        self.switched_at = now
         self.switches += 1
 
+    def _end_segment(self) -> None:
+        if self.current is not None and self._segments:
+            newest = self._segments[-1]
+            newest.length = max(0, newest.span(open_=True))
+
     def _next_timestamp(self, old: Encoding, new: Encoding, timestamp: int, now: float) -> int:
+        shift = self.offsets.timestamp
         if old is new:
-            return (timestamp + self.timestamp_offset) & 0xFFFFFFFF
+            return (timestamp + shift) & 0xFFFFFFFF
         clock = self.track.clock_rate
-        last = (old.last_timestamp + self.timestamp_offset) & 0xFFFFFFFF
+        last = (old.last_timestamp + shift) & 0xFFFFFFFF
         aligned = timestamp_on(old, new, timestamp)
         if aligned is not None:
-            aligned = (aligned + self.timestamp_offset) & 0xFFFFFFFF
+            aligned = (aligned + shift) & 0xFFFFFFFF
             if 0 < (aligned - last) & 0xFFFFFFFF < 2 * clock:
                 return aligned
         passed = min(max(now - old.last_arrival, 0.001), 60.0)
         return (last + max(1, int(passed * clock))) & 0xFFFFFFFF
 
-    def _continue_special(self, last: Special | None, new: Special | None) -> None:
+    def _continued(self, last: Special | None, new: Special | None) -> tuple[int, int, int]:
+        """Offsets of picture id, TL0PICIDX and frame number that make `new` follow `last`."""
+        _, _, picture, tl0picidx, frame, _ = self.offsets
         if last is None or new is None:
-            return
+            return picture, tl0picidx, frame
         if last.picture_id_at and new.picture_id_at:
-            self.pict_offset = (last.picture_id + self.pict_offset + 1 - new.picture_id) & 0x7FFF
+            picture = (last.picture_id + picture + 1 - new.picture_id) & 0x7FFF
         if last.tl0picidx_at and new.tl0picidx_at:
-            self.tl0_offset = (last.tl0picidx + self.tl0_offset + 1 - new.tl0picidx) & 0xFF
+            tl0picidx = (last.tl0picidx + tl0picidx + 1 - new.tl0picidx) & 0xFF
         if last.frame_number_at and new.frame_number_at:
-            self.frame_offset = (last.frame_number + self.frame_offset + 1 - new.frame_number) & 0xFFFF
+            frame = (last.frame_number + frame + 1 - new.frame_number) & 0xFFFF
+        return picture, tl0picidx, frame
 
     def park(self) -> None:
         """Stops sending; the next switch goes on where the stream was."""
-        for encoding in (self.current, self.target):
+        for encoding in (self.current, self.previous, self.target):
             if encoding is not None and self in encoding.routes:
                 encoding.routes.remove(self)
         self.pause()
@@ -139,13 +175,19 @@ class Route:
     def pause(self) -> None:
         """Stops sending, and goes on wanting what it wants."""
         self.high = self.last_sent()
+        self._end_segment()
         self.previous, self.current = self.current or self.previous, None
+
+    def before_switch(self, packet: Packet) -> bool:
+        """Whether a packet that came late belongs to what was before the newest switch: it has no number here."""
+        newest = self._segments[-1]
+        return newest.encoding.extended(packet.sequence) < newest.start
 
     def last_sent(self) -> int:
         """Highest sequence number sent. Derived, so that the packet path need not keep it."""
         if self.current is None:
             return self.high
-        return (self.current.forwarded + self.sequence_offset) & 0xFFFF
+        return (self.current.forwarded + self.offsets.sequence) & 0xFFFF
 
     def aim(self, encoding: Encoding, now: float) -> bool:
         """Wants `encoding` from its next keyframe on; True when a keyframe has to be asked for."""
@@ -161,39 +203,27 @@ class Route:
         self.keyframe_wanted_at = now
         return True
 
-    def special_bytes(self, special: Special) -> tuple[tuple[int, int], ...]:
-        """(position, byte) pairs to write into an outbound packet."""
-        out: list[tuple[int, int]] = []
-        if special.picture_id_at and self.pict_offset:
-            picture = (special.picture_id + self.pict_offset) & 0x7FFF
-            if special.picture_id_bits == 15:
-                out += ((special.picture_id_at, 0x80 | picture >> 8), (special.picture_id_at + 1, picture & 0xFF))
-            else:
-                out.append((special.picture_id_at, picture & 0x7F))
-        if special.tl0picidx_at and self.tl0_offset:
-            out.append((special.tl0picidx_at, (special.tl0picidx + self.tl0_offset) & 0xFF))
-        if special.frame_number_at and self.frame_offset:
-            frame = (special.frame_number + self.frame_offset) & 0xFFFF
-            out += ((special.frame_number_at, frame >> 8), (special.frame_number_at + 1, frame & 0xFF))
-        return tuple(out)
-
-    def lost(self, sequence: int, now: float) -> tuple[Encoding, Packet] | None:
-        """The packet that was sent under this number, if it may be sent again now."""
-        if self.rtx_payload_type is None or (self.last_sent() - sequence) & 0xFFFF >= 0x8000:
+    def lost(self, sequence: int, now: float) -> tuple[Offsets, Packet] | None:
+        """The packet that was sent under this number and how, if it may be sent again now."""
+        back = (self.last_sent() - sequence) & 0xFFFF
+        if self.rtx_payload_type is None or back >= 0x8000:
             return None
         tries, last = self._resends.get(sequence, (0, float("-inf")))
         if tries >= RESEND_LIMIT or now - last < RESEND_PAUSE:
             return None
-        for first, offset, encoding in reversed(self._segments):
-            if (sequence - first) & 0xFFFF < 0x8000:
-                packet = encoding.find((sequence - offset) & 0xFFFF)
-                if packet is None:
-                    return None
-                self._resends[sequence] = (tries + 1, now)
-                if len(self._resends) > RESENDS_KEPT:
-                    del self._resends[next(iter(self._resends))]
-                self.retransmitted += 1
-                return encoding, packet
+        for index, segment in enumerate(reversed(self._segments)):
+            span = segment.span(open_=index == 0 and self.current is not None)
+            if back >= span:
+                back -= span
+                continue
+            packet = segment.encoding.find((sequence - segment.offsets.sequence) & 0xFFFF)
+            if packet is None:
+                return None
+            self._resends[sequence] = (tries + 1, now)
+            if len(self._resends) > RESENDS_KEPT:
+                del self._resends[next(iter(self._resends))]
+            self.retransmitted += 1
+            return segment.offsets, packet
         return None
 
     def sender_report(self, wall: float, clock_offset: float) -> SenderReport | None:
@@ -207,7 +237,24 @@ class Route:
             return None
         source = encoding.last_report
         since = wall - (source.ntp / NTP_UNITS + clock_offset)
-        timestamp = (source.rtp_timestamp + self.timestamp_offset + int(since * self.track.clock_rate)) & 0xFFFFFFFF
+        timestamp = (source.rtp_timestamp + self.offsets.timestamp + int(since * self.track.clock_rate)) & 0xFFFFFFFF
         return SenderReport(
             self.ssrc, int(wall * NTP_UNITS), timestamp, self.packets & 0xFFFFFFFF, self.octets & 0xFFFFFFFF, ()
         )
+
+
+def special_bytes(special: Special, offsets: Offsets) -> list[tuple[int, int]]:
+    """(position, byte) pairs to write into an outbound packet."""
+    out: list[tuple[int, int]] = []
+    if special.picture_id_at and offsets.picture:
+        picture = (special.picture_id + offsets.picture) & 0x7FFF
+        if special.picture_id_bits == 15:
+            out += ((special.picture_id_at, 0x80 | picture >> 8), (special.picture_id_at + 1, picture & 0xFF))
+        else:
+            out.append((special.picture_id_at, picture & 0x7F))
+    if special.tl0picidx_at and offsets.tl0picidx:
+        out.append((special.tl0picidx_at, (special.tl0picidx + offsets.tl0picidx) & 0xFF))
+    if special.frame_number_at and offsets.frame:
+        frame = (special.frame_number + offsets.frame) & 0xFFFF
+        out += ((special.frame_number_at, frame >> 8), (special.frame_number_at + 1, frame & 0xFF))
+    return out

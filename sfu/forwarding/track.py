@@ -22,8 +22,8 @@ class Track:
     """A publication's media as the engine sees it. Belongs to one peer; `close` through `Engine.remove_track`."""
 
     __slots__ = (
-        "clock_rate", "codec", "encodings", "keyframes", "kind", "level", "mid", "muted", "nack", "parameters",
-        "payload_types", "peer", "routes", "rtx",
+        "clock_rate", "closed", "codec", "encodings", "keyframes", "kind", "level", "mid", "muted", "nack",
+        "parameters", "payload_types", "peer", "routes", "rtx",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,7 @@ class Track:
         self.routes: list[Route] = []
         self.keyframes = KeyframeThrottle()
         self.muted = False
+        self.closed = False
         self.level: int | None = None
         """Loudest level since it was last taken, −dBov."""
 

@@ -67,7 +67,8 @@ class Connection:
         self.session_version = 0
         self._dtls: DtlsAssociation | None = None
         self._channels: DataChannels | None = None
-        self._addresses: list[Address] = []
+        self._addresses: dict[Address, float] = {}
+        """Validated addresses, each with the time of its last check."""
         self._selected: Address | None = None
         self.created_at = time.monotonic()
         self.described_at: float | None = None
@@ -133,6 +134,7 @@ class Connection:
             return None
         if address not in self._addresses and not self._claim(address, now):
             return None
+        self._addresses[address] = now
         if self._selected is None or (request.use_candidate and address != self._selected):
             self._selected = address
             self._hub.engine.move_peer(self.peer, source, address)
@@ -150,19 +152,18 @@ class Connection:
     def _claim(self, address: Address, now: float) -> bool:
         holder = self._hub.port.by_address.get(address)
         if isinstance(holder, Connection) and holder is not self:
-            if now - holder.ice.last_check < TAKEN_FOR and holder.state is not State.CLOSED:
+            if now - holder._addresses.get(address, 0.0) < TAKEN_FOR and holder.state is not State.CLOSED:
                 return False
             holder._release(address)
         if len(self._addresses) >= ADDRESSES:
             oldest = next(known for known in self._addresses if known != self._selected)
             self._release(oldest)
-        self._addresses.append(address)
+        self._addresses[address] = now
         self._hub.port.by_address[address] = self
         return True
 
     def _release(self, address: Address) -> None:
-        if address in self._addresses:
-            self._addresses.remove(address)
+        self._addresses.pop(address, None)
         if self._hub.port.by_address.get(address) is self:
             del self._hub.port.by_address[address]
 

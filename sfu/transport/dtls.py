@@ -180,9 +180,12 @@ class DtlsAssociation:
             self._export_keys()
 
     def _identified(self) -> bool:
-        certificate = self._connection.get_peer_certificate(as_cryptography=True)
+        try:
+            certificate = self._connection.get_peer_certificate(as_cryptography=True)
+        except Exception:  # OpenSSL takes certificates that cryptography refuses in more than one way
+            certificate = None
         if certificate is None:
-            self._close("no certificate")
+            self._close("no usable certificate")
             return False
         known = [(name, value) for name, value in self._fingerprints if name.lower() in DIGESTS]
         if not known or any(fingerprint(certificate, name.lower()) != value.upper() for name, value in known):

@@ -3,13 +3,14 @@
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from sfu.errors import BadRequest
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.sdp.answer import ReceivedTrack, answer_offer
 from sfu.sdp.description import SessionDescription, parse
+from sfu.sdp.local import LocalTransport
 from sfu.transport.connection import Connection, State
 from sfu.transport.reports import LinkReport, Negotiated
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+NOWHERE: Final = LocalTransport("", "", "", ())
 SCREEN = ("screen_share", "screen_share_audio")
 
 
@@ -89,6 +91,8 @@ class PublisherConnection:
             raise BadRequest("The publishing connection is closed; join again.", code="connection_closed")
         offer = parse(sdp)
         declared = {track.mid: track for track in tracks}
+        if self._replaces(offer):
+            answer_offer(offer, NOWHERE, session_id=0, session_version=0)  # refused before anything is given up
         self._renew_if_other(offer)
         self._restart_if_asked(offer)
         connection = self._connection
@@ -108,6 +112,15 @@ class PublisherConnection:
             if mid in declared:
                 source.declared = _sizes(declared[mid], track.rids)
         return Negotiated(answer.sdp, dict(self._sources))
+
+    def _replaces(self, offer: SessionDescription) -> bool:
+        """Whether the offer is of another connection or restarts this one."""
+        first = next((section for section in offer.media if section.fingerprints and section.ufrag), None)
+        if first is None:
+            return True
+        return bool(self._fingerprints) and (
+            tuple(first.fingerprints) != self._fingerprints or first.ufrag != self._remote_ufrag
+        )
 
     def _renew_if_other(self, offer: SessionDescription) -> None:
         """Another certificate is another RTCPeerConnection: the old one is gone, a new one begins."""

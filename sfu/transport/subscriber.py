@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FIRST_SEQUENCE = 1024
+"""Least first sequence number: far enough from the wrap that no reordering crosses it while the rollover counter is 0."""
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -99,8 +101,9 @@ class SubscriberConnection:
                 self.update(track, wish)
                 return
             self.unsubscribe(track)
-        outbound = self._outbound[track] = Outbound(track, source, wish)
+        outbound = Outbound(track, source, wish)
         outbound.line = self._line_for(outbound)
+        self._outbound[track] = outbound
         self._schedule()
 
     def update(self, track: TrackId, wish: Wish) -> None:
@@ -202,7 +205,7 @@ class SubscriberConnection:
     def _open_route(
         self, connection: Connection, outbound: Outbound, line: Line, section: AcceptedSection, now: float
     ) -> None:
-        if outbound.route is not None or outbound.source.track.peer.closed:
+        if outbound.route is not None or outbound.source.track.closed:
             return
         codec = outbound.source.track.codec
         payload_type = next((number for number, name in section.payload_types.items() if name == codec), None)
@@ -219,7 +222,7 @@ class SubscriberConnection:
             payload_type=payload_type,
             red_payload_type=next((n for n, name in section.payload_types.items() if name == "red"), None),
             rtx_payload_type=next((n for n, apt in section.rtx.items() if apt == payload_type), None),
-            first_sequence=secrets.randbits(14),
+            first_sequence=FIRST_SEQUENCE + secrets.randbits(14),
             cname=slot.stream_id,
         )
         self._select(outbound, now)

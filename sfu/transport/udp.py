@@ -17,22 +17,27 @@ from typing import Final, Protocol
 
 from sfu.errors import ConfigurationError, MalformedPacket
 from sfu.forwarding.engine import Engine
-from sfu.forwarding.peer import Address, EnginePeer
+from sfu.forwarding.peer import LIFETIME_LIMIT, Address, EnginePeer
 from sfu.transport import stun
 from sfu.transport.settings import Settings
-from sfu.transport.srtp import DATAGRAM, Opener
+from sfu.transport.srtp import Opener
 
 log = logging.getLogger(__name__)
 
 BATCH: Final = 64
+LONGEST: Final = 1440
+"""Bytes of a media datagram: what we make of it must still fit a path of 1500 (libwebrtc sends 1200)."""
 SAMPLED: Final = 63
 """One turn in 64 is timed."""
 NTP_EPOCH: Final = 2_208_988_800
 UDP_SEGMENT: Final = 103
 SOL_UDP: Final = 17
 IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
-REFUSED: Final = (errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
+UNABLE: Final = (errno.EIO, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
 """What kernels say when they cannot segment: from then on datagrams go one by one."""
+NARROW: Final = (errno.EINVAL, errno.EMSGSIZE)
+"""What they say when this path is narrower than this segment: these datagrams go one by one."""
+_ssrc: Final = struct.Struct("!L").unpack_from
 
 
 class Endpoint(Protocol):
@@ -79,8 +84,9 @@ class UdpSocket:
         try:
             self._sendmsg((data,), ancillary, 0, address)
         except OSError as error:
-            if error.errno in REFUSED:
+            if error.errno in UNABLE:
                 self.segments = False
+            if error.errno in UNABLE or error.errno in NARROW:
                 return self._send_each(data, size, address)
             self.dropped += 1
             return False
@@ -145,6 +151,17 @@ class UdpPort:
 
     def _readable(self, source: UdpSocket) -> None:
         now = time.monotonic()
+        try:
+            self._drain(source, now)
+        except Exception:  # a datagram that found a bug costs itself and nothing else
+            self.dropped["fault"] += 1
+            log.exception("datagram failed")
+        self.engine.flush(now)
+        self._turns += 1
+        if not self._turns & SAMPLED:
+            self.latencies.append(time.monotonic() - now)
+
+    def _drain(self, source: UdpSocket, now: float) -> None:
         opener, engine = self._opener, self.engine
         view, pointer, length, unprotect = opener.view, opener.pointer, opener.length, opener.unprotect
         receive, by_address, recvfrom = engine.receive, self.by_address, source.sock.recvfrom_into
@@ -166,16 +183,20 @@ class UdpPort:
                     if context is None:
                         dropped["before_keys"] += 1
                         continue
-                    if n >= DATAGRAM:
+                    if n > LONGEST:
                         dropped["long"] += 1
                         continue
                     length[0] = n
                     if 191 < view[1] < 224:
-                        if opener.unprotect_rtcp(context, pointer, length):
+                        reporter = _ssrc(view, 4)[0]
+                        if reporter not in peer.reporters and len(peer.reporters) >= LIFETIME_LIMIT:
+                            dropped["ssrc_limit"] += 1
+                        elif opener.unprotect_rtcp(context, pointer, length):
                             dropped["srtcp"] += 1
                         else:
+                            peer.reporters.add(reporter)
                             engine.receive_rtcp(peer, bytes(view[: length[0]]), now, time.time() + NTP_EPOCH)
-                    elif peer.refuses(view):
+                    elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.refuses(ssrc):
                         dropped["ssrc_limit"] += 1
                     elif unprotect(context, pointer, length):
                         dropped["srtp"] += 1
@@ -195,10 +216,6 @@ class UdpPort:
             pass
         except OSError:
             dropped["socket_error"] += 1  # an ICMP error of an earlier send
-        engine.flush(now)
-        self._turns += 1
-        if not self._turns & SAMPLED:
-            self.latencies.append(time.monotonic() - now)
 
     def _stun_received(self, data: memoryview, source: UdpSocket, address: Address, now: float) -> None:
         try:
