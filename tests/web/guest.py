@@ -18,27 +18,14 @@ THREE_LAYERS = "960x540x15"
 STREAMS = "() => watched.streams()"
 
 
-class Guest:
-    """One page in one room."""
+class Visitor:
+    """One page of whatever browser, as its own scripts see it. `run` is the browser's own."""
 
-    def __init__(self, name: str, context: BrowserContext, page: Page) -> None:
-        self.name = name
-        self.context = context
-        self.page = page
-        self.console: list[str] = []
-        self.failures: list[str] = []
-        page.on("console", self._said)
-        page.on("pageerror", lambda error: self.failures.append(str(error)))
-
-    def _said(self, message: ConsoleMessage) -> None:
-        self.console.append(f"{message.type}: {message.text}")
-
-    def part(self, testid: str) -> Any:
-        """The elements of this data-testid."""
-        return self.page.get_by_test_id(testid)
+    name: str
 
     async def run(self, script: str, argument: object = None) -> Any:
-        return await self.page.evaluate(script, argument)
+        """Calls a JavaScript function in the page; its result as JSON would have it."""
+        raise NotImplementedError
 
     async def until(self, what: str, script: str, argument: object = None, *, within: float = 15.0) -> Any:
         """Asks the page again and again until the script's result is true; that result."""
@@ -51,16 +38,6 @@ class Guest:
             if loop.time() > deadline:
                 raise AssertionError(f"{self.name} waited {within} s in vain: {what}")
             await asyncio.sleep(POLL)
-
-    async def enter(self, url: str, *, waits: bool = False) -> None:
-        """From the address to the meeting, by the lobby's own button; `waits`: up to the waiting room."""
-        await self.page.goto(url)
-        await self.part("name-input").fill(self.name)
-        await self.until(
-            "the camera's picture", "() => Boolean(sfu.local.state.camera.track || sfu.local.state.problems.camera)"
-        )
-        await self.part("join-button").click()
-        await self.part("waiting" if waits else "meeting").wait_for()
 
     async def id(self) -> str:
         """Its participant id."""
@@ -128,6 +105,39 @@ class Guest:
             "(name) => watched.marks.filter((mark) => mark.name === name)", name
         )
         return found
+
+
+class Guest(Visitor):
+    """One page of Chromium in one room."""
+
+    def __init__(self, name: str, context: BrowserContext, page: Page) -> None:
+        self.name = name
+        self.context = context
+        self.page = page
+        self.console: list[str] = []
+        self.failures: list[str] = []
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.failures.append(str(error)))
+
+    def _said(self, message: ConsoleMessage) -> None:
+        self.console.append(f"{message.type}: {message.text}")
+
+    def part(self, testid: str) -> Any:
+        """The elements of this data-testid."""
+        return self.page.get_by_test_id(testid)
+
+    async def run(self, script: str, argument: object = None) -> Any:
+        return await self.page.evaluate(script, argument)
+
+    async def enter(self, url: str, *, waits: bool = False) -> None:
+        """From the address to the meeting, by the lobby's own button; `waits`: up to the waiting room."""
+        await self.page.goto(url)
+        await self.part("name-input").fill(self.name)
+        await self.until(
+            "the camera's picture", "() => Boolean(sfu.local.state.camera.track || sfu.local.state.problems.camera)"
+        )
+        await self.part("join-button").click()
+        await self.part("waiting" if waits else "meeting").wait_for()
 
 
 class Meeting:

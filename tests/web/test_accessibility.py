@@ -1,0 +1,126 @@
+"""What axe-core, the usual checker of accessibility, finds in every part of the page: nothing serious."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.web.guest import Guest, Meeting
+
+NODE = Path(__file__).parents[2] / "build" / "node"
+AXE = NODE / "node_modules" / "axe-core" / "axe.min.js"
+PACKAGE = "axe-core@4.14"
+SMALL = "320x180x5"
+PHONE = {"viewport": {"width": 360, "height": 640}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def axe() -> str:
+    """Its source, from the npm registry once."""
+    if not AXE.exists():
+        npm = shutil.which("npm")
+        assert npm, "the accessibility tests need npm: apt-get install npm"
+        NODE.mkdir(parents=True, exist_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            npm, "install", "--prefix", str(NODE), "--silent", "--no-audit", "--no-fund", PACKAGE
+        )
+        assert await process.wait() == 0
+    return await asyncio.to_thread(AXE.read_text)
+
+
+async def findings(guest: Guest, axe: str) -> list[str]:
+    """What is serious or critical, one line each."""
+    await guest.page.evaluate(axe)
+    violations: list[dict[str, Any]] = await guest.page.evaluate(
+        """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations.map(
+            ({ id, impact, help, nodes }) => ({ id, impact, help, nodes: nodes.map(({ html }) => html) }))"""
+    )
+    return [
+        f"{one['impact']}: {one['id']}: {one['help']}: {one['nodes'][:3]}"
+        for one in violations
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+LOOKS = pytest.mark.parametrize(
+    "look",
+    [{"color_scheme": "light"}, {"color_scheme": "dark"}, {**PHONE, "color_scheme": "dark"}, PHONE],
+    ids=["light", "dark", "phone-dark", "phone"],
+)
+
+
+@LOOKS
+async def test_the_whole_way_through_a_meeting(meeting: Meeting, axe: str, look: dict[str, Any]) -> None:
+    ada = await meeting.invite("Ada", **look)
+    found: dict[str, list[str]] = {}
+
+    async def look_at(what: str) -> None:
+        if lines := await findings(ada, axe):
+            found[what] = lines
+
+    await ada.page.goto(meeting.url)
+    await ada.part("landing").wait_for()
+    await look_at("landing")
+    await ada.page.goto(meeting.address(camera=SMALL))
+    await ada.part("name-input").fill("Ada")
+    await ada.until("the camera", "() => Boolean(sfu.local.state.camera.track)")
+    await look_at("lobby")
+    await ada.part("join-button").click()
+    await ada.part("alone").wait_for()
+    await look_at("alone")
+    bob = await meeting.join("Bob", camera=SMALL)
+    await ada.sees(await bob.track())
+    await look_at("meeting")
+    await ada.part("chat-toggle").click()
+    await ada.run("() => sfu.room.chat('Shall we start? https://example.org')")
+    await bob.run("() => sfu.room.chat('Yes.')")
+    await ada.until("two lines", "() => document.querySelectorAll('[data-testid=chat-message]').length === 2")
+    await look_at("chat")
+    await ada.run("() => sfu.act.togglePanel('people')")
+    await ada.part("people-panel").wait_for()
+    await look_at("people")
+    await ada.run("() => sfu.act.togglePanel('people')")
+    await ada.part("more").click()
+    await look_at("menu")
+    await ada.part("settings").click()
+    await ada.part("settings-dialog").wait_for()
+    await look_at("settings")
+    await ada.part("dialog-close").click()
+    await ada.run("() => sfu.act.toggleStats()")
+    await ada.run("() => sfu.act.leave()")
+    await ada.part("end").wait_for()
+    await look_at("end")
+
+    assert found == {}
+
+
+async def test_a_meeting_by_keyboard_alone(meeting: Meeting) -> None:
+    bob = await meeting.join("Bob", camera=SMALL)
+    ada = await meeting.invite("Ada")
+    keyboard = ada.page.keyboard
+
+    await ada.page.goto(meeting.address(camera=SMALL))
+    await ada.part("name-input").focus()
+    await keyboard.type("Ada")
+    await keyboard.press("Enter")
+    await ada.part("meeting").wait_for()
+    await ada.track("microphone")
+    await keyboard.press("m")
+    await bob.until("Ada muted", "() => [...sfu.room.state.participants.values()][0].tracks.some(({ muted }) => muted)")
+    await keyboard.press("c")
+    await ada.part("chat-input").wait_for()
+    await ada.until("the cursor in the chat", "() => document.activeElement?.dataset.testid === 'chat-input'")
+    await keyboard.type("m is a letter here")
+    await keyboard.press("Enter")
+    await bob.until("the line", "() => sfu.room.state.chat[0]?.text === 'm is a letter here'")
+    await keyboard.press("Escape")
+    await ada.part("chat-panel").wait_for(state="detached")
+    for _ in range(40):
+        await keyboard.press("Tab")
+        if await ada.run("() => document.activeElement?.dataset.testid === 'leave'"):
+            break
+    await keyboard.press("Enter")
+    await ada.part("end").wait_for()
