@@ -18,6 +18,8 @@ SSRC_LIMIT: Final = 64
 """Streams one peer may send; beyond it packets are dropped before they are opened (libsrtp slows with every SSRC)."""
 REBIND_PAUSE: Final = 1.0
 """Seconds before an encoding may go on under yet another SSRC: each change moves all its routes."""
+REPORTER_LIMIT: Final = 192
+"""SSRCs under which one peer may send RTCP."""
 LIFETIME_LIMIT: Final = 512
 """Streams one peer may send one after another: libsrtp keeps what it knows of each."""
 

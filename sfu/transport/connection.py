@@ -67,8 +67,8 @@ class Connection:
         self.session_version = 0
         self._dtls: DtlsAssociation | None = None
         self._channels: DataChannels | None = None
-        self._addresses: dict[Address, float] = {}
-        """Validated addresses, each with the time of its last check."""
+        self._addresses: dict[Address, tuple[float, UdpSocket]] = {}
+        """Validated addresses, each with the time of its last check and where it came in."""
         self._selected: Address | None = None
         self.created_at = time.monotonic()
         self.described_at: float | None = None
@@ -134,7 +134,7 @@ class Connection:
             return None
         if address not in self._addresses and not self._claim(address, now):
             return None
-        self._addresses[address] = now
+        self._addresses[address] = (now, source)
         if self._selected is None or (request.use_candidate and address != self._selected):
             self._selected = address
             self._hub.engine.move_peer(self.peer, source, address)
@@ -152,15 +152,18 @@ class Connection:
     def _claim(self, address: Address, now: float) -> bool:
         holder = self._hub.port.by_address.get(address)
         if isinstance(holder, Connection) and holder is not self:
-            if now - holder._addresses.get(address, 0.0) < TAKEN_FOR and holder.state is not State.CLOSED:
+            if now - holder.checked(address) < TAKEN_FOR and holder.state is not State.CLOSED:
                 return False
             holder._release(address)
         if len(self._addresses) >= ADDRESSES:
             oldest = next(known for known in self._addresses if known != self._selected)
             self._release(oldest)
-        self._addresses[address] = now
         self._hub.port.by_address[address] = self
         return True
+
+    def checked(self, address: Address) -> float:
+        """When this address last proved itself; minus infinity if it never did."""
+        return self._addresses[address][0] if address in self._addresses else float("-inf")
 
     def _release(self, address: Address) -> None:
         self._addresses.pop(address, None)
@@ -239,8 +242,21 @@ class Connection:
                 if due is not None and due <= 0:
                     self._dtls.handle_timeout()
                     self._after_dtls()
-        elif self.state is State.CONNECTED and now - self.ice.last_check > settings.consent_timeout:
+        elif (
+            self.state is State.CONNECTED
+            and self._selected is not None
+            and now - self.checked(self._selected) > settings.consent_timeout
+        ):
+            self._move_or_fail(now)
+
+    def _move_or_fail(self, now: float) -> None:
+        """The selected address withdrew its consent: another one that still checks takes its place (RFC 7675 5.1)."""
+        address = max(self._addresses, key=self.checked, default=None)
+        if address is None or now - self.checked(address) > self._hub.settings.consent_timeout:
             self._fail("no consent: connectivity checks stopped")
+        else:
+            self._selected = address
+            self._hub.engine.move_peer(self.peer, self._addresses[address][1], address)
 
     def silent_for(self, now: float) -> float:
         """Seconds since the other side was last heard (checks or media)."""

@@ -17,7 +17,7 @@ from typing import Final, Protocol
 
 from sfu.errors import ConfigurationError, MalformedPacket
 from sfu.forwarding.engine import Engine
-from sfu.forwarding.peer import LIFETIME_LIMIT, Address, EnginePeer
+from sfu.forwarding.peer import REPORTER_LIMIT, Address, EnginePeer
 from sfu.transport import stun
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import Opener
@@ -189,7 +189,7 @@ class UdpPort:
                     length[0] = n
                     if 191 < view[1] < 224:
                         reporter = _ssrc(view, 4)[0]
-                        if reporter not in peer.reporters and len(peer.reporters) >= LIFETIME_LIMIT:
+                        if reporter not in peer.reporters and len(peer.reporters) >= REPORTER_LIMIT:
                             dropped["ssrc_limit"] += 1
                         elif opener.unprotect_rtcp(context, pointer, length):
                             dropped["srtcp"] += 1
