@@ -23,7 +23,7 @@ class Track:
 
     __slots__ = (
         "clock_rate", "closed", "codec", "encodings", "keyframes", "kind", "level", "mid", "muted", "nack",
-        "parameters", "payload_types", "peer", "routes", "rtx",
+        "owner", "parameters", "payload_types", "peer", "routes", "rtx",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +55,8 @@ class Track:
         self.nack = nack
         self.encodings = {rid: Encoding(self, rid) for rid in (rids or ("",))}
         self.routes: list[Route] = []
+        self.owner: object = None
+        """What the layer above made of this track; the engine never looks at it."""
         self.keyframes = KeyframeThrottle()
         self.muted = False
         self.closed = False

@@ -1,21 +1,20 @@
 """Opens the two kinds of connection, and keeps layers chosen: what signalling sees of the transport (its MediaEdge)."""
 
-from typing import Final
+from collections import deque
 
+from sfu.forwarding.selector import SETTLE
 from sfu.transport.hub import Hub
-from sfu.transport.publisher import PublisherConnection, PublisherListener
+from sfu.transport.publisher import PublishedTrack, PublisherConnection, PublisherListener
 from sfu.transport.subscriber import SubscriberConnection, SubscriberListener
-
-SELECT_EVERY: Final = 0.5
 
 
 class WebRtcEdge:
-    """One per server. Layers are chosen anew when an encoding changes, and twice a second for those that settle."""
+    """One per server. A track's layers are chosen anew when one of its encodings changed, and once more when a new one
+    has settled; otherwise nothing is looked at."""
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._subscribers: set[SubscriberConnection] = set()
-        self._next = 0.0
+        self._settling: deque[tuple[float, PublishedTrack]] = deque()
         hub.ticks.append(self._tick)
 
     def open_publisher(self, name: str, listener: PublisherListener) -> PublisherConnection:
@@ -23,17 +22,17 @@ class WebRtcEdge:
         return PublisherConnection(self._hub, name, listener)
 
     def open_subscriber(self, name: str, listener: SubscriberListener) -> SubscriberConnection:
-        subscriber = SubscriberConnection(self._hub, name, listener, self._subscribers.discard)
-        self._subscribers.add(subscriber)
-        return subscriber
+        return SubscriberConnection(self._hub, name, listener)
 
     def _tick(self, now: float) -> None:
-        changed = {id(event.encoding.track) for event in self._hub.engine.take_events()}
-        if changed:
-            for subscriber in list(self._subscribers):
-                for track in changed:
-                    subscriber.reselect(track, now)
-        if now >= self._next:
-            self._next = now + SELECT_EVERY
-            for subscriber in list(self._subscribers):
-                subscriber.select_layers(now)
+        changed: dict[PublishedTrack, None] = {}
+        for event in self._hub.engine.take_events():
+            owner = event.encoding.track.owner
+            if isinstance(owner, PublishedTrack):
+                changed[owner] = None
+                if event.encoding.alive and len(owner.track.encodings) > 1:
+                    self._settling.append((event.encoding.first_arrival + SETTLE, owner))
+        while self._settling and self._settling[0][0] <= now:
+            changed[self._settling.popleft()[1]] = None
+        for source in changed:
+            source.reselect(now)

@@ -11,7 +11,8 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable
+from typing import Final
 
 from sfu.errors import ConfigurationError
 from sfu.forwarding.control import TICK
@@ -22,9 +23,6 @@ from sfu.transport.dtls import Identity
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import Sealer
 from sfu.transport.udp import NTP_EPOCH, UdpPort
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -133,20 +131,25 @@ class Hub:
         assert self._loop is not None
         self._timer = self._loop.call_later(TICK, self._tick)
         now = time.monotonic()
-        try:
-            self.engine.handle_timer(now, time.time() + NTP_EPOCH)
-            if now >= self._next_handshakes:
-                self._next_handshakes = now + HANDSHAKES_EVERY
-                for connection in list(self._connecting):
-                    connection.handle_timer(now)
-            if now >= self._next_check:
-                self._next_check = now + CHECK_EVERY
-                for connection in list(self.connections):
-                    connection.handle_timer(now)
-            for tick in self.ticks:
-                tick(now)
-        except Exception:  # the root of all media timing: it must go on whatever one connection did
-            log.exception("media timer failed")
+        _guarded(self.engine.handle_timer, now, time.time() + NTP_EPOCH)
+        if now >= self._next_handshakes:
+            self._next_handshakes = now + HANDSHAKES_EVERY
+            for connection in list(self._connecting):
+                _guarded(connection.handle_timer, now)
+        if now >= self._next_check:
+            self._next_check = now + CHECK_EVERY
+            for connection in list(self.connections):
+                _guarded(connection.handle_timer, now)
+        for tick in self.ticks:
+            _guarded(tick, now)
+
+
+def _guarded(step: Callable[..., None], *arguments: float) -> None:
+    """The root of all media timing: it goes on whatever one connection does."""
+    try:
+        step(*arguments)
+    except Exception:
+        log.exception("media timer failed")
 
 
 def _candidates(settings: Settings, port: UdpPort) -> tuple[tuple[str, int, int, str, str], ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from sfu.errors import BadRequest
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
+from sfu.ids import TrackId
 from sfu.sdp.answer import ReceivedTrack, answer_offer
 from sfu.sdp.description import SessionDescription, parse
 from sfu.sdp.local import LocalTransport
@@ -53,6 +54,12 @@ class PublisherListener(Protocol):
     def publisher_lost(self) -> None: ...
 
 
+class Taker(Protocol):
+    """A subscriber, as a track knows it."""
+
+    def reselect(self, track: TrackId, now: float) -> None: ...
+
+
 class PublishedTrack:
     """A MediaSource that a browser feeds: the engine's track and what was declared of it."""
 
@@ -64,7 +71,26 @@ class PublishedTrack:
         """Tracks of one stream are played in sync: camera with microphone, screen with its sound."""
         self.declared: dict[str, Size] = {}
         """Layer sizes by rid, lowest first."""
+        self.takers: dict[TrackId, list[Taker]] = {}
+        """Who is sent this track, by the name it has for them."""
         self._hub = hub
+        track.owner = self
+
+    def reselect(self, now: float) -> None:
+        """The encodings changed: everybody's layer is chosen anew."""
+        for name, takers in list(self.takers.items()):
+            for taker in list(takers):
+                taker.reselect(name, now)
+
+    def add_taker(self, name: TrackId, taker: Taker) -> None:
+        self.takers.setdefault(name, []).append(taker)
+
+    def remove_taker(self, name: TrackId, taker: Taker) -> None:
+        takers = self.takers.get(name, [])
+        if taker in takers:
+            takers.remove(taker)
+        if not takers:
+            self.takers.pop(name, None)
 
     def set_muted(self, muted: bool) -> None:
         self._hub.engine.mute(self.track, muted, time.monotonic())
@@ -102,15 +128,14 @@ class PublisherConnection:
         connection.secure("server" if answer.setup == "passive" else "client", answer.fingerprints)
         if answer.data is not None:
             connection.open_data(answer.data.sctp_port, answer.data.max_message_size, self)
-        received = {track.mid: track for track in answer.tracks}
+        received = {track.mid: track for track in answer.tracks if track.mid in declared}
         for mid in [mid for mid, source in self._sources.items() if not _same(source.track, received.get(mid))]:
             self._hub.engine.remove_track(self._sources.pop(mid).track)
         for mid, track in received.items():
             source = self._sources.get(mid)
             if source is None:
-                source = self._sources[mid] = self._open(track, declared.get(mid))
-            if mid in declared:
-                source.declared = _sizes(declared[mid], track.rids)
+                source = self._sources[mid] = self._open(track, declared[mid])
+            source.declared = _sizes(declared[mid], track.rids)
         return Negotiated(answer.sdp, dict(self._sources))
 
     def _replaces(self, offer: SessionDescription) -> bool:
@@ -139,7 +164,7 @@ class PublisherConnection:
             self._connection.restart_ice()
         self._remote_ufrag = ufrag or self._remote_ufrag
 
-    def _open(self, received: ReceivedTrack, declared: TrackDeclaration | None) -> PublishedTrack:
+    def _open(self, received: ReceivedTrack, declared: TrackDeclaration) -> PublishedTrack:
         track = self._hub.engine.add_track(
             self._connection.peer,
             mid=received.mid,
@@ -153,7 +178,7 @@ class PublisherConnection:
             rids=received.rids,
             ssrcs=received.ssrcs,
         )
-        screen = declared is not None and declared.source in SCREEN
+        screen = declared.source in SCREEN
         return PublishedTrack(self._hub, track, f"{self._name}-screen" if screen else self._name)
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:

@@ -8,7 +8,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -69,13 +68,10 @@ class Outbound:
 class SubscriberConnection:
     """Implements the signalling's Subscriber port, and so rooms' MediaSink."""
 
-    def __init__(
-        self, hub: "Hub", name: str, listener: SubscriberListener, closed: Callable[["SubscriberConnection"], None]
-    ) -> None:
+    def __init__(self, hub: "Hub", name: str, listener: SubscriberListener) -> None:
         self._hub = hub
         self._name = name
         self._listener = listener
-        self._closed = closed
         self._connection: Connection | None = None
         """Made with the first subscription: who is alone in a room costs nothing here."""
         self._ended = False
@@ -104,6 +100,7 @@ class SubscriberConnection:
         outbound = Outbound(track, source, wish)
         outbound.line = self._line_for(outbound)
         self._outbound[track] = outbound
+        source.add_taker(track, self)
         self._schedule()
 
     def update(self, track: TrackId, wish: Wish) -> None:
@@ -116,6 +113,7 @@ class SubscriberConnection:
         outbound = self._outbound.pop(track, None)
         if outbound is None:
             return
+        outbound.source.remove_taker(track, self)
         if outbound.route is not None:
             self._hub.engine.remove_route(outbound.route)
         line = outbound.line
@@ -237,17 +235,11 @@ class SubscriberConnection:
 
     # -- layers -----------------------------------------------------------------------------------------------------
 
-    def reselect(self, track_id: int, now: float) -> None:
-        """The encodings of an engine track changed."""
-        for outbound in self._outbound.values():
-            if id(outbound.source.track) == track_id:
-                self._select(outbound, now)
-
-    def select_layers(self, now: float) -> None:
-        """For tracks that leave a choice."""
-        for outbound in self._outbound.values():
-            if outbound.route is not None and len(outbound.source.track.encodings) > 1:
-                self._select(outbound, now)
+    def reselect(self, track: TrackId, now: float) -> None:
+        """The encodings of a track changed."""
+        outbound = self._outbound.get(track)
+        if outbound is not None:
+            self._select(outbound, now)
 
     def _select(self, outbound: Outbound, now: float) -> None:
         route, source = outbound.route, outbound.source
@@ -323,5 +315,6 @@ class SubscriberConnection:
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
+        for track, outbound in self._outbound.items():
+            outbound.source.remove_taker(track, self)
         self._outbound.clear()
-        self._closed(self)

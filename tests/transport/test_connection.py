@@ -22,6 +22,8 @@ from tests.support.wire import Rtp, rtp, vp8
 
 SETTINGS = Settings(udp_port=0, bind=("127.0.0.1",), include_loopback=True, handshake_timeout=0.4, connect_timeout=0.5)
 
+DECLARED = [TrackSpec(mid="0", source="microphone"), TrackSpec(mid="1", source="camera")]
+
 
 @dataclass
 class Ear:
@@ -83,7 +85,7 @@ async def published(
     publisher = edge.open_publisher("PA_a", ear)
     answer = publisher.negotiate(
         peer.offer(setup=setup, data=data),
-        [TrackSpec(mid="0", source="microphone"), TrackSpec(mid="1", source="camera")],
+        DECLARED,
     )
     peer.use(answer.sdp, role="server" if setup == "passive" else "client")
     peer.check()
@@ -93,7 +95,7 @@ async def published(
 
 async def test_media_goes_from_a_publisher_to_a_subscriber(hub: Hub, edge: WebRtcEdge) -> None:
     publisher, sender, _ = await published(edge)
-    sources = publisher.negotiate(sender.offer(), []).sources
+    sources = publisher.negotiate(sender.offer(), DECLARED).sources
     assert {mid: source.kind for mid, source in sources.items()} == {"0": "audio", "1": "video"}
     ear, receiver = Ear(), RawPeer()
     subscriber = edge.open_subscriber("PA_b", ear)
@@ -146,7 +148,7 @@ async def test_an_ice_restart_moves_the_media_to_a_new_address(hub: Hub, edge: W
     publisher, peer, _ = await published(edge)
     before = next(iter(hub.port.by_address))
     peer.ufrag = "raw2"
-    answer = publisher.negotiate(peer.offer(), [])
+    answer = publisher.negotiate(peer.offer(), DECLARED)
     old = peer.remote_ufrag
     peer.use(answer.sdp, role="client")
     assert peer.remote_ufrag != old
@@ -196,7 +198,7 @@ async def test_strangers_datagrams_are_counted_and_dropped(hub: Hub, datagram: b
 async def test_a_client_hello_from_another_socket_does_not_disturb_the_handshake(hub: Hub, edge: WebRtcEdge) -> None:
     ear, peer, stranger = Ear(), RawPeer(), RawPeer()
     publisher = edge.open_publisher("PA_a", ear)
-    answer = publisher.negotiate(peer.offer(), [])
+    answer = publisher.negotiate(peer.offer(), DECLARED)
     for each in (peer, stranger):
         each.use(answer.sdp, role="client")
     assert stranger.dtls is not None
@@ -228,7 +230,7 @@ async def test_a_bad_tag_ten_thousand_times_does_not_end_the_call(hub: Hub, edge
 async def test_a_half_open_handshake_ends_at_its_deadline(hub: Hub, edge: WebRtcEdge) -> None:
     ear, peer = Ear(), RawPeer()
     publisher = edge.open_publisher("PA_a", ear)
-    peer.use(publisher.negotiate(peer.offer(), []).sdp, role="client")
+    peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
     peer.check()
     await until(lambda: ear.lost, seconds=3)
     assert hub.handshakes["failed"] == 1
@@ -239,10 +241,10 @@ async def test_a_half_open_handshake_ends_at_its_deadline(hub: Hub, edge: WebRtc
 async def test_a_connection_that_is_never_checked_ends_too(hub: Hub, edge: WebRtcEdge) -> None:
     ear, peer = Ear(), RawPeer()
     publisher = edge.open_publisher("PA_a", ear)
-    publisher.negotiate(peer.offer(), [])
+    publisher.negotiate(peer.offer(), DECLARED)
     await until(lambda: ear.lost, seconds=3)
     with pytest.raises(BadRequest, match="closed"):
-        publisher.negotiate(peer.offer(), [])
+        publisher.negotiate(peer.offer(), DECLARED)
     peer.close()
 
 
@@ -252,7 +254,7 @@ async def test_handshakes_of_one_address_are_capped(hub: Hub, edge: WebRtcEdge) 
     for _ in range(4):
         peer = RawPeer()
         publisher = edge.open_publisher("PA_a", Ear())
-        peer.use(publisher.negotiate(peer.offer(), []).sdp, role="client")
+        peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
         peer.check()
         opened.append((publisher, peer))
     await until(lambda: hub.port.dropped["half_open_limit"] == 2)
@@ -264,7 +266,7 @@ async def test_handshakes_of_one_address_are_capped(hub: Hub, edge: WebRtcEdge) 
 async def test_another_certificate_in_an_offer_is_another_connection(hub: Hub, edge: WebRtcEdge) -> None:
     publisher, peer, ear = await published(edge)
     again = RawPeer()
-    answer = publisher.negotiate(again.offer(), [])
+    answer = publisher.negotiate(again.offer(), DECLARED)
     assert len(hub.connections) == 1
     again.use(answer.sdp, role="client")
     again.check()
@@ -277,7 +279,7 @@ async def test_another_certificate_in_an_offer_is_another_connection(hub: Hub, e
 
 async def test_answers_that_do_not_fit_are_refused(edge: WebRtcEdge) -> None:
     publisher, peer, _ = await published(edge)
-    sources = publisher.negotiate(peer.offer(), []).sources
+    sources = publisher.negotiate(peer.offer(), DECLARED).sources
     ear = Ear()
     subscriber = edge.open_subscriber("PA_b", ear)
     with pytest.raises(BadRequest, match="no open offer"):
@@ -296,7 +298,7 @@ async def test_answers_that_do_not_fit_are_refused(edge: WebRtcEdge) -> None:
 
 async def test_slots_are_recycled_and_changes_of_one_turn_make_one_offer(edge: WebRtcEdge) -> None:
     publisher, peer, _ = await published(edge)
-    sources = publisher.negotiate(peer.offer(), []).sources
+    sources = publisher.negotiate(peer.offer(), DECLARED).sources
     ear, receiver = Ear(), RawPeer()
     subscriber = edge.open_subscriber("PA_b", ear)
     for number in range(5):
@@ -321,7 +323,7 @@ async def test_who_waits_alone_for_longer_than_the_deadline_still_gets_what_come
     await asyncio.sleep(SETTINGS.connect_timeout + 1.2)
     assert ear.lost == 0
     publisher, peer, _ = await published(edge)
-    subscriber.subscribe(TrackId("TR_mic"), publisher.negotiate(peer.offer(), []).sources["0"], Wish())
+    subscriber.subscribe(TrackId("TR_mic"), publisher.negotiate(peer.offer(), DECLARED).sources["0"], Wish())
     await until(lambda: ear.offers)
     assert ear.lost == 0
     subscriber.close()
