@@ -29,8 +29,9 @@ KEYFRAME_RETRY: Final = 1.0
 RTCP_SIZE: Final = 1180
 """Compound packets are cut at this size."""
 RTCP_RATE: Final = 100.0
-RTCP_BURST: Final = 200.0
-"""Compound packets a second, and at once, that are read of one peer; browsers send some 20."""
+RTCP_RATE_PER_STREAM: Final = 25.0
+"""Datagrams a second (and twice as many at once) that are read of one peer. Browsers send some 20, and in a bad network
+one NACK per stream and 20 ms."""
 RTCP_PACKETS: Final = 64
 """Packets read of one compound."""
 NACK_LIMIT: Final = 256
@@ -78,7 +79,8 @@ class Control:
     def receive_rtcp(self, peer: EnginePeer, data: bytes | memoryview, now: float, wall: float) -> None:
         """An opened RTCP compound packet."""
         peer.last_arrival = now
-        peer.rtcp_credit = min(RTCP_BURST, peer.rtcp_credit + (now - peer.rtcp_at) * RTCP_RATE) - 1
+        rate = RTCP_RATE + RTCP_RATE_PER_STREAM * len(peer.routes)
+        peer.rtcp_credit = min(2 * rate, peer.rtcp_credit + (now - peer.rtcp_at) * rate) - 1
         peer.rtcp_at = now
         if peer.rtcp_credit < 0:
             peer.rtcp_credit = 0.0

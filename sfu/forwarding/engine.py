@@ -27,6 +27,9 @@ from sfu.ids import PeerId
 
 log = logging.getLogger(__name__)
 
+FAULTS_EVERY: Final = 60.0
+"""Seconds between tracebacks of faults on the packet path; all are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class EncodingChanged:
@@ -41,6 +44,7 @@ class Engine:
     def __init__(self, sealer: fanout.Sealer, *, segments: bool) -> None:
         self._sealer = sealer
         self._segments = segments
+        self._fault_at = float("-inf")
         self._dirty: list[Encoding] = []
         self._events: list[EncodingChanged] = []
         self.peers: dict[PeerId, EnginePeer] = {}
@@ -226,7 +230,9 @@ class Engine:
                     self._forward(encoding, batch, now)
                 except Exception:  # one stream's fault is not the others'
                     self.dropped["fault"] += len(batch)
-                    log.exception("forwarding failed")
+                    if now - self._fault_at > FAULTS_EVERY:
+                        self._fault_at = now
+                        log.exception("forwarding failed")
 
     def _forward(self, encoding: Encoding, batch: list[Packet], now: float) -> None:
         taking = [route for route in encoding.routes if route.current is encoding]

@@ -173,8 +173,9 @@ class EnginePeer:
     def declare(self, track: Track, ssrc: int, rtx_ssrc: int | None) -> None:
         """Binds what the offer's a=ssrc lines say of a track without simulcast."""
         encoding = track.encodings.get("")
-        if encoding is None or len(self.streams) + 2 > SSRC_LIMIT:
+        if encoding is None or self.refuses(ssrc) or (rtx_ssrc is not None and self.refuses(rtx_ssrc)):
             return
+        self.opened |= {ssrc} if rtx_ssrc is None else {ssrc, rtx_ssrc}
         if self.streams.get(ssrc) is None:
             self.streams[ssrc] = (encoding, False)
             encoding.ssrc = ssrc

@@ -16,7 +16,7 @@ from collections import Counter, deque
 from typing import Final, Protocol
 
 from sfu.errors import ConfigurationError, MalformedPacket
-from sfu.forwarding.engine import Engine
+from sfu.forwarding.engine import FAULTS_EVERY, Engine
 from sfu.forwarding.peer import REPORTER_LIMIT, Address, EnginePeer
 from sfu.transport import stun
 from sfu.transport.settings import Settings
@@ -112,6 +112,7 @@ class UdpPort:
         self.latencies: deque[float] = deque(maxlen=256)
         """Seconds that sampled turns took from their first packet's arrival to their last send; telemetry empties it."""
         self._turns = 0
+        self._fault_at = float("-inf")
         self._opener = Opener()
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -155,7 +156,9 @@ class UdpPort:
             self._drain(source, now)
         except Exception:  # a datagram that found a bug costs itself and nothing else
             self.dropped["fault"] += 1
-            log.exception("datagram failed")
+            if now - self._fault_at > FAULTS_EVERY:
+                self._fault_at = now
+                log.exception("datagram failed")
         self.engine.flush(now)
         self._turns += 1
         if not self._turns & SAMPLED:
