@@ -28,6 +28,7 @@ REPORT_EVERY = 1.0
 CHECK_EVERY = 0.05
 RESEND_EVERY = 0.05
 SO_TIMESTAMPNS = 35
+SOL_UDP, UDP_SEGMENT = 17, 103
 NTP_EPOCH = 2_208_988_800
 
 _RTP = struct.Struct("!HII")
@@ -256,13 +257,16 @@ class LoadPeer:
     # -- sending ----------------------------------------------------------------------------------------------------
 
     def send_frame(self, encoding: Encoding, packets: int, elapsed: float) -> None:
+        """The packets of a frame leave in one system call: a burst, as it is when it comes in from a network."""
         tx = self._tx
         if tx is None or self.closed:
             return
-        send = self._sock.send
+        sealed = [tx.protect(packet) for packet in encoding.frame(packets, elapsed)]
         with contextlib.suppress(BlockingIOError, ConnectionRefusedError):
-            for packet in encoding.frame(packets, elapsed):
-                send(tx.protect(packet))
+            if packets == 1:
+                self._sock.send(sealed[0])
+            else:
+                self._sock.sendmsg(sealed, [(SOL_UDP, UDP_SEGMENT, struct.pack("H", len(sealed[0])))])
 
     def _send_rtcp(self, data: bytes) -> None:
         if self._tx is not None:
