@@ -4,6 +4,7 @@ Reports (RFC 3550 6.4), NACK and PLI (RFC 4585), repair on request (RFC 4588), t
 seconds, `wall` seconds since 1900 (NTP).
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
@@ -17,7 +18,11 @@ from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.rtp import rtcp
 
+log = logging.getLogger(__name__)
+
 TICK: Final = 0.025
+FAULTS_EVERY: Final = 60.0
+"""Seconds between tracebacks of faults among packets; all are counted."""
 TWCC_EVERY: Final = 0.05
 REPORT_SLOTS: Final = round(1.0 / TICK)
 """Everybody reports once a second, each in its own tick."""
@@ -54,6 +59,7 @@ class Control:
         self._reporting: list[dict[PeerId, EnginePeer]] = [{} for _ in range(REPORT_SLOTS)]
         """Peers that send or are sent something, by the tick of the second in which they are due."""
         self._turn = 0
+        self._fault_at = float("-inf")
         self._dropped = dropped
         self._changed = changed
         self._next_twcc = self._next_alive = 0.0
@@ -179,15 +185,29 @@ class Control:
             self._next_alive = now + ALIVE_EVERY
         for peer in self._publishing.values():
             if alive or now - peer.last_arrival < BUSY:
-                self._serve_publisher(peer, now, twcc=twcc, alive=alive)
-        turn = int(now / TICK)
-        for slot in range(max(self._turn, turn - REPORT_SLOTS) + 1, turn + 1):
+                try:
+                    self._serve_publisher(peer, now, twcc=twcc, alive=alive)
+                except Exception:  # one peer's fault is not the others'
+                    self._failed(now)
+        before, self._turn = self._turn, int(now / TICK)
+        for slot in range(max(before, self._turn - REPORT_SLOTS) + 1, self._turn + 1):
             for peer in self._reporting[slot % REPORT_SLOTS].values():
-                if peer.tracks:
-                    self._send_receiver_reports(peer, now)
-                if peer.routes:
-                    self.send_sender_reports(peer, now, wall=wall)
-        self._turn = turn
+                try:
+                    self._report(peer, now, wall)
+                except Exception:
+                    self._failed(now)
+
+    def _failed(self, now: float) -> None:
+        self._dropped["fault"] += 1
+        if now - self._fault_at > FAULTS_EVERY:
+            self._fault_at = now
+            log.exception("control failed")
+
+    def _report(self, peer: EnginePeer, now: float, wall: float) -> None:
+        if peer.tracks:
+            self._send_receiver_reports(peer, now)
+        if peer.routes:
+            self.send_sender_reports(peer, now, wall=wall)
 
     def _serve_publisher(self, peer: EnginePeer, now: float, *, twcc: bool, alive: bool) -> None:
         if twcc and peer.twcc is not None and peer.feedback_ssrc:

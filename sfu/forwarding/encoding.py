@@ -28,8 +28,8 @@ class Encoding:
         "_base", "_cycles", "_expected_before", "_received_before", "_transit", "alive", "batch", "bound_at",
         "bytes", "first_arrival", "forwarded", "fraction_lost", "height", "highest", "history", "jitter",
         "keyframes", "last_arrival", "last_report", "last_report_at", "last_special", "last_timestamp", "late",
-        "mask", "missing", "packets", "received", "recovered", "rid", "routes", "rtx_ssrc", "ssrc", "track",
-        "width",
+        "mask", "missing", "packets", "received", "recovered", "resized", "rid", "routes", "rtx_ssrc", "ssrc",
+        "track", "width",
     )  # fmt: skip
 
     def __init__(self, track: "Track", rid: str) -> None:
@@ -77,6 +77,8 @@ class Encoding:
         self.recovered = 0
         self.width = 0
         self.height = 0
+        self.resized = False
+        """Whether a keyframe changed the size and nobody was told yet."""
 
     def account(self, sequence: int, timestamp: int, now: float) -> bool:
         """Takes a packet's place in the stream; False when it is a duplicate or too old to matter."""
@@ -125,6 +127,12 @@ class Encoding:
     def extended_forwarded(self) -> int:
         """The highest number that routes were served, without its wraps."""
         return self.extended(self.forwarded)
+
+    def resize(self, width: int, height: int) -> None:
+        """What a keyframe says of its pictures."""
+        if width and (width != self.width or height != self.height):
+            self.width, self.height = width, height
+            self.resized = True
 
     def find(self, sequence: int) -> Packet | None:
         """The packet of this sequence number, while the history still has it."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sfu.forwarding import fanout
-from sfu.forwarding.control import Control
+from sfu.forwarding.control import FAULTS_EVERY, Control
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.inbound import receive as receive_rtp
 from sfu.forwarding.packet import Packet
@@ -26,9 +26,6 @@ from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 
 log = logging.getLogger(__name__)
-
-FAULTS_EVERY: Final = 60.0
-"""Seconds between tracebacks of faults on the packet path; all are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,8 +200,9 @@ class Engine:
                     self._note(encoding)  # for those who came while it was muted
 
     def take_events(self) -> list[EncodingChanged]:
+        """What happened since the last call, each encoding once."""
         events, self._events = self._events, []
-        return events
+        return list(dict.fromkeys(events))
 
     # -- packets ----------------------------------------------------------------------------------------------------
 
@@ -225,6 +223,9 @@ class Engine:
         self._dirty = []
         for encoding in dirty:
             batch, encoding.batch = encoding.batch, []
+            if encoding.resized:
+                encoding.resized = False
+                self._note(encoding)
             if batch:
                 try:
                     self._forward(encoding, batch, now)
@@ -286,7 +287,6 @@ class Engine:
             packets = replay if route.takes_red or encoding.track.kind == "video" else fanout.without_red(replay)
             dropped += fanout.fan_out((route,), self._runs(packets), self._sealer)
             self._control.send_sender_reports(route.peer, now, only=route)
-        self._note(encoding)
         return dropped
 
     # -- RTCP and time ----------------------------------------------------------------------------------------------

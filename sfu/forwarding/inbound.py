@@ -249,8 +249,8 @@ def _describe(
                 at = payload_at + 2
                 return False, _new(Special, (False, at, picture_id, 15, at + 2, view[start + 4], 0, 0))
         mark = vp8.describe(view, start, end)
-        if mark.keyframe and mark.width:
-            encoding.width, encoding.height = mark.width, mark.height
+        if mark.keyframe:
+            encoding.resize(mark.width, mark.height)
         if not mark.picture_id_bits:
             return mark.keyframe, None
         return mark.keyframe, Special(
@@ -265,8 +265,8 @@ def _describe(
         )
     if track.codec == "VP9":
         nine = vp9.describe(view, start, end)
-        if nine.keyframe and nine.width:
-            encoding.width, encoding.height = nine.width, nine.height
+        if nine.keyframe:
+            encoding.resize(nine.width, nine.height)
         if not nine.picture_id_bits:
             return nine.keyframe, None
         return nine.keyframe, Special(
@@ -280,6 +280,6 @@ def _describe(
             0,
         )
     mark264 = h264.describe(view, start, end) if track.codec == "H264" else av1.describe(view, start, end)
-    if mark264.keyframe and mark264.width:
-        encoding.width, encoding.height = mark264.width, mark264.height
+    if mark264.keyframe:
+        encoding.resize(mark264.width, mark264.height)
     return mark264.keyframe, None

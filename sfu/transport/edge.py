@@ -1,11 +1,16 @@
 """Opens the two kinds of connection, and keeps layers chosen: what signalling sees of the transport (its MediaEdge)."""
 
 from collections import deque
+from typing import Final
 
 from sfu.forwarding.selector import SETTLE
 from sfu.transport.hub import Hub
 from sfu.transport.publisher import PublishedTrack, PublisherConnection, PublisherListener
 from sfu.transport.subscriber import SubscriberConnection, SubscriberListener
+
+SELECTIONS: Final = 1000
+"""Layers chosen per tick, about 4 ms; what is left waits for the next."""
+SETTLED: Final = SETTLE + 0.01
 
 
 class WebRtcEdge:
@@ -14,6 +19,8 @@ class WebRtcEdge:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
+        self._changed: dict[PublishedTrack, None] = {}
+        """In the order of their changes."""
         self._settling: deque[tuple[float, PublishedTrack]] = deque()
         hub.ticks.append(self._tick)
 
@@ -25,14 +32,16 @@ class WebRtcEdge:
         return SubscriberConnection(self._hub, name, listener)
 
     def _tick(self, now: float) -> None:
-        changed: dict[PublishedTrack, None] = {}
         for event in self._hub.engine.take_events():
             owner = event.encoding.track.owner
             if isinstance(owner, PublishedTrack):
-                changed[owner] = None
+                self._changed[owner] = None
                 if event.encoding.alive and len(owner.track.encodings) > 1:
-                    self._settling.append((event.encoding.first_arrival + SETTLE, owner))
+                    self._settling.append((event.encoding.first_arrival + SETTLED, owner))
         while self._settling and self._settling[0][0] <= now:
-            changed[self._settling.popleft()[1]] = None
-        for source in changed:
-            source.reselect(now)
+            self._changed[self._settling.popleft()[1]] = None
+        budget = SELECTIONS
+        while self._changed and budget > 0:
+            source = next(iter(self._changed))
+            del self._changed[source]
+            budget -= source.reselect(now)

@@ -76,11 +76,14 @@ class PublishedTrack:
         self._hub = hub
         track.owner = self
 
-    def reselect(self, now: float) -> None:
-        """The encodings changed: everybody's layer is chosen anew."""
+    def reselect(self, now: float) -> int:
+        """The encodings changed: everybody's layer is chosen anew. Returns for how many."""
+        count = 0
         for name, takers in list(self.takers.items()):
             for taker in list(takers):
                 taker.reselect(name, now)
+                count += 1
+        return count
 
     def add_taker(self, name: TrackId, taker: Taker) -> None:
         self.takers.setdefault(name, []).append(taker)

@@ -16,7 +16,8 @@ from collections import Counter, deque
 from typing import Final, Protocol
 
 from sfu.errors import ConfigurationError, MalformedPacket
-from sfu.forwarding.engine import FAULTS_EVERY, Engine
+from sfu.forwarding.control import FAULTS_EVERY
+from sfu.forwarding.engine import Engine
 from sfu.forwarding.peer import REPORTER_LIMIT, Address, EnginePeer
 from sfu.transport import stun
 from sfu.transport.settings import Settings
