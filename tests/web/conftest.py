@@ -50,11 +50,16 @@ async def playwright() -> AsyncIterator[Playwright]:
         yield running
 
 
-async def launch(playwright: Playwright, *arguments: str) -> Browser:
-    """The distribution's Chromium, with a camera and a microphone that it makes up."""
+def chromium_path() -> str:
+    """The distribution's Chromium."""
     path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     assert path, "the browser tests need Chromium: apt-get install chromium"
-    return await playwright.chromium.launch(executable_path=path, args=[*CHROMIUM, *arguments])
+    return path
+
+
+async def launch(playwright: Playwright, *arguments: str) -> Browser:
+    """A browser with a camera and a microphone that it makes up."""
+    return await playwright.chromium.launch(executable_path=chromium_path(), args=[*CHROMIUM, *arguments])
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

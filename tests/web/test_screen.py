@@ -33,6 +33,11 @@ async def test_a_shared_screen_takes_the_stage(meeting: Meeting) -> None:
         "(tiles) => tiles.map((tile) => [tile.dataset.kind, tile.clientWidth * tile.clientHeight])"
     )
     assert max(sizes, key=lambda one: one[1])[0] == "screen"
+    # Its sound comes along, where the browser gives one.
+    sound = await ada.track("screen_share_audio")
+    await bob.until(
+        "the screen's sound", "async (track) => (await watched.pictures())[track]?.packetsReceived > 10", sound
+    )
     assert await ada.part("banner").get_attribute("data-kind") == "sharing"
 
     await ada.part("share").click()
