@@ -7,6 +7,7 @@ seconds, `wall` seconds since 1900 (NTP).
 import logging
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 from sfu.errors import MalformedPacket
@@ -45,6 +46,14 @@ DEFAULT_RTT: Final = 0.1
 RTT_LIMIT: Final = 10.0
 
 
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    """What one peer may send, per second."""
+
+    packets: float = 6_000
+    bits: float = 30_000_000
+
+
 class Control:
     """Belongs to one Engine, which shares its tables with it."""
 
@@ -53,6 +62,7 @@ class Control:
         sealer: fanout.Sealer,
         dropped: Counter[str],
         changed: Callable[[Encoding], None],
+        ingress: Ingress,
     ) -> None:
         self._sealer = sealer
         self._publishing: dict[PeerId, EnginePeer] = {}
@@ -62,6 +72,7 @@ class Control:
         self._fault_at = float("-inf")
         self._dropped = dropped
         self._changed = changed
+        self._ingress = ingress
         self._next_twcc = self._next_alive = 0.0
         self._wall_offset = 0.0
         self.keyframes_sent = 0
@@ -213,6 +224,8 @@ class Control:
         if twcc and peer.twcc is not None and peer.feedback_ssrc:
             for feedback in peer.twcc.feedback(peer.feedback_ssrc):
                 self.send_rtcp(peer, feedback)
+        if alive:
+            self._watch_ingress(peer, now)
         for track in peer.tracks.values():
             if track.kind == "audio":
                 if alive:
@@ -231,11 +244,24 @@ class Control:
                     due = missing.due(now, peer.rtt or DEFAULT_RTT)
                     if due:
                         peer.nacks_sent += len(due)
-                        self.send_rtcp(peer, rtcp.encode_nack(peer.rtcp_ssrc, encoding.ssrc, due))
-                if alive and encoding.ssrc and encoding.check_alive(now):
+                        for at in range(0, len(due), NACK_LIMIT):
+                            nack = rtcp.encode_nack(peer.rtcp_ssrc, encoding.ssrc, due[at : at + NACK_LIMIT])
+                            self.send_rtcp(peer, nack)
+                if alive and encoding.ssrc and (encoding.check_alive(now) or encoding.resized):
+                    encoding.resized = False
                     self._changed(encoding)
             if alive:
                 self._retry_keyframes(track, now)
+
+    def _watch_ingress(self, peer: EnginePeer, now: float) -> None:
+        """A peer that sends more than it may is not listened to until the next look. Its packets count all the same."""
+        packets, size, since = peer.looked
+        peer.looked = (peer.packets_in, peer.bytes_in, now)
+        interval = max(now - since, ALIVE_EVERY)
+        peer.flooding = (
+            peer.packets_in - packets > self._ingress.packets * interval
+            or (peer.bytes_in - size) * 8 > self._ingress.bits * interval
+        )
 
     def _retry_keyframes(self, track: Track, now: float) -> None:
         """A route that waits for a keyframe asks again: the request or the keyframe may have been lost."""

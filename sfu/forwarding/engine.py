@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sfu.forwarding import fanout
-from sfu.forwarding.control import FAULTS_EVERY, Control
+from sfu.forwarding.control import FAULTS_EVERY, Control, Ingress
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.inbound import receive as receive_rtp
 from sfu.forwarding.packet import Packet
@@ -38,7 +38,7 @@ class EncodingChanged:
 class Engine:
     """All peers, tracks and routes of one process (or of one thread of it)."""
 
-    def __init__(self, sealer: fanout.Sealer, *, segments: bool) -> None:
+    def __init__(self, sealer: fanout.Sealer, *, segments: bool, ingress: Ingress | None = None) -> None:
         self._sealer = sealer
         self._segments = segments
         self._fault_at = float("-inf")
@@ -49,7 +49,7 @@ class Engine:
         """Packets dropped, by reason."""
         self.closed_totals: Counter[str] = Counter()
         """Counters of peers that are gone, so that totals never fall."""
-        self._control = Control(sealer, self.dropped, self._note)
+        self._control = Control(sealer, self.dropped, self._note, ingress or Ingress())
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
@@ -223,9 +223,6 @@ class Engine:
         self._dirty = []
         for encoding in dirty:
             batch, encoding.batch = encoding.batch, []
-            if encoding.resized:
-                encoding.resized = False
-                self._note(encoding)
             if batch:
                 try:
                     self._forward(encoding, batch, now)

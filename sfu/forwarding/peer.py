@@ -65,11 +65,11 @@ class EnginePeer:
     """State of one connection. Made by `Engine.open_peer`; keys and address come when DTLS and ICE have them."""
 
     __slots__ = (
-        "actions", "address", "bytes_in", "bytes_repaired", "clock_offset", "closed", "feedback_ssrc", "id",
-        "keyframes_asked", "last_arrival", "nacks_asked", "nacks_sent", "opened", "outlet", "packets_in",
-        "remb", "reporters", "retired_octets", "retired_packets", "retransmitted", "routes", "rtcp_at",
-        "rtcp_credit", "rtcp_ssrc", "rtt", "rx", "streams", "tag", "tracks", "twcc", "twcc_number", "tx",
-        "unrouted",
+        "actions", "address", "bytes_in", "bytes_repaired", "clock_offset", "closed", "feedback_ssrc",
+        "flooding", "id", "keyframes_asked", "last_arrival", "looked", "nacks_asked", "nacks_sent", "opened",
+        "outlet", "packets_in", "remb", "reporters", "retired_octets", "retired_packets", "retransmitted",
+        "routes", "rtcp_at", "rtcp_credit", "rtcp_ssrc", "rtt", "rx", "streams", "tag", "tracks", "twcc",
+        "twcc_number", "tx", "unrouted",
     )  # fmt: skip
 
     def __init__(self, peer_id: PeerId, rtcp_ssrc: int) -> None:
@@ -101,6 +101,10 @@ class EnginePeer:
         self.clock_offset: float | None = None
         """Seconds to add to the peer's NTP clock to get ours (smallest seen: the least delayed report)."""
         self.rtt: float | None = None
+        self.looked = (0, 0, float("-inf"))
+        """Packets, bytes and time when the rate was last looked at."""
+        self.flooding = False
+        """Sends more than it may: its media is dropped unopened."""
         self.rtcp_credit = 0.0
         self.rtcp_at = float("-inf")
         """When credit was last given: how much RTCP a peer may have us read."""

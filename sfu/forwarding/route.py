@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sfu.forwarding.encoding import NTP_UNITS, Encoding, timestamp_on
-from sfu.forwarding.packet import Packet, Special
+from sfu.forwarding.packet import HEAD_SIZE, Packet, Special
 from sfu.rtp.rtcp import ReportBlock, SenderReport
 
 if TYPE_CHECKING:
@@ -238,9 +238,8 @@ class Route:
         source = encoding.last_report
         since = wall - (source.ntp / NTP_UNITS + clock_offset)
         timestamp = (source.rtp_timestamp + self.offsets.timestamp + int(since * self.track.clock_rate)) & 0xFFFFFFFF
-        return SenderReport(
-            self.ssrc, int(wall * NTP_UNITS), timestamp, self.packets & 0xFFFFFFFF, self.octets & 0xFFFFFFFF, ()
-        )
+        octets = max(0, self.octets - self.packets * HEAD_SIZE) & 0xFFFFFFFF  # payload only, RFC 3550 6.4.1
+        return SenderReport(self.ssrc, int(wall * NTP_UNITS), timestamp, self.packets & 0xFFFFFFFF, octets, ())
 
 
 def special_bytes(special: Special, offsets: Offsets) -> list[tuple[int, int]]:

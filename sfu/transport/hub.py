@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sfu.errors import ConfigurationError
-from sfu.forwarding.control import TICK
+from sfu.forwarding.control import TICK, Ingress
 from sfu.forwarding.engine import Engine
 from sfu.ids import PeerId
 from sfu.transport.connection import Connection, State
@@ -38,7 +38,11 @@ class Hub:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.identity = Identity()
-        self.engine = Engine(Sealer(), segments=settings.segmentation_offload)
+        self.engine = Engine(
+            Sealer(),
+            segments=settings.segmentation_offload,
+            ingress=Ingress(settings.publish_packets_per_second, settings.publish_bits_per_second),
+        )
         self.port = UdpPort(settings, self.engine)
         self.candidates: tuple[tuple[str, int, int, str, str], ...] = ()
         self.connections: set[Connection] = set()

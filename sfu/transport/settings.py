@@ -25,6 +25,10 @@ class Settings:
     "Handshakes under way at once from one IP address."
     socket_buffer_bytes: int = 4_194_304
     "Wanted size of the socket's buffers; the kernel's limit may be lower."
+    publish_bits_per_second: int = 30_000_000
+    "What one participant may send; above it packets are dropped, for each is sent on to every subscriber."
+    publish_packets_per_second: int = 6_000
+    "The same in packets."
     segmentation_offload: bool = True
     "Send several packets in one system call where the kernel can (UDP GSO)."
     data_channel_buffer_bytes: int = 1_048_576

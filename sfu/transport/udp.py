@@ -200,6 +200,10 @@ class UdpPort:
                         else:
                             peer.reporters.add(reporter)
                             engine.receive_rtcp(peer, bytes(view[: length[0]]), now, time.time() + NTP_EPOCH)
+                    elif peer.flooding:
+                        dropped["ingress_rate"] += 1
+                        peer.packets_in += 1
+                        peer.bytes_in += n
                     elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.refuses(ssrc):
                         dropped["ssrc_limit"] += 1
                     elif unprotect(context, pointer, length):

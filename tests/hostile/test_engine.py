@@ -379,7 +379,7 @@ def test_a_pictures_size_is_told_once_and_whenever_it_changes() -> None:
     at = bytes(small).index(b"\x9d\x01\x2a") + 3
     small[at : at + 4] = struct.pack("<HH", 320, 180)
     bench.send(bytes(small))
-    bench.tick(0.05)
+    bench.tick(0.3)
     assert [event.encoding.height for event in bench.engine.take_events()] == [180]
 
 

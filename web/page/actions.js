@@ -105,7 +105,10 @@ export class Actions {
     const entered = await gathering.join();
     if (this.gathering !== gathering) return;
     this.store.update({ joining: false });
-    if (entered) this.store.update({ view: 'meeting', recent: visited(this.state.roomName) });
+    if (!entered) return;
+    // The token says which room it is, whatever the address said.
+    const roomName = this.room?.state.room.name || this.state.roomName;
+    this.store.update({ view: 'meeting', roomName, recent: visited(roomName) });
   };
 
   leave = () => {

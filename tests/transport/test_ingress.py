@@ -1,0 +1,35 @@
+"""One participant's flood is its own trouble."""
+
+import asyncio
+
+from sfu.transport.edge import WebRtcEdge
+from sfu.transport.hub import Hub
+from sfu.transport.settings import Settings
+from tests.support.wire import rtp
+from tests.transport.test_connection import published, until
+
+
+async def test_a_publisher_that_sends_more_than_it_may_is_not_listened_to_until_it_stops() -> None:
+    hub = Hub(Settings(udp_port=0, bind=("127.0.0.1",), include_loopback=True, publish_packets_per_second=400))
+    hub.open()
+    publisher, peer, _ = await published(WebRtcEdge(hub))
+    connection = next(iter(hub.connections))
+    sequence = 0
+
+    def send(count: int) -> None:
+        nonlocal sequence
+        for _ in range(count):
+            sequence += 1
+            peer.send(rtp(b"x", ssrc=1, sequence=sequence, timestamp=sequence, payload_type=111, extensions={4: b"0"}))
+
+    for _ in range(50):
+        send(40)
+        await asyncio.sleep(0.01)
+    await until(lambda: hub.port.dropped["ingress_rate"] > 200)
+    await until(lambda: not connection.peer.flooding)
+    before = connection.peer.tracks["0"].encodings[""].packets
+    send(5)
+    await until(lambda: connection.peer.tracks["0"].encodings[""].packets == before + 5)
+    publisher.close()
+    peer.close()
+    hub.close()
