@@ -1,0 +1,148 @@
+"""The moving test picture: a face that speaks, a ball that circles it, a clock, and the time again for machines.
+
+The time is drawn as a block of 8 × 6 black and white cells, large enough to survive the smallest simulcast layer, so that
+whoever decodes a frame knows when it was drawn: `read_stamp` is what measures latency and what tests look at.
+"""
+
+import colorsys
+import math
+import time
+import zlib
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfu.bots import font
+
+Planes = NDArray[np.uint8]
+"""A picture as YUV 4:2:0 in one array of (height × 3 / 2) rows by width, as PyAV takes it."""
+
+COLUMNS: Final = 8
+ROWS: Final = 6
+STAMP_BITS: Final = 40
+"""Milliseconds since 1970, the lower 40 bits (34 years); 8 bits of checksum follow."""
+BLACK: Final = 16
+WHITE: Final = 235
+UNITS: Final = 36
+"""The height of the picture in the units it is drawn in."""
+
+
+class TestPicture:
+    """Draws one bot. `draw` may be called by any one thread at a time."""
+
+    __test__ = False
+
+    def __init__(self, width: int, height: int, name: str = "", hue: float = 0.6, grain: int = 0) -> None:
+        """`hue` 0–1 as in HSV; `grain`: amplitude of noise in luma steps, which makes an encoder spend its bit rate."""
+        if width % 4 or height % 4 or width < 96 or height < 72:
+            raise ValueError("a test picture is at least 96 × 72, and its sides are multiples of four")
+        self.width = width
+        self.height = height
+        self._unit = height / UNITS
+        self._base = self._background(name, hue)
+        self._digits = {digit: font.mask(digit, max(1, round(self._unit * 0.6))) for digit in "0123456789:"}
+        randomness = np.random.default_rng(1)
+        self._grain = (
+            randomness.integers(-grain, grain + 1, (4, height, width), dtype=np.int16).astype(np.int8)
+            if grain
+            else None
+        )
+        self._count = 0
+
+    def draw(self, at: float, loudness: float = 0.0) -> Planes:
+        """The picture of `at` (seconds since 1970); `loudness` 0–1 opens the mouth."""
+        picture = self._base.copy()
+        luma = picture[: self.height]
+        if self._grain is not None:
+            self._count += 1
+            luma += self._grain[self._count % 4].view(np.uint8)  # wraps like the signed sum; the base leaves room
+        unit, middle = self._unit, self.width / 2
+        opening = 0.5 + 2.5 * loudness
+        self._box(luma, middle - 3.5 * unit, (18 - opening) * unit, middle + 3.5 * unit, (18 + opening) * unit, BLACK)
+        lid = 0.2 if at % 4.0 < 0.15 else 1.0
+        for side in (-1, 1):
+            x = middle + side * 4 * unit + math.sin(at) * unit * 0.6
+            self._box(luma, x - unit, (10.5 - lid) * unit, x + unit, (10.5 + lid) * unit, BLACK)
+        angle = at * 1.5
+        x, y = middle + 14 * unit * math.cos(angle), (14 + 10 * math.sin(angle)) * unit
+        self._box(luma, x - unit, y - unit, x + unit, y + unit, WHITE)
+        self._write_clock(luma, at)
+        self._write_stamp(luma, int(at * 1000))
+        return picture
+
+    def _background(self, name: str, hue: float) -> Planes:
+        height, width, unit = self.height, self.width, self._unit
+        picture = np.empty((height * 3 // 2, width), np.uint8)
+        shade = np.linspace(0.0, 1.0, height)[:, None]
+        y0, u, v = _yuv(hue, 0.55, 0.45)
+        picture[:height] = (y0 + 40 * (1 - shade)).astype(np.uint8)
+        chroma = picture[height:].reshape(2, height // 2, width // 2)
+        chroma[0], chroma[1] = u, v
+        middle = width / 2
+        face = _yuv(hue + 0.08, 0.35, 0.95)
+        rows, columns = np.ogrid[:height, :width]
+        disc = ((columns - middle) / (9 * unit)) ** 2 + ((rows - 13 * unit) / (10 * unit)) ** 2 < 1
+        picture[:height][disc] = min(face[0], 190)
+        chroma[0][disc[::2, ::2]], chroma[1][disc[::2, ::2]] = face[1], face[2]
+        scale = max(1, round(unit * 0.45))
+        shown = name[: max(1, width // (font.WIDTH * scale))]
+        if shown:
+            self._write(picture[:height], font.mask(shown, scale), round(24.5 * unit))
+        return picture
+
+    def _write(self, luma: Planes, dots: NDArray[np.bool_], top: int) -> None:
+        left = max(0, (self.width - dots.shape[1]) // 2)
+        luma[top : top + dots.shape[0], left : left + dots.shape[1]][dots[:, : self.width - left]] = WHITE
+
+    def _write_clock(self, luma: Planes, at: float) -> None:
+        text = time.strftime("%H:%M:%S", time.localtime(at))
+        self._write(luma, np.concatenate([self._digits[digit] for digit in text], axis=1), round(29.5 * self._unit))
+
+    def _write_stamp(self, luma: Planes, milliseconds: int) -> None:
+        cell = stamp_cell(self.height)
+        bits = np.unpackbits(np.frombuffer(_stamp_bytes(milliseconds), np.uint8)).reshape(ROWS, COLUMNS)
+        cells = np.where(bits, np.uint8(WHITE), np.uint8(BLACK))
+        luma[: ROWS * cell, : COLUMNS * cell] = np.repeat(np.repeat(cells, cell, axis=0), cell, axis=1)
+
+    def _box(self, luma: Planes, left: float, top: float, right: float, bottom: float, value: int) -> None:
+        luma[max(0, round(top)) : max(0, round(bottom)), max(0, round(left)) : max(0, round(right))] = value
+
+
+def stamp_cell(height: int) -> int:
+    """Pixels of one side of a cell."""
+    return max(2, height // 18)
+
+
+def read_stamp(luma: NDArray[np.uint8]) -> int | None:
+    """The milliseconds (lower 40 bits) that a decoded luma plane shows, at any size; None if it shows none."""
+    height = luma.shape[0]
+    cell = height / 18
+    half = max(1, int(cell / 4))
+    values = np.empty((ROWS, COLUMNS))
+    for row in range(ROWS):
+        for column in range(COLUMNS):
+            y, x = int((row + 0.5) * cell), int((column + 0.5) * cell)
+            values[row, column] = luma[y - half : y + half, x - half : x + half].mean()
+    stamp = np.packbits(values > (BLACK + WHITE) / 2).tobytes()
+    if zlib.crc32(stamp[:5]) & 0xFF != stamp[5]:
+        return None
+    return int.from_bytes(stamp[:5], "big")
+
+
+def stamp_age(stamp: int, at: float) -> float:
+    """Seconds between a stamp and `at` (seconds since 1970); both clocks have to agree."""
+    span = 1 << STAMP_BITS
+    return ((int(at * 1000) - stamp + span // 2) % span - span // 2) / 1000
+
+
+def _stamp_bytes(milliseconds: int) -> bytes:
+    value = (milliseconds % (1 << STAMP_BITS)).to_bytes(5, "big")
+    return value + bytes((zlib.crc32(value) & 0xFF,))
+
+
+def _yuv(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
+    """BT.601, limited range."""
+    red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    return round(16 + 219 * luma), round(128 + 126.4 * (blue - luma)), round(128 + 159.5 * (red - luma))

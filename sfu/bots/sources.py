@@ -1,0 +1,97 @@
+"""What cameras and microphones are pointed at: the drawn bot with its voice, or a media file that is played in a loop."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from sfu.bots.picture import TestPicture
+from sfu.bots.voice import FRAME, RATE, Turn, Voice, level
+from sfu.errors import ConfigurationError
+
+
+class DrawnBot:
+    """A test picture whose mouth moves while its voice is to be heard."""
+
+    def __init__(self, picture: TestPicture, voice: Voice, turn: Turn) -> None:
+        self._picture = picture
+        self._voice = voice
+        self._turn = turn
+
+    def picture(self, at: float) -> av.VideoFrame:
+        loudness = 0.0
+        if self._turn.speaks(at):
+            loudness = max(0.0, 1 - self._voice.level(int(at * RATE / FRAME)) / 60)
+        return av.VideoFrame.from_numpy_buffer(self._picture.draw(at, loudness), format="yuv420p")
+
+    def sound(self, number: int) -> tuple[bytes, int]:
+        return self._voice.frame(number).tobytes(), self._voice.level(number)
+
+
+class MediaFile:
+    """A file played in a loop. `picture` and `sound` each read it for themselves and may run on different threads."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises ConfigurationError if the file cannot be read or has neither picture nor sound."""
+        try:
+            with av.open(str(path)) as container:
+                self.has_video = bool(container.streams.video)
+                self.has_audio = bool(container.streams.audio)
+                self._duration = (container.duration or 0) / 1_000_000
+        except (av.FFmpegError, OSError) as error:
+            raise ConfigurationError(f"{path} cannot be played: {error.strerror or error}.") from error
+        if not (self.has_video or self.has_audio):
+            raise ConfigurationError(f"{path} has neither a picture nor sound.")
+        self._path = path
+        self._begun = time.time()
+        self._frames: Iterator[tuple[float, av.VideoFrame]] = iter(())
+        self._shown: av.VideoFrame | None = None
+        self._next: tuple[float, av.VideoFrame] | None = None
+        self._samples: Iterator[NDArray[np.int16]] = iter(())
+        self._rest: NDArray[np.int16] = np.zeros(0, np.int16)
+
+    def picture(self, at: float) -> av.VideoFrame:
+        elapsed = at - self._begun
+        while self._next is None or self._next[0] <= elapsed:
+            if self._next is not None:
+                self._shown = self._next[1]
+            self._next = next(self._frames, None)
+            if self._next is None:
+                self._frames = self._video(elapsed)
+                self._next = next(self._frames, None)
+                if self._next is None:
+                    raise ConfigurationError(f"{self._path} has no picture that can be decoded.")
+        return self._shown or self._next[1]
+
+    def sound(self, number: int) -> tuple[bytes, int]:
+        while len(self._rest) < FRAME:
+            chunk = next(self._samples, None)
+            if chunk is None:
+                self._samples = self._audio()
+                chunk = next(self._samples, np.zeros(FRAME, np.int16))
+            self._rest = np.concatenate([self._rest, chunk])
+        samples, self._rest = self._rest[:FRAME], self._rest[FRAME:]
+        return samples.tobytes(), level(samples)
+
+    def _video(self, begin: float) -> Iterator[tuple[float, av.VideoFrame]]:
+        """Frames of one run with the time each is due, seconds since the file was first played."""
+        with av.open(str(self._path)) as container:
+            for frame in container.decode(video=0):
+                yield begin + (frame.time or 0.0), frame
+
+    def _audio(self) -> Iterator[NDArray[np.int16]]:
+        """Samples of one run, silence at the end until the picture has ended as well."""
+        resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
+        count = 0
+        with av.open(str(self._path)) as container:
+            for frame in container.decode(audio=0):
+                for part in resampler.resample(frame):
+                    samples = part.to_ndarray().reshape(-1).astype(np.int16)
+                    count += len(samples)
+                    yield samples
+        missing = int(self._duration * RATE) - count
+        if missing > 0:
+            yield np.zeros(missing, np.int16)

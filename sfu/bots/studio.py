@@ -1,0 +1,185 @@
+"""Camera and microphone: what bots publish, encoded once and handed to every bot that is attached.
+
+Encoding runs on one thread per camera and microphone at most, a frame at a time, and PyAV gives up the interpreter lock
+meanwhile; everything else here runs on the event loop. Nothing is encoded while nobody is attached.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import av
+
+from sfu.bots.codecs import SoundEncoder, VideoEncoder
+from sfu.bots.outbound import vp8_payloads
+from sfu.bots.voice import FRAME, RATE, SILENT
+
+KEYFRAME_SPACING: Final = 0.5
+"""Seconds: more keyframes than that are not made, whoever asks."""
+BEHIND: Final = 0.2
+"""Seconds that a camera or microphone may be late before it skips."""
+RIDS: Final = ("q", "h", "f")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One simulcast encoding."""
+
+    rid: str
+    width: int
+    height: int
+    bitrate: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One encoded frame of one layer, cut into RTP payloads."""
+
+    payloads: tuple[bytes, ...]
+    timestamp: int
+    "90 kHz, the same for all layers and unwrapped."
+    key: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """20 ms."""
+
+    payload: bytes
+    timestamp: int
+    "48 kHz, unwrapped."
+    level: int
+    "−dBov."
+    at: float
+    "Seconds since 1970."
+
+
+class PictureSource(Protocol):
+    def picture(self, at: float) -> av.VideoFrame:
+        """What is to be seen at `at`, seconds since 1970. Called on the camera's thread."""
+
+
+class SoundSource(Protocol):
+    def sound(self, number: int) -> tuple[bytes, int]:
+        """Frame `number`, counted in 20 ms since 1970: 960 mono samples of 16 bits, and their level in −dBov.
+
+        Called on the event loop: has to be quick.
+        """
+
+
+PictureSink = Callable[[int, Picture], None]
+SoundSink = Callable[[Sound], None]
+
+
+def layers_of(width: int, height: int, fps: float, bitrate: int = 0, count: int = 3) -> tuple[Layer, ...]:
+    """A ladder of halves, lowest first. `bitrate` of the highest; 0: what suits its size."""
+    if not bitrate:
+        bitrate = int(1_400_000 * (width * height / (1280 * 720)) ** 0.8 * (fps / 30) ** 0.5)
+    if height < 360:
+        count = min(count, 2)
+    if height < 180:
+        count = 1
+    found = []
+    for index in range(count):
+        divisor = 1 << (count - 1 - index)
+        rid = RIDS[len(RIDS) - count + index] if count > 1 else ""
+        # even numbers: chroma has half of the size
+        found.append(
+            Layer(rid, width // divisor // 2 * 2, height // divisor // 2 * 2, max(30_000, int(bitrate / divisor**1.5)))
+        )
+    return tuple(found)
+
+
+class Camera:
+    """Encodes a source in layers while somebody is attached. `run` is its whole life."""
+
+    def __init__(self, source: PictureSource, layers: tuple[Layer, ...], fps: float) -> None:
+        self.layers = layers
+        self.fps = fps
+        self._source = source
+        self._sinks: list[PictureSink] = []
+        self._waiting = asyncio.Event()
+        self._key_wanted = False
+        self._key_at = 0.0
+        self._picture_id = 0
+
+    def attach(self, sink: PictureSink) -> None:
+        if sink not in self._sinks:
+            self._sinks.append(sink)
+            self._key_wanted = True
+            self._waiting.set()
+
+    def detach(self, sink: PictureSink) -> None:
+        if sink in self._sinks:
+            self._sinks.remove(sink)
+
+    def request_keyframe(self) -> None:
+        """Requests are merged: the next frame, or the first one that is not too soon after the last keyframe."""
+        self._key_wanted = True
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        encoders = [VideoEncoder(layer.width, layer.height, layer.bitrate, self.fps) for layer in self.layers]
+        with ThreadPoolExecutor(1, "camera") as thread:
+            due = time.time()
+            while True:
+                if not self._sinks:
+                    self._waiting.clear()
+                    await self._waiting.wait()
+                due = max(due + 1 / self.fps, time.time() - BEHIND)
+                await asyncio.sleep(due - time.time())
+                key = self._key_wanted and due - self._key_at >= KEYFRAME_SPACING
+                if key:
+                    self._key_wanted, self._key_at = False, due
+                frames = await loop.run_in_executor(thread, self._encode, encoders, time.time(), key)
+                for index, picture in frames:
+                    for sink in list(self._sinks):
+                        sink(index, picture)
+
+    def _encode(self, encoders: list[VideoEncoder], at: float, key: bool) -> list[tuple[int, Picture]]:
+        timestamp = int(at * 90_000)
+        drawn = self._source.picture(at)
+        self._picture_id = self._picture_id + 1 & 0x7FFF
+        found = []
+        for index, encoder in enumerate(encoders):
+            data, is_key = encoder.encode(drawn, timestamp, key)
+            if data:
+                found.append((index, Picture(tuple(vp8_payloads(data, self._picture_id)), timestamp, is_key)))
+        return found
+
+
+class Microphone:
+    """Encodes a source while one of those attached speaks; the others' packets say silence."""
+
+    def __init__(self, source: SoundSource) -> None:
+        self._source = source
+        self._sinks: dict[SoundSink, Callable[[float], bool]] = {}
+        self._waiting = asyncio.Event()
+
+    def attach(self, sink: SoundSink, speaks: Callable[[float], bool]) -> None:
+        self._sinks[sink] = speaks
+        self._waiting.set()
+
+    def detach(self, sink: SoundSink) -> None:
+        self._sinks.pop(sink, None)
+
+    async def run(self) -> None:
+        encoder = SoundEncoder()
+        number = int(time.time() * RATE / FRAME)
+        while True:
+            if not self._sinks:
+                self._waiting.clear()
+                await self._waiting.wait()
+            number = max(number + 1, int((time.time() - BEHIND) * RATE / FRAME))
+            at = number * FRAME / RATE
+            await asyncio.sleep(at - time.time())
+            payload, level = b"", SILENT
+            if any(speaks(at) for speaks in self._sinks.values()):
+                samples, level = self._source.sound(number)
+                payload = encoder.encode(samples, number * FRAME)
+            sound = Sound(payload, number * FRAME, level, at)
+            for sink in list(self._sinks):
+                sink(sound)

@@ -1,0 +1,215 @@
+"""The subscribing connection of a bot: answers the server's offers, receives, and tells the server how that goes.
+
+Feedback as browsers send it: receiver reports, requests for lost packets and keyframes, transport-wide arrival times.
+"""
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sfu.bandwidth.twcc import Recorder
+from sfu.bots.codecs import SoundDecoder, VideoDecoder
+from sfu.bots.descriptions import remote_of, subscribing_answer
+from sfu.bots.inbound import Frame, InboundStream
+from sfu.bots.link import Link
+from sfu.bots.picture import read_stamp, stamp_age
+from sfu.bots.voice import strongest_pitch
+from sfu.errors import MalformedPacket
+from sfu.rtp import rtcp
+from sfu.rtp.packet import extensions, parse_header
+from sfu.sdp import capabilities as caps
+from sfu.sdp.description import MediaSection, parse
+from sfu.transport.dtls import Identity
+
+REPORT_INTERVAL: Final = 1.0
+FEEDBACK_INTERVAL: Final = 0.1
+KEYFRAME_INTERVAL: Final = 1.0
+"""Seconds between two requests for the same stream."""
+DEFAULT_RTT: Final = 0.1
+
+
+@dataclass(slots=True)
+class Reception:
+    """One track that the bot receives, and what it saw and heard of it."""
+
+    track: str
+    stream: InboundStream
+    decoder: VideoDecoder | SoundDecoder | None = None
+    decoded: int = 0
+    "Pictures or packets of sound."
+    size: tuple[int, int] = (0, 0)
+    latency: float | None = None
+    "Seconds from drawing to decoding of the last picture that shows when it was drawn; the clocks have to agree."
+    pitch: float = 0.0
+    "Of the last sound that was louder than a whisper, in hertz."
+    first_at: float | None = None
+    "When the first whole frame was there (decoded, where it is decoded); monotonic seconds."
+    asked_at: float = 0.0
+
+
+class SubscribingConnection:
+    """Made for the server's first offer; `answer` serves every further one until the server starts afresh."""
+
+    def __init__(
+        self, identity: Identity, *, decode: bool, lost: Callable[[str], None], broken: Callable[[], None]
+    ) -> None:
+        self.link = Link(identity, self)
+        self.receptions: dict[int, Reception] = {}
+        """By SSRC."""
+        self.retired: list[Reception] = []
+        """What is not sent any more; counted in the end."""
+        self._decode = decode
+        self._lost = lost
+        self._broken = broken
+        self._version = 0
+        self._ufrag = ""
+        self._ssrc = secrets.randbits(31) | 1
+        self._cname = secrets.token_hex(8)
+        self._recorder = Recorder(self._ssrc)
+        self._transport_id = 0
+        self._rtx: dict[int, int] = {}
+        "SSRC of retransmissions: SSRC of what they repeat."
+        self._report_at = 0.0
+        self._feedback_at = 0.0
+
+    def answer(self, sdp: str, tracks: dict[str, str]) -> str:
+        """`tracks`: m-line to track id. Connects, or restarts ICE when the server has new credentials."""
+        offer = parse(sdp)
+        self._version += 1
+        answer = subscribing_answer(offer, self.link.credentials, self._version)
+        wanted: set[int] = set()
+        for section in offer.media:
+            track = tracks.get(section.mid, "")
+            if section.kind in ("audio", "video") and section.direction == "sendonly" and track:
+                self._learn(section, track, wanted)
+        for ssrc in [ssrc for ssrc in self.receptions if ssrc not in wanted]:
+            self.retired.append(self.receptions.pop(ssrc))
+        remote = remote_of(offer)
+        if remote.ufrag != self._ufrag:
+            self._ufrag = remote.ufrag
+            self.link.connect(remote)
+        return answer
+
+    def _learn(self, section: MediaSection, track: str, wanted: set[int]) -> None:
+        repairs = {group[1]: group[0] for semantics, group in section.ssrc_groups if semantics == "FID"}
+        self._transport_id = section.extensions.get(caps.URI_TRANSPORT_CC, self._transport_id)
+        for ssrc in section.ssrcs:
+            if ssrc in repairs:
+                self._rtx[ssrc] = repairs[ssrc]
+                continue
+            wanted.add(ssrc)
+            if ssrc in self.receptions or not section.codecs:
+                continue
+            codec = next((codec for codec in section.codecs if codec.name.lower() != "red"), section.codecs[0])
+            kind = "video" if section.kind == "video" else "audio"
+            reception = Reception(track, InboundStream(ssrc, kind, codec.name, codec.clock_rate))  # type: ignore[arg-type]
+            if self._decode and codec.name == "VP8":
+                reception.decoder = VideoDecoder()
+            elif self._decode and codec.name.lower() == "opus" and len(section.codecs) == 1:
+                reception.decoder = SoundDecoder()
+            self.receptions[ssrc] = reception
+
+    def handle_timer(self, now: float) -> None:
+        self.link.handle_timer(now)
+        if not self.receptions:
+            return
+        rtt = self.link.ice.rtt or DEFAULT_RTT
+        for reception in self.receptions.values():
+            stream = reception.stream
+            for frame in stream.handle_timer(now):
+                self._take(reception, frame, now)
+            missing = stream.nack.due(now, rtt) if stream.nack.missing else []
+            if missing:
+                self.link.send_rtcp(rtcp.encode_nack(self._ssrc, stream.ssrc, missing))
+            if stream.wants_keyframe and stream.counts.packets and now - reception.asked_at > KEYFRAME_INTERVAL:
+                reception.asked_at = now
+                self.link.send_rtcp(rtcp.encode_picture_loss(self._ssrc, stream.ssrc))
+        if now >= self._feedback_at:
+            self._feedback_at = now + FEEDBACK_INTERVAL
+            media = next(iter(self.receptions))
+            for packet in self._recorder.feedback(media):
+                self.link.send_rtcp(packet)
+        if now >= self._report_at:
+            self._report_at = now + REPORT_INTERVAL * random.uniform(0.8, 1.2)
+            self._report(now)
+
+    def _report(self, now: float) -> None:
+        blocks = [block for each in self.receptions.values() if (block := each.stream.report(now)) is not None]
+        for at in range(0, max(1, len(blocks)), 31):
+            report = rtcp.ReceiverReport(self._ssrc, tuple(blocks[at : at + 31]))
+            description = rtcp.encode_source_description(self._ssrc, self._cname)
+            self.link.send_rtcp(rtcp.encode_receiver_report(report) + description)
+
+    def close(self) -> None:
+        self.link.close()
+
+    # -- LinkListener -----------------------------------------------------------------------------------------------
+
+    def connected(self) -> None:
+        pass
+
+    def lost(self, reason: str) -> None:
+        self._lost(reason)
+
+    def path_broken(self) -> None:
+        self._broken()
+
+    def rtp_received(self, packet: bytes, now: float) -> None:
+        try:
+            header = parse_header(packet)
+            if self._transport_id and header.extension_profile:
+                for number, at, size in extensions(
+                    packet, header.extension_start, header.extension_end, header.extension_profile
+                ):
+                    if number == self._transport_id and size == 2:
+                        self._recorder.record(packet[at] << 8 | packet[at + 1], now)
+        except MalformedPacket:
+            self.link.dropped += 1
+            return
+        payload = packet[header.payload_start : header.payload_end]
+        ssrc, repaired = header.ssrc, False
+        if ssrc in self._rtx:
+            if len(payload) < 2:
+                return  # padding
+            ssrc, repaired = self._rtx[ssrc], True
+            header = header._replace(sequence=payload[0] << 8 | payload[1])
+            payload = payload[2:]
+        reception = self.receptions.get(ssrc)
+        if reception is None:
+            return
+        for frame in reception.stream.receive(header, payload, now, repaired=repaired):
+            self._take(reception, frame, now)
+
+    def rtcp_received(self, packet: bytes, now: float) -> None:
+        try:
+            reports = rtcp.parse(packet)
+        except MalformedPacket:
+            self.link.dropped += 1
+            return
+        for report in reports:
+            if isinstance(report, rtcp.SenderReport) and report.ssrc in self.receptions:
+                self.receptions[report.ssrc].stream.sender_reported(report.ntp, now)
+
+    def _take(self, reception: Reception, frame: Frame, now: float) -> None:
+        decoder = reception.decoder
+        if isinstance(decoder, VideoDecoder):
+            luma = decoder.decode(frame.data, frame.timestamp)
+            if luma is None:
+                return
+            reception.decoded += 1
+            reception.size = (luma.shape[1], luma.shape[0])
+            stamp = read_stamp(luma)
+            if stamp is not None:
+                reception.latency = stamp_age(stamp, time.time())
+        elif isinstance(decoder, SoundDecoder):
+            samples = decoder.decode(frame.data)
+            if samples is None or not len(samples):
+                return
+            reception.decoded += 1
+            if int(abs(samples).max()) > 1000:
+                reception.pitch = strongest_pitch(samples)
+        if reception.first_at is None:
+            reception.first_at = now
