@@ -16,13 +16,11 @@ from sfu.sdp.capabilities import (
     MAX_MESSAGE_BYTES,
     PARAMETERS_LIMIT,
     SCTP_PORT,
-    URI_REPAIRED_RID,
     URI_RID,
     canonical_codec,
 )
 from sfu.sdp.description import Codec, MediaSection, SessionDescription, parse
 from sfu.sdp.local import LocalTransport, application_lines, candidate_lines, session_lines, transport_lines
-
 
 START_BITRATE: Final = "x-google-start-bitrate=1000"
 """libwebrtc begins at 300 kbit/s, and its first probes end at four times that: too little for the top simulcast layer,
@@ -112,12 +110,9 @@ def answer_offer(
         else:
             sends = section.direction in ("sendrecv", "sendonly")
             rids = section.send_rids if sends and URI_RID in section.extensions else ()
-            unused = () if rids else (URI_RID, URI_REPAIRED_RID)
-            extensions = {
-                uri: number
-                for uri, number in section.extensions.items()
-                if uri in ACCEPTED_EXTENSIONS and uri not in unused
-            }
+            # rid too where there is no simulcast: libwebrtc leaves out of later offers what was refused once, and the
+            # next simulcast m-line would then lack it
+            extensions = {uri: number for uri, number in section.extensions.items() if uri in ACCEPTED_EXTENSIONS}
             lines += _media_lines(section, choice, extensions, rids, "recvonly" if sends else "inactive")
             if sends:
                 tracks.append(_track(section, choice, extensions, rids))
