@@ -78,6 +78,9 @@ def plan_of(parsed: argparse.Namespace) -> Plan:
         raise ConfigurationError("--publish is camera, audio, none, or file and a path.")
     if parsed.count < 1 or not 1 <= parsed.fps <= 60 or parsed.ramp <= 0:
         raise ConfigurationError("--count and --ramp are above 0, --fps is 1 to 60.")
+    width, height = parsed.size
+    if not (64 <= width <= 4096 and 36 <= height <= 4096) or width % 2 or height % 2:
+        raise ConfigurationError("--size is between 64x36 and 4096x4096, in even numbers.")
     if parsed.token and parsed.count > 1:
         raise ConfigurationError("--token is one participant's: use --key and --secret for several bots.")
     return Plan(

@@ -45,7 +45,9 @@ class VideoEncoder:
     def encode(self, frame: av.VideoFrame, timestamp: int, key: bool) -> tuple[bytes, bool]:
         """(encoded frame, whether it is a keyframe); `timestamp` at 90 kHz. Empty if the encoder dropped it."""
         if frame.width != self._width or frame.height != self._height or frame.format.name != "yuv420p":
-            frame = self._scaler.reformat(frame, self._width, self._height, "yuv420p", interpolation="FAST_BILINEAR")
+            frame = self._scaler.reformat(
+                frame, self._width, self._height, "yuv420p", interpolation="FAST_BILINEAR", threads=1
+            )
         frame.pts, frame.time_base = timestamp, VIDEO_CLOCK
         frame.pict_type = PictureType.I if key else PictureType.NONE
         data, is_key = b"", False

@@ -14,7 +14,6 @@ import aiohttp
 
 from sfu.bots.bot import Bot, Numbers, Part
 from sfu.bots.manners import mingle
-from sfu.bots.picture import TestPicture
 from sfu.bots.sources import DrawnBot, MediaFile
 from sfu.bots.studio import Camera, Layer, Microphone, PictureSource, SoundSource, layers_of
 from sfu.bots.voice import Turn, Voice
@@ -66,6 +65,7 @@ class Crew:
         """Why bots ended that did not want to."""
         self.cameras: list[Camera] = []
         self.microphones: list[Microphone] = []
+        self._last_numbers: list[Numbers] = []
         identity = Identity()
         turns = [Turn(index, plan.count, 6.0) for index in range(plan.count)]
         names = [self._name(index) for index in range(plan.count)]
@@ -105,12 +105,8 @@ class Crew:
         for index in range(min(plan.count, OWN_PICTURES)):
             # a picture that several share carries nobody's name
             name = names[index].removesuffix(" (bot)") if plan.count <= OWN_PICTURES else ""
-            try:
-                picture = TestPicture(*plan.size, name, hue=0.61 + index * 0.27, grain=plan.grain)
-            except ValueError as error:
-                raise ConfigurationError(f"--size {plan.size[0]}x{plan.size[1]}: {error}.") from error
             turn = turns[index] if plan.count <= OWN_PICTURES else Turn()
-            source = DrawnBot(picture, Voice(PITCHES[index % len(PITCHES)]), turn)
+            source = DrawnBot(name, 0.61 + index * 0.27, Voice(PITCHES[index % len(PITCHES)]), turn, plan.grain)
             self._add(source if plan.publish == "camera" else None, source)
 
     def _add(self, pictures: PictureSource | None, sounds: SoundSource | None) -> None:
@@ -122,7 +118,8 @@ class Crew:
             self.microphones.append(Microphone(sounds))
 
     def numbers(self) -> list[Numbers]:
-        return [bot.numbers() for bot in self.bots]
+        """As they are; when the crew was told to go, as they were just before."""
+        return self._last_numbers or [bot.numbers() for bot in self.bots]
 
     async def run(self) -> None:
         """Cancelled, it says goodbye first."""
@@ -137,6 +134,7 @@ class Crew:
                         if index + 1 < len(self.bots):
                             await asyncio.sleep(1 / self.plan.ramp)
             except asyncio.CancelledError:
+                self._last_numbers = self.numbers()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(GOODBYE):
                         await asyncio.gather(*(bot.stop() for bot in self.bots), return_exceptions=True)

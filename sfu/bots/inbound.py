@@ -112,9 +112,7 @@ class InboundStream:
         """Gives up a gap that is too old."""
         if self._stuck_since is None or now - self._stuck_since < PATIENCE:
             return []
-        self._started = False
-        self.wants_keyframe = True
-        self.counts.skips += 1
+        self._begin_again()
         self._next = min(self._held, default=self._highest + 1)
         self._stuck_since = None
         return self._advance(now)
@@ -175,9 +173,16 @@ class InboundStream:
             self._stuck_since = None
         elif self._stuck_since is None or found:
             self._stuck_since = now
-        if len(held) > HELD_LIMIT:
-            self._stuck_since = now - PATIENCE
+        if len(held) > HELD_LIMIT:  # a frame without end, or too much behind a gap
+            held.clear()
+            self._next, self._stuck_since = self._highest + 1, None
+            self._begin_again()
         return found
+
+    def _begin_again(self) -> None:
+        self._started = False
+        self.wants_keyframe = True
+        self.counts.skips += 1
 
     def _measure_jitter(self, timestamp: int, now: float) -> None:
         transit = now * self.clock_rate - timestamp

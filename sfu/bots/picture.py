@@ -20,6 +20,8 @@ Planes = NDArray[np.uint8]
 
 COLUMNS: Final = 8
 ROWS: Final = 6
+CELLS: Final = 18
+"""Cells in the height of a picture."""
 STAMP_BITS: Final = 40
 """Milliseconds since 1970, the lower 40 bits (34 years); 8 bits of checksum follow."""
 BLACK: Final = 16
@@ -35,8 +37,8 @@ class TestPicture:
 
     def __init__(self, width: int, height: int, name: str = "", hue: float = 0.6, grain: int = 0) -> None:
         """`hue` 0–1 as in HSV; `grain`: amplitude of noise in luma steps, which makes an encoder spend its bit rate."""
-        if width % 4 or height % 4 or width < 96 or height < 72:
-            raise ValueError("a test picture is at least 96 × 72, and its sides are multiples of four")
+        if width % 2 or height % 2 or width < 64 or height < 36:
+            raise ValueError("a test picture is at least 64 × 36, and its sides are even")
         self.width = width
         self.height = height
         self._unit = height / UNITS
@@ -49,6 +51,9 @@ class TestPicture:
             else None
         )
         self._count = 0
+        cell = height / CELLS
+        self._cell_rows = (np.arange(round(ROWS * cell)) / cell).astype(np.intp)
+        self._cell_columns = (np.arange(round(COLUMNS * cell)) / cell).astype(np.intp)
 
     def draw(self, at: float, loudness: float = 0.0) -> Planes:
         """The picture of `at` (seconds since 1970); `loudness` 0–1 opens the mouth."""
@@ -93,32 +98,30 @@ class TestPicture:
 
     def _write(self, luma: Planes, dots: NDArray[np.bool_], top: int) -> None:
         left = max(0, (self.width - dots.shape[1]) // 2)
-        luma[top : top + dots.shape[0], left : left + dots.shape[1]][dots[:, : self.width - left]] = WHITE
+        part = luma[top : top + dots.shape[0], left : left + dots.shape[1]]
+        part[dots[: part.shape[0], : part.shape[1]]] = WHITE
 
     def _write_clock(self, luma: Planes, at: float) -> None:
         text = time.strftime("%H:%M:%S", time.localtime(at))
         self._write(luma, np.concatenate([self._digits[digit] for digit in text], axis=1), round(29.5 * self._unit))
 
     def _write_stamp(self, luma: Planes, milliseconds: int) -> None:
-        cell = stamp_cell(self.height)
         bits = np.unpackbits(np.frombuffer(_stamp_bytes(milliseconds), np.uint8)).reshape(ROWS, COLUMNS)
         cells = np.where(bits, np.uint8(WHITE), np.uint8(BLACK))
-        luma[: ROWS * cell, : COLUMNS * cell] = np.repeat(np.repeat(cells, cell, axis=0), cell, axis=1)
+        rows, columns = self._cell_rows, self._cell_columns
+        luma[: len(rows), : len(columns)] = cells[rows[:, None], columns]
 
     def _box(self, luma: Planes, left: float, top: float, right: float, bottom: float, value: int) -> None:
         luma[max(0, round(top)) : max(0, round(bottom)), max(0, round(left)) : max(0, round(right))] = value
 
 
-def stamp_cell(height: int) -> int:
-    """Pixels of one side of a cell."""
-    return max(2, height // 18)
-
-
 def read_stamp(luma: NDArray[np.uint8]) -> int | None:
     """The milliseconds (lower 40 bits) that a decoded luma plane shows, at any size; None if it shows none."""
-    height = luma.shape[0]
-    cell = height / 18
-    half = max(1, int(cell / 4))
+    height, width = luma.shape
+    if height < UNITS or width < UNITS:
+        return None
+    cell = height / CELLS
+    half = max(1, int(cell / 4))  # the middle of a cell, away from blurred edges
     values = np.empty((ROWS, COLUMNS))
     for row in range(ROWS):
         for column in range(COLUMNS):

@@ -58,8 +58,8 @@ class Sound:
 
 
 class PictureSource(Protocol):
-    def picture(self, at: float) -> av.VideoFrame:
-        """What is to be seen at `at`, seconds since 1970. Called on the camera's thread."""
+    def picture(self, at: float, width: int, height: int) -> av.VideoFrame:
+        """What is to be seen at `at`, seconds since 1970, in this size or another one. Called on the camera's thread."""
 
 
 class SoundSource(Protocol):
@@ -141,10 +141,10 @@ class Camera:
 
     def _encode(self, encoders: list[VideoEncoder], at: float, key: bool) -> list[tuple[int, Picture]]:
         timestamp = int(at * 90_000)
-        drawn = self._source.picture(at)
         self._picture_id = self._picture_id + 1 & 0x7FFF
         found = []
-        for index, encoder in enumerate(encoders):
+        for index, (encoder, layer) in enumerate(zip(encoders, self.layers, strict=True)):
+            drawn = self._source.picture(at, layer.width, layer.height)
             data, is_key = encoder.encode(drawn, timestamp, key)
             if data:
                 found.append((index, Picture(tuple(vp8_payloads(data, self._picture_id)), timestamp, is_key)))
