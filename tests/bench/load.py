@@ -223,12 +223,14 @@ def compare(options: argparse.Namespace, rounds: int, seconds: float) -> int:
                 print(f"round {number + 1}: {shape.name}, {name}", file=sys.stderr)
                 with _tolerated(name):
                     outcome = measure(start, shape, seconds)
+                    print(f"  {outcome.cpu * 1e6:.2f} µs per packet, {outcome.loss:.2%} lost", file=sys.stderr)
                     outcomes.setdefault(shape.name, {}).setdefault(name, []).append(outcome)
         if options.shape in ("", "joins"):
             for name, start in starts.items():
                 print(f"round {number + 1}: joins and idle connections, {name}", file=sys.stderr)
                 with _tolerated(name):
                     cost = measure_joins(start, 30 if options.quick else 70, 4 * seconds)
+                    print(f"  {cost.join * 1e3:.2f} ms a join, {cost.idle * 1e6:.0f} µs/s idle", file=sys.stderr)
                     costs.setdefault(name, []).append(cost)
     print(markdown(shapes, {s: {n: _median(o) for n, o in by.items()} for s, by in outcomes.items()},
                    {n: _median(o) for n, o in costs.items()}, rounds, seconds))  # fmt: skip
