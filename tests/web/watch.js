@@ -82,17 +82,19 @@
   };
 
   /** From now on, notes of every received picture how far it is, ten times a second. */
-  watched.sample = () => {
+  watched.sample = async () => {
     clearInterval(watched.sampling);
     watched.samples = [];
-    watched.sampling = setInterval(async () => {
+    const look = async () => {
       const at = performance.now();
       for (const [track, entry] of Object.entries(await watched.pictures())) {
         if (entry.kind !== 'video') continue;
         const { framesDecoded = 0, frameWidth = 0, freezeCount = 0 } = entry;
         watched.samples.push({ at, track, frames: framesDecoded, width: frameWidth, freezes: freezeCount });
       }
-    }, 100);
+    };
+    await look();
+    watched.sampling = setInterval(look, 100);
   };
 
   window.watched = watched;
