@@ -6,6 +6,5 @@
             studio: camera and microphone, encoded once for all bots that share them
 
 A bot makes its packets itself rather than with aiortc's RTCPeerConnection: that can neither send simulcast nor share one
-encoder between many peers, skips loopback addresses, and costs several times as much. `stock` joins with it all the
-same, as a client that knows nothing of this project.
+encoder between many peers, skips loopback addresses, and costs several times as much.
 """

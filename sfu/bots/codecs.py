@@ -36,7 +36,6 @@ class VideoEncoder:
             "minrate": str(bitrate),
             "maxrate": str(bitrate),
             "static-thresh": "100",
-            "error-resilient": "1",
         }
         self._codec = codec
         # kept: setting up a scaler for each frame costs five times as much as scaling it

@@ -27,7 +27,7 @@ STAMP_BITS: Final = 40
 BLACK: Final = 16
 WHITE: Final = 235
 UNITS: Final = 36
-"""The height of the picture in the units it is drawn in."""
+"""The height of the picture in the units it is drawn in; the lowest fifth is left to the labels of pages."""
 
 
 class TestPicture:
@@ -63,14 +63,14 @@ class TestPicture:
             self._count += 1
             luma += self._grain[self._count % 4].view(np.uint8)  # wraps like the signed sum; the base leaves room
         unit, middle = self._unit, self.width / 2
-        opening = 0.5 + 2.5 * loudness
-        self._box(luma, middle - 3.5 * unit, (18 - opening) * unit, middle + 3.5 * unit, (18 + opening) * unit, BLACK)
+        opening = 0.4 + 2.2 * loudness
+        self._box(luma, middle - 3 * unit, (15 - opening) * unit, middle + 3 * unit, (15 + opening) * unit, BLACK)
         lid = 0.2 if at % 4.0 < 0.15 else 1.0
         for side in (-1, 1):
-            x = middle + side * 4 * unit + math.sin(at) * unit * 0.6
-            self._box(luma, x - unit, (10.5 - lid) * unit, x + unit, (10.5 + lid) * unit, BLACK)
+            x = middle + side * 3.6 * unit + math.sin(at) * unit * 0.6
+            self._box(luma, x - unit, (8.5 - lid) * unit, x + unit, (8.5 + lid) * unit, BLACK)
         angle = at * 1.5
-        x, y = middle + 14 * unit * math.cos(angle), (14 + 10 * math.sin(angle)) * unit
+        x, y = middle + 14 * unit * math.cos(angle), (12 + 9 * math.sin(angle)) * unit
         self._box(luma, x - unit, y - unit, x + unit, y + unit, WHITE)
         self._write_clock(luma, at)
         self._write_stamp(luma, int(at * 1000))
@@ -87,13 +87,13 @@ class TestPicture:
         middle = width / 2
         face = _yuv(hue + 0.08, 0.35, 0.95)
         rows, columns = np.ogrid[:height, :width]
-        disc = ((columns - middle) / (9 * unit)) ** 2 + ((rows - 13 * unit) / (10 * unit)) ** 2 < 1
+        disc = ((columns - middle) / (8 * unit)) ** 2 + ((rows - 11 * unit) / (9 * unit)) ** 2 < 1
         picture[:height][disc] = min(face[0], 190)
         chroma[0][disc[::2, ::2]], chroma[1][disc[::2, ::2]] = face[1], face[2]
         scale = max(1, round(unit * 0.45))
         shown = name[: max(1, width // (font.WIDTH * scale))]
         if shown:
-            self._write(picture[:height], font.mask(shown, scale), round(24.5 * unit))
+            self._write(picture[:height], font.mask(shown, scale), round(20.8 * unit))
         return picture
 
     def _write(self, luma: Planes, dots: NDArray[np.bool_], top: int) -> None:
@@ -103,7 +103,7 @@ class TestPicture:
 
     def _write_clock(self, luma: Planes, at: float) -> None:
         text = time.strftime("%H:%M:%S", time.localtime(at))
-        self._write(luma, np.concatenate([self._digits[digit] for digit in text], axis=1), round(29.5 * self._unit))
+        self._write(luma, np.concatenate([self._digits[digit] for digit in text], axis=1), round(25 * self._unit))
 
     def _write_stamp(self, luma: Planes, milliseconds: int) -> None:
         bits = np.unpackbits(np.frombuffer(_stamp_bytes(milliseconds), np.uint8)).reshape(ROWS, COLUMNS)
