@@ -145,7 +145,8 @@ async def _demo(server: Server) -> None:
     """A few bots in a room called demo, in a process of their own: they encode, we forward."""
     from sfu.bots.demo import run_demo
 
-    await run_demo(server.url, room="demo")
+    key = next(iter(server.settings.auth.keys.items()), None)
+    await run_demo(server.url, room="demo", key=key)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
