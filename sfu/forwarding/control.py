@@ -22,6 +22,7 @@ from sfu.rtp import rtcp
 log = logging.getLogger(__name__)
 
 TICK: Final = 0.025
+IDLE_TICK: Final = 0.25
 FAULTS_EVERY: Final = 60.0
 """Seconds between tracebacks of faults among packets; all are counted."""
 TWCC_EVERY: Final = 0.05
@@ -186,8 +187,9 @@ class Control:
 
     # -- time -------------------------------------------------------------------------------------------------------
 
-    def handle_timer(self, now: float, wall: float) -> None:
-        """Every `TICK` seconds."""
+    def handle_timer(self, now: float, wall: float) -> bool:
+        """Every `TICK` seconds while it says that somebody publishes, every `IDLE_TICK` otherwise."""
+        busy = False
         twcc = now >= self._next_twcc
         if twcc:
             self._next_twcc = now + TWCC_EVERY
@@ -195,7 +197,9 @@ class Control:
         if alive:
             self._next_alive = now + ALIVE_EVERY
         for peer in self._publishing.values():
-            if alive or now - peer.last_arrival < BUSY:
+            sends = now - peer.last_arrival < BUSY
+            busy = busy or sends
+            if alive or sends:
                 try:
                     self._serve_publisher(peer, now, twcc=twcc, alive=alive)
                 except Exception:  # one peer's fault is not the others'
@@ -207,6 +211,7 @@ class Control:
                     self._report(peer, now, wall)
                 except Exception:
                     self._failed(now)
+        return busy
 
     def _failed(self, now: float) -> None:
         self._dropped["fault"] += 1

@@ -41,6 +41,8 @@ class Engine:
     def __init__(self, sealer: fanout.Sealer, *, segments: bool, ingress: Ingress | None = None) -> None:
         self._sealer = sealer
         self._segments = segments
+        self.heard = False
+        """Set by every packet; whoever sleeps while nothing comes clears it."""
         self._fault_at = float("-inf")
         self._dirty: list[Encoding] = []
         self._events: list[EncodingChanged] = []
@@ -211,6 +213,7 @@ class Engine:
         peer.packets_in += 1
         peer.bytes_in += n
         peer.last_arrival = now
+        self.heard = True
         encoding = receive_rtp(peer, view, n, now)
         if encoding is not None and len(encoding.batch) == 1:
             self._dirty.append(encoding)
@@ -292,9 +295,9 @@ class Engine:
         """An opened RTCP compound packet."""
         self._control.receive_rtcp(peer, data, now, wall)
 
-    def handle_timer(self, now: float, wall: float) -> None:
-        """Every `control.TICK` seconds."""
-        self._control.handle_timer(now, wall)
+    def handle_timer(self, now: float, wall: float) -> bool:
+        """Every `control.TICK` seconds while it says that somebody publishes, every `control.IDLE_TICK` otherwise."""
+        return self._control.handle_timer(now, wall)
 
     @property
     def keyframes_sent(self) -> int:

@@ -21,10 +21,10 @@ class LevelBoard:
         if self._heard.dominant:
             self._audience.tell(self._heard, participant)
 
-    def observe(self, now: float) -> None:
-        """To be called ten times a second."""
+    def observe(self, now: float) -> bool:
+        """To be called ten times a second while it says that something is heard, less often otherwise."""
         if not len(self._stage) and not self._heard.dominant:
-            return
+            return False
         levels: dict[str, int | None] = {}
         for publication in self._stage:
             # The sound of a shared screen is nobody speaking.
@@ -40,3 +40,4 @@ class LevelBoard:
         if change is not None:
             self._heard = SpeakersChanged(change.dominant, change.speakers)
             self._audience.broadcast(self._heard)
+        return any(level is not None for level in levels.values()) or bool(self._heard.speakers)

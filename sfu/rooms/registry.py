@@ -136,10 +136,10 @@ class Rooms:
             raise NotFound("None of these participants is in the room.")
         room.conversation.send(None, topic, payload, receivers, keep=keep)
 
-    def observe_levels(self, now: float) -> None:
-        """Ten times a second."""
-        for stay in self._stays.values():
-            stay.room.levels.observe(now)
+    def observe_levels(self, now: float) -> bool:
+        """Ten times a second while anything is heard anywhere (which it returns), less often otherwise."""
+        heard = [stay.room.levels.observe(now) for stay in self._stays.values()]
+        return any(heard)
 
     def observe_quality(self) -> None:
         """Every second or two."""

@@ -27,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 LEVELS = 0.1
 """Seconds between looks at the audio levels: the detector's clock."""
+SILENCE = 0.5
+"""The same while nothing is heard anywhere: an idle server sleeps."""
 SWEEP = 1.0
 """Seconds between looks at silent sockets, absent sessions and idle rooms."""
 QUALITY = 2.0
@@ -92,11 +94,12 @@ class Signaling:
         """The timers, until cancelled."""
         due_sweep = due_quality = self._env.now()
         interval = min(SWEEP, self._env.settings.heartbeat / 4)
+        heard = False
         while True:
-            await asyncio.sleep(min(LEVELS, interval))
+            await asyncio.sleep(min(LEVELS if heard else SILENCE, interval))
             now = self._env.now()
             try:
-                self._env.rooms.observe_levels(now)
+                heard = self._env.rooms.observe_levels(now)
                 if now >= due_sweep:
                     due_sweep = now + interval
                     sweep(self._env, now, time.time())

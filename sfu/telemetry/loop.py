@@ -4,11 +4,11 @@ import asyncio
 
 from sfu.telemetry.histogram import Distribution, Histogram
 
-INTERVAL = 0.1
+INTERVAL = 0.25
 
 
 class LoopMonitor:
-    """Asks to be called ten times a second and records how late that happens. `start` in the loop, `close` ends it."""
+    """Asks to be called four times a second and records how late that happens. `start` in the loop, `close` ends it."""
 
     __slots__ = ("_due", "_lag", "_loop", "_timer", "_worst")
 

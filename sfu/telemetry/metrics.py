@@ -155,7 +155,7 @@ def families(now: Snapshot) -> Iterator[Metric]:
         "From a media connection's first description to its keys (ICE and DTLS).",
         now.join_latency,
     )
-    yield _histogram("sfu_loop_lag_seconds", "How late the event loop ran, sampled ten times a second.", now.loop_lag)
+    yield _histogram("sfu_loop_lag_seconds", "How late the event loop ran, sampled four times a second.", now.loop_lag)
 
 
 def _gauge(name: str, words: str, value: float) -> Metric:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import Final
 
 from sfu.errors import ConfigurationError
-from sfu.forwarding.control import TICK, Ingress
+from sfu.forwarding.control import IDLE_TICK, TICK, Ingress
 from sfu.forwarding.engine import Engine
 from sfu.ids import PeerId
 from sfu.transport.connection import Connection, State
@@ -57,7 +57,7 @@ class Hub:
         self._hosts: dict[Connection, str] = {}
         self._peer_ids = 0
         self._loading = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._next_check = self._next_handshakes = 0.0
 
@@ -70,6 +70,7 @@ class Hub:
             raise ConfigurationError(
                 "There is no address to announce to clients; set rtc.announce, or rtc.include_loopback on one machine."
             )
+        self.port.wake = self._wake
         self._timer = self._loop.call_later(TICK, self._tick)
 
     def close(self) -> None:
@@ -131,11 +132,22 @@ class Hub:
             if self._half_open[host] <= 0:
                 del self._half_open[host]
 
+    def _wake(self) -> None:
+        if self._timer is not None and self._loop is not None:
+            self._timer.cancel()
+            self._timer = self._loop.call_soon(self._tick)
+
     def _tick(self) -> None:
         assert self._loop is not None
-        self._timer = self._loop.call_later(TICK, self._tick)
         now = time.monotonic()
-        _guarded(self.engine.handle_timer, now, time.time() + NTP_EPOCH)
+        busy = True
+        try:
+            busy = self.engine.handle_timer(now, time.time() + NTP_EPOCH) or bool(self._connecting)
+        except Exception:
+            log.exception("media timer failed")
+        self.engine.heard = False
+        self.port.asleep = not busy
+        self._timer = self._loop.call_later(TICK if busy else IDLE_TICK, self._tick)
         if now >= self._next_handshakes:
             self._next_handshakes = now + HANDSHAKES_EVERY
             for connection in list(self._connecting):

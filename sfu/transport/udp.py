@@ -13,6 +13,7 @@ import struct
 import sys
 import time
 from collections import Counter, deque
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from sfu.errors import ConfigurationError, MalformedPacket
@@ -114,6 +115,9 @@ class UdpPort:
         """Datagrams dropped at the edge, by reason."""
         self.latencies: deque[float] = deque(maxlen=256)
         """Seconds that sampled turns took from their first packet's arrival to their last send; telemetry empties it."""
+        self.asleep = False
+        self.wake: Callable[[], None] = lambda: None
+        """Called at the first media after `asleep` was set."""
         self._turns = 0
         self._fault_at = float("-inf")
         self._opener = Opener()
@@ -167,6 +171,9 @@ class UdpPort:
             if not received:
                 break
             self.engine.flush(now)
+        if self.asleep and self.engine.heard:
+            self.asleep = False
+            self.wake()
         self._turns += 1
         if not self._turns & SAMPLED:
             self.latencies.append(time.monotonic() - now)
