@@ -14,7 +14,7 @@ COUNT: Final = 3
 SIZE: Final = "640x360"
 AGAIN_AFTER: Final = 5.0
 TRIES: Final = 5
-GOODBYE: Final = 5.0
+GOODBYE: Final = 10.0
 
 
 async def run_demo(url: str, *, room: str = "demo", count: int = COUNT, key: tuple[str, str] | None = None) -> None:
