@@ -163,15 +163,23 @@ class SignalingClient:
                     client="sfu bot",
                 )
             )
-            while True:
-                frame = await socket.receive()
-                if frame.type is not aiohttp.WSMsgType.TEXT:
-                    return socket.close_code or 1006
-                received = _decode(frame.data)
-                for message in received if isinstance(received, list) else [received]:
-                    await self._received(message)
-                # the deadline, at first that of joining, becomes that of silence (in the lobby as well)
-                deadline.reschedule(asyncio.get_running_loop().time() + 2.5 * self._heartbeat)
+            try:
+                return await self._listen(socket, deadline)
+            except asyncio.CancelledError:
+                if not deadline.expired():
+                    await self.leave()  # while there is a socket to say it through
+                raise
+
+    async def _listen(self, socket: aiohttp.ClientWebSocketResponse, deadline: asyncio.Timeout) -> int:
+        while True:
+            frame = await socket.receive()
+            if frame.type is not aiohttp.WSMsgType.TEXT:
+                return socket.close_code or 1006
+            received = _decode(frame.data)
+            for message in received if isinstance(received, list) else [received]:
+                await self._received(message)
+            # the deadline, at first that of joining, becomes that of silence (in the lobby as well)
+            deadline.reschedule(asyncio.get_running_loop().time() + 2.5 * self._heartbeat)
 
     async def _received(self, message: m.ServerMessage) -> None:
         number = getattr(message, "n", 0)
