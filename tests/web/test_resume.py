@@ -12,6 +12,8 @@ async def test_a_dropped_socket_resumes_without_the_media_stopping(meeting: Meet
     async with link(server.port) as way:
         ada, bob = await meeting.join("Ada", url=way.url), await meeting.join("Bob")
         tracks = await ada.track(), await bob.track()
+        # what is still being negotiated when the socket goes has to wait for it
+        await asyncio.gather(ada.sees(tracks[1]), bob.sees(tracks[0]))
         me, (joined,) = await ada.id(), await ada.marks("joined")
         lines: list[str] = []
 
