@@ -90,7 +90,6 @@ class Server:
         )
         self.monitor = LoopMonitor()
         self.node = Node(self.hub, self.rooms, self.signaling, self.monitor)
-        self._runner: object = None
         self._close_http: Coroutine[object, object, None] | None = None
 
     async def open(self) -> None:

@@ -77,7 +77,3 @@ class Track:
     def take_level(self) -> int | None:
         level, self.level = self.level, None
         return level
-
-    def bound(self) -> list[Encoding]:
-        """Encodings that have sent something, lowest first."""
-        return sorted((e for e in self.encodings.values() if e.ssrc), key=lambda e: (e.height * e.width, e.rid))

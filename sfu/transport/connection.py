@@ -34,8 +34,6 @@ ADDRESSES: Final = 8
 """Validated addresses kept per connection; the oldest goes first."""
 TAKEN_FOR: Final = 10.0
 """Seconds for which an address that proved itself to one connection cannot be claimed by another."""
-CONSENT_GRACE: Final = 5.0
-"""Seconds without a check after which a path counts as silent (browsers check every 2.5 s at most)."""
 
 
 class State(Enum):

@@ -16,15 +16,13 @@ PWD_CHARACTERS: Final = 24
 class IceAgent:
     """Credentials and the selected address of one connection. `now` is monotonic seconds."""
 
-    __slots__ = ("_old", "last_check", "pwd", "restarted", "ufrag")
+    __slots__ = ("_old", "last_check", "pwd", "ufrag")
 
     def __init__(self) -> None:
         self.ufrag, self.pwd = _credentials()
         self._old: tuple[str, str] | None = None
         self.last_check = float("-inf")
         """When the last valid check came: the peer's consent (RFC 7675)."""
-        self.restarted = False
-        """Set by a restart until the first check with the new credentials."""
 
     @property
     def ufrags(self) -> list[str]:
@@ -35,7 +33,6 @@ class IceAgent:
         dropped = self._old[0] if self._old is not None else None
         self._old = (self.ufrag, self.pwd)
         self.ufrag, self.pwd = _credentials()
-        self.restarted = True
         return dropped
 
     def check(self, request: BindingRequest, data: bytes | memoryview, now: float) -> bytes | None:
@@ -58,7 +55,6 @@ class IceAgent:
             return None
         dropped = self._old[0]
         self._old = None
-        self.restarted = False
         return dropped
 
 

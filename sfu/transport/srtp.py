@@ -18,7 +18,6 @@ from sfu.forwarding.fanout import Length
 from sfu.forwarding.peer import Pointer, SrtpContext
 
 DATAGRAM: Final = 2048
-SLOTS: Final = 64
 ARENA: Final = 65_536 + 4096
 REPLAY_WINDOW: Final = 1024
 RTCP_LIMIT: Final = 1400
