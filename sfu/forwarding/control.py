@@ -13,7 +13,7 @@ from typing import Final
 from sfu.errors import MalformedPacket
 from sfu.forwarding import fanout
 from sfu.forwarding.encoding import NTP_UNITS, Encoding
-from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.peer import PLAIN, EnginePeer
 from sfu.forwarding.route import Route
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
@@ -179,7 +179,7 @@ class Control:
         """Seals and sends one compound packet; silently nothing before keys and address are known."""
         if peer.tx is None or peer.outlet is None:
             return
-        sealed = self._sealer.seal_rtcp(peer.tx, data)
+        sealed = self._sealer.seal_rtcp(peer.tx, data) if peer.tx is not PLAIN else data
         if sealed is None:
             self._dropped["rtcp_seal"] += 1
         elif not peer.outlet.send(sealed, peer.address):

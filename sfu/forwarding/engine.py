@@ -20,7 +20,7 @@ from sfu.forwarding.control import FAULTS_EVERY, Control, Ingress
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.inbound import receive as receive_rtp
 from sfu.forwarding.packet import Packet
-from sfu.forwarding.peer import Address, EnginePeer, Outlet, SrtpContext
+from sfu.forwarding.peer import PLAIN, Address, EnginePeer, Outlet, SrtpContext
 from sfu.forwarding.route import Route
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
@@ -57,6 +57,21 @@ class Engine:
 
     def open_peer(self, peer_id: PeerId, rtcp_ssrc: int) -> EnginePeer:
         peer = self.peers[peer_id] = EnginePeer(peer_id, rtcp_ssrc)
+        return peer
+
+    def open_plain_peer(self, peer_id: PeerId, rtcp_ssrc: int, outlet: Outlet) -> EnginePeer:
+        """A consumer (or a source) in a process of this machine: RTP and RTCP without SRTP, both ways.
+
+        Tracks and routes are added, aimed, muted and removed as for any peer; there are no keys, no address and no tag.
+        What goes to it comes to `outlet` (`address` means nothing): RTP patched as for anybody, one datagram per `send`,
+        or several of `size` bytes (the last perhaps shorter) in one `send_segments`, in buffers that are used again when
+        the call returns; and compound RTCP, told apart by its second byte (RFC 5761 4), with sender reports once a second
+        and at each switch. False from it counts as dropped. RTP may carry padding (RFC 3550 5.1).
+        What comes from it goes to `receive` and `receive_rtcp` as it is, then `flush`; nobody has authenticated it but the
+        socket, so nobody but our own processes may reach that. It never gets an address in the UDP port's table.
+        """
+        peer = self.open_peer(peer_id, rtcp_ssrc)
+        peer.tx, peer.tag, peer.outlet = PLAIN, 0, outlet
         return peer
 
     def key_peer(self, peer: EnginePeer, rx: SrtpContext, tx: SrtpContext, tag: int) -> None:

@@ -19,7 +19,7 @@ from sfu.forwarding.packet import (
     WIDE_TWCC,
     Packet,
 )
-from sfu.forwarding.peer import Pointer, SrtpContext
+from sfu.forwarding.peer import PLAIN, Pointer, SrtpContext
 from sfu.forwarding.route import Offsets, Route, special_bytes
 from sfu.rtp import red
 
@@ -56,6 +56,11 @@ class Sealer(Protocol):
 Run = tuple[int, list[Packet]]
 
 
+def leave_plain(context: SrtpContext, pointer: Pointer, length: Length) -> int:
+    """What `protect` is for a plain peer."""
+    return 0
+
+
 def runs(batch: list[Packet], segments: bool, equalise: bool) -> list[Run]:
     """Groups of consecutive packets that one GSO message can carry: (size of all but the last, packets).
 
@@ -89,13 +94,14 @@ def runs(batch: list[Packet], segments: bool, equalise: bool) -> list[Run]:
 
 def fan_out(routes: Iterable[Route], groups: list[Run], sealer: Sealer) -> int:
     """Sends one batch to every route that is given. Returns how many datagrams were dropped."""
-    view, base, length, protect, head = sealer.view, sealer.base, sealer.length, sealer.protect, HEAD
+    view, base, length, head = sealer.view, sealer.base, sealer.length, HEAD
     dropped = 0
     for route in routes:
         peer = route.peer
         context, outlet = peer.tx, peer.outlet
         if context is None or outlet is None:
             continue
+        protect = sealer.protect if context is not PLAIN else leave_plain
         address, tag, twcc = peer.address, peer.tag, peer.twcc_number
         offsets, ssrc, mid, payload_types = route.offsets, route.ssrc, route.mid_word, route.payload_types
         sequence_offset, timestamp_offset, _, _, _, rewrites = offsets
@@ -187,7 +193,8 @@ def resend(route: Route, offsets: Offsets, packet: Packet, sealer: Sealer) -> bo
     sealer.length[0] = packet.size + 2
     route.rtx_sequence = (route.rtx_sequence + 1) & 0xFFFF
     peer.twcc_number = (peer.twcc_number + 1) & 0xFFFF
-    if sealer.protect(peer.tx, sealer.base, sealer.length):
+    protect = sealer.protect if peer.tx is not PLAIN else leave_plain
+    if protect(peer.tx, sealer.base, sealer.length):
         return False
     peer.retransmitted += 1
     peer.bytes_repaired += packet.size

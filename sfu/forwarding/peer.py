@@ -49,8 +49,20 @@ class SrtpContext(Protocol):
     """A libsrtp session, opaque here."""
 
 
+class Plain:
+    """Stands for the keys of a peer that needs none: a consumer in a process of this machine, behind a Unix socket."""
+
+    __slots__ = ()
+
+
+PLAIN: Final = Plain()
+
+
 class Outlet(Protocol):
-    """A UDP socket. Both return False when the kernel took nothing (its buffer is full): the datagrams are dropped."""
+    """A UDP socket, or what takes a plain peer's datagrams (and ignores `address`).
+
+    Both return False when the kernel took nothing (its buffer is full): the datagrams are dropped.
+    """
 
     segments: bool
     "Whether `send_segments` works here (UDP GSO, Linux)."
@@ -77,6 +89,7 @@ class EnginePeer:
         self.rtcp_ssrc = rtcp_ssrc
         self.rx: SrtpContext | None = None
         self.tx: SrtpContext | None = None
+        """`PLAIN` when nothing is sealed: see `Engine.open_plain_peer`."""
         self.tag = 16
         """Bytes that sealing adds to an RTP packet."""
         self.outlet: Outlet | None = None

@@ -171,12 +171,16 @@ class UdpPort:
             if not received:
                 break
             self.engine.flush(now)
-        if self.asleep and self.engine.heard:
-            self.asleep = False
-            self.wake()
+        self.rouse()
         self._turns += 1
         if not self._turns & SAMPLED:
             self.latencies.append(time.monotonic() - now)
+
+    def rouse(self) -> None:
+        """After each batch of media, also one that came another way (a plain peer's): the timers run fast again."""
+        if self.asleep and self.engine.heard:
+            self.asleep = False
+            self.wake()
 
     def _drain(self, source: UdpSocket, now: float) -> int:
         """Takes what is queued, at most `BATCH` datagrams; how many there were."""

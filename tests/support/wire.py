@@ -38,6 +38,7 @@ class Wire:
     segments: bool = True
     sent: list[bytes] = field(default_factory=list)
     full: bool = False
+    tag: int = 16
 
     def send(self, data: memoryview | bytes, address: Address) -> bool:
         if not self.full:
@@ -54,7 +55,7 @@ class Wire:
         return sent
 
     def media(self) -> list["Rtp"]:
-        return [Rtp.parse(data[:-16]) for data in self.take() if not 191 < data[1] < 224]
+        return [Rtp.parse(data[: len(data) - self.tag]) for data in self.take() if not 191 < data[1] < 224]
 
     def rtcp(self) -> list[bytes]:
         return [data for data in self.take() if 191 < data[1] < 224]
