@@ -3,6 +3,7 @@
 RTP Payload Format for AV1 (version 1.0.0), section 4.4; the sequence header: AV1 bitstream specification 5.5.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -61,6 +62,44 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
         except MalformedPacket:
             width = height = 0  # the decoder's to judge; we only want a size
     return Descriptor(head & 0x08 != 0 or kind == _SEQUENCE_HEADER, width, height, temporal, spatial, True)
+
+
+def units(payloads: Sequence[bytes]) -> list[bytes]:
+    """The OBUs in the payloads of one temporal unit's packets, as they came. Raises MalformedPacket."""
+    found: list[bytes] = []
+    fragments: list[bytes] = []
+    for payload in payloads:
+        if len(payload) < 2:
+            raise MalformedPacket("AV1 payload is empty")
+        head = payload[0]
+        if bool(head & 0x80) != bool(fragments):
+            raise MalformedPacket("AV1 fragment without its beginning or its end")
+        count = head >> 4 & 0x03
+        at, end = 1, len(payload)
+        elements: list[bytes] = []
+        while at < end:
+            start, at = _element(payload, at, end, len(elements) + 1 == count)
+            elements.append(payload[start:at])
+        if len(elements) < count:
+            raise MalformedPacket("AV1 packet has fewer OBU elements than it says")
+        for index, element in enumerate(elements):
+            fragments.append(element)
+            if index < len(elements) - 1 or not head & 0x40:
+                found.append(b"".join(fragments))
+                fragments = []
+    if fragments:
+        raise MalformedPacket("AV1 fragment without its end")
+    return found
+
+
+def leb128(value: int) -> bytes:
+    """AV1 4.10.5, of at least 0."""
+    written = bytearray()
+    while value >= 0x80:
+        written.append(value & 0x7F | 0x80)
+        value >>= 7
+    written.append(value)
+    return bytes(written)
 
 
 def _element(data: Buffer, at: int, end: int, last: bool) -> tuple[int, int]:

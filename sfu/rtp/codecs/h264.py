@@ -3,6 +3,7 @@
 RFC 6184 section 5 (packetization); the sequence parameter set: ITU-T H.264 7.3.2.1.1 and annex E.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -83,6 +84,44 @@ def _aggregate(data: Buffer, at: int, end: int) -> Descriptor:
         elif kind == _IDR and not found.keyframe and size > 1 and data[at + 1] & 0x80:
             found = _SLICE
         at += size
+    return found
+
+
+def units(payloads: Sequence[bytes]) -> list[bytes]:
+    """The NAL units in the payloads of one picture's packets (single, STAP-A, FU-A). Raises MalformedPacket."""
+    found: list[bytes] = []
+    fragments: list[bytes] = []
+    for payload in payloads:
+        kind = payload[0] & 0x1F if payload else 0
+        if kind == _FU_A:
+            if len(payload) < 3:
+                raise MalformedPacket("H.264 fragment is truncated")
+            head = payload[1]
+            if head & 0x80:
+                fragments = [bytes([payload[0] & 0xE0 | head & 0x1F])]
+            elif not fragments:
+                raise MalformedPacket("H.264 fragment without its beginning")
+            fragments.append(payload[2:])
+            if head & 0x40:
+                found.append(b"".join(fragments))
+                fragments = []
+        elif fragments:
+            raise MalformedPacket("H.264 fragment without its end")
+        elif kind == _STAP_A:
+            at = 1
+            while at < len(payload):
+                size = int.from_bytes(payload[at : at + 2], "big")
+                at += 2
+                if size == 0 or at + size > len(payload):
+                    raise MalformedPacket("H.264 aggregation unit does not fit")
+                found.append(payload[at : at + size])
+                at += size
+        elif 1 <= kind < _STAP_A:
+            found.append(payload)
+        else:
+            raise MalformedPacket("H.264 packetization is not taken")
+    if fragments:
+        raise MalformedPacket("H.264 fragment without its end")
     return found
 
 

@@ -85,3 +85,16 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
         keyframe, width, height, temporal, 0, picture_id, picture_id_offset, picture_id_bits, tl0picidx,
         tl0picidx_offset, begin, layer_sync, first & 0x20 != 0,
     )  # fmt: skip
+
+
+def payload_start(payload: Buffer) -> int:
+    """Where the descriptor of a payload that `describe` has taken ends."""
+    if not payload[0] & 0x80:
+        return 1
+    present = payload[1]
+    at = 2
+    if present & 0x80:
+        at += 2 if payload[2] & 0x80 else 1
+    if present & 0x40:
+        at += 1
+    return at + 1 if present & 0x30 else at
