@@ -20,7 +20,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("forwarding",),
     ("rooms",),
     ("transport", "ingest", "egress", "mixer", "cluster", "telemetry"),
-    ("signaling",),
+    ("signaling", "production"),
     ("api", "bots"),
     ("config", "node"),
     ("app",),
