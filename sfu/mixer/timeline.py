@@ -1,0 +1,232 @@
+"""When each picture and each sound of a participant is due: one clock per participant, so that lips and voice agree.
+
+A track's RTP timestamps run on a clock of their own, which drifts and starts anywhere. Its fastest packets of the last
+seconds place it on ours; the sender's reports, which tie it to the sender's wall clock, tell how much later the fastest
+pictures come than the fastest sound, and that difference is kept when reports are lost. Everything of a participant is
+then due `delay` after its fastest path: the 95th percentile of its jitter plus decoding, within 20–200 ms. Changes are
+followed at 0.5 %, by all of its tracks together, which is what a resampler of sound can do unheard.
+
+Sans-IO: `now` and arrivals are monotonic seconds. One thread calls everything but `due`, which any thread may read.
+RFC 3550 6.4.1 (sender reports).
+"""
+
+from collections import deque
+from typing import Final
+
+MIN_DELAY: Final = 0.020
+MAX_DELAY: Final = 0.200
+SLEW: Final = 0.005
+"""Seconds per second that a playout time may move while sound plays."""
+_QUANTILE: Final = 0.95
+_WINDOW: Final = 10
+"""Seconds, in buckets of one, over which the fastest packet is sought."""
+_SAMPLES: Final = 500
+"""Frames over which jitter is judged: ten seconds of sound."""
+_EVERY: Final = 0.25
+"""Seconds between two judgements."""
+_EARLY_LIMIT: Final = 0.030
+"""Playing this much too early loses frames: better one audible step."""
+_LATE_LIMIT: Final = 0.250
+_RESTART: Final = 3.0
+"""Seconds by which a timestamp must miss its place to be another clock's."""
+_COHERENT: Final = 1.0
+"""Two tracks of one sender further apart than this: one of their reports is from before a step of its clock."""
+_STEP: Final = 0.030
+"""Seconds by which a report contradicts the one before: the sender's clock was set."""
+_REPORT_LIFE: Final = 60.0
+"""Seconds; a sound card 100 ppm off its computer's clock is 6 ms wrong by then."""
+_STEP_PATIENCE: Final = 15.0
+"""Seconds for the other tracks' reports to show a step of the clock too."""
+_DELAY_FALL: Final = 0.002
+"""Seconds per second by which the delay shrinks when jitter did; it grows at once."""
+_NTP_UNITS: Final = float(1 << 32)
+
+
+class TrackClock:
+    """One track of a participant. Made by `Timeline.open`."""
+
+    __slots__ = ("_buckets", "_extra", "_jitter", "_newest", "_offset", "_reported", "_shift", "_timeline", "_wall",
+                 "leads", "rate", "stepped")  # fmt: skip
+
+    def __init__(self, timeline: "Timeline", rate: int, leads: bool) -> None:
+        self.rate = rate
+        self.leads = leads
+        self.stepped = 0
+        "Jumps of this track's playout, for whoever plays it to fade over."
+        self._timeline = timeline
+        self._buckets: deque[tuple[int, float]] = deque()
+        self._jitter: deque[float] = deque(maxlen=_SAMPLES)
+        self._newest: int | None = None
+        self._offset = 0.0  # arrival − timestamp of the fastest recent packet
+        self._extra = 0.0  # how much slower this track's fastest path is than the participant's
+        self._wall = 0.0  # sender's wall clock − timestamp, of its last report
+        self._reported: float | None = None
+        self._shift: float | None = None  # due − timestamp
+
+    def receive_frame(self, timestamp: int, arrival: float) -> None:
+        """`timestamp`: unwrapped RTP; `arrival`: of the frame's last packet."""
+        media = timestamp / self.rate
+        transit = arrival - media
+        if self._newest is None or abs(transit - self._offset) > _RESTART:
+            self._restart(transit)
+        self._newest = timestamp if self._newest is None else max(self._newest, timestamp)
+        self._note(int(arrival), transit)
+        self._jitter.append(transit - self._offset)
+        self._timeline.handle_timer(arrival)
+        if self._shift is None:
+            self._timeline.judge(arrival)
+
+    def receive_report(self, ntp: int, rtp_timestamp: int, now: float) -> None:
+        """A sender report's 64-bit NTP time and 32-bit RTP timestamp; ignored before the first frame."""
+        if self._newest is None:
+            return
+        unwrapped = self._newest + ((rtp_timestamp - self._newest + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+        wall = ntp / _NTP_UNITS - unwrapped / self.rate
+        stepped = self._reported is not None and abs(wall - self._wall) > _STEP
+        self._wall, self._reported = wall, now
+        self._timeline.reported(self, stepped, now)
+
+    def due(self, timestamp: int) -> float | None:
+        """Monotonic seconds at which what carries `timestamp` is to be seen or heard; None before the first frame."""
+        shift = self._shift
+        return None if shift is None else timestamp / self.rate + shift
+
+    def close(self) -> None:
+        self._timeline.forget(self)
+
+    # -- for the timeline ---------------------------------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        return self._newest is not None
+
+    @property
+    def base(self) -> float:
+        """What is due at once if nothing jitters: the participant's fastest path, on this track's clock."""
+        return self._offset - self._extra
+
+    def path(self, now: float) -> float | None:
+        """The fastest transit as the sender's clock measures it (plus an unknown constant); None: no recent report."""
+        if self._reported is None or now - self._reported > _REPORT_LIFE:
+            return None
+        return self._offset - self._wall
+
+    def fastest_is(self, path: float, now: float) -> None:
+        own = self.path(now)
+        if own is not None:
+            self._extra = own - path
+
+    def jitter(self) -> float:
+        """The 95th percentile of lateness behind the participant's fastest path."""
+        if not self._jitter:
+            return 0.0
+        ordered = sorted(self._jitter)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * _QUANTILE))] + self._extra
+
+    def play_at(self, shift: float) -> None:
+        if self._shift is not None and abs(shift - self._shift) > 2 * _EARLY_LIMIT / 3:
+            self.stepped += 1
+        self._shift = shift
+
+    def playing_at(self) -> float | None:
+        return self._shift
+
+    def _note(self, second: int, transit: float) -> None:
+        buckets = self._buckets
+        if buckets and buckets[-1][0] == second:
+            if transit < buckets[-1][1]:
+                buckets[-1] = (second, transit)
+        else:
+            buckets.append((second, transit))
+            while buckets[0][0] <= second - _WINDOW:
+                buckets.popleft()
+            self._offset = min([found for _, found in buckets])
+        self._offset = min(self._offset, transit)
+
+    def _restart(self, transit: float) -> None:
+        self._buckets.clear()
+        self._jitter.clear()
+        self._offset, self._newest, self._reported, self._shift = transit, None, None, None
+
+
+class Timeline:
+    """Of one participant: holds the clocks of its tracks together."""
+
+    def __init__(self, decode: float = 0.005) -> None:
+        """`decode`: seconds that decoding takes, added to the jitter; its owner may set the attribute anew."""
+        self.decode = decode
+        self.delay = MIN_DELAY
+        self._tracks: list[TrackClock] = []
+        self._judged: float | None = None
+        self._slewed: float | None = None
+        self._lag = 0.0  # how much later than wanted everything plays
+        self._awaited: set[int] = set()  # tracks whose next report must show a step of the clock too
+        self._awaited_until = 0.0
+
+    def open(self, rate: int, *, leads: bool) -> TrackClock:
+        """`leads`: sound, whose playout moves slowly only; pictures follow it."""
+        track = TrackClock(self, rate, leads)
+        self._tracks.append(track)
+        return track
+
+    def handle_timer(self, now: float) -> None:
+        """Moves playout times a little; frames that come in call it, so a tick of one's own is not needed."""
+        since = now - self._slewed if self._slewed is not None else 0.0
+        if since < 0.02 and self._slewed is not None:
+            return
+        self._slewed = now
+        if self._judged is None or now - self._judged >= _EVERY:
+            self.judge(now)
+        move = SLEW * min(since, 0.2)
+        self._lag = max(0.0, self._lag - move) if self._lag > 0 else min(0.0, self._lag + move)
+        self._place()
+
+    def judge(self, now: float) -> None:
+        """Fastest paths, delay and thereby the wanted playout times; what sounds keeps its own and slews to them."""
+        since = now - self._judged if self._judged is not None else 0.0
+        first, self._judged = self._judged is None, now
+        leader = self._leader()
+        before = leader.playing_at() if leader else None
+        started = [track for track in self._tracks if track.started]
+        if not started:
+            self._judged = None
+            return
+        self._compare(started, now)
+        wanted = min(MAX_DELAY, max(MIN_DELAY, max([track.jitter() for track in started]) + self.decode))
+        self.delay = wanted if first else max(wanted, self.delay - _DELAY_FALL * since)
+        if leader is not None and before is not None:
+            self._lag = before - leader.base - self.delay
+            if not -_EARLY_LIMIT <= self._lag <= _LATE_LIMIT:
+                self._lag = 0.0
+        else:
+            self._lag = 0.0
+        self._place()
+
+    def reported(self, track: TrackClock, stepped: bool, now: float) -> None:
+        self._awaited.discard(id(track))
+        if stepped and now > self._awaited_until:
+            self._awaited = {id(other) for other in self._tracks if other is not track and other.path(now) is not None}
+            self._awaited_until = now + _STEP_PATIENCE
+        self.judge(now)
+
+    def forget(self, track: TrackClock) -> None:
+        if track in self._tracks:
+            self._tracks.remove(track)
+            self._awaited.discard(id(track))
+
+    def _compare(self, started: list[TrackClock], now: float) -> None:
+        if self._awaited and now <= self._awaited_until:
+            return
+        paths = [path for track in started if (path := track.path(now)) is not None]
+        if len(paths) < 2 or max(paths) - min(paths) > _COHERENT:
+            return  # alone, or not comparable: what was known of their difference holds
+        for track in started:
+            track.fastest_is(min(paths), now)
+
+    def _leader(self) -> TrackClock | None:
+        return next((track for track in self._tracks if track.leads and track.playing_at() is not None), None)
+
+    def _place(self) -> None:
+        for track in self._tracks:
+            if track.started:
+                track.play_at(track.base + self.delay + self._lag)
