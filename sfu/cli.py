@@ -124,6 +124,8 @@ def _add_token_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--admin", action="store_true", help="may moderate the room")
     parser.add_argument("--create", action="store_true", help="may create and delete rooms by the API")
     parser.add_argument("--list", action="store_true", help="may list rooms by the API")
+    parser.add_argument("--record", action="store_true", help="may have the room recorded")
+    parser.add_argument("--egress", action="store_true", help="may show the room to others: live, by RTMP")
     parser.add_argument("--hidden", action="store_true", help="the others do not see the bearer")
     parser.add_argument("--recorder", action="store_true")
     parser.add_argument("--no-publish", action="store_true")
@@ -164,7 +166,7 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 
 def _token(parsed: argparse.Namespace) -> int:
-    if not parsed.identity and not (parsed.admin or parsed.create or parsed.list):
+    if not parsed.identity and not (parsed.admin or parsed.create or parsed.list or parsed.record or parsed.egress):
         raise ConfigurationError("--identity is needed for a token that joins a room.")
     if not parsed.room and not (parsed.create or parsed.list):
         raise ConfigurationError("--room is needed: a token is for one room.")
@@ -180,6 +182,8 @@ def _token(parsed: argparse.Namespace) -> int:
         can_publish_sources=tuple(parsed.source),
         hidden=parsed.hidden,
         recorder=parsed.recorder,
+        room_record=parsed.record,
+        room_egress=parsed.egress,
     )
     print(_mint(_settings(parsed), grants, parsed))
     return 0

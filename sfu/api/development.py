@@ -48,6 +48,8 @@ class Development:
             room_create=admin,
             room_list=admin,
             room_admin=admin,
+            room_record=admin,
+            room_egress=admin,
         )
         token = mint(
             KEY_NAME,

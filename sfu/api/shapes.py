@@ -171,6 +171,8 @@ def participant_shape(participant: Participant) -> ParticipantShape:
             data=permissions.data,
             admin=permissions.admin,
             sources=list(permissions.sources),  # type: ignore[arg-type]  # a token may name sources we do not know
+            record=permissions.record,
+            egress=permissions.egress,
         ),
         tracks=[track_shape(publication) for publication in participant.publications.values()],
     )

@@ -18,6 +18,7 @@ class VideoClaim(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     room_list: bool = False
     room_admin: bool = False
     room_record: bool = False
+    room_egress: bool = False
     can_publish: bool | None = None
     can_subscribe: bool | None = None
     can_publish_data: bool | None = None
@@ -44,6 +45,9 @@ class VideoGrants:
     hidden: bool = False
     recorder: bool = False
     room_record: bool = False
+    "May have the room recorded."
+    room_egress: bool = False
+    "May show the room to others: live by HLS, by RTMP, as a track. Ours; LiveKit's `roomRecord` means both."
 
     @classmethod
     def from_claim(cls, claim: VideoClaim) -> "VideoGrants":
@@ -63,6 +67,7 @@ class VideoGrants:
             hidden=claim.hidden,
             recorder=claim.recorder,
             room_record=claim.room_record,
+            room_egress=claim.room_egress,
         )
 
     def to_claim(self) -> VideoClaim:
@@ -73,6 +78,7 @@ class VideoGrants:
             room_list=self.room_list,
             room_admin=self.room_admin,
             room_record=self.room_record,
+            room_egress=self.room_egress,
             can_publish=self.can_publish,
             can_subscribe=self.can_subscribe,
             can_publish_data=self.can_publish_data,
@@ -86,6 +92,12 @@ class VideoGrants:
 
     def may_join(self, room: str) -> bool:
         return self.room_join and bool(room) and self.room == room
+
+    def may_record(self, room: str) -> bool:
+        return self.room_record and bool(room) and self.room == room
+
+    def may_broadcast(self, room: str) -> bool:
+        return self.room_egress and bool(room) and self.room == room
 
     def may_administer(self, room: str) -> bool:
         return self.room_admin and bool(room) and self.room == room

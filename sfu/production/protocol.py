@@ -13,13 +13,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from sfu.errors import MalformedPacket
+from sfu.rooms.programme import LayoutName
 
 LIMIT: Final = 16_777_216
 """Bytes of one message: a part of 0.2 s has a few hundred thousand."""
 _LENGTH: Final = struct.Struct("!I")
 
 Name = Annotated[str, Meta(max_length=256)]
-LayoutName = Literal["auto", "grid", "speaker", "presentation", "pip", "single"]
 TrackKind = Literal["audio", "video"]
 
 

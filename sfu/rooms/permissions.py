@@ -18,6 +18,10 @@ class Permissions:
     hidden: bool = False
     "Not announced to anybody; cannot publish or speak, since that would announce it."
     recorder: bool = False
+    record: bool = False
+    "May have the room recorded."
+    egress: bool = False
+    "May show the room to others: live, by RTMP."
 
     @classmethod
     def from_grants(cls, grants: VideoGrants) -> Self:
@@ -29,6 +33,8 @@ class Permissions:
             sources=grants.can_publish_sources,
             hidden=grants.hidden,
             recorder=grants.recorder,
+            record=grants.room_record,
+            egress=grants.room_egress,
         )
 
     def may_publish(self, source: str) -> bool:

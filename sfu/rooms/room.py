@@ -9,11 +9,19 @@ from sfu.errors import AtCapacity, Conflict
 from sfu.ids import ParticipantId, RoomName
 from sfu.rooms.audience import Audience
 from sfu.rooms.conversation import Conversation
-from sfu.rooms.events import LeaveReason, LobbyChanged, ParticipantJoined, ParticipantLeft, ParticipantSink
+from sfu.rooms.events import (
+    LeaveReason,
+    LobbyChanged,
+    ParticipantJoined,
+    ParticipantLeft,
+    ParticipantSink,
+    RoomUpdated,
+)
 from sfu.rooms.levels import LevelBoard
 from sfu.rooms.lobby import Lobby, Waiting
 from sfu.rooms.moderation import Moderation
 from sfu.rooms.participant import Participant, Profile
+from sfu.rooms.programme import Programme
 from sfu.rooms.quality import QualityBoard
 from sfu.rooms.settings import Settings
 from sfu.rooms.stage import Stage
@@ -37,6 +45,7 @@ class Room:
         self.locked = False
         self.lobby_open = False
         "New participants wait until an admin admits them."
+        self.programme = Programme()
         self.closed = False
         self.lobby = Lobby()
         self.audience = Audience()
@@ -57,7 +66,8 @@ class Room:
         expected = older is not None or profile.permissions.passes_doors
         if self.locked and not expected:
             raise Conflict("The room is locked; ask somebody inside to unlock it.", code="room_locked")
-        if older is None and len(self.audience) >= self._settings.max_participants:
+        full = len(self.audience) >= self._settings.max_participants and not profile.permissions.recorder
+        if older is None and full:
             raise AtCapacity("The room is full.", code="room_full")
         identifier = ParticipantId(self._ids("PA"))
         twin = self.lobby.find_identity(profile.identity)
@@ -116,6 +126,12 @@ class Room:
             self.lobby.take(waiting.id)
             waiting.sink.removed(reason, message)
         self.lobby_changed()
+
+    def show(self, programme: Programme) -> None:
+        """What the room's programme is now, for everybody to see."""
+        if programme != self.programme:
+            self.programme = programme
+            self.audience.broadcast(RoomUpdated(self))
 
     def close(self, reason: LeaveReason = "room_closed", message: str = "The room was closed.") -> None:
         if self.closed:

@@ -8,7 +8,7 @@ from sfu.auth.tokens import Claims
 from sfu.rooms.registry import Rooms
 from sfu.signaling.messages import IceServer
 from sfu.signaling.outbox import Flusher
-from sfu.signaling.ports import MediaEdge
+from sfu.signaling.ports import MediaEdge, Programmes
 from sfu.signaling.settings import Settings
 
 if TYPE_CHECKING:
@@ -63,3 +63,4 @@ class Environment:
     "By resume key."
     counters: Counters = field(default_factory=Counters)
     draining: bool = False
+    programmes: Programmes | None = None

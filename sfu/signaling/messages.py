@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from sfu.rooms.programme import LayoutName
+
 PROTOCOL_VERSION = 1
 MESSAGE_LIMIT_BYTES = 65_536
 """A larger frame closes the socket (security: one message cannot hold the loop)."""
@@ -83,6 +85,10 @@ class Permissions(Struct, frozen=True, kw_only=True):
     admin: bool
     sources: list[Source]
     "Empty: every source."
+    record: bool = False
+    "May have the room recorded."
+    egress: bool = False
+    "May show the room to others."
 
 
 class ParticipantState(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,6 +105,21 @@ class ParticipantState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tracks: list[TrackState] = []
 
 
+class ProgrammeState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The room mixed into one picture and one sound, for others. Whoever is in the room is told that it is seen or kept."""
+
+    live: bool = False
+    "Others watch it, at `/watch/{room}`."
+    recording: bool = False
+    layout: LayoutName = "auto"
+    focus: str = ""
+    "Participant id of whom the large tile shows; empty: whoever speaks."
+    since: float = 0.0
+    "Seconds since 1970."
+    problem: str = ""
+    "One sentence for the person, when it does not do what it was asked to."
+
+
 class RoomState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     id: str
@@ -107,6 +128,7 @@ class RoomState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lobby: bool = False
     "New participants wait until an admin admits them."
     created_at: float = 0.0
+    programme: ProgrammeState = ProgrammeState()
 
 
 class ChatEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -263,6 +285,18 @@ class UpdateRoom(Message, frozen=True, kw_only=True, tag="room"):
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
 
 
+class ChangeProgramme(Message, frozen=True, kw_only=True, tag="programme"):
+    """Starts and stops the programme. Fields left out stay. `live` needs the permission `egress`, `recording` needs `record`,
+    the layout either. Everybody is told by `room_updated`."""
+
+    id: RequestId
+    live: bool | msgspec.UnsetType = msgspec.UNSET
+    recording: bool | msgspec.UnsetType = msgspec.UNSET
+    layout: LayoutName | msgspec.UnsetType = msgspec.UNSET
+    focus: Annotated[str, Meta(max_length=128)] | msgspec.UnsetType = msgspec.UNSET
+    "A participant id; empty: whoever speaks."
+
+
 class Kick(Message, frozen=True, kw_only=True, tag="kick"):
     id: RequestId
     participant: Identifier
@@ -305,6 +339,7 @@ ClientMessage = (
     | Data
     | UpdateMetadata
     | UpdateRoom
+    | ChangeProgramme
     | Kick
     | Admit
     | Deny

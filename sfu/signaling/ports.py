@@ -1,14 +1,17 @@
-"""What a session needs of the media edge: two connections per participant. `sfu.transport` fulfils it."""
+"""What a session needs of the media edge (two connections per participant; `sfu.transport` fulfils it) and of productions."""
 
 from typing import Protocol
 
 from sfu.ids import TrackId
 from sfu.rooms.ports import MediaSink
+from sfu.rooms.programme import LayoutName
+from sfu.rooms.room import Room
 from sfu.signaling.messages import TrackSpec
 from sfu.transport.reports import LinkReport, Negotiated
 
 __all__ = [
-    "LinkReport", "MediaEdge", "Negotiated", "Publisher", "PublisherListener", "Subscriber", "SubscriberListener",
+    "LinkReport", "MediaEdge", "Negotiated", "Programmes", "Publisher", "PublisherListener", "Subscriber",
+    "SubscriberListener",
 ]  # fmt: skip
 
 
@@ -66,3 +69,18 @@ class MediaEdge(Protocol):
         """`name`: for logs only (a participant id)."""
 
     def open_subscriber(self, name: str, listener: SubscriberListener) -> Subscriber: ...
+
+
+class Programmes(Protocol):
+    """Rooms mixed into one picture for others; `sfu.production` fulfils it."""
+
+    def change(
+        self,
+        room: Room,
+        *,
+        live: bool | None = None,
+        recording: bool | None = None,
+        layout: LayoutName | None = None,
+        focus: str | None = None,
+    ) -> None:
+        """None: stays. Raises AtCapacity, Conflict or NotFound."""

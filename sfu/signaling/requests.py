@@ -8,9 +8,10 @@ from typing import TypeVar
 
 from msgspec import UnsetType
 
-from sfu.errors import Conflict, NotFound
+from sfu.errors import Conflict, NotAuthorized, NotFound
 from sfu.ids import TrackId
 from sfu.rooms.participant import Participant
+from sfu.rooms.programme import LayoutName
 from sfu.signaling import messages
 from sfu.signaling.messages import ClientMessage
 from sfu.signaling.publishing import Publishing
@@ -113,6 +114,23 @@ def room(session: Session, participant: Participant, request: messages.UpdateRoo
     return None
 
 
+def programme(session: Session, participant: Participant, request: messages.ChangeProgramme) -> Reply:
+    live, recording = _set(request.live), _set(request.recording)
+    layout: LayoutName | None = None if isinstance(request.layout, UnsetType) else request.layout
+    focus = _set(request.focus)
+    permissions = participant.permissions
+    if live is not None and not permissions.egress:
+        raise NotAuthorized("You may not show this room to others.")
+    if recording is not None and not permissions.record:
+        raise NotAuthorized("You may not have this room recorded.")
+    if not (permissions.egress or permissions.record):
+        raise NotAuthorized("You may not change the programme.")
+    if session.programmes is None:
+        raise NotFound("This server makes no programmes.")
+    session.programmes.change(participant.room, live=live, recording=recording, layout=layout, focus=focus)
+    return None
+
+
 def kick(session: Session, participant: Participant, request: messages.Kick) -> Reply:
     participant.room.moderation.kick(participant, request.participant, request.reason)
     return None
@@ -156,6 +174,7 @@ REQUESTS: dict[type[ClientMessage], Callable[..., Reply]] = {
     messages.Data: data,
     messages.UpdateMetadata: metadata,
     messages.UpdateRoom: room,
+    messages.ChangeProgramme: programme,
     messages.Kick: kick,
     messages.Admit: admit,
     messages.Deny: deny,

@@ -17,7 +17,7 @@ from sfu.auth.origins import Origins
 from sfu.rooms.registry import Rooms
 from sfu.signaling.environment import Access, Counters, Environment
 from sfu.signaling.outbox import Flusher
-from sfu.signaling.ports import MediaEdge
+from sfu.signaling.ports import MediaEdge, Programmes
 from sfu.signaling.session import State
 from sfu.signaling.settings import Settings
 from sfu.signaling.sweep import sweep
@@ -63,6 +63,7 @@ class Signaling:
         origins: Origins,
         *,
         now: Callable[[], float] = time.monotonic,
+        programmes: Programmes | None = None,
     ) -> None:
         self._env = Environment(
             settings=settings,
@@ -73,6 +74,7 @@ class Signaling:
             now=now,
             ids=random_id,
             secret=lambda: secrets.token_urlsafe(16),
+            programmes=programmes,
         )
         self._sockets = WebSockets(self._env, origins)
 

@@ -20,7 +20,7 @@ from sfu.signaling import messages
 from sfu.signaling.environment import Environment
 from sfu.signaling.messages import Error, Leave, ServerMessage, encode
 from sfu.signaling.outbox import Outbox, Socket
-from sfu.signaling.ports import LinkReport
+from sfu.signaling.ports import LinkReport, Programmes
 from sfu.signaling.publishing import Publishing
 from sfu.signaling.rate import Bucket
 from sfu.signaling.snapshot import snapshot
@@ -234,6 +234,10 @@ class Session:
     @property
     def flooding(self) -> bool:
         return self._refused_in_a_row > self._env.settings.flood_limit
+
+    @property
+    def programmes(self) -> Programmes | None:
+        return self._env.programmes
 
     # -- ParticipantSink -------------------------------------------------------------------------------------------
 

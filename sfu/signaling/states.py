@@ -8,6 +8,7 @@ from sfu.rooms.events import Delivery
 from sfu.rooms.lobby import Waiting
 from sfu.rooms.participant import Participant
 from sfu.rooms.permissions import Permissions
+from sfu.rooms.programme import Programme
 from sfu.rooms.publication import Description, LayerDescription, Publication
 from sfu.rooms.room import Room
 from sfu.signaling import messages
@@ -80,6 +81,8 @@ def permissions_state(permissions: Permissions) -> messages.Permissions:
         # yet an emptied list would say "everything".
         sources=[SOURCES[source] for source in permissions.sources if source in SOURCES]
         or (["unknown"] if permissions.sources else []),
+        record=permissions.record,
+        egress=permissions.egress,
     )
 
 
@@ -91,6 +94,18 @@ def room_state(room: Room) -> messages.RoomState:
         locked=room.locked,
         lobby=room.lobby_open,
         created_at=room.created_at,
+        programme=programme_state(room.programme),
+    )
+
+
+def programme_state(programme: Programme) -> messages.ProgrammeState:
+    return messages.ProgrammeState(
+        live=programme.live,
+        recording=programme.recording,
+        layout=programme.layout,
+        focus=programme.focus,
+        since=programme.since,
+        problem=programme.problem,
     )
 
 
