@@ -105,7 +105,9 @@ class Segmenter:
     def _begin(self, pts: int) -> None:
         self._msn += 1
         self._index = 0
-        self._segment_start = self._part_start = pts
+        # A keyframe a little late (a tick was dropped) does not move the grid.
+        late = pts % SEGMENT_TICKS
+        self._segment_start = self._part_start = pts - late if late < PART_TICKS // 2 else pts
 
     def _complete(self, end: int) -> Part:
         pictures, self._pictures = self._pictures, []

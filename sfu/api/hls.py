@@ -1,0 +1,416 @@
+"""Programmes by HLS, below `/hls/{room}/`: passes for tokens, playlists with blocking reload, parts and segments.
+
+    POST pass                    a token (Authorization) or a public room → the address of `index.m3u8`, and until when
+    GET  index.m3u8              with a token, as header or `?token=`: on to the same behind a pass
+    GET  [~PASS/]index.m3u8      the multivariant playlist of the programme on air, or of the last one's replay
+    GET  [~PASS/]state           what is on: waiting, live or ended
+    GET  [~PASS/]PROGRAMME/…     what those name, all by relative addresses
+
+RFC 8216bis 6.2.5 (blocking reload, delta updates), 6.2.6 (hinted parts); RFC 9110, 9111. Playlists are `no-cache`,
+everything else never changes under its name. Per viewer and second this answers ten requests, so what everybody gets is
+rendered once, head included.
+"""
+
+import asyncio
+import gzip
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import rfc822_formatted_time
+
+from sfu.api.edge import problem_of
+from sfu.api.passes import NONCE_BYTES, Passes
+from sfu.auth.origins import Origins
+from sfu.auth.tokens import Claims, Verifier
+from sfu.egress.hls.reload import LONGEST_HOLD, Reload
+from sfu.egress.hls.stream import Stream
+from sfu.egress.hls.window import State, Window
+from sfu.egress.settings import Hls
+from sfu.errors import AtCapacity, NotAuthorized, NotFound, RemoteError
+
+PLAYLIST = "application/vnd.apple.mpegurl"
+MEDIA = "video/mp4"
+CAPTIONS = "text/vtt; charset=utf-8"
+KEPT = 256
+"""Answers held ready: the newest playlists, and the parts that everybody fetches now."""
+COMPRESSED_FROM = 256
+
+_NAME = re.compile(
+    r"(?P<programme>[A-Za-z0-9_-]{1,64})/(?:"
+    r"(?P<stream>\d{1,4}p)(?:(?P<live>\.m3u8)|(?P<replay>\.replay\.m3u8)"
+    r"|/(?P<msn>\d{1,10})(?:\.(?P<index>\d{1,3}))?\.m4s|/init(?P<init>\d{1,4})\.mp4)"
+    r"|captions-(?P<language>[A-Za-z0-9-]{1,35})(?:\.m3u8|/(?P<block>\d{1,10})\.vtt)"
+    r"|(?P<index_playlist>index\.m3u8))",
+    re.ASCII,
+)
+_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Authorization",
+    "Access-Control-Max-Age": "600",
+}
+
+
+class ProgrammesPort(Protocol):
+    """Fulfilled by `sfu.egress.hls.programmes.Programmes`."""
+
+    def current(self, room: str) -> Window | None: ...
+
+    def find(self, room: str, programme: str) -> Window | None: ...
+
+
+class ProgrammeState(msgspec.Struct, frozen=True):
+    """The answer to `state`; times are seconds since 1970."""
+
+    state: str
+    "`waiting`, `live` or `ended`."
+    now: float
+    programme: str = ""
+    started_at: float = 0.0
+    ended_at: float = 0.0
+    replay: bool = False
+    "It has ended, and `index.m3u8` plays the whole of it."
+    captions: list[dict[str, str]] = []
+    "`language`, `name`, and `uri` of a playlist of WebVTT, relative to this address."
+
+
+class PassAnswer(msgspec.Struct, frozen=True):
+    url: str
+    "Of the multivariant playlist, relative to the server's root."
+    expires_at: float
+    "Seconds since 1970; 0: never."
+
+
+class Ready(web.StreamResponse):
+    """An answer whose bytes are there. aiohttp would put its head together anew for every viewer."""
+
+    def __init__(self, status: int, head: bytes, body: bytes) -> None:
+        super().__init__(status=status)
+        self._bytes = (head, body)
+        self._alive = True
+        self._more = b""
+
+    def allow(self, origin: str) -> None:
+        """Pages of this origin, which came in a header's line, may read it."""
+        self._more = f"Access-Control-Allow-Origin: {origin}\r\n".encode()
+
+    @property
+    def keep_alive(self) -> bool | None:
+        return self._alive
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the viewer has gone")
+        head, body = self._bytes
+        self._alive = request.keep_alive
+        # RFC 9112 9.6: who does not keep the connection says so.
+        close = b"" if self._alive and request.version >= (1, 1) else b"Connection: close\r\n"
+        self._alive = self._alive and not close
+        date = f"Date: {rfc822_formatted_time()}\r\n".encode()
+        transport.write(b"".join((head, date, self._more, close, b"\r\n", b"" if request.method == "HEAD" else body)))
+        # Waits only for a viewer that reads slower than it asks.
+        await request._payload_writer.drain()
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Everything is written."""
+
+
+class HlsRoutes:
+    """Holds what was rendered; one for the server."""
+
+    def __init__(self, settings: Hls, programmes: ProgrammesPort, verifier: Verifier, secret: bytes) -> None:
+        """`secret`: what passes are signed with, at least 32 bytes. Raises ConfigurationError for a wrong origin."""
+        self._settings = settings
+        self._programmes = programmes
+        self._verifier = verifier
+        self._passes = Passes(secret, verifier.revocations)
+        self._origins = Origins(settings.origins)
+        self._policy = "cross-origin" if settings.origins else "same-origin"
+        self._ready: OrderedDict[tuple[object, ...], tuple[bytes, bytes]] = OrderedDict()
+
+    def routes(self) -> Iterable[web.RouteDef]:
+        return (
+            web.post("/hls/{room}/pass", self._pass),
+            web.get("/hls/{room}/{path:.+}", self._get),
+            web.options("/hls/{room}/{path:.+}", self._preflight),
+        )
+
+    # Who may.
+
+    def _is_public(self, room: str) -> bool:
+        return "*" in self._settings.public or room in self._settings.public
+
+    def _claims(self, token: str, room: str) -> Claims:
+        claims = self._verifier.verify(token, time.time())
+        grants = claims.video
+        if not ((grants.may_join(room) and grants.can_subscribe) or grants.may_administer(room)):
+            raise NotAuthorized("This token does not open this room's programme.")
+        return claims
+
+    def _issue(self, room: str, token: str) -> tuple[str, float]:
+        """A pass and its end."""
+        claims = self._claims(token, room)
+        expires_at = min(time.time() + self._settings.pass_lifetime, claims.expires_at)
+        return self._passes.issue(room, claims, expires_at, secrets.token_bytes(NONCE_BYTES)), expires_at
+
+    async def _pass(self, request: web.Request) -> web.StreamResponse:
+        return self._with_origin(request, await self._guarded(request, self._answer_pass))
+
+    async def _answer_pass(self, request: web.Request) -> web.StreamResponse:
+        room = request.match_info["room"]
+        escaped = request.rel_url.raw_path.rpartition("/")[0]
+        if self._is_public(room):
+            answer = PassAnswer(f"{escaped}/index.m3u8", 0.0)
+        else:
+            word, expires_at = self._issue(room, _token(request))
+            answer = PassAnswer(f"{escaped}/~{word}/index.m3u8", expires_at)
+        return _json(answer)
+
+    async def _preflight(self, request: web.Request) -> web.StreamResponse:
+        return self._with_origin(request, web.Response(status=204, headers=_PREFLIGHT))
+
+    # What is asked for.
+
+    async def _get(self, request: web.Request) -> web.StreamResponse:
+        return self._with_origin(request, await self._guarded(request, self._answer))
+
+    async def _guarded(
+        self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        """Other origins' players read errors too, so that these need the headers of CORS as well."""
+        try:
+            return await answer(request)
+        except RemoteError as error:
+            return problem_of(error)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        room, path = request.match_info["room"], request.match_info["path"]
+        if path[0] == "~":
+            word, _, path = path[1:].partition("/")
+            self._passes.check(word, room, time.time())
+            cache = "private"
+        elif self._is_public(room):
+            cache = "public"
+        else:
+            token = _token(request)
+            if path != "index.m3u8":
+                self._claims(token, room)
+                raise NotFound("With a token, ask for index.m3u8 only; it leads on.")
+            word, _ = self._issue(room, token)
+            # Not logged, not kept: the token ends here.
+            raise web.HTTPFound(f"~{word}/index.m3u8", headers={"Cache-Control": "no-store"})
+        if path == "state":
+            return _json(self._state(room))
+        if path == "index.m3u8":
+            return self._index(request, room)
+        return await self._named(request, room, path, cache)
+
+    def _state(self, room: str) -> ProgrammeState:
+        window, now = self._programmes.current(room), time.time()
+        if window is None:
+            return ProgrammeState("waiting", now)
+        return ProgrammeState(
+            window.state.value,
+            now,
+            window.programme,
+            window.started_at,
+            window.ended_at or 0.0,
+            window.replayable,
+            [
+                {"language": one.language, "name": one.name, "uri": f"{window.programme}/captions-{one.language}.m3u8"}
+                for one in window.captions.values()
+            ],
+        )
+
+    def _index(self, request: web.Request, room: str) -> web.StreamResponse:
+        window = self._programmes.current(room)
+        if window is None or window.state is State.WAITING:
+            raise NotFound("This room has no programme yet.", code="no_programme")
+        return self._playlist(request, ("index", window.programme), lambda: window.multivariant(f"{window.programme}/"))
+
+    async def _named(self, request: web.Request, room: str, path: str, cache: str) -> web.StreamResponse:
+        found = _NAME.fullmatch(path)
+        window = self._programmes.find(room, found["programme"]) if found is not None else None
+        if found is None or window is None:
+            raise NotFound("There is no such file, or no longer.")
+        if found["index_playlist"]:
+            return self._playlist(request, ("index", window.programme), window.multivariant)
+        if found["language"]:
+            return self._captions(request, window, found["language"], found["block"], cache)
+        stream = window.streams.get(found["stream"])
+        if stream is None:
+            raise NotFound("The programme has no such rendition.")
+        if found["live"]:
+            return await self._media_playlist(request, window, stream)
+        if found["replay"]:
+            if not window.replayable:
+                raise NotFound("This programme has no replay, or not yet.")
+            return self._playlist(request, ("replay", window.programme, stream.name), stream.replay)
+        if found["init"]:
+            number = int(found["init"])
+            if number >= len(stream.inits):
+                raise NotFound("There is no such file, or no longer.")
+            return self._media(("init", window.programme, stream.name, number), stream.inits[number], cache)
+        if found["index"]:
+            return await self._part(window, stream, int(found["msn"]), int(found["index"]), cache)
+        return self._segment(window, stream, int(found["msn"]), cache)
+
+    async def _media_playlist(self, request: web.Request, window: Window, stream: Stream) -> web.StreamResponse:
+        asked = Reload.parse(request.query)
+        if window.state is State.WAITING:
+            raise NotFound("This room has no programme yet.", code="no_programme")
+        if asked.msn is not None:
+            if not stream.ended:
+                asked.check(stream.last[0])
+            msn, part = asked.msn, asked.part
+            if not await _until(stream, lambda: stream.has(msn, part)):
+                raise AtCapacity("The programme does not go on at the moment.", code="stalled")
+        key = ("live", window.programme, stream.name, stream.version, asked.skip)
+        return self._playlist(request, key, lambda: window.media(stream.name, skip=asked.skip))
+
+    async def _part(self, window: Window, stream: Stream, msn: int, index: int, cache: str) -> web.StreamResponse:
+        key = ("part", window.programme, stream.name, msn, index)
+        if key not in self._ready:
+            if stream.last < (msn, index) <= stream.next:
+                # The hinted part: asked for before it is there (6.2.6).
+                await _until(stream, lambda: stream.has(msn, index))
+            data = stream.part(msn, index)
+            if data is None:
+                raise NotFound("There is no such part, or no longer.")
+            return self._media(key, data, cache)
+        return self._media(key, b"", cache)
+
+    def _segment(self, window: Window, stream: Stream, msn: int, cache: str) -> web.StreamResponse:
+        data = stream.segment(msn)
+        if isinstance(data, str):
+            path = window.storage.path(data)
+            if path is not None:
+                return _file(path, cache)
+            data = None
+        if data is None:
+            raise NotFound("There is no such segment, or no longer.")
+        return self._media(("segment", window.programme, stream.name, msn), data, cache)
+
+    def _captions(
+        self, request: web.Request, window: Window, language: str, block: str | None, cache: str
+    ) -> web.StreamResponse:
+        track = window.captions.get(language)
+        if track is None:
+            raise NotFound("The programme has no such captions.")
+        if block is None:
+            return self._playlist(request, None, lambda: window.captions_playlist(language))
+        data = track.segment(int(block))
+        if data is None:
+            raise NotFound("There is no such segment, or no longer.")
+        return self._ready_answer(("captions", window.programme, language, block), CAPTIONS, _forever(cache), data)
+
+    # How it is answered.
+
+    def _playlist(
+        self, request: web.Request, key: tuple[object, ...] | None, render: Callable[[], bytes]
+    ) -> web.StreamResponse:
+        """`key` None: not held ready."""
+        zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
+        if key is not None and key[0] == "index":
+            # What it says changes with the programme's end only; rare enough not to be held.
+            key = None
+        key = None if key is None else (*key, zipped)
+        held = self._ready.get(key) if key is not None else None
+        if held is None:
+            body = render()
+            extra = "Vary: Accept-Encoding, Origin\r\n"
+            if zipped and len(body) >= COMPRESSED_FROM:
+                body, extra = gzip.compress(body, 6, mtime=0), extra + "Content-Encoding: gzip\r\n"
+            held = self._hold(key, self._head(PLAYLIST, "no-cache", len(body), extra), body)
+        return Ready(200, *held)
+
+    def _media(self, key: tuple[object, ...], data: bytes, cache: str) -> web.StreamResponse:
+        return self._ready_answer((*key,), MEDIA, _forever(cache), data)
+
+    def _ready_answer(self, key: tuple[object, ...], kind: str, cache: str, data: bytes) -> web.StreamResponse:
+        held = self._ready.get(key)
+        if held is None:
+            held = self._hold(key, self._head(kind, cache, len(data), "Vary: Origin\r\n"), data)
+        return Ready(200, *held)
+
+    def _hold(self, key: tuple[object, ...] | None, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+        held = (head, body)
+        if key is not None:
+            self._ready[key] = held
+            if len(self._ready) > KEPT:
+                self._ready.popitem(last=False)
+        return held
+
+    def _head(self, kind: str, cache: str, length: int, extra: str) -> bytes:
+        return (
+            f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: {cache}\r\n"
+            f"X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: {self._policy}\r\n"
+            f"Server: aiosfu\r\n{extra}"
+        ).encode()
+
+    def _with_origin(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None or not self._origins.accepts(origin, request.headers.get(hdrs.HOST)):
+            return answer
+        if isinstance(answer, Ready):
+            answer.allow(origin)
+        else:
+            answer.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            answer.headers[hdrs.VARY] = "Origin"
+        return answer
+
+
+async def _until(stream: Stream, there: Callable[[], bool]) -> bool:
+    """Waits for the stream to change until it fulfils this, but no longer than RFC 8216bis 6.2.5.2 allows."""
+    if there():
+        return True
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + LONGEST_HOLD
+    while not there():
+        changed: asyncio.Future[bool] = loop.create_future()
+
+        def wake(changed: asyncio.Future[bool] = changed) -> None:
+            if not changed.done():
+                changed.set_result(True)
+
+        timer = loop.call_at(deadline, wake)
+        stream.waiting.add(wake)
+        try:
+            await changed
+        finally:
+            timer.cancel()
+            stream.waiting.discard(wake)
+        if loop.time() >= deadline:
+            return there()
+    return True
+
+
+def _token(request: web.Request) -> str:
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    found = token.strip() if scheme.lower() == "bearer" else request.query.get("token", "")
+    if not found:
+        raise NotAuthorized("A token is needed to watch this room.", code="token_missing")
+    return found
+
+
+def _json(answer: msgspec.Struct) -> web.Response:
+    body = msgspec.json.encode(answer)
+    return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _file(path: Path, cache: str) -> web.FileResponse:
+    return web.FileResponse(path, headers={"Cache-Control": _forever(cache), "Content-Type": MEDIA})
+
+
+def _forever(cache: str) -> str:
+    """Nothing is ever written twice under one name (RFC 8246)."""
+    return f"{cache}, max-age=3600, immutable"

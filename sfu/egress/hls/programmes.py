@@ -1,0 +1,127 @@
+"""Every programme of this server that can be watched: one on air for each room at most, and ended ones to be replayed.
+
+What lies in the directory is found again when the server starts: a programme that was on air goes on behind a
+discontinuity, or ends if nobody goes on with it.
+"""
+
+import logging
+import re
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from sfu.egress.hls.storage import Directory, NoStorage, Storage
+from sfu.egress.hls.stream import Limits
+from sfu.egress.hls.window import Window
+from sfu.egress.settings import Hls, Rendition
+
+log = logging.getLogger(__name__)
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+ABOUT = "about.json"
+
+
+class About(msgspec.Struct, frozen=True):
+    """Whose programme lies in a directory."""
+
+    room: str
+    renditions: list[Rendition]
+
+
+@dataclass(slots=True)
+class Programme:
+    room: str
+    window: Window
+
+
+class Programmes:
+    """Opens and forgets windows. `expire` from time to time; times are seconds since 1970."""
+
+    def __init__(self, settings: Hls) -> None:
+        self._settings = settings
+        self._root = Path(settings.directory or Path(tempfile.gettempdir()) / "aiosfu-hls")
+        self._all: dict[str, Programme] = {}
+        self._of_room: dict[str, str] = {}
+
+    def open(self, room: str, programme: str, renditions: Sequence[Rendition]) -> Window:
+        """A window for `programme`, an id never used before; another one of the room has to have ended."""
+        if NAME.fullmatch(programme) is None or programme in self._all:
+            raise ValueError("a programme needs a name of its own")
+        current = self.current(room)
+        if current is not None and current.ended_at is None:
+            raise ValueError("this room has a programme already")
+        storage: Storage = NoStorage()
+        try:
+            directory = Directory(self._root / programme)
+            about = msgspec.json.encode(About(room, list(renditions)))
+            (directory.root / ABOUT).write_bytes(about)
+            storage = directory
+        except OSError as error:
+            log.error("programmes cannot be stored", extra={"reason": error.strerror})
+        window = Window(programme, renditions, self._limits(storage), storage)
+        self._all[programme] = Programme(room, window)
+        self._of_room[room] = programme
+        return window
+
+    def current(self, room: str) -> Window | None:
+        """What a room's viewers see: the programme on air, or the last one if it can be replayed."""
+        programme = self._all.get(self._of_room.get(room, ""))
+        return programme.window if programme is not None else None
+
+    def find(self, room: str, programme: str) -> Window | None:
+        """One programme of a room, on air or ended."""
+        found = self._all.get(programme)
+        return found.window if found is not None and found.room == room else None
+
+    def replays(self, room: str) -> list[Window]:
+        """Ended programmes of a room, oldest first."""
+        return [one.window for one in self._all.values() if one.room == room and one.window.ended_at is not None]
+
+    def remove(self, programme: str) -> None:
+        """With everything that is stored of it. Idempotent."""
+        found = self._all.pop(programme, None)
+        if found is None:
+            return
+        if self._of_room.get(found.room) == programme:
+            del self._of_room[found.room]
+        found.window.close()
+
+    def expire(self, now: float) -> None:
+        """Removes what ended too long ago. Without a replay viewers still see the end for a minute."""
+        kept = max(self._settings.replay, 60.0)
+        for name, programme in list(self._all.items()):
+            ended_at = programme.window.ended_at
+            if ended_at is not None and now - ended_at > kept:
+                self.remove(name)
+
+    def restore(self, now: float) -> list[Programme]:
+        """Takes up what lies in the directory; those that are still on air, for whoever can go on with them.
+
+        Who cannot calls their `end`.
+        """
+        on_air = []
+        for path in sorted(self._root.glob(f"*/{ABOUT}")):
+            try:
+                about = msgspec.json.decode(path.read_bytes(), type=About)
+            except (OSError, msgspec.MsgspecError):
+                continue
+            name = path.parent.name
+            if NAME.fullmatch(name) is None or name in self._all:
+                continue
+            storage = Directory(path.parent)
+            window = Window.restored(name, about.renditions, self._limits(storage), storage, storage.notes())
+            self._all[name] = programme = Programme(about.room, window)
+            newest = self._all.get(self._of_room.get(about.room, ""))
+            if newest is None or newest.window.started_at <= window.started_at:
+                self._of_room[about.room] = name
+            if window.ended_at is None:
+                on_air.append(programme)
+        self.expire(now)
+        return on_air
+
+    def _limits(self, storage: Storage) -> Limits:
+        keep = self._settings.replay > 0 and not isinstance(storage, NoStorage)
+        return Limits(self._settings.dvr, self._settings.memory, keep)
