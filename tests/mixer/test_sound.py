@@ -1,0 +1,264 @@
+"""sfu.mixer.sound and sound_source: voices made of sines, so that a click is a step larger than a sine can make."""
+
+from collections.abc import Iterable
+
+import av
+import numpy as np
+import pytest
+
+from sfu.egress.encoder import OpusEncoder
+from sfu.mixer.sound import LATENCY, SoundMix
+from sfu.mixer.sound_source import duration
+from sfu.rtp.frames import CodedFrame
+
+PITCH = 300.0
+CLICK = 2.0
+"""Times the largest step of the sine itself."""
+
+
+class FixedClock:
+    """Timestamp 0 is due at `shift`, at `speed` times the nominal rate."""
+
+    def __init__(self, shift: float = 0.0) -> None:
+        self.shift = shift
+
+    def due(self, timestamp: int) -> float | None:
+        return timestamp / 48_000 + self.shift
+
+
+def packets(seconds: float, amplitude: float | np.ndarray = 0.25, pitch: float = PITCH) -> list[bytes]:
+    count = round(seconds * 48_000)
+    wave = amplitude * np.sin(2 * np.pi * pitch * np.arange(count) / 48_000)
+    encoder = OpusEncoder(64_000)
+    return [packet.data for packet in encoder.encode(np.stack([wave, wave], axis=1).astype(np.float32), 0)]
+
+
+VOICE = packets(6)
+
+
+def coded(data: bytes, timestamp: int) -> CodedFrame:
+    return CodedFrame(data, timestamp, True, 0.0, 0)
+
+
+def play(
+    mix: SoundMix,
+    ticks: int,
+    voice: list[bytes],
+    *,
+    lost: Iterable[int] = (),
+    first: int = 0,
+    ahead: int = 2,
+    source: str = "a",
+) -> np.ndarray:
+    """Packet n is there two ticks before it is due."""
+    missing, out = set(lost), []
+    for tick in range(first, first + ticks):
+        number = tick + ahead
+        if number < len(voice) and number not in missing:
+            mix.receive(source, coded(voice[number], number * 960))
+        out.append(mix.tick(tick * 0.02))
+    return np.concatenate(out)[:, 0]
+
+
+def largest_step(sound: np.ndarray, amplitude: float = 0.25, pitch: float = PITCH) -> float:
+    return float(np.abs(np.diff(sound)).max() / (amplitude * 2 * np.pi * pitch / 48_000))
+
+
+@pytest.fixture
+def mix() -> SoundMix:
+    mix = SoundMix()
+    mix.open("a", FixedClock())
+    return mix
+
+
+def test_a_voice_comes_out_as_it_went_in_at_its_time(mix: SoundMix) -> None:
+    sound = play(mix, 150, VOICE)
+    decoder = av.CodecContext.create("libopus", "r")
+    decoder.sample_rate, decoder.layout = 48_000, "stereo"
+    frames = [frame for data in VOICE[2:150] for frame in decoder.decode(av.Packet(data))]
+    plain = np.concatenate([frame.to_ndarray().reshape(-1, 2)[:, 0] for frame in frames]) / 32768
+    assert np.abs(sound[1920 + LATENCY + 240 :] - plain[240 : len(sound) - 1920 - LATENCY]).max() < 1e-4
+    assert largest_step(sound) < CLICK
+    assert mix.counters("a") is not None
+    assert mix.counters("nobody") is None
+
+
+def test_joins_and_leaves_do_not_click(mix: SoundMix) -> None:
+    parts = [play(mix, 33, VOICE[5:])]
+    mix.open("b", FixedClock())
+    parts.append(play(mix, 33, packets(3, 0.2, 500), source="b", first=33))
+    mix.close("b")
+    mix.close("a")
+    mix.close("a")
+    parts.append(np.concatenate([mix.tick((66 + tick) * 0.02) for tick in range(5)])[:, 0])
+    sound = np.concatenate(parts)
+    assert np.abs(np.diff(sound)).max() < CLICK * (0.25 * PITCH + 0.2 * 500) * 2 * np.pi / 48_000
+    assert not sound[-960:].any()
+    assert np.abs(sound).max() > 0.2
+
+
+@pytest.mark.parametrize("lost", [[40], [40, 41], [40, 41, 42, 60, 62], list(range(40, 60))])
+def test_losses_are_concealed_without_a_click(mix: SoundMix, lost: list[int]) -> None:
+    sound = play(mix, 120, VOICE, lost=lost)
+    assert largest_step(sound) < CLICK
+    counters = mix.counters("a")
+    assert counters is not None
+    assert counters.lost == {1: 1, 2: 1, 5: 3, 20: 0}[len(lost)]
+    if len(lost) == 1:
+        hole = sound[40 * 960 + LATENCY : 41 * 960 + LATENCY]
+        assert np.abs(hole).max() > 0.15  # the decoder goes on with the tone
+
+
+def test_two_percent_of_loss_for_a_while(mix: SoundMix) -> None:
+    lost = [number for number in range(280) if np.random.default_rng(number).random() < 0.02]
+    assert largest_step(play(mix, 280, VOICE, lost=lost)) < CLICK
+
+
+def test_silence_that_is_not_sent_is_no_loss_and_does_not_click(mix: SoundMix) -> None:
+    """DTX: a second of nothing, a packet every 400 ms, then voice again."""
+    envelope = np.interp(np.arange(200 * 960), np.array([0, 49, 50, 149, 150, 200]) * 960, [1, 1, 0, 0, 1, 1])
+    voice = packets(4, 0.25 * envelope)
+    kept = {number for number in range(50, 150) if number % 20 == 0 or number < 60}
+    sound = play(mix, 190, voice, lost=[number for number in range(50, 150) if number not in kept])
+    assert largest_step(sound) < CLICK
+    assert np.abs(sound[60 * 960 : 140 * 960]).max() < 0.02
+    counters = mix.counters("a")
+    assert counters is not None
+    assert counters.lost == 0
+
+
+def test_nothing_for_long_sleeps_and_wakes_in_the_middle_of_a_packet() -> None:
+    mix = SoundMix()
+    clock = FixedClock(0.007)
+    mix.open("a", clock)
+    lost = range(30, 130)
+    sound = play(mix, 200, VOICE, lost=lost)
+    assert largest_step(sound) < CLICK
+    assert not sound[90 * 960 : 125 * 960].any()
+    assert np.abs(sound[140 * 960 :]).max() > 0.2
+
+
+@pytest.mark.parametrize("ppm", [200, -200, 1000])
+def test_drift_is_worn_off_sample_by_sample(ppm: int) -> None:
+    """The sender's clock runs `ppm` too fast: its timestamps are due ever earlier."""
+    mix, clock = SoundMix(), FixedClock()
+    mix.open("a", clock)
+    out, sent = [], 0
+    voice = VOICE[50:250]
+    for tick in range(1500):
+        now = tick * 0.02
+        clock.shift = -now * ppm * 1e-6
+        while sent * 960 / 48_000 + clock.shift <= now + 0.05:
+            mix.receive("a", coded(voice[sent % 200], sent * 960))
+            sent += 1
+        out.append(mix.tick(now))
+    counters = mix.counters("a")
+    assert counters is not None
+    assert counters.corrected == pytest.approx(ppm * 1e-6 * 30 * 48_000, abs=200)
+    assert (counters.late, counters.lost) == (0, 0)
+    sound = np.concatenate(out)[:, 0]
+    assert largest_step(sound[960 * 3 :]) < CLICK
+
+
+@pytest.mark.parametrize("jump", [0.06, 0.15, -0.15, -0.3, 5.0, -5.0])
+def test_a_jump_of_the_playout_time_does_not_click(jump: float) -> None:
+    mix, clock = SoundMix(), FixedClock()
+    mix.open("a", clock)
+    out, sent = [], 0
+    for tick in range(250):
+        now = tick * 0.02
+        if tick == 60:
+            clock.shift += jump
+        if tick > 60 and abs(jump) > 1:  # timestamps began anew: the sender goes on from another number
+            sent = max(sent, round((now + 0.04 - clock.shift) * 50)) if jump < 0 else 60 + tick
+            if jump > 0:
+                mix.receive("a", coded(VOICE[50 + sent % 200], round((now + 0.04 - clock.shift) * 50) * 960))
+        while jump <= 1 and sent < 300 and sent * 0.02 + clock.shift <= now + 0.045:
+            mix.receive("a", coded(VOICE[sent], sent * 960))
+            sent += 1
+        out.append(mix.tick(now))
+    assert largest_step(np.concatenate(out)[:, 0]) < CLICK
+
+
+def test_muting_fades_and_comes_back(mix: SoundMix) -> None:
+    parts = [play(mix, 40, VOICE)]
+    mix.set_muted("a", True)
+    parts.append(play(mix, 40, VOICE, first=40))
+    mix.set_muted("a", False)
+    parts.append(play(mix, 40, VOICE, first=80))
+    assert largest_step(np.concatenate(parts)) < CLICK
+    assert not parts[1][960 * 2 :].any()
+    assert np.abs(parts[2]).max() > 0.2
+
+
+def test_late_packets_are_counted_and_hostile_ones_ignored(mix: SoundMix) -> None:
+    play(mix, 50, VOICE)
+    mix.receive("a", coded(VOICE[20], 20 * 960))
+    for data in (b"", b"\xff", b"\x03", bytes([0x1B, 63]) + bytes(40)):
+        mix.receive("a", coded(data, 60 * 960))
+    for number in range(200):
+        mix.receive("a", coded(b"\xfc" + bytes([number]) * 50, (60 + number) * 960))
+    mix.receive("nobody", coded(VOICE[0], 0))
+    for tick in range(50, 150):
+        assert np.isfinite(mix.tick(tick * 0.02)).all()
+    counters = mix.counters("a")
+    assert counters is not None
+    assert counters.late >= 1
+
+
+@pytest.mark.parametrize(
+    ("head", "samples"),
+    [
+        (b"", 0),
+        (b"\xf8", 960),
+        (b"\xf9", 1920),
+        (b"\x18", 2880),
+        (b"\x08", 960),
+        (b"\x60", 480),
+        (b"\xe0", 120),
+        (b"\xfb\x03", 2880),
+        (b"\xfb\x3f", 0),
+        (b"\xfb", 0),
+    ],
+)
+def test_duration(head: bytes, samples: int) -> None:
+    assert duration(head) == samples
+
+
+def test_a_plug_ins_voice_is_mixed_and_ends_softly(mix: SoundMix) -> None:
+    wave = 0.25 * np.sin(2 * np.pi * PITCH * np.arange(4_800) / 48_000 + 1)
+    mix.say("bot", np.stack([wave, wave], axis=1).astype(np.float32))
+    sound = np.concatenate([mix.tick(tick * 0.02) for tick in range(10)])[:, 0]
+    assert np.abs(sound[LATENCY + 240 : LATENCY + 4_500] - wave[240:4_500]).max() < 1e-5
+    assert largest_step(sound) < CLICK
+    assert not sound[LATENCY + 4_800 :].any()
+    for _ in range(100):
+        mix.say("bot", np.ones((960, 2), np.float32))
+    mix.close("bot")
+    assert not mix.tick(0.3)[LATENCY:].any()
+
+
+def test_who_listens_to_a_source_may_change_it(mix: SoundMix) -> None:
+    heard: list[str] = []
+
+    def silence(source: str, sound: np.ndarray) -> None:
+        heard.append(source)
+        sound *= 0
+
+    mix.on_source = silence
+    assert not play(mix, 20, VOICE).any()
+    assert set(heard) == {"a"}
+
+
+def test_sixteen_loud_voices_stay_below_full_scale() -> None:
+    mix = SoundMix()
+    for number in range(16):
+        mix.open(str(number), FixedClock())
+    out = []
+    for tick in range(60):
+        for number in range(16):
+            mix.receive(str(number), coded(VOICE[tick], tick * 960))
+        out.append(mix.tick(tick * 0.02))
+    sound = np.concatenate(out)[:, 0]
+    assert 0.5 < np.abs(sound).max() < 0.9
+    assert largest_step(sound, 0.9) < CLICK
