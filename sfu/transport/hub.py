@@ -5,6 +5,7 @@ costs a comparison a second.
 """
 
 import asyncio
+import gc
 import importlib
 import logging
 import socket
@@ -90,7 +91,7 @@ class Hub:
             # aiortc brings PyAV: 25 MB and a quarter of a second that a server without media need not have, so it is
             # loaded beside the first handshake, which takes as long
             self._loading = True
-            threading.Thread(target=importlib.import_module, args=("sfu.transport.datachannel",), daemon=True).start()
+            threading.Thread(target=_load_channels, daemon=True).start()
         self.connections.add(connection)
         self._connecting.add(connection)
         self.learn_ufrag(connection.ice.ufrag, connection)
@@ -158,6 +159,11 @@ class Hub:
                 _guarded(connection.handle_timer, now)
         for tick in self.ticks:
             _guarded(tick, now)
+
+
+def _load_channels() -> None:
+    importlib.import_module("sfu.transport.datachannel")
+    gc.freeze()  # modules stay: garbage collections need not look at them
 
 
 def _guarded(step: Callable[..., None], *arguments: float) -> None:
