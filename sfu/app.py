@@ -11,6 +11,7 @@ Ends with SIGTERM or SIGINT: not ready for new rooms, clients told to move, then
 import asyncio
 import gc
 import logging
+import secrets
 import signal
 import time
 from collections.abc import Callable, Coroutine
@@ -20,6 +21,7 @@ from dataclasses import replace
 from sfu import __version__, assets
 from sfu.api.application import create_app
 from sfu.api.development import MESSAGE, Development, listen_addresses
+from sfu.api.hls import HlsRoutes
 from sfu.api.server import Tls, listen
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
@@ -36,6 +38,7 @@ from sfu.transport.hub import Hub
 
 log = logging.getLogger(__name__)
 
+HLS_SECRET_BYTES = 32
 GARBAGE_THRESHOLDS = (10_000, 10, 20)
 """When Python looks for reference cycles. Its defaults look after every 700 objects, which joins pay for (an eighth of
 their CPU) and the packets of everybody else wait for."""
@@ -100,6 +103,9 @@ class Server:
             Origins(settings.http.allowed_origins),
             programmes=self.productions,
         )
+        self.hls = HlsRoutes(
+            settings.egress.hls, self.productions.programmes, self.verifier, secrets.token_bytes(HLS_SECRET_BYTES)
+        )
         self.monitor = LoopMonitor()
         self.node = Node(self.hub, self.rooms, self.signaling, self.monitor)
         self._close_http: Coroutine[object, object, None] | None = None
@@ -117,7 +123,7 @@ class Server:
             self.verifier,
             development=self.development,
             page_root=assets.web_root(),
-            routes=self.signaling.routes(),
+            routes=[*self.signaling.routes(), *self.hls.routes()],
             access_log=self.settings.log.access,
             productions=self.productions,
         )
@@ -133,8 +139,7 @@ class Server:
     async def drain(self) -> None:
         """No new rooms, programmes ended, everybody told to move on."""
         self.node.draining = True
-        await self.productions.close()
-        await self.signaling.close()
+        await asyncio.gather(self.productions.close(), self.signaling.close())
 
     async def close(self) -> None:
         """Sessions, HTTP, rooms, media. Idempotent."""

@@ -21,7 +21,9 @@ import yaml
 
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.settings import Settings as AuthSettings
+from sfu.egress.settings import Settings as EgressSettings
 from sfu.errors import ConfigurationError
+from sfu.production.settings import Settings as ProductionSettings
 from sfu.rooms.settings import Settings as RoomsSettings
 from sfu.signaling.settings import Settings as SignalingSettings
 from sfu.telemetry.settings import Settings as LogSettings
@@ -47,6 +49,10 @@ class Settings:
     "Caps of rooms, and how long things stay."
     signaling: SignalingSettings = field(default_factory=SignalingSettings)
     "Signalling sockets: deadlines, rates, what is kept for a resume."
+    egress: EgressSettings = field(default_factory=EgressSettings)
+    "Programmes: pictures, and how they are watched."
+    production: ProductionSettings = field(default_factory=ProductionSettings)
+    "Programmes: how many, what one may take, recordings."
     log: LogSettings = field(default_factory=LogSettings)
     "Logs."
 

@@ -11,14 +11,14 @@ from typing import Literal
 from msgspec import Struct
 
 from sfu.api import shapes
-from sfu.api.ports import RoomsPort
+from sfu.api.ports import ProductionsPort, RoomsPort
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
 from sfu.errors import BadRequest, NotAuthorized, NotFound
 
 PREFIX = "/api/v1"
 
-Grant = Literal["list", "create", "view", "delete", "admin"]
+Grant = Literal["list", "create", "view", "delete", "admin", "record", "egress", "programme"]
 
 GRANT_WORDS: dict[Grant, str] = {
     "list": "`roomList`",
@@ -26,13 +26,25 @@ GRANT_WORDS: dict[Grant, str] = {
     "view": "`roomAdmin` for this room, or `roomList`",
     "delete": "`roomAdmin` for this room, or `roomCreate`",
     "admin": "`roomAdmin` for this room",
+    "record": "`roomRecord` for this room",
+    "egress": "`roomEgress` for this room",
+    "programme": "`roomRecord` or `roomEgress` for this room",
 }
+_PROGRAMME: dict[Grant, Callable[[VideoGrants], bool]] = {
+    "record": lambda grants: grants.room_record,
+    "egress": lambda grants: grants.room_egress,
+    "programme": lambda grants: grants.room_record or grants.room_egress,
+}
+"""Grants over the programme of the room that the token names."""
 _GENERAL: dict[Grant, Callable[[VideoGrants], bool]] = {
     "list": lambda grants: grants.room_list,
     "create": lambda grants: grants.room_create,
     "view": lambda grants: grants.room_list,
     "delete": lambda grants: grants.room_create and not grants.room,
     "admin": lambda grants: False,
+    "record": lambda grants: False,
+    "egress": lambda grants: False,
+    "programme": lambda grants: False,
 }
 """Grants that open every room; `roomAdmin` opens the one that the token names."""
 
@@ -49,6 +61,7 @@ class Call:
     body: Struct | None
     revoke: Callable[[str, str], None]
     "(room, identity): their tokens of before now open nothing any more."
+    productions: ProductionsPort | None = None
 
     @property
     def room(self) -> str:
@@ -81,6 +94,10 @@ def authorize(operation: Operation, grants: VideoGrants, room: str) -> None:
         return
     if grants.room_admin and operation.grant in ("view", "delete", "admin"):
         if grants.may_administer(room):
+            return
+        raise NotFound("There is no such room, or this token does not open it.")
+    if operation.grant in _PROGRAMME and _PROGRAMME[operation.grant](grants):
+        if grants.room == room and room:
             return
         raise NotFound("There is no such room, or this token does not open it.")
     raise NotAuthorized(f"This needs a token with {GRANT_WORDS[operation.grant].replace('`', '')}.")

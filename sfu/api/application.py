@@ -13,10 +13,10 @@ from aiohttp import web
 from msgspec import Struct
 
 from sfu import __version__
-from sfu.api import edge, openapi, page, shapes
-from sfu.api.admin import OPERATIONS, Call, Operation, authorize
+from sfu.api import admin, edge, egress, openapi, page, shapes
+from sfu.api.admin import Call, Operation, authorize
 from sfu.api.development import MESSAGE, Development, check_local
-from sfu.api.ports import NodePort, RoomsPort
+from sfu.api.ports import NodePort, ProductionsPort, RoomsPort
 from sfu.api.server import head_complete
 from sfu.api.settings import Settings
 from sfu.auth.origins import Origins
@@ -30,6 +30,7 @@ BODY_TIMEOUT = 10.0
 """Seconds for a whole request body, which is at most `http.body_limit_bytes`."""
 
 B = TypeVar("B", bound=Struct)
+OPERATIONS = (*admin.OPERATIONS, *egress.OPERATIONS)
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -43,6 +44,7 @@ def create_app(
     page_root: Path | None = None,
     routes: Iterable[web.AbstractRouteDef] = (),
     access_log: bool = True,
+    productions: ProductionsPort | None = None,
 ) -> web.Application:
     """The application. `development`: hand out tokens; `page_root`: where the meeting page lies; `routes`: the socket's.
 
@@ -65,9 +67,10 @@ def create_app(
         app.add_routes([web.get("/metrics", _metrics(metrics))])
     app.add_routes(_development(development, rooms))
     app.add_routes(
-        web.route(operation.method, operation.path, _operation(operation, rooms, verifier)) for operation in OPERATIONS
+        web.route(operation.method, operation.path, _operation(operation, rooms, verifier, productions))
+        for operation in OPERATIONS
     )
-    document = msgspec.json.encode(openapi.document(__version__))
+    document = msgspec.json.encode(openapi.document(__version__, OPERATIONS))
     app.add_routes([web.get("/api/openapi.json", _constant(document))])
     app.add_routes(routes)
     if page_root is not None:
@@ -141,7 +144,9 @@ async def _body(request: web.Request, shape: type[B]) -> B:
         raise BadRequest(f"The body is not what is expected: {words}.") from None
 
 
-def _operation(operation: Operation, rooms: RoomsPort, verifier: Verifier) -> Respond:
+def _operation(
+    operation: Operation, rooms: RoomsPort, verifier: Verifier, productions: ProductionsPort | None
+) -> Respond:
     def revoke(room: str, identity: str) -> None:
         verifier.revoke_participant(room, identity, time.time())
 
@@ -151,7 +156,7 @@ def _operation(operation: Operation, rooms: RoomsPort, verifier: Verifier) -> Re
         # Before the body is read: without the grant nothing of it matters.
         authorize(operation, claims.video, parameters.get("room", ""))
         body = None if operation.body is None else await _body(request, operation.body)
-        call = Call(rooms, claims, parameters, dict(request.query), body, revoke)
+        call = Call(rooms, claims, parameters, dict(request.query), body, revoke, productions)
         answer = operation.run(call)
         if operation.method != "GET":
             fields = {"operation": operation.name, "key": claims.issuer, "by": claims.identity}

@@ -1,12 +1,13 @@
 """The OpenAPI 3.1 document, made from the admin API's rows and types, so that it cannot tell anything else."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
-from sfu.api.admin import GRANT_WORDS, OPERATIONS, Operation
+from sfu.api.admin import GRANT_WORDS, Operation
 from sfu.api.shapes import Problem
 
 REFERENCE = "#/components/schemas/{name}"
@@ -16,6 +17,7 @@ PARAMETERS = {
     "identity": "The participant's identity, the `sub` of its token.",
     "track": "The track's id.",
     "reason": "Shown to the person.",
+    "destination": "The destination's id.",
 }
 ERRORS = {
     "400": "The request makes no sense.",
@@ -29,13 +31,13 @@ ERRORS = {
 }
 
 
-def document(version: str) -> dict[str, Any]:
+def document(version: str, operations: Sequence[Operation]) -> dict[str, Any]:
     types: list[type[Struct]] = [Problem]
-    for operation in OPERATIONS:
+    for operation in operations:
         types += [each for each in (operation.body, operation.answer) if each is not None and each not in types]
     _, components = msgspec.json.schema_components(types, ref_template=REFERENCE)
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     return {
         "openapi": "3.1.0",

@@ -1,10 +1,15 @@
-"""What the HTTP API needs of the rest: rooms (fulfilled by `sfu.rooms.Rooms`) and the node (by `sfu.app`)."""
+"""What the HTTP API needs of the rest: rooms (fulfilled by `sfu.rooms.Rooms`), programmes (`sfu.production.Productions`) and
+the node (`sfu.node.Node`)."""
 
 import builtins
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from sfu.production.keeping import Kept
+from sfu.production.production import Production
+from sfu.production.protocol import Destination
 from sfu.rooms import Participant, Permissions, Room
+from sfu.rooms.programme import LayoutName
 from sfu.telemetry.metrics import Snapshot
 
 
@@ -48,6 +53,36 @@ class RoomsPort(Protocol):
     def send_data(
         self, name: str, payload: str, *, topic: str = "", identities: Sequence[str] = (), keep: bool = False
     ) -> None: ...
+
+
+class ProductionsPort(Protocol):
+    """Synchronous; refuses with RemoteErrors."""
+
+    def list(self) -> Sequence[Production]: ...
+
+    def find(self, room: str) -> Production: ...
+
+    def change(
+        self,
+        room: Room,
+        *,
+        live: bool | None = None,
+        recording: bool | None = None,
+        as_track: bool | None = None,
+        layout: LayoutName | None = None,
+        focus: str | None = None,
+        scene: str | None = None,
+        renditions: Sequence[str] | None = None,
+    ) -> Production | None:
+        """None: stays."""
+
+    def push(self, room: Room, url: str) -> Destination: ...
+
+    def unpush(self, room: Room, destination: str) -> None: ...
+
+    def stop(self, room: str) -> None: ...
+
+    def recordings(self, room: str) -> Sequence[Kept]: ...
 
 
 class NodePort(Protocol):

@@ -75,6 +75,7 @@ class Attendance:
             members=[
                 Member(
                     id=participant.id,
+                    identity=participant.identity,
                     name=participant.name or participant.identity,
                     tracks=[self._track(publication) for publication in participant.publications.values()],
                 )

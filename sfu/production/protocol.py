@@ -63,6 +63,8 @@ class Member(Shape, frozen=True, kw_only=True):
     """One participant with its publications."""
 
     id: str
+    identity: str
+    "As its token says: the same after it joined again."
     name: str
     tracks: list[Track] = []
 

@@ -82,5 +82,5 @@ class Programmes(Protocol):
         recording: bool | None = None,
         layout: LayoutName | None = None,
         focus: str | None = None,
-    ) -> None:
+    ) -> object:
         """None: stays. Raises AtCapacity, Conflict or NotFound."""

@@ -1,0 +1,333 @@
+"""The admin API of programmes: a room mixed into one picture for viewers, recordings, RTMP, or the room itself.
+
+Rows like those of `admin.OPERATIONS`, under tokens with `roomRecord` and `roomEgress`.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from sfu.api.admin import PREFIX, Call, Operation
+from sfu.api.ports import ProductionsPort
+from sfu.api.shapes import Request, Shape
+from sfu.errors import NotAuthorized, NotFound
+from sfu.production.production import Production
+from sfu.rooms.programme import LayoutName
+
+Url = Annotated[str, Meta(min_length=8, max_length=1024)]
+
+
+class DestinationShape(Shape, frozen=True, kw_only=True):
+    """One RTMP destination. Its address may hold a stream key and is never shown again."""
+
+    id: str
+    host: str
+    state: Literal["connecting", "live", "waiting", "failed"]
+    sent_bytes: int
+    dropped: int
+    detail: str
+
+
+class EgressShape(Shape, frozen=True, kw_only=True):
+    """One room's programme."""
+
+    room: str
+    id: str
+    live: bool
+    recording: bool
+    track: bool
+    layout: LayoutName
+    layout_now: str
+    "What the layout `auto` has chosen."
+    focus: str
+    started_at: float
+    renditions: list[str]
+    watch: str
+    "Path of the page on which it can be watched; empty unless it is live."
+    directory: str
+    "Where it is being recorded, on the server; empty unless it is."
+    destinations: list[DestinationShape]
+    worker: int
+    "Process id; 0 while there is none."
+    restarts: int
+    "How often its worker had to be replaced."
+    problem: str
+    ticks: int
+    "Pictures that its worker has made."
+    dropped_ticks: int
+    cpu: float
+    "Seconds of processor time that its worker has used."
+    memory: int
+    "Bytes that its worker holds."
+
+
+class EgressList(Shape, frozen=True, kw_only=True):
+    egress: list[EgressShape]
+
+
+class ChangeEgress(Request, frozen=True, kw_only=True):
+    """What is left out stays. `live` and `track` need `roomEgress`, `recording` needs `roomRecord`."""
+
+    live: bool | None = None
+    recording: bool | None = None
+    track: bool | None = None
+    "The programme as a participant of the room, for whoever wants it over WebRTC."
+    layout: LayoutName | None = None
+    focus: Annotated[str, Meta(max_length=128)] | None = None
+    "Participant id of whom the large tile shows; empty: whoever speaks."
+    renditions: Annotated[list[str], Meta(min_length=1, max_length=8)] | None = None
+    "Names of the server's renditions, for a programme that starts, e.g. `720p`; left out: all."
+
+
+class ChangeLayout(Request, frozen=True, kw_only=True):
+    layout: LayoutName
+    focus: Annotated[str, Meta(max_length=128)] = ""
+
+
+class AddDestination(Request, frozen=True, kw_only=True):
+    url: Url
+    "`rtmp://` or `rtmps://`, with the stream key."
+
+
+class RecordingFile(Shape, frozen=True, kw_only=True):
+    name: str
+    size: int
+
+
+class RecordingShape(Shape, frozen=True, kw_only=True):
+    name: str
+    directory: str
+    "On the server."
+    started_at: float
+    recording: bool
+    "Still being written."
+    files: list[RecordingFile]
+
+
+class RecordingList(Shape, frozen=True, kw_only=True):
+    recordings: list[RecordingShape]
+
+
+def _shape(production: Production) -> EgressShape:
+    wanted, status, recording = production.wanted, production.status, production.recording
+    hosts = {one.id: one.url.split("/")[2] for one in wanted.destinations}
+    return EgressShape(
+        room=production.room.name,
+        id=production.id,
+        live=wanted.live,
+        recording=wanted.recording,
+        track=wanted.as_track,
+        layout=wanted.layout,
+        layout_now=status.layout if status is not None else "",
+        focus=wanted.focus,
+        started_at=production.started_at,
+        renditions=[one.name for one in production.renditions],
+        watch=f"/watch/{production.room.name}" if wanted.live else "",
+        directory=str(recording.directory) if recording is not None else "",
+        destinations=[
+            DestinationShape(
+                id=one.id,
+                host=hosts.get(one.id, "").rpartition("@")[2],
+                state=one.state,
+                sent_bytes=one.sent_bytes,
+                dropped=one.dropped,
+                detail=one.detail,
+            )
+            for one in production.destinations
+        ],
+        worker=production.supervisor.pid,
+        restarts=production.restarts,
+        problem=production.problem,
+        ticks=status.ticks if status is not None else 0,
+        dropped_ticks=status.dropped_ticks if status is not None else 0,
+        cpu=round(status.cpu, 3) if status is not None else 0.0,
+        memory=status.memory if status is not None else 0,
+    )
+
+
+def _productions(call: Call) -> ProductionsPort:
+    if call.productions is None:
+        raise NotFound("This server makes no programmes.")
+    return call.productions
+
+
+def _list(call: Call) -> EgressList:
+    return EgressList(egress=[_shape(each) for each in _productions(call).list()])
+
+
+def _view(call: Call) -> EgressShape:
+    return _shape(_productions(call).find(call.room))
+
+
+def _change(call: Call) -> EgressShape | None:
+    body, grants = call.body, call.claims.video
+    assert isinstance(body, ChangeEgress)
+    if (body.live is not None or body.track is not None) and not grants.may_broadcast(call.room):
+        raise NotAuthorized("This needs a token with roomEgress.")
+    if body.recording is not None and not grants.may_record(call.room):
+        raise NotAuthorized("This needs a token with roomRecord.")
+    productions, room = _productions(call), call.rooms.find(call.room)
+    production = productions.change(
+        room,
+        live=body.live,
+        recording=body.recording,
+        as_track=body.track,
+        layout=body.layout,
+        focus=body.focus,
+        renditions=body.renditions,
+    )
+    return _shape(production) if production is not None else None
+
+
+def _stop(call: Call) -> None:
+    production, grants = _productions(call).find(call.room), call.claims.video
+    wanted = production.wanted
+    if wanted.recording and not grants.may_record(call.room):
+        raise NotAuthorized("It is being recorded: this needs a token with roomRecord.")
+    if (wanted.live or wanted.as_track or wanted.destinations) and not grants.may_broadcast(call.room):
+        raise NotAuthorized("It is live: this needs a token with roomEgress.")
+    _productions(call).stop(call.room)
+
+
+def _layout(call: Call) -> EgressShape | None:
+    body = call.body
+    assert isinstance(body, ChangeLayout)
+    productions = _productions(call)
+    productions.find(call.room)
+    production = productions.change(call.rooms.find(call.room), layout=body.layout, focus=body.focus)
+    return _shape(production) if production is not None else None
+
+
+class Scene(Request, frozen=True, kw_only=True):
+    """A scene, see `sfu.mixer.scene`; null goes back to the layout."""
+
+    scene: dict[str, Any] | None
+
+
+def _scene(call: Call) -> EgressShape | None:
+    body = call.body
+    assert isinstance(body, Scene)
+    productions = _productions(call)
+    productions.find(call.room)
+    text = "" if body.scene is None else msgspec.json.encode(body.scene).decode()
+    production = productions.change(call.rooms.find(call.room), scene=text)
+    return _shape(production) if production is not None else None
+
+
+def _push(call: Call) -> EgressShape:
+    body = call.body
+    assert isinstance(body, AddDestination)
+    _productions(call).push(call.rooms.find(call.room), body.url)
+    return _shape(_productions(call).find(call.room))
+
+
+def _unpush(call: Call) -> None:
+    _productions(call).unpush(call.rooms.find(call.room), call.parameters["destination"])
+
+
+def _recordings(call: Call) -> RecordingList:
+    return RecordingList(
+        recordings=[
+            RecordingShape(
+                name=each.name,
+                directory=str(each.directory),
+                started_at=each.started_at,
+                recording=each.recording,
+                files=[RecordingFile(name=name, size=size) for name, size in each.files],
+            )
+            for each in _productions(call).recordings(call.room)
+        ]
+    )
+
+
+_EGRESS = f"{PREFIX}/rooms/{{room}}/egress"
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(
+        name="listEgress",
+        method="GET",
+        path=f"{PREFIX}/egress",
+        summary="The programmes of all rooms.",
+        grant="list",
+        run=_list,
+        answer=EgressList,
+    ),
+    Operation(
+        name="getEgress",
+        method="GET",
+        path=_EGRESS,
+        summary="A room's programme.",
+        grant="programme",
+        run=_view,
+        answer=EgressShape,
+    ),
+    Operation(
+        name="changeEgress",
+        method="PUT",
+        path=_EGRESS,
+        summary="Starts a room's programme, or changes what it goes to; 200 without a body when nothing is left of it.",
+        grant="programme",
+        run=_change,
+        body=ChangeEgress,
+        answer=EgressShape,
+    ),
+    Operation(
+        name="stopEgress",
+        method="DELETE",
+        path=_EGRESS,
+        summary="Ends a room's programme and everything that it goes to.",
+        grant="programme",
+        run=_stop,
+        status=204,
+    ),
+    Operation(
+        name="changeLayout",
+        method="PUT",
+        path=f"{_EGRESS}/layout",
+        summary="Arranges the programme another way.",
+        grant="programme",
+        run=_layout,
+        body=ChangeLayout,
+        answer=EgressShape,
+    ),
+    Operation(
+        name="changeScene",
+        method="PUT",
+        path=f"{_EGRESS}/scene",
+        summary="Arranges the programme exactly as a scene says.",
+        grant="programme",
+        run=_scene,
+        body=Scene,
+        answer=EgressShape,
+    ),
+    Operation(
+        name="addDestination",
+        method="POST",
+        path=f"{_EGRESS}/destinations",
+        summary="Pushes the programme to another RTMP server; starts it if need be.",
+        grant="egress",
+        run=_push,
+        body=AddDestination,
+        answer=EgressShape,
+        status=201,
+    ),
+    Operation(
+        name="removeDestination",
+        method="DELETE",
+        path=f"{_EGRESS}/destinations/{{destination}}",
+        summary="Ends one push.",
+        grant="egress",
+        run=_unpush,
+        status=204,
+    ),
+    Operation(
+        name="listRecordings",
+        method="GET",
+        path=f"{PREFIX}/rooms/{{room}}/recordings",
+        summary="What was recorded of a room, newest first, and where it lies on the server.",
+        grant="record",
+        run=_recordings,
+        answer=RecordingList,
+    ),
+)

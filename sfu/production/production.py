@@ -1,0 +1,290 @@
+"""One room's programme from the first wish to the last: what was asked for, and the nouns that do it.
+
+It exists while something takes the programme: viewers (HLS), a recording, a push, the room itself. The meeting goes on
+whatever happens here. Closing order: the worker (what is encoded still arrives), the room's two seats, the feed, then
+window and recording.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from sfu.egress.hls.window import Window
+from sfu.egress.segmenter import Part as HlsPart
+from sfu.egress.settings import Rendition
+from sfu.errors import RemoteError
+from sfu.forwarding.selector import Size
+from sfu.production import protocol
+from sfu.production.attendance import Attendance
+from sfu.production.keeping import Recording
+from sfu.production.presence import Presence
+from sfu.production.protocol import Destination, DestinationState, Status, ToServer
+from sfu.production.settings import Settings
+from sfu.production.supervisor import Supervisor
+from sfu.rooms.programme import LayoutName, Programme
+from sfu.rooms.room import Room
+from sfu.transport.feed import Feed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Everything that is asked of a room's programme."""
+
+    live: bool = False
+    recording: bool = False
+    as_track: bool = False
+    layout: LayoutName = "auto"
+    focus: str = ""
+    scene: str = ""
+    destinations: tuple[Destination, ...] = ()
+
+    @property
+    def anything(self) -> bool:
+        return self.live or self.recording or self.as_track or bool(self.destinations)
+
+
+class Shelf(Protocol):
+    """Where productions put what outlives them."""
+
+    def open_window(self, room: str, renditions: tuple[Rendition, ...]) -> Window: ...
+
+    def open_recording(self, room: str, programme: str) -> Recording:
+        """Raises OSError."""
+
+
+class Production:
+    """The worker's Listener. `change` and the rest on the loop; `ended` is called once when it is over."""
+
+    def __init__(
+        self,
+        room: Room,
+        feed: Feed,
+        settings: Settings,
+        ladder: tuple[Rendition, ...],
+        shelf: Shelf,
+        ended: Callable[["Production"], None],
+    ) -> None:
+        """Takes its seat in the room. Raises what `Room.enter` raises."""
+        self.room = room
+        self.id = f"PR_{secrets.token_urlsafe(9)}"
+        self.wanted = Wanted()
+        self.started_at = time.time()
+        self.status: Status | None = None
+        self.problem = ""
+        self.renditions: tuple[Rendition, ...] = ladder
+        self.window: Window | None = None
+        self.recording: Recording | None = None
+        self.supervisor = Supervisor(room.name, feed, self, settings)
+        self._feed = feed
+        self._shelf = shelf
+        self._ended = ended
+        self._presence: Presence | None = None
+        self._epoch = 0.0
+        self._task: asyncio.Task[None] | None = None
+        self._closing = False
+        tell = self.supervisor.tell
+        tell(
+            protocol.Start(
+                room=room.name,
+                renditions=[
+                    protocol.Rendition(name=one.name, width=one.width, height=one.height, bit_rate=one.bit_rate)
+                    for one in ladder
+                ],
+                audio_bit_rate=settings.audio_bit_rate,
+                decoders=settings.decoders,
+                hooks=list(settings.hooks),
+            )
+        )
+        self.attendance = Attendance(room, feed, tell, self.close, secrets.token_urlsafe(9))
+        tell(protocol.Layout())
+        tell(protocol.Outputs())
+
+    @property
+    def closing(self) -> bool:
+        """It ends now, and takes no wishes any more."""
+        return self._closing
+
+    @property
+    def restarts(self) -> int:
+        return max(0, self.supervisor.starts - 1)
+
+    @property
+    def destinations(self) -> list[DestinationState]:
+        """How each push does."""
+        known = {one.id: one for one in (self.status.destinations if self.status is not None else ())}
+        return [known.get(one.id, DestinationState(id=one.id, state="connecting")) for one in self.wanted.destinations]
+
+    def change(self, wanted: Wanted) -> None:
+        """What is asked for from now on. Without anything it ends. Raises RemoteErrors; then nothing changed."""
+        before, now = self.wanted, wanted
+        self._open(now)
+        self.wanted = now
+        if (now.layout, now.focus, now.scene) != (before.layout, before.focus, before.scene):
+            self.supervisor.tell(protocol.Layout(layout=now.layout, focus=now.focus, scene=now.scene))
+        if not now.anything:
+            self.close()
+            return
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        self._tell_outputs()
+        if before.live and not now.live:
+            self._end_window()
+        if before.recording and not now.recording:
+            self._end_recording()
+        self._show()
+
+    def close(self) -> None:
+        """Ends in good order; `ended` follows. Idempotent."""
+        if self._closing:
+            return
+        self._closing = True
+        self.room.show(Programme(problem=self.problem))
+        self.supervisor.stop()
+        if self._task is None:
+            self._cleared()
+
+    async def wait_closed(self) -> None:
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    # -- the worker's Listener --------------------------------------------------------------------------------------
+
+    def received(self, message: ToServer) -> None:
+        match message:
+            case protocol.Part():
+                self._take_part(message)
+            case protocol.Wishes():
+                self.attendance.wish(message.tracks)
+            case Status():
+                self.status = message
+            case protocol.Init(rendition="recording"):
+                if self.recording is not None:
+                    self.recording.begin(message.data, self._epoch)
+            case protocol.Init():
+                if self.window is not None and message.rendition in self.window.streams:
+                    self.window.add_init(message.rendition, message.data)
+            case protocol.Started():
+                self._epoch = message.at
+                if self.window is not None:
+                    self.window.begin(message.at)
+                self._say("")
+            case protocol.Event():
+                if self.recording is not None:
+                    self.recording.note(message)
+            case protocol.Failed():
+                log.error("production worker failed", extra={"production": self.id, "reason": message.message})
+
+    def lost(self, reason: str) -> None:
+        self.status = None
+        self._say("The programme was interrupted and goes on in a moment.")
+
+    def gave_up(self, reason: str) -> None:
+        self.problem = f"The programme ended: its worker died again and again. {reason}"
+        log.error("production gave up", extra={"production": self.id, "reason": reason})
+
+    # ---------------------------------------------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        try:
+            await self.supervisor.run()
+        except Exception:
+            log.exception("production failed")
+            self.problem = "The programme ended by a fault of the server."
+        finally:
+            self._cleared()
+
+    def _open(self, wanted: Wanted) -> None:
+        """What `wanted` needs and is not there yet."""
+        if wanted.live and self.window is None:
+            self.window = self._shelf.open_window(self.room.name, self.renditions)
+            if self._epoch:
+                self.window.begin(self._epoch)
+        if wanted.recording and self.recording is None:
+            try:
+                self.recording = self._shelf.open_recording(self.room.name, self.id)
+            except OSError as error:
+                raise RemoteError(f"The recording cannot be written: {error.strerror}.", code="no_space") from None
+        if wanted.as_track and self._presence is None:
+            top = self.renditions[0]
+            secret = secrets.token_urlsafe(9)
+            self._presence = Presence(self.room, self._feed, Size(top.width, top.height), secret, self._sent_away)
+            self.attendance.left_out.add(self._presence.participant.id)
+            self.attendance.refresh_soon()
+        elif not wanted.as_track:
+            self._leave_stage()
+
+    def _tell_outputs(self) -> None:
+        presence = self._presence
+        self.supervisor.tell(
+            protocol.Outputs(
+                live=self.wanted.live,
+                recording=self.wanted.recording,
+                destinations=list(self.wanted.destinations),
+                video_ssrc=presence.video_ssrc if presence is not None else 0,
+                audio_ssrc=presence.audio_ssrc if presence is not None else 0,
+            )
+        )
+
+    def _take_part(self, part: protocol.Part) -> None:
+        if part.rendition == "recording":
+            if self.recording is not None:
+                self.recording.add(part.data, part.pts)
+        elif self.window is not None and part.rendition in self.window.streams:
+            with suppress(ValueError):  # it ended meanwhile, or its beginning was lost with a worker
+                self.window.add_part(
+                    HlsPart(part.rendition, part.msn, part.index, part.independent, part.duration, part.pts, part.data)
+                )
+
+    def _sent_away(self) -> None:
+        """Somebody removed the programme from the room."""
+        asyncio.get_running_loop().call_soon(lambda: self.change(replace(self.wanted, as_track=False)))
+
+    def _leave_stage(self) -> None:
+        presence, self._presence = self._presence, None
+        if presence is not None:
+            presence.close()
+
+    def _end_window(self) -> None:
+        window, self.window = self.window, None
+        if window is not None:
+            window.end(time.time())
+
+    def _end_recording(self) -> None:
+        recording, self.recording = self.recording, None
+        if recording is not None:
+            recording.close()
+
+    def _say(self, problem: str) -> None:
+        if problem != self.problem and not self._closing:
+            self.problem = problem
+            self._show()
+
+    def _show(self) -> None:
+        wanted = self.wanted
+        self.room.show(
+            Programme(
+                live=wanted.live or bool(wanted.destinations),
+                recording=wanted.recording,
+                layout=wanted.layout,
+                focus=wanted.focus,
+                since=round(self.started_at, 3),
+                problem=self.problem,
+            )
+        )
+
+    def _cleared(self) -> None:
+        self._closing = True
+        self._leave_stage()
+        self.attendance.close()
+        self._feed.close()
+        self._end_window()
+        self._end_recording()
+        self.room.show(Programme(problem=self.problem))
+        self._ended(self)

@@ -1,0 +1,205 @@
+"""All programmes of a server: one per room at most, started and stopped by those who may, within the operator's caps."""
+
+import asyncio
+import logging
+import re
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sfu.egress.hls.programmes import Programmes
+from sfu.egress.hls.window import Window
+from sfu.egress.settings import Rendition
+from sfu.egress.settings import Settings as EgressSettings
+from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
+from sfu.mixer.scene import parse_template
+from sfu.production.keeping import Kept, Recording, kept
+from sfu.production.production import Production, Wanted
+from sfu.production.protocol import Destination
+from sfu.production.settings import Settings
+from sfu.rooms.programme import LayoutName
+from sfu.rooms.room import Room
+from sfu.transport.feed import Feed
+from sfu.transport.hub import Hub
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = logging.getLogger(__name__)
+
+SWEEP = 10.0
+"""Seconds between looks at ended programmes."""
+_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class Productions:
+    """Fulfils signalling's Programmes port and the API's ProductionsPort."""
+
+    def __init__(self, settings: Settings, egress: EgressSettings, hub: Hub) -> None:
+        self.settings = settings
+        self.programmes = Programmes(egress.hls)
+        self._ladder = egress.ladder
+        self._hub = hub
+        self._by_room: dict[str, Production] = {}
+        self.started = 0
+        """In total."""
+        self.restarts = 0
+        """Of workers of productions that are over."""
+
+    def __len__(self) -> int:
+        return len(self._by_room)
+
+    def list(self) -> "Sequence[Production]":
+        return list(self._by_room.values())
+
+    def find(self, room: str) -> Production:
+        """Raises NotFound."""
+        found = self._by_room.get(room)
+        if found is None:
+            raise NotFound("This room has no programme now.")
+        return found
+
+    def change(
+        self,
+        room: Room,
+        *,
+        live: bool | None = None,
+        recording: bool | None = None,
+        as_track: bool | None = None,
+        layout: LayoutName | None = None,
+        focus: str | None = None,
+        scene: str | None = None,
+        renditions: "Sequence[str] | None" = None,
+    ) -> Production | None:
+        """None: stays. Starts what is not there, and ends what nothing wants any more (then None is returned).
+
+        `renditions`: names, of the settings', for a programme that starts. Raises AtCapacity, BadRequest, NotFound.
+        """
+        production = self._by_room.get(room.name)
+        before = production.wanted if production is not None else Wanted()
+        if scene is not None:
+            _check_scene(scene)
+        wanted = Wanted(
+            live=before.live if live is None else live,
+            recording=before.recording if recording is None else recording,
+            as_track=before.as_track if as_track is None else as_track,
+            layout=before.layout if layout is None else layout,
+            focus=before.focus if focus is None else focus,
+            scene=(before.scene if layout is None else "") if scene is None else scene,
+            destinations=before.destinations,
+        )
+        return self._apply(room, production, wanted, renditions)
+
+    def push(self, room: Room, url: str) -> Destination:
+        """Another RTMP destination. Raises BadRequest, AtCapacity."""
+        production = self._by_room.get(room.name)
+        before = production.wanted if production is not None else Wanted()
+        if len(before.destinations) >= self.settings.destinations:
+            raise AtCapacity(f"A programme is pushed to at most {self.settings.destinations} destinations.")
+        if not url.startswith(("rtmp://", "rtmps://")):
+            raise BadRequest("A destination's address begins with rtmp:// or rtmps://.")
+        destination = Destination(id=f"DE_{secrets.token_urlsafe(6)}", url=url)
+        self._apply(room, production, replace(before, destinations=(*before.destinations, destination)), None)
+        return destination
+
+    def unpush(self, room: Room, destination: str) -> None:
+        """Raises NotFound."""
+        production = self.find(room.name)
+        left = tuple(one for one in production.wanted.destinations if one.id != destination)
+        if len(left) == len(production.wanted.destinations):
+            raise NotFound("The programme is not pushed there.")
+        self._apply(room, production, replace(production.wanted, destinations=left), None)
+
+    def stop(self, room: str) -> None:
+        """Everything of it. Raises NotFound."""
+        production = self.find(room)
+        production.change(Wanted(layout=production.wanted.layout))
+
+    def recordings(self, room: str) -> "Sequence[Kept]":
+        """Newest first."""
+        return kept(Path(self.settings.directory), room)
+
+    async def run(self) -> None:
+        """Forgets programmes that ended too long ago, until cancelled."""
+        for programme in self.programmes.restore(time.time()):
+            programme.window.end(time.time())
+        while True:
+            await asyncio.sleep(SWEEP)
+            try:
+                self.programmes.expire(time.time())
+            except Exception:
+                log.exception("programmes' timer failed")
+
+    async def close(self) -> None:
+        """Ends every programme in good order."""
+        productions = self.list()
+        for production in productions:
+            production.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                for production in productions:
+                    await production.wait_closed()
+
+    # -- Shelf ------------------------------------------------------------------------------------------------------
+
+    def open_window(self, room: str, renditions: tuple[Rendition, ...]) -> Window:
+        return self.programmes.open(room, f"P{secrets.token_hex(8)}", renditions)
+
+    def open_recording(self, room: str, programme: str) -> Recording:
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        name = f"{_UNSAFE.sub('-', room)[:48]}-{stamp}-{secrets.token_hex(3)}"
+        return Recording(Path(self.settings.directory) / name, room, programme)
+
+    # ---------------------------------------------------------------------------------------------------------------
+
+    def _apply(
+        self, room: Room, production: Production | None, wanted: Wanted, renditions: "Sequence[str] | None"
+    ) -> Production | None:
+        if production is not None and production.closing:
+            raise Conflict("The room's last programme is just ending; try again in a moment.")
+        if production is None:
+            if not wanted.anything:
+                raise NotFound("This room has no programme now.")
+            production = self._start(room, renditions)
+        try:
+            production.change(wanted)
+        except BaseException:
+            if not production.wanted.anything:
+                production.close()
+            raise
+        return self._by_room.get(room.name)
+
+    def _start(self, room: Room, renditions: "Sequence[str] | None") -> Production:
+        if len(self._by_room) >= self.settings.max_productions:
+            raise AtCapacity("This server has no place for another programme.")
+        ladder = self._ladder
+        if renditions is not None:
+            ladder = tuple(one for one in ladder if one.name in renditions)
+            if not ladder or len(ladder) != len(set(renditions)):
+                names = ", ".join(one.name for one in self._ladder)
+                raise BadRequest(f"This server's renditions are {names}.")
+        feed = Feed(self._hub, "programme")
+        try:
+            production = Production(room, feed, self.settings, ladder, self, self._over)
+        except BaseException:
+            feed.close()
+            raise
+        self._by_room[room.name] = production
+        self.started += 1
+        log.info("production started", extra={"production": production.id, "room_id": room.id})
+        return production
+
+    def _over(self, production: Production) -> None:
+        if self._by_room.get(production.room.name) is production:
+            del self._by_room[production.room.name]
+        self.restarts += production.restarts
+        log.info("production ended", extra={"production": production.id, "restarts": production.restarts})
+
+
+def _check_scene(scene: str) -> None:
+    """The worker reads it once more; here so that a mistake is told to whoever made it. Raises BadRequest."""
+    if scene:
+        parse_template(scene)
