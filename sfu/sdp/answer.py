@@ -19,7 +19,8 @@ from sfu.sdp.capabilities import (
     URI_RID,
     canonical_codec,
 )
-from sfu.sdp.description import Codec, MediaSection, SessionDescription, parse
+from sfu.sdp.description import MediaSection, SessionDescription, parse
+from sfu.sdp.formats import Codec
 from sfu.sdp.local import LocalTransport, application_lines, candidate_lines, session_lines, transport_lines
 
 START_BITRATE: Final = "x-google-start-bitrate=1000"

@@ -11,38 +11,21 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 
 from sfu.errors import BadRequest
+from sfu.sdp.formats import FORMATTING, PER_SECTION, TOKEN, Codec, bounded, decimal, read_formats
 
 SDP_LIMIT = 32_768
 """Characters."""
 MEDIA_LIMIT = 64
-_PER_SECTION = 64
-"""Candidates, SSRCs, groups, extensions of one m-line; real offers stay below half of it."""
 _RIDS = 8
-_FEEDBACKS = 16
 
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 Setup = Literal["actpass", "active", "passive", "holdconn"]
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]").search
-_TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,32}").fullmatch
 _RID = re.compile(r"[A-Za-z0-9_-]{1,16}").fullmatch
 _ICE_CHARACTERS = re.compile(r"[A-Za-z0-9+/_=-]{4,256}").fullmatch  # "_", "=", "-": not in the RFC, met in the wild
 _FINGERPRINT = re.compile(r"([0-9A-Fa-f]{2}:){15,63}[0-9A-Fa-f]{2}").fullmatch
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """One payload type of an m-line."""
-
-    name: str
-    payload_type: int
-    clock_rate: int
-    channels: int
-    parameters: str
-    "The fmtp value as it came."
-    feedback: tuple[str, ...]
-    "Values of rtcp-fb, e.g. `nack pli`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +82,8 @@ class _Draft:
     formats: tuple[str, ...] = ()
     mid: str = ""
     direction: str = ""
-    maps: dict[int, tuple[str, int, int]] = field(default_factory=dict)
-    parameters: dict[int, str] = field(default_factory=dict)
-    feedback: dict[str, list[str]] = field(default_factory=dict)
-    extensions: dict[str, int] = field(default_factory=dict)
+    formatting: list[str] = field(default_factory=list)
+    "The lines that `read_formats` understands."
     rids: list[str] = field(default_factory=list)
     simulcast: str = ""
     ssrcs: dict[int, None] = field(default_factory=dict)
@@ -124,7 +105,7 @@ def parse(text: str) -> SessionDescription:
     if len(text) > SDP_LIMIT:
         raise BadRequest(f"The SDP is longer than {SDP_LIMIT} characters.")
     text = text.replace("\r\n", "\n")
-    if _CONTROL(text):
+    if not text.replace("\n", "").isprintable() and _CONTROL(text):  # the first is far faster, and stricter
         raise BadRequest("The SDP contains control characters.")
     if not text.startswith("v=0\n"):
         raise BadRequest("The SDP does not begin with v=0.")
@@ -133,8 +114,9 @@ def parse(text: str) -> SessionDescription:
     for line in text.removesuffix("\n").split("\n"):
         if line.startswith("a="):
             key, _, value = line[2:].partition(":")
-            read = _READERS.get(key)
-            if read is not None:
+            if key in FORMATTING:
+                draft.formatting.append(line)
+            elif (read := _READERS.get(key)) is not None:
                 read(draft, value)
             elif key in _FLAGS:
                 draft.flags.add(key)
@@ -147,7 +129,8 @@ def parse(text: str) -> SessionDescription:
             drafts.append(draft)
         elif line[1:2] != "=":
             raise BadRequest("The SDP has a line that is not of the form x=value.")
-    media = tuple([_finish(draft, session) for draft in drafts])
+    everywhere = read_formats("", (), "\n".join(session.formatting))[2]
+    media = tuple([_finish(draft, session, everywhere) for draft in drafts])
     mids = [section.mid for section in media]
     if len(set(mids)) != len(mids):
         raise BadRequest("Two m-lines have the same mid.")
@@ -157,18 +140,6 @@ def parse(text: str) -> SessionDescription:
 # -- lines ------------------------------------------------------------------------------------------------------------
 
 
-def _number(text: str, limit: int, what: str) -> int:
-    """A decimal number of at most `limit`. Plain digits only: int() also takes signs, spaces and underscores."""
-    if len(text) > 20 or not (text.isascii() and text.isdigit()) or (number := int(text)) > limit:
-        raise BadRequest(f"{what} is not a number between 0 and {limit}.")
-    return number
-
-
-def _bounded(size: int, limit: int, what: str) -> None:
-    if size >= limit:
-        raise BadRequest(f"An m-line has more than {limit} {what}.")
-
-
 def _media_line(value: str) -> _Draft:
     parts = value.split()
     if len(parts) < 3:
@@ -176,43 +147,7 @@ def _media_line(value: str) -> _Draft:
     if len(parts) > 3 + 128:
         raise BadRequest("An m-line lists more than 128 formats.")
     port, _, _ = parts[1].partition("/")
-    return _Draft(parts[0], _number(port, 65_535, "The port of an m-line"), parts[2], tuple(parts[3:]))
-
-
-def _rtpmap(draft: _Draft, value: str) -> None:
-    number, _, codec = value.partition(" ")
-    name, _, rest = codec.strip().partition("/")
-    rate, _, channels = rest.partition("/")
-    payload_type = _number(number, 127, "A payload type")
-    if not _TOKEN(name):
-        raise BadRequest("A codec's name is not a token.")
-    clock_rate = _number(rate, 0xFFFFFFFF, "A clock rate")
-    draft.maps[payload_type] = name, clock_rate, _number(channels, 255, "A channel count") if channels else 1
-
-
-def _fmtp(draft: _Draft, value: str) -> None:
-    number, _, parameters = value.partition(" ")
-    draft.parameters[_number(number, 127, "A payload type")] = parameters.strip()
-
-
-def _rtcp_fb(draft: _Draft, value: str) -> None:
-    number, _, feedback = value.partition(" ")
-    if number != "*":
-        _number(number, 127, "A payload type")
-    known = draft.feedback.setdefault(number, [])
-    if feedback not in known and len(known) < _FEEDBACKS:
-        known.append(feedback)
-
-
-def _extmap(draft: _Draft, value: str) -> None:
-    parts = value.split(" ", 2)
-    number, _, direction = parts[0].partition("/")
-    identifier = _number(number, 4351, "A header extension's id")  # RFC 8285 6: above 255 only during negotiation
-    if len(parts) < 2:
-        raise BadRequest("A header extension has no URI.")
-    if 0 < identifier <= 255 and identifier != 15 and direction != "inactive":
-        _bounded(len(draft.extensions), _PER_SECTION, "header extensions")
-        draft.extensions.setdefault(parts[1], identifier)
+    return _Draft(parts[0], decimal(port, 65_535, "The port of an m-line"), parts[2], tuple(parts[3:]))
 
 
 def _rid(draft: _Draft, value: str) -> None:
@@ -220,7 +155,7 @@ def _rid(draft: _Draft, value: str) -> None:
     if not _RID(parts[0]):
         raise BadRequest("A rid is not of 1 to 16 letters, digits, - and _.")
     if len(parts) > 1 and parts[1] == "send" and parts[0] not in draft.rids:
-        _bounded(len(draft.rids), _RIDS, "rids")
+        bounded(len(draft.rids), _RIDS, "rids")
         draft.rids.append(parts[0])
 
 
@@ -231,20 +166,20 @@ def _simulcast(draft: _Draft, value: str) -> None:
 
 
 def _ssrc(draft: _Draft, value: str) -> None:
-    ssrc = _number(value.partition(" ")[0], 0xFFFFFFFF, "An SSRC")
+    ssrc = decimal(value.partition(" ")[0], 0xFFFFFFFF, "An SSRC")
     if ssrc not in draft.ssrcs:
-        _bounded(len(draft.ssrcs), _PER_SECTION, "SSRCs")
+        bounded(len(draft.ssrcs), PER_SECTION, "SSRCs")
         draft.ssrcs[ssrc] = None
 
 
 def _ssrc_group(draft: _Draft, value: str) -> None:
-    semantics, *ssrcs = value.split()[:_PER_SECTION] or [""]
-    _bounded(len(draft.groups), _PER_SECTION, "SSRC groups")
-    draft.groups.append((semantics, tuple([_number(ssrc, 0xFFFFFFFF, "An SSRC") for ssrc in ssrcs])))
+    semantics, *ssrcs = value.split()[:PER_SECTION] or [""]
+    bounded(len(draft.groups), PER_SECTION, "SSRC groups")
+    draft.groups.append((semantics, tuple([decimal(ssrc, 0xFFFFFFFF, "An SSRC") for ssrc in ssrcs])))
 
 
 def _mid(draft: _Draft, value: str) -> None:
-    if not _TOKEN(value):
+    if not TOKEN(value):
         raise BadRequest("A mid is not a token of 1 to 32 characters.")
     draft.mid = value
 
@@ -268,9 +203,9 @@ def _pwd(draft: _Draft, value: str) -> None:
 def _fingerprint(draft: _Draft, value: str) -> None:
     algorithm, _, digest = value.partition(" ")
     digest = digest.strip()
-    if not _TOKEN(algorithm) or not _FINGERPRINT(digest):
+    if not TOKEN(algorithm) or not _FINGERPRINT(digest):
         raise BadRequest("A fingerprint is not an algorithm and a list of bytes.")
-    _bounded(len(draft.fingerprints), 8, "fingerprints")
+    bounded(len(draft.fingerprints), 8, "fingerprints")
     draft.fingerprints.append((algorithm.lower(), digest.upper()))
 
 
@@ -281,15 +216,15 @@ def _setup(draft: _Draft, value: str) -> None:
 
 
 def _sctp_port(draft: _Draft, value: str) -> None:
-    draft.sctp_port = _number(value, 65_535, "The SCTP port")
+    draft.sctp_port = decimal(value, 65_535, "The SCTP port")
 
 
 def _max_message_size(draft: _Draft, value: str) -> None:
-    draft.max_message_size = _number(value, 2**63, "The maximum message size")
+    draft.max_message_size = decimal(value, 2**63, "The maximum message size")
 
 
 def _candidate(draft: _Draft, value: str) -> None:
-    _bounded(len(draft.candidates), _PER_SECTION, "candidates")
+    bounded(len(draft.candidates), PER_SECTION, "candidates")
     draft.candidates.append(value)
 
 
@@ -301,10 +236,6 @@ def _group(draft: _Draft, value: str) -> None:
 
 _FLAGS = frozenset({"rtcp-mux", "bundle-only", "ice-lite", "extmap-allow-mixed"})
 _READERS: dict[str, Callable[[_Draft, str], None]] = {
-    "rtpmap": _rtpmap,
-    "fmtp": _fmtp,
-    "rtcp-fb": _rtcp_fb,
-    "extmap": _extmap,
     "rid": _rid,
     "simulcast": _simulcast,
     "ssrc": _ssrc,
@@ -325,13 +256,10 @@ _READERS: dict[str, Callable[[_Draft, str], None]] = {
 # -- sections ---------------------------------------------------------------------------------------------------------
 
 
-def _finish(draft: _Draft, session: _Draft) -> MediaSection:
+def _finish(draft: _Draft, session: _Draft, everywhere: dict[str, int]) -> MediaSection:
     if not draft.mid:
         raise BadRequest("An m-line has no mid.")
-    codecs: list[Codec] = []
-    rtx: dict[int, int] = {}
-    if draft.kind != "application":
-        _read_codecs(draft, codecs, rtx)
+    codecs, rtx, extensions = read_formats(draft.kind, draft.formats, "\n".join(draft.formatting))
     bundle_only = "bundle-only" in draft.flags
     return MediaSection(
         kind=draft.kind,
@@ -340,9 +268,9 @@ def _finish(draft: _Draft, session: _Draft) -> MediaSection:
         protocol=draft.protocol,
         direction=cast(Direction, draft.direction or session.direction or "sendrecv"),
         formats=draft.formats,
-        codecs=tuple(codecs),
-        rtx=rtx,
-        extensions={**session.extensions, **draft.extensions} if session.extensions else draft.extensions,
+        codecs=codecs,
+        rtx=dict(rtx),
+        extensions={**everywhere, **extensions},
         send_rids=_send_rids(draft),
         ssrcs=tuple(draft.ssrcs),
         ssrc_groups=tuple(draft.groups),
@@ -358,28 +286,6 @@ def _finish(draft: _Draft, session: _Draft) -> MediaSection:
         max_message_size=draft.max_message_size,
         candidates=tuple(draft.candidates),
     )
-
-
-def _read_codecs(draft: _Draft, codecs: list[Codec], rtx: dict[int, int]) -> None:
-    everywhere = draft.feedback.get("*", [])
-    seen: set[int] = set()
-    for text in draft.formats:
-        payload_type = _number(text, 127, "A payload type")
-        mapped = draft.maps.get(payload_type)
-        if mapped is None or payload_type in seen:
-            continue  # static payload types (RFC 3551) need no rtpmap; we take none of them
-        seen.add(payload_type)
-        name, clock_rate, channels = mapped
-        parameters = draft.parameters.get(payload_type, "")
-        if name.lower() == "rtx":
-            apt = parameters.partition("apt=")[2].partition(";")[0].strip()
-            if apt:
-                rtx[payload_type] = _number(apt, 127, "The apt of an rtx payload type")
-            continue
-        feedback = draft.feedback.get(text, everywhere)
-        if everywhere and feedback is not everywhere:
-            feedback = list(dict.fromkeys(feedback + everywhere))
-        codecs.append(Codec(name, payload_type, clock_rate, channels, parameters, tuple(feedback)))
 
 
 def _send_rids(draft: _Draft) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfu.errors import BadRequest
-from sfu.sdp.description import SDP_LIMIT, Codec, parse
+from sfu.sdp.description import SDP_LIMIT, parse
+from sfu.sdp.formats import Codec
 from tests.sdp.samples import NAMES, sample, section
 
 
