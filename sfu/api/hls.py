@@ -46,7 +46,7 @@ COMPRESSED_FROM = 256
 _NAME = re.compile(
     r"(?P<programme>[A-Za-z0-9_-]{1,64})/(?:"
     r"(?P<stream>\d{1,4}p)(?:(?P<live>\.m3u8)|(?P<replay>\.replay\.m3u8)"
-    r"|/(?P<msn>\d{1,10})(?:\.(?P<index>\d{1,3}))?\.m4s|/init(?P<init>\d{1,4})\.mp4)"
+    r"|/(?P<msn>\d{1,10})(?:\.(?P<index>\d{1,3})(?:\.(?P<run>\d{1,4}))?)?\.m4s|/init(?P<init>\d{1,4})\.mp4)"
     r"|captions-(?P<language>[A-Za-z0-9-]{1,35})(?:\.m3u8|/(?P<block>\d{1,10})\.vtt)"
     r"|(?P<index_playlist>index\.m3u8))",
     re.ASCII,
@@ -261,7 +261,8 @@ class HlsRoutes:
                 raise NotFound("There is no such file, or no longer.")
             return self._media(("init", window.programme, stream.name, number), stream.inits[number], cache)
         if found["index"]:
-            return await self._part(window, stream, int(found["msn"]), int(found["index"]), cache)
+            place = int(found["msn"]), int(found["index"])
+            return await self._part(window, stream, place, int(found["run"] or 0), cache)
         return self._segment(window, stream, int(found["msn"]), cache)
 
     async def _media_playlist(self, request: web.Request, window: Window, stream: Stream) -> web.StreamResponse:
@@ -277,17 +278,19 @@ class HlsRoutes:
         key = ("live", window.programme, stream.name, stream.version, asked.skip)
         return self._playlist(request, key, lambda: window.media(stream.name, skip=asked.skip))
 
-    async def _part(self, window: Window, stream: Stream, msn: int, index: int, cache: str) -> web.StreamResponse:
-        key = ("part", window.programme, stream.name, msn, index)
-        if key not in self._ready:
-            if stream.last < (msn, index) <= stream.next:
-                # The hinted part: asked for before it is there (6.2.6).
-                await _until(stream, lambda: stream.has(msn, index))
-            data = stream.part(msn, index)
-            if data is None:
-                raise NotFound("There is no such part, or no longer.")
-            return self._media(key, data, cache)
-        return self._media(key, b"", cache)
+    async def _part(
+        self, window: Window, stream: Stream, place: tuple[int, int], init: int, cache: str
+    ) -> web.StreamResponse:
+        key = ("part", window.programme, stream.name, place, init)
+        if key in self._ready:
+            return self._media(key, b"", cache)
+        if stream.last < place <= stream.next:
+            # The hinted part: asked for before it is there (6.2.6).
+            await _until(stream, lambda: stream.has(*place))
+        data = stream.part(*place, init)
+        if data is None:
+            raise NotFound("There is no such part, or no longer.")
+        return self._media(key, data, cache)
 
     def _segment(self, window: Window, stream: Stream, msn: int, cache: str) -> web.StreamResponse:
         data = stream.segment(msn)

@@ -40,8 +40,8 @@ DROPPED = [
     ("at a part's begin", [*range(6), *range(7, 12)], [(0, 0, True, 0.2), (0, 1, False, 1 / 6)]),
     (
         "where a segment would begin",
-        [*range(30), *range(31, 61)],
-        [*((0, n, n == 0, 0.2) for n in range(5)), *((1, n, n == 0, 0.2) for n in range(5))],
+        [*range(30), *range(31, 60)],
+        [*((0, n, n == 0, 0.2) for n in range(5)), *((1, n, n == 0, 0.2 if n else 1 / 6) for n in range(5))],
     ),
     ("a whole part and more", [*range(3), *range(15, 18)], [(0, 0, True, 0.2), (0, 1, False, 0.1)]),
 ]
@@ -92,7 +92,7 @@ def test_a_segment_does_not_grow_past_its_target_for_want_of_a_keyframe() -> Non
 def test_nothing_before_the_first_keyframe() -> None:
     segmenter = Segmenter("720p")
     assert segmenter.receive_video([Sample(b"x", 0, 0, False, 3000)]) == []
-    assert outline(run(segmenter, range(1, 7))) == [(0, 0, True, 0.2)]
+    assert outline(run(segmenter, range(3, 9))) == [(0, 0, True, 0.2)]
 
 
 def test_sound_is_where_its_picture_is_and_is_never_waited_for() -> None:

@@ -40,6 +40,7 @@ class CaptionTrack:
         self.name = name
         self.ended = False
         self._waiting: list[Cue] = []
+        self._shown: list[Cue] = []
         self._blocks: list[_Block] = []
 
     def add(self, text: str, start: float, end: float) -> None:
@@ -49,17 +50,18 @@ class CaptionTrack:
 
     def add_segment(self, msn: int, starts_at: float, duration: float, *, discontinuity: bool, epoch: float) -> None:
         """The picture's segment of this number is complete. `epoch`: when its media's time 0 was."""
-        edge, shown, later = starts_at + duration, [], []
+        edge, late = starts_at + duration, []
         for cue in self._waiting:
             start = max(cue.start, starts_at)
-            moved = Cue(cue.text, start, max(cue.end, start + SHORTEST)) if cue.start < starts_at else cue
-            if start < edge:
-                shown.append(moved)
-            # A segment holds every cue that is shown during it.
-            if moved.end > edge:
-                later.append(cue if start >= edge else moved)
-        self._waiting = later
-        self._blocks.append(_Block(msn, starts_at, duration, discontinuity, epoch, tuple(shown)))
+            if start >= edge:
+                late.append(cue)
+            else:
+                end = cue.end if cue.start >= starts_at else max(cue.end, start + SHORTEST)
+                self._shown.append(Cue(cue.text, start, end))
+        self._waiting = late
+        self._blocks.append(_Block(msn, starts_at, duration, discontinuity, epoch, tuple(self._shown)))
+        # A segment holds every cue that is shown during it, whichever it began in.
+        self._shown = [cue for cue in self._shown if cue.end > edge]
 
     def end(self) -> None:
         self.ended = True

@@ -74,6 +74,8 @@ class Stream:
         self._epoch = 0.0
         self._source_msn = -1
         self._broken = False
+        self._restored = False
+        "Parts were told of that are lost: their numbers come again, under other names, which an own init gives them."
         self._next_msn = 0
         self._cache: dict[bool, bytes] = {}
 
@@ -91,9 +93,10 @@ class Stream:
         self._broken = bool(self._segments)
         self._epoch = epoch
         self._source_msn = -1
-        if not self.inits or self.inits[-1] != init:
+        if not self.inits or self.inits[-1] != init or self._restored:
             self.inits.append(init)
             self._storage.write(self._init_name(len(self.inits) - 1), init)
+            self._restored = False
 
     def add(self, part: Part) -> Segment | None:
         """The segment that it completes, if it does. Raises ValueError before `begin` and after `end`."""
@@ -133,7 +136,7 @@ class Stream:
             segment.text = self._text(segment, place)
         self._next_msn = self._segments[-1].msn + 1 if self._segments else 0
         self._in_memory = len(self._segments)
-        self._broken = bool(self._segments)
+        self._broken = self._restored = bool(self._segments)
         self._forget()
         self._changed()
 
@@ -163,9 +166,11 @@ class Stream:
         segment = self._segments[-1] if self._segments else None
         return segment is not None and (segment.msn > msn or (segment.msn == msn and segment.complete))
 
-    def part(self, msn: int, index: int) -> bytes | None:
+    def part(self, msn: int, index: int, init: int = 0) -> bytes | None:
         segment = self._find(msn)
-        return segment.parts[index].data if segment is not None and index < len(segment.parts) else None
+        if segment is None or segment.init != init or index >= len(segment.parts):
+            return None
+        return segment.parts[index].data
 
     def segment(self, msn: int) -> bytes | str | None:
         """Its bytes, or the storage's name of them; None when it is not there or not complete."""
@@ -233,7 +238,7 @@ class Stream:
         if self.ended:
             yield playlist.end_list()
             return
-        yield playlist.preload_hint(self._part_uri(*self.next))
+        yield playlist.preload_hint(self._part_uri(*self.next, len(self.inits) - 1))
         for other in reports:
             if other is not self and other.last[0] >= 0:
                 yield playlist.rendition_report(f"{other.name}.m3u8", *other.last)
@@ -251,7 +256,7 @@ class Stream:
     def _with_parts(self, segment: Segment, place: int, *, new_map: bool) -> str:
         lines = [segment.head(self.name, new_map=new_map or self._new_map(segment, place))]
         lines += (
-            playlist.part(part.duration, self._part_uri(segment.msn, index), independent=part.independent)
+            playlist.part(part.duration, self._part_uri(segment.msn, index, segment.init), independent=part.independent)
             for index, part in enumerate(segment.parts)
         )
         if segment.complete:
@@ -265,8 +270,8 @@ class Stream:
     def _new_map(self, segment: Segment, place: int) -> bool:
         return place == 0 or self._segments[place - 1].init != segment.init
 
-    def _part_uri(self, msn: int, index: int) -> str:
-        return f"{self.name}/{msn}.{index}.m4s"
+    def _part_uri(self, msn: int, index: int, init: int) -> str:
+        return f"{self.name}/{msn}.{index}{f'.{init}' if init else ''}.m4s"
 
     def _segment_name(self, msn: int) -> str:
         return f"{self.name}/{msn}.m4s"

@@ -1,0 +1,438 @@
+"""Programmes over HTTP: who may watch, when a reload is answered, what caches are told, and every byte as it was made."""
+
+import asyncio
+import gzip
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import ANY
+
+import aiohttp
+import m3u8
+import pytest
+from yarl import URL
+
+from sfu.api.hls import HlsRoutes
+from sfu.api.settings import Settings as HttpSettings
+from sfu.auth.tokens import Verifier
+from sfu.egress.hls.programmes import Programmes
+from sfu.egress.hls.window import Window
+from sfu.egress.settings import Hls
+from tests.api.support import KEY, Server, running, token
+from tests.egress.hls.test_window import INIT, LADDER, feed, part
+
+LIVE = "/hls/town-hall/PG_1/720p.m3u8"
+
+
+@dataclass
+class Site:
+    server: Server
+    programmes: Programmes
+
+    async def get(self, path: str, method: str = "GET", **options: Any) -> tuple[int, Any, bytes]:
+        options["headers"] = {"Accept-Encoding": "identity", **options.get("headers", {})}
+        url = URL(f"http://127.0.0.1:{self.server.port}{path}", encoded=True)
+        async with self.server.client.request(method, url, allow_redirects=False, **options) as answer:
+            return answer.status, answer.headers, await answer.read()
+
+    async def status(self, path: str, **options: Any) -> int:
+        return (await self.get(path, **options))[0]
+
+
+@asynccontextmanager
+async def site(directory: Path, settings: HttpSettings | None = None, **hls: Any) -> AsyncIterator[Site]:
+    hls = {"public": ("town-hall",), "memory": 6.0, **hls}
+    chosen = Hls(directory=str(directory), **hls)
+    programmes = Programmes(chosen)
+    routes = HlsRoutes(chosen, programmes, Verifier({"app": KEY}), b"s" * 32).routes()
+    async with running(settings, routes=tuple(routes)) as server:
+        server.client._auto_decompress = False
+        yield Site(server, programmes)
+
+
+@pytest.fixture
+async def hall(tmp_path: Path) -> AsyncIterator[Site]:
+    async with site(tmp_path) as one:
+        yield one
+
+
+def on_air(one: Site, parts: int = 8, room: str = "town-hall", programme: str = "PG_1") -> Window:
+    window = one.programmes.open(room, programme, LADDER)
+    window.begin(time.time())
+    for name in window.streams:
+        window.add_init(name, INIT)
+    feed(window, range(parts))
+    return window
+
+
+async def waiting(window: Window, many: int = 1) -> None:
+    """Until so many requests are held."""
+    while len(window.streams["720p"].waiting) < many:  # noqa: ASYNC110 (what is waited for is that others wait)
+        await asyncio.sleep(0.001)
+
+
+async def test_from_the_room_to_the_last_part(hall: Site) -> None:
+    on_air(hall)
+    status, headers, body = await hall.get("/hls/town-hall/index.m3u8")
+    assert (status, headers["Content-Type"], headers["Cache-Control"]) == (
+        200,
+        "application/vnd.apple.mpegurl",
+        "no-cache",
+    )
+    (first, *_) = m3u8.loads(body.decode()).playlists
+    assert first.uri == "PG_1/720p.m3u8"
+    status, headers, body = await hall.get(f"/hls/town-hall/{first.uri}")
+    read = m3u8.loads(body.decode())
+    for name, expected in (
+        (read.segments[0].init_section.uri, INIT),
+        (read.segments[0].uri, b"".join(part(number).data for number in range(5))),
+        (read.segments[1].parts[2].uri, part(7).data),
+    ):
+        status, headers, body = await hall.get(f"/hls/town-hall/PG_1/{name}")
+        assert (status, body) == (200, expected)
+        assert headers["Content-Type"] == "video/mp4"
+        assert headers["Cache-Control"] == "public, max-age=3600, immutable"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert "Date" in headers
+
+
+async def test_head_has_no_body(hall: Site) -> None:
+    on_air(hall)
+    status, headers, body = await hall.get("/hls/town-hall/PG_1/720p/0.0.m4s", "HEAD")
+    assert (status, headers["Content-Length"], body) == (200, "100", b"")
+    assert await hall.status("/hls/town-hall/PG_1/720p/0.0.m4s") == 200
+
+
+async def test_only_playlists_are_compressed(hall: Site) -> None:
+    window = on_air(hall)
+    asked = {"headers": {"Accept-Encoding": "gzip, br"}}
+    _, headers, body = await hall.get(LIVE, **asked)
+    assert headers["Content-Encoding"] == "gzip"
+    assert gzip.decompress(body) == window.media("720p", skip=False)
+    _, headers, body = await hall.get(LIVE, headers={"Accept-Encoding": "identity"})
+    assert "Content-Encoding" not in headers
+    assert body == window.media("720p", skip=False)
+    _, headers, _ = await hall.get("/hls/town-hall/PG_1/720p/0.m4s", **asked)
+    assert "Content-Encoding" not in headers
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", 200),
+        ("?_HLS_msn=0", 200),
+        ("?_HLS_msn=1&_HLS_part=2", 200),
+        ("?_HLS_part=2", 400),
+        ("?_HLS_msn=4&_HLS_part=0", 400),
+        ("?_HLS_msn=-1", 400),
+        ("?_HLS_msn=x", 400),
+        ("?_HLS_msn=1&_HLS_part=", 400),
+        ("?_HLS_msn=99999999999999999999", 400),
+        ("?_HLS_skip=YES", 200),
+        ("?_HLS_skip=nonsense", 200),
+        ("?unknown=1", 200),
+    ],
+)
+async def test_reloads_that_need_not_wait(hall: Site, query: str, expected: int) -> None:
+    on_air(hall)
+    assert await hall.status(LIVE + query) == expected
+
+
+@pytest.mark.parametrize(
+    ("query", "parts"),
+    [
+        ("?_HLS_msn=1&_HLS_part=3", 1),
+        ("?_HLS_msn=1", 2),
+        ("?_HLS_msn=1&_HLS_part=9", 3),
+        ("?_HLS_msn=2&_HLS_part=0", 3),
+        ("?_HLS_msn=2", 7),
+    ],
+)
+async def test_a_reload_waits_for_exactly_what_it_asked_for(hall: Site, query: str, parts: int) -> None:
+    window = on_air(hall)
+    asked = asyncio.create_task(hall.get(LIVE + query))
+    for number in range(8, 8 + parts):
+        await waiting(window)
+        assert not asked.done()
+        window.add_part(part(number))
+        await asyncio.sleep(0)
+    status, _, body = await asked
+    assert (status, body) == (200, window.media("720p", skip=False))
+
+
+async def test_a_hinted_part_is_waited_for_and_others_are_not(hall: Site) -> None:
+    window = on_air(hall)
+    asked = asyncio.create_task(hall.get("/hls/town-hall/PG_1/720p/1.3.m4s"))
+    await waiting(window)
+    window.add_part(part(8))
+    assert (await asked)[2] == part(8).data
+    for name in ("1.9", "2.0", "2", "1", "7"):
+        assert await hall.status(f"/hls/town-hall/PG_1/720p/{name}.m4s") == 404
+
+
+async def test_a_programme_that_hangs_is_told_after_a_while(hall: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfu.api.hls.LONGEST_HOLD", 0.02)
+    window = on_air(hall)
+    assert await hall.status(LIVE + "?_HLS_msn=1&_HLS_part=3") == 503
+    assert await hall.status("/hls/town-hall/PG_1/720p/1.3.m4s") == 404
+    assert not window.streams["720p"].waiting
+
+
+async def test_the_end_answers_everybody(hall: Site) -> None:
+    window = on_air(hall)
+    asked = [asyncio.create_task(hall.get(LIVE + "?_HLS_msn=2")) for _ in range(3)]
+    asked += [asyncio.create_task(hall.get("/hls/town-hall/PG_1/720p/1.3.m4s"))]
+    await waiting(window, 4)
+    window.end(time.time())
+    answers = await asyncio.gather(*asked)
+    assert [status for status, _, _ in answers] == [200, 200, 200, 404]
+    assert answers[0][2].endswith(b"#EXT-X-ENDLIST\n")
+
+
+async def test_before_during_and_after(hall: Site) -> None:
+    async def state() -> Any:
+        async with hall.server.client.get("/hls/town-hall/state") as answer:
+            return await answer.json()
+
+    assert await state() == {"state": "waiting", "now": ANY, **dict.fromkeys(("programme",), ""), "started_at": 0.0,
+                             "ended_at": 0.0, "replay": False, "captions": []}  # fmt: skip
+    assert await hall.status("/hls/town-hall/index.m3u8") == 404
+    window = hall.programmes.open("town-hall", "PG_1", LADDER)
+    assert (await state())["state"] == "waiting"
+    assert await hall.status("/hls/town-hall/index.m3u8") == await hall.status(LIVE) == 404
+    window.begin(1000.0)
+    for name in window.streams:
+        window.add_init(name, INIT)
+    feed(window, range(8))
+    assert (await state())["state"] == "live"
+    assert await hall.status("/hls/town-hall/PG_1/720p.replay.m3u8") == 404
+    window.end(2000.0)
+    assert await state() == {"state": "ended", "now": ANY, "programme": "PG_1", "started_at": 1000.0,
+                             "ended_at": 2000.0, "replay": True, "captions": []}  # fmt: skip
+    _, _, body = await hall.get("/hls/town-hall/index.m3u8")
+    assert {one.uri for one in m3u8.loads(body.decode()).playlists} == {
+        f"PG_1/{one.name}.replay.m3u8" for one in LADDER
+    }
+    _, _, body = await hall.get("/hls/town-hall/PG_1/index.m3u8")
+    assert m3u8.loads(body.decode()).playlists[0].uri == "720p.replay.m3u8"
+    _, _, body = await hall.get("/hls/town-hall/PG_1/720p.replay.m3u8")
+    assert len(m3u8.loads(body.decode()).segments) == 2
+
+
+async def test_what_memory_forgot_comes_from_disk(hall: Site) -> None:
+    window = on_air(hall, 100)
+    assert isinstance(window.streams["720p"].segment(2), str)
+    status, headers, body = await hall.get("/hls/town-hall/PG_1/720p/2.m4s")
+    assert (status, body) == (200, b"".join(part(number).data for number in range(10, 15)))
+    assert (headers["Content-Type"], headers["Cache-Control"]) == ("video/mp4", "public, max-age=3600, immutable")
+
+
+async def test_captions(hall: Site) -> None:
+    window = on_air(hall)
+    window.add_captions("en", "English")
+    window.caption("en", "Hello", time.time(), time.time() + 2)
+    feed(window, range(8, 11))
+    status, headers, body = await hall.get("/hls/town-hall/PG_1/captions-en.m3u8")
+    assert (status, m3u8.loads(body.decode()).segments[0].uri) == (200, "captions-en/1.vtt")
+    status, headers, body = await hall.get("/hls/town-hall/PG_1/captions-en/1.vtt")
+    assert (status, headers["Content-Type"]) == (200, "text/vtt; charset=utf-8")
+    assert b"Hello" in body
+    assert await hall.status("/hls/town-hall/PG_1/captions-en/9.vtt") == 404
+    assert await hall.status("/hls/town-hall/PG_1/captions-de.m3u8") == 404
+    state = await hall.get("/hls/town-hall/state")
+    assert b'"uri":"PG_1/captions-en.m3u8"' in state[2]
+
+
+WATCHERS = [
+    ({"room": "board", "room_join": True}, 302),
+    ({"room": "board", "room_admin": True}, 302),
+    ({"room": "board", "room_join": True, "can_subscribe": False}, 403),
+    ({"room": "other", "room_join": True}, 403),
+    ({"room": "board"}, 403),
+    ({"room_list": True, "room_create": True}, 403),
+    ({"room": "board", "room_join": True, "lifetime": -60.0}, 401),
+]
+
+
+@pytest.mark.parametrize(("grants", "expected"), WATCHERS)
+@pytest.mark.parametrize("where", ["header", "query"])
+@pytest.mark.parametrize("exists", [True, False])
+async def test_who_may_watch(hall: Site, grants: dict[str, Any], expected: int, where: str, exists: bool) -> None:
+    if exists:
+        on_air(hall, room="board")
+    word = token(**grants)
+    path = "/hls/board/index.m3u8" + (f"?token={word}" if where == "query" else "")
+    headers = {"Authorization": f"Bearer {word}"} if where == "header" else {}
+    status, answer, _ = await hall.get(path, headers=headers)
+    assert status == expected
+    if status == 302:
+        assert answer["Location"].startswith("~")
+        assert word not in answer["Location"]
+        assert await hall.status(f"/hls/board/{answer['Location']}") == (200 if exists else 404)
+
+
+async def test_without_a_token_nobody_learns_which_rooms_exist(hall: Site) -> None:
+    on_air(hall, room="board", programme="PG_2")
+    for path in ("index.m3u8", "state", "PG_2/720p.m3u8", "PG_2/720p/0.0.m4s", "~/index.m3u8", f"~{'A' * 35}/state"):
+        there, absent = await hall.get(f"/hls/board/{path}"), await hall.get(f"/hls/nowhere/{path}")
+        assert there[0] in (401, 403)
+        assert (there[0], there[2]) == (absent[0], absent[2])
+
+
+async def test_a_pass_is_for_one_room(hall: Site) -> None:
+    on_air(hall, room="board", programme="PG_2")
+    on_air(hall, room="other", programme="PG_3")
+    word = token(room="board", room_join=True)
+    async with hall.server.client.post("/hls/board/pass", headers={"Authorization": f"Bearer {word}"}) as answer:
+        given = await answer.json()
+    assert given["expires_at"] < time.time() + 61
+    base = given["url"].removesuffix("/index.m3u8")
+    assert await hall.status(given["url"]) == 200
+    status, headers, _ = await hall.get(f"{base}/PG_2/720p/0.0.m4s")
+    assert (status, headers["Cache-Control"]) == (200, "private, max-age=3600, immutable")
+    assert await hall.status(base.replace("board", "other") + "/index.m3u8") == 403
+    assert await hall.status(f"{base}/PG_3/720p/0.0.m4s") == 404
+    assert await hall.status(f"{base}/PG_1/720p/0.0.m4s") == 404
+    assert await hall.status("/hls/board/pass", method="POST") == 401
+
+
+async def test_a_room_whose_name_has_to_be_escaped(hall: Site) -> None:
+    on_air(hall, room="a b/ü")
+    word = token(room="a b/ü", room_join=True)
+    async with hall.server.client.post(
+        URL("/hls/a%20b%2F%C3%BC/pass", encoded=True), headers={"Authorization": f"Bearer {word}"}
+    ) as answer:
+        given = await answer.json()
+    assert await hall.status(given["url"]) == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "x",
+        "PG_1",
+        "PG_1/",
+        "PG_1/720p",
+        "PG_1/720p.m3u8/",
+        "PG_1/360p.m3u8",
+        "PG_1/720p/init7.mp4",
+        "PG_1/720p/-1.m4s",
+        "PG_1/720p/..%2finit0.mp4",
+        "PG_1/../PG_1/720p/journal.jsonl",
+        "PG_1/journal.jsonl",
+        "PG_1/about.json",
+        "..%2f..%2fetc%2fpasswd",
+        "PG_1/720p/0.0.0.0.m4s",
+        "PG_1/720p/0.0.7.m4s",
+        "PG_1/720p/%D9%A0.m4s",
+        "PG_1%00/720p.m3u8",
+    ],
+)
+async def test_nothing_else_can_be_named(hall: Site, path: str) -> None:
+    on_air(hall)
+    assert await hall.status(f"/hls/town-hall/{path}") == 404
+
+
+async def test_other_origins(tmp_path: Path) -> None:
+    async with site(tmp_path, origins=("https://player.example",)) as hall:
+        on_air(hall)
+        for origin, expected in (("https://player.example", True), ("https://evil.example", False)):
+            for path in (LIVE, "/hls/town-hall/PG_1/720p/0.m4s", "/hls/town-hall/none", "/hls/town-hall/state"):
+                _, headers, _ = await hall.get(path, headers={"Origin": origin})
+                assert headers.get("Access-Control-Allow-Origin") == (origin if expected else None), path
+                assert "Origin" in headers.get("Vary", "Origin")
+        status, headers, _ = await hall.get(
+            "/hls/town-hall/pass", "OPTIONS", headers={"Origin": "https://player.example"}
+        )
+        assert (status, headers["Access-Control-Allow-Headers"]) == (204, "Authorization")
+        _, headers, _ = await hall.get("/hls/town-hall/PG_1/720p/0.m4s")
+        assert headers["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
+async def test_connections_that_end_and_that_stay(hall: Site) -> None:
+    on_air(hall)
+    request = f"GET {LIVE} HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
+    for more, ends in (("", False), ("Connection: close\r\n", True)):
+        reader, writer = await asyncio.open_connection("127.0.0.1", hall.server.port)
+        for _ in range(1 if ends else 3):
+            writer.write((request % more).encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(head.partition(b"Content-Length: ")[2].partition(b"\r")[0])
+            assert (await reader.readexactly(length)).startswith(b"#EXTM3U")
+            assert (b"Connection: close" in head) is ends
+        if ends:
+            assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_viewer_that_does_not_read_costs_no_memory(hall: Site) -> None:
+    window = hall.programmes.open("town-hall", "PG_1", LADDER[:1])
+    window.begin(time.time())
+    window.add_init("1080p", INIT)
+    for number in range(5):
+        window.add_part(part(number, "1080p", 1_000_000))
+    request = b"GET /hls/town-hall/PG_1/1080p/0.m4s HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", hall.server.port)
+    writer.write(request * 50)
+    await writer.drain()
+    await asyncio.sleep(0.3)
+    served = sum(
+        transport.get_write_buffer_size()
+        for transport in (
+            one.transport
+            for one in hall.server.site._runner.server.connections
+            if one.transport is not None  # type: ignore[union-attr]
+        )
+    )
+    assert served < 11_000_000
+    writer.transport.abort()
+    del reader
+
+
+def test_programmes_one_after_the_other(tmp_path: Path) -> None:
+    programmes = Programmes(Hls(directory=str(tmp_path), replay=100.0))
+    first = programmes.open("hall", "PG_1", LADDER)
+    with pytest.raises(ValueError, match="already"):
+        programmes.open("hall", "PG_2", LADDER)
+    first.begin(900.0)
+    first.end(1000.0)
+    second = programmes.open("hall", "PG_2", LADDER)
+    for name in ("PG_2", "../x", ""):
+        with pytest.raises(ValueError, match="name"):
+            programmes.open("else", name, LADDER)
+    assert programmes.current("hall") is second
+    assert programmes.find("hall", "PG_1") is first
+    assert programmes.find("else", "PG_1") is None
+    assert programmes.replays("hall") == [first]
+    programmes.expire(1100.5)
+    assert programmes.find("hall", "PG_1") is None
+    assert [path.name for path in tmp_path.iterdir()] == ["PG_2"]
+    second.begin(1200.0)
+    for name in second.streams:
+        second.add_init(name, INIT)
+    feed(second, range(6))
+    again = Programmes(Hls(directory=str(tmp_path), replay=100.0))
+    assert [(one.room, one.window.programme) for one in again.restore(1200.0)] == [("hall", "PG_2")]
+    assert again.current("hall") is not None
+
+
+def test_an_unwritable_directory_costs_the_replay_only(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    programmes = Programmes(Hls(directory=str(tmp_path / "file")))
+    window = programmes.open("hall", "PG_1", LADDER)
+    window.begin(1000.0)
+    for name in window.streams:
+        window.add_init(name, INIT)
+    feed(window, range(6))
+    window.end(1001.0)
+    assert not window.replayable
+
+
+def test_aiohttp_is_what_ready_answers_are_made_for() -> None:
+    """They use its writer's `drain` and the order of `prepare` and `write_eof`: look at `Ready` when this changes."""
+    assert aiohttp.__version__.startswith("3.")
