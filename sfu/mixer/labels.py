@@ -1,0 +1,236 @@
+"""Letters and marks on the picture: name labels in any script, initials for who shows no picture, the muted mark.
+
+Pillow draws each once; it is kept as a multiplier and an addend per plane, so that putting it on the canvas at every
+frame is three small numpy operations. Scripts are found in the Noto fonts of the machine by their name; without any,
+Pillow's own font shows what it has.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw, ImageFont
+
+from sfu.mixer.picture import Picture, Plane, rgb_planes
+
+FONT_DIRECTORIES: Final = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
+LABEL_LIMIT: Final = 64
+"""Characters of a name that are looked at."""
+_Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
+_CJK = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH"})
+_PLAIN = frozenset({"LATIN", "GREEK", "CYRILLIC"})
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "So", "Sk"})
+_PILL = (12, 14, 18, 168)
+_WHITE = (255, 255, 255, 255)
+_RED = (240, 84, 84, 255)
+_AVATARS = (
+    (29, 92, 130), (121, 62, 118), (36, 112, 84), (146, 76, 44), (78, 80, 150), (138, 52, 72), (84, 104, 40), (40, 106, 116),
+)  # fmt: skip
+
+
+class Overlay:
+    """Something half transparent: `apply` puts it onto planes at even coordinates."""
+
+    __slots__ = ("_planes", "height", "width")
+
+    def __init__(self, rgba: npt.NDArray[np.uint8]) -> None:
+        """From (height, width, 4) of even size, alpha not premultiplied."""
+        self.height, self.width = rgba.shape[:2]
+        alpha = rgba[..., 3].astype(np.float32) / np.float32(255)
+        # Black stands for what is transparent, which is luma 16 and chroma 128: taken off again below.
+        coloured = rgb_planes(rgba[..., :3].astype(np.float32) * alpha[..., None])
+        half = alpha.reshape(self.height // 2, 2, self.width // 2, 2).mean(axis=(1, 3))
+        self._planes: list[tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]] = []
+        for plane, cover, black in zip(coloured, (alpha, half, half), (16, 128, 128), strict=True):
+            multiplier = np.rint(256 * (1 - cover)).astype(np.uint16)
+            # The weights add up to 256 where the colour is constant; half a step rounds.
+            addend = np.rint((plane - black) * 256 + black * (256 - multiplier.astype(np.float32)) + 127)
+            self._planes.append((multiplier, np.clip(addend, 0, 65535 - 255 * multiplier).astype(np.uint16)))
+
+    def apply(self, planes: tuple[Plane, Plane, Plane], x: int, y: int) -> None:
+        """At most as far as the planes reach."""
+        for index, (plane, (multiplier, addend)) in enumerate(zip(planes, self._planes, strict=True)):
+            left, top = (x, y) if not index else (x // 2, y // 2)
+            target = plane[top : top + multiplier.shape[0], left : left + multiplier.shape[1]]
+            rows, columns = target.shape
+            mixed = np.multiply(target, multiplier[:rows, :columns], dtype=np.uint16)
+            mixed += addend[:rows, :columns]
+            mixed >>= 8
+            target[:] = mixed
+
+
+@lru_cache(maxsize=256)
+def label(text: str, muted: bool, tile_width: int, tile_height: int) -> Overlay | None:
+    """A dark pill with the name and, if `muted`, a crossed microphone; None: there is nothing to show."""
+    size = max(11, min(32, tile_height // 13))
+    name = visible(text)
+    if not name and not muted:
+        return None
+    padding = size // 2
+    mark = size + padding // 2 if muted else 0
+    room = tile_width - 4 * padding - mark
+    runs = _fitting(name, size, room)
+    width = mark + 2 * padding + sum(_length(font, part) for part, font in runs)
+    width, height = min(tile_width, round(width)) + 1 & ~1, min(tile_height, round(size * 1.7)) + 1 & ~1
+    image = Image.new("RGBA", (width, height), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(image)
+    draw.rounded_rectangle((0, 0, width - 1, height - 1), height // 4, _PILL)
+    if muted:
+        _draw_microphone(image, padding, (height - size) // 2, size)
+    x: float = padding + mark
+    for part, font in runs:
+        draw.text((x, height / 2), part, _WHITE, font, anchor="lm" if _scales(font) else None)
+        x += _length(font, part)
+    return Overlay(np.asarray(image))
+
+
+@lru_cache(maxsize=48)
+def avatar(name: str, width: int, height: int) -> Picture:
+    """Initials on a colour that is always the same for the same name, of even size."""
+    shade = _AVATARS[sum(name.encode("utf-8", "replace")) % len(_AVATARS)]
+    back = tuple(channel // 3 + 10 for channel in shade)
+    image = Image.new("RGB", (width, height), back)
+    draw = ImageDraw.Draw(image)
+    radius = min(width, height) * 0.28
+    middle = width / 2, height / 2
+    # Drawn larger and reduced: Pillow's circles have no smooth edges.
+    disc = Image.new("L", (round(8 * radius),) * 2, 0)
+    ImageDraw.Draw(disc).ellipse((0, 0, disc.width - 1, disc.height - 1), 255)
+    disc = disc.resize((max(1, round(2 * radius)),) * 2, Image.Resampling.BOX)
+    image.paste(shade, (round(middle[0] - radius), round(middle[1] - radius)), disc)
+    letters = initials(name)
+    if letters:
+        font = font_of(letters[0], max(8, round(radius * 0.85)))
+        anchor = "mm" if _scales(font) else None
+        draw.text(middle, letters, (255, 255, 255), font, anchor=anchor)
+    return Picture.of_rgb(np.asarray(image))
+
+
+def initials(name: str) -> str:
+    """Of the first and the last word, of one script; one sign for those that write words with one."""
+    words = [word for word in visible(name).split() if word[0].isalnum()]
+    if not words:
+        return ""
+    first = words[0][0].upper()
+    if len(words) < 2 or _script(words[-1][0]) != _script(first) or _script(first) not in _PLAIN:
+        return first
+    return first + words[-1][0].upper()
+
+
+def visible(text: str) -> str:
+    """What can be drawn: no control signs and emoji, no tower of accents, spaces joined."""
+    found: list[str] = []
+    marks = 0
+    for sign in unicodedata.normalize("NFC", text[: 4 * LABEL_LIMIT]):
+        category = unicodedata.category(sign)
+        if category in _INVISIBLE and sign not in "\u200c\u200d":
+            found.append(" " if category in ("Zl", "Zp", "Cc") else "")
+            continue
+        marks = marks + 1 if category in ("Mn", "Me") else 0
+        if marks <= 2:
+            found.append(sign)
+    return " ".join("".join(found).split())[:LABEL_LIMIT]
+
+
+def _fitting(text: str, size: int, room: int) -> list[tuple[str, _Font]]:
+    """Its runs in the order in which they are drawn, cut with an ellipsis to the room there is."""
+    for length in range(len(text), 0, -1):
+        shown = text if length == len(text) else text[:length].rstrip() + "…"
+        runs = list(_runs(shown, size))
+        if sum(_length(font, part) for part, font in runs) <= room:
+            return runs
+    return []
+
+
+def _runs(text: str, size: int) -> Iterator[tuple[str, _Font]]:
+    """Parts of one font each; a name that begins from the right has its parts from the right."""
+    parts: list[list[str]] = []
+    script = ""
+    for sign in text:
+        own = _script(sign)
+        if not parts or (own and script and own != script):
+            parts.append([])
+            script = own
+        script = script or own
+        parts[-1].append(sign)
+    found = ["".join(part) for part in parts]
+    first = next((sign for sign in text if unicodedata.bidirectional(sign) in ("L", "R", "AL")), "")
+    if first and unicodedata.bidirectional(first) != "L":
+        found.reverse()
+    for part in found:
+        yield part, font_of(next((sign for sign in part if _script(sign)), "a"), size)
+
+
+@lru_cache(maxsize=4096)
+def _script(sign: str) -> str:
+    """LATIN, ARABIC, CJK …; empty for what belongs to no script (digits, spaces, punctuation, marks)."""
+    if not sign.isalpha():
+        return ""
+    script = unicodedata.name(sign, "LATIN").split()[0].split("-")[0]
+    return "CJK" if script in _CJK else script
+
+
+@lru_cache(maxsize=128)
+def font_of(sign: str, size: int) -> _Font:
+    """The font that has this sign's script."""
+    script = _script(sign) or "LATIN"
+    for name in _file_names(script):
+        path = _fonts().get(name)
+        if path is not None:
+            try:
+                return ImageFont.truetype(path, size)
+            except OSError:
+                continue
+    return ImageFont.load_default(size)
+
+
+def _file_names(script: str) -> tuple[str, ...]:
+    if script == "CJK":
+        return ("NotoSansCJK-Bold.ttc", "NotoSansCJK-Regular.ttc", "NotoSansCJKsc-Regular.otf")
+    if script in _PLAIN:
+        return (
+            "NotoSans-SemiBold.ttf",
+            "NotoSans-Bold.ttf",
+            "NotoSans-Regular.ttf",
+            "DejaVuSans-Bold.ttf",
+            "DejaVuSans.ttf",
+        )
+    own = script.title()
+    return (f"NotoSans{own}-Bold.ttf", f"NotoSans{own}-Regular.ttf", "DejaVuSans.ttf", "NotoSans-Regular.ttf")
+
+
+@lru_cache(maxsize=1)
+def _fonts() -> dict[str, str]:
+    """File name → path of every font here that we may ask for."""
+    found: dict[str, str] = {}
+    for directory in FONT_DIRECTORIES:
+        for pattern in ("NotoSans*", "DejaVuSans*"):
+            found.update({path.name: str(path) for path in directory.rglob(pattern)})
+    return found
+
+
+def _scales(font: _Font) -> bool:
+    """Whether it is an outline font, which knows anchors."""
+    return isinstance(font, ImageFont.FreeTypeFont)
+
+
+def _length(font: _Font, text: str) -> float:
+    return font.getlength(text)
+
+
+def _draw_microphone(image: Image.Image, x: int, y: int, size: int) -> None:
+    """Crossed out; drawn four times as large and reduced."""
+    large = 4 * size
+    mark = Image.new("RGBA", (large, large), (*_RED[:3], 0))
+    draw = ImageDraw.Draw(mark)
+    line = max(1, large // 11)
+    draw.rounded_rectangle((large * 0.37, large * 0.08, large * 0.63, large * 0.58), large * 0.13, _RED)
+    draw.arc((large * 0.24, large * 0.24, large * 0.76, large * 0.74), 0, 180, _RED, line)
+    draw.line((large * 0.5, large * 0.74, large * 0.5, large * 0.92), _RED, line)
+    draw.line((large * 0.14, large * 0.1, large * 0.86, large * 0.9), _RED, line)
+    small = mark.resize((size, size), Image.Resampling.BOX)
+    image.paste(small, (x, y), small.getchannel("A"))
