@@ -225,6 +225,14 @@ export class Room extends Emitter {
   }
 
   /**
+   * Starts, stops or rearranges the programme that others watch or that is recorded (permissions `egress`, `record`).
+   * @param {{live?: boolean, recording?: boolean, layout?: import('./types.js').ProgrammeLayout, focus?: string}} change
+   */
+  changeProgramme(change) {
+    return this.#request({ type: 'programme', ...change });
+  }
+
+  /**
    * @param {string} participant (admins)
    * @param {string} [reason]
    */

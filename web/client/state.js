@@ -14,7 +14,7 @@ const CHAT_KEPT = 500;
 /** @type {RoomState} */
 export const initial = Object.freeze({
   phase: 'idle',
-  room: { name: '', id: '', metadata: '', locked: false, lobby: false, createdAt: 0 },
+  room: { name: '', id: '', metadata: '', locked: false, lobby: false, createdAt: 0, programme: programmeOf(undefined) },
   me: null,
   permissions: { publish: false, subscribe: false, data: false, admin: false, sources: [] },
   participants: new Map(),
@@ -75,7 +75,13 @@ function roomOf(raw) {
     locked: raw.locked ?? false,
     lobby: raw.lobby ?? false,
     createdAt: raw.created_at ?? 0,
+    programme: programmeOf(raw.programme),
   };
+}
+
+/** @param {any} raw @returns {import('./types.js').Programme} */
+function programmeOf(raw) {
+  return { live: false, recording: false, layout: 'auto', focus: '', since: 0, problem: '', ...raw };
 }
 
 /** @param {any} raw */

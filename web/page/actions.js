@@ -246,8 +246,13 @@ export class Actions {
   /** @param {string} openPerson participant id */
   openPerson = (openPerson) => this.store.update({ openPerson });
 
-  copyLink = async () => {
-    const link = `${location.origin}/r/${encodeURIComponent(this.state.roomName)}`;
+  copyLink = () => this.#copy(`${location.origin}/r/${encodeURIComponent(this.state.roomName)}`);
+
+  /** Where others watch the programme. */
+  copyWatchLink = () => this.#copy(`${location.origin}/watch/${encodeURIComponent(this.state.roomName)}`);
+
+  /** @param {string} link */
+  #copy = async (link) => {
     try {
       await navigator.clipboard.writeText(link);
       this.toasts.show('Link copied', 'check');
@@ -278,6 +283,13 @@ export class Actions {
 
   /** @param {{locked?: boolean, lobby?: boolean}} change */
   updateRoom = (change) => this.#ask(this.room?.updateRoom(change));
+
+  toggleLive = () => this.changeProgramme({ live: !this.state.room.room.programme.live });
+
+  toggleRecording = () => this.changeProgramme({ recording: !this.state.room.room.programme.recording });
+
+  /** @param {{live?: boolean, recording?: boolean, layout?: import('../client/types.js').ProgrammeLayout}} change */
+  changeProgramme = (change) => this.#ask(this.room?.changeProgramme(change));
 
   /** @param {string} participant */
   admit = (participant) => this.#ask(this.room?.admit(participant));

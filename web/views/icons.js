@@ -53,6 +53,8 @@ const SHAPES = {
   warn: svg`<path d="M12 4.5L3.5 19h17zM12 10.5v3.5M12 16.600h.01"/>`,
   info: svg`<circle cx="12" cy="12" r="8.5"/><path d="M12 11v5M12 8h.01"/>`,
   kick: svg`<circle cx="9.5" cy="8.5" r="3.5"/><path d="M3 19.5a6.5 6.5 0 0 1 12.5-2.5M17 10.5l4 4M21 10.5l-4 4"/>`,
+  live: svg`<circle class="fill" cx="12" cy="12" r="2.5"/><path d="M7.8 16.2a6 6 0 0 1 0-8.400M16.2 7.800a6 6 0 0 1 0 8.400M5 19a10 10 0 0 1 0-14M19 5a10 10 0 0 1 0 14"/>`,
+  record: svg`<circle cx="12" cy="12" r="8.5"/><circle class="fill" cx="12" cy="12" r="4"/>`,
   edit: svg`<path d="M4.5 19.5l.8-4L15.5 5.300a2 2 0 0 1 2.8 0l.4.4a2 2 0 0 1 0 2.800L8.5 18.700z"/>`,
 };
 

@@ -15,6 +15,7 @@ import { icon } from './icons.js';
 import { numbers, tileNumbers } from './numbers.js';
 import { button } from './parts.js';
 import { people } from './people.js';
+import { onAir } from './programme.js';
 import { dialogs } from './settings.js';
 import './tile.js';
 
@@ -35,6 +36,7 @@ export function meeting(state, act, stage) {
       <main class="stage-area ${stage.pages > 1 ? 'paged' : ''}">
         <h1 class="sr">Meeting ${state.roomName}</h1>
         <div class="banners">${banner(state, act)}</div>
+        ${onAir(state)}
         <div class="stage" data-testid="stage" data-layout=${stage.speaker ? 'speaker' : 'grid'} ${measure(act.resized)}>
           ${repeat(stage.placed, ({ tile }) => tile.key, (placed) => html`<sfu-tile .view=${view(state, act, placed)}></sfu-tile>`)}
         </div>
