@@ -11,7 +11,6 @@ everything else never changes under its name. Per viewer and second this answers
 rendered once, head included.
 """
 
-import asyncio
 import gzip
 import re
 import secrets
@@ -23,14 +22,13 @@ from typing import Protocol
 
 import msgspec
 from aiohttp import hdrs, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.helpers import rfc822_formatted_time
 
 from sfu.api.edge import problem_of
+from sfu.api.crowd import Patience, Ready
 from sfu.api.passes import NONCE_BYTES, Passes
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
-from sfu.egress.hls.reload import LONGEST_HOLD, Reload
+from sfu.egress.hls.reload import Reload
 from sfu.egress.hls.stream import Stream
 from sfu.egress.hls.window import State, Window
 from sfu.egress.settings import Hls
@@ -88,42 +86,6 @@ class PassAnswer(msgspec.Struct, frozen=True):
     "Seconds since 1970; 0: never."
 
 
-class Ready(web.StreamResponse):
-    """An answer whose bytes are there. aiohttp would put its head together anew for every viewer."""
-
-    def __init__(self, status: int, head: bytes, body: bytes) -> None:
-        super().__init__(status=status)
-        self._bytes = (head, body)
-        self._alive = True
-        self._more = b""
-
-    def allow(self, origin: str) -> None:
-        """Pages of this origin, which came in a header's line, may read it."""
-        self._more = f"Access-Control-Allow-Origin: {origin}\r\n".encode()
-
-    @property
-    def keep_alive(self) -> bool | None:
-        return self._alive
-
-    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the viewer has gone")
-        head, body = self._bytes
-        self._alive = request.keep_alive
-        # RFC 9112 9.6: who does not keep the connection says so.
-        close = b"" if self._alive and request.version >= (1, 1) else b"Connection: close\r\n"
-        self._alive = self._alive and not close
-        date = f"Date: {rfc822_formatted_time()}\r\n".encode()
-        transport.write(b"".join((head, date, self._more, close, b"\r\n", b"" if request.method == "HEAD" else body)))
-        # Waits only for a viewer that reads slower than it asks.
-        await request._payload_writer.drain()
-        return None
-
-    async def write_eof(self, data: bytes = b"") -> None:
-        """Everything is written."""
-
-
 class HlsRoutes:
     """Holds what was rendered; one for the server."""
 
@@ -135,13 +97,17 @@ class HlsRoutes:
         self._passes = Passes(secret, verifier.revocations)
         self._origins = Origins(settings.origins)
         self._policy = "cross-origin" if settings.origins else "same-origin"
+        self._patience = Patience()
+        self._accepted: dict[tuple[str, str | None], bool] = {}
+        "Origins and hosts that were looked at already."
         self._ready: OrderedDict[tuple[object, ...], tuple[bytes, bytes]] = OrderedDict()
 
     def routes(self) -> Iterable[web.RouteDef]:
+        # In the order of how often each is asked for.
         return (
-            web.post("/hls/{room}/pass", self._pass),
             web.get("/hls/{room}/{path:.+}", self._get),
             web.options("/hls/{room}/{path:.+}", self._preflight),
+            web.post("/hls/{room}/pass", self._pass),
         )
 
     # Who may.
@@ -273,7 +239,7 @@ class HlsRoutes:
             if not stream.ended:
                 asked.check(stream.last[0])
             msn, part = asked.msn, asked.part
-            if not await _until(stream, lambda: stream.has(msn, part)):
+            if not await self._patience.until(stream, lambda: stream.has(msn, part)):
                 raise AtCapacity("The programme does not go on at the moment.", code="stalled")
         key = ("live", window.programme, stream.name, stream.version, asked.skip)
         return self._playlist(request, key, lambda: window.media(stream.name, skip=asked.skip))
@@ -286,7 +252,7 @@ class HlsRoutes:
             return self._media(key, b"", cache)
         if stream.last < place <= stream.next:
             # The hinted part: asked for before it is there (6.2.6).
-            await _until(stream, lambda: stream.has(*place))
+            await self._patience.until(stream, lambda: stream.has(*place))
         data = stream.part(*place, init)
         if data is None:
             raise NotFound("There is no such part, or no longer.")
@@ -360,9 +326,17 @@ class HlsRoutes:
             f"Server: aiosfu\r\n{extra}"
         ).encode()
 
+    def _accepts(self, origin: str, host: str | None) -> bool:
+        accepted = self._accepted.get((origin, host))
+        if accepted is None:
+            if len(self._accepted) >= KEPT:
+                self._accepted.clear()
+            accepted = self._accepted[origin, host] = self._origins.accepts(origin, host)
+        return accepted
+
     def _with_origin(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None or not self._origins.accepts(origin, request.headers.get(hdrs.HOST)):
+        if origin is None or not self._accepts(origin, request.headers.get(hdrs.HOST)):
             return answer
         if isinstance(answer, Ready):
             answer.allow(origin)
@@ -370,31 +344,6 @@ class HlsRoutes:
             answer.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
             answer.headers[hdrs.VARY] = "Origin"
         return answer
-
-
-async def _until(stream: Stream, there: Callable[[], bool]) -> bool:
-    """Waits for the stream to change until it fulfils this, but no longer than RFC 8216bis 6.2.5.2 allows."""
-    if there():
-        return True
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + LONGEST_HOLD
-    while not there():
-        changed: asyncio.Future[bool] = loop.create_future()
-
-        def wake(changed: asyncio.Future[bool] = changed) -> None:
-            if not changed.done():
-                changed.set_result(True)
-
-        timer = loop.call_at(deadline, wake)
-        stream.waiting.add(wake)
-        try:
-            await changed
-        finally:
-            timer.cancel()
-            stream.waiting.discard(wake)
-        if loop.time() >= deadline:
-            return there()
-    return True
 
 
 def _token(request: web.Request) -> str:

@@ -174,7 +174,8 @@ async def test_a_hinted_part_is_waited_for_and_others_are_not(hall: Site) -> Non
 
 
 async def test_a_programme_that_hangs_is_told_after_a_while(hall: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfu.api.hls.LONGEST_HOLD", 0.02)
+    monkeypatch.setattr("sfu.api.crowd.LONGEST_HOLD", 0.02)
+    monkeypatch.setattr("sfu.api.crowd.ALARM", 0.01)
     window = on_air(hall)
     assert await hall.status(LIVE + "?_HLS_msn=1&_HLS_part=3") == 503
     assert await hall.status("/hls/town-hall/PG_1/720p/1.3.m4s") == 404
@@ -217,7 +218,7 @@ async def test_before_during_and_after(hall: Site) -> None:
         f"PG_1/{one.name}.replay.m3u8" for one in LADDER
     }
     _, _, body = await hall.get("/hls/town-hall/PG_1/index.m3u8")
-    assert m3u8.loads(body.decode()).playlists[0].uri == "720p.replay.m3u8"
+    assert {one.uri for one in m3u8.loads(body.decode()).playlists} == {f"{one.name}.replay.m3u8" for one in LADDER}
     _, _, body = await hall.get("/hls/town-hall/PG_1/720p.replay.m3u8")
     assert len(m3u8.loads(body.decode()).segments) == 2
 
