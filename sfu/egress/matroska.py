@@ -1,0 +1,107 @@
+"""Matroska and WebM as bytes: a header, and clusters that stand on their own.
+
+Written by hand because a recording without decoding has no muxer's idea of its streams: codec, size and private data come
+from what was published. Sizes of the segment are unknown (live WebM), so a file that ends anywhere is whole up to its
+last block. RFC 9559 (Matroska), RFC 8794 (EBML), the WebM container guidelines.
+"""
+
+from dataclasses import dataclass
+from struct import pack
+from typing import Final
+
+MILLISECOND: Final = 1_000_000
+"""Nanoseconds: the usual scale of time."""
+_UNKNOWN: Final = b"\x01\xff\xff\xff\xff\xff\xff\xff"
+_RELATIVE_LIMIT: Final = 0x7FFF
+"""Ticks that a block's time may lie behind its cluster's (signed 16 bits)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    codec: str
+    "Matroska's name: V_VP8, V_VP9, V_AV1, V_MPEG4/ISO/AVC, A_OPUS, A_AAC."
+    private: bytes = b""
+    "avcC, av1C, OpusHead, AudioSpecificConfig; nothing for VP8 and VP9."
+    width: int = 0
+    height: int = 0
+    "Of pictures; 0 for sound."
+    rate: int = 48_000
+    channels: int = 2
+    delay: int = 0
+    "Nanoseconds that a decoder of this sound drops at the start (Opus' pre-skip)."
+
+    @property
+    def is_video(self) -> bool:
+        return self.codec.startswith("V_")
+
+
+def header(tracks: list[Track], *, application: str = "aiosfu", scale: int = MILLISECOND) -> bytes:
+    """Everything before the first cluster. Numbers of tracks count from 1; `scale`: nanoseconds of a tick."""
+    webm = all(track.codec in ("V_VP8", "V_VP9", "V_AV1", "A_OPUS") for track in tracks)
+    ebml = _element(
+        0x1A45DFA3,
+        _number(0x4286, 1)
+        + _number(0x42F7, 1)
+        + _number(0x42F2, 4)
+        + _number(0x42F3, 8)
+        + _element(0x4282, b"webm" if webm else b"matroska")
+        + _number(0x4287, 4)
+        + _number(0x4285, 2),
+    )
+    name = application.encode()
+    information = _element(0x1549A966, _number(0x2AD7B1, scale) + _element(0x4D80, name) + _element(0x5741, name))
+    entries = b"".join(_track(number, track) for number, track in enumerate(tracks, 1))
+    return ebml + pack("!I", 0x18538067) + _UNKNOWN + information + _element(0x1654AE6B, entries)
+
+
+def _track(number: int, track: Track) -> bytes:
+    content = _number(0xD7, number) + _number(0x73C5, number) + _number(0x9C, 0)
+    content += _number(0x83, 1 if track.is_video else 2) + _element(0x86, track.codec.encode())
+    if track.private:
+        content += _element(0x63A2, track.private)
+    if track.is_video:
+        content += _element(0xE0, _number(0xB0, track.width) + _number(0xBA, track.height))
+    else:
+        content += _element(0xE1, _element(0xB5, pack("!d", track.rate)) + _number(0x9F, track.channels))
+        if track.delay:
+            content += _number(0x56AA, track.delay)
+        if track.codec == "A_OPUS":
+            content += _number(0x56BB, 80_000_000)  # RFC 9559 5.1.4.1.26: decoders converge within 80 ms after a seek
+    return _element(0xAE, content)
+
+
+def cluster(time: int) -> bytes:
+    """The head of a cluster of unknown size, at `time` ticks."""
+    return pack("!I", 0x1F43B675) + _UNKNOWN + _number(0xE7, time)
+
+
+def block(track: int, relative: int, data: bytes, *, keyframe: bool) -> bytes:
+    """A frame, `relative` ticks after its cluster's time: see `fits`."""
+    head = _size(track) + pack("!hB", relative, 0x80 if keyframe else 0)
+    return b"\xa3" + _size(len(head) + len(data)) + head + data
+
+
+def fits(relative: int) -> bool:
+    return -_RELATIVE_LIMIT <= relative <= _RELATIVE_LIMIT
+
+
+def opus_head(channels: int = 2, pre_skip: int = 0) -> bytes:
+    """RFC 7845 5.1, for 48 kHz."""
+    return b"OpusHead" + pack("<BBHIhB", 1, channels, pre_skip, 48_000, 0, 0)
+
+
+def _element(identifier: int, content: bytes) -> bytes:
+    name = identifier.to_bytes((identifier.bit_length() + 7) // 8, "big")
+    return name + _size(len(content)) + content
+
+
+def _number(identifier: int, value: int) -> bytes:
+    return _element(identifier, value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big"))
+
+
+def _size(value: int) -> bytes:
+    """A variable-length integer (RFC 8794 4); all ones is reserved for unknown sizes."""
+    for length in range(1, 9):
+        if value < (1 << 7 * length) - 1:
+            return (value | 1 << 7 * length).to_bytes(length, "big")
+    raise ValueError("too large for EBML")
