@@ -223,8 +223,16 @@ class Feedback:
     count: int
     feedback_count: int
     "Grows by one per feedback, modulo 256."
-    arrivals: list[tuple[int, float | None]]
-    "(16-bit number, seconds of the receiver's clock, or None: not arrived)."
+    ticks: list[int | None]
+    "Arrivals of the packets from `base` on, in steps of 250 µs of the receiver's clock; None: not arrived."
+
+    @property
+    def arrivals(self) -> list[tuple[int, float | None]]:
+        """(16-bit number, seconds of the receiver's clock, or None: not arrived)."""
+        return [
+            ((self.base + index) & 0xFFFF, None if tick is None else tick / TICKS_PER_SECOND)
+            for index, tick in enumerate(self.ticks)
+        ]
 
 
 def parse_feedback(fci: Buffer) -> Feedback:
@@ -252,29 +260,27 @@ def parse_feedback(fci: Buffer) -> Feedback:
             symbols += _FOUR_DIGITS[chunk >> 6 & 0xFF] + _THREE_DIGITS[chunk & 0x3F]
     symbols = symbols[:count]
     reference = (time >> 8) * _REFERENCE_TICKS
-    numbers = range(base, base + count)
-    arrivals: list[tuple[int, float | None]]
-    if symbols.count(b"1") == count and base + count <= 0x10000:
+    ticks: list[int | None]
+    if symbols.count(b"1") == count:
         if at + count > size:
             raise MalformedPacket("transport-wide feedback has too few deltas")
-        ticks = accumulate(fci[at : at + count], initial=reference)
-        next(ticks)
-        arrivals = [(number, tick / TICKS_PER_SECOND) for number, tick in zip(numbers, ticks, strict=True)]
+        ticks = list(accumulate(fci[at : at + count], initial=reference))
+        del ticks[0]
     else:
-        arrivals = _mixed_arrivals(fci, at, symbols, numbers, reference)
-    return Feedback(base, reference / TICKS_PER_SECOND, count, time & 0xFF, arrivals)
+        ticks = _mixed_ticks(fci, at, symbols, reference)
+    return Feedback(base, reference / TICKS_PER_SECOND, count, time & 0xFF, ticks)
 
 
-def _mixed_arrivals(fci: Buffer, at: int, symbols: bytes, numbers: range, tick: int) -> list[tuple[int, float | None]]:
+def _mixed_ticks(fci: Buffer, at: int, symbols: bytes, tick: int) -> list[int | None]:
     small, large = symbols.count(b"1"), symbols.count(b"2")
     if symbols.count(b"3"):
         raise MalformedPacket("transport-wide feedback uses the reserved symbol")
     if at + small + 2 * large > len(fci):
         raise MalformedPacket("transport-wide feedback has too few deltas")
-    arrivals: list[tuple[int, float | None]] = []
-    for number, symbol in zip(numbers, symbols, strict=True):
+    ticks: list[int | None] = []
+    for symbol in symbols:
         if symbol == 48:
-            arrivals.append((number & 0xFFFF, None))
+            ticks.append(None)
             continue
         if symbol == 49:
             tick += fci[at]
@@ -282,5 +288,5 @@ def _mixed_arrivals(fci: Buffer, at: int, symbols: bytes, numbers: range, tick: 
         else:
             tick += _LARGE(fci, at)[0]
             at += 2
-        arrivals.append((number & 0xFFFF, tick / TICKS_PER_SECOND))
-    return arrivals
+        ticks.append(tick)
+    return ticks

@@ -1,0 +1,276 @@
+"""What one path can carry, estimated where the packets are sent from (send-side GCC).
+
+Delay (groups, trendline, overuse, AIMD) and loss each have a limit, the lower one holds; probes raise it when they prove
+more; REMB may only lower it. A receiver without transport-wide feedback is judged by its receiver reports and its REMB.
+draft-ietf-rmcat-gcc-02, draft-alvestrand-rmcat-remb-03; the feedback is what RFC 8888 describes, in the older format that
+browsers speak. Sans-IO: `now` in monotonic seconds, rates in bits per second. Per packet nothing is done here; per
+feedback, everything (tests/bench/estimator.py).
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sfu.bandwidth.acked import AckedRate
+from sfu.bandwidth.aimd import Aimd
+from sfu.bandwidth.arrival import Arrivals
+from sfu.bandwidth.history import History
+from sfu.bandwidth.loss import LossLimit
+from sfu.bandwidth.overuse import Detector, Usage
+from sfu.bandwidth.probe import Cluster, Prober
+from sfu.bandwidth.settings import Settings
+from sfu.bandwidth.trendline import Trendline
+from sfu.bandwidth.twcc import TICKS_PER_SECOND, Feedback
+
+WRAP_TICKS: Final = 0x1000000 * 256
+"""The receiver's clock as feedback tells it begins anew after 12 days."""
+SILENCE: Final = 1.0
+"""Seconds without feedback on what is sent, after which the way back (or the way there) counts as congested;"""
+SILENCE_DECREASE: Final = 0.8
+"""for each such second the rate shrinks by so much (libwebrtc's loss-report timeout)."""
+DELAYED_FOR: Final = 1.0
+"""Seconds after overuse in which loss is taken for the same congestion."""
+DELAYED_BY: Final = 0.05
+"""Seconds in the queue with which loss is congestion."""
+BASE_WINDOW: Final = 60.0
+"""Seconds in which the shortest way is looked for; clocks drift."""
+FELL: Final = 0.7
+"""A decrease below this share of the best rate of late is a change of the path."""
+REPORT_GATE: Final = 0.2
+REMB_FOR: Final = 10.0
+"""Seconds that a REMB holds."""
+DEFAULT_RTT: Final = 0.1
+
+
+class Estimator:
+    """One per subscriber path. `sent` and `receive_feedback`, then look at `target`."""
+
+    __slots__ = (
+        "_acked", "_aimd", "_arrivals", "_base", "_base_next", "_base_since", "_best", "_detector", "_feedback_at",
+        "_history", "_loss", "_over_at", "_punished", "_remb", "_remb_at", "_report_at", "_report_rate",
+        "_sent_since", "_ticks_offset", "_ticks_seen", "_trendline", "feedbacks", "prober", "queue_delay", "rtt",
+        "sent_bytes", "settings",
+    )  # fmt: skip
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._history = History()
+        self._arrivals = Arrivals()
+        self._trendline = Trendline()
+        self._detector = Detector()
+        self._aimd = Aimd(settings.start, settings.least, settings.most)
+        self._acked = AckedRate()
+        self._loss = LossLimit()
+        self.prober = Prober()
+        self.sent_bytes = 0
+        self._sent_since = 0
+        """Bytes sent since the last feedback."""
+        self.feedbacks = 0
+        self._feedback_at = self._punished = float("-inf")
+        self._over_at = float("-inf")
+        self._best = settings.start
+        self.rtt: float | None = None
+        """Round trip as feedback tells it, with the time that the receiver waits before it tells; smoothed."""
+        self.queue_delay = 0.0
+        """Seconds that the newest packet was on its way longer than the quickest."""
+        self._base = self._base_next = float("inf")
+        self._base_since = float("-inf")
+        self._ticks_offset = 0
+        self._ticks_seen = -1
+        self._remb = float("inf")
+        self._remb_at = float("-inf")
+        self._report_rate = settings.start
+        self._report_at = float("-inf")
+
+    # -- what is known ----------------------------------------------------------------------------------------------
+
+    @property
+    def target(self) -> float:
+        rate = min(self._aimd.rate, self._loss.rate) if self.feedbacks else self._report_rate
+        return max(min(rate, self._remb), self.settings.least)
+
+    @property
+    def acked(self) -> float | None:
+        """Bits per second that arrive."""
+        return self._acked.rate
+
+    @property
+    def loss(self) -> float:
+        """Share of the last second's packets."""
+        return self._loss.share
+
+    @property
+    def usage(self) -> Usage:
+        return self._detector.usage
+
+    # -- what comes in ----------------------------------------------------------------------------------------------
+
+    def sent(self, first: int, sizes: Sequence[int], now: float) -> None:
+        """Packets of these sizes went out together, under the transport-wide numbers from `first` on."""
+        self._history.sent(first, sizes, now)
+
+    def receive_feedback(self, feedback: Feedback, now: float) -> None:
+        """What a receiver says of our packets; it may be of any age and may claim anything."""
+        history = self._history
+        self._take_in()
+        first, times, sizes = history.find(feedback.base, feedback.count)
+        ticks: Sequence[int | None] = feedback.ticks
+        if not times:
+            return
+        if len(times) < len(ticks):
+            ticks = ticks[: len(times)]
+        ticks, last_tick = self._unwrapped(ticks)
+        total = len(sizes) - sizes.count(0)
+        if not total:
+            return
+        lost = 0
+        told = sum(sizes)
+        if None in ticks:
+            missing = [size for size, tick in zip(sizes, ticks, strict=True) if tick is None and size]
+            lost = len(missing)
+            told -= sum(missing)
+        history.acknowledge(first, ticks, all_of_them=not lost)
+        self.feedbacks += 1
+        self._feedback_at = self._punished = now
+        self._sent_since = 0
+        if last_tick is None:
+            self._limit_by_loss(lost, total, now)
+            return
+        over = self._take_delays(times, ticks)
+        if self.prober.cluster is not None:
+            self.prober.cluster.add(times, sizes, ticks)
+        self._acked.update(told, last_tick / TICKS_PER_SECOND)
+        self._measure(times, ticks, now)
+        self._limit_by_delay(over, now)
+        self._limit_by_loss(lost, total, now)
+
+    def receive_remb(self, bitrate: float, now: float) -> None:
+        """What the receiver estimates; it may only lower (draft-alvestrand-rmcat-remb-03 2.2)."""
+        self._remb = max(bitrate, self.settings.least)
+        self._remb_at = now
+
+    def receive_report(self, loss: float, rtt: float | None, now: float) -> None:
+        """A receiver report: all that there is without transport-wide feedback (rule of draft-ietf-rmcat-gcc-02 6)."""
+        if rtt is not None and not self.feedbacks:
+            self.rtt = rtt
+        if self.feedbacks or now - self._report_at < REPORT_GATE:
+            return
+        if self._report_at > 0:
+            passed = min(now - self._report_at, 1.0)
+            if loss > 0.1:
+                self._report_rate *= 1 - loss / 2
+            elif loss < 0.02:
+                self._report_rate *= 1.08**passed
+        self._report_rate = min(max(self._report_rate, self.settings.least), self.settings.most, 1.2 * self._remb)
+        self._report_at = now
+
+    def handle_timer(self, now: float, *, wish: float = 0.0, ceiling: float = 0.0) -> None:
+        """Up to 20 times a second. `wish`: rate at which something could be gained (probe.wanted_rate), 0: none."""
+        self._take_in()
+        if now - self._remb_at > REMB_FOR:
+            self._remb = float("inf")
+        if self.feedbacks and self._sent_since and now - self._punished > SILENCE:
+            self._punished = now
+            self._aimd.lower_to(self._aimd.rate * SILENCE_DECREASE)
+            self.prober.congested(now)
+        prober = self.prober
+        rtt = self.rtt or DEFAULT_RTT
+        result = prober.settled(now, rtt)
+        if result:
+            self._proved(result, now)
+        if wish and self.feedbacks and self._detector.usage is Usage.NORMAL and not self._sent_into_silence(now):
+            prober.handle_timer(
+                now, target=self.target, wish=wish, ceiling=ceiling, sent=self.sent_bytes, start=self.settings.start
+            )
+
+    def padding(self, now: float, ahead: float) -> int:
+        """Bytes of padding that a probe needs now; ask again in `ahead` seconds."""
+        cluster = self.prober.cluster
+        if cluster is None:
+            return 0
+        self._take_in()
+        return cluster.padding(self.sent_bytes, now, ahead)
+
+    @property
+    def cluster(self) -> Cluster | None:
+        return self.prober.cluster
+
+    # -- one feedback, step by step ---------------------------------------------------------------------------------
+
+    def _take_in(self) -> None:
+        size = self._history.take_in()
+        self.sent_bytes += size
+        self._sent_since += size
+
+    def _sent_into_silence(self, now: float) -> bool:
+        return now - self._feedback_at > SILENCE / 2
+
+    def _unwrapped(self, ticks: Sequence[int | None]) -> tuple[Sequence[int | None], int | None]:
+        """The receiver's clock without its wraps, and the newest tick."""
+        last = ticks[-1]
+        if last is None:
+            last = next((tick for tick in reversed(ticks) if tick is not None), None)
+            if last is None:
+                return ticks, None
+        seen = self._ticks_seen
+        offset = self._ticks_offset
+        if seen >= 0 and not -WRAP_TICKS // 2 < last + offset - seen < WRAP_TICKS // 2:
+            offset = self._ticks_offset = offset + (WRAP_TICKS if last + offset < seen else -WRAP_TICKS)
+        self._ticks_seen = last + offset
+        if offset:
+            return [None if tick is None else tick + offset for tick in ticks], last + offset
+        return ticks, last
+
+    def _take_delays(self, times: Sequence[float], ticks: Sequence[int | None]) -> bool:
+        """Whether the path was overused at any moment of it."""
+        trendline, detector = self._trendline, self._detector
+        over = False
+        for sent, arrived, when in self._arrivals.add(times, ticks):
+            slope = trendline.update(sent, arrived, when)
+            if detector.update(slope, trendline.count, sent, when) is Usage.OVER:
+                over = True
+        return over
+
+    def _measure(self, times: Sequence[float], ticks: Sequence[int | None], now: float) -> None:
+        """Round trip and time in the queue, by the newest packet."""
+        for send, tick in zip(reversed(times), reversed(ticks), strict=True):
+            if tick is not None and send:
+                break
+        else:
+            return
+        rtt = now - send
+        if 0 <= rtt < 10:
+            self.rtt = rtt if self.rtt is None else self.rtt + (rtt - self.rtt) / 8
+        way = tick / TICKS_PER_SECOND - send
+        if now - self._base_since > BASE_WINDOW:
+            self._base, self._base_next, self._base_since = min(self._base_next, way), way, now
+        self._base_next = min(self._base_next, way)
+        self._base = min(self._base, way)
+        self.queue_delay = way - self._base
+
+    def _limit_by_delay(self, over: bool, now: float) -> None:
+        aimd = self._aimd
+        before = aimd.rate
+        usage = Usage.OVER if over else self._detector.usage
+        if usage is Usage.OVER:
+            self._over_at = now
+        aimd.update(usage, self._acked.rate, self.rtt or DEFAULT_RTT, now)
+        if aimd.rate < before:
+            self.prober.congested(now)
+            if aimd.rate < FELL * self._best:
+                self.prober.fell(now)
+                self._best = aimd.rate
+        elif aimd.rate > self._best:
+            self._best = aimd.rate
+
+    def _limit_by_loss(self, lost: int, total: int, now: float) -> None:
+        if self.prober.cluster is not None:
+            return  # a probe that is too much loses packets: its result says so
+        delayed = now - self._over_at < DELAYED_FOR or self.queue_delay > DELAYED_BY
+        before = self._loss.rate
+        rate = self._loss.update(lost, total, target=self._aimd.rate, acked=self._acked.rate, delayed=delayed, now=now)
+        if rate < before:
+            self.prober.congested(now)
+
+    def _proved(self, rate: float, now: float) -> None:
+        self._aimd.raise_to(rate, now)
+        self._best = max(self._best, self._aimd.rate)
