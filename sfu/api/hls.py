@@ -23,8 +23,8 @@ from typing import Protocol
 import msgspec
 from aiohttp import hdrs, web
 
-from sfu.api.edge import problem_of
 from sfu.api.crowd import Patience, Ready
+from sfu.api.edge import problem_of
 from sfu.api.passes import NONCE_BYTES, Passes
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
