@@ -11,7 +11,7 @@ sealing and sending are behind `Sealer` and `Outlet`.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -41,10 +41,13 @@ class Engine:
     def __init__(self, sealer: fanout.Sealer, *, segments: bool, ingress: Ingress | None = None) -> None:
         self._sealer = sealer
         self._segments = segments
+        self.fan_out: Callable[[Iterable[Route], list[fanout.Run], fanout.Sealer], int] = fanout.fan_out
+        """What a batch is sent by; a native one may take its place."""
         self.heard = False
         """Set by every packet; whoever sleeps while nothing comes clears it."""
         self._fault_at = float("-inf")
-        self._dirty: list[Encoding] = []
+        self.dirty: list[Encoding] = []
+        """Those with a batch to forward, each once, in order of arrival. A native driver fills batches and this itself."""
         self._events: list[EncodingChanged] = []
         self.peers: dict[PeerId, EnginePeer] = {}
         self.dropped: Counter[str] = Counter()
@@ -231,14 +234,14 @@ class Engine:
         self.heard = True
         encoding = receive_rtp(peer, view, n, now)
         if encoding is not None and len(encoding.batch) == 1:
-            self._dirty.append(encoding)
+            self.dirty.append(encoding)
 
     def flush(self, now: float) -> None:
         """Sends what `receive` gathered. Call once after each batch of datagrams."""
-        dirty = self._dirty
+        dirty = self.dirty
         if not dirty:
             return
-        self._dirty = []
+        self.dirty = []
         for encoding in dirty:
             batch, encoding.batch = encoding.batch, []
             if batch:
@@ -262,10 +265,10 @@ class Engine:
         if encoding.track.kind == "audio":
             plain = [route for route in taking if not route.takes_red] if any(p.codec_index for p in batch) else []
             if plain:
-                dropped += fanout.fan_out(plain, self._runs(fanout.without_red(batch)), self._sealer)
+                dropped += self.fan_out(plain, self._runs(fanout.without_red(batch)), self._sealer)
                 taking = [route for route in taking if route.takes_red]
         if taking:
-            dropped += fanout.fan_out(taking, self._runs(batch, len(taking)), self._sealer)
+            dropped += self.fan_out(taking, self._runs(batch, len(taking)), self._sealer)
         if waiting:
             dropped += self._switch_waiting(encoding, batch, now)
         if dropped:
@@ -279,7 +282,7 @@ class Engine:
             if not route.takes_red:
                 packets = fanout.without_red(packets)
             if packets:
-                dropped += fanout.fan_out((route,), self._runs(packets), self._sealer)
+                dropped += self.fan_out((route,), self._runs(packets), self._sealer)
         return dropped
 
     def _runs(self, batch: list[Packet], receivers: int = 1) -> list[fanout.Run]:
@@ -300,7 +303,7 @@ class Engine:
                 continue
             route.switch(encoding, key, now)
             packets = replay if route.takes_red or encoding.track.kind == "video" else fanout.without_red(replay)
-            dropped += fanout.fan_out((route,), self._runs(packets), self._sealer)
+            dropped += self.fan_out((route,), self._runs(packets), self._sealer)
             self._control.send_sender_reports(route.peer, now, only=route)
         return dropped
 

@@ -78,7 +78,7 @@ class EnginePeer:
 
     __slots__ = (
         "actions", "address", "bytes_in", "bytes_repaired", "clock_offset", "closed", "feedback_ssrc",
-        "flooding", "id", "keyframes_asked", "last_arrival", "looked", "nacks_asked", "nacks_sent", "opened",
+        "flooding", "id", "keyframes_asked", "lane", "last_arrival", "looked", "nacks_asked", "nacks_sent", "opened",
         "outlet", "packets_in", "remb", "reporters", "retired_octets", "retired_packets", "retransmitted",
         "routes", "rtcp_at", "rtcp_credit", "rtcp_ssrc", "rtt", "rx", "streams", "tag", "tracks", "twcc",
         "twcc_number", "tx", "unrouted",
@@ -90,6 +90,8 @@ class EnginePeer:
         self.rx: SrtpContext | None = None
         self.tx: SrtpContext | None = None
         """`PLAIN` when nothing is sealed: see `Engine.open_plain_peer`."""
+        self.lane: object = None
+        """Whatever a native fan-out keeps of keys and address."""
         self.tag = 16
         """Bytes that sealing adds to an RTP packet."""
         self.outlet: Outlet | None = None

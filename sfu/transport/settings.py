@@ -31,5 +31,7 @@ class Settings:
     "The same in packets."
     segmentation_offload: bool = True
     "Send several packets in one system call where the kernel can (UDP GSO)."
+    native: bool = True
+    "Use the packet path in C where it was built with the installation; it does the same for less."
     data_channel_buffer_bytes: int = 1_048_576
     "Bytes queued towards one slow data channel before it is closed."

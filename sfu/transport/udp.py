@@ -2,7 +2,8 @@
 
 Datagrams are told apart by their first byte (RFC 7983): STUN by user fragment, DTLS and media by the source address that a
 valid STUN check has proven. Anything else is counted and dropped before any state is touched. The packet path is here and
-in sfu.forwarding: no await, no task, no object per datagram.
+in sfu.forwarding: no await, no task, no object per datagram. Where its C part was built (native.py), that takes the usual
+packets and calls back for all others.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import sys
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from sfu.errors import ConfigurationError, MalformedPacket
@@ -21,6 +23,8 @@ from sfu.forwarding.control import FAULTS_EVERY
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.peer import REPORTER_LIMIT, Address, EnginePeer
 from sfu.transport import stun
+from sfu.transport.native import load
+from sfu.transport.outlet import UdpSocket as UdpSocket
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import Opener
 
@@ -34,13 +38,7 @@ ROUNDS: Final = 8
 SAMPLED: Final = 63
 """One turn in 64 is timed."""
 NTP_EPOCH: Final = 2_208_988_800
-UDP_SEGMENT: Final = 103
-SOL_UDP: Final = 17
 IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
-UNABLE: Final = (errno.EIO, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
-"""What kernels say when they cannot segment: from then on datagrams go one by one."""
-NARROW: Final = (errno.EINVAL, errno.EMSGSIZE)
-"""What they say when this path is narrower than this segment: these datagrams go one by one."""
 _ssrc: Final = struct.Struct("!L").unpack_from
 
 
@@ -57,52 +55,6 @@ class Endpoint(Protocol):
     def dtls_received(self, datagram: bytes) -> None: ...
 
 
-class UdpSocket:
-    """One bound socket; the engine's Outlet."""
-
-    __slots__ = ("_ancillary", "_sendmsg", "_sendto", "dropped", "port", "segments", "sock")
-
-    def __init__(self, sock: socket.socket, *, segments: bool) -> None:
-        self.sock = sock
-        self.port: int = sock.getsockname()[1]
-        self.segments = segments
-        self.dropped = 0
-        self._sendto = sock.sendto
-        self._sendmsg = sock.sendmsg
-        self._ancillary: dict[int, list[tuple[int, int, bytes]]] = {}
-
-    def send(self, data: memoryview | bytes, address: Address) -> bool:
-        try:
-            self._sendto(data, address)
-        except OSError:  # full buffer, or the network says no: for media both mean a lost packet
-            self.dropped += 1
-            return False
-        return True
-
-    def send_segments(self, data: memoryview, size: int, address: Address) -> bool:
-        if not self.segments:
-            return self._send_each(data, size, address)
-        ancillary = self._ancillary.get(size)
-        if ancillary is None:
-            ancillary = self._ancillary[size] = [(SOL_UDP, UDP_SEGMENT, struct.pack("H", size))]
-        try:
-            self._sendmsg((data,), ancillary, 0, address)
-        except OSError as error:
-            if error.errno in UNABLE:
-                self.segments = False
-            if error.errno in UNABLE or error.errno in NARROW:
-                return self._send_each(data, size, address)
-            self.dropped += 1
-            return False
-        return True
-
-    def _send_each(self, data: memoryview, size: int, address: Address) -> bool:
-        sent = True
-        for at in range(0, len(data), size):
-            sent = self.send(data[at : at + size], address) and sent
-        return sent
-
-
 class UdpPort:
     """All sockets of the media port and the table from addresses and user fragments to connections."""
 
@@ -110,6 +62,7 @@ class UdpPort:
         self.engine = engine
         self.sockets: list[UdpSocket] = []
         self.by_address: dict[Address, Endpoint] = {}
+        self._takers: dict[UdpSocket, Callable[[int, Address, float], None]] = {}
         self.by_ufrag: dict[str, Endpoint] = {}
         self.dropped: Counter[str] = Counter()
         """Datagrams dropped at the edge, by reason."""
@@ -122,6 +75,9 @@ class UdpPort:
         self._fault_at = float("-inf")
         self._opener = Opener()
         self._settings = settings
+        self._native = load() if settings.native else None
+        if self._native is not None:
+            engine.fan_out = self._native.fan_out
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -146,6 +102,7 @@ class UdpPort:
             port = sock.getsockname()[1]
             opened = UdpSocket(sock, segments=self._settings.segmentation_offload and sys.platform == "linux")
             self.sockets.append(opened)
+            self._takers[opened] = partial(self._take_guarded, opened)
             loop.add_reader(sock.fileno(), self._readable, opened)
         if not self.sockets:
             raise ConfigurationError("None of the addresses in rtc.bind can be listened on.")
@@ -154,7 +111,7 @@ class UdpPort:
         for opened in self.sockets:
             if self._loop is not None:
                 self._loop.remove_reader(opened.sock.fileno())
-            opened.sock.close()
+            opened.close()
         self.sockets.clear()
 
     def _readable(self, source: UdpSocket) -> None:
@@ -162,12 +119,9 @@ class UdpPort:
             now = time.monotonic()
             received = 1
             try:
-                received = self._drain(source, now)
+                received = self._drain(source, now) if self._native is None else self._drain_natively(source, now)
             except Exception:  # a datagram that found a bug costs itself and nothing else
-                self.dropped["fault"] += 1
-                if now - self._fault_at > FAULTS_EVERY:
-                    self._fault_at = now
-                    log.exception("datagram failed")
+                self._failed(now)
             if not received:
                 break
             self.engine.flush(now)
@@ -175,6 +129,12 @@ class UdpPort:
         self._turns += 1
         if not self._turns & SAMPLED:
             self.latencies.append(time.monotonic() - now)
+
+    def _failed(self, now: float) -> None:
+        self.dropped["fault"] += 1
+        if now - self._fault_at > FAULTS_EVERY:
+            self._fault_at = now
+            log.exception("datagram failed")
 
     def rouse(self) -> None:
         """After each batch of media, also one that came another way (a plain peer's): the timers run fast again."""
@@ -185,65 +145,99 @@ class UdpPort:
     def _drain(self, source: UdpSocket, now: float) -> int:
         """Takes what is queued, at most `BATCH` datagrams; how many there were."""
         count = 0
-        opener, engine = self._opener, self.engine
-        view, pointer, length, unprotect = opener.view, opener.pointer, opener.length, opener.unprotect
-        receive, by_address, recvfrom = engine.receive, self.by_address, source.sock.recvfrom_into
-        dropped = self.dropped
+        view, recvfrom, take = self._opener.view, source.sock.recvfrom_into, self._take
         try:
             for count in range(BATCH):  # noqa: B007  (read when nothing more is queued)
                 n, address = recvfrom(view)
-                if n < 12:
-                    dropped["short"] += 1
-                    continue
-                first = view[0]
-                if 127 < first < 192:
-                    endpoint = by_address.get(address)
-                    if endpoint is None:
-                        dropped["unknown_address"] += 1
-                        continue
-                    peer = endpoint.peer
-                    context = peer.rx
-                    if context is None:
-                        dropped["before_keys"] += 1
-                        continue
-                    if n > LONGEST:
-                        dropped["long"] += 1
-                        continue
-                    length[0] = n
-                    if 191 < view[1] < 224:
-                        reporter = _ssrc(view, 4)[0]
-                        if reporter not in peer.reporters and len(peer.reporters) >= REPORTER_LIMIT:
-                            dropped["ssrc_limit"] += 1
-                        elif opener.unprotect_rtcp(context, pointer, length):
-                            dropped["srtcp"] += 1
-                        else:
-                            peer.reporters.add(reporter)
-                            engine.receive_rtcp(peer, bytes(view[: length[0]]), now, time.time() + NTP_EPOCH)
-                    elif peer.flooding:
-                        dropped["ingress_rate"] += 1
-                        peer.packets_in += 1
-                        peer.bytes_in += n
-                    elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.refuses(ssrc):
-                        dropped["ssrc_limit"] += 1
-                    elif unprotect(context, pointer, length):
-                        dropped["srtp"] += 1
-                    else:
-                        receive(peer, view, length[0], now)
-                elif first < 4:
-                    self._stun_received(view[:n], source, address, now)
-                elif 19 < first < 64:
-                    endpoint = by_address.get(address)
-                    if endpoint is None:
-                        dropped["unknown_address"] += 1
-                    else:
-                        endpoint.dtls_received(bytes(view[:n]))
-                else:
-                    dropped["unknown_protocol"] += 1
+                take(n, address, now, source)
         except (BlockingIOError, InterruptedError):
             return count
         except OSError:
-            dropped["socket_error"] += 1  # an ICMP error of an earlier send
+            self.dropped["socket_error"] += 1  # an ICMP error of an earlier send
         return count + 1
+
+    def _drain_natively(self, source: UdpSocket, now: float) -> int:
+        """The same in C, which calls `_take` for what is no media of a known stream."""
+        assert self._native is not None
+        engine = self.engine
+        received, opened, forged = 1, 0, 0
+        try:
+            received, opened, forged = self._native.drain(
+                source.fd,
+                BATCH,
+                self.by_address,
+                self._opener.view,
+                self._takers[source],
+                engine.receive,
+                engine.dirty,
+                now,
+            )
+        except OSError:
+            self.dropped["socket_error"] += 1  # an ICMP error of an earlier send
+        if opened:
+            engine.heard = True
+        if forged:
+            self.dropped["srtp"] += forged
+        return received
+
+    def _take_guarded(self, source: UdpSocket, n: int, address: Address, now: float) -> None:
+        try:
+            self._take(n, address, now, source)
+        except Exception:
+            self._failed(now)
+
+    def _take(self, n: int, address: Address, now: float, source: UdpSocket) -> None:
+        """One datagram: `n` bytes in the opener's memory."""
+        view = self._opener.view
+        first = view[0]
+        if n < 12:
+            self.dropped["short"] += 1
+        elif 127 < first < 192:
+            endpoint = self.by_address.get(address)
+            if endpoint is None:
+                self.dropped["unknown_address"] += 1
+            else:
+                self._take_media(endpoint.peer, n, now)
+        elif first < 4:
+            self._stun_received(view[:n], source, address, now)
+        elif 19 < first < 64:
+            endpoint = self.by_address.get(address)
+            if endpoint is None:
+                self.dropped["unknown_address"] += 1
+            else:
+                endpoint.dtls_received(bytes(view[:n]))
+        else:
+            self.dropped["unknown_protocol"] += 1
+
+    def _take_media(self, peer: EnginePeer, n: int, now: float) -> None:
+        opener, dropped, context = self._opener, self.dropped, peer.rx
+        view, length = opener.view, opener.length
+        if context is None:
+            dropped["before_keys"] += 1
+            return
+        if n > LONGEST:
+            dropped["long"] += 1
+            return
+        length[0] = n
+        if 191 < view[1] < 224:
+            reporter = _ssrc(view, 4)[0]
+            if reporter not in peer.reporters and len(peer.reporters) >= REPORTER_LIMIT:
+                dropped["ssrc_limit"] += 1
+            elif opener.unprotect_rtcp(context, opener.pointer, length):
+                dropped["srtcp"] += 1
+            else:
+                peer.reporters.add(reporter)
+                self.engine.receive_rtcp(peer, bytes(view[: length[0]]), now, time.time() + NTP_EPOCH)
+        elif peer.flooding:
+            dropped["ingress_rate"] += 1
+            peer.packets_in += 1
+            peer.bytes_in += n
+        elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.refuses(ssrc):
+            dropped["ssrc_limit"] += 1
+        elif opener.unprotect(context, opener.pointer, length):
+            dropped["srtp"] += 1
+        else:
+            self.engine.receive(peer, view, length[0], now)
 
     def _stun_received(self, data: memoryview, source: UdpSocket, address: Address, now: float) -> None:
         try:

@@ -1,0 +1,32 @@
+from collections.abc import Callable, Iterable
+
+from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.fanout import Run, Sealer
+from sfu.forwarding.peer import Address, EnginePeer, Plain, SrtpContext
+from sfu.forwarding.route import Route
+
+INTERFACE: int
+
+def setup(
+    classes: tuple[type, ...],
+    words: tuple[int, ...],
+    plain: Plain,
+    fan_out: Callable[[Iterable[Route], list[Run], Sealer], int],
+    word_of: Callable[[SrtpContext], int],
+    protect: int,
+    unprotect: int,
+    /,
+) -> None: ...
+def fan_out(routes: Iterable[Route], groups: list[Run], sealer: Sealer, /) -> int: ...
+def take(peer: EnginePeer, view: memoryview, n: int, now: float, dirty: list[Encoding], /) -> bool: ...
+def drain(
+    fd: int,
+    limit: int,
+    by_address: dict[Address, object],
+    view: memoryview,
+    other: Callable[[int, Address, float], None],
+    receive: Callable[[EnginePeer, memoryview, int, float], None],
+    dirty: list[Encoding],
+    now: float,
+    /,
+) -> tuple[int, int, int]: ...

@@ -1,0 +1,370 @@
+/* Canonical packets × routes → sealed datagrams: sfu/forwarding/fanout.py says what is to happen here. Datagrams of
+ * several subscribers leave in one system call (sendmmsg), those of one subscriber in one message (UDP GSO). */
+#include "native.h"
+
+#define ARENA 196608
+#define MESSAGES 64
+#define UDP_SEGMENT_OPTION 103
+
+typedef struct {
+    const unsigned char *tail;
+    Py_ssize_t tail_size;
+    uint32_t timestamp, word;
+    unsigned first, sequence;
+    int size, codec, wide;
+    int picture_at, picture, picture_bits, tl0_at, tl0, frame_at, frame;
+} Canonical;
+
+typedef struct {
+    int count;  /* packets */
+    int size;   /* of all but the last */
+    int bytes;  /* of all, with room for sealing */
+    int begin;  /* index of the first */
+} Group;
+
+typedef struct {
+    PyObject *outlet, *address; /* strong */
+    int fd, segment, packets;
+} Pending;
+
+static unsigned char arena[ARENA];
+static struct mmsghdr headers[MESSAGES];
+static struct iovec vectors[MESSAGES];
+static struct sockaddr_storage destinations[MESSAGES];
+static union {
+    char bytes[CMSG_SPACE(sizeof(uint16_t))];
+    struct cmsghdr align;
+} controls[MESSAGES];
+static Pending pending[MESSAGES];
+static int busy;
+
+static int within(long long value, long long low, long long high) { return value >= low && value <= high; }
+
+/* One packet, checked so that the loop below need not. 0: not one that this can send. */
+static int read_packet(PyObject *object, Canonical *out) {
+    if (Py_TYPE(object) != packet_class || PyTuple_GET_SIZE(object) != 10)
+        return 0;
+    PyObject *tail = PyTuple_GET_ITEM(object, 4), *special = PyTuple_GET_ITEM(object, 8);
+    long long first = number_of(PyTuple_GET_ITEM(object, 0)), sequence = number_of(PyTuple_GET_ITEM(object, 1));
+    long long timestamp = number_of(PyTuple_GET_ITEM(object, 2)), word = number_of(PyTuple_GET_ITEM(object, 3));
+    long long size = number_of(PyTuple_GET_ITEM(object, 5)), codec = number_of(PyTuple_GET_ITEM(object, 6));
+    if (!PyBytes_CheckExact(tail) || !within(first, 0, 0xFFFF) || !within(sequence, 0, 0xFFFF) ||
+        !within(timestamp, 0, 0xFFFFFFFFLL) || !within(word, 0, 0xFFFFFFFFLL) || !within(codec, 0, 1))
+        return 0;
+    memset(out, 0, sizeof *out);
+    if (special != Py_None) {
+        if (Py_TYPE(special) != special_class || PyTuple_GET_SIZE(special) != 8)
+            return 0;
+        int *fields[] = {&out->wide, &out->picture_at, &out->picture, &out->picture_bits, &out->tl0_at, &out->tl0, &out->frame_at, &out->frame};
+        for (int index = 0; index < 8; index++) {
+            long long value = number_of(PyTuple_GET_ITEM(special, index));
+            if (!within(value, 0, 0xFFFF))
+                return 0;
+            *fields[index] = (int)value;
+        }
+    }
+    out->tail = (const unsigned char *)PyBytes_AS_STRING(tail);
+    out->tail_size = PyBytes_GET_SIZE(tail);
+    int head = out->wide ? WIDE_HEAD : ONE_BYTE_HEAD;
+    if (size > 16384 || size != head + out->tail_size)
+        return 0;
+    /* two bytes may be written at a picture id and a frame number, one at a TL0PICIDX */
+    if (out->picture_at > size - 2 || out->tl0_at > size - 1 || out->frame_at > size - 2)
+        return 0;
+    out->first = (unsigned)first;
+    out->sequence = (unsigned)sequence;
+    out->timestamp = (uint32_t)timestamp;
+    out->word = (uint32_t)word;
+    out->size = (int)size;
+    out->codec = (int)codec;
+    return 1;
+}
+
+/* The message goes by Python's way: it knows what to do when the kernel says no. True: sent. */
+static int send_slowly(Pending *message, unsigned char *data, int size) {
+    PyObject *view = PyMemoryView_FromMemory((char *)data, size, PyBUF_READ);
+    if (view == NULL)
+        return -1;
+    PyObject *done = message->segment
+                         ? PyObject_CallMethod(message->outlet, "send_segments", "OiO", view, message->segment, message->address)
+                         : PyObject_CallMethod(message->outlet, "send", "OO", view, message->address);
+    Py_DECREF(view);
+    if (done == NULL)
+        return -1;
+    int sent = PyObject_IsTrue(done);
+    Py_DECREF(done);
+    return sent;
+}
+
+/* Sends what is pending. How many datagrams were dropped, or -1 with an exception (the rest is dropped then). */
+static int send_pending(int count) {
+    int dropped = 0, at = 0, failed = 0;
+    while (at < count && !failed) {
+        int end = at;
+        while (end < count && pending[end].fd == pending[at].fd)
+            end++;
+        int sent = sendmmsg(pending[at].fd, headers + at, (unsigned)(end - at), MSG_DONTWAIT);
+        at += sent > 0 ? sent : 0;
+        if (at < end && sent <= 0) {
+            int taken = send_slowly(&pending[at], vectors[at].iov_base, (int)vectors[at].iov_len);
+            if (taken < 0)
+                failed = 1;
+            else if (!taken)
+                dropped += pending[at].packets;
+            at++;
+        }
+    }
+    for (int index = 0; index < count; index++) {
+        Py_CLEAR(pending[index].outlet);
+        Py_CLEAR(pending[index].address);
+    }
+    return failed ? -1 : dropped;
+}
+
+/* Writes one subscriber's copy of a packet. */
+static void write_copy(unsigned char *at, const Canonical *packet, unsigned sequence, uint32_t timestamp, uint32_t ssrc,
+                       unsigned type, unsigned twcc, unsigned mid) {
+    write16(at, packet->first | type);
+    write16(at + 2, (packet->sequence + sequence) & 0xFFFF);
+    write32(at + 4, packet->timestamp + timestamp);
+    write32(at + 8, ssrc);
+    write32(at + 12, packet->word);
+    if (packet->wide) {
+        write32(at + 16, words.wide_twcc | twcc);
+        write32(at + 20, words.wide_mid | mid);
+        memcpy(at + WIDE_HEAD, packet->tail, (size_t)packet->tail_size);
+    } else {
+        write32(at + 16, words.one_byte | twcc << 8);
+        write16(at + 20, mid);
+        memcpy(at + ONE_BYTE_HEAD, packet->tail, (size_t)packet->tail_size);
+    }
+}
+
+static void rewrite(unsigned char *at, const Canonical *packet, unsigned picture, unsigned tl0, unsigned frame) {
+    if (packet->picture_at && picture) {
+        unsigned value = (unsigned)packet->picture + picture;
+        if (packet->picture_bits == 15)
+            write16(at + packet->picture_at, 0x8000 | (value & 0x7FFF));
+        else
+            at[packet->picture_at] = value & 0x7F;
+    }
+    if (packet->tl0_at && tl0)
+        at[packet->tl0_at] = (unsigned char)(packet->tl0 + (int)tl0);
+    if (packet->frame_at && frame)
+        write16(at + packet->frame_at, ((unsigned)packet->frame + frame) & 0xFFFF);
+}
+
+static PyObject *slowly(PyObject *routes, PyObject *groups, PyObject *sealer) {
+    return PyObject_CallFunctionObjArgs(slow_fan_out, routes, groups, sealer, NULL);
+}
+
+typedef struct {
+    Canonical *packets;
+    Group *groups;
+    Py_ssize_t group_count;
+    int used, count; /* arena bytes and messages that wait to be sent */
+    long dropped;
+} Batch;
+
+static int flush(Batch *batch) {
+    int dropped = send_pending(batch->count);
+    batch->count = batch->used = 0;
+    if (dropped < 0)
+        return -1;
+    batch->dropped += dropped;
+    return 0;
+}
+
+/* The whole batch to one route. 1: done; 0: not a route for this; -1: an exception. */
+static int serve(Batch *batch, PyObject *route) {
+    if (Py_TYPE(route) != route_class)
+        return 0;
+    PyObject *peer = SLOT(route, at_route_peer), *offsets = SLOT(route, at_route_offsets);
+    PyObject *types = SLOT(route, at_route_payload_types);
+    if (peer == NULL || Py_TYPE(peer) != peer_class || offsets == NULL || !PyTuple_Check(offsets) ||
+        PyTuple_GET_SIZE(offsets) != 6 || types == NULL || !PyTuple_CheckExact(types) || PyTuple_GET_SIZE(types) != 2)
+        return 0;
+    PyObject *tx = SLOT(peer, at_peer_tx), *outlet = SLOT(peer, at_peer_outlet), *address = SLOT(peer, at_peer_address);
+    if (tx == Py_None || outlet == Py_None)
+        return 1;
+    if (tx == NULL || tx == plain || outlet == NULL || Py_TYPE(outlet) != outlet_class || address == NULL)
+        return 0;
+    long long fd = number_of(SLOT(outlet, at_outlet_fd)), tag = number_of(SLOT(peer, at_peer_tag));
+    long long twcc = number_of(SLOT(peer, at_peer_twcc_number)), ssrc = number_of(SLOT(route, at_route_ssrc));
+    long long mid = number_of(SLOT(route, at_route_mid_word));
+    long long type[2] = {number_of(PyTuple_GET_ITEM(types, 0)), number_of(PyTuple_GET_ITEM(types, 1))};
+    long long packets = number_of(SLOT(route, at_route_packets)), octets = number_of(SLOT(route, at_route_octets));
+    long long change[5];
+    for (int index = 0; index < 5; index++) {
+        change[index] = number_of(PyTuple_GET_ITEM(offsets, index));
+        if (!within(change[index], 0, 0xFFFFFFFFLL))
+            return 0;
+    }
+    if (!within(fd, 0, 0x7FFFFFFF) || !within(tag, 0, SEAL_ROOM) || !within(twcc, 0, 0xFFFF) ||
+        !within(ssrc, 0, 0xFFFFFFFFLL) || !within(mid, 0, 0xFFFF) || !within(type[0], 0, 127) ||
+        !within(type[1], 0, 127) || packets < 0 || octets < 0)
+        return 0;
+    int rewrites = PyTuple_GET_ITEM(offsets, 5) == Py_True, segments = SLOT(outlet, at_outlet_segments) == Py_True;
+    Lane *lane = lane_of(peer);
+    if (lane == NULL)
+        return -1;
+    void *context = lane_tx(lane, tx);
+    if (context == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    if (!lane_address(lane, address))
+        return 0;
+    for (Py_ssize_t number = 0; number < batch->group_count; number++) {
+        const Group *group = &batch->groups[number];
+        if (batch->count == MESSAGES || batch->used + group->bytes > ARENA) {
+            if (flush(batch) < 0)
+                return -1;
+        }
+        unsigned char *begin = arena + batch->used, *at = begin;
+        for (int index = 0; index < group->count; index++) {
+            const Canonical *packet = &batch->packets[group->begin + index];
+            write_copy(at, packet, (unsigned)change[0], (uint32_t)change[1], (uint32_t)ssrc, (unsigned)type[packet->codec],
+                       (unsigned)twcc, (unsigned)mid);
+            if (rewrites)
+                rewrite(at, packet, (unsigned)change[2], (unsigned)change[3], (unsigned)change[4]);
+            int length = packet->size;
+            if (srtp_protect(context, at, &length) != 0) {
+                batch->dropped++;
+                continue;
+            }
+            twcc = (twcc + 1) & 0xFFFF;
+            octets += packet->size;
+            packets++;
+            at += packet->size + tag;
+        }
+        if (at == begin)
+            continue;
+        Pending *message = &pending[batch->count];
+        struct msghdr *header = &headers[batch->count].msg_hdr;
+        int segment = at - begin > group->size + tag ? group->size + (int)tag : 0;
+        vectors[batch->count] = (struct iovec){begin, (size_t)(at - begin)};
+        destinations[batch->count] = lane->to;
+        *header = (struct msghdr){.msg_name = &destinations[batch->count],
+                                  .msg_namelen = lane->to_size,
+                                  .msg_iov = &vectors[batch->count],
+                                  .msg_iovlen = 1};
+        if (segment) {
+            header->msg_control = &controls[batch->count];
+            header->msg_controllen = sizeof controls[0].bytes;
+            struct cmsghdr *option = CMSG_FIRSTHDR(header);
+            option->cmsg_level = IPPROTO_UDP;
+            option->cmsg_type = UDP_SEGMENT_OPTION;
+            option->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+            uint16_t value = (uint16_t)segment;
+            memcpy(CMSG_DATA(option), &value, sizeof value);
+        }
+        Py_INCREF(outlet);
+        Py_INCREF(address);
+        /* a socket that cannot segment is not asked to: no kernel takes a descriptor of -1 */
+        *message = (Pending){outlet, address, segment && !segments ? -1 : (int)fd, segment, segment ? group->count : 1};
+        batch->count++;
+        batch->used += (int)(at - begin);
+    }
+    PyObject *value;
+    if ((value = PyLong_FromLongLong(twcc)) == NULL)
+        return -1;
+    put(peer, at_peer_twcc_number, value);
+    if ((value = PyLong_FromLongLong(packets)) == NULL)
+        return -1;
+    put(route, at_route_packets, value);
+    if ((value = PyLong_FromLongLong(octets)) == NULL)
+        return -1;
+    put(route, at_route_octets, value);
+    return 1;
+}
+
+/* 1: read; 0: not for this; -1: an exception. Frees nothing. */
+static int read_groups(PyObject *list, Batch *batch) {
+    Py_ssize_t count = PyList_GET_SIZE(list), total = 0, filled = 0;
+    for (Py_ssize_t index = 0; index < count; index++) {
+        PyObject *pair = PyList_GET_ITEM(list, index);
+        if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2 || !PyList_CheckExact(PyTuple_GET_ITEM(pair, 1)))
+            return 0;
+        total += PyList_GET_SIZE(PyTuple_GET_ITEM(pair, 1));
+    }
+    if (count == 0 || total == 0 || total > 65536)
+        return 0;
+    batch->packets = PyMem_Malloc((size_t)total * sizeof(Canonical));
+    batch->groups = PyMem_Malloc((size_t)count * sizeof(Group));
+    if (batch->packets == NULL || batch->groups == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    for (Py_ssize_t index = 0; index < count; index++) {
+        PyObject *pair = PyList_GET_ITEM(list, index), *packets = PyTuple_GET_ITEM(pair, 1);
+        long long size = number_of(PyTuple_GET_ITEM(pair, 0)), bytes = 0;
+        if (size < 12 || size > 16384)
+            return 0;
+        batch->groups[index] = (Group){(int)PyList_GET_SIZE(packets), (int)size, 0, (int)filled};
+        for (Py_ssize_t each = 0; each < PyList_GET_SIZE(packets); each++) {
+            Canonical *packet = &batch->packets[filled++];
+            if (!read_packet(PyList_GET_ITEM(packets, each), packet))
+                return 0;
+            bytes += packet->size + SEAL_ROOM;
+            if (bytes > 65507)
+                return 0;
+        }
+        batch->groups[index].bytes = (int)bytes;
+    }
+    batch->group_count = count;
+    return 1;
+}
+
+PyObject *native_fan_out(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
+    (void)module;
+    if (count != 3 || slow_fan_out == NULL) {
+        PyErr_SetString(PyExc_TypeError, "fan_out(routes, groups, sealer), after setup");
+        return NULL;
+    }
+    PyObject *routes = arguments[0], *groups = arguments[1], *sealer = arguments[2];
+    if (busy || !PyList_CheckExact(groups))
+        return slowly(routes, groups, sealer);
+    PyObject *each = PySequence_Tuple(routes); /* ours: whoever changes the list meanwhile changes the next batch */
+    if (each == NULL)
+        return NULL;
+    Batch batch = {0};
+    PyObject *result = NULL;
+    busy = 1;
+    int read = read_groups(groups, &batch);
+    if (read < 0)
+        goto done;
+    if (read == 0) {
+        busy = 0;
+        result = slowly(each, groups, sealer);
+        goto free;
+    }
+    for (Py_ssize_t index = 0; index < PyTuple_GET_SIZE(each); index++) {
+        PyObject *route = PyTuple_GET_ITEM(each, index);
+        int served = serve(&batch, route);
+        if (served < 0)
+            goto done;
+        if (served == 0) {
+            if (flush(&batch) < 0)
+                goto done;
+            PyObject *one = PyTuple_Pack(1, route);
+            PyObject *lost = one == NULL ? NULL : slowly(one, groups, sealer);
+            Py_XDECREF(one);
+            if (lost == NULL)
+                goto done;
+            batch.dropped += number_of(lost);
+            Py_DECREF(lost);
+        }
+    }
+    if (flush(&batch) == 0)
+        result = PyLong_FromLong(batch.dropped);
+done:
+    for (int index = 0; index < batch.count; index++) {
+        Py_CLEAR(pending[index].outlet);
+        Py_CLEAR(pending[index].address);
+    }
+    busy = 0;
+free:
+    PyMem_Free(batch.packets);
+    PyMem_Free(batch.groups);
+    Py_DECREF(each);
+    return result;
+}

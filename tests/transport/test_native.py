@@ -1,0 +1,445 @@
+"""The packet path in C against the one in Python: the same packets in, the same datagrams and the same state out."""
+
+import random
+import socket
+import struct
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from sfu.forwarding import fanout
+from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.engine import Engine
+from sfu.forwarding.packet import Packet, Special
+from sfu.forwarding.peer import Address, EnginePeer
+from sfu.forwarding.route import Offsets, Route
+from sfu.forwarding.track import Track
+from sfu.ids import PeerId
+from sfu.sdp import capabilities as caps
+from sfu.transport.native import load
+from sfu.transport.outlet import UdpSocket
+from sfu.transport.settings import Settings
+from sfu.transport.srtp import PROFILES, Context, Sealer
+from sfu.transport.udp import UdpPort
+from tests.support.wire import Wire
+
+native = load()
+pytestmark = pytest.mark.skipif(native is None, reason="the native part was not built")
+
+PROFILE = PROFILES[0]
+EXTENSIONS = {
+    caps.URI_MID: 4, caps.URI_RID: 10, caps.URI_REPAIRED_RID: 11, caps.URI_TRANSPORT_CC: 3, caps.URI_AUDIO_LEVEL: 1,
+    caps.URI_ABS_SEND_TIME: 2, caps.URI_DEPENDENCY_DESCRIPTOR: 8, caps.URI_VIDEO_ORIENTATION: 13,
+}  # fmt: skip
+VIDEO, REPAIR, AUDIO = 11, 12, 21
+NOT_COMPARED = {"track", "routes", "batch"}
+
+
+class World:
+    """An engine with a publisher and subscribers behind one real socket."""
+
+    def __init__(self, *, with_native: bool, segments: bool = True, subscribers: int = 3) -> None:
+        self.with_native = with_native
+        self.engine = Engine(Sealer(), segments=True)
+        if with_native:
+            assert native is not None
+            self.engine.fan_out = native.fan_out
+        self.out = UdpSocket(bound(), segments=segments)
+        self.sink = bound()
+        self.sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.uplink = Wire()
+        self.keep: list[Context] = []
+        self.publisher = self.engine.open_peer(PeerId(1), 1)
+        self.key = bytes(range(PROFILE.key + PROFILE.salt))
+        self.keyed(self.publisher, self.uplink, ("127.0.0.1", 9))
+        self.video = self.track("1", "video", "VP8", {96: "VP8"}, {97: 96}, (VIDEO, REPAIR))
+        self.audio = self.track("0", "audio", "opus", {111: "opus", 63: "red"}, {}, (AUDIO, None))
+        self.routes: list[Route] = []
+        for number in range(subscribers):
+            peer = self.engine.open_peer(PeerId(number + 2), number + 2)
+            self.keyed(peer, self.out, self.sink.getsockname())
+            self.route(peer, self.video, number)
+            self.route(peer, self.audio, number + 100)
+        self.now = 50.0
+        self.buffer = bytearray(2048)
+
+    def keyed(self, peer: EnginePeer, outlet: UdpSocket | Wire, address: Address) -> None:
+        contexts = [Context(PROFILE, self.key, outbound=outbound) for outbound in (False, True)]
+        self.keep += contexts
+        self.engine.key_peer(peer, contexts[0].handle, contexts[1].handle, PROFILE.tag)
+        self.engine.move_peer(peer, outlet, address)
+
+    def track(self, mid, kind, codec, payload_types, rtx, ssrcs) -> Track:
+        return self.engine.add_track(
+            self.publisher, mid=mid, kind=kind, codec=codec, parameters="", payload_types=payload_types, rtx=rtx,
+            clock_rate=90_000 if kind == "video" else 48_000, extensions=EXTENSIONS, rids=(), ssrcs=(ssrcs,),
+        )  # fmt: skip
+
+    def route(self, peer: EnginePeer, track: Track, number: int) -> Route:
+        route = self.engine.add_route(
+            track, peer, mid="00", ssrc=7000 + number, rtx_ssrc=8000 + number, payload_type=100,
+            red_payload_type=63 if number % 2 else None, rtx_payload_type=101, first_sequence=500, cname="x",
+        )  # fmt: skip
+        self.routes.append(route)
+        self.engine.aim(route, track.encodings[""], 0.0)
+        return route
+
+    def send(self, packets: list[bytes]) -> None:
+        for packet in packets:
+            self.buffer[: len(packet)] = packet
+            view, n = memoryview(self.buffer), len(packet)
+            ssrc = int.from_bytes(packet[8:12], "big")
+            if not (self.with_native and ssrc and native.take(self.publisher, view, n, self.now, self.engine.dirty)):
+                self.engine.receive(self.publisher, view, n, self.now)
+        self.engine.flush(self.now)
+        self.now += 0.01
+
+    def sent(self) -> list[bytes]:
+        return list(queued(self.sink))
+
+    def state(self) -> dict[str, object]:
+        out: dict[str, object] = {"dropped": dict(self.engine.dropped)}
+        for track in (self.video, self.audio):
+            encoding = track.encodings[""]
+            for name in Encoding.__slots__:
+                value = getattr(encoding, name)
+                if name not in NOT_COMPARED and name != "missing":
+                    out[f"{track.kind}.{name}"] = value
+            out[f"{track.kind}.level"] = track.level
+            if encoding.missing is not None:
+                out[f"{track.kind}.missing"] = sorted(encoding.missing.missing)
+        peer = self.publisher
+        out["peer"] = [peer.packets_in, peer.bytes_in, peer.last_arrival, peer.unrouted, sorted(peer.streams)]
+        assert peer.twcc is not None
+        out["twcc"] = list(peer.twcc._pending)
+        out["routes"] = [(route.packets, route.octets, route.offsets, route.peer.twcc_number) for route in self.routes]
+        return out
+
+    def close(self) -> None:
+        self.out.close()
+        self.sink.close()
+
+
+def bound(family: int = socket.AF_INET) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1" if family == socket.AF_INET else "::1", 0))
+    sock.setblocking(False)
+    return sock
+
+
+def queued(sock: socket.socket) -> Iterator[bytes]:
+    while True:
+        try:
+            yield sock.recv(4096)
+        except BlockingIOError:
+            return
+
+
+@pytest.fixture
+def worlds() -> Iterator[Callable[..., tuple[World, World]]]:
+    made: list[World] = []
+
+    def make(**settings: object) -> tuple[World, World]:
+        made.extend(World(with_native=with_native, **settings) for with_native in (False, True))  # type: ignore[arg-type]
+        return made[-2], made[-1]
+
+    yield make
+    for world in made:
+        world.close()
+
+
+class Traffic:
+    """Packets of a publisher: mostly what libwebrtc sends, and everything else that a peer can think of."""
+
+    def __init__(self, seed: int, strangeness: float) -> None:
+        self.random = random.Random(seed)
+        self.strangeness = strangeness
+        self.sequences = {VIDEO: 65_500, AUDIO: 300, REPAIR: 9}
+        self.timestamps = {VIDEO: 4_294_960_000, AUDIO: 48_000, REPAIR: 0}
+        self.transport_wide = 65_530
+        self.picture = 32_760
+
+    def strange(self) -> bool:
+        return self.random.random() < self.strangeness
+
+    def packet(self) -> bytes:
+        choose = self.random
+        ssrc = choose.choice((VIDEO, VIDEO, VIDEO, AUDIO))
+        if self.strange():
+            ssrc = choose.choice((REPAIR, 999))
+        video = ssrc != AUDIO
+        step = 1 if not self.strange() else choose.choice((0, 2, 5, -3, 700))
+        sequence = self.sequences.get(ssrc, 0) + step
+        if step > 0:
+            self.sequences[ssrc] = sequence
+        if choose.random() < 0.5:
+            self.timestamps[ssrc] = self.timestamps.get(ssrc, 0) + (
+                3000 if not self.strange() else choose.getrandbits(32)
+            )
+        self.transport_wide += 1 if not self.strange() else choose.randrange(-3, 4)
+        payload_type = 97 if ssrc == REPAIR else 96 if video else choose.choice((111, 111, 63))
+        if self.strange():
+            payload_type = choose.randrange(128)
+        first = 0x90
+        if self.strange():
+            first = choose.choice((0x80, 0xB0, 0x92, 0x10, 0xD0))
+        head = struct.pack(
+            "!BBHII", first, payload_type | choose.choice((0, 128)), sequence & 0xFFFF,
+            self.timestamps.get(ssrc, 0) & 0xFFFFFFFF, ssrc,
+        )  # fmt: skip
+        return head + (self.extensions(video) if first & 0x10 else b"") + self.payload(ssrc, video)
+
+    def extensions(self, video: bool) -> bytes:
+        choose = self.random
+        elements = [(3, struct.pack("!H", self.transport_wide & 0xFFFF)), (2, b"\1\2\3")]
+        if not video:
+            elements.append((1, bytes((choose.randrange(256),))))
+        if choose.random() < 0.2:
+            elements += [(4, b"1"), (13, b"\1")]
+        if choose.random() < 0.3:
+            elements.append((8, choose.randbytes(choose.randrange(1, 17))))
+        while self.strange():
+            elements.append((choose.randrange(15), choose.randbytes(choose.randrange(1, 17))))
+        choose.shuffle(elements)
+        block = b""
+        for number, value in elements:
+            block += bytes((number << 4 | len(value) - 1,)) + value + bytes(choose.choice((0, 0, 1)))
+        profile = 0xBEDE
+        if self.strange():
+            profile = choose.choice((0x1000, 0xBEDE, 0x1234))
+            block = choose.randbytes(choose.randrange(40))
+        block += bytes(-len(block) % 4)
+        words = len(block) // 4 + (choose.randrange(-2, 3) if self.strange() else 0)
+        return struct.pack("!HH", profile, max(0, words)) + block
+
+    def payload(self, ssrc: int, video: bool) -> bytes:
+        choose = self.random
+        if self.strange():
+            return choose.randbytes(choose.randrange(30))
+        if not video:
+            return choose.randbytes(choose.choice((40, 80, 81)))
+        self.picture += 1
+        begin, key = choose.random() < 0.3, self.strange()
+        head = struct.pack(
+            "!BBHBB", 0x90 if begin else 0x80, 0xE0 | choose.choice((0, 0x10)), 0x8000 | self.picture & 0x7FFF,
+            self.picture & 0xFF, choose.randrange(256),
+        )  # fmt: skip
+        frame = b"\x10\2\0\x9d\1\x2a\x80\2\x68\1" if key else b"\x11\2\0"
+        body = head + (frame if begin else b"") + bytes(choose.choice((1000, 1000, 1000, 996, 500)))
+        return (b"\0\7" if ssrc == REPAIR else b"") + body
+
+
+def key_frame(sequence: int) -> bytes:
+    head = struct.pack("!BBHII", 0x90, 96, sequence, 5, VIDEO) + b"\xbe\xde\0\1\x31\0\1\0"
+    return head + b"\x90\xe0\x80\1\1\x20\x10\2\0\x9d\1\x2a\x80\2\x68\1" + bytes(100)
+
+
+@pytest.mark.parametrize("segments", [True, False])
+@pytest.mark.parametrize("strangeness", [0.0, 0.02, 0.2])
+@pytest.mark.parametrize("seed", range(6))
+def test_both_do_the_same(
+    worlds: Callable[..., tuple[World, World]], seed: int, strangeness: float, segments: bool
+) -> None:
+    traffic = Traffic(seed, strangeness)
+    ours, theirs = worlds(segments=segments)
+    audio = struct.pack("!BBHII", 0x80, 111, 300, 0, AUDIO) + b"sound"
+    batches = [[key_frame(65_499), audio], [key_frame(65_500)]]
+    batches += [[traffic.packet() for _ in range(traffic.random.choice((1, 1, 3, 8, 40)))] for _ in range(60)]
+    total = 0
+    for number, batch in enumerate(batches):
+        change = traffic.random.random()
+        for world in (ours, theirs):
+            if number > 1 and change < 0.2:
+                for route in world.routes[::2]:  # as after a switch of layers
+                    route.offsets = Offsets(number * 999 & 0xFFFF, number << 20, number, number * 3, number * 7, True)
+            elif number > 1 and change < 0.25:
+                world.engine.mute(world.audio, not world.audio.muted, world.now)
+            world.send(batch)
+        sent = ours.sent()
+        total += len(sent)
+        assert theirs.sent() == sent
+        assert theirs.state() == ours.state()
+    assert total > 50
+
+
+def test_every_kind_of_receiver_in_one_batch(worlds: Callable[..., tuple[World, World]]) -> None:
+    """Sealed and plain, sockets and others, addresses of both families and addresses that are none."""
+    results = []
+    for world in worlds(subscribers=2):
+        six = bound(socket.AF_INET6)
+        six_out = UdpSocket(bound(socket.AF_INET6), segments=True)
+        wire, plain, closed = Wire(), Wire(tag=0), UdpSocket(bound(), segments=True)
+        closed.close()
+        for number, (outlet, address) in enumerate(
+            ((six_out, six.getsockname()), (wire, ("x", 1)), (world.out, ("no address", 5)), (closed, ("127.0.0.1", 9)))
+        ):
+            peer = world.engine.open_peer(PeerId(10 + number), 10)
+            world.keyed(peer, outlet, address)
+            world.route(peer, world.video, 10 + number)
+        world.route(world.engine.open_plain_peer(PeerId(20), 20, plain), world.video, 20)
+        world.route(world.engine.open_peer(PeerId(21), 21), world.video, 21)  # has no keys yet
+        world.send([key_frame(1)])
+        world.send([key_frame(2), key_frame(3), key_frame(4)])
+        results.append((world.sent(), list(queued(six)), wire.take(), plain.take(), world.state()))
+        for sock in (six, six_out.sock):
+            sock.close()
+    assert results[0] == results[1]
+    assert [len(each) for each in results[1][:4]] == [8, 4, 4, 4]
+
+
+def test_a_peer_that_moves_or_is_keyed_again_is_not_sent_to_where_it_was(
+    worlds: Callable[..., tuple[World, World]],
+) -> None:
+    results = []
+    for world in worlds(subscribers=1):
+        world.send([key_frame(1)])
+        first = world.sent()
+        (peer,) = {route.peer for route in world.routes}
+        elsewhere = bound()
+        world.engine.move_peer(peer, world.out, elsewhere.getsockname())
+        world.send([key_frame(2)])
+        world.key = bytes(reversed(world.key))
+        world.keyed(peer, world.out, elsewhere.getsockname())
+        world.send([key_frame(3)])
+        assert world.sent() == []
+        results.append((first, list(queued(elsewhere))))
+        elsewhere.close()
+    assert results[0] == results[1]
+    assert [len(each) for each in results[1]] == [1, 2]
+
+
+def test_what_the_kernel_does_not_take_is_counted(worlds: Callable[..., tuple[World, World]]) -> None:
+    counts = []
+    for world in worlds(subscribers=2):
+        peer = world.routes[0].peer
+        world.engine.move_peer(peer, world.out, ("255.255.255.255", 9))  # broadcasting is not allowed to this socket
+        world.send([key_frame(1)])
+        world.send([key_frame(2), key_frame(3)])
+        counts.append((world.engine.dropped["send_buffer"], world.out.dropped, world.sent()))
+    assert counts[0] == counts[1]
+    assert counts[0][0] == 3
+
+
+GOOD = Packet(0x9000, 2, 1, 0xBEDE0001, b"\0" * 30, 52, 0, 2, None, False)
+SPECIAL = Special(False, 30, 5, 15, 32, 1, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        GOOD._replace(size=51),
+        GOOD._replace(size=1 << 70),
+        GOOD._replace(first=-1),
+        GOOD._replace(sequence=1 << 16),
+        GOOD._replace(codec_index=2),
+        GOOD._replace(special=SPECIAL._replace(picture_id_at=51), tail=b"\0" * 30),
+        GOOD._replace(special=SPECIAL._replace(tl0picidx_at=60_000)),
+        GOOD._replace(special=SPECIAL._replace(wide=True)),
+        GOOD._replace(tail=bytearray(30)),
+        (1, 2, 3),
+        None,
+    ],
+)
+def test_what_is_no_packet_goes_to_python_which_says_so(
+    worlds: Callable[..., tuple[World, World]], packet: object
+) -> None:
+    _, world = worlds(subscribers=1)
+    world.send([key_frame(1)])
+    world.sent()
+    called = []
+
+    class Asked(Exception):
+        pass
+
+    def slow(routes: object, groups: object, sealer: object) -> int:
+        called.append(groups)
+        raise Asked
+
+    groups = [(52, [packet])]
+    assert native is not None
+    try:
+        native_setup(slow)
+        with pytest.raises(Asked):
+            native.fan_out(world.routes[:1], groups, world.engine._sealer)
+    finally:
+        native_setup(fanout.fan_out)
+    assert called == [groups]
+    assert world.sent() == []
+    assert native.fan_out(world.routes[:1], [(52, [GOOD])], world.engine._sealer) == 0
+    assert len(world.sent()) == 1
+
+
+def native_setup(slow: Callable[..., int]) -> None:
+    from unittest.mock import patch
+
+    with patch.object(fanout, "fan_out", slow):
+        assert load() is not None
+
+
+@pytest.mark.parametrize("call", ["fan_out", "take", "drain"])
+@pytest.mark.parametrize("arguments", [(), (None,) * 3, (None,) * 5, (None,) * 8, (1, 2, {}, b"", 0, 0, [], 0.0)])
+def test_wrong_arguments_are_refused(call: str, arguments: tuple[object, ...]) -> None:
+    with pytest.raises((TypeError, ValueError, AttributeError, BufferError)):
+        getattr(native, call)(*arguments)
+
+
+class Endpoint:
+    def __init__(self, peer: EnginePeer) -> None:
+        self.peer = peer
+        self.dtls: list[bytes] = []
+
+    def check_received(self, *_: object) -> bytes | None:
+        return None
+
+    def dtls_received(self, datagram: bytes) -> None:
+        self.dtls.append(datagram)
+
+
+def test_a_port_with_and_without_it_takes_the_same_from_the_network(worlds: Callable[..., tuple[World, World]]) -> None:
+    results = []
+    for index, world in enumerate(worlds()):
+        choose, traffic = random.Random(5), Traffic(3, 0.02)
+        port = UdpPort(Settings(native=bool(index)), world.engine)
+        assert (port._native is not None) == bool(index)
+        inlet = UdpSocket(bound(), segments=True)
+        inlet.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        port._takers[inlet] = lambda n, address, now, port=port, inlet=inlet: port._take_guarded(inlet, n, address, now)
+        client, stranger = bound(), bound()
+        endpoint = Endpoint(world.publisher)
+        port.by_address[client.getsockname()] = endpoint
+        seal, context = Sealer(), Context(PROFILE, world.key, outbound=True)
+
+        def sealed(packet: bytes, seal: Sealer = seal, context: Context = context) -> bytes:
+            seal.view[: len(packet)] = packet
+            seal.length[0] = len(packet)
+            return b"" if seal.protect(context.handle, seal.base, seal.length) else bytes(seal.view[: seal.length[0]])
+
+        to, sent = inlet.sock.getsockname(), []
+        for batch in range(150):
+            packets = (
+                [traffic.packet() for _ in range(choose.choice((1, 5, 70)))]
+                if batch > 1
+                else [key_frame(65_499 + batch)]
+            )
+            for packet in packets:
+                datagram = sealed(packet)
+                kind = choose.random()
+                if kind < 0.03:
+                    datagram = choose.randbytes(choose.choice((0, 1, 11, 12, 40, 1500, 3000)))
+                elif kind < 0.06:
+                    datagram = bytes((choose.choice((0, 1, 22, 70, 128, 144, 255)),)) + choose.randbytes(60)
+                elif kind < 0.08 and datagram:
+                    datagram = datagram[:-1] + bytes((datagram[-1] ^ 1,))
+                (stranger if choose.random() < 0.02 else client).sendto(datagram, to)
+            for _ in range(4):
+                (port._drain_natively if index else port._drain)(inlet, world.now)
+                world.engine.flush(world.now)
+            world.now += 0.02
+            world.publisher.flooding = choose.random() < 0.05
+            sent += world.sent()
+        results.append((sent, world.state(), dict(port.dropped), endpoint.dtls))
+        for sock in (client, stranger, inlet.sock):
+            sock.close()
+    assert results[0] == results[1]
+    assert len(results[0][0]) > 1000
+    assert {"srtp", "short", "long", "unknown_address", "ingress_rate"} <= results[0][2].keys()
