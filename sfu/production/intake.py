@@ -43,6 +43,8 @@ class InboundStream:
         self.take = take
         self.wanted = True
         """Whether its frames are needed now; keyframes are not asked for otherwise."""
+        self.lacks: Callable[[], bool] = bool
+        """Whether whoever takes the frames needs a keyframe, though none was lost on the way."""
         self.asked_at = float("-inf")
         self.frames = 0
 
@@ -132,7 +134,7 @@ class Intake:
             stream.take(frame)
 
     def _ask(self, stream: InboundStream, now: float) -> None:
-        if stream.wanted and stream.assembler.wants_keyframe and now - stream.asked_at >= ASK_EVERY:
+        if stream.wanted and (stream.assembler.wants_keyframe or stream.lacks()) and now - stream.asked_at >= ASK_EVERY:
             stream.asked_at = now
             self.send([rtcp.encode_picture_loss(1, stream.ssrc)])
 

@@ -99,6 +99,7 @@ class Production:
                 ],
                 audio_bit_rate=settings.audio_bit_rate,
                 decoders=settings.decoders,
+                rtmp_private=settings.rtmp_private,
                 hooks=list(settings.hooks),
             )
         )

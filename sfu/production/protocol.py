@@ -82,6 +82,8 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
     audio_bit_rate: int = 128_000
     decoders: int = 2
     "Threads that decode."
+    rtmp_private: bool = False
+    "Whether RTMP may go to addresses of this machine and its private networks."
     hooks: list[str] = []
     "Names of `sfu.mixer` entry points to load."
 

@@ -15,7 +15,7 @@ class Settings:
     "Rooms that are composed at once, each in a process of its own; 0 turns the feature off."
     audio_bit_rate: Annotated[int, Meta(ge=16_000, le=512_000)] = 128_000
     "Bits per second of the programme's sound (AAC)."
-    decoders: Annotated[int, Meta(ge=1, le=16)] = 2
+    decoders: Annotated[int, Meta(ge=1, le=4)] = 2
     "Threads that decode what participants send."
     directory: str = "recordings"
     "Where programmes are recorded, one directory each."

@@ -1,0 +1,225 @@
+"""The worker's two clocks: the tick that composes and encodes a picture, and the 20 ms of sound. Programme time is theirs.
+
+The thread that ticks is the only writer of the canvas and encodes the first rendition. Late by more than a tick, it drops
+ticks: viewers see a picture for twice as long, and nothing ever falls behind.
+"""
+
+import logging
+import resource
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from sfu.egress.encoder import VIDEO_RATE
+from sfu.errors import BadRequest
+from sfu.mixer.compositor import Compositor
+from sfu.mixer.director import Director
+from sfu.mixer.layout import Layout
+from sfu.mixer.scene import Scene, parse_template
+from sfu.mixer.sound import LATENCY, MARGIN, RATE, TICK, SoundMix
+from sfu.production import protocol
+from sfu.production.outputs import ProgrammeOutputs
+from sfu.production.people import People
+from sfu.production.protocol import Event, Outputs, Start, Started, Status, TileWish, ToServer, Wishes
+
+log = logging.getLogger(__name__)
+
+STATUS_EVERY: Final = 0.5
+_PAGE: Final = resource.getpagesize()
+
+Command = protocol.Layout | Outputs
+
+
+class Studio:
+    """`command` and `event` from any thread; the rest on its two."""
+
+    def __init__(
+        self,
+        start: Start,
+        people: People,
+        sound: SoundMix,
+        send: Callable[[ToServer], None],
+        send_rtp: Callable[[list[bytes]], None],
+    ) -> None:
+        top = start.renditions[0]
+        self._start = start
+        self._people = people
+        self._sound = sound
+        self._send = send
+        self._width, self._height = top.width, top.height
+        self._director = Director()
+        self._focus = ""
+        self._compositor = Compositor(top.width, top.height, directory=Path("scenes"))
+        self._scene = Scene(top.width, top.height)
+        self._drawn: tuple[object, ...] = ()
+        self._decided: object = None
+        self._wished: Wishes | None = None
+        self._commands: deque[Command] = deque()
+        self._stopping = threading.Event()
+        self.shown: set[str] = set()
+        """Track ids of the pictures in the scene."""
+        self._ticks = self._dropped = 0
+        self._told_at = 0.0
+        self._t0 = time.monotonic() + 0.005
+        self._outputs = ProgrammeOutputs(start, time.time() + 0.005, send, send_rtp)
+        send(Started(at=time.time() + self._t0 - time.monotonic()))
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(step,), name=name, daemon=True)
+            for name, step in (("tick", self._run_ticks), ("sound", self._run_sound))
+        ]
+        self.failed: str = ""
+
+    def start(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def command(self, command: Command) -> None:
+        """Obeyed with the next tick."""
+        self._commands.append(command)
+
+    def event(self, kind: str, text: str, *, chapter: bool = False, **fields: str) -> None:
+        """For the event log, at the present programme time."""
+        at = max(0.0, time.monotonic() - self._t0)
+        self._send(Event(at=round(at, 3), kind=kind, text=text, chapter=chapter, fields=fields))
+
+    def close(self) -> None:
+        """Stops both clocks and lets what is encoded go out."""
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join(2.0)
+        self._outputs.close()
+
+    @property
+    def running(self) -> bool:
+        return not self._stopping.is_set()
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError:
+            pass  # the server is gone, and with it everybody who would care
+        except Exception as error:
+            log.exception("the studio failed")
+            self.failed = f"{type(error).__name__} in the studio."
+        finally:
+            self._stopping.set()
+
+    # -- pictures ---------------------------------------------------------------------------------------------------
+
+    def _run_ticks(self) -> None:
+        period, step = 1 / self._start.fps, VIDEO_RATE // self._start.fps
+        number = 0
+        while not self._stopping.is_set():
+            due = self._t0 + number * period
+            wait = due - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            now = time.monotonic()
+            late = int((now - due) / period)
+            if late:
+                self._dropped += late
+                number += late
+            self._tick(now, number * step)
+            number += 1
+
+    def _tick(self, now: float, pts: int) -> None:
+        while self._commands:
+            self._obey(self._commands.popleft(), pts)
+        scene = self._direct(now)
+        sources = self._people.sources
+        pictures = {tile.source: sources[tile.source].picture_at(now) for tile in scene.tiles if tile.source in sources}
+        canvas = self._compositor.compose(scene, pictures)
+        self._outputs.video(canvas, pts)
+        self._ticks += 1
+        if now - self._told_at >= STATUS_EVERY:
+            self._told_at = now
+            self._send(self._status())
+
+    def _obey(self, command: Command, pts: int) -> None:
+        if isinstance(command, Outputs):
+            self._outputs.change(command, pts)
+            return
+        self._focus = command.focus
+        self._drawn = ()
+        if command.scene:
+            try:
+                self._director.use_template(parse_template(command.scene))
+            except BadRequest as error:
+                self.event("scene-refused", error.message)
+        else:
+            self._director.choose(None if command.layout == "auto" else Layout(command.layout))
+
+    def _direct(self, now: float) -> Scene:
+        people = self._people
+        version, members = people.version, people.members
+        self._director.pin(people.identity(self._focus) if self._focus else "")
+        decision = self._director.direct(members, people.dominant, now)
+        drawn = (version, decision)
+        if drawn == self._drawn:
+            return self._scene
+        self._drawn = drawn
+        scene = self._director.scene(members, self._width, self._height)
+        if scene != self._scene:
+            self._scene = scene
+        self._wish(self._scene)
+        if decision != self._decided:
+            self._decided = decision
+            self.event("layout", decision.layout, chapter=True, stage=decision.stage, presenter=decision.presenter)
+        return self._scene
+
+    def _wish(self, scene: Scene) -> None:
+        sources = self._people.sources
+        tiles: dict[str, TileWish] = {}
+        for tile in scene.tiles:
+            source = sources.get(tile.source)
+            if source is not None:
+                source.place(tile.area.width, tile.area.height, tile.fit)
+                known = tiles.get(tile.source)
+                if known is None or known.height < tile.area.height:
+                    tiles[tile.source] = TileWish(width=tile.area.width, height=tile.area.height)
+        for name, source in sources.items():
+            if name not in tiles:
+                source.unplace()
+        wishes = Wishes(tracks=tiles)
+        self.shown = set(tiles)
+        self._people.show(self.shown)
+        if wishes != self._wished:
+            self._wished = wishes
+            self._send(wishes)
+
+    def _status(self) -> Status:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return Status(
+            ticks=self._ticks,
+            dropped_ticks=self._dropped,
+            tiles=len(self._scene.tiles),
+            layout=str(self._director.decision.layout),
+            cpu=round(usage.ru_utime + usage.ru_stime, 3),
+            memory=_resident(),
+            overloaded={name: count for name, count in self._outputs.overloaded().items() if count},
+            destinations=self._outputs.states(),
+        )
+
+    # -- sound ------------------------------------------------------------------------------------------------------
+
+    def _run_sound(self) -> None:
+        seconds, number = TICK / RATE, 0
+        while not self._stopping.is_set():
+            start = self._t0 + number * seconds
+            wait = start + seconds + MARGIN - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            samples = self._sound.tick(start)
+            pts = number * TICK - LATENCY
+            if pts < 0:
+                samples, pts = samples[-pts:], 0
+            self._outputs.sound(samples, pts)
+            number += 1
+
+
+def _resident() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE
