@@ -23,6 +23,7 @@ from sfu.api.application import create_app
 from sfu.api.development import MESSAGE, Development, listen_addresses
 from sfu.api.hls import HlsRoutes
 from sfu.api.server import Tls, listen
+from sfu.auth import turn
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
 from sfu.config import Settings
@@ -30,6 +31,7 @@ from sfu.node import Node
 from sfu.production.productions import Productions
 from sfu.rooms.registry import Rooms
 from sfu.signaling.environment import Access
+from sfu.signaling.messages import IceServer
 from sfu.signaling.server import Signaling, random_id
 from sfu.telemetry import logs
 from sfu.telemetry.loop import LoopMonitor
@@ -70,8 +72,13 @@ async def serve(settings: Settings, *, demo: bool = False, ready: asyncio.Event 
             if demo:
                 running.append(tasks.create_task(_demo(server)))
             await stop.wait()
-            log.info("draining")
-            await server.drain()
+            log.info("draining", extra={"seconds": settings.node.drain_timeout})
+            stop.clear()
+            hurry = tasks.create_task(stop.wait())  # a second signal: at once
+            draining = tasks.create_task(server.drain())
+            await asyncio.wait((hurry, draining), return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
+            draining.cancel()
             for task in running:
                 task.cancel()
     finally:
@@ -98,7 +105,7 @@ class Server:
         self.signaling = Signaling(
             settings.signaling,
             self.rooms,
-            Access(authenticate=self._authenticate, revoke=self._revoke),
+            Access(self._authenticate, self._revoke, self._admit, self._ice_servers),
             WebRtcEdge(self.hub),
             Origins(settings.http.allowed_origins),
             programmes=self.productions,
@@ -107,7 +114,7 @@ class Server:
             settings.egress.hls, self.productions.programmes, self.verifier, secrets.token_bytes(HLS_SECRET_BYTES)
         )
         self.monitor = LoopMonitor()
-        self.node = Node(self.hub, self.rooms, self.signaling, self.monitor)
+        self.node = Node(settings.node, self.hub, self.rooms, self.signaling, self.monitor)
         self._close_http: Coroutine[object, object, None] | None = None
 
     async def open(self) -> None:
@@ -137,8 +144,11 @@ class Server:
         log.info("listening", extra={"http": site.name, "udp_port": self.hub.port.port, "version": __version__})
 
     async def drain(self) -> None:
-        """No new rooms, programmes ended, everybody told to move on."""
+        """No new rooms; open meetings may go on for as long as the operator allows; then everybody is told to move on."""
         self.node.draining = True
+        if self.settings.node.drain_timeout:
+            self.signaling.announce_drain(self.settings.node.drain_timeout)
+            await self.node.emptied(self.settings.node.drain_timeout)
         await asyncio.gather(self.productions.close(), self.signaling.close())
 
     async def close(self) -> None:
@@ -155,6 +165,16 @@ class Server:
 
     def _authenticate(self, token: str) -> Claims:
         return self.verifier.verify(token, time.time())
+
+    def _admit(self, room: str) -> None:
+        self.node.admit(room)
+
+    def _ice_servers(self, claims: Claims) -> tuple[IceServer, ...]:
+        given = self.settings.turn
+        if not given.urls:
+            return ()
+        made = turn.credentials(given.secret, secrets.token_hex(8), time.time(), given.lifetime)
+        return (IceServer(urls=list(given.urls), username=made.username, credential=made.password),)
 
     def _revoke(self, claims: Claims) -> None:
         self.verifier.revoke(claims, time.time())

@@ -21,6 +21,8 @@ import yaml
 
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.settings import Settings as AuthSettings
+from sfu.auth.turn import Settings as TurnSettings
+from sfu.cluster.settings import Settings as NodeSettings
 from sfu.egress.settings import Settings as EgressSettings
 from sfu.errors import ConfigurationError
 from sfu.production.settings import Settings as ProductionSettings
@@ -45,6 +47,8 @@ class Settings:
     "Tokens and keys."
     rtc: RtcSettings = field(default_factory=RtcSettings)
     "Media: addresses, ports, limits of a connection."
+    turn: TurnSettings = field(default_factory=TurnSettings)
+    "TURN servers beside this one, for networks that let no UDP through."
     rooms: RoomsSettings = field(default_factory=RoomsSettings)
     "Caps of rooms, and how long things stay."
     signaling: SignalingSettings = field(default_factory=SignalingSettings)
@@ -53,6 +57,8 @@ class Settings:
     "Programmes: pictures, and how they are watched."
     production: ProductionSettings = field(default_factory=ProductionSettings)
     "Programmes: how many, what one may take, recordings."
+    node: NodeSettings = field(default_factory=NodeSettings)
+    "This server as one machine: when it is full, and how it goes."
     log: LogSettings = field(default_factory=LogSettings)
     "Logs."
 

@@ -1,10 +1,15 @@
-"""This server as operators see it: whether it takes new rooms, and its counters at one moment."""
+"""This server as operators see it: whether it takes new rooms and people, and its counters at one moment."""
 
 import asyncio
+import os
 import time
 from collections import Counter
+from contextlib import suppress
 
 from sfu import __version__
+from sfu.cluster.capacity import QUOTA_FILE, Capacity, Usage, cores_of
+from sfu.cluster.settings import Settings
+from sfu.errors import AtCapacity, NotFound
 from sfu.forwarding.engine import COUNTED
 from sfu.rooms.registry import Rooms
 from sfu.signaling.server import Signaling
@@ -15,18 +20,22 @@ from sfu.transport.hub import Hub
 
 SAMPLE_EVERY = 5.0
 """Seconds between samples of round-trip time, loss and jitter."""
+EMPTY_EVERY = 0.25
+"""Seconds between looks at whether a draining server is empty."""
+OVERHEAD_BYTES = 28
+"""IPv4 and UDP headers of a packet, which the network carries as well."""
 
 
 class Node:
     """Fulfils the API's NodePort."""
 
-    def __init__(self, hub: Hub, rooms: Rooms, signaling: Signaling, monitor: LoopMonitor) -> None:
+    def __init__(self, settings: Settings, hub: Hub, rooms: Rooms, signaling: Signaling, monitor: LoopMonitor) -> None:
+        self._capacity = Capacity(limit=settings.capacity_limit, bandwidth=settings.bandwidth, cores=_cores())
         self._hub = hub
         self._rooms = rooms
         self._signaling = signaling
         self._monitor = monitor
         self._started = time.time()
-        self._cpu = (time.monotonic(), time.process_time())
         self._rtt, self._loss, self._jitter = Histogram(), Histogram(RATIOS), Histogram()
         self._forward, self._join = Histogram(), Histogram()
         self.draining = False
@@ -38,6 +47,17 @@ class Node:
             self.sample()
 
     def sample(self) -> None:
+        """Called in the event loop's thread, whose processor time it reads."""
+        totals = self._totals()
+        self._capacity.observe(
+            Usage(
+                time.monotonic(),
+                time.thread_time(),
+                time.process_time(),
+                totals["bytes_in"] + OVERHEAD_BYTES * totals["packets_in"],
+                totals["bytes_out"] + OVERHEAD_BYTES * totals["packets_out"],
+            )
+        )
         for samples, histogram in ((self._hub.port.latencies, self._forward), (self._hub.connect_times, self._join)):
             while samples:
                 histogram.observe(samples.popleft())
@@ -56,27 +76,40 @@ class Node:
             return "draining"
         if len(self._rooms) >= self._rooms.settings.max_rooms:
             return "at the cap of rooms"
-        return ""
+        return self._capacity.refusal
+
+    def admit(self, room: str) -> None:
+        """Whether somebody new may join. Raises AtCapacity, which HTTP says with 503."""
+        if self._capacity.refusal:
+            raise AtCapacity(f"This server is full: {self._capacity.refusal}. Try again later.")
+        if self.draining:
+            try:
+                self._rooms.find(room)
+            except NotFound:
+                raise AtCapacity("This server is going down; try another.", code="draining") from None
 
     def capacity_used(self) -> float:
-        """The fuller of the cap of rooms and this process's share of one core since the last call."""
-        now, cpu = time.monotonic(), time.process_time()
-        before, used = self._cpu
-        share = (cpu - used) / (now - before) if now - before > 0.5 else 0.0
-        if now - before > 0.5:
-            self._cpu = (now, cpu)
-        return min(1.0, max(share, len(self._rooms) / self._rooms.settings.max_rooms))
+        """0 to 1: the fullest of processor, network and the cap of rooms."""
+        return min(1.0, max(self._capacity.used, len(self._rooms) / self._rooms.settings.max_rooms))
+
+    async def emptied(self, timeout: float) -> None:
+        """Returns when nobody is in a room, waits for one or may come back to one, or after `timeout` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._occupied():  # noqa: ASYNC110  # four looks a second cost less than everybody's telling
+                    await asyncio.sleep(EMPTY_EVERY)
+
+    def _occupied(self) -> bool:
+        return bool(self._signaling.statistics().sessions) or any(room.occupied for room in self._rooms.list())
 
     def snapshot(self) -> Snapshot:
         engine, port = self._hub.engine, self._hub.port
         statistics = self._signaling.statistics()
         rooms = self._rooms.list()
-        totals = Counter(engine.closed_totals)
+        totals = self._totals()
         tracks: Counter[str] = Counter()
         subscriptions: Counter[str] = Counter()
         for peer in engine.peers.values():
-            for name in COUNTED:
-                totals[name] += getattr(peer, name)
             for track in peer.tracks.values():
                 tracks[track.kind] += 1
                 subscriptions[track.kind] += len(track.routes)
@@ -117,3 +150,20 @@ class Node:
             join_latency=self._join.distribution(),
             loop_lag=self._monitor.lag,
         )
+
+    def _totals(self) -> Counter[str]:
+        """What the engine counts per peer, those that are gone included."""
+        engine = self._hub.engine
+        totals = Counter(engine.closed_totals)
+        for peer in engine.peers.values():
+            for name in COUNTED:
+                totals[name] += getattr(peer, name)
+        return totals
+
+
+def _cores() -> float:
+    machine = len(os.sched_getaffinity(0))
+    try:
+        return cores_of(QUOTA_FILE.read_text(), machine)
+    except OSError:
+        return float(machine)

@@ -21,7 +21,7 @@ from sfu.api.server import head_complete
 from sfu.api.settings import Settings
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier
-from sfu.errors import BadRequest, NotAuthorized
+from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.telemetry.metrics import CONTENT_TYPE, Metrics, Snapshot
 
 log = logging.getLogger("sfu.api")
@@ -67,7 +67,7 @@ def create_app(
         app.add_routes([web.get("/metrics", _metrics(metrics))])
     app.add_routes(_development(development, rooms))
     app.add_routes(
-        web.route(operation.method, operation.path, _operation(operation, rooms, verifier, productions))
+        web.route(operation.method, operation.path, _operation(operation, rooms, verifier, productions, node))
         for operation in OPERATIONS
     )
     document = msgspec.json.encode(openapi.document(__version__, OPERATIONS))
@@ -145,7 +145,7 @@ async def _body(request: web.Request, shape: type[B]) -> B:
 
 
 def _operation(
-    operation: Operation, rooms: RoomsPort, verifier: Verifier, productions: ProductionsPort | None
+    operation: Operation, rooms: RoomsPort, verifier: Verifier, productions: ProductionsPort | None, node: NodePort
 ) -> Respond:
     def revoke(room: str, identity: str) -> None:
         verifier.revoke_participant(room, identity, time.time())
@@ -155,6 +155,8 @@ def _operation(
         parameters = dict(request.match_info)
         # Before the body is read: without the grant nothing of it matters.
         authorize(operation, claims.video, parameters.get("room", ""))
+        if operation.name == "createRoom" and (reason := node.not_ready()):
+            raise AtCapacity(f"This server takes no new rooms: {reason}.")
         body = None if operation.body is None else await _body(request, operation.body)
         call = Call(rooms, claims, parameters, dict(request.query), body, revoke, productions)
         answer = operation.run(call)

@@ -32,6 +32,7 @@ def enter(env: Environment, socket: Socket, join: Join, token: str) -> Session:
     profile = profile_of(claims, join)
     if env.draining:
         raise AtCapacity("This server is going down; try another.", code="draining")
+    env.access.admit(claims.video.room)
     session = Session(env, claims, join.id)
     session.attach(socket)
     entry = env.rooms.enter(claims.video.room, profile, session)

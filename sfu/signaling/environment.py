@@ -23,6 +23,8 @@ class Access:
     "Raises NotAuthorized."
     revoke: Callable[[Claims], None]
     "Called on a kick."
+    admit: Callable[[str], None] = lambda _: None
+    "Whether a new participant of this room has a place on this server. Raises AtCapacity."
     ice_servers: Callable[[Claims], Sequence[IceServer]] = lambda _: ()
     "What a participant is told at join, e.g. a TURN server with credentials made for it."
 
@@ -63,4 +65,6 @@ class Environment:
     "By resume key."
     counters: Counters = field(default_factory=Counters)
     draining: bool = False
+    drain_ends_at: float | None = None
+    "Monotonic seconds; while set, open meetings go on until then."
     programmes: Programmes | None = None

@@ -529,6 +529,15 @@ class Leave(Message, frozen=True, kw_only=True, tag="leave"):
     retry_after: float = 0.0
 
 
+class Draining(Message, frozen=True, kw_only=True, tag="draining"):
+    """The server goes down at its operator's wish. The meeting goes on until then; who can, says goodbye or moves on."""
+
+    message: str
+    "One sentence for the person."
+    seconds: float
+    "Left at most; then comes `leave` with `draining`."
+
+
 class Ping(Message, frozen=True, kw_only=True, tag="ping"):
     at: float
 
@@ -554,6 +563,7 @@ ServerMessage = (
     | DataMessage
     | RoomUpdated
     | LobbyChanged
+    | Draining
     | Leave
     | Ping
 )

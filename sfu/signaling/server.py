@@ -16,6 +16,7 @@ from aiohttp import web
 from sfu.auth.origins import Origins
 from sfu.rooms.registry import Rooms
 from sfu.signaling.environment import Access, Counters, Environment
+from sfu.signaling.messages import Draining
 from sfu.signaling.outbox import Flusher
 from sfu.signaling.ports import MediaEdge, Programmes
 from sfu.signaling.session import State
@@ -112,6 +113,12 @@ class Signaling:
             except Exception:
                 # The root of this task: a bug in one round must not be the end of all heartbeats.
                 logger.exception("signalling timer failed")
+
+    def announce_drain(self, seconds: float, message: str = "The server is going down for maintenance.") -> None:
+        """Tells everybody, and whoever resumes from now on, how long it goes on. Sessions and resumes stay possible."""
+        self._env.drain_ends_at = self._env.now() + seconds
+        for session in list(self._env.sessions.values()):
+            session.send(Draining(message=message, seconds=seconds))
 
     async def close(self, message: str = "The server is going down for maintenance.") -> None:
         """Drains: nobody comes in any more, everybody is told to join elsewhere. Returns when the sockets are closed,

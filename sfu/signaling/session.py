@@ -140,6 +140,9 @@ class Session:
         subscribing.resume(states=missed is None)
         participant.room.levels.welcome(participant)
         participant.room.quality.welcome(participant)
+        if self._env.drain_ends_at is not None:
+            left = max(0.0, self._env.drain_ends_at - self._env.now())
+            self.send(messages.Draining(message="The server is going down for maintenance.", seconds=round(left, 1)))
         self._env.counters.resumes += 1
         self._log("session resumed", replayed=len(missed) if missed is not None else -1)
 

@@ -1,0 +1,34 @@
+"""TURN credentials against a value made by hand (`printf '1700000600:x' | openssl dgst -sha1 -hmac key -binary | base64`)."""
+
+import base64
+import subprocess
+
+import pytest
+
+from sfu.auth.turn import Settings, credentials
+from sfu.errors import ConfigurationError
+
+
+def test_credentials_expire_by_their_name() -> None:
+    made = credentials("key", "x", 1_700_000_000.9, 600.0)
+    assert made.username == "1700000600:x"
+    answer = subprocess.run(
+        ["openssl", "dgst", "-sha1", "-hmac", "key", "-r"], input=b"1700000600:x", capture_output=True, check=True
+    )
+    assert base64.b64decode(made.password).hex() == answer.stdout.split()[0].decode()
+
+
+@pytest.mark.parametrize(
+    ("urls", "secret", "complaint"),
+    [
+        (("turn:a.example",), "", "turn.urls needs turn.secret"),
+        (("https://a.example",), "s", "'https://a.example' should begin with"),
+    ],
+)
+def test_settings_that_cannot_work(urls: tuple[str, ...], secret: str, complaint: str) -> None:
+    with pytest.raises(ConfigurationError, match=complaint):
+        Settings(urls=urls, secret=secret)
+
+
+def test_stun_needs_no_secret() -> None:
+    assert Settings(urls=("stun:a.example",)).urls == ("stun:a.example",)
