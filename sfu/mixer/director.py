@@ -53,8 +53,8 @@ class Director:
         self._template = None
 
     def use_template(self, template: SceneTemplate) -> None:
-        self._chosen = Layout.CUSTOM
         self._template = template
+        self._chosen = Layout.CUSTOM
 
     def pin(self, identity: str) -> None:
         """Stays on stage, whoever speaks, as long as he is there; empty: nobody is pinned."""

@@ -1,0 +1,64 @@
+"""libav's decoders, set for live pictures: no threads of their own, which at these sizes only add delay, nothing held
+back, and a picture of more than `MAX_PIXELS` refused by libav itself before it takes memory for it.
+"""
+
+from typing import Final
+
+from av.codec.context import Flags
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+
+MAX_PIXELS: Final = 4096 * 2304
+_NAMES: Final = {"vp8": "vp8", "vp9": "vp9", "h264": "h264", "av1": "libdav1d"}
+_FAILURES: Final = 3
+"""In a row, before a decoder is made anew."""
+
+
+class Decoder:
+    """Of one stream; used by one thread. `failed` counts what it could not decode."""
+
+    __slots__ = ("_codec", "_context", "_failing", "failed")
+
+    def __init__(self, codec: str) -> None:
+        """`VP8`, `VP9`, `H264` or `AV1` in any case. ValueError for others."""
+        name = _NAMES.get(codec.lower())
+        if name is None:
+            raise ValueError(f"no decoder for {codec!r}")
+        self._codec = name
+        self._context = _open(name)
+        self._failing = 0
+        self.failed = 0
+
+    def decode(self, data: bytes) -> VideoFrame | None:
+        """The picture of one access unit: the last one, where layers of one picture come out separately.
+
+        Raises FFmpegError if it cannot be decoded; a keyframe is needed then.
+        """
+        try:
+            frames = self._context.decode(Packet(data))
+        except FFmpegError:
+            self.failed += 1
+            self._failing += 1
+            if self._failing >= _FAILURES:
+                self._failing = 0
+                self._context = _open(self._codec)
+            raise
+        self._failing = 0
+        if not frames:
+            return None
+        frame = frames[-1]
+        return frame if 0 < frame.width * frame.height <= MAX_PIXELS else None
+
+
+def _open(name: str) -> VideoCodecContext:
+    context = VideoCodecContext.create(name, "r")
+    assert isinstance(context, VideoCodecContext)
+    context.thread_count = 1
+    context.flags |= Flags.low_delay
+    context.options = {"max_pixels": str(MAX_PIXELS)}
+    if name == "libdav1d":
+        # Otherwise it keeps a picture back to decode the next one beside it.
+        context.options = {"max_pixels": str(MAX_PIXELS), "max_frame_delay": "1"}
+    return context

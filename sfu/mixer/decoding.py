@@ -1,0 +1,223 @@
+"""Video tracks on their way to their tiles: decoded and scaled when they arrive, shown when they are due.
+
+One to four threads serve all sources; each source stays with one, so its frames are decoded in order without a lock.
+libav gives the interpreter's lock back while it decodes and scales.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Final, Protocol
+
+from av.error import FFmpegError
+from av.video.frame import VideoFrame
+
+from sfu.mixer.cadence import Cadence
+from sfu.mixer.decoder import Decoder
+from sfu.mixer.picture import Fitter, Picture
+from sfu.mixer.scene import Fit
+from sfu.rtp.frames import CodedFrame
+
+log = logging.getLogger(__name__)
+
+VIDEO_RATE: Final = 90_000
+QUEUE_LIMIT: Final = 30
+"""Coded frames of one source that wait for their decoder; one more and all go by until a keyframe."""
+STALE_AFTER: Final = 8.0
+"""Seconds without a picture after which a camera counts as off. A shared screen may stand still for hours."""
+HIDDEN_AFTER: Final = 1.0
+"""Seconds in which nobody asked for a source's picture, after which it is decoded but not scaled any more."""
+
+_Job = Callable[[], None]
+
+
+class Clock(Protocol):
+    """Of the track: a `sfu.mixer.timeline.TrackClock`."""
+
+    def due(self, timestamp: int) -> float | None: ...
+
+
+class Decoders:
+    """The threads. `open` and the sources' `close` belong to one thread; `close` waits for what is running."""
+
+    def __init__(self, count: int = 2, *, now: Callable[[], float] = time.monotonic) -> None:
+        """1 to 4 threads."""
+        if not 1 <= count <= 4:
+            raise ValueError("1 to 4 decoder threads")
+        self._now = now
+        self._queues: list[SimpleQueue[_Job | None]] = [SimpleQueue() for _ in range(count)]
+        self._sources = [0] * count
+        self._threads = [
+            threading.Thread(target=_run, args=(queue,), name=f"decoder-{index}", daemon=True)
+            for index, queue in enumerate(self._queues)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def open(self, codec: str, clock: Clock | None = None, *, screen: bool = False) -> "VideoSource":
+        """`clock`: when its pictures' sound is heard, so that they wait for it. ValueError for codecs that nobody knows."""
+        thread = self._sources.index(min(self._sources))
+        source = VideoSource(
+            Decoder(codec), self._queues[thread].put, lambda: self._release(thread), clock, screen=screen, now=self._now
+        )
+        self._sources[thread] += 1
+        return source
+
+    def settle(self) -> None:
+        """Returns when everything that was received has been decoded."""
+        for queue in self._queues:
+            done = threading.Event()
+            queue.put(done.set)
+            done.wait()
+
+    def close(self) -> None:
+        for queue in self._queues:
+            queue.put(None)
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+    def _release(self, thread: int) -> None:
+        self._sources[thread] -= 1
+
+
+class VideoSource:
+    """Three threads meet here: `receive` and `close` are the receiving one's, `show`, `picture_at` and `waited` the
+    ticking one's, the rest runs on a decoder thread. What they share is single attributes and a deque, each changed in
+    one step. Made by `Decoders.open`.
+    """
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        submit: Callable[[_Job], None],
+        release: Callable[[], None],
+        clock: Clock | None,
+        *,
+        screen: bool,
+        now: Callable[[], float],
+    ) -> None:
+        self.screen = screen
+        self.paused = False
+        "The publisher muted it: nothing is shown, whatever still arrives."
+        self.needs_keyframe = False
+        "The decoder failed or fell behind: until a keyframe comes, the last picture stands."
+        self.decoded = 0
+        self.size = (0, 0)
+        "Of the last decoded picture, upright."
+        self.on_frame: Callable[[VideoFrame, float], None] | None = None
+        "Told every decoded frame and its media time in seconds, on the decoder thread."
+        self.cadence: Cadence[Picture] = Cadence()
+        if clock is not None:
+            self.cadence.due_of_sound = lambda media: clock.due(round(media * VIDEO_RATE))
+        self._decoder = decoder
+        self._fitter = Fitter()
+        self._submit = submit
+        self._release = release
+        self._now = now
+        self._waiting = 0
+        self._place: tuple[int, int, Fit] | None = None
+        self._asked = float("-inf")
+        self._last: tuple[VideoFrame, int] | None = None
+        self._again: Picture | None = None
+        self._shown: Picture | None = None
+        self._fresh = now()
+        self._closed = False
+
+    @property
+    def failed(self) -> int:
+        """Frames that could not be decoded."""
+        return self._decoder.failed
+
+    def receive(self, frame: CodedFrame) -> None:
+        if self._closed:
+            return
+        full = self._waiting >= QUEUE_LIMIT
+        if full:
+            self.needs_keyframe = True
+        if self.needs_keyframe and (full or not frame.keyframe):
+            return
+        self.needs_keyframe = False
+        self._waiting += 1
+        self._submit(lambda: self._decode(frame))
+
+    def show(self, width: int, height: int, fit: Fit) -> None:
+        """The tile that pictures are made for from now on; the last one is made again for it."""
+        wanted = width, height, fit
+        if wanted != self._place:
+            self._place = wanted
+            if self._last is not None:
+                self._submit(self._fit_again)
+
+    def picture_at(self, now: float) -> Picture | None:
+        """Of this tick, which belongs to a scene that this source is in; None: there is nothing to show."""
+        hidden = now - self._asked > HIDDEN_AFTER
+        self._asked = now
+        if hidden and self._last is not None and self._place is not None:
+            self._submit(self._fit_again)
+        found = self.cadence.take(now)
+        again, self._again = self._again, None
+        if found is not None:
+            self._shown, self._fresh = found, now
+        elif again is not None:
+            self._shown = again
+        if self.paused:
+            self._shown = None
+        elif not self.screen and now - self._fresh > STALE_AFTER:
+            return None
+        return self._shown
+
+    def waited(self, now: float) -> float | None:
+        """How long before `now` the picture was due that is shown: what a tick that is locked to it reduces."""
+        return self.cadence.waited(now)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+    def _decode(self, frame: CodedFrame) -> None:
+        self._waiting -= 1
+        if self._closed:
+            return
+        try:
+            decoded = self._decoder.decode(frame.data)
+        except FFmpegError:
+            self.needs_keyframe = True
+            return
+        if decoded is None:
+            return
+        self.decoded += 1
+        self._last = decoded, frame.rotation
+        sideways = frame.rotation % 180 != 0
+        self.size = (decoded.height, decoded.width) if sideways else (decoded.width, decoded.height)
+        media = frame.timestamp / VIDEO_RATE
+        if self.on_frame is not None:
+            self.on_frame(decoded, media)
+        if frame.arrival - self._asked > HIDDEN_AFTER:
+            return
+        picture = self._fit(decoded, frame.rotation)
+        if picture is not None:
+            self.cadence.push(media, self._now(), picture)
+
+    def _fit_again(self) -> None:
+        if self._last is not None and not self._closed:
+            self._again = self._fit(*self._last)
+
+    def _fit(self, frame: VideoFrame, rotation: int) -> Picture | None:
+        place = self._place
+        if place is None:
+            return None
+        try:
+            return self._fitter.fit(frame, *place, rotation)
+        except FFmpegError:
+            return None  # a format that cannot be converted: as if it had not come
+
+
+def _run(queue: "SimpleQueue[_Job | None]") -> None:
+    while (job := queue.get()) is not None:
+        try:
+            job()
+        except Exception:
+            log.exception("a picture was lost")  # one source's, and the others on this thread go on

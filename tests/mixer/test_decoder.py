@@ -1,0 +1,50 @@
+"""What comes out of libav, and what it refuses."""
+
+import numpy as np
+import pytest
+from av.error import FFmpegError
+
+from sfu.mixer import decoder as module
+from sfu.mixer.decoder import Decoder
+from tests.support import packetize
+
+CODECS = ("VP8", "VP9", "H264", "AV1")
+
+
+def units(codec: str, width: int = 320, height: int = 180, count: int = 3) -> list[bytes]:
+    return list(packetize.encode(codec, [np.full((height * 3 // 2, width), 90 + n, np.uint8) for n in range(count)]))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_each_unit_gives_its_picture_at_once(codec: str) -> None:
+    decoder = Decoder(codec)
+    for unit in units(codec):
+        frame = decoder.decode(unit)
+        assert frame is not None
+        assert (frame.width, frame.height, frame.format.name) == (320, 180, "yuv420p")
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_giants_are_refused(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_PIXELS", 320 * 180 - 1)
+    decoder = Decoder(codec)
+    with pytest.raises(FFmpegError):
+        decoder.decode(units(codec)[0])
+    assert decoder.failed == 1
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_it_goes_on_with_a_keyframe_after_rubbish(codec: str) -> None:
+    decoder = Decoder(codec)
+    rubbish = np.random.default_rng(7).integers(0, 256, 400, dtype=np.uint8).tobytes()
+    for _ in range(5):
+        try:
+            decoder.decode(rubbish)
+        except FFmpegError:
+            continue
+    assert any(decoder.decode(unit) is not None for unit in units(codec))
+
+
+def test_codecs_that_nobody_knows() -> None:
+    with pytest.raises(ValueError, match="theora"):
+        Decoder("theora")
