@@ -7,9 +7,9 @@ changed in place.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from sfu.mixer.decoding import VideoSource
 from sfu.mixer.layout import Member as Seen
 from sfu.mixer.sound import SoundMix
-from sfu.mixer.source import VideoSource
 from sfu.mixer.timeline import Timeline, TrackClock
 from sfu.production.intake import InboundStream, Intake
 from sfu.production.protocol import Member, Speakers, Track
@@ -37,12 +37,25 @@ class _Person:
     "Whether there is sound that pictures have to wait for."
 
 
+class LipClock:
+    """When pictures' sound is heard, while there is any: without sound they wait for nothing."""
+
+    __slots__ = ("_clock", "_person")
+
+    def __init__(self, person: _Person, clock: TrackClock) -> None:
+        self._person = person
+        self._clock = clock
+
+    def due(self, timestamp: int) -> float | None:
+        return self._clock.due(timestamp) if self._person.voiced else None
+
+
 class People:
     def __init__(
         self,
         intake: Intake,
         sound: SoundMix,
-        open_picture: Callable[[Track], VideoSource],
+        open_picture: Callable[[Track, "LipClock"], VideoSource],
         tell: Callable[[str, str], None],
     ) -> None:
         """`tell(kind, text)`: for the event log."""
@@ -133,9 +146,8 @@ class People:
                 take=lambda frame: self._sound.receive(track.id, frame),
             )
         else:
-            picture = self._open_picture(track)
-            picture.cadence.due_of_sound = lambda media: clock.due(int(media * 90_000)) if person.voiced else None
-            stream = InboundStream(track.ssrc, track.codec, audio=False, clock=clock, take=picture.push)
+            picture = self._open_picture(track, LipClock(person, clock))
+            stream = InboundStream(track.ssrc, track.codec, audio=False, clock=clock, take=picture.receive)
             source = picture
             stream.lacks = lambda: source.needs_keyframe
             stream.wanted = False

@@ -20,6 +20,7 @@ from sfu.mixer.director import Director
 from sfu.mixer.layout import Layout
 from sfu.mixer.scene import Scene, parse_template
 from sfu.mixer.sound import LATENCY, MARGIN, RATE, TICK, SoundMix
+from sfu.mixer.ticks import TickClock
 from sfu.production import protocol
 from sfu.production.outputs import ProgrammeOutputs
 from sfu.production.people import People
@@ -61,9 +62,11 @@ class Studio:
         self._stopping = threading.Event()
         self.shown: set[str] = set()
         """Track ids of the pictures in the scene."""
-        self._ticks = self._dropped = 0
+        self._ticks = 0
+        self._even = True
         self._told_at = 0.0
         self._t0 = time.monotonic() + 0.005
+        self._clock = TickClock(self._t0, start.fps)
         self._outputs = ProgrammeOutputs(start, time.time() + 0.005, send, send_rtp)
         send(Started(at=time.time() + self._t0 - time.monotonic()))
         self._threads = [
@@ -110,20 +113,23 @@ class Studio:
     # -- pictures ---------------------------------------------------------------------------------------------------
 
     def _run_ticks(self) -> None:
-        period, step = 1 / self._start.fps, VIDEO_RATE // self._start.fps
-        number = 0
+        step = VIDEO_RATE // self._start.fps
+        clock = self._clock
         while not self._stopping.is_set():
-            due = self._t0 + number * period
-            wait = due - time.monotonic()
+            wait = clock.due - time.monotonic()
             if wait > 0:
                 time.sleep(wait)
             now = time.monotonic()
-            late = int((now - due) / period)
-            if late:
-                self._dropped += late
-                number += late
-            self._tick(now, number * step)
-            number += 1
+            self._tick(now, clock.begin(now) * step)
+            # An even clock for whoever cuts by it; otherwise the tick follows the pictures of the one on stage.
+            leader = None if self._even else self._leader(now)
+            clock.steer(leader)
+
+    def _leader(self, now: float) -> float | None:
+        """How long ago the picture was due that is shown largest."""
+        tile = max(self._scene.tiles, key=lambda tile: tile.area.width * tile.area.height, default=None)
+        source = self._people.sources.get(tile.source) if tile is not None else None
+        return source.waited(now) if source is not None else None
 
     def _tick(self, now: float, pts: int) -> None:
         while self._commands:
@@ -141,6 +147,7 @@ class Studio:
     def _obey(self, command: Command, pts: int) -> None:
         if isinstance(command, Outputs):
             self._outputs.change(command, pts)
+            self._even = command.live or command.recording
             return
         self._focus = command.focus
         self._drawn = ()
@@ -176,13 +183,10 @@ class Studio:
         for tile in scene.tiles:
             source = sources.get(tile.source)
             if source is not None:
-                source.place(tile.area.width, tile.area.height, tile.fit)
+                source.show(tile.area.width, tile.area.height, tile.fit)
                 known = tiles.get(tile.source)
                 if known is None or known.height < tile.area.height:
                     tiles[tile.source] = TileWish(width=tile.area.width, height=tile.area.height)
-        for name, source in sources.items():
-            if name not in tiles:
-                source.unplace()
         wishes = Wishes(tracks=tiles)
         self.shown = set(tiles)
         self._people.show(self.shown)
@@ -194,7 +198,7 @@ class Studio:
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return Status(
             ticks=self._ticks,
-            dropped_ticks=self._dropped,
+            dropped_ticks=self._clock.dropped,
             tiles=len(self._scene.tiles),
             layout=str(self._director.decision.layout),
             cpu=round(usage.ru_utime + usage.ru_stime, 3),

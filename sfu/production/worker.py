@@ -22,12 +22,11 @@ from contextlib import suppress
 import msgspec
 
 from sfu.errors import MalformedPacket
-from sfu.mixer.decoder import DecoderThreads
+from sfu.mixer.decoding import Decoders, VideoSource
 from sfu.mixer.sound import SoundMix
-from sfu.mixer.source import VideoSource
 from sfu.production import protocol
 from sfu.production.intake import Intake
-from sfu.production.people import People
+from sfu.production.people import LipClock, People
 from sfu.production.protocol import Failed, Frames, Start, ToServer, ToWorker, Track, decode_to_worker, encode
 from sfu.production.studio import Studio
 
@@ -106,10 +105,10 @@ class Worker:
             self._studio.command(message)
 
     def _begin(self, start: Start) -> None:
-        threads = DecoderThreads(start.decoders)
+        decoders = Decoders(start.decoders)
 
-        def open_picture(track: Track) -> VideoSource:
-            return VideoSource(track.codec, threads, screen=track.source == "screen_share")
+        def open_picture(track: Track, clock: LipClock) -> VideoSource:
+            return decoders.open(track.codec, clock, screen=track.source == "screen_share")
 
         self._people = People(self._intake, self._sound, open_picture, self._tell)
         self._studio = Studio(start, self._people, self._sound, self.send, self._intake.send)
