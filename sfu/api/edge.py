@@ -174,6 +174,8 @@ def security_headers(*, tls: bool) -> Callable[[web.Request, web.StreamResponse]
     """For `on_response_prepare`, which sees every answer, files included."""
 
     async def add(request: web.Request, answer: web.StreamResponse) -> None:
+        if answer.status == 101:
+            return  # no document: there is nothing that they could protect
         for name, value in SECURITY_HEADERS.items():
             answer.headers[name] = value
         if tls:

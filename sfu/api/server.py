@@ -202,6 +202,7 @@ async def listen(
         app,
         access_log=None,
         keepalive_timeout=settings.keepalive_timeout,
+        tcp_keepalive=False,  # sockets have heartbeats, requests deadlines
         shutdown_timeout=5.0,
         handle_signals=False,
     )

@@ -21,7 +21,7 @@ from sfu.transport.dtls import DtlsAssociation, Role
 from sfu.transport.dtls import State as DtlsState
 from sfu.transport.ice import IceAgent
 from sfu.transport.srtp import Context
-from sfu.transport.stun import BindingRequest
+from sfu.transport.stun import BindingRequest, RepeatedCheck
 
 if TYPE_CHECKING:
     from sfu.transport.datachannel import DataChannels, DataListener
@@ -68,6 +68,8 @@ class Connection:
         self._addresses: dict[Address, tuple[float, UdpSocket]] = {}
         """Validated addresses, each with the time of its last check and where it came in."""
         self._selected: Address | None = None
+        self._repeated: RepeatedCheck | None = None
+        """The last check of the selected address, once nothing is left to negotiate about."""
         self.created_at = time.monotonic()
         self.described_at: float | None = None
         """When the other side was first told of this one: its deadline to check counts from here."""
@@ -117,12 +119,24 @@ class Connection:
 
     def restart_ice(self) -> None:
         """New credentials; the media goes on over the old path until the other side checks a new one."""
+        self._repeated = None
         dropped = self.ice.restart()
         if dropped is not None:
             self._hub.forget_ufrag(dropped)
         self._hub.learn_ufrag(self.ice.ufrag, self)
 
     # -- the port's side --------------------------------------------------------------------------------------------
+
+    def check_repeated(self, data: memoryview, source: "UdpSocket", address: Address, now: float) -> bytes | None:
+        """The answer to the check that this address sent last, come again; None for any other."""
+        repeated = self._repeated
+        if repeated is None or address != self._selected:
+            return None
+        answer = repeated.answer(data)
+        if answer is not None:
+            self.ice.last_check = now
+            self._addresses[address] = (now, source)
+        return answer
 
     def check_received(
         self, request: BindingRequest, data: memoryview, source: "UdpSocket", address: Address, now: float
@@ -135,6 +149,7 @@ class Connection:
         self._addresses[address] = (now, source)
         if self._selected is None or (request.use_candidate and address != self._selected):
             self._selected = address
+            self._repeated = None
             self._hub.engine.move_peer(self.peer, source, address)
         dropped = self.ice.settle(request)
         if dropped is not None:
@@ -145,6 +160,8 @@ class Connection:
             self.state = State.CONNECTING
             self.checked_at = now
             self._begin_handshake()
+        elif self.state is State.CONNECTED and address == self._selected and self.ice.settled:
+            self._repeated = RepeatedCheck(request, data, address, password)
         return password
 
     def _claim(self, address: Address, now: float) -> bool:
@@ -254,6 +271,7 @@ class Connection:
             self._fail("no consent: connectivity checks stopped")
         else:
             self._selected = address
+            self._repeated = None
             self._hub.engine.move_peer(self.peer, self._addresses[address][1], address)
 
     def silent_for(self, now: float) -> float:
@@ -273,6 +291,7 @@ class Connection:
         if self.state is State.CLOSED:
             return
         was, self.state = self.state, State.CLOSED
+        self._repeated = None
         if self._channels is not None:
             self._channels.close()
         if self._dtls is not None:

@@ -143,12 +143,13 @@ class Hub:
         now = time.monotonic()
         busy = True
         try:
-            busy = self.engine.handle_timer(now, time.time() + NTP_EPOCH) or bool(self._connecting)
+            busy = self.engine.handle_timer(now, time.time() + NTP_EPOCH)
         except Exception:
             log.exception("media timer failed")
         self.engine.heard = False
         self.port.asleep = not busy
-        self._timer = self._loop.call_later(TICK if busy else IDLE_TICK, self._tick)
+        pause = TICK if busy else HANDSHAKES_EVERY if self._connecting else IDLE_TICK
+        self._timer = self._loop.call_later(pause, self._tick)
         if now >= self._next_handshakes:
             self._next_handshakes = now + HANDSHAKES_EVERY
             for connection in list(self._connecting):

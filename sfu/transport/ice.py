@@ -28,6 +28,11 @@ class IceAgent:
     def ufrags(self) -> list[str]:
         return [self.ufrag] if self._old is None else [self.ufrag, self._old[0]]
 
+    @property
+    def settled(self) -> bool:
+        """Whether only one pair of credentials is good."""
+        return self._old is None
+
     def restart(self) -> str | None:
         """New credentials. Returns a user fragment that is no longer answered, if a second restart dropped one."""
         dropped = self._old[0] if self._old is not None else None

@@ -9,6 +9,7 @@ give away the authentication key.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from pylibsrtp import Policy, Session
@@ -57,14 +58,22 @@ class Context:
     __slots__ = ("handle", "session")
 
     def __init__(self, profile: Profile, key: bytes, *, outbound: bool) -> None:
-        policy = Policy(
-            key=key,
-            ssrc_type=Policy.SSRC_ANY_OUTBOUND if outbound else Policy.SSRC_ANY_INBOUND,
-            srtp_profile=profile.libsrtp,
-        )
-        policy.window_size = REPLAY_WINDOW
+        policy = _policy(profile.libsrtp, outbound)
+        policy.key = key
         self.session = Session(policy)
+        policy.key = None
         self.handle: SrtpContext = self.session._srtp[0]
+
+
+@lru_cache
+def _policy(profile: int, outbound: bool) -> Policy:
+    """The same for all sessions but for the key, which libsrtp copies; making one takes as long as making a session."""
+    policy = Policy(
+        ssrc_type=Policy.SSRC_ANY_OUTBOUND if outbound else Policy.SSRC_ANY_INBOUND,
+        srtp_profile=profile,
+    )
+    policy.window_size = REPLAY_WINDOW
+    return policy
 
 
 class Sealer:

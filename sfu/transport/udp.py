@@ -52,6 +52,9 @@ class Endpoint(Protocol):
     ) -> bytes | None:
         """A Binding request for this connection; the password to answer with, or None."""
 
+    def check_repeated(self, data: memoryview, source: "UdpSocket", address: Address, now: float) -> bytes | None:
+        """The answer to a Binding request that only repeats the last one; None: it has to be looked at."""
+
     def dtls_received(self, datagram: bytes) -> None: ...
 
 
@@ -240,6 +243,11 @@ class UdpPort:
             self.engine.receive(peer, view, length[0], now)
 
     def _stun_received(self, data: memoryview, source: UdpSocket, address: Address, now: float) -> None:
+        known = self.by_address.get(address)
+        answer = known.check_repeated(data, source, address, now) if known is not None else None
+        if answer is not None:
+            source.send(answer, address)
+            return
         try:
             request = stun.parse_binding_request(data)
         except MalformedPacket:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from sfu.errors import MalformedPacket
 from sfu.transport.stun import (
+    RepeatedCheck,
     binding_response,
     error_response,
     parse_binding_request,
@@ -27,13 +28,20 @@ RFC_5769 = bytes.fromhex(
 TRANSACTION = bytes(range(12))
 
 
-def request(*, role: str = "ICE-CONTROLLING", nominated: bool = True, password: bytes = PASSWORD) -> bytes:
+def request(
+    *,
+    role: str = "ICE-CONTROLLING",
+    nominated: bool = True,
+    password: bytes = PASSWORD,
+    transaction: bytes = TRANSACTION,
+    username: str = "ours:theirs",
+) -> bytes:
     message = reference.Message(
         message_method=reference.Method.BINDING,
         message_class=reference.Class.REQUEST,
-        transaction_id=TRANSACTION,
+        transaction_id=transaction,
     )
-    message.attributes["USERNAME"] = "ours:theirs"
+    message.attributes["USERNAME"] = username
     message.attributes["PRIORITY"] = 1845501695
     message.attributes[role] = 77
     if nominated:
@@ -211,3 +219,38 @@ def test_mutations(data: st.DataObject) -> None:
     except MalformedPacket:
         return
     assert verify(parsed, cut, PASSWORD) is (cut == request())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [("192.0.2.1", 32853), ("::ffff:192.0.2.1", 32853, 0, 0), ("2001:db8::1", 32853, 0, 0)],
+)
+@pytest.mark.parametrize("password", [PASSWORD, PASSWORD * 4])
+def test_a_repeated_check_is_answered_like_the_first(
+    address: tuple[str, int] | tuple[str, int, int, int], password: bytes
+) -> None:
+    first = request(password=password)
+    repeated = RepeatedCheck(parse_binding_request(first), memoryview(first), address, password)
+    for transaction in (TRANSACTION, bytes(range(12, 24))):
+        again = request(password=password, transaction=transaction)
+        assert repeated.answer(memoryview(again)) == binding_response(transaction, address, password)
+
+
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (request(nominated=False), "another length"),
+        (request(username="ours:thetrs"), "another name"),
+        (request(role="ICE-CONTROLLED"), "another role"),
+        (request(password=b"wrong"), "another password"),
+        (b"", "nothing"),
+        (request()[:-8], "no fingerprint"),
+        *[
+            (request()[:at] + bytes([request()[at] ^ 1]) + request()[at + 1 :], f"byte {at}")
+            for at in range(len(request()))
+        ],
+    ],
+)
+def test_what_does_not_repeat_a_check_is_not_answered(data: bytes, what: str) -> None:
+    first = request()
+    assert RepeatedCheck(parse_binding_request(first), first, ("192.0.2.1", 1), PASSWORD).answer(data) is None
