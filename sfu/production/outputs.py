@@ -34,12 +34,10 @@ _STATES: Final[dict[str, Literal["connecting", "live", "waiting", "failed"]]] = 
 
 
 class ProgrammeOutputs:
-    def __init__(
-        self, start: Start, started_at: float, send: Callable[[ToServer], None], send_rtp: Callable[[list[bytes]], None]
-    ) -> None:
-        """`started_at`: seconds since 1970 of programme time 0."""
+    def __init__(self, start: Start, send: Callable[[ToServer], None], send_rtp: Callable[[list[bytes]], None]) -> None:
         self._start = start
-        self._started_at = started_at
+        self.started_at = 0.0
+        """Seconds since 1970 of programme time 0."""
         self._send_rtp = send_rtp
         self._wanted = Outputs()
         self._top = self._encoder(start.renditions[0])
@@ -148,7 +146,7 @@ class ProgrammeOutputs:
             self._track = self._opus = None
         elif self._track is None or self._track.ssrcs != ssrcs:
             self._opus = OpusEncoder()
-            self._track = TrackOutput(*ssrcs, PAYLOAD_TYPES, self._top.extradata, self._started_at, self._send_rtp)
+            self._track = TrackOutput(*ssrcs, PAYLOAD_TYPES, self._top.extradata, self.started_at, self._send_rtp)
 
     def _change_destinations(self, wanted: list[protocol.Destination]) -> None:
         ids = {one.id for one in wanted}

@@ -37,6 +37,10 @@ class _Person:
     "Whether there is sound that pictures have to wait for."
 
 
+def _silent(kind: str, text: str) -> None:
+    """Nothing happened."""
+
+
 class LipClock:
     """When pictures' sound is heard, while there is any: without sound they wait for nothing."""
 
@@ -64,6 +68,7 @@ class People:
         self._open_picture = open_picture
         self._tell = tell
         self._people: dict[str, _Person] = {}
+        self._begun = False
         self._levels: Mapping[str, float] = {}
         self._dominant = ""
         self.members: tuple[Seen, ...] = ()
@@ -76,7 +81,12 @@ class People:
         """Grows with every change of the three."""
 
     def apply(self, members: list[Member]) -> None:
-        """Everybody who is there now."""
+        """Everybody who is there now. Those of the first call were there before: they are no news."""
+        tell, self._tell = self._tell, self._tell if self._begun else _silent
+        self._apply(members)
+        self._tell, self._begun = tell, True
+
+    def _apply(self, members: list[Member]) -> None:
         present = {member.id for member in members}
         for gone in [one for one in self._people if one not in present]:
             person = self._people.pop(gone)

@@ -29,6 +29,8 @@ from sfu.production.protocol import Event, Outputs, Start, Started, Status, Tile
 log = logging.getLogger(__name__)
 
 STATUS_EVERY: Final = 0.5
+LEAD: Final = 0.005
+"""Seconds from the start to the first tick."""
 _PAGE: Final = resource.getpagesize()
 
 Command = protocol.Layout | Outputs
@@ -65,17 +67,26 @@ class Studio:
         self._ticks = 0
         self._even = True
         self._told_at = 0.0
-        self._t0 = time.monotonic() + 0.005
-        self._clock = TickClock(self._t0, start.fps)
-        self._outputs = ProgrammeOutputs(start, time.time() + 0.005, send, send_rtp)
-        send(Started(at=time.time() + self._t0 - time.monotonic()))
+        self._send_rtp = send_rtp
+        self._t0 = float("inf")
         self._threads = [
             threading.Thread(target=self._guarded, args=(step,), name=name, daemon=True)
             for name, step in (("tick", self._run_ticks), ("sound", self._run_sound))
         ]
         self.failed: str = ""
 
+    @property
+    def started(self) -> bool:
+        return self._t0 < float("inf")
+
     def start(self) -> None:
+        """Programme time begins now. What is to be shown first has been told: commands, members."""
+        self._outputs = ProgrammeOutputs(self._start, self._send, self._send_rtp)
+        at = time.time() + LEAD
+        self._t0 = time.monotonic() + LEAD
+        self._clock = TickClock(self._t0, self._start.fps)
+        self._outputs.started_at = at
+        self._send(Started(at=at))
         for thread in self._threads:
             thread.start()
 
@@ -85,15 +96,16 @@ class Studio:
 
     def event(self, kind: str, text: str, *, chapter: bool = False, **fields: str) -> None:
         """For the event log, at the present programme time."""
-        at = max(0.0, time.monotonic() - self._t0)
+        at = max(0.0, time.monotonic() - self._t0)  # 0 before the start
         self._send(Event(at=round(at, 3), kind=kind, text=text, chapter=chapter, fields=fields))
 
     def close(self) -> None:
         """Stops both clocks and lets what is encoded go out."""
         self._stopping.set()
-        for thread in self._threads:
-            thread.join(2.0)
-        self._outputs.close()
+        if self.started:
+            for thread in self._threads:
+                thread.join(2.0)
+            self._outputs.close()
 
     @property
     def running(self) -> bool:

@@ -103,6 +103,8 @@ class Worker:
             self._people.hear(message)
         else:
             self._studio.command(message)
+            if isinstance(message, protocol.Outputs) and not self._studio.started:
+                self._studio.start()
 
     def _begin(self, start: Start) -> None:
         decoders = Decoders(start.decoders)
@@ -112,7 +114,6 @@ class Worker:
 
         self._people = People(self._intake, self._sound, open_picture, self._tell)
         self._studio = Studio(start, self._people, self._sound, self.send, self._intake.send)
-        self._studio.start()
 
     def _tell(self, kind: str, text: str) -> None:
         if self._studio is not None:
