@@ -25,12 +25,16 @@ TICK: Final = 0.025
 IDLE_TICK: Final = 0.25
 FAULTS_EVERY: Final = 60.0
 """Seconds between tracebacks of faults among packets; all are counted."""
-TWCC_EVERY: Final = 0.05
+TWCC_EVERY: Final = 0.1
+"""As libwebrtc's receivers do by default."""
 REPORT_SLOTS: Final = round(1.0 / TICK)
 """Everybody reports once a second, each in its own tick."""
 BUSY: Final = 0.6
 """Seconds after its last packet in which a publisher is looked at in every tick: longer than any NACK waits."""
 ALIVE_EVERY: Final = 0.25
+QUIET: Final = 3.0
+QUIET_EVERY: Final = 1.0
+"""Who sent nothing for `QUIET` seconds is looked at this often only: in a server of listeners this is most of the work."""
 KEYFRAME_RETRY: Final = 1.0
 """Seconds after which a route that still waits asks again (mediasoup: 1 s)."""
 RTCP_SIZE: Final = 1180
@@ -199,9 +203,10 @@ class Control:
         for peer in self._publishing.values():
             sends = now - peer.last_arrival < BUSY
             busy = busy or sends
-            if alive or sends:
+            look = alive and (now - peer.last_arrival < QUIET or now - peer.looked[2] >= QUIET_EVERY or peer.flooding)
+            if look or sends:
                 try:
-                    self._serve_publisher(peer, now, twcc=twcc, alive=alive)
+                    self._serve_publisher(peer, now, twcc=twcc, alive=look)
                 except Exception:  # one peer's fault is not the others'
                     self._failed(now)
         before, self._turn = self._turn, int(now / TICK)
