@@ -16,7 +16,7 @@ from sfu.bandwidth.arrival import Arrivals
 from sfu.bandwidth.history import History
 from sfu.bandwidth.loss import LossLimit
 from sfu.bandwidth.overuse import Detector, Usage
-from sfu.bandwidth.probe import Cluster, Prober
+from sfu.bandwidth.probe import FOUND, LEAST_GAIN, Cluster, Prober
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.trendline import Trendline
 from sfu.bandwidth.twcc import TICKS_PER_SECOND, Feedback
@@ -35,6 +35,16 @@ BASE_WINDOW: Final = 60.0
 """Seconds in which the shortest way is looked for; clocks drift."""
 FELL: Final = 0.7
 """A decrease below this share of the best rate of late is a change of the path."""
+RECOVERY: Final = 0.85
+"""Of the rate before a fall: what is tried again soon, for falls are often somebody else's short download,"""
+RECOVERY_STEP: Final = 1.5
+"""in steps of what is sent now,"""
+EMPTY: Final = 0.01
+EMPTY_FOR: Final = 0.5
+"""Seconds in the queue, and for how long no more, that make a path look free: nobody is pushed aside by trying."""
+FORGIVEN: Final = 0.95
+RECOVERY_FOR: Final = 30.0
+"""for so many seconds (libwebrtc's recovery probing); a fall meanwhile keeps most of what was known before."""
 REPORT_GATE: Final = 0.2
 REMB_FOR: Final = 10.0
 """Seconds that a REMB holds."""
@@ -46,9 +56,9 @@ class Estimator:
 
     __slots__ = (
         "_acked", "_aimd", "_arrivals", "_base", "_base_next", "_base_since", "_best", "_detector", "_feedback_at",
-        "_history", "_loss", "_over_at", "_punished", "_remb", "_remb_at", "_report_at", "_report_rate",
-        "_sent_since", "_ticks_offset", "_ticks_seen", "_trendline", "feedbacks", "prober", "queue_delay", "rtt",
-        "sent_bytes", "settings",
+        "_fell_at", "_fell_from", "_history", "_loss", "_over_at", "_punished", "_queued_at", "_remb", "_remb_at",
+        "_report_at", "_report_rate", "_sent_since", "_ticks_offset", "_ticks_seen", "_trendline", "feedbacks",
+        "prober", "queue_delay", "rtt", "sent_bytes", "settings",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -66,8 +76,11 @@ class Estimator:
         """Bytes sent since the last feedback."""
         self.feedbacks = 0
         self._feedback_at = self._punished = float("-inf")
-        self._over_at = float("-inf")
+        self._over_at = self._queued_at = float("-inf")
         self._best = settings.start
+        """Highest rate since the last fall."""
+        self._fell_at = float("-inf")
+        self._fell_from = 0.0
         self.rtt: float | None = None
         """Round trip as feedback tells it, with the time that the receiver waits before it tells; smoothed."""
         self.queue_delay = 0.0
@@ -174,9 +187,12 @@ class Estimator:
             self.prober.congested(now)
         prober = self.prober
         rtt = self.rtt or DEFAULT_RTT
-        result = prober.settled(now, rtt)
-        if result:
-            self._proved(result, now)
+        cluster = prober.settled(now, rtt)
+        if cluster is not None:
+            self._proved(cluster, now)
+        if now - self._fell_at < RECOVERY_FOR and ceiling and now - self._queued_at > EMPTY_FOR:
+            step = max(RECOVERY_STEP * self.target, self.target + LEAST_GAIN)
+            wish = max(wish, min(RECOVERY * self._fell_from, step, ceiling))
         if wish and self.feedbacks and self._detector.usage is Usage.NORMAL and not self._sent_into_silence(now):
             prober.handle_timer(
                 now, target=self.target, wish=wish, ceiling=ceiling, sent=self.sent_bytes, start=self.settings.start
@@ -246,6 +262,8 @@ class Estimator:
         self._base_next = min(self._base_next, way)
         self._base = min(self._base, way)
         self.queue_delay = way - self._base
+        if self.queue_delay > EMPTY:
+            self._queued_at = now
 
     def _limit_by_delay(self, over: bool, now: float) -> None:
         aimd = self._aimd
@@ -257,6 +275,8 @@ class Estimator:
         if aimd.rate < before:
             self.prober.congested(now)
             if aimd.rate < FELL * self._best:
+                known = self._fell_from * FORGIVEN if now - self._fell_at < RECOVERY_FOR else 0.0
+                self._fell_at, self._fell_from = now, max(self._best, known)
                 self.prober.fell(now)
                 self._best = aimd.rate
         elif aimd.rate > self._best:
@@ -271,6 +291,11 @@ class Estimator:
         if rate < before:
             self.prober.congested(now)
 
-    def _proved(self, rate: float, now: float) -> None:
+    def _proved(self, cluster: Cluster, now: float) -> None:
+        rate = cluster.result()
+        if rate is None:
+            return
+        if rate < FOUND * cluster.rate:  # part of it may be what others had to give up for a moment
+            rate = (rate + self.target) / 2
         self._aimd.raise_to(rate, now)
         self._best = max(self._best, self._aimd.rate)

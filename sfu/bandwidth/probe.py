@@ -139,15 +139,15 @@ class Prober:
         rate = wish
         if self._starts:
             rate = self._starts.pop(0) * start
-        elif self._chain:
-            rate = max(rate, FURTHER * self._chain)
+        elif self._chain and not self.failed:
+            rate = FURTHER * self._chain  # nothing was ever too much yet
         rate = min(rate, max(ceiling, wish), LARGEST_LEAP * max(target, start))
         self.cluster = Cluster(rate, now, sent)
         self.sent += 1
         return self.cluster
 
-    def settled(self, now: float, rtt: float) -> float | None:
-        """The result of the cluster once it can be known: bits per second, 0: nothing arrived. None: not yet."""
+    def settled(self, now: float, rtt: float) -> Cluster | None:
+        """The cluster, once what arrived of it is known."""
         cluster = self.cluster
         if cluster is None or now < cluster.end + min(max(5 * rtt, SETTLE[0]), SETTLE[1]):
             return None
@@ -159,7 +159,7 @@ class Prober:
             self._next = now
         else:
             self._postpone(now)
-        return result
+        return cluster
 
     def congested(self, now: float) -> None:
         """The delay or the loss rose during the probe: it ends, but what it has shown by then counts."""
