@@ -1,4 +1,4 @@
-"""The meeting page: `index.html` for `/` and every `/r/{room}`, and its files below `/static/`.
+"""The pages: `index.html` for `/` and every `/r/{room}`, `watch.html` for `/watch/{room}`, their files below `/static/`.
 
 The files are listed once, when the server starts: a request can only name what is on the list, so no path out of a URL
 ever reaches the file system.
@@ -38,6 +38,11 @@ def routes(root: Path) -> list[web.RouteDef]:
     async def page(request: web.Request) -> web.StreamResponse:
         return _answer(index)
 
+    async def watch(request: web.Request) -> web.StreamResponse:
+        if "watch.html" not in known:
+            raise web.HTTPNotFound
+        return _answer(known["watch.html"])
+
     async def static(request: web.Request) -> web.StreamResponse:
         path = known.get(request.match_info["path"])
         if path is None:
@@ -47,6 +52,7 @@ def routes(root: Path) -> list[web.RouteDef]:
     return [
         web.get("/", page),
         web.get("/r/{room}", page),
+        web.get("/watch/{room}", watch),
         web.get("/static/{path:.+}", static),
     ]
 

@@ -5,6 +5,7 @@ the viewers. RFC 8216bis 3.1.4 (WebVTT, X-TIMESTAMP-MAP), W3C WebVTT. Pure.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from sfu.egress.hls import playlist
 
@@ -90,7 +91,9 @@ class CaptionTrack:
         if not 0 <= place < len(self._blocks):
             return None
         block = self._blocks[place]
-        lines = ["WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n"]
+        # The note is for the watch page, which goes by the wall clock.
+        zero = datetime.fromtimestamp(round(block.epoch, 3), UTC).isoformat(timespec="milliseconds")
+        lines = [f"WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\nNOTE zero {zero}\n"]
         for cue in block.cues:
             times = f"{_clock(cue.start - block.epoch)} --> {_clock(cue.end - block.epoch)}"
             lines.append(f"\n{times}\n{_escaped(cue.text)}\n")

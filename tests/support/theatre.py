@@ -1,0 +1,159 @@
+"""A server whose one room has a programme of test pictures: `python -m tests.support.theatre`, a process of its own.
+
+It prints its port. Development mode, so that pages get tokens; `/theatre/…` are for whoever watches over it: POST `begin`
+(`?renditions=360p,180p`), `restart` (as if the mixer had died), `caption?text=`, `end`, `expire`.
+"""
+
+import argparse
+import asyncio
+import os
+import random
+import threading
+import time
+from tempfile import TemporaryDirectory
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from sfu import assets
+from sfu.api.application import create_app
+from sfu.api.development import LOOPBACK, Development
+from sfu.api.hls import HlsRoutes
+from sfu.api.server import listen
+from sfu.api.settings import Settings as HttpSettings
+from sfu.auth.tokens import Verifier
+from sfu.egress.hls.programmes import Programmes
+from sfu.egress.hls.window import Window
+from sfu.egress.segmenter import Part
+from sfu.egress.settings import Hls, Rendition
+from sfu.rooms import Rooms
+from sfu.rooms import Settings as RoomsSettings
+from tests.api.support import Node
+from tests.support.programme import FPS, SIZES, SMALL, Programme
+
+ROOM = "theatre"
+
+
+class Producer:
+    """Stands for the mixer's process: a thread that makes pictures in time and hands parts to the loop."""
+
+    def __init__(self, window: Window, names: list[str], loop: asyncio.AbstractEventLoop) -> None:
+        self.window, self._loop = window, loop
+        self._programme = Programme({name: {**SIZES, **SMALL}[name] for name in names})
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._first = True
+
+    def start(self) -> None:
+        self.window.begin(time.time())
+        for name, init in self._programme.inits().items():
+            self.window.add_init(name, init)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        started, number = time.monotonic(), 0
+        while not self._stop.wait(max(0.0, started + number / FPS - time.monotonic())):
+            parts = self._programme.tick(int(time.time() * 1000))
+            if parts:
+                self._loop.call_soon_threadsafe(self._deliver, parts)
+            number += 1
+
+    def _deliver(self, parts: list[Part]) -> None:
+        if self.window.ended_at is None:
+            for part in parts:
+                self.window.add_part(part)
+
+
+class Theatre:
+    def __init__(self, folder: str, public: bool, dvr: float) -> None:
+        self.settings = Hls(directory=folder, dvr=dvr, memory=20.0, public=(ROOM,) if public else ())
+        self.programmes = Programmes(self.settings)
+        self.producer: Producer | None = None
+        self.names: list[str] = []
+        self.count = 0
+
+    def routes(self) -> list[web.RouteDef]:
+        return [web.post("/theatre/{what}", self._do)]
+
+    async def _do(self, request: web.Request) -> web.Response:
+        what, loop = request.match_info["what"], asyncio.get_running_loop()
+        if what == "begin":
+            self.names = request.query.get("renditions", "180p").split(",")
+            sizes = {**SIZES, **SMALL}
+            ladder = [Rendition(name, *sizes[name]) for name in self.names]
+            self.count += 1
+            window = self.programmes.open(ROOM, f"PG_{os.getpid()}_{self.count}", ladder)
+            self.producer = Producer(window, self.names, loop)
+            self.producer.start()
+        elif self.producer is not None:
+            window = self.producer.window
+            if what == "restart":
+                self.producer.stop()
+                await asyncio.sleep(float(request.query.get("pause", "0.5")))
+                self.producer = Producer(window, self.names, loop)
+                self.producer.start()
+            elif what == "caption":
+                window.add_captions("en", "English")
+                window.caption("en", request.query["text"], time.time(), time.time() + 5)
+            elif what == "end":
+                self.producer.stop()
+                window.end(time.time())
+            elif what == "expire":
+                self.programmes.expire(time.time() + 1e6)
+        return web.Response(text="ok")
+
+
+def delayed(least: float, most: float) -> object:
+    """A network that takes its time with every answer, in seconds."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        answer = await handler(request)
+        if request.path.startswith("/hls/"):
+            await asyncio.sleep(random.uniform(least, most))
+        return answer
+
+    return middleware
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--delay", type=float, nargs=2, default=(0.0, 0.0), help="milliseconds, least and most")
+    parser.add_argument("--private", action="store_true")
+    parser.add_argument("--dvr", type=float, default=60.0)
+    given = parser.parse_args()
+    with TemporaryDirectory(prefix="theatre-") as folder:
+        theatre = Theatre(folder, not given.private, given.dvr)
+        development, http = Development(), HttpSettings(port=0)
+        verifier = Verifier(development.keys)
+        rooms = Rooms(RoomsSettings(), lambda prefix: prefix, time.time)
+        hls = HlsRoutes(theatre.settings, theatre.programmes, verifier, os.urandom(32))
+        app = create_app(
+            http,
+            rooms,
+            Node(),
+            verifier,
+            development=development,
+            page_root=assets.web_root(),
+            routes=[*hls.routes(), *theatre.routes()],
+            access_log=False,
+        )
+        if given.delay[1]:
+            app.middlewares.append(delayed(given.delay[0] / 1000, given.delay[1] / 1000))  # type: ignore[arg-type]
+        runner, site = await listen(app, http, LOOPBACK)
+        print(site.port, flush=True)
+        try:
+            # Whoever started it holds the other end; when that is gone, so are we.
+            await asyncio.get_running_loop().run_in_executor(None, os.read, 0, 1)
+        finally:
+            if theatre.producer is not None:
+                theatre.producer.stop()
+            await runner.cleanup()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,104 @@
+/**
+ * The way in: a token becomes an address that works for some hours, and the state of the room's programme.
+ * @module
+ */
+
+/** @typedef {{language: string, name: string, uri: string}} Captions */
+/**
+ * @typedef {object} ProgrammeState as the server says it; times are seconds since 1970
+ * @property {'waiting' | 'live' | 'ended'} state
+ * @property {number} now
+ * @property {string} programme
+ * @property {number} started_at
+ * @property {number} ended_at
+ * @property {boolean} replay
+ * @property {Captions[]} captions
+ */
+
+/** Why somebody may not watch: the server's code for it. */
+export class Refused extends Error {
+  /** @param {string} code */
+  constructor(code) {
+    super(code);
+    this.code = code;
+  }
+}
+
+export class Access {
+  /** Folder of the playlists; empty: not let in yet. */
+  #base = '';
+  /** Milliseconds to add to this computer's clock for the server's. */
+  #clock = 0;
+  #bestRoundTrip = Infinity;
+
+  /**
+   * @param {string} room
+   * @param {string} token an invitation's; empty: none
+   */
+  constructor(room, token) {
+    this.room = room;
+    this.token = token;
+  }
+
+  /** Address of the multivariant playlist. */
+  get url() {
+    return `${this.#base}index.m3u8`;
+  }
+
+  get base() {
+    return this.#base;
+  }
+
+  /** The server's clock, milliseconds since 1970. */
+  now() {
+    return Date.now() + this.#clock;
+  }
+
+  /** Gets an address. Throws Refused, or TypeError when the server cannot be reached. */
+  async enter() {
+    let response = await this.#pass(this.token);
+    if (response.status === 401 && !this.token) {
+      const made = await this.#developmentToken();
+      if (made) response = await this.#pass(made);
+    }
+    const answer = await response.json().catch(() => ({}));
+    if (!response.ok) throw response.status < 500 ? new Refused(String(answer.code ?? 'not_authorized')) : new TypeError('server');
+    this.#base = String(answer.url).replace(/index\.m3u8$/, '');
+  }
+
+  /** @returns {Promise<ProgrammeState>} Throws Refused when the address works no more, TypeError when nobody answers. */
+  async state() {
+    if (!this.#base) await this.enter();
+    const asked = performance.now();
+    const response = await fetch(`${this.#base}state`, { cache: 'no-store' });
+    const took = performance.now() - asked;
+    if (response.status === 401 || response.status === 403) {
+      this.#base = '';
+      await this.enter();
+      return this.state();
+    }
+    if (!response.ok) throw new TypeError('server');
+    const state = /** @type {ProgrammeState} */ (await response.json());
+    if (took <= this.#bestRoundTrip) {
+      this.#bestRoundTrip = took;
+      this.#clock = state.now * 1000 - (Date.now() - took / 2);
+    }
+    return state;
+  }
+
+  /** @param {string} token */
+  #pass(token) {
+    const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
+    return fetch(`/hls/${encodeURIComponent(this.room)}/pass`, { method: 'POST', ...(headers ? { headers } : {}) });
+  }
+
+  /** What a development server hands out to pages of its own machine; empty elsewhere. */
+  async #developmentToken() {
+    const response = await fetch('/api/dev/token', {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ room: this.room, admin: false }),
+    });
+    return response.ok ? String((await response.json()).token) : '';
+  }
+}

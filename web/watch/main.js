@@ -1,0 +1,271 @@
+/**
+ * The watch page: from the address of a room to its programme on the screen, for as long as it lasts and once again.
+ * `window.sfuWatch` is for tests and debugging: the page's state, its player and its video element.
+ * @module
+ */
+
+import { render } from '../vendor/lit-html/lit-html.js';
+import { invitation } from '../page/preferences.js';
+import { Store } from '../page/store.js';
+import { Access, Refused } from './access.js';
+import { CaptionLoader } from './captions.js';
+import { listen } from './keyboard.js';
+import { Player } from './player.js';
+import { watch } from './view.js';
+
+/** @typedef {import('./types.js').WatchState} WatchState */
+/** @typedef {import('./types.js').WatchActions} WatchActions */
+
+const POLL_MS = 2000;
+/** While it plays the playlists tell nearly everything. */
+const PLAYING_POLL_MS = 10_000;
+const CLOCK_MS = 250;
+const IDLE_MS = 3000;
+/** Nearer than this, in seconds, to the newest picture is live. */
+const EDGE = 3;
+
+const room = decodeURIComponent(location.pathname.split('/')[2] ?? '');
+const options = new URLSearchParams(location.hash.slice(1));
+const access = new Access(room, invitation(room, options.get('token') ?? ''));
+// A copied address carries no secret.
+if (options.has('token')) history.replaceState(null, '', location.pathname);
+
+const video = document.createElement('video');
+video.playsInline = true;
+video.setAttribute('aria-label', `Programme of ${room}`);
+video.tabIndex = -1;
+
+/** @type {WatchState} */
+const first = {
+  room,
+  phase: 'connecting',
+  reason: '',
+  replay: false,
+  replayable: false,
+  paused: true,
+  muted: false,
+  silenced: false,
+  needsTap: false,
+  volume: 1,
+  stalled: false,
+  atEdge: true,
+  latency: null,
+  position: { at: 0, start: 0, end: 0 },
+  levels: [],
+  level: -1,
+  height: 0,
+  captions: [],
+  caption: '',
+  menu: '',
+  full: false,
+  idle: false,
+  announcement: '',
+};
+/** @type {Store<WatchState>} */
+const store = new Store(first, (state) => {
+  render(watch(state, act, video), root);
+  document.title = `${state.phase === 'playing' && !state.replay ? '● ' : ''}${room} · aiosfu`;
+});
+const root = /** @type {HTMLElement} */ (document.getElementById('app'));
+const player = new Player(video, heard);
+const captions = new CaptionLoader(video, () => player.shownAt);
+let programme = '';
+let polling = 0;
+let idling = 0;
+
+const stage = () => document.getElementById('stage');
+
+/** @type {WatchActions} */
+const act = {
+  togglePlay() {
+    if (!video.paused) video.pause();
+    else void play();
+  },
+  toggleMute() {
+    video.muted = !video.muted;
+    if (!video.muted && !video.volume) video.volume = 1;
+    store.update({ silenced: false });
+  },
+  setVolume(volume) {
+    video.volume = volume;
+    video.muted = !volume;
+    store.update({ silenced: false });
+  },
+  tap() {
+    video.muted = false;
+    store.update({ silenced: false, needsTap: false });
+    void play();
+  },
+  goLive: () => player.goLive(),
+  seek: (position) => player.seek(position),
+  choose(level) {
+    player.choose(level);
+    store.update({ level, menu: '' });
+  },
+  caption(caption) {
+    const track = store.state.captions.find(({ language }) => language === caption);
+    captions.show(track && !player.native ? access.base + track.uri : '');
+    if (player.native) for (const one of video.textTracks) one.mode = one.language === caption ? 'showing' : 'disabled';
+    store.update({ caption, menu: '' });
+  },
+  openMenu: (menu) => store.update({ menu: store.state.menu === menu ? '' : menu }),
+  async toggleFull() {
+    const whole = /** @type {{webkitEnterFullscreen?: () => void}} */ (/** @type {unknown} */ (video));
+    if (document.fullscreenElement) await document.exitFullscreen();
+    else if (document.fullscreenEnabled) await stage()?.requestFullscreen().catch(() => {});
+    else whole.webkitEnterFullscreen?.();
+  },
+  async togglePip() {
+    if (document.pictureInPictureElement) await document.exitPictureInPicture();
+    else await video.requestPictureInPicture().catch(() => {});
+  },
+  replay() {
+    start(false);
+  },
+  again() {
+    store.update({ phase: 'connecting' });
+    void look();
+  },
+};
+
+/** Plays with sound if the browser lets it, else without, else after a tap. */
+async function play() {
+  try {
+    await video.play();
+    store.update({ needsTap: false });
+  } catch (error) {
+    if (!(error instanceof DOMException) || error.name !== 'NotAllowedError') return;
+    if (video.muted) {
+      store.update({ needsTap: true });
+      return;
+    }
+    video.muted = true;
+    store.update({ silenced: true, announcement: 'The sound is off until you tap.' });
+    await play();
+  }
+}
+
+/** @param {boolean} live */
+function start(live) {
+  captions.show('');
+  store.update({ phase: 'playing', replay: !live, stalled: true, caption: '', levels: [], level: -1, latency: null, announcement: live ? 'The programme is live.' : 'The replay begins.' });
+  player.load(access.url, live);
+  if (!live) video.currentTime = 0;
+}
+
+/** @param {import('./player.js').PlayerEvent} event */
+function heard(event) {
+  switch (event) {
+    case 'ready':
+      void play();
+      break;
+    case 'levels':
+      store.update({ levels: player.levels });
+      break;
+    case 'level':
+      store.update({ height: player.height });
+      break;
+    case 'progress':
+      if (store.state.phase === 'reconnecting') store.update({ phase: 'playing', announcement: 'Connected again.' });
+      break;
+    case 'lost':
+      store.update({ phase: 'reconnecting', announcement: 'The connection was lost.' });
+      void look();
+      break;
+    case 'unsupported':
+      store.update({ phase: 'unsupported' });
+      break;
+  }
+}
+
+/** Asks what is on and goes by it; again and again. */
+async function look() {
+  clearTimeout(polling);
+  const before = access.base;
+  try {
+    const state = await access.state();
+    const { phase, replay } = store.state;
+    store.update({ captions: state.captions, replayable: state.replay });
+    const changed = programme !== state.programme || before !== access.base;
+    if (state.state === 'waiting') store.update({ phase: 'waiting' });
+    else if (state.state === 'live') {
+      // Lost long enough that hls.js gave up, or another programme: from the beginning.
+      if (!(phase === 'playing' && !changed) && !(phase === 'reconnecting' && !changed && !video.error)) start(true);
+    } else if (phase !== 'playing' || (!replay && changed)) {
+      if (phase !== 'ended') finish();
+    }
+    programme = state.programme;
+  } catch (error) {
+    if (error instanceof Refused) {
+      player.close();
+      store.update({ phase: 'denied', reason: error.code });
+      return;
+    }
+    if (store.state.phase === 'connecting' || store.state.phase === 'waiting') store.update({ announcement: 'The server cannot be reached; trying again.' });
+  }
+  polling = window.setTimeout(() => void look(), store.state.phase === 'playing' ? PLAYING_POLL_MS : POLL_MS);
+}
+
+function finish() {
+  player.close();
+  captions.show('');
+  if (document.fullscreenElement) void document.exitFullscreen();
+  store.update({ phase: 'ended', announcement: 'The programme has ended.', menu: '' });
+}
+
+/** Somebody is there: the controls come, and go after a while. */
+function awake() {
+  clearTimeout(idling);
+  if (store.state.idle) store.update({ idle: false });
+  idling = window.setTimeout(() => {
+    const busy = video.paused || store.state.menu || document.activeElement?.closest('.controls')?.matches(':focus-within:has(:focus-visible)');
+    if (!busy) store.update({ idle: true });
+  }, IDLE_MS);
+}
+
+for (const name of ['play', 'pause', 'volumechange']) {
+  video.addEventListener(name, () => store.update({ paused: video.paused, muted: video.muted, volume: video.volume }));
+}
+video.addEventListener('waiting', () => store.update({ stalled: true }));
+for (const name of ['playing', 'timeupdate']) video.addEventListener(name, () => store.state.stalled && !video.seeking && store.update({ stalled: false }));
+video.addEventListener('resize', () => store.update({ height: player.height }));
+video.addEventListener('ended', async () => {
+  await access.state().then((state) => store.update({ replayable: state.replay })).catch(() => {});
+  finish();
+});
+video.addEventListener('click', () => {
+  if (store.state.silenced) act.tap();
+  else if (matchMedia('(hover: hover)').matches) act.togglePlay();
+});
+document.addEventListener('fullscreenchange', () => store.update({ full: Boolean(document.fullscreenElement) }));
+for (const name of ['pointermove', 'pointerdown', 'keydown', 'focusin']) document.addEventListener(name, awake);
+document.addEventListener('pointerdown', (event) => {
+  if (store.state.menu && event.target instanceof Element && !event.target.closest('.menu-place')) store.update({ menu: '' });
+}, true);
+window.setInterval(() => {
+  if (store.state.phase !== 'playing') return;
+  const range = player.range;
+  const at = video.currentTime;
+  const shown = player.shownAt;
+  const atEdge = !store.state.replay && range.end - at < EDGE;
+  // Paused long enough to be behind: the viewer chose to be there.
+  if (player.following && video.paused && !atEdge && at) player.following = false;
+  const latency = shown === null || store.state.replay || !at ? null : Math.max(0, (access.now() - shown) / 1000);
+  store.update({ position: { at, ...range }, atEdge, latency });
+}, CLOCK_MS);
+
+listen(store, act, video);
+Object.assign(window, {
+  sfuWatch: {
+    access,
+    act,
+    player,
+    video,
+    get state() {
+      return store.state;
+    },
+  },
+});
+awake();
+store.update({});
+void look();

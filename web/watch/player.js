@@ -1,0 +1,202 @@
+/**
+ * Plays one address in one video element: hls.js where there is Media Source Extensions, the browser's own player elsewhere.
+ * Keeps the picture at the live edge as long as the viewer wants to be there.
+ * @module
+ */
+
+import Hls from '../vendor/hls/hls.light.js';
+import { LatencyController, TICK_MS } from './latency.js';
+
+/** @typedef {'ready' | 'levels' | 'level' | 'progress' | 'lost' | 'unsupported'} PlayerEvent */
+
+const MIME = 'application/vnd.apple.mpegurl';
+const RETRY_MS = 1000;
+/** Farther behind the live edge than this, in seconds, a viewer does not follow it any more. */
+const FOLLOWED = 4;
+
+/** What hls.js should leave alone: the live edge is the latency controller's. */
+const COMMON = { enableWorker: false, capLevelToPlayerSize: true, abrEwmaDefaultEstimate: 3_000_000, startFragPrefetch: true };
+const LIVE = {
+  lowLatencyMode: true,
+  liveDurationInfinity: true,
+  liveSyncOnStallIncrease: 0,
+  maxLiveSyncPlaybackRate: 1,
+  backBufferLength: 30,
+  maxBufferLength: 15,
+};
+
+export class Player {
+  /** @type {Hls | null} */
+  #hls = null;
+  #live = false;
+  #retry = 0;
+  #timer = 0;
+  #mediaErrors = 0;
+  /** Whether the viewer wants to be at the live edge. */
+  following = true;
+  /** How often the picture stood still. */
+  stalls = 0;
+
+  /**
+   * @param {HTMLVideoElement} video
+   * @param {(event: PlayerEvent) => void} report
+   */
+  constructor(video, report) {
+    this.video = video;
+    this.report = report;
+    this.controller = new LatencyController();
+    video.addEventListener('waiting', () => this.#waiting());
+  }
+
+  get native() {
+    return !this.#hls;
+  }
+
+  /**
+   * @param {string} url
+   * @param {boolean} live
+   */
+  load(url, live) {
+    this.close();
+    this.#live = live;
+    this.following = live;
+    this.controller.reset();
+    if (Hls.isSupported()) this.#load(url);
+    else if (this.video.canPlayType(MIME)) {
+      this.video.src = url;
+      this.video.addEventListener('loadedmetadata', () => this.report('ready'), { once: true });
+      this.video.addEventListener('error', () => this.video.src === url && this.report('lost'), { once: true });
+    } else this.report('unsupported');
+    this.#timer = window.setInterval(() => this.#steer(), TICK_MS);
+  }
+
+  /** Stops loading; idempotent. */
+  close() {
+    clearInterval(this.#timer);
+    clearTimeout(this.#retry);
+    this.#hls?.destroy();
+    this.#hls = null;
+    this.video.removeAttribute('src');
+    this.video.playbackRate = 1;
+  }
+
+  /** Qualities, best first. @returns {{index: number, height: number, rate: number}[]} */
+  get levels() {
+    const found = (this.#hls?.levels ?? []).map(({ height, averageBitrate, bitrate }, index) => ({ index, height, rate: averageBitrate || bitrate }));
+    return found.sort((one, other) => other.height - one.height);
+  }
+
+  /** Height of the picture that is shown. */
+  get height() {
+    return this.video.videoHeight;
+  }
+
+  /** @param {number} index −1: chosen by the network */
+  choose(index) {
+    // loadLevel and not nextLevel, which empties the buffer and stalls a low-latency picture.
+    if (this.#hls) this.#hls.loadLevel = index;
+  }
+
+  /** Where one can go: from the oldest picture kept to the newest. */
+  get range() {
+    const { seekable, duration } = this.video;
+    const details = this.#hls?.latestLevelDetails;
+    if (this.#live && details) return { start: Math.max(0, details.fragmentStart), end: Math.max(details.edge, this.#bufferedEnd()) };
+    if (seekable.length) return { start: seekable.start(0), end: seekable.end(seekable.length - 1) };
+    return { start: 0, end: Number.isFinite(duration) ? duration : 0 };
+  }
+
+  /** When the picture that is shown was made, milliseconds since 1970. @returns {number | null} */
+  get shownAt() {
+    if (this.#hls) return this.#hls.playingDate?.getTime() ?? null;
+    const start = /** @type {{getStartDate?: () => Date}} */ (/** @type {unknown} */ (this.video)).getStartDate?.().getTime();
+    return start === undefined || Number.isNaN(start) ? null : start + this.video.currentTime * 1000;
+  }
+
+  /** To the newest picture there is. */
+  goLive() {
+    if (!this.#live) return;
+    this.following = true;
+    this.controller.reset();
+    const { end } = this.range;
+    const buffered = this.#bufferedEnd();
+    this.video.currentTime = end - buffered < 1 ? Math.max(0, buffered - this.controller.target - 0.2) : (this.#hls?.liveSyncPosition ?? end);
+    void this.video.play().catch(() => {});
+  }
+
+  /** @param {number} position */
+  seek(position) {
+    const { start, end } = this.range;
+    if (this.#live && end - position < 1.5) return this.goLive();
+    this.following = false;
+    this.video.playbackRate = 1;
+    this.video.currentTime = Math.min(Math.max(position, start), end);
+  }
+
+  /** @param {string} url */
+  #load(url) {
+    const hls = new Hls({ ...COMMON, ...(this.#live ? LIVE : { lowLatencyMode: false }) });
+    this.#hls = hls;
+    hls.on(Hls.Events.MANIFEST_PARSED, () => {
+      this.report('levels');
+      this.report('ready');
+    });
+    hls.on(Hls.Events.LEVEL_SWITCHED, () => this.report('level'));
+    hls.on(Hls.Events.FRAG_BUFFERED, () => {
+      this.#mediaErrors = 0;
+      this.report('progress');
+    });
+    hls.on(Hls.Events.ERROR, (_, data) => this.#failed(hls, data));
+    hls.loadSource(url);
+    hls.attachMedia(this.video);
+  }
+
+  /**
+   * @param {Hls} hls
+   * @param {import('../vendor/hls/hls.light.js').ErrorData} data
+   */
+  #failed(hls, data) {
+    if (!data.fatal || hls !== this.#hls) return;
+    if (data.type === Hls.ErrorTypes.MEDIA_ERROR && this.#mediaErrors++ < 3) {
+      hls.recoverMediaError();
+      return;
+    }
+    this.report('lost');
+    clearTimeout(this.#retry);
+    this.#retry = window.setTimeout(() => hls === this.#hls && hls.startLoad(), RETRY_MS);
+  }
+
+  #waiting() {
+    // While somebody seeks it waits as well; that is no stall.
+    if (this.video.seeking || this.video.paused || !this.video.currentTime) return;
+    this.stalls++;
+    if (this.#live && this.following) this.controller.stalled();
+  }
+
+  #bufferedEnd() {
+    const { buffered } = this.video;
+    return buffered.length ? buffered.end(buffered.length - 1) : 0;
+  }
+
+  #steer() {
+    const { video } = this;
+    if (!this.#live || !this.#hls || video.paused || video.seeking || !video.buffered.length) return;
+    const edge = this.#hls.latestLevelDetails?.edge ?? 0;
+    if (!this.#hls.latestLevelDetails?.live) {
+      // The end is near; there is nothing left to be close to.
+      if (video.playbackRate !== 1) video.playbackRate = 1;
+      return;
+    }
+    if (!this.following) return;
+    if (edge - video.currentTime > FOLLOWED && this.#bufferedEnd() - video.currentTime < 1) {
+      // A computer that slept: what comes in now is old, go where it is new.
+      const position = this.#hls.liveSyncPosition;
+      if (position !== null) video.currentTime = position;
+      this.controller.reset();
+      return;
+    }
+    const { rate, jump } = this.controller.tick(video.currentTime, this.#bufferedEnd(), performance.now() / 1000);
+    if (jump !== null) video.currentTime = jump;
+    if (Math.abs(video.playbackRate - rate) > 0.004) video.playbackRate = rate;
+  }
+}
