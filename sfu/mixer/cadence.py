@@ -32,10 +32,10 @@ LEAD: Final = 0.015
 
 
 class Cadence(Generic[T]):
-    """One thread pushes, another takes; `take` is called at every tick, `latest` counts as shown once taken."""
+    """One thread pushes, another takes; `take` is called at every tick."""
 
     __slots__ = (
-        "_behind", "_count", "_held", "_lateness", "_shift", "_taken", "dropped", "due_of_sound", "shown",
+        "_behind", "_count", "_held", "_lateness", "_shift", "dropped", "due_of_sound", "shown", "taken",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -49,7 +49,8 @@ class Cadence(Generic[T]):
         self._shift = 0.0
         self._count = 0
         self._behind = 0
-        self._taken: float | None = None
+        self.taken: float | None = None
+        "Media time of the picture that is shown."
 
     def push(self, media: float, ready: float, picture: T) -> None:
         """`media`: capture time on the sender's clock; `ready`: when it was decoded, on ours."""
@@ -87,7 +88,7 @@ class Cadence(Generic[T]):
                 self.dropped += 1
             elif due > now + _EARLY:
                 break
-            self._taken, taken = self._held.popleft()
+            self.taken, taken = self._held.popleft()
             found = True
         if found:
             self.shown += 1
@@ -97,7 +98,7 @@ class Cadence(Generic[T]):
 
     def waited(self, now: float) -> float | None:
         """How long ago the picture was due that was taken last: what a locked tick reduces. None: none was taken."""
-        return None if self._taken is None else now - self._due(self._taken)
+        return None if self.taken is None else now - self._due(self.taken)
 
     @property
     def delay(self) -> float:
