@@ -177,13 +177,7 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
     if padding:
         extra += _ZEROS[padding]
     if track.kind == "video" and n > start:
-        try:
-            keyframe, special = _describe(track, encoding, view, start, n, head + len(extra))
-        except MalformedPacket:
-            keyframe, special = (
-                False,
-                None,
-            )  # end-to-end encrypted payloads look like anything: forward them all the same
+        keyframe, special = describe(track, encoding, view, start, n, head + len(extra))
         if keyframe:
             encoding.keyframes += 1
             track.keyframes.satisfied()
@@ -234,10 +228,19 @@ def _widen(extra: bytes) -> bytes:
     return bytes(out)
 
 
-def _describe(
+def describe(
     track: Track, encoding: Encoding, view: memoryview, start: int, end: int, payload_at: int
 ) -> tuple[bool, Special | None]:
     """(begins a keyframe, fields to rewrite) of a video payload; `payload_at`: where it will be in the outbound packet."""
+    try:
+        return _describe(track, encoding, view, start, end, payload_at)
+    except MalformedPacket:  # end-to-end encrypted payloads look like anything: forward them all the same
+        return False, None
+
+
+def _describe(
+    track: Track, encoding: Encoding, view: memoryview, start: int, end: int, payload_at: int
+) -> tuple[bool, Special | None]:
     moved = payload_at - start
     if track.codec == "VP8":
         first, bits = view[start], view[start + 1] if end - start > 6 else 0

@@ -2,8 +2,10 @@ from collections.abc import Callable, Iterable
 
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.fanout import Run, Sealer
+from sfu.forwarding.packet import Special
 from sfu.forwarding.peer import Address, EnginePeer, Plain, SrtpContext
 from sfu.forwarding.route import Route
+from sfu.forwarding.track import Track
 
 INTERFACE: int
 
@@ -12,6 +14,7 @@ def setup(
     words: tuple[int, ...],
     plain: Plain,
     fan_out: Callable[[Iterable[Route], list[Run], Sealer], int],
+    describe: Callable[[Track, Encoding, memoryview, int, int, int], tuple[bool, Special | None]],
     word_of: Callable[[SrtpContext], int],
     protect: int,
     unprotect: int,

@@ -12,7 +12,7 @@ from typing import Final
 
 from pylibsrtp._binding import ffi, lib
 
-from sfu.forwarding import fanout, packet, peer
+from sfu.forwarding import fanout, inbound, packet, peer
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.route import Route
 from sfu.forwarding.track import Track
@@ -21,7 +21,7 @@ from sfu.transport.outlet import UdpSocket
 
 log = logging.getLogger(__name__)
 
-INTERFACE: Final = 1
+INTERFACE: Final = 2
 """Of the C part; one that was built from other sources is left alone."""
 SIGNATURE: Final = ["struct srtp_ctx_t_ *", "void *", "int *"]
 FanOut = Callable[[Iterable[Route], list[fanout.Run], fanout.Sealer], int]
@@ -58,6 +58,7 @@ def load() -> ModuleType | None:
             ),
             peer.PLAIN,
             fanout.fan_out,
+            inbound.describe,
             _word_of,
             protect,
             unprotect,

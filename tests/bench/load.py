@@ -25,7 +25,7 @@ from tests.bench import janus
 from tests.bench.media import Checked, Encoding
 from tests.bench.peer import LoadPeer
 from tests.bench.reactor import Reactor
-from tests.bench.report import SHAPES, Joins, Outcome, Shape, markdown
+from tests.bench.report import CONDITIONS, SHAPES, Joins, Outcome, Shape, markdown
 from tests.bench.servers import CLIENT_CORE, Aiosfu, Member, Server, awake
 
 WARM_UP = 1.0
@@ -81,6 +81,37 @@ class Sender:
             self._peer.send_frame(self._encoding, self._packets, self._interval)
 
 
+class Pump:
+    """Keeps `window` packets on their way to each of the sinks: the server is always busy, and nothing is lost."""
+
+    PAUSE = 100e-6
+    STALLED = 0.02
+    """Seconds without an arrival after which what is missing counts as lost."""
+
+    def __init__(
+        self, reactor: Reactor, peer: LoadPeer, encoding: Encoding, shape: Shape, sinks: list[LoadPeer]
+    ) -> None:
+        self._reactor, self._peer, self._encoding, self._shape, self._sinks = reactor, peer, encoding, shape, sinks
+        self._arrived = self._owed = 0
+        self._moved = time.monotonic()
+        reactor.call_at(self._moved, self._pump)
+
+    def _pump(self) -> None:
+        now = time.monotonic()
+        self._reactor.call_at(now + self.PAUSE, self._pump)
+        arrived = sum(sink.received for sink in self._sinks)
+        if arrived != self._arrived:
+            self._owed = max(0, self._owed - max(0, arrived - self._arrived))
+            self._arrived, self._moved = arrived, now
+        elif now - self._moved > self.STALLED:
+            self._owed = 0
+        if Sender.on:
+            each = self._shape.burst * len(self._sinks)
+            while self._owed + each <= self._shape.window * len(self._sinks):
+                self._peer.send_frame(self._encoding, self._shape.burst, 0.01)
+                self._owed += each
+
+
 def measure(start: Start, shape: Shape, seconds: float) -> Outcome:
     with running(start) as (reactor, server):
         empty = server.process.memory()
@@ -106,6 +137,9 @@ def measure(start: Start, shape: Shape, seconds: float) -> Outcome:
             peer = member.publisher
             assert peer is not None
             for encoding in member.video:
+                if shape.window:
+                    Pump(reactor, peer, encoding, shape, sinks)
+                    continue
                 Sender(reactor, peer, encoding, shape.burst, shape.burst / shape.video_rate)
             if shape.audio and member.audio is not None:
                 Sender(reactor, peer, member.audio, 1, AUDIO_INTERVAL)
@@ -198,7 +232,9 @@ def contestants(only: str, quick: bool) -> dict[str, Start]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.load", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="about a minute: one round, Janus at its best only")
+    parser.add_argument(
+        "--quick", action="store_true", help="about a minute: one round, the first four shapes, Janus at its best only"
+    )
     parser.add_argument("--rounds", type=int, default=0, help="2, with --quick 1; medians are printed")
     parser.add_argument("--seconds", type=float, default=0, help="of each measured stretch: 4, with --quick 2")
     parser.add_argument("--shape", default="", help="only shapes whose name contains this; `joins` for joins")
@@ -216,7 +252,8 @@ def compare(options: argparse.Namespace, rounds: int, seconds: float) -> int:
     starts = contestants(options.only, options.quick)
     outcomes: dict[str, dict[str, list[Outcome]]] = {}
     costs: dict[str, list[Joins]] = {}
-    shapes = [shape for shape in SHAPES if options.shape in shape.name]
+    known = SHAPES if options.quick and not options.shape else SHAPES + CONDITIONS
+    shapes = [shape for shape in known if options.shape in shape.name]
     for number in range(rounds):
         for shape in shapes:
             for name, start in starts.items():

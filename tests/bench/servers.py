@@ -130,7 +130,7 @@ class Server(Protocol[M]):
 
 
 class Aiosfu:
-    """Our server with its default settings."""
+    """Our server with its default settings, but for what one participant may send: saturation needs more."""
 
     def __init__(self, reactor: Reactor, identity: Identity, extra: tuple[str, ...] = ()) -> None:
         self._reactor, self._identity = reactor, identity
@@ -142,7 +142,9 @@ class Aiosfu:
             [
                 *(str(Path(sys.executable).parent / "sfu"), "serve", "--host", "127.0.0.1", "--port", str(self.port)),
                 *("--udp-port", str(free_port(socket.SOCK_DGRAM)), "--keys-file", str(keys)),
-                *("--set", "rtc.include_loopback=true", "--set", "rtc.announce=[127.0.0.1]", *extra),
+                *("--set", "rtc.include_loopback=true", "--set", "rtc.announce=[127.0.0.1]"),
+                *("--set", "rtc.publish_packets_per_second=1000000"),
+                *("--set", "rtc.publish_bits_per_second=10000000000", *extra),
             ]
         )
         try:

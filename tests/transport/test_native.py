@@ -38,7 +38,7 @@ NOT_COMPARED = {"track", "routes", "batch"}
 class World:
     """An engine with a publisher and subscribers behind one real socket."""
 
-    def __init__(self, *, with_native: bool, segments: bool = True, subscribers: int = 3) -> None:
+    def __init__(self, *, with_native: bool, segments: bool = True, subscribers: int = 3, codec: str = "VP8") -> None:
         self.with_native = with_native
         self.engine = Engine(Sealer(), segments=True)
         if with_native:
@@ -52,7 +52,7 @@ class World:
         self.publisher = self.engine.open_peer(PeerId(1), 1)
         self.key = bytes(range(PROFILE.key + PROFILE.salt))
         self.keyed(self.publisher, self.uplink, ("127.0.0.1", 9))
-        self.video = self.track("1", "video", "VP8", {96: "VP8"}, {97: 96}, (VIDEO, REPAIR))
+        self.video = self.track("1", "video", codec, {96: codec}, {97: 96}, (VIDEO, REPAIR))
         self.audio = self.track("0", "audio", "opus", {111: "opus", 63: "red"}, {}, (AUDIO, None))
         self.routes: list[Route] = []
         for number in range(subscribers):
@@ -229,8 +229,13 @@ class Traffic:
         return (b"\0\7" if ssrc == REPAIR else b"") + body
 
 
-def key_frame(sequence: int) -> bytes:
+KEYS = {"VP9": b"\x88\x80\1", "H264": b"\x65\x88", "AV1": b"\x18"}
+
+
+def key_frame(sequence: int, codec: str = "VP8") -> bytes:
     head = struct.pack("!BBHII", 0x90, 96, sequence, 5, VIDEO) + b"\xbe\xde\0\1\x31\0\1\0"
+    if codec != "VP8":
+        return head + KEYS[codec] + bytes(100)
     return head + b"\x90\xe0\x80\1\1\x20\x10\2\0\x9d\1\x2a\x80\2\x68\1" + bytes(100)
 
 
@@ -260,6 +265,25 @@ def test_both_do_the_same(
         assert theirs.sent() == sent
         assert theirs.state() == ours.state()
     assert total > 50
+
+
+@pytest.mark.parametrize("codec", ["VP9", "H264", "AV1"])
+@pytest.mark.parametrize("strangeness", [0.0, 0.05])
+def test_other_codecs_are_described_in_python(
+    worlds: Callable[..., tuple[World, World]], codec: str, strangeness: float
+) -> None:
+    traffic = Traffic(1, strangeness)
+    ours, theirs = worlds(codec=codec)
+    for number in range(80):
+        batch = [traffic.packet() for _ in range(6)] if number > 2 else [key_frame(65_498 + number, codec)]
+        for world in (ours, theirs):
+            for route in world.routes[: number % 2]:
+                route.offsets = route.offsets._replace(picture=number, tl0picidx=1, frame=9, rewrites=True)
+            world.send(batch)
+        assert theirs.sent() == ours.sent()
+        assert theirs.state() == ours.state()
+    assert ours.routes[0].track is ours.video
+    assert ours.routes[0].packets > 20
 
 
 def test_every_kind_of_receiver_in_one_batch(worlds: Callable[..., tuple[World, World]]) -> None:

@@ -101,7 +101,7 @@ static int read_extensions(const unsigned char *data, int at, int end, PyObject 
 
 /* What a subscriber may have to rewrite; 0: absent. */
 typedef struct {
-    int picture_at, picture, tl0_at, tl0, frame_at, frame;
+    int picture_at, picture, picture_bits, tl0_at, tl0, frame_at, frame;
 } Marks;
 
 /* The form in which libwebrtc sends VP8 (RFC 7741 4.2), and no keyframe's beginning. 0: another form. */
@@ -116,16 +116,46 @@ static int read_vp8(const unsigned char *data, int start, int end, int payload_a
         return 0;
     marks->picture = (at[2] & 0x7F) << 8 | at[3];
     marks->picture_at = payload_at + 2;
+    marks->picture_bits = 15;
     marks->tl0 = at[4];
     marks->tl0_at = payload_at + 4;
     return 1;
+}
+
+/* Other codecs are described in Python, which changes nothing but what a keyframe says of its size. 1: usual; 0: a keyframe,
+ * or not for this; -1: an exception. */
+static int read_other(PyObject *track, PyObject *encoding, const unsigned char *data, int start, int n, int payload_at, Marks *marks) {
+    PyObject *view = PyMemoryView_FromMemory((char *)data, n, PyBUF_READ);
+    if (view == NULL)
+        return -1;
+    PyObject *found = PyObject_CallFunction(describe, "OOOiii", track, encoding, view, start, n, payload_at);
+    Py_DECREF(view);
+    if (found == NULL)
+        return -1;
+    int usual = 0;
+    if (PyTuple_CheckExact(found) && PyTuple_GET_SIZE(found) == 2 && PyTuple_GET_ITEM(found, 0) == Py_False) {
+        PyObject *special = PyTuple_GET_ITEM(found, 1);
+        if (special == Py_None)
+            usual = 1;
+        else if (Py_TYPE(special) == special_class && PyTuple_GET_SIZE(special) == 8 && PyTuple_GET_ITEM(special, 0) == Py_False) {
+            int *fields[] = {&marks->picture_at, &marks->picture, &marks->picture_bits, &marks->tl0_at, &marks->tl0, &marks->frame_at, &marks->frame};
+            usual = 1;
+            for (int index = 0; index < 7; index++) {
+                long long value = number_of(PyTuple_GET_ITEM(special, index + 1));
+                usual = usual && value >= 0 && value <= 0xFFFF;
+                *fields[index] = usual ? (int)value : 0;
+            }
+        }
+    }
+    Py_DECREF(found);
+    return usual;
 }
 
 static PyObject *make_special(const Marks *marks) {
     PyObject *special = special_class->tp_alloc(special_class, 8);
     if (special == NULL)
         return NULL;
-    int fields[] = {0, marks->picture_at, marks->picture, marks->picture_at ? 15 : 0, marks->tl0_at, marks->tl0, marks->frame_at, marks->frame};
+    int fields[] = {0, marks->picture_at, marks->picture, marks->picture_bits, marks->tl0_at, marks->tl0, marks->frame_at, marks->frame};
     for (int index = 0; index < 8; index++) {
         PyObject *value = index == 0 ? Py_NewRef(Py_False) : PyLong_FromLong(fields[index]);
         if (value == NULL) {
@@ -206,28 +236,38 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
     PyObject *track = SLOT(encoding, at_encoding_track);
     if (track == NULL || Py_TYPE(track) != track_class)
         return 0;
+    long long sequence = read16(data + 2), timestamp = read32(data + 4), highest = number_of(SLOT(encoding, at_encoding_highest));
+    if (highest < 0 || sequence != highest + 1)
+        return 0;
+    int video = is_word(SLOT(track, at_track_kind), name_video);
+    int extra = extensions.size + (-(extensions.size + 6) & 3);
+    Marks marks = {0};
+    if (video && is_word(SLOT(track, at_track_codec), name_vp8)) {
+        if (!read_vp8(data, start, n, ONE_BYTE_HEAD + extra, &marks))
+            return 0;
+    } else if (video && SLOT(track, at_track_muted) != Py_True) {
+        Py_INCREF(track);
+        int usual = read_other(track, encoding, data, start, n, ONE_BYTE_HEAD + extra, &marks);
+        usual = usual == 1 && SLOT(encoding, at_encoding_track) != track ? 0 : usual;
+        Py_DECREF(track);
+        if (usual <= 0)
+            return usual;
+    }
+    /* Python may have run: what follows is read after it. */
     PyObject *types = SLOT(track, at_track_payload_types), *history = SLOT(encoding, at_encoding_history);
     PyObject *routes = SLOT(encoding, at_encoding_routes), *batch = SLOT(encoding, at_encoding_batch);
     if (types == NULL || !PyDict_CheckExact(types) || history == NULL || !PyList_CheckExact(history) || routes == NULL ||
         !PyList_CheckExact(routes) || batch == NULL || !PyList_CheckExact(batch))
         return 0;
-    long long sequence = read16(data + 2), timestamp = read32(data + 4);
     long long mask = number_of(SLOT(encoding, at_encoding_mask)), clock = number_of(SLOT(track, at_track_clock_rate));
-    long long highest = number_of(SLOT(encoding, at_encoding_highest));
     long long last = number_of(SLOT(encoding, at_encoding_last_timestamp));
     PyObject *transit_object = SLOT(encoding, at_encoding__transit), *jitter_object = SLOT(encoding, at_encoding_jitter);
     PyObject *level = SLOT(track, at_track_level);
-    if (highest < 0 || sequence != highest + 1 || last < 0 || clock <= 0 || mask < 0 || (sequence & mask) >= PyList_GET_SIZE(history) ||
+    if (number_of(SLOT(encoding, at_encoding_highest)) != highest || last < 0 || clock <= 0 || mask < 0 || (sequence & mask) >= PyList_GET_SIZE(history) ||
         transit_object == NULL || !PyFloat_CheckExact(transit_object) || jitter_object == NULL ||
         !PyFloat_CheckExact(jitter_object) || level == NULL || number_of(SLOT(encoding, at_encoding_received)) < 0 ||
         number_of(SLOT(encoding, at_encoding_packets)) < 0 || number_of(SLOT(encoding, at_encoding_bytes)) < 0 ||
         number_of(SLOT(peer, at_peer_packets_in)) < 0 || number_of(SLOT(peer, at_peer_bytes_in)) < 0)
-        return 0;
-    int video = is_word(SLOT(track, at_track_kind), name_video);
-    int extra = extensions.size + (-(extensions.size + 6) & 3);
-    Marks marks = {0};
-    if (video && (!is_word(SLOT(track, at_track_codec), name_vp8) ||
-                  !read_vp8(data, start, n, ONE_BYTE_HEAD + extra, &marks)))
         return 0;
     if (extensions.dependency >= 3) {
         const unsigned char *descriptor = extensions.extra + extensions.size - extensions.dependency;
@@ -273,7 +313,7 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
     }
     if (SLOT(track, at_track_muted) != Py_True) {
         PyObject *special = Py_None;
-        if (marks.picture_at || marks.frame_at) {
+        if (marks.picture_bits || marks.frame_at) {
             special = make_special(&marks);
             if (special == NULL)
                 goto failed;

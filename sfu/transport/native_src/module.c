@@ -9,7 +9,7 @@ SLOTS(DEFINE)
 #undef DEFINE
 
 PyTypeObject *peer_class, *route_class, *encoding_class, *track_class, *packet_class, *special_class, *outlet_class;
-PyObject *plain, *slow_fan_out, *word_of;
+PyObject *plain, *slow_fan_out, *describe, *word_of;
 Words words;
 int (*srtp_protect)(void *, void *, int *);
 int (*srtp_unprotect)(void *, void *, int *);
@@ -136,12 +136,12 @@ static Py_ssize_t find_slot(PyTypeObject *type, const char *name) {
 }
 
 static PyObject *setup(PyObject *module, PyObject *arguments) {
-    PyObject *classes, *numbers, *unsealed, *slow, *word;
+    PyObject *classes, *numbers, *unsealed, *slow, *describes, *word;
     Py_ssize_t protect, unprotect;
     Words said;
     (void)module;
-    if (!PyArg_ParseTuple(arguments, "O!O!OOOnn", &PyTuple_Type, &classes, &PyTuple_Type, &numbers, &unsealed, &slow, &word,
-                          &protect, &unprotect))
+    if (!PyArg_ParseTuple(arguments, "O!O!OOOOnn", &PyTuple_Type, &classes, &PyTuple_Type, &numbers, &unsealed, &slow,
+                          &describes, &word, &protect, &unprotect))
         return NULL;
     if (!PyArg_ParseTuple(numbers, "IIIIIIIIIIII", &said.one_byte, &said.wide_twcc, &said.wide_mid, &said.level,
                           &said.dependency, &said.send_time, &said.ignore, &said.twcc_action, &said.level_action,
@@ -174,6 +174,8 @@ static PyObject *setup(PyObject *module, PyObject *arguments) {
 #undef FIND
     Py_INCREF(unsealed);
     Py_INCREF(slow);
+    Py_INCREF(describes);
+    describe = describes;
     Py_INCREF(word);
     words = said;
     plain = unsealed;
@@ -186,7 +188,7 @@ static PyObject *setup(PyObject *module, PyObject *arguments) {
 
 static PyMethodDef methods[] = {
     {"setup", setup, METH_VARARGS,
-     "setup((EnginePeer, Route, Encoding, Track, Packet, Special, UdpSocket), Words, PLAIN, fan_out, word_of, protect, unprotect)"},
+     "setup((EnginePeer, Route, Encoding, Track, Packet, Special, UdpSocket), Words, PLAIN, fan_out, describe, word_of, protect, unprotect)"},
     {"fan_out", (PyCFunction)(void (*)(void))native_fan_out, METH_FASTCALL, "fan_out(routes, groups, sealer) -> dropped"},
     {"take", (PyCFunction)(void (*)(void))native_take, METH_FASTCALL,
      "take(peer, view, n, now, dirty) -> bool: an opened packet; False and nothing done when it is not a usual one"},
@@ -203,7 +205,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     if (PyType_Ready(&LaneType) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 1) < 0) {
+    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 2) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -40,6 +40,7 @@ SLOTS(DECLARE)
 extern PyTypeObject *peer_class, *route_class, *encoding_class, *track_class, *packet_class, *special_class, *outlet_class;
 extern PyObject *plain;
 extern PyObject *slow_fan_out; /* fanout.fan_out(routes, groups, sealer) */
+extern PyObject *describe;     /* inbound.describe */
 extern PyObject *word_of;      /* libsrtp session → its address as an int */
 /* Constants of packet.py and peer.py. */
 typedef struct {
