@@ -1,7 +1,12 @@
-"""A programme that is kept: a directory of its own with the fragments as they came and the event log. Crash-safe."""
+"""A programme that is kept: a directory of its own for `sfu.egress.recorder`, and afterwards one fast-start file.
 
-import json
+The file is made by a short-lived process, because libavformat reads what may end anywhere. What a crash of the server left
+is found and finished when it starts again.
+"""
+
+import asyncio
 import logging
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,22 +14,27 @@ from pathlib import Path
 
 import msgspec
 
-from sfu.production.protocol import Event
+from sfu.egress.recorder import Recorder
+from sfu.production import protocol
 
 log = logging.getLogger(__name__)
 
 ABOUT = "about.json"
+NICE = "10"
+"""Finishing a file is nobody's hurry."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """One recording as the directory tells of it."""
+    """One recording as its directory tells of it."""
 
     name: str
     directory: Path
     started_at: float
     recording: bool
+    "Still being written, or made into one file."
     files: list[tuple[str, int]]
+    "Names and bytes."
 
 
 class About(msgspec.Struct, frozen=True):
@@ -36,8 +46,42 @@ class About(msgspec.Struct, frozen=True):
     ended: bool = False
 
 
-def kept(root: Path, room: str) -> list[Kept]:
-    """Recordings of a room, newest first."""
+class Recording:
+    """Of one programme, from `begin` to `finish`."""
+
+    def __init__(self, directory: Path, room: str, programme: str) -> None:
+        """Raises OSError when the directory cannot be made."""
+        self._recorder = Recorder(directory)
+        self.directory = directory
+        self._about = About(room, programme, time.time())
+        (directory / ABOUT).write_bytes(msgspec.json.encode(self._about))
+
+    @property
+    def problem(self) -> str:
+        """One sentence for people, while it cannot be written."""
+        state = self._recorder.snapshot().state
+        if state == "full":
+            return "The recording is interrupted: the disk is full."
+        return "The recording is interrupted: the disk fails." if state == "failing" else ""
+
+    def begin(self, init: bytes, epoch: float) -> None:
+        """A (new) worker's media follow; its programme time 0 was at `epoch`."""
+        self._recorder.begin(init, epoch)
+
+    def add(self, part: protocol.Part) -> None:
+        self._recorder.add(part.data, part.pts, independent=part.independent, duration=part.duration)
+
+    def note(self, event: protocol.Event) -> None:
+        self._recorder.note(event.kind, event.at, event.text, chapter=event.chapter, **event.fields)
+
+    async def finish(self) -> None:
+        """Writes what is left and makes one file of it."""
+        await asyncio.to_thread(self._recorder.close)
+        await finalise(self.directory)
+
+
+def kept(root: Path, room: str | None = None) -> list[Kept]:
+    """Recordings of a room (None: of all), newest first."""
     found = []
     for path in root.glob(f"*/{ABOUT}"):
         try:
@@ -45,59 +89,31 @@ def kept(root: Path, room: str) -> list[Kept]:
             files = [(one.name, one.stat().st_size) for one in sorted(path.parent.iterdir()) if one.name != ABOUT]
         except (OSError, msgspec.MsgspecError):
             continue
-        if about.room == room:
+        if room is None or about.room == room:
             found.append(Kept(path.parent.name, path.parent.absolute(), about.started_at, not about.ended, files))
     return sorted(found, key=lambda one: one.started_at, reverse=True)
 
 
-class Recording:
-    """Raises OSError when its directory cannot be made; later faults are counted and logged once."""
-
-    def __init__(self, directory: Path, room: str, programme: str) -> None:
-        directory.mkdir(parents=True)
-        self.directory = directory
-        self._about = About(room, programme, time.time())
-        (directory / ABOUT).write_bytes(msgspec.json.encode(self._about))
-        self.failures = 0
-        self.size = 0
-        "Bytes."
-        self._runs = 0
-
-    def begin(self, init: bytes, epoch: float) -> None:
-        """A worker's media follow; its programme time 0 was at `epoch`."""
-        self._runs += 1
-        self._append(self.directory / self._name, init)
-        self._log({"event": "media", "at": epoch, "file": self._name})
-
-    def add(self, fragment: bytes, pts: int) -> None:
-        if self._runs:
-            self._append(self.directory / self._name, fragment)
-
-    def note(self, event: Event) -> None:
-        self._log({"event": event.kind, "time": event.at, "text": event.text, "chapter": event.chapter, **event.fields})
-
-    def close(self) -> None:
-        """Idempotent."""
-        if self._about.ended:
-            return
-        self._log({"event": "end", "at": time.time()})
-        self._about = msgspec.structs.replace(self._about, ended=True)
-        with suppress(OSError):
-            (self.directory / ABOUT).write_bytes(msgspec.json.encode(self._about))
-
-    @property
-    def _name(self) -> str:
-        return "programme.mp4" if self._runs <= 1 else f"programme-{self._runs}.mp4"
-
-    def _log(self, line: dict[str, object]) -> None:
-        self._append(self.directory / "events.jsonl", json.dumps(line, ensure_ascii=False).encode() + b"\n")
-
-    def _append(self, path: Path, data: bytes) -> None:
-        try:
-            with path.open("ab") as file:
-                file.write(data)
-            self.size += len(data)
-        except OSError as error:
-            self.failures += 1
-            if self.failures == 1:
-                log.error("recording not written", extra={"reason": error.strerror})
+async def finalise(directory: Path) -> None:
+    """In a process of its own. What it cannot do stays as it is, and is tried again when the server starts."""
+    process = await asyncio.create_subprocess_exec(
+        "nice",
+        "-n",
+        NICE,
+        sys.executable,
+        "-m",
+        "sfu.egress.finalise",
+        str(directory),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    told, _ = await process.communicate()
+    if process.returncode:
+        log.error(
+            "recording not finished", extra={"directory": str(directory), "reason": told.decode(errors="replace")}
+        )
+        return
+    path = directory / ABOUT
+    with suppress(OSError, msgspec.MsgspecError):
+        about = msgspec.json.decode(path.read_bytes(), type=About)
+        path.write_bytes(msgspec.json.encode(msgspec.structs.replace(about, ended=True)))

@@ -58,6 +58,9 @@ class Shelf(Protocol):
     def open_recording(self, room: str, programme: str) -> Recording:
         """Raises OSError."""
 
+    def keep(self, recording: Recording) -> None:
+        """Nothing more is recorded: it is to be finished."""
+
 
 class Production:
     """The worker's Listener. `change` and the rest on the loop; `ended` is called once when it is over."""
@@ -165,6 +168,8 @@ class Production:
                 self.attendance.wish(message.tracks)
             case Status():
                 self.status = message
+                if self.recording is not None:
+                    self._say(self.recording.problem)
             case protocol.Init(rendition="recording"):
                 if self.recording is not None:
                     self.recording.begin(message.data, self._epoch)
@@ -236,7 +241,7 @@ class Production:
     def _take_part(self, part: protocol.Part) -> None:
         if part.rendition == "recording":
             if self.recording is not None:
-                self.recording.add(part.data, part.pts)
+                self.recording.add(part)
         elif self.window is not None and part.rendition in self.window.streams:
             with suppress(ValueError):  # it ended meanwhile, or its beginning was lost with a worker
                 self.window.add_part(
@@ -260,7 +265,7 @@ class Production:
     def _end_recording(self) -> None:
         recording, self.recording = self.recording, None
         if recording is not None:
-            recording.close()
+            self._shelf.keep(recording)
 
     def _say(self, problem: str) -> None:
         if problem != self.problem and not self._closing:

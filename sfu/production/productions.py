@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from sfu.egress.settings import Rendition
 from sfu.egress.settings import Settings as EgressSettings
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
 from sfu.mixer.scene import parse_template
-from sfu.production.keeping import Kept, Recording, kept
+from sfu.production.keeping import Kept, Recording, finalise, kept
 from sfu.production.production import Production, Wanted
 from sfu.production.protocol import Destination
 from sfu.production.settings import Settings
@@ -44,6 +45,7 @@ class Productions:
         self._ladder = egress.ladder
         self._hub = hub
         self._by_room: dict[str, Production] = {}
+        self._finishing: set[asyncio.Task[None]] = set()
         self.started = 0
         """In total."""
         self.restarts = 0
@@ -126,6 +128,9 @@ class Productions:
         """Forgets programmes that ended too long ago, until cancelled."""
         for programme in self.programmes.restore(time.time()):
             programme.window.end(time.time())
+        for recording in await asyncio.to_thread(kept, Path(self.settings.directory)):
+            if recording.recording:  # a crash of the server ended it
+                self._finish(finalise(recording.directory))
         while True:
             await asyncio.sleep(SWEEP)
             try:
@@ -142,6 +147,8 @@ class Productions:
             async with asyncio.timeout(10):
                 for production in productions:
                     await production.wait_closed()
+                if self._finishing:
+                    await asyncio.wait(self._finishing)
 
     # -- Shelf ------------------------------------------------------------------------------------------------------
 
@@ -152,6 +159,19 @@ class Productions:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         name = f"{_UNSAFE.sub('-', room)[:48]}-{stamp}-{secrets.token_hex(3)}"
         return Recording(Path(self.settings.directory) / name, room, programme)
+
+    def keep(self, recording: Recording) -> None:
+        self._finish(recording.finish())
+
+    def _finish(self, finishing: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(finishing)
+        self._finishing.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._finishing.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("recording not finished", exc_info=error)
 
     # ---------------------------------------------------------------------------------------------------------------
 
