@@ -6,12 +6,15 @@ last block. RFC 9559 (Matroska), RFC 8794 (EBML), the WebM container guidelines.
 """
 
 from dataclasses import dataclass
+from os import SEEK_END
 from struct import pack
-from typing import Final
+from typing import BinaryIO, Final
 
 MILLISECOND: Final = 1_000_000
 """Nanoseconds: the usual scale of time."""
 _UNKNOWN: Final = b"\x01\xff\xff\xff\xff\xff\xff\xff"
+_SEGMENT: Final = 0x18538067
+_CLUSTER: Final = 0x1F43B675
 _RELATIVE_LIMIT: Final = 0x7FFF
 """Ticks that a block's time may lie behind its cluster's (signed 16 bits)."""
 
@@ -51,7 +54,7 @@ def header(tracks: list[Track], *, application: str = "aiosfu", scale: int = MIL
     name = application.encode()
     information = _element(0x1549A966, _number(0x2AD7B1, scale) + _element(0x4D80, name) + _element(0x5741, name))
     entries = b"".join(_track(number, track) for number, track in enumerate(tracks, 1))
-    return ebml + pack("!I", 0x18538067) + _UNKNOWN + information + _element(0x1654AE6B, entries)
+    return ebml + pack("!I", _SEGMENT) + _UNKNOWN + information + _element(0x1654AE6B, entries)
 
 
 def _track(number: int, track: Track) -> bytes:
@@ -70,9 +73,9 @@ def _track(number: int, track: Track) -> bytes:
     return _element(0xAE, content)
 
 
-def cluster(time: int) -> bytes:
-    """The head of a cluster of unknown size, at `time` ticks."""
-    return pack("!I", 0x1F43B675) + _UNKNOWN + _number(0xE7, time)
+def cluster(time: int, blocks: bytes) -> bytes:
+    """Frames that follow `time` ticks; written whole, so a file ends behind its last whole cluster."""
+    return _element(_CLUSTER, _number(0xE7, time) + blocks)
 
 
 def block(track: int, relative: int, data: bytes, *, keyframe: bool) -> bytes:
@@ -83,6 +86,26 @@ def block(track: int, relative: int, data: bytes, *, keyframe: bool) -> bytes:
 
 def fits(relative: int) -> bool:
     return -_RELATIVE_LIMIT <= relative <= _RELATIVE_LIMIT
+
+
+def whole(file: BinaryIO) -> int:
+    """Where the last whole cluster of a file of ours ends; 0 if there is none."""
+    size, at, end = file.seek(0, SEEK_END), 0, 0
+    while at < size:
+        file.seek(at)
+        head = file.read(12)
+        width = 9 - head[0].bit_length()
+        if not head[0] or width > 4 or len(head) <= width or not head[width]:
+            break
+        identifier, long = int.from_bytes(head[:width], "big"), 9 - head[width].bit_length()
+        length = int.from_bytes(head[width : width + long], "big") & (1 << 7 * long) - 1
+        at += width + long
+        if identifier == _SEGMENT:
+            continue
+        at += length
+        if at <= size and identifier == _CLUSTER:
+            end = at
+    return end
 
 
 def opus_head(channels: int = 2, pre_skip: int = 0) -> bytes:
