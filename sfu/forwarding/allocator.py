@@ -1,0 +1,316 @@
+"""Which layer of each track one subscriber gets for what the path carries. A pure function; state is what it returned last.
+
+Sound first. Then the screen share as far as it is wished and the picture on stage up to 360 lines, then everybody's lowest
+layer, then one step at a time, by priority and by how coarse the picture is for its tile (LiveKit pkg/sfu gives everybody
+the lowest layer first, Jitsi's allocator the stage its 360p). What does not fit is paused, with the reason.
+
+Against flapping: what is sent already only has to fit now; what is more has to have fitted for 5 s; after the budget took
+a layer it does not come back for 10 s (mediasoup), longer each time it was taken again soon. A layer has to be alive for
+2 s (mediasoup) before it is chosen over another.
+
+With more budget the first in this order to get something else gets more. Somebody behind it may then get less: a large
+step of one may take what small steps of others used.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+from heapq import heapify, heappop, heappush
+from typing import Final, Literal, NamedTuple
+
+from sfu.forwarding.selector import FILL
+
+ALIVE_FOR: Final = 2.0
+HOLD: Final = 10.0
+HOLD_LIMIT: Final = 120.0
+AGAIN: Final = 60.0
+"""A layer that is taken away within so many seconds after it came back is held back twice as long."""
+SUSTAINED: Final = 5.0
+"""Seconds in which the lowest budget is what steps up have to fit into."""
+STAGE_HEIGHT: Final = 360
+TOLERANCE: Final = 1.15
+"""A layer may exceed what the operator's tier allows for one picture by so much; encoders are not exact."""
+ASSUMED_TILE: Final = 1280 * 720
+"""Pixels of a tile of no said size."""
+
+
+class Rank(IntEnum):
+    """Who comes first."""
+
+    SCREEN = 0
+    STAGE = 1
+    OTHER = 2
+
+
+class Reason(Enum):
+    """Why a track is sent as it is."""
+
+    WISH = "wish"
+    "As large as its tile can show."
+    BUDGET = "budget"
+    "The path does not carry more."
+    HOLD = "hold"
+    "It carried more once and failed: a while has to pass."
+    TIER = "tier"
+    "The operator's policy."
+    SETTLING = "settling"
+    "A better layer has only just begun."
+    HIDDEN = "hidden"
+    "Nobody looks at it."
+    SILENT = "silent"
+    "The publisher sends nothing."
+
+
+class Layer(NamedTuple):
+    """One step of a track: a simulcast encoding or the spatial and temporal layers up to this one, all together."""
+
+    name: str
+    "The rid, or the spatial layer's number."
+    temporal: int
+    bitrate: float
+    "Bits per second, with everything below that has to be sent for it."
+    width: int
+    height: int
+    fps: float = 30.0
+    alive_since: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a subscriber wants of one track. `layers` are alive and rise in bitrate and quality."""
+
+    key: Hashable
+    kind: Literal["audio", "video"]
+    layers: tuple[Layer, ...]
+    rank: Rank = Rank.OTHER
+    priority: int = 128
+    width: int = 0
+    height: int = 0
+    "Pixels of the tile; 0: no limit."
+    fps: float = 0.0
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What is sent of one track: `layer`, or nothing when None."""
+
+    layer: Layer | None
+    reason: Reason
+    best: Layer | None = None
+    "What would be sent if the path were endless."
+    raised_at: float = float("-inf")
+    lowered_at: float = float("-inf")
+    "When the budget last took a layer away."
+    hold: float = HOLD
+    "Seconds after that in which none comes back."
+
+
+@dataclass(frozen=True, slots=True)
+class Allocation:
+    """Everybody's decision."""
+
+    decisions: Mapping[Hashable, Decision]
+    used: float
+    "Bits per second."
+    step: float
+    "What the smallest step costs that did not fit; 0: nothing to gain."
+    ceiling: float
+    "Bits per second of everything that is wished."
+    budget: float
+    at: float
+    lows: tuple[tuple[float, float], ...] = field(default=())
+    "(when, lowest budget in the second after it) of late."
+
+
+@dataclass(slots=True)
+class _Ladder:
+    demand: Demand
+    steps: tuple[Layer, ...]
+    best: Layer | None
+    capped: Reason
+    "Why `steps` ends before `best`."
+    before: int | None
+    "Index of what is sent now, −1: nothing; None: not known yet."
+    previous: Decision | None
+    level: int = -1
+
+
+def allocate(
+    demands: Sequence[Demand],
+    budget: float,
+    previous: Allocation | None,
+    now: float,
+    *,
+    picture: float = float("inf"),
+    height: int = 0,
+) -> Allocation:
+    """`picture` and `height`: what the operator's tier allows for one picture (0: any). `now` in seconds."""
+    sound = [demand for demand in demands if demand.kind == "audio"]
+    ladders = [
+        _ladder(demand, previous, now, picture, height)
+        for demand in sorted((d for d in demands if d.kind == "video"), key=_order)
+    ]
+    decisions: dict[Hashable, Decision] = {}
+    audio = 0.0
+    for demand in sound:
+        layer = demand.layers[-1] if demand.layers and not demand.hidden else None
+        reason = Reason.HIDDEN if demand.hidden else Reason.WISH if layer else Reason.SILENT
+        decisions[demand.key] = Decision(layer, reason, layer)
+        audio += layer.bitrate if layer else 0.0
+    lows = _lows(previous, budget, now)
+    now_levels = _fill(ladders, budget - audio)
+    low = min(value for _, value in lows)
+    secure_levels = _fill(ladders, low - audio) if low < budget else now_levels
+    used, step, ceiling = audio, float("inf"), audio
+    for ladder, most, secure in zip(ladders, now_levels, secure_levels, strict=True):
+        level = most
+        if ladder.before is not None and level > ladder.before:
+            level = max(ladder.before, min(secure, most))
+        decision = _decide(ladder, level, most, now)
+        decisions[ladder.demand.key] = decision
+        if decision.layer is not None:
+            used += decision.layer.bitrate
+        if ladder.best is not None:
+            ceiling += ladder.best.bitrate
+        if most + 1 < len(ladder.steps):
+            step = min(step, ladder.steps[most + 1].bitrate - (ladder.steps[most].bitrate if most >= 0 else 0.0))
+    return Allocation(decisions, used, 0.0 if step == float("inf") else step, ceiling, budget, now, lows)
+
+
+def _order(demand: Demand) -> tuple[int, int, int, str]:
+    return demand.rank, -demand.priority, -(demand.width * demand.height or ASSUMED_TILE), repr(demand.key)
+
+
+def _lows(previous: Allocation | None, budget: float, now: float) -> tuple[tuple[float, float], ...]:
+    """The lowest budget of each second of the last five."""
+    kept = [(when, low) for when, low in previous.lows if now - when < SUSTAINED + 1.0] if previous else []
+    if kept and now - kept[-1][0] < 1.0:
+        kept[-1] = (kept[-1][0], min(kept[-1][1], budget))
+    else:
+        kept.append((now, budget))
+    return tuple(kept)
+
+
+def _ladder(demand: Demand, previous: Allocation | None, now: float, picture: float, height: int) -> _Ladder:
+    decision = previous.decisions.get(demand.key) if previous else None
+    if demand.hidden or not demand.layers:
+        return _Ladder(demand, (), None, Reason.HIDDEN if demand.hidden else Reason.SILENT, None, decision)
+    useful = _useful(demand)
+    best = useful[-1]
+    before = _index(demand.layers, decision.layer) if decision is not None else None
+    if decision is not None and decision.layer is None and decision.reason in (Reason.BUDGET, Reason.HOLD):
+        before = -1  # was paused by the path, not by itself
+    capped = Reason.WISH
+    allowed = useful
+    limited = [
+        layer
+        for layer in useful
+        if (not height or layer.height <= height) and layer.bitrate <= picture * TOLERANCE
+    ]  # fmt: skip
+    if len(limited) < len(useful):
+        allowed, capped = tuple(limited) or useful[:1], Reason.TIER
+    settled = [i for i, layer in enumerate(allowed) if now - layer.alive_since >= ALIVE_FOR or i == before]
+    if settled and settled[-1] + 1 < len(allowed):
+        allowed, capped = allowed[: settled[-1] + 1], Reason.SETTLING
+    elif not settled:
+        allowed, capped = allowed[:1], Reason.SETTLING
+    held = decision is not None and before is not None and now - decision.lowered_at < decision.hold
+    if held and before is not None and before + 1 < len(allowed):
+        allowed, capped = allowed[: before + 1], Reason.HOLD
+    return _Ladder(demand, allowed, best, capped, before, decision)
+
+
+def _useful(demand: Demand) -> tuple[Layer, ...]:
+    """Up to the first layer that fills the tile, with as many frames as are wished."""
+    for index, layer in enumerate(demand.layers):
+        if not _fills(layer, demand):
+            continue
+        same = [each for each in demand.layers[index:] if (each.width, each.height) == (layer.width, layer.height)]
+        enough = next((n for n, each in enumerate(same) if demand.fps and each.fps >= demand.fps * FILL), len(same) - 1)
+        return demand.layers[: index + enough + 1]
+    return demand.layers
+
+
+def _fills(layer: Layer, demand: Demand) -> bool:
+    width, height = demand.width, demand.height
+    if not width and not height:
+        return False
+    if not layer.height:
+        return True
+    if layer.width >= FILL * width and layer.height >= FILL * height:
+        return True
+    return bool(width and layer.width >= width) or bool(height and layer.height >= height)
+
+
+def _index(layers: tuple[Layer, ...], wanted: Layer | None) -> int | None:
+    if wanted is None:
+        return None
+    for index, layer in enumerate(layers):
+        if (layer.name, layer.temporal) == (wanted.name, wanted.temporal):
+            return index
+    return None
+
+
+def _fill(ladders: list[_Ladder], budget: float) -> list[int]:
+    """Levels by index of each ladder, −1: nothing."""
+    left = budget
+    for ladder in ladders:
+        ladder.level = -1
+
+    def rise(ladder: _Ladder) -> bool:
+        nonlocal left
+        level = ladder.level + 1
+        if level >= len(ladder.steps):
+            return False
+        cost = ladder.steps[level].bitrate - (ladder.steps[level - 1].bitrate if level else 0.0)
+        if cost > left:
+            return False
+        left -= cost
+        ladder.level = level
+        return True
+
+    for ladder in ladders:  # in their order: screens, then the stage
+        if ladder.demand.rank is Rank.SCREEN:
+            while rise(ladder):
+                pass
+        elif ladder.demand.rank is Rank.STAGE:
+            while rise(ladder) and ladder.steps[ladder.level].height < STAGE_HEIGHT:
+                pass
+    for ladder in ladders:
+        if ladder.level < 0:
+            rise(ladder)
+    waiting = [(_urgency(ladder), index) for index, ladder in enumerate(ladders) if ladder.level >= 0]
+    heapify(waiting)
+    while waiting:
+        _, index = heappop(waiting)
+        if rise(ladders[index]):
+            heappush(waiting, (_urgency(ladders[index]), index))
+    return [ladder.level for ladder in ladders]
+
+
+def _urgency(ladder: _Ladder) -> tuple[int, float]:
+    """Smaller is more urgent: priority, then how many pixels of the tile share one of the picture."""
+    demand, layer = ladder.demand, ladder.steps[ladder.level]
+    tile = demand.width * demand.height or ASSUMED_TILE
+    return -demand.priority, -tile / max(1, layer.width * layer.height) * 30.0 / max(1.0, layer.fps)
+
+
+def _decide(ladder: _Ladder, level: int, most: int, now: float) -> Decision:
+    previous, before = ladder.previous, ladder.before
+    layer = ladder.steps[level] if level >= 0 else None
+    reason = Reason.WISH
+    if not ladder.steps:
+        reason = ladder.capped
+    elif layer != ladder.best:
+        full = level + 1 >= len(ladder.steps)
+        reason = ladder.capped if full else Reason.BUDGET if most == level else Reason.SETTLING
+    raised, lowered, hold = (
+        (previous.raised_at, previous.lowered_at, previous.hold) if previous else (float("-inf"), float("-inf"), HOLD)
+    )
+    if before is not None and level < before and reason is Reason.BUDGET:
+        hold = min(HOLD_LIMIT, 2 * hold) if now - raised < AGAIN else HOLD
+        lowered = now
+    elif before is not None and level > before:
+        raised = now
+    return Decision(layer, reason, ladder.best, raised, lowered, hold)
