@@ -21,6 +21,7 @@ from sfu import __version__, config
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import mint
 from sfu.errors import ConfigurationError, SfuError
+from sfu.production import cli as production_cli
 
 NAMED_FLAGS = {
     "--host": ("http.host", "ADDRESS"),
@@ -87,6 +88,13 @@ def _parser() -> argparse.ArgumentParser:
     rooms.add_argument("--token", default="", help="by default one made with the first key of the settings")
     rooms.add_argument("--json", action="store_true", help="print what the server answered")
     rooms.set_defaults(run=_rooms)
+
+    egress = commands.add_parser("egress", help="show rooms of a running server to others, or record them")
+    _add_settings(egress)
+    egress.add_argument("--url", default="", help="the server, by default the one that the settings describe")
+    egress.add_argument("--token", default="", help="by default one made with the first key of the settings")
+    production_cli.add_arguments(egress)
+    egress.set_defaults(run=_egress)
 
     _add_config(commands.add_parser("config", help="check, show or describe the configuration"))
 
@@ -242,6 +250,22 @@ def _rooms(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _egress(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    base = (parsed.url or _own_url(settings)).rstrip("/")
+
+    def request(path: str, *, grants: VideoGrants, method: str = "GET", body: object = None) -> Any:
+        token = parsed.token
+        if not token and settings.auth.development:
+            asked = {"room": grants.room or "any", "identity": "sfu-egress", "admin": True}
+            token = _request(f"{base}/api/dev/token", body=asked)["token"]
+        return _request(
+            f"{base}/api/v1{path}", token=token or _mint(settings, grants, parsed), body=body, method=method
+        )
+
+    return production_cli.run(parsed, request)
+
+
 def _own_url(settings: config.Settings) -> str:
     host = settings.http.host
     if host in ("", "0.0.0.0", "::"):
@@ -250,7 +274,7 @@ def _own_url(settings: config.Settings) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http.port}"
 
 
-def _request(url: str, *, token: str = "", body: object = None) -> Any:
+def _request(url: str, *, token: str = "", body: object = None, method: str | None = None) -> Any:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"--url {url} should start with http:// or https://.")
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -258,8 +282,8 @@ def _request(url: str, *, token: str = "", body: object = None) -> Any:
         headers["Authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers), timeout=10) as response:
-            return json.load(response)
+        with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=10) as response:
+            return json.loads(response.read() or b"null")
     except urllib.error.HTTPError as error:
         try:
             message = json.load(error)["message"]

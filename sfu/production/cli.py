@@ -1,0 +1,147 @@
+"""`sfu egress`: starts, stops, arranges and lists the programmes of a running server, through its admin API."""
+
+import argparse
+import json
+import urllib.parse
+from collections.abc import Callable
+from typing import Any, get_args
+
+from sfu.auth.grants import VideoGrants
+from sfu.errors import ConfigurationError
+from sfu.rooms.programme import LayoutName
+
+Request = Callable[..., Any]
+"""(path, *, grants, method, body) → the API's answer. Raises SfuError."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+    start = commands.add_parser("start", help="show a room to others, or record it")
+    start.add_argument("--live", action="store_true", help="to be watched at /watch/ROOM")
+    start.add_argument("--record", action="store_true", help="into a directory of the server")
+    start.add_argument("--track", action="store_true", help="as a participant of the room itself")
+    start.add_argument("--rtmp", action="append", default=[], metavar="URL", help="to an RTMP server; may be repeated")
+    start.add_argument("--renditions", default="", metavar="NAMES", help="of the server's, e.g. 720p,480p")
+    _add_layout(start, required=False)
+    stop = commands.add_parser("stop", help="end a room's programme, or some of what it goes to")
+    stop.add_argument("--live", action="store_true", help="only this")
+    stop.add_argument("--record", action="store_true", help="only this")
+    stop.add_argument("--track", action="store_true", help="only this")
+    stop.add_argument("--destination", default="", metavar="ID", help="only this RTMP destination")
+    layout = commands.add_parser("layout", help="arrange a room's programme another way")
+    _add_layout(layout, required=True)
+    status = commands.add_parser("status", help="show a room's programme")
+    recordings = commands.add_parser("recordings", help="list what was recorded of a room")
+    for command in (start, stop, layout, status, recordings):
+        command.add_argument("room")
+    listing = commands.add_parser("list", help="list the programmes of all rooms")
+    for command in (start, stop, layout, status, recordings, listing):
+        command.add_argument("--json", action="store_true", help="print what the server answered")
+
+
+def _add_layout(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    group = parser.add_mutually_exclusive_group(required=required)
+    group.add_argument("--layout", choices=get_args(LayoutName))
+    group.add_argument("--scene", metavar="FILE", help="JSON with rectangles, labels and pictures")
+    parser.add_argument("--focus", default=None, metavar="ID", help="participant whom the large tile shows")
+
+
+def run(parsed: argparse.Namespace, request: Request) -> int:
+    """Carries out one command. Raises SfuError."""
+    room = getattr(parsed, "room", "")
+    path = f"/rooms/{urllib.parse.quote(room, safe='')}"
+    both = VideoGrants(room=room, room_record=True, room_egress=True)
+    answer: Any = None
+    match parsed.command:
+        case "list":
+            answer = request("/egress", grants=VideoGrants(room_list=True))
+            if not parsed.json:
+                for each in answer["egress"]:
+                    print(_line(each))
+                return 0
+        case "status":
+            answer = request(f"{path}/egress", grants=both)
+        case "recordings":
+            answer = request(f"{path}/recordings", grants=both)
+            if not parsed.json:
+                for each in answer["recordings"]:
+                    size = sum(file["size"] for file in each["files"])
+                    print(f"{each['name']:<56} {size / 1e6:>9.1f} MB  {each['directory']}")
+                return 0
+        case "start":
+            answer = _start(parsed, request, path, both)
+        case "stop":
+            answer = _stop(parsed, request, path, both)
+        case "layout":
+            answer = _layout(parsed, request, path, both)
+    if parsed.json:
+        print(json.dumps(answer, indent=2))
+    elif answer is not None:
+        print(_line(answer))
+    return 0
+
+
+def _start(parsed: argparse.Namespace, request: Request, path: str, grants: VideoGrants) -> Any:
+    if not (parsed.live or parsed.record or parsed.track or parsed.rtmp):
+        raise ConfigurationError("sfu egress start needs --live, --record, --track or --rtmp.")
+    body: dict[str, Any] = {}
+    body |= {"live": True} if parsed.live else {}
+    body |= {"recording": True} if parsed.record else {}
+    body |= {"track": True} if parsed.track else {}
+    body |= {"layout": parsed.layout} if parsed.layout else {}
+    body |= {"focus": parsed.focus} if parsed.focus is not None else {}
+    if parsed.renditions:
+        body["renditions"] = [name.strip() for name in parsed.renditions.split(",")]
+    answer: Any = None
+    if parsed.live or parsed.record or parsed.track:
+        answer = request(f"{path}/egress", grants=grants, method="PUT", body=body)
+    for url in parsed.rtmp:
+        answer = request(f"{path}/egress/destinations", grants=grants, method="POST", body={"url": url})
+    if parsed.scene:
+        answer = _scene(parsed, request, path, grants)
+    return answer
+
+
+def _stop(parsed: argparse.Namespace, request: Request, path: str, grants: VideoGrants) -> Any:
+    body = {name: False for name, asked in _parts(parsed) if asked}
+    if parsed.destination:
+        request(
+            f"{path}/egress/destinations/{urllib.parse.quote(parsed.destination, safe='')}",
+            grants=grants,
+            method="DELETE",
+        )
+    elif not body:
+        request(f"{path}/egress", grants=grants, method="DELETE")
+    if body:
+        return request(f"{path}/egress", grants=grants, method="PUT", body=body)
+    return None
+
+
+def _parts(parsed: argparse.Namespace) -> list[tuple[str, bool]]:
+    return [("live", parsed.live), ("recording", parsed.record), ("track", parsed.track)]
+
+
+def _layout(parsed: argparse.Namespace, request: Request, path: str, grants: VideoGrants) -> Any:
+    if parsed.scene:
+        return _scene(parsed, request, path, grants)
+    body = {"layout": parsed.layout, "focus": parsed.focus or ""}
+    return request(f"{path}/egress/layout", grants=grants, method="PUT", body=body)
+
+
+def _scene(parsed: argparse.Namespace, request: Request, path: str, grants: VideoGrants) -> Any:
+    try:
+        with open(parsed.scene, encoding="utf-8") as file:
+            scene = json.load(file)
+    except OSError as error:
+        raise ConfigurationError(f"--scene {parsed.scene} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        raise ConfigurationError(f"--scene {parsed.scene} is not JSON.") from None
+    return request(f"{path}/egress/scene", grants=grants, method="PUT", body={"scene": scene})
+
+
+def _line(egress: dict[str, Any]) -> str:
+    goes = [word for word, on in (("live", egress["live"]), ("recording", egress["recording"])) if on]
+    goes += ["track"] if egress["track"] else []
+    goes += [f"{one['host']} ({one['state']})" for one in egress["destinations"]]
+    problem = f"  {egress['problem']}" if egress["problem"] else ""
+    return f"{egress['room']:<32} {egress['layout']:<12} {', '.join(goes)}{problem}"
