@@ -3,7 +3,10 @@
 RFC 8866 (SDP), RFC 8122 5 (fingerprint), RFC 5888 (mid). The whole of it is parsed by the media edge.
 """
 
+import re
 from dataclasses import dataclass
+
+_LINES = re.compile(r"^(m=|a=mid:|a=fingerprint:)(.*)", re.MULTILINE).findall
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +22,11 @@ def outline(sdp: str) -> Outline:
     fingerprints: set[str] = set()
     kinds: dict[str, str] = {}
     kind = ""
-    for line in sdp.splitlines():
-        if line.startswith("m="):
-            kind = line[2:].partition(" ")[0]
-        elif line.startswith("a=mid:"):
-            kinds[line[6:].strip()] = kind
-        elif line.startswith("a=fingerprint:"):
-            fingerprints.add(line[14:].strip().lower())
+    for name, value in _LINES(sdp):
+        if name == "m=":
+            kind = value.partition(" ")[0]
+        elif name == "a=mid:":
+            kinds[value.strip()] = kind
+        else:
+            fingerprints.add(value.strip().lower())
     return Outline(frozenset(fingerprints), kinds)

@@ -86,6 +86,9 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     root.handlers[:] = [output]
     root.setLevel(settings.level.upper())
     logging.captureWarnings(True)
+    # no format has these, and finding them out takes longer than all the rest (Python's logging HOWTO, "Optimization")
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # aioice and aiortc tell of every candidate and packet at these levels.
     for name in ("aioice", "aiortc", "asyncio"):
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))

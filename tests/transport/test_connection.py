@@ -165,6 +165,28 @@ async def test_an_ice_restart_moves_the_media_to_a_new_address(hub: Hub, edge: W
     moved.close()
 
 
+async def test_checks_that_repeat_themselves_are_consent_until_a_restart(hub: Hub, edge: WebRtcEdge) -> None:
+    publisher, peer, _ = await published(edge)
+    connection = next(iter(hub.connections))
+    for _ in range(3):
+        before, peer.received = connection.ice.last_check, []
+        peer.check()
+        await until(lambda: any(data[:2] == b"\x01\x01" for data in peer.received), peer)
+        assert connection.ice.last_check > before
+        assert connection.checked(connection.peer.address) == connection.ice.last_check
+    old = peer.remote_pwd
+    peer.check(password="another")
+    await until(lambda: hub.port.dropped["stun_not_authentic"] == 1, peer)
+    peer.ufrag = "raw2"
+    peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
+    peer.check()
+    await until(lambda: connection.ice.settled, peer)
+    peer.check(password=old)
+    await until(lambda: hub.port.dropped["stun_not_authentic"] == 2, peer)
+    publisher.close()
+    peer.close()
+
+
 async def test_a_check_without_the_password_moves_nothing_and_is_not_answered(hub: Hub, edge: WebRtcEdge) -> None:
     publisher, peer, _ = await published(edge)
     thief = RawPeer()
