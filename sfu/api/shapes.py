@@ -148,7 +148,7 @@ def room_shape(room: Room) -> RoomShape:
         locked=room.locked,
         lobby=room.lobby_open,
         created_at=room.created_at,
-        participants=len(room.audience),
+        participants=room.audience.people,
         waiting=len(room.lobby),
         tracks=len(room.stage),
     )

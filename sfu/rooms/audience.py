@@ -22,6 +22,11 @@ class Audience:
     def __iter__(self) -> Iterator[Participant]:
         return iter(tuple(self._participants.values()))
 
+    @property
+    def people(self) -> int:
+        """All but hidden recorders: those who take a place."""
+        return sum(not (one.permissions.hidden and one.permissions.recorder) for one in self._participants.values())
+
     def visible(self, *, but: Participant | None = None) -> list[Participant]:
         return [one for one in self._participants.values() if not one.permissions.hidden and one is not but]
 

@@ -66,7 +66,7 @@ class Room:
         expected = older is not None or profile.permissions.passes_doors
         if self.locked and not expected:
             raise Conflict("The room is locked; ask somebody inside to unlock it.", code="room_locked")
-        full = len(self.audience) >= self._settings.max_participants and not profile.permissions.recorder
+        full = self.audience.people >= self._settings.max_participants and not profile.permissions.recorder
         if older is None and full:
             raise AtCapacity("The room is full.", code="room_full")
         identifier = ParticipantId(self._ids("PA"))
@@ -90,7 +90,7 @@ class Room:
     def admit(self, waiting: Waiting) -> None:
         """One who was taken out of the lobby."""
         self.lobby_changed()
-        if len(self.audience) >= self._settings.max_participants:
+        if self.audience.people >= self._settings.max_participants:
             waiting.sink.removed("room_full", "The room is full.")
             return
         waiting.sink.admitted(self._seat(waiting.id, waiting.profile, waiting.sink))

@@ -15,7 +15,7 @@ class Settings:
     max_rooms: Count = 1_000
     "Rooms open at once; further ones are refused."
     max_participants: Count = 500
-    "Participants of one room, hidden ones included."
+    "Participants of one room, hidden ones included, but not hidden recorders."
     max_waiting: Count = 100
     "People in one room's lobby."
     max_tracks: Count = 16
