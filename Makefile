@@ -10,6 +10,7 @@ PORT ?= 8080
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
+NATIVE := $(wildcard sfu/transport/native_src/*)
 NODE := build/node
 TSC := $(NODE)/node_modules/.bin/tsc
 TYPESCRIPT := typescript@5.9
@@ -53,13 +54,13 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "make: Python cannot make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 
-# The stamps make every later start instant; a changed pyproject.toml installs again.
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+# The stamps make every later start instant; a changed pyproject.toml or C part installs again.
+$(VENV)/.installed: pyproject.toml $(NATIVE) | $(BIN)/python
 	@echo "make: installing into $(VENV)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[perf]'
 	@touch $@
 
-$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-test: pyproject.toml $(NATIVE) | $(BIN)/python
 	@echo "make: installing into $(VENV), with what the tests need"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[perf,test]'
 	@touch $@ $(VENV)/.installed

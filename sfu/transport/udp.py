@@ -35,6 +35,8 @@ LONGEST: Final = 1440
 """Bytes of a media datagram: what we make of it must still fit a path of 1500 (libwebrtc sends 1200)."""
 ROUNDS: Final = 8
 """Batches in one turn of the loop, so that signalling gets its turn too."""
+LONG: Final = 500e-6
+"""Seconds of one batch in which more is likely to have come: then it is looked for at once."""
 SAMPLED: Final = 63
 """One turn in 64 is timed."""
 NTP_EPOCH: Final = 2_208_988_800
@@ -128,6 +130,8 @@ class UdpPort:
             if not received:
                 break
             self.engine.flush(now)
+            if received < BATCH and time.monotonic() - now < LONG:
+                break
         self.rouse()
         self._turns += 1
         if not self._turns & SAMPLED:

@@ -1,9 +1,10 @@
 """CPU of the packet path alone: open → canonical → fan-out → seal → send, in one process, on real loopback sockets.
 
-    python -m tests.bench.packet_path [subscribers] [batch] [seconds]
+    python -m tests.bench.packet_path [subscribers] [batch] [seconds] [--python]
 
 Prints CPU microseconds (user + system, this process) per received and per forwarded packet. The sender's packets are
-sealed beforehand and handed in from memory, the receivers' sockets are never read: what is measured is our work.
+sealed beforehand and handed in from memory, the receivers' sockets are never read: what is measured is our work. With the
+C part where it was built, and without.
 """
 
 import os
@@ -14,6 +15,7 @@ import time
 
 from sfu.forwarding.engine import Engine
 from sfu.ids import PeerId
+from sfu.transport.native import load
 from sfu.transport.srtp import PROFILES, Context, Opener, Sealer
 from sfu.transport.udp import UdpSocket
 from tests.support.wire import EXTENSIONS, rtp, vp8
@@ -21,10 +23,13 @@ from tests.support.wire import EXTENSIONS, rtp, vp8
 SIZE = 1200
 
 
-def main(subscribers: int, batch: int, seconds: float) -> None:
+def main(subscribers: int, batch: int, seconds: float, *, python: bool = False) -> None:
+    native = None if python else load()
     profile = PROFILES[0]
     key = os.urandom(profile.key + profile.salt)
     engine = Engine(Sealer(), segments=True)
+    if native is not None:
+        engine.fan_out = native.fan_out
     out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     out.bind(("127.0.0.1", 0))
     out.setblocking(False)
@@ -77,22 +82,25 @@ def main(subscribers: int, batch: int, seconds: float) -> None:
             view[:n] = datagram
             length[0] = n
             assert not unprotect(publisher.rx, pointer, length)
-            engine.receive(publisher, view, length[0], now)
+            if native is None or not native.take(publisher, view, length[0], now, engine.dirty):
+                engine.receive(publisher, view, length[0], now)
         engine.flush(now)
         received += batch
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     forwarded = sum(peer.packets_out for peer in engine.peers.values())
     print(
-        f"{subscribers:4d} subscribers, batches of {batch:2d}: {cpu / received * 1e6:7.2f} us/received "
+        f"{'Python' if native is None else 'C':6} {subscribers:4d} subscribers, batches of {batch:2d}: {cpu / received * 1e6:7.2f} us/received "
         f"{cpu / max(1, forwarded) * 1e6:6.2f} us/forwarded ({forwarded} forwarded, {outlet.dropped} dropped)"
     )
 
 
 if __name__ == "__main__":
-    arguments = [int(word) for word in sys.argv[1:]]
+    arguments = [int(word) for word in sys.argv[1:] if word.isdigit()]
+    only_python = "--python" in sys.argv
     if arguments:
-        main(*(arguments + [8, 5][len(arguments) - 1 :]))
+        main(*(arguments + [8, 5][len(arguments) - 1 :]), python=only_python)
     else:
         for shape in ((1, 1), (1, 8), (4, 1), (4, 8), (25, 1), (25, 8), (200, 8)):
-            main(*shape, 5)
+            for python in (True,) if only_python else (False, True):
+                main(*shape, 3, python=python)

@@ -14,6 +14,7 @@ static unsigned char ring[BATCH][DATAGRAM];
 static struct mmsghdr headers[BATCH];
 static struct iovec vectors[BATCH];
 static struct sockaddr_storage sources[BATCH];
+static int prepared = BATCH; /* headers to be set up again */
 static int busy;
 
 static PyObject *name_record, *name_peer, *name_vp8, *name_video;
@@ -512,12 +513,15 @@ PyObject *native_drain(PyObject *module, PyObject *const *arguments, Py_ssize_t 
         PyErr_SetString(PyExc_ValueError, "a buffer as long as a datagram is wanted");
         return NULL;
     }
-    for (int index = 0; index < limit; index++) {
+    /* only what the last call used is not as it was */
+    for (int index = 0; index < prepared; index++) {
         vectors[index] = (struct iovec){ring[index], DATAGRAM};
         headers[index].msg_hdr = (struct msghdr){.msg_name = &sources[index], .msg_namelen = sizeof sources[index], .msg_iov = &vectors[index], .msg_iovlen = 1};
     }
+    prepared = 0;
     int received = recvmmsg((int)fd, headers, (unsigned)limit, MSG_DONTWAIT, NULL);
     int reason = errno;
+    prepared = received >= 0 ? received : reason == EAGAIN ? 0 : BATCH;
     if (received < 0) {
         PyBuffer_Release(&into);
         errno = reason;
