@@ -73,7 +73,7 @@ const overlay = (state, act) => html`
       </div>
       ${state.replay
         ? html`<span class="clock">${clock(state.position.at)} / ${clock(state.position.end)}</span>`
-        : html`<button type="button" class="edge ${state.atEdge ? 'there' : ''}" data-testid="go-live" aria-label=${state.atEdge ? 'You are watching live' : 'Go to live'} @click=${act.goLive}>
+        : html`<button type="button" class="edge ${state.atEdge ? 'there' : ''}" data-testid="go-live" title=${state.atEdge ? 'You are watching live' : 'Go to live'} @click=${act.goLive}>
             <i></i>Live <span data-testid="latency" class="latency">${behind(state)}</span>
           </button>`}
       <span class="room"></span>

@@ -1,0 +1,252 @@
+"""Watching a programme in Chromium: what is on the screen is as young as it should be, and it begins, ends and comes again."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page
+
+from tests.support.box_office import opened
+from tests.web.guest import Visitor
+from tests.web.test_accessibility import axe  # noqa: F401 (a fixture)
+
+BARCODE = Path(__file__).parents[1] / "support" / "barcode.js"
+PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}
+NO_SOUND = """
+    // Autoplay as strict browsers rule it. (A page that a test evaluates scripts in counts as one that was clicked.)
+    const { play } = HTMLMediaElement.prototype;
+    let tapped = false;
+    addEventListener('pointerdown', () => (tapped = true), true);
+    HTMLMediaElement.prototype.play = function () {
+        return this.muted || tapped ? play.call(this) : Promise.reject(new DOMException('', 'NotAllowedError'));
+    };
+"""
+Open = Callable[..., Awaitable["Viewer"]]
+
+
+class Viewer(Visitor):
+    """One page of Chromium in front of the programme."""
+
+    name = "the viewer"
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.failures: list[str] = []
+        page.on("pageerror", lambda error: self.failures.append(str(error)))
+
+    async def run(self, script: str, argument: object = None) -> Any:
+        return await self.page.evaluate(script, argument)
+
+    def part(self, testid: str) -> Any:
+        return self.page.get_by_test_id(testid)
+
+    async def press(self, testid: str, text: str | None = None) -> None:
+        """A click, by somebody who moves first, so that the controls are there."""
+        await self.page.mouse.move(100, 200)
+        await self.page.mouse.move(120, 220)
+        found = self.part(testid)
+        await (found.filter(has_text=text) if text else found).click()
+
+    async def phase(self, name: str, within: float = 20.0) -> None:
+        await self.until(f"phase {name}", "(name) => sfuWatch.state.phase === name", name, within=within)
+
+    async def plays(self, within: float = 20.0) -> None:
+        """Waits until two more seconds were played."""
+        at = await self.run("() => sfuWatch.video.currentTime")
+        await self.until(
+            "it plays",
+            "(at) => Math.abs(sfuWatch.video.currentTime - at) > 2 && !sfuWatch.video.paused && sfuWatch.video.readyState > 2",
+            at,
+            within=within,
+        )
+
+    async def lateness(self, pictures: int = 60) -> list[float]:
+        """Milliseconds from making to screen of so many pictures."""
+        await self.run("() => { barcode.shown.length = 0; }")
+        await self.until("pictures", "(many) => barcode.shown.length >= many", pictures)
+        return sorted(await self.run("() => barcode.shown.map(([, late]) => late)"))
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def theatre() -> AsyncIterator[aiohttp.ClientSession]:
+    """A server with an empty stage."""
+    async with opened() as url, aiohttp.ClientSession(url) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def arrive(chromium: Browser, theatre: aiohttp.ClientSession) -> AsyncIterator[Open]:
+    """Opens the page for one more viewer; afterwards no page may have failed."""
+    viewers = []
+
+    async def open_page(*, script: str = "", **options: Any) -> Viewer:
+        context = await chromium.new_context(**options)
+        page = await context.new_page()
+        await page.add_init_script(path=BARCODE)
+        await page.add_init_script(script)
+        viewer = Viewer(page)
+        viewers.append(viewer)
+        await page.goto(f"{theatre._base_url}/watch/theatre")
+        await viewer.until("the page", "() => Boolean(globalThis.sfuWatch)")
+        await viewer.run("() => barcode.watch(sfuWatch.video)")
+        return viewer
+
+    yield open_page
+    for viewer in viewers:
+        await viewer.page.context.close()
+    assert [failure for viewer in viewers for failure in viewer.failures] == []
+
+
+async def do(theatre: aiohttp.ClientSession, what: str) -> None:
+    async with theatre.post(f"/theatre/{what}") as answer:
+        assert answer.status == 200
+
+
+async def test_from_before_the_beginning_to_the_replay(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+    viewer = await arrive()
+    await viewer.phase("waiting")
+    assert "starts soon" in await viewer.part("watch").inner_text()
+
+    await do(theatre, "begin?renditions=360p,180p")
+    await viewer.phase("playing")
+    await viewer.plays()
+    await asyncio.sleep(6)
+    late = await viewer.lateness()
+    assert late[len(late) // 2] < 1000
+    assert "Live" in await viewer.part("status").inner_text()
+    shown = float((await viewer.part("latency").inner_text()).removesuffix(" s"))
+    assert abs(shown - late[len(late) // 2] / 1000) < 0.3
+
+    await viewer.press("quality")
+    await viewer.press("quality-option", "180p")
+    await viewer.until("180 lines", "() => sfuWatch.video.videoHeight === 180")
+    await viewer.plays()
+
+    await do(theatre, "end")
+    await viewer.phase("ended")
+    await viewer.press("replay")
+    await viewer.plays()
+    assert "Replay" in await viewer.part("status").inner_text()
+    assert await viewer.run("() => sfuWatch.video.duration") > 8
+    await viewer.part("seek").focus()
+    await viewer.page.keyboard.press("End")
+    await viewer.phase("ended")
+
+
+async def test_the_mixer_starts_again(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+    await do(theatre, "begin")
+    viewer = await arrive()
+    await viewer.plays()
+    await do(theatre, "restart?pause=1.5")
+    await asyncio.sleep(3)
+    await viewer.plays(within=30)
+    await asyncio.sleep(3)
+    late = await viewer.lateness()
+    assert late[len(late) // 2] < 1500
+
+
+async def test_into_the_past_and_back_by_keyboard(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+    await do(theatre, "begin")
+    await asyncio.sleep(10)
+    viewer = await arrive()
+    await viewer.plays()
+    await viewer.page.keyboard.press("ArrowLeft")
+    await viewer.until("behind", "() => !sfuWatch.state.atEdge")
+    await viewer.plays()
+    assert (await viewer.lateness(10))[0] > 3000
+    assert await viewer.part("go-live").get_attribute("title") == "Go to live"
+    await viewer.page.keyboard.press("l")
+    await viewer.until("live", "() => sfuWatch.state.atEdge")
+    await viewer.plays()
+    assert (await viewer.lateness(30))[15] < 1500
+    await viewer.page.keyboard.press("k")
+    await viewer.until("paused", "() => sfuWatch.video.paused")
+    await viewer.page.keyboard.press("m")
+    await viewer.until("muted", "() => sfuWatch.state.muted")
+
+
+async def test_captions(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+    await do(theatre, "begin")
+    await do(theatre, "caption?text=Before")
+    viewer = await arrive()
+    await viewer.plays()
+    await viewer.until("a track", "() => sfuWatch.state.captions.length", within=15)
+    await viewer.press("captions")
+    await viewer.press("caption-option", "English")
+    await do(theatre, "caption?text=Welcome%20%3Ceverybody%3E")
+    await viewer.until(
+        "the words",
+        "() => [...sfuWatch.video.textTracks].some((track) => [...(track.activeCues ?? [])].some("
+        "(cue) => cue.getCueAsHTML().textContent === 'Welcome <everybody>'))",
+    )
+
+
+async def test_a_browser_that_forbids_sound_plays_without(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+    await do(theatre, "begin")
+    viewer = await arrive(script=NO_SOUND)
+    await viewer.plays()
+    assert await viewer.run("() => sfuWatch.video.muted")
+    await viewer.press("unmute")
+    await viewer.until("sound", "() => !sfuWatch.video.muted && !sfuWatch.video.paused")
+    assert await viewer.part("unmute").count() == 0
+
+
+async def test_on_a_phone_and_for_everybody(arrive: Open, theatre: aiohttp.ClientSession, axe: str) -> None:  # noqa: F811
+    viewer = await arrive(**PHONE)
+    found = {}
+
+    async def look_at(what: str) -> None:
+        await viewer.page.evaluate(axe)
+        # What is half faded in has no contrast yet.
+        await viewer.run(
+            """() => Promise.all(document.getAnimations()
+                .filter(({ effect }) => effect.getTiming().iterations !== Infinity).map(({ finished }) => finished))
+                .then(() => true)"""
+        )
+        lines = await viewer.run(
+            """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
+                .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+                .map(({ id, nodes }) => `${id}: ${nodes[0].html}`)"""
+        )
+        if lines:
+            found[what] = lines
+
+    await viewer.phase("waiting")
+    await look_at("waiting")
+    await do(theatre, "begin")
+    await viewer.plays()
+    await viewer.press("quality")
+    await look_at("playing")
+    assert await viewer.run("() => document.documentElement.scrollWidth <= innerWidth")
+    await do(theatre, "end")
+    await viewer.phase("ended")
+    await look_at("ended")
+    assert found == {}
+
+
+@pytest.mark.parametrize("token", ["", "nonsense"])
+async def test_who_has_no_invitation_is_told(chromium: Browser, token: str) -> None:
+    async with opened("--private") as url, aiohttp.ClientSession(url) as client:
+        await do(client, "begin")
+        context = await chromium.new_context()
+        page = await context.new_page()
+        if not token:
+            # As on a server that is not in development mode.
+            await page.route("**/api/dev/token", lambda route: route.fulfill(status=404))
+        await page.goto(f"{url}/watch/theatre#token={token}")
+        viewer = Viewer(page)
+        await viewer.until("the page", "() => Boolean(globalThis.sfuWatch)")
+        await viewer.phase("denied")
+        assert "invitation" in (await viewer.part("watch").inner_text()).lower()
+        assert "token" not in await viewer.run("() => location.href")
+        if not token:
+            await page.unroute("**/api/dev/token")
+            await page.reload()
+            await viewer.until("the page", "() => Boolean(globalThis.sfuWatch)")
+            await viewer.plays()
+            assert "/~" in await viewer.run("() => sfuWatch.access.base")
+        await context.close()
