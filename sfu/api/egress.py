@@ -226,6 +226,14 @@ def _unpush(call: Call) -> None:
     _productions(call).unpush(call.rooms.find(call.room), call.parameters["destination"])
 
 
+def _keep_tracks(call: Call) -> None:
+    _productions(call).keep_tracks(call.rooms.find(call.room))
+
+
+def _release_tracks(call: Call) -> None:
+    _productions(call).release_tracks(call.room)
+
+
 def _recordings(call: Call) -> RecordingList:
     return RecordingList(
         recordings=[
@@ -319,6 +327,24 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Ends one push.",
         grant="egress",
         run=_unpush,
+        status=204,
+    ),
+    Operation(
+        name="recordTracks",
+        method="PUT",
+        path=f"{PREFIX}/rooms/{{room}}/recordings/tracks",
+        summary="Records everybody's tracks as they come, each into a file of its own; `sfu compose` mixes them afterwards.",
+        grant="record",
+        run=_keep_tracks,
+        status=204,
+    ),
+    Operation(
+        name="stopRecordingTracks",
+        method="DELETE",
+        path=f"{PREFIX}/rooms/{{room}}/recordings/tracks",
+        summary="Ends that.",
+        grant="record",
+        run=_release_tracks,
         status=204,
     ),
     Operation(

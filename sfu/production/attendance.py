@@ -27,13 +27,22 @@ class Attendance:
     """A ParticipantSink."""
 
     def __init__(
-        self, room: Room, feed: Feed, tell: Callable[[ToWorker], None], removed: Callable[[], None], secret: str
+        self,
+        room: Room,
+        feed: Feed,
+        tell: Callable[[ToWorker], None],
+        removed: Callable[[], None],
+        secret: str,
+        *,
+        everything: bool = False,
     ) -> None:
-        """`removed`: the room is over. `secret`: makes the identity. Raises what `Room.enter` raises."""
+        """`removed`: the room is over. `secret`: makes the identity. `everything`: all pictures, as large as they come,
+        not only what is wished for. Raises what `Room.enter` raises."""
         self._room = room
         self._feed = feed
         self._tell = tell
         self._removed = removed
+        self._unseen = Wish() if everything else UNSEEN
         self._refresh_soon: asyncio.Handle | None = None
         self._wishes: dict[str, Wish] = {}
         self._told: Members | None = None
@@ -91,7 +100,7 @@ class Attendance:
         subscriptions = self.participant.subscriptions
         if publication.id not in subscriptions:
             video = publication.media.kind == "video"
-            subscriptions.subscribe(publication, self._wishes.get(publication.id, UNSEEN) if video else Wish())
+            subscriptions.subscribe(publication, self._wishes.get(publication.id, self._unseen) if video else Wish())
         return Track(
             id=publication.id,
             ssrc=self._feed.ssrc(TrackId(publication.id)),

@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start = commands.add_parser("start", help="show a room to others, or record it")
     start.add_argument("--live", action="store_true", help="to be watched at /watch/ROOM")
     start.add_argument("--record", action="store_true", help="into a directory of the server")
+    start.add_argument("--tracks", action="store_true", help="record each track by itself, without mixing")
     start.add_argument("--track", action="store_true", help="as a participant of the room itself")
     start.add_argument("--rtmp", action="append", default=[], metavar="URL", help="to an RTMP server; may be repeated")
     start.add_argument("--renditions", default="", metavar="NAMES", help="of the server's, e.g. 720p,480p")
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stop = commands.add_parser("stop", help="end a room's programme, or some of what it goes to")
     stop.add_argument("--live", action="store_true", help="only this")
     stop.add_argument("--record", action="store_true", help="only this")
+    stop.add_argument("--tracks", action="store_true", help="only this")
     stop.add_argument("--track", action="store_true", help="only this")
     stop.add_argument("--destination", default="", metavar="ID", help="only this RTMP destination")
     layout = commands.add_parser("layout", help="arrange a room's programme another way")
@@ -82,8 +84,10 @@ def run(parsed: argparse.Namespace, request: Request) -> int:
 
 
 def _start(parsed: argparse.Namespace, request: Request, path: str, grants: VideoGrants) -> Any:
-    if not (parsed.live or parsed.record or parsed.track or parsed.rtmp):
-        raise ConfigurationError("sfu egress start needs --live, --record, --track or --rtmp.")
+    if not (parsed.live or parsed.record or parsed.track or parsed.rtmp or parsed.tracks):
+        raise ConfigurationError("sfu egress start needs --live, --record, --track, --tracks or --rtmp.")
+    if parsed.tracks:
+        request(f"{path}/recordings/tracks", grants=grants, method="PUT", body={})
     body: dict[str, Any] = {}
     body |= {"live": True} if parsed.live else {}
     body |= {"recording": True} if parsed.record else {}
@@ -110,6 +114,8 @@ def _stop(parsed: argparse.Namespace, request: Request, path: str, grants: Video
             grants=grants,
             method="DELETE",
         )
+    elif parsed.tracks:
+        request(f"{path}/recordings/tracks", grants=grants, method="DELETE")
     elif not body:
         request(f"{path}/egress", grants=grants, method="DELETE")
     if body:

@@ -102,7 +102,7 @@ async def finalise(directory: Path) -> None:
         NICE,
         sys.executable,
         "-m",
-        "sfu.egress.finalise",
+        "sfu.production.finishing",
         str(directory),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,

@@ -61,6 +61,9 @@ class Shelf(Protocol):
     def keep(self, recording: Recording) -> None:
         """Nothing more is recorded: it is to be finished."""
 
+    def show(self, room: Room) -> None:
+        """The room is told of its programme."""
+
 
 class Production:
     """The worker's Listener. `change` and the rest on the loop; `ended` is called once when it is over."""
@@ -116,6 +119,21 @@ class Production:
         return self._closing
 
     @property
+    def programme(self) -> Programme:
+        """What the room is told of it."""
+        wanted = self.wanted
+        if self._closing:
+            return Programme(problem=self.problem)
+        return Programme(
+            live=wanted.live or bool(wanted.destinations),
+            recording=wanted.recording,
+            layout=wanted.layout,
+            focus=wanted.focus,
+            since=round(self.started_at, 3),
+            problem=self.problem,
+        )
+
+    @property
     def restarts(self) -> int:
         return max(0, self.supervisor.starts - 1)
 
@@ -142,14 +160,14 @@ class Production:
             self._end_window()
         if before.recording and not now.recording:
             self._end_recording()
-        self._show()
+        self._shelf.show(self.room)
 
     def close(self) -> None:
         """Ends in good order; `ended` follows. Idempotent."""
         if self._closing:
             return
         self._closing = True
-        self.room.show(Programme(problem=self.problem))
+        self._shelf.show(self.room)
         self.supervisor.stop()
         if self._task is None:
             self._cleared()
@@ -270,20 +288,7 @@ class Production:
     def _say(self, problem: str) -> None:
         if problem != self.problem and not self._closing:
             self.problem = problem
-            self._show()
-
-    def _show(self) -> None:
-        wanted = self.wanted
-        self.room.show(
-            Programme(
-                live=wanted.live or bool(wanted.destinations),
-                recording=wanted.recording,
-                layout=wanted.layout,
-                focus=wanted.focus,
-                since=round(self.started_at, 3),
-                problem=self.problem,
-            )
-        )
+            self._shelf.show(self.room)
 
     def _cleared(self) -> None:
         self._closing = True
@@ -292,5 +297,4 @@ class Production:
         self._feed.close()
         self._end_window()
         self._end_recording()
-        self.room.show(Programme(problem=self.problem))
         self._ended(self)

@@ -15,13 +15,14 @@ from sfu.egress.hls.programmes import Programmes
 from sfu.egress.hls.window import Window
 from sfu.egress.settings import Rendition
 from sfu.egress.settings import Settings as EgressSettings
-from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
+from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound, RemoteError
 from sfu.mixer.scene import parse_template
 from sfu.production.keeping import Kept, Recording, finalise, kept
 from sfu.production.production import Production, Wanted
 from sfu.production.protocol import Destination
 from sfu.production.settings import Settings
-from sfu.rooms.programme import LayoutName
+from sfu.production.track_keeping import TrackKeeping
+from sfu.rooms.programme import LayoutName, Programme
 from sfu.rooms.room import Room
 from sfu.transport.feed import Feed
 from sfu.transport.hub import Hub
@@ -45,6 +46,7 @@ class Productions:
         self._ladder = egress.ladder
         self._hub = hub
         self._by_room: dict[str, Production] = {}
+        self._keeping: dict[str, TrackKeeping] = {}
         self._finishing: set[asyncio.Task[None]] = set()
         self.started = 0
         """In total."""
@@ -120,6 +122,35 @@ class Productions:
         production = self.find(room)
         production.change(Wanted(layout=production.wanted.layout))
 
+    def keep_tracks(self, room: Room) -> TrackKeeping:
+        """Records everybody's tracks as they come. Raises Conflict, AtCapacity, RemoteError."""
+        if room.name in self._keeping:
+            raise Conflict("This room's tracks are being recorded already.")
+        if len(self._keeping) >= self.settings.max_productions:
+            raise AtCapacity("This server has no place for another recording.")
+        feed = Feed(self._hub, "tracks")
+        try:
+            keeping = TrackKeeping(room, feed, self.settings, self._directory(room.name), self._kept)
+        except OSError as error:
+            feed.close()
+            raise RemoteError(f"The recording cannot be written: {error.strerror}.", code="no_space") from None
+        self._keeping[room.name] = keeping
+        self._finishing.add(keeping.task)
+        keeping.task.add_done_callback(self._finished)
+        self.show(room)
+        return keeping
+
+    def release_tracks(self, room: str) -> None:
+        """Ends that. Raises NotFound."""
+        if room not in self._keeping:
+            raise NotFound("This room's tracks are not being recorded.")
+        self._keeping[room].close()
+
+    def _kept(self, keeping: TrackKeeping) -> None:
+        if self._keeping.get(keeping.room.name) is keeping:
+            del self._keeping[keeping.room.name]
+        self.show(keeping.room)
+
     def recordings(self, room: str) -> "Sequence[Kept]":
         """Newest first."""
         return kept(Path(self.settings.directory), room)
@@ -143,6 +174,8 @@ class Productions:
         productions = self.list()
         for production in productions:
             production.close()
+        for keeping in self._keeping.values():
+            keeping.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(10):
                 for production in productions:
@@ -156,9 +189,23 @@ class Productions:
         return self.programmes.open(room, f"P{secrets.token_hex(8)}", renditions)
 
     def open_recording(self, room: str, programme: str) -> Recording:
+        return Recording(self._directory(room), room, programme)
+
+    def _directory(self, room: str) -> Path:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        name = f"{_UNSAFE.sub('-', room)[:48]}-{stamp}-{secrets.token_hex(3)}"
-        return Recording(Path(self.settings.directory) / name, room, programme)
+        return Path(self.settings.directory) / f"{_UNSAFE.sub('-', room)[:48]}-{stamp}-{secrets.token_hex(3)}"
+
+    def show(self, room: Room) -> None:
+        production = self._by_room.get(room.name)
+        self._show(room, production.programme if production is not None else Programme())
+
+    def _show(self, room: Room, programme: Programme) -> None:
+        keeping = self._keeping.get(room.name)
+        if keeping is not None:
+            since = programme.since or round(keeping.started_at, 3)
+            problem = programme.problem or keeping.problem
+            programme = replace(programme, recording=True, since=since, problem=problem)
+        room.show(programme)
 
     def keep(self, recording: Recording) -> None:
         self._finish(recording.finish())
@@ -216,6 +263,7 @@ class Productions:
         if self._by_room.get(production.room.name) is production:
             del self._by_room[production.room.name]
         self.restarts += production.restarts
+        self._show(production.room, Programme(problem=production.problem))
         log.info("production ended", extra={"production": production.id, "restarts": production.restarts})
 
 

@@ -88,6 +88,12 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
     "Names of `sfu.mixer` entry points to load."
 
 
+class Keep(Message, frozen=True, kw_only=True, tag="keep"):
+    """The first message to a keeper (`sfu.production.keeper`): where everybody's tracks are recorded."""
+
+    directory: str
+
+
 class Members(Message, frozen=True, kw_only=True, tag="members"):
     """Everybody whom the programme may show or let be heard, in the order of their coming."""
 
@@ -128,7 +134,7 @@ class Stop(Message, frozen=True, kw_only=True, tag="stop"):
     """What is encoded goes out, then the worker ends."""
 
 
-ToWorker = Start | Members | Speakers | Layout | Outputs | Stop
+ToWorker = Start | Keep | Members | Speakers | Layout | Outputs | Stop
 
 
 # -- worker to server ---------------------------------------------------------------------------------------------------

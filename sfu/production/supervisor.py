@@ -10,6 +10,7 @@ It decodes what strangers send, so it gets nothing of the server's: no environme
 import asyncio
 import logging
 import os
+import signal
 import socket
 import sys
 import time
@@ -60,8 +61,11 @@ class Listener(Protocol):
 class Supervisor:
     """One per production. `tell` from the loop's thread; `run` is a task of the production."""
 
-    def __init__(self, name: str, feed: Feed, listener: Listener, settings: Settings) -> None:
-        """`name`: for logs."""
+    def __init__(
+        self, name: str, feed: Feed, listener: Listener, settings: Settings, *, module: str = "sfu.production.worker"
+    ) -> None:
+        """`name`: for logs; `module`: what the process runs."""
+        self._module = module
         self._name = name
         self._feed = feed
         self._listener = listener
@@ -117,7 +121,7 @@ class Supervisor:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "sfu.production.worker",
+                self._module,
                 str(their_media.fileno()),
                 str(their_control.fileno()),
                 str(self._settings.memory),
@@ -150,7 +154,8 @@ class Supervisor:
             self.pid = 0
             if process.returncode is None:
                 with suppress(ProcessLookupError):
-                    process.kill()
+                    # Not process.kill(): that polls, and so takes the status away from the loop's watcher.
+                    os.kill(process.pid, signal.SIGKILL)
             await process.wait()
 
     async def _listen(self, reader: asyncio.StreamReader) -> str:

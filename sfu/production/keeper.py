@@ -1,0 +1,113 @@
+"""The process that records a room's tracks as they come: `python -m sfu.production.keeper MEDIA_FD CONTROL_FD MEMORY NICE`.
+
+Nothing is decoded. Beside the tracks, `room.jsonl` keeps what the server said of the room (who was there, who spoke) with
+the time of each: with both, `sfu compose` makes the programme afterwards.
+"""
+
+import re
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sfu.egress.disk import Disk
+from sfu.egress.tracks import About, TrackRecorder
+from sfu.errors import MalformedPacket
+from sfu.production import post, protocol
+from sfu.production.intake import InboundStream, Intake
+from sfu.production.post import Post
+from sfu.production.protocol import Keep, Status, ToWorker, Track
+from sfu.rtp.frames import CodedFrame
+
+ROOM: Final = "room.jsonl"
+STATUS_EVERY: Final = 0.5
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
+
+
+class KeptTrack:
+    """One track on its way to its file. A Clock too: the sender's reports are kept."""
+
+    def __init__(self, recorder: TrackRecorder) -> None:
+        self.recorder = recorder
+
+    def take(self, frame: CodedFrame) -> None:
+        self.recorder.receive(frame, time.time())
+
+    def receive_frame(self, timestamp: int, arrival: float) -> None:
+        """The recorder reads the wall's clock."""
+
+    def receive_report(self, ntp: int, rtp_timestamp: int, now: float) -> None:
+        self.recorder.report(ntp, rtp_timestamp, time.time())
+
+
+class Keeper:
+    def __init__(self, conversation: Post, intake: Intake) -> None:
+        self._post = conversation
+        self._intake = intake
+        self._disk: Disk | None = None
+        self._tracks: dict[str, tuple[Track, KeptTrack]] = {}
+        self._told_at = 0.0
+        self._looks = 0
+        self.stopped = False
+
+    def obey(self, message: ToWorker) -> None:
+        if isinstance(message, Keep):
+            self._disk = Disk(Path(message.directory))
+            self._post.send(protocol.Started(at=time.time()))
+        elif isinstance(message, protocol.Stop):
+            self.stopped = True
+        elif self._disk is None:
+            raise MalformedPacket("the first message has to be `keep`")
+        else:
+            if isinstance(message, protocol.Members):
+                self._apply(self._disk, message.members)
+            line = {"time": round(time.time(), 6), "message": message}
+            self._disk.append(ROOM, msgspec.json.encode(line) + b"\n", vital=True)
+
+    def failed(self) -> str:
+        now = time.monotonic()
+        if self._disk is not None and now - self._told_at >= STATUS_EVERY:
+            self._told_at = now
+            self._looks += 1
+            state = self._disk.snapshot()
+            problem = {"full": "The disk is full.", "failing": "The disk fails."}.get(state.state, "")
+            frames = sum(kept.recorder.frames for _, kept in self._tracks.values())
+            self._post.send(Status(ticks=self._looks, tiles=len(self._tracks), decoded=frames, layout=problem))
+        return ""
+
+    def close(self) -> None:
+        for _, kept in self._tracks.values():
+            kept.recorder.close(time.time())
+        if self._disk is not None:
+            self._disk.close()
+
+    def _apply(self, disk: Disk, members: list[protocol.Member]) -> None:
+        wanted = {track.id: (member, track) for member in members for track in member.tracks if track.ssrc}
+        for name, (track, kept) in list(self._tracks.items()):
+            if name not in wanted or wanted[name][1].ssrc != track.ssrc:
+                del self._tracks[name]
+                self._intake.streams.pop(track.ssrc, None)
+                kept.recorder.close(time.time())
+        for name, (member, track) in wanted.items():
+            if name in self._tracks:
+                continue
+            about = About(track.id, member.identity, track.source)
+            # A keeper that was started again must not write behind what its predecessor left.
+            stem = f"{_UNSAFE.sub('-', member.identity)[:48]}-{track.source}-{track.id}-{int(time.time())}"
+            kept = KeptTrack(TrackRecorder(disk, stem, track.codec, about))
+            self._tracks[name] = (track, kept)
+            audio = track.kind == "audio"
+            stream = InboundStream(track.ssrc, track.codec, audio=audio, clock=kept, take=kept.take)
+            self._intake.streams[track.ssrc] = stream
+
+
+def make(conversation: Post, intake: Intake) -> tuple[Keeper, Callable[[], bool]]:
+    keeper = Keeper(conversation, intake)
+    return keeper, lambda: keeper.stopped
+
+
+if __name__ == "__main__":
+    post.serve(sys.argv[1:], make)

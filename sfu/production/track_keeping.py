@@ -1,0 +1,72 @@
+"""Everybody's tracks on disk, as they come: the server's side of `sfu.production.keeper`. One per room at most."""
+
+import asyncio
+import logging
+import secrets
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from sfu.production import protocol
+from sfu.production.attendance import Attendance
+from sfu.production.keeping import ABOUT, About, finalise
+from sfu.production.protocol import Status, ToServer
+from sfu.production.settings import Settings
+from sfu.production.supervisor import Supervisor
+from sfu.rooms.room import Room
+from sfu.transport.feed import Feed
+
+log = logging.getLogger(__name__)
+
+MODULE = "sfu.production.keeper"
+
+
+class TrackKeeping:
+    """The keeper's Listener. `ended` is called once, when the files are finished."""
+
+    def __init__(
+        self, room: Room, feed: Feed, settings: Settings, directory: Path, ended: Callable[["TrackKeeping"], None]
+    ) -> None:
+        """Raises OSError, and what `Room.enter` raises."""
+        directory.mkdir(parents=True)
+        self.room = room
+        self.directory = directory
+        self.started_at = time.time()
+        self.problem = ""
+        self.frames = 0
+        (directory / ABOUT).write_bytes(msgspec.json.encode(About(room.name, "", self.started_at)))
+        self.supervisor = Supervisor(room.name, feed, self, settings, module=MODULE)
+        self._feed = feed
+        self._ended = ended
+        self.supervisor.tell(protocol.Keep(directory=str(directory.absolute())))
+        secret = secrets.token_urlsafe(9)
+        self._attendance = Attendance(room, feed, self.supervisor.tell, self.close, secret, everything=True)
+        self.task = asyncio.get_running_loop().create_task(self._run())
+
+    def close(self) -> None:
+        """Ends in good order. Idempotent."""
+        self.supervisor.stop()
+
+    # -- the keeper's Listener --------------------------------------------------------------------------------------
+
+    def received(self, message: ToServer) -> None:
+        if isinstance(message, Status):
+            self.problem, self.frames = message.layout, message.decoded
+
+    def lost(self, reason: str) -> None:
+        self.problem = "The recording was interrupted and goes on in a moment."
+        self.frames = 0
+
+    def gave_up(self, reason: str) -> None:
+        self.problem = f"The recording ended: its process died again and again. {reason}"
+
+    async def _run(self) -> None:
+        try:
+            await self.supervisor.run()
+        finally:
+            self._attendance.close()
+            self._feed.close()
+            self._ended(self)
+        await finalise(self.directory)

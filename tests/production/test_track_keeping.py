@@ -1,0 +1,35 @@
+"""Everybody's tracks on disk: files that players read, and what happened in the room beside them."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+from tests.production.support import ROOM, bots, house, until
+from tests.production.test_programme import probe
+
+
+async def test_each_track_becomes_a_file_of_its_own(tmp_path: Path) -> None:
+    async with house(tmp_path) as here, bots(here.server, 2):
+        rooms = here.server.rooms
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 4)
+        keeping = here.server.productions.keep_tracks(rooms.find(ROOM))
+        assert rooms.find(ROOM).programme.recording
+        await until(lambda: keeping.frames > 330)
+        os.kill(keeping.supervisor.pid, signal.SIGKILL)
+        await until(lambda: keeping.supervisor.starts == 2 and keeping.frames > 200)
+        await here.ask("DELETE", "/recordings/tracks")
+        await asyncio.wait_for(keeping.task, 20)
+        assert not rooms.find(ROOM).programme.recording
+        (recording,) = (await here.ask("GET", "/recordings"))["recordings"]
+        assert not recording["recording"]
+        tracks = sorted(keeping.directory.glob("*.webm"))
+        assert len(tracks) == 8  # of two keepers
+        assert not list(keeping.directory.glob("*.mkv"))
+        for track in tracks:
+            found = probe(track)
+            assert set(found) & {"vp8", "opus", "vp9", "h264"}
+            assert float(found["format"]["duration"]) > 0.5
+        lines = [json.loads(line) for line in (keeping.directory / "room.jsonl").read_text().splitlines()]
+        assert {line["message"]["type"] for line in lines} >= {"members"}
