@@ -1,0 +1,111 @@
+{{- define "aiosfu.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "aiosfu.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- else if contains (include "aiosfu.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "aiosfu.name" .) | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "aiosfu.selector" -}}
+app.kubernetes.io/name: {{ include "aiosfu.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: server
+{{- end -}}
+
+{{- define "aiosfu.coturnSelector" -}}
+app.kubernetes.io/name: {{ include "aiosfu.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: turn
+{{- end -}}
+
+{{- define "aiosfu.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/version: {{ .Values.image.tag | default .Chart.AppVersion | trunc 63 | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: aiosfu
+{{- end -}}
+
+{{- define "aiosfu.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "aiosfu.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (include "aiosfu.fullname" .) }}
+{{- else -}}
+{{ .Values.serviceAccount.name | default "default" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "aiosfu.secretName" -}}
+{{ .Values.secrets.existingSecret | default (include "aiosfu.fullname" .) }}
+{{- end -}}
+
+{{- /* Ports and deadlines are the server's settings: read where the operator wrote them. */ -}}
+{{- define "aiosfu.httpPort" -}}{{ dig "http" "port" 7880 .Values.config | int }}{{- end -}}
+{{- define "aiosfu.udpPort" -}}{{ dig "rtc" "udp_port" 7882 .Values.config | int }}{{- end -}}
+{{- define "aiosfu.mediaPort" -}}
+{{- if eq .Values.media.mode "loadBalancer" -}}
+{{ .Values.media.loadBalancer.port | default (include "aiosfu.udpPort" .) | int }}
+{{- else -}}
+{{ include "aiosfu.udpPort" . }}
+{{- end -}}
+{{- end -}}
+{{- define "aiosfu.scheme" -}}
+{{- if or .Values.tls.existingSecret (dig "http" "tls_certificate" "" .Values.config) -}}HTTPS{{- else -}}HTTP{{- end -}}
+{{- end -}}
+{{- define "aiosfu.grace" -}}
+{{- .Values.terminationGracePeriodSeconds | default (add (dig "node" "drain_timeout" 0 .Values.config | int) 60) | int -}}
+{{- end -}}
+
+{{- define "aiosfu.announce" -}}
+{{- if .Values.media.announce -}}
+{{ join "," .Values.media.announce }}
+{{- else if and (eq .Values.media.mode "hostPort") (not (dig "rtc" "announce" "" .Values.config)) -}}
+$(HOST_IP)
+{{- end -}}
+{{- end -}}
+
+{{- /* The addresses under which the chart's own coturn is told to clients. */ -}}
+{{- define "aiosfu.turnUrls" -}}
+{{- if .Values.coturn.enabled -}}
+{{- $host := .Values.coturn.realm -}}
+turn:{{ $host }}:{{ .Values.coturn.port }}?transport=udp,turn:{{ $host }}:{{ .Values.coturn.port }}?transport=tcp
+{{- if .Values.coturn.tlsSecret -}}
+,turns:{{ $host }}:{{ .Values.coturn.tlsPort }}?transport=tcp
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "aiosfu.usesTurn" -}}
+{{- if or .Values.coturn.enabled (dig "turn" "urls" "" .Values.config) -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "aiosfu.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "aiosfu.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+privileged: false
+runAsNonRoot: true
+capabilities:
+  drop: [ALL]
+{{- end -}}

@@ -1,0 +1,127 @@
+{{- /* Combinations that cannot work, each refused with its reason. values.schema.json refuses what is wrong by itself. */ -}}
+{{- define "aiosfu.validate" -}}
+{{- $v := .Values -}}
+{{- $mode := $v.media.mode -}}
+{{- $many := or (gt (int $v.replicas) 1) (ne $v.autoscaling.type "none") -}}
+{{- $announce := or $v.media.announce (dig "rtc" "announce" list $v.config) -}}
+
+{{- range $path := list "auth.keys" "turn.secret" }}
+  {{- $section := index (splitList "." $path) 0 }}{{ $name := index (splitList "." $path) 1 }}
+  {{- if dig $section $name "" $v.config }}
+    {{- fail (printf "config.%s: no key belongs into a ConfigMap. Put it into a Secret and name that in secrets.existingSecret." $path) }}
+  {{- end }}
+{{- end }}
+{{- if and $v.secrets.existingSecret (or $v.secrets.keys $v.secrets.turn) }}
+  {{- fail "secrets: existingSecret and keys (or turn) are both set: keep one of them." }}
+{{- end }}
+{{- if and $v.media.announce (dig "rtc" "announce" "" $v.config) }}
+  {{- fail "media.announce and config.rtc.announce are both set: keep one of them." }}
+{{- end }}
+
+{{- range $name, $port := dict "http.port" (include "aiosfu.httpPort" .) "rtc.udp_port" (include "aiosfu.udpPort" .) }}
+  {{- if lt (int $port) 1024 }}
+    {{- fail (printf "config.%s is %s: the server runs without capabilities and cannot open a port below 1024 (nor any free one, 0, which no Service could name)." $name $port) }}
+  {{- end }}
+{{- end }}
+
+{{- if and $many (not $v.sharded) }}
+  {{- fail "replicas above 1 (or autoscaling): a room lives in one process, and two pods do not share it. Set sharded: true if what is in front of them sends everybody of a room to the same pod." }}
+{{- end }}
+{{- if and (eq $mode "loadBalancer") $many }}
+  {{- fail "media.mode loadBalancer with several pods: one UDP address leads a packet to any of them, but a connection lives in one. Use hostPort, hostNetwork or stunner, or one release per pod." }}
+{{- end }}
+{{- if and (eq $mode "loadBalancer") (not $announce) }}
+  {{- fail "media.mode loadBalancer: the server has to announce the load balancer's address, which it cannot see. Reserve one, and set media.announce (and media.loadBalancer.ip)." }}
+{{- end }}
+{{- if and (eq $mode "loadBalancer") $v.media.loadBalancer.port (ne (int $v.media.loadBalancer.port) (int (include "aiosfu.udpPort" .))) }}
+  {{- range $announce }}
+    {{- if not (hasSuffix (printf ":%d" (int $v.media.loadBalancer.port)) .) }}
+      {{- fail (printf "media.announce %s: clients reach the load balancer at port %d, so announce %s:%d." . (int $v.media.loadBalancer.port) . (int $v.media.loadBalancer.port)) }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- if and (has $mode (list "hostPort" "hostNetwork")) $v.media.announce $many }}
+  {{- fail (printf "media.announce with several pods in media.mode %s: each is at another node's address, and all would announce the same." $mode) }}
+{{- end }}
+{{- if and (eq $mode "hostNetwork") $v.networkPolicy.enabled }}
+  {{- fail "media.mode hostNetwork: network policies do not hold for pods of the host's network, so networkPolicy.enabled would only look safe. Set it to false and use the node's firewall, or use hostPort." }}
+{{- end }}
+{{- if eq $mode "stunner" }}
+  {{- if not (dig "turn" "urls" "" $v.config) }}
+    {{- fail "media.mode stunner: clients reach the pods through the gateway's TURN only, so the server has to tell them of it: set config.turn.urls to its address, and the shared secret." }}
+  {{- end }}
+  {{- if $announce }}
+    {{- fail "media.mode stunner: the gateway relays to the pods' own addresses; media.announce (or config.rtc.announce) would hide them." }}
+  {{- end }}
+  {{- if $v.coturn.enabled }}
+    {{- fail "media.mode stunner is a TURN server itself: coturn beside it would get nobody further." }}
+  {{- end }}
+{{- end }}
+
+{{- if and (not $v.secrets.existingSecret) (include "aiosfu.usesTurn" .) (not $v.secrets.turn) (dig "turn" "urls" "" $v.config) }}
+  {{- fail "config.turn.urls: the secret that the TURN server shares is missing: set secrets.turn, or secrets.existingSecret with an entry turn." }}
+{{- end }}
+{{- if $v.coturn.enabled }}
+  {{- if not $v.coturn.realm }}
+    {{- fail "coturn.realm: the host name under which clients reach it is missing." }}
+  {{- end }}
+  {{- if dig "turn" "urls" "" $v.config }}
+    {{- fail "coturn.enabled and config.turn.urls are both set: the chart announces its own coturn; keep one of them." }}
+  {{- end }}
+  {{- if and (not $v.coturn.allowedPeers) (ne $mode "hostPort") (not $v.media.announce) }}
+    {{- fail "coturn.allowedPeers: coturn relays to no address but those of the server's media; name them (or media.announce)." }}
+  {{- end }}
+{{- end }}
+
+{{- if and (eq $v.recordings.type "pvc") $many (not (has "ReadWriteMany" $v.recordings.accessModes)) }}
+  {{- fail "recordings.type pvc with several pods: a ReadWriteOnce volume is mounted on one node only. Use ReadWriteMany or s3." }}
+{{- end }}
+{{- if eq $v.recordings.type "s3" }}
+  {{- range $name := list "bucket" "existingSecret" }}
+    {{- if not (get $v.recordings.s3 $name) }}
+      {{- fail (printf "recordings.type s3 needs recordings.s3.%s." $name) }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- if and (eq $v.autoscaling.type "keda") (not $v.autoscaling.prometheus) }}
+  {{- fail "autoscaling.type keda asks Prometheus for sfu_capacity_used_ratio: set autoscaling.prometheus to its address." }}
+{{- end }}
+{{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) }}
+  {{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas." }}
+{{- end }}
+{{- if and (ne $v.autoscaling.type "none") (not (dig "http" "metrics" true $v.config)) }}
+  {{- fail "autoscaling reads sfu_capacity_used_ratio from /metrics, which config.http.metrics turns off." }}
+{{- end }}
+{{- if and $v.monitoring.serviceMonitor.enabled (not (dig "http" "metrics" true $v.config)) }}
+  {{- fail "monitoring.serviceMonitor reads /metrics, which config.http.metrics turns off." }}
+{{- end }}
+
+{{- if $v.ingress.enabled }}
+  {{- if not $v.ingress.hosts }}
+    {{- fail "ingress.hosts: name at least one host." }}
+  {{- end }}
+  {{- if eq (include "aiosfu.scheme" .) "HTTPS" }}
+    {{- if not $v.ingress.annotations }}
+      {{- fail "ingress with tls.existingSecret: the server speaks HTTPS itself, which an ingress has to be told (e.g. nginx.ingress.kubernetes.io/backend-protocol: HTTPS). Set ingress.annotations, or let only one of them do TLS." }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- if $v.istio.enabled }}
+  {{- if or (not $v.istio.hosts) (not $v.istio.gateways) }}
+    {{- fail "istio: a VirtualService needs hosts and gateways." }}
+  {{- end }}
+  {{- if $v.istio.routes }}
+    {{- $sum := 0 }}{{ $live := 0 }}
+    {{- range $v.istio.routes }}
+      {{- $sum = add $sum .weight }}
+      {{- if gt (int .weight) 0 }}{{ $live = add1 $live }}{{ end }}
+    {{- end }}
+    {{- if ne (int $sum) 100 }}
+      {{- fail (printf "istio.routes: the weights make %d, not 100." (int $sum)) }}
+    {{- end }}
+    {{- if and (gt (int $live) 1) (not $v.sharded) }}
+      {{- fail "istio.routes with several live weights: they divide requests, not rooms, and would tear meetings apart. Use istio.canaries, weights of 100 and 0, or set sharded: true if what is in front keeps rooms together." }}
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- end -}}

@@ -1,0 +1,252 @@
+"""The chart as Helm renders it: every combination of ci/ by strict schemas, and what cannot work refused with its reason."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import helm_python
+import pytest
+import yaml
+
+from sfu import config
+from tests.helm import generated
+from tests.helm.chart import CHART, COMBINATIONS, find, objects, render, server, values
+from tests.support.kubernetes import ALL, complaint
+
+WORKLOADS = ("Deployment", "Pod")
+
+
+@pytest.fixture(params=COMBINATIONS, ids=lambda path: path.stem)
+def combination(request: pytest.FixtureRequest) -> list[dict[str, Any]]:
+    path: Path = request.param
+    return objects(values(path))
+
+
+def pod_of(each: dict[str, Any]) -> dict[str, Any]:
+    spec: dict[str, Any] = each["spec"] if each["kind"] == "Pod" else each["spec"]["template"]["spec"]
+    return spec
+
+
+def test_lint() -> None:
+    report = helm_python.lint(CHART)
+    assert report["errors"] == []
+    assert [message["error"] for message in report["messages"]] == ["icon is recommended"]
+
+
+def test_what_is_made_from_the_settings_is_up_to_date() -> None:
+    stale = "run `python -m tests.helm.generated`"
+    assert generated.SCHEMA.read_text(encoding="utf-8") == generated.schema(), stale
+    assert generated.README.read_text(encoding="utf-8") == generated.readme(), stale
+
+
+def test_every_object_passes_the_strict_schema(combination: list[dict[str, Any]]) -> None:
+    for each in combination:
+        assert each["kind"] in ALL[each["apiVersion"]].values()
+        assert complaint(each) == ""
+
+
+def test_the_strict_schema_is_strict(combination: list[dict[str, Any]]) -> None:
+    deployment = find(combination, "Deployment")
+    deployment["spec"]["template"]["spec"]["containers"][0]["redinessProbe"] = {}
+    assert "redinessProbe" in complaint(deployment)
+
+
+def test_pods_are_hardened(combination: list[dict[str, Any]]) -> None:
+    for each in combination:
+        if each["kind"] not in WORKLOADS:
+            continue
+        pod = pod_of(each)
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"] + pod.get("initContainers", []):
+            security = container["securityContext"]
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+            assert "resources" in container
+
+
+def test_no_key_in_a_configmap(combination: list[dict[str, Any]]) -> None:
+    for each in combination:
+        if each["kind"] == "ConfigMap":
+            assert "0123456789abcdef" not in str(each)
+            assert "secret:" not in str(each.get("data", {}).get("sfu.yaml"))
+
+
+def test_labels(combination: list[dict[str, Any]]) -> None:
+    for each in combination:
+        labels = each["metadata"]["labels"]
+        assert {f"app.kubernetes.io/{name}" for name in ("name", "instance", "version", "managed-by")} <= set(labels)
+        assert labels["helm.sh/chart"] == "aiosfu-0.1.0"
+
+
+def test_the_server_gets_time_to_drain(combination: list[dict[str, Any]]) -> None:
+    pod = pod_of(find(combination, "Deployment"))
+    text = find(combination, "ConfigMap")["data"]["sfu.yaml"]
+    drain = (yaml.safe_load(text) or {}).get("node", {}).get("drain_timeout", 0)
+    assert pod["terminationGracePeriodSeconds"] == drain + 60
+    container = server(combination)
+    assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
+
+
+@pytest.mark.parametrize("path", COMBINATIONS, ids=lambda path: path.stem)
+def test_notes_say_where_and_through_which_port(path: Path) -> None:
+    notes = render(values(path))["NOTES.txt"]
+    port = {"loadbalancer": 443, "hostnetwork": 3478}.get(path.stem, 7882)
+    assert f"one UDP port, {port}, " in notes
+    assert "sfu token --room" in notes
+
+
+def test_every_secret_setting_is_refused_in_config() -> None:
+    secrets = [key for key, option in config.options(config.Settings).items() if option.secret]
+    assert "auth.keys" in secrets
+    for key in secrets:
+        section, _, name = key.rpartition(".")
+        value = {"k": "x" * 32} if key == "auth.keys" else "x" * 32
+        with pytest.raises(helm_python.HelmError, match=f"config.{key}: no key belongs into a ConfigMap"):
+            render({"config": {section: {name: value}}})
+
+
+LB = {"mode": "loadBalancer", "announce": ["203.0.113.7"]}
+TURN = {"urls": ["turn:turn.example.org"]}
+ISTIO = {"enabled": True, "hosts": ["a.example"], "gateways": ["x/y"]}
+IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
+    ({"config": {"rtc": {"udp_prot": 1}}}, "additional properties 'udp_prot' not allowed"),
+    ({"config": {"http": {"port": "x"}}}, "got string, want integer"),
+    ({"medai": {}}, "additional properties 'medai' not allowed"),
+    ({"media": {"mode": "nodePort"}}, "value must be one of 'hostPort', 'hostNetwork'"),
+    ({"secrets": {"keys": {"app": "short"}}}, "minLength: got 5, want 32"),
+    ({"secrets": {"existingSecret": "x", "turn": "y"}}, "existingSecret and keys .or turn. are both set"),
+    ({"config": {"rtc": {"udp_port": 443}}}, "cannot open a port below 1024"),
+    ({"config": {"rtc": {"udp_port": 0}}}, "cannot open a port below 1024"),
+    ({"config": {"http": {"port": 80}}}, "cannot open a port below 1024"),
+    ({"replicas": 2}, "a room lives in one process"),
+    ({"autoscaling": {"type": "hpa"}}, "a room lives in one process"),
+    ({"media": LB, "replicas": 2, "sharded": True}, "one UDP address leads a packet to any of them"),
+    ({"media": {"mode": "loadBalancer"}}, "has to announce the load balancer's address"),
+    ({"media": {**LB, "loadBalancer": {"port": 443}}}, "announce 203.0.113.7:443"),
+    ({"media": {"announce": ["203.0.113.7"]}, "replicas": 2, "sharded": True}, "all would announce the same"),
+    ({"media": {"announce": ["a"]}, "config": {"rtc": {"announce": ["a"]}}}, "are both set"),
+    ({"media": {"mode": "hostNetwork"}}, "network policies do not hold for pods of the host's network"),
+    ({"media": {"mode": "stunner"}}, "the server has to tell them of it"),
+    (
+        {"media": {"mode": "stunner", "announce": ["203.0.113.7"]}, "config": {"turn": TURN}, "secrets": {"turn": "x"}},
+        "would hide them",
+    ),
+    (
+        {
+            "media": {"mode": "stunner"},
+            "config": {"turn": TURN},
+            "secrets": {"turn": "x"},
+            "coturn": {"enabled": True, "realm": "x"},
+        },
+        "TURN server itself",
+    ),
+    ({"config": {"turn": TURN}}, "the secret that the TURN server shares is missing"),
+    ({"coturn": {"enabled": True}}, "coturn.realm"),
+    (
+        {"coturn": {"enabled": True, "realm": "x"}, "config": {"turn": TURN}, "secrets": {"turn": "x"}},
+        "keep one of them",
+    ),
+    (
+        {
+            "coturn": {"enabled": True, "realm": "x"},
+            "media": {"mode": "hostNetwork"},
+            "networkPolicy": {"enabled": False},
+        },
+        "coturn.allowedPeers",
+    ),
+    ({"recordings": {"type": "pvc"}, "replicas": 2, "sharded": True}, "mounted on one node only"),
+    ({"recordings": {"type": "s3"}}, "recordings.s3.bucket"),
+    ({"autoscaling": {"type": "keda"}, "sharded": True}, "autoscaling.prometheus"),
+    ({"autoscaling": {"type": "hpa", "minReplicas": 9}, "sharded": True}, "minReplicas is above"),
+    ({"autoscaling": {"type": "hpa"}, "sharded": True, "config": {"http": {"metrics": False}}}, "turns off"),
+    ({"monitoring": {"serviceMonitor": {"enabled": True}}, "config": {"http": {"metrics": False}}}, "turns off"),
+    ({"ingress": {"enabled": True}}, "ingress.hosts"),
+    (
+        {"ingress": {"enabled": True, "hosts": ["a.example"]}, "tls": {"existingSecret": "x"}},
+        "the server speaks HTTPS itself",
+    ),
+    ({"istio": {"enabled": True}}, "needs hosts and gateways"),
+    ({"istio": {**ISTIO, "routes": [{"service": "a", "weight": 90}]}}, "the weights make 90"),
+    (
+        {"istio": {**ISTIO, "routes": [{"service": "a", "weight": 50}, {"service": "b", "weight": 50}]}},
+        "would tear meetings apart",
+    ),
+]
+
+
+@pytest.mark.parametrize(("given", "reason"), IMPOSSIBLE, ids=[reason[:40] for _, reason in IMPOSSIBLE])
+def test_what_cannot_work_is_refused_with_its_reason(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(helm_python.HelmError, match=reason):
+        render(given)
+
+
+@pytest.mark.parametrize(
+    ("mode", "given"),
+    [
+        ("hostPort", {}),
+        ("hostNetwork", {"networkPolicy": {"enabled": False}}),
+        ("loadBalancer", {"media": {"announce": ["203.0.113.7"]}}),
+        ("stunner", {"config": {"turn": TURN}, "secrets": {"turn": "x" * 32}}),
+    ],
+)
+def test_how_media_are_exposed(mode: str, given: dict[str, Any]) -> None:
+    found = objects({**given, "media": {**given.get("media", {}), "mode": mode}})
+    pod = pod_of(find(found, "Deployment"))
+    strategy = find(found, "Deployment")["spec"]["strategy"]
+    (media,) = [port for port in pod["containers"][0]["ports"] if port["name"] == "media"]
+    announced = {entry["name"]: entry.get("value") for entry in server(found)["env"]}.get("SFU_RTC__ANNOUNCE")
+    assert media["containerPort"] == 7882
+    assert media["protocol"] == "UDP"
+    assert media.get("hostPort") == (7882 if mode in ("hostPort", "hostNetwork") else None)
+    assert pod.get("hostNetwork", False) == (mode == "hostNetwork")
+    assert announced == {"hostPort": "$(HOST_IP)", "loadBalancer": "203.0.113.7"}.get(mode)
+    assert strategy["type"] == ("Recreate" if mode == "loadBalancer" else "RollingUpdate")
+    services = {each["metadata"]["name"]: each["spec"] for each in found if each["kind"] == "Service"}
+    exposed = services.get("sfu-aiosfu-media")
+    if mode == "loadBalancer":
+        assert exposed is not None
+        assert exposed["type"] == "LoadBalancer"
+    elif mode == "stunner":
+        assert exposed is not None
+        assert exposed["clusterIP"] == "None"
+        assert find(found, "UDPRoute")["spec"]["rules"][0]["backendRefs"][0]["name"] == "sfu-aiosfu-media"
+    else:
+        assert exposed is None
+
+
+def test_a_change_of_the_configuration_restarts_the_pods_and_nothing_else_does() -> None:
+    def checksum(given: dict[str, Any]) -> Any:
+        return find(objects(given), "Deployment")["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
+
+    assert checksum({}) == checksum({"podLabels": {"a": "b"}})
+    assert checksum({}) != checksum({"config": {"rooms": {"max_rooms": 7}}})
+
+
+def test_a_generated_key_is_one_that_the_server_takes() -> None:
+    keys = yaml.safe_load(base64.b64decode(find(objects({}), "Secret")["data"]["keys"]))
+    assert len(keys["default"]) == 48
+
+
+def test_network_policy_lists_what_is_allowed() -> None:
+    """Nothing but names and media, unless asked for."""
+    (rules,) = [each["spec"] for each in objects({}) if each["kind"] == "NetworkPolicy"]
+    assert rules["policyTypes"] == ["Ingress", "Egress"]
+    assert [{(p["protocol"], p["port"]) for p in rule["ports"]} for rule in rules["egress"]] == [
+        {("UDP", 53), ("TCP", 53)},
+        {("UDP", 1024)},
+    ]
+    everything = find(objects(values(CHART / "ci" / "stunner.yaml")), "NetworkPolicy")["spec"]
+    assert {p["port"] for rule in everything["egress"] for p in rule["ports"]} == {
+        53,
+        1024,
+        6379,
+        3478,
+        4318,
+        1935,
+        443,
+        8443,
+    }
