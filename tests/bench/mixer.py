@@ -3,7 +3,7 @@
     python -m tests.bench.mixer [unpaced] [live] [latency] [jitter] [--tiles 4,9,16,25] [--seconds 10]
 
 720p30, x264 superfast zerolatency at 1.5 Mbps, VP8 in, the simulcast layer that fits the tile. "core" is CPU seconds per
-second of programme, all threads and libraries, start-up left out where the run is live. All of one table in one run: the
+second of programme, all threads and libraries, start-up left out. All of one table in one run: the
 ratios are to be trusted, the absolute figures are this machine's of this hour.
 """
 
@@ -95,12 +95,17 @@ def compose_all(count: int, *, labels: bool) -> None:
 
 
 def _child(command: list[str]) -> float:
-    """Core of a Python process that prints its CPU seconds."""
+    """Core of a Python process that prints its CPU seconds, imports left out."""
     done = subprocess.run([sys.executable, *command], check=True, capture_output=True, text=True)
     return float(done.stdout) / (media.FRAMES / 30)
 
 
 def _xstack(count: int) -> float:
+    """Core of ffmpeg, its start left out: what the first picture alone costs."""
+    return (_ffmpeg(count, media.FRAMES) - _ffmpeg(count, 1)) / (media.FRAMES / 30)
+
+
+def _ffmpeg(count: int, frames: int) -> float:
     inputs, scaled, places = [], [], []
     for tile, area in enumerate(grid(count, WIDTH, HEIGHT)):
         inputs += ["-threads", "1", "-i", str(media.ivf(LAYER[count], tile))]
@@ -113,11 +118,11 @@ def _xstack(count: int) -> float:
         ["ffmpeg", "-nostdin", "-v", "error", "-filter_complex_threads", "1", *inputs, "-filter_complex", graph,
          "-map", "[out]", "-c:v", "libx264", "-preset", "superfast", "-tune", "zerolatency", "-threads", "1",
          "-b:v", str(BIT_RATE), "-maxrate", str(BIT_RATE), "-bufsize", str(BIT_RATE), "-g", "30",
-         "-f", "null", "-"],
+         "-frames:v", str(frames), "-f", "null", "-"],
         check=True,
     )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / (media.FRAMES / 30)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 # -- live ----------------------------------------------------------------------------------------------------------------
