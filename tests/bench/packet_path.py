@@ -89,8 +89,9 @@ def main(subscribers: int, batch: int, seconds: float, *, python: bool = False) 
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     forwarded = sum(peer.packets_out for peer in engine.peers.values())
+    path = "Python" if native is None else "C"
     print(
-        f"{'Python' if native is None else 'C':6} {subscribers:4d} subscribers, batches of {batch:2d}: {cpu / received * 1e6:7.2f} us/received "
+        f"{path:6} {subscribers:4d} subscribers, batches of {batch:2d}: {cpu / received * 1e6:7.2f} us/received "
         f"{cpu / max(1, forwarded) * 1e6:6.2f} us/forwarded ({forwarded} forwarded, {outlet.dropped} dropped)"
     )
 
