@@ -37,6 +37,8 @@ _REPORT_LIFE: Final = 60.0
 """Seconds; a sound card 100 ppm off its computer's clock is 6 ms wrong by then."""
 _STEP_PATIENCE: Final = 15.0
 """Seconds for the other tracks' reports to show a step of the clock too."""
+_ACTIVE: Final = 5.0
+"""Seconds after its last frame that a track still counts when jitter is judged."""
 _DELAY_FALL: Final = 0.002
 """Seconds per second by which the delay shrinks when jitter did; it grows at once."""
 _NTP_UNITS: Final = float(1 << 32)
@@ -45,8 +47,8 @@ _NTP_UNITS: Final = float(1 << 32)
 class TrackClock:
     """One track of a participant. Made by `Timeline.open`."""
 
-    __slots__ = ("_buckets", "_extra", "_jitter", "_newest", "_offset", "_reported", "_shift", "_timeline", "_wall",
-                 "leads", "rate", "stepped")  # fmt: skip
+    __slots__ = ("_buckets", "_extra", "_heard", "_jitter", "_newest", "_offset", "_reported", "_shift", "_timeline",
+                 "_wall", "leads", "rate", "stepped")  # fmt: skip
 
     def __init__(self, timeline: "Timeline", rate: int, leads: bool) -> None:
         self.rate = rate
@@ -57,6 +59,7 @@ class TrackClock:
         self._buckets: deque[tuple[int, float]] = deque()
         self._jitter: deque[float] = deque(maxlen=_SAMPLES)
         self._newest: int | None = None
+        self._heard = 0.0
         self._offset = 0.0  # arrival − timestamp of the fastest recent packet
         self._extra = 0.0  # how much slower this track's fastest path is than the participant's
         self._wall = 0.0  # sender's wall clock − timestamp, of its last report
@@ -70,6 +73,7 @@ class TrackClock:
         if self._newest is None or abs(transit - self._offset) > _RESTART:
             self._restart(transit)
         self._newest = timestamp if self._newest is None else max(self._newest, timestamp)
+        self._heard = arrival
         self._note(int(arrival), transit)
         self._jitter.append(transit - self._offset)
         self._timeline.handle_timer(arrival)
@@ -99,6 +103,9 @@ class TrackClock:
     @property
     def started(self) -> bool:
         return self._newest is not None
+
+    def active(self, now: float) -> bool:
+        return self._newest is not None and now - self._heard < _ACTIVE
 
     @property
     def base(self) -> float:
@@ -187,12 +194,12 @@ class Timeline:
         first, self._judged = self._judged is None, now
         leader = self._leader()
         before = leader.playing_at() if leader else None
-        started = [track for track in self._tracks if track.started]
-        if not started:
+        active = [track for track in self._tracks if track.active(now)]
+        if not active:
             self._judged = None
             return
-        self._compare(started, now)
-        wanted = min(MAX_DELAY, max(MIN_DELAY, max([track.jitter() for track in started]) + self.decode))
+        self._compare(active, now)
+        wanted = min(MAX_DELAY, max(MIN_DELAY, max([track.jitter() for track in active]) + self.decode))
         self.delay = wanted if first else max(wanted, self.delay - _DELAY_FALL * since)
         if leader is not None and before is not None:
             self._lag = before - leader.base - self.delay
@@ -214,13 +221,13 @@ class Timeline:
             self._tracks.remove(track)
             self._awaited.discard(id(track))
 
-    def _compare(self, started: list[TrackClock], now: float) -> None:
+    def _compare(self, active: list[TrackClock], now: float) -> None:
         if self._awaited and now <= self._awaited_until:
             return
-        paths = [path for track in started if (path := track.path(now)) is not None]
+        paths = [path for track in active if (path := track.path(now)) is not None]
         if len(paths) < 2 or max(paths) - min(paths) > _COHERENT:
             return  # alone, or not comparable: what was known of their difference holds
-        for track in started:
+        for track in active:
             track.fastest_is(min(paths), now)
 
     def _leader(self) -> TrackClock | None:

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from sfu.egress.encoder import OpusEncoder
-from sfu.mixer.sound import LATENCY, SoundMix
+from sfu.mixer.sound import LATENCY, MARGIN, SoundMix
 from sfu.mixer.sound_source import duration
+from sfu.mixer.timeline import Timeline
 from sfu.rtp.frames import CodedFrame
 
 PITCH = 300.0
@@ -262,3 +263,32 @@ def test_sixteen_loud_voices_stay_below_full_scale() -> None:
     sound = np.concatenate(out)[:, 0]
     assert 0.5 < np.abs(sound).max() < 0.9
     assert largest_step(sound, 0.9) < CLICK
+
+
+@pytest.mark.parametrize(("jitter", "loss"), [(0.0, 0.0), (0.005, 0.0), (0.025, 0.02)])
+def test_with_a_timeline_over_a_path_with_jitter(jitter: float, loss: float) -> None:
+    """A minute: what is late or lost stays rare, nothing clicks, and the sound is soon after its capture."""
+    rng = np.random.default_rng(3)
+    mix, timeline = SoundMix(), Timeline()
+    clock = timeline.open(48_000, leads=True)
+    mix.open("a", clock)
+    arrivals = sorted(
+        (number * 0.02 + 0.03 + (rng.exponential(jitter) if jitter else 0.0), number)
+        for number in range(3000)
+        if rng.random() >= loss
+    )
+    out, delays = [], []
+    for tick in range(2990):
+        start = tick * 0.02 + 0.011
+        while arrivals and arrivals[0][0] <= start + 0.02 + MARGIN:
+            at, number = arrivals.pop(0)
+            frame = coded(VOICE[50 + number % 200], number * 960)
+            clock.receive_frame(frame.timestamp, at)
+            mix.receive("a", frame)
+            delays.append((clock.due(number * 960) or 0) - number * 0.02)
+        out.append(mix.tick(start))
+    counters = mix.counters("a")
+    assert counters is not None
+    assert counters.lost + counters.late <= 3000 * (loss + (0.04 if jitter else 0))
+    assert largest_step(np.concatenate(out)[:, 0]) < CLICK
+    assert np.mean(delays) < 0.03 + 0.025 + 3.2 * jitter

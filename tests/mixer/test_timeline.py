@@ -190,3 +190,14 @@ def test_what_is_closed_leads_no_more() -> None:
     sound.close()
     video.receive_frame(0, 5.0)
     assert video.due(0) == pytest.approx(5.0 + timeline.delay)
+
+
+def test_a_track_that_stopped_is_waited_for_no_more() -> None:
+    """Slow pictures make the sound wait; when they are paused it need not."""
+    sender = Sender(slow_video=0.100)
+    sender.run(0, 30)
+    assert sender.timeline.delay > 0.1
+    for step in range(60 * 50):
+        now = 30 + step / 50
+        sender.sound.receive_frame(sender.timestamps(now)[0], now + 0.03)
+    assert sender.timeline.delay == pytest.approx(MIN_DELAY, abs=0.001)
