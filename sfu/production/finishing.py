@@ -1,13 +1,19 @@
-"""A recording's directory made fit for players: the programme and every track, in a short-lived process.
+"""A recording's directory made fit for players: the programme and every track, in a short-lived process; then copied to S3.
 
-`python -m sfu.production.finishing DIRECTORY`; run again, it does what is left. One that cannot be read costs itself only.
+`python -m sfu.production.finishing DIRECTORY`, with the storage as JSON on its standard input (`settings.S3`). Run again,
+it does what is left. One that cannot be read costs itself only.
 """
 
 import sys
 from pathlib import Path
 
+import msgspec
+
 from sfu.egress.finalise import finalise
 from sfu.egress.tracks import finalise_track
+from sfu.egress.upload import Bucket, upload
+from sfu.errors import SfuError
+from sfu.production.settings import S3
 
 
 def finish(directory: Path) -> list[str]:
@@ -27,7 +33,20 @@ def finish(directory: Path) -> list[str]:
     return problems
 
 
+def store(directory: Path, s3: S3) -> list[str]:
+    """Copies what is finished to the bucket, if there is one."""
+    if not s3.bucket:
+        return []
+    bucket = Bucket(s3.bucket, s3.endpoint, s3.region, s3.prefix, s3.access_key, s3.secret_key)
+    try:
+        upload(directory, bucket)
+    except SfuError as error:
+        return [f"upload: {error}"]
+    return []
+
+
 if __name__ == "__main__":
     found = finish(Path(sys.argv[1]))
+    found += store(Path(sys.argv[1]), msgspec.json.decode(sys.stdin.buffer.read() or b"{}", type=S3))
     print("\n".join(found))
     sys.exit(1 if found else 0)

@@ -16,6 +16,7 @@ import msgspec
 
 from sfu.egress.recorder import Recorder
 from sfu.production import protocol
+from sfu.production.settings import S3
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +75,10 @@ class Recording:
     def note(self, event: protocol.Event) -> None:
         self._recorder.note(event.kind, event.at, event.text, chapter=event.chapter, **event.fields)
 
-    async def finish(self) -> None:
-        """Writes what is left and makes one file of it."""
+    async def finish(self, s3: S3) -> None:
+        """Writes what is left, makes one file of it, and copies it to where it should be."""
         await asyncio.to_thread(self._recorder.close)
-        await finalise(self.directory)
+        await finalise(self.directory, s3)
 
 
 def kept(root: Path, room: str | None = None) -> list[Kept]:
@@ -94,8 +95,11 @@ def kept(root: Path, room: str | None = None) -> list[Kept]:
     return sorted(found, key=lambda one: one.started_at, reverse=True)
 
 
-async def finalise(directory: Path) -> None:
-    """In a process of its own. What it cannot do stays as it is, and is tried again when the server starts."""
+async def finalise(directory: Path, s3: S3) -> None:
+    """In a process of its own, which is told of the storage by its standard input: secrets are nobody else's to see.
+
+    What it cannot do stays as it is, and is tried again when the server starts.
+    """
     process = await asyncio.create_subprocess_exec(
         "nice",
         "-n",
@@ -104,10 +108,10 @@ async def finalise(directory: Path) -> None:
         "-m",
         "sfu.production.finishing",
         str(directory),
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    told, _ = await process.communicate()
+    told, _ = await process.communicate(msgspec.json.encode(s3))
     if process.returncode:
         log.error(
             "recording not finished", extra={"directory": str(directory), "reason": told.decode(errors="replace")}

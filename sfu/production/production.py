@@ -106,7 +106,7 @@ class Production:
                 audio_bit_rate=settings.audio_bit_rate,
                 decoders=settings.decoders,
                 rtmp_private=settings.rtmp_private,
-                hooks=list(settings.hooks),
+                hooks=settings.hooks,
             )
         )
         self.attendance = Attendance(room, feed, tell, self.close, secrets.token_urlsafe(9))

@@ -161,7 +161,7 @@ class Productions:
             programme.window.end(time.time())
         for recording in await asyncio.to_thread(kept, Path(self.settings.directory)):
             if recording.recording:  # a crash of the server ended it
-                self._finish(finalise(recording.directory))
+                self._finish(finalise(recording.directory, self.settings.s3))
         while True:
             await asyncio.sleep(SWEEP)
             try:
@@ -208,7 +208,7 @@ class Productions:
         room.show(programme)
 
     def keep(self, recording: Recording) -> None:
-        self._finish(recording.finish())
+        self._finish(recording.finish(self.settings.s3))
 
     def _finish(self, finishing: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(finishing)

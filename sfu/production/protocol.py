@@ -84,8 +84,8 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
     "Threads that decode."
     rtmp_private: bool = False
     "Whether RTMP may go to addresses of this machine and its private networks."
-    hooks: list[str] = []
-    "Names of `sfu.mixer` entry points to load."
+    hooks: dict[str, dict[str, str]] = {}
+    "`sfu.mixer` plug-ins by name, with their options."
 
 
 class Keep(Message, frozen=True, kw_only=True, tag="keep"):

@@ -17,7 +17,9 @@ from sfu.egress.encoder import VIDEO_RATE
 from sfu.errors import BadRequest
 from sfu.mixer.compositor import Compositor
 from sfu.mixer.director import Director
+from sfu.mixer.hooks import PROGRAMME, Hooks, Sound, load
 from sfu.mixer.layout import Layout
+from sfu.mixer.picture import Picture
 from sfu.mixer.scene import Scene, parse_template
 from sfu.mixer.sound import LATENCY, MARGIN, RATE, TICK, SoundMix
 from sfu.mixer.ticks import TickClock
@@ -66,6 +68,9 @@ class Studio:
         """Track ids of the pictures in the scene."""
         self._ticks = 0
         self._even = True
+        self._hooks: Hooks | None = None
+        self._offered: dict[str, Picture | None] = {}
+        self._sound_at = 0.0
         self._told_at = 0.0
         self._send_rtp = send_rtp
         self._t0 = float("inf")
@@ -81,6 +86,9 @@ class Studio:
 
     def start(self) -> None:
         """Programme time begins now. What is to be shown first has been told: commands, members."""
+        self._hooks = Hooks(load(self._start.hooks), self._sound.say) if self._start.hooks else None
+        if self._hooks is not None:
+            self._sound.on_source = self._offer_voice
         self._outputs = ProgrammeOutputs(self._start, self._send, self._send_rtp)
         at = time.time() + LEAD
         self._t0 = time.monotonic() + LEAD
@@ -106,6 +114,8 @@ class Studio:
             for thread in self._threads:
                 thread.join(2.0)
             self._outputs.close()
+            if self._hooks is not None:
+                self._hooks.close()
 
     @property
     def running(self) -> bool:
@@ -149,12 +159,31 @@ class Studio:
         scene = self._direct(now)
         sources = self._people.sources
         pictures = {tile.source: sources[tile.source].picture_at(now) for tile in scene.tiles if tile.source in sources}
-        canvas = self._compositor.compose(scene, pictures)
-        self._outputs.video(canvas, pts)
+        if self._hooks is None:
+            self._outputs.video(self._compositor.compose(scene, pictures), pts)
+        else:
+            self._tick_hooked(self._hooks, scene, pictures, pts)
         self._ticks += 1
         if now - self._told_at >= STATUS_EVERY:
             self._told_at = now
             self._send(self._status())
+
+    def _tick_hooked(self, hooks: Hooks, scene: Scene, pictures: dict[str, Picture | None], pts: int) -> None:
+        """The same with plug-ins: they see what is new, and what they gave back is shown."""
+        at = pts / VIDEO_RATE
+        for source, picture in pictures.items():
+            if picture is not None and self._offered.get(source) is not picture:
+                hooks.offer_picture(source, picture.as_array, at)
+            self._offered[source] = picture
+            pictures[source] = hooks.picture(source) or picture
+        canvas = self._compositor.compose(scene, pictures)
+        hooks.offer_picture(PROGRAMME, canvas, at)
+        with hooks.over(canvas):
+            self._outputs.video(canvas, pts)
+
+    def _offer_voice(self, source: str, sound: Sound) -> None:
+        if self._hooks is not None:
+            self._hooks.offer_sound(source, sound, self._sound_at)
 
     def _obey(self, command: Command, pts: int) -> None:
         if isinstance(command, Outputs):
@@ -215,9 +244,15 @@ class Studio:
             layout=str(self._director.decision.layout),
             cpu=round(usage.ru_utime + usage.ru_stime, 3),
             memory=_resident(),
-            overloaded={name: count for name, count in self._outputs.overloaded().items() if count},
+            overloaded=self._overloaded(),
             destinations=self._outputs.states(),
         )
+
+    def _overloaded(self) -> dict[str, int]:
+        counts = self._outputs.overloaded()
+        if self._hooks is not None:
+            counts |= {f"plug-in {name}": counters.dropped for name, counters in self._hooks.counters().items()}
+        return {name: count for name, count in counts.items() if count}
 
     # -- sound ------------------------------------------------------------------------------------------------------
 
@@ -228,7 +263,10 @@ class Studio:
             wait = start + seconds + MARGIN - time.monotonic()
             if wait > 0:
                 time.sleep(wait)
+            self._sound_at = number * seconds
             samples = self._sound.tick(start)
+            if self._hooks is not None:
+                self._hooks.offer_sound(PROGRAMME, samples, self._sound_at)
             pts = number * TICK - LATENCY
             if pts < 0:
                 samples, pts = samples[-pts:], 0

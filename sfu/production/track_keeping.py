@@ -39,6 +39,7 @@ class TrackKeeping:
         (directory / ABOUT).write_bytes(msgspec.json.encode(About(room.name, "", self.started_at)))
         self.supervisor = Supervisor(room.name, feed, self, settings, module=MODULE)
         self._feed = feed
+        self._s3 = settings.s3
         self._ended = ended
         self.supervisor.tell(protocol.Keep(directory=str(directory.absolute())))
         secret = secrets.token_urlsafe(9)
@@ -69,4 +70,4 @@ class TrackKeeping:
             self._attendance.close()
             self._feed.close()
             self._ended(self)
-        await finalise(self.directory)
+        await finalise(self.directory, self._s3)
