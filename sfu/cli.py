@@ -43,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = sys.argv[1:] if arguments is None else arguments
     # The bots bring aiortc and PyAV: loaded, even for their arguments, only for the command that needs them.
+    apart = {"bot": _bot, "compose": _compose}
     parsed = (
-        argparse.Namespace(run=_bot, rest=arguments[1:]) if arguments[:1] == ["bot"] else parser.parse_args(arguments)
+        argparse.Namespace(run=apart[arguments[0]], rest=arguments[1:])
+        if arguments and arguments[0] in apart
+        else parser.parse_args(arguments)
     )
     if parsed.run is None:
         parser.print_help()
@@ -95,6 +98,11 @@ def _parser() -> argparse.ArgumentParser:
     egress.add_argument("--token", default="", help="by default one made with the first key of the settings")
     production_cli.add_arguments(egress)
     egress.set_defaults(run=_egress)
+
+    # Composing brings PyAV and numpy: loaded, even for its arguments, only when it is asked for.
+    compose = commands.add_parser("compose", help="make a programme of recorded tracks", add_help=False)
+    compose.add_argument("rest", nargs=argparse.REMAINDER)
+    compose.set_defaults(run=_compose)
 
     _add_config(commands.add_parser("config", help="check, show or describe the configuration"))
 
@@ -264,6 +272,14 @@ def _egress(parsed: argparse.Namespace) -> int:
         )
 
     return production_cli.run(parsed, request)
+
+
+def _compose(parsed: argparse.Namespace) -> int:
+    from sfu.production import compose
+
+    parser = argparse.ArgumentParser(prog="sfu compose", description="Makes a programme of a room's recorded tracks.")
+    compose.add_arguments(parser)
+    return compose.run(parser.parse_args(parsed.rest))
 
 
 def _own_url(settings: config.Settings) -> str:

@@ -4,8 +4,8 @@ Used by the receiving thread. The thread that ticks reads `members`, `sources`, 
 changed in place.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Container, Iterable, Mapping
+from dataclasses import dataclass, field
 
 from sfu.mixer.decoding import VideoSource
 from sfu.mixer.layout import Member as Seen
@@ -69,6 +69,7 @@ class People:
         self._tell = tell
         self._people: dict[str, _Person] = {}
         self._begun = False
+        self._said: list[Member] = []
         self._levels: Mapping[str, float] = {}
         self._dominant = ""
         self.members: tuple[Seen, ...] = ()
@@ -87,6 +88,7 @@ class People:
         self._tell, self._begun = tell, True
 
     def _apply(self, members: list[Member]) -> None:
+        self._said = members
         present = {member.id for member in members}
         for gone in [one for one in self._people if one not in present]:
             person = self._people.pop(gone)
@@ -179,19 +181,24 @@ class People:
             self._tell("share-stop", person.name)
 
     def _publish(self) -> None:
-        members: list[Seen] = []
-        sources: dict[str, VideoSource] = {}
-        for key, person in self._people.items():
-            tracks = [held.track for held in person.tracks.values()]
-            sources |= {held.track.id: held.picture for held in person.tracks.values() if held.picture is not None}
-            pictures = [track for track in tracks if track.kind == "video" and not track.muted]
-            camera = next((track.id for track in pictures if track.source != "screen_share"), "")
-            screen = next((track.id for track in pictures if track.source == "screen_share"), "")
-            voice = any(
-                track.source != "screen_share_audio" and not track.muted for track in tracks if track.kind == "audio"
-            )
-            seen = Seen(person.identity, person.name, camera, screen, muted=not voice)
-            members.append(replace(seen, speaking=voice and self._levels.get(key, 0.0) > 0.0))
-        self.members, self.sources = tuple(members), sources
+        held = [one for person in self._people.values() for one in person.tracks.values()]
+        self.members = seen_members(self._said, self._levels, {one.track.id for one in held})
+        self.sources = {one.track.id: one.picture for one in held if one.picture is not None}
         self.dominant = self.identity(self._dominant) if self._dominant in self._people else ""
         self.version += 1
+
+
+def seen_members(members: Iterable[Member], levels: Mapping[str, float], received: Container[str]) -> tuple[Seen, ...]:
+    """Members as the director knows them. `levels`: who speaks, by participant id; `received`: ids of tracks that are."""
+    found = []
+    for member in members:
+        pictures = [
+            track for track in member.tracks if track.kind == "video" and not track.muted and track.id in received
+        ]
+        camera = next((track.id for track in pictures if track.source != "screen_share"), "")
+        screen = next((track.id for track in pictures if track.source == "screen_share"), "")
+        sounds = [track for track in member.tracks if track.kind == "audio" and track.source != "screen_share_audio"]
+        voice = any(not track.muted for track in sounds)
+        speaking = voice and levels.get(member.id, 0.0) > 0.0
+        found.append(Seen(member.identity, member.name, camera, screen, muted=not voice, speaking=speaking))
+    return tuple(found)

@@ -6,8 +6,21 @@ import os
 import signal
 from pathlib import Path
 
+import av
+import numpy as np
+
+from sfu import cli
 from tests.production.support import ROOM, bots, house, until
 from tests.production.test_programme import probe
+
+
+def read(path: Path) -> tuple[list[np.ndarray], float]:
+    """The pictures' luma, and the loudest sample."""
+    with av.open(str(path)) as source:
+        frames = [frame.to_ndarray(format="gray") for frame in source.decode(video=0)]
+    with av.open(str(path)) as source:
+        loudest = max(float(np.abs(frame.to_ndarray()).max()) for frame in source.decode(audio=0))
+    return frames, loudest
 
 
 async def test_each_track_becomes_a_file_of_its_own(tmp_path: Path) -> None:
@@ -33,3 +46,17 @@ async def test_each_track_becomes_a_file_of_its_own(tmp_path: Path) -> None:
             assert float(found["format"]["duration"]) > 0.5
         lines = [json.loads(line) for line in (keeping.directory / "room.jsonl").read_text().splitlines()]
         assert {line["message"]["type"] for line in lines} >= {"members"}
+
+        # and the same programme can be made of it afterwards
+        words = ["compose", str(keeping.directory), "--picture", "320x180@300", "--layout", "grid"]
+        assert await asyncio.to_thread(cli.main, words) == 0
+        programme = keeping.directory / "programme" / "programme.mp4"
+        found = probe(programme)
+        length = max(float(probe(track)["format"]["duration"]) for track in tracks)
+        assert float(found["format"]["duration"]) > 1.5 * length
+        frames, loudest = await asyncio.to_thread(read, programme)
+        assert len(frames) > 100
+        left, right = frames[60][40:140, :160], frames[60][40:140, 160:]
+        assert left.std() > 10
+        assert right.std() > 10
+        assert loudest > 0.02
