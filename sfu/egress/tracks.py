@@ -3,7 +3,8 @@
 A file's time is the wall clock since its first frame: RTP timestamps, worn towards the wall at most 0.5 %, so gaps stay
 and a sender's drift does not add up. While it runs a track is `NAME.mkv` in clusters of a second, each written whole;
 `finalise_track` makes WebM of it (VP8, VP9, AV1, Opus) or fast-start MP4 (H.264), also after a crash. Beside it,
-`NAME.jsonl` says when it began, and holds the sender's reports: the map between its RTP and NTP clocks.
+`NAME.jsonl` says when it began, and holds the sender's reports: `ntp` (64 bits) was `media` seconds into the file, so the
+lips of one sender's tracks come together although its pictures arrive later than its sound.
 RFC 9559 (Matroska), RFC 3550 6.4.1, RFC 7845.
 """
 
@@ -63,6 +64,7 @@ class TrackRecorder:
         self._rate = 90_000 if self.is_video else 48_000
         self._origin: float | None = None  # Unix time of the file's 0
         self._first = 0  # RTP timestamp of the file's 0
+        self._newest = 0
         self._correction = 0.0  # seconds to add to the RTP clock
         self._raw = 0.0
         self._blocks: list[bytes] = []
@@ -88,6 +90,7 @@ class TrackRecorder:
         if not self._blocks:
             self._cluster_at, self._cluster_keyframe, relative = at, keyframe, 0
         self._blocks.append(matroska.block(1, relative, data, keyframe=keyframe))
+        self._newest = frame.timestamp
         self.frames += 1
         self.end = max(self.end, at / 1000)
         self._last = at
@@ -97,7 +100,9 @@ class TrackRecorder:
         if self._origin is None or self._closed or wall - self._reported < _REPORTS_EVERY:
             return
         self._reported = wall
-        self._note({"event": "report", "ntp": ntp, "rtp": rtp_timestamp, "media": round(self.end, 3)}, wall)
+        unwrapped = self._newest + ((rtp_timestamp - self._newest + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
+        media = (unwrapped - self._first) / self._rate + self._correction
+        self._note({"event": "report", "ntp": ntp, "rtp": rtp_timestamp, "media": round(media, 4)}, wall)
 
     def close(self, wall: float) -> None:
         """Idempotent. The disk stays open: it is its owner's."""
@@ -120,7 +125,7 @@ class TrackRecorder:
             except MalformedPacket:
                 return False
             shape = matroska.Track(_NAMES[self._codec], private, width, height)
-        self._origin, self._first = wall, frame.timestamp
+        self._origin, self._first, self._newest = wall, frame.timestamp, frame.timestamp
         self._disk.append(f"{self.name}.mkv", matroska.header([shape]), vital=True)
         about = self._about
         self._note(

@@ -124,7 +124,7 @@ def test_an_hour_with_loss_is_as_long_as_the_wall_clock(tmp_path: Path, codec: s
         frame = CodedFrame(key if number % 50 == 0 else rest, int(now * (1 + drift) * rate), number % 50 == 0, 0.0, 0)
         recorder.receive(frame, WALL + now + min(0.2, rng.expovariate(100)))
         if number % 1000 == 0:
-            recorder.report(number << 32, int(now * rate) & 0xFFFFFFFF, WALL + now)
+            recorder.report(number << 32, int(now * (1 + drift) * rate) & 0xFFFFFFFF, WALL + now)
     recorder.close(WALL + 3600)
     disk.close()
     assert recorder.end == pytest.approx(3600, abs=0.040)
@@ -135,6 +135,8 @@ def test_an_hour_with_loss_is_as_long_as_the_wall_clock(tmp_path: Path, codec: s
         assert container.duration / 1e6 == pytest.approx(3600 + (0.02 if codec == "opus" else step), abs=0.040)
     reports = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()][1:-1]
     assert len(reports) > 15
+    for line in reports:  # the sender's clock named the step; the file has it where the wall clock had it
+        assert line["media"] == pytest.approx((line["ntp"] >> 32) * step, abs=0.060)
     assert all(line["ntp"] and line["event"] == "report" for line in reports[1:])
 
 
