@@ -6,6 +6,7 @@ from statistics import mean
 import pytest
 
 from sfu.mixer.cadence import LEAD, Cadence
+from sfu.mixer.ticks import TARGET
 
 TICK = 1 / 30
 
@@ -80,6 +81,19 @@ def test_a_clock_that_begins_anew_is_followed() -> None:
     cadence.push(5.0, 1.05, "after")
     assert cadence.take(1.06) == "after"
     assert cadence.take(1.1) is None
+
+
+def test_one_late_picture_does_not_put_a_locked_tick_behind_for_good() -> None:
+    cadence: Cadence[int] = Cadence()
+    shown = []
+    for index in range(250):
+        if index == 201:
+            cadence.push(200 * TICK, 201 * TICK, 200)
+        if index != 200:
+            cadence.push(index * TICK, index * TICK, index)
+        shown.append(cadence.take(index * TICK + TARGET))
+    assert shown[199:202] == [199, None, 200]
+    assert shown[210:] == list(range(210, 250))
 
 
 def test_little_is_held() -> None:
