@@ -16,7 +16,10 @@ TSC := $(NODE)/node_modules/.bin/tsc
 TYPESCRIPT := typescript@5.9
 
 PROGRAMS := chromium=chromium firefox-esr=firefox-esr? ffmpeg=ffmpeg node=nodejs npm=npm promtool=prometheus?
-BENCH_PROGRAMS := janus=janus?
+NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-core? \
+  /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc=fonts-noto-cjk?
+GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
+BENCH_PROGRAMS := janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
 .PHONY: run test check web-check bench clean
 .DELETE_ON_ERROR:
@@ -26,7 +29,7 @@ run: $(VENV)/.installed
 	@$(BIN)/sfu serve --port $(PORT) --demo
 
 test: $(VENV)/.installed-test
-	@.ci/packages $(PROGRAMS)
+	@.ci/packages $(PROGRAMS) $(NOTO)
 	@$(MAKE) --no-print-directory check web-check
 	$(BIN)/pytest $(PYTEST_ARGS)
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-SMALL = ("parsers", "packet_path", "sockets")
+SMALL = ("parsers", "packet_path", "sockets", "mixer")
 
 
 def main() -> int:
