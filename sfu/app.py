@@ -34,7 +34,9 @@ from sfu.signaling.environment import Access
 from sfu.signaling.messages import IceServer
 from sfu.signaling.server import Signaling, random_id
 from sfu.telemetry import logs
+from sfu.telemetry.journeys import Journeys
 from sfu.telemetry.loop import LoopMonitor
+from sfu.telemetry.traces import open_traces
 from sfu.transport.edge import WebRtcEdge
 from sfu.transport.hub import Hub
 
@@ -102,6 +104,9 @@ class Server:
         self.hub = Hub(rtc)
         self.rooms = Rooms(settings.rooms, random_id, time.time)
         self.productions = Productions(settings.production, settings.egress, self.hub)
+        self.traces = open_traces(settings.traces)
+        self.journeys = Journeys(self.traces)
+        self.hub.ticks.append(self.journeys.tick)
         self.signaling = Signaling(
             settings.signaling,
             self.rooms,
@@ -109,12 +114,22 @@ class Server:
             WebRtcEdge(self.hub),
             Origins(settings.http.allowed_origins),
             programmes=self.productions,
+            journeys=self.journeys,
         )
         self.hls = HlsRoutes(
             settings.egress.hls, self.productions.programmes, self.verifier, secrets.token_bytes(HLS_SECRET_BYTES)
         )
         self.monitor = LoopMonitor()
-        self.node = Node(settings.node, self.hub, self.rooms, self.signaling, self.monitor)
+        self.node = Node(
+            settings.node,
+            self.hub,
+            self.rooms,
+            self.signaling,
+            self.monitor,
+            journeys=self.journeys,
+            productions=self.productions.list,
+            certificate=settings.http.tls_certificate,
+        )
         self._close_http: Coroutine[object, object, None] | None = None
 
     async def open(self) -> None:
@@ -161,6 +176,9 @@ class Server:
                 await closing
         self.rooms.close()
         self.monitor.close()
+        if self.traces is not None:
+            traces, self.traces = self.traces, None
+            await asyncio.to_thread(traces.close)  # it sends what is left
         self.hub.close()
 
     def _authenticate(self, token: str) -> Claims:

@@ -29,6 +29,7 @@ from sfu.production.settings import Settings as ProductionSettings
 from sfu.rooms.settings import Settings as RoomsSettings
 from sfu.signaling.settings import Settings as SignalingSettings
 from sfu.telemetry.settings import Settings as LogSettings
+from sfu.telemetry.settings import TraceSettings
 from sfu.transport.settings import Settings as RtcSettings
 
 PREFIX = "SFU_"
@@ -61,6 +62,8 @@ class Settings:
     "This server as one machine: when it is full, and how it goes."
     log: LogSettings = field(default_factory=LogSettings)
     "Logs."
+    traces: TraceSettings = field(default_factory=TraceSettings)
+    "Traces of joins."
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import time
 from collections import Counter
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from sfu import __version__
@@ -11,9 +12,14 @@ from sfu.cluster.capacity import QUOTA_FILE, Capacity, Usage, cores_of
 from sfu.cluster.settings import Settings
 from sfu.errors import AtCapacity, NotFound
 from sfu.forwarding.engine import COUNTED
+from sfu.production.production import Production
+from sfu.programmes import Workload
 from sfu.rooms.registry import Rooms
+from sfu.rooms.room import Room
 from sfu.signaling.server import Signaling
+from sfu.telemetry.certificate import expires_at
 from sfu.telemetry.histogram import RATIOS, Histogram
+from sfu.telemetry.journeys import Journeys
 from sfu.telemetry.loop import LoopMonitor
 from sfu.telemetry.metrics import Directions, Snapshot
 from sfu.transport.hub import Hub
@@ -22,6 +28,8 @@ SAMPLE_EVERY = 5.0
 """Seconds between samples of round-trip time, loss and jitter."""
 EMPTY_EVERY = 0.25
 """Seconds between looks at whether a draining server is empty."""
+STATES = ("connecting", "live", "waiting", "failed")
+"""Of pushes."""
 OVERHEAD_BYTES = 28
 """IPv4 and UDP headers of a packet, which the network carries as well."""
 
@@ -29,7 +37,25 @@ OVERHEAD_BYTES = 28
 class Node:
     """Fulfils the API's NodePort."""
 
-    def __init__(self, settings: Settings, hub: Hub, rooms: Rooms, signaling: Signaling, monitor: LoopMonitor) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        rooms: Rooms,
+        signaling: Signaling,
+        monitor: LoopMonitor,
+        *,
+        journeys: Journeys | None = None,
+        productions: Callable[[], Iterable[Production]] = tuple,
+        certificate: str = "",
+    ) -> None:
+        """`certificate`: path of the server's own, if it has one."""
+        self._journeys = journeys or Journeys()
+        self._productions = productions
+        self._certificate = certificate
+        self._certificate_expires_at = 0.0
+        self._workload = Workload()
+        self._refused: Counter[str] = Counter()
         self._capacity = Capacity(limit=settings.capacity_limit, bandwidth=settings.bandwidth, cores=_cores())
         self._hub = hub
         self._rooms = rooms
@@ -58,6 +84,10 @@ class Node:
                 totals["bytes_out"] + OVERHEAD_BYTES * totals["packets_out"],
             )
         )
+        self._workload.observe(self._productions())
+        if self._certificate:
+            with suppress(OSError, ValueError):
+                self._certificate_expires_at = expires_at(self._certificate)
         for samples, histogram in ((self._hub.port.latencies, self._forward), (self._hub.connect_times, self._join)):
             while samples:
                 histogram.observe(samples.popleft())
@@ -81,11 +111,13 @@ class Node:
     def admit(self, room: str) -> None:
         """Whether somebody new may join. Raises AtCapacity, which HTTP says with 503."""
         if self._capacity.refusal:
+            self._refused["capacity"] += 1
             raise AtCapacity(f"This server is full: {self._capacity.refusal}. Try again later.")
         if self.draining:
             try:
                 self._rooms.find(room)
             except NotFound:
+                self._refused["draining"] += 1
                 raise AtCapacity("This server is going down; try another.", code="draining") from None
 
     def capacity_used(self) -> float:
@@ -120,11 +152,20 @@ class Node:
             started_at=self._started,
             draining=self.draining,
             capacity_used=self.capacity_used(),
+            capacity={
+                "cpu": self._capacity.cpu,
+                "network": self._capacity.network,
+                "rooms": len(rooms) / self._rooms.settings.max_rooms,
+            },
+            joins_refused={reason: self._refused[reason] for reason in ("capacity", "draining")},
+            certificate_expires_at=self._certificate_expires_at,
             rooms=len(rooms),
+            largest_room=max((len(room.audience) for room in rooms), default=0),
             rooms_total=self._rooms.opened,
             participants=sum(len(room.audience) for room in rooms),
             participants_total=statistics.counters.joins,
             waiting=statistics.waiting,
+            quality=_qualities(rooms),
             sessions=statistics.sessions,
             sockets=statistics.sockets,
             peers=dict(Counter(connection.state.name.lower() for connection in self._hub.connections)),
@@ -134,7 +175,8 @@ class Node:
             bytes=Directions(totals["bytes_in"], totals["bytes_out"]),
             dropped=dict(dropped),
             nacks=Directions(totals["nacks_asked"], totals["nacks_sent"]),
-            plis=Directions(totals["keyframes_asked"], engine.keyframes_sent),
+            plis=Directions(totals["keyframes_asked"] - engine.firs_asked, engine.keyframes_sent),
+            firs=engine.firs_asked,
             retransmissions=Directions(0, totals["retransmitted"]),
             signaling=Directions(statistics.counters.received, statistics.messages_sent),
             rate_limited=statistics.counters.rate_limited,
@@ -148,7 +190,15 @@ class Node:
             loss=self._loss.distribution(),
             forward_latency=self._forward.distribution(),
             join_latency=self._join.distribution(),
+            first_picture=self._journeys.first_picture.distribution(),
+            negotiation=self._journeys.negotiation.distribution(),
             loop_lag=self._monitor.lag,
+            programmes=self._workload.running,
+            programme_ticks=self._workload.total.ticks,
+            programme_ticks_dropped=self._workload.total.dropped,
+            programme_restarts=self._workload.total.restarts,
+            programme_cpu=self._workload.total.cpu,
+            destinations={state: self._workload.destinations[state] for state in STATES},
         )
 
     def _totals(self) -> Counter[str]:
@@ -159,6 +209,11 @@ class Node:
             for name in COUNTED:
                 totals[name] += getattr(peer, name)
         return totals
+
+
+def _qualities(rooms: Iterable[Room]) -> dict[str, int]:
+    counts = Counter(quality for room in rooms for quality in room.quality.known.values())
+    return {quality: counts[quality] for quality in ("excellent", "good", "poor", "lost")}
 
 
 def _cores() -> float:

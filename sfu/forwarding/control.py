@@ -81,6 +81,7 @@ class Control:
         self._next_twcc = self._next_alive = 0.0
         self._wall_offset = 0.0
         self.keyframes_sent = 0
+        self.firs_asked = 0
 
     def enlist(self, peer: EnginePeer) -> None:
         """After each track or route that the peer got or lost."""
@@ -124,6 +125,7 @@ class Control:
             elif isinstance(packet, rtcp.PictureLoss):
                 self._keyframe_asked(peer, packet.media_ssrc, now)
             elif isinstance(packet, rtcp.FullIntraRequest):
+                self.firs_asked += 1
                 for ssrc, _ in packet.entries[:16]:
                     self._keyframe_asked(peer, ssrc, now)
             elif isinstance(packet, rtcp.Remb):

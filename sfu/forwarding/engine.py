@@ -322,6 +322,11 @@ class Engine:
         """Keyframe requests sent to publishers."""
         return self._control.keyframes_sent
 
+    @property
+    def firs_asked(self) -> int:
+        """Keyframe requests of subscribers that came as FIR (they count as asked as well)."""
+        return self._control.firs_asked
+
     def _note(self, encoding: Encoding) -> None:
         self._events.append(EncodingChanged(encoding))
 

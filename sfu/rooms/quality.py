@@ -1,6 +1,6 @@
 """How well each participant is connected, in one word, from its links; told when it changes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from sfu.ids import ParticipantId
@@ -56,6 +56,11 @@ class QualityBoard:
         self._audience = audience
         self._known: dict[ParticipantId, Quality] = {}
         self._newcomers: set[ParticipantId] = set()
+
+    @property
+    def known(self) -> Mapping[ParticipantId, Quality]:
+        """The last word on everybody of whom there is one."""
+        return self._known
 
     def welcome(self, participant: Participant) -> None:
         self._newcomers.add(participant.id)

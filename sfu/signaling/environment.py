@@ -10,6 +10,7 @@ from sfu.signaling.messages import IceServer
 from sfu.signaling.outbox import Flusher
 from sfu.signaling.ports import MediaEdge, Programmes
 from sfu.signaling.settings import Settings
+from sfu.telemetry.journeys import Journeys
 
 if TYPE_CHECKING:
     from sfu.signaling.session import Session
@@ -68,3 +69,4 @@ class Environment:
     drain_ends_at: float | None = None
     "Monotonic seconds; while set, open meetings go on until then."
     programmes: Programmes | None = None
+    journeys: Journeys = field(default_factory=Journeys)

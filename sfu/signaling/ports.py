@@ -36,6 +36,13 @@ class Subscriber(MediaSink, Protocol):
     def accept_answer(self, offer_id: int, sdp: str) -> None:
         """Raises BadRequest when no offer of this id is open or the answer does not fit it."""
 
+    @property
+    def established(self) -> bool: ...
+
+    @property
+    def pictured(self) -> bool:
+        """Whether a picture is on its way to the client."""
+
     def restart(self) -> None:
         """Makes a new offer with fresh ICE credentials."""
 

@@ -30,7 +30,9 @@ def _set(value: Value | UnsetType) -> Value | None:
 
 
 def publish(session: Session, participant: Participant, request: messages.Publish) -> Reply:
+    began = session.heard_at
     sdp, tracks = _publishing(session).negotiate(request)
+    session.journey.published(began)
     return messages.Answer(id=request.id, sdp=sdp, tracks=tracks)
 
 

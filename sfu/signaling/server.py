@@ -23,6 +23,7 @@ from sfu.signaling.session import State
 from sfu.signaling.settings import Settings
 from sfu.signaling.sweep import sweep
 from sfu.signaling.websocket import WebSockets
+from sfu.telemetry.journeys import Journeys
 
 logger = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Signaling:
         *,
         now: Callable[[], float] = time.monotonic,
         programmes: Programmes | None = None,
+        journeys: Journeys | None = None,
     ) -> None:
         self._env = Environment(
             settings=settings,
@@ -76,6 +78,7 @@ class Signaling:
             ids=random_id,
             secret=lambda: secrets.token_urlsafe(16),
             programmes=programmes,
+            journeys=journeys or Journeys(),
         )
         self._sockets = WebSockets(self._env, origins)
 

@@ -67,6 +67,7 @@ class Session:
         "heard_at",
         "id",
         "join_id",
+        "journey",
         "outbox",
         "participant",
         "pinged_at",
@@ -97,6 +98,7 @@ class Session:
         )
         self.heard_at = now
         self.pinged_at = now
+        self.journey = env.journeys.begin()
         self.detached_at: float | None = None
         "Since when there is no socket."
 
@@ -161,7 +163,7 @@ class Session:
         self.waiting = None
         self.participant = participant
         self.publishing = Publishing(env, participant)
-        self.subscribing = Subscribing(env, participant, self.outbox)
+        self.subscribing = Subscribing(env, participant, self.outbox, self.journey)
         env.sessions[self.resume_key] = self
         env.counters.joins += 1
         number = participant.room.audience.number
@@ -282,6 +284,7 @@ class Session:
     def _end(self, reason: str) -> None:
         self.become(State.ENDED)
         self._env.sessions.pop(self.resume_key, None)
+        self.journey.close()
         self._log("session ended", reason=reason)
         if self.publishing is not None:
             self.publishing.close()

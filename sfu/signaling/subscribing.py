@@ -9,6 +9,7 @@ from sfu.signaling.environment import Environment
 from sfu.signaling.messages import Answer, Offer, SubscriptionState, encode
 from sfu.signaling.outbox import Outbox
 from sfu.signaling.ports import LinkReport, Subscriber
+from sfu.telemetry.journeys import Journey
 
 Reason = Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec"]
 
@@ -28,12 +29,13 @@ class _OpenOffer:
 class Subscribing:
     """Opened at join, if the token allows it; after a loss when the client asks. A SubscriberListener."""
 
-    __slots__ = ("_env", "_fresh", "_offer", "_offers", "_outbox", "_participant", "_states", "_subscriber")
+    __slots__ = ("_env", "_fresh", "_journey", "_offer", "_offers", "_outbox", "_participant", "_states", "_subscriber")
 
-    def __init__(self, env: Environment, participant: Participant, outbox: Outbox) -> None:
+    def __init__(self, env: Environment, participant: Participant, outbox: Outbox, journey: Journey) -> None:
         self._env = env
         self._participant = participant
         self._outbox = outbox
+        self._journey = journey
         self._subscriber: Subscriber | None = None
         self._offer: _OpenOffer | None = None
         self._offers = 0
@@ -68,6 +70,7 @@ class Subscribing:
         except BadRequest as error:
             raise BadRequest(error.message, code="bad_answer") from error
         self._fresh = False
+        self._journey.answered(self._subscriber)
         # Accepting may have made the next offer already.
         if self._offer is offer:
             self._offer = None
@@ -94,6 +97,7 @@ class Subscribing:
 
     def offer_made(self, offer_id: int, sdp: str, tracks: dict[str, TrackId]) -> None:
         self._offers += 1
+        self._journey.offered()
         named = {mid: str(track) for mid, track in tracks.items()}
         payload = encode(Offer(id=self._offers, sdp=sdp, tracks=named, fresh=self._fresh))
         self._offer = _OpenOffer(self._offers, offer_id, payload)

@@ -40,12 +40,23 @@ class Snapshot:
     capacity_used: float = 0.0
     "0 to 1: the fullest of the caps and of the CPU; what an autoscaler looks at."
 
+    capacity: Mapping[str, float] = field(default_factory=dict)
+    "The same by resource: cpu, network, rooms."
+    joins_refused: Counts = field(default_factory=dict)
+    "By reason: capacity, draining."
+    certificate_expires_at: float = 0.0
+    "Seconds since 1970; 0: no certificate of its own."
+
     rooms: int = 0
+    largest_room: int = 0
+    "Participants of the fullest one."
     rooms_total: int = 0
     participants: int = 0
     participants_total: int = 0
     waiting: int = 0
     "In lobbies."
+    quality: Counts = field(default_factory=dict)
+    "Participants by how well they are connected: excellent, good, poor, lost."
     sessions: int = 0
     "Signalling sessions, those that wait for their client to come back included."
     sockets: int = 0
@@ -64,6 +75,8 @@ class Snapshot:
     nacks: Directions = Directions()
     "Packets asked for again."
     plis: Directions = Directions()
+    firs: int = 0
+    "Asked for by clients; none are sent."
     retransmissions: Directions = Directions()
     signaling: Directions = Directions()
     "Messages."
@@ -85,7 +98,24 @@ class Snapshot:
     forward_latency: Distribution = NOTHING
     join_latency: Distribution = NOTHING
     "Seconds from a connection's first description to its keys: ICE and DTLS."
+    first_picture: Distribution = NOTHING
+    "Seconds from a subscribing connection's first offer to the first picture on it."
+    negotiation: Distribution = NOTHING
+    "Seconds from an offer to its answer."
     loop_lag: Distribution = NOTHING
+
+    programmes: int = 0
+    "Rooms that are composed now."
+    programme_ticks: int = 0
+    "Pictures composed."
+    programme_ticks_dropped: int = 0
+    "Pictures that a mixer was too late for."
+    programme_restarts: int = 0
+    "Workers that had to be replaced."
+    programme_cpu: float = 0.0
+    "Seconds of processor time of the workers."
+    destinations: Counts = field(default_factory=dict)
+    "Pushes of programmes by state."
 
 
 class Metrics:
@@ -118,11 +148,27 @@ def families(now: Snapshot) -> Iterator[Metric]:
     yield _gauge("sfu_node_draining", "1 while the server takes no new rooms because it will stop.", now.draining)
     yield _gauge("sfu_capacity_used_ratio", "How full the server is, 0 to 1.", now.capacity_used)
 
+    parts = GaugeMetricFamily("sfu_capacity_ratio", "How full each resource is, 0 to 1.", labels=["resource"])
+    for resource, share in now.capacity.items():
+        parts.add_metric([resource], share)
+    yield parts
+    yield _counters(
+        "sfu_joins_refused_total", "Joins refused because the server is full or going.", "reason", now.joins_refused
+    )
+    if now.certificate_expires_at:
+        yield _gauge(
+            "sfu_tls_certificate_expiry_time_seconds",
+            "When the certificate ends, seconds since 1970.",
+            now.certificate_expires_at,
+        )
+
     yield _gauge("sfu_rooms", "Open rooms.", now.rooms)
+    yield _gauge("sfu_largest_room_participants", "Participants of the fullest room.", now.largest_room)
     yield _counter("sfu_rooms_created_total", "Rooms opened.", now.rooms_total)
     yield _gauge("sfu_participants", "People and programs in rooms.", now.participants)
     yield _counter("sfu_participants_joined_total", "Joins.", now.participants_total)
     yield _gauge("sfu_participants_waiting", "People in lobbies.", now.waiting)
+    yield _gauges("sfu_participant_quality", "Participants by how well they are connected.", "quality", now.quality)
     yield _gauge("sfu_sessions", "Signalling sessions, connected or waiting for their client.", now.sessions)
     yield _gauge("sfu_signaling_sockets", "Connected WebSockets.", now.sockets)
     yield _gauges("sfu_peers", "Media connections.", "state", now.peers)
@@ -133,7 +179,8 @@ def families(now: Snapshot) -> Iterator[Metric]:
     yield _directions("sfu_media_bytes_total", "Bytes of RTP received from and sent to clients.", now.bytes)
     yield _counters("sfu_packets_dropped_total", "Packets dropped.", "reason", now.dropped)
     yield _directions("sfu_nacks_total", "Packets asked for again by NACK.", now.nacks)
-    yield _directions("sfu_plis_total", "Keyframe requests (PLI and FIR).", now.plis)
+    yield _directions("sfu_plis_total", "Keyframe requests by PLI.", now.plis)
+    yield _counters("sfu_firs_total", "Keyframe requests by FIR.", "direction", {"received": now.firs})
     yield _directions("sfu_retransmissions_total", "Packets sent again (RTX).", now.retransmissions)
     yield _counters("sfu_dtls_handshakes_total", "DTLS handshakes.", "result", now.dtls_handshakes)
 
@@ -155,7 +202,24 @@ def families(now: Snapshot) -> Iterator[Metric]:
         "From a media connection's first description to its keys (ICE and DTLS).",
         now.join_latency,
     )
+    yield _histogram(
+        "sfu_first_picture_seconds",
+        "From a subscribing connection's first offer to the first picture on it.",
+        now.first_picture,
+    )
+    yield _histogram("sfu_negotiation_seconds", "From an offer to its answer, by the client.", now.negotiation)
     yield _histogram("sfu_loop_lag_seconds", "How late the event loop ran, sampled four times a second.", now.loop_lag)
+
+    yield _gauge("sfu_programmes", "Rooms that are composed for viewers, recordings or pushes.", now.programmes)
+    yield _counter("sfu_programme_ticks_total", "Pictures composed.", now.programme_ticks)
+    yield _counter(
+        "sfu_programme_ticks_dropped_total", "Pictures that a mixer was too late for.", now.programme_ticks_dropped
+    )
+    yield _counter("sfu_programme_restarts_total", "Mixers that had to be replaced.", now.programme_restarts)
+    yield CounterMetricFamily(
+        "sfu_programme_cpu_seconds_total", "Processor time of the mixers.", value=now.programme_cpu
+    )
+    yield _gauges("sfu_programme_destinations", "Pushes of programmes.", "state", now.destinations)
 
 
 def _gauge(name: str, words: str, value: float) -> Metric:

@@ -200,6 +200,16 @@ class SubscriberConnection:
         if self._changed:
             self._schedule()
 
+    @property
+    def established(self) -> bool:
+        return self._connection is not None and self._connection.state is State.CONNECTED
+
+    @property
+    def pictured(self) -> bool:
+        """Whether a picture is on its way to the client."""
+        routes = (outbound.route for outbound in self._outbound.values())
+        return any(route is not None and route.current is not None and route.track.kind == "video" for route in routes)
+
     def _open_route(
         self, connection: Connection, outbound: Outbound, line: Line, section: AcceptedSection, now: float
     ) -> None:

@@ -86,6 +86,7 @@ class FakePublisher:
 
 @dataclass(eq=False)
 class FakeSubscriber:
+    established = pictured = False
     name: str
     listener: SubscriberListener
     tracks: dict[TrackId, Wish] = field(default_factory=dict)

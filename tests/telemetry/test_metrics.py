@@ -47,6 +47,20 @@ FULL = Snapshot(
     forward_latency=HISTOGRAM.distribution(),
     join_latency=HISTOGRAM.distribution(),
     loop_lag=HISTOGRAM.distribution(),
+    capacity={"cpu": 0.375},
+    joins_refused={"capacity": 37},
+    certificate_expires_at=38,
+    largest_room=39,
+    quality={"good": 40},
+    firs=41,
+    first_picture=HISTOGRAM.distribution(),
+    negotiation=HISTOGRAM.distribution(),
+    programmes=42,
+    programme_ticks=43,
+    programme_ticks_dropped=44,
+    programme_restarts=45,
+    programme_cpu=46,
+    destinations={"live": 47},
 )
 
 
@@ -69,6 +83,7 @@ def test_content_type_is_the_text_format() -> None:
         ("sfu_node_info", {"version": "1.2.3"}, 1),
         ("sfu_node_draining", {}, 1),
         ("sfu_capacity_used_ratio", {}, 0.25),
+        ("sfu_capacity_ratio", {"resource": "cpu"}, 0.375),
         ("sfu_rooms", {}, 2),
         ("sfu_peers", {"state": "connected"}, 9),
         ("sfu_packets_total", {"direction": "received"}, 15),
@@ -88,11 +103,11 @@ def test_values(name: str, labels: dict[str, str], value: float) -> None:
 
 def test_every_field_is_shown() -> None:
     shown = set(samples(FULL).values())
-    for number in {*range(2, 37)} - {25, 26}:
+    for number in {*range(2, 48)} - {25, 26}:
         assert number in shown
     empty = {name for name, _ in samples(Snapshot())}
     assert "sfu_rooms" in empty
-    assert len(fields(Snapshot)) == 32
+    assert len(fields(Snapshot)) == 46
 
 
 def test_names_follow_the_convention() -> None:
