@@ -20,9 +20,10 @@ from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
 from sfu.egress.hls.programmes import Programmes
 from sfu.egress.hls.window import Window
-from sfu.egress.settings import Hls
+from sfu.egress.settings import Hls, Rendition
 from tests.api.support import KEY, Server, running, token
 from tests.egress.hls.test_window import INIT, LADDER, feed, part
+from tests.support.programme import recorded
 
 LIVE = "/hls/town-hall/PG_1/720p.m3u8"
 
@@ -437,3 +438,31 @@ def test_an_unwritable_directory_costs_the_replay_only(tmp_path: Path) -> None:
 def test_aiohttp_is_what_ready_answers_are_made_for() -> None:
     """They use its writer's `drain` and the order of `prepare` and `write_eof`: look at `Ready` when this changes."""
     assert aiohttp.__version__.startswith("3.")
+
+
+async def test_a_player_that_knows_nothing_of_low_latency(hall: Site) -> None:
+    """ffprobe, by way of a token in the query and the redirection, while on air and afterwards."""
+    inits, parts = recorded(6, ("180p",))
+    window = hall.programmes.open("board", "PG_9", (Rendition("180p", 320, 180, 150_000),))
+    window.begin(time.time())
+    window.add_init("180p", inits["180p"])
+    for one in parts[:28]:
+        window.add_part(one)
+    url = f"http://127.0.0.1:{hall.server.port}/hls/board/index.m3u8?token={token(room='board', room_join=True)}"
+
+    async def probe(*arguments: str) -> list[str]:
+        process = await asyncio.create_subprocess_exec(
+            *("ffprobe", "-v", "error", "-of", "csv=p=0", *arguments, url),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        output, errors = await asyncio.wait_for(process.communicate(), 20)
+        assert errors == b""
+        return output.decode().split()
+
+    assert {"aac", "h264"} <= set(await probe("-show_entries", "stream=codec_name"))
+    for one in parts[28:]:
+        window.add_part(one)
+    window.end(time.time())
+    frames = await probe("-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames")
+    assert frames[0] == "180"
