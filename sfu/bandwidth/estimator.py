@@ -45,6 +45,9 @@ EMPTY_FOR: Final = 0.5
 FORGIVEN: Final = 0.95
 RECOVERY_FOR: Final = 30.0
 """for so many seconds (libwebrtc's recovery probing); a fall meanwhile keeps most of what was known before."""
+QUEUED_PACKETS: Final = 5
+QUEUED_TICKS: Final = 100
+"""25 ms: what a radio link delivers at once is shorter."""
 REPORT_GATE: Final = 0.2
 REMB_FOR: Final = 10.0
 """Seconds that a REMB holds."""
@@ -55,9 +58,9 @@ class Estimator:
     """One per subscriber path. `sent` and `receive_feedback`, then look at `target`."""
 
     __slots__ = (
-        "_acked", "_aimd", "_arrivals", "_base", "_base_next", "_base_since", "_best", "_detector", "_feedback_at",
-        "_fell_at", "_fell_from", "_history", "_loss", "_over_at", "_punished", "_queued_at", "_remb", "_remb_at",
-        "_report_at", "_report_rate", "_sent_since", "_ticks_offset", "_ticks_seen", "_trendline", "feedbacks",
+        "_acked", "_aimd", "_arrivals", "_base", "_base_next", "_base_since", "_best", "_bottleneck", "_detector",
+        "_feedback_at", "_fell_at", "_fell_from", "_history", "_loss", "_over_at", "_punished", "_queued_at", "_remb",
+        "_remb_at", "_report_at", "_report_rate", "_sent_since", "_ticks_offset", "_ticks_seen", "_trendline", "feedbacks",
         "prober", "queue_delay", "rtt", "sent_bytes", "settings",
     )  # fmt: skip
 
@@ -79,6 +82,8 @@ class Estimator:
         self._over_at = self._queued_at = float("-inf")
         self._best = settings.start
         """Highest rate since the last fall."""
+        self._bottleneck = 0.0
+        """Bits per second that the last feedback showed to come out of a queue; 0: nothing had to wait."""
         self._fell_at = float("-inf")
         self._fell_from = 0.0
         self.rtt: float | None = None
@@ -148,12 +153,14 @@ class Estimator:
         if last_tick is None:
             self._limit_by_loss(lost, total, now)
             return
-        over = self._take_delays(times, ticks)
+        self._take_delays(times, ticks)
         if self.prober.cluster is not None:
             self.prober.cluster.add(times, sizes, ticks)
         self._acked.update(told, last_tick / TICKS_PER_SECOND)
         self._measure(times, ticks, now)
-        self._limit_by_delay(over, now)
+        queued = self._detector.usage is Usage.OVER or self.queue_delay > EMPTY
+        self._bottleneck = self._out_of_queue(times, sizes, ticks) if queued else 0.0
+        self._limit_by_delay(now)
         self._limit_by_loss(lost, total, now)
 
     def receive_remb(self, bitrate: float, now: float) -> None:
@@ -236,15 +243,11 @@ class Estimator:
             return [None if tick is None else tick + offset for tick in ticks], last + offset
         return ticks, last
 
-    def _take_delays(self, times: Sequence[float], ticks: Sequence[int | None]) -> bool:
-        """Whether the path was overused at any moment of it."""
+    def _take_delays(self, times: Sequence[float], ticks: Sequence[int | None]) -> None:
         trendline, detector = self._trendline, self._detector
-        over = False
         for sent, arrived, when in self._arrivals.add(times, ticks):
             slope = trendline.update(sent, arrived, when)
-            if detector.update(slope, trendline.count, sent, when) is Usage.OVER:
-                over = True
-        return over
+            detector.update(slope, trendline.count, sent, when)
 
     def _measure(self, times: Sequence[float], ticks: Sequence[int | None], now: float) -> None:
         """Round trip and time in the queue, by the newest packet."""
@@ -265,13 +268,35 @@ class Estimator:
         if self.queue_delay > EMPTY:
             self._queued_at = now
 
-    def _limit_by_delay(self, over: bool, now: float) -> None:
+    def _out_of_queue(self, times: Sequence[float], sizes: Sequence[int], ticks: Sequence[int | None]) -> float:
+        """Bits per second of what had to wait: it arrives at the speed of the bottleneck, whatever was sent before.
+
+        0 when too little waited to say. The smoothed rate of arrival would follow a keyframe's burst too late, and a
+        fall of the capacity as well.
+        """
+        latest = self._base + EMPTY
+        found = [
+            (tick, size)
+            for send, size, tick in zip(times, sizes, ticks, strict=True)
+            if tick is not None and size and tick / TICKS_PER_SECOND - send > latest
+        ]
+        if len(found) < QUEUED_PACKETS:
+            return 0.0
+        first, last = min(found)[0], max(found)[0]
+        if last - first < QUEUED_TICKS:
+            return 0.0
+        return sum(size for tick, size in found if tick != first) * 8 * TICKS_PER_SECOND / (last - first)
+
+    def _limit_by_delay(self, now: float) -> None:
         aimd = self._aimd
         before = aimd.rate
-        usage = Usage.OVER if over else self._detector.usage
+        usage = self._detector.usage  # at the end of the feedback: a burst that has drained by then is none
         if usage is Usage.OVER:
             self._over_at = now
-        aimd.update(usage, self._acked.rate, self.rtt or DEFAULT_RTT, now)
+        acked = self._acked.rate
+        if usage is Usage.OVER and self._bottleneck:
+            acked = self._bottleneck
+        aimd.update(usage, acked, self.rtt or DEFAULT_RTT, now)
         if aimd.rate < before:
             self.prober.congested(now)
             if aimd.rate < FELL * self._best:
@@ -287,7 +312,14 @@ class Estimator:
             return  # a probe that is too much loses packets: its result says so
         delayed = now - self._over_at < DELAYED_FOR or self.queue_delay > DELAYED_BY
         before = self._loss.rate
-        rate = self._loss.update(lost, total, target=self._aimd.rate, acked=self._acked.rate, delayed=delayed, now=now)
+        rate = self._loss.update(
+            lost,
+            total,
+            target=self._aimd.rate,
+            acked=self._bottleneck or self._acked.rate,
+            delayed=delayed,
+            now=now,
+        )
         if rate < before:
             self.prober.congested(now)
 

@@ -12,6 +12,8 @@ from typing import Final
 LOW: Final = 0.02
 HIGH: Final = 0.10
 GROWTH: Final = 1.05
+ARRIVING: Final = 0.85
+"""Of what arrives: it fits, so nothing less is asked for."""
 GATE: Final = 0.2
 WINDOW: Final = 1.0
 """Seconds that a share of loss is taken over: bursts are shorter."""
@@ -73,7 +75,8 @@ class LossLimit:
             self._forget()  # each packet is lost once
             sending = target if acked is None else min(target, acked / (1 - min(share, 0.9)))
             if delayed:
-                self.rate = min(self.rate, sending) * (1 - 0.5 * excess)
+                shrunk = min(self.rate, sending) * (1 - 0.5 * excess)
+                self.rate = min(self.rate, max(shrunk, ARRIVING * (acked or 0.0)))
             else:
                 self._before, self._tried = min(self.rate, target), share
                 self.rate = min(self.rate, sending) * (1 - min(0.5, excess))

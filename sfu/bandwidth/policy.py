@@ -19,6 +19,8 @@ RTT_AGAIN: Final = 2.0
 """Seconds of a long round trip for another tier."""
 LOWERED: Final = 0.7
 """Of the lowest tier's rate, when there is no lower tier to go to."""
+BEGINNING: Final = 3.0
+"""Seconds in which the path is first explored: the tier follows at once."""
 QUIET: Final = 2.0
 """Seconds without complaint before a tier is given back."""
 
@@ -47,12 +49,24 @@ class Verdict:
 class Policy:
     """`now` in seconds, rates in bits per second. Look at it up to 20 times a second."""
 
-    __slots__ = ("_above", "_below", "_lowered", "_minima", "_relief", "_rtt_since", "settings", "tier", "verdict")
+    __slots__ = (
+        "_above",
+        "_begun",
+        "_below",
+        "_lowered",
+        "_minima",
+        "_relief",
+        "_rtt_since",
+        "settings",
+        "tier",
+        "verdict",
+    )
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.tier = -1
         """By the estimate alone; −1 before the first look."""
+        self._begun: float | None = None
         self._below: float | None = None
         self._above: float | None = None
         self._lowered = 0
@@ -93,9 +107,18 @@ class Policy:
         self.verdict = Verdict(target, max(tier, 0), picture, self.settings.tier_heights[max(tier, 0)], reason)
         return self.verdict
 
+    @property
+    def next_limit(self) -> float:
+        """The estimate that the next tier asks for; 0 in the highest."""
+        limits = self.settings.tier_limits
+        tier = max(self.tier, 0)
+        return limits[tier] * (1 + self.settings.headroom) if tier < len(limits) else 0.0
+
     def _follow(self, estimate: float, now: float) -> None:
         limits = self.settings.tier_limits
-        if self.tier < 0:
+        if self._begun is None:
+            self._begun = now
+        if now - self._begun < BEGINNING:
             self.tier = sum(estimate > limit for limit in limits)
             return
         if self.tier > 0 and estimate < limits[self.tier - 1]:

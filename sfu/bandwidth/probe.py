@@ -26,7 +26,8 @@ FOUND: Final = 0.9
 STARTS: Final = (3.0, 6.0)
 FURTHER: Final = 2.0
 LARGEST_LEAP: Final = 3.0
-"""Times the target: more could only show that it is too much."""
+CAREFUL_LEAP: Final = 2.0
+"""Times the target, before and after anything was too much: more could only show that it is too much."""
 ENOUGH_PACKETS: Final = 5
 ENOUGH_TIME: Final = 0.04
 CAREFUL: Final = 0.85
@@ -141,7 +142,11 @@ class Prober:
             rate = self._starts.pop(0) * start
         elif self._chain and not self.failed:
             rate = FURTHER * self._chain  # nothing was ever too much yet
-        rate = min(rate, max(ceiling, wish), LARGEST_LEAP * max(target, start))
+        rate = min(
+            rate,
+            max(ceiling, wish),
+            max(LARGEST_LEAP * (target if self.failed else max(target, start)), target + LEAST_GAIN),
+        )
         self.cluster = Cluster(rate, now, sent)
         self.sent += 1
         return self.cluster
@@ -171,6 +176,7 @@ class Prober:
     def fell(self, now: float) -> None:
         """The path carries much less than it did."""
         self._worse = now
+        self._starts.clear()
         self.interval = INTERVAL
         self._next = max(self._next, now + INTERVAL)
 

@@ -28,7 +28,7 @@ AGAIN: Final = 60.0
 SUSTAINED: Final = 5.0
 """Seconds in which the lowest budget is what steps up have to fit into."""
 STAGE_HEIGHT: Final = 360
-TOLERANCE: Final = 1.15
+TOLERANCE: Final = 1.25
 """A layer may exceed what the operator's tier allows for one picture by so much; encoders are not exact."""
 ASSUMED_TILE: Final = 1280 * 720
 """Pixels of a tile of no said size."""
@@ -114,7 +114,7 @@ class Allocation:
     used: float
     "Bits per second."
     step: float
-    "What the smallest step costs that did not fit; 0: nothing to gain."
+    "What the smallest step costs that did not fit or is not allowed yet; 0: nothing to gain."
     ceiling: float
     "Bits per second of everything that is wished."
     budget: float
@@ -130,6 +130,8 @@ class _Ladder:
     best: Layer | None
     capped: Reason
     "Why `steps` ends before `best`."
+    next: Layer | None
+    "The step that is not allowed now."
     before: int | None
     "Index of what is sent now, −1: nothing; None: not known yet."
     previous: Decision | None
@@ -173,8 +175,9 @@ def allocate(
             used += decision.layer.bitrate
         if ladder.best is not None:
             ceiling += ladder.best.bitrate
-        if most + 1 < len(ladder.steps):
-            step = min(step, ladder.steps[most + 1].bitrate - (ladder.steps[most].bitrate if most >= 0 else 0.0))
+        above = ladder.steps[most + 1] if most + 1 < len(ladder.steps) else ladder.next
+        if above is not None:
+            step = min(step, above.bitrate - (ladder.steps[most].bitrate if most >= 0 else 0.0))
     return Allocation(decisions, used, 0.0 if step == float("inf") else step, ceiling, budget, now, lows)
 
 
@@ -195,7 +198,7 @@ def _lows(previous: Allocation | None, budget: float, now: float) -> tuple[tuple
 def _ladder(demand: Demand, previous: Allocation | None, now: float, picture: float, height: int) -> _Ladder:
     decision = previous.decisions.get(demand.key) if previous else None
     if demand.hidden or not demand.layers:
-        return _Ladder(demand, (), None, Reason.HIDDEN if demand.hidden else Reason.SILENT, None, decision)
+        return _Ladder(demand, (), None, Reason.HIDDEN if demand.hidden else Reason.SILENT, None, None, decision)
     useful = _useful(demand)
     best = useful[-1]
     before = _index(demand.layers, decision.layer) if decision is not None else None
@@ -218,7 +221,8 @@ def _ladder(demand: Demand, previous: Allocation | None, now: float, picture: fl
     held = decision is not None and before is not None and now - decision.lowered_at < decision.hold
     if held and before is not None and before + 1 < len(allowed):
         allowed, capped = allowed[: before + 1], Reason.HOLD
-    return _Ladder(demand, allowed, best, capped, before, decision)
+    forbidden = useful[len(allowed)] if len(allowed) < len(useful) else None
+    return _Ladder(demand, allowed, best, capped, forbidden, before, decision)
 
 
 def _useful(demand: Demand) -> tuple[Layer, ...]:

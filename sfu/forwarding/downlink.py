@@ -1,0 +1,163 @@
+"""One subscriber's path: what it carries, what it is asked to carry, and who gets how much of it.
+
+Joins the estimator, the operator's policy, the probes and the allocation for the routes of one peer. The engine notes
+what it sends (`sent`) and hands in what the subscriber reports; `handle_timer`, up to 20 times a second, returns what
+shall be changed. Nothing here touches a route: the driver aims and parks them. Sans-IO; `now` in monotonic seconds, rates
+in bits per second.
+"""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from sfu.bandwidth.estimator import Estimator
+from sfu.bandwidth.policy import Policy, Verdict
+from sfu.bandwidth.policy import Reason as PolicyReason
+from sfu.bandwidth.probe import wanted_rate
+from sfu.bandwidth.settings import Settings
+from sfu.bandwidth.twcc import Feedback
+from sfu.forwarding.allocator import Allocation, Decision, Demand, Layer, Rank, Reason, allocate
+
+CHANGE: Final = 0.15
+"""The budget has to change by this share before it is looked who gets it (Jitsi's allocator),"""
+AGAIN: Final = 5.0
+"""or so many seconds to pass."""
+AGAIN_UPWARDS: Final = 1.0
+"""Seconds, while something waits for what is left."""
+BEGINNING: Final = 3.0
+"""Seconds in which the path is first explored: layers follow at once."""
+REPAIRS: Final = 0.9
+"""Of the budget, what is left for first sendings when a tenth of them is lost."""
+FLOOD: Final = 1.3
+"""A layer of so many times the budget fills any queue before a keyframe of a smaller one comes."""
+CEILING: Final = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """What the subscriber wishes of one track."""
+
+    kind: Literal["audio", "video"]
+    rank: Rank = Rank.OTHER
+    priority: int = 128
+    width: int = 0
+    height: int = 0
+    fps: float = 0.0
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`decision` differs from the one before: in its layer, or in why it is no better one."""
+
+    key: Hashable
+    decision: Decision
+    switched: bool
+    "Whether the layer differs."
+    urgent: bool
+    "The path is flooded: stop the old layer now, do not wait for the new one's keyframe."
+
+
+Layers = Callable[[Hashable], tuple[Layer, ...]]
+"""The layers of a track that are alive, by its key, rising."""
+
+
+class Downlink:
+    """One per subscribing connection. `wants` is the caller's to fill; call `touch` after each change of it."""
+
+    __slots__ = (
+        "_allocated_at", "_begun", "_layers", "_touched", "allocation", "estimator", "policy", "verdict", "wants",
+    )  # fmt: skip
+
+    def __init__(self, settings: Settings, layers: Layers, now: float) -> None:
+        self.estimator = Estimator(settings)
+        self.policy = Policy(settings)
+        self.wants: dict[Hashable, Want] = {}
+        self.allocation: Allocation | None = None
+        self.verdict: Verdict | None = None
+        self._layers = layers
+        self._begun = now
+        self._allocated_at = float("-inf")
+        self._touched = True
+
+    # -- what comes in ----------------------------------------------------------------------------------------------
+
+    def touch(self) -> None:
+        """Wishes or encodings changed: the next look allocates anew."""
+        self._touched = True
+
+    def receive_feedback(self, feedback: Feedback, now: float) -> None:
+        self.estimator.receive_feedback(feedback, now)
+
+    def receive_remb(self, bitrate: float, now: float) -> None:
+        self.estimator.receive_remb(bitrate, now)
+
+    def receive_report(self, loss: float, rtt: float | None, now: float) -> None:
+        """The worst of a receiver report's blocks."""
+        self.estimator.receive_report(loss, rtt, now)
+
+    # -- by the clock -----------------------------------------------------------------------------------------------
+
+    def handle_timer(self, now: float) -> list[Change]:
+        """Up to 20 times a second, and soon after feedback that lowered the estimate."""
+        estimator, before = self.estimator, self.allocation
+        wish, ceiling = self._wish()
+        estimator.handle_timer(now, wish=wish, ceiling=ceiling)
+        verdict = self.verdict = self.policy.update(estimator.target, estimator.rtt, estimator.loss, now)
+        budget = verdict.target * (1 - min(1 - REPAIRS, estimator.loss))
+        if not self._due(before, budget, verdict, now):
+            return []
+        self._touched = False
+        self._allocated_at = now
+        demands = [self._demand(key, want) for key, want in self.wants.items()]
+        previous = before if now - self._begun > BEGINNING else None
+        after = self.allocation = allocate(
+            demands, budget, previous, now, picture=verdict.picture, height=verdict.height
+        )
+        changes = []
+        for key, decision in after.decisions.items():
+            old = before.decisions.get(key) if before is not None else None
+            switched = old is None or _name(old.layer) != _name(decision.layer)
+            if switched or old is None or old.reason is not decision.reason:
+                flooded = old is not None and old.layer is not None and old.layer.bitrate > FLOOD * budget
+                changes.append(Change(key, decision, switched, switched and flooded))
+        return changes
+
+    def padding(self, now: float, ahead: float) -> int:
+        """Bytes of padding to send now; ask again in `ahead` seconds while `probing`."""
+        return self.estimator.padding(now, ahead)
+
+    @property
+    def probing(self) -> bool:
+        return self.estimator.cluster is not None
+
+    def _demand(self, key: Hashable, want: Want) -> Demand:
+        return Demand(
+            key, want.kind, self._layers(key), want.rank, want.priority, want.width, want.height, want.fps, want.hidden
+        )
+
+    def _due(self, before: Allocation | None, budget: float, verdict: Verdict, now: float) -> bool:
+        if before is None or self._touched or self._allocated_at + AGAIN <= now:
+            return True
+        if before.used > budget or abs(budget - before.budget) >= CHANGE * before.budget:
+            return self._allocated_at + 0.1 <= now
+        upwards = before.ceiling * 0.999 > before.used
+        return upwards and self._allocated_at + AGAIN_UPWARDS <= now
+
+    def _wish(self) -> tuple[float, float]:
+        """The rate that would be worth something, and all that is worth anything. 0: nothing to gain."""
+        allocation = self.allocation
+        if allocation is None or not allocation.step:
+            return 0.0, 0.0
+        verdict = self.verdict
+        if verdict is not None and verdict.reason is not PolicyReason.ESTIMATE:
+            return 0.0, 0.0  # the operator's rules hold it down, not the path
+        wish = wanted_rate(allocation.used, allocation.step)
+        reasons = {decision.reason for decision in allocation.decisions.values()}
+        if Reason.TIER in reasons and Reason.BUDGET not in reasons:
+            wish = max(wish, self.policy.next_limit)
+        return wish, max(wish, CEILING * allocation.ceiling)
+
+
+def _name(layer: Layer | None) -> tuple[str, int] | None:
+    return (layer.name, layer.temporal) if layer is not None else None

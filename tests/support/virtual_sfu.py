@@ -1,0 +1,232 @@
+"""The real forwarding engine and the real downlinks in the virtual network: a whole SFU under a virtual clock."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sfu.bandwidth.settings import Settings
+from sfu.bandwidth.twcc import parse_feedback
+from sfu.forwarding import fanout
+from sfu.forwarding.allocator import Decision, Rank
+from sfu.forwarding.downlink import Downlink, Want
+from sfu.forwarding.engine import Engine
+from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.rates import Rates
+from sfu.forwarding.route import Route
+from sfu.forwarding.selector import Size
+from sfu.forwarding.track import Track
+from sfu.ids import PeerId
+from sfu.rtp import rtcp
+from tests.support.network import Link, Network
+from tests.support.simulcast import WALL, Camera, Microphone, Simulcast
+from tests.support.viewer import Screen, Speaker, Viewer
+from tests.support.wire import AUDIO_EXTENSIONS, EXTENSIONS, PlainSealer
+
+TICK = 0.025
+OVERHEAD = 28
+
+
+class Outlet:
+    """Where the engine's datagrams leave: the first of some links in a row."""
+
+    segments = False
+
+    def __init__(self, links: Sequence[Link], receive: Callable[[bytes], None]) -> None:
+        self.links, self.receive = links, receive
+
+    def send(self, data: memoryview | bytes, address: object) -> bool:
+        self._forward(0, bytes(data))
+        return True
+
+    def send_segments(self, data: memoryview, size: int, address: object) -> bool:
+        for at in range(0, len(data), size):
+            self._forward(0, bytes(data[at : at + size]))
+        return True
+
+    def _forward(self, index: int, data: bytes) -> None:
+        if index == len(self.links):
+            self.receive(data)
+        else:
+            self.links[index].send(data, len(data) + OVERHEAD, lambda arrived: self._forward(index + 1, arrived))
+
+
+@dataclass
+class Attendee:
+    """Somebody who watches: the client, the engine's peer, and what was decided for each track."""
+
+    client: Viewer
+    peer: EnginePeer
+    down: Link
+    downlink: Downlink
+    routes: dict[str, Route] = field(default_factory=dict)
+    story: list[tuple[float, str, str, str]] = field(default_factory=list)
+    """(when, track, layer or a dash, reason)."""
+    targets: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass
+class Publication:
+    track: Track
+    source: Camera | Microphone
+    declared: dict[str, Size]
+    rank: Rank = Rank.OTHER
+
+
+class VirtualSfu:
+    """Publishers and attendees are added before or while the network runs."""
+
+    def __init__(self, network: Network, settings: Settings | None = None) -> None:
+        self.network = network
+        self.settings = settings or Settings()
+        self.engine = Engine(PlainSealer(), segments=False)
+        self.rates = Rates()
+        self.publications: dict[str, Publication] = {}
+        self.attendees: list[Attendee] = []
+        self._count = 0
+        self._ticks = 0
+        self._buffer = bytearray(2048)
+        self._downlinks: dict[PeerId, Downlink] = {}
+        self.engine.fan_out = self._fan_out
+        network.every(TICK, self._tick)
+
+    # -- who is there -----------------------------------------------------------------------------------------------
+
+    def publish(
+        self, name: str, up: Link, back: Link, *, layers: list[Simulcast] | None = None, audio: bool = True
+    ) -> Publication:
+        """A camera (`name`) and a microphone (`name` and a star)."""
+        peer = self._open([back], lambda data: camera.receive(data))
+        uplink = Outlet([up], lambda data: self._receive(peer, data))
+        camera = Camera(self.network, lambda data: uplink.send(data, None), layers=layers)
+        track = self.engine.add_track(
+            peer, mid="1", kind="video", codec="VP8", parameters="", clock_rate=90_000, payload_types={96: "VP8"},
+            rtx={97: 96}, extensions=EXTENSIONS, rids=tuple(layer.rid for layer in camera.layers), ssrcs=(),
+        )  # fmt: skip
+        declared = {layer.rid: Size(layer.width, layer.height) for layer in camera.layers}
+        self.publications[name] = Publication(track, camera, declared)
+        if audio:
+            microphone = Microphone(self.network, lambda data: uplink.send(data, None))
+            sound = self.engine.add_track(
+                peer, mid="0", kind="audio", codec="opus", parameters="", clock_rate=48_000,
+                payload_types={111: "opus"}, rtx={}, extensions=AUDIO_EXTENSIONS, rids=(), ssrcs=(),
+            )  # fmt: skip
+            self.publications[name + "*"] = Publication(sound, microphone, {"": Size(0, 0)})
+        return self.publications[name]
+
+    def attend(self, down: Link, up: Link, *, feedback: float = 0.1) -> Attendee:
+        peer = self._open([down], lambda data: client.receive(data))
+        uplink = Outlet([up], lambda data: self._receive(peer, data))
+        client = Viewer(self.network, lambda data: uplink.send(data, None), feedback=feedback)
+        downlink = Downlink(self.settings, self._layers, self.network.now)
+        attendee = Attendee(client, peer, down, downlink)
+        self.attendees.append(attendee)
+        self._downlinks[peer.id] = downlink
+        return attendee
+
+    def subscribe(self, attendee: Attendee, name: str, **wish: Any) -> Screen | Speaker:
+        publication = self.publications[name]
+        track = publication.track
+        number = len(attendee.routes)
+        video = track.kind == "video"
+        route = self.engine.add_route(
+            track, attendee.peer, mid=f"{number:02}", ssrc=7000 + number, rtx_ssrc=8000 + number if video else 0,
+            payload_type=100 if video else 111, red_payload_type=None, rtx_payload_type=101 if video else None,
+            first_sequence=500, cname=name,
+        )  # fmt: skip
+        attendee.routes[name] = route
+        attendee.downlink.wants[name] = Want(track.kind, **wish)
+        attendee.downlink.touch()
+        return attendee.client.watch(route.ssrc, route.rtx_ssrc) if video else attendee.client.hear(route.ssrc)
+
+    def _open(self, links: Sequence[Link], receive: Callable[[bytes], None]) -> EnginePeer:
+        self._count += 1
+        return self.engine.open_plain_peer(PeerId(self._count), 1000 + self._count, Outlet(links, receive))
+
+    # -- what the driver does ---------------------------------------------------------------------------------------
+
+    def _receive(self, peer: EnginePeer, data: bytes) -> None:
+        now = self.network.now
+        if 191 < data[1] < 224:
+            before = peer.twcc_number
+            self.engine.receive_rtcp(peer, data, now, now + WALL)
+            downlink = self._downlinks.get(peer.id)
+            if downlink is not None:
+                repairs = (peer.twcc_number - before) & 0xFFFF
+                if repairs:
+                    downlink.estimator.sent(before, [1150] * repairs, now)
+                self._report(downlink, data, now)
+            return
+        self._buffer[: len(data)] = data
+        self.engine.receive(peer, memoryview(self._buffer), len(data), now)
+        self.engine.flush(now)
+
+    def _report(self, downlink: Downlink, data: bytes, now: float) -> None:
+        for packet in rtcp.parse(data):
+            if isinstance(packet, rtcp.TransportFeedback):
+                downlink.receive_feedback(parse_feedback(packet.fci), now)
+            elif isinstance(packet, rtcp.Remb):
+                downlink.receive_remb(packet.bitrate, now)
+            elif isinstance(packet, rtcp.ReceiverReport) and packet.reports:
+                downlink.receive_report(max(block.fraction_lost for block in packet.reports) / 256, None, now)
+
+    def _fan_out(self, routes: Iterable[Route], groups: list[fanout.Run], sealer: fanout.Sealer) -> int:
+        routes = list(routes)
+        sizes = [packet.size for _, packets in groups for packet in packets]
+        for route in routes:
+            downlink = self._downlinks.get(route.peer.id)
+            if downlink is not None:
+                downlink.estimator.sent(route.peer.twcc_number, sizes, self.network.now)
+        return fanout.fan_out(routes, groups, sealer)
+
+    def _pad(self, attendee: Attendee, size: int) -> None:
+        """Padding is what was sent lately, once more, as repair packets."""
+        peer, now = attendee.peer, self.network.now
+        for route in attendee.routes.values():
+            encoding = route.current or next((each for each in route.track.encodings.values() if each.alive), None)
+            if encoding is None or route.track.kind != "video":
+                continue
+            back = 0
+            while size > 0 and back < 200:
+                packet = encoding.find((encoding.highest - back) & 0xFFFF)
+                back += 1
+                if packet is None:
+                    continue
+                first = peer.twcc_number
+                if not fanout.resend(route, route.offsets, packet, self.engine._sealer):
+                    return
+                attendee.downlink.estimator.sent(first, [packet.size + 2], now)
+                size -= packet.size
+            return
+
+    def _layers(self, name: Any) -> Any:
+        publication = self.publications[name]
+        return self.rates.layers(publication.track, publication.declared)
+
+    def _tick(self) -> None:
+        now = self.network.now
+        self.engine.handle_timer(now, now + WALL)
+        self.rates.measure((publication.track for publication in self.publications.values()), now)
+        if self.engine.take_events():
+            for attendee in self.attendees:
+                attendee.downlink.touch()
+        self._ticks += 1
+        for attendee in self.attendees:
+            downlink = attendee.downlink
+            if self._ticks % 2 == 0:
+                for change in downlink.handle_timer(now):
+                    name = str(change.key)
+                    if change.urgent:
+                        attendee.routes[name].pause()
+                    self._apply(attendee, name, change.decision)
+                attendee.targets.append((now, downlink.estimator.target))
+            if downlink.probing:
+                self._pad(attendee, downlink.padding(now, TICK))
+
+    def _apply(self, attendee: Attendee, name: str, decision: Decision) -> None:
+        now, route = self.network.now, attendee.routes[name]
+        layer = decision.layer
+        attendee.story.append((now, name, layer.name if layer else "-", decision.reason.value))
+        if layer is None:
+            route.park()
+        else:
+            self.engine.aim(route, route.track.encodings[layer.name], now)
