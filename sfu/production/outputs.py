@@ -42,6 +42,7 @@ class ProgrammeOutputs:
         self._wanted = Outputs()
         self._top = self._encoder(start.renditions[0])
         self._lower: list[tuple[str, VideoEncoder]] = []
+        self._ready: list[tuple[str, VideoEncoder]] = []
         self._aac = AudioEncoder(start.audio_bit_rate)
         self._opus: OpusEncoder | None = None
         self._track: TrackOutput | None = None
@@ -60,14 +61,18 @@ class ProgrammeOutputs:
         self._thread = threading.Thread(target=self._run_lower, name="lower-renditions", daemon=True)
         self._thread.start()
 
+    def prepare(self, wanted: Outputs) -> None:
+        """Opens encoders that will be needed: any thread but the one that ticks, for which it takes too long."""
+        if wanted.live and not self._ready:
+            ready = [(one.name, self._encoder(one)) for one in self._start.renditions[1:]]
+            self._extradata |= {name: encoder.extradata for name, encoder in ready}
+            self._ready = ready
+
     def change(self, wanted: Outputs, pts: int) -> None:
-        """From programme time `pts` (1/90000 s) on."""
-        if wanted.live and not self._lower:
-            lower = [(one.name, self._encoder(one)) for one in self._start.renditions[1:]]
-            self._extradata |= {name: encoder.extradata for name, encoder in lower}
-            self._lower = lower
-        elif not wanted.live:
-            self._lower = []
+        """From programme time `pts` (1/90000 s) on; `prepare` was called before."""
+        if not wanted.live:
+            self._ready = []
+        self._lower = self._ready
         self._packaging.plan(wanted.live, wanted.recording, pts)
         self._change_track(wanted)
         self._change_destinations(wanted.destinations)

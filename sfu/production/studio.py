@@ -20,7 +20,7 @@ from sfu.mixer.director import Director
 from sfu.mixer.hooks import PROGRAMME, Hooks, Sound, load
 from sfu.mixer.layout import Layout
 from sfu.mixer.picture import Picture
-from sfu.mixer.scene import Scene, parse_template
+from sfu.mixer.scene import Rectangle, Scene, Tile, parse_template
 from sfu.mixer.sound import LATENCY, MARGIN, RATE, TICK, SoundMix
 from sfu.mixer.ticks import TickClock
 from sfu.production import protocol
@@ -86,10 +86,14 @@ class Studio:
 
     def start(self) -> None:
         """Programme time begins now. What is to be shown first has been told: commands, members."""
+        self._warm_up()
         self._hooks = Hooks(load(self._start.hooks), self._sound.say) if self._start.hooks else None
         if self._hooks is not None:
             self._sound.on_source = self._offer_voice
         self._outputs = ProgrammeOutputs(self._start, self._send, self._send_rtp)
+        for command in self._commands:
+            if isinstance(command, Outputs):
+                self._outputs.prepare(command)
         at = time.time() + LEAD
         self._t0 = time.monotonic() + LEAD
         self._clock = TickClock(self._t0, self._start.fps)
@@ -98,8 +102,16 @@ class Studio:
         for thread in self._threads:
             thread.start()
 
+    def _warm_up(self) -> None:
+        """Fonts are loaded and names drawn once before they cost ticks."""
+        area = Rectangle(0, 0, 160, 90)
+        tiles = [Tile(area, name=member.name, label=member.name) for member in self._people.members]
+        Compositor(160, 90).compose(Scene(160, 90, (Tile(area, name="a", label="a", muted=True), *tiles)), {})
+
     def command(self, command: Command) -> None:
         """Obeyed with the next tick."""
+        if isinstance(command, Outputs) and self.started:
+            self._outputs.prepare(command)
         self._commands.append(command)
 
     def event(self, kind: str, text: str, *, chapter: bool = False, **fields: str) -> None:
