@@ -105,6 +105,7 @@ class Production:
                 ],
                 audio_bit_rate=settings.audio_bit_rate,
                 decoders=settings.decoders,
+                scenes=settings.scenes,
                 rtmp_private=settings.rtmp_private,
                 hooks=settings.hooks,
             )

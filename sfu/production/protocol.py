@@ -82,6 +82,8 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
     audio_bit_rate: int = 128_000
     decoders: int = 2
     "Threads that decode."
+    scenes: str = ""
+    "Directory of the pictures that scenes name; empty: none."
     rtmp_private: bool = False
     "Whether RTMP may go to addresses of this machine and its private networks."
     hooks: dict[str, dict[str, str]] = {}

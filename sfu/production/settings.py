@@ -37,6 +37,8 @@ class Settings:
     "Threads that decode what participants send."
     directory: str = "recordings"
     "Where programmes are recorded, one directory each."
+    scenes: str = "scenes"
+    "Where backgrounds and logos lie that JSON scenes name."
     destinations: Annotated[int, Meta(ge=0, le=64)] = 8
     "RTMP destinations of one programme."
     rtmp_private: bool = False

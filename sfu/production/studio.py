@@ -57,7 +57,7 @@ class Studio:
         self._width, self._height = top.width, top.height
         self._director = Director()
         self._focus = ""
-        self._compositor = Compositor(top.width, top.height, directory=Path("scenes"))
+        self._compositor = Compositor(top.width, top.height, directory=Path(start.scenes) if start.scenes else None)
         self._scene = Scene(top.width, top.height)
         self._drawn: tuple[object, ...] = ()
         self._decided: object = None
