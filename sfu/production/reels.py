@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from typing import Final
 
 import av
@@ -22,6 +23,9 @@ from sfu.mixer.sound_source import RATE, TICK, Sound
 
 log = logging.getLogger(__name__)
 
+NTP_EPOCH: Final = 2_208_988_800
+COHERENT: Final = 2.0
+"""Seconds by which capture and arrival may differ before the reports are not believed."""
 STALE: Final = 8.0
 """Seconds without a picture after which a camera counts as off; as when it is live."""
 HOLE: Final = RATE // 25
@@ -46,18 +50,33 @@ def reels(directory: Path) -> list[Reel]:
     found = []
     for side in sorted(directory.glob("*.jsonl")):
         path = next((side.with_suffix(kind) for kind in (".webm", ".mp4") if side.with_suffix(kind).is_file()), None)
-        with side.open(encoding="utf-8", errors="replace") as lines:
-            first = next(lines, "")
+        lines = side.read_text(encoding="utf-8", errors="replace").splitlines()
         try:
-            begin = json.loads(first)
+            begin = json.loads(lines[0]) if lines else {}
             if path is not None and begin["event"] == "begin":
                 video = begin["codec"] != "OPUS"
                 screen = begin["source"] == "screen_share"
                 rotation = int(begin.get("rotation", 0))
-                found.append(Reel(path, begin["track"], float(begin["started_at"]), video, screen, rotation))
+                found.append(
+                    Reel(path, begin["track"], _captured(lines, float(begin["started_at"])), video, screen, rotation)
+                )
         except (ValueError, KeyError, TypeError):
             continue  # `room.jsonl`, or one of somebody else's
     return found
+
+
+def _captured(lines: list[str], arrived: float) -> float:
+    """When the file's first moment was captured: by the sender's reports, on the server's clock; else when it arrived."""
+    found = []
+    for line in lines[1:]:
+        try:
+            report = json.loads(line)
+            if report["event"] == "report":
+                found.append(report["ntp"] / (1 << 32) - NTP_EPOCH - report["media"])
+        except (ValueError, KeyError, TypeError):
+            continue
+    captured = median(found) if found else arrived
+    return captured if abs(captured - arrived) < COHERENT else arrived
 
 
 class PictureReel:
