@@ -189,7 +189,7 @@ class Microphone:
                 timestamp=self.sequence * 960,
                 payload_type=111,
                 extensions={4: self.mid.encode(), 1: bytes((30,))},
-            )  # fmt: skip
+            )
         )
 
     def receive(self, data: bytes) -> None:
