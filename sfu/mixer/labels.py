@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from sfu.mixer.picture import Picture, Plane, rgb_planes
+from sfu.mixer.picture import Picture, Plane, colour_of, planes_of, rgb_planes
 
 FONT_DIRECTORIES: Final = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 LABEL_LIMIT: Final = 64
@@ -92,22 +92,30 @@ def label(text: str, muted: bool, tile_width: int, tile_height: int) -> Overlay 
 def avatar(name: str, width: int, height: int) -> Picture:
     """Initials on a colour that is always the same for the same name, of even size."""
     shade = _AVATARS[sum(name.encode("utf-8", "replace")) % len(_AVATARS)]
-    back = tuple(channel // 3 + 10 for channel in shade)
-    image = Image.new("RGB", (width, height), back)
-    draw = ImageDraw.Draw(image)
+    red, green, blue = (channel // 3 + 10 for channel in shade)
     radius = min(width, height) * 0.28
-    middle = width / 2, height / 2
-    # Drawn larger and reduced: Pillow's circles have no smooth edges.
-    disc = Image.new("L", (round(8 * radius),) * 2, 0)
+    # Only the disc and the letters on it are drawn: the rest is one colour, and this is done while viewers wait.
+    side = max(2, min(width, height, 2 * round(radius * 1.1)) & ~1)
+    image = Image.new("RGB", (side, side), (red, green, blue))
+    finer = 4 if radius < 64 else 2
+    disc = Image.new("L", (max(1, round(2 * finer * radius)),) * 2, 0)
     ImageDraw.Draw(disc).ellipse((0, 0, disc.width - 1, disc.height - 1), 255)
     disc = disc.resize((max(1, round(2 * radius)),) * 2, Image.Resampling.BOX)
-    image.paste(shade, (round(middle[0] - radius), round(middle[1] - radius)), disc)
+    image.paste(shade, (round(side / 2 - radius), round(side / 2 - radius)), disc)
     letters = initials(name)
     if letters:
         font = font_of(letters[0], max(8, round(radius * 0.85)))
         anchor = "mm" if _scales(font) else None
-        draw.text(middle, letters, (255, 255, 255), font, anchor=anchor)
-    return Picture.of_rgb(np.asarray(image))
+        ImageDraw.Draw(image).text((side / 2, side / 2), letters, (255, 255, 255), font, anchor=anchor)
+    whole = np.empty((height * 3 // 2, width), np.uint8)
+    patch = Picture.of_rgb(np.asarray(image))
+    x, y = (width - side) // 2 & ~1, (height - side) // 2 & ~1
+    parts = zip(planes_of(whole), (patch.y, patch.u, patch.v), colour_of((red, green, blue)), strict=True)
+    for index, (plane, small, colour) in enumerate(parts):
+        plane[:] = colour
+        left, top = (x, y) if not index else (x // 2, y // 2)
+        plane[top : top + small.shape[0], left : left + small.shape[1]] = small
+    return Picture.of_array(whole)
 
 
 def initials(name: str) -> str:

@@ -1,5 +1,7 @@
 """What comes out of libav, and what it refuses."""
 
+import resource
+
 import numpy as np
 import pytest
 from av.error import FFmpegError
@@ -48,3 +50,12 @@ def test_it_goes_on_with_a_keyframe_after_rubbish(codec: str) -> None:
 def test_codecs_that_nobody_knows() -> None:
     with pytest.raises(ValueError, match="theora"):
         Decoder("theora")
+
+
+def test_a_keyframe_that_says_it_is_16k_takes_no_memory() -> None:
+    unit = bytearray(units("VP8", count=1)[0])
+    unit[6:10] = b"\xff\x3f\xff\x3f"
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(FFmpegError):
+        Decoder("VP8").decode(bytes(unit))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000, "kilobytes"
