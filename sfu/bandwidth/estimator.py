@@ -27,6 +27,8 @@ SILENCE: Final = 1.0
 """Seconds without feedback on what is sent, after which the way back (or the way there) counts as congested;"""
 SILENCE_DECREASE: Final = 0.8
 """for each such second the rate shrinks by so much (libwebrtc's loss-report timeout)."""
+STALE: Final = 1.0
+"""Seconds without feedback, nothing being sent, after which what the delay said last means nothing."""
 DELAYED_FOR: Final = 1.0
 """Seconds after overuse in which loss is taken for the same congestion."""
 DELAYED_BY: Final = 0.05
@@ -45,6 +47,12 @@ EMPTY_FOR: Final = 0.5
 FORGIVEN: Final = 0.95
 RECOVERY_FOR: Final = 30.0
 """for so many seconds (libwebrtc's recovery probing); a fall meanwhile keeps most of what was known before."""
+USED: Final = 0.8
+"""A target of which this share arrives is used: the smoothed rate of arrival is then the better measure."""
+BELIEVED: Final = 3
+"""Feedbacks in a row."""
+DRAINED: Final = 0.02
+"""Seconds of waiting, and half of the longest of the feedback, below which the queue is on its way to nothing."""
 QUEUED_PACKETS: Final = 5
 QUEUED_TICKS: Final = 100
 """25 ms: what a radio link delivers at once is shorter."""
@@ -59,9 +67,9 @@ class Estimator:
 
     __slots__ = (
         "_acked", "_aimd", "_arrivals", "_base", "_base_next", "_base_since", "_best", "_bottleneck", "_detector",
-        "_feedback_at", "_fell_at", "_fell_from", "_history", "_loss", "_over_at", "_punished", "_queued_at", "_remb",
-        "_remb_at", "_report_at", "_report_rate", "_sent_since", "_ticks_offset", "_ticks_seen", "_trendline", "feedbacks",
-        "prober", "queue_delay", "rtt", "sent_bytes", "settings",
+        "_feedback_at", "_fell_at", "_fell_from", "_history", "_longest", "_loss", "_over_at", "_punished",
+        "_queued_at", "_remb", "_remb_at", "_report_at", "_report_rate", "_sent_since", "_ticks_offset",
+        "_ticks_seen", "_trendline", "_unproven", "feedbacks", "prober", "queue_delay", "rtt", "sent_bytes", "settings",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -82,6 +90,9 @@ class Estimator:
         self._over_at = self._queued_at = float("-inf")
         self._best = settings.start
         """Highest rate since the last fall."""
+        self._unproven = 0
+        self._longest = 0.0
+        """Seconds that a packet of the last feedback had to wait, at most."""
         self._bottleneck = 0.0
         """Bits per second that the last feedback showed to come out of a queue; 0: nothing had to wait."""
         self._fell_at = float("-inf")
@@ -129,7 +140,7 @@ class Estimator:
     def receive_feedback(self, feedback: Feedback, now: float) -> None:
         """What a receiver says of our packets; it may be of any age and may claim anything."""
         history = self._history
-        self._take_in()
+        self._take_in(now)
         first, times, sizes = history.find(feedback.base, feedback.count)
         ticks: Sequence[int | None] = feedback.ticks
         if not times:
@@ -185,7 +196,7 @@ class Estimator:
 
     def handle_timer(self, now: float, *, wish: float = 0.0, ceiling: float = 0.0) -> None:
         """Up to 20 times a second. `wish`: rate at which something could be gained (probe.wanted_rate), 0: none."""
-        self._take_in()
+        self._take_in(now)
         if now - self._remb_at > REMB_FOR:
             self._remb = float("inf")
         if self.feedbacks and self._sent_since and now - self._punished > SILENCE:
@@ -200,7 +211,8 @@ class Estimator:
         if now - self._fell_at < RECOVERY_FOR and ceiling and now - self._queued_at > EMPTY_FOR:
             step = max(RECOVERY_STEP * self.target, self.target + LEAST_GAIN)
             wish = max(wish, min(RECOVERY * self._fell_from, step, ceiling))
-        if wish and self.feedbacks and self._detector.usage is Usage.NORMAL and not self._sent_into_silence(now):
+        calm = self._detector.usage is Usage.NORMAL or now - self._feedback_at > STALE
+        if wish and self.feedbacks and calm and not self._sent_into_silence(now):
             prober.handle_timer(
                 now, target=self.target, wish=wish, ceiling=ceiling, sent=self.sent_bytes, start=self.settings.start
             )
@@ -210,7 +222,7 @@ class Estimator:
         cluster = self.prober.cluster
         if cluster is None:
             return 0
-        self._take_in()
+        self._take_in(now)
         return cluster.padding(self.sent_bytes, now, ahead)
 
     @property
@@ -219,13 +231,15 @@ class Estimator:
 
     # -- one feedback, step by step ---------------------------------------------------------------------------------
 
-    def _take_in(self) -> None:
+    def _take_in(self, now: float) -> None:
         size = self._history.take_in()
+        if size and not self._sent_since:
+            self._feedback_at = self._punished = max(self._punished, now)  # from now on an answer is due
         self.sent_bytes += size
         self._sent_since += size
 
     def _sent_into_silence(self, now: float) -> bool:
-        return now - self._feedback_at > SILENCE / 2
+        return self._sent_since > 0 and now - self._feedback_at > SILENCE / 2
 
     def _unwrapped(self, ticks: Sequence[int | None]) -> tuple[Sequence[int | None], int | None]:
         """The receiver's clock without its wraps, and the newest tick."""
@@ -268,6 +282,18 @@ class Estimator:
         if self.queue_delay > EMPTY:
             self._queued_at = now
 
+    def _has_drained(self) -> bool:
+        """A burst, a keyframe as a rule, that waited and is through by now is no reason to send less."""
+        return self.queue_delay < min(DRAINED, self._longest / 2)
+
+    def _is_unproven(self) -> bool:
+        """Little is sent and too little of it waited to measure the path: only if that stays is it believed."""
+        acked = self._acked.rate
+        if self._bottleneck or (acked is not None and acked >= USED * self._aimd.rate):
+            return False
+        self._unproven += 1
+        return self._unproven < BELIEVED
+
     def _out_of_queue(self, times: Sequence[float], sizes: Sequence[int], ticks: Sequence[int | None]) -> float:
         """Bits per second of what had to wait: it arrives at the speed of the bottleneck, whatever was sent before.
 
@@ -276,26 +302,31 @@ class Estimator:
         """
         latest = self._base + EMPTY
         found = [
-            (tick, size)
+            (tick, size, tick / TICKS_PER_SECOND - send - self._base)
             for send, size, tick in zip(times, sizes, ticks, strict=True)
             if tick is not None and size and tick / TICKS_PER_SECOND - send > latest
         ]
+        self._longest = max((wait for _, _, wait in found), default=0.0)
         if len(found) < QUEUED_PACKETS:
             return 0.0
         first, last = min(found)[0], max(found)[0]
         if last - first < QUEUED_TICKS:
             return 0.0
-        return sum(size for tick, size in found if tick != first) * 8 * TICKS_PER_SECOND / (last - first)
+        return sum(size for tick, size, _ in found if tick != first) * 8 * TICKS_PER_SECOND / (last - first)
 
     def _limit_by_delay(self, now: float) -> None:
         aimd = self._aimd
         before = aimd.rate
-        usage = self._detector.usage  # at the end of the feedback: a burst that has drained by then is none
+        usage = self._detector.usage  # at the end of the feedback
+        if usage is Usage.OVER and (self._has_drained() or self._is_unproven()):
+            usage = Usage.UNDER
+        elif usage is not Usage.OVER:
+            self._unproven = 0
         if usage is Usage.OVER:
             self._over_at = now
         acked = self._acked.rate
-        if usage is Usage.OVER and self._bottleneck:
-            acked = self._bottleneck
+        if self._bottleneck and (acked is None or acked < USED * aimd.rate or self._bottleneck < USED * acked):
+            acked = self._bottleneck  # less was sent than might be, or the capacity fell: smoothing would lag
         aimd.update(usage, acked, self.rtt or DEFAULT_RTT, now)
         if aimd.rate < before:
             self.prober.congested(now)

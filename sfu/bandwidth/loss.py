@@ -26,7 +26,10 @@ CURED: Final = 0.5
 OWN_LIMIT: Final = 0.35
 """More than this is never taken for the link's own."""
 FORGET: Final = 0.04
-"""Per gate: the link's own loss follows what is seen down."""
+LEARN: Final = 0.04
+"""Per gate: the link's own loss follows what is seen, once a test has shown that there is any."""
+TEST_LEAST: Final = 250_000.0
+"""Bits per second below which loss without delay is hardly of our making: a picture stays possible."""
 
 
 class LossLimit:
@@ -69,8 +72,10 @@ class LossLimit:
             return self.rate
         if share < self.own:
             self.own += FORGET * (share - self.own)
+        elif not delayed:
+            self.own = min(OWN_LIMIT, self.own + LEARN * (share - self.own)) if self.own else 0.0
         excess = share - self.own
-        if excess > HIGH:
+        if excess > max(HIGH, self.own):
             self._acted = now
             self._forget()  # each packet is lost once
             sending = target if acked is None else min(target, acked / (1 - min(share, 0.9)))
@@ -79,7 +84,7 @@ class LossLimit:
                 self.rate = min(self.rate, max(shrunk, ARRIVING * (acked or 0.0)))
             else:
                 self._before, self._tried = min(self.rate, target), share
-                self.rate = min(self.rate, sending) * (1 - min(0.5, excess))
+                self.rate = min(self.rate, max(min(self.rate, sending) * (1 - min(0.5, excess)), TEST_LEAST))
                 self._test_until = now + TEST
         elif excess < LOW and self.rate != float("inf"):
             self._acted = now

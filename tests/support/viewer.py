@@ -15,6 +15,9 @@ TWCC = OUT_EXTENSION_IDS[URI_TRANSPORT_CC]
 WAIT = 0.4
 """Seconds that a picture may be missing before a keyframe is asked for."""
 PLI_EVERY = 0.6
+FRAME = 1 / 30
+BUFFER = 0.15
+"""Seconds that a frame waits to be shown: about a repair's time on the paths of the scenarios."""
 GIVE_UP = 3.0
 
 
@@ -105,15 +108,25 @@ class Screen:
 
     def frozen(self, begin: float, end: float) -> float:
         """Share of the time that the picture stood still (libwebrtc: longer than 3 frames and 150 ms more than one)."""
-        times = [when for when, _, _ in self.shown if begin <= when < end]
+        times = [when for when in self._played() if begin <= when < end]
         if len(times) < 2:
             return 1.0
-        mean = 1 / 30
         still = 0.0
         for a, b in zip([begin, *times], [*times, end], strict=True):
-            if b - a > max(3 * mean, mean + 0.15):
+            if b - a > max(3 * FRAME, FRAME + 0.15):
                 still += b - a
         return still / (end - begin)
+
+    def _played(self) -> list[float]:
+        """When frames are on the screen: a jitter buffer keeps time for a repair, and plays faster or slower to do so."""
+        played: list[float] = []
+        last = float("-inf")
+        for when, _, _ in self.shown:
+            ahead = last + FRAME - when
+            step = FRAME * (0.85 if ahead > BUFFER else 1.05 if ahead < 0.8 * BUFFER else 1.0)
+            last = max(when, last + step) if played else when + BUFFER
+            played.append(last)
+        return played
 
     def rate(self, begin: float, end: float) -> float:
         return sum(size for when, size in self.media if begin <= when < end) * 8 / (end - begin)
