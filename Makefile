@@ -1,6 +1,8 @@
 # make run    a server at http://localhost:8080, with nothing on the machine but Python
 # make test   lint, types, unit, scenario and browser tests; installs what they need
 # make check  lint, types and the order of imports
+# make fuzz   looks for inputs that break a parser, SECONDS=60 in all
+# make sanitize  the tests of the C part, and a differential fuzzer, with it under ASan and UBSan
 # make bench  what forwarding costs, beside other servers doing the same
 # make clean  removes what the others made
 
@@ -8,6 +10,7 @@ PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8080
 PYTEST_ARGS ?=
+SECONDS ?= 60
 
 BIN := $(VENV)/bin
 NATIVE := $(wildcard sfu/transport/native_src/*)
@@ -21,7 +24,7 @@ NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-cor
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
 BENCH_PROGRAMS := janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
-.PHONY: run test check web-check bench clean
+.PHONY: run test check web-check fuzz sanitize bench clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -42,6 +45,12 @@ check: $(VENV)/.installed-test
 web-check: $(TSC)
 	$(TSC) --project web/tsconfig.json --noEmit
 	node --test tests/web/unit
+
+fuzz: $(VENV)/.installed-test
+	$(BIN)/python -m tests.fuzz $(SECONDS)
+
+sanitize: $(VENV)/.installed-test
+	$(BIN)/python -m tests.fuzz.sanitized $(SECONDS)
 
 bench: $(VENV)/.installed-test
 	@.ci/packages $(BENCH_PROGRAMS)

@@ -1,0 +1,126 @@
+"""Fuzz targets for what comes as text: descriptions, tokens, JSON, playlists' requests, RTMP. Only refusals may come out."""
+
+import base64
+import hmac
+import math
+from contextlib import suppress
+from urllib.parse import parse_qsl
+
+import msgspec
+
+from sfu.api.hls import _NAME
+from sfu.api.passes import Passes
+from sfu.auth.revocation import Revocations
+from sfu.auth.tokens import Verifier
+from sfu.egress import amf
+from sfu.egress.hls.reload import Reload
+from sfu.egress.rtmp_session import PublishingSession, State
+from sfu.errors import BadRequest, MalformedPacket, NotAuthorized
+from sfu.mixer.scene import parse_template
+from sfu.sdp.answer import answer_offer
+from sfu.sdp.description import SDP_LIMIT, parse
+from sfu.sdp.local import LocalTransport
+from sfu.sdp.offer import Slot, make_offer, read_answer
+from sfu.signaling import messages
+from tests.fuzz.records import records
+
+LOCAL = LocalTransport(
+    "ourUfrag", "ourPassword0123456789abc", ":".join(["AB"] * 32), (("192.0.2.1", 5000, 2130706431, "1", "udp"),)
+)
+SLOTS = (
+    Slot("0", "audio", (("opus", 48_000, 2, "", 111, None),), 7, None, "s", "t", True),
+    Slot("1", "video", (("VP8", 90_000, 1, "", 96, 97),), 8, 9, "s", "u", True),
+)
+SECRET = "a-secret-of-thirty-two-bytes-or-more"
+NOW = 1_800_000_000.0
+
+
+def fuzz_offer(data: bytes) -> None:
+    text = data.decode(errors="replace")
+    with suppress(BadRequest):
+        answer = answer_offer(text, LOCAL, session_id=1, session_version=1)
+        if len(answer.sdp) <= SDP_LIMIT:
+            read_back = parse(answer.sdp)
+            assert [each.mid for each in read_back.media] == [each.mid for each in parse(text).media]
+        for track in answer.tracks:
+            assert track.codec.payload_type in track.payload_types
+
+
+def fuzz_answer(data: bytes) -> None:
+    with suppress(BadRequest):
+        accepted = read_answer(data.decode(errors="replace"), SLOTS)
+        assert accepted.sections.keys() == {slot.mid for slot in SLOTS}
+        make_offer(SLOTS, LOCAL, session_id=1, session_version=2, data=True)
+
+
+def fuzz_message(data: bytes) -> None:
+    with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
+        message = messages.decode(data.decode())
+        assert messages.decode(messages.encode(message)) == message
+
+
+def fuzz_token(data: bytes) -> None:
+    """As a whole, as a signed token's payload, and as the header of one."""
+    verifier = Verifier({"app": SECRET})
+    for token in (data.decode(errors="surrogateescape"), _signed(HEADER, data), _signed(data, PAYLOAD)):
+        with suppress(NotAuthorized):
+            claims = verifier.verify(token, NOW)
+            assert math.isfinite(claims.expires_at)
+            verifier.revoke(claims, NOW)
+            with suppress(NotAuthorized):
+                verifier.verify(token, NOW)
+                raise AssertionError("a revoked token opens")
+
+
+HEADER, PAYLOAD = b'{"alg":"HS256","typ":"JWT"}', b'{"iss":"app","sub":"a","exp":1800000060}'
+
+
+def _signed(header: bytes, payload: bytes) -> str:
+    signed = b".".join([base64.urlsafe_b64encode(each).rstrip(b"=") for each in (header, payload)])
+    return (signed + b"." + base64.urlsafe_b64encode(hmac.digest(SECRET.encode(), signed, "sha256"))).decode()
+
+
+def fuzz_hls(data: bytes) -> None:
+    """The path behind a room, `?`, and the query."""
+    path, _, query = data.decode(errors="replace").partition("?")
+    found = _NAME.fullmatch(path)
+    if found is not None:
+        assert ".." not in path
+        assert all(int(found[name] or 0) >= 0 for name in ("msn", "index", "run", "init", "block"))
+    with suppress(BadRequest):
+        asked = Reload.parse(dict(parse_qsl(query, max_num_fields=None)))
+        asked.check(7)
+    passes = Passes(SECRET.encode(), Revocations())
+    with suppress(NotAuthorized):
+        passes.check(path.removeprefix("~").partition("/")[0], "room", NOW)
+        raise AssertionError("an invented pass opens")
+
+
+def fuzz_scene(data: bytes) -> None:
+    for text in (data, data.decode(errors="replace")):
+        with suppress(BadRequest):
+            template = parse_template(text)
+            assert parse_template(template.as_json()) == template
+
+
+def fuzz_amf(data: bytes) -> None:
+    with suppress(MalformedPacket):
+        amf.encode(*amf.decode(data))
+
+
+def fuzz_rtmp(data: bytes) -> None:
+    """What a server says after the handshake, in pieces and at once: both must end in the same state."""
+    ends = []
+    for pieces in (tuple(records(data)), (b"".join(records(data)),)):
+        session = PublishingSession("live", "key", "rtmp://x/live", bytes(1528))
+        session.receive_data(b"\3" + bytes(3072))
+        assert session.state is State.CONNECTING
+        try:
+            for piece in pieces:
+                session.receive_data(piece)
+        except MalformedPacket:
+            ends.append("malformed")
+        else:
+            ends.append(session.state)
+        assert len(session._in) <= 3 * 65_536 + 2 * len(data)
+    assert ends[0] == ends[1]
