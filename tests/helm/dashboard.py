@@ -1,0 +1,242 @@
+"""The Grafana dashboard as rows of panels: `python -m tests.helm.dashboard` writes helm/files/dashboard.json.
+
+Grafana's JSON says everything five times; this is what there is to say.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from tests.helm.generated import CHART
+
+PATH = CHART / "files" / "dashboard.json"
+SCOPE = 'instance=~"$instance"'
+WINDOW = "$__rate_interval"
+WIDTH, COLUMNS = 24, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    title: str
+    unit: str
+    queries: tuple[tuple[str, str], ...]
+    "(PromQL, legend)."
+    words: str = ""
+    marks: tuple[float, ...] = ()
+    "Where it gets yellow and red."
+
+
+def rate(metric: str, by: str = "", where: str = "") -> str:
+    return f"sum by ({by}) (rate({metric}{{{SCOPE}{where}}}[{WINDOW}]))"
+
+
+def now(metric: str, by: str = "") -> str:
+    return f"sum by ({by}) ({metric}{{{SCOPE}}})"
+
+
+def quantile(share: float, metric: str) -> tuple[str, str]:
+    query = f"histogram_quantile({share}, sum by (le) (rate({metric}_bucket{{{SCOPE}}}[{WINDOW}])))"
+    return query, f"p{share * 100:g}"
+
+
+def each(query: str, label: str) -> tuple[tuple[str, str], ...]:
+    return ((query, f"{{{{{label}}}}}"),)
+
+
+def quantiles(metric: str, *shares: float) -> tuple[tuple[str, str], ...]:
+    return tuple(quantile(share, metric) for share in shares)
+
+
+LATENCY = tuple(
+    (
+        f"{quantile(share, 'sfu_rtt_seconds')[0]} + {quantile(share, 'sfu_forward_latency_seconds')[0]}",
+        f"p{share * 100:g}",
+    )
+    for share in (0.5, 0.95)
+)
+QUICK = ',le="0.05"'
+LOSS = f"{rate('sfu_loss_ratio_sum')} / {rate('sfu_loss_ratio_count')}"
+BEHIND = (
+    f"{rate('sfu_programme_ticks_dropped_total')} / clamp_min({rate('sfu_programme_ticks_total')}"
+    f" + {rate('sfu_programme_ticks_dropped_total')}, 1)"
+)
+STALLS = f"{rate('sfu_loop_lag_seconds_count')} - {rate('sfu_loop_lag_seconds_bucket', where=QUICK)}"
+
+ROWS: dict[str, tuple[Panel, ...]] = {
+    "Node": (
+        Panel("Capacity used", "percentunit", each(f"sfu_capacity_used_ratio{{{SCOPE}}}", "instance"), "", (0.8, 0.95)),
+        Panel("… by resource", "percentunit", each(f"max by (resource) (sfu_capacity_ratio{{{SCOPE}}})", "resource")),
+        Panel("Joins refused", "cps", each(rate("sfu_joins_refused_total", "reason"), "reason")),
+        Panel("Processor", "percentunit", each(rate("process_cpu_seconds_total", "instance"), "instance"), "Cores."),
+        Panel("Memory", "bytes", each(now("process_resident_memory_bytes", "instance"), "instance")),
+        Panel("Event loop late", "s", quantiles("sfu_loop_lag_seconds", 0.5, 0.99), "", (0.05, 0.1)),
+        Panel("Stalls above 50 ms", "cps", ((STALLS, "stalls"),)),
+        Panel(
+            "Certificate",
+            "s",
+            each(f"sfu_tls_certificate_expiry_time_seconds{{{SCOPE}}} - time()", "instance"),
+            "Time left.",
+        ),
+        Panel(
+            "Running for", "s", each(f"time() - sfu_node_start_time_seconds{{{SCOPE}}}", "instance"), "Of each process."
+        ),
+        Panel("Version", "none", each(now("sfu_node_info", "version"), "version")),
+        Panel("Draining", "none", each(now("sfu_node_draining", "instance"), "instance")),
+    ),
+    "Rooms and participants": (
+        Panel("Rooms", "none", ((now("sfu_rooms"), "open"), (rate("sfu_rooms_created_total"), "opened per second"))),
+        Panel(
+            "Participants",
+            "none",
+            ((now("sfu_participants"), "in rooms"), (now("sfu_participants_waiting"), "waiting")),
+        ),
+        Panel("Fullest room", "none", ((f"max(sfu_largest_room_participants{{{SCOPE}}})", "participants"),)),
+        Panel(
+            "Joins",
+            "cps",
+            ((rate("sfu_participants_joined_total"), "joined"), (rate("sfu_sessions_resumed_total"), "resumed")),
+        ),
+        Panel("Quality", "none", each(now("sfu_participant_quality", "quality"), "quality"), "Participants."),
+        Panel("Tracks", "none", each(now("sfu_tracks", "kind"), "kind"), "Published."),
+        Panel("Subscriptions", "none", each(now("sfu_subscriptions", "kind"), "kind")),
+        Panel("Media connections", "none", each(now("sfu_peers", "state"), "state")),
+        Panel("Sessions", "none", ((now("sfu_sessions"), "sessions"), (now("sfu_signaling_sockets"), "sockets"))),
+    ),
+    "Joining": (
+        Panel("First picture", "s", quantiles("sfu_first_picture_seconds", 0.5, 0.95), "From the first offer.", (1, 3)),
+        Panel("Offer to answer", "s", quantiles("sfu_negotiation_seconds", 0.5, 0.95)),
+        Panel("ICE and DTLS", "s", quantiles("sfu_join_latency_seconds", 0.5, 0.95)),
+        Panel("Handshakes", "cps", each(rate("sfu_dtls_handshakes_total", "result"), "result")),
+    ),
+    "Traffic": (
+        Panel("Bit rate", "bps", each(f"8 * {rate('sfu_media_bytes_total', 'direction')}", "direction")),
+        Panel("Packets", "pps", each(rate("sfu_packets_total", "direction"), "direction")),
+        Panel("Dropped", "pps", each(f"{rate('sfu_packets_dropped_total', 'reason')} or vector(0)", "reason")),
+        Panel("NACK", "cps", each(rate("sfu_nacks_total", "direction"), "direction"), "Packets asked for again."),
+        Panel("Sent again", "pps", each(rate("sfu_retransmissions_total", "direction"), "direction")),
+        Panel(
+            "Keyframe requests",
+            "cps",
+            (
+                (rate("sfu_plis_total", "direction"), "PLI {{direction}}"),
+                (rate("sfu_firs_total", "direction"), "FIR {{direction}}"),
+            ),
+        ),
+    ),
+    "Paths": (
+        Panel("Latency", "s", LATENCY, "One round trip and the server: what a listener waits for.", (0.1, 0.3)),
+        Panel("Round trip", "s", quantiles("sfu_rtt_seconds", 0.5, 0.95)),
+        Panel("Through the server", "s", quantiles("sfu_forward_latency_seconds", 0.5, 0.99), "", (0.02, 0.1)),
+        Panel("Jitter", "s", quantiles("sfu_jitter_seconds", 0.5, 0.95), "", (0.015, 0.05)),
+        Panel(
+            "Loss", "percentunit", ((LOSS, "mean"), quantile(0.95, "sfu_loss_ratio")), "On the way here.", (0.02, 0.05)
+        ),
+    ),
+    "Signalling and API": (
+        Panel("Messages", "cps", each(rate("sfu_signaling_messages_total", "direction"), "direction")),
+        Panel("Refused for their rate", "cps", ((rate("sfu_signaling_rate_limited_total"), "messages"),)),
+        Panel("Requests", "reqps", each(rate("sfu_http_requests_total", "status"), "status")),
+        Panel("Tokens refused", "cps", each(f"{rate('sfu_tokens_refused_total', 'reason')} or vector(0)", "reason")),
+    ),
+    "Programmes": (
+        Panel("Programmes", "none", ((now("sfu_programmes"), "running"),)),
+        Panel("Behind real time", "percentunit", ((BEHIND, "left out"),), "Pictures left out.", (0.02, 0.1)),
+        Panel("Pictures", "cps", ((rate("sfu_programme_ticks_total"), "composed"),)),
+        Panel("Processor", "percentunit", ((rate("sfu_programme_cpu_seconds_total"), "cores"),)),
+        Panel("Workers replaced", "cps", ((rate("sfu_programme_restarts_total"), "replaced"),)),
+        Panel("Pushes", "none", each(now("sfu_programme_destinations", "state"), "state")),
+    ),
+}
+
+
+def queries() -> Iterator[tuple[str, str]]:
+    """(Row and title, PromQL) of every query."""
+    for row, panels in ROWS.items():
+        for panel in panels:
+            yield from ((f"{row}: {panel.title}", query) for query, _ in panel.queries)
+
+
+def dashboard() -> dict[str, Any]:
+    panels: list[dict[str, Any]] = []
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    y = 0
+    for row, its in ROWS.items():
+        panels.append(
+            {"type": "row", "title": row, "collapsed": False, "gridPos": {"x": 0, "y": y, "w": WIDTH, "h": 1}}
+        )
+        y += 1
+        for number, panel in enumerate(its):
+            at = {
+                "x": number % COLUMNS * WIDTH // COLUMNS,
+                "y": y + number // COLUMNS * 7,
+                "w": WIDTH // COLUMNS,
+                "h": 7,
+            }
+            panels.append(_panel(panel, at, source))
+        y += 7 * -(-len(its) // COLUMNS)
+    for number, each_ in enumerate(panels, 1):
+        each_["id"] = number
+    variables = [
+        {"name": "datasource", "type": "datasource", "query": "prometheus", "label": "Prometheus"},
+        {
+            "name": "instance",
+            "type": "query",
+            "datasource": source,
+            "query": {"query": "label_values(sfu_node_info, instance)", "refId": "instance"},
+            "refresh": 2,
+            "multi": True,
+            "includeAll": True,
+            "allValue": ".*",
+            "current": {"text": "All", "value": "$__all"},
+        },
+    ]
+    return {
+        "title": "aiosfu",
+        "uid": "aiosfu",
+        "tags": ["webrtc", "sfu"],
+        "timezone": "browser",
+        "schemaVersion": 39,
+        "version": 1,
+        "refresh": "15s",
+        "time": {"from": "now-1h", "to": "now"},
+        "graphTooltip": 1,
+        "templating": {"list": variables},
+        "annotations": {"list": []},
+        "panels": panels,
+    }
+
+
+def _panel(panel: Panel, at: dict[str, int], source: dict[str, str]) -> dict[str, Any]:
+    steps: list[dict[str, Any]] = [{"color": "green", "value": None}]
+    steps += [{"color": color, "value": mark} for color, mark in zip(("yellow", "red"), panel.marks, strict=False)]
+    custom = {"fillOpacity": 10, "thresholdsStyle": {"mode": "line" if panel.marks else "off"}}
+    return {
+        "type": "timeseries",
+        "title": panel.title,
+        "description": panel.words,
+        "datasource": source,
+        "gridPos": at,
+        "fieldConfig": {
+            "defaults": {
+                "unit": panel.unit,
+                "min": 0,
+                "custom": custom,
+                "thresholds": {"mode": "absolute", "steps": steps},
+            },
+            "overrides": [],
+        },
+        "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
+        "targets": [
+            {"refId": chr(ord("A") + number), "datasource": source, "expr": query, "legendFormat": legend}
+            for number, (query, legend) in enumerate(panel.queries)
+        ],
+    }
+
+
+def text() -> str:
+    return json.dumps(dashboard(), indent=1, ensure_ascii=False) + "\n"
+
+
+if __name__ == "__main__":
+    PATH.write_text(text(), encoding="utf-8")
