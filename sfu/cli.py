@@ -92,6 +92,22 @@ def _parser() -> argparse.ArgumentParser:
     rooms.add_argument("--json", action="store_true", help="print what the server answered")
     rooms.set_defaults(run=_rooms)
 
+    top = commands.add_parser("top", help="watch a running server: rooms, people, bit rates, loss, CPU")
+    _add_settings(top)
+    top.add_argument("--url", default="", help="the server, by default the one that the settings describe")
+    top.add_argument("--token", default="", help="by default one made with the first key of the settings")
+    top.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="default: 2")
+    top.add_argument("--count", type=int, default=0, metavar="N", help="look so many times; default: until interrupted")
+    top.set_defaults(run=_top)
+
+    doctor = commands.add_parser("doctor", help="find what keeps people out of a meeting, and say what to do about it")
+    _add_settings(doctor)
+    doctor.add_argument(
+        "--url", default="", help="a server elsewhere; by default the one of this machine and its settings"
+    )
+    doctor.add_argument("--insecure", action="store_true", help="accept any certificate of the server")
+    doctor.set_defaults(run=_doctor)
+
     egress = commands.add_parser("egress", help="show rooms of a running server to others, or record them")
     _add_settings(egress)
     egress.add_argument("--url", default="", help="the server, by default the one that the settings describe")
@@ -258,6 +274,37 @@ def _rooms(parsed: argparse.Namespace) -> int:
     return 0
 
 
+def _top(parsed: argparse.Namespace) -> int:
+    if not parsed.interval > 0:
+        raise ConfigurationError("--interval is above 0.")
+    settings = _settings(parsed)
+    base = (parsed.url or _own_url(settings)).rstrip("/")
+    from sfu import top
+
+    def token() -> str:
+        if parsed.token:
+            return str(parsed.token)
+        if settings.auth.development:
+            body = {"room": "any", "identity": "sfu-top", "admin": True}
+            return str(_request(f"{base}/api/dev/token", body=body)["token"])
+        return _mint(settings, VideoGrants(room_list=True), parsed)
+
+    def rooms() -> list[top.Room]:
+        found = _request(f"{base}/api/v1/rooms", token=token())["rooms"]
+        return [top.Room(each["name"], each["participants"], each["waiting"], each["tracks"]) for each in found]
+
+    top.run(lambda: _text(f"{base}/metrics"), rooms, interval=parsed.interval, count=parsed.count)
+    return 0
+
+
+def _doctor(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    from sfu import doctor
+
+    url = (parsed.url or _own_url(settings)).rstrip("/")
+    return doctor.run(doctor.examine(settings, url, local=not parsed.url, insecure=parsed.insecure))
+
+
 def _egress(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
     base = (parsed.url or _own_url(settings)).rstrip("/")
@@ -291,6 +338,14 @@ def _own_url(settings: config.Settings) -> str:
 
 
 def _request(url: str, *, token: str = "", body: object = None, method: str | None = None) -> Any:
+    text = _text(url, token=token, body=body, method=method)
+    try:
+        return json.loads(text or "null")
+    except ValueError:
+        raise SfuError(f"{url}: the answer is no JSON; is this the server?") from None
+
+
+def _text(url: str, *, token: str = "", body: object = None, method: str | None = None) -> str:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"--url {url} should start with http:// or https://.")
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -299,7 +354,7 @@ def _request(url: str, *, token: str = "", body: object = None, method: str | No
     data = None if body is None else json.dumps(body).encode()
     try:
         with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=10) as response:
-            return json.loads(response.read() or b"null")
+            return str(response.read().decode())
     except urllib.error.HTTPError as error:
         try:
             message = json.load(error)["message"]

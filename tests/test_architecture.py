@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("signaling", "production"),
     ("api", "bots"),
     ("config", "programmes"),
-    ("node",),
+    ("node", "top", "doctor"),
     ("app",),
     ("cli",),
     ("__main__",),

@@ -195,6 +195,18 @@ def _candidates(settings: Settings, port: UdpPort) -> tuple[tuple[str, int, int,
     return tuple(out)
 
 
+def announced(settings: Settings) -> list[tuple[str, int]]:
+    """What a server with these settings would announce on this machine. Raises ConfigurationError."""
+    if settings.announce:
+        return [_announced(entry, settings.udp_port) for entry in settings.announce]
+    found: list[str] = []
+    for host in settings.bind:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        wildcard = host in ("0.0.0.0", "::")
+        found += _own_addresses(family, loopback=settings.include_loopback) if wildcard else [host]
+    return [(host, settings.udp_port) for host in found]
+
+
 def _announced(entry: str, port: int) -> tuple[str, int]:
     host, number = entry, port
     if entry.startswith("["):
