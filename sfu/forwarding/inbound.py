@@ -262,7 +262,7 @@ def _describe(
             mark.picture_id,
             mark.picture_id_bits,
             mark.tl0picidx_offset + moved if mark.tl0picidx_offset else 0,
-            mark.tl0picidx,
+            max(0, mark.tl0picidx),
             0,
             0,
         )
@@ -278,7 +278,7 @@ def _describe(
             nine.picture_id,
             nine.picture_id_bits,
             nine.tl0picidx_offset + moved if nine.tl0picidx_offset else 0,
-            nine.tl0picidx,
+            max(0, nine.tl0picidx),
             0,
             0,
         )

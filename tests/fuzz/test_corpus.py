@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from sfu.transport.native import load
+from tests.fuzz.differential import differences
 from tests.fuzz.records import recorded, records
 from tests.fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).with_name("corpus")
 SECONDS = 12
+"""Of all targets; with starting them it takes twice that."""
 KEPT = sorted(CORPUS.glob("*/*"))
 
 
@@ -39,3 +42,8 @@ def test_nothing_is_found_in_a_short_while() -> None:
     )
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("nothing found") == len(TARGETS)
+
+
+@pytest.mark.skipif(load() is None, reason="the native part was not built")
+def test_c_and_python_agree() -> None:
+    assert differences(2.0) > 100

@@ -7,6 +7,7 @@
 #define UDP_SEGMENT_OPTION 103
 
 typedef struct {
+    PyObject *holder; /* of `tail`; strong */
     const unsigned char *tail;
     Py_ssize_t tail_size;
     uint32_t timestamp, word;
@@ -63,6 +64,7 @@ static int read_packet(PyObject *object, Canonical *out) {
             *fields[index] = (int)value;
         }
     }
+    out->holder = NULL;
     out->tail = (const unsigned char *)PyBytes_AS_STRING(tail);
     out->tail_size = PyBytes_GET_SIZE(tail);
     int head = out->wide ? WIDE_HEAD : ONE_BYTE_HEAD;
@@ -77,6 +79,7 @@ static int read_packet(PyObject *object, Canonical *out) {
     out->word = (uint32_t)word;
     out->size = (int)size;
     out->codec = (int)codec;
+    out->holder = Py_NewRef(tail);
     return 1;
 }
 
@@ -103,7 +106,9 @@ static int send_pending(int count) {
         int end = at;
         while (end < count && pending[end].fd == pending[at].fd)
             end++;
-        int sent = sendmmsg(pending[at].fd, headers + at, (unsigned)(end - at), MSG_DONTWAIT);
+        /* Python code may have run since it was read, and a closed socket's number may be another's by now. */
+        int open = number_of(SLOT(pending[at].outlet, at_outlet_fd)) == pending[at].fd;
+        int sent = open ? sendmmsg(pending[at].fd, headers + at, (unsigned)(end - at), MSG_DONTWAIT) : -1;
         at += sent > 0 ? sent : 0;
         if (at < end && sent <= 0) {
             int taken = send_slowly(&pending[at], vectors[at].iov_base, (int)vectors[at].iov_len);
@@ -149,7 +154,7 @@ static void rewrite(unsigned char *at, const Canonical *packet, unsigned picture
             at[packet->picture_at] = value & 0x7F;
     }
     if (packet->tl0_at && tl0)
-        at[packet->tl0_at] = (unsigned char)(packet->tl0 + (int)tl0);
+        at[packet->tl0_at] = (unsigned char)((unsigned)packet->tl0 + tl0);
     if (packet->frame_at && frame)
         write16(at + packet->frame_at, ((unsigned)packet->frame + frame) & 0xFFFF);
 }
@@ -161,7 +166,7 @@ static PyObject *slowly(PyObject *routes, PyObject *groups, PyObject *sealer) {
 typedef struct {
     Canonical *packets;
     Group *groups;
-    Py_ssize_t group_count;
+    Py_ssize_t group_count, held; /* packets whose tails are */
     int used, count; /* arena bytes and messages that wait to be sent */
     long dropped;
 } Batch;
@@ -175,19 +180,37 @@ static int flush(Batch *batch) {
     return 0;
 }
 
+static int serve_peer(Batch *batch, PyObject *route, PyObject *peer, PyObject *tx, PyObject *outlet, PyObject *address);
+
 /* The whole batch to one route. 1: done; 0: not a route for this; -1: an exception. */
 static int serve(Batch *batch, PyObject *route) {
     if (Py_TYPE(route) != route_class)
         return 0;
-    PyObject *peer = SLOT(route, at_route_peer), *offsets = SLOT(route, at_route_offsets);
-    PyObject *types = SLOT(route, at_route_payload_types);
-    if (peer == NULL || Py_TYPE(peer) != peer_class || offsets == NULL || !PyTuple_Check(offsets) ||
-        PyTuple_GET_SIZE(offsets) != 6 || types == NULL || !PyTuple_CheckExact(types) || PyTuple_GET_SIZE(types) != 2)
+    PyObject *peer = SLOT(route, at_route_peer);
+    if (peer == NULL || Py_TYPE(peer) != peer_class)
         return 0;
     PyObject *tx = SLOT(peer, at_peer_tx), *outlet = SLOT(peer, at_peer_outlet), *address = SLOT(peer, at_peer_address);
     if (tx == Py_None || outlet == Py_None)
         return 1;
     if (tx == NULL || tx == plain || outlet == NULL || Py_TYPE(outlet) != outlet_class || address == NULL)
+        return 0;
+    /* Sending may run Python code, and that may close the peer: what is worked with is kept until the end. */
+    Py_INCREF(peer);
+    Py_INCREF(tx);
+    Py_INCREF(outlet);
+    Py_INCREF(address);
+    int served = serve_peer(batch, route, peer, tx, outlet, address);
+    Py_DECREF(address);
+    Py_DECREF(outlet);
+    Py_DECREF(tx);
+    Py_DECREF(peer);
+    return served;
+}
+
+static int serve_peer(Batch *batch, PyObject *route, PyObject *peer, PyObject *tx, PyObject *outlet, PyObject *address) {
+    PyObject *offsets = SLOT(route, at_route_offsets), *types = SLOT(route, at_route_payload_types);
+    if (offsets == NULL || !PyTuple_Check(offsets) ||
+        PyTuple_GET_SIZE(offsets) != 6 || types == NULL || !PyTuple_CheckExact(types) || PyTuple_GET_SIZE(types) != 2)
         return 0;
     long long fd = number_of(SLOT(outlet, at_outlet_fd)), tag = number_of(SLOT(peer, at_peer_tag));
     long long twcc = number_of(SLOT(peer, at_peer_twcc_number)), ssrc = number_of(SLOT(route, at_route_ssrc));
@@ -218,6 +241,11 @@ static int serve(Batch *batch, PyObject *route) {
         if (batch->count == MESSAGES || batch->used + group->bytes > ARENA) {
             if (flush(batch) < 0)
                 return -1;
+            /* closed, keyed again or moved meanwhile: the rest is lost, as on a network */
+            if (SLOT(peer, at_peer_tx) != tx || SLOT(peer, at_peer_outlet) != outlet ||
+                SLOT(peer, at_peer_lane) != (PyObject *)lane || lane->tx_object != tx || lane->tx != context ||
+                lane->address_object != address)
+                break;
         }
         unsigned char *begin = arena + batch->used, *at = begin;
         for (int index = 0; index < group->count; index++) {
@@ -277,7 +305,7 @@ static int serve(Batch *batch, PyObject *route) {
     return 1;
 }
 
-/* 1: read; 0: not for this; -1: an exception. Frees nothing. */
+/* 1: read; 0: not for this; -1: an exception. Frees nothing, and what it took is counted in `held`. */
 static int read_groups(PyObject *list, Batch *batch) {
     Py_ssize_t count = PyList_GET_SIZE(list), total = 0, filled = 0;
     for (Py_ssize_t index = 0; index < count; index++) {
@@ -304,6 +332,7 @@ static int read_groups(PyObject *list, Batch *batch) {
             Canonical *packet = &batch->packets[filled++];
             if (!read_packet(PyList_GET_ITEM(packets, each), packet))
                 return 0;
+            batch->held = filled;
             bytes += packet->size + SEAL_ROOM;
             if (bytes > 65507)
                 return 0;
@@ -363,6 +392,8 @@ done:
     }
     busy = 0;
 free:
+    for (Py_ssize_t index = 0; index < batch.held; index++)
+        Py_DECREF(batch.packets[index].holder);
     PyMem_Free(batch.packets);
     PyMem_Free(batch.groups);
     Py_DECREF(each);

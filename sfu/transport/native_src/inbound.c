@@ -223,6 +223,8 @@ static int put_float(PyObject *object, Py_ssize_t at, double value) {
 static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int n, PyObject *time, double now, PyObject *dirty) {
     if (n < 16 || n > DATAGRAM || data[0] != 0x90 || read16(data + 12) != 0xBEDE)
         return 0;
+    if (!(now >= 0 && now < 1e12)) /* as an integer it would not be defined */
+        return 0;
     if (!PyTuple_CheckExact(bound) || PyTuple_GET_SIZE(bound) != 2 || PyTuple_GET_ITEM(bound, 1) != Py_False)
         return 0;
     PyObject *encoding = PyTuple_GET_ITEM(bound, 0), *actions = SLOT(peer, at_peer_actions);
@@ -283,7 +285,12 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
     if (codec == NULL)
         return PyErr_Occurred() ? -1 : 0;
 
-    /* From here on the packet is taken. Nothing below runs Python code but `record`, which comes last. */
+    /* From here on the packet is taken. Nothing below runs Python code but `record`, which comes last, and what the
+     * garbage collector finds when a tuple is made: hence references of our own. */
+    PyObject *const kept[] = {track, history, routes, batch, codec, peer, dirty};
+    for (size_t index = 0; index < sizeof kept / sizeof *kept; index++)
+        Py_INCREF(kept[index]);
+    int result = -1;
     PyObject *stamp = last == timestamp ? Py_NewRef(SLOT(encoding, at_encoding_last_timestamp)) : PyLong_FromLongLong(timestamp);
     PyObject *number = PyLong_FromLongLong(sequence);
     if (stamp == NULL || number == NULL)
@@ -339,7 +346,7 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
         if (listed < 0)
             goto failed;
     }
-    Py_DECREF(stamp);
+    Py_CLEAR(stamp);
     PyObject *recorder = SLOT(peer, at_peer_twcc);
     if (extensions.transport_wide >= 0 && recorder != NULL && recorder != Py_None) {
         Py_INCREF(recorder);
@@ -348,14 +355,16 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
         Py_XDECREF(wide);
         Py_DECREF(recorder);
         if (done == NULL)
-            return -1;
+            goto failed;
         Py_DECREF(done);
     }
-    return 1;
+    result = 1;
 failed:
     Py_XDECREF(stamp);
     Py_XDECREF(number);
-    return -1;
+    for (size_t index = 0; index < sizeof kept / sizeof *kept; index++)
+        Py_DECREF(kept[index]);
+    return result;
 }
 
 /* The stream that an SSRC is bound to, borrowed, or NULL. */
@@ -532,20 +541,27 @@ PyObject *native_drain(PyObject *module, PyObject *const *arguments, Py_ssize_t 
     busy = 1;
     int forged = 0, opened = 0, failed = 0;
     Sender sender = {0};
-    for (int index = 0; index < received && !failed; index++) {
+    PyObject *kind = NULL, *value = NULL, *trace = NULL; /* the first exception: it costs its own datagram only */
+    for (int index = 0; index < received; index++) {
+        if (failed) {
+            forget(&sender);
+            if (kind == NULL)
+                PyErr_Fetch(&kind, &value, &trace);
+            PyErr_Clear();
+            failed = 0;
+        }
         unsigned char *data = ring[index];
         int n = (int)headers[index].msg_len;
         PyObject *bound = NULL;
         failed = find_sender(&sender, &sources[index], by_address) < 0;
         if (failed)
-            break;
+            continue;
         if (n >= 12 && n <= LONGEST && (data[0] & 0xC0) == 0x80 && !(data[1] > 191 && data[1] < 224) && sender.context != NULL &&
             SLOT(sender.peer, at_peer_rx) == sender.keys && SLOT(sender.peer, at_peer_flooding) == Py_False) {
             bound = bound_to(sender.peer, data);
-            if (bound == NULL && PyErr_Occurred()) {
-                failed = 1;
-                break;
-            }
+            failed = bound == NULL && PyErr_Occurred();
+            if (failed)
+                continue;
         }
         if (bound == NULL) {
             PyObject *size = PyLong_FromLong(n), *address = Py_NewRef(sender.address);
@@ -575,6 +591,10 @@ PyObject *native_drain(PyObject *module, PyObject *const *arguments, Py_ssize_t 
     }
     forget(&sender);
     busy = 0;
+    if (kind != NULL) {
+        PyErr_Restore(kind, value, trace); /* in place of a later one */
+        failed = 1;
+    }
     PyBuffer_Release(&into);
     return failed ? NULL : Py_BuildValue("iii", received, opened, forged);
 }

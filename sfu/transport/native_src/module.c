@@ -135,11 +135,10 @@ static Py_ssize_t find_slot(PyTypeObject *type, const char *name) {
     return at;
 }
 
-static PyObject *setup(PyObject *module, PyObject *arguments) {
+static PyObject *set_up(PyObject *arguments) {
     PyObject *classes, *numbers, *unsealed, *slow, *describes, *word;
     Py_ssize_t protect, unprotect;
     Words said;
-    (void)module;
     if (!PyArg_ParseTuple(arguments, "O!O!OOOOnn", &PyTuple_Type, &classes, &PyTuple_Type, &numbers, &unsealed, &slow,
                           &describes, &word, &protect, &unprotect))
         return NULL;
@@ -184,6 +183,17 @@ static PyObject *setup(PyObject *module, PyObject *arguments) {
     srtp_protect = (int (*)(void *, void *, int *))protect;
     srtp_unprotect = (int (*)(void *, void *, int *))unprotect;
     Py_RETURN_NONE;
+}
+
+/* Half set up, classes and offsets would not fit each other: then nothing here may be called. */
+static PyObject *setup(PyObject *module, PyObject *arguments) {
+    (void)module;
+    PyObject *done = set_up(arguments);
+    if (done == NULL) {
+        peer_class = NULL;
+        slow_fan_out = NULL;
+    }
+    return done;
 }
 
 static PyMethodDef methods[] = {
