@@ -179,6 +179,10 @@ class Node:
             firs=engine.firs_asked,
             retransmissions=Directions(0, totals["retransmitted"]),
             signaling=Directions(statistics.counters.received, statistics.messages_sent),
+            signaling_refused={
+                "request": statistics.counters.refused,
+                "unreadable": statistics.counters.invalid,
+            },
             rate_limited=statistics.counters.rate_limited,
             resumed=statistics.counters.resumes,
             dtls_handshakes={

@@ -80,6 +80,8 @@ class Snapshot:
     retransmissions: Directions = Directions()
     signaling: Directions = Directions()
     "Messages."
+    signaling_refused: Counts = field(default_factory=dict)
+    "Messages that were not carried out, by reason: request, unreadable."
     rate_limited: int = 0
     "Signalling messages refused."
     resumed: int = 0
@@ -185,6 +187,9 @@ def families(now: Snapshot) -> Iterator[Metric]:
     yield _counters("sfu_dtls_handshakes_total", "DTLS handshakes.", "result", now.dtls_handshakes)
 
     yield _directions("sfu_signaling_messages_total", "Signalling messages.", now.signaling)
+    yield _counters(
+        "sfu_signaling_refused_total", "Signalling messages not carried out.", "reason", now.signaling_refused
+    )
     yield _counter("sfu_signaling_rate_limited_total", "Signalling messages refused for their rate.", now.rate_limited)
     yield _counter("sfu_sessions_resumed_total", "Sessions that went on after their socket was lost.", now.resumed)
     yield _counters("sfu_tokens_refused_total", "Access tokens refused.", "reason", now.tokens_refused)

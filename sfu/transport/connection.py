@@ -36,6 +36,12 @@ TAKEN_FOR: Final = 10.0
 """Seconds for which an address that proved itself to one connection cannot be claimed by another."""
 
 
+DATA_SHARE: Final = 0.15
+"""Of the processor's time, what one peer's data channels may take in the long run: aiortc's stack is quadratic in places."""
+DATA_BURST: Final = 0.03
+"""Seconds of it at once, which is how long everybody else's packets may wait for them."""
+
+
 class State(Enum):
     NEW = auto()
     CONNECTING = auto()
@@ -68,6 +74,8 @@ class Connection:
         self._addresses: dict[Address, tuple[float, UdpSocket]] = {}
         """Validated addresses, each with the time of its last check and where it came in."""
         self._selected: Address | None = None
+        self._data_credit, self._data_at = DATA_BURST, 0.0
+        """Seconds that its data may take now, and when that was counted."""
         self._repeated: RepeatedCheck | None = None
         """The last check of the selected address, once nothing is left to negotiate about."""
         self.created_at = time.monotonic()
@@ -109,6 +117,7 @@ class Connection:
                 max_message_size=max_message_size,
                 buffer_bytes=self._hub.settings.data_channel_buffer_bytes,
                 listener=listener,
+                counts=self._hub.port.dropped,
             )
             if self.state is State.CONNECTED:
                 self._channels.start()
@@ -189,8 +198,19 @@ class Connection:
         dtls = self._dtls
         if dtls is None or self.state is State.CLOSED:
             return
+        if self._channels is None or self.state is not State.CONNECTED:
+            dtls.receive(datagram)
+            self._after_dtls()
+            return
+        began = time.monotonic()
+        self._data_credit = min(DATA_BURST, self._data_credit + (began - self._data_at) * DATA_SHARE)
+        self._data_at = began
+        if self._data_credit <= 0:
+            self._hub.port.dropped["data_rate"] += 1  # SCTP takes it for loss, sends again and slows down
+            return
         dtls.receive(datagram)
         self._after_dtls()
+        self._data_credit -= time.monotonic() - began
 
     # -- DTLS -------------------------------------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ run to their end where they are called, without a task.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Final, Protocol
 
@@ -56,8 +57,11 @@ class DataChannels:
         max_message_size: int,
         buffer_bytes: int,
         listener: DataListener,
+        counts: Counter[str] | None = None,
     ) -> None:
+        """`counts`: where what is refused is counted, by reason."""
         self._listener = listener
+        self._counts = counts if counts is not None else Counter()
         self._remote_port = remote_port
         self._max_message_size = max_message_size or MESSAGE_LIMIT
         self._buffer_bytes = buffer_bytes
@@ -65,7 +69,7 @@ class DataChannels:
         self._sctp = GuardedAssociation(self._link)  # type: ignore[arg-type]  # the slice of it that is used
         self._sctp.on("datachannel", self._opened)
         self._channels: dict[str, RTCDataChannel] = {}
-        self._started = False
+        self._started = self._faulted = False
         self.closed = False
         self.failures = 0
         self.dropped = 0
@@ -80,12 +84,15 @@ class DataChannels:
         """One SCTP packet out of DTLS."""
         if self.closed or not self._started:
             return
+        refused = self._sctp.refused
         try:
             packet = self._sctp.check(packet)
         except MalformedPacket:
-            self._failed()
+            self._failed("sctp_malformed")
             return
         self._run(self._sctp._handle_data(packet))
+        if self._sctp.refused != refused:
+            self._counts["sctp_refused"] += self._sctp.refused - refused
 
     def send(self, label: str, payload: bytes | str) -> bool:
         """To the client's channel of this label; False when it has none or does not read what it was sent."""
@@ -130,13 +137,16 @@ class DataChannels:
         except StopIteration:
             return
         except Exception:  # aiortc's stack on hostile input: whatever it is, it ends here
-            log.warning("data channel fault", exc_info=True)
-            self._failed()
+            if not self._faulted:
+                self._faulted = True
+                log.warning("data channel fault", exc_info=True)
+            self._failed("sctp_fault")
             return
         coroutine.close()
         raise RuntimeError("aiortc's SCTP waited for something: the contract of this module is broken")
 
-    def _failed(self) -> None:
+    def _failed(self, reason: str) -> None:
+        self._counts[reason] += 1
         self.failures += 1
         if self.failures >= FAILURES and not self.closed:
             log.info("data channels given up after too many faults")
