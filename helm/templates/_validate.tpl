@@ -5,10 +5,11 @@
 {{- $many := or (gt (int $v.replicas) 1) (ne $v.autoscaling.type "none") -}}
 {{- $announce := or $v.media.announce (dig "rtc" "announce" list $v.config) -}}
 
-{{- range $path := list "auth.keys" "turn.secret" }}
-  {{- $section := index (splitList "." $path) 0 }}{{ $name := index (splitList "." $path) 1 }}
-  {{- if dig $section $name "" $v.config }}
-    {{- fail (printf "config.%s: no key belongs into a ConfigMap. Put it into a Secret and name that in secrets.existingSecret." $path) }}
+{{- range $path := list "auth.keys" "turn.secret" "production.s3.secret_key" }}
+  {{- $found := $v.config }}
+  {{- range splitList "." $path }}{{ $found = get ($found | default dict) . }}{{ end }}
+  {{- if $found }}
+    {{- fail (printf "config.%s: no key belongs into a ConfigMap. Put it into a Secret and name that in secrets.existingSecret (recordings.s3.existingSecret)." $path) }}
   {{- end }}
 {{- end }}
 {{- if and $v.secrets.existingSecret (or $v.secrets.keys $v.secrets.turn) }}
@@ -75,6 +76,9 @@
 
 {{- if and (eq $v.recordings.type "pvc") $many (not (has "ReadWriteMany" $v.recordings.accessModes)) }}
   {{- fail "recordings.type pvc with several pods: a ReadWriteOnce volume is mounted on one node only. Use ReadWriteMany or s3." }}
+{{- end }}
+{{- if and (eq $v.recordings.type "s3") (dig "production" "s3" "bucket" "" $v.config) }}
+  {{- fail "recordings.type s3 and config.production.s3 are both set: keep one of them." }}
 {{- end }}
 {{- if eq $v.recordings.type "s3" }}
   {{- range $name := list "bucket" "existingSecret" }}

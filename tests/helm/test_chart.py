@@ -103,10 +103,11 @@ def test_every_secret_setting_is_refused_in_config() -> None:
     secrets = [key for key, option in config.options(config.Settings).items() if option.secret]
     assert "auth.keys" in secrets
     for key in secrets:
-        section, _, name = key.rpartition(".")
-        value = {"k": "x" * 32} if key == "auth.keys" else "x" * 32
+        given: Any = {"k": "x" * 32} if key == "auth.keys" else "x" * 32
+        for name in reversed(key.split(".")):
+            given = {name: given}
         with pytest.raises(helm_python.HelmError, match=f"config.{key}: no key belongs into a ConfigMap"):
-            render({"config": {section: {name: value}}})
+            render({"config": given})
 
 
 LB = {"mode": "loadBalancer", "announce": ["203.0.113.7"]}

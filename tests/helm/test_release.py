@@ -10,7 +10,7 @@ import helm_python
 import pytest
 import yaml
 
-from tests.helm.chart import CHART, COMBINATIONS, NAME, NAMESPACE, RELEASE, objects, render, values
+from tests.helm.chart import CHART, CI, COMBINATIONS, NAME, NAMESPACE, RELEASE, objects, render, values
 from tests.support.kubernetes import Cluster, cluster
 
 WAIT = 20
@@ -54,8 +54,10 @@ def test_install_upgrade_rollback_uninstall() -> None:
         assert held.refused == []
 
 
-@pytest.mark.parametrize("path", COMBINATIONS, ids=lambda path: path.stem)
-def test_every_combination_is_accepted_by_the_api_server(path: Path) -> None:
+@pytest.mark.parametrize(
+    "path", [CI / "keda-istio.yaml", CI / "s3-coturn.yaml", CI / "stunner.yaml"], ids=lambda path: path.stem
+)
+def test_combinations_with_kinds_of_others_are_accepted_by_the_api_server(path: Path) -> None:
     with connected() as (held, helm):
         helm.install(CHART, RELEASE, values(path))
         wanted = {(each["kind"], each["metadata"]["name"]) for each in objects(values(path))}
