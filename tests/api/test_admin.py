@@ -73,7 +73,10 @@ async def test_participants(server: Server) -> None:
     path = "/api/v1/rooms/demo/participants/ada"
     status, one = await server.ask("GET", path, token=ADMIN)
     assert (status, one) == (200, answer["participants"][0])
-    assert one["permissions"] == {"publish": True, "subscribe": True, "data": True, "admin": True, "sources": []} | NO_PROGRAMME
+    assert (
+        one["permissions"]
+        == {"publish": True, "subscribe": True, "data": True, "admin": True, "sources": []} | NO_PROGRAMME
+    )
 
     assert (await server.ask("POST", f"{path}/tracks/{track['id']}/mute", token=ADMIN, json={}))[0] == 204
     assert media.muted
