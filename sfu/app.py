@@ -27,6 +27,7 @@ from sfu.auth import turn
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
 from sfu.config import Settings
+from sfu.errors import ConfigurationError
 from sfu.node import Node
 from sfu.production.productions import Productions
 from sfu.rooms.registry import Rooms
@@ -37,6 +38,7 @@ from sfu.telemetry import logs
 from sfu.telemetry.journeys import Journeys
 from sfu.telemetry.loop import LoopMonitor
 from sfu.telemetry.traces import open_traces
+from sfu.telemetry.watchdog import Watchdog
 from sfu.transport.edge import WebRtcEdge
 from sfu.transport.hub import Hub
 
@@ -48,20 +50,27 @@ GARBAGE_THRESHOLDS = (10_000, 10, 20)
 their CPU) and the packets of everybody else wait for."""
 
 
-def run(settings: Settings, *, demo: bool = False) -> None:
-    """Serves until a signal. Raises ConfigurationError before anything listens."""
+def run(settings: Settings, *, demo: bool = False, reload: Callable[[], Settings] | None = None) -> None:
+    """Serves until a signal. `reload` reads the settings again. Raises ConfigurationError before anything listens."""
     logs.configure(settings.log)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve(settings, demo=demo))
+        runner.run(serve(settings, demo=demo, reload=reload))
 
 
-async def serve(settings: Settings, *, demo: bool = False, ready: asyncio.Event | None = None) -> None:
+async def serve(
+    settings: Settings,
+    *,
+    demo: bool = False,
+    ready: asyncio.Event | None = None,
+    reload: Callable[[], Settings] | None = None,
+) -> None:
     """The server's whole life; `ready` is set once it listens. Raises ConfigurationError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = Server(settings)
+    loop.add_signal_handler(signal.SIGHUP, lambda: server.renew(reload))
     try:
         await server.open()
         gc.collect()
@@ -120,6 +129,7 @@ class Server:
             settings.egress.hls, self.productions.programmes, self.verifier, secrets.token_bytes(HLS_SECRET_BYTES)
         )
         self.monitor = LoopMonitor()
+        self.watchdog = Watchdog()
         self.node = Node(
             settings.node,
             self.hub,
@@ -129,7 +139,9 @@ class Server:
             journeys=self.journeys,
             productions=self.productions.list,
             certificate=settings.http.tls_certificate,
+            stalls=lambda: self.watchdog.stalls,
         )
+        self._tls: Tls | None = None
         self._close_http: Coroutine[object, object, None] | None = None
 
     async def open(self) -> None:
@@ -138,6 +150,7 @@ class Server:
         tls = Tls(http.tls_certificate, http.tls_key) if http.tls_certificate else None
         self.hub.open()
         self.monitor.start()
+        self.watchdog.start()
         app = create_app(
             http,
             self.rooms,
@@ -151,8 +164,7 @@ class Server:
         )
         runner, site = await listen(app, http, self.addresses, tls)
         self._close_http = runner.cleanup()
-        if tls is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tls.renew)
+        self._tls = tls
         self.url = site.name
         if self.development is not None:
             log.warning(MESSAGE)
@@ -176,10 +188,23 @@ class Server:
                 await closing
         self.rooms.close()
         self.monitor.close()
+        self.watchdog.close()
         if self.traces is not None:
             traces, self.traces = self.traces, None
             await asyncio.to_thread(traces.close)  # it sends what is left
         self.hub.close()
+
+    def renew(self, reload: Callable[[], Settings] | None) -> None:
+        """SIGHUP: the certificate and the keys of tokens are read again. What is wrong is logged, and the old stays."""
+        if self._tls is not None:
+            self._tls.renew()
+        if reload is not None and self.development is None:
+            try:
+                self.verifier.renew(reload().auth)
+            except ConfigurationError as error:
+                log.error("keys not renewed", extra={"reason": str(error)})
+            else:
+                log.info("keys renewed")
 
     def _authenticate(self, token: str) -> Claims:
         return self.verifier.verify(token, time.time())

@@ -193,7 +193,7 @@ def _serve(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
     from sfu import app
 
-    app.run(settings, demo=parsed.demo)
+    app.run(settings, demo=parsed.demo, reload=lambda: _settings(parsed))
     return 0
 
 

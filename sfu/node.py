@@ -48,8 +48,10 @@ class Node:
         journeys: Journeys | None = None,
         productions: Callable[[], Iterable[Production]] = tuple,
         certificate: str = "",
+        stalls: Callable[[], int] = int,
     ) -> None:
-        """`certificate`: path of the server's own, if it has one."""
+        """`certificate`: path of the server's own, if it has one. `stalls`: how often the event loop was blocked."""
+        self._stalls = stalls
         self._journeys = journeys or Journeys()
         self._productions = productions
         self._certificate = certificate
@@ -197,6 +199,7 @@ class Node:
             first_picture=self._journeys.first_picture.distribution(),
             negotiation=self._journeys.negotiation.distribution(),
             loop_lag=self._monitor.lag,
+            loop_stalls=self._stalls(),
             programmes=self._workload.running,
             programme_ticks=self._workload.total.ticks,
             programme_ticks_dropped=self._workload.total.dropped,

@@ -21,7 +21,7 @@ from sfu.auth.grants import VideoClaim, VideoGrants
 from sfu.auth.keys import Algorithm, Key, jwks_keys, secret_key
 from sfu.auth.revocation import Revocations
 from sfu.auth.settings import Settings
-from sfu.errors import NotAuthorized
+from sfu.errors import ConfigurationError, NotAuthorized
 
 TOKEN_LIMIT = 8192
 """Characters. The same as the `token` of a `join` message."""
@@ -120,6 +120,14 @@ class Verifier:
             max_lifetime=settings.max_lifetime,
             revocations=Revocations(settings.revocation_limit),
         )
+
+    def renew(self, settings: Settings) -> None:
+        """Takes other keys from now on; who was revoked stays so. Raises ConfigurationError, and the old keys stay."""
+        keys = {name: secret_key(name, secret) for name, secret in settings.keys.items()}
+        jwks = {key.name: key for key in (jwks_keys(settings.jwks) if settings.jwks else ())}
+        if not keys and not jwks:
+            raise ConfigurationError("auth: without any key nobody could come in.")
+        self._keys, self._jwks, self._issuer = keys, jwks, settings.jwks_issuer
 
     def verify(self, token: str, now: float) -> Claims:
         """`now`: seconds since 1970."""

@@ -105,6 +105,8 @@ class Snapshot:
     negotiation: Distribution = NOTHING
     "Seconds from an offer to its answer."
     loop_lag: Distribution = NOTHING
+    loop_stalls: int = 0
+    "Times that the event loop was blocked for half a second."
 
     programmes: int = 0
     "Rooms that are composed now."
@@ -213,6 +215,9 @@ def families(now: Snapshot) -> Iterator[Metric]:
         now.first_picture,
     )
     yield _histogram("sfu_negotiation_seconds", "From an offer to its answer, by the client.", now.negotiation)
+    yield _counter(
+        "sfu_loop_stalls_total", "Times that the event loop was blocked; the log says where.", now.loop_stalls
+    )
     yield _histogram("sfu_loop_lag_seconds", "How late the event loop ran, sampled four times a second.", now.loop_lag)
 
     yield _gauge("sfu_programmes", "Rooms that are composed for viewers, recordings or pushes.", now.programmes)

@@ -69,7 +69,7 @@ async def test_messages_that_are_none(field: Field, http: aiohttp.ClientSession)
     async def attack() -> None:
         client = field.attacker(http, "mumbler")
         await client.join(auto_subscribe=False)
-        for text in ("", "[]", "{" * 5000, '{"type":"nothing"}', '{"type":"chat","text":7}', "[" * 20_000, '"\ud83d"'):
+        for text in ("", "[]", "{" * 5000, '{"type":"nothing"}', '{"type":"chat","text":7}', "[" * 20_000):
             await client._socket.send_str(text)
         await asyncio.sleep(0.1)
         await field.leave(client)
@@ -79,19 +79,13 @@ async def test_messages_that_are_none(field: Field, http: aiohttp.ClientSession)
 
 async def test_slow_heads_are_cut_off(field: Field) -> None:
     async def attack() -> None:
-        writers = []
+        opened = []
         for _ in range(200):
-            _, writer = await asyncio.open_connection("127.0.0.1", field.port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", field.port)
             writer.write(b"GET / HTTP/1.1\r\nX: ")
-            writers.append(writer)
-        await asyncio.sleep(6)
-        for writer in writers:
-            with pytest.raises(OSError):
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(0.01)
-                writer.write(b"x")
-                await writer.drain()
+            opened.append((reader, writer))
+        for reader, writer in opened:
+            assert await asyncio.wait_for(reader.read(), 10) == b""
             writer.close()
 
     descriptors = field.descriptors()
@@ -144,7 +138,7 @@ async def test_two_keys_during_a_rotation_and_then_only_the_new_one(field: Field
         said = len(field.records())
         field.keys.write_text(text)
         field.server.send_signal(signal.SIGHUP)
-        while not any("keys" in record for record in field.records()[said:]):
+        while not any("keys" in record for record in field.records()[said:]):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
     old_token, new_token = field.token("rotator"), field.token("rotator", secret=new, key="new")

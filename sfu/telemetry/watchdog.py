@@ -1,0 +1,76 @@
+"""Says where the event loop is blocked, while it is: a thread looks whether the loop still beats.
+
+A stall is seen too late by the loop itself, and then only its length is known. The thread sleeps nearly always, so it costs
+the packet path nothing; when the loop missed its beat, it writes the stack of the loop's thread once per stall.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from types import FrameType
+from typing import Final
+
+log = logging.getLogger(__name__)
+
+BEAT: Final = 0.25
+PATIENCE: Final = 0.25
+"""Seconds without a beat beyond its time that make a stall."""
+DEPTH: Final = 12
+"""Innermost frames that are written."""
+SAID_EVERY: Final = 10.0
+"""Seconds between records; all stalls are counted."""
+
+
+class Watchdog:
+    """`start` and `close` in the loop. `_beat` runs in the loop, `_watch` in the thread; floats and counters are shared."""
+
+    def __init__(self, *, beat: float = BEAT, patience: float = PATIENCE) -> None:
+        self.stalls = 0
+        self._beat_every, self._patience = beat, patience
+        self._beaten_at = 0.0
+        self._thread_id = 0
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        self._thread_id = threading.get_ident()
+        self._beat(asyncio.get_running_loop())
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Idempotent."""
+        self._stop.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def _beat(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._beaten_at = time.monotonic()
+        self._timer = loop.call_later(self._beat_every, self._beat, loop)
+
+    def _watch(self) -> None:
+        told_of, said_at = 0.0, float("-inf")
+        while not self._stop.wait(self._patience):
+            beaten_at, now = self._beaten_at, time.monotonic()
+            if now - beaten_at < self._beat_every + self._patience or beaten_at == told_of:
+                continue
+            told_of = beaten_at
+            self.stalls += 1
+            if now - said_at < SAID_EVERY:
+                continue
+            said_at = now
+            frame = sys._current_frames().get(self._thread_id)
+            log.warning("event loop is blocked", extra={"seconds": round(now - beaten_at, 2), "where": _where(frame)})
+
+
+def _where(frame: FrameType | None) -> list[str]:
+    """`file:line function`, innermost last: no values, so nothing private."""
+    stack = traceback.extract_stack(frame)[-DEPTH:] if frame is not None else []
+    return [f"{entry.filename}:{entry.lineno} {entry.name}" for entry in stack]
