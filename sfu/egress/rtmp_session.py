@@ -144,7 +144,8 @@ class PublishingSession:
         if len(data) < at + take:
             return False
         stream.size, stream.kind, stream.extended = size, kind, extended
-        stream.data = held + data[at : at + take]
+        held += data[at : at + take]  # in place: a message may come in chunks of one byte
+        stream.data = held
         self._streams[channel] = stream
         del data[: at + take]
         if len(stream.data) >= size:
