@@ -40,7 +40,14 @@ async def test_hostile_descriptions(field: Field, http: aiohttp.ClientSession, r
         sdp = DESCRIPTIONS[row](client.publishing.offer())
         for _ in range(10):
             try:
-                reply = await client.request("publish", sdp=sdp, tracks=TRACKS)
+                asked = asyncio.create_task(client.request("publish", sdp=sdp, tracks=TRACKS))
+                gone = asyncio.create_task(client.closed.wait())
+                await asyncio.wait((asked, gone), return_when=asyncio.FIRST_COMPLETED)
+                gone.cancel()
+                if not asked.done():
+                    asked.cancel()
+                    break
+                reply = asked.result()
             except (TimeoutError, ConnectionError, aiohttp.ClientError):
                 break  # the frame itself was too large, and the socket is closed
             assert reply["type"] in ("error", "answer")
