@@ -57,6 +57,8 @@ class Intake:
         self.sock = sock
         self.streams: dict[int, InboundStream] = {}
         self.packets = self.unknown = self.malformed = self.unsent = 0
+        self.keyframe_wanted: Callable[[], None] = lambda: None
+        """Called when somebody who takes the programme as a track needs a keyframe of it."""
         self._memory = memoryview(bytearray(LARGEST))
 
     def fileno(self) -> int:
@@ -147,3 +149,5 @@ class Intake:
         for each in packets:
             if isinstance(each, rtcp.SenderReport) and (stream := self.streams.get(each.ssrc)) is not None:
                 stream.clock.receive_report(each.ntp, each.rtp_timestamp, now)
+            elif isinstance(each, rtcp.PictureLoss | rtcp.FullIntraRequest):
+                self.keyframe_wanted()

@@ -20,6 +20,7 @@ from sfu.production import post, protocol
 from sfu.production.intake import InboundStream, Intake
 from sfu.production.post import Post
 from sfu.production.protocol import Keep, Status, ToWorker, Track
+from sfu.production.pulse import Progress
 from sfu.rtp.frames import CodedFrame
 
 ROOM: Final = "room.jsonl"
@@ -68,15 +69,18 @@ class Keeper:
             self._disk.append(ROOM, msgspec.json.encode(line) + b"\n", vital=True)
 
     def failed(self) -> str:
+        self._looks += 1
         now = time.monotonic()
         if self._disk is not None and now - self._told_at >= STATUS_EVERY:
             self._told_at = now
-            self._looks += 1
             state = self._disk.snapshot()
             problem = {"full": "The disk is full.", "failing": "The disk fails."}.get(state.state, "")
             frames = sum(kept.recorder.frames for _, kept in self._tracks.values())
             self._post.send(Status(ticks=self._looks, tiles=len(self._tracks), decoded=frames, layout=problem))
         return ""
+
+    def progress(self) -> Progress:
+        return (self._looks,) if self._looks and not self.stopped else ()
 
     def close(self) -> None:
         for _, kept in self._tracks.values():

@@ -13,6 +13,7 @@ from typing import Final, Literal
 from sfu.egress.encoder import AudioEncoder, Canvas, EncodedPacket, OpusEncoder, Sound, VideoEncoder
 from sfu.egress.rtmp import Destination, Stream, parse_target
 from sfu.egress.rtmp_session import AUDIO, VIDEO
+from sfu.egress.segmenter import PART_TICKS, SEGMENT_TICKS
 from sfu.errors import BadRequest
 from sfu.production import protocol
 from sfu.production.as_track import TrackOutput
@@ -46,6 +47,8 @@ class ProgrammeOutputs:
         self._aac = AudioEncoder(start.audio_bit_rate)
         self._opus: OpusEncoder | None = None
         self._track: TrackOutput | None = None
+        self._keyframe_wanted = False
+        self._keyframe_group = -1
         self._destinations: dict[str, Destination] = {}
         self._refused: dict[str, str] = {}
         self._extradata = {start.renditions[0].name: self._top.extradata}
@@ -85,6 +88,7 @@ class ProgrammeOutputs:
                 self._canvases.put_nowait((canvas.copy(), pts))
             except queue.Full:
                 self.lower_dropped += 1
+        self._place_keyframe(pts)
         packets = self._top.encode(canvas, pts)
         self._packaging.video(self._start.renditions[0].name, packets)
         if (track := self._track) is not None:
@@ -101,7 +105,8 @@ class ProgrammeOutputs:
             track.audio(opus.encode(samples, pts))
 
     def keyframe(self) -> None:
-        """Somebody waits for one: within a second there is one anyway, and more would cost all viewers quality."""
+        """Somebody who takes the track waits for one. Any thread."""
+        self._keyframe_wanted = True
 
     def states(self) -> list[DestinationState]:
         found = []
@@ -130,6 +135,20 @@ class ProgrammeOutputs:
 
     def _encoder(self, rendition: Rendition) -> VideoEncoder:
         return VideoEncoder(rendition.width, rendition.height, rendition.bit_rate, self._start.fps)
+
+    def _place_keyframe(self, pts: int) -> None:
+        """One more in each second at most, and none near those of the grid: a segment has to begin at the same picture in
+        all renditions, and who can wait for the grid's does."""
+        if not self._keyframe_wanted:
+            return
+        group, within = divmod(pts, SEGMENT_TICKS)
+        if within < SEGMENT_TICKS // 30:
+            self._keyframe_wanted = False  # this picture is the grid's
+        if within < PART_TICKS or within >= SEGMENT_TICKS - PART_TICKS or group == self._keyframe_group:
+            return
+        self._keyframe_wanted, self._keyframe_group = False, group
+        if self._track is not None:
+            self._top.force_keyframe()
 
     def _push(self, kind: int, packets: list[EncodedPacket]) -> None:
         for destination in tuple(self._destinations.values()):

@@ -17,6 +17,7 @@ import msgspec
 from sfu.errors import MalformedPacket
 from sfu.production.intake import Intake
 from sfu.production.protocol import Failed, Frames, ToServer, ToWorker, decode_to_worker, encode
+from sfu.production.pulse import Progress, Pulse
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,14 @@ class Post:
         with self._writing:
             self.sock.sendall(data)
 
+    def try_send(self, message: ToServer, timeout: float) -> None:
+        """Only if no other thread is sending for so long."""
+        if self._writing.acquire(timeout=timeout):
+            try:
+                self.sock.sendall(encode(message))
+            finally:
+                self._writing.release()
+
     def receive(self) -> list[ToWorker] | None:
         """What can be read now; None: the server is gone. Raises MalformedPacket and msgspec's errors."""
         data = self.sock.recv(1 << 18)
@@ -53,6 +62,9 @@ class Work(Protocol):
 
     def failed(self) -> str:
         """Asked some twenty times a second: why it cannot go on; empty: it can."""
+
+    def progress(self) -> Progress:
+        """Asked by another thread."""
 
     def close(self) -> None:
         """What is there goes out."""
@@ -93,10 +105,12 @@ def serve(arguments: list[str], make: Callable[[Post, Intake], tuple[Work, Calla
     intake, post = Intake(socket.socket(fileno=media_fd)), Post(socket.socket(fileno=control_fd))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with suppress(OSError):
-        os.nice(nice)
     try:
         work, stopped = make(post, intake)
+        # Threads of Linux are nice each by itself: the heartbeat begins before and stays on time.
+        Pulse(post, work.progress).start()
+        with suppress(OSError):
+            os.nice(nice)
         reason = run(work, post, intake, stopped)
     except (OSError, MalformedPacket, msgspec.MsgspecError) as error:
         reason = f"{type(error).__name__} on the server's socket."

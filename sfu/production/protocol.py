@@ -192,6 +192,10 @@ class Event(Message, frozen=True, kw_only=True, tag="event"):
     fields: dict[str, str] = {}
 
 
+class Alive(Message, frozen=True, kw_only=True, tag="alive"):
+    """The heartbeat, from a thread that does nothing else."""
+
+
 class DestinationState(Shape, frozen=True, kw_only=True):
     """How a push does. `detail` never holds the stream key."""
 
@@ -203,7 +207,7 @@ class DestinationState(Shape, frozen=True, kw_only=True):
 
 
 class Status(Message, frozen=True, kw_only=True, tag="status"):
-    """The heartbeat, from the thread that ticks: what it did since the start."""
+    """What was done since the start."""
 
     ticks: int
     dropped_ticks: int = 0
@@ -227,7 +231,7 @@ class Failed(Message, frozen=True, kw_only=True, tag="failed"):
     message: Annotated[str, Meta(max_length=1024)]
 
 
-ToServer = Started | Init | Part | Wishes | Event | Status | Failed
+ToServer = Started | Init | Part | Wishes | Event | Status | Alive | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 decode_to_worker: Final = msgspec.msgpack.Decoder(ToWorker).decode

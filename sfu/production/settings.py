@@ -49,5 +49,5 @@ class Settings:
     "Bytes of address space that a worker may take."
     nice: Annotated[int, Meta(ge=0, le=19)] = 5
     "How far a worker stands back behind the server for processor time."
-    heartbeat_timeout: Seconds = 4.0
+    heartbeat_timeout: Seconds = 1.5
     "Seconds without a sign of life after which a worker is replaced."

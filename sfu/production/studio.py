@@ -27,6 +27,7 @@ from sfu.production import protocol
 from sfu.production.outputs import ProgrammeOutputs
 from sfu.production.people import People
 from sfu.production.protocol import Event, Outputs, Start, Started, Status, TileWish, ToServer, Wishes
+from sfu.production.pulse import Progress
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,7 @@ class Studio:
         self._stopping = threading.Event()
         self.shown: set[str] = set()
         """Track ids of the pictures in the scene."""
-        self._ticks = 0
+        self._ticks = self._sounds = 0
         self._even = True
         self._hooks: Hooks | None = None
         self._offered: dict[str, Picture | None] = {}
@@ -113,6 +114,15 @@ class Studio:
         if isinstance(command, Outputs) and self.started:
             self._outputs.prepare(command)
         self._commands.append(command)
+
+    def keyframe(self) -> None:
+        """Somebody who takes the programme as a track waits for one."""
+        if self.started:
+            self._outputs.keyframe()
+
+    def progress(self) -> Progress:
+        """Of the two clocks."""
+        return (self._ticks, self._sounds) if self.started and self.running else ()
 
     def event(self, kind: str, text: str, *, chapter: bool = False, **fields: str) -> None:
         """For the event log, at the present programme time."""
@@ -284,6 +294,7 @@ class Studio:
                 samples, pts = samples[-pts:], 0
             self._outputs.sound(samples, pts)
             number += 1
+            self._sounds = number
 
 
 def _resident() -> int:

@@ -20,8 +20,9 @@ from typing import Final, Protocol
 import msgspec
 
 from sfu.errors import MalformedPacket
-from sfu.production.protocol import Failed, Frames, Started, Status, Stop, ToServer, ToWorker, decode_to_server, encode
+from sfu.production.protocol import Alive, Failed, Frames, Started, Stop, ToServer, ToWorker, decode_to_server, encode
 from sfu.production.settings import Settings
+from sfu.production.vigil import Vigil
 from sfu.transport.feed import pair
 
 log = logging.getLogger(__name__)
@@ -30,8 +31,8 @@ DELAYS: Final = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before the next start, by how many in a row died young; after the last one it gives up."""
 YOUNG: Final = 10.0
 """Seconds below which a life was a failure."""
-START_TIMEOUT: Final = 15.0
-"""Seconds that a new process has until its first heartbeat."""
+LOOK: Final = 0.2
+"""Seconds between looks at whether the worker hangs."""
 GOODBYE: Final = 5.0
 """Seconds to write what is encoded after `Stop`."""
 BACKLOG: Final = 8_388_608
@@ -145,7 +146,7 @@ class Supervisor:
             self._write(message)
         stopping = asyncio.create_task(self._say_stop())
         try:
-            return await self._listen(reader)
+            return await self._listen(reader, Vigil(process.pid, self._settings.heartbeat_timeout, time.monotonic()))
         finally:
             stopping.cancel()
             writer, self._writer = self._writer, None
@@ -158,23 +159,24 @@ class Supervisor:
                     os.kill(process.pid, signal.SIGKILL)
             await process.wait()
 
-    async def _listen(self, reader: asyncio.StreamReader) -> str:
+    async def _listen(self, reader: asyncio.StreamReader, vigil: Vigil) -> str:
         frames = Frames()
-        loop = asyncio.get_running_loop()
         reason = "The worker ended without a word."
+        looking: asyncio.Task[None] | None = None
         try:
-            async with asyncio.timeout(START_TIMEOUT) as deadline:
+            async with asyncio.timeout(None) as deadline:
+                looking = asyncio.create_task(self._look(vigil, deadline))
                 while data := await reader.read(1 << 18):
                     for body in frames.receive(data):
                         message = decode_to_server(body)
-                        if isinstance(message, Status):
-                            allowed = GOODBYE if self._stopping.is_set() else self._settings.heartbeat_timeout
-                            deadline.reschedule(loop.time() + allowed)
+                        if isinstance(message, Alive):
+                            vigil.beat(time.monotonic())
                         elif isinstance(message, Started) and self._died_at is not None:
                             self.restart_times.append(time.monotonic() - self._died_at)
                         elif isinstance(message, Failed):
                             reason = message.message
-                        self._listener.received(message)
+                        if not isinstance(message, Alive):
+                            self._listener.received(message)
                     if self._writer is not None and self._writer.transport.get_write_buffer_size() > BACKLOG:
                         return "The worker does not read what it is told."
         except TimeoutError:
@@ -183,7 +185,23 @@ class Supervisor:
             return reason
         except (MalformedPacket, msgspec.MsgspecError):
             return "The worker said something that makes no sense."
+        finally:
+            if looking is not None:
+                looking.cancel()
         return reason
+
+    async def _look(self, vigil: Vigil, deadline: asyncio.Timeout) -> None:
+        """Ends the conversation when the worker hangs. While it says goodbye it has that time, whatever it does."""
+        due = time.monotonic()
+        while True:
+            due += LOOK
+            await asyncio.sleep(LOOK)
+            now = time.monotonic()
+            if now - due > LOOK:
+                due = now  # this process itself was late: what the worker said meanwhile is still to be read
+            elif not self._stopping.is_set() and vigil.hung(now):
+                deadline.reschedule(0.0)
+                return
 
     async def _say_stop(self) -> None:
         await self._stopping.wait()

@@ -18,6 +18,7 @@ from sfu.production.intake import Intake
 from sfu.production.people import LipClock, People
 from sfu.production.post import Post
 from sfu.production.protocol import Start, ToWorker, Track
+from sfu.production.pulse import Progress
 from sfu.production.studio import Studio
 
 
@@ -53,6 +54,9 @@ class Worker:
             return ""
         return self._studio.failed or "The studio stopped."
 
+    def progress(self) -> Progress:
+        return () if self._studio is None or self.stopped else self._studio.progress()
+
     def close(self) -> None:
         if self._studio is not None:
             self._studio.close()
@@ -65,6 +69,7 @@ class Worker:
 
         self._people = People(self._intake, self._sound, open_picture, self._tell)
         self._studio = Studio(start, self._people, self._sound, self._post.send, self._intake.send)
+        self._intake.keyframe_wanted = self._studio.keyframe
 
     def _tell(self, kind: str, text: str) -> None:
         if self._studio is not None:
