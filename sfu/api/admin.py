@@ -6,6 +6,7 @@ A room that the token does not open and a room that does not exist are answered 
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from msgspec import Struct
@@ -81,11 +82,14 @@ class Operation:
     path: str
     summary: str
     grant: Grant
-    run: Callable[[Call], Struct | None]
+    run: Callable[[Call], Struct | Path | None]
+    "A path: the file is the answer, whole or in ranges (RFC 9110 14)."
     body: type[Struct] | None = None
     answer: type[Struct] | None = None
     status: int = 200
     query: tuple[str, ...] = ()
+    file: bool = False
+    "Whether the answer is a file."
 
 
 def authorize(operation: Operation, grants: VideoGrants, room: str) -> None:

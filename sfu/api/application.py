@@ -87,6 +87,13 @@ def _json(shape: Struct, status: int = 200) -> web.Response:
     )
 
 
+def _file(path: Path) -> web.FileResponse:
+    """To be kept, not shown: what participants made may be anything."""
+    quoted = path.name.replace("\\", "_").replace('"', "_")
+    headers = {"Content-Disposition": f'attachment; filename="{quoted}"', "Cache-Control": "private, no-cache"}
+    return web.FileResponse(path, headers=headers)
+
+
 def _constant(body: bytes) -> Respond:
     async def respond(request: web.Request) -> web.StreamResponse:
         return web.Response(body=body, content_type="application/json")
@@ -163,6 +170,8 @@ def _operation(
         if operation.method != "GET":
             fields = {"operation": operation.name, "key": claims.issuer, "by": claims.identity}
             log.info("admin operation", extra=fields)
+        if isinstance(answer, Path):
+            return _file(answer)
         return web.Response(status=operation.status) if answer is None else _json(answer, operation.status)
 
     return respond

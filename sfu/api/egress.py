@@ -3,6 +3,7 @@
 Rows like those of `admin.OPERATIONS`, under tokens with `roomRecord` and `roomEgress`.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import Meta
 from sfu.api.admin import PREFIX, Call, Operation
 from sfu.api.ports import ProductionsPort
 from sfu.api.shapes import Request, Shape
-from sfu.errors import NotAuthorized, NotFound
+from sfu.errors import Conflict, NotAuthorized, NotFound
 from sfu.production.production import Production
 from sfu.rooms.programme import LayoutName
 
@@ -249,6 +250,20 @@ def _recordings(call: Call) -> RecordingList:
     )
 
 
+def _recording(call: Call) -> Path:
+    """What is listed, and nothing else: no path is made of what was asked for."""
+    for each in _productions(call).recordings(call.room):
+        if each.name != call.parameters["recording"]:
+            continue
+        if each.recording:
+            raise Conflict("This recording is not finished yet.")
+        for name, _ in each.files:
+            path = each.directory / name
+            if name == call.parameters["file"] and path.is_file() and not path.is_symlink():
+                return path
+    raise NotFound("There is no such recording, or no such file of it.")
+
+
 _EGRESS = f"{PREFIX}/rooms/{{room}}/egress"
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -355,5 +370,14 @@ OPERATIONS: tuple[Operation, ...] = (
         grant="record",
         run=_recordings,
         answer=RecordingList,
+    ),
+    Operation(
+        name="getRecordingFile",
+        method="GET",
+        path=f"{PREFIX}/rooms/{{room}}/recordings/{{recording}}/{{file}}",
+        summary="One file of a finished recording, whole or in ranges.",
+        grant="record",
+        run=_recording,
+        file=True,
     ),
 )

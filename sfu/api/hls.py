@@ -89,12 +89,12 @@ class PassAnswer(msgspec.Struct, frozen=True):
 class HlsRoutes:
     """Holds what was rendered; one for the server."""
 
-    def __init__(self, settings: Hls, programmes: ProgrammesPort, verifier: Verifier, secret: bytes) -> None:
-        """`secret`: what passes are signed with, at least 32 bytes. Raises ConfigurationError for a wrong origin."""
+    def __init__(self, settings: Hls, programmes: ProgrammesPort, verifier: Verifier, *pass_secrets: bytes) -> None:
+        """`pass_secrets`: as `Passes` takes them. Raises ConfigurationError for a wrong origin."""
         self._settings = settings
         self._programmes = programmes
         self._verifier = verifier
-        self._passes = Passes(secret, verifier.revocations)
+        self.passes = Passes(pass_secrets, verifier.revocations)
         self._origins = Origins(settings.origins)
         self._policy = "cross-origin" if settings.origins else "same-origin"
         self._patience = Patience()
@@ -126,7 +126,7 @@ class HlsRoutes:
         """A pass and its end."""
         claims = self._claims(token, room)
         expires_at = min(time.time() + self._settings.pass_lifetime, claims.expires_at)
-        return self._passes.issue(room, claims, expires_at, secrets.token_bytes(NONCE_BYTES)), expires_at
+        return self.passes.issue(room, claims, expires_at, secrets.token_bytes(NONCE_BYTES)), expires_at
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         return self._with_origin(request, await self._guarded(request, self._answer_pass))
@@ -162,7 +162,7 @@ class HlsRoutes:
         room, path = request.match_info["room"], request.match_info["path"]
         if path[0] == "~":
             word, _, path = path[1:].partition("/")
-            self._passes.check(word, room, time.time())
+            self.passes.check(word, room, time.time())
             cache = "private"
         elif self._is_public(room):
             cache = "public"

@@ -18,6 +18,8 @@ PARAMETERS = {
     "track": "The track's id.",
     "reason": "Shown to the person.",
     "destination": "The destination's id.",
+    "recording": "The recording's name.",
+    "file": "The file's name.",
 }
 ERRORS = {
     "400": "The request makes no sense.",
@@ -28,6 +30,13 @@ ERRORS = {
     "413": "The body is too large.",
     "415": "The body is not JSON.",
     "503": "A cap of the server is reached.",
+}
+
+
+_BYTES: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
+_RANGES: dict[str, Any] = {
+    "206": {"description": "The part that `Range` asks for."} | _BYTES,
+    "416": {"description": "The file has no such part."},
 }
 
 
@@ -71,6 +80,7 @@ def _operation(operation: Operation) -> dict[str, Any]:
         "parameters": [_parameter(name, "path") for name in re.findall(r"{(\w+)}", operation.path)]
         + [_parameter(name, "query") for name in operation.query],
         "responses": {str(operation.status): _answer(operation)}
+        | (_RANGES if operation.file else {})
         | {status: _content(Problem, words) for status, words in ERRORS.items()},
     }
     if operation.body is not None:
@@ -89,6 +99,8 @@ def _parameter(name: str, place: str) -> dict[str, Any]:
 
 
 def _answer(operation: Operation) -> dict[str, Any]:
+    if operation.file:
+        return {"description": "The whole file."} | _BYTES
     if operation.answer is None:
         return {"description": "Done."}
     return _content(operation.answer, "Done.")

@@ -9,6 +9,7 @@ import binascii
 import hmac
 import struct
 from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from sfu.auth.revocation import Revocations
@@ -22,6 +23,16 @@ _HOLDERS = 20_000
 """Passes whose holders are remembered; of the others a revocation has to wait for their end."""
 
 
+_LABEL = b"aiosfu hls passes 1"
+
+
+def secrets_of(keys: Iterable[str]) -> tuple[bytes, ...]:
+    """What a server signs passes with whose tokens are signed with these keys: the same after a restart, and in each server
+    of several. One for each, so that a rotation by two keys closes nobody's address, and a key withdrawn closes those of its
+    own. Who does not know the key learns nothing of it (RFC 2104)."""
+    return tuple(hmac.digest(key.encode(), _LABEL, "sha256") for key in keys)
+
+
 class _Holder(NamedTuple):
     token_id: str
     identity: str
@@ -29,12 +40,14 @@ class _Holder(NamedTuple):
 
 
 class Passes:
-    """Times are seconds since 1970. `secret`: at least 32 bytes, the same after a restart, or viewers come anew."""
+    """Times are seconds since 1970."""
 
-    __slots__ = ("_holders", "_revocations", "_secret")
+    __slots__ = ("_holders", "_revocations", "secrets")
 
-    def __init__(self, secret: bytes, revocations: Revocations) -> None:
-        self._secret = secret
+    def __init__(self, secrets: Sequence[bytes], revocations: Revocations) -> None:
+        """`secrets`: at least one, of 32 bytes or more; the first signs, any opens. Others after a restart, or later on:
+        viewers come anew."""
+        self.secrets = secrets
         self._revocations = revocations
         self._holders: OrderedDict[bytes, _Holder] = OrderedDict()
 
@@ -44,7 +57,7 @@ class Passes:
         self._holders[nonce] = _Holder(claims.token_id, claims.identity, claims.issued_at)
         if len(self._holders) > _HOLDERS:
             self._holders.popitem(last=False)
-        return base64.urlsafe_b64encode(head + self._mac(head, room)).rstrip(b"=").decode()
+        return base64.urlsafe_b64encode(head + _mac(self.secrets[0], head, room)).rstrip(b"=").decode()
 
     def check(self, word: str, room: str, now: float) -> None:
         """Raises NotAuthorized; a pass of another room and an invented one are told alike."""
@@ -53,7 +66,7 @@ class Passes:
         except (binascii.Error, ValueError):
             raw = b""
         head, mac = raw[: -_MAC_BYTES or None], raw[-_MAC_BYTES:]
-        if len(raw) != _SIZE or not hmac.compare_digest(mac, self._mac(head, room)):
+        if len(raw) != _SIZE or not any(hmac.compare_digest(mac, _mac(one, head, room)) for one in self.secrets):
             raise NotAuthorized("This address does not open this room's programme.")
         if now >= struct.unpack_from(">I", head)[0]:
             raise NotAuthorized("This address has expired: ask for a new one.", code="token_expired")
@@ -63,5 +76,6 @@ class Passes:
         ):
             raise NotAuthorized("The token was revoked.", code="token_revoked")
 
-    def _mac(self, head: bytes, room: str) -> bytes:
-        return hmac.digest(self._secret, b"hls\0" + head + room.encode(), "sha256")[:_MAC_BYTES]
+
+def _mac(secret: bytes, head: bytes, room: str) -> bytes:
+    return hmac.digest(secret, b"hls\0" + head + room.encode(), "sha256")[:_MAC_BYTES]

@@ -1,0 +1,107 @@
+"""Files of recordings over the admin API: those that are listed, to those who may record the room, in ranges too."""
+
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from sfu.app import Server
+from sfu.auth.grants import VideoGrants
+from sfu.auth.tokens import mint
+from sfu.config import load
+
+SECRET = "a secret of the tests that is long enough"
+CONTENT = bytes(range(256)) * 40
+
+
+def token(**grants: object) -> str:
+    return mint(
+        "key", SECRET, identity="operator", video=VideoGrants(**grants), now=time.time(), token_id="T", lifetime=60.0
+    )  # type: ignore[arg-type]
+
+
+RECORDER = {"room": "hall", "room_record": True}
+
+
+@pytest_asyncio.fixture
+async def url(tmp_path: Path) -> AsyncIterator[str]:
+    """A server with recordings of two rooms; one of `hall` is still being written."""
+    for name, room, ended in (("hall-1", "hall", True), ("hall-2", "hall", False), ("other-1", "other", True)):
+        directory = tmp_path / "recordings" / name
+        directory.mkdir(parents=True)
+        about = f'{{"room":"{room}","programme":"PR_1","started_at":1.0,"ended":{str(ended).lower()}}}'
+        (directory / "about.json").write_text(about)
+        (directory / "programme.mp4").write_bytes(CONTENT)
+        (directory / "programme").mkdir()
+        (directory / "leak.mp4").symlink_to(tmp_path / "secret")
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "recordings" / "secret").write_text("secret")
+    flags = {
+        "http.host": "127.0.0.1",
+        "http.port": "0",
+        "rtc.udp_port": "0",
+        "rtc.bind": '["127.0.0.1"]',
+        "auth.keys": f'{{key: "{SECRET}"}}',
+        "egress.hls.directory": str(tmp_path / "hls"),
+        "production.directory": str(tmp_path / "recordings"),
+    }
+    server = Server(load(flags=flags.items()))
+    await server.open()
+    yield f"{server.url}/api/v1/rooms"
+    await server.close()
+
+
+async def get(url: str, path: str, given: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    async with aiohttp.ClientSession() as client:
+        sent = {"Authorization": f"Bearer {given}"} | headers
+        async with client.get(aiohttp.client.URL(f"{url}{path}", encoded=True), headers=sent) as answer:
+            return answer.status, await answer.read(), {name.lower(): value for name, value in answer.headers.items()}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "status", "expected"),
+    [
+        ("", 200, CONTENT),
+        ("bytes=10-19", 206, CONTENT[10:20]),
+        ("bytes=-5", 206, CONTENT[-5:]),
+        ("bytes=10200-", 206, CONTENT[10200:]),
+        ("bytes=99999-", 416, b""),
+    ],
+)
+async def test_whole_and_in_ranges(url: str, wanted: str, status: int, expected: bytes) -> None:
+    headers = {"Range": wanted} if wanted else {}
+    found, body, told = await get(url, "/hall/recordings/hall-1/programme.mp4", token(**RECORDER), **headers)
+    assert found == status
+    assert body == expected
+    if status != 416:
+        assert told["content-disposition"] == 'attachment; filename="programme.mp4"'
+        assert told["accept-ranges"] == "bytes"
+
+
+@pytest.mark.parametrize(
+    ("path", "grants", "status"),
+    [
+        ("/hall/recordings/hall-1/programme.mp4", {"room": "hall", "room_admin": True}, 403),
+        ("/hall/recordings/hall-1/programme.mp4", {"room": "hall", "room_egress": True}, 403),
+        ("/hall/recordings/hall-1/programme.mp4", {"room": "other", "room_record": True}, 404),
+        ("/other/recordings/other-1/programme.mp4", RECORDER, 404),
+        ("/hall/recordings/other-1/programme.mp4", RECORDER, 404),
+        ("/hall/recordings/hall-2/programme.mp4", RECORDER, 409),
+        ("/hall/recordings/hall-1/about.json", RECORDER, 404),
+        ("/hall/recordings/hall-1/programme", RECORDER, 404),
+        ("/hall/recordings/hall-1/leak.mp4", RECORDER, 404),
+        ("/hall/recordings/hall-1/..%2Fsecret", RECORDER, 404),
+        ("/hall/recordings/hall-1/..%2F..%2Fsecret", RECORDER, 404),
+        ("/hall/recordings/..%2Fother-1/programme.mp4", RECORDER, 404),
+        ("/hall/recordings/..%2F..%2Fsecret/x", RECORDER, 404),
+        ("/hall/recordings/./hall-1%2Fprogramme.mp4", RECORDER, 404),
+        ("/hall/recordings/hall-1/%00programme.mp4", RECORDER, 404),
+    ],
+)
+async def test_nothing_else(url: str, path: str, grants: dict[str, object], status: int) -> None:
+    found, body, _ = await get(url, path, token(**grants))
+    assert found == status
+    assert b"secret" not in body
