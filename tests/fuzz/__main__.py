@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["sfu", "aiortc.rtcsctptransport"], enab
 
 CORPUS = Path(__file__).with_name("corpus")
 BUILD = Path("build/fuzz")
-AT_ONCE = 2
+AT_ONCE = 4
 MEMORY_MB = 1024
 SLOW = 10
 """Seconds that one input may take; more is a fault."""

@@ -90,7 +90,7 @@ def fuzz_hls(data: bytes) -> None:
     with suppress(BadRequest):
         asked = Reload.parse(dict(parse_qsl(query, max_num_fields=None)))
         asked.check(7)
-    passes = Passes(SECRET.encode(), Revocations())
+    passes = Passes((SECRET.encode(),), Revocations())
     with suppress(NotAuthorized):
         passes.check(path.removeprefix("~").partition("/")[0], "room", NOW)
         raise AssertionError("an invented pass opens")
