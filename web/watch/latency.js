@@ -31,10 +31,12 @@ export class LatencyController {
   #end = -1;
   #arrivedAt = 0;
   #last = 0;
+  /** Seconds to hold in addition, while something else needs them. */
+  cushion = 0;
 
   /** Seconds that should be left to play when the next part comes. */
   get target() {
-    return Math.min(RESERVE + this.#lateness, MOST_RESERVE);
+    return Math.min(RESERVE + this.#lateness + this.cushion, MOST_RESERVE);
   }
 
   /** The margin as it was last estimated. */

@@ -6,6 +6,7 @@
 
 import Hls from '../vendor/hls/hls.light.js';
 import { LatencyController, TICK_MS } from './latency.js';
+import { Line } from './line.js';
 
 /** @typedef {'ready' | 'levels' | 'level' | 'progress' | 'lost' | 'unsupported'} PlayerEvent */
 
@@ -14,7 +15,7 @@ const RETRY_MS = 1000;
 /** Farther behind the live edge than this, in seconds, a viewer does not follow it any more. */
 const FOLLOWED = 4;
 
-/** What hls.js should leave alone: the live edge is the latency controller's. */
+/** What hls.js should leave alone: the live edge is the latency controller's, the level the line's. */
 const COMMON = { enableWorker: false, capLevelToPlayerSize: true, abrEwmaDefaultEstimate: 3_000_000, startFragPrefetch: true };
 const LIVE = {
   lowLatencyMode: true,
@@ -28,6 +29,8 @@ const LIVE = {
 export class Player {
   /** @type {Hls | null} */
   #hls = null;
+  /** @type {Line | null} */
+  #line = null;
   #live = false;
   #retry = 0;
   #timer = 0;
@@ -76,6 +79,8 @@ export class Player {
     clearTimeout(this.#retry);
     this.#hls?.destroy();
     this.#hls = null;
+    this.#line?.close();
+    this.#line = null;
     this.video.removeAttribute('src');
     this.video.playbackRate = 1;
   }
@@ -135,7 +140,8 @@ export class Player {
 
   /** @param {string} url */
   #load(url) {
-    const hls = new Hls({ ...COMMON, ...(this.#live ? LIVE : { lowLatencyMode: false }) });
+    this.#line = this.#live ? new Line() : null;
+    const hls = new Hls({ ...COMMON, ...(this.#line ? { ...LIVE, abrController: this.#line.controller } : { lowLatencyMode: false }) });
     this.#hls = hls;
     hls.on(Hls.Events.MANIFEST_PARSED, () => {
       this.report('levels');
@@ -170,7 +176,9 @@ export class Player {
     // While somebody seeks it waits as well; that is no stall.
     if (this.video.seeking || this.video.paused || !this.video.currentTime) return;
     this.stalls++;
-    if (this.#live && this.following) this.controller.stalled();
+    if (!this.#live || !this.following) return;
+    this.controller.stalled();
+    this.#line?.stalled();
   }
 
   #bufferedEnd() {
@@ -195,6 +203,7 @@ export class Player {
       this.controller.reset();
       return;
     }
+    this.controller.cushion = this.#line?.steer(this.controller.margin, this.controller.target - this.controller.cushion) ?? 0;
     const { rate, jump } = this.controller.tick(video.currentTime, this.#bufferedEnd(), performance.now() / 1000);
     if (jump !== null) video.currentTime = jump;
     if (Math.abs(video.playbackRate - rate) > 0.004) video.playbackRate = rate;
