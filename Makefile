@@ -4,6 +4,7 @@
 # make fuzz   looks for inputs that break a parser, SECONDS=60 in all
 # make sanitize  the tests of the C part, and a differential fuzzer, with it under ASan and UBSan
 # make bench  what forwarding costs, beside other servers doing the same
+# make soak   people who come and go for SECONDS (600), and a million reliable messages at ten per cent loss
 # make clean  removes what the others made
 
 PYTHON ?= python3
@@ -25,7 +26,7 @@ NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-cor
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
 BENCH_PROGRAMS := janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
-.PHONY: run test check web-check fuzz sanitize bench clean
+.PHONY: run test check web-check fuzz sanitize bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -56,6 +57,10 @@ sanitize: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	@.ci/packages $(BENCH_PROGRAMS)
 	$(BIN)/python -m tests.bench
+
+soak: $(VENV)/.installed-test
+	CHURN_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/attacks/test_faults.py
+	SCTP_MESSAGES=1000000 $(BIN)/pytest tests/transport/test_sctp_loss.py
 
 clean:
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

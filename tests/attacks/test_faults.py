@@ -7,6 +7,7 @@ import asyncio
 import os
 import resource
 import time
+from itertools import count
 
 import aiohttp
 import pytest
@@ -16,6 +17,7 @@ from tests.attacks.field import Field
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CHURN = float(os.environ.get("CHURN_SECONDS", "5"))
+NUMBER = count()
 JOINS = 17.0
 """A second: a thousand a minute."""
 
@@ -40,7 +42,7 @@ async def test_a_thousand_joins_and_leaves_a_minute_leave_nothing_behind(
     before, descriptors = field.metrics(), field.descriptors()
 
     async def visit(number: int) -> None:
-        client = field.attacker(http, f"visitor{number}", room=f"churn{number % 3}")
+        client = field.attacker(http, f"visitor{next(NUMBER)}", room=f"churn{number % 3}")
         await client.join()
         if number % 2:
             await client.publish()
