@@ -4,7 +4,7 @@
 # make fuzz   looks for inputs that break a parser, SECONDS=60 in all
 # make sanitize  the tests of the C part, and a differential fuzzer, with it under ASan and UBSan
 # make bench  what forwarding costs, beside other servers doing the same
-# make soak   people who come and go for SECONDS (600), and a million reliable messages at ten per cent loss
+# make soak   people who come and go for DURATION seconds (600), and a million reliable messages at ten per cent loss
 # make clean  removes what the others made
 
 PYTHON ?= python3
@@ -59,7 +59,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m tests.bench
 
 soak: $(VENV)/.installed-test
-	CHURN_SECONDS=$(or $(SECONDS),600) $(BIN)/pytest tests/attacks/test_faults.py
+	CHURN_SECONDS=$(or $(DURATION),600) $(BIN)/pytest tests/attacks/test_faults.py
 	SCTP_MESSAGES=1000000 $(BIN)/pytest tests/transport/test_sctp_loss.py
 
 clean:
