@@ -22,9 +22,11 @@ from sfu import __version__, assets
 from sfu.api.application import create_app
 from sfu.api.development import MESSAGE, Development, listen_addresses
 from sfu.api.hls import HlsRoutes
+from sfu.api.passes import secrets_of
 from sfu.api.server import Tls, listen
 from sfu.auth import turn
 from sfu.auth.origins import Origins
+from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.tokens import Claims, Verifier
 from sfu.config import Settings
 from sfu.errors import ConfigurationError
@@ -125,8 +127,9 @@ class Server:
             programmes=self.productions,
             journeys=self.journeys,
         )
+        self._pass_secret = secrets.token_bytes(HLS_SECRET_BYTES)
         self.hls = HlsRoutes(
-            settings.egress.hls, self.productions.programmes, self.verifier, secrets.token_bytes(HLS_SECRET_BYTES)
+            settings.egress.hls, self.productions.programmes, self.verifier, *self._pass_secrets(settings.auth)
         )
         self.monitor = LoopMonitor()
         self.watchdog = Watchdog()
@@ -200,11 +203,17 @@ class Server:
             self._tls.renew()
         if reload is not None and self.development is None:
             try:
-                self.verifier.renew(reload().auth)
+                renewed = reload().auth
+                self.verifier.renew(renewed)
+                self.hls.passes.secrets = self._pass_secrets(renewed)
             except ConfigurationError as error:
                 log.error("keys not renewed", extra={"reason": str(error)})
             else:
                 log.info("keys renewed")
+
+    def _pass_secrets(self, settings: AuthSettings) -> tuple[bytes, ...]:
+        """Viewers' addresses outlive a restart where there is a key that only we and the makers of tokens know."""
+        return secrets_of(settings.keys.values()) or (self._pass_secret,)
 
     def _authenticate(self, token: str) -> Claims:
         return self.verifier.verify(token, time.time())

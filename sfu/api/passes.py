@@ -21,8 +21,6 @@ _MAC_BYTES = 16
 _SIZE = 4 + NONCE_BYTES + _MAC_BYTES
 _HOLDERS = 20_000
 """Passes whose holders are remembered; of the others a revocation has to wait for their end."""
-
-
 _LABEL = b"aiosfu hls passes 1"
 
 
