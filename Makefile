@@ -24,7 +24,7 @@ PROGRAMS := chromium=chromium firefox-esr=firefox-esr? ffmpeg=ffmpeg node=nodejs
 NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-core? \
   /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc=fonts-noto-cjk?
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
-BENCH_PROGRAMS := janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
+BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
 .PHONY: run test check web-check fuzz sanitize bench soak clean
 .DELETE_ON_ERROR:

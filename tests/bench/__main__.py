@@ -4,15 +4,26 @@ import subprocess
 import sys
 from pathlib import Path
 
-SMALL = ("parsers", "packet_path", "sockets", "mixer")
+SMALL = (
+    ("parsers",),
+    ("packet_path",),
+    ("sockets",),
+    ("estimator",),
+    ("mixer",),
+    ("programme",),
+    ("hls", "--seconds", "15"),
+    ("llhls_latency", "--seconds", "30"),
+    ("llhls_latency", "--seconds", "30", "--renditions", "720p,480p", "--delay", "50", "100"),
+)
 
 
 def main() -> int:
     failed = 0
-    for name in SMALL:
+    for name, *arguments in SMALL:
         if Path(__file__).with_name(f"{name}.py").exists():
-            print(f"\n## {name.replace('_', ' ')}\n", flush=True)
-            failed |= subprocess.run([sys.executable, "-m", f"tests.bench.{name}"], check=False).returncode
+            print(f"\n## {' '.join((name.replace('_', ' '), *arguments))}\n", flush=True)
+            command = [sys.executable, "-m", f"tests.bench.{name}", *arguments]
+            failed |= subprocess.run(command, check=False).returncode
     print(flush=True)
     return failed | subprocess.run([sys.executable, "-m", "tests.bench.load", *sys.argv[1:]], check=False).returncode
 
