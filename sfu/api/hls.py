@@ -252,7 +252,9 @@ class HlsRoutes:
             return self._media(key, b"", cache)
         if stream.last < place <= stream.next:
             # The hinted part: asked for before it is there (6.2.6).
-            await self._patience.until(stream, lambda: stream.has(*place))
+            await self._patience.until(stream, lambda: stream.last >= place or stream.ended)
+            if key in self._ready:
+                return self._media(key, b"", cache)
         data = stream.part(*place, init)
         if data is None:
             raise NotFound("There is no such part, or no longer.")

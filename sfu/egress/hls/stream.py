@@ -63,6 +63,8 @@ class Stream:
         self.ended = False
         self.version = 0
         "Changes with every playlist."
+        self.last = (-1, -1)
+        "Media sequence number and part index of the newest part, which every viewer asks for some times a second."
         self._limits = limits
         self._storage = storage
         self._segments: list[Segment] = []
@@ -141,14 +143,6 @@ class Stream:
         self._changed()
 
     # What goes out.
-
-    @property
-    def last(self) -> tuple[int, int]:
-        """Media sequence number and part index of the newest part; (-1, -1) before the first."""
-        if not self._segments:
-            return (-1, -1)
-        segment = self._segments[-1]
-        return (segment.msn, max(len(segment.parts), 1) - 1)
 
     @property
     def next(self) -> tuple[int, int]:
@@ -328,6 +322,9 @@ class Stream:
     def _changed(self) -> None:
         self.version += 1
         self._cache.clear()
+        if self._segments:
+            newest = self._segments[-1]
+            self.last = (newest.msn, max(len(newest.parts), 1) - 1)
         waiting, self.waiting = self.waiting, set()
         for wake in waiting:
             wake()

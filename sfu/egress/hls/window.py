@@ -74,13 +74,15 @@ class Window:
         self.started_at = 0.0
         self.ended_at: float | None = None
         self._epoch = 0.0
+        self._is_live = False
 
     @property
     def state(self) -> State:
         if self.ended_at is not None:
             return State.ENDED
-        ready = all(stream.inits and stream.last[0] >= 0 for stream in self.streams.values())
-        return State.LIVE if ready else State.WAITING
+        # Once every rendition has something, all will always have.
+        self._is_live = self._is_live or all(stream.inits and stream.last[0] >= 0 for stream in self.streams.values())
+        return State.LIVE if self._is_live else State.WAITING
 
     # What comes in.
 
