@@ -203,10 +203,11 @@ class Bot:
         await act()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        if self._tasks is None:
-            work.close()
-        else:
-            self._tasks.create_task(work)
+        if self._tasks is not None:
+            with suppress(RuntimeError):  # it is ending
+                self._tasks.create_task(work)
+                return
+        work.close()
 
     def _retire(self, connection: PublishingConnection | SubscribingConnection | None) -> None:
         if connection is not None:

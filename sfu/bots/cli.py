@@ -22,7 +22,7 @@ from sfu.errors import ConfigurationError, SfuError
 
 KEY_VARIABLE: Final = "SFU_BOT_KEY"
 SECRET_VARIABLE: Final = "SFU_BOT_SECRET"
-PUBLISHED: Final = ("camera", "audio", "none", "file")
+PUBLISHED: Final = ("camera", "clap", "audio", "none", "file")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         default=["camera"],
         metavar="WHAT",
-        help="camera (test picture and tone), audio, none, or file PATH",
+        help="camera (test picture and tone), clap (flash and beep, for lip sync), audio, none, or file PATH",
     )
     parser.add_argument("--size", type=_size, default=(1280, 720), metavar="WxH", help="default: 1280x720")
     parser.add_argument("--fps", type=float, default=15.0, help="pictures per second (default: 15)")
@@ -75,7 +75,7 @@ def plan_of(parsed: argparse.Namespace) -> Plan:
     """Raises ConfigurationError for what does not fit together."""
     what, *rest = parsed.publish
     if what not in PUBLISHED or len(rest) != (what == "file"):
-        raise ConfigurationError("--publish is camera, audio, none, or file and a path.")
+        raise ConfigurationError("--publish is camera, clap, audio, none, or file and a path.")
     if parsed.count < 1 or not 1 <= parsed.fps <= 60 or parsed.ramp <= 0:
         raise ConfigurationError("--count and --ramp are above 0, --fps is 1 to 60.")
     width, height = parsed.size

@@ -14,7 +14,7 @@ import aiohttp
 
 from sfu.bots.bot import Bot, Numbers, Part
 from sfu.bots.manners import mingle
-from sfu.bots.sources import DrawnBot, MediaFile
+from sfu.bots.sources import Clapper, DrawnBot, MediaFile
 from sfu.bots.studio import Camera, Layer, Microphone, PictureSource, SoundSource, layers_of
 from sfu.bots.voice import Turn, Voice
 from sfu.errors import ConfigurationError, SfuError
@@ -42,7 +42,7 @@ class Plan:
     count: int = 1
     name: str = ""
     publish: str = "camera"
-    "`camera` (with sound), `audio`, `none`, or `file`."
+    "`camera` (with sound), `clap`, `audio`, `none`, or `file`."
     path: Path | None = None
     size: tuple[int, int] = (1280, 720)
     fps: float = 15.0
@@ -101,6 +101,10 @@ class Crew:
                 raise ConfigurationError("--publish file needs the path of a file.")
             played = MediaFile(plan.path)
             self._add(played if played.has_video else None, played if played.has_audio else None)
+            return
+        if plan.publish == "clap":
+            clapper = Clapper("CLAP" if plan.count > 1 else names[0].removesuffix(" (bot)"))
+            self._add(clapper, clapper)
             return
         for index in range(min(plan.count, OWN_PICTURES)):
             # a picture that several share carries nobody's name

@@ -1,15 +1,16 @@
-"""What cameras and microphones are pointed at: the drawn bot with its voice, or a media file that is played in a loop."""
+"""What cameras and microphones are pointed at: the drawn bot with its voice, one that claps, or a media file in a loop."""
 
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
-from sfu.bots.picture import TestPicture
-from sfu.bots.voice import FRAME, RATE, Turn, Voice, level
+from sfu.bots.picture import CELLS, ROWS, WHITE, TestPicture
+from sfu.bots.voice import FRAME, RATE, SILENT, Turn, Voice, level
 from sfu.errors import ConfigurationError
 
 
@@ -36,6 +37,48 @@ class DrawnBot:
 
     def sound(self, number: int) -> tuple[bytes, int]:
         return self._voice.frame(number).tobytes(), self._voice.level(number)
+
+
+CLAPS: Final = 25
+"""Frames of 20 ms from one clap to the next."""
+CLAP: Final = 5
+"""Frames of 20 ms that it lasts."""
+
+
+class Clapper:
+    """For lip sync: at each half second of the wall clock a tone begins and the picture below the stamp turns white.
+
+    Whoever has both again compares how late each is: the picture says when it was drawn (`read_stamp`), and a clap is heard
+    at a multiple of half a second.
+    """
+
+    def __init__(self, name: str, hue: float = 0.1) -> None:
+        self._name = name
+        self._hue = hue
+        self._pictures: dict[tuple[int, int], TestPicture] = {}
+        phase = np.arange(CLAP * FRAME) * (2 * np.pi * 1000 / RATE)
+        self._tone = (8000 * np.sin(phase)).astype(np.int16).reshape(CLAP, FRAME)
+        self._silence = bytes(2 * FRAME)
+
+    def picture(self, at: float, width: int, height: int) -> av.VideoFrame:
+        picture = self._pictures.get((width, height))
+        if picture is None:
+            picture = self._pictures[width, height] = TestPicture(width, height, self._name, self._hue)
+        drawn = picture.draw(at)
+        if clapping(at):
+            drawn[height * ROWS // CELLS + 2 : height] = WHITE
+        return av.VideoFrame.from_numpy_buffer(drawn, format="yuv420p")
+
+    def sound(self, number: int) -> tuple[bytes, int]:
+        within = number % CLAPS
+        if within >= CLAP:
+            return self._silence, SILENT
+        return self._tone[within].tobytes(), level(self._tone[within])
+
+
+def clapping(at: float) -> bool:
+    """Whether a `Clapper` is to be seen and heard at `at`, seconds since 1970."""
+    return at * RATE / FRAME % CLAPS < CLAP
 
 
 class MediaFile:

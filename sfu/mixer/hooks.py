@@ -11,6 +11,7 @@ Pictures are I420 of shape (height * 3 // 2, width), limited range BT.601; sound
 """
 
 import logging
+import re
 import threading
 import time
 from collections import deque
@@ -27,7 +28,7 @@ from sfu.errors import ConfigurationError
 from sfu.mixer.labels import Overlay
 from sfu.mixer.picture import Picture, planes_of
 
-__all__ = ["I420", "PROGRAMME", "Hooks", "Overlay", "Plugin", "Sound", "Stage", "Wants", "available", "load"]
+__all__ = ["I420", "PROGRAMME", "Cue", "Hooks", "Overlay", "Plugin", "Sound", "Stage", "Wants", "available", "load"]
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ SOUNDS: Final = 100
 FRESH: Final = 0.5
 """Seconds for which a picture that was given back stands for its source."""
 _OVERLAYS: Final = 16
+_CUE: Final = 500
+"""Characters of a caption."""
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
 _CLOSE: Final = 2.0
 
 
@@ -69,6 +73,29 @@ class Stage(Protocol):
 
     def say(self, samples: Sound) -> None:
         """A voice of its own: plays after what it said before."""
+
+    def caption(self, text: str, start: float, end: float, language: str = "en") -> None:
+        """For the viewers' caption track, from and to a programme time in seconds."""
+
+    def note(self, kind: str, text: str, **fields: str) -> None:
+        """For the programme's event log, at the present programme time."""
+
+
+class Cue(NamedTuple):
+    """One caption, from and to a programme time in seconds; `language` as in BCP 47."""
+
+    language: str
+    text: str
+    start: float
+    end: float
+
+
+class Note(Protocol):
+    def __call__(self, kind: str, text: str, **fields: str) -> None: ...
+
+
+def _unheard(kind: str, text: str, **fields: str) -> None:
+    """There is no event log."""
 
 
 class Plugin:
@@ -112,8 +139,17 @@ class _Item(NamedTuple):
 class _Runner:
     """One plug-in with its thread and queues. Also its Stage."""
 
-    def __init__(self, name: str, plugin: Plugin, say: Callable[[str, Sound], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        plugin: Plugin,
+        say: Callable[[str, Sound], None],
+        tell: Callable[[Cue], None],
+        note: "Note",
+    ) -> None:
         self.name = name
+        self._tell = tell
+        self._note = note
         self.wants = plugin.wants
         self.taken = self.dropped = 0
         self.failed = False
@@ -151,6 +187,16 @@ class _Runner:
     def say(self, samples: Sound) -> None:
         if not self.failed:
             self._say(f"plug-in {self.name}", _checked_sound(samples))
+
+    def caption(self, text: str, start: float, end: float, language: str = "en") -> None:
+        if not _LANGUAGE.fullmatch(language):
+            raise ValueError("a language is like `en` or `pt-BR`")
+        if text.strip() and end > start and not self.failed:
+            self._tell(Cue(language, text.strip()[:_CUE], float(start), float(end)))
+
+    def note(self, kind: str, text: str, **fields: str) -> None:
+        if not self.failed:
+            self._note(kind[:64], text[:_CUE], **{key[:64]: value[:_CUE] for key, value in fields.items()})
 
     def close(self) -> None:
         with self._condition:
@@ -205,9 +251,16 @@ class _Runner:
 class Hooks:
     """All plug-ins of a programme. Offering never waits and never raises."""
 
-    def __init__(self, plugins: Mapping[str, Plugin], say: Callable[[str, Sound], None]) -> None:
-        """`say`: `SoundMix.say`."""
-        self._runners = [_Runner(name, plugin, say) for name, plugin in plugins.items()]
+    def __init__(
+        self,
+        plugins: Mapping[str, Plugin],
+        say: Callable[[str, Sound], None],
+        tell: Callable[[Cue], None] = lambda cue: None,
+        note: "Note | None" = None,
+    ) -> None:
+        """`say`: `SoundMix.say`; `tell` and `note`: for the track of captions and the event log. All are called on the
+        plug-ins' threads."""
+        self._runners = [_Runner(name, plugin, say, tell, note or _unheard) for name, plugin in plugins.items()]
 
     def offer_picture(self, source: str, picture: Callable[[], I420] | I420, at: float) -> None:
         """`source`: a participant's tile, or PROGRAMME. A function is called only if somebody wants the picture, and

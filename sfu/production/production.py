@@ -9,6 +9,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -31,6 +32,11 @@ from sfu.rooms.room import Room
 from sfu.transport.feed import Feed
 
 log = logging.getLogger(__name__)
+
+UNPLACED = 64
+"""Events of a worker that wait for its first part."""
+LANGUAGES = 8
+"""Caption tracks of one programme."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,9 @@ class Production:
         self._ended = ended
         self._presence: Presence | None = None
         self._epoch = 0.0
+        self._placed = False
+        "Whether the recording knows the present worker's time."
+        self._unplaced: deque[protocol.Event] = deque(maxlen=UNPLACED)
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         tell = self.supervisor.tell
@@ -192,17 +201,26 @@ class Production:
             case protocol.Init(rendition="recording"):
                 if self.recording is not None:
                     self.recording.begin(message.data, self._epoch)
+                    self._placed = True
+                    for event in self._unplaced:
+                        self.recording.note(event)
+                self._unplaced.clear()
             case protocol.Init():
                 if self.window is not None and message.rendition in self.window.streams:
                     self.window.add_init(message.rendition, message.data)
             case protocol.Started():
                 self._epoch = message.at
+                self._placed = False
                 if self.window is not None:
                     self.window.begin(message.at)
                 self._say("")
             case protocol.Event():
-                if self.recording is not None:
+                if self.recording is not None and self._placed:
                     self.recording.note(message)
+                else:
+                    self._unplaced.append(message)
+            case protocol.Caption():
+                self._take_caption(message)
             case protocol.Failed():
                 log.error("production worker failed", extra={"production": self.id, "reason": message.message})
 
@@ -267,6 +285,13 @@ class Production:
                     HlsPart(part.rendition, part.msn, part.index, part.independent, part.duration, part.pts, part.data)
                 )
 
+    def _take_caption(self, caption: protocol.Caption) -> None:
+        window = self.window
+        if window is None or (caption.language not in window.captions and len(window.captions) >= LANGUAGES):
+            return
+        window.add_captions(caption.language, caption.language)
+        window.caption(caption.language, caption.text, self._epoch + caption.start, self._epoch + caption.end)
+
     def _sent_away(self) -> None:
         """Somebody removed the programme from the room."""
         asyncio.get_running_loop().call_soon(lambda: self.change(replace(self.wanted, as_track=False)))
@@ -283,6 +308,7 @@ class Production:
 
     def _end_recording(self) -> None:
         recording, self.recording = self.recording, None
+        self._placed = False
         if recording is not None:
             self._shelf.keep(recording)
 

@@ -192,6 +192,16 @@ class Event(Message, frozen=True, kw_only=True, tag="event"):
     fields: dict[str, str] = {}
 
 
+class Caption(Message, frozen=True, kw_only=True, tag="caption"):
+    """What a plug-in says for the viewers' caption track."""
+
+    language: Annotated[str, Meta(max_length=35, pattern="^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$")]
+    text: Annotated[str, Meta(max_length=500)]
+    start: Annotated[float, Meta(ge=0)]
+    "Programme time, seconds."
+    end: Annotated[float, Meta(ge=0)]
+
+
 class Alive(Message, frozen=True, kw_only=True, tag="alive"):
     """The heartbeat, from a thread that does nothing else."""
 
@@ -231,7 +241,7 @@ class Failed(Message, frozen=True, kw_only=True, tag="failed"):
     message: Annotated[str, Meta(max_length=1024)]
 
 
-ToServer = Started | Init | Part | Wishes | Event | Status | Alive | Failed
+ToServer = Started | Init | Part | Wishes | Event | Caption | Status | Alive | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 decode_to_worker: Final = msgspec.msgpack.Decoder(ToWorker).decode

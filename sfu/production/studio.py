@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +18,7 @@ from sfu.egress.encoder import VIDEO_RATE
 from sfu.errors import BadRequest
 from sfu.mixer.compositor import Compositor
 from sfu.mixer.director import Director
-from sfu.mixer.hooks import PROGRAMME, Hooks, Sound, load
+from sfu.mixer.hooks import PROGRAMME, Cue, Hooks, Sound, load
 from sfu.mixer.layout import Layout
 from sfu.mixer.picture import Picture
 from sfu.mixer.scene import Rectangle, Scene, Tile, parse_template
@@ -26,7 +27,7 @@ from sfu.mixer.ticks import TickClock
 from sfu.production import protocol
 from sfu.production.outputs import ProgrammeOutputs
 from sfu.production.people import People
-from sfu.production.protocol import Event, Outputs, Start, Started, Status, TileWish, ToServer, Wishes
+from sfu.production.protocol import Caption, Event, Outputs, Start, Started, Status, TileWish, ToServer, Wishes
 from sfu.production.pulse import Progress
 
 log = logging.getLogger(__name__)
@@ -88,7 +89,9 @@ class Studio:
     def start(self) -> None:
         """Programme time begins now. What is to be shown first has been told: commands, members."""
         self._warm_up()
-        self._hooks = Hooks(load(self._start.hooks), self._sound.say) if self._start.hooks else None
+        self._hooks = (
+            Hooks(load(self._start.hooks), self._sound.say, self._caption, self._note) if self._start.hooks else None
+        )
         if self._hooks is not None:
             self._sound.on_source = self._offer_voice
         self._outputs = ProgrammeOutputs(self._start, self._send, self._send_rtp)
@@ -202,6 +205,14 @@ class Studio:
         hooks.offer_picture(PROGRAMME, canvas, at)
         with hooks.over(canvas):
             self._outputs.video(canvas, pts)
+
+    def _caption(self, cue: Cue) -> None:
+        with suppress(OSError):  # the server is gone, which ends all
+            self._send(Caption(language=cue.language, text=cue.text, start=max(0.0, cue.start), end=max(0.0, cue.end)))
+
+    def _note(self, kind: str, text: str, **fields: str) -> None:
+        with suppress(OSError):
+            self.event(f"plug-in {kind}", text, chapter=False, **fields)
 
     def _offer_voice(self, source: str, sound: Sound) -> None:
         if self._hooks is not None:

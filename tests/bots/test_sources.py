@@ -5,7 +5,8 @@ import av
 import numpy as np
 import pytest
 
-from sfu.bots.sources import DrawnBot, MediaFile
+from sfu.bots.picture import read_stamp
+from sfu.bots.sources import Clapper, DrawnBot, MediaFile, clapping
 from sfu.bots.voice import FRAME, SILENT, Turn, Voice
 from sfu.errors import ConfigurationError
 
@@ -17,6 +18,20 @@ def test_a_drawn_bot_speaks_with_its_mouth() -> None:
     samples, level = bot.sound(5)
     assert len(samples) == 2 * FRAME
     assert level < SILENT
+
+
+@pytest.mark.parametrize(
+    ("at", "claps"), [(100.0, True), (100.09, True), (100.11, False), (100.49, False), (100.5, True)]
+)
+def test_a_clap_is_seen_when_it_is_heard(at: float, claps: bool) -> None:
+    assert clapping(at) is claps
+    bot = Clapper("Clara")
+    luma = bot.picture(at, 320, 180).to_ndarray()[:180]
+    assert (luma[100:130, 100:200].mean() > 230) is claps
+    assert read_stamp(luma) == int(at * 1000)
+    samples, level = bot.sound(int(at * 50))
+    assert len(samples) == 2 * FRAME
+    assert (level < SILENT) is claps
 
 
 @pytest.fixture(scope="module")

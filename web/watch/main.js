@@ -172,6 +172,9 @@ function heard(event) {
       store.update({ phase: 'reconnecting', announcement: 'The connection was lost.' });
       void look();
       break;
+    case 'over':
+      finish();
+      break;
     case 'unsupported':
       store.update({ phase: 'unsupported' });
       break;

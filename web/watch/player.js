@@ -8,12 +8,20 @@ import Hls from '../vendor/hls/hls.light.js';
 import { LatencyController, TICK_MS } from './latency.js';
 import { Line } from './line.js';
 
-/** @typedef {'ready' | 'levels' | 'level' | 'progress' | 'lost' | 'unsupported'} PlayerEvent */
+/** @typedef {'ready' | 'levels' | 'level' | 'progress' | 'lost' | 'over' | 'unsupported'} PlayerEvent */
 
 const MIME = 'application/vnd.apple.mpegurl';
 const RETRY_MS = 1000;
 /** Farther behind the live edge than this, in seconds, a viewer does not follow it any more. */
 const FOLLOWED = 4;
+
+/** A seek that takes longer than this, in milliseconds, waits for something that does not come. */
+const SEEK_MS = 1500;
+/** Milliseconds between two attempts to get to the live edge again. */
+const AGAIN_MS = 2000;
+/** Seconds that the picture stands at the end of a programme until it counts as over: the last sound may be missing, and then
+ * no browser says `ended`. */
+const OVER = 1;
 
 /** What hls.js should leave alone: the live edge is the latency controller's, the level the line's. */
 const COMMON = { enableWorker: false, capLevelToPlayerSize: true, abrEwmaDefaultEstimate: 3_000_000, startFragPrefetch: true };
@@ -35,6 +43,11 @@ export class Player {
   #retry = 0;
   #timer = 0;
   #mediaErrors = 0;
+  /** Since when the picture stands at the end of all there is, in milliseconds of the page; 0: it does not. */
+  #standing = 0;
+  /** Since when it seeks, and when it was last brought back to the live edge, in the same. */
+  #seeking = 0;
+  #rescued = 0;
   /** Whether the viewer wants to be at the live edge. */
   following = true;
   /** How often the picture stood still. */
@@ -172,6 +185,30 @@ export class Player {
     this.#retry = window.setTimeout(() => hls === this.#hls && hls.startLoad(), RETRY_MS);
   }
 
+  /** @param {number} edge */
+  #conclude(edge) {
+    const { video } = this;
+    const stands = video.readyState < 3 && !video.ended && edge - video.currentTime < 1;
+    if (!stands) this.#standing = 0;
+    else if (!this.#standing) this.#standing = performance.now();
+    else if (performance.now() - this.#standing > OVER * 1000) this.report('over');
+  }
+
+  /** What was never made leaves a hole, and at the live edge nothing ever fills one. @returns {boolean} whether it was one */
+  #stepOver() {
+    const { buffered, currentTime, readyState } = this.video;
+    if (readyState > 2) return false;
+    for (let range = 0; range < buffered.length; range++) {
+      const start = buffered.start(range);
+      if (start > currentTime + 0.01 && buffered.end(range) > start + 0.1) {
+        this.video.currentTime = start + 0.001;
+        this.#seeking = 0;
+        return true;
+      }
+    }
+    return false;
+  }
+
   #waiting() {
     // While somebody seeks it waits as well; that is no stall.
     if (this.video.seeking || this.video.paused || !this.video.currentTime) return;
@@ -188,18 +225,30 @@ export class Player {
 
   #steer() {
     const { video } = this;
-    if (!this.#live || !this.#hls || video.paused || video.seeking || !video.buffered.length) return;
+    if (!this.#live || !this.#hls || video.paused || !video.buffered.length) return;
+    const now = performance.now();
+    this.#seeking = video.seeking ? this.#seeking || now : 0;
+    if (this.#seeking && now - this.#seeking < SEEK_MS) return;
     const edge = this.#hls.latestLevelDetails?.edge ?? 0;
     if (!this.#hls.latestLevelDetails?.live) {
       // The end is near; there is nothing left to be close to.
       if (video.playbackRate !== 1) video.playbackRate = 1;
+      this.#conclude(edge);
       return;
     }
     if (!this.following) return;
+    if (this.#stepOver()) return;
     if (edge - video.currentTime > FOLLOWED && this.#bufferedEnd() - video.currentTime < 1) {
-      // A computer that slept: what comes in now is old, go where it is new.
+      // A computer that slept: what comes in now is old, go where it is new. Loading begins anew too: it may wait for a hole.
+      if (now - this.#rescued < AGAIN_MS) return;
+      this.#rescued = now;
       const position = this.#hls.liveSyncPosition;
-      if (position !== null) video.currentTime = position;
+      if (position !== null) {
+        this.#hls.stopLoad();
+        this.#hls.startLoad(position);
+        video.currentTime = position;
+      }
+      this.#seeking = 0;
       this.controller.reset();
       return;
     }

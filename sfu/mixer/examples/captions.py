@@ -6,6 +6,7 @@
 `caption` from wherever its texts come from.
 """
 
+import pkgutil
 import threading
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -24,13 +25,16 @@ Transcribe = Callable[[str, Sound], str | None]
 
 
 class Captions(Plugin):
-    """Options: `seconds` that a caption stays (4)."""
+    """Options: `seconds` that a caption stays (4), `language` of the caption track (en),
+    `callback` as in `package.module:function` (what `transcribe` is for programs)."""
 
     wants = Wants(sound=True, programme_pictures=True)
 
     def __init__(self, options: Mapping[str, str], transcribe: Transcribe | None = None) -> None:
         self._seconds = float(options.get("seconds", "4"))
-        self._transcribe = transcribe
+        self._language = options.get("language", "en")
+        callback = options.get("callback")
+        self._transcribe: Transcribe | None = pkgutil.resolve_name(callback) if callback else transcribe
         self._stage: Stage | None = None
         self._lock = threading.Lock()
         self._text = ""
@@ -46,7 +50,9 @@ class Captions(Plugin):
         """Shows a text from the next picture on. Any thread may call it."""
         with self._lock:
             self._text = text
-            self._until = self._now + self._seconds
+            start, self._until = self._now, self._now + self._seconds
+        if self._stage is not None:
+            self._stage.caption(text, start, start + self._seconds, self._language)
 
     def sound(self, source: str, sound: Sound, at: float) -> Sound | None:
         if source != PROGRAMME and self._transcribe is not None:

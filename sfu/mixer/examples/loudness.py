@@ -4,7 +4,6 @@ K-weighting is put on the spectrum of blocks of 100 ms, which is exact for their
 ITU-R BS.1770-5 annex 1, EBU R 128 and Tech 3341.
 """
 
-import logging
 from collections import deque
 from collections.abc import Mapping
 from typing import Final
@@ -13,8 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sfu.mixer.hooks import PROGRAMME, Overlay, Plugin, Sound, Stage, Wants
-
-log = logging.getLogger(__name__)
 
 RATE: Final = 48_000
 BLOCK: Final = RATE // 10
@@ -43,7 +40,7 @@ _WEIGHTS: Final = _k_weighting()
 
 
 class Loudness(Plugin):
-    """Options: `bar` = yes shows one at the left edge; `log` = seconds between lines in the log (0: none)."""
+    """Options: `bar` = yes shows one at the left edge; `log` = seconds between notes in the event log (0: none)."""
 
     wants = Wants(programme_sound=True)
 
@@ -75,9 +72,9 @@ class Loudness(Plugin):
             self._measure(joined[:BLOCK])
         if self._log_every and at - self._logged >= self._log_every:
             self._logged = at
-            log.info(
-                "loudness", extra={"short_term": round(self.short_term, 1), "integrated": round(self.integrated, 1)}
-            )
+            if self._stage is not None:
+                figures = {"short_term": f"{self.short_term:.1f}", "integrated": f"{self.integrated:.1f}"}
+                self._stage.note("loudness", f"{self.integrated:.1f} LUFS", **figures)
         return None
 
     def _measure(self, block: Sound) -> None:
