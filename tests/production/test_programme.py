@@ -71,6 +71,9 @@ async def test_a_room_is_watched_and_recorded_and_outlives_its_worker(tmp_path: 
         kept = probe(directory / "programme.mp4")
         assert {"h264", "aac"} <= set(kept)
         assert len(kept["chapters"]) >= 1
+        assert float(kept["format"]["duration"]) > 3
+        head = (directory / "programme.mp4").read_bytes()
+        assert 0 < head.find(b"moov") < head.find(b"mdat")  # fast start
         (recording,) = (await here.ask("GET", "/recordings"))["recordings"]
         assert recording["directory"] == str(directory.absolute())
         await watcher.close()

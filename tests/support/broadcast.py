@@ -8,7 +8,6 @@ import aiohttp
 import av
 import m3u8
 import numpy as np
-from numpy.typing import NDArray
 
 from sfu.bots.picture import STAMP_BITS, read_stamp
 
@@ -83,10 +82,8 @@ def claps(media: bytes) -> list[Clap]:
 
 def _onsets(media: bytes) -> list[float]:
     """When tones begin after silence, milliseconds."""
-    blocks: list[tuple[int, NDArray[np.float32]]] = []
     with av.open(io.BytesIO(media)) as source:
-        for frame in source.decode(audio=0):
-            blocks.append((round((frame.time or 0.0) * 48_000), frame.to_ndarray()[0]))
+        blocks = [(round((frame.time or 0.0) * 48_000), frame.to_ndarray()[0]) for frame in source.decode(audio=0)]
     begin = blocks[0][0]
     samples = np.zeros(blocks[-1][0] + len(blocks[-1][1]) - begin, np.float32)
     for at, block in blocks:
