@@ -7,7 +7,7 @@ browsers speak. Sans-IO: `now` in monotonic seconds, rates in bits per second. P
 feedback, everything (tests/bench/estimator.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sfu.bandwidth.acked import AckedRate
@@ -136,6 +136,11 @@ class Estimator:
     def sent(self, first: int, sizes: Sequence[int], now: float) -> None:
         """Packets of these sizes went out together, under the transport-wide numbers from `first` on."""
         self._history.sent(first, sizes, now)
+
+    @property
+    def note(self) -> Callable[[tuple[int, Sequence[int], float]], None]:
+        """`sent` as one bare call, to be kept by the packet path."""
+        return self._history.note
 
     def receive_feedback(self, feedback: Feedback, now: float) -> None:
         """What a receiver says of our packets; it may be of any age and may claim anything."""
