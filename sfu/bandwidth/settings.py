@@ -14,7 +14,7 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    enabled: bool = True
+    enabled: bool = False
     "Give each subscriber what its path carries; without it everybody gets the layers that fill their tiles."
     start: Rate = 2_500_000.0
     "Bits per second taken for granted towards a new subscriber; probing finds the rest within a second."
