@@ -122,7 +122,7 @@ class Server:
             settings.signaling,
             self.rooms,
             Access(self._authenticate, self._revoke, self._admit, self._ice_servers),
-            WebRtcEdge(self.hub),
+            WebRtcEdge(self.hub, settings.bandwidth),
             Origins(settings.http.allowed_origins),
             programmes=self.productions,
             journeys=self.journeys,

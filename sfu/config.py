@@ -22,6 +22,7 @@ import yaml
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.turn import Settings as TurnSettings
+from sfu.bandwidth.settings import Settings as BandwidthSettings
 from sfu.cluster.settings import Settings as NodeSettings
 from sfu.egress.settings import Settings as EgressSettings
 from sfu.errors import ConfigurationError
@@ -48,6 +49,8 @@ class Settings:
     "Tokens and keys."
     rtc: RtcSettings = field(default_factory=RtcSettings)
     "Media: addresses, ports, limits of a connection."
+    bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
+    "What subscribers' paths are taken to carry, and the tiers of quality above it."
     turn: TurnSettings = field(default_factory=TurnSettings)
     "TURN servers beside this one, for networks that let no UDP through."
     rooms: RoomsSettings = field(default_factory=RoomsSettings)

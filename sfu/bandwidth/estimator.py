@@ -7,7 +7,7 @@ browsers speak. Sans-IO: `now` in monotonic seconds, rates in bits per second. P
 feedback, everything (tests/bench/estimator.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from sfu.bandwidth.acked import AckedRate
@@ -67,9 +67,10 @@ class Estimator:
 
     __slots__ = (
         "_acked", "_aimd", "_arrivals", "_base", "_base_next", "_base_since", "_best", "_bottleneck", "_detector",
-        "_feedback_at", "_fell_at", "_fell_from", "_history", "_longest", "_loss", "_over_at", "_punished",
-        "_queued_at", "_remb", "_remb_at", "_report_at", "_report_rate", "_sent_since", "_ticks_offset",
-        "_ticks_seen", "_trendline", "_unproven", "feedbacks", "prober", "queue_delay", "rtt", "sent_bytes", "settings",
+        "_feedback_at", "_fell_at", "_fell_from", "_history", "_least_rtt", "_least_rtt_next", "_longest", "_loss",
+        "_over_at", "_punished", "_queue", "_queued_at", "_remb", "_remb_at", "_report_at", "_report_rate",
+        "_sent_since", "_ticks_offset", "_ticks_seen", "_trendline", "_unproven", "feedbacks", "prober",
+        "queue_delay", "rtt", "sent_bytes", "settings",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -101,8 +102,10 @@ class Estimator:
         """Round trip as feedback tells it, with the time that the receiver waits before it tells; smoothed."""
         self.queue_delay = 0.0
         """Seconds that the newest packet was on its way longer than the quickest."""
-        self._base = self._base_next = float("inf")
+        self._base = self._base_next = self._least_rtt = self._least_rtt_next = float("inf")
         self._base_since = float("-inf")
+        self._queue = 0.0
+        """Seconds in the queue, smoothed as the round trip is."""
         self._ticks_offset = 0
         self._ticks_seen = -1
         self._remb = float("inf")
@@ -116,6 +119,14 @@ class Estimator:
     def target(self) -> float:
         rate = min(self._aimd.rate, self._loss.rate) if self.feedbacks else self._report_rate
         return max(min(rate, self._remb), self.settings.least)
+
+    @property
+    def path_rtt(self) -> float | None:
+        """Round trip without what the receiver and the way back add to it: a busy browser answers late, and less
+        towards it would not make it quicker."""
+        if self.rtt is None or not self.feedbacks:
+            return self.rtt
+        return min(self.rtt, self._least_rtt + self._queue)
 
     @property
     def acked(self) -> float | None:
@@ -136,6 +147,11 @@ class Estimator:
     def sent(self, first: int, sizes: Sequence[int], now: float) -> None:
         """Packets of these sizes went out together, under the transport-wide numbers from `first` on."""
         self._history.sent(first, sizes, now)
+
+    @property
+    def note(self) -> Callable[[tuple[int, Sequence[int], float]], None]:
+        """`sent` as one bare call, to be kept by the packet path."""
+        return self._history.note
 
     def receive_feedback(self, feedback: Feedback, now: float) -> None:
         """What a receiver says of our packets; it may be of any age and may claim anything."""
@@ -276,6 +292,10 @@ class Estimator:
         way = tick / TICKS_PER_SECOND - send
         if now - self._base_since > BASE_WINDOW:
             self._base, self._base_next, self._base_since = min(self._base_next, way), way, now
+            self._least_rtt, self._least_rtt_next = min(self._least_rtt_next, rtt), rtt
+        self._least_rtt_next = min(self._least_rtt_next, rtt)
+        self._least_rtt = min(self._least_rtt, rtt)
+        self._queue += (way - min(self._base, way) - self._queue) / 8
         self._base_next = min(self._base_next, way)
         self._base = min(self._base, way)
         self.queue_delay = way - self._base

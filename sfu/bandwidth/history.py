@@ -18,10 +18,12 @@ BATCHES: Final = 4096
 class History:
     """Send times and sizes of the newest packets of one path. A size of 0: acknowledged already, or unknown."""
 
-    __slots__ = ("_batches", "_mask", "_sizes", "_times", "next")
+    __slots__ = ("_batches", "_mask", "_sizes", "_times", "next", "note")
 
     def __init__(self) -> None:
         self._batches: deque[tuple[int, Sequence[int], float]] = deque(maxlen=BATCHES)
+        self.note = self._batches.append
+        """`sent` for the packet path: takes its arguments as one tuple and costs an append."""
         self._times = [0.0] * SMALLEST
         self._sizes = [0] * SMALLEST
         self._mask = SMALLEST - 1

@@ -14,18 +14,20 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    start: Rate = 600_000.0
+    enabled: bool = False
+    "Experimental: give each subscriber what its path carries; else everybody gets the layers that fill their tiles."
+    start: Rate = 2_500_000.0
     "Bits per second taken for granted towards a new subscriber; probing finds the rest within a second."
     least: Rate = 50_000.0
     "Bits per second; no estimate falls below."
     most: Rate = 50_000_000.0
     "Bits per second; no estimate grows beyond."
     rtt_rise: Share = 0.2
-    "The round trip may grow by this share of its shortest of late before the rate is lowered,"
+    "The round trip may grow by this share of its shortest of late; above it the rate is lowered."
     rtt_rise_least: Seconds = 0.025
-    "and by so many seconds at least, or it is noise,"
+    "Seconds that the round trip has to grow by at least; less is noise."
     rtt_rise_for: Seconds = 1.0
-    "for so many seconds."
+    "Seconds that a longer round trip has to last."
     loss: Share = 0.05
     "Above this share of lost packets the rate is lowered."
     tier_limits: tuple[Rate, ...] = (1_000_000.0, 3_000_000.0)
@@ -37,9 +39,9 @@ class Settings:
     down_after: Seconds = 1.0
     "Seconds below a tier's limit until the lower tier is taken; decided anew up to 20 times a second."
     up_after: Seconds = 5.0
-    "Seconds above a tier's limit until the higher tier is taken,"
+    "Seconds above a tier's limit until the higher tier is taken."
     headroom: Share = 0.15
-    "and by how much above."
+    "Share by which a tier's limit has to be exceeded for that."
 
     def __post_init__(self) -> None:
         if not len(self.tier_limits) + 1 == len(self.tier_rates) == len(self.tier_heights):

@@ -10,11 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from sfu.bandwidth.twcc import parse_feedback
 from sfu.errors import MalformedPacket
 from sfu.forwarding import fanout
 from sfu.forwarding.encoding import NTP_UNITS, Encoding
+from sfu.forwarding.packet import Packet
 from sfu.forwarding.peer import PLAIN, EnginePeer
-from sfu.forwarding.route import Route
+from sfu.forwarding.route import Offsets, Route
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.rtp import rtcp
@@ -49,6 +51,8 @@ RTCP_PACKETS: Final = 64
 """Packets read of one compound."""
 NACK_LIMIT: Final = 256
 """Sequence numbers answered per NACK packet."""
+PAD_DEPTH: Final = 200
+"""Newest packets of a stream that padding is made of."""
 DEFAULT_RTT: Final = 0.1
 RTT_LIMIT: Final = 10.0
 
@@ -121,9 +125,9 @@ class Control:
                 self._resend(peer, packet, now)
             elif isinstance(packet, rtcp.SenderReport):
                 self._take_sender_report(peer, packet, now, wall)
-                self._take_blocks(peer, packet.reports, wall)
+                self._take_blocks(peer, packet.reports, now, wall)
             elif isinstance(packet, rtcp.ReceiverReport):
-                self._take_blocks(peer, packet.reports, wall)
+                self._take_blocks(peer, packet.reports, now, wall)
             elif isinstance(packet, rtcp.PictureLoss):
                 self._keyframe_asked(peer, packet.media_ssrc, now)
             elif isinstance(packet, rtcp.FullIntraRequest):
@@ -132,6 +136,13 @@ class Control:
                     self._keyframe_asked(peer, ssrc, now)
             elif isinstance(packet, rtcp.Remb):
                 peer.remb = packet.bitrate
+                if peer.downlink is not None:
+                    peer.downlink.receive_remb(packet.bitrate, now)
+            elif isinstance(packet, rtcp.TransportFeedback) and peer.downlink is not None:
+                try:
+                    peer.downlink.receive_feedback(parse_feedback(packet.fci), now)
+                except MalformedPacket:
+                    self._dropped["rtcp_malformed"] += 1
 
     def _take_sender_report(self, peer: EnginePeer, report: rtcp.SenderReport, now: float, wall: float) -> None:
         bound = peer.streams.get(report.ssrc)
@@ -145,17 +156,21 @@ class Control:
         else:
             peer.clock_offset = known + (offset - known) * 0.01  # follows a drifting clock slowly
 
-    def _take_blocks(self, peer: EnginePeer, blocks: tuple[rtcp.ReportBlock, ...], wall: float) -> None:
+    def _take_blocks(self, peer: EnginePeer, blocks: tuple[rtcp.ReportBlock, ...], now: float, wall: float) -> None:
         middle = int(wall * 65536) & 0xFFFFFFFF
+        lost = -1
         for block in blocks:
             route = peer.routes.get(block.ssrc)
             if route is None or block.ssrc != route.ssrc:
                 continue
             route.reported = block
+            lost = max(lost, block.fraction_lost)
             if block.lsr:
                 rtt = ((middle - block.lsr - block.dlsr) & 0xFFFFFFFF) / 65536
                 if rtt < RTT_LIMIT:
                     peer.rtt = rtt if peer.rtt is None else peer.rtt + (rtt - peer.rtt) / 4
+        if peer.downlink is not None and lost >= 0:
+            peer.downlink.receive_report(lost / 256, peer.rtt, now)
 
     def _resend(self, peer: EnginePeer, nack: rtcp.Nack, now: float) -> None:
         route = peer.routes.get(nack.media_ssrc)
@@ -165,7 +180,41 @@ class Control:
         for sequence in nack.lost[:NACK_LIMIT]:
             found = route.lost(sequence, now)
             if found is not None:
-                fanout.resend(route, *found, self._sealer)
+                self._repair(route, *found, now)
+
+    def _repair(self, route: Route, offsets: Offsets, packet: Packet, now: float) -> bool:
+        number = route.peer.twcc_number
+        sent = fanout.resend(route, offsets, packet, self._sealer)
+        if sent and route.note is not None:
+            route.note((number, (packet.size + 2,), now))
+        return sent
+
+    def pad(self, peer: EnginePeer, size: int, now: float) -> None:
+        """What was sent lately once more, as repair packets; packets of padding only where nothing flows."""
+        idle: Route | None = None
+        for ssrc, route in peer.routes.items():
+            encoding = route.current
+            if ssrc != route.ssrc or route.track.kind != "video" or route.rtx_payload_type is None:
+                continue
+            idle = route
+            if encoding is None:
+                continue
+            for back in range(PAD_DEPTH):
+                packet = encoding.find((encoding.forwarded - back) & 0xFFFF)
+                if packet is None:
+                    continue
+                if size <= 0 or route.before_switch(packet) or not self._repair(route, route.offsets, packet, now):
+                    break
+                size -= packet.size
+            break
+        while idle is not None and size > 0:
+            number = peer.twcc_number
+            sent = fanout.pad(idle, self._sealer)
+            if not sent:
+                return
+            if idle.note is not None:
+                idle.note((number, (sent,), now))
+            size -= sent
 
     def _keyframe_asked(self, peer: EnginePeer, ssrc: int, now: float) -> None:
         route = peer.routes.get(ssrc)

@@ -103,7 +103,7 @@ class Downlink:
         estimator, before = self.estimator, self.allocation
         wish, ceiling = self._wish()
         estimator.handle_timer(now, wish=wish, ceiling=ceiling)
-        verdict = self.verdict = self.policy.update(estimator.target, estimator.rtt, estimator.loss, now)
+        verdict = self.verdict = self.policy.update(estimator.target, estimator.path_rtt, estimator.loss, now)
         budget = verdict.target * (1 - min(1 - REPAIRS, estimator.loss))
         if not self._due(before, budget, verdict, now):
             return []

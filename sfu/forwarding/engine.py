@@ -11,7 +11,7 @@ sealing and sending are behind `Sealer` and `Outlet`.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -96,7 +96,7 @@ class Engine:
         for name in COUNTED:
             self.closed_totals[name] += getattr(peer, name)
         self.peers.pop(peer.id, None)
-        peer.rx = peer.tx = peer.outlet = None
+        peer.rx = peer.tx = peer.outlet = peer.downlink = None
 
     def add_track(
         self,
@@ -202,6 +202,10 @@ class Engine:
         """Merged and throttled per track."""
         self._control.request_keyframe(encoding, now)
 
+    def pad(self, peer: EnginePeer, size: int, now: float) -> None:
+        """About so many bytes more towards a peer, that nobody misses and whose arrival it tells: for probes."""
+        self._control.pad(peer, size, now)
+
     def mute(self, track: Track, muted: bool, now: float) -> None:
         """Stops a track at the server, or lets it pass again (from a keyframe on)."""
         if track.muted == muted:
@@ -260,21 +264,32 @@ class Engine:
         dropped = 0
         if encoding.late:
             encoding.late = False
-            dropped += self._forward_late(taking, batch)
+            dropped += self._forward_late(taking, batch, now)
             taking = []
         if encoding.track.kind == "audio":
             plain = [route for route in taking if not route.takes_red] if any(p.codec_index for p in batch) else []
             if plain:
-                dropped += self.fan_out(plain, self._runs(fanout.without_red(batch)), self._sealer)
+                dropped += self._send(plain, self._runs(fanout.without_red(batch)), now)
                 taking = [route for route in taking if route.takes_red]
         if taking:
-            dropped += self.fan_out(taking, self._runs(batch, len(taking)), self._sealer)
+            dropped += self._send(taking, self._runs(batch, len(taking)), now)
         if waiting:
             dropped += self._switch_waiting(encoding, batch, now)
         if dropped:
             self.dropped["send_buffer"] += dropped
 
-    def _forward_late(self, taking: list[Route], batch: list[Packet]) -> int:
+    def _send(self, routes: Sequence[Route], groups: list[fanout.Run], now: float) -> int:
+        """One batch to these routes; their paths' histories are noted here, whatever the batch is sent by."""
+        sizes: list[int] | None = None
+        for route in routes:
+            note = route.note
+            if note is not None:
+                if sizes is None:
+                    sizes = [packet.size for _, packets in groups for packet in packets]
+                note((route.peer.twcc_number, sizes, now))
+        return self.fan_out(routes, groups, self._sealer)
+
+    def _forward_late(self, taking: list[Route], batch: list[Packet], now: float) -> int:
         """A batch with packets that came out of order: each route leaves out what is from before its switch."""
         dropped = 0
         for route in taking:
@@ -282,7 +297,7 @@ class Engine:
             if not route.takes_red:
                 packets = fanout.without_red(packets)
             if packets:
-                dropped += self.fan_out((route,), self._runs(packets), self._sealer)
+                dropped += self._send((route,), self._runs(packets), now)
         return dropped
 
     def _runs(self, batch: list[Packet], receivers: int = 1) -> list[fanout.Run]:
@@ -303,7 +318,7 @@ class Engine:
                 continue
             route.switch(encoding, key, now)
             packets = replay if route.takes_red or encoding.track.kind == "video" else fanout.without_red(replay)
-            dropped += self.fan_out((route,), self._runs(packets), self._sealer)
+            dropped += self._send((route,), self._runs(packets), now)
             self._control.send_sender_reports(route.peer, now, only=route)
         return dropped
 

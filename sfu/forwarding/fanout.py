@@ -12,6 +12,7 @@ from sfu.errors import MalformedPacket
 from sfu.forwarding.packet import (
     HEAD,
     HEAD_SIZE,
+    ONE_BYTE,
     TWCC_AND_MID,
     WIDE_HEAD,
     WIDE_HEAD_SIZE,
@@ -30,6 +31,12 @@ SEAL_ROOM: Final = 32
 """Bytes that sealing may add to a packet, at most."""
 PADDING: Final = tuple(bytes(max(0, n - 1)) + bytes([n]) if n else b"" for n in range(17))
 """RTP padding of n bytes (RFC 3550 5.1)."""
+
+MUCH_PADDING: Final = bytes(2 + 251) + bytes([252])
+"""The two bytes that end the head's extensions, and as much padding as whole words of one packet can be."""
+PADDED: Final = 0xB000
+"""Version 2, padding, extensions."""
+PADDED_WORD: Final = ONE_BYTE | 2
 
 
 class Length(Protocol):
@@ -160,6 +167,36 @@ def without_red(batch: list[Packet]) -> list[Packet]:
     return out
 
 
+def pad(route: Route, sealer: Sealer) -> int:
+    """Sends a packet of nothing but padding (RFC 3550 5.1) in the repair stream. Returns its size, 0 if it cannot be."""
+    peer = route.peer
+    if peer.tx is None or peer.outlet is None or route.rtx_payload_type is None:
+        return 0
+    view = sealer.view
+    size = HEAD_SIZE + len(MUCH_PADDING)
+    HEAD(
+        view, 0, PADDED | route.rtx_payload_type, route.rtx_sequence, 0, route.rtx_ssrc, PADDED_WORD,
+        TWCC_AND_MID | peer.twcc_number << 8, route.mid_word,
+    )  # fmt: skip
+    view[HEAD_SIZE:size] = MUCH_PADDING
+    return _send_repair(route, size, sealer)
+
+
+def _send_repair(route: Route, size: int, sealer: Sealer) -> int:
+    peer = route.peer
+    assert peer.tx is not None
+    assert peer.outlet is not None
+    sealer.length[0] = size
+    route.rtx_sequence = (route.rtx_sequence + 1) & 0xFFFF
+    peer.twcc_number = (peer.twcc_number + 1) & 0xFFFF
+    protect = sealer.protect if peer.tx is not PLAIN else leave_plain
+    if protect(peer.tx, sealer.base, sealer.length):
+        return 0
+    peer.retransmitted += 1
+    peer.bytes_repaired += size
+    return size if peer.outlet.send(sealer.view[: sealer.length[0]], peer.address) else 0
+
+
 def resend(route: Route, offsets: Offsets, packet: Packet, sealer: Sealer) -> bool:
     """Sends a packet again as a repair packet (RFC 4588): its own SSRC and numbers, so no nonce is used twice."""
     peer = route.peer
@@ -190,12 +227,4 @@ def resend(route: Route, offsets: Offsets, packet: Packet, sealer: Sealer) -> bo
     view[payload_at] = original >> 8
     view[payload_at + 1] = original & 0xFF
     view[payload_at + 2 : packet.size + 2] = shifted
-    sealer.length[0] = packet.size + 2
-    route.rtx_sequence = (route.rtx_sequence + 1) & 0xFFFF
-    peer.twcc_number = (peer.twcc_number + 1) & 0xFFFF
-    protect = sealer.protect if peer.tx is not PLAIN else leave_plain
-    if protect(peer.tx, sealer.base, sealer.length):
-        return False
-    peer.retransmitted += 1
-    peer.bytes_repaired += packet.size
-    return peer.outlet.send(view[: sealer.length[0]], peer.address)
+    return _send_repair(route, packet.size + 2, sealer) > 0

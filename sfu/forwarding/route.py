@@ -6,6 +6,7 @@ set of offsets that changes only when the encoding does, so that the packet path
 """
 
 from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,6 +17,9 @@ from sfu.rtp.rtcp import ReportBlock, SenderReport
 if TYPE_CHECKING:
     from sfu.forwarding.peer import EnginePeer
     from sfu.forwarding.track import Track
+
+Note = Callable[[tuple[int, Sequence[int], float]], None]
+"""Takes (first transport-wide number, sizes, when) of packets that go out together: a path's history."""
 
 RESEND_LIMIT: Final = 3
 RESEND_PAUSE: Final = 0.1
@@ -57,9 +61,30 @@ class Route:
     """Forwarding state of one (track, subscriber). Made by `Engine.add_route`."""
 
     __slots__ = (
-        "_resends", "_segments", "cname", "current", "high", "keyframe_wanted_at", "mid_word", "octets",
-        "offsets", "packets", "payload_types", "peer", "previous", "reported", "retransmitted",
-        "rtx_payload_type", "rtx_sequence", "rtx_ssrc", "ssrc", "switches", "takes_red", "target", "track",
+        "_resends",
+        "_segments",
+        "cname",
+        "current",
+        "high",
+        "keyframe_wanted_at",
+        "mid_word",
+        "note",
+        "octets",
+        "offsets",
+        "packets",
+        "payload_types",
+        "peer",
+        "previous",
+        "reported",
+        "retransmitted",
+        "rtx_payload_type",
+        "rtx_sequence",
+        "rtx_ssrc",
+        "ssrc",
+        "switches",
+        "takes_red",
+        "target",
+        "track",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +129,8 @@ class Route:
         self.keyframe_wanted_at = 0.0
         self.reported: ReportBlock | None = None
         """The subscriber's newest report on this stream."""
+        self.note: Note | None = None
+        """Is told of what is sent; None where nobody tells what arrives."""
         self._segments: deque[Segment] = deque(maxlen=SEGMENTS)
         """Oldest first; the last one is open while `current` is not None."""
         self._resends: dict[int, tuple[int, float]] = {}

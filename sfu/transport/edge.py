@@ -3,7 +3,9 @@
 from collections import deque
 from typing import Final
 
+from sfu.bandwidth.settings import Settings
 from sfu.forwarding.selector import SETTLE
+from sfu.transport.downlinks import Downlinks
 from sfu.transport.hub import Hub
 from sfu.transport.publisher import PublishedTrack, PublisherConnection, PublisherListener
 from sfu.transport.subscriber import SubscriberConnection, SubscriberListener
@@ -17,8 +19,9 @@ class WebRtcEdge:
     """One per server. A track's layers are chosen anew when one of its encodings changed, and once more when a new one
     has settled; otherwise nothing is looked at."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, bandwidth: Settings = Settings()) -> None:  # noqa: B008  # frozen
         self._hub = hub
+        self._downlinks = Downlinks(hub, bandwidth)
         self._changed: dict[PublishedTrack, None] = {}
         """In the order of their changes."""
         self._settling: deque[tuple[float, PublishedTrack]] = deque()
@@ -29,7 +32,7 @@ class WebRtcEdge:
         return PublisherConnection(self._hub, name, listener)
 
     def open_subscriber(self, name: str, listener: SubscriberListener) -> SubscriberConnection:
-        return SubscriberConnection(self._hub, name, listener)
+        return SubscriberConnection(self._hub, name, listener, self._downlinks)
 
     def _tick(self, now: float) -> None:
         for event in self._hub.engine.take_events():
@@ -45,3 +48,4 @@ class WebRtcEdge:
             source = next(iter(self._changed))
             del self._changed[source]
             budget -= source.reselect(now)
+        self._downlinks.tick(now)

@@ -63,12 +63,14 @@ class Taker(Protocol):
 class PublishedTrack:
     """A MediaSource that a browser feeds: the engine's track and what was declared of it."""
 
-    def __init__(self, hub: "Hub", track: Track, stream: str) -> None:
+    def __init__(self, hub: "Hub", track: Track, stream: str, *, screen: bool = False) -> None:
         self.kind: Literal["audio", "video"] = track.kind
         self.codec = track.codec
         self.track = track
         self.stream = stream
         """Tracks of one stream are played in sync: camera with microphone, screen with its sound."""
+        self.screen = screen
+        """Comes before cameras where a path does not carry all."""
         self.declared: dict[str, Size] = {}
         """Layer sizes by rid, lowest first."""
         self.takers: dict[TrackId, list[Taker]] = {}
@@ -182,7 +184,7 @@ class PublisherConnection:
             ssrcs=received.ssrcs,
         )
         screen = declared.source in SCREEN
-        return PublishedTrack(self._hub, track, f"{self._name}-screen" if screen else self._name)
+        return PublishedTrack(self._hub, track, f"{self._name}-screen" if screen else self._name, screen=screen)
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         if self._connection.channels is not None:

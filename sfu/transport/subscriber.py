@@ -8,18 +8,23 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from sfu.errors import AtCapacity, BadRequest
+from sfu.forwarding.allocator import Decision, Layer, Rank, Reason
+from sfu.forwarding.control import TICK
+from sfu.forwarding.downlink import Downlink, Want
 from sfu.forwarding.route import Route
 from sfu.forwarding.selector import choose, size_of
 from sfu.ids import TrackId
 from sfu.rooms.ports import MediaSource, Wish
-from sfu.sdp.capabilities import PayloadTable
+from sfu.sdp.capabilities import URI_TRANSPORT_CC, PayloadTable
 from sfu.sdp.description import MEDIA_LIMIT
 from sfu.sdp.offer import AcceptedSection, Slot, make_offer, read_answer
 from sfu.transport.connection import Connection, State
+from sfu.transport.downlinks import Downlinks
 from sfu.transport.publisher import PublishedTrack
 from sfu.transport.reports import LinkReport
 
@@ -30,6 +35,8 @@ log = logging.getLogger(__name__)
 
 FIRST_SEQUENCE = 1024
 """Least first sequence number: far enough from the wrap that no reordering crosses it while the rollover counter is 0."""
+SLOW = (Reason.BUDGET, Reason.HOLD, Reason.TIER)
+"""What a client is told as congestion: its path, or the operator's rules for such a path."""
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -68,10 +75,17 @@ class Outbound:
 class SubscriberConnection:
     """Implements the signalling's Subscriber port, and so rooms' MediaSink."""
 
-    def __init__(self, hub: "Hub", name: str, listener: SubscriberListener) -> None:
+    def __init__(self, hub: "Hub", name: str, listener: SubscriberListener, downlinks: Downlinks) -> None:
         self._hub = hub
         self._name = name
         self._listener = listener
+        self._downlinks = downlinks
+        self._downlink: Downlink | None = None
+        """Made with the first picture: sound alone is not allocated."""
+        self._by_ssrc: dict[Hashable, Outbound] = {}
+        """What has a route, as the downlink calls it."""
+        self._stale: dict[int, None] = {}
+        """SSRCs of which the decision is carried out again whether it changed or not."""
         self._connection: Connection | None = None
         """Made with the first subscription: who is alone in a room costs nothing here."""
         self._ended = False
@@ -115,6 +129,7 @@ class SubscriberConnection:
             return
         outbound.source.remove_taker(track, self)
         if outbound.route is not None:
+            self._forget(outbound.route)
             self._hub.engine.remove_route(outbound.route)
         line = outbound.line
         if line is not None:
@@ -233,6 +248,13 @@ class SubscriberConnection:
             first_sequence=FIRST_SEQUENCE + secrets.randbits(14),
             cname=slot.stream_id,
         )
+        self._by_ssrc[slot.ssrc] = outbound
+        if outbound.source.kind == "video" and self._downlink is None:
+            self._downlink = connection.peer.downlink = self._downlinks.open(self, self._layers, now)
+            for other in self._by_ssrc.values():
+                self._want(other)
+        if self._downlink is not None and URI_TRANSPORT_CC in section.extensions:
+            outbound.route.note = self._downlink.estimator.note
         self._select(outbound, now)
 
     def restart(self) -> None:
@@ -257,11 +279,17 @@ class SubscriberConnection:
             return
         if outbound.wish.paused:
             route.park()
+            self._want(outbound)
             self._tell(outbound, paused=True, reason="wish")
             return
         if source.track.muted:
+            self._want(outbound)
             self._tell(outbound, paused=True, reason="muted")
             return
+        if self._downlink is not None:
+            self._want(outbound)
+            if source.kind == "video":
+                return
         best = choose(
             source.track.encodings.values(),
             source.declared,
@@ -277,6 +305,74 @@ class SubscriberConnection:
         self._hub.engine.aim(route, best, now)
         size = size_of(best, source.declared)
         self._tell(outbound, paused=False, reason="", layer=best.rid, width=size.width, height=size.height)
+
+    def _layers(self, key: Hashable) -> tuple[Layer, ...]:
+        source = self._by_ssrc[key].source
+        return self._downlinks.rates.layers(source.track, source.declared)
+
+    def _want(self, outbound: Outbound) -> None:
+        """The downlink learns what is wished now, and decides anew in the next tick."""
+        downlink, route, wish, source = self._downlink, outbound.route, outbound.wish, outbound.source
+        if downlink is None or route is None:
+            return
+        downlink.wants[route.ssrc] = Want(
+            source.kind,
+            Rank.SCREEN if source.screen else Rank.OTHER,
+            wish.priority,
+            wish.width,
+            wish.height,
+            wish.fps,
+            wish.paused or source.track.muted,
+        )
+        downlink.touch()
+        self._stale[route.ssrc] = None
+        self._downlinks.touch(self)
+
+    def _forget(self, route: Route) -> None:
+        self._by_ssrc.pop(route.ssrc, None)
+        self._stale.pop(route.ssrc, None)
+        if self._downlink is not None:
+            self._downlink.wants.pop(route.ssrc, None)
+            self._downlink.touch()
+            self._downlinks.touch(self)
+
+    def look(self, now: float, *, allocate: bool) -> None:
+        """By the clock: layers follow what the path carries; a probe under way gets its padding."""
+        downlink, connection = self._downlink, self._connection
+        if downlink is None or connection is None or connection.state is not State.CONNECTED:
+            return
+        if allocate:
+            urgent = set()
+            for change in downlink.handle_timer(now):
+                assert isinstance(change.key, int)
+                self._stale[change.key] = None
+                if change.urgent:
+                    urgent.add(change.key)
+            stale, self._stale = self._stale, {}
+            decisions = downlink.allocation.decisions if downlink.allocation is not None else {}
+            for ssrc in stale:
+                decision, outbound = decisions.get(ssrc), self._by_ssrc.get(ssrc)
+                if decision is not None and outbound is not None and outbound.source.kind == "video":
+                    self._follow(outbound, decision, ssrc in urgent, now)
+        if downlink.probing:
+            self._hub.engine.pad(connection.peer, downlink.padding(now, TICK), now)
+
+    def _follow(self, outbound: Outbound, decision: Decision, urgent: bool, now: float) -> None:
+        route, layer = outbound.route, decision.layer
+        if route is None or outbound.wish.paused or outbound.source.track.muted:
+            return
+        if layer is None:
+            if decision.reason is Reason.SILENT:
+                self._tell(outbound, paused=True, reason="no_layer")
+            else:
+                route.park()
+                self._tell(outbound, paused=True, reason="congestion")
+            return
+        if urgent:
+            route.pause()  # the path is flooded: the new layer's keyframe would come behind a queue
+        self._hub.engine.aim(route, outbound.source.track.encodings[layer.name], now)
+        reason = "congestion" if decision.reason in SLOW else ""
+        self._tell(outbound, paused=False, reason=reason, layer=layer.name, width=layer.width, height=layer.height)
 
     def _tell(
         self, outbound: Outbound, *, paused: bool, reason: str, layer: str = "", width: int = 0, height: int = 0
@@ -322,6 +418,9 @@ class SubscriberConnection:
 
     def _end(self) -> None:
         self._ended = True
+        self._downlinks.close(self)
+        self._downlink = None
+        self._by_ssrc.clear()
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None

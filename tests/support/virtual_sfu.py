@@ -77,7 +77,7 @@ class VirtualSfu:
 
     def __init__(self, network: Network, settings: Settings | None = None) -> None:
         self.network = network
-        self.settings = settings or Settings()
+        self.settings = settings or Settings(start=600_000.0)
         self.engine = Engine(PlainSealer(), segments=False)
         self.rates = Rates()
         self.publications: dict[str, Publication] = {}

@@ -1,0 +1,69 @@
+"""The subscribers' downlinks by the clock: rates measured, allocations renewed, probes filled up.
+
+One per edge. A subscriber takes part from its first route on; one that only listens to sound has nothing to allocate and
+costs a few comparisons a second.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from sfu.bandwidth.settings import Settings
+from sfu.forwarding.control import TICK
+from sfu.forwarding.downlink import Downlink, Layers
+from sfu.forwarding.rates import Rates
+from sfu.forwarding.track import Track
+
+if TYPE_CHECKING:
+    from sfu.transport.hub import Hub
+    from sfu.transport.subscriber import SubscriberConnection
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY: Final = 0.05
+EARLY: Final = TICK / 2
+"""Ticks are not exact."""
+
+
+class Downlinks:
+    """Knows who has one, and looks at them."""
+
+    def __init__(self, hub: "Hub", settings: Settings) -> None:
+        self.settings = settings
+        self.rates = Rates()
+        self._hub = hub
+        self._looking: dict[SubscriberConnection, float] = {}
+        """Who takes part, and when it was last looked at."""
+        self._at_once: set[SubscriberConnection] = set()
+
+    def open(self, subscriber: "SubscriberConnection", layers: Layers, now: float) -> Downlink | None:
+        """None when the operator wants none."""
+        if not self.settings.enabled:
+            return None
+        self._looking[subscriber] = float("-inf")
+        return Downlink(self.settings, layers, now)
+
+    def touch(self, subscriber: "SubscriberConnection") -> None:
+        """Its wishes or encodings changed: it is looked at in the next tick."""
+        self._at_once.add(subscriber)
+
+    def close(self, subscriber: "SubscriberConnection") -> None:
+        self._looking.pop(subscriber, None)
+        self._at_once.discard(subscriber)
+
+    def tick(self, now: float) -> None:
+        if not self._looking:
+            return
+        self.rates.measure(self._tracks(), now)
+        at_once, self._at_once = self._at_once, set()
+        for subscriber, looked in list(self._looking.items()):
+            look = subscriber in at_once or now - looked >= LOOK_EVERY - EARLY
+            if look:
+                self._looking[subscriber] = now
+            try:
+                subscriber.look(now, allocate=look)
+            except Exception:  # one subscriber's fault is not the others'
+                log.exception("allocation failed")
+
+    def _tracks(self) -> Iterator[Track]:
+        return (track for peer in self._hub.engine.peers.values() for track in peer.tracks.values())
