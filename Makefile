@@ -3,6 +3,7 @@
 # make check  lint, types and the order of imports
 # make fuzz   looks for inputs that break a parser, SECONDS=60 in all
 # make sanitize  the tests of the C part, and a differential fuzzer, with it under ASan and UBSan
+# make show   a whole meeting on air while its worker is killed, with its figures
 # make bench  what forwarding costs, beside other servers doing the same
 # make soak   people who come and go for DURATION seconds (600), and a million reliable messages at ten per cent loss
 # make clean  removes what the others made
@@ -61,6 +62,9 @@ bench: $(VENV)/.installed-test
 soak: $(VENV)/.installed-test
 	CHURN_SECONDS=$(or $(DURATION),600) $(BIN)/pytest tests/attacks/test_faults.py
 	SCTP_MESSAGES=1000000 $(BIN)/pytest tests/transport/test_sctp_loss.py
+
+show: $(VENV)/.installed-test
+	SHOW=1 $(BIN)/pytest -rxs tests/web/test_show.py
 
 clean:
 	rm -rf build dist $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -1,4 +1,7 @@
-"""The whole of it: a meeting of bots and browsers on air, watched in another browser while its worker is killed."""
+"""The whole of it: a meeting of bots and browsers on air, watched in another browser while its worker is killed.
+
+It wants a quiet machine and more than two cores to judge sound and picture by, so `make show` runs it, not `make test`.
+"""
 
 import asyncio
 import os
@@ -124,6 +127,7 @@ def worst(found: list[Clap]) -> float:
     return float(np.percentile(np.abs([clap.error for clap in found]), 95))
 
 
+@pytest.mark.skipif("SHOW" not in os.environ, reason="wants a quiet machine: make show")
 async def test_a_meeting_on_air_outlives_its_worker(meeting: Meeting, server: ServerProcess) -> None:
     room = meeting.room
     clapper = bots(server.url, room, "--publish", "clap", "--fps", "30", "--name", "Clara")
