@@ -27,7 +27,7 @@ NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-cor
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
 BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
-.PHONY: run test check web-check fuzz sanitize bench soak clean
+.PHONY: run test check web-check fuzz sanitize show bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed

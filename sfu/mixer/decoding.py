@@ -7,6 +7,7 @@ libav gives the interpreter's lock back while it decodes and scales.
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final, Protocol
@@ -30,6 +31,10 @@ STALE_AFTER: Final = 8.0
 HIDDEN_AFTER: Final = 1.0
 """Seconds in which nobody asked for a source's picture, after which it is decoded but not scaled any more."""
 
+TOOK_WINDOW: Final = 128
+TOOK_EVERY: Final = 8
+"""Pictures over which decoding times are judged, all but the slowest twentieth, and how often."""
+
 _Job = Callable[[], None]
 
 
@@ -37,6 +42,9 @@ class Clock(Protocol):
     """Of the track: a `sfu.mixer.timeline.TrackClock`."""
 
     def due(self, timestamp: int) -> float | None: ...
+
+    def took(self, seconds: float) -> None:
+        """From arrival to ready, so that the sound of these pictures waits for them, too."""
 
 
 class Decoders:
@@ -111,6 +119,8 @@ class VideoSource:
         self.cadence: Cadence[Picture] = Cadence()
         if clock is not None:
             self.cadence.due_of_sound = lambda media: clock.due(round(media * VIDEO_RATE))
+        self._clock = clock
+        self._took: deque[float] = deque(maxlen=TOOK_WINDOW)
         self._decoder = decoder
         self._fitter = Fitter()
         self._submit = submit
@@ -199,7 +209,16 @@ class VideoSource:
             return
         picture = self._fit(decoded, frame.rotation)
         if picture is not None:
-            self.cadence.push(media, self._now(), picture)
+            ready = self._now()
+            self._tell(ready - frame.arrival)
+            self.cadence.push(media, ready, picture)
+
+    def _tell(self, took: float) -> None:
+        """Sound can be ready at once; on a busy machine pictures are not, and lips would come late."""
+        self._took.append(took)
+        if self._clock is not None and self.decoded % TOOK_EVERY == 0:
+            order = sorted(self._took)
+            self._clock.took(order[len(order) * 19 // 20])
 
     def _fit_again(self) -> None:
         if self._last is not None and not self._closed:

@@ -6,7 +6,8 @@ pictures come than the fastest sound, and that difference is kept when reports a
 then due `delay` after its fastest path: the 95th percentile of its jitter plus decoding, within 20–200 ms. Changes are
 followed at 0.5 %, by all of its tracks together, which is what a resampler of sound can do unheard.
 
-Sans-IO: `now` and arrivals are monotonic seconds. One thread calls everything but `due`, which any thread may read.
+Sans-IO: `now` and arrivals are monotonic seconds. One thread calls everything but `due` and `took`, which
+any thread may call.
 RFC 3550 6.4.1 (sender reports).
 """
 
@@ -48,11 +49,13 @@ class TrackClock:
     """One track of a participant. Made by `Timeline.open`."""
 
     __slots__ = ("_buckets", "_extra", "_heard", "_jitter", "_newest", "_offset", "_reported", "_shift", "_timeline",
-                 "_wall", "leads", "rate", "stepped")  # fmt: skip
+                 "_wall", "decode", "leads", "rate", "stepped")  # fmt: skip
 
     def __init__(self, timeline: "Timeline", rate: int, leads: bool) -> None:
         self.rate = rate
         self.leads = leads
+        self.decode = timeline.decode
+        "Seconds from a frame's arrival until it can be shown, all but the slowest."
         self.stepped = 0
         "Jumps of this track's playout, for whoever plays it to fade over."
         self._timeline = timeline
@@ -94,6 +97,10 @@ class TrackClock:
         """Monotonic seconds at which what carries `timestamp` is to be seen or heard; None before the first frame."""
         shift = self._shift
         return None if shift is None else timestamp / self.rate + shift
+
+    def took(self, seconds: float) -> None:
+        """How long its frames take from their arrival until they can be shown, all but the slowest."""
+        self.decode = seconds
 
     def close(self) -> None:
         self._timeline.forget(self)
@@ -160,7 +167,7 @@ class Timeline:
     """Of one participant: holds the clocks of its tracks together."""
 
     def __init__(self, decode: float = 0.005) -> None:
-        """`decode`: seconds that decoding takes, added to the jitter; its owner may set the attribute anew."""
+        """`decode`: seconds that decoding takes, added to the jitter, until a track's own `decode` is known."""
         self.decode = decode
         self.delay = MIN_DELAY
         self._tracks: list[TrackClock] = []
@@ -199,7 +206,7 @@ class Timeline:
             self._judged = None
             return
         self._compare(active, now)
-        wanted = min(MAX_DELAY, max(MIN_DELAY, max([track.jitter() for track in active]) + self.decode))
+        wanted = min(MAX_DELAY, max(MIN_DELAY, max([track.jitter() + track.decode for track in active])))
         self.delay = wanted if first else max(wanted, self.delay - _DELAY_FALL * since)
         if leader is not None and before is not None:
             self._lag = before - leader.base - self.delay

@@ -53,6 +53,9 @@ class LipClock:
     def due(self, timestamp: int) -> float | None:
         return self._clock.due(timestamp) if self._person.voiced else None
 
+    def took(self, seconds: float) -> None:
+        self._clock.took(seconds)
+
 
 class People:
     def __init__(

@@ -201,3 +201,19 @@ def test_a_track_that_stopped_is_waited_for_no_more() -> None:
         now = 30 + step / 50
         sender.sound.receive_frame(sender.timestamps(now)[0], now + 0.03)
     assert sender.timeline.delay == pytest.approx(MIN_DELAY, abs=0.001)
+
+
+def test_sound_waits_for_pictures_that_take_long_to_decode() -> None:
+    timeline = Timeline()
+    sound, picture = timeline.open(48_000, leads=True), timeline.open(90_000, leads=False)
+    for tick in range(200):
+        now = 100 + tick * 0.02
+        if tick == 100:
+            picture.took(0.09)
+        sound.receive_frame(tick * 960, now)
+        picture.receive_frame(tick * 1800, now)
+    heard, shown = sound.due(199 * 960), picture.due(199 * 1800)
+    assert heard is not None
+    assert shown is not None
+    assert abs(heard - shown) < 0.001
+    assert heard - (100 + 199 * 0.02) == pytest.approx(0.09, abs=0.01)
