@@ -16,7 +16,8 @@ BATCHES: Final = 4096
 
 
 class History:
-    """Send times and sizes of the newest packets of one path. A size of 0: acknowledged already, or unknown."""
+    """Send times and sizes of the newest packets of one path. A size of 0: acknowledged already, or unknown; a time of 0:
+    unknown."""
 
     __slots__ = ("_batches", "_mask", "_sizes", "_times", "next", "note")
 
@@ -49,6 +50,7 @@ class History:
                 if gap >= 0x8000:
                     continue  # numbers only rise
                 for number in range(max(following, following + gap - mask), following + gap):
+                    times[number & mask] = 0.0  # not what was sent under this number a round of the ring ago
                     sizes[number & mask] = 0
                 following += gap
             at = following & mask

@@ -16,7 +16,7 @@ from sfu.forwarding.track import Track
 
 if TYPE_CHECKING:
     from sfu.transport.hub import Hub
-    from sfu.transport.subscriber import SubscriberConnection
+    from sfu.transport.steering import Steering
 
 log = logging.getLogger(__name__)
 
@@ -32,36 +32,36 @@ class Downlinks:
         self.settings = settings
         self.rates = Rates()
         self._hub = hub
-        self._looking: dict[SubscriberConnection, float] = {}
+        self._looking: dict[Steering, float] = {}
         """Who takes part, and when it was last looked at."""
-        self._at_once: set[SubscriberConnection] = set()
+        self._at_once: set[Steering] = set()
 
-    def open(self, subscriber: "SubscriberConnection", layers: Layers, now: float) -> Downlink | None:
+    def open(self, steering: "Steering", layers: Layers, now: float) -> Downlink | None:
         """None when the operator wants none."""
         if not self.settings.enabled:
             return None
-        self._looking[subscriber] = float("-inf")
+        self._looking[steering] = float("-inf")
         return Downlink(self.settings, layers, now)
 
-    def touch(self, subscriber: "SubscriberConnection") -> None:
+    def touch(self, steering: "Steering") -> None:
         """Its wishes or encodings changed: it is looked at in the next tick."""
-        self._at_once.add(subscriber)
+        self._at_once.add(steering)
 
-    def close(self, subscriber: "SubscriberConnection") -> None:
-        self._looking.pop(subscriber, None)
-        self._at_once.discard(subscriber)
+    def close(self, steering: "Steering") -> None:
+        self._looking.pop(steering, None)
+        self._at_once.discard(steering)
 
     def tick(self, now: float) -> None:
         if not self._looking:
             return
         self.rates.measure(self._tracks(), now)
         at_once, self._at_once = self._at_once, set()
-        for subscriber, looked in list(self._looking.items()):
-            look = subscriber in at_once or now - looked >= LOOK_EVERY - EARLY
+        for steering, looked in list(self._looking.items()):
+            look = steering in at_once or now - looked >= LOOK_EVERY - EARLY
             if look:
-                self._looking[subscriber] = now
+                self._looking[steering] = now
             try:
-                subscriber.look(now, allocate=look)
+                steering.look(now, allocate=look)
             except Exception:  # one subscriber's fault is not the others'
                 log.exception("allocation failed")
 

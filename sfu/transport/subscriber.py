@@ -8,15 +8,9 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Hashable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from sfu.errors import AtCapacity, BadRequest
-from sfu.forwarding.allocator import Decision, Layer, Rank, Reason
-from sfu.forwarding.control import TICK
-from sfu.forwarding.downlink import Downlink, Want
-from sfu.forwarding.route import Route
 from sfu.forwarding.selector import choose, size_of
 from sfu.ids import TrackId
 from sfu.rooms.ports import MediaSource, Wish
@@ -25,8 +19,10 @@ from sfu.sdp.description import MEDIA_LIMIT
 from sfu.sdp.offer import AcceptedSection, Slot, make_offer, read_answer
 from sfu.transport.connection import Connection, State
 from sfu.transport.downlinks import Downlinks
+from sfu.transport.outbound import Line, Outbound, Told
 from sfu.transport.publisher import PublishedTrack
 from sfu.transport.reports import LinkReport
+from sfu.transport.steering import Steering
 
 if TYPE_CHECKING:
     from sfu.transport.hub import Hub
@@ -35,8 +31,6 @@ log = logging.getLogger(__name__)
 
 FIRST_SEQUENCE = 1024
 """Least first sequence number: far enough from the wrap that no reordering crosses it while the rollover counter is 0."""
-SLOW = (Reason.BUDGET, Reason.HOLD, Reason.TIER)
-"""What a client is told as congestion: its path, or the operator's rules for such a path."""
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -50,28 +44,6 @@ class SubscriberListener(Protocol):
     def subscriber_lost(self) -> None: ...
 
 
-@dataclass(slots=True)
-class Line:
-    """One m-line: its slot as offered, and whose track it carries."""
-
-    slot: Slot
-    track: TrackId | None = None
-    accepted: AcceptedSection | None = None
-
-
-@dataclass(slots=True)
-class Outbound:
-    """One subscription on its way: the source, the wish, the m-line, and the engine's route once it is accepted."""
-
-    track: TrackId
-    source: PublishedTrack
-    wish: Wish
-    line: Line | None = None
-    route: Route | None = None
-    told: tuple[object, ...] = field(default=())
-    "The state that the client was last told."
-
-
 class SubscriberConnection:
     """Implements the signalling's Subscriber port, and so rooms' MediaSink."""
 
@@ -79,13 +51,7 @@ class SubscriberConnection:
         self._hub = hub
         self._name = name
         self._listener = listener
-        self._downlinks = downlinks
-        self._downlink: Downlink | None = None
-        """Made with the first picture: sound alone is not allocated."""
-        self._by_ssrc: dict[Hashable, Outbound] = {}
-        """What has a route, as the downlink calls it."""
-        self._stale: dict[int, None] = {}
-        """SSRCs of which the decision is carried out again whether it changed or not."""
+        self._steering = Steering(hub, downlinks, self._tell)
         self._connection: Connection | None = None
         """Made with the first subscription: who is alone in a room costs nothing here."""
         self._ended = False
@@ -129,7 +95,7 @@ class SubscriberConnection:
             return
         outbound.source.remove_taker(track, self)
         if outbound.route is not None:
-            self._forget(outbound.route)
+            self._steering.remove(outbound.route)
             self._hub.engine.remove_route(outbound.route)
         line = outbound.line
         if line is not None:
@@ -233,7 +199,7 @@ class SubscriberConnection:
         codec = outbound.source.track.codec
         payload_type = next((number for number, name in section.payload_types.items() if name == codec), None)
         if not section.accepted or payload_type is None:
-            self._tell(outbound, paused=True, reason="codec")
+            self._tell(outbound, Told(True, "codec"))
             return
         slot = line.slot
         outbound.route = self._hub.engine.add_route(
@@ -248,13 +214,8 @@ class SubscriberConnection:
             first_sequence=FIRST_SEQUENCE + secrets.randbits(14),
             cname=slot.stream_id,
         )
-        self._by_ssrc[slot.ssrc] = outbound
-        if outbound.source.kind == "video" and self._downlink is None:
-            self._downlink = connection.peer.downlink = self._downlinks.open(self, self._layers, now)
-            for other in self._by_ssrc.values():
-                self._want(other)
-        if self._downlink is not None and URI_TRANSPORT_CC in section.extensions:
-            outbound.route.note = self._downlink.estimator.note
+        feedback = URI_TRANSPORT_CC in section.extensions
+        self._steering.add(outbound, connection.peer, feedback=feedback, now=now)
         self._select(outbound, now)
 
     def restart(self) -> None:
@@ -277,17 +238,18 @@ class SubscriberConnection:
         route, source = outbound.route, outbound.source
         if route is None or self._connection is None or self._connection.state is not State.CONNECTED:
             return
+        steering = self._steering
         if outbound.wish.paused:
             route.park()
-            self._want(outbound)
-            self._tell(outbound, paused=True, reason="wish")
+            steering.want(outbound)
+            self._tell(outbound, Told(True, "wish"))
             return
         if source.track.muted:
-            self._want(outbound)
-            self._tell(outbound, paused=True, reason="muted")
+            steering.want(outbound)
+            self._tell(outbound, Told(True, "muted"))
             return
-        if self._downlink is not None:
-            self._want(outbound)
+        if steering.downlink is not None:
+            steering.want(outbound)
             if source.kind == "video":
                 return
         best = choose(
@@ -300,89 +262,23 @@ class SubscriberConnection:
         )
         if best is None:
             if source.kind == "video":
-                self._tell(outbound, paused=True, reason="no_layer")
+                self._tell(outbound, Told(True, "no_layer"))
             return
         self._hub.engine.aim(route, best, now)
         size = size_of(best, source.declared)
-        self._tell(outbound, paused=False, reason="", layer=best.rid, width=size.width, height=size.height)
+        self._tell(outbound, Told(False, "", best.rid, size.width, size.height))
 
-    def _layers(self, key: Hashable) -> tuple[Layer, ...]:
-        source = self._by_ssrc[key].source
-        return self._downlinks.rates.layers(source.track, source.declared)
-
-    def _want(self, outbound: Outbound) -> None:
-        """The downlink learns what is wished now, and decides anew in the next tick."""
-        downlink, route, wish, source = self._downlink, outbound.route, outbound.wish, outbound.source
-        if downlink is None or route is None:
+    def _tell(self, outbound: Outbound, told: Told) -> None:
+        if outbound.told == told or (outbound.told is None and not told.paused and outbound.source.kind == "audio"):
             return
-        downlink.wants[route.ssrc] = Want(
-            source.kind,
-            Rank.SCREEN if source.screen else Rank.OTHER,
-            wish.priority,
-            wish.width,
-            wish.height,
-            wish.fps,
-            wish.paused or source.track.muted,
-        )
-        downlink.touch()
-        self._stale[route.ssrc] = None
-        self._downlinks.touch(self)
-
-    def _forget(self, route: Route) -> None:
-        self._by_ssrc.pop(route.ssrc, None)
-        self._stale.pop(route.ssrc, None)
-        if self._downlink is not None:
-            self._downlink.wants.pop(route.ssrc, None)
-            self._downlink.touch()
-            self._downlinks.touch(self)
-
-    def look(self, now: float, *, allocate: bool) -> None:
-        """By the clock: layers follow what the path carries; a probe under way gets its padding."""
-        downlink, connection = self._downlink, self._connection
-        if downlink is None or connection is None or connection.state is not State.CONNECTED:
-            return
-        if allocate:
-            urgent = set()
-            for change in downlink.handle_timer(now):
-                assert isinstance(change.key, int)
-                self._stale[change.key] = None
-                if change.urgent:
-                    urgent.add(change.key)
-            stale, self._stale = self._stale, {}
-            decisions = downlink.allocation.decisions if downlink.allocation is not None else {}
-            for ssrc in stale:
-                decision, outbound = decisions.get(ssrc), self._by_ssrc.get(ssrc)
-                if decision is not None and outbound is not None and outbound.source.kind == "video":
-                    self._follow(outbound, decision, ssrc in urgent, now)
-        if downlink.probing:
-            self._hub.engine.pad(connection.peer, downlink.padding(now, TICK), now)
-
-    def _follow(self, outbound: Outbound, decision: Decision, urgent: bool, now: float) -> None:
-        route, layer = outbound.route, decision.layer
-        if route is None or outbound.wish.paused or outbound.source.track.muted:
-            return
-        if layer is None:
-            if decision.reason is Reason.SILENT:
-                self._tell(outbound, paused=True, reason="no_layer")
-            else:
-                route.park()
-                self._tell(outbound, paused=True, reason="congestion")
-            return
-        if urgent:
-            route.pause()  # the path is flooded: the new layer's keyframe would come behind a queue
-        self._hub.engine.aim(route, outbound.source.track.encodings[layer.name], now)
-        reason = "congestion" if decision.reason in SLOW else ""
-        self._tell(outbound, paused=False, reason=reason, layer=layer.name, width=layer.width, height=layer.height)
-
-    def _tell(
-        self, outbound: Outbound, *, paused: bool, reason: str, layer: str = "", width: int = 0, height: int = 0
-    ) -> None:
-        state = (paused, reason, layer, width, height)
-        if outbound.told == state or (not outbound.told and not paused and outbound.source.kind == "audio"):
-            return
-        outbound.told = state
+        outbound.told = told
         self._listener.subscription_changed(
-            outbound.track, paused=paused, reason=reason, layer=layer, width=width, height=height
+            outbound.track,
+            paused=told.paused,
+            reason=told.reason,
+            layer=told.layer,
+            width=told.width,
+            height=told.height,
         )
 
     # -- state ------------------------------------------------------------------------------------------------------
@@ -418,9 +314,7 @@ class SubscriberConnection:
 
     def _end(self) -> None:
         self._ended = True
-        self._downlinks.close(self)
-        self._downlink = None
-        self._by_ssrc.clear()
+        self._steering.close()
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None

@@ -67,3 +67,13 @@ def test_the_ring_goes_round_and_grows_when_feedback_reaches_far_back() -> None:
     assert sent.find(number, 1)[2] == [number & ~7]
     sent.find(5 * SMALLEST - LARGEST + 1 & 0xFFFF, 1)
     assert len(sent._sizes) <= LARGEST
+
+
+def test_a_number_that_was_left_out_has_no_time_of_a_round_ago() -> None:
+    """The time that a packet of long ago was sent under this place of the ring would be a delay of seconds."""
+    sent = History()
+    for number in range(0, SMALLEST, 8):
+        sent.sent(number, [100] * 8, 1.0)
+    sent.sent(SMALLEST + 8, [100], 9.0)
+    sent.take_in()
+    assert sent.find(SMALLEST, 9)[1] == [0.0] * 8 + [9.0]
