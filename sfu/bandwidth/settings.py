@@ -14,8 +14,8 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    enabled: bool = False
-    "Experimental: give each subscriber what its path carries; else everybody gets the layers that fill their tiles."
+    enabled: bool = True
+    "Give each subscriber what its path carries; else everybody gets the layers that fill their tiles."
     start: Rate = 2_500_000.0
     "Bits per second taken for granted towards a new subscriber; probing finds the rest within a second."
     least: Rate = 50_000.0

@@ -110,5 +110,6 @@ class Cadence(Generic[T]):
         if self.due_of_sound is not None:
             sound = self.due_of_sound(media)
             if sound is not None:
-                due = max(due, min(sound - LEAD, due + _DELAY_LIMIT))
+                # Later than its sound none is meant to be: what a hiccup delays must not be the rule for those after it.
+                due = max(min(due, sound), min(sound - LEAD, due + _DELAY_LIMIT))
         return due

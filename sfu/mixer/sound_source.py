@@ -25,7 +25,11 @@ _LOSS_LIMIT: Final = 5 * TICK
 """A hole no longer than this is counted as loss; a longer one was silence that was not sent."""
 _EARLY_STEP: Final = RATE // 40
 """Playing more than 25 ms early is mended at once, by as many concealed frames."""
-_LATE_STEP: Final = RATE // 4
+_LATE_STEP: Final = 60 * RATE // 1000
+"""Playing later than this cannot wait until it is worn off: pictures do not wait for it."""
+_LATE_QUIET: Final = RATE // 100
+_QUIET: Final = 0.003
+"""Below −50 dB nobody hears that 20 ms are left out."""
 _RESTART: Final = 2 * RATE
 """Further than this from its due time, a stream has begun anew."""
 _TOLERANCE: Final = 240
@@ -164,6 +168,8 @@ class SoundSource:
             early = 0
         elif early < -_LATE_STEP:
             return self._skip(-early)
+        elif early < -_LATE_QUIET and self._is_quiet():
+            return self._skip(min(-early, TICK))
         take = TICK - self._correction(early)
         self._fill(take)
         if take == TICK:
@@ -197,6 +203,11 @@ class SoundSource:
             return 0
         strength = min(_STRONGEST, 1 + distance // 480)
         return strength if early > 0 else -strength
+
+    def _is_quiet(self) -> bool:
+        """The two ticks that come next."""
+        self._fill(2 * TICK)
+        return bool(np.abs(self._ready[: 2 * TICK]).max() < _QUIET)
 
     def _skip(self, samples: int) -> Sound:
         """Goes on `samples` later, over a short crossfade."""

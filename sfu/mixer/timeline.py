@@ -27,7 +27,8 @@ _EVERY: Final = 0.25
 """Seconds between two judgements."""
 _EARLY_LIMIT: Final = 0.030
 """Playing this much too early loses frames: better one audible step."""
-_LATE_LIMIT: Final = 0.250
+_LATE_LIMIT: Final = 0.060
+"""Playing later than needed by more than this, as after a start over a path that was busy with it, costs a step too."""
 _RESTART: Final = 3.0
 """Seconds by which a timestamp must miss its place to be another clock's."""
 _COHERENT: Final = 1.0
@@ -186,11 +187,12 @@ class Timeline:
     def handle_timer(self, now: float) -> None:
         """Moves playout times a little; frames that come in call it, so a tick of one's own is not needed."""
         since = now - self._slewed if self._slewed is not None else 0.0
-        if since < 0.02 and self._slewed is not None:
+        if since < 0.015 and self._slewed is not None:
             return
         self._slewed = now
         if self._judged is None or now - self._judged >= _EVERY:
             self.judge(now)
+        self._follow()
         move = SLEW * min(since, 0.2)
         self._lag = max(0.0, self._lag - move) if self._lag > 0 else min(0.0, self._lag + move)
         self._place()
@@ -199,8 +201,6 @@ class Timeline:
         """Fastest paths, delay and thereby the wanted playout times; what sounds keeps its own and slews to them."""
         since = now - self._judged if self._judged is not None else 0.0
         first, self._judged = self._judged is None, now
-        leader = self._leader()
-        before = leader.playing_at() if leader else None
         active = [track for track in self._tracks if track.active(now)]
         if not active:
             self._judged = None
@@ -208,12 +208,7 @@ class Timeline:
         self._compare(active, now)
         wanted = min(MAX_DELAY, max(MIN_DELAY, max([track.jitter() + track.decode for track in active])))
         self.delay = wanted if first else max(wanted, self.delay - _DELAY_FALL * since)
-        if leader is not None and before is not None:
-            self._lag = before - leader.base - self.delay
-            if not -_EARLY_LIMIT <= self._lag <= _LATE_LIMIT:
-                self._lag = 0.0
-        else:
-            self._lag = 0.0
+        self._follow()
         self._place()
 
     def reported(self, track: TrackClock, stepped: bool, now: float) -> None:
@@ -237,8 +232,11 @@ class Timeline:
         for track in active:
             track.fastest_is(min(paths), now)
 
-    def _leader(self) -> TrackClock | None:
-        return next((track for track in self._tracks if track.leads and track.playing_at() is not None), None)
+    def _follow(self) -> None:
+        """What sounds stays where it is, whatever became known of its path: the rest is lag, or a step."""
+        playing = next((at - track.base for track in self._tracks if track.leads and (at := track.playing_at())), None)
+        lag = 0.0 if playing is None else playing - self.delay
+        self._lag = lag if -_EARLY_LIMIT <= lag <= _LATE_LIMIT else 0.0
 
     def _place(self) -> None:
         for track in self._tracks:
