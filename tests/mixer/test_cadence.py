@@ -113,6 +113,11 @@ def test_pictures_wait_for_their_sound() -> None:
     assert cadence.waited(1.1) == pytest.approx(LEAD)
     cadence.push(3.0, 3.01, "without")
     assert cadence.take(3.012) == "without"
+    cadence.due_of_sound = lambda media: media + 0.005
+    cadence.push(3.5, 3.51, "after its sound it is shown as soon as it is there")
+    cadence.push(3.6, 3.61, "on time")
+    assert cadence.take(3.515) is not None
+    assert cadence.take(3.611) is not None
     cadence.due_of_sound = lambda media: media + 9.0
     cadence.push(4.0, 4.01, "nonsense is not waited for")
     assert cadence.take(4.22) is not None

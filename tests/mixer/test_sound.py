@@ -181,6 +181,26 @@ def test_a_jump_of_the_playout_time_does_not_click(jump: float) -> None:
     assert largest_step(np.concatenate(out)[:, 0]) < CLICK
 
 
+def test_what_plays_late_catches_up_where_nobody_hears_it() -> None:
+    """The path becomes 50 ms faster while somebody speaks: the pause after the word is that much shorter."""
+    mix, clock = SoundMix(), FixedClock(0.05)
+    mix.open("a", clock)
+    envelope = np.interp(np.arange(200 * 960), np.array([0, 59, 60, 99, 100, 200]) * 960, [1, 1, 0, 0, 1, 1])
+    voice = packets(4, 0.25 * envelope)
+    out, sent = [], 0
+    for tick in range(150):
+        clock.shift = 0.05 if tick < 40 else 0.0
+        while sent * 0.02 + clock.shift <= tick * 0.02 + 0.045:
+            mix.receive("a", coded(voice[sent], sent * 960))
+            sent += 1
+        out.append(mix.tick(tick * 0.02))
+    sound = np.concatenate(out)[:, 0]
+    assert largest_step(sound) < CLICK
+    (loud,) = np.nonzero(np.abs(sound[70 * 960 :]) > 0.05)
+    heard = (loud[0] / 960 + 70 - 100) * 20
+    assert abs(heard) < 20  # without the pause, nearly three seconds of speech would have had to pass
+
+
 def test_muting_fades_and_comes_back(mix: SoundMix) -> None:
     parts = [play(mix, 40, VOICE)]
     mix.set_muted("a", True)

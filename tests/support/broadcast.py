@@ -1,6 +1,7 @@
 """What a programme's viewers were sent, fetched and looked into: its segments by HLS, and how well lips and sound agree."""
 
 import io
+import time
 import urllib.parse
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ CLAP_EVERY = 500
 """Milliseconds, as `sfu.bots.sources.Clapper` claps."""
 FLASH = 200
 """Luma above which the middle of a picture is a clap's."""
+SPAN = 1 << STAMP_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,13 @@ def claps(media: bytes) -> list[Clap]:
             dark = not light
     onsets = _onsets(media)
     found = []
-    for shown, stamp in flashes:
+    for shown, lower in flashes:
+        # A clap is at a half second since 1970, of which the stamp has the lower bits only.
+        stamp = lower + (int(time.time() * 1000) - lower + SPAN // 2) // SPAN * SPAN
         begun = stamp // CLAP_EVERY * CLAP_EVERY
         expected = shown - (stamp - begun)
         nearest = min(onsets, key=lambda at: abs(at - expected), default=None)
-        if nearest is not None and abs(nearest - expected) < CLAP_EVERY / 2 and stamp < 1 << STAMP_BITS:
+        if nearest is not None and abs(nearest - expected) < CLAP_EVERY / 2:
             found.append(Clap(shown - stamp, nearest - begun))
     return found
 
