@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 Note = Callable[[tuple[int, Sequence[int], float]], None]
 """Takes (first transport-wide number, sizes, when) of packets that go out together: a path's history."""
 
-RESEND_LIMIT: Final = 3
+RESEND_LIMIT: Final = 6
 RESEND_PAUSE: Final = 0.1
-"""A packet is sent again at most three times and not within 100 ms (an asker cannot turn one NACK into a flood)."""
+"""A packet is sent again at most six times (a fifth of all lost: one of 10,000 does not come) and not within about a round
+trip, 100 ms while none is known: an asker cannot turn one NACK into a flood."""
+ROUND: Final = 0.8
+"""Of the round trip: askers' timers are not exact."""
+LEAST_PAUSE: Final = 0.01
+MOST_PAUSE: Final = 0.4
 RESENDS_KEPT: Final = 1024
 """More than a history holds, so that no packet's count is forgotten while the packet is there."""
 SEGMENTS: Final = 8
@@ -236,7 +241,9 @@ class Route:
         if self.rtx_payload_type is None or back >= 0x8000:
             return None
         tries, last = self._resends.get(sequence, (0, float("-inf")))
-        if tries >= RESEND_LIMIT or now - last < RESEND_PAUSE:
+        rtt = self.peer.rtt
+        pause = RESEND_PAUSE if rtt is None else min(max(ROUND * rtt, LEAST_PAUSE), MOST_PAUSE)
+        if tries >= RESEND_LIMIT or now - last < pause:
             return None
         for index, segment in enumerate(reversed(self._segments)):
             span = segment.span(open_=index == 0 and self.current is not None)

@@ -119,7 +119,10 @@ def test_switching_layers_keeps_every_number_continuous() -> None:
     assert route not in low.routes
 
 
-def test_a_nack_is_answered_with_a_repair_packet_three_times_and_not_within_100_ms() -> None:
+@pytest.mark.parametrize(("rtt", "pause"), [(None, 2), (0.25, 4), (0.05, 1)])
+def test_a_nack_is_answered_with_a_repair_packet_six_times_and_not_within_a_round_trip(
+    rtt: float | None, pause: int
+) -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
     subscriber = bench.peer(wire)
@@ -129,16 +132,19 @@ def test_a_nack_is_answered_with_a_repair_packet_three_times_and_not_within_100_
     bench.send(*(layer("q", 2 + step, 3000 * step, key=step == 0, picture=step) for step in range(5)))
     sent = wire.media()
     nack = rtcp.encode_nack(1, route.ssrc, [sent[2].sequence])
+    subscriber.rtt = rtt
     resent = []
-    for _ in range(10):
+    answered = []
+    for step in range(30):
         bench.engine.receive_rtcp(subscriber, nack, bench.now, 0.0)
-        resent += wire.media()
+        resent += (found := wire.media())
+        answered += [step] * len(found)
         bench.now += 0.05
-    assert len(resent) == 3
+    assert answered == [pause * time for time in range(6)]
     repair = resent[0]
     assert (repair.payload_type, repair.ssrc, repair.timestamp) == (101, route.rtx_ssrc, sent[2].timestamp)
     assert repair.payload == struct.pack("!H", sent[2].sequence) + sent[2].payload
-    assert [packet.sequence for packet in resent] == [500, 501, 502]
+    assert [packet.sequence for packet in resent] == list(range(500, 506))
     numbers = [int.from_bytes(packet.extensions[TWCC], "big") for packet in sent + resent]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
