@@ -13,6 +13,7 @@ from typing import Final
 from sfu.bandwidth.twcc import parse_feedback
 from sfu.errors import MalformedPacket
 from sfu.forwarding import fanout
+from sfu.forwarding.diary import Cause, Kind
 from sfu.forwarding.encoding import NTP_UNITS, Encoding
 from sfu.forwarding.packet import Packet
 from sfu.forwarding.peer import PLAIN, EnginePeer
@@ -101,9 +102,16 @@ class Control:
         else:
             slot.pop(peer.id, None)
 
-    def request_keyframe(self, encoding: Encoding, now: float) -> None:
-        if encoding.track.keyframes.request(now):
+    def request_keyframe(
+        self, encoding: Encoding, now: float, *, asker: EnginePeer | None = None, cause: Cause = Cause.SWITCH
+    ) -> None:
+        track = encoding.track
+        if track.keyframes.request(now):
             self._send_keyframe_request(encoding)
+        if track.peer.diary is not None:
+            track.peer.diary.write(now, Kind.KEYFRAME, cause, track=track.name)
+        if asker is not None and asker.diary is not None:
+            asker.diary.write(now, Kind.KEYFRAME, cause, track=track.name, counted=False)
 
     def receive_rtcp(self, peer: EnginePeer, data: bytes | memoryview, now: float, wall: float) -> None:
         """An opened RTCP compound packet."""
@@ -164,6 +172,7 @@ class Control:
             if route is None or block.ssrc != route.ssrc:
                 continue
             route.reported = block
+            route.hear_of_loss(block.fraction_lost / 256, now)
             lost = max(lost, block.fraction_lost)
             if block.lsr:
                 rtt = ((middle - block.lsr - block.dlsr) & 0xFFFFFFFF) / 65536
@@ -223,7 +232,7 @@ class Control:
         peer.keyframes_asked += 1
         encoding = route.target or route.current
         if encoding is not None and route.track.kind == "video":
-            self.request_keyframe(encoding, now)
+            self.request_keyframe(encoding, now, asker=peer, cause=Cause.VIEWER)
 
     def _send_keyframe_request(self, encoding: Encoding) -> None:
         peer = encoding.track.peer
@@ -332,7 +341,7 @@ class Control:
             target = route.target
             if target is not None and route.current is not target and now - route.keyframe_wanted_at > KEYFRAME_RETRY:
                 route.keyframe_wanted_at = now
-                self.request_keyframe(target, now)
+                self.request_keyframe(target, now, asker=route.peer, cause=Cause.RETRY)
 
     def _send_receiver_reports(self, peer: EnginePeer, now: float) -> None:
         blocks = []

@@ -10,6 +10,7 @@ from sfu.ids import PeerId
 from sfu.sdp import capabilities as caps
 
 if TYPE_CHECKING:
+    from sfu.forwarding.diary import Diary
     from sfu.forwarding.downlink import Downlink
     from sfu.forwarding.route import Route
 
@@ -78,8 +79,8 @@ class EnginePeer:
     """State of one connection. Made by `Engine.open_peer`; keys and address come when DTLS and ICE have them."""
 
     __slots__ = (
-        "actions", "address", "bytes_in", "bytes_repaired", "clock_offset", "closed", "downlink", "feedback_ssrc",
-        "flooding", "id", "keyframes_asked", "lane", "last_arrival", "looked", "nacks_asked", "nacks_sent", "opened",
+        "actions", "address", "bytes_in", "bytes_repaired", "clock_offset", "closed", "diary", "downlink",
+        "feedback_ssrc", "flooding", "id", "keyframes_asked", "lane", "last_arrival", "looked", "nacks_asked", "nacks_sent", "opened",
         "outlet", "packets_in", "remb", "reporters", "retired_octets", "retired_packets", "retransmitted", "routes",
         "rtcp_at", "rtcp_credit", "rtcp_ssrc", "rtt", "rx", "streams", "tag", "tracks", "twcc", "twcc_number", "tx",
         "unrouted",
@@ -126,6 +127,8 @@ class EnginePeer:
         """When credit was last given: how much RTCP a peer may have us read."""
         self.downlink: Downlink | None = None
         """Estimates and allocates what is sent to this peer, when somebody wants that; hears of its reports."""
+        self.diary: Diary | None = None
+        """What is decided for its participant is written there, where somebody reads it."""
         self.remb: int | None = None
         """Bits per second that the peer says it can receive."""
         self.last_arrival = float("-inf")

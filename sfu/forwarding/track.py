@@ -22,8 +22,9 @@ class Track:
     """A publication's media as the engine sees it. Belongs to one peer; `close` through `Engine.remove_track`."""
 
     __slots__ = (
-        "clock_rate", "closed", "codec", "encodings", "keyframes", "kind", "level", "mid", "muted", "nack",
-        "owner", "parameters", "payload_types", "peer", "routes", "rtx",
+        "clock_rate", "closed", "codec", "encodings", "keyframes", "kind", "level", "lossy", "mid", "muted",
+        "nack",
+        "name", "owner", "parameters", "payload_types", "peer", "routes", "rtx",
     )  # fmt: skip
 
     def __init__(
@@ -55,8 +56,12 @@ class Track:
         self.nack = nack
         self.encodings = {rid: Encoding(self, rid) for rid in (rids or ("",))}
         self.routes: list[Route] = []
+        self.lossy: set[Route] = set()
+        """Those whose paths lose packets: they get sound twice."""
         self.owner: object = None
         """What the layer above made of this track; the engine never looks at it."""
+        self.name = ""
+        """As its viewers know it: for their diaries only."""
         self.keyframes = KeyframeThrottle()
         self.muted = False
         self.closed = False
