@@ -21,6 +21,7 @@ from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.inbound import receive as receive_rtp
 from sfu.forwarding.packet import Packet
 from sfu.forwarding.peer import PLAIN, Address, EnginePeer, Outlet, SrtpContext
+from sfu.forwarding.redundancy import with_redundancy
 from sfu.forwarding.route import Route
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
@@ -187,6 +188,7 @@ class Engine:
         route.park()
         if route in route.track.routes:
             route.track.routes.remove(route)
+        route.track.lossy.discard(route)
         if route.peer.routes.pop(route.ssrc, None) is not None:
             route.peer.retired_packets += route.packets
             route.peer.retired_octets += route.octets
@@ -267,6 +269,9 @@ class Engine:
             dropped += self._forward_late(taking, batch, now)
             taking = []
         if encoding.track.kind == "audio":
+            if encoding.track.lossy:
+                taking, lost = self._forward_twice(encoding, taking, batch, now)
+                dropped += lost
             plain = [route for route in taking if not route.takes_red] if any(p.codec_index for p in batch) else []
             if plain:
                 dropped += self._send(plain, self._runs(fanout.without_red(batch)), now)
@@ -288,6 +293,24 @@ class Engine:
                     sizes = [packet.size for _, packets in groups for packet in packets]
                 note((route.peer.twcc_number, sizes, now))
         return self.fan_out(routes, groups, self._sealer)
+
+    def _forward_twice(
+        self, encoding: Encoding, taking: list[Route], batch: list[Packet], now: float
+    ) -> tuple[list[Route], int]:
+        """Sound with older sound in each packet, to those whose paths lose packets: (the others, packets dropped)."""
+        alike: dict[tuple[int, int], list[Route]] = {}
+        others = []
+        for route in taking:
+            level = route.redundancy.level if route.redundancy is not None else 0
+            if level:
+                alike.setdefault((level, route.payload_types[0]), []).append(route)
+            else:
+                others.append(route)
+        dropped = 0
+        for (level, payload_type), routes in alike.items():
+            packets = with_redundancy(batch, level, payload_type, encoding.find)
+            dropped += self._send(routes, self._runs(packets), now)
+        return others, dropped
 
     def _forward_late(self, taking: list[Route], batch: list[Packet], now: float) -> int:
         """A batch with packets that came out of order: each route leaves out what is from before its switch."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sfu.forwarding.encoding import NTP_UNITS, Encoding, timestamp_on
 from sfu.forwarding.packet import HEAD_SIZE, Packet, Special
+from sfu.forwarding.redundancy import Redundancy
 from sfu.rtp.rtcp import ReportBlock, SenderReport
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class Route:
         "payload_types",
         "peer",
         "previous",
+        "redundancy",
         "reported",
         "retransmitted",
         "rtx_payload_type",
@@ -132,6 +134,8 @@ class Route:
         self.retransmitted = 0
         self.switches = 0
         self.keyframe_wanted_at = 0.0
+        self.redundancy = Redundancy() if self.takes_red else None
+        """How much of the sound is sent twice."""
         self.reported: ReportBlock | None = None
         """The subscriber's newest report on this stream."""
         self.note: Note | None = None
@@ -259,6 +263,17 @@ class Route:
             self.retransmitted += 1
             return segment.offsets, packet
         return None
+
+    def hear_of_loss(self, share: float, now: float) -> None:
+        """The share of packets that this subscriber's path loses: its sound is made as redundant as that asks for."""
+        redundancy = self.redundancy
+        if redundancy is None:
+            return
+        redundancy.update(share, now)
+        if redundancy.level:
+            self.track.lossy.add(self)
+        else:
+            self.track.lossy.discard(self)
 
     def sender_report(self, wall: float, clock_offset: float) -> SenderReport | None:
         """Our sender report at `wall` (seconds since 1900). `clock_offset` turns the publisher's clock into ours.

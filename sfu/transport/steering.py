@@ -22,6 +22,10 @@ SLOW: Final = (Reason.BUDGET, Reason.HOLD, Reason.TIER)
 """What a client is told as congestion: its path, or the operator's rules for such a path."""
 
 
+LOSS_EVERY: Final = 1.0
+"""Seconds between two looks at how redundant sound has to be."""
+
+
 class Steering:
     """One per subscribing connection. `tell`: called when what the client should know of a subscription changed."""
 
@@ -36,6 +40,7 @@ class Steering:
         """What has a route, as the downlink calls it."""
         self._stale: dict[int, None] = {}
         """SSRCs of which the decision is carried out again whether it changed or not."""
+        self._loss_at = float("-inf")
         self._feedback: set[int] = set()
         """SSRCs of which the client tells what arrived."""
 
@@ -107,6 +112,11 @@ class Steering:
                 decision, outbound = decisions.get(ssrc), self._by_ssrc.get(ssrc)
                 if decision is not None and outbound is not None and outbound.source.kind == "video":
                     self._carry_out(outbound, decision, ssrc in urgent, now)
+            if now >= self._loss_at:
+                self._loss_at = now + LOSS_EVERY
+                for outbound in self._by_ssrc.values():
+                    if outbound.source.kind == "audio" and outbound.route is not None:
+                        outbound.route.hear_of_loss(downlink.estimator.loss, now)
         if downlink.probing:
             self._hub.engine.pad(peer, downlink.padding(now, TICK), now)
 

@@ -139,7 +139,7 @@ def test_a_nack_is_answered_with_a_repair_packet_six_times_and_not_within_a_roun
         bench.engine.receive_rtcp(subscriber, nack, bench.now, 0.0)
         resent += (found := wire.media())
         answered += [step] * len(found)
-        bench.now += 0.05
+        bench.now += 0.051
     assert answered == [pause * time for time in range(6)]
     repair = resent[0]
     assert (repair.payload_type, repair.ssrc, repair.timestamp) == (101, route.rtx_ssrc, sent[2].timestamp)
