@@ -67,6 +67,8 @@ class Cause(Enum):
     "Nobody looks at it."
     SILENT = "silent"
     "The publisher sends nothing."
+    PUBLISHER = "publisher"
+    "The publisher sends other sizes than before."
     MUTED = "muted"
     CODEC = "codec"
     "The viewer's browser cannot show it."

@@ -79,10 +79,44 @@ class EnginePeer:
     """State of one connection. Made by `Engine.open_peer`; keys and address come when DTLS and ICE have them."""
 
     __slots__ = (
-        "actions", "address", "bytes_in", "bytes_repaired", "clock_offset", "closed", "diary", "downlink",
-        "feedback_ssrc", "flooding", "id", "keyframes_asked", "lane", "last_arrival", "looked", "nacks_asked", "nacks_sent", "opened",
-        "outlet", "packets_in", "remb", "reporters", "retired_octets", "retired_packets", "retransmitted", "routes",
-        "rtcp_at", "rtcp_credit", "rtcp_ssrc", "rtt", "rx", "streams", "tag", "tracks", "twcc", "twcc_number", "tx",
+        "actions",
+        "address",
+        "bytes_in",
+        "bytes_repaired",
+        "clock_offset",
+        "closed",
+        "diary",
+        "downlink",
+        "feedback_ssrc",
+        "flooding",
+        "id",
+        "keyframes_asked",
+        "lane",
+        "last_arrival",
+        "looked",
+        "nacks_asked",
+        "nacks_sent",
+        "opened",
+        "outlet",
+        "packets_in",
+        "reference",
+        "remb",
+        "reporters",
+        "retired_octets",
+        "retired_packets",
+        "retransmitted",
+        "routes",
+        "rtcp_at",
+        "rtcp_credit",
+        "rtcp_ssrc",
+        "rtt",
+        "rx",
+        "streams",
+        "tag",
+        "tracks",
+        "twcc",
+        "twcc_number",
+        "tx",
         "unrouted",
     )  # fmt: skip
 
@@ -117,6 +151,8 @@ class EnginePeer:
         """A live SSRC of the peer: libwebrtc ignores feedback whose media SSRC it does not know."""
         self.clock_offset: float | None = None
         """Seconds to add to the peer's NTP clock to get ours (smallest seen: the least delayed report)."""
+        self.reference: tuple[int, int, float] | None = None
+        """What the peer told of its clock and wants told back: (its SSRC, middle 32 bits of NTP time, when)."""
         self.rtt: float | None = None
         self.looked = (0, 0, float("-inf"))
         """Packets, bytes and time when the rate was last looked at."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sfu.ids import Identity, TrackId
 from sfu.production.protocol import Member, Members, Speakers, TileWish, ToWorker, Track
+from sfu.rooms.account import Account
 from sfu.rooms.events import Delivery, LeaveReason, SpeakersChanged
 from sfu.rooms.participant import Participant, Profile
 from sfu.rooms.permissions import Permissions
@@ -131,3 +132,6 @@ class Attendance:
 
     def links(self) -> Sequence[Link]:
         return ()
+
+    def account(self) -> Account | None:
+        return None

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 from sfu.forwarding.selector import Size
 from sfu.ids import Identity
+from sfu.rooms.account import Account
 from sfu.rooms.events import Delivery, LeaveReason
 from sfu.rooms.participant import Participant, Profile
 from sfu.rooms.permissions import Permissions
@@ -65,3 +66,6 @@ class Presence:
 
     def links(self) -> Sequence[Link]:
         return ()
+
+    def account(self) -> Account | None:
+        return None

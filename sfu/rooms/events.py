@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 from sfu.ids import ParticipantId, TrackId
 
 if TYPE_CHECKING:
+    from sfu.rooms.account import Account
     from sfu.rooms.conversation import ChatEntry, DataEntry
     from sfu.rooms.lobby import Waiting
     from sfu.rooms.participant import Participant
@@ -170,3 +171,6 @@ class ParticipantSink(Protocol):
 
     def links(self) -> Sequence[Link]:
         """How its connections do; empty when there are none."""
+
+    def account(self) -> Account | None:
+        """Why its media are as they are; None where nobody keeps a diary."""

@@ -1,15 +1,18 @@
 """What all sessions of a server share."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sfu.auth.tokens import Claims
+from sfu.forwarding.diary import Cause, Kind
 from sfu.rooms.registry import Rooms
 from sfu.signaling.messages import IceServer
 from sfu.signaling.outbox import Flusher
 from sfu.signaling.ports import MediaEdge, Programmes
 from sfu.signaling.settings import Settings
+from sfu.telemetry.histogram import RATIOS, Histogram
 from sfu.telemetry.journeys import Journeys
 
 if TYPE_CHECKING:
@@ -31,6 +34,18 @@ class Access:
 
 
 @dataclass(slots=True)
+class Hearsay:
+    """What clients' browsers say, all of them together."""
+
+    rtt: Histogram = field(default_factory=Histogram)
+    jitter: Histogram = field(default_factory=Histogram)
+    loss: Histogram = field(default_factory=lambda: Histogram(RATIOS))
+    freezes: int = 0
+    frozen: float = 0.0
+    "Seconds."
+
+
+@dataclass(slots=True)
 class Counters:
     """Totals since the start, for telemetry."""
 
@@ -48,6 +63,9 @@ class Counters:
     slow_consumers: int = 0
     data_dropped: int = 0
     "Data-channel messages that were not relayed."
+    decisions: Counter[tuple[Kind, Cause]] = field(default_factory=Counter)
+    "About participants' media; their diaries count here."
+    hearsay: Hearsay = field(default_factory=Hearsay)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from sfu.forwarding.diary import Cause
+from sfu.forwarding.diary import Kind as DecisionKind
+from sfu.rooms.account import Limitation
 from sfu.rooms.programme import LayoutName
 
 PROTOCOL_VERSION = 1
@@ -172,6 +175,47 @@ class Wish(Struct, frozen=True, kw_only=True):
     paused: bool | msgspec.UnsetType = msgspec.UNSET
 
 
+class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One entry of a participant's diary: what was decided about its media, and why."""
+
+    number: int
+    "Grows by one with each; one that is sent again after a resume keeps its number."
+    at: float
+    "Seconds since 1970."
+    kind: DecisionKind
+    cause: Cause
+    "Of `layer_up` and `resumed`: what held it down until then."
+    track: str = ""
+    "Empty: the whole connection."
+    before: float = 0.0
+    "Lines of the picture; of `loss` a share from 0 to 1, of `estimate` bits per second."
+    after: float = 0.0
+    rate: float = 0.0
+    "Bits per second that the connection was thought to carry; 0: not known."
+
+
+class PictureState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What is sent of one video, and why it is no better."""
+
+    track: str
+    cause: Cause
+    paused: bool = False
+    layer: str = ""
+    width: int = 0
+    height: int = 0
+    top_height: int = 0
+    "Lines of the largest layer that its publisher sends; 0: not known."
+    limitation: Limitation = "none"
+    "Why its publisher's browser sends less than it should, as that browser says."
+
+
+class LimitedTrack(Struct, frozen=True, kw_only=True):
+    """An own picture of which less is sent than should be."""
+
+    track: Identifier
+    reason: Limitation
+
+
 # -- client to server ---------------------------------------------------------------------------------------------------
 
 
@@ -319,6 +363,26 @@ class Pong(Message, frozen=True, kw_only=True, tag="pong"):
     at: float = 0.0
 
 
+class Report(Message, frozen=True, kw_only=True, tag="report"):
+    """What the client's browser measured since its last report, every few seconds. Shown and summed up, never relied on.
+    No answer; what comes sooner than two seconds after the one before is left out."""
+
+    rtt: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    "Seconds."
+    jitter: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    "Seconds, of the worst received track."
+    loss: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    "Share of the packets of the worst received track."
+    freezes: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    "Pictures that stood still, all tracks together,"
+    frozen: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    "and for how many seconds."
+    concealed: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    "Share of the sound that had to be made up, of the worst track."
+    limited: Annotated[list[LimitedTrack], Meta(max_length=64)] = []
+    "Own pictures that the browser holds down."
+
+
 class ClientLeave(Message, frozen=True, kw_only=True, tag="leave"):
     """The participant goes on purpose: no resume will follow."""
 
@@ -344,6 +408,7 @@ ClientMessage = (
     | Admit
     | Deny
     | Pong
+    | Report
     | ClientLeave
 )
 
@@ -484,6 +549,24 @@ class ConnectionQuality(Message, frozen=True, kw_only=True, tag="quality"):
     "0 to 1, of the receiver of this message, the worse direction."
 
 
+class Explanation(Message, frozen=True, kw_only=True, tag="explanation"):
+    """Why the receiver's own media are as they are. At most once a second, when something changed. Momentary: no `n`."""
+
+    estimate: float = 0.0
+    "Bits per second that the way to you carries; 0: not known."
+    rtt_ms: float = 0.0
+    loss: float = 0.0
+    "0 to 1, on the way to you."
+    height: int = 0
+    "Lines that the operator's rules allow for one picture now; 0: any."
+    rule: Cause = Cause.ESTIMATE
+    "By which of them: `estimate`, `delay` or `loss`."
+    pictures: list[PictureState] = []
+    "Those that changed."
+    events: list[Decision] = []
+    "Oldest first."
+
+
 class ChatMessage(Message, frozen=True, kw_only=True, tag="chat_message"):
     n: int = 0
     entry: ChatEntry
@@ -559,6 +642,7 @@ ServerMessage = (
     | SubscriptionState
     | Speakers
     | ConnectionQuality
+    | Explanation
     | ChatMessage
     | DataMessage
     | RoomUpdated

@@ -2,7 +2,9 @@
 
 from typing import Protocol
 
+from sfu.forwarding.diary import Diary
 from sfu.ids import TrackId
+from sfu.rooms.account import Limitation, Path, Picture
 from sfu.rooms.ports import MediaSink
 from sfu.rooms.programme import LayoutName
 from sfu.rooms.room import Room
@@ -23,6 +25,9 @@ class Publisher(Protocol):
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         """To the client's data channel, if it opened one; dropped and counted otherwise."""
+
+    def limited(self, mid: str, limitation: Limitation) -> None:
+        """The client's browser says why it sends less of an m-line than it should."""
 
     def report(self) -> LinkReport | None:
         """None: the connection is still being made."""
@@ -49,6 +54,12 @@ class Subscriber(MediaSink, Protocol):
     def report(self) -> LinkReport | None:
         """None: the connection is still being made."""
 
+    def path(self) -> Path | None:
+        """What the way to the client carries; None: not known."""
+
+    def pictures(self) -> tuple[Picture, ...]:
+        """What is sent of each video, and why."""
+
     def close(self) -> None: ...
 
 
@@ -72,10 +83,10 @@ class SubscriberListener(Protocol):
 class MediaEdge(Protocol):
     """Opens connections. One per server."""
 
-    def open_publisher(self, name: str, listener: PublisherListener) -> Publisher:
-        """`name`: for logs only (a participant id)."""
+    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary) -> Publisher:
+        """`name`: for logs only (a participant id). `diary`: where its decisions are written."""
 
-    def open_subscriber(self, name: str, listener: SubscriberListener) -> Subscriber: ...
+    def open_subscriber(self, name: str, listener: SubscriberListener, diary: Diary) -> Subscriber: ...
 
 
 class Programmes(Protocol):

@@ -1,8 +1,13 @@
 """A participant's publishing connection, and which of its m-lines is which publication."""
 
+from collections.abc import Container, Mapping
+
 import msgspec
 
 from sfu.errors import AtCapacity, BadRequest
+from sfu.forwarding.diary import Diary
+from sfu.ids import TrackId
+from sfu.rooms.account import Limitation
 from sfu.rooms.participant import Participant
 from sfu.rooms.publication import KINDS, Publication
 from sfu.signaling.environment import Environment
@@ -38,11 +43,12 @@ _encode_data = msgspec.json.Encoder().encode
 class Publishing:
     """Opened with the first offer; lost and opened again as often as it takes. A PublisherListener."""
 
-    __slots__ = ("_bucket", "_env", "_fingerprints", "_mids", "_participant", "_publisher")
+    __slots__ = ("_bucket", "_diary", "_env", "_fingerprints", "_mids", "_participant", "_publisher")
 
-    def __init__(self, env: Environment, participant: Participant) -> None:
+    def __init__(self, env: Environment, participant: Participant, diary: Diary) -> None:
         self._env = env
         self._participant = participant
+        self._diary = diary
         self._publisher: Publisher | None = None
         self._fingerprints: frozenset[str] = frozenset()
         self._mids: dict[str, Publication] = {}
@@ -56,7 +62,7 @@ class Publishing:
         if self._publisher is not None and shape.fingerprints != self._fingerprints:
             self._drop()
         if self._publisher is None:
-            self._publisher = self._env.edge.open_publisher(self._participant.id, self)
+            self._publisher = self._env.edge.open_publisher(self._participant.id, self, self._diary)
             self._fingerprints = shape.fingerprints
         negotiated = self._publisher.negotiate(offer.sdp, offer.tracks)
         self._commit(offer.tracks, negotiated)

@@ -153,6 +153,12 @@ def pong(session: Session, participant: Participant, request: messages.Pong) -> 
     return None
 
 
+def report(session: Session, participant: Participant, request: messages.Report) -> Reply:
+    if session.explaining is not None:
+        session.explaining.receive(request, session.heard_at)
+    return None
+
+
 def leave(session: Session, participant: Participant, request: messages.ClientLeave) -> Reply:
     session.leave("left")
     return None
@@ -181,10 +187,11 @@ REQUESTS: dict[type[ClientMessage], Callable[..., Reply]] = {
     messages.Admit: admit,
     messages.Deny: deny,
     messages.Pong: pong,
+    messages.Report: report,
     messages.ClientLeave: leave,
 }
 
-UNANSWERED = (messages.Answer, messages.Candidate, messages.Pong, messages.ClientLeave)
+UNANSWERED = (messages.Answer, messages.Candidate, messages.Pong, messages.Report, messages.ClientLeave)
 """Get no `ok`."""
 
 

@@ -12,12 +12,15 @@ from typing import Literal
 
 from sfu.auth.tokens import Claims
 from sfu.errors import RemoteError
+from sfu.forwarding.diary import Diary
 from sfu.ids import SessionId
+from sfu.rooms.account import Account
 from sfu.rooms.events import Delivery, LeaveReason, PermissionsChanged
 from sfu.rooms.lobby import Waiting
 from sfu.rooms.participant import Participant
 from sfu.signaling import messages
 from sfu.signaling.environment import Environment
+from sfu.signaling.explaining import Explaining
 from sfu.signaling.messages import Error, Leave, ServerMessage, encode
 from sfu.signaling.outbox import Outbox, Socket
 from sfu.signaling.ports import LinkReport, Programmes
@@ -64,6 +67,7 @@ class Session:
         "bucket",
         "claims",
         "detached_at",
+        "explaining",
         "heard_at",
         "id",
         "join_id",
@@ -92,6 +96,7 @@ class Session:
         self.waiting: Waiting | None = None
         self.publishing: Publishing | None = None
         self.subscribing: Subscribing | None = None
+        self.explaining: Explaining | None = None
         self.bucket = Bucket(settings.message_rate, settings.message_burst, now)
         self.outbox = Outbox(
             env.flusher, settings.replay_events, settings.replay_bytes, settings.queue_bytes, self.overflowed
@@ -140,6 +145,8 @@ class Session:
         for payload in missed or ():
             self.outbox.send(payload)
         subscribing.resume(states=missed is None)
+        if self.explaining is not None:
+            self.explaining.resume()
         participant.room.levels.welcome(participant)
         participant.room.quality.welcome(participant)
         if self._env.drain_ends_at is not None:
@@ -162,8 +169,10 @@ class Session:
         env = self._env
         self.waiting = None
         self.participant = participant
-        self.publishing = Publishing(env, participant)
-        self.subscribing = Subscribing(env, participant, self.outbox, self.journey)
+        diary = Diary(env.counters.decisions)
+        self.publishing = Publishing(env, participant, diary)
+        self.subscribing = Subscribing(env, participant, self.outbox, self.journey, diary)
+        self.explaining = Explaining(env, diary, self.publishing, self.subscribing, self.outbox)
         env.sessions[self.resume_key] = self
         env.counters.joins += 1
         number = participant.room.audience.number
@@ -264,6 +273,9 @@ class Session:
             return ()
         reports = (self.publishing.report(), self.subscribing.report())
         return [report for report in reports if report is not None]
+    def account(self) -> Account | None:
+        return self.explaining.account(self._env.now()) if self.explaining is not None else None
+
 
     # --------------------------------------------------------------------------------------------------------------
 

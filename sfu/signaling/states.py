@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
+from sfu.forwarding.diary import Entry
 from sfu.rooms import events
+from sfu.rooms.account import Picture
 from sfu.rooms.conversation import ChatEntry, DataEntry
 from sfu.rooms.events import Delivery
 from sfu.rooms.lobby import Waiting
@@ -121,6 +123,33 @@ def chat_state(entry: ChatEntry) -> messages.ChatEntry:
 
 def data_state(entry: DataEntry) -> messages.DataEntry:
     return messages.DataEntry(participant=entry.participant, topic=entry.topic, payload=entry.payload, at=entry.at)
+
+
+def decision_state(entry: Entry, since_1970: float) -> messages.Decision:
+    """`since_1970`: what to add to monotonic seconds."""
+    return messages.Decision(
+        number=entry.number,
+        at=round(entry.at + since_1970, 2),
+        kind=entry.kind,
+        cause=entry.cause,
+        track=entry.track,
+        before=round(entry.before, 4),
+        after=round(entry.after, 4),
+        rate=round(entry.rate),
+    )
+
+
+def picture_state(picture: Picture) -> messages.PictureState:
+    return messages.PictureState(
+        track=picture.track,
+        cause=picture.cause,
+        paused=picture.paused,
+        layer=picture.layer,
+        width=picture.width,
+        height=picture.height,
+        top_height=picture.top_height,
+        limitation=picture.limitation,
+    )
 
 
 def _participant_joined(n: int, event: events.ParticipantJoined) -> messages.ServerMessage:

@@ -3,7 +3,9 @@
 from typing import Literal, cast
 
 from sfu.errors import BadRequest, NotAuthorized
+from sfu.forwarding.diary import Diary
 from sfu.ids import TrackId
+from sfu.rooms.account import Path, Picture
 from sfu.rooms.participant import Participant
 from sfu.signaling.environment import Environment
 from sfu.signaling.messages import Answer, Offer, SubscriptionState, encode
@@ -29,10 +31,16 @@ class _OpenOffer:
 class Subscribing:
     """Opened at join, if the token allows it; after a loss when the client asks. A SubscriberListener."""
 
-    __slots__ = ("_env", "_fresh", "_journey", "_offer", "_offers", "_outbox", "_participant", "_states", "_subscriber")
+    __slots__ = (
+        "_diary", "_env", "_fresh", "_journey", "_offer", "_offers", "_outbox", "_participant", "_states",
+        "_subscriber",
+    )  # fmt: skip
 
-    def __init__(self, env: Environment, participant: Participant, outbox: Outbox, journey: Journey) -> None:
+    def __init__(
+        self, env: Environment, participant: Participant, outbox: Outbox, journey: Journey, diary: Diary
+    ) -> None:
         self._env = env
+        self._diary = diary
         self._participant = participant
         self._outbox = outbox
         self._journey = journey
@@ -48,7 +56,7 @@ class Subscribing:
         if self._subscriber is not None or not self._participant.permissions.subscribe:
             return
         self._fresh = True
-        self._subscriber = self._env.edge.open_subscriber(self._participant.id, self)
+        self._subscriber = self._env.edge.open_subscriber(self._participant.id, self, self._diary)
         self._participant.subscriptions.open(self._subscriber)
 
     def restart(self) -> None:
@@ -86,6 +94,12 @@ class Subscribing:
 
     def report(self) -> LinkReport | None:
         return self._subscriber.report() if self._subscriber is not None else None
+
+    def path(self) -> Path | None:
+        return self._subscriber.path() if self._subscriber is not None else None
+
+    def pictures(self) -> tuple[Picture, ...]:
+        return self._subscriber.pictures() if self._subscriber is not None else ()
 
     def close(self) -> None:
         subscriber, self._subscriber = self._subscriber, None

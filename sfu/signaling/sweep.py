@@ -14,6 +14,8 @@ def sweep(env: Environment, now: float, wall: float) -> None:
     ping = encode(Ping(at=round(now, 3)))
     patience = 2 * settings.heartbeat + min(GRACE, settings.heartbeat / 4)
     for session in list(env.sessions.values()):
+        if session.explaining is not None:
+            session.explaining.tell(now, wall)
         if settings.end_with_token and session.claims.expires_at <= wall:
             session.dismiss("token_expired", "Your access has expired.")
         elif session.detached_at is not None:

@@ -4,6 +4,7 @@ from collections import deque
 from typing import Final
 
 from sfu.bandwidth.settings import Settings
+from sfu.forwarding.diary import Diary
 from sfu.forwarding.selector import SETTLE
 from sfu.transport.downlinks import Downlinks
 from sfu.transport.hub import Hub
@@ -27,12 +28,14 @@ class WebRtcEdge:
         self._settling: deque[tuple[float, PublishedTrack]] = deque()
         hub.ticks.append(self._tick)
 
-    def open_publisher(self, name: str, listener: PublisherListener) -> PublisherConnection:
-        """`name`: the participant's id, for logs and as the stream's name."""
-        return PublisherConnection(self._hub, name, listener)
+    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary | None = None) -> PublisherConnection:
+        """`name`: the participant's id, for logs and as the stream's name. `diary`: the participant's."""
+        return PublisherConnection(self._hub, name, listener, diary or Diary())
 
-    def open_subscriber(self, name: str, listener: SubscriberListener) -> SubscriberConnection:
-        return SubscriberConnection(self._hub, name, listener, self._downlinks)
+    def open_subscriber(
+        self, name: str, listener: SubscriberListener, diary: Diary | None = None
+    ) -> SubscriberConnection:
+        return SubscriberConnection(self._hub, name, listener, self._downlinks, diary or Diary())
 
     def _tick(self, now: float) -> None:
         for event in self._hub.engine.take_events():

@@ -20,6 +20,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from sfu.forwarding.diary import Cause
 from sfu.forwarding.peer import Address
 from sfu.forwarding.route import Route
 from sfu.forwarding.selector import Size, choose
@@ -187,6 +188,9 @@ class Feed:
         """Under which the track's packets come; 0: it is not subscribed to."""
         fed = self._fed.get(track)
         return fed.route.ssrc if fed is not None else 0
+
+    def limited(self, track: TrackId, cause: Cause, now: float) -> None:
+        """Nobody reads here why a picture is as it is."""
 
     def reselect(self, track: TrackId, now: float) -> None:
         """The encodings of a track changed."""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from sfu.errors import BadRequest
+from sfu.forwarding.diary import Cause, Diary, Kind
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
+from sfu.rooms.account import Limitation
 from sfu.sdp.answer import ReceivedTrack, answer_offer
 from sfu.sdp.description import SessionDescription, parse
 from sfu.sdp.local import LocalTransport
@@ -22,6 +24,12 @@ log = logging.getLogger(__name__)
 
 NOWHERE: Final = LocalTransport("", "", "", ())
 SCREEN = ("screen_share", "screen_share_audio")
+LIMITS: Final[dict[Limitation, Cause]] = {
+    "none": Cause.NONE,
+    "cpu": Cause.CPU,
+    "bandwidth": Cause.UPLINK,
+    "other": Cause.PUBLISHER,
+}
 
 
 class LayerDeclaration(Protocol):
@@ -59,6 +67,9 @@ class Taker(Protocol):
 
     def reselect(self, track: TrackId, now: float) -> None: ...
 
+    def limited(self, track: TrackId, cause: Cause, now: float) -> None:
+        """Its publisher's browser sends less than it should; NONE: not any more."""
+
 
 class PublishedTrack:
     """A MediaSource that a browser feeds: the engine's track and what was declared of it."""
@@ -73,6 +84,8 @@ class PublishedTrack:
         """Comes before cameras where a path does not carry all."""
         self.declared: dict[str, Size] = {}
         """Layer sizes by rid, lowest first."""
+        self.limitation: Limitation = "none"
+        """Why the publisher's browser sends less, as it says itself."""
         self.takers: dict[TrackId, list[Taker]] = {}
         """Who is sent this track, by the name it has for them."""
         self._hub = hub
@@ -88,6 +101,7 @@ class PublishedTrack:
         return count
 
     def add_taker(self, name: TrackId, taker: Taker) -> None:
+        self.track.name = str(name)
         self.takers.setdefault(name, []).append(taker)
 
     def remove_taker(self, name: TrackId, taker: Taker) -> None:
@@ -107,14 +121,20 @@ class PublishedTrack:
 class PublisherConnection:
     """Implements the signalling's Publisher port."""
 
-    def __init__(self, hub: "Hub", name: str, listener: PublisherListener) -> None:
+    def __init__(self, hub: "Hub", name: str, listener: PublisherListener, diary: Diary) -> None:
         self._hub = hub
         self._name = name
         self._listener = listener
-        self._connection = Connection(hub, name, self)
+        self._diary = diary
+        self._connection = self._connect()
         self._sources: dict[str, PublishedTrack] = {}
         self._remote_ufrag = ""
         self._fingerprints: tuple[tuple[str, str], ...] = ()
+
+    def _connect(self) -> Connection:
+        connection = Connection(self._hub, self._name, self)
+        connection.peer.diary = self._diary
+        return connection
 
     def negotiate(self, sdp: str, tracks: Sequence[TrackDeclaration]) -> Negotiated:
         """Answers an offer. Raises BadRequest; the connection and its tracks are then as they were."""
@@ -158,7 +178,7 @@ class PublisherConnection:
         if self._fingerprints and prints and prints != self._fingerprints:
             self._sources.clear()
             self._connection.close()
-            self._connection = Connection(self._hub, self._name, self)
+            self._connection = self._connect()
             self._remote_ufrag = ""
         self._fingerprints = prints or self._fingerprints
 
@@ -189,6 +209,19 @@ class PublisherConnection:
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         if self._connection.channels is not None:
             self._connection.channels.send("reliable" if reliable else "lossy", payload)
+
+    def limited(self, mid: str, limitation: Limitation) -> None:
+        """The client's browser says why it sends less of an m-line than it should: its viewers are told as well."""
+        source = self._sources.get(mid)
+        if source is None or source.limitation == limitation:
+            return
+        source.limitation = limitation
+        now, cause = time.monotonic(), LIMITS[limitation]
+        names = list(source.takers)
+        self._diary.write(now, Kind.LIMITED, cause, track=names[0] if names else "")
+        for name in names:
+            for taker in list(source.takers[name]):
+                taker.limited(name, cause, now)
 
     def report(self) -> LinkReport | None:
         if self._connection.connected_at is None:

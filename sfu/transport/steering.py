@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from sfu.forwarding.allocator import Decision, Layer, Rank, Reason
 from sfu.forwarding.control import TICK
+from sfu.forwarding.diary import Cause, Diary, PathWatch
 from sfu.forwarding.downlink import Downlink, Want
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.route import Route
@@ -29,8 +30,10 @@ LOSS_EVERY: Final = 1.0
 class Steering:
     """One per subscribing connection. `tell`: called when what the client should know of a subscription changed."""
 
-    def __init__(self, hub: "Hub", downlinks: "Downlinks", tell: Tell) -> None:
+    def __init__(self, hub: "Hub", downlinks: "Downlinks", tell: Tell, diary: Diary) -> None:
         self._hub = hub
+        self._diary = diary
+        self._watch = PathWatch(downlinks.settings.loss)
         self._downlinks = downlinks
         self._tell = tell
         self._peer: EnginePeer | None = None
@@ -101,7 +104,9 @@ class Steering:
             return
         if allocate:
             urgent = set()
-            for change in downlink.handle_timer(now):
+            changes = downlink.handle_timer(now)
+            self._watch.look(self._diary, downlink, now)
+            for change in changes:
                 assert isinstance(change.key, int)
                 self._stale[change.key] = None
                 if change.urgent:
@@ -135,13 +140,20 @@ class Steering:
             return
         if layer is None:
             if decision.reason is Reason.SILENT:
-                self._tell(outbound, Told(True, "no_layer"))
+                self._tell(outbound, Told(True, "no_layer", cause=Cause.SILENT))
             else:
                 route.park()
-                self._tell(outbound, Told(True, "congestion"))
+                cause = Cause(decision.reason.value)
+                self._tell(outbound, Told(True, "congestion", cause=cause, top_height=self._top_height(route)))
             return
         if urgent:
             route.pause()  # the path is flooded: the new layer's keyframe would come behind a queue
         self._hub.engine.aim(route, outbound.source.track.encodings[layer.name], now)
         reason = "congestion" if decision.reason in SLOW else ""
-        self._tell(outbound, Told(False, reason, layer.name, layer.width, layer.height))
+        cause = Cause(decision.reason.value)
+        told = Told(False, reason, layer.name, layer.width, layer.height, cause, self._top_height(route))
+        self._tell(outbound, told)
+
+    def _top_height(self, route: Route) -> int:
+        layers = self._layers(route.ssrc)
+        return layers[-1].height if layers else 0

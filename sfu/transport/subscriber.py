@@ -11,8 +11,10 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from sfu.errors import AtCapacity, BadRequest
+from sfu.forwarding.diary import Cause, Diary, Kind
 from sfu.forwarding.selector import choose, size_of
 from sfu.ids import TrackId
+from sfu.rooms.account import Path, Picture
 from sfu.rooms.ports import MediaSource, Wish
 from sfu.sdp.capabilities import URI_TRANSPORT_CC, PayloadTable
 from sfu.sdp.description import MEDIA_LIMIT
@@ -47,11 +49,12 @@ class SubscriberListener(Protocol):
 class SubscriberConnection:
     """Implements the signalling's Subscriber port, and so rooms' MediaSink."""
 
-    def __init__(self, hub: "Hub", name: str, listener: SubscriberListener, downlinks: Downlinks) -> None:
+    def __init__(self, hub: "Hub", name: str, listener: SubscriberListener, downlinks: Downlinks, diary: Diary) -> None:
         self._hub = hub
         self._name = name
         self._listener = listener
-        self._steering = Steering(hub, downlinks, self._tell)
+        self._diary = diary
+        self._steering = Steering(hub, downlinks, self._tell, diary)
         self._connection: Connection | None = None
         """Made with the first subscription: who is alone in a room costs nothing here."""
         self._ended = False
@@ -154,6 +157,7 @@ class SubscriberConnection:
         connection = self._connection
         if connection is None:
             connection = self._connection = Connection(self._hub, self._name, self)
+            connection.peer.diary = self._diary
         sdp = make_offer(
             slots, connection.local(), session_id=connection.session_id, session_version=connection.session_version
         )
@@ -199,7 +203,7 @@ class SubscriberConnection:
         codec = outbound.source.track.codec
         payload_type = next((number for number, name in section.payload_types.items() if name == codec), None)
         if not section.accepted or payload_type is None:
-            self._tell(outbound, Told(True, "codec"))
+            self._tell(outbound, Told(True, "codec", cause=Cause.CODEC))
             return
         slot = line.slot
         outbound.route = self._hub.engine.add_route(
@@ -242,11 +246,11 @@ class SubscriberConnection:
         if outbound.wish.paused:
             route.park()
             steering.want(outbound)
-            self._tell(outbound, Told(True, "wish"))
+            self._tell(outbound, Told(True, "wish", cause=Cause.HIDDEN))
             return
         if source.track.muted:
             steering.want(outbound)
-            self._tell(outbound, Told(True, "muted"))
+            self._tell(outbound, Told(True, "muted", cause=Cause.MUTED))
             return
         if steering.downlink is not None:
             steering.want(outbound)
@@ -262,15 +266,30 @@ class SubscriberConnection:
         )
         if best is None:
             if source.kind == "video":
-                self._tell(outbound, Told(True, "no_layer"))
+                self._tell(outbound, Told(True, "no_layer", cause=Cause.SILENT))
             return
         self._hub.engine.aim(route, best, now)
         size = size_of(best, source.declared)
-        self._tell(outbound, Told(False, "", best.rid, size.width, size.height))
+        sent = (encoding for encoding in source.track.encodings.values() if encoding.ssrc and encoding.alive)
+        top = max((size_of(encoding, source.declared).height for encoding in sent), default=0)
+        self._tell(outbound, Told(False, "", best.rid, size.width, size.height, top_height=top))
+
+    def limited(self, track: TrackId, cause: Cause, now: float) -> None:
+        """A track's publisher says why it sends less than it should."""
+        self._diary.write(now, Kind.LIMITED, cause, track=track, counted=False)
 
     def _tell(self, outbound: Outbound, told: Told) -> None:
-        if outbound.told == told or (outbound.told is None and not told.paused and outbound.source.kind == "audio"):
+        before = outbound.told
+        if before == told:
+            if before.cause is not told.cause or before.top_height != told.top_height:
+                outbound.told = told
+                self._diary.touch()
             return
+        if before is None and not told.paused and outbound.source.kind == "audio":
+            return
+        downlink = self._steering.downlink
+        rate = downlink.estimator.target if downlink is not None else 0.0
+        outbound.enter(self._diary, told, rate, time.monotonic())
         outbound.told = told
         self._listener.subscription_changed(
             outbound.track,
@@ -297,6 +316,20 @@ class SubscriberConnection:
             self._connection.silent_for(now),
             self._connection.state is State.CONNECTED,
         )
+
+    def pictures(self) -> tuple[Picture, ...]:
+        """What is sent of every video, and why."""
+        found = (outbound.picture() for outbound in self._outbound.values())
+        return tuple(picture for picture in found if picture is not None)
+
+    def path(self) -> Path | None:
+        """None: it has sent no picture yet, or the operator wants no estimates."""
+        downlink = self._steering.downlink
+        verdict = downlink.verdict if downlink is not None else None
+        if downlink is None or verdict is None:
+            return None
+        estimator = downlink.estimator
+        return Path(estimator.target, estimator.path_rtt, estimator.loss, verdict.height, Cause(verdict.reason.value))
 
     def connected(self) -> None:
         now = time.monotonic()

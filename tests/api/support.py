@@ -20,6 +20,7 @@ from sfu.auth.tokens import Verifier, mint
 from sfu.ids import Identity
 from sfu.rooms import Participant, Permissions, Profile, Rooms
 from sfu.rooms import Settings as RoomsSettings
+from sfu.rooms.account import Account
 from sfu.rooms.events import Delivery, LeaveReason
 from sfu.rooms.publication import Description
 from sfu.rooms.quality import Link
@@ -34,6 +35,7 @@ class FarEnd:
 
     events: list[object] = field(default_factory=list)
     removals: list[tuple[str, str]] = field(default_factory=list)
+    its_account: Account | None = None
 
     def deliver(self, delivery: Delivery) -> None:
         self.events.append(delivery.event)
@@ -49,6 +51,9 @@ class FarEnd:
 
     def links(self) -> Sequence[Link]:
         return ()
+
+    def account(self) -> Account | None:
+        return self.its_account
 
 
 @dataclass

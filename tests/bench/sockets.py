@@ -24,9 +24,11 @@ from aiohttp import web
 from sfu.auth.grants import VideoGrants
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier, mint
+from sfu.forwarding.diary import Diary
 from sfu.ids import TrackId
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
+from sfu.rooms.account import Limitation, Picture
 from sfu.rooms.ports import MediaSource, Wish
 from sfu.signaling import Access, Settings, Signaling
 from sfu.signaling.messages import TrackSpec
@@ -41,16 +43,18 @@ PAYLOAD = "x" * 100
 class NoMedia:
     """A media edge without media."""
 
-    def open_publisher(self, name: str, listener: PublisherListener) -> "NoMedia":
+    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary) -> "NoMedia":
         return self
 
-    def open_subscriber(self, name: str, listener: SubscriberListener) -> "NoMedia":
+    def open_subscriber(self, name: str, listener: SubscriberListener, diary: Diary) -> "NoMedia":
         return self
 
     def negotiate(self, sdp: str, tracks: list[TrackSpec]) -> Negotiated:
         return Negotiated("v=0\r\n", {})
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None: ...
+
+    def limited(self, mid: str, limitation: Limitation) -> None: ...
 
     def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None: ...
 
@@ -64,6 +68,11 @@ class NoMedia:
 
     def report(self) -> LinkReport:
         return LinkReport(rtt=None, loss=0, silent_for=0, connected=False)
+
+    def path(self) -> None: ...
+
+    def pictures(self) -> tuple[Picture, ...]:
+        return ()
 
     def close(self) -> None: ...
 

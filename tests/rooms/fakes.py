@@ -77,6 +77,9 @@ class FakeSink:
     def links(self) -> tuple[FakeLink, ...]:
         return self.its_links
 
+    def account(self) -> None:
+        return None
+
     def take(self) -> list[str]:
         """Names of the events since the last look."""
         taken, self.deliveries = self.deliveries, []

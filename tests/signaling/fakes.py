@@ -10,9 +10,11 @@ from jsonschema import Draft202012Validator
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
 from sfu.errors import BadRequest, NotAuthorized
+from sfu.forwarding.diary import Diary
 from sfu.ids import TrackId
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
+from sfu.rooms.account import Limitation, Path, Picture
 from sfu.rooms.ports import MediaSource, Wish
 from sfu.signaling.connection import Connection
 from sfu.signaling.environment import Access, Environment
@@ -57,6 +59,8 @@ class FakeSource:
 class FakePublisher:
     name: str
     listener: PublisherListener
+    diary: Diary
+    limits: dict[str, Limitation] = field(default_factory=dict)
     sources: dict[str, MediaSource] = field(default_factory=dict)
     sent: list[bytes | str] = field(default_factory=list)
     link: LinkReport = GOOD_LINK
@@ -77,6 +81,9 @@ class FakePublisher:
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         self.sent.append(payload)
 
+    def limited(self, mid: str, limitation: Limitation) -> None:
+        self.limits[mid] = limitation
+
     def report(self) -> LinkReport:
         return self.link
 
@@ -89,6 +96,9 @@ class FakeSubscriber:
     established = pictured = False
     name: str
     listener: SubscriberListener
+    diary: Diary
+    its_path: Path | None = None
+    its_pictures: tuple[Picture, ...] = ()
     tracks: dict[TrackId, Wish] = field(default_factory=dict)
     offers: int = 0
     link: LinkReport = GOOD_LINK
@@ -116,6 +126,12 @@ class FakeSubscriber:
     def report(self) -> LinkReport:
         return self.link
 
+    def path(self) -> Path | None:
+        return self.its_path
+
+    def pictures(self) -> tuple[Picture, ...]:
+        return self.its_pictures
+
     def close(self) -> None:
         self.closed = True
 
@@ -125,12 +141,12 @@ class FakeEdge:
     publishers: list[FakePublisher] = field(default_factory=list)
     subscribers: list[FakeSubscriber] = field(default_factory=list)
 
-    def open_publisher(self, name: str, listener: PublisherListener) -> FakePublisher:
-        self.publishers.append(FakePublisher(name, listener))
+    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary) -> FakePublisher:
+        self.publishers.append(FakePublisher(name, listener, diary))
         return self.publishers[-1]
 
-    def open_subscriber(self, name: str, listener: SubscriberListener) -> FakeSubscriber:
-        self.subscribers.append(FakeSubscriber(name, listener))
+    def open_subscriber(self, name: str, listener: SubscriberListener, diary: Diary) -> FakeSubscriber:
+        self.subscribers.append(FakeSubscriber(name, listener, diary))
         return self.subscribers[-1]
 
     def subscriber(self, name: str) -> FakeSubscriber:
