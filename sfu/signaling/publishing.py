@@ -72,6 +72,14 @@ class Publishing:
         if self._publisher is not None:
             self._publisher.send_data(text, reliable=reliable)
 
+    def limited(self, tracks: Mapping[TrackId, Limitation], *, but: Container[TrackId]) -> None:
+        """Why the client's browser sends less of these; nothing holds down the others, `but` for some not known yet."""
+        if self._publisher is None:
+            return
+        for mid, publication in self._mids.items():
+            if publication.id in tracks or publication.id not in but:
+                self._publisher.limited(mid, tracks.get(publication.id, "none"))
+
     def report(self) -> LinkReport | None:
         return self._publisher.report() if self._publisher is not None else None
 
