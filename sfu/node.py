@@ -111,11 +111,11 @@ class Node:
         return self._capacity.refusal
 
     def admit(self, room: str) -> None:
-        """Whether somebody new may join. Raises AtCapacity, which HTTP says with 503."""
+        """Whether somebody new may join; `room` is empty if it is not known yet. Raises AtCapacity, HTTP's 503."""
         if self._capacity.refusal:
             self._refused["capacity"] += 1
             raise AtCapacity(f"This server is full: {self._capacity.refusal}. Try again later.")
-        if self.draining:
+        if self.draining and room:
             try:
                 self._rooms.find(room)
             except NotFound:
@@ -139,6 +139,7 @@ class Node:
     def snapshot(self) -> Snapshot:
         engine, port = self._hub.engine, self._hub.port
         statistics = self._signaling.statistics()
+        counters = statistics.counters
         rooms = self._rooms.list()
         totals = self._totals()
         tracks: Counter[str] = Counter()
@@ -165,7 +166,7 @@ class Node:
             largest_room=max((len(room.audience) for room in rooms), default=0),
             rooms_total=self._rooms.opened,
             participants=sum(len(room.audience) for room in rooms),
-            participants_total=statistics.counters.joins,
+            participants_total=counters.joins,
             waiting=statistics.waiting,
             quality=_qualities(rooms),
             sessions=statistics.sessions,
@@ -180,17 +181,23 @@ class Node:
             plis=Directions(totals["keyframes_asked"] - engine.firs_asked, engine.keyframes_sent),
             firs=engine.firs_asked,
             retransmissions=Directions(0, totals["retransmitted"]),
-            signaling=Directions(statistics.counters.received, statistics.messages_sent),
+            signaling=Directions(counters.received, statistics.messages_sent),
             signaling_refused={
-                "request": statistics.counters.refused,
-                "unreadable": statistics.counters.invalid,
+                "request": counters.refused,
+                "unreadable": counters.invalid,
             },
-            rate_limited=statistics.counters.rate_limited,
-            resumed=statistics.counters.resumes,
+            rate_limited=counters.rate_limited,
+            resumed=counters.resumes,
             dtls_handshakes={
                 "ok": self._hub.handshakes["connected"],
                 "failed": self._hub.handshakes["failed"],
             },
+            decisions={(kind.value, cause.value): count for (kind, cause), count in counters.decisions.items()},
+            client_rtt=counters.hearsay.rtt.distribution(),
+            client_jitter=counters.hearsay.jitter.distribution(),
+            client_loss=counters.hearsay.loss.distribution(),
+            client_freezes=counters.hearsay.freezes,
+            client_frozen=counters.hearsay.frozen,
             rtt=self._rtt.distribution(),
             jitter=self._jitter.distribution(),
             loss=self._loss.distribution(),

@@ -39,6 +39,7 @@ def test_going(server: Server) -> None:
     room: Room = server.rooms.create("open")
     server.node.draining = True
     server._admit(room.name)
+    server._admit("")  # whoever has not said yet for which room it comes
     with pytest.raises(AtCapacity) as refused:
         server._admit("another")
     assert refused.value.code == "draining"

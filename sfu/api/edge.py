@@ -44,6 +44,8 @@ SECURITY_HEADERS = {
     "Server": "aiosfu",
 }
 TRANSPORT_SECURITY = "max-age=31536000"
+RETRY_AFTER = 5
+"""Seconds (RFC 9110 10.2.3) after which a full or ending server may be asked again."""
 
 PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
@@ -75,6 +77,8 @@ def problem(status: int, code: str, message: str) -> web.Response:
     headers = {"Cache-Control": "no-store"}
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
+    elif status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER)
     return web.Response(
         status=status,
         body=msgspec.json.encode(Problem(code=code, message=message)),

@@ -147,9 +147,11 @@ class SignalingClient:
     async def _connect(self) -> int:
         """One socket's life; its closing code."""
         token = await self._token()
+        # A full server lets those in who show that they are in already.
+        protocols = ("sfu", f"resume.{self._resume_key}") if self._resume_key else ("sfu",)
         async with (
             asyncio.timeout(CONNECT_TIMEOUT) as deadline,
-            self._http.ws_connect(self.url, protocols=("sfu",), max_msg_size=0, autoping=True) as socket,
+            self._http.ws_connect(self.url, protocols=protocols, max_msg_size=0, autoping=True) as socket,
         ):
             self._socket = socket
             await self._send(

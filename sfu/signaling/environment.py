@@ -28,7 +28,7 @@ class Access:
     revoke: Callable[[Claims], None]
     "Called on a kick."
     admit: Callable[[str], None] = lambda _: None
-    "Whether a new participant of this room has a place on this server. Raises AtCapacity."
+    "Whether a new participant of this room (empty: not known yet) has a place on this server. Raises AtCapacity."
     ice_servers: Callable[[Claims], Sequence[IceServer]] = lambda _: ()
     "What a participant is told at join, e.g. a TURN server with credentials made for it."
 

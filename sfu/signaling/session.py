@@ -149,9 +149,7 @@ class Session:
             self.explaining.resume()
         participant.room.levels.welcome(participant)
         participant.room.quality.welcome(participant)
-        if self._env.drain_ends_at is not None:
-            left = max(0.0, self._env.drain_ends_at - self._env.now())
-            self.send(messages.Draining(message="The server is going down for maintenance.", seconds=round(left, 1)))
+        self._tell_drain()
         self._env.counters.resumes += 1
         self._log("session resumed", replayed=len(missed) if missed is not None else -1)
 
@@ -180,6 +178,7 @@ class Session:
         self.send(snapshot(env, self, participant, self.join_id, number, resumed=False))
         self.subscribing.open()
         participant.room.levels.welcome(participant)
+        self._tell_drain()
         self._log("session joined")
 
     def leave(self, reason: str) -> None:
@@ -273,9 +272,9 @@ class Session:
             return ()
         reports = (self.publishing.report(), self.subscribing.report())
         return [report for report in reports if report is not None]
+
     def account(self) -> Account | None:
         return self.explaining.account(self._env.now()) if self.explaining is not None else None
-
 
     # --------------------------------------------------------------------------------------------------------------
 
@@ -283,6 +282,11 @@ class Session:
         if self.participant is None or self.subscribing is None:
             raise RuntimeError("the session has not joined")
         return self.participant, self.subscribing
+
+    def _tell_drain(self) -> None:
+        if self._env.drain_ends_at is not None:
+            left = max(0.0, self._env.drain_ends_at - self._env.now())
+            self.send(messages.Draining(message="The server is going down for maintenance.", seconds=round(left, 1)))
 
     def _apply_permissions(self) -> None:
         if self._state is not State.JOINED:

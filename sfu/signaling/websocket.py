@@ -9,18 +9,23 @@ import asyncio
 import logging
 from collections import Counter
 
+import msgspec
 from aiohttp import WSMsgType, web
 
 from sfu.auth.origins import Origins
+from sfu.errors import AtCapacity, RemoteError
 from sfu.signaling.connection import Connection
 from sfu.signaling.environment import Environment
 from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
-from sfu.signaling.session import CLOSE_SILENT
+from sfu.signaling.session import CLOSE_SILENT, State
 
 logger = logging.getLogger(__name__)
 
 SUBPROTOCOL = "sfu"
 TOKEN_PREFIX = "token."
+RESUME_PREFIX = "resume."
+RETRY_AFTER = 5
+"""Seconds that a full or ending server asks to be left in peace for."""
 TEXT_FRAME = 0x81
 """FIN and opcode 1 (RFC 6455 5.2)."""
 CLOSE_UNSUPPORTED = 1003
@@ -33,6 +38,26 @@ def frame_header(length: int) -> bytes:
     if length < 65_536:
         return bytes((TEXT_FRAME, 126)) + length.to_bytes(2, "big")
     return bytes((TEXT_FRAME, 127)) + length.to_bytes(8, "big")
+
+
+def _behind(prefix: str, protocols: list[str]) -> str:
+    """What a subprotocol of this prefix brings; empty: there is none."""
+    return next((part[len(prefix) :] for part in protocols if part.startswith(prefix)), "")
+
+
+def _unavailable(error: AtCapacity, origin: str | None) -> web.Response:
+    """503 with the reason, also for a page elsewhere, whose `origin` was accepted: a browser's WebSocket does not tell
+    its page how it was refused, so the page asks again without one."""
+    return web.Response(
+        status=error.http_status,
+        body=msgspec.json.encode({"code": error.code, "message": error.message}),
+        content_type="application/json",
+        headers={
+            "Retry-After": str(RETRY_AFTER),
+            "Cache-Control": "no-store",
+            **({"Access-Control-Allow-Origin": origin, "Vary": "Origin"} if origin else {}),
+        },
+    )
 
 
 class TransportSocket:
@@ -81,7 +106,7 @@ class WebSockets:
         refusal = self._refusal(request, protocols)
         if refusal is not None:
             return refusal
-        token = next((part[len(TOKEN_PREFIX) :] for part in protocols if part.startswith(TOKEN_PREFIX)), "")
+        token = _behind(TOKEN_PREFIX, protocols)
         websocket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,),
             compress=False,
@@ -108,11 +133,39 @@ class WebSockets:
         if protocols != [""] and SUBPROTOCOL not in protocols:
             # aiohttp would log the list that it was offered, token and all.
             return web.Response(status=400, text=f"Offer the subprotocol {SUBPROTOCOL}, or none.\n")
-        if self._env.draining or self.open >= self._env.settings.max_sockets:
-            return web.Response(status=503, text="This server takes no more sockets.\n", headers={"Retry-After": "5"})
+        try:
+            self._check_room(protocols)
+        except AtCapacity as error:
+            return _unavailable(error, request.headers.get("Origin"))
         if self._unjoined[self._address(request)] >= self._env.settings.unjoined_per_address:
             return web.Response(status=429, text="Too many sockets that have not joined.\n")
         return None
+
+    def _check_room(self, protocols: list[str]) -> None:
+        """Whether there is a place for whoever this is, as far as can be told before the first message.
+
+        Whoever resumes has one already, and proves it with the key. The room, which a draining server has to know, is in
+        the token, if that came with the request. The join asks once more. Raises AtCapacity.
+        """
+        env = self._env
+        if env.draining:
+            raise AtCapacity("This server is going down; try another.", code="draining")
+        if self._resumes(_behind(RESUME_PREFIX, protocols)):
+            return
+        if self.open >= env.settings.max_sockets:
+            raise AtCapacity("This server is full: it takes no more connections. Try again later.")
+        env.access.admit("")
+        token = _behind(TOKEN_PREFIX, protocols)
+        if env.drain_ends_at is not None and token:
+            try:
+                room = env.access.authenticate(token).video.room
+            except RemoteError:
+                return  # the answer to its join says what is wrong with it
+            env.access.admit(room)
+
+    def _resumes(self, key: str) -> bool:
+        session = self._env.sessions.get(key)
+        return session is not None and session.state is State.JOINED
 
     def _address(self, request: web.Request) -> str:
         if self._env.settings.trust_forwarded_for:

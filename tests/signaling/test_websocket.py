@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims
-from sfu.errors import NotAuthorized
+from sfu.errors import AtCapacity, NotAuthorized
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
 from sfu.signaling import Access, Settings, Signaling
@@ -31,10 +31,12 @@ class Site:
     def __init__(self, **settings: Any) -> None:
         defaults = {"coalesce": 0.0, "close_deadline": 0.5, "unjoined_per_address": 3}
         self.rooms = Rooms(RoomSettings(), random_id, lambda: 0.0)
+        self.full = False
+        self.asked: list[str] = []
         self.signaling = Signaling(
             Settings(**{**defaults, **settings}),
             self.rooms,
-            Access(self.authenticate, lambda _: None),
+            Access(self.authenticate, lambda _: None, self.admit),
             FakeEdge(),
             Origins(("https://meet.example.org",)),
         )
@@ -43,6 +45,11 @@ class Site:
         if not token.startswith(TOKEN):
             raise NotAuthorized("A token is needed.", code="token_missing")
         return claims(token.removeprefix(TOKEN + "-"), room_admin=True)
+
+    def admit(self, room: str) -> None:
+        self.asked.append(room)
+        if self.full:
+            raise AtCapacity("This server is full: its processor is 97% used.")
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[TestClient]:
@@ -249,6 +256,60 @@ async def test_a_full_server() -> None:
         await socket.close()
 
 
+async def test_a_full_machine_says_so_before_a_socket_opens(site: tuple[Site, TestClient]) -> None:
+    """Also to whoever asks without wanting a socket, as a page does whose browser does not tell it why."""
+    served, client = site
+    ada, joined = await join(client, "ada")
+    served.full = True
+    for headers in ({}, {"Upgrade": "websocket", "Connection": "Upgrade"}, {"Origin": "https://meet.example.org"}):
+        async with client.get("/ws", headers=headers) as answer:
+            assert answer.status == 503
+            assert await answer.json() == {
+                "code": "at_capacity",
+                "message": "This server is full: its processor is 97% used.",
+            }
+            assert answer.headers["Retry-After"] == "5"
+            assert answer.headers.get("Access-Control-Allow-Origin") == headers.get("Origin")
+    assert served.signaling.statistics().sockets == 1
+
+    again = await client.ws_connect("/ws", protocols=("sfu", f"resume.{joined['resume_key']}"))
+    assert again.protocol == "sfu"
+    await again.send_json({"type": "join", "id": 2, "resume": joined["resume_key"], "last": joined["n"]})
+    assert (await read(again, "joined"))["resumed"] is True
+    with pytest.raises(WSServerHandshakeError):
+        await client.ws_connect("/ws", protocols=("sfu", "resume.of-nobody"))
+    await ada.close()
+    await again.close()
+
+
+async def test_whoever_shows_a_key_and_joins_as_new_is_refused_all_the_same(site: tuple[Site, TestClient]) -> None:
+    served, client = site
+    ada, joined = await join(client, "ada")
+    served.full = True
+    bob = await client.ws_connect("/ws", protocols=("sfu", f"resume.{joined['resume_key']}"))
+    await bob.send_json({"type": "join", "id": 1, "token": f"{TOKEN}-bob"})
+    assert (await read(bob, "error"))["code"] == "at_capacity"
+    assert await close_code(bob) == 1008
+    await ada.close()
+
+
+async def test_a_draining_server_knows_the_room_by_the_token(site: tuple[Site, TestClient]) -> None:
+    served, client = site
+    ada, _ = await join(client, "ada")
+    served.signaling.announce_drain(60)
+    assert (await read(ada, "draining"))["seconds"] == 60
+    served.asked.clear()
+    bob = await client.ws_connect("/ws", protocols=("sfu", f"token.{TOKEN}-bob"))
+    assert served.asked == ["", "standup"]
+    await bob.send_json({"type": "join", "id": 1})
+    assert 59 < (await read(bob, "draining"))["seconds"] <= 60, "who comes late knows it too"
+    eve = await client.ws_connect("/ws", protocols=("sfu", "token.nonsense"))
+    await eve.send_json({"type": "join", "id": 1})
+    assert (await read(eve, "error"))["code"] == "token_missing"
+    for socket in (ada, bob, eve):
+        await socket.close()
+
+
 async def test_heartbeat() -> None:
     site = Site(heartbeat=0.1)
     async with site.running() as client:
@@ -316,6 +377,8 @@ async def test_drain(site: tuple[Site, TestClient]) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await client.ws_connect("/ws")
     assert refused.value.status == 503
+    async with client.get("/ws") as answer:
+        assert (await answer.json())["code"] == "draining"
 
 
 async def test_a_client_that_does_not_read() -> None:

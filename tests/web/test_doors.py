@@ -1,13 +1,14 @@
 """Ways in that do not go smoothly: no camera, no permission, no room left. The page says so, and lets in whom it can."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Playwright
 
 from tests.web.conftest import CHROMIUM, chromium_path
-from tests.web.guest import Guest, Meeting
+from tests.web.guest import Guest, Meeting, gathering
 from tests.web.server import ServerProcess, serve
 
 SMALL = "320x180x10"
@@ -80,6 +81,28 @@ async def test_a_full_room_says_so(meeting: Meeting) -> None:
     await cleo.part("rejoin").click()
     await cleo.part("join-button").click()
     await cleo.part("meeting").wait_for()
+
+
+async def test_a_full_server_says_so(chromium: Browser, tmp_path: Path) -> None:
+    """It refuses the socket, which a browser does not tell its page; whoever is inside comes back all the same."""
+    async with (
+        serve(tmp_path / "log", {"signaling.max_sockets": 1}) as server,
+        gathering(chromium, server.url, "crowd") as meeting,
+    ):
+        ada, bob = await meeting.invite("Ada"), await meeting.invite("Bob")
+        await ada.enter(meeting.address(camera=SMALL))
+        await bob.page.goto(meeting.address(camera=SMALL))
+        await bob.part("name-input").fill("Bob")
+        await bob.part("join-button").click()
+        await bob.part("end").wait_for()
+        assert await bob.part("end").get_attribute("data-reason") == "at_capacity"
+        assert "The server is full" in await bob.part("end").inner_text()
+
+        before = await ada.id()
+        await ada.run("() => { sfu.room.renew(); }")
+        await ada.until("the session again", "() => sfu.room.state.phase === 'joined'")
+        assert await ada.id() == before
+        assert server.errors() == []
 
 
 async def test_the_same_person_again_takes_over(meeting: Meeting) -> None:

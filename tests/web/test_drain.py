@@ -1,5 +1,6 @@
 """An operator restarts the server: pages are told, the old process ends in time, and everybody meets again in the new one."""
 
+import signal
 from pathlib import Path
 
 from playwright.async_api import Browser
@@ -44,3 +45,29 @@ async def test_everybody_moves_to_the_new_process(chromium: Browser, tmp_path: P
             await bob.hears(await ada.track("microphone"))
             assert new.errors() == []
         assert [guest.failures for guest in guests] == [[], []]
+
+
+async def test_whoever_is_inside_is_told_and_meets_on_and_newcomers_are_told_too(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    """A drain that lets the meeting end by itself: a notice, the way back in for those inside, and no new room."""
+    settings = {"http.host": "localhost", "rtc.include_loopback": "true", "node.drain_timeout": 600}
+    async with serve(tmp_path / "log", settings, KEYS) as server, gathering(chromium, server.url, "goes") as meeting:
+        ada, bob = await meeting.invite("Ada"), await meeting.invite("Bob")
+        await ada.enter(meeting.address(camera=SMALL, token=await token("goes", "ada")))
+        assert await ada.part("restart-notice").count() == 0
+
+        server.process.send_signal(signal.SIGTERM)
+        await ada.part("restart-notice").wait_for()
+        assert "You will be reconnected" in await ada.part("restart-notice").inner_text()
+        before = await ada.id()
+        await ada.run("() => sfu.room.renew()")
+        await ada.until("the session again", "() => sfu.room.state.phase === 'joined' && sfu.room.state.drainedBy > 0")
+        assert await ada.id() == before
+
+        await bob.enter(meeting.address(camera=SMALL, token=await token("goes", "bob")))
+        await bob.part("restart-notice").wait_for()
+        await ada.sees(await bob.track())
+        assert server.errors() == []
+        assert [guest.failures for guest in (ada, bob)] == [[], []]
+        server.process.send_signal(signal.SIGTERM)  # at once

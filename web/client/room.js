@@ -371,6 +371,10 @@ export class Room extends Emitter {
       this.subscriber?.take({ id, sdp, tracks, fresh });
       return;
     }
+    if (message.type === 'draining') {
+      this.#set({ ...before, drainedBy: Date.now() / 1000 + message.seconds });
+      return;
+    }
     this.#set(reduce(before, message));
     if (message.type === 'track_unpublished' && message.participant === before.me?.id) {
       this.#lostPublisher(message.track);

@@ -10,6 +10,7 @@
 import { wait } from './backoff.js';
 import { Emitter } from './emitter.js';
 import { ConnectionLost, RequestError } from './errors.js';
+import { refusal } from './refusal.js';
 
 /** @typedef {import('./types.js').Incoming} Incoming */
 /** @typedef {import('./types.js').Outgoing} Outgoing */
@@ -78,11 +79,13 @@ export class Socket extends Emitter {
    * @param {typeof WebSocket} [options.WebSocket]
    * @param {Timers} [options.timers]
    * @param {() => number} [options.random]
+   * @param {typeof refusal} [options.why] finds out why a socket did not open
    */
-  constructor({ url, join, WebSocket: Class = globalThis.WebSocket, timers = globalThis, random = Math.random }) {
+  constructor({ url, join, WebSocket: Class = globalThis.WebSocket, timers = globalThis, random = Math.random, why = refusal }) {
     super();
     this.url = url;
     this.join = join;
+    this.why = why;
     this.Class = Class;
     this.random = random;
     // Browsers refuse timers that are called as methods of anything but the global object.
@@ -170,18 +173,20 @@ export class Socket extends Emitter {
       return;
     }
     if (this.#finished || attempt !== this.#attempt) return;
-    const socket = new this.Class(this.url, 'sfu');
+    // A full server lets those in who show with the key that they are in already.
+    const socket = new this.Class(this.url, this.#resumeKey ? ['sfu', `resume.${this.#resumeKey}`] : 'sfu');
     this.#socket = socket;
     this.#opening = this.timers.setTimeout(() => this.#lost(socket), OPEN_TIMEOUT_MS);
     socket.onopen = () => {
       this.timers.clearTimeout(this.#opening);
+      socket.onclose = ({ code }) => this.#closed(socket, code);
       this.#joinId = this.#nextId++;
       const resume = this.#resumeKey ? { resume: this.#resumeKey, last: this.#last } : {};
       this.#write({ ...fields, type: 'join', id: this.#joinId, ...resume });
       this.#listen();
     };
     socket.onmessage = (event) => this.#receive(socket, event.data);
-    socket.onclose = ({ code }) => this.#closed(socket, code);
+    socket.onclose = () => this.#unopened(socket);
     socket.onerror = () => {};
   }
 
@@ -342,6 +347,17 @@ export class Socket extends Emitter {
     this.#ready = false;
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
     return socket;
+  }
+
+  /**
+   * Whoever was inside tries until there is a place again; a newcomer is told that there is none.
+   * @param {WebSocket} socket
+   */
+  async #unopened(socket) {
+    const refused = this.#everJoined ? null : await this.why(this.url);
+    if (this.#finished || socket !== this.#socket) return;
+    if (refused) this.#refuse(refused.code, refused.message);
+    else this.#lost(socket);
   }
 
   /**

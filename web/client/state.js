@@ -27,6 +27,7 @@ export const initial = Object.freeze({
   loss: 0,
   subscriptions: new Map(),
   mediaLost: false,
+  drainedBy: 0,
   leave: null,
 });
 

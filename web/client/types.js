@@ -63,6 +63,7 @@
  * @property {number} loss 0 … 1
  * @property {ReadonlyMap<string, Subscription>} subscriptions by track id
  * @property {boolean} mediaLost a media connection was there and is away; it is being mended
+ * @property {number} drainedBy when the server stops at the latest, seconds since 1970; 0: it goes on
  * @property {Leave | null} leave why it ended, or why it is about to be interrupted
  */
 

@@ -2,7 +2,7 @@
  * The meeting: stage, banners, panels and bar.
  *
  * data-testid: `meeting` (with data-phase), `stage` (with data-layout), `banner` (with data-kind: reconnecting, draining,
- * media, sound, sharing), `page-previous`, `page-next`, `alone`, `copy-link-alone`, `toast`, `announcer`.
+ * media, sound, sharing), `restart-notice`, `page-previous`, `page-next`, `alone`, `copy-link-alone`, `toast`, `announcer`.
  * @module
  */
 
@@ -35,7 +35,7 @@ export function meeting(state, act, stage) {
     <div class="meeting ${state.panel ? 'with-panel' : ''}" data-testid="meeting" data-phase=${state.room.phase}>
       <main class="stage-area ${stage.pages > 1 ? 'paged' : ''}">
         <h1 class="sr">Meeting ${state.roomName}</h1>
-        <div class="banners">${banner(state, act)}</div>
+        <div class="banners">${banner(state, act)} ${restartNotice(state)}</div>
         ${onAir(state)}
         <div class="stage" data-testid="stage" data-layout=${stage.speaker ? 'speaker' : 'grid'} ${measure(act.resized)}>
           ${repeat(stage.placed, ({ tile }) => tile.key, (placed) => html`<sfu-tile .view=${view(state, act, placed)}></sfu-tile>`)}
@@ -98,6 +98,20 @@ function banner(state, act) {
     return strip('sharing', 'info', 'share', 'You are sharing your screen.', { label: 'Stop sharing', run: act.toggleShare });
   }
   return nothing;
+}
+
+/**
+ * While meetings may still go on.
+ * @param {PageState} state
+ */
+function restartNotice({ room }) {
+  if (room.phase !== 'joined' || !room.drainedBy) return nothing;
+  const latest = new Date(room.drainedBy * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
+  return html`
+    <div class="banner info" role="status" data-testid="restart-notice">
+      ${icon('info')}<span>The server is being restarted, at ${latest} at the latest. You will be reconnected.</span>
+    </div>
+  `;
 }
 
 /**

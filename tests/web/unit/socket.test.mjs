@@ -33,7 +33,7 @@ class Timers {
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 /** The server's end of every socket that was opened. */
-function world({ join = () => ({ type: 'join', token: 'T' }) } = {}) {
+function world({ join = () => ({ type: 'join', token: 'T' }), why = async () => null } = {}) {
   const sockets = [];
   class FakeWebSocket {
     readyState = 0;
@@ -62,7 +62,7 @@ function world({ join = () => ({ type: 'join', token: 'T' }) } = {}) {
     }
   }
   const timers = new Timers();
-  const socket = new Socket({ url: 'ws://x/ws', join, WebSocket: FakeWebSocket, timers, random: () => 0.5 });
+  const socket = new Socket({ url: 'ws://x/ws', join, WebSocket: FakeWebSocket, timers, random: () => 0.5, why });
   const events = [];
   for (const name of ['joined', 'waiting', 'message', 'reconnecting', 'closed']) {
     socket.on(name, (value) => events.push([name, value]));
@@ -260,6 +260,7 @@ test('a server that was never reached is given up after five attempts', async ()
   await settle();
   for (let index = 0; index < 5; index++) {
     sockets[index].drop();
+    await settle();
     await timers.pass(5000);
   }
   assert.equal(sockets.length, 5);
@@ -289,4 +290,27 @@ test('leaving says so and ends everything', async () => {
   await timers.pass(100_000);
   assert.equal(sockets.length, 1);
   assert.equal(of('closed')[0].reason, 'left');
+});
+
+test('a newcomer is told why the server takes nobody, and does not knock again', async () => {
+  const { socket, sockets, timers, of } = world({ why: async (url) => (url === 'ws://x/ws' ? { code: 'at_capacity', message: 'Full.' } : null) });
+  socket.open();
+  await settle();
+  sockets[0].drop();
+  await settle();
+  assert.deepEqual(of('closed'), [{ reason: 'at_capacity', message: 'Full.', action: 'disconnect', retryAfter: 0 }]);
+  await timers.pass(60_000);
+  assert.equal(sockets.length, 1);
+});
+
+test('whoever is inside shows its key before the socket opens, and knocks until it does', async () => {
+  const { sockets, timers, of } = await entered({ why: async () => ({ code: 'at_capacity', message: 'Full.' }) });
+  sockets[0].drop();
+  await timers.pass(150);
+  assert.deepEqual(sockets[1].protocol, ['sfu', 'resume.KEY']);
+  sockets[1].drop();
+  await settle();
+  await timers.pass(300);
+  assert.equal(sockets.length, 3);
+  assert.deepEqual(of('closed'), []);
 });
