@@ -103,7 +103,12 @@ class Node:
                         self._jitter.observe(encoding.jitter / track.clock_rate)
 
     def not_ready(self) -> str:
-        """Why this node should get no new rooms; empty: it is ready."""
+        """Why balancers should send nobody here; empty: it is ready. A full node stays ready: those who are in come back to
+        it, viewers watch, and who is turned away is told why, none of which a balancer does that has nobody to ask."""
+        return "draining" if self.draining else ""
+
+    def no_new_rooms(self) -> str:
+        """Why this node takes none; empty: it does."""
         if self.draining:
             return "draining"
         if len(self._rooms) >= self._rooms.settings.max_rooms:

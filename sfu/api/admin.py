@@ -4,6 +4,7 @@ Each operation is a row of OPERATIONS: from it come the route, the check of gran
 A room that the token does not open and a room that does not exist are answered alike.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -143,8 +144,8 @@ def _list_participants(call: Call) -> shapes.ParticipantList:
     )
 
 
-def _view_participant(call: Call) -> shapes.ParticipantShape:
-    return shapes.participant_shape(call.rooms.participant(call.room, call.identity))
+def _view_participant(call: Call) -> shapes.ParticipantDetail:
+    return shapes.participant_detail(call.rooms.participant(call.room, call.identity), time.time())
 
 
 def _update_participant(call: Call) -> shapes.ParticipantShape:
@@ -254,10 +255,10 @@ OPERATIONS: tuple[Operation, ...] = (
         name="getParticipant",
         method="GET",
         path=_PARTICIPANT,
-        summary="One participant with its tracks.",
+        summary="One participant with its tracks, what it is sent and why, and what its browser reports.",
         grant="admin",
         run=_view_participant,
-        answer=shapes.ParticipantShape,
+        answer=shapes.ParticipantDetail,
     ),
     Operation(
         name="updateParticipant",

@@ -4,20 +4,25 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from sfu.forwarding.diary import Cause
 from sfu.rooms import Participant, Room
+from sfu.rooms.account import Account, ClientReport, Limitation, Path
 from sfu.rooms.lobby import Waiting as WaitingRecord
 from sfu.rooms.publication import Publication
 from sfu.signaling.messages import (
     Attributes,
+    Decision,
     Identifier,
     LayerSpec,
     Metadata,
     Name,
     Permissions,
+    PictureState,
     Source,
     TrackState,
     Waiting,
 )
+from sfu.signaling.states import decision_state, picture_state
 
 
 class Shape(Struct, frozen=True, kw_only=True):
@@ -79,6 +84,53 @@ class ParticipantShape(Shape, frozen=True, kw_only=True):
     recorder: bool
     permissions: Permissions
     tracks: list[TrackState]
+
+
+class PathShape(Shape, frozen=True, kw_only=True):
+    """The way to the participant, as the server estimates it."""
+
+    estimate: float
+    "Bits per second that it carries."
+    rtt: float | None
+    "Seconds."
+    loss: float
+    "0 to 1, over the last second."
+    height: int
+    "Lines that the rules of this server allow for one picture now."
+    rule: Cause
+    "By which of them: `estimate`, `delay` or `loss`."
+
+
+class ReportShape(Shape, frozen=True, kw_only=True):
+    """What the participant's browser said last; not to be relied on. Seconds, and shares of 1, of the worst track."""
+
+    age: float
+    "Seconds since then."
+    rtt: float
+    jitter: float
+    loss: float
+    freezes: int
+    frozen: float
+    concealed: float
+    limited: dict[str, Limitation]
+    "Own tracks of which the browser sends less than it should."
+
+
+class ConnectionShape(Shape, frozen=True, kw_only=True):
+    """Why the participant's media are as they are."""
+
+    path: PathShape | None
+    "Null: no picture was sent yet, or the server makes no estimates."
+    pictures: list[PictureState]
+    "Every video that it is subscribed to, with what is sent of it and why."
+    report: ReportShape | None
+    events: list[Decision]
+    "The newest, oldest first."
+
+
+class ParticipantDetail(ParticipantShape, frozen=True, kw_only=True):
+    connection: ConnectionShape | None
+    "Null for what has no connection of its own, e.g. a recorder of this server."
 
 
 class ParticipantList(Shape, frozen=True, kw_only=True):
@@ -175,6 +227,43 @@ def participant_shape(participant: Participant) -> ParticipantShape:
             egress=permissions.egress,
         ),
         tracks=[track_shape(publication) for publication in participant.publications.values()],
+    )
+
+
+def participant_detail(participant: Participant, wall: float) -> ParticipantDetail:
+    """`wall`: now, seconds since 1970."""
+    shape = participant_shape(participant)
+    account = participant.sink.account()
+    return ParticipantDetail(
+        **{name: getattr(shape, name) for name in shape.__struct_fields__},
+        connection=connection_shape(account, wall) if account is not None else None,
+    )
+
+
+def connection_shape(account: Account, wall: float) -> ConnectionShape:
+    report = account.report
+    return ConnectionShape(
+        path=_path_shape(account.path) if account.path is not None else None,
+        pictures=[picture_state(picture) for picture in account.pictures],
+        report=_report_shape(report, account.at - report.at) if report is not None else None,
+        events=[decision_state(entry, wall - account.at) for entry in account.entries],
+    )
+
+
+def _path_shape(path: Path) -> PathShape:
+    return PathShape(estimate=path.estimate, rtt=path.rtt, loss=path.loss, height=path.height, rule=path.rule)
+
+
+def _report_shape(report: ClientReport, age: float) -> ReportShape:
+    return ReportShape(
+        age=round(age, 1),
+        rtt=report.rtt,
+        jitter=report.jitter,
+        loss=report.loss,
+        freezes=report.freezes,
+        frozen=report.frozen,
+        concealed=report.concealed,
+        limited={str(track): reason for track, reason in report.limited.items()},
     )
 
 

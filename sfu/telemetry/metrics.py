@@ -93,6 +93,18 @@ class Snapshot:
     http_requests: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     "By method, route (never a path) and status."
 
+    decisions: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    "About participants' media, by kind and cause."
+    client_rtt: Distribution = NOTHING
+    "What browsers say themselves; seconds."
+    client_jitter: Distribution = NOTHING
+    client_loss: Distribution = NOTHING
+    "Fraction 0 to 1 of the worst track, per report."
+    client_freezes: int = 0
+    "Pictures that stood still."
+    client_frozen: float = 0.0
+    "Seconds in which they did."
+
     rtt: Distribution = NOTHING
     jitter: Distribution = NOTHING
     loss: Distribution = NOTHING
@@ -199,6 +211,24 @@ def families(now: Snapshot) -> Iterator[Metric]:
     for labels, count in now.http_requests.items():
         requests.add_metric(labels, count)
     yield requests
+
+    decisions = CounterMetricFamily(
+        "sfu_decisions_total", "Decisions about participants' media and their causes.", labels=["kind", "cause"]
+    )
+    for (kind, cause), count in now.decisions.items():
+        decisions.add_metric([kind, cause], count)
+    yield decisions
+    yield _histogram("sfu_client_rtt_seconds", "Round-trip time as browsers report it.", now.client_rtt)
+    yield _histogram("sfu_client_jitter_seconds", "Jitter of the worst track as browsers report it.", now.client_jitter)
+    yield _histogram(
+        "sfu_client_loss_ratio", "Fraction lost of the worst track as browsers report it.", now.client_loss
+    )
+    yield _counter("sfu_client_freezes_total", "Pictures that stood still, as browsers report it.", now.client_freezes)
+    yield CounterMetricFamily(
+        "sfu_client_frozen_seconds_total",
+        "Seconds in which pictures stood still, as browsers report it.",
+        value=now.client_frozen,
+    )
 
     yield _histogram("sfu_rtt_seconds", "Round-trip time to clients, per report.", now.rtt)
     yield _histogram("sfu_jitter_seconds", "Interarrival jitter of received streams, per report.", now.jitter)

@@ -1,11 +1,15 @@
 """The admin API from outside: what each operation does, and who may not do it."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from sfu.forwarding.diary import Cause, Entry, Kind
+from sfu.ids import TrackId
+from sfu.rooms.account import Account, ClientReport, Path, Picture
 from sfu.rooms.events import DataSent
 from tests.api.support import Server, running, token
 
@@ -72,7 +76,7 @@ async def test_participants(server: Server) -> None:
 
     path = "/api/v1/rooms/demo/participants/ada"
     status, one = await server.ask("GET", path, token=ADMIN)
-    assert (status, one) == (200, answer["participants"][0])
+    assert (status, one) == (200, answer["participants"][0] | {"connection": None})
     assert (
         one["permissions"]
         == {"publish": True, "subscribe": True, "data": True, "admin": True, "sources": []} | NO_PROGRAMME
@@ -214,3 +218,35 @@ async def test_a_body_that_does_not_come(server: Server, monkeypatch: pytest.Mon
     assert b" 408 " in await reader.readline()
     writer.close()
     await writer.wait_closed()
+
+
+ACCOUNT = Account(
+    Path(610e3, 0.048, 0.013, 480, Cause.ESTIMATE),
+    (Picture(TrackId("TR_cam"), False, Cause.BUDGET, "h", 640, 360, 720, "cpu"),),
+    ClientReport(495.0, 0.05, 0.006, 0.01, 1, 0.7, 0.002, {TrackId("TR_own"): "bandwidth"}),
+    (Entry(8, 490.0, Kind.LAYER_DOWN, Cause.BUDGET, "TR_cam", 720, 360, 610e3),),
+    500.0,
+)
+
+
+async def test_why_somebodys_pictures_are_as_they_are(server: Server) -> None:
+    _, far_end = server.enter("demo", "ann")
+    status, shown = await server.ask("GET", "/api/v1/rooms/demo/participants/ann", token=ADMIN)
+    assert (status, shown["connection"]) == (200, None)
+    far_end.its_account = ACCOUNT
+    _, shown = await server.ask("GET", "/api/v1/rooms/demo/participants/ann", token=ADMIN)
+    [event] = shown["connection"].pop("events")
+    assert time.time() - event.pop("at") == pytest.approx(10, abs=1)
+    assert event == {
+        "number": 8, "kind": "layer_down", "cause": "budget", "track": "TR_cam", "before": 720, "after": 360,
+        "rate": 610_000,
+    }  # fmt: skip
+    assert shown["connection"] == {
+        "path": {"estimate": 610e3, "rtt": 0.048, "loss": 0.013, "height": 480, "rule": "estimate"},
+        "pictures": [
+            {"track": "TR_cam", "cause": "budget", "layer": "h", "width": 640, "height": 360, "top_height": 720,
+             "limitation": "cpu"}
+        ],
+        "report": {"age": 5, "rtt": 0.05, "jitter": 0.006, "loss": 0.01, "freezes": 1, "frozen": 0.7,
+                   "concealed": 0.002, "limited": {"TR_own": "bandwidth"}},
+    }  # fmt: skip

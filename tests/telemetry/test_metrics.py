@@ -63,6 +63,12 @@ FULL = Snapshot(
     destinations={"live": 47},
     signaling_refused={"request": 48},
     loop_stalls=49,
+    decisions={("layer_down", "budget"): 50},
+    client_rtt=HISTOGRAM.distribution(),
+    client_jitter=HISTOGRAM.distribution(),
+    client_loss=Histogram(RATIOS).distribution(),
+    client_freezes=51,
+    client_frozen=52,
 )
 
 
@@ -92,6 +98,9 @@ def test_content_type_is_the_text_format() -> None:
         ("sfu_packets_total", {"direction": "sent"}, 16),
         ("sfu_packets_dropped_total", {"reason": "bad_tag"}, 19),
         ("sfu_http_requests_total", {"method": "GET", "route": '/r/{room}"\n', "status": "200"}, 36),
+        ("sfu_decisions_total", {"kind": "layer_down", "cause": "budget"}, 50),
+        ("sfu_client_freezes_total", {}, 51),
+        ("sfu_client_jitter_seconds_count", {}, 3),
         ("sfu_rtt_seconds_bucket", {"le": "0.1"}, 1),
         ("sfu_rtt_seconds_bucket", {"le": "1.0"}, 2),
         ("sfu_rtt_seconds_bucket", {"le": "+Inf"}, 3),
@@ -105,11 +114,11 @@ def test_values(name: str, labels: dict[str, str], value: float) -> None:
 
 def test_every_field_is_shown() -> None:
     shown = set(samples(FULL).values())
-    for number in {*range(2, 50)} - {25, 26}:
+    for number in {*range(2, 53)} - {25, 26}:
         assert number in shown
     empty = {name for name, _ in samples(Snapshot())}
     assert "sfu_rooms" in empty
-    assert len(fields(Snapshot)) == 48
+    assert len(fields(Snapshot)) == 54
 
 
 def test_names_follow_the_convention() -> None:
