@@ -11,6 +11,7 @@
 
 import { Emitter } from './emitter.js';
 import { ownTrack, Publisher } from './publisher.js';
+import { Reporter } from './reporter.js';
 import { Socket } from './socket.js';
 import { initial, participantOf, reduce } from './state.js';
 import { digest } from './stats.js';
@@ -71,6 +72,12 @@ export class Room extends Emitter {
     this.preferences = preferences;
     this.WebSocket = WebSocket;
     this.wishes = new Wishes((tracks) => this.#request({ type: 'subscribe', tracks }, true));
+    /** @type {import('./stats.js').Memory} */
+    const memory = new Map();
+    this.reporter = new Reporter(
+      () => this.#look(memory),
+      (report) => this.state.phase === 'joined' && this.#socket?.send({ type: 'report', ...report }),
+    );
   }
 
   /** Received tracks by track id. */
@@ -251,7 +258,12 @@ export class Room extends Emitter {
   }
 
   /** Numbers about both connections since the last call. */
-  async stats() {
+  stats() {
+    return this.#look(this.#memory);
+  }
+
+  /** @param {import('./stats.js').Memory} memory of whoever looks: each has its own rates */
+  async #look(memory) {
     const now = performance.now() / 1000;
     const reports = await Promise.all([
       this.publisher?.connection.getStats().catch(() => null),
@@ -259,7 +271,7 @@ export class Room extends Emitter {
     ]);
     const mids = new Map([...this.publications].map(({ transceiver, id }) => [`publish ${transceiver.mid}`, id]));
     for (const [mid, track] of this.subscriber?.tracks ?? []) mids.set(`subscribe ${mid}`, track);
-    return digest({ publish: reports[0] ?? null, subscribe: reports[1] ?? null }, mids, this.#memory, now);
+    return digest({ publish: reports[0] ?? null, subscribe: reports[1] ?? null }, mids, memory, now);
   }
 
   /**
@@ -297,6 +309,7 @@ export class Room extends Emitter {
     this.#iceServers = message.ice_servers ?? [];
     this.#set(reduce(this.state, message));
     if (!resumed) this.#connect();
+    this.reporter.start();
     this.emit('joined', { resumed });
     if (resumed) this.#refresh();
   }
@@ -395,6 +408,7 @@ export class Room extends Emitter {
 
   /** @param {Leave} leave */
   #close(leave) {
+    this.reporter.stop();
     this.publisher?.close();
     this.subscriber?.close();
     this.#set({ ...this.state, phase: 'left', leave });

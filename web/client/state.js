@@ -10,6 +10,7 @@
 /** @typedef {import('./types.js').Incoming} Incoming */
 
 const CHAT_KEPT = 500;
+const DECISIONS_KEPT = 50;
 
 /** @type {RoomState} */
 export const initial = Object.freeze({
@@ -26,6 +27,7 @@ export const initial = Object.freeze({
   rtt: 0,
   loss: 0,
   subscriptions: new Map(),
+  account: { estimate: 0, rtt: 0, loss: 0, height: 0, rule: 'estimate', pictures: new Map(), decisions: [] },
   mediaLost: false,
   drainedBy: 0,
   leave: null,
@@ -92,7 +94,7 @@ const chatOf = (raw) => ({ ...raw, to: raw.to ?? '' });
 const waitingOf = (raw) => ({ participant: raw.participant, identity: raw.identity, name: raw.name || raw.identity });
 
 /** @param {RoomState} state */
-const kept = ({ subscriptions, quality, dominant, mediaLost }) => ({ subscriptions, quality, dominant, mediaLost });
+const kept = ({ subscriptions, quality, dominant, account, mediaLost }) => ({ subscriptions, quality, dominant, account, mediaLost });
 
 /**
  * @param {RoomState} state
@@ -149,6 +151,7 @@ function participantLeft(state, id) {
     ...state,
     participants: without(state.participants, [id]),
     subscriptions: without(state.subscriptions, tracks),
+    account: { ...state.account, pictures: without(state.account.pictures, tracks) },
     levels: without(state.levels, [id]),
     quality: without(state.quality, [id]),
     dominant: state.dominant === id ? '' : state.dominant,
@@ -163,6 +166,28 @@ function participantLeft(state, id) {
 function withTrack(participant, track) {
   const others = participant.tracks.filter((other) => other.id !== track.id);
   return { ...participant, tracks: [...others, track] };
+}
+
+/**
+ * @param {import('./types.js').Account} account
+ * @param {Incoming} message
+ * @returns {import('./types.js').Account}
+ */
+function explained({ pictures, decisions }, { estimate = 0, rtt_ms: rtt = 0, loss = 0, height = 0, rule = 'estimate', ...news }) {
+  const changed = (news['pictures'] ?? []).map((/** @type {any} */ { top_height: topHeight = 0, ...raw }) => [
+    raw.track,
+    { paused: false, layer: '', width: 0, height: 0, limitation: 'none', ...raw, topHeight },
+  ]);
+  // What a resume made the server tell again is known already.
+  const known = decisions.at(-1)?.number ?? 0;
+  const fresh = (news['events'] ?? [])
+    .filter((/** @type {any} */ { number }) => number > known)
+    .map((/** @type {any} */ raw) => ({ track: '', before: 0, after: 0, rate: 0, ...raw }));
+  return {
+    ...{ estimate, loss, height, rule, rtt: rtt / 1000 },
+    pictures: new Map([...pictures, ...changed]),
+    decisions: [...decisions, ...fresh].slice(-DECISIONS_KEPT),
+  };
 }
 
 /**
@@ -198,6 +223,7 @@ export function reduce(state, message) {
           tracks: participant.tracks.filter((track) => track.id !== message.track),
         })),
         subscriptions: without(state.subscriptions, [message.track]),
+        account: { ...state.account, pictures: without(state.account.pictures, [message.track]) },
       };
     case 'track_muted':
       return withParticipant(state, message.participant, (participant) => ({
@@ -224,6 +250,8 @@ export function reduce(state, message) {
         rtt: message.rtt_ms === undefined ? state.rtt : message.rtt_ms / 1000,
         loss: message.loss ?? 0,
       };
+    case 'explanation':
+      return { ...state, account: explained(state.account, message) };
     case 'chat_message':
       if (state.chat.some((entry) => entry.id === message.entry.id)) return state;
       return { ...state, chat: [...state.chat, chatOf(message.entry)].slice(-CHAT_KEPT) };

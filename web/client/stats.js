@@ -24,6 +24,7 @@
  * @property {number} frames decoded or encoded since the beginning
  * @property {number} energy of the sound since the beginning
  * @property {number} concealed share of sound samples that had to be made up, since the beginning
+ * @property {number} concealing the same share, since the last look
  * @property {number} delay of the jitter buffer
  * @property {string} limitation why the sender does not send more: `cpu`, `bandwidth`, or empty
  * @property {LayerDigest[]} layers of a published video
@@ -141,6 +142,7 @@ function sent(report, entry, rate, others) {
     frames: (others?.frames ?? 0) + (entry.framesEncoded ?? 0),
     energy: report.get(entry.mediaSourceId)?.totalAudioEnergy ?? 0,
     concealed: 0,
+    concealing: 0,
     delay: 0,
     limitation: limitation === 'none' ? (others?.limitation ?? '') : limitation,
     layers: entry.kind === 'video' ? layers : [],
@@ -171,6 +173,7 @@ function received(report, entry, rate) {
     frames: entry.framesDecoded ?? 0,
     energy: entry.totalAudioEnergy ?? 0,
     concealed: entry.totalSamplesReceived ? (entry.concealedSamples ?? 0) / entry.totalSamplesReceived : 0,
+    concealing: rate('totalSamplesReceived') ? rate('concealedSamples') / rate('totalSamplesReceived') : 0,
     delay: rate('jitterBufferEmittedCount') ? rate('jitterBufferDelay') / rate('jitterBufferEmittedCount') : 0,
     limitation: '',
     layers: [],

@@ -39,6 +39,20 @@
 /** @typedef {{participant: string, topic: string, payload: string, at: number}} DataEntry */
 /** @typedef {{participant: string, identity: string, name: string}} Waiting */
 /** @typedef {{track: string, paused: boolean, reason: string, layer: string, width: number, height: number}} Subscription */
+/** @typedef {'layer_up' | 'layer_down' | 'paused' | 'resumed' | 'keyframe' | 'loss' | 'estimate' | 'tier' | 'limited'} DecisionKind */
+/** @typedef {{number: number, at: number, kind: DecisionKind, cause: string, track: string, before: number, after: number, rate: number}} Decision */
+/** @typedef {{track: string, cause: string, paused: boolean, layer: string, width: number, height: number, topHeight: number, limitation: string}} Picture */
+/**
+ * Why one's own media are as they are.
+ * @typedef {object} Account
+ * @property {number} estimate bits a second that the way here carries; 0: not known
+ * @property {number} rtt seconds
+ * @property {number} loss 0 … 1
+ * @property {number} height lines that the server's rules allow for one picture; 0: any
+ * @property {string} rule by which of them: `estimate`, `delay` or `loss`
+ * @property {ReadonlyMap<string, Picture>} pictures by track id
+ * @property {ReadonlyArray<Decision>} decisions oldest first
+ */
 /** @typedef {{reason: string, message: string, action: 'disconnect' | 'resume' | 'reconnect', retryAfter: number}} Leave */
 /** @typedef {{track: string, width?: number, height?: number, fps?: number, priority?: number, paused?: boolean}} Wish */
 
@@ -62,6 +76,7 @@
  * @property {number} rtt seconds
  * @property {number} loss 0 … 1
  * @property {ReadonlyMap<string, Subscription>} subscriptions by track id
+ * @property {Account} account
  * @property {boolean} mediaLost a media connection was there and is away; it is being mended
  * @property {number} drainedBy when the server stops at the latest, seconds since 1970; 0: it goes on
  * @property {Leave | null} leave why it ended, or why it is about to be interrupted

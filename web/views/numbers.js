@@ -1,20 +1,25 @@
 /**
- * The statistics overlay: numbers for the curious and for bug reports.
+ * The statistics overlay: how good the connection is, why each picture is as it is and what happened of late.
  *
- * data-testid: `stats-overlay`; the numbers of a tile are drawn by the tile.
+ * data-testid: `stats-overlay`; inside: `stats-row` (with data-name, and data-grade: good, warning, severe), `why` (with
+ * data-track, data-grade and data-cause), `decision` (with data-kind). The numbers of a tile are drawn by the tile.
  * @module
  */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { button } from './parts.js';
+import { grade, GRADES, percent, rate, told, why } from './why.js';
 
 /** @typedef {import('../page/types.js').PageState} PageState */
 /** @typedef {import('../page/actions.js').Actions} Actions */
 /** @typedef {import('../client/stats.js').TrackDigest} TrackDigest */
+/** @typedef {import('./why.js').Grade} Grade */
+/** @typedef {{name: string, value: string, grade?: Grade | undefined}} Row */
 
-/** @param {number} bits a second */
-export const rate = (bits) => (bits >= 1e6 ? `${(bits / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bits / 1000)} kbit/s`);
-const percent = (/** @type {number} */ share) => `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`;
+const DECISIONS_SHOWN = 12;
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+
 const ms = (/** @type {number} */ seconds) => `${Math.round(seconds * 1000)} ms`;
 
 /**
@@ -40,27 +45,113 @@ export function tileNumbers(track, layer) {
  * @param {PageState} state
  * @param {Actions} act
  */
-export function numbers({ stats, room, showStats }, act) {
-  if (!showStats) return nothing;
-  const { publish, subscribe, tracks = {} } = stats ?? {};
-  const sound = Object.values(tracks).filter(({ kind, direction }) => kind === 'audio' && direction === 'subscribe');
-  const mine = Object.values(tracks).find(({ kind, direction }) => kind === 'audio' && direction === 'publish');
-  /** @type {Array<[string, string]>} */
-  const rows = [
-    ['Round trip', ms(publish?.rtt || subscribe?.rtt || room.rtt)],
-    ['Loss', percent(room.loss)],
-    ['Sending', rate(publish?.outgoing ?? 0)],
-    ['Could send', publish?.available ? rate(publish.available) : '–'],
-    ['Receiving', rate(subscribe?.incoming ?? 0)],
-    ['Transport', `${publish?.protocol || '–'} / ${subscribe?.protocol || '–'}`],
-    ['My sound', mine ? `${mine.codec}  ${rate(mine.bitrate)}` : '–'],
-    ['Their sound', sound.length ? `${sound.length} ×  ${rate(sound.reduce((sum, { bitrate }) => sum + bitrate, 0))}` : '–'],
-    ['Concealed', sound.length ? percent(Math.max(...sound.map(({ concealed }) => concealed))) : '–'],
-  ];
+export function numbers(state, act) {
+  if (!state.showStats) return nothing;
   return html`
-    <section class="numbers" aria-label="Connection statistics" data-testid="stats-overlay">
+    <section class="numbers" tabindex="0" aria-label="Connection statistics" data-testid="stats-overlay">
       <header><h2>Connection</h2>${button({ label: 'Close statistics', icon: 'close', look: 'plain tiny tip-left', click: act.toggleStats })}</header>
-      <dl>${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>
+      <dl>${rowsOf(state).map(row)}</dl>
+      ${pictures(state)} ${decisions(state)}
     </section>
   `;
+}
+
+/**
+ * @param {PageState} state
+ * @returns {Row[]}
+ */
+function rowsOf({ stats, room }) {
+  const { publish, subscribe, tracks = {} } = stats ?? {};
+  const { account } = room;
+  const received = Object.values(tracks).filter(({ direction }) => direction === 'subscribe');
+  const sound = received.filter(({ kind }) => kind === 'audio');
+  const mine = Object.values(tracks).find(({ kind, direction }) => kind === 'audio' && direction === 'publish');
+  const latency = Math.max(publish?.rtt ?? 0, subscribe?.rtt ?? 0) || room.rtt;
+  const jitter = Math.max(0, ...received.map((track) => track.jitter));
+  return [
+    { name: 'Latency', value: latency ? ms(latency) : '–', grade: latency ? grade('latency', latency) : undefined },
+    { name: 'Jitter', value: received.length ? ms(jitter) : '–', grade: received.length ? grade('jitter', jitter) : undefined },
+    { name: 'Loss', value: percent(room.loss), grade: grade('loss', room.loss) },
+    { name: 'Can receive', value: account.estimate ? rate(account.estimate) : '–' },
+    { name: 'Receiving', value: rate(subscribe?.incoming ?? 0) },
+    { name: 'Can send', value: publish?.available ? rate(publish.available) : '–' },
+    { name: 'Sending', value: rate(publish?.outgoing ?? 0) },
+    { name: 'Transport', value: `${publish?.protocol || '–'} / ${subscribe?.protocol || '–'}` },
+    { name: 'My sound', value: mine ? `${mine.codec}  ${rate(mine.bitrate)}` : '–' },
+    { name: 'Their sound', value: sound.length ? `${sound.length} ×  ${rate(sound.reduce((sum, { bitrate }) => sum + bitrate, 0))}` : '–' },
+    { name: 'Concealed', value: sound.length ? percent(Math.max(...sound.map(({ concealed }) => concealed))) : '–' },
+  ];
+}
+
+/** @param {Row} row */
+const row = ({ name, value, grade: found }) => html`
+  <div data-testid="stats-row" data-name=${name} data-grade=${found ?? nothing}>
+    <dt>${name}</dt>
+    <dd>${value}${found ? html` <span class="grade grade-${found}">${GRADES[found]}</span>` : nothing}</dd>
+  </div>
+`;
+
+/**
+ * Every picture that is received or could be, and why it is as it is.
+ * @param {PageState} state
+ */
+function pictures({ room, stats }) {
+  const list = [...room.account.pictures.values()];
+  if (!list.length) return nothing;
+  return html`
+    <h3>Pictures</h3>
+    <ul class="whys">
+      ${repeat(
+        list,
+        ({ track }) => track,
+        (picture) => {
+          const { grade: found, text } = why(picture, room.account);
+          const digest = stats?.tracks[picture.track];
+          const size = !picture.paused && digest?.width ? `${digest.width}×${digest.height}` : '';
+          return html`
+            <li class="why-${found}" data-testid="why" data-track=${picture.track} data-grade=${found} data-cause=${picture.cause}>
+              <b>${nameOf(room, picture.track)}</b> <small>${size}</small><span>${text}</span>
+            </li>
+          `;
+        },
+      )}
+    </ul>
+  `;
+}
+
+/**
+ * Newest first.
+ * @param {PageState} state
+ */
+function decisions({ room }) {
+  const list = room.account.decisions.slice(-DECISIONS_SHOWN).reverse();
+  if (!list.length) return nothing;
+  return html`
+    <h3>What happened</h3>
+    <ol class="decisions">
+      ${repeat(
+        list,
+        ({ number }) => number,
+        (decision) => html`
+          <li data-testid="decision" data-kind=${decision.kind}>
+            <time>${clock.format(decision.at * 1000)}</time><span>${told(decision, (track) => nameOf(room, track))}</span>
+          </li>
+        `,
+      )}
+    </ol>
+  `;
+}
+
+/**
+ * Whose picture a track is.
+ * @param {import('../client/types.js').RoomState} room
+ * @param {string} track
+ */
+function nameOf({ me, participants }, track) {
+  if (me?.tracks.some(({ id }) => id === track)) return 'You';
+  for (const { name, tracks } of participants.values()) {
+    const found = tracks.find(({ id }) => id === track);
+    if (found) return found.source === 'screen_share' ? `${name}'s screen` : name;
+  }
+  return 'Somebody';
 }
