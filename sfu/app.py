@@ -114,8 +114,8 @@ class Server:
         self.addresses = listen_addresses(settings.http, development=self.development is not None)
         self.hub = Hub(rtc)
         self.rooms = Rooms(settings.rooms, random_id, time.time)
-        self.productions = Productions(settings.production, settings.egress, self.hub)
         self.traces = open_traces(settings.traces)
+        self.productions = Productions(settings.production, settings.egress, self.hub, self.traces)
         self.journeys = Journeys(self.traces)
         self.hub.ticks.append(self.journeys.tick)
         self.signaling = Signaling(

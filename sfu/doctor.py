@@ -74,11 +74,17 @@ def http(url: str, *, insecure: bool, now: float) -> Iterator[Finding]:
         return
     yield Finding("http", Verdict.GOOD, f"{url} answers")
     try:
-        urllib.request.urlopen(f"{url}/readyz", timeout=TIMEOUT, context=context).close()
-        yield Finding("readiness", Verdict.GOOD, "takes new rooms")
+        with urllib.request.urlopen(f"{url}/readyz", timeout=TIMEOUT, context=context) as answer:
+            words = answer.read(200).decode(errors="replace").strip()
+        if words == "ok":
+            yield Finding("readiness", Verdict.GOOD, "takes new rooms")
+        else:
+            yield Finding("readiness", Verdict.DOUBTFUL, words, "See node.* and rooms.max_rooms.")
     except urllib.error.HTTPError as error:
         reason = error.read(200).decode(errors="replace").strip()
-        yield Finding("readiness", Verdict.DOUBTFUL, f"takes no new rooms: {reason}", "See node.* and rooms.max_rooms.")
+        yield Finding(
+            "readiness", Verdict.DOUBTFUL, f"takes nobody: {reason}", "It is stopping: see node.drain_timeout."
+        )
     except OSError as error:
         yield Finding("readiness", Verdict.BAD, str(error), "See the server's log.")
     if date:

@@ -22,13 +22,14 @@ def work(server: Server, share: float) -> None:
 
 def test_full(server: Server) -> None:
     server._admit("room")
-    assert server.node.not_ready() == ""
+    assert server.node.no_new_rooms() == ""
     work(server, 0.97)
     reason = "its processor is 97% used, and joins end at 90%"
     with pytest.raises(AtCapacity, match=reason) as refused:
         server._admit("room")
     assert (refused.value.code, refused.value.http_status) == ("at_capacity", 503)
-    assert server.node.not_ready() == reason
+    assert server.node.no_new_rooms() == reason
+    assert server.node.not_ready() == ""
     shown = server.node.snapshot()
     assert shown.joins_refused == {"capacity": 1, "draining": 0}
     assert shown.capacity_used == pytest.approx(0.97, abs=0.01)
@@ -43,7 +44,7 @@ def test_going(server: Server) -> None:
     with pytest.raises(AtCapacity) as refused:
         server._admit("another")
     assert refused.value.code == "draining"
-    assert server.node.not_ready() == "draining"
+    assert server.node.not_ready() == server.node.no_new_rooms() == "draining"
 
 
 def test_credentials_for_turn() -> None:

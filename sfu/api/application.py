@@ -106,8 +106,10 @@ def _probes(node: NodePort) -> list[web.RouteDef]:
         return web.Response(text="ok\n")
 
     async def ready(request: web.Request) -> web.StreamResponse:
-        reason = node.not_ready()
-        return web.Response(text=f"{reason or 'ok'}\n", status=503 if reason else 200)
+        if reason := node.not_ready():
+            return web.Response(text=f"{reason}\n", status=503)
+        full = node.no_new_rooms()
+        return web.Response(text=f"ok, but takes no new rooms: {full}\n" if full else "ok\n")
 
     return [web.get("/healthz", alive), web.get("/livez", alive), web.get("/readyz", ready)]
 
@@ -162,7 +164,7 @@ def _operation(
         parameters = dict(request.match_info)
         # Before the body is read: without the grant nothing of it matters.
         authorize(operation, claims.video, parameters.get("room", ""))
-        if operation.name == "createRoom" and (reason := node.not_ready()):
+        if operation.name == "createRoom" and (reason := node.no_new_rooms()):
             raise AtCapacity(f"This server takes no new rooms: {reason}.")
         body = None if operation.body is None else await _body(request, operation.body)
         call = Call(rooms, claims, parameters, dict(request.query), body, revoke, productions)

@@ -91,7 +91,10 @@ class ProductionsPort(Protocol):
 
 class NodePort(Protocol):
     def not_ready(self) -> str:
-        """Why this node should get no new rooms, in a few words; empty: it is ready."""
+        """Why balancers should send nobody here, in a few words; empty: it is ready."""
+
+    def no_new_rooms(self) -> str:
+        """Why this node takes none, in a few words; empty: it does."""
 
     def snapshot(self) -> Snapshot:
         """For `/metrics`. HTTP requests are added by the API itself."""

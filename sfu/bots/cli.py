@@ -148,7 +148,10 @@ def tokens_of(parsed: argparse.Namespace, http: aiohttp.ClientSession) -> Tokens
         return str(parsed.token)
 
     async def made(identity: str, name: str) -> str:
-        grants = VideoGrants(room=parsed.room, room_join=True, can_publish=publishes, can_subscribe=subscribes)
+        # Whoever has the key may open rooms, also where `rooms.create_on_join` is off.
+        grants = VideoGrants(
+            room=parsed.room, room_join=True, room_create=True, can_publish=publishes, can_subscribe=subscribes
+        )
         now, number = time.time(), secrets.token_hex(16)
         return mint(key, secret, identity=identity, name=name, video=grants, now=now, token_id=number)
 

@@ -29,6 +29,8 @@ from sfu.production.settings import Settings
 from sfu.production.supervisor import Supervisor
 from sfu.rooms.programme import LayoutName, Programme
 from sfu.rooms.room import Room
+from sfu.telemetry.journeys import Tracer
+from sfu.telemetry.launches import Launch
 from sfu.transport.feed import Feed
 
 log = logging.getLogger(__name__)
@@ -82,6 +84,7 @@ class Production:
         ladder: tuple[Rendition, ...],
         shelf: Shelf,
         ended: Callable[["Production"], None],
+        tracer: Tracer | None = None,
     ) -> None:
         """Takes its seat in the room. Raises what `Room.enter` raises."""
         self.room = room
@@ -104,6 +107,8 @@ class Production:
         self._unplaced: deque[protocol.Event] = deque(maxlen=UNPLACED)
         self._task: asyncio.Task[None] | None = None
         self._closing = False
+        self._tracer = tracer
+        self._launch = Launch(tracer)
         tell = self.supervisor.tell
         tell(
             protocol.Start(
@@ -196,6 +201,8 @@ class Production:
                 self.attendance.wish(message.tracks)
             case Status():
                 self.status = message
+                if message.ticks:
+                    self._framed()
                 if self.recording is not None:
                     self._say(self.recording.problem)
             case protocol.Init(rendition="recording"):
@@ -211,6 +218,7 @@ class Production:
             case protocol.Started():
                 self._epoch = message.at
                 self._placed = False
+                self._launch.started()
                 if self.window is not None:
                     self.window.begin(message.at)
                 self._say("")
@@ -226,6 +234,8 @@ class Production:
 
     def lost(self, reason: str) -> None:
         self.status = None
+        self._launch.close()
+        self._launch = Launch(self._tracer, replacement=True)
         self._say("The programme was interrupted and goes on in a moment.")
 
     def gave_up(self, reason: str) -> None:
@@ -275,7 +285,14 @@ class Production:
             )
         )
 
+    def _framed(self) -> None:
+        seconds = self._launch.framed()
+        if seconds is not None:
+            traced = {"trace_id": self._launch.trace_id} if self._launch.trace_id else {}
+            log.info("programme begins", extra={"production": self.id, "seconds": round(seconds, 3), **traced})
+
     def _take_part(self, part: protocol.Part) -> None:
+        self._framed()
         if part.rendition == "recording":
             if self.recording is not None:
                 self.recording.add(part)
@@ -319,6 +336,7 @@ class Production:
 
     def _cleared(self) -> None:
         self._closing = True
+        self._launch.close()
         self._leave_stage()
         self.attendance.close()
         self._feed.close()

@@ -24,6 +24,7 @@ from sfu.production.settings import Settings
 from sfu.production.track_keeping import TrackKeeping
 from sfu.rooms.programme import LayoutName, Programme
 from sfu.rooms.room import Room
+from sfu.telemetry.journeys import Tracer
 from sfu.transport.feed import Feed
 from sfu.transport.hub import Hub
 
@@ -40,8 +41,9 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 class Productions:
     """Fulfils signalling's Programmes port and the API's ProductionsPort."""
 
-    def __init__(self, settings: Settings, egress: EgressSettings, hub: Hub) -> None:
+    def __init__(self, settings: Settings, egress: EgressSettings, hub: Hub, tracer: Tracer | None = None) -> None:
         self.settings = settings
+        self._tracer = tracer
         self.programmes = Programmes(egress.hls)
         self._ladder = egress.ladder
         self._hub = hub
@@ -250,7 +252,7 @@ class Productions:
                 raise BadRequest(f"This server's renditions are {names}.")
         feed = Feed(self._hub, "programme")
         try:
-            production = Production(room, feed, self.settings, ladder, self, self._over)
+            production = Production(room, feed, self.settings, ladder, self, self._over, self._tracer)
         except BaseException:
             feed.close()
             raise

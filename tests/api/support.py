@@ -73,10 +73,14 @@ class Media:
 class Node:
     """A NodePort."""
 
-    reason: str = ""
+    draining: bool = False
+    full: str = ""
 
     def not_ready(self) -> str:
-        return self.reason
+        return "draining" if self.draining else ""
+
+    def no_new_rooms(self) -> str:
+        return self.not_ready() or self.full
 
     def snapshot(self) -> Snapshot:
         return Snapshot(version="test", rooms=1, tokens_refused={"token_expired": 1})

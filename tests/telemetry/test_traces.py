@@ -1,6 +1,9 @@
 """Traces as a collector gets them: real joins, the real exporter, and its protobuf decoded."""
 
 import asyncio
+import logging
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -16,6 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from sfu.errors import ConfigurationError
 from sfu.telemetry.settings import TraceSettings
 from sfu.telemetry.traces import open_traces
+from tests.production.support import ROOM, house, until
 from tests.support.client import Client
 from tests.web.server import KEYS, serve, token
 
@@ -95,6 +99,38 @@ async def test_a_join_is_one_trace_and_its_records_carry_it(tmp_path: Path) -> N
     assert collector.services == {"aiosfu"}
     joined = [record for record in server.records() if record["message"] == "session joined"]
     assert root.trace_id.hex() in {record["trace_id"] for record in joined}
+
+
+async def test_the_start_of_a_mixer_is_one_trace_and_that_of_its_replacement_another(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    def starts() -> list[Span]:
+        return [span for span in collector.spans if span.name == "mixer start"]
+
+    async with collecting() as collector:
+        async with house(tmp_path, traces__endpoint=collector.url, traces__delay="0.2") as here:
+            here.server.rooms.create(ROOM)
+            await here.ask("PUT", "/egress", json={"live": True})
+            await until(starts)
+            os.kill(here.production.supervisor.pid, signal.SIGKILL)
+            await until(lambda: len(starts()) == 2)
+            await here.ask("DELETE", "/egress")
+        first, second = starts()
+        for root, replacement in ((first, False), (second, True)):
+            assert {each.key: each.value.bool_value for each in root.attributes} == {
+                "framed": True,
+                "replacement": replacement,
+            }
+            parts = {span.name: span for span in collector.spans if span.parent_span_id == root.span_id}
+            assert parts.keys() == {"worker", "first frame"}
+            assert parts["worker"].start_time_unix_nano == root.start_time_unix_nano
+            assert parts["first frame"].start_time_unix_nano == parts["worker"].end_time_unix_nano
+            assert parts["first frame"].end_time_unix_nano == root.end_time_unix_nano
+        assert 0 < first.end_time_unix_nano - first.start_time_unix_nano < 10e9
+    begins = [record for record in caplog.records if record.getMessage() == "programme begins"]
+    assert [record.__dict__["trace_id"] for record in begins] == [first.trace_id.hex(), second.trace_id.hex()]
 
 
 def test_off_it_costs_no_import() -> None:
