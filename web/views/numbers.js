@@ -50,29 +50,47 @@ export function numbers(state, act) {
   return html`
     <section class="numbers" tabindex="0" aria-label="Connection statistics" data-testid="stats-overlay">
       <header><h2>Connection</h2>${button({ label: 'Close statistics', icon: 'close', look: 'plain tiny tip-left', click: act.toggleStats })}</header>
-      <dl>${rowsOf(state).map(row)}</dl>
+      <dl>${goodness(state).map(row)}</dl>
       ${pictures(state)} ${decisions(state)}
+      <h3>Numbers</h3>
+      <dl>${details(state).map(row)}</dl>
     </section>
   `;
+}
+
+/** @param {PageState} state */
+const received = ({ stats }) => Object.values(stats?.tracks ?? {}).filter(({ direction }) => direction === 'subscribe');
+
+/**
+ * How good the connection is: of all that is received the worst.
+ * @param {PageState} state
+ * @returns {Row[]}
+ */
+function goodness(state) {
+  const { stats, room } = state;
+  const tracks = received(state);
+  const latency = Math.max(stats?.publish.rtt ?? 0, stats?.subscribe.rtt ?? 0) || room.rtt;
+  const worst = (/** @type {(track: TrackDigest) => number} */ value) => Math.max(0, ...tracks.map(value));
+  const jitter = worst((track) => track.jitter);
+  const loss = worst((track) => track.loss);
+  const some = tracks.length > 0;
+  return [
+    { name: 'Latency', value: latency ? ms(latency) : '–', grade: latency ? grade('latency', latency) : undefined },
+    { name: 'Jitter', value: some ? ms(jitter) : '–', grade: some ? grade('jitter', jitter) : undefined },
+    { name: 'Loss', value: some ? percent(loss) : '–', grade: some ? grade('loss', loss) : undefined },
+    { name: 'Can receive', value: room.account.estimate ? `about ${rate(room.account.estimate)}` : '–' },
+  ];
 }
 
 /**
  * @param {PageState} state
  * @returns {Row[]}
  */
-function rowsOf({ stats, room }) {
-  const { publish, subscribe, tracks = {} } = stats ?? {};
-  const { account } = room;
-  const received = Object.values(tracks).filter(({ direction }) => direction === 'subscribe');
-  const sound = received.filter(({ kind }) => kind === 'audio');
+function details(state) {
+  const { publish, subscribe, tracks = {} } = state.stats ?? {};
+  const sound = received(state).filter(({ kind }) => kind === 'audio');
   const mine = Object.values(tracks).find(({ kind, direction }) => kind === 'audio' && direction === 'publish');
-  const latency = Math.max(publish?.rtt ?? 0, subscribe?.rtt ?? 0) || room.rtt;
-  const jitter = Math.max(0, ...received.map((track) => track.jitter));
   return [
-    { name: 'Latency', value: latency ? ms(latency) : '–', grade: latency ? grade('latency', latency) : undefined },
-    { name: 'Jitter', value: received.length ? ms(jitter) : '–', grade: received.length ? grade('jitter', jitter) : undefined },
-    { name: 'Loss', value: percent(room.loss), grade: grade('loss', room.loss) },
-    { name: 'Can receive', value: account.estimate ? rate(account.estimate) : '–' },
     { name: 'Receiving', value: rate(subscribe?.incoming ?? 0) },
     { name: 'Can send', value: publish?.available ? rate(publish.available) : '–' },
     { name: 'Sending', value: rate(publish?.outgoing ?? 0) },

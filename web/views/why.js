@@ -70,7 +70,7 @@ const PAUSES = {
 const HELD = {
   budget: (carries) => `Smaller because your connection carries ${carries}.`,
   hold: () => 'Smaller for a while: your connection failed to carry more a moment ago.',
-  settling: () => 'A better picture has just begun; it comes in a moment.',
+  settling: () => 'A better picture is about to come.',
   tier: (carries, { rule, height }) => {
     if (rule === 'delay') return 'Smaller because your connection has become slow to answer.';
     if (rule === 'loss') return 'Smaller because packets get lost on the way to you.';
@@ -96,7 +96,7 @@ export function told({ kind, cause, track, before, after, rate: carried }, nameO
     case 'paused':
       return `${name}: paused. ${DOWN[cause]?.(carries) ?? ''}`.trim();
     case 'resumed':
-      return `${name}: the picture is back.`;
+      return `${name}: the picture ${cause === 'silent' ? 'has begun' : 'is back'}.`;
     case 'keyframe':
       return keyframe(name, cause);
     case 'loss':
@@ -137,7 +137,7 @@ const UP = {
 };
 
 /** @type {Record<string, string>} */
-const RULES = { estimate: 'By what your connection carries.', delay: 'It has become slow to answer.', loss: 'Packets get lost.' };
+const RULES = { estimate: 'By what your connection carries.', delay: 'Your connection has become slow to answer.', loss: 'Packets get lost on the way to you.' };
 
 /**
  * @param {string} name
