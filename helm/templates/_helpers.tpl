@@ -91,6 +91,17 @@ turn:{{ $host }}:{{ .Values.coturn.port }}?transport=udp,turn:{{ $host }}:{{ .Va
 {{- if or .Values.coturn.enabled (dig "turn" "urls" "" .Values.config) -}}yes{{- end -}}
 {{- end -}}
 
+{{- /* The port of a URL, or what its scheme says, or the second argument. */ -}}
+{{- define "aiosfu.portOf" -}}
+{{- $url := index . 0 -}}
+{{- $port := regexFind ":[0-9]+(/|$)" $url | trimPrefix ":" | trimSuffix "/" -}}
+{{- if $port -}}{{ $port }}
+{{- else if hasPrefix "https:" $url -}}443
+{{- else if hasPrefix "http:" $url -}}80
+{{- else -}}{{ index . 1 }}
+{{- end -}}
+{{- end -}}
+
 {{- define "aiosfu.podSecurity" -}}
 runAsNonRoot: true
 runAsUser: 10001

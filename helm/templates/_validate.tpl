@@ -25,11 +25,22 @@
   {{- end }}
 {{- end }}
 
+{{- $drain := dig "node" "drain_timeout" 0 $v.config | int }}
+{{- if and $v.terminationGracePeriodSeconds (lt (int $v.terminationGracePeriodSeconds) (add $drain 15 | int)) }}
+  {{- fail (printf "terminationGracePeriodSeconds %d: the kubelet would kill the server before its meetings' time is over (config.node.drain_timeout %d, and a quarter of a minute for goodbyes). Leave it 0, or make it longer." (int $v.terminationGracePeriodSeconds) $drain) }}
+{{- end }}
+{{- if and $v.networkPolicy.enabled (dig "traces" "endpoint" "" $v.config) (not $v.networkPolicy.otlp) (not $v.networkPolicy.extraEgress) }}
+  {{- fail "config.traces.endpoint: the NetworkPolicy lets nothing out to it. Name the collector's peers in networkPolicy.otlp." }}
+{{- end }}
+
 {{- if and $many (not $v.sharded) }}
   {{- fail "replicas above 1 (or autoscaling): a room lives in one process, and two pods do not share it. Set sharded: true if what is in front of them sends everybody of a room to the same pod." }}
 {{- end }}
 {{- if and (eq $mode "loadBalancer") $many }}
   {{- fail "media.mode loadBalancer with several pods: one UDP address leads a packet to any of them, but a connection lives in one. Use hostPort, hostNetwork or stunner, or one release per pod." }}
+{{- end }}
+{{- if and (eq $mode "loadBalancer") $v.strategy (ne (get $v.strategy "type" | default "RollingUpdate") "Recreate") }}
+  {{- fail "strategy with media.mode loadBalancer: during a rolling update one UDP address would lead to two pods, and each would get half of the packets. Leave it empty, which is Recreate." }}
 {{- end }}
 {{- if and (eq $mode "loadBalancer") (not $announce) }}
   {{- fail "media.mode loadBalancer: the server has to announce the load balancer's address, which it cannot see. Reserve one, and set media.announce (and media.loadBalancer.ip)." }}
@@ -69,8 +80,8 @@
   {{- if dig "turn" "urls" "" $v.config }}
     {{- fail "coturn.enabled and config.turn.urls are both set: the chart announces its own coturn; keep one of them." }}
   {{- end }}
-  {{- if and (not $v.coturn.allowedPeers) (ne $mode "hostPort") (not $v.media.announce) }}
-    {{- fail "coturn.allowedPeers: coturn relays to no address but those of the server's media; name them (or media.announce)." }}
+  {{- if and (not $v.coturn.allowedPeers) (not $v.media.announce) }}
+    {{- fail "coturn.allowedPeers: coturn relays to no address but those of the server's media; name them (a range of the nodes' own, 10.0.0.1-10.0.0.99, or media.announce)." }}
   {{- end }}
 {{- end }}
 

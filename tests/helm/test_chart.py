@@ -63,7 +63,8 @@ def test_pods_are_hardened(combination: list[dict[str, Any]]) -> None:
             security = container["securityContext"]
             assert security["readOnlyRootFilesystem"] is True
             assert security["allowPrivilegeEscalation"] is False
-            assert security["capabilities"] == {"drop": ["ALL"]}
+            added = {"add": ["NET_BIND_SERVICE"]} if container["name"] == "coturn" else {}
+            assert security["capabilities"] == {"drop": ["ALL"], **added}
             assert "resources" in container
 
 
@@ -123,6 +124,10 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"config": {"rtc": {"udp_port": 443}}}, "cannot open a port below 1024"),
     ({"config": {"rtc": {"udp_port": 0}}}, "cannot open a port below 1024"),
     ({"config": {"http": {"port": 80}}}, "cannot open a port below 1024"),
+    ({"terminationGracePeriodSeconds": 60, "config": {"node": {"drain_timeout": 50}}}, "would kill the server before"),
+    ({"config": {"traces": {"endpoint": "http://tempo:4318"}}}, "the NetworkPolicy lets nothing out to it"),
+    ({"coturn": {"enabled": True, "realm": "x"}}, "coturn.allowedPeers"),
+    ({"media": {**LB}, "strategy": {"type": "RollingUpdate"}}, "one UDP address would lead to two pods"),
     ({"replicas": 2}, "a room lives in one process"),
     ({"autoscaling": {"type": "hpa"}}, "a room lives in one process"),
     ({"media": LB, "replicas": 2, "sharded": True}, "one UDP address leads a packet to any of them"),
@@ -246,8 +251,85 @@ def test_network_policy_lists_what_is_allowed() -> None:
         1024,
         6379,
         3478,
-        4318,
+        4418,
         1935,
         443,
         8443,
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "port"),
+    [
+        ({"recordings": {"type": "s3", "s3": {"bucket": "b", "existingSecret": "s"}}}, 443),
+        (
+            {
+                "recordings": {
+                    "type": "s3",
+                    "s3": {"bucket": "b", "existingSecret": "s", "endpoint": "http://minio.storage:9000"},
+                }
+            },
+            9000,
+        ),
+        ({"config": {"production": {"s3": {"bucket": "b", "endpoint": "http://minio/"}}}}, 80),
+        ({"config": {"production": {"s3": {"bucket": "b"}}}}, 443),
+    ],
+)
+def test_recordings_get_out_to_where_they_are_kept(given: dict[str, Any], port: int) -> None:
+    (*_, bucket) = find(objects(given), "NetworkPolicy")["spec"]["egress"]
+    assert bucket["ports"] == [{"port": port, "protocol": "TCP"}]
+
+
+def test_helm_test_gets_in_where_http_is_for_few() -> None:
+    found = objects({"networkPolicy": {"httpFrom": [{"namespaceSelector": {}}]}, "imagePullSecrets": [{"name": "r"}]})
+    http, _ = find(found, "NetworkPolicy")["spec"]["ingress"]
+    pod = find(found, "Pod", "sfu-aiosfu-test")
+    assert http["from"][-1]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert pod["spec"]["imagePullSecrets"] == [{"name": "r"}]
+
+
+def test_coturn_is_started_by_the_kernel_and_relays_to_named_peers_only() -> None:
+    """Its image's file has a capability set; a bounding set without it is `operation not permitted`."""
+    found = objects(values(CHART / "ci" / "s3-coturn.yaml"))
+    (container,) = pod_of(find(found, "Deployment", "sfu-aiosfu-turn"))["containers"]
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}
+    allowed = [word for word in container["args"] if word.startswith("--allowed-peer-ip")]
+    assert allowed == ["--allowed-peer-ip=10.0.0.1-10.0.0.99"]
+
+
+def test_what_a_drain_takes_is_no_failed_roll_out() -> None:
+    spec = find(objects({"config": {"node": {"drain_timeout": 3600}}}), "Deployment")["spec"]
+    assert spec["template"]["spec"]["terminationGracePeriodSeconds"] == 3660
+    assert spec["progressDeadlineSeconds"] > 3660
+    stunner = find(objects(values(CHART / "ci" / "stunner.yaml")), "Deployment")["spec"]
+    assert stunner["strategy"]["rollingUpdate"]["maxSurge"] == 0, "the volume is the old pod's until it ends"
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "pod-security.kubernetes.io/enforce=privileged"),
+        ({"config": {"rtc": {"announce": ["203.0.113.7"]}}}, "announced as 203.0.113.7"),
+        ({"media": {"announce": ["203.0.113.7"]}}, "keep the pod there with nodeSelector"),
+        ({"media": LB}, "Open UDP to 7882 of that address"),
+        ({"service": {"type": "NodePort"}}, "get service sfu-aiosfu"),
+    ],
+)
+def test_notes_say_what_is_next(given: dict[str, Any], words: str) -> None:
+    assert words in render(given)["NOTES.txt"]
+
+
+def test_only_ports_of_the_host_need_a_privileged_namespace() -> None:
+    """Pod Security Standards, restricted: the modes without ports of the host hold it."""
+    for path in (CHART / "ci" / "loadbalancer.yaml", CHART / "ci" / "stunner.yaml"):
+        pod = pod_of(find(objects(values(path)), "Deployment"))
+        assert not pod.get("hostNetwork")
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod["containers"]:
+            assert not any("hostPort" in port for port in container["ports"])
+            assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+            assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert {next(key for key in each if key != "name") for each in pod["volumes"]} <= {
+            "configMap", "secret", "emptyDir", "persistentVolumeClaim",
+        }  # fmt: skip
