@@ -33,6 +33,8 @@ DELAYED_FOR: Final = 1.0
 """Seconds after overuse in which loss is taken for the same congestion."""
 DELAYED_BY: Final = 0.05
 """Seconds in the queue with which loss is congestion."""
+BAD_LINE: Final = 0.04
+"""Share of lost packets from which a line is bad."""
 BASE_WINDOW: Final = 60.0
 """Seconds in which the shortest way is looked for; clocks drift."""
 FELL: Final = 0.7
@@ -137,6 +139,11 @@ class Estimator:
     def loss(self) -> float:
         """Share of the last second's packets."""
         return self._loss.share
+
+    @property
+    def bad_line(self) -> bool:
+        """Packets are lost, and not for want of room in a queue: what is sent twice comes sooner than what is asked twice."""
+        return self._loss.share >= BAD_LINE and self.queue_delay < DELAYED_BY and self._detector.usage is not Usage.OVER
 
     @property
     def usage(self) -> Usage:

@@ -20,7 +20,7 @@ from sfu.forwarding.peer import PLAIN, EnginePeer
 from sfu.forwarding.route import Offsets, Route
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
-from sfu.rtp import rtcp
+from sfu.rtp import rtcp, xr
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +50,8 @@ RTCP_UNIT: Final = 256
 """Bytes for which a datagram counts as one more: a NACK of 1.4 KB costs as much to read as six small ones."""
 RTCP_PACKETS: Final = 64
 """Packets read of one compound."""
+REFERENCES_LIMIT: Final = 4
+"""A browser tells its clock under one SSRC for its pictures and one for its sound."""
 NACK_LIMIT: Final = 256
 """Sequence numbers answered per NACK packet."""
 PAD_DEPTH: Final = 200
@@ -136,6 +138,8 @@ class Control:
                 self._take_blocks(peer, packet.reports, now, wall)
             elif isinstance(packet, rtcp.ReceiverReport):
                 self._take_blocks(peer, packet.reports, now, wall)
+            elif isinstance(packet, xr.ExtendedReport):
+                self._take_clocks(peer, packet, now, wall)
             elif isinstance(packet, rtcp.PictureLoss):
                 self._keyframe_asked(peer, packet.media_ssrc, now)
             elif isinstance(packet, rtcp.FullIntraRequest):
@@ -175,21 +179,31 @@ class Control:
             route.hear_of_loss(block.fraction_lost / 256, now)
             lost = max(lost, block.fraction_lost)
             if block.lsr:
-                rtt = ((middle - block.lsr - block.dlsr) & 0xFFFFFFFF) / 65536
-                if rtt < RTT_LIMIT:
-                    peer.rtt = rtt if peer.rtt is None else peer.rtt + (rtt - peer.rtt) / 4
+                _measure(peer, middle - block.lsr - block.dlsr)
         if peer.downlink is not None and lost >= 0:
             peer.downlink.receive_report(lost / 256, peer.rtt, now)
+
+    def _take_clocks(self, peer: EnginePeer, report: xr.ExtendedReport, now: float, wall: float) -> None:
+        if report.reference is not None:
+            if len(peer.references) >= REFERENCES_LIMIT:
+                peer.references.clear()
+            peer.references[report.ssrc] = (report.reference >> 16 & 0xFFFFFFFF, now)
+        for echo in report.echoes:
+            if echo.ssrc == peer.rtcp_ssrc and echo.time:
+                _measure(peer, (int(wall * 65536) & 0xFFFFFFFF) - echo.time - echo.delay)
 
     def _resend(self, peer: EnginePeer, nack: rtcp.Nack, now: float) -> None:
         route = peer.routes.get(nack.media_ssrc)
         if route is None or nack.media_ssrc != route.ssrc:
             return
         peer.nacks_asked += len(nack.lost)
+        downlink = peer.downlink
+        copies = 2 if downlink is not None and downlink.estimator.bad_line else 1
         for sequence in nack.lost[:NACK_LIMIT]:
             found = route.lost(sequence, now)
             if found is not None:
-                self._repair(route, *found, now)
+                for _ in range(copies):
+                    self._repair(route, *found, now)
 
     def _repair(self, route: Route, offsets: Offsets, packet: Packet, now: float) -> bool:
         number = route.peer.twcc_number
@@ -288,7 +302,7 @@ class Control:
 
     def _report(self, peer: EnginePeer, now: float, wall: float) -> None:
         if peer.tracks:
-            self._send_receiver_reports(peer, now)
+            self._send_receiver_reports(peer, now, wall)
         if peer.routes:
             self.send_sender_reports(peer, now, wall=wall)
 
@@ -343,7 +357,7 @@ class Control:
                 route.keyframe_wanted_at = now
                 self.request_keyframe(target, now, asker=route.peer, cause=Cause.RETRY)
 
-    def _send_receiver_reports(self, peer: EnginePeer, now: float) -> None:
+    def _send_receiver_reports(self, peer: EnginePeer, now: float, wall: float) -> None:
         blocks = []
         for track in peer.tracks.values():
             for encoding in track.encodings.values():
@@ -352,7 +366,8 @@ class Control:
                     blocks.append(block)
         for at in range(0, len(blocks), 31):
             report = rtcp.ReceiverReport(peer.rtcp_ssrc, tuple(blocks[at : at + 31]))
-            self.send_rtcp(peer, rtcp.encode_receiver_report(report))
+            clock = b"" if at else xr.encode(xr.ExtendedReport(peer.rtcp_ssrc, int(wall * NTP_UNITS)))
+            self.send_rtcp(peer, rtcp.encode_receiver_report(report) + clock)
 
     def send_sender_reports(
         self, peer: EnginePeer, now: float, *, wall: float | None = None, only: Route | None = None
@@ -363,6 +378,7 @@ class Control:
         else:
             self._wall_offset = wall - now
         compound = b""
+        references, told = peer.references, False
         for ssrc, route in ({only.ssrc: only} if only is not None else peer.routes).items():
             if ssrc != route.ssrc:
                 continue
@@ -374,8 +390,28 @@ class Control:
                 compound = b""
             compound = compound or _empty_report(peer)
             compound += rtcp.encode_sender_report(report) + rtcp.encode_source_description(route.ssrc, route.cname)
+            if references:
+                compound += _echo(route.ssrc, references, now)
+                told = True
+        if told:
+            references.clear()
         if compound:
             self.send_rtcp(peer, compound)
+
+
+def _measure(peer: EnginePeer, passed: int) -> None:
+    """A round trip in 1/65536 s, smoothed."""
+    rtt = (passed & 0xFFFFFFFF) / 65536
+    if rtt < RTT_LIMIT:
+        peer.rtt = rtt if peer.rtt is None else peer.rtt + (rtt - peer.rtt) / 4
+
+
+def _echo(ssrc: int, references: dict[int, tuple[int, float]], now: float) -> bytes:
+    """The clocks that a peer told, back to it from one of the streams that it receives: it knows each by that."""
+    echoes = [
+        xr.Echo(known, time, min(int((now - since) * 65536), 0xFFFFFFFF)) for known, (time, since) in references.items()
+    ]
+    return xr.encode(xr.ExtendedReport(ssrc, None, tuple(echoes)))
 
 
 def _empty_report(peer: EnginePeer) -> bytes:

@@ -99,7 +99,7 @@ class EnginePeer:
         "opened",
         "outlet",
         "packets_in",
-        "reference",
+        "references",
         "remb",
         "reporters",
         "retired_octets",
@@ -151,8 +151,8 @@ class EnginePeer:
         """A live SSRC of the peer: libwebrtc ignores feedback whose media SSRC it does not know."""
         self.clock_offset: float | None = None
         """Seconds to add to the peer's NTP clock to get ours (smallest seen: the least delayed report)."""
-        self.reference: tuple[int, int, float] | None = None
-        """What the peer told of its clock and wants told back: (its SSRC, middle 32 bits of NTP time, when)."""
+        self.references: dict[int, tuple[int, float]] = {}
+        """What the peer told of its clock and wants told back, by its SSRC: (middle 32 bits of NTP time, when)."""
         self.rtt: float | None = None
         self.looked = (0, 0, float("-inf"))
         """Packets, bytes and time when the rate was last looked at."""

@@ -11,6 +11,7 @@ from struct import Struct, pack
 from typing import NamedTuple, TypeAlias
 
 from sfu.errors import MalformedPacket
+from sfu.rtp import xr
 from sfu.rtp.packet import Buffer
 
 SENDER_REPORT = 200
@@ -106,7 +107,15 @@ class TransportFeedback:
 
 
 RtcpPacket: TypeAlias = (
-    SenderReport | ReceiverReport | Bye | Nack | PictureLoss | FullIntraRequest | Remb | TransportFeedback
+    SenderReport
+    | ReceiverReport
+    | Bye
+    | Nack
+    | PictureLoss
+    | FullIntraRequest
+    | Remb
+    | TransportFeedback
+    | xr.ExtendedReport
 )
 
 
@@ -161,6 +170,8 @@ def parse(data: Buffer) -> list[RtcpPacket]:
             feedback = _payload_specific(data, start, end, count)
             if feedback is not None:
                 found.append(feedback)
+        elif kind == xr.PAYLOAD_TYPE:
+            found.append(xr.parse(data, start, end))
         elif kind == BYE:
             if end < start + 4 * count:
                 raise MalformedPacket("BYE is truncated")

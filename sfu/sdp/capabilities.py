@@ -71,8 +71,8 @@ CODECS: Final[dict[str, tuple[str, str]]] = {
 CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}
 
 FEEDBACK: Final[dict[str, tuple[str, ...]]] = {
-    "audio": ("transport-cc", "nack"),
-    "video": ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli"),
+    "audio": ("transport-cc", "nack", "rrtr"),
+    "video": ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli", "rrtr"),
 }
 """RTCP feedback that is offered, and accepted when offered."""
 

@@ -7,7 +7,8 @@ import pytest
 
 from sfu.bandwidth.twcc import parse_feedback
 from sfu.forwarding.selector import choose
-from sfu.rtp import rtcp
+from sfu.rtp import rtcp, xr
+from sfu.rtp.xr import Echo, ExtendedReport
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_AUDIO_LEVEL, URI_MID, URI_TRANSPORT_CC
 from tests.support.wire import Bench, Wire, rtp, vp8
 
@@ -246,6 +247,63 @@ def test_reports_in_both_directions_keep_lips_in_sync() -> None:
     assert sound.packets == 1
 
 
+def test_a_publisher_that_echoes_our_clock_has_a_round_trip() -> None:
+    bench = Bench()
+    bench.video()
+    bench.send(layer("q", 1, 0, key=True))
+    bench.tick(0.9)
+    (clock,) = [
+        found for data in bench.uplink.rtcp() for found in rtcp.parse(data) if isinstance(found, ExtendedReport)
+    ]
+    assert clock.reference is not None
+    echo = Echo(clock.ssrc, clock.reference >> 16 & 0xFFFFFFFF, 65536 // 2)
+    wall = clock.reference / 2**32 + 0.5 + 0.08
+    for answer in (echo, echo._replace(ssrc=1), echo._replace(time=0)):
+        bench.engine.receive_rtcp(bench.publisher, xr.encode(ExtendedReport(77, None, (answer,))), bench.now, wall)
+    assert bench.publisher.rtt == pytest.approx(0.08, abs=0.001)
+
+
+def test_a_subscriber_that_tells_its_clocks_gets_them_back_with_each_of_its_streams() -> None:
+    bench, wire = Bench(), Wire()
+    track = bench.video()
+    subscriber = bench.peer(wire)
+    route = bench.route(track, subscriber)
+    bench.send(layer("q", 1, 0, key=True))
+    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.send(layer("q", 2, 3000, key=True))
+    report = rtcp.SenderReport(11, 1000 << 32, 0, 0, 0, ())
+    bench.engine.receive_rtcp(bench.publisher, rtcp.encode_sender_report(report), bench.now, 1005.0)
+    for ssrc in range(6):  # no more than four are kept
+        bench.engine.receive_rtcp(subscriber, xr.encode(ExtendedReport(ssrc, (1000 + ssrc) << 32)), bench.now, 1005.0)
+    wire.take()
+    bench.tick(1.2)
+    told = [found for data in wire.rtcp() for found in rtcp.parse(data) if isinstance(found, ExtendedReport)]
+    assert [found.ssrc for found in told] == [route.ssrc]
+    assert [(echo.ssrc, echo.time) for echo in told[0].echoes] == [(n, ((1000 + n) << 16) & 0xFFFFFFFF) for n in (4, 5)]
+    assert all(0 <= echo.delay <= 1.2 * 65536 for echo in told[0].echoes)
+
+
+def test_sound_comes_twice_to_who_loses_packets_and_once_to_the_others() -> None:
+    bench = Bench()
+    track = bench.audio()
+    wires = [Wire(), Wire()]
+    routes = [bench.route(track, bench.peer(wire), red=True, number=number) for number, wire in enumerate(wires)]
+    bench.send(opus(1))
+    for route in routes:
+        bench.engine.aim(route, track.encodings[""], bench.now)
+    routes[1].hear_of_loss(0.2, bench.now)
+    for wire in wires:
+        wire.take()
+    bench.send(opus(2, payload=b"two"), opus(3, payload=b"three"))
+    clean, lossy = (wire.media() for wire in wires)
+    assert [packet.payload for packet in clean] == [b"two", b"three"]
+    assert {packet.payload_type for packet in clean} == {routes[0].payload_types[0]}
+    assert {packet.payload_type for packet in lossy} == {routes[1].payload_types[1]}
+    assert lossy[-1].payload.endswith(b"soundtwothree")
+    bench.engine.remove_route(routes[1])
+    assert track.lossy == set()
+
+
 def test_receiver_reports_tell_the_publisher_its_loss() -> None:
     bench = Bench()
     bench.video()
@@ -292,7 +350,7 @@ def test_a_batch_to_one_subscriber_is_cut_for_segmentation_and_padded_to_one_siz
     bench = Bench()
     wires = [Wire(), Wire()]
     track = bench.video()
-    routes = [bench.route(track, bench.peer(wire), number=number) for number, wire in enumerate(wires)]
+    routes = [bench.route(track, bench.peer(wire), red=True, number=number) for number, wire in enumerate(wires)]
     bench.send(layer("q", 1, 0, key=True))
     for route in routes:
         bench.engine.aim(route, track.encodings["q"], bench.now)

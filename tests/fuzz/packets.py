@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from sfu.bandwidth import twcc
 from sfu.errors import MalformedPacket
-from sfu.rtp import packet, red, rtcp
+from sfu.rtp import packet, red, rtcp, xr
 from sfu.rtp.codecs import av1, h264, vp8, vp9
 from sfu.rtp.codecs.dependency_descriptor import DescriptorState
 from sfu.transport import stun
@@ -62,6 +62,8 @@ def fuzz_rtcp(data: bytes) -> None:
         for found in rtcp.parse(data):
             if isinstance(found, rtcp.SenderReport):
                 assert rtcp.parse(rtcp.encode_sender_report(found)) == [found]
+            elif isinstance(found, xr.ExtendedReport):
+                assert rtcp.parse(xr.encode(found)) == [found]
             elif isinstance(found, rtcp.ReceiverReport):
                 assert rtcp.parse(rtcp.encode_receiver_report(found)) == [found]
             elif isinstance(found, rtcp.TransportFeedback):

@@ -97,7 +97,6 @@ def test_nack_entries_are_bounded_over_the_whole_compound_packet() -> None:
     ("data", "what"),
     [
         (pack("!BBHI", 0x80, 204, 1, 1), "an application packet"),
-        (pack("!BBHIIBBH", 0x80, 207, 3, 1, 0, 4, 0, 0)[:16], "an extended report"),
         (pack("!BBHII", 0x83, 205, 2, 1, 2), "a transport feedback format of no use"),
         (pack("!BBHIII", 0x8F, 206, 3, 1, 2, 0x12345678), "an application layer feedback that is not REMB"),
     ],

@@ -38,7 +38,7 @@ def test_offer_of_audio_and_video() -> None:
     assert [codec.name for codec in audio.codecs] == ["red", "opus"]
     assert audio.codecs[0].parameters == "111/111"
     assert (video.codecs[0].name, video.rtx) == ("VP8", {97: 96})
-    assert video.codecs[0].feedback == ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli")
+    assert video.codecs[0].feedback == ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli", "rrtr")
     assert (audio.ssrcs, video.ssrcs, video.ssrc_groups) == ((11,), (21, 22), (("FID", (21, 22)),))
     assert video.msid == "stream camera"
     assert {audio.direction, video.direction} == {"sendonly"}

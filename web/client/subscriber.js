@@ -4,6 +4,7 @@
  */
 
 import { Emitter } from './emitter.js';
+import { bePatient } from './patience.js';
 import { watch } from './watch.js';
 
 /** @typedef {{id: number, sdp: string, tracks: Record<string, string>, fresh: boolean}} Offer */
@@ -37,6 +38,7 @@ export class Subscriber extends Emitter {
     /** @type {RTCPeerConnection | null} made with the first offer, and anew when the server asks for it */
     this.connection = null;
     this.unwatch = () => {};
+    this.stopWaiting = () => {};
   }
 
   /**
@@ -53,6 +55,7 @@ export class Subscriber extends Emitter {
   close() {
     this.#closed = true;
     this.unwatch();
+    this.stopWaiting();
     this.connection?.close();
     this.media = new Map();
     this.emit('media', this.media);
@@ -60,6 +63,7 @@ export class Subscriber extends Emitter {
 
   #renew() {
     this.unwatch();
+    this.stopWaiting();
     this.connection?.close();
     this.connection = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: 'max-bundle' });
     this.unwatch = watch(
@@ -67,6 +71,7 @@ export class Subscriber extends Emitter {
       () => void this.restart().catch(() => {}),
       (state) => this.emit('state', state),
     );
+    this.stopWaiting = bePatient(this.connection);
     return this.connection;
   }
 

@@ -1,0 +1,83 @@
+/**
+ * How long pictures wait for packets that were lost and are sent again: on a clean path not at all, on a lossy one a round
+ * trip and a half, so that the picture flows a little later instead of standing still. Browsers wait for their jitter only.
+ * W3C webrtc-extensions, RTCRtpReceiver.jitterBufferTarget.
+ * @module
+ */
+
+const LOOK_MS = 2000;
+/** Share of packets sent again, from which pictures wait; and below which they do not any more, for so many looks. */
+const LOSSY = 0.02;
+const CLEAN = 0.005;
+const CLEAN_LOOKS = 5;
+const ROUNDS = 1.5;
+/** Until the gap is seen: two frames of a slow camera. */
+const NOTICE_MS = 130;
+const MOST_MS = 500;
+
+/** @typedef {{received: number, asked: number, rtt: number}} Look totals of all pictures; seconds */
+
+/** Decides from one look at the statistics to the next. */
+export class Patience {
+  /** @type {Look | null} */
+  #before = null;
+  #clean = 0;
+  /** @type {number | null} milliseconds; null: as the browser thinks best */
+  target = null;
+
+  /**
+   * @param {Look} look
+   * @returns {number | null} the new target
+   */
+  update(look) {
+    const before = this.#before;
+    this.#before = look;
+    if (!before || look.received < before.received) return this.target;
+    const received = look.received - before.received;
+    const share = received ? (look.asked - before.asked) / received : 0;
+    if (share >= LOSSY) {
+      this.#clean = 0;
+      const wanted = Math.min(MOST_MS, Math.round(ROUNDS * look.rtt * 1000 + NOTICE_MS));
+      // A round trip varies: a buffer that follows every change of it makes the picture uneven.
+      if (this.target === null || Math.abs(wanted - this.target) > 50) this.target = wanted;
+    } else if (share < CLEAN && this.target !== null && ++this.#clean >= CLEAN_LOOKS) {
+      this.target = null;
+    }
+    return this.target;
+  }
+}
+
+/**
+ * @param {Iterable<any>} report what `getStats` told
+ * @returns {Look}
+ */
+export function lookAt(report) {
+  const look = { received: 0, asked: 0, rtt: 0 };
+  for (const entry of report) {
+    if (entry.type === 'inbound-rtp' && entry.kind === 'video') {
+      look.received += entry.packetsReceived ?? 0;
+      look.asked += entry.nackCount ?? 0;
+    } else if (entry.type === 'candidate-pair' && entry.nominated && entry.currentRoundTripTime) {
+      look.rtt = Math.max(look.rtt, entry.currentRoundTripTime);
+    }
+  }
+  return look;
+}
+
+/**
+ * @param {RTCPeerConnection} connection
+ * @returns {() => void} ends it
+ */
+export function bePatient(connection) {
+  const patience = new Patience();
+  const timer = setInterval(async () => {
+    if (connection.connectionState !== 'connected') return;
+    const target = patience.update(lookAt((await connection.getStats()).values()));
+    for (const receiver of connection.getReceivers()) {
+      if (receiver.track.kind === 'video' && 'jitterBufferTarget' in receiver && receiver.jitterBufferTarget !== target) {
+        receiver.jitterBufferTarget = target;
+      }
+    }
+  }, LOOK_MS);
+  return () => clearInterval(timer);
+}
