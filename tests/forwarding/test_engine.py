@@ -291,10 +291,11 @@ def test_sound_comes_twice_to_who_loses_packets_and_once_to_the_others() -> None
     bench.send(opus(1))
     for route in routes:
         bench.engine.aim(route, track.encodings[""], bench.now)
+    bench.send(opus(2))
     routes[1].hear_of_loss(0.2, bench.now)
     for wire in wires:
         wire.take()
-    bench.send(opus(2, payload=b"two"), opus(3, payload=b"three"))
+    bench.send(opus(3, payload=b"two"), opus(4, payload=b"three"))
     clean, lossy = (wire.media() for wire in wires)
     assert [packet.payload for packet in clean] == [b"two", b"three"]
     assert {packet.payload_type for packet in clean} == {routes[0].payload_types[0]}
