@@ -87,15 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     rooms = commands.add_parser("rooms", help="list the rooms of a running server, or the people in one")
     _add_settings(rooms)
     rooms.add_argument("room", nargs="?", help="list the participants of this room")
-    rooms.add_argument("--url", default="", help="the server, by default the one that the settings describe")
-    rooms.add_argument("--token", default="", help="by default one made with the first key of the settings")
+    _add_server(rooms)
     rooms.add_argument("--json", action="store_true", help="print what the server answered")
     rooms.set_defaults(run=_rooms)
 
     top = commands.add_parser("top", help="watch a running server: rooms, people, bit rates, loss, CPU")
     _add_settings(top)
-    top.add_argument("--url", default="", help="the server, by default the one that the settings describe")
-    top.add_argument("--token", default="", help="by default one made with the first key of the settings")
+    _add_server(top)
     top.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="default: 2")
     top.add_argument("--count", type=int, default=0, metavar="N", help="look so many times; default: until interrupted")
     top.set_defaults(run=_top)
@@ -110,9 +108,10 @@ def _parser() -> argparse.ArgumentParser:
 
     egress = commands.add_parser("egress", help="show rooms of a running server to others, or record them")
     _add_settings(egress)
-    egress.add_argument("--url", default="", help="the server, by default the one that the settings describe")
-    egress.add_argument("--token", default="", help="by default one made with the first key of the settings")
-    production_cli.add_arguments(egress)
+    _add_server(egress)
+    for command in production_cli.add_arguments(egress):  # before the command's name or behind it
+        _add_settings(command, default=argparse.SUPPRESS)
+        _add_server(command, default=argparse.SUPPRESS)
     egress.set_defaults(run=_egress)
 
     # Composing brings PyAV and numpy: loaded, even for its arguments, only when it is asked for.
@@ -131,16 +130,24 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser) -> None:
+def _add_server(parser: argparse.ArgumentParser, *, default: str = "") -> None:
+    parser.add_argument("--url", default=default, help="the server, by default the one that the settings describe")
+    parser.add_argument("--token", default=default, help="by default one made with the first key of the settings")
+
+
+def _add_settings(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
+    """`default`: None, or `argparse.SUPPRESS` for a command within one that takes the same."""
     group = parser.add_argument_group("settings")
-    group.add_argument("--config", metavar="FILE", help="YAML file (also SFU_CONFIG_FILE, or inline in SFU_CONFIG)")
+    words = "YAML file (also SFU_CONFIG_FILE, or inline in SFU_CONFIG)"
+    group.add_argument("--config", metavar="FILE", default=default, help=words)
     for flag, (key, metavar) in NAMED_FLAGS.items():
-        group.add_argument(flag, dest=f"setting:{key}", metavar=metavar, help=f"same as --set {key}={metavar}")
+        words = f"same as --set {key}={metavar}"
+        group.add_argument(flag, dest=f"setting:{key}", metavar=metavar, default=default, help=words)
     group.add_argument(
         "--set",
         dest="set",
         action="append",
-        default=[],
+        default=default or [],
         metavar="KEY=VALUE",
         help="any setting by its dotted key; `sfu config schema` lists them",
     )

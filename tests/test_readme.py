@@ -1,11 +1,15 @@
-"""The README's table of settings is the settings. `python -m tests.test_readme` writes it anew."""
+"""The README's table of settings is the settings (`python -m tests.test_readme` writes it anew), and the commands that both
+READMEs show are ones that there are."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from sfu import config
+from sfu import cli, config
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- settings -->\n", "<!-- /settings -->\n"
@@ -31,6 +35,21 @@ def test_table_of_settings() -> None:
     text = README.read_text(encoding="utf-8")
     assert BEGIN in text
     assert with_table(text) == text, "run `python -m tests.test_readme`"
+
+
+COMMAND = re.compile(r"(?:^|\$\(|`|-- )(sfu [a-z][^`)#\n]*)", re.MULTILINE)
+
+
+def commands() -> list[str]:
+    texts = [path.read_text(encoding="utf-8") for path in (README, README.parent / "helm" / "README.md")]
+    return sorted({found.strip() for text in texts for found in COMMAND.findall(text)})
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands(line: str) -> None:
+    _, *words = shlex.split(line.replace("…", "TOKEN"))
+    if words not in (["egress"], ["config"]):  # named in a sentence, without their commands
+        assert cli._parser().parse_args(words).run is not None
 
 
 if __name__ == "__main__":

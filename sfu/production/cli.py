@@ -14,7 +14,8 @@ Request = Callable[..., Any]
 """(path, *, grants, method, body) → the API's answer. Raises SfuError."""
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> tuple[argparse.ArgumentParser, ...]:
+    """Gives back the parsers of its commands, for options that all of them share."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
     start = commands.add_parser("start", help="show a room to others, or record it")
     start.add_argument("--live", action="store_true", help="to be watched at /watch/ROOM")
@@ -37,8 +38,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for command in (start, stop, layout, status, recordings):
         command.add_argument("room")
     listing = commands.add_parser("list", help="list the programmes of all rooms")
-    for command in (start, stop, layout, status, recordings, listing):
+    parsers = (start, stop, layout, status, recordings, listing)
+    for command in parsers:
         command.add_argument("--json", action="store_true", help="print what the server answered")
+    return parsers
 
 
 def _add_layout(parser: argparse.ArgumentParser, *, required: bool) -> None:

@@ -12,10 +12,12 @@ from tests.production.support import ROOM, SECRET, House, house, until
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]):
-    async def run(here: House, *words: str) -> tuple[int, str, str]:
-        command, *rest = words
+    async def run(here: House, *given: str) -> tuple[int, str, str]:
+        command, *rest = given
         settings = ["--url", here.server.url, "--set", f'auth.keys={{key: "{SECRET}"}}']
-        status = await asyncio.to_thread(cli.main, ["egress", *settings, command, *rest])
+        # Before the command's name and behind it, as one likes.
+        words = ["egress", *settings, command, *rest] if len(rest) % 2 else ["egress", command, *rest, *settings]
+        status = await asyncio.to_thread(cli.main, words)
         captured = capsys.readouterr()
         return status, captured.out, captured.err
 
