@@ -217,10 +217,9 @@ class PublisherConnection:
             return
         source.limitation = limitation
         now, cause = time.monotonic(), LIMITS[limitation]
-        names = list(source.takers)
-        self._diary.write(now, Kind.LIMITED, cause, track=names[0] if names else "")
-        for name in names:
-            for taker in list(source.takers[name]):
+        self._diary.write(now, Kind.LIMITED, cause, track=source.track.name)
+        for name, takers in source.takers.items():
+            for taker in takers:
                 taker.limited(name, cause, now)
 
     def report(self) -> LinkReport | None:

@@ -85,7 +85,7 @@ const HELD = {
  * @returns {string}
  */
 export function told({ kind, cause, track, before, after, rate: carried }, nameOf) {
-  const name = nameOf(track);
+  const name = track ? nameOf(track) : 'You';
   const lines = before && after ? ` (${Math.round(before)} → ${Math.round(after)} lines)` : '';
   const carries = carried ? `your connection carries about ${about(carried)}` : 'your connection';
   switch (kind) {

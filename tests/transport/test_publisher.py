@@ -1,0 +1,58 @@
+"""What a publisher's own browser says of its pictures reaches those who watch them. The rest: test_connection.py."""
+
+import pytest
+
+from sfu.forwarding.diary import Cause, Diary, Kind
+from sfu.ids import TrackId
+from sfu.rooms.ports import Wish
+from sfu.signaling.messages import TrackSpec
+from sfu.transport.edge import WebRtcEdge
+from sfu.transport.hub import Hub
+from sfu.transport.settings import Settings
+from tests.support.peer import RawPeer
+
+DECLARED = [TrackSpec(mid="0", source="microphone"), TrackSpec(mid="1", source="camera")]
+
+
+class Ear:
+    """Listens to either kind of connection, and hears nothing."""
+
+    def data_received(self, payload: bytes | str, *, reliable: bool) -> None: ...
+
+    def publisher_lost(self) -> None: ...
+
+    def offer_made(self, offer_id: int, sdp: str, tracks: dict[str, TrackId]) -> None: ...
+
+    def subscription_changed(
+        self, track: TrackId, *, paused: bool, reason: str, layer: str, width: int, height: int
+    ) -> None: ...
+
+    def subscriber_lost(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("limitation", "cause"),
+    [("cpu", Cause.CPU), ("bandwidth", Cause.UPLINK), ("other", Cause.PUBLISHER)],
+)
+async def test_limits_are_written_to_viewers(limitation: str, cause: Cause) -> None:
+    edge = WebRtcEdge(Hub(Settings()))
+    peer, own, viewers = RawPeer(), Diary(), Diary()
+    publisher = edge.open_publisher("PA_a", Ear(), own)
+    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    subscriber = edge.open_subscriber("PA_b", Ear(), viewers)
+    subscriber.subscribe(TrackId("TR_cam"), sources["1"], Wish())
+    for said in (limitation, limitation, "none"):
+        publisher.limited("1", said)  # type: ignore[arg-type]  # the row says which
+    publisher.limited("7", "cpu")  # no such m-line
+    for diary in (own, viewers):
+        assert [(entry.kind, entry.cause, entry.track) for entry in diary] == [
+            (Kind.LIMITED, cause, "TR_cam"),
+            (Kind.LIMITED, Cause.NONE, "TR_cam"),
+        ]
+    assert own._totals.total() == 2
+    assert viewers._totals.total() == 0
+    subscriber.close()
+    publisher.limited("1", "cpu")
+    assert len(list(viewers)) == 2
+    publisher.close()
+    peer.close()
