@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sfu.transport.downlinks import Downlinks
     from sfu.transport.hub import Hub
 
+ON_STAGE: Final = 255
+"""The priority that a page gives what it shows largest."""
 SLOW: Final = (Reason.BUDGET, Reason.HOLD, Reason.TIER)
 """What a client is told as congestion: its path, or the operator's rules for such a path."""
 
@@ -86,7 +88,7 @@ class Steering:
             return
         downlink.wants[route.ssrc] = Want(
             source.kind,
-            Rank.SCREEN if source.screen else Rank.OTHER,
+            Rank.SCREEN if source.screen else Rank.STAGE if wish.priority >= ON_STAGE else Rank.OTHER,
             wish.priority,
             wish.width,
             wish.height,

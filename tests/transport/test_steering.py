@@ -7,6 +7,7 @@ import pytest
 
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import Recorder
+from sfu.forwarding.allocator import Rank
 from sfu.forwarding.diary import Cause, Diary
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
@@ -162,6 +163,19 @@ def test_what_is_not_wanted_is_left_alone(what: str) -> None:
     assert stage.steering.downlink is not None
     (want,) = stage.steering.downlink.wants.values()
     assert want.hidden
+
+
+@pytest.mark.parametrize(
+    ("screen", "priority", "rank"),
+    [(False, 128, Rank.OTHER), (False, 254, Rank.OTHER), (False, 255, Rank.STAGE), (True, 255, Rank.SCREEN)],
+)
+def test_screens_and_the_stage_come_first(screen: bool, priority: int, rank: Rank) -> None:
+    stage = Stage()
+    outbound = stage.outbound("TR_cam", stage.camera, screen=screen)
+    outbound.wish = Wish(priority=priority)
+    stage.steering.add(outbound, stage.viewer, feedback=True, now=stage.bench.now)
+    assert stage.steering.downlink is not None
+    assert [want.rank for want in stage.steering.downlink.wants.values()] == [rank]
 
 
 def test_a_wish_is_carried_out_again_though_nothing_changed() -> None:

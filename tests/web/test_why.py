@@ -1,11 +1,17 @@
 """The statistics overlay, read by somebody who wants to know why a picture is as it is."""
 
 import asyncio
+import socket
+from pathlib import Path
 
 import aiohttp
+import pytest
+from playwright.async_api import async_playwright
 
-from tests.web.guest import THREE_LAYERS, Guest, Meeting
-from tests.web.server import ServerProcess
+from tests.support.impaired import NEAR, far_host, own_namespace, possible
+from tests.web.conftest import CHROMIUM, chromium_path, launch
+from tests.web.guest import THREE_LAYERS, Guest, Meeting, gathering
+from tests.web.server import KEYS, ServerProcess, free_port, serve, token
 
 GRADES = {"good", "warning", "severe"}
 
@@ -44,6 +50,42 @@ async def test_the_overlay_says_why(meeting: Meeting, server: ServerProcess) -> 
     assert "ms" in rows["Latency"][1]
     assert "bit/s" in rows["Can receive"][1]
     assert await _reports(server) > 0  # a page tells after five seconds
+
+
+@pytest.mark.skipif(bool(possible()), reason=possible())
+async def test_who_has_a_narrow_path_reads_that_it_is_narrow(tmp_path: Path) -> None:
+    """A real one: the viewer's browser is on another host behind a line of half a megabit."""
+    with own_namespace():
+        async with far_host() as line, async_playwright() as playwright:
+            port, name = free_port(), "narrow"
+            origin = f"http://{NEAR}:{port}"
+            near = await launch(playwright)
+            far = await playwright.chromium.launch(
+                executable_path=str(line.program(tmp_path, chromium_path())),
+                args=[*CHROMIUM, f"--unsafely-treat-insecure-origin-as-secure={origin}"],
+            )
+            settings = {"http.host": "0.0.0.0", "rtc.announce": NEAR, "rtc.udp_port": free_port(socket.SOCK_DGRAM)}
+            async with (
+                serve(tmp_path / "log", settings, KEYS, port=port) as server,
+                gathering(near, server.url, name) as meeting,
+            ):
+                await line.set("out", rate=0.5e6, queue=0.3, delay=0.02)
+                await line.set("back", delay=0.02)
+                ada = await meeting.invite("Ada")
+                await ada.enter(meeting.address(camera=THREE_LAYERS, token=await token(name, "ada")))
+                bob = await meeting.invite("Bob", browser=far)
+                await bob.enter(meeting.address(origin, THREE_LAYERS, token=await token(name, "bob")))
+                await bob.page.keyboard.press("i")
+                await bob.until(
+                    "a reason",
+                    "() => ['budget', 'hold', 'tier'].includes(document.querySelector('[data-testid=why]')?.dataset.cause)",
+                    within=40,
+                )
+                (cause, words) = (await reasons(bob))[await ada.track()]
+                assert words.splitlines()[-1].startswith(("Smaller", "Paused", "At most")), (cause, words)
+                assert server.errors() == []
+            await far.close()
+            await near.close()
 
 
 async def _reports(server: ServerProcess) -> float:
