@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import secrets
+import ssl
 import sys
 import time
 import urllib.error
@@ -258,16 +259,16 @@ def _mint(settings: config.Settings, grants: VideoGrants, parsed: argparse.Names
 def _rooms(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
     base = (parsed.url or _own_url(settings)).rstrip("/")
+    context = _own_context(parsed, settings)
     room = parsed.room or ""
     token = parsed.token
     if not token and settings.auth.development:
-        token = _request(f"{base}/api/dev/token", body={"room": room or "any", "identity": "sfu-rooms", "admin": True})[
-            "token"
-        ]
+        asked = {"room": room or "any", "identity": "sfu-rooms", "admin": True}
+        token = _request(f"{base}/api/dev/token", body=asked, context=context)["token"]
     elif not token:
         token = _mint(settings, VideoGrants(room=room, room_admin=bool(room), room_list=True), parsed)
     path = f"/{urllib.parse.quote(room, safe='')}/participants" if room else ""
-    answer = _request(f"{base}/api/v1/rooms{path}", token=token)
+    answer = _request(f"{base}/api/v1/rooms{path}", token=token, context=context)
     if parsed.json:
         print(json.dumps(answer, indent=2))
     elif room:
@@ -286,6 +287,7 @@ def _top(parsed: argparse.Namespace) -> int:
         raise ConfigurationError("--interval is above 0.")
     settings = _settings(parsed)
     base = (parsed.url or _own_url(settings)).rstrip("/")
+    context = _own_context(parsed, settings)
     from sfu import top
 
     def token() -> str:
@@ -293,14 +295,14 @@ def _top(parsed: argparse.Namespace) -> int:
             return str(parsed.token)
         if settings.auth.development:
             body = {"room": "any", "identity": "sfu-top", "admin": True}
-            return str(_request(f"{base}/api/dev/token", body=body)["token"])
+            return str(_request(f"{base}/api/dev/token", body=body, context=context)["token"])
         return _mint(settings, VideoGrants(room_list=True), parsed)
 
     def rooms() -> list[top.Room]:
-        found = _request(f"{base}/api/v1/rooms", token=token())["rooms"]
+        found = _request(f"{base}/api/v1/rooms", token=token(), context=context)["rooms"]
         return [top.Room(each["name"], each["participants"], each["waiting"], each["tracks"]) for each in found]
 
-    top.run(lambda: _text(f"{base}/metrics"), rooms, interval=parsed.interval, count=parsed.count)
+    top.run(lambda: _text(f"{base}/metrics", context=context), rooms, interval=parsed.interval, count=parsed.count)
     return 0
 
 
@@ -309,21 +311,21 @@ def _doctor(parsed: argparse.Namespace) -> int:
     from sfu import doctor
 
     url = (parsed.url or _own_url(settings)).rstrip("/")
-    return doctor.run(doctor.examine(settings, url, local=not parsed.url, insecure=parsed.insecure))
+    return doctor.run(doctor.examine(settings, url, local=not parsed.url, insecure=parsed.insecure or not parsed.url))
 
 
 def _egress(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
     base = (parsed.url or _own_url(settings)).rstrip("/")
+    context = _own_context(parsed, settings)
 
     def request(path: str, *, grants: VideoGrants, method: str = "GET", body: object = None) -> Any:
         token = parsed.token
         if not token and settings.auth.development:
             asked = {"room": grants.room or "any", "identity": "sfu-egress", "admin": True}
-            token = _request(f"{base}/api/dev/token", body=asked)["token"]
-        return _request(
-            f"{base}/api/v1{path}", token=token or _mint(settings, grants, parsed), body=body, method=method
-        )
+            token = _request(f"{base}/api/dev/token", body=asked, context=context)["token"]
+        token = token or _mint(settings, grants, parsed)
+        return _request(f"{base}/api/v1{path}", token=token, body=body, method=method, context=context)
 
     return production_cli.run(parsed, request)
 
@@ -344,15 +346,43 @@ def _own_url(settings: config.Settings) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http.port}"
 
 
-def _request(url: str, *, token: str = "", body: object = None, method: str | None = None) -> Any:
-    text = _text(url, token=token, body=body, method=method)
+def _own_context(parsed: argparse.Namespace, settings: config.Settings) -> ssl.SSLContext | None:
+    """This machine's server is asked as localhost, for which its certificate is not made: it is known by the file."""
+    path = settings.http.tls_certificate
+    if parsed.url or not path:
+        return None
+    try:
+        context = ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise ConfigurationError(f"http.tls_certificate {path}: {error.strerror or error}.") from None
+    context.check_hostname = False
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
+
+
+def _request(
+    url: str,
+    *,
+    token: str = "",
+    body: object = None,
+    method: str | None = None,
+    context: ssl.SSLContext | None = None,
+) -> Any:
+    text = _text(url, token=token, body=body, method=method, context=context)
     try:
         return json.loads(text or "null")
     except ValueError:
         raise SfuError(f"{url}: the answer is no JSON; is this the server?") from None
 
 
-def _text(url: str, *, token: str = "", body: object = None, method: str | None = None) -> str:
+def _text(
+    url: str,
+    *,
+    token: str = "",
+    body: object = None,
+    method: str | None = None,
+    context: ssl.SSLContext | None = None,
+) -> str:
     if not url.startswith(("http://", "https://")):
         raise ConfigurationError(f"--url {url} should start with http:// or https://.")
     headers = {"Accept": "application/json", "Content-Type": "application/json"}
@@ -360,7 +390,8 @@ def _text(url: str, *, token: str = "", body: object = None, method: str | None 
         headers["Authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, data, headers, method=method), timeout=10) as response:
+        request = urllib.request.Request(url, data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=10, context=context) as response:
             return str(response.read().decode())
     except urllib.error.HTTPError as error:
         try:

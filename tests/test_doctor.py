@@ -115,6 +115,28 @@ async def test_a_server_that_is_well_and_one_whose_port_nobody_reaches(tmp_path:
         assert status == 1
 
 
+async def test_the_server_of_the_settings_is_known_by_its_certificate(tmp_path: Path) -> None:
+    """It is made for a name of the Internet, and asked as localhost: that is no problem, and nobody else's will do."""
+    certificate, key = self_signed(tmp_path, days=90, host="meet.example.org")
+    settings = {"http.tls_certificate": certificate, "http.tls_key": key, "rtc.include_loopback": "true"}
+    (tmp_path / "other").mkdir()
+    other, _ = self_signed(tmp_path / "other", host="meet.example.org")
+    async with serve(tmp_path / "log", settings, KEYS, scheme="https") as server:
+        environment = {**KEYS, "SFU_HTTP__PORT": str(server.port), "SFU_HTTP__TLS_KEY": str(key)}
+        mine = {**environment, "SFU_HTTP__TLS_CERTIFICATE": str(certificate)}
+        status, said = await examined(environment=mine)
+        assert "ok  call: a bot was heard" in said
+        assert status == 0
+        for path, expected in ((certificate, 0), (other, 2)):
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "sfu", "rooms"),
+                env={**os.environ, **environment, "SFU_HTTP__TLS_CERTIFICATE": str(path)},
+                stdout=asyncio.subprocess.DEVNULL,
+                stderr=asyncio.subprocess.DEVNULL,
+            )
+            assert await process.wait() == expected
+
+
 @asynccontextmanager
 async def coturn(folder: Path) -> AsyncIterator[int]:
     port = free_port(2)

@@ -1,4 +1,4 @@
-"""A certificate for localhost that nobody has signed but itself."""
+"""A certificate that nobody has signed but itself."""
 
 import datetime
 from pathlib import Path
@@ -9,10 +9,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 
-def self_signed(folder: Path, *, days: float = 1) -> tuple[Path, Path]:
+def self_signed(folder: Path, *, days: float = 1, host: str = "localhost") -> tuple[Path, Path]:
     """Certificate, valid for so many days more, and key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
     now = datetime.datetime.now(datetime.UTC)
     certificate = (
         x509.CertificateBuilder()
@@ -22,7 +22,7 @@ def self_signed(folder: Path, *, days: float = 1) -> tuple[Path, Path]:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     paths = folder / "certificate.pem", folder / "key.pem"
