@@ -48,6 +48,12 @@ def quantiles(metric: str, *shares: float) -> tuple[tuple[str, str], ...]:
     return tuple(quantile(share, metric) for share in shares)
 
 
+def told(metric: str) -> tuple[tuple[str, str], ...]:
+    """Quantiles of what browsers report; 0 while none does."""
+    found = quantiles(metric, 0.5, 0.95)
+    return tuple((f"({query}) >= 0 or vector(0)", legend) for query, legend in found)
+
+
 LATENCY = tuple(
     (
         f"{quantile(share, 'sfu_rtt_seconds')[0]} + {quantile(share, 'sfu_forward_latency_seconds')[0]}",
@@ -55,7 +61,10 @@ LATENCY = tuple(
     )
     for share in (0.5, 0.95)
 )
+WATCHED = f'sum(sfu_subscriptions{{{SCOPE},kind="video"}}) > 0'
+FROZEN = f"{rate('sfu_client_frozen_seconds_total')} / ({WATCHED}) or vector(0)"
 QUICK = ',le="0.05"'
+WORSE = ',kind=~"layer_down|paused"'
 LOSS = f"{rate('sfu_loss_ratio_sum')} / {rate('sfu_loss_ratio_count')}"
 BEHIND = (
     f"{rate('sfu_programme_ticks_dropped_total')} / clamp_min({rate('sfu_programme_ticks_total')}"
@@ -132,6 +141,30 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Loss", "percentunit", ((LOSS, "mean"), quantile(0.95, "sfu_loss_ratio")), "On the way here.", (0.02, 0.05)
         ),
+    ),
+    "What people see": (
+        Panel(
+            "Decisions",
+            "cps",
+            each(f"{rate('sfu_decisions_total', 'kind')} or vector(0)", "kind"),
+            "About participants' media.",
+        ),
+        Panel(
+            "Worse, and why",
+            "cps",
+            each(f"{rate('sfu_decisions_total', 'cause', WORSE)} or vector(0)", "cause"),
+            "Pictures that became smaller or were paused.",
+        ),
+        Panel(
+            "Pictures that stand still",
+            "percentunit",
+            ((FROZEN, "share"),),
+            "Share of the time, of all pictures, as browsers report it.",
+            (0.01, 0.05),
+        ),
+        Panel("Latency of browsers", "s", told("sfu_client_rtt_seconds"), "Their round trip.", (0.1, 0.3)),
+        Panel("Jitter of browsers", "s", told("sfu_client_jitter_seconds"), "Of their worst track.", (0.015, 0.05)),
+        Panel("Loss of browsers", "percentunit", told("sfu_client_loss_ratio"), "Of their worst track.", (0.02, 0.05)),
     ),
     "Signalling and API": (
         Panel("Messages", "cps", each(rate("sfu_signaling_messages_total", "direction"), "direction")),
