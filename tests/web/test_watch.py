@@ -185,6 +185,27 @@ async def test_captions(arrive: Open, theatre: aiohttp.ClientSession) -> None:
     )
 
 
+async def test_captions_once_chosen_come_back(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+    await do(theatre, "begin")
+    await do(theatre, "caption?text=Before")
+    viewer = await arrive()
+    await viewer.plays()
+    await viewer.until("a track", "() => sfuWatch.state.captions.length", within=15)
+    await viewer.press("captions")
+    await viewer.press("caption-option", "English")
+    await viewer.page.reload()
+    await viewer.until("the page", "() => Boolean(globalThis.sfuWatch)")
+    await viewer.until("captions", "() => sfuWatch.state.caption === 'en'", within=15)
+    await do(theatre, "end")
+    await viewer.phase("ended")
+    await viewer.press("replay")
+    await viewer.until("captions of the replay", "() => sfuWatch.state.replay && sfuWatch.state.caption === 'en'")
+    await viewer.until(
+        "their words",
+        "() => [...sfuWatch.video.textTracks].some((track) => track.mode === 'showing' && track.cues?.length)",
+    )
+
+
 async def test_a_browser_that_forbids_sound_plays_without(arrive: Open, theatre: aiohttp.ClientSession) -> None:
     await do(theatre, "begin")
     viewer = await arrive(script=NO_SOUND)

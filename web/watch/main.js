@@ -24,6 +24,8 @@ const IDLE_MS = 3000;
 /** Nearer than this, in seconds, to the newest picture is live. */
 const EDGE = 3;
 
+const CAPTION_KEY = 'aiosfu-watch-captions';
+
 const room = decodeURIComponent(location.pathname.split('/')[2] ?? '');
 const options = new URLSearchParams(location.hash.slice(1));
 const access = new Access(room, invitation(room, options.get('token') ?? ''));
@@ -70,6 +72,13 @@ const root = /** @type {HTMLElement} */ (document.getElementById('app'));
 const player = new Player(video, heard);
 const captions = new CaptionLoader(video, () => player.shownAt);
 let programme = '';
+/** The language in which captions were asked for; empty: none. */
+let wished = '';
+try {
+  wished = localStorage.getItem(CAPTION_KEY) ?? '';
+} catch {
+  // Storage is forbidden here.
+}
 let polling = 0;
 let idling = 0;
 
@@ -103,10 +112,14 @@ const act = {
     store.update({ level, menu: '' });
   },
   caption(caption) {
-    const track = store.state.captions.find(({ language }) => language === caption);
-    captions.show(track && !player.native ? access.base + track.uri : '');
-    if (player.native) for (const one of video.textTracks) one.mode = one.language === caption ? 'showing' : 'disabled';
-    store.update({ caption, menu: '' });
+    wished = caption;
+    try {
+      localStorage.setItem(CAPTION_KEY, caption);
+    } catch {
+      // No storage, no memory.
+    }
+    showCaptions(caption);
+    store.update({ menu: '' });
   },
   openMenu: (menu) => store.update({ menu: store.state.menu === menu ? '' : menu }),
   async toggleFull() {
@@ -127,6 +140,20 @@ const act = {
     void look();
   },
 };
+
+/** @param {string} caption language; empty: none */
+function showCaptions(caption) {
+  const track = store.state.captions.find(({ language }) => language === caption);
+  captions.show(track && !player.native ? access.base + track.uri : '');
+  if (player.native) for (const one of video.textTracks) one.mode = one.language === caption ? 'showing' : 'disabled';
+  store.update({ caption });
+}
+
+/** Whoever reads captions reads those of the next programme, of its replay and after a reload too. */
+function keepCaptions() {
+  const { phase, caption, captions: tracks } = store.state;
+  if (phase === 'playing' && wished && !caption && tracks.some(({ language }) => language === wished)) showCaptions(wished);
+}
 
 /** Plays with sound if the browser lets it, else without, else after a tap. */
 async function play() {
@@ -151,6 +178,7 @@ function start(live) {
   store.update({ phase: 'playing', replay: !live, stalled: true, caption: '', levels: [], level: -1, latency: null, announcement: live ? 'The programme is live.' : 'The replay begins.' });
   player.load(access.url, live);
   if (!live) video.currentTime = 0;
+  keepCaptions();
 }
 
 /** @param {import('./player.js').PlayerEvent} event */
@@ -198,6 +226,7 @@ async function look() {
       if (phase !== 'ended') finish();
     }
     programme = state.programme;
+    keepCaptions();
   } catch (error) {
     if (error instanceof Refused) {
       player.close();
