@@ -26,6 +26,8 @@ from sfu.telemetry.metrics import CONTENT_TYPE, Metrics, Snapshot
 
 log = logging.getLogger("sfu.api")
 
+PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "Via")
+"""One of them is sent by every reverse proxy, whatever its client asks for (RFC 7239, RFC 9110 7.6.3)."""
 BODY_TIMEOUT = 10.0
 """Seconds for a whole request body, which is at most `http.body_limit_bytes`."""
 
@@ -64,7 +66,7 @@ def create_app(
     app.add_routes(_probes(node))
     if settings.metrics:
         metrics = Metrics(lambda: _with_requests(node.snapshot(), requests))
-        app.add_routes([web.get("/metrics", _metrics(metrics))])
+        app.add_routes([web.get("/metrics", _metrics(metrics, behind_proxy=settings.metrics_behind_proxy))])
     app.add_routes(_development(development, rooms))
     app.add_routes(
         web.route(operation.method, operation.path, _operation(operation, rooms, verifier, productions, node))
@@ -114,8 +116,10 @@ def _probes(node: NodePort) -> list[web.RouteDef]:
     return [web.get("/healthz", alive), web.get("/livez", alive), web.get("/readyz", ready)]
 
 
-def _metrics(metrics: Metrics) -> Respond:
+def _metrics(metrics: Metrics, *, behind_proxy: bool) -> Respond:
     async def respond(request: web.Request) -> web.StreamResponse:
+        if not behind_proxy and any(name in request.headers for name in PROXY_HEADERS):
+            raise web.HTTPNotFound
         return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     return respond

@@ -51,6 +51,14 @@ async def test_metrics_can_be_off() -> None:
         assert (await server.ask("GET", "/metrics"))[0] == 404
 
 
+@pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "x-forwarded-for", "Via"])
+async def test_metrics_can_be_for_the_inner_network_only(header: str) -> None:
+    async with running(Settings(port=0, metrics_behind_proxy=False)) as server:
+        for headers, status in (({}, 200), ({header: "203.0.113.9"}, 404)):
+            async with server.client.get(f"{server.site.name}/metrics", headers=headers) as answer:
+                assert answer.status == status
+
+
 @pytest.mark.parametrize("path", ["/livez", "/api/openapi.json", "/nothing/here", "/api/v1/rooms"])
 async def test_security_headers(path: str) -> None:
     async with running() as server:
