@@ -29,7 +29,7 @@ class Settings:
     metrics: bool = True
     "Serve `/metrics`."
     metrics_behind_proxy: bool = True
-    "Also to whoever comes through a reverse proxy (known by its `Forwarded`, `X-Forwarded-For` or `Via`); if not, that is a 404."
+    "Also to whoever comes through a proxy, known by its `Forwarded`, `X-Forwarded-For` or `Via`; if not, that is a 404."
 
     def __post_init__(self) -> None:
         if bool(self.tls_certificate) != bool(self.tls_key):
