@@ -65,6 +65,5 @@ class IceAgent:
 
 def _credentials() -> tuple[str, str]:
     """48 and 144 bits of randomness (RFC 8445 5.3 asks for 24 and 128)."""
-    return secrets.token_urlsafe(UFRAG_CHARACTERS * 3 // 4).replace("-", "+").replace("_", "/"), secrets.token_urlsafe(
-        PWD_CHARACTERS * 3 // 4
-    ).replace("-", "+").replace("_", "/")
+    both = secrets.token_urlsafe((UFRAG_CHARACTERS + PWD_CHARACTERS) * 3 // 4).replace("-", "+").replace("_", "/")
+    return both[:UFRAG_CHARACTERS], both[UFRAG_CHARACTERS:]
