@@ -406,11 +406,16 @@ def _text(
 
 def _config_check(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
+    from sfu.api.server import Tls
     from sfu.auth.origins import Origins
     from sfu.auth.tokens import Verifier
+    from sfu.transport.hub import announced
 
     Verifier.from_settings(settings.auth)
     Origins(settings.http.allowed_origins)
+    announced(settings.rtc)
+    if settings.http.tls_certificate:
+        Tls(settings.http.tls_certificate, settings.http.tls_key)
     mode = ", development mode: auth.keys is empty" if settings.auth.development else ""
     print(f"The configuration is valid{mode}.")
     return 0

@@ -53,6 +53,11 @@ def test_no_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["config", "check", "--set", "auth.keys=devkey: secret"], "auth.keys.devkey has 6 bytes"),
         (["config", "check", "--set", "http.allowed_origins=meet"], "http.allowed_origins: 'meet' is no origin"),
         (["config", "check", "--set", "auth.jwks={}"], "auth.jwks has no keys"),
+        (["config", "check", "--set", "rtc.announce=meet.example.org"], "'meet.example.org' is not an IP address"),
+        (
+            ["config", "check", "--tls-certificate", "/nowhere", "--tls-key", "/nowhere"],
+            "/nowhere: there is no such file",
+        ),
         (["token", "--room", "r", "--identity", "i"], "auth.keys is empty"),
         (["token", "--room", "r"], "--identity is needed"),
         (["token", "--identity", "i"], "--room is needed"),

@@ -19,6 +19,11 @@
   {{- fail "media.announce and config.rtc.announce are both set: keep one of them." }}
 {{- end }}
 
+{{- range $announce }}
+  {{- if not (regexMatch "^[0-9a-fA-F:.\\[\\]]+$" .) }}
+    {{- fail (printf "media.announce %s: an address (or ADDRESS:PORT), for clients do not look up names in candidates." .) }}
+  {{- end }}
+{{- end }}
 {{- range $name, $port := dict "http.port" (include "aiosfu.httpPort" .) "rtc.udp_port" (include "aiosfu.udpPort" .) }}
   {{- if lt (int $port) 1024 }}
     {{- fail (printf "config.%s is %s: the server runs without capabilities and cannot open a port below 1024 (nor any free one, 0, which no Service could name)." $name $port) }}

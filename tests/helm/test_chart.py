@@ -135,6 +135,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"media": {**LB, "loadBalancer": {"port": 443}}}, "announce 203.0.113.7:443"),
     ({"media": {"announce": ["203.0.113.7"]}, "replicas": 2, "sharded": True}, "all would announce the same"),
     ({"media": {"announce": ["a"]}, "config": {"rtc": {"announce": ["a"]}}}, "are both set"),
+    ({"media": {"announce": ["meet.example.org"]}}, "do not look up names"),
     ({"media": {"mode": "hostNetwork"}}, "network policies do not hold for pods of the host's network"),
     ({"media": {"mode": "stunner"}}, "the server has to tell them of it"),
     (

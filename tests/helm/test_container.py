@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from tests.helm.chart import COMBINATIONS, find, objects, server, values
+from tests.support.certificate import self_signed
 from tests.web.server import free_port
 
 START = 20.0
@@ -28,6 +29,11 @@ def mounted(found: list[dict[str, Any]], root: Path, *, node: str = "127.0.0.1")
     secrets = [each["data"] for each in found if each["kind"] == "Secret"] or [keys]
     for name, content in secrets[0].items():
         (root / "etc/sfu/secrets" / name).write_bytes(base64.b64decode(content))
+    tls = root / "etc/sfu/tls"  # of a Secret of type kubernetes.io/tls
+    tls.mkdir()
+    certificate, key = self_signed(tls)
+    certificate.rename(tls / "tls.crt")
+    key.rename(tls / "tls.key")
     environment = {"PATH": os.environ["PATH"], "HOME": str(root)}
     for entry in server(found)["env"]:
         value = entry.get("value", node).replace("$(HOST_IP)", node)
