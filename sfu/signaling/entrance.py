@@ -1,7 +1,5 @@
 """How a socket gets its session: by resuming an old one, or with a token."""
 
-import logging
-
 from sfu.auth.tokens import Claims
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.ids import Identity
@@ -12,8 +10,6 @@ from sfu.signaling.environment import Environment
 from sfu.signaling.messages import PROTOCOL_VERSION, Join
 from sfu.signaling.outbox import Socket
 from sfu.signaling.session import Session, State
-
-logger = logging.getLogger(__name__)
 
 
 def enter(env: Environment, socket: Socket, join: Join, token: str) -> Session:
@@ -33,14 +29,13 @@ def enter(env: Environment, socket: Socket, join: Join, token: str) -> Session:
     if env.draining:
         raise AtCapacity("This server is going down; try another.", code="draining")
     env.access.admit(claims.video.room)
-    session = Session(env, claims, join.id)
+    session = Session(env, claims, join.id, join.client)
     session.attach(socket)
     entry = env.rooms.enter(claims.video.room, profile, session)
     if isinstance(entry, Waiting):
         session.wait(entry)
     else:
         session.admitted(entry)
-    logger.info("client joins", extra={"session": session.id, "client": join.client})
     return session
 
 

@@ -66,6 +66,7 @@ class Session:
         "_state",
         "bucket",
         "claims",
+        "client",
         "detached_at",
         "explaining",
         "heard_at",
@@ -81,7 +82,7 @@ class Session:
         "waiting",
     )
 
-    def __init__(self, env: Environment, claims: Claims, join_id: int) -> None:
+    def __init__(self, env: Environment, claims: Claims, join_id: int, client: str = "") -> None:
         now = env.now()
         settings = env.settings
         self._env = env
@@ -90,6 +91,8 @@ class Session:
         self.id = SessionId(env.ids("SE"))
         self.resume_key = env.secret()
         self.claims = claims
+        self.client = client
+        "What it calls itself, for the log."
         self.join_id = join_id
         "Id of the join that `joined` answers."
         self.participant: Participant | None = None
@@ -160,7 +163,7 @@ class Session:
         self.waiting = waiting
         self._env.sessions[self.resume_key] = self
         self.send(messages.InLobby(id=self.join_id, room=waiting.room.name))
-        self._log("session waits in the lobby")
+        self._log("session waits in the lobby", client=self.client)
 
     def admitted(self, participant: Participant) -> None:
         self.become(State.JOINED)
@@ -179,7 +182,7 @@ class Session:
         self.subscribing.open()
         participant.room.levels.welcome(participant)
         self._tell_drain()
-        self._log("session joined")
+        self._log("session joined", client=self.client)
 
     def leave(self, reason: str) -> None:
         """The participant goes by its own side's doing: it said so, or it did not come back. Idempotent."""
