@@ -99,7 +99,8 @@ def screen(before: Look, now: Look, width: int, height: int) -> list[str]:
         traffic,
         "   ".join(path),
         "   ".join(repairs),
-        f"quality  {qualities}",
+        f"quality  {qualities}   smaller {60 * rate('sfu_decisions_total', kind='layer_down'):.0f}/min"
+        f"  paused {60 * rate('sfu_decisions_total', kind='paused'):.0f}/min",
         "",
         f"{'ROOM':<{max(8, width - 32)}} {'PEOPLE':>8} {'WAITING':>8} {'TRACKS':>8}",
     ]

@@ -25,6 +25,7 @@ SECOND = replace(
     packets=Directions(2_000, 200),
     dropped={"bad_tag": 10, "send_buffer": 10},
     quality={"good": 4},
+    decisions={("layer_down", "budget"): 2, ("layer_down", "wish"): 1, ("paused", "budget"): 1},
     rtt=RTT.distribution(),
 )
 ROOMS = (Room("small", 2, 0, 4), Room("large\x1b[31m", 3, 1, 6), Room("empty", 0, 0, 0))
@@ -45,6 +46,7 @@ def test_screen() -> None:
     assert "loss –" in text, "nothing was reported"
     assert "dropped 10/s" in text
     assert "good 4" in text
+    assert "smaller 90/min  paused 30/min" in text
     assert [line.split()[0] for line in lines[-3:]] == ["'large\\x1b[31m'", "small", "empty"]
     assert "\x1b" not in text
 
