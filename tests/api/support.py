@@ -127,7 +127,7 @@ class Server:
 
 
 def token(**grants: Any) -> str:
-    lifetime = grants.pop("lifetime", 60.0)
+    lifetime = grants.pop("lifetime", 3600.0)
     now = time.time() + grants.pop("later", 0.0)
     identity = grants.pop("identity", "")
     video = VideoGrants(**grants)
