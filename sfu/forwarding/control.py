@@ -198,11 +198,11 @@ class Control:
             return
         peer.nacks_asked += len(nack.lost)
         downlink = peer.downlink
-        copies = 2 if downlink is not None and downlink.estimator.bad_line else 1
+        bad_line = downlink is not None and downlink.estimator.bad_line
         for sequence in nack.lost[:NACK_LIMIT]:
-            found = route.lost(sequence, now)
+            found = route.lost(sequence, now, bad_line=bad_line)
             if found is not None:
-                for _ in range(copies):
+                for _ in range(2 if bad_line else 1):  # the repair may be lost as well, and costs a round trip more
                     self._repair(route, *found, now)
 
     def _repair(self, route: Route, offsets: Offsets, packet: Packet, now: float) -> bool:

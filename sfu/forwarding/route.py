@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 Note = Callable[[tuple[int, Sequence[int], float]], None]
 """Takes (first transport-wide number, sizes, when) of packets that go out together: a path's history."""
 
-RESEND_LIMIT: Final = 6
+RESEND_LIMIT: Final = 3
 RESEND_PAUSE: Final = 0.1
-"""A packet is sent again at most six times (a fifth of all lost: one of 10,000 does not come) and not within about a round
-trip, 100 ms while none is known: an asker cannot turn one NACK into a flood."""
+"""A packet is sent again at most three times and not within 100 ms: what is lost for want of room would be lost again, and
+an asker cannot turn one NACK into a flood."""
+BAD_LINE_LIMIT: Final = 6
+"""Where packets are lost for another reason: of 10,000, a fifth of all lost, one does not come."""
 ROUND: Final = 0.8
-"""Of the round trip: askers' timers are not exact."""
+"""Of the round trip, within which nobody can know that a repair was lost; askers' timers are not exact."""
 LEAST_PAUSE: Final = 0.01
 MOST_PAUSE: Final = 0.4
 RESENDS_KEPT: Final = 1024
@@ -239,15 +241,18 @@ class Route:
         self.keyframe_wanted_at = now
         return True
 
-    def lost(self, sequence: int, now: float) -> tuple[Offsets, Packet] | None:
-        """The packet that was sent under this number and how, if it may be sent again now."""
+    def lost(self, sequence: int, now: float, *, bad_line: bool = False) -> tuple[Offsets, Packet] | None:
+        """The packet that was sent under this number and how, if it may be sent again now.
+
+        `bad_line`: it was not lost for want of room.
+        """
         back = (self.last_sent() - sequence) & 0xFFFF
         if self.rtx_payload_type is None or back >= 0x8000:
             return None
         tries, last = self._resends.get(sequence, (0, float("-inf")))
-        rtt = self.peer.rtt
-        pause = RESEND_PAUSE if rtt is None else min(max(ROUND * rtt, LEAST_PAUSE), MOST_PAUSE)
-        if tries >= RESEND_LIMIT or now - last < pause:
+        round_trip = ROUND * self.peer.rtt if self.peer.rtt is not None else RESEND_PAUSE
+        pause = min(max(round_trip, LEAST_PAUSE if bad_line else RESEND_PAUSE), MOST_PAUSE)
+        if tries >= (BAD_LINE_LIMIT if bad_line else RESEND_LIMIT) or now - last < pause:
             return None
         for index, segment in enumerate(reversed(self._segments)):
             span = segment.span(open_=index == 0 and self.current is not None)

@@ -2,6 +2,9 @@
 
 import itertools
 import struct
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -120,9 +123,25 @@ def test_switching_layers_keeps_every_number_continuous() -> None:
     assert route not in low.routes
 
 
-@pytest.mark.parametrize(("rtt", "pause"), [(None, 2), (0.25, 4), (0.05, 1)])
-def test_a_nack_is_answered_with_a_repair_packet_six_times_and_not_within_a_round_trip(
-    rtt: float | None, pause: int
+@dataclass
+class BadLine:
+    """As much of a downlink as the answer to a NACK asks for."""
+
+    estimator: Any = field(default_factory=lambda: SimpleNamespace(bad_line=True))
+
+
+@pytest.mark.parametrize(
+    ("rtt", "bad_line", "answers"),
+    [
+        (None, False, [0, 2, 4]),
+        (0.05, False, [0, 2, 4]),
+        (0.25, False, [0, 4, 8]),
+        (0.05, True, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]),
+        (0.25, True, [0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20]),
+    ],
+)
+def test_a_nack_is_answered_with_a_repair_packet_a_few_times_and_not_within_a_round_trip(
+    rtt: float | None, bad_line: bool, answers: list[int]
 ) -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
@@ -134,6 +153,7 @@ def test_a_nack_is_answered_with_a_repair_packet_six_times_and_not_within_a_roun
     sent = wire.media()
     nack = rtcp.encode_nack(1, route.ssrc, [sent[2].sequence])
     subscriber.rtt = rtt
+    subscriber.downlink = BadLine() if bad_line else None  # type: ignore[assignment]
     resent = []
     answered = []
     for step in range(30):
@@ -141,11 +161,11 @@ def test_a_nack_is_answered_with_a_repair_packet_six_times_and_not_within_a_roun
         resent += (found := wire.media())
         answered += [step] * len(found)
         bench.now += 0.051
-    assert answered == [pause * time for time in range(6)]
+    assert answered == answers
     repair = resent[0]
     assert (repair.payload_type, repair.ssrc, repair.timestamp) == (101, route.rtx_ssrc, sent[2].timestamp)
     assert repair.payload == struct.pack("!H", sent[2].sequence) + sent[2].payload
-    assert [packet.sequence for packet in resent] == list(range(500, 506))
+    assert [packet.sequence for packet in resent] == list(range(500, 500 + len(answers)))
     numbers = [int.from_bytes(packet.extensions[TWCC], "big") for packet in sent + resent]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
 
