@@ -107,8 +107,8 @@ def _rise(before: Told, after: Told) -> Cause:
 
 
 def _fall(before: Told, after: Told) -> Cause:
-    if before.layer == after.layer or (after.cause not in HELD_DOWN and after.top_height < before.height):
-        return Cause.PUBLISHER
+    if before.layer == after.layer or after.top_height < before.height:
+        return Cause.PUBLISHER  # what was sent is there no more
     return after.cause
 
 

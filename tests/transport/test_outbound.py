@@ -18,6 +18,7 @@ MIDDLE = Told(False, "", "h", 640, 360, Cause.WISH, 720)
 HIGH = Told(False, "", "f", 1280, 720, Cause.WISH, 720)
 SHRUNK = Told(False, "", "f", 960, 540, Cause.WISH, 540)
 LEFT = Told(False, "", "h", 640, 360, Cause.WISH, 360)
+BEGUN = Told(False, "", "q", 320, 180, Cause.SETTLING, 180)
 WISHED = Told(True, "wish", cause=Cause.HIDDEN)
 MUTED = Told(True, "muted", cause=Cause.MUTED)
 SILENT = Told(True, "no_layer", cause=Cause.SILENT)
@@ -39,6 +40,7 @@ def outbound(kind: str = "video") -> Outbound:
         (HIGH, MIDDLE, [("layer_down", "wish", 720, 360)]),
         (HIGH, SHRUNK, [("layer_down", "publisher", 720, 540)]),
         (HIGH, LEFT, [("layer_down", "publisher", 720, 360)]),
+        (HIGH, BEGUN, [("layer_down", "publisher", 720, 180)]),
         (LOW, HIGH, [("layer_up", "budget", 180, 720)]),
         (HELD, MIDDLE, [("layer_up", "hold", 180, 360)]),
         (MIDDLE, HIGH, [("layer_up", "wish", 360, 720)]),
