@@ -138,11 +138,12 @@ function pictures({ room, stats }) {
 }
 
 /**
- * Newest first.
+ * Newest first; what was decided again and again is said once.
  * @param {PageState} state
  */
 function decisions({ room }) {
-  const list = room.account.decisions.slice(-DECISIONS_SHOWN).reverse();
+  const all = room.account.decisions.map((decision) => ({ ...decision, text: told(decision, (track) => nameOf(room, track)) }));
+  const list = all.reverse().filter(({ text }, index) => text && text !== all[index - 1]?.text).slice(0, DECISIONS_SHOWN);
   if (!list.length) return nothing;
   return html`
     <h3>What happened</h3>
@@ -150,9 +151,9 @@ function decisions({ room }) {
       ${repeat(
         list,
         ({ number }) => number,
-        (decision) => html`
-          <li data-testid="decision" data-kind=${decision.kind}>
-            <time>${clock.format(decision.at * 1000)}</time><span>${told(decision, (track) => nameOf(room, track))}</span>
+        ({ kind, at, text }) => html`
+          <li data-testid="decision" data-kind=${kind}>
+            <time>${clock.format(at * 1000)}</time><span>${text}</span>
           </li>
         `,
       )}
