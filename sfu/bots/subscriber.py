@@ -18,7 +18,7 @@ from sfu.bots.link import Link
 from sfu.bots.picture import read_stamp, stamp_age
 from sfu.bots.voice import strongest_pitch
 from sfu.errors import MalformedPacket
-from sfu.rtp import rtcp
+from sfu.rtp import red, rtcp
 from sfu.rtp.packet import extensions, parse_header
 from sfu.sdp import capabilities as caps
 from sfu.sdp.description import MediaSection, parse
@@ -48,6 +48,8 @@ class Reception:
     first_at: float | None = None
     "When the first whole frame was there (decoded, where it is decoded); monotonic seconds."
     asked_at: float = 0.0
+    red: int | None = None
+    "The payload type under which its sound comes with older sound in it (RFC 2198)."
 
 
 class SubscribingConnection:
@@ -108,8 +110,9 @@ class SubscribingConnection:
             reception = Reception(track, InboundStream(ssrc, kind, codec.name, codec.clock_rate))  # type: ignore[arg-type]
             if self._decode and codec.name == "VP8":
                 reception.decoder = VideoDecoder()
-            elif self._decode and codec.name.lower() == "opus" and len(section.codecs) == 1:
+            elif self._decode and codec.name.lower() == "opus":
                 reception.decoder = SoundDecoder()
+            reception.red = next((each.payload_type for each in section.codecs if each.name.lower() == "red"), None)
             self.receptions[ssrc] = reception
 
     def handle_timer(self, now: float) -> None:
@@ -180,6 +183,13 @@ class SubscribingConnection:
         reception = self.receptions.get(ssrc)
         if reception is None:
             return
+        if header.payload_type == reception.red:
+            try:
+                _, start, end = red.primary(payload, 0, len(payload))
+            except MalformedPacket:
+                self.link.dropped += 1
+                return
+            payload = payload[start:end]
         for frame in reception.stream.receive(header, payload, now, repaired=repaired):
             self._take(reception, frame, now)
 
