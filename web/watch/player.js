@@ -7,6 +7,7 @@
 import Hls from '../vendor/hls/hls.light.js';
 import { LatencyController, TICK_MS } from './latency.js';
 import { Line } from './line.js';
+import { passOver } from './parts.js';
 
 /** @typedef {'ready' | 'levels' | 'level' | 'progress' | 'lost' | 'over' | 'unsupported'} PlayerEvent */
 
@@ -160,6 +161,8 @@ export class Player {
       this.report('levels');
       this.report('ready');
     });
+    // Before hls.js looks for what to load next.
+    hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => passOver(details.partList ?? []));
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.report('level'));
     hls.on(Hls.Events.FRAG_BUFFERED, () => {
       this.#mediaErrors = 0;

@@ -14,10 +14,17 @@ export interface ErrorData {
   response?: { code: number };
 }
 
+export interface Part {
+  readonly loaded: boolean;
+  gap: boolean;
+  readonly fragment: { sn: number | string };
+}
+
 export interface LevelDetails {
   live: boolean;
   fragmentStart: number;
   edge: number;
+  readonly partList: Part[] | null;
 }
 
 export interface LoaderStats {
@@ -75,5 +82,6 @@ export default class Hls {
   trigger(event: 'hlsFragLoadEmergencyAborted', data: unknown): void;
   on(event: 'hlsError', listener: (name: string, data: ErrorData) => void): void;
   on(event: 'hlsLevelSwitched', listener: (name: string, data: { level: number }) => void): void;
-  on(event: 'hlsManifestParsed' | 'hlsLevelUpdated' | 'hlsFragBuffered', listener: (name: string, data: unknown) => void): void;
+  on(event: 'hlsLevelUpdated', listener: (name: string, data: { details: LevelDetails }) => void): void;
+  on(event: 'hlsManifestParsed' | 'hlsFragBuffered', listener: (name: string, data: unknown) => void): void;
 }
