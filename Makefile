@@ -5,7 +5,8 @@
 # make sanitize  the tests of the C part, and a differential fuzzer, with it under ASan and UBSan
 # make show   a whole meeting on air while its worker is killed, with its figures
 # make bench  what forwarding costs, beside other servers doing the same
-# make soak   people who come and go for DURATION seconds (600), and a million reliable messages at ten per cent loss
+# make soak   people who come and go for DURATION seconds (600), a million reliable messages at ten per cent loss,
+#             and an hour of programme at two per cent in simulated time
 # make clean  removes what the others made
 
 PYTHON ?= python3
@@ -62,6 +63,7 @@ bench: $(VENV)/.installed-test
 soak: $(VENV)/.installed-test
 	CHURN_SECONDS=$(or $(DURATION),600) $(BIN)/pytest tests/attacks/test_faults.py
 	SCTP_MESSAGES=1000000 $(BIN)/pytest tests/transport/test_sctp_loss.py
+	PROGRAMME_SECONDS=3600 $(BIN)/pytest tests/production/test_length.py
 
 show: $(VENV)/.installed-test
 	SHOW=1 $(BIN)/pytest -rxs tests/web/test_show.py
