@@ -146,6 +146,11 @@ class Estimator:
         return self._loss.share >= BAD_LINE and self.queue_delay < DELAYED_BY and self._detector.usage is not Usage.OVER
 
     @property
+    def idle(self) -> bool:
+        """Nothing was sent since the last look, and nothing has to be."""
+        return not self._history.waits and self.prober.cluster is None
+
+    @property
     def usage(self) -> Usage:
         return self._detector.usage
 

@@ -31,6 +31,11 @@ class History:
         self.next = -1
         """The unwrapped number behind the newest one known; −1 before the first."""
 
+    @property
+    def waits(self) -> bool:
+        """Whether something was sent since the last `take_in`."""
+        return bool(self._batches)
+
     def sent(self, first: int, sizes: Sequence[int], now: float) -> None:
         """Packets of these sizes went out together under the numbers from `first` (16 bit) on. `sizes` is kept."""
         self._batches.append((first, sizes, now))

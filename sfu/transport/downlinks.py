@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.05
+IDLE_EVERY: Final = 0.5
+"""Of those whom nothing was sent since the last look."""
 EARLY: Final = TICK / 2
 """Ticks are not exact."""
 
@@ -57,9 +59,13 @@ class Downlinks:
         self.rates.measure(self._tracks(), now)
         at_once, self._at_once = self._at_once, set()
         for steering, looked in list(self._looking.items()):
-            look = steering in at_once or now - looked >= LOOK_EVERY - EARLY
+            downlink = steering.downlink
+            every = IDLE_EVERY if downlink is not None and downlink.estimator.idle else LOOK_EVERY
+            look = steering in at_once or now - looked >= every - EARLY
             if look:
                 self._looking[steering] = now
+            elif downlink is None or not downlink.probing:
+                continue
             try:
                 steering.look(now, allocate=look)
             except Exception:  # one subscriber's fault is not the others'

@@ -130,7 +130,8 @@ class Server(Protocol[M]):
 
 
 class Aiosfu:
-    """Our server with its default settings, but for what one participant may send: saturation needs more."""
+    """Our server with its default settings, but for what one participant may send and what a path is taken for at first:
+    saturation needs more, and nobody's path is to be explored while the sending is measured."""
 
     def __init__(self, reactor: Reactor, identity: Identity, extra: tuple[str, ...] = ()) -> None:
         self._reactor, self._identity = reactor, identity
@@ -144,7 +145,8 @@ class Aiosfu:
                 *("--udp-port", str(free_port(socket.SOCK_DGRAM)), "--keys-file", str(keys)),
                 *("--set", "rtc.include_loopback=true", "--set", "rtc.announce=[127.0.0.1]"),
                 *("--set", "rtc.publish_packets_per_second=1000000"),
-                *("--set", "rtc.publish_bits_per_second=10000000000", *extra),
+                *("--set", "rtc.publish_bits_per_second=10000000000"),
+                *("--set", "bandwidth.start=1000000000", "--set", "bandwidth.most=1000000000", *extra),
             ]
         )
         try:

@@ -29,7 +29,9 @@ class Looked(Steering):
 
 def opened(downlinks: Downlinks) -> Looked:
     steering = Looked(downlinks)
-    assert downlinks.open(steering, lambda key: (), 0.0) is not None
+    steering.downlink = downlinks.open(steering, lambda key: (), 0.0)
+    assert steering.downlink is not None
+    steering.downlink.estimator.sent(1, [100], 0.0)
     return steering
 
 
@@ -42,8 +44,25 @@ def test_every_second_tick_allocates(downlinks: Downlinks) -> None:
     steering = opened(downlinks)
     for step in range(5):
         downlinks.tick(step * TICK)
-    assert steering.looks == [(0.0, True), (0.025, False), (0.05, True), (0.075, False), (0.1, True)]
+    assert steering.looks == [(0.0, True), (0.05, True), (0.1, True)]
     assert pytest.approx(2 * TICK) == LOOK_EVERY
+
+
+def test_whom_nothing_is_sent_costs_two_looks_a_second(downlinks: Downlinks) -> None:
+    steering = opened(downlinks)
+    assert steering.downlink is not None
+    steering.downlink.handle_timer(0.0)
+    for step in range(81):
+        downlinks.tick(step * TICK)
+    assert [now for now, _ in steering.looks] == [0.0, 0.5, 1.0, 1.5, 2.0]
+
+
+def test_a_probe_is_filled_up_in_every_tick(downlinks: Downlinks, monkeypatch: pytest.MonkeyPatch) -> None:
+    steering = opened(downlinks)
+    monkeypatch.setattr(type(steering.downlink), "probing", True)
+    for step in range(4):
+        downlinks.tick(step * TICK)
+    assert steering.looks == [(0.0, True), (0.025, False), (0.05, True), (0.075, False)]
 
 
 def test_what_changed_is_looked_at_in_the_next_tick(downlinks: Downlinks) -> None:
@@ -52,8 +71,8 @@ def test_what_changed_is_looked_at_in_the_next_tick(downlinks: Downlinks) -> Non
     downlinks.touch(steering)
     downlinks.tick(TICK)
     downlinks.tick(2 * TICK)
-    assert [allocated for _, allocated in steering.looks] == [True, True, False]
-    assert [allocated for _, allocated in other.looks] == [True, False, True]
+    assert [now for now, _ in steering.looks] == [0.0, 0.025]
+    assert [now for now, _ in other.looks] == [0.0, 0.05]
 
 
 def test_whoever_closed_is_not_looked_at(downlinks: Downlinks) -> None:
