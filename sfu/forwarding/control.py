@@ -14,9 +14,10 @@ from sfu.bandwidth.twcc import parse_feedback
 from sfu.errors import MalformedPacket
 from sfu.forwarding import fanout
 from sfu.forwarding.diary import Cause, Kind
-from sfu.forwarding.encoding import NTP_UNITS, Encoding
+from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.packet import Packet
 from sfu.forwarding.peer import PLAIN, EnginePeer
+from sfu.forwarding.reports import Reports
 from sfu.forwarding.route import Offsets, Route
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
@@ -40,8 +41,6 @@ QUIET_EVERY: Final = 1.0
 """Who sent nothing for `QUIET` seconds is looked at this often only: in a server of listeners this is most of the work."""
 KEYFRAME_RETRY: Final = 1.0
 """Seconds after which a route that still waits asks again (mediasoup: 1 s)."""
-RTCP_SIZE: Final = 1180
-"""Compound packets are cut at this size."""
 RTCP_RATE: Final = 100.0
 RTCP_RATE_PER_STREAM: Final = 25.0
 """Datagrams a second (and twice as many at once) that are read of one peer. Browsers send some 20, and in a bad network
@@ -50,14 +49,11 @@ RTCP_UNIT: Final = 256
 """Bytes for which a datagram counts as one more: a NACK of 1.4 KB costs as much to read as six small ones."""
 RTCP_PACKETS: Final = 64
 """Packets read of one compound."""
-REFERENCES_LIMIT: Final = 4
-"""A browser tells its clock under one SSRC for its pictures and one for its sound."""
 NACK_LIMIT: Final = 256
 """Sequence numbers answered per NACK packet."""
 PAD_DEPTH: Final = 200
 """Newest packets of a stream that padding is made of."""
 DEFAULT_RTT: Final = 0.1
-RTT_LIMIT: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +84,7 @@ class Control:
         self._changed = changed
         self._ingress = ingress
         self._next_twcc = self._next_alive = 0.0
-        self._wall_offset = 0.0
+        self.reports = Reports(self.send_rtcp)
         self.keyframes_sent = 0
         self.firs_asked = 0
 
@@ -134,12 +130,12 @@ class Control:
             if isinstance(packet, rtcp.Nack):
                 self._resend(peer, packet, now)
             elif isinstance(packet, rtcp.SenderReport):
-                self._take_sender_report(peer, packet, now, wall)
-                self._take_blocks(peer, packet.reports, now, wall)
+                self.reports.take_sender_report(peer, packet, now, wall)
+                self.reports.take_blocks(peer, packet.reports, now, wall)
             elif isinstance(packet, rtcp.ReceiverReport):
-                self._take_blocks(peer, packet.reports, now, wall)
+                self.reports.take_blocks(peer, packet.reports, now, wall)
             elif isinstance(packet, xr.ExtendedReport):
-                self._take_clocks(peer, packet, now, wall)
+                self.reports.take_clocks(peer, packet, now, wall)
             elif isinstance(packet, rtcp.PictureLoss):
                 self._keyframe_asked(peer, packet.media_ssrc, now)
             elif isinstance(packet, rtcp.FullIntraRequest):
@@ -155,42 +151,6 @@ class Control:
                     peer.downlink.receive_feedback(parse_feedback(packet.fci), now)
                 except MalformedPacket:
                     self._dropped["rtcp_malformed"] += 1
-
-    def _take_sender_report(self, peer: EnginePeer, report: rtcp.SenderReport, now: float, wall: float) -> None:
-        bound = peer.streams.get(report.ssrc)
-        if bound is None or bound[1]:
-            return
-        bound[0].sender_report(report, now)
-        offset = wall - report.ntp / NTP_UNITS
-        known = peer.clock_offset
-        if known is None or offset < known or offset > known + 1.0:
-            peer.clock_offset = offset
-        else:
-            peer.clock_offset = known + (offset - known) * 0.01  # follows a drifting clock slowly
-
-    def _take_blocks(self, peer: EnginePeer, blocks: tuple[rtcp.ReportBlock, ...], now: float, wall: float) -> None:
-        middle = int(wall * 65536) & 0xFFFFFFFF
-        lost = -1
-        for block in blocks:
-            route = peer.routes.get(block.ssrc)
-            if route is None or block.ssrc != route.ssrc:
-                continue
-            route.reported = block
-            route.hear_of_loss(block.fraction_lost / 256, now)
-            lost = max(lost, block.fraction_lost)
-            if block.lsr:
-                _measure(peer, middle - block.lsr - block.dlsr)
-        if peer.downlink is not None and lost >= 0:
-            peer.downlink.receive_report(lost / 256, peer.rtt, now)
-
-    def _take_clocks(self, peer: EnginePeer, report: xr.ExtendedReport, now: float, wall: float) -> None:
-        if report.reference is not None:
-            if len(peer.references) >= REFERENCES_LIMIT:
-                peer.references.clear()
-            peer.references[report.ssrc] = (report.reference >> 16 & 0xFFFFFFFF, now)
-        for echo in report.echoes:
-            if echo.ssrc == peer.rtcp_ssrc and echo.time:
-                _measure(peer, (int(wall * 65536) & 0xFFFFFFFF) - echo.time - echo.delay)
 
     def _resend(self, peer: EnginePeer, nack: rtcp.Nack, now: float) -> None:
         route = peer.routes.get(nack.media_ssrc)
@@ -302,9 +262,9 @@ class Control:
 
     def _report(self, peer: EnginePeer, now: float, wall: float) -> None:
         if peer.tracks:
-            self._send_receiver_reports(peer, now, wall)
+            self.reports.send_receiver_reports(peer, now, wall)
         if peer.routes:
-            self.send_sender_reports(peer, now, wall=wall)
+            self.reports.send_sender_reports(peer, now, wall=wall)
 
     def _serve_publisher(self, peer: EnginePeer, now: float, *, twcc: bool, alive: bool) -> None:
         if twcc and peer.twcc is not None and peer.feedback_ssrc:
@@ -356,64 +316,3 @@ class Control:
             if target is not None and route.current is not target and now - route.keyframe_wanted_at > KEYFRAME_RETRY:
                 route.keyframe_wanted_at = now
                 self.request_keyframe(target, now, asker=route.peer, cause=Cause.RETRY)
-
-    def _send_receiver_reports(self, peer: EnginePeer, now: float, wall: float) -> None:
-        blocks = []
-        for track in peer.tracks.values():
-            for encoding in track.encodings.values():
-                block = encoding.report(now) if encoding.ssrc else None
-                if block is not None:
-                    blocks.append(block)
-        for at in range(0, len(blocks), 31):
-            report = rtcp.ReceiverReport(peer.rtcp_ssrc, tuple(blocks[at : at + 31]))
-            clock = b"" if at else xr.encode(xr.ExtendedReport(peer.rtcp_ssrc, int(wall * NTP_UNITS)))
-            self.send_rtcp(peer, rtcp.encode_receiver_report(report) + clock)
-
-    def send_sender_reports(
-        self, peer: EnginePeer, now: float, *, wall: float | None = None, only: Route | None = None
-    ) -> None:
-        """Sender reports of a subscriber's routes, in as few datagrams as possible."""
-        if wall is None:
-            wall = now + self._wall_offset
-        else:
-            self._wall_offset = wall - now
-        compound = b""
-        references, told = peer.references, False
-        for ssrc, route in ({only.ssrc: only} if only is not None else peer.routes).items():
-            if ssrc != route.ssrc:
-                continue
-            report = route.sender_report(wall, route.track.peer.clock_offset or 0.0)
-            if report is None:
-                continue
-            if len(compound) > RTCP_SIZE:
-                self.send_rtcp(peer, compound)
-                compound = b""
-            compound = compound or _empty_report(peer)
-            compound += rtcp.encode_sender_report(report) + rtcp.encode_source_description(route.ssrc, route.cname)
-            if references:
-                compound += _echo(route.ssrc, references, now)
-                told = True
-        if told:
-            references.clear()
-        if compound:
-            self.send_rtcp(peer, compound)
-
-
-def _measure(peer: EnginePeer, passed: int) -> None:
-    """A round trip in 1/65536 s, smoothed."""
-    rtt = (passed & 0xFFFFFFFF) / 65536
-    if rtt < RTT_LIMIT:
-        peer.rtt = rtt if peer.rtt is None else peer.rtt + (rtt - peer.rtt) / 4
-
-
-def _echo(ssrc: int, references: dict[int, tuple[int, float]], now: float) -> bytes:
-    """The clocks that a peer told, back to it from one of the streams that it receives: it knows each by that."""
-    echoes = [
-        xr.Echo(known, time, min(int((now - since) * 65536), 0xFFFFFFFF)) for known, (time, since) in references.items()
-    ]
-    return xr.encode(xr.ExtendedReport(ssrc, None, tuple(echoes)))
-
-
-def _empty_report(peer: EnginePeer) -> bytes:
-    """A compound packet begins with a report (RFC 3550 6.1), under one SSRC so that SRTCP keeps one index."""
-    return rtcp.encode_receiver_report(rtcp.ReceiverReport(peer.rtcp_ssrc, ()))

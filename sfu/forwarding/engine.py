@@ -342,7 +342,7 @@ class Engine:
             route.switch(encoding, key, now)
             packets = replay if route.takes_red or encoding.track.kind == "video" else fanout.without_red(replay)
             dropped += self._send((route,), self._runs(packets), now)
-            self._control.send_sender_reports(route.peer, now, only=route)
+            self._control.reports.send_sender_reports(route.peer, now, only=route)
         return dropped
 
     # -- RTCP and time ----------------------------------------------------------------------------------------------
