@@ -7,7 +7,6 @@ import argparse
 import json
 import os
 import secrets
-import ssl
 import sys
 import time
 import urllib.error
@@ -23,6 +22,7 @@ from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import mint
 from sfu.errors import ConfigurationError, SfuError
 from sfu.production import cli as production_cli
+from sfu.remote import Remote, own_url
 
 NAMED_FLAGS = {
     "--host": ("http.host", "ADDRESS"),
@@ -258,17 +258,15 @@ def _mint(settings: config.Settings, grants: VideoGrants, parsed: argparse.Names
 
 def _rooms(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
-    base = (parsed.url or _own_url(settings)).rstrip("/")
-    context = _own_context(parsed, settings)
+    server = Remote(parsed.url, settings.http)
     room = parsed.room or ""
     token = parsed.token
     if not token and settings.auth.development:
-        asked = {"room": room or "any", "identity": "sfu-rooms", "admin": True}
-        token = _request(f"{base}/api/dev/token", body=asked, context=context)["token"]
+        token = server.development_token("sfu-rooms", room)
     elif not token:
         token = _mint(settings, VideoGrants(room=room, room_admin=bool(room), room_list=True), parsed)
     path = f"/{urllib.parse.quote(room, safe='')}/participants" if room else ""
-    answer = _request(f"{base}/api/v1/rooms{path}", token=token, context=context)
+    answer = server.request(f"/api/v1/rooms{path}", token=token)
     if parsed.json:
         print(json.dumps(answer, indent=2))
     elif room:
@@ -286,23 +284,21 @@ def _top(parsed: argparse.Namespace) -> int:
     if not parsed.interval > 0:
         raise ConfigurationError("--interval is above 0.")
     settings = _settings(parsed)
-    base = (parsed.url or _own_url(settings)).rstrip("/")
-    context = _own_context(parsed, settings)
+    server = Remote(parsed.url, settings.http)
     from sfu import top
 
     def token() -> str:
         if parsed.token:
             return str(parsed.token)
         if settings.auth.development:
-            body = {"room": "any", "identity": "sfu-top", "admin": True}
-            return str(_request(f"{base}/api/dev/token", body=body, context=context)["token"])
+            return server.development_token("sfu-top")
         return _mint(settings, VideoGrants(room_list=True), parsed)
 
     def rooms() -> list[top.Room]:
-        found = _request(f"{base}/api/v1/rooms", token=token(), context=context)["rooms"]
+        found = server.request("/api/v1/rooms", token=token())["rooms"]
         return [top.Room(each["name"], each["participants"], each["waiting"], each["tracks"]) for each in found]
 
-    top.run(lambda: _text(f"{base}/metrics", context=context), rooms, interval=parsed.interval, count=parsed.count)
+    top.run(lambda: server.text("/metrics"), rooms, interval=parsed.interval, count=parsed.count)
     return 0
 
 
@@ -310,22 +306,20 @@ def _doctor(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
     from sfu import doctor
 
-    url = (parsed.url or _own_url(settings)).rstrip("/")
+    url = (parsed.url or own_url(settings.http)).rstrip("/")
     return doctor.run(doctor.examine(settings, url, local=not parsed.url, insecure=parsed.insecure or not parsed.url))
 
 
 def _egress(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
-    base = (parsed.url or _own_url(settings)).rstrip("/")
-    context = _own_context(parsed, settings)
+    server = Remote(parsed.url, settings.http)
 
     def request(path: str, *, grants: VideoGrants, method: str = "GET", body: object = None) -> Any:
         token = parsed.token
         if not token and settings.auth.development:
-            asked = {"room": grants.room or "any", "identity": "sfu-egress", "admin": True}
-            token = _request(f"{base}/api/dev/token", body=asked, context=context)["token"]
+            token = server.development_token("sfu-egress", grants.room)
         token = token or _mint(settings, grants, parsed)
-        return _request(f"{base}/api/v1{path}", token=token, body=body, method=method, context=context)
+        return server.request(f"/api/v1{path}", token=token, body=body, method=method)
 
     return production_cli.run(parsed, request)
 
@@ -336,72 +330,6 @@ def _compose(parsed: argparse.Namespace) -> int:
     parser = argparse.ArgumentParser(prog="sfu compose", description="Makes a programme of a room's recorded tracks.")
     compose.add_arguments(parser)
     return compose.run(parser.parse_args(parsed.rest))
-
-
-def _own_url(settings: config.Settings) -> str:
-    host = settings.http.host
-    if host in ("", "0.0.0.0", "::"):
-        host = "localhost"
-    scheme = "https" if settings.http.tls_certificate else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.http.port}"
-
-
-def _own_context(parsed: argparse.Namespace, settings: config.Settings) -> ssl.SSLContext | None:
-    """This machine's server is asked as localhost, for which its certificate is not made: it is known by the file."""
-    path = settings.http.tls_certificate
-    if parsed.url or not path:
-        return None
-    try:
-        context = ssl.create_default_context(cafile=path)
-    except OSError as error:
-        raise ConfigurationError(f"http.tls_certificate {path}: {error.strerror or error}.") from None
-    context.check_hostname = False
-    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return context
-
-
-def _request(
-    url: str,
-    *,
-    token: str = "",
-    body: object = None,
-    method: str | None = None,
-    context: ssl.SSLContext | None = None,
-) -> Any:
-    text = _text(url, token=token, body=body, method=method, context=context)
-    try:
-        return json.loads(text or "null")
-    except ValueError:
-        raise SfuError(f"{url}: the answer is no JSON; is this the server?") from None
-
-
-def _text(
-    url: str,
-    *,
-    token: str = "",
-    body: object = None,
-    method: str | None = None,
-    context: ssl.SSLContext | None = None,
-) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise ConfigurationError(f"--url {url} should start with http:// or https://.")
-    headers = {"Accept": "application/json", "Content-Type": "application/json"}
-    if token:
-        headers["Authorization"] = f"Bearer {token}"
-    data = None if body is None else json.dumps(body).encode()
-    try:
-        request = urllib.request.Request(url, data, headers, method=method)
-        with urllib.request.urlopen(request, timeout=10, context=context) as response:
-            return str(response.read().decode())
-    except urllib.error.HTTPError as error:
-        try:
-            message = json.load(error)["message"]
-        except (ValueError, KeyError, TypeError):
-            message = error.reason
-        raise SfuError(f"{url}: {message}") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", error)
-        raise SfuError(f"{url}: {getattr(reason, 'strerror', None) or reason}") from None
 
 
 def _config_check(parsed: argparse.Namespace) -> int:

@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("signaling", "production"),
     ("api", "bots"),
     ("config", "programmes"),
-    ("node", "top", "doctor"),
+    ("node", "top", "doctor", "remote"),
     ("app",),
     ("cli",),
     ("__main__",),
