@@ -287,7 +287,7 @@ async def test_without_a_token_nobody_learns_which_rooms_exist(hall: Site) -> No
 async def test_a_pass_is_for_one_room(hall: Site) -> None:
     on_air(hall, room="board", programme="PG_2")
     on_air(hall, room="other", programme="PG_3")
-    word = token(room="board", room_join=True)
+    word = token(room="board", room_join=True, lifetime=60.0)
     async with hall.server.client.post("/hls/board/pass", headers={"Authorization": f"Bearer {word}"}) as answer:
         given = await answer.json()
     assert given["expires_at"] < time.time() + 61
