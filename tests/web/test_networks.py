@@ -4,6 +4,7 @@ The line is real: another network namespace, with everything between it and the 
 """
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -160,7 +161,8 @@ async def test_a_line_that_becomes_narrow_and_wide_again(place: Place) -> None:
 
             begin = loop.time()
             await place.line.set("out", rate=3_000_000)
-            await bad.width(track, 960, within=60)
+            with contextlib.suppress(AssertionError):  # judged below, and tried again
+                await bad.width(track, 960, within=60)
             up = loop.time() - begin
             better, worse = [flow(await guest.run("() => watched.samples"), track) for guest in (good, bad)]
             found.append((down, more, up, better, worse))
