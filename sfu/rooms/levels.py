@@ -2,16 +2,18 @@
 
 from sfu.forwarding.speakers import SpeakerDetector
 from sfu.rooms.audience import Audience
+from sfu.rooms.casting import Casting
 from sfu.rooms.events import SpeakersChanged
 from sfu.rooms.participant import Participant
 from sfu.rooms.stage import Stage
 
 
 class LevelBoard:
-    __slots__ = ("_audience", "_detector", "_heard", "_stage")
+    __slots__ = ("_audience", "_casting", "_detector", "_heard", "_stage")
 
-    def __init__(self, audience: Audience, stage: Stage) -> None:
+    def __init__(self, audience: Audience, stage: Stage, casting: Casting) -> None:
         self._audience = audience
+        self._casting = casting
         self._stage = stage
         self._detector = SpeakerDetector()
         self._heard = SpeakersChanged("", ())
@@ -40,4 +42,6 @@ class LevelBoard:
         if change is not None:
             self._heard = SpeakersChanged(change.dominant, change.speakers)
             self._audience.broadcast(self._heard)
-        return any(level is not None for level in levels.values()) or bool(self._heard.speakers)
+        self._casting.observe(now, levels, [key for key, _ in self._heard.speakers], self._heard.dominant)
+        heard = any(level is not None for level in levels.values()) or bool(self._heard.speakers)
+        return heard or self._casting.listening

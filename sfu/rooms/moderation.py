@@ -95,6 +95,7 @@ class Moderation:
             participant.subscriptions.clear()
         elif not could_subscribe:
             self._room.stage.welcome(participant)
+        self._room.casting.welcome(participant)
         self._room.audience.tell(PermissionsChanged(participant), participant)
         if permissions.admin != seen_before and not was_hidden:
             self._room.audience.broadcast(ParticipantUpdated(participant))

@@ -19,6 +19,12 @@ class Wish:
     fps: float = 0
     priority: int = 128
     paused: bool = False
+    withheld: bool = False
+    "The room's own limit: only so many are sent. The rest stays wished for."
+
+    @property
+    def stopped(self) -> bool:
+        return self.paused or self.withheld
 
 
 class MediaSource(Protocol):

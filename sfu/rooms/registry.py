@@ -5,7 +5,7 @@ sentence for both, and callers check a token's room before they ask.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
 from sfu.ids import RoomName
@@ -51,15 +51,29 @@ class Rooms:
             raise NotFound("There is no such room, or this token does not open it.")
         return stay.room
 
-    def create(self, name: str, *, metadata: str = "", lobby: bool = False, idle_timeout: float | None = None) -> Room:
-        """Raises Conflict when it is there already, AtCapacity, BadRequest."""
+    def create(
+        self,
+        name: str,
+        *,
+        metadata: str = "",
+        lobby: bool = False,
+        idle_timeout: float | None = None,
+        last_n: int | None = None,
+        loudest: int | None = None,
+    ) -> Room:
+        """None: as the settings say. Raises Conflict when it is there already, AtCapacity, BadRequest."""
         if not 0 < len(name) <= NAME_LIMIT:
             raise BadRequest(f"A room's name has 1 to {NAME_LIMIT} characters.")
         if name in self._stays:
             raise Conflict("The room exists already.")
         if len(self._stays) >= self.settings.max_rooms:
             raise AtCapacity("This server has no place for another room.")
-        room = Room(RoomName(name), self.settings, self._ids, self._clock)
+        settings = replace(
+            self.settings,
+            last_n=self.settings.last_n if last_n is None else last_n,
+            loudest=self.settings.loudest if loudest is None else loudest,
+        )
+        room = Room(RoomName(name), settings, self._ids, self._clock)
         room.metadata = metadata
         room.lobby_open = lobby
         timeout = self.settings.idle_timeout if idle_timeout is None else idle_timeout

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from sfu.errors import AtCapacity, Conflict
 from sfu.ids import ParticipantId, RoomName
 from sfu.rooms.audience import Audience
+from sfu.rooms.casting import Casting
 from sfu.rooms.conversation import Conversation
 from sfu.rooms.events import (
     LeaveReason,
@@ -49,10 +50,11 @@ class Room:
         self.closed = False
         self.lobby = Lobby()
         self.audience = Audience()
-        self.stage = Stage(settings, self.audience, ids)
+        self.casting = Casting(settings, self.audience)
+        self.stage = Stage(settings, self.audience, self.casting, ids)
         self.conversation = Conversation(settings, self.audience, ids, clock)
         self.moderation = Moderation(self)
-        self.levels = LevelBoard(self.audience, self.stage)
+        self.levels = LevelBoard(self.audience, self.stage, self.casting)
         self.quality = QualityBoard(self.audience)
 
     @property

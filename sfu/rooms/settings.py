@@ -7,6 +7,7 @@ from msgspec import Meta
 
 Count = Annotated[int, Meta(ge=1)]
 Bytes = Annotated[int, Meta(ge=0)]
+Limit = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
 
 
@@ -22,6 +23,10 @@ class Settings:
     "Publications of one participant."
     max_room_tracks: Count = 1_000
     "Publications of one room."
+    last_n: Limit = 0
+    "Cameras that one participant of a room is sent: of those who spoke last; 0: all. A room can be created with its own."
+    loudest: Limit = 0
+    "Microphones that are sent in a room: the loudest; 0: all. A room can be created with its own."
     idle_timeout: Seconds = 300.0
     "Seconds that a room without visible participants stays."
     create_on_join: bool = True

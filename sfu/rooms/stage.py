@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized, NotFound
 from sfu.ids import TrackId
 from sfu.rooms.audience import Audience
+from sfu.rooms.casting import Casting
 from sfu.rooms.events import TrackMuted, TrackPublished, TrackUnpublished
 from sfu.rooms.participant import Participant
 from sfu.rooms.ports import MediaSource
@@ -17,11 +18,12 @@ from sfu.rooms.settings import Settings
 
 
 class Stage:
-    __slots__ = ("_audience", "_ids", "_publications", "_settings")
+    __slots__ = ("_audience", "_casting", "_ids", "_publications", "_settings")
 
-    def __init__(self, settings: Settings, audience: Audience, ids: Callable[[str], str]) -> None:
+    def __init__(self, settings: Settings, audience: Audience, casting: Casting, ids: Callable[[str], str]) -> None:
         self._settings = settings
         self._audience = audience
+        self._casting = casting
         self._ids = ids
         self._publications: dict[TrackId, Publication] = {}
 
@@ -56,6 +58,7 @@ class Stage:
             media.set_muted(True)
         self._publications[publication.id] = publication
         owner.publications[publication.id] = publication
+        self._casting.review(owner)
         self._audience.broadcast(TrackPublished(publication), but=owner)
         for participant in self._audience:
             if participant is not owner and participant.subscriptions.auto and participant.permissions.subscribe:
@@ -66,6 +69,7 @@ class Stage:
         """The owner says something else of the track now."""
         if description != publication.description:
             publication.description = description
+            self._casting.review(publication.owner)
             self._audience.broadcast(TrackPublished(publication), but=publication.owner)
 
     def unpublish(self, publication: Publication, *, tell_owner: bool = False) -> None:
@@ -92,12 +96,17 @@ class Stage:
         if publication.muted == muted:
             return
         publication.muted = muted
-        publication.media.set_muted(muted)
+        if muted:
+            publication.media.set_muted(True)
+        self._casting.review(publication.owner)  # between the two, so that nothing flows that is withheld next
+        if not muted:
+            publication.media.set_muted(False)
         name = by.id if by is not None and by is not publication.owner else ""
         self._audience.broadcast(TrackMuted(publication, name), but=by)
 
     def welcome(self, participant: Participant) -> None:
         """Everything that is on already, for one who wants everything."""
+        self._casting.welcome(participant)
         if participant.permissions.subscribe and participant.subscriptions.auto:
             for publication in self._publications.values():
                 if publication.owner is not participant:
@@ -116,4 +125,5 @@ class Stage:
         del publication.owner.publications[publication.id]
         for participant in self._audience:
             participant.subscriptions.forget(publication.id)
+        self._casting.review(publication.owner)
         return True

@@ -1,18 +1,25 @@
-"""What one participant receives: its wishes by track, kept apart from the connection so that they outlive it."""
+"""What one participant receives: its wishes by track, kept apart from the connection so that they outlive it.
+
+What the room withholds is kept apart from the wishes in turn, and joins them only on the way to the connection: nobody's
+wish is lost by it.
+"""
 
 from dataclasses import replace
+from typing import Final
 
 from sfu.ids import TrackId
 from sfu.rooms.ports import MediaSink, Wish
 from sfu.rooms.publication import Publication
 
 NO_WISH = Wish()
+ON_STAGE: Final = 255
+"""The priority of what its viewer shows largest, by choice or because it speaks: that is not withheld."""
 
 
 class Subscriptions:
     """Wishes and, while there is a connection, the sink that fulfils them. Every call is idempotent."""
 
-    __slots__ = ("_sink", "_tracks", "_wishes", "auto")
+    __slots__ = ("_sink", "_tracks", "_wishes", "_withheld", "auto")
 
     def __init__(self, *, auto: bool) -> None:
         self.auto = auto
@@ -20,6 +27,7 @@ class Subscriptions:
         self._sink: MediaSink | None = None
         self._tracks: dict[TrackId, Publication] = {}
         self._wishes: dict[TrackId, Wish] = {}
+        self._withheld: set[TrackId] = set()
 
     def __contains__(self, track: TrackId) -> bool:
         return track in self._tracks
@@ -32,7 +40,7 @@ class Subscriptions:
         """From now on `sink` gets everything subscribed to (again, if an earlier connection was lost)."""
         self._sink = sink
         for track, publication in self._tracks.items():
-            sink.subscribe(track, publication.media, self.wish(track))
+            sink.subscribe(track, publication.media, self._merged(track))
 
     def lose(self) -> None:
         """The sink is gone; the wishes stay for the next one."""
@@ -53,9 +61,9 @@ class Subscriptions:
         if self._sink is None:
             return
         if not known:
-            self._sink.subscribe(track, publication.media, self.wish(track))
+            self._sink.subscribe(track, publication.media, self._merged(track))
         elif wish is not None:
-            self._sink.update(track, wish)
+            self._sink.update(track, self._merged(track))
 
     def refine(
         self,
@@ -79,6 +87,17 @@ class Subscriptions:
         )
         self.subscribe(publication, wish)
 
+    def withhold(self, track: TrackId, withheld: bool) -> None:
+        """The room does not send it now (or does again), whatever is wished."""
+        if withheld == (track in self._withheld):
+            return
+        if withheld:
+            self._withheld.add(track)
+        else:
+            self._withheld.remove(track)
+        if track in self._tracks and self._sink is not None:
+            self._sink.update(track, self._merged(track))
+
     def unsubscribe(self, track: TrackId) -> None:
         if self._tracks.pop(track, None) is not None and self._sink is not None:
             self._sink.unsubscribe(track)
@@ -87,3 +106,9 @@ class Subscriptions:
         """The publication ended."""
         self.unsubscribe(track)
         self._wishes.pop(track, None)
+        self._withheld.discard(track)
+
+    def _merged(self, track: TrackId) -> Wish:
+        wish = self.wish(track)
+        held = track in self._withheld and wish.priority < ON_STAGE
+        return replace(wish, withheld=True) if held else wish
