@@ -13,6 +13,7 @@ from typing import Final
 from sfu.bandwidth.acked import AckedRate
 from sfu.bandwidth.aimd import Aimd
 from sfu.bandwidth.arrival import Arrivals
+from sfu.bandwidth.delay import PathDelay
 from sfu.bandwidth.history import History
 from sfu.bandwidth.loss import LossLimit
 from sfu.bandwidth.overuse import Detector, Usage
@@ -35,8 +36,6 @@ DELAYED_BY: Final = 0.05
 """Seconds in the queue with which loss is congestion."""
 BAD_LINE: Final = 0.04
 """Share of lost packets from which a line is bad."""
-BASE_WINDOW: Final = 60.0
-"""Seconds in which the shortest way is looked for; clocks drift."""
 FELL: Final = 0.7
 """A decrease below this share of the best rate of late is a change of the path."""
 RECOVERY: Final = 0.85
@@ -49,6 +48,9 @@ EMPTY_FOR: Final = 0.5
 FORGIVEN: Final = 0.95
 RECOVERY_FOR: Final = 30.0
 """for so many seconds (libwebrtc's recovery probing); a fall meanwhile keeps most of what was known before."""
+DELIVERED: Final = 0.95
+DELIVERED_FOR: Final = 1.0
+"""Of what arrives without a queue for so many seconds: the path carries it, whatever was estimated."""
 USED: Final = 0.8
 """A target of which this share arrives is used: the smoothed rate of arrival is then the better measure."""
 BELIEVED: Final = 3
@@ -68,11 +70,10 @@ class Estimator:
     """One per subscriber path. `sent` and `receive_feedback`, then look at `target`."""
 
     __slots__ = (
-        "_acked", "_aimd", "_arrivals", "_base", "_base_next", "_base_since", "_best", "_bottleneck", "_detector",
-        "_feedback_at", "_fell_at", "_fell_from", "_history", "_least_rtt", "_least_rtt_next", "_longest", "_loss",
-        "_over_at", "_punished", "_queue", "_queued_at", "_remb", "_remb_at", "_report_at", "_report_rate",
-        "_sent_since", "_ticks_offset", "_ticks_seen", "_trendline", "_unproven", "feedbacks", "prober",
-        "queue_delay", "rtt", "sent_bytes", "settings",
+        "_acked", "_aimd", "_arrivals", "_best", "_bottleneck", "_delay", "_delivered_since", "_detector", "_feedback_at",
+        "_fell_at", "_fell_from", "_history", "_longest", "_loss", "_over_at", "_punished", "_queued_at", "_remb", "_remb_at",
+        "_report_at", "_report_rate", "_sent_since", "_ticks_offset", "_ticks_seen", "_trendline", "_unproven",
+        "feedbacks", "prober", "sent_bytes", "settings",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -94,20 +95,14 @@ class Estimator:
         self._best = settings.start
         """Highest rate since the last fall."""
         self._unproven = 0
+        self._delivered_since = float("-inf")
         self._longest = 0.0
         """Seconds that a packet of the last feedback had to wait, at most."""
         self._bottleneck = 0.0
         """Bits per second that the last feedback showed to come out of a queue; 0: nothing had to wait."""
         self._fell_at = float("-inf")
         self._fell_from = 0.0
-        self.rtt: float | None = None
-        """Round trip as feedback tells it, with the time that the receiver waits before it tells; smoothed."""
-        self.queue_delay = 0.0
-        """Seconds that the newest packet was on its way longer than the quickest."""
-        self._base = self._base_next = self._least_rtt = self._least_rtt_next = float("inf")
-        self._base_since = float("-inf")
-        self._queue = 0.0
-        """Seconds in the queue, smoothed as the round trip is."""
+        self._delay = PathDelay()
         self._ticks_offset = 0
         self._ticks_seen = -1
         self._remb = float("inf")
@@ -123,12 +118,19 @@ class Estimator:
         return max(min(rate, self._remb), self.settings.least)
 
     @property
+    def rtt(self) -> float | None:
+        """Round trip with the time that the receiver takes to answer; smoothed."""
+        return self._delay.rtt
+
+    @property
     def path_rtt(self) -> float | None:
-        """Round trip without what the receiver and the way back add to it: a busy browser answers late, and less
-        towards it would not make it quicker."""
-        if self.rtt is None or not self.feedbacks:
-            return self.rtt
-        return min(self.rtt, self._least_rtt + self._queue)
+        """Round trip of the path alone (`PathDelay.path_rtt`)."""
+        return self._delay.path_rtt if self.feedbacks else self._delay.rtt
+
+    @property
+    def queue_delay(self) -> float:
+        """Seconds that the newest packet was on its way longer than the quickest."""
+        return self._delay.newest
 
     @property
     def acked(self) -> float | None:
@@ -196,8 +198,10 @@ class Estimator:
         if self.prober.cluster is not None:
             self.prober.cluster.add(times, sizes, ticks)
         self._acked.update(told, last_tick / TICKS_PER_SECOND)
-        self._measure(times, ticks, now)
-        queued = self._detector.usage is Usage.OVER or self.queue_delay > EMPTY
+        self._delay.update(times, ticks, now)
+        if self._delay.newest > EMPTY:
+            self._queued_at = now
+        queued = self._detector.usage is Usage.OVER or self._delay.newest > EMPTY
         self._bottleneck = self._out_of_queue(times, sizes, ticks) if queued else 0.0
         self._limit_by_delay(now)
         self._limit_by_loss(lost, total, now)
@@ -210,7 +214,7 @@ class Estimator:
     def receive_report(self, loss: float, rtt: float | None, now: float) -> None:
         """A receiver report: all that there is without transport-wide feedback (rule of draft-ietf-rmcat-gcc-02 6)."""
         if rtt is not None and not self.feedbacks:
-            self.rtt = rtt
+            self._delay.rtt = rtt
         if self.feedbacks or now - self._report_at < REPORT_GATE:
             return
         if self._report_at > 0:
@@ -291,29 +295,6 @@ class Estimator:
             slope = trendline.update(sent, arrived, when)
             detector.update(slope, trendline.count, sent, when)
 
-    def _measure(self, times: Sequence[float], ticks: Sequence[int | None], now: float) -> None:
-        """Round trip and time in the queue, by the newest packet."""
-        for send, tick in zip(reversed(times), reversed(ticks), strict=True):
-            if tick is not None and send:
-                break
-        else:
-            return
-        rtt = now - send
-        if 0 <= rtt < 10:
-            self.rtt = rtt if self.rtt is None else self.rtt + (rtt - self.rtt) / 8
-        way = tick / TICKS_PER_SECOND - send
-        if now - self._base_since > BASE_WINDOW:
-            self._base, self._base_next, self._base_since = min(self._base_next, way), way, now
-            self._least_rtt, self._least_rtt_next = min(self._least_rtt_next, rtt), rtt
-        self._least_rtt_next = min(self._least_rtt_next, rtt)
-        self._least_rtt = min(self._least_rtt, rtt)
-        self._queue += (way - min(self._base, way) - self._queue) / 8
-        self._base_next = min(self._base_next, way)
-        self._base = min(self._base, way)
-        self.queue_delay = way - self._base
-        if self.queue_delay > EMPTY:
-            self._queued_at = now
-
     def _has_drained(self) -> bool:
         """A burst, a keyframe as a rule, that waited and is through by now is no reason to send less."""
         return self.queue_delay < min(DRAINED, self._longest / 2)
@@ -332,9 +313,9 @@ class Estimator:
         0 when too little waited to say. The smoothed rate of arrival would follow a keyframe's burst too late, and a
         fall of the capacity as well.
         """
-        latest = self._base + EMPTY
+        latest = self._delay.base + EMPTY
         found = [
-            (tick, size, tick / TICKS_PER_SECOND - send - self._base)
+            (tick, size, tick / TICKS_PER_SECOND - send - self._delay.base)
             for send, size, tick in zip(times, sizes, ticks, strict=True)
             if tick is not None and size and tick / TICKS_PER_SECOND - send > latest
         ]
@@ -360,6 +341,10 @@ class Estimator:
         if self._bottleneck and (acked is None or acked < USED * aimd.rate or self._bottleneck < USED * acked):
             acked = self._bottleneck  # less was sent than might be, or the capacity fell: smoothing would lag
         aimd.update(usage, acked, self.rtt or DEFAULT_RTT, now)
+        if acked is None or DELIVERED * acked <= aimd.rate or usage is not Usage.NORMAL or self._delay.standing > EMPTY:
+            self._delivered_since = now
+        elif now - self._delivered_since > DELIVERED_FOR:
+            aimd.raise_to(DELIVERED * acked, now)
         if aimd.rate < before:
             self.prober.congested(now)
             if aimd.rate < FELL * self._best:

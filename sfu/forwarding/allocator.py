@@ -6,7 +6,8 @@ the lowest layer first, Jitsi's allocator the stage its 360p). What does not fit
 
 Against flapping: what is sent already only has to fit now; what is more has to have fitted for 5 s; after the budget took
 a layer it does not come back for 10 s (mediasoup), longer each time it was taken again soon. A layer has to be alive for
-2 s (mediasoup) before it is chosen over another.
+2 s (mediasoup) before it is chosen over another. A picture that stands still is worse than any of that: the lowest layer
+is only given up when it has not fitted for 2 s, for an estimate often falls too far at first, and comes back sooner.
 
 With more budget the first in this order to get something else gets more. Somebody behind it may then get less: a large
 step of one may take what small steps of others used.
@@ -25,6 +26,14 @@ HOLD: Final = 10.0
 HOLD_LIMIT: Final = 120.0
 AGAIN: Final = 60.0
 """A layer that is taken away within so many seconds after it came back is held back twice as long."""
+PATIENCE: Final = 2.0
+"""Seconds that a lowest layer goes on although it does not fit,"""
+PAUSED: Final = 2.0
+"""and the least for which it is then away;"""
+PAUSED_LIMIT: Final = 10.0
+"""no more than so many, if it is paused again soon after it came back."""
+RETURN: Final = 1.0
+"""Seconds in which it has to have fitted."""
 SUSTAINED: Final = 5.0
 """Seconds in which the lowest budget is what steps up have to fit into."""
 STAGE_HEIGHT: Final = 360
@@ -104,6 +113,8 @@ class Decision:
     "When the budget last took a layer away."
     hold: float = HOLD
     "Seconds after that in which none comes back."
+    short_since: float | None = None
+    "Since when not even the lowest layer fits, which is sent all the same; None: it fits."
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +175,23 @@ def allocate(
     now_levels = _fill(ladders, budget - audio)
     low = min(value for _, value in lows)
     secure_levels = _fill(ladders, low - audio) if low < budget else now_levels
+    return_levels = secure_levels
+    if any(ladder.before == -1 for ladder in ladders):
+        recent = min(value for when, value in lows if now - when < 1.0 + RETURN)
+        return_levels = _fill(ladders, recent - audio) if recent < budget else now_levels
     used, step, ceiling = audio, float("inf"), audio
-    for ladder, most, secure in zip(ladders, now_levels, secure_levels, strict=True):
-        level = most
+    for ladder, most, secure, back in zip(ladders, now_levels, secure_levels, return_levels, strict=True):
+        level, short_since = most, None
         if ladder.before is not None and level > ladder.before:
             level = max(ladder.before, min(secure, most))
-        decision = _decide(ladder, level, most, now)
+            if level < 0 <= back:
+                level = 0
+        elif level < 0 and ladder.steps and ladder.before is not None and ladder.before >= 0:
+            short_since = now
+            if ladder.previous is not None and ladder.previous.short_since is not None:
+                short_since = ladder.previous.short_since
+            level = 0 if now - short_since < PATIENCE else -1
+        decision = _decide(ladder, level, most, short_since, now)
         decisions[ladder.demand.key] = decision
         if decision.layer is not None:
             used += decision.layer.bitrate
@@ -202,7 +224,7 @@ def _ladder(demand: Demand, previous: Allocation | None, now: float, picture: fl
     useful = _useful(demand)
     best = useful[-1]
     before = _index(demand.layers, decision.layer) if decision is not None else None
-    if decision is not None and decision.layer is None and decision.reason in (Reason.BUDGET, Reason.HOLD):
+    if decision is not None and decision.layer is None and decision.reason in (Reason.BUDGET, Reason.HOLD, Reason.SETTLING):
         before = -1  # was paused by the path, not by itself
     capped = Reason.WISH
     allowed = useful
@@ -300,7 +322,7 @@ def _urgency(ladder: _Ladder) -> tuple[int, float]:
     return -demand.priority, -tile / max(1, layer.width * layer.height) * 30.0 / max(1.0, layer.fps)
 
 
-def _decide(ladder: _Ladder, level: int, most: int, now: float) -> Decision:
+def _decide(ladder: _Ladder, level: int, most: int, short_since: float | None, now: float) -> Decision:
     previous, before = ladder.previous, ladder.before
     layer = ladder.steps[level] if level >= 0 else None
     reason = Reason.WISH
@@ -308,13 +330,16 @@ def _decide(ladder: _Ladder, level: int, most: int, now: float) -> Decision:
         reason = ladder.capped
     elif layer != ladder.best:
         full = level + 1 >= len(ladder.steps)
-        reason = ladder.capped if full else Reason.BUDGET if most == level else Reason.SETTLING
+        reason = ladder.capped if full else Reason.BUDGET if most <= level else Reason.SETTLING
     raised, lowered, hold = (
         (previous.raised_at, previous.lowered_at, previous.hold) if previous else (float("-inf"), float("-inf"), HOLD)
     )
     if before is not None and level < before and reason is Reason.BUDGET:
-        hold = min(HOLD_LIMIT, 2 * hold) if now - raised < AGAIN else HOLD
+        if level < 0:
+            hold = min(PAUSED_LIMIT, 2 * hold) if now - raised < PAUSED_LIMIT else PAUSED
+        else:
+            hold = min(HOLD_LIMIT, 2 * hold) if now - raised < AGAIN else HOLD
         lowered = now
     elif before is not None and level > before:
         raised = now
-    return Decision(layer, reason, ladder.best, raised, lowered, hold)
+    return Decision(layer, reason, ladder.best, raised, lowered, hold, short_since)

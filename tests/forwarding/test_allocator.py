@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfu.forwarding.allocator import Allocation, Demand, Layer, Rank, Reason, allocate
+from sfu.forwarding.allocator import PATIENCE, Allocation, Demand, Layer, Rank, Reason, allocate
 
 SIMULCAST = (Layer("q", 0, 150e3, 320, 180), Layer("h", 0, 500e3, 640, 360), Layer("f", 0, 1.7e6, 1280, 720))
 SOUND = (Layer("", 0, 40e3, 0, 0),)
@@ -112,6 +112,21 @@ def test_down_at_once_and_up_after_a_while() -> None:
     assert 24.9 <= story[2][0] <= 26.1
 
 
+def test_the_lowest_layer_is_given_up_late_and_comes_back_soon() -> None:
+    """A fall of the estimate for a moment pauses nothing; for longer, it does, and not for the time that a layer is held."""
+    demands, allocation, story = [camera("a")], None, []
+    for tenth in range(600):
+        now = tenth / 10
+        budget = 50e3 if 10 <= now < 11.5 or 30 <= now < 36 else 3e6
+        allocation = allocate(demands, budget, allocation, now)
+        layer = allocation.decisions["a"].layer
+        name = layer.name if layer else "paused"
+        if not story or story[-1][1] != name:
+            story.append((now, name))
+    assert [name for _, name in story] == ["f", "q", "f", "q", "paused", "q", "f"]
+    assert [at for at, _ in story[3:6]] == pytest.approx([30.0, 32.0, 37.0], abs=1.0)
+
+
 def test_each_failure_holds_longer() -> None:
     demands, allocation = [camera("a")], None
     raised = []
@@ -151,15 +166,23 @@ budgets = st.floats(0, 8e6)
 
 @given(demand_lists, st.lists(budgets, min_size=1, max_size=10))
 @settings(max_examples=150, deadline=None)
-def test_never_above_the_budget_unless_only_sound(demands: list[Demand], story: list[float]) -> None:
+def test_never_above_the_budget_unless_only_sound_and_pictures_that_last_a_little(
+    demands: list[Demand], story: list[float]
+) -> None:
     allocation = None
     for step, budget in enumerate(story):
-        allocation = allocate(demands, budget, allocation, step * 3.0)
+        now = step * 1.5
+        allocation = allocate(demands, budget, allocation, now)
+        short = [d for d in allocation.decisions.values() if d.short_since is not None and d.layer]
+        assert all(d.short_since is not None and now - d.short_since < PATIENCE for d in short)
+        beyond = sum(d.layer.bitrate for d in short if d.layer)
         sent = [d.layer for d in allocation.decisions.values() if d.layer]
         assert allocation.used == pytest.approx(sum(layer.bitrate for layer in sent))
         video = [allocation.decisions[d.key].layer for d in demands if d.kind == "video"]
         if any(video):
-            assert allocation.used <= budget * (1 + 1e-9)
+            assert allocation.used - beyond <= max(0.0, budget) * (1 + 1e-9) or len(short) == len(
+                [v for v in video if v]
+            )
 
 
 @given(demand_lists, budgets, budgets)
