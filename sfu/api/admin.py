@@ -117,7 +117,14 @@ def _create_room(call: Call) -> shapes.RoomShape:
     assert isinstance(body, shapes.CreateRoom)
     if call.claims.video.room and call.claims.video.room != body.name:
         raise NotAuthorized("This token is for another room.")
-    room = call.rooms.create(body.name, metadata=body.metadata, lobby=body.lobby, idle_timeout=body.idle_timeout)
+    room = call.rooms.create(
+        body.name,
+        metadata=body.metadata,
+        lobby=body.lobby,
+        idle_timeout=body.idle_timeout,
+        last_n=body.last_n,
+        loudest=body.loudest,
+    )
     return shapes.room_shape(room)
 
 

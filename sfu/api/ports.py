@@ -21,7 +21,14 @@ class RoomsPort(Protocol):
     def find(self, name: str) -> Room: ...
 
     def create(
-        self, name: str, *, metadata: str = "", lobby: bool = False, idle_timeout: float | None = None
+        self,
+        name: str,
+        *,
+        metadata: str = "",
+        lobby: bool = False,
+        idle_timeout: float | None = None,
+        last_n: int | None = None,
+        loudest: int | None = None,
     ) -> Room: ...
 
     def update(

@@ -63,6 +63,10 @@ class CreateRoom(Request, frozen=True, kw_only=True):
     metadata: Metadata = ""
     lobby: bool = False
     idle_timeout: Annotated[float, Meta(ge=0, le=31_536_000)] | None = None
+    last_n: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+    "Cameras that one participant is sent, 0: all; without it, as the settings say."
+    loudest: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+    "Microphones that are sent, likewise."
 
 
 class UpdateRoom(Request, frozen=True, kw_only=True):

@@ -65,6 +65,8 @@ class Cause(Enum):
     "A better layer has only just begun."
     HIDDEN = "hidden"
     "Nobody looks at it."
+    LAST_N = "last_n"
+    "The room sends only the pictures of those who spoke last."
     SILENT = "silent"
     "The publisher sends nothing."
     PUBLISHER = "publisher"

@@ -520,7 +520,7 @@ class SubscriptionState(Message, frozen=True, kw_only=True, tag="subscription"):
     n: int = 0
     track: str
     paused: bool = False
-    reason: Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec"] = ""
+    reason: Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec", "last_n"] = ""
     layer: str = ""
     width: int = 0
     height: int = 0

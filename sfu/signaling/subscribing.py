@@ -13,7 +13,7 @@ from sfu.signaling.outbox import Outbox
 from sfu.signaling.ports import LinkReport, Subscriber
 from sfu.telemetry.journeys import Journey
 
-Reason = Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec"]
+Reason = Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec", "last_n"]
 
 
 class _OpenOffer:

@@ -93,7 +93,7 @@ class Steering:
             wish.width,
             wish.height,
             wish.fps,
-            wish.paused or source.track.muted,
+            wish.stopped or source.track.muted,
         )
         downlink.touch()
         self._stale[route.ssrc] = None
@@ -138,7 +138,7 @@ class Steering:
 
     def _carry_out(self, outbound: Outbound, decision: Decision, urgent: bool, now: float) -> None:
         route, layer = outbound.route, decision.layer
-        if route is None or outbound.wish.paused or outbound.source.track.muted:
+        if route is None or outbound.wish.stopped or outbound.source.track.muted:
             return
         if layer is None:
             if decision.reason is Reason.SILENT:

@@ -248,6 +248,13 @@ class SubscriberConnection:
             steering.want(outbound)
             self._tell(outbound, Told(True, "wish", cause=Cause.HIDDEN))
             return
+        if outbound.wish.withheld:
+            route.park()
+            steering.want(outbound)
+            # Of sound nobody is told: who is not heard says nothing that matters, and it changes all the time.
+            video = source.kind == "video"
+            self._tell(outbound, Told(True, "last_n", cause=Cause.LAST_N) if video else Told(False))
+            return
         if source.track.muted:
             steering.want(outbound)
             self._tell(outbound, Told(True, "muted", cause=Cause.MUTED))

@@ -46,7 +46,7 @@ const SENDER = {
 export function why(picture, account) {
   const { paused, cause, height, topHeight, limitation } = picture;
   const carries = account.estimate ? `about ${about(account.estimate)}` : 'no more';
-  if (paused) return { grade: cause === 'hidden' || cause === 'muted' ? 'good' : 'severe', text: PAUSES[cause]?.(carries) ?? 'Paused.' };
+  if (paused) return { grade: ['hidden', 'muted', 'last_n'].includes(cause) ? 'good' : 'severe', text: PAUSES[cause]?.(carries) ?? 'Paused.' };
   const held = HELD[cause]?.(carries, account);
   if (held) return { grade: 'warning', text: held };
   const sender = SENDER[/** @type {keyof typeof SENDER} */ (limitation)];
@@ -59,6 +59,7 @@ const PAUSES = {
   hidden: () => 'Paused: you do not look at it.',
   wish: () => 'Paused: you do not look at it.',
   muted: () => 'The sender has turned it off.',
+  last_n: () => 'Not shown: in a meeting as large as this one only those who spoke last are. Pin it to see it.',
   silent: () => 'Waiting for the sender: nothing is sent now.',
   codec: () => 'This browser cannot show it.',
   budget: (carries) => `Paused: your connection carries ${carries}.`,
@@ -122,6 +123,7 @@ const DOWN = {
   wish: () => 'Its place on your screen is smaller.',
   hidden: () => 'You do not look at it.',
   muted: () => 'The sender turned it off.',
+  last_n: () => 'Others have spoken since.',
   publisher: () => 'The sender sends less.',
   silent: () => 'The sender sends nothing.',
   codec: () => 'This browser cannot show it.',

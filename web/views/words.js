@@ -48,6 +48,7 @@ export function ending(reason, message) {
 export const PAUSED = {
   congestion: 'Paused: slow connection',
   no_layer: 'Waiting for the picture',
+  last_n: 'Not shown: only the last speakers are',
   permission: 'Not allowed',
   codec: 'This browser cannot show it',
 };
