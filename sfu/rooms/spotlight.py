@@ -21,7 +21,7 @@ HEARD_FOR: Final = 1.0
 LOUDER: Final = 6.0
 """dB by which a voice has to exceed another that is heard in order to replace it."""
 MEMORY: Final = 0.5
-"""Weight of the newest level against those before (Jitsi's `energy-alpha-pct`), in falling; rises count at once."""
+"""Weight of the newest loud sample against those before (Jitsi's `energy-alpha-pct`), in falling; rises count at once."""
 NEVER: Final = float("-inf")
 
 
@@ -136,10 +136,10 @@ class Loudest:
         for key, level in levels.items():
             if key not in self._heard and key not in self._waiting:
                 continue
-            loudness = 0.0 if level is None else 127.0 - level
-            before = self._loudness.get(key, 0.0)
-            self._loudness[key] = max(loudness, before + MEMORY * (loudness - before))
             if level is not None and level <= ACTIVE_LEVEL:
+                before = self._loudness.get(key, 0.0) if now - self._loud_at[key] < PAUSE else 0.0
+                loudness = 127.0 - level
+                self._loudness[key] = max(loudness, before + MEMORY * (loudness - before))
                 self._loud_at[key] = now
         if not self._waiting:
             return

@@ -54,7 +54,9 @@ function tilesOfOne(state, participant) {
     const media = me ? (state.local.screen?.video ?? null) : received(track);
     tiles.push({ key: `${track.id}:screen`, participant, me, kind: 'screen', trackId: track.id, media, aspect: aspect(track), muted, paused: paused(state, track) });
   }
-  const media = me ? state.local.camera.track : received(camera);
+  const why = camera && !camera.muted ? paused(state, camera) : '';
+  // What is withheld for long is a person with a name, not a face that stands still.
+  const media = me ? state.local.camera.track : why === 'last_n' ? null : received(camera);
   tiles.push({
     key: participant.id,
     participant,
@@ -64,7 +66,7 @@ function tilesOfOne(state, participant) {
     media,
     aspect: aspect(camera),
     muted,
-    paused: camera && !camera.muted ? paused(state, camera) : '',
+    paused: why,
   });
   return tiles;
 }

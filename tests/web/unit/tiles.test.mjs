@@ -32,6 +32,15 @@ test('a participant without a microphone counts as muted', () => {
   assert.deepEqual(tilesOf(page([person('a'), person('b', 'microphone')])).map(({ muted }) => muted), [false, true, false]);
 });
 
+for (const [reason, media, paused] of [['last_n', null, 'last_n'], ['congestion', 'picture', 'congestion'], ['wish', 'picture', '']]) {
+  test(`a picture that is paused for ${reason}`, () => {
+    const state = page([person('a', 'camera')], { media: new Map([['a-camera', 'picture']]) });
+    state.room = reduce(state.room, { type: 'subscription', n: 1, track: 'a-camera', paused: true, reason });
+    const tile = tilesOf(state).find(({ key }) => key === 'a');
+    assert.deepEqual([tile.media, tile.paused], [media, paused]);
+  });
+}
+
 for (const [name, others, more, spoke, expected] of [
   ['in the grid nobody is large', [person('a')], {}, 'a', null],
   ['a shared screen is', [person('a', 'screen_share'), person('b')], {}, 'b', 'a-screen_share:screen'],

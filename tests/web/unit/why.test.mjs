@@ -28,6 +28,7 @@ for (const [name, change, more, expected, text] of [
   ['paused by the path', { cause: 'budget', paused: true }, { estimate: 90_000 }, 'severe', 'Paused: your connection carries about 90 kbit/s.'],
   ['hidden', { cause: 'hidden', paused: true }, {}, 'good', /do not look/],
   ['muted', { cause: 'muted', paused: true }, {}, 'good', /turned it off/],
+  ['one of many', { cause: 'last_n', paused: true }, {}, 'good', /only those who spoke last/],
   ['silent', { cause: 'silent', paused: true }, {}, 'severe', /Waiting/],
   ['what a newer server says', { cause: 'moonlight', paused: true }, {}, 'severe', 'Paused.'],
 ]) {
