@@ -92,7 +92,7 @@ class Casting:
         return changed
 
     def _apply(self, owners: Iterable[str]) -> None:
-        for key in owners:
+        for key in sorted(owners):
             owner = self._audience.find(key)
             if owner is None:
                 continue

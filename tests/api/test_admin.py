@@ -27,7 +27,7 @@ async def server() -> AsyncIterator[Server]:
 
 async def test_rooms(server: Server) -> None:
     assert await server.ask("GET", "/api/v1/rooms", token=LISTER) == (200, {"rooms": []})
-    body = {"name": "demo", "metadata": "m", "lobby": True, "idle_timeout": 5}
+    body = {"name": "demo", "metadata": "m", "lobby": True, "idle_timeout": 5, "last_n": 4, "loudest": 3}
     status, room = await server.ask("POST", "/api/v1/rooms", token=CREATOR, json=body)
     assert status == 201
     assert room == {
@@ -193,6 +193,8 @@ async def test_a_creator_bound_to_a_room_creates_only_that(server: Server) -> No
         (b'{"name": ""}', 400, "length >= 1"),
         (b'{"name": "x", "nmae": "y"}', 400, "unknown field nmae"),
         (b'{"name": "x", "idle_timeout": 1e99}', 400, "<="),
+        (b'{"name": "x", "last_n": -1}', 400, ">="),
+        (b'{"name": "x", "loudest": 1e99}', 400, "loudest"),
         (b'{"name": "' + b"x" * 70_000 + b'"}', 413, "Too Large"),
     ],
 )

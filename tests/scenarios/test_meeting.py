@@ -121,6 +121,72 @@ async def test_a_kick_ends_the_session_and_its_token(
     await again.close()
 
 
+async def test_in_a_large_room_the_last_speakers_are_seen_and_the_loudest_heard(server: Server, invite: Invite) -> None:
+    """Eight people, four cameras and two microphones: what is forwarded is counted, and who speaks comes in."""
+    server.rooms.create("standup", last_n=4, loudest=2)
+    names = "abcdefgh"
+    people = {name: invite(name) for name in names}
+    for person in people.values():
+        await person.join()
+        await person.publish()
+    levels = dict.fromkeys(names, 70)
+    came: dict[str, set[str]] = {}
+
+    def got(viewer: str, mid: str) -> str:
+        return "".join(name for name in names if people[name].tracks[mid] in came[viewer])
+
+    def counts(mid: str) -> list[int]:
+        return [len(got(viewer, mid)) for viewer in names]
+
+    async def talk(seconds: float, done: Callable[[], bool] = lambda: False) -> float:
+        """Everybody sends, 50 times a second. Returns when it was done."""
+        begun = time.monotonic()
+        came.update((viewer, set()) for viewer in names)
+        while time.monotonic() < begun + seconds and not done():
+            for name, person in people.items():
+                if person.publishing.tx:
+                    person.send(levels[name])
+                came[name] |= person.arrived()
+                for peer in (person.publishing, person.subscribing):
+                    if peer.dtls is not None:
+                        peer.pump()
+            await asyncio.sleep(0.02)
+        return time.monotonic() - begun
+
+    await talk(20.0, lambda: sum(counts("1")) >= 8 * 4)  # all are connected and the first pictures are there
+    await talk(0.3)
+    await talk(1.0)
+    assert counts("1") == [4] * 8
+    assert sum(counts("0")) == 2 * 7  # two are heard by everybody but themselves
+    assert (got("a", "1"), got("h", "1")) == ("bcde", "abcd")
+    assert (
+        sum(
+            route.current is not None
+            for peer in server.hub.engine.peers.values()
+            for route in set(peer.routes.values())
+        )
+        == 8 * 4 + 2 * 7
+    )
+    levels["h"] = 20
+    heard_after = await talk(5.0, lambda: "h" in got("g", "0"))
+    assert heard_after < 0.4  # a tenth of a second and a busy machine
+    await talk(5.0, lambda: all("h" in got(viewer, "1") for viewer in "abcdefg"))
+    await talk(0.3)
+    await talk(1.0)
+    assert counts("1") == [4] * 8
+    assert sum(counts("0")) == 2 * 7
+    assert (got("g", "1"), got("h", "1")) == ("abch", "abcd")
+    told = [event for event in people["g"].events if event["type"] == "subscription"]
+    state = {event["track"]: event for event in told}
+    assert {name: state[people[name].tracks["1"]].get("reason", "") for name in "adefh"} == {
+        "a": "", "d": "last_n", "e": "last_n", "f": "last_n", "h": "",
+    }  # fmt: skip
+    wish = {"track": people["e"].tracks["1"], "priority": 255}
+    assert (await people["g"].request("subscribe", tracks=[wish]))["type"] == "ok"
+    await talk(5.0, lambda: "e" in got("g", "1"))
+    assert "e" in got("g", "1")
+
+
 async def test_metrics_and_the_admin_api_see_the_meeting(
     server: Server, invite: Invite, http: aiohttp.ClientSession
 ) -> None:

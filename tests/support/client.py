@@ -8,10 +8,12 @@ from typing import Any
 
 import aiohttp
 
+from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_MID
 from tests.support.peer import RawPeer
 from tests.support.wire import Rtp, rtp, vp8
 
 Json = dict[str, Any]
+MID = OUT_EXTENSION_IDS[URI_MID]
 
 
 class Client:
@@ -28,6 +30,8 @@ class Client:
         self.publishing = RawPeer()
         self.subscribing = RawPeer()
         self.tracks: dict[str, str] = {}
+        self.offered: dict[str, str] = {}
+        """Whose track comes on which m-line."""
         self._sequence = 0
         self.closed = asyncio.Event()
 
@@ -50,6 +54,7 @@ class Client:
                 if message["type"] in ("ok", "error", "joined", "answer") and waiting and not waiting.done():
                     waiting.set_result(message)
                 elif message["type"] == "offer":
+                    self.offered |= message.get("tracks", {})
                     self.subscribing.use(message["sdp"], role="client")
                     await self._socket.send_json(
                         {"type": "answer", "id": message["id"], "sdp": self.subscribing.answer(message["sdp"])}
@@ -73,12 +78,12 @@ class Client:
         self.publishing.check()
         await self.until(lambda: self.publishing.tx)
 
-    def send(self) -> None:
-        """One packet of sound and one keyframe."""
+    def send(self, level: int = 20) -> None:
+        """One packet of sound (`level` in −dBov) and one keyframe."""
         self._sequence += 1
         sound = rtp(
             b"sound", ssrc=1, sequence=self._sequence, timestamp=960 * self._sequence, payload_type=111,
-            extensions={4: b"0", 1: b"\x14"},
+            extensions={4: b"0", 1: bytes([level])},
         )  # fmt: skip
         picture = rtp(
             vp8(key=True), ssrc=2, sequence=self._sequence, timestamp=3000 * self._sequence, extensions={4: b"1"}
@@ -88,6 +93,10 @@ class Client:
 
     def media(self) -> list[Rtp]:
         return [Rtp.parse(data) for data in self.subscribing.media()] if self.subscribing.tx else []
+
+    def arrived(self) -> set[str]:
+        """Tracks of which something came since the last look."""
+        return {self.offered[packet.extensions[MID].decode()] for packet in self.media() if MID in packet.extensions}
 
     async def event(self, kind: str) -> Json:
         """The newest event of this kind."""

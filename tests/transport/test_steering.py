@@ -150,11 +150,11 @@ def test_a_flooded_path_stops_the_old_layer_at_once() -> None:
     assert "estimate" in [entry.kind.value for entry in stage.diary]
 
 
-@pytest.mark.parametrize("what", ["paused", "muted"])
+@pytest.mark.parametrize("what", ["paused", "muted", "withheld"])
 def test_what_is_not_wanted_is_left_alone(what: str) -> None:
     stage = Stage()
     outbound = stage.outbound("TR_cam", stage.camera)
-    outbound.wish = Wish(paused=what == "paused")
+    outbound.wish = Wish(paused=what == "paused", withheld=what == "withheld")
     stage.camera.muted = what == "muted"
     stage.steering.add(outbound, stage.viewer, feedback=True, now=stage.bench.now)
     stage.steering.want(outbound)
