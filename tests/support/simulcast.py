@@ -177,6 +177,8 @@ class Microphone:
     def __init__(self, network: Network, send: Send, *, mid: str = "0", ssrc: int = 21) -> None:
         self.network, self._send, self.mid, self.ssrc = network, send, mid, ssrc
         self.sequence = 1
+        self.level = 30
+        "−dBov."
         network.every(0.02, self._packet, first=network.random.random() / 50)
 
     def _packet(self) -> None:
@@ -188,7 +190,7 @@ class Microphone:
                 sequence=self.sequence,
                 timestamp=self.sequence * 960,
                 payload_type=111,
-                extensions={4: self.mid.encode(), 1: bytes((30,))},
+                extensions={4: self.mid.encode(), 1: bytes((self.level,))},
             )
         )
 

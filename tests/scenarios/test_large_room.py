@@ -1,0 +1,181 @@
+"""Thirty people in a virtual SFU, of whom the room shows six cameras and sends three microphones; a few of them talk.
+
+The room, its levels and its limits are the real ones, and so are the engine and the downlink; only the connection between
+the two is made here. `python -m tests.scenarios.test_large_room` prints what came of each turn.
+"""
+
+from dataclasses import dataclass, field
+from dataclasses import replace as changed
+
+import pytest
+
+from sfu.ids import TrackId
+from sfu.rooms.participant import Participant
+from sfu.rooms.ports import MediaSource, Wish
+from sfu.rooms.publication import Description
+from tests.rooms.fakes import House
+from tests.support.network import Link, Network
+from tests.support.simulcast import Microphone, Simulcast
+from tests.support.viewer import Screen, Speaker
+from tests.support.virtual_sfu import Attendee, Publication, VirtualSfu
+
+PEOPLE, LAST_N, LOUDEST = 30, 6, 3
+DELAY = 0.02
+"""Of each link."""
+
+
+@dataclass(eq=False)
+class Source:
+    """A MediaSource: a track of the virtual SFU."""
+
+    name: str
+    sfu: VirtualSfu
+    publication: Publication
+
+    @property
+    def kind(self) -> str:
+        return self.publication.track.kind
+
+    codec = "any"
+
+    def set_muted(self, muted: bool) -> None:
+        self.sfu.engine.mute(self.publication.track, muted, self.sfu.network.now)
+
+    def take_level(self) -> int | None:
+        return self.publication.track.take_level()
+
+
+@dataclass(eq=False)
+class Seat:
+    """A MediaSink: what a subscribing connection does with wishes."""
+
+    sfu: VirtualSfu
+    attendee: Attendee
+    screens: dict[str, Screen] = field(default_factory=dict)
+    speakers: dict[str, Speaker] = field(default_factory=dict)
+    names: dict[TrackId, str] = field(default_factory=dict)
+    comings: int = 0
+    """Pictures that came back."""
+
+    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
+        assert isinstance(source, Source)
+        self.names[track] = source.name
+        stream = self.sfu.subscribe(self.attendee, source.name, hidden=wish.stopped)
+        if isinstance(stream, Screen):
+            self.screens[source.name] = stream
+        else:
+            self.speakers[source.name] = stream
+        self._carry_out(source.name, wish)
+
+    def update(self, track: TrackId, wish: Wish) -> None:
+        self._carry_out(self.names[track], wish)
+
+    def unsubscribe(self, track: TrackId) -> None:
+        raise AssertionError("nobody leaves")
+
+    def _carry_out(self, name: str, wish: Wish) -> None:
+        downlink, route = self.attendee.downlink, self.attendee.routes[name]
+        downlink.wants[name] = changed(downlink.wants[name], hidden=wish.stopped)
+        downlink.touch()
+        if wish.stopped:
+            route.park()
+        elif route.track.kind == "audio":
+            self.sfu.engine.aim(route, route.track.encodings[""], self.sfu.network.now)
+        else:
+            self.comings += 1
+
+
+@dataclass(frozen=True)
+class Turn:
+    start: float
+    seconds: float
+    who: str
+
+
+class Assembly:
+    def __init__(self, seed: int) -> None:
+        self.network = Network(seed)
+        self.sfu = VirtualSfu(self.network)
+        self.house = House(last_n=LAST_N, loudest=LOUDEST)
+        self.turns: list[Turn] = []
+        self.most = {"audio": 0, "video": 0}
+        self._people: dict[str, Participant] = {}
+        for number in range(PEOPLE):
+            self._come(f"p{number}")
+        self.network.every(0.1, lambda: self._observe(), first=0.05)
+        self.network.every(0.02, self._talk)
+        self.network.run(2.0)
+        down = Link(self.network, rate=20e6, delay=DELAY)
+        self.seat = Seat(self.sfu, self.sfu.attend(down, Link(self.network, delay=DELAY)))
+        self._people[f"p{PEOPLE - 1}"].subscriptions.open(self.seat)
+
+    def _come(self, name: str) -> None:
+        up, back = Link(self.network, rate=10e6, delay=DELAY), Link(self.network, delay=DELAY)
+        self.sfu.publish(name, up, back, layers=[Simulcast("q", 11, 320, 180, 100e3)])
+        person = self._people[name] = self.house.seat(name)
+        for source, track in (("microphone", name + "*"), ("camera", name)):
+            media = Source(track, self.sfu, self.sfu.publications[track])
+            person.room.stage.publish(person, media, Description(source=source))  # type: ignore[arg-type]
+
+    def _observe(self) -> None:
+        self.house.rooms.observe_levels(self.network.now)
+        if self.network.now > 2.5:
+            sent = [route.track.kind for route in self.seat.attendee.routes.values() if route.current is not None]
+            for kind in self.most:
+                self.most[kind] = max(self.most[kind], sent.count(kind))
+
+    def _talk(self) -> None:
+        """Sets what each microphone says of itself: speech has gaps, silence has noise."""
+        now, random = self.network.now, self.network.random
+        loud = {turn.who for turn in self.turns if turn.start <= now < turn.start + turn.seconds}
+        for name in self._people:
+            source = self.sfu.publications[name + "*"].source
+            assert isinstance(source, Microphone)
+            speaks = name in loud and random.random() < 0.85
+            source.level = random.randint(15, 32) if speaks else random.randint(55, 90)
+
+    def meet(self, seconds: float) -> None:
+        """Five of them talk in turns, sometimes into each other's words; others cough."""
+        random, now = self.network.random, self.network.now + 1.0
+        names = [f"p{number}" for number in range(PEOPLE - 1)]  # the last one listens
+        talkers = random.sample(names, 5)
+        others = [name for name in names if name not in talkers]
+        end, who = now + seconds, ""
+        while now < end:
+            who = random.choice([name for name in talkers if name != who])
+            length = random.uniform(2.0, 6.0)
+            self.turns.append(Turn(now, length, who))
+            if random.random() < 0.5:
+                self.turns.append(Turn(now + random.uniform(0.5, length), 0.2, random.choice(others)))
+            now += length + random.uniform(-0.5, 1.0)
+        self.network.run(now)
+
+    def delays(self, turn: Turn) -> tuple[float, float]:
+        """From the first sound of a turn to its arrival, and to the first picture."""
+        sound = [at for at in self.seat.speakers[turn.who + "*"].arrived.values() if at >= turn.start + 2 * DELAY]
+        picture = [at for at, _, _ in self.seat.screens[turn.who].shown if at >= turn.start + 2 * DELAY]
+        return min(sound, default=99.0) - turn.start, min(picture, default=99.0) - turn.start
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_who_talks_is_heard_and_seen_and_nobody_flaps(seed: int) -> None:
+    room = Assembly(seed)
+    room.meet(25.0)
+    speeches = [turn for turn in room.turns if turn.seconds >= 2.0]
+    assert len(speeches) >= 4
+    for turn in speeches:
+        sound, picture = room.delays(turn)
+        assert sound <= 2 * DELAY + 0.14  # a tenth of a second, and speech may begin with a quiet sample or two
+        assert picture <= 1.6
+    assert room.most == {"audio": LOUDEST, "video": LAST_N}
+    assert room.seat.comings - LAST_N <= len({turn.who for turn in speeches}) + 1  # coughs bring nobody in
+
+
+if __name__ == "__main__":
+    for seed in (1, 2, 3):
+        room = Assembly(seed)
+        room.meet(25.0)
+        for turn in room.turns:
+            sound, picture = room.delays(turn)
+            print(f"{seed} {turn.start:6.2f} {turn.who:4} {turn.seconds:4.1f} s  {sound:5.3f} {picture:6.3f}")
+        print(room.most, room.seat.comings)
