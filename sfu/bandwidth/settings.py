@@ -16,6 +16,8 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 class Settings:
     enabled: bool = True
     "Give each subscriber what its path carries; else everybody gets the layers that fill their tiles."
+    dynacast: bool = True
+    "Publishers are asked not to send the layers that nobody watches."
     start: Rate = 2_500_000.0
     "Bits per second taken for granted towards a new subscriber; probing finds the rest within a second."
     least: Rate = 50_000.0

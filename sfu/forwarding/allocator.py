@@ -19,7 +19,7 @@ from enum import Enum, IntEnum
 from heapq import heapify, heappop, heappush
 from typing import Final, Literal, NamedTuple
 
-from sfu.forwarding.selector import FILL
+from sfu.forwarding.selector import FILL, Size, fills
 
 ALIVE_FOR: Final = 2.0
 HOLD: Final = 10.0
@@ -250,23 +250,12 @@ def _ladder(demand: Demand, previous: Allocation | None, now: float, picture: fl
 def _useful(demand: Demand) -> tuple[Layer, ...]:
     """Up to the first layer that fills the tile, with as many frames as are wished."""
     for index, layer in enumerate(demand.layers):
-        if not _fills(layer, demand):
+        if not fills(Size(layer.width, layer.height), demand.width, demand.height):
             continue
         same = [each for each in demand.layers[index:] if (each.width, each.height) == (layer.width, layer.height)]
         enough = next((n for n, each in enumerate(same) if demand.fps and each.fps >= demand.fps * FILL), len(same) - 1)
         return demand.layers[: index + enough + 1]
     return demand.layers
-
-
-def _fills(layer: Layer, demand: Demand) -> bool:
-    width, height = demand.width, demand.height
-    if not width and not height:
-        return False
-    if not layer.height:
-        return True
-    if layer.width >= FILL * width and layer.height >= FILL * height:
-        return True
-    return bool(width and layer.width >= width) or bool(height and layer.height >= height)
 
 
 def _index(layers: tuple[Layer, ...], wanted: Layer | None) -> int | None:

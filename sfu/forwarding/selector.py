@@ -42,13 +42,19 @@ def choose(
     if not width and not height:
         return ordered[-1]
     for encoding in ordered:
-        size = size_of(encoding, declared)
-        if not size.height or (size.width >= FILL * width and size.height >= FILL * height):
-            return encoding
-        # a tile is filled when one side is: pictures keep their shape
-        if (width and size.width >= width) or (height and size.height >= height):
+        if fills(size_of(encoding, declared), width, height):
             return encoding
     return ordered[-1]
+
+
+def fills(size: Size, width: int, height: int) -> bool:
+    """Whether a layer of this size is all that a tile can show; one of unknown size is. A tile of 0 × 0 has no limit."""
+    if not width and not height:
+        return False
+    if not size.height or (size.width >= FILL * width and size.height >= FILL * height):
+        return True
+    # a tile is filled when one side is: pictures keep their shape
+    return bool(width and size.width >= width) or bool(height and size.height >= height)
 
 
 def size_of(encoding: Encoding, declared: Mapping[str, Size]) -> Size:

@@ -526,6 +526,14 @@ class SubscriptionState(Message, frozen=True, kw_only=True, tag="subscription"):
     height: int = 0
 
 
+class LayersWanted(Message, frozen=True, kw_only=True, tag="layers_wanted"):
+    """Which layers of a track of yours anybody watches; the others need not be sent until this comes again. No `n`."""
+
+    track: str
+    layers: list[str]
+    "Rids, smallest first; never none."
+
+
 class SpeakerLevel(Struct, frozen=True, kw_only=True):
     participant: str
     level: float
@@ -640,6 +648,7 @@ ServerMessage = (
     | TrackUnpublished
     | TrackMuted
     | SubscriptionState
+    | LayersWanted
     | Speakers
     | ConnectionQuality
     | Explanation

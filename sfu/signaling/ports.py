@@ -66,6 +66,9 @@ class Subscriber(MediaSink, Protocol):
 class PublisherListener(Protocol):
     def data_received(self, payload: bytes | str, *, reliable: bool) -> None: ...
 
+    def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None:
+        """Of an m-line's layers nobody watches the others."""
+
     def publisher_lost(self) -> None:
         """The connection failed or its peer closed it; the Publisher is closed already."""
 

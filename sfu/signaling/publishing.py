@@ -11,8 +11,9 @@ from sfu.rooms.account import Limitation
 from sfu.rooms.participant import Participant
 from sfu.rooms.publication import KINDS, Publication
 from sfu.signaling.environment import Environment
-from sfu.signaling.messages import Publish, TrackSpec
+from sfu.signaling.messages import LayersWanted, Publish, TrackSpec, encode
 from sfu.signaling.offer import Outline, outline
+from sfu.signaling.outbox import Outbox
 from sfu.signaling.ports import LinkReport, Negotiated, Publisher
 from sfu.signaling.rate import Bucket
 from sfu.signaling.states import description_of
@@ -43,15 +44,20 @@ _encode_data = msgspec.json.Encoder().encode
 class Publishing:
     """Opened with the first offer; lost and opened again as often as it takes. A PublisherListener."""
 
-    __slots__ = ("_bucket", "_diary", "_env", "_fingerprints", "_mids", "_participant", "_publisher")
+    __slots__ = (
+        "_bucket", "_diary", "_env", "_fingerprints", "_mids", "_outbox", "_participant", "_publisher", "_wanted",
+    )  # fmt: skip
 
-    def __init__(self, env: Environment, participant: Participant, diary: Diary) -> None:
+    def __init__(self, env: Environment, participant: Participant, outbox: Outbox, diary: Diary) -> None:
         self._env = env
         self._participant = participant
         self._diary = diary
+        self._outbox = outbox
         self._publisher: Publisher | None = None
         self._fingerprints: frozenset[str] = frozenset()
         self._mids: dict[str, Publication] = {}
+        self._wanted: dict[str, tuple[str, ...]] = {}
+        "Layers that are watched, by mid, where the client was told."
         rate = env.settings.data_channel_rate
         self._bucket = Bucket(rate, rate, env.now())
 
@@ -86,6 +92,7 @@ class Publishing:
     def close(self) -> None:
         publisher, self._publisher = self._publisher, None
         self._mids.clear()
+        self._wanted.clear()
         if publisher is not None:
             publisher.close()
 
@@ -101,6 +108,17 @@ class Publishing:
         out = _encode_data(_DataOut(self._participant.id, data.topic, data.payload)).decode()
         if not self._participant.room.conversation.relay(self._participant, out, reliable=reliable):
             self._env.counters.data_dropped += 1
+
+    def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None:
+        self._wanted[mid] = rids
+        publication = self._mids.get(mid)
+        if publication is not None:
+            self._outbox.send(encode(LayersWanted(track=publication.id, layers=list(rids))))
+
+    def resume(self) -> None:
+        """A new socket: what the client may have missed."""
+        for mid, rids in list(self._wanted.items()):
+            self.layers_wanted(mid, rids)
 
     def publisher_lost(self) -> None:
         self._publisher = None
@@ -133,6 +151,7 @@ class Publishing:
             )
             if not kept:
                 del self._mids[mid]
+                self._wanted.pop(mid, None)
                 stage.unpublish(publication)
         for mid, track in sending.items():
             description = description_of(track)
@@ -151,5 +170,6 @@ class Publishing:
 
     def _unpublish_all(self) -> None:
         publications, self._mids = list(self._mids.values()), {}
+        self._wanted.clear()
         for publication in publications:
             self._participant.room.stage.unpublish(publication, tell_owner=True)

@@ -148,6 +148,8 @@ class Session:
         for payload in missed or ():
             self.outbox.send(payload)
         subscribing.resume(states=missed is None)
+        if self.publishing is not None:
+            self.publishing.resume()
         if self.explaining is not None:
             self.explaining.resume()
         participant.room.levels.welcome(participant)
@@ -171,7 +173,7 @@ class Session:
         self.waiting = None
         self.participant = participant
         diary = Diary(env.counters.decisions)
-        self.publishing = Publishing(env, participant, diary)
+        self.publishing = Publishing(env, participant, self.outbox, diary)
         self.subscribing = Subscribing(env, participant, self.outbox, self.journey, diary)
         self.explaining = Explaining(env, diary, self.publishing, self.subscribing, self.outbox)
         env.sessions[self.resume_key] = self

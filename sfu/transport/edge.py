@@ -6,6 +6,7 @@ from typing import Final
 from sfu.bandwidth.settings import Settings
 from sfu.forwarding.diary import Diary
 from sfu.forwarding.selector import SETTLE
+from sfu.transport.demands import Demands
 from sfu.transport.downlinks import Downlinks
 from sfu.transport.hub import Hub
 from sfu.transport.publisher import PublishedTrack, PublisherConnection, PublisherListener
@@ -23,6 +24,7 @@ class WebRtcEdge:
     def __init__(self, hub: Hub, bandwidth: Settings = Settings()) -> None:  # noqa: B008  # frozen
         self._hub = hub
         self._downlinks = Downlinks(hub, bandwidth)
+        self._demands = Demands(enabled=bandwidth.dynacast)
         self._changed: dict[PublishedTrack, None] = {}
         """In the order of their changes."""
         self._settling: deque[tuple[float, PublishedTrack]] = deque()
@@ -30,7 +32,7 @@ class WebRtcEdge:
 
     def open_publisher(self, name: str, listener: PublisherListener, diary: Diary | None = None) -> PublisherConnection:
         """`name`: the participant's id, for logs and as the stream's name. `diary`: the participant's."""
-        return PublisherConnection(self._hub, name, listener, diary or Diary())
+        return PublisherConnection(self._hub, name, listener, diary or Diary(), self._demands)
 
     def open_subscriber(
         self, name: str, listener: SubscriberListener, diary: Diary | None = None
@@ -52,3 +54,4 @@ class WebRtcEdge:
             del self._changed[source]
             budget -= source.reselect(now)
         self._downlinks.tick(now)
+        self._demands.tick(now)

@@ -176,6 +176,7 @@ class Feed:
         fed = self._fed.get(track)
         if fed is not None and fed.wish != wish:
             fed.wish = wish
+            fed.source.touch()
             self._select(fed, time.monotonic())
 
     def unsubscribe(self, track: TrackId) -> None:
@@ -188,6 +189,10 @@ class Feed:
         """Under which the track's packets come; 0: it is not subscribed to."""
         fed = self._fed.get(track)
         return fed.route.ssrc if fed is not None else 0
+
+    def wish_of(self, track: TrackId) -> Wish | None:
+        fed = self._fed.get(track)
+        return fed.wish if fed is not None else None
 
     def limited(self, track: TrackId, cause: Cause, now: float) -> None:
         """Nobody reads here why a picture is as it is."""

@@ -2,19 +2,23 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from sfu.errors import BadRequest
+from sfu.forwarding.demand import LayerDemand
 from sfu.forwarding.diary import Cause, Diary, Kind
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
 from sfu.rooms.account import Limitation
+from sfu.rooms.ports import Wish
 from sfu.sdp.answer import ReceivedTrack, answer_offer
 from sfu.sdp.description import SessionDescription, parse
 from sfu.sdp.local import LocalTransport
 from sfu.transport.connection import Connection, State
+from sfu.transport.demands import Demands
 from sfu.transport.reports import LinkReport, Negotiated
 
 if TYPE_CHECKING:
@@ -59,6 +63,9 @@ class TrackDeclaration(Protocol):
 class PublisherListener(Protocol):
     def data_received(self, payload: bytes | str, *, reliable: bool) -> None: ...
 
+    def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None:
+        """Of an m-line's layers nobody watches the others: they need not be sent."""
+
     def publisher_lost(self) -> None: ...
 
 
@@ -67,6 +74,8 @@ class Taker(Protocol):
 
     def reselect(self, track: TrackId, now: float) -> None: ...
 
+    def wish_of(self, track: TrackId) -> Wish | None: ...
+
     def limited(self, track: TrackId, cause: Cause, now: float) -> None:
         """Its publisher's browser sends less than it should; NONE: not any more."""
 
@@ -74,7 +83,17 @@ class Taker(Protocol):
 class PublishedTrack:
     """A MediaSource that a browser feeds: the engine's track and what was declared of it."""
 
-    def __init__(self, hub: "Hub", track: Track, stream: str, *, screen: bool = False) -> None:
+    def __init__(
+        self,
+        hub: "Hub",
+        track: Track,
+        stream: str,
+        *,
+        screen: bool = False,
+        demands: Demands | None = None,
+        ask: Callable[[tuple[str, ...]], None] | None = None,
+    ) -> None:
+        """`ask`: told which layers are watched, by `demands`; None where the publisher cannot be asked."""
         self.kind: Literal["audio", "video"] = track.kind
         self.codec = track.codec
         self.track = track
@@ -88,6 +107,9 @@ class PublishedTrack:
         """Why the publisher's browser sends less, as it says itself."""
         self.takers: dict[TrackId, list[Taker]] = {}
         """Who is sent this track, by the name it has for them."""
+        self.demand = LayerDemand()
+        self.ask = ask or _ask_nobody
+        self._demands = demands
         self._hub = hub
         track.owner = self
 
@@ -103,6 +125,7 @@ class PublishedTrack:
     def add_taker(self, name: TrackId, taker: Taker) -> None:
         self.track.name = str(name)
         self.takers.setdefault(name, []).append(taker)
+        self.touch()
 
     def remove_taker(self, name: TrackId, taker: Taker) -> None:
         takers = self.takers.get(name, [])
@@ -110,6 +133,12 @@ class PublishedTrack:
             takers.remove(taker)
         if not takers:
             self.takers.pop(name, None)
+        self.touch()
+
+    def touch(self) -> None:
+        """What is wished of it, or what it sends, has changed."""
+        if self._demands is not None and not self.track.closed:
+            self._demands.touch(self)
 
     def set_muted(self, muted: bool) -> None:
         self._hub.engine.mute(self.track, muted, time.monotonic())
@@ -121,8 +150,11 @@ class PublishedTrack:
 class PublisherConnection:
     """Implements the signalling's Publisher port."""
 
-    def __init__(self, hub: "Hub", name: str, listener: PublisherListener, diary: Diary) -> None:
+    def __init__(
+        self, hub: "Hub", name: str, listener: PublisherListener, diary: Diary, demands: Demands | None = None
+    ) -> None:
         self._hub = hub
+        self._demands = demands
         self._name = name
         self._listener = listener
         self._diary = diary
@@ -161,6 +193,7 @@ class PublisherConnection:
             if source is None:
                 source = self._sources[mid] = self._open(track, declared[mid])
             source.declared = _sizes(declared[mid], track.rids)
+            source.touch()
         return Negotiated(answer.sdp, dict(self._sources))
 
     def _replaces(self, offer: SessionDescription) -> bool:
@@ -204,7 +237,14 @@ class PublisherConnection:
             ssrcs=received.ssrcs,
         )
         screen = declared.source in SCREEN
-        return PublishedTrack(self._hub, track, f"{self._name}-screen" if screen else self._name, screen=screen)
+        return PublishedTrack(
+            self._hub,
+            track,
+            f"{self._name}-screen" if screen else self._name,
+            screen=screen,
+            demands=self._demands,
+            ask=partial(self._listener.layers_wanted, received.mid),
+        )
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         if self._connection.channels is not None:
@@ -255,6 +295,10 @@ class PublisherConnection:
 
     def message_received(self, label: str, payload: bytes | str) -> None:
         self._listener.data_received(payload, reliable=label == "reliable")
+
+
+def _ask_nobody(rids: tuple[str, ...]) -> None:
+    """It sends what it sends."""
 
 
 def _same(track: Track, received: ReceivedTrack | None) -> bool:

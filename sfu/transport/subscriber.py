@@ -90,6 +90,7 @@ class SubscriberConnection:
         outbound = self._outbound.get(track)
         if outbound is not None and outbound.wish != wish:
             outbound.wish = wish
+            outbound.source.touch()
             self._select(outbound, time.monotonic())
 
     def unsubscribe(self, track: TrackId) -> None:
@@ -280,6 +281,10 @@ class SubscriberConnection:
         sent = (encoding for encoding in source.track.encodings.values() if encoding.ssrc and encoding.alive)
         top = max((size_of(encoding, source.declared).height for encoding in sent), default=0)
         self._tell(outbound, Told(False, "", best.rid, size.width, size.height, top_height=top))
+
+    def wish_of(self, track: TrackId) -> Wish | None:
+        outbound = self._outbound.get(track)
+        return outbound.wish if outbound is not None else None
 
     def limited(self, track: TrackId, cause: Cause, now: float) -> None:
         """A track's publisher says why it sends less than it should."""

@@ -48,6 +48,8 @@ class Ear:
     def subscriber_lost(self) -> None:
         self.lost += 1
 
+    def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None: ...
+
     def publisher_lost(self) -> None:
         self.lost += 1
 

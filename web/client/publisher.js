@@ -147,6 +147,22 @@ export class Publisher extends Emitter {
     }
   }
 
+  /**
+   * Sends only these layers of a track: nobody watches the others.
+   * @param {string} id of the track
+   * @param {string[]} rids
+   */
+  send(id, rids) {
+    const publication = [...this.publications].find((each) => each.id === id);
+    if (!publication) return;
+    const { sender } = publication.transceiver;
+    const parameters = sender.getParameters();
+    for (const encoding of parameters.encodings ?? []) {
+      if (encoding.rid) encoding.active = rids.includes(encoding.rid);
+    }
+    sender.setParameters(parameters).catch(() => {}); // the connection is about to be another one
+  }
+
   /** New ICE credentials, over the same DTLS session. */
   restart() {
     if (this.#closed) return;

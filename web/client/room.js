@@ -384,6 +384,10 @@ export class Room extends Emitter {
       this.subscriber?.take({ id, sdp, tracks, fresh });
       return;
     }
+    if (message.type === 'layers_wanted') {
+      this.publisher?.send(message.track, message.layers);
+      return;
+    }
     if (message.type === 'draining') {
       this.#set({ ...before, drainedBy: Date.now() / 1000 + message.seconds });
       return;
