@@ -224,7 +224,11 @@ def _ladder(demand: Demand, previous: Allocation | None, now: float, picture: fl
     useful = _useful(demand)
     best = useful[-1]
     before = _index(demand.layers, decision.layer) if decision is not None else None
-    if decision is not None and decision.layer is None and decision.reason in (Reason.BUDGET, Reason.HOLD, Reason.SETTLING):
+    if (
+        decision is not None
+        and decision.layer is None
+        and decision.reason in (Reason.BUDGET, Reason.HOLD, Reason.SETTLING)
+    ):
         before = -1  # was paused by the path, not by itself
     capped = Reason.WISH
     allowed = useful
