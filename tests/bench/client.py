@@ -92,8 +92,8 @@ class Participant:
         """Whether that many tracks are offered and the connection for them is up."""
         return self.receiving == tracks and self.subscriber is not None and self.subscriber.connected
 
-    def publish(self, rids: tuple[str, ...] = ()) -> None:
-        """Audio and video, as `rids` if there are any; both wait for frames."""
+    def publish(self, rids: tuple[str, ...] = (), *, video: bool = True) -> None:
+        """Audio and video, as `rids` if there are any; both wait for frames. Without `video` only sound is declared."""
         peer = self.publisher = LoadPeer(self._reactor, self._identity)
         ssrc = secrets.randbits(30) << 1
         self.audio = Encoding("audio", ssrc, "0", peer.counters)
@@ -111,7 +111,7 @@ class Participant:
                 "tracks": [
                     {"mid": "0", "source": "microphone"},
                     {"mid": "1", "source": "camera", "width": 640, "height": 360, "layers": layers},
-                ],
+                ][: 2 if video else 1],
             }
         )
         peer.start(reply["sdp"], offered=False)
