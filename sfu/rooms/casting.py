@@ -44,7 +44,7 @@ class Casting:
         """What `owner` publishes changed: before it is offered to anybody, before it is unmuted, or after the rest."""
         if self._pictures is None and self._sounds is None:
             return
-        before = self._state()
+        before = self._order()
         on = [publication for publication in owner.publications.values() if not publication.muted]
         if self._pictures is not None:
             if any(map(_is_camera, on)):
@@ -58,13 +58,13 @@ class Casting:
                 self._sounds.add(owner.id)
             else:
                 self._sounds.remove(owner.id)
-        self._apply({owner.id, *self._changed(before)})
+        self._apply({owner.id, *self._moved(before)})
 
     def observe(self, now: float, levels: Mapping[str, int | None], speakers: Sequence[str], dominant: str) -> None:
         """`levels`: −dBov by participant, None: muted, or nothing came. `speakers`: who is active, loudest first."""
         if self._pictures is None and self._sounds is None:
             return
-        before = self._state()
+        before = self._order()
         if self._pictures is not None:
             self._pictures.observe(now, speakers, dominant)
         if self._sounds is not None:
@@ -73,23 +73,19 @@ class Casting:
                     self._leveled.add(ParticipantId(key))
                     self._sounds.add(key)
             self._sounds.observe(now, levels, dominant)
-        self._apply(self._changed(before))
+        self._apply(self._moved(before))
 
-    def _state(self) -> tuple[tuple[str, ...], frozenset[str]]:
-        pictures, sounds = self._pictures, self._sounds
-        return (
-            pictures.order if pictures is not None else (),
-            sounds.unheard if sounds is not None else frozenset(),
-        )
+    def _order(self) -> tuple[str, ...]:
+        return self._pictures.order if self._pictures is not None else ()
 
-    def _changed(self, before: tuple[tuple[str, ...], frozenset[str]]) -> set[str]:
+    def _moved(self, before: tuple[str, ...]) -> set[str]:
         """Of whom something may now be withheld that was not, or the other way round, by some viewer."""
-        (order_before, unheard_before), (order, unheard) = before, self._state()
-        changed = set(unheard_before ^ unheard)
-        if order_before != order:
+        moved = self._sounds.take_moved() if self._sounds is not None else set()
+        order = self._order()
+        if before != order:
             # The last of each is the understudy, whom only some see.
-            changed |= set(order_before) ^ set(order) | {*order_before[-1:], *order[-1:]}
-        return changed
+            moved |= set(before) ^ set(order) | {*before[-1:], *order[-1:]}
+        return moved
 
     def _apply(self, owners: Iterable[str]) -> None:
         for key in sorted(owners):

@@ -6,6 +6,7 @@ takes another's who speaks. Keys are participants; `now` in monotonic seconds. N
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from sfu.forwarding.speakers import ACTIVE_LEVEL
@@ -100,7 +101,7 @@ class Loudest:
     microphone is likely to speak, and gets one in advance.
     """
 
-    __slots__ = ("_heard", "_here_since", "_loud_at", "_loudness", "_now", "_places", "_waiting")
+    __slots__ = ("_heard", "_here_since", "_loud_at", "_loudness", "_moved", "_now", "_places", "_waiting")
 
     def __init__(self, places: int) -> None:
         self._places = places
@@ -109,16 +110,23 @@ class Loudest:
         self._loud_at: dict[str, float] = {}
         self._loudness: dict[str, float] = {}
         self._here_since: dict[str, float] = {}
+        self._moved: set[str] = set()
         self._now = 0.0
 
     @property
-    def unheard(self) -> frozenset[str]:
-        return frozenset(self._waiting)
+    def unheard(self) -> AbstractSet[str]:
+        return self._waiting.keys()
+
+    def take_moved(self) -> set[str]:
+        """Who is heard now and was not, or the other way round, since the last call."""
+        moved, self._moved = self._moved, set()
+        return moved
 
     def add(self, key: str) -> None:
         if key in self._heard or key in self._waiting:
             return
         self._waiting[key] = None
+        self._moved.add(key)
         self._loud_at[key] = self._now
         self._enter(key, "")
 
@@ -157,7 +165,9 @@ class Loudest:
                 return
             del self._heard[leaves]
             self._waiting[leaves] = None
+            self._moved.add(leaves)
         self._waiting.pop(key, None)
+        self._moved.add(key)
         self._heard[key] = None
         self._here_since[key] = self._now
 
