@@ -20,6 +20,7 @@ from sfu.forwarding.control import FAULTS_EVERY, Control, Ingress
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.inbound import receive as receive_rtp
 from sfu.forwarding.packet import Packet
+from sfu.forwarding.packet_log import PacketLog
 from sfu.forwarding.peer import PLAIN, Address, EnginePeer, Outlet, SrtpContext
 from sfu.forwarding.redundancy import with_redundancy
 from sfu.forwarding.route import Route
@@ -55,6 +56,8 @@ class Engine:
         """Packets dropped, by reason."""
         self.closed_totals: Counter[str] = Counter()
         """Counters of peers that are gone, so that totals never fall."""
+        self.log: PacketLog | None = None
+        """Where the operator wants a record of what passes."""
         self._control = Control(sealer, self.dropped, self._note, ingress or Ingress())
 
     # -- commands ---------------------------------------------------------------------------------------------------
@@ -140,6 +143,8 @@ class Engine:
         for route in list(track.routes):
             self.remove_route(route)
         track.closed = True
+        if self.log is not None:
+            self.log.forget(track)
         peer = track.peer
         if peer.tracks.get(track.mid) is track:
             del peer.tracks[track.mid]
@@ -252,6 +257,8 @@ class Engine:
             batch, encoding.batch = encoding.batch, []
             if batch:
                 try:
+                    if self.log is not None:
+                        self.log.forwarded(encoding, batch, now)
                     self._forward(encoding, batch, now)
                 except Exception:  # one stream's fault is not the others'
                     self.dropped["fault"] += len(batch)
@@ -349,6 +356,8 @@ class Engine:
 
     def receive_rtcp(self, peer: EnginePeer, data: bytes | memoryview, now: float, wall: float) -> None:
         """An opened RTCP compound packet."""
+        if self.log is not None:
+            self.log.rtcp(peer, data, now)
         self._control.receive_rtcp(peer, data, now, wall)
 
     def handle_timer(self, now: float, wall: float) -> bool:
@@ -366,6 +375,8 @@ class Engine:
         return self._control.firs_asked
 
     def _note(self, encoding: Encoding) -> None:
+        if self.log is not None:
+            self.log.listen(encoding)
         self._events.append(EncodingChanged(encoding))
 
 

@@ -18,9 +18,11 @@ from typing import Final
 from sfu.errors import ConfigurationError
 from sfu.forwarding.control import IDLE_TICK, TICK, Ingress
 from sfu.forwarding.engine import Engine
+from sfu.forwarding.packet_log import PacketLog
 from sfu.ids import PeerId
 from sfu.transport.connection import Connection, State
 from sfu.transport.dtls import Identity
+from sfu.transport.log_file import LogFile
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import Sealer
 from sfu.transport.udp import NTP_EPOCH, UdpPort
@@ -44,6 +46,9 @@ class Hub:
             segments=settings.segmentation_offload,
             ingress=Ingress(settings.publish_packets_per_second, settings.publish_bits_per_second),
         )
+        self._log_file = LogFile(settings.packet_log, settings.packet_log_bytes) if settings.packet_log else None
+        if self._log_file is not None:
+            self.engine.log = PacketLog(self._log_file.write)
         self.port = UdpPort(settings, self.engine)
         self.candidates: tuple[tuple[str, int, int, str, str], ...] = ()
         self.connections: set[Connection] = set()
@@ -81,6 +86,8 @@ class Hub:
         if self._timer is not None:
             self._timer.cancel()
         self.port.close()
+        if self._log_file is not None:
+            self._log_file.close()
 
     def next_peer_id(self) -> PeerId:
         self._peer_ids += 1

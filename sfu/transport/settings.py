@@ -33,5 +33,9 @@ class Settings:
     "Send several packets in one system call where the kernel can (UDP GSO)."
     native: bool = True
     "Use the packet path in C where it was built with the installation; it does the same for less."
+    packet_log: str = ""
+    "File for the headers of all that passes, for developers to play a call again; no content. Empty: none. It costs CPU."
+    packet_log_bytes: int = 200_000_000
+    "Where that file ends."
     data_channel_buffer_bytes: int = 1_048_576
     "Bytes queued towards one slow data channel before it is closed."

@@ -130,7 +130,8 @@ class Steering:
     def _follow_feedback(self, route: Route) -> None:
         """All that the client tells about has to be known here, or its numbers would be taken for something else."""
         if self.downlink is not None and route.ssrc in self._feedback:
-            route.note = self.downlink.estimator.note
+            note, log = self.downlink.estimator.note, self._hub.engine.log
+            route.note = note if log is None else log.noting(route.peer, note)
 
     def _layers(self, key: Hashable) -> tuple[Layer, ...]:
         source = self._by_ssrc[key].source

@@ -18,6 +18,7 @@ from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.rtp import rtcp
 from tests.support.network import Link, Network
+from tests.support.replay import RecordedCamera, RecordedTrack
 from tests.support.simulcast import WALL, Camera, Microphone, Simulcast
 from tests.support.viewer import Screen, Speaker, Viewer
 from tests.support.wire import AUDIO_EXTENSIONS, EXTENSIONS, PlainSealer
@@ -67,7 +68,7 @@ class Attendee:
 @dataclass
 class Publication:
     track: Track
-    source: Camera | Microphone
+    source: Camera | Microphone | RecordedCamera
     declared: dict[str, Size]
     rank: Rank = Rank.OTHER
 
@@ -98,12 +99,8 @@ class VirtualSfu:
         peer = self._open([back], lambda data: camera.receive(data))
         uplink = Outlet([up], lambda data: self._receive(peer, data))
         camera = Camera(self.network, lambda data: uplink.send(data, None), layers=layers)
-        track = self.engine.add_track(
-            peer, mid="1", kind="video", codec="VP8", parameters="", clock_rate=90_000, payload_types={96: "VP8"},
-            rtx={97: 96}, extensions=EXTENSIONS, rids=tuple(layer.rid for layer in camera.layers), ssrcs=(),
-        )  # fmt: skip
         declared = {layer.rid: Size(layer.width, layer.height) for layer in camera.layers}
-        self.publications[name] = Publication(track, camera, declared)
+        self.publications[name] = Publication(self._picture(peer, tuple(declared)), camera, declared)
         if audio:
             microphone = Microphone(self.network, lambda data: uplink.send(data, None))
             sound = self.engine.add_track(
@@ -112,6 +109,20 @@ class VirtualSfu:
             )  # fmt: skip
             self.publications[name + "*"] = Publication(sound, microphone, {"": Size(0, 0)})
         return self.publications[name]
+
+    def play(self, name: str, recorded: RecordedTrack, declared: dict[str, Size], up: Link, back: Link) -> Publication:
+        """A camera that somebody once had, from now on."""
+        peer = self._open([back], lambda data: camera.receive(data))
+        uplink = Outlet([up], lambda data: self._receive(peer, data))
+        camera = RecordedCamera(self.network, lambda data: uplink.send(data, None), recorded)
+        self.publications[name] = Publication(self._picture(peer, tuple(declared)), camera, declared)
+        return self.publications[name]
+
+    def _picture(self, peer: EnginePeer, rids: tuple[str, ...]) -> Track:
+        return self.engine.add_track(
+            peer, mid="1", kind="video", codec="VP8", parameters="", clock_rate=90_000, payload_types={96: "VP8"},
+            rtx={97: 96}, extensions=EXTENSIONS, rids=rids, ssrcs=(),
+        )  # fmt: skip
 
     def attend(self, down: Link, up: Link, *, feedback: float = 0.1) -> Attendee:
         peer = self._open([down], lambda data: client.receive(data))
