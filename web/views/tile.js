@@ -153,7 +153,7 @@ function content(view, video) {
   const screen = tile.kind === 'screen';
   return html`
     <div class="tile-picture hue-${hue(tile.participant.identity)}">${screen ? nothing : avatar(tile.participant.name, tile.participant.identity)}${video}</div>
-    ${tile.paused ? html`<div class="tile-paused">${PAUSED[tile.paused] ?? 'Paused'}</div>` : nothing}
+    ${tile.paused ? html`<div class="tile-paused" data-reason=${tile.paused}>${PAUSED[tile.paused] ?? 'Paused'}</div>` : nothing}
     <div class="tile-top">
       ${hand && !screen ? html`<span class="tile-hand" title="Hand raised">${icon('hand')}</span>` : nothing}
       ${reaction && !screen ? html`<span class="tile-reaction" aria-hidden="true">${reaction}</span>` : nothing}
