@@ -115,7 +115,9 @@ class Server:
         self.hub = Hub(rtc)
         self.rooms = Rooms(settings.rooms, random_id, time.time)
         self.traces = open_traces(settings.traces)
-        self.productions = Productions(settings.production, settings.egress, self.hub, self.traces)
+        self.productions = Productions(
+            settings.production, settings.egress, self.hub, self.traces, lambda: self.node.admit_programme()
+        )
         self.journeys = Journeys(self.traces)
         self.hub.ticks.append(self.journeys.tick)
         self.signaling = Signaling(

@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from sfu import __version__
+from sfu.cluster import descriptors
 from sfu.cluster.capacity import QUOTA_FILE, Capacity, Usage, cores_of
+from sfu.cluster.memory import measured, resident
 from sfu.cluster.settings import Settings
 from sfu.errors import AtCapacity, NotFound
 from sfu.forwarding.engine import COUNTED
@@ -28,6 +30,8 @@ SAMPLE_EVERY = 5.0
 """Seconds between samples of round-trip time, loss and jitter."""
 EMPTY_EVERY = 0.25
 """Seconds between looks at whether a draining server is empty."""
+MEMORY_EVERY = 0.1
+"""Seconds for which a look at the memory holds: it costs half a millisecond, and a dozen people may come in meanwhile."""
 STATES = ("connecting", "live", "waiting", "failed")
 """Of pushes."""
 OVERHEAD_BYTES = 28
@@ -58,7 +62,14 @@ class Node:
         self._certificate_expires_at = 0.0
         self._workload = Workload()
         self._refused: Counter[str] = Counter()
-        self._capacity = Capacity(limit=settings.capacity_limit, bandwidth=settings.bandwidth, cores=_cores())
+        self._capacity = Capacity(
+            limit=settings.capacity_limit,
+            bandwidth=settings.bandwidth,
+            cores=_cores(),
+            memory_limit=settings.memory_limit,
+        )
+        self._memory_allowed = settings.memory
+        self._remembered_at = -MEMORY_EVERY
         self._hub = hub
         self._rooms = rooms
         self._signaling = signaling
@@ -86,6 +97,7 @@ class Node:
                 totals["bytes_out"] + OVERHEAD_BYTES * totals["packets_out"],
             )
         )
+        self._remember()
         self._workload.observe(self._productions())
         if self._certificate:
             with suppress(OSError, ValueError):
@@ -113,10 +125,12 @@ class Node:
             return "draining"
         if len(self._rooms) >= self._rooms.settings.max_rooms:
             return "at the cap of rooms"
+        self._remember()
         return self._capacity.refusal
 
     def admit(self, room: str) -> None:
         """Whether somebody new may join; `room` is empty if it is not known yet. Raises AtCapacity, HTTP's 503."""
+        self._remember()
         if self._capacity.refusal:
             self._refused["capacity"] += 1
             raise AtCapacity(f"This server is full: {self._capacity.refusal}. Try again later.")
@@ -127,8 +141,14 @@ class Node:
                 self._refused["draining"] += 1
                 raise AtCapacity("This server is going down; try another.", code="draining") from None
 
+    def admit_programme(self) -> None:
+        """Whether there is memory for another worker: one takes what dozens of people do. Raises AtCapacity."""
+        self._remember()
+        if self._capacity.memory_refusal:
+            raise AtCapacity(f"This server has no place for another programme: {self._capacity.memory_refusal}.")
+
     def capacity_used(self) -> float:
-        """0 to 1: the fullest of processor, network and the cap of rooms."""
+        """0 to 1: the fullest of processor, network, memory, descriptors and the cap of rooms."""
         return min(1.0, max(self._capacity.used, len(self._rooms) / self._rooms.settings.max_rooms))
 
     async def emptied(self, timeout: float) -> None:
@@ -163,8 +183,12 @@ class Node:
             capacity={
                 "cpu": self._capacity.cpu,
                 "network": self._capacity.network,
+                "memory": self._capacity.memory.share,
+                "descriptors": self._capacity.descriptors,
                 "rooms": len(rooms) / self._rooms.settings.max_rooms,
             },
+            memory_limit_bytes=self._capacity.memory.limit,
+            memory_used_bytes=self._capacity.memory.used,
             joins_refused={reason: self._refused[reason] for reason in ("capacity", "draining")},
             certificate_expires_at=self._certificate_expires_at,
             rooms=len(rooms),
@@ -219,6 +243,16 @@ class Node:
             programme_cpu=self._workload.total.cpu,
             destinations={state: self._workload.destinations[state] for state in STATES},
         )
+
+    def _remember(self) -> None:
+        """Looks at what joins take, memory and descriptors, unless it just did."""
+        now = time.monotonic()
+        if now - self._remembered_at < MEMORY_EVERY:
+            return
+        self._remembered_at = now
+        statuses = (production.status for production in self._productions())
+        own = resident() + sum(status.memory for status in statuses if status is not None)
+        self._capacity.remember(measured(own, self._memory_allowed), descriptors.used())
 
     def _totals(self) -> Counter[str]:
         """What the engine counts per peer, those that are gone included."""

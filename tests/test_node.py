@@ -36,6 +36,19 @@ def test_full(server: Server) -> None:
     assert shown.capacity["cpu"] == pytest.approx(0.97, abs=0.01)
 
 
+def test_out_of_memory() -> None:
+    flags = [("auth.keys", "{app: 0123456789abcdef0123456789abcdef}"), ("node.memory", "1000000")]
+    server = Server(config.load(flags=flags))
+    for refused in (lambda: server._admit("room"), server.node.admit_programme):
+        with pytest.raises(AtCapacity, match="its memory is 100% used, and joins end at 90%"):
+            refused()
+    assert "memory" in server.node.no_new_rooms()
+    assert server.node.not_ready() == ""
+    shown = server.node.snapshot()
+    assert shown.capacity["memory"] == shown.capacity_used == 1.0
+    assert shown.memory_used_bytes > shown.memory_limit_bytes == 1_000_000
+
+
 def test_going(server: Server) -> None:
     room: Room = server.rooms.create("open")
     server.node.draining = True

@@ -5,7 +5,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -41,8 +41,17 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 class Productions:
     """Fulfils signalling's Programmes port and the API's ProductionsPort."""
 
-    def __init__(self, settings: Settings, egress: EgressSettings, hub: Hub, tracer: Tracer | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        egress: EgressSettings,
+        hub: Hub,
+        tracer: Tracer | None = None,
+        admit: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`admit` raises AtCapacity if the machine has no memory for another worker."""
         self.settings = settings
+        self._admit = admit
         self._tracer = tracer
         self.programmes = Programmes(egress.hls)
         self._ladder = egress.ladder
@@ -244,6 +253,7 @@ class Productions:
     def _start(self, room: Room, renditions: "Sequence[str] | None") -> Production:
         if len(self._by_room) >= self.settings.max_productions:
             raise AtCapacity("This server has no place for another programme.")
+        self._admit()
         ladder = self._ladder
         if renditions is not None:
             ladder = tuple(one for one in ladder if one.name in renditions)

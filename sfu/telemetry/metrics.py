@@ -41,7 +41,10 @@ class Snapshot:
     "0 to 1: the fullest of the caps and of the CPU; what an autoscaler looks at."
 
     capacity: Mapping[str, float] = field(default_factory=dict)
-    "The same by resource: cpu, network, rooms."
+    "The same by resource: cpu, network, memory, descriptors, rooms."
+    memory_used_bytes: int = 0
+    "Of what limits it first: the container, the machine, or what the operator gave it."
+    memory_limit_bytes: int = 0
     joins_refused: Counts = field(default_factory=dict)
     "By reason: capacity, draining."
     certificate_expires_at: float = 0.0
@@ -168,6 +171,12 @@ def families(now: Snapshot) -> Iterator[Metric]:
     for resource, share in now.capacity.items():
         parts.add_metric([resource], share)
     yield parts
+    yield _gauge(
+        "sfu_memory_used_bytes",
+        "Memory in use of what would run out first: the container's, the machine's, or node.memory.",
+        now.memory_used_bytes,
+    )
+    yield _gauge("sfu_memory_limit_bytes", "Where that memory ends.", now.memory_limit_bytes)
     yield _counters(
         "sfu_joins_refused_total", "Joins refused because the server is full or going.", "reason", now.joins_refused
     )

@@ -3,6 +3,7 @@
 import pytest
 
 from sfu.cluster.capacity import Capacity, Usage, cores_of
+from sfu.cluster.memory import Memory
 
 
 def fed(
@@ -38,6 +39,35 @@ def test_bandwidth_that_nobody_gave_does_not_count() -> None:
 def test_a_short_burst_closes_no_door_and_a_long_one_does() -> None:
     assert fed(Capacity(limit=0.95, bandwidth=0, cores=1.0), loop=1.0, seconds=10).refusal == ""
     assert fed(Capacity(limit=0.95, bandwidth=0, cores=1.0), loop=1.0, seconds=40).refusal != ""
+
+
+@pytest.mark.parametrize(
+    ("used", "reason"),
+    [(0, ""), (899, ""), (900, "its memory is 90% used, and joins end at 90%"), (2000, "its memory is 100% used")],
+)
+def test_memory_has_its_own_mark_and_counts_at_once(used: int, reason: str) -> None:
+    capacity = Capacity(limit=0.95, bandwidth=0, cores=1.0, memory_limit=0.9)
+    capacity.remember(Memory(used, 1000, "the container"), 0.1)
+    assert capacity.refusal == capacity.memory_refusal
+    assert capacity.refusal.startswith(reason)
+    assert bool(capacity.refusal) == bool(reason)
+    assert capacity.used == max(0.1, min(1.0, used / 1000))
+    capacity.remember(Memory(0, 1000, "the container"), 0.1)
+    assert capacity.refusal == ""
+
+
+def test_descriptors_that_run_out() -> None:
+    capacity = Capacity(limit=0.95, bandwidth=0, cores=1.0, memory_limit=0.9)
+    capacity.remember(Memory(0, 1000, "the container"), 0.92)
+    assert capacity.refusal == "its file descriptors are 92% used, and joins end at 90%"
+    assert capacity.memory_refusal == ""
+    assert capacity.used == 0.92
+
+
+def test_a_full_processor_is_no_full_memory() -> None:
+    capacity = fed(Capacity(limit=0.9, bandwidth=0, cores=1.0, memory_limit=0.9), loop=1.0)
+    assert "processor" in capacity.refusal
+    assert capacity.memory_refusal == ""
 
 
 def test_it_opens_again() -> None:
