@@ -153,6 +153,11 @@ class Estimator:
         return not self._history.waits and self.prober.cluster is None
 
     @property
+    def untroubled(self) -> bool:
+        """Nothing is lost and nothing waits."""
+        return self._detector.usage is not Usage.OVER and self._delay.newest < DELAYED_BY and not self._loss.share
+
+    @property
     def usage(self) -> Usage:
         return self._detector.usage
 

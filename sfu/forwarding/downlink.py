@@ -128,6 +128,19 @@ class Downlink:
         return self.estimator.padding(now, ahead)
 
     @property
+    def calm(self) -> bool:
+        """Everything that is wished is sent, and nothing says that it is too much: there is little to look at."""
+        allocation, verdict = self.allocation, self.verdict
+        return (
+            allocation is not None
+            and verdict is not None
+            and not allocation.step
+            and allocation.used < verdict.target * (1 - CHANGE)
+            and self.estimator.untroubled
+            and verdict.reason is PolicyReason.ESTIMATE
+        )
+
+    @property
     def probing(self) -> bool:
         return self.estimator.cluster is not None
 

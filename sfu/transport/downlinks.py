@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.05
+CALM_EVERY: Final = 0.2
+"""Of those who have all that they want,"""
 IDLE_EVERY: Final = 0.5
-"""Of those whom nothing was sent since the last look."""
+"""and of those whom nothing was sent since the last look."""
 EARLY: Final = TICK / 2
 """Ticks are not exact."""
 
@@ -60,8 +62,9 @@ class Downlinks:
         at_once, self._at_once = self._at_once, set()
         for steering, looked in list(self._looking.items()):
             downlink = steering.downlink
-            every = IDLE_EVERY if downlink is not None and downlink.estimator.idle else LOOK_EVERY
-            look = steering in at_once or now - looked >= every - EARLY
+            look = steering in at_once
+            if not look and now - looked >= LOOK_EVERY - EARLY:
+                look = downlink is None or now - looked >= _every(downlink) - EARLY
             if look:
                 self._looking[steering] = now
             elif downlink is None or not downlink.probing:
@@ -73,3 +76,8 @@ class Downlinks:
 
     def _tracks(self) -> Iterator[Track]:
         return (track for peer in self._hub.engine.peers.values() for track in peer.tracks.values())
+
+
+def _every(downlink: Downlink) -> float:
+    """Seconds between two looks."""
+    return IDLE_EVERY if downlink.estimator.idle else CALM_EVERY if downlink.calm else LOOK_EVERY

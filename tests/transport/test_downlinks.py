@@ -5,8 +5,10 @@ import logging
 import pytest
 
 from sfu.bandwidth.settings import Settings
+from sfu.forwarding.allocator import Layer
 from sfu.forwarding.control import TICK
 from sfu.forwarding.diary import Diary
+from sfu.forwarding.downlink import Want
 from sfu.transport.downlinks import LOOK_EVERY, Downlinks
 from sfu.transport.hub import Hub
 from sfu.transport.settings import Settings as TransportSettings
@@ -55,6 +57,23 @@ def test_whom_nothing_is_sent_costs_two_looks_a_second(downlinks: Downlinks) -> 
     for step in range(81):
         downlinks.tick(step * TICK)
     assert [now for now, _ in steering.looks] == [0.0, 0.5, 1.0, 1.5, 2.0]
+
+
+def test_who_has_all_that_it_wants_is_looked_at_five_times_a_second_until_something_waits(downlinks: Downlinks) -> None:
+    steering, layer = Looked(downlinks), Layer("f", 0, 500e3, 640, 360)
+    downlink = steering.downlink = downlinks.open(steering, lambda key: (layer,), 0.0)
+    assert downlink is not None
+    downlink.wants["a"] = Want("video")
+    downlink.handle_timer(0.0)
+    downlink.estimator.sent(1, [100], 0.0)
+    downlinks.tick(0.0)
+    assert downlink.calm
+    for step in range(1, 17):
+        downlinks.tick(step * TICK)
+    downlink.estimator._delay.newest = 0.1
+    for step in range(17, 22):
+        downlinks.tick(step * TICK)
+    assert [now for now, _ in steering.looks] == [0.0, 0.2, 0.4, 0.45, 0.5]
 
 
 def test_a_probe_is_filled_up_in_every_tick(downlinks: Downlinks, monkeypatch: pytest.MonkeyPatch) -> None:
