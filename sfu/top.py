@@ -92,7 +92,8 @@ def screen(before: Look, now: Look, width: int, height: int) -> list[str]:
     lines = [
         f"aiosfu {now.label('sfu_node_info', 'version')}  {state}  up {uptime}",
         f"capacity [{'#' * full}{'.' * (BAR - full)}] {used:.0%}"
-        f"   CPU {rate('process_cpu_seconds_total'):.0%}   memory {now.value('process_resident_memory_bytes') / 1e6:.0f} MB",
+        f"   CPU {rate('process_cpu_seconds_total'):.0%}   memory {now.value('process_resident_memory_bytes') / 1e6:.0f} MB"
+        f" ({now.value('sfu_capacity_ratio', resource='memory'):.0%} of what there is)",
         f"rooms {now.value('sfu_rooms'):.0f}   people {now.value('sfu_participants'):.0f}"
         f" (+{now.value('sfu_participants_waiting'):.0f} waiting)   tracks {now.value('sfu_tracks'):.0f}"
         f"   subscriptions {now.value('sfu_subscriptions'):.0f}   programmes {now.value('sfu_programmes'):.0f}",
