@@ -177,6 +177,7 @@ async def test_in_a_large_room_the_last_speakers_are_seen_and_the_loudest_heard(
     assert sum(counts("0")) == 2 * 7
     assert (got("g", "1"), got("h", "1")) == ("abch", "abcd")
     told = [event for event in people["g"].events if event["type"] == "subscription"]
+    assert not {event["track"] for event in told} & {people[name].tracks["0"] for name in names}  # no news of sound
     state = {event["track"]: event for event in told}
     assert {name: state[people[name].tracks["1"]].get("reason", "") for name in "adefh"} == {
         "a": "", "d": "last_n", "e": "last_n", "f": "last_n", "h": "",
