@@ -206,7 +206,7 @@ class Control:
         peer.keyframes_asked += 1
         encoding = route.target or route.current
         if encoding is not None and route.track.kind == "video":
-            self.request_keyframe(encoding, now, asker=peer, cause=Cause.VIEWER)
+            self.request_keyframe(encoding.origin, now, asker=peer, cause=Cause.VIEWER)
 
     def _send_keyframe_request(self, encoding: Encoding) -> None:
         peer = encoding.track.peer
@@ -283,7 +283,7 @@ class Control:
             if track.keyframes.due(now):
                 wanted = next((r.target or r.current for r in track.routes if r.target or r.current), None)
                 if wanted is not None:
-                    self._send_keyframe_request(wanted)
+                    self._send_keyframe_request(wanted.origin)
             for encoding in track.encodings.values():
                 missing = encoding.missing
                 if missing is not None and missing.missing and encoding.ssrc:
@@ -315,4 +315,4 @@ class Control:
             target = route.target
             if target is not None and route.current is not target and now - route.keyframe_wanted_at > KEYFRAME_RETRY:
                 route.keyframe_wanted_at = now
-                self.request_keyframe(target, now, asker=route.peer, cause=Cause.RETRY)
+                self.request_keyframe(target.origin, now, asker=route.peer, cause=Cause.RETRY)

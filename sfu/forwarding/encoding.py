@@ -1,61 +1,48 @@
 """One inbound RTP stream of a track: a simulcast encoding (a rid), or the only stream there is.
 
-Keeps what RFC 3550 asks of a receiver (6.4.1, A.3, A.8), what is missing (NACK), what was received lately in canonical
-form (for retransmission, and for the replay of a keyframe whose first packet came late), and which routes take it.
+Keeps what RFC 3550 asks of a receiver (6.4.1, A.3, A.8) and what is missing (NACK), besides what every stream that routes
+take keeps.
 """
 
 from typing import TYPE_CHECKING, Final
 
-from sfu.forwarding.packet import Packet, Special
+from sfu.forwarding.stream import Stream
 from sfu.rtp.nack import NackGenerator
 from sfu.rtp.rtcp import ReportBlock, SenderReport
 
 if TYPE_CHECKING:
-    from sfu.forwarding.route import Route
+    from sfu.forwarding.thinning import Thinning
     from sfu.forwarding.track import Track
 
-HISTORY: Final = {"video": 512, "audio": 64}
-"""Packets kept per stream (LiveKit: 500 for video, 200 for audio): about 2.5 s at 2 Mbit/s. Powers of two."""
 ALIVE_FOR: Final = 1.0
 """Seconds without a packet after which a video stream counts as not sending."""
 NTP_UNITS: Final = 1 << 32
 
 
-class Encoding:
+class Encoding(Stream):
     """Receive state of one SSRC. `now` is monotonic seconds. Owned by a Track; closed with it."""
 
     __slots__ = (
-        "_base", "_cycles", "_expected_before", "_received_before", "_transit", "alive", "batch", "bound_at",
-        "bytes", "first_arrival", "forwarded", "fraction_lost", "height", "highest", "history", "jitter",
-        "keyframes", "last_arrival", "last_report", "last_report_at", "last_special", "last_timestamp", "late",
-        "mask", "missing", "packets", "received", "recovered", "resized", "rid", "routes", "rtx_ssrc", "ssrc",
-        "track", "width",
+        "_base", "_expected_before", "_received_before", "_transit", "alive", "bound_at", "bytes", "first_arrival",
+        "fraction_lost", "height", "jitter", "keyframes", "last_arrival", "last_report", "last_report_at", "missing",
+        "packets", "received", "recovered", "resized", "rid", "rtx_ssrc", "ssrc", "structure", "thinning", "width",
     )  # fmt: skip
 
     def __init__(self, track: "Track", rid: str) -> None:
-        self.track = track
+        super().__init__(track)
+        self.origin = self
         self.rid = rid
         self.ssrc = 0
         """0 until the first packet bound it."""
         self.rtx_ssrc = 0
-        self.routes: list[Route] = []
-        """Routes that take this encoding or wait for its next keyframe."""
-        self.batch: list[Packet] = []
-        """What came in this turn and is not forwarded yet."""
-        size = HISTORY[track.kind]
-        self.history: list[Packet | None] = [None] * size
-        self.mask = size - 1
+        self.thinning: Thinning | None = None
+        """What leaves layers out of it, while somebody wants it with some left out."""
+        self.structure = b""
+        """The newest dependency descriptor that says which layers there are; empty: none has come."""
         self.missing: NackGenerator | None = NackGenerator() if track.nack else None
-        self.highest = -1
-        """Highest sequence number so far (16 bit); −1 before the first packet."""
         self.bound_at = float("-inf")
         """When its SSRC was learnt."""
-        self.late = False
-        """Whether the batch has packets that came out of order."""
-        self.forwarded = -1
-        """Highest sequence number when routes were last served."""
         self._base = 0
-        self._cycles = 0
         self.received = 0
         self._expected_before = 0
         self._received_before = 0
@@ -64,8 +51,6 @@ class Encoding:
         self._transit = 0.0
         self.jitter = 0.0
         """Interarrival jitter in timestamp units."""
-        self.last_timestamp = 0
-        self.last_special: Special | None = None
         self.last_report: SenderReport | None = None
         self.last_report_at = 0.0
         self.first_arrival = 0.0
@@ -97,7 +82,7 @@ class Encoding:
             if ahead > 1 and self.missing is not None:
                 self.missing.gap(highest, sequence, now)
             if sequence < highest:
-                self._cycles += 0x10000
+                self.cycles += 0x10000
             self.highest = sequence
             if timestamp != self.last_timestamp:
                 self.last_timestamp = timestamp
@@ -119,31 +104,17 @@ class Encoding:
         self.late = True
         return True
 
-    def extended(self, sequence: int) -> int:
-        """A number of this stream, at most half a cycle from the highest, without its wraps."""
-        ahead = ((sequence - self.highest + 0x8000) & 0xFFFF) - 0x8000
-        return self._cycles + self.highest + ahead
-
-    def extended_forwarded(self) -> int:
-        """The highest number that routes were served, without its wraps."""
-        return self.extended(self.forwarded)
-
     def resize(self, width: int, height: int) -> None:
         """What a keyframe says of its pictures."""
         if width and (width != self.width or height != self.height):
             self.width, self.height = width, height
             self.resized = True
 
-    def find(self, sequence: int) -> Packet | None:
-        """The packet of this sequence number, while the history still has it."""
-        packet = self.history[sequence & self.mask]
-        return packet if packet is not None and packet.sequence == sequence else None
-
     def report(self, now: float) -> ReportBlock | None:
         """Reception report block since the last call (RFC 3550 6.4.1)."""
         if self.highest < 0:
             return None
-        extended = self._cycles + self.highest
+        extended = self.cycles + self.highest
         expected = extended - self._base + 1
         lost = max(-0x800000, min(0x7FFFFF, expected - self.received))
         expected_interval = expected - self._expected_before

@@ -11,19 +11,19 @@ sealing and sending are behind `Sealer` and `Outlet`.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from sfu.forwarding import fanout
 from sfu.forwarding.control import FAULTS_EVERY, Control, Ingress
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.forwarder import FanOut, Forwarder
 from sfu.forwarding.inbound import receive as receive_rtp
-from sfu.forwarding.packet import Packet
 from sfu.forwarding.packet_log import PacketLog
 from sfu.forwarding.peer import PLAIN, Address, EnginePeer, Outlet, SrtpContext
-from sfu.forwarding.redundancy import with_redundancy
 from sfu.forwarding.route import Route
+from sfu.forwarding.stream import Stream
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 
@@ -42,9 +42,6 @@ class Engine:
 
     def __init__(self, sealer: fanout.Sealer, *, segments: bool, ingress: Ingress | None = None) -> None:
         self._sealer = sealer
-        self._segments = segments
-        self.fan_out: Callable[[Iterable[Route], list[fanout.Run], fanout.Sealer], int] = fanout.fan_out
-        """What a batch is sent by; a native one may take its place."""
         self.heard = False
         """Set by every packet; whoever sleeps while nothing comes clears it."""
         self._fault_at = float("-inf")
@@ -59,6 +56,16 @@ class Engine:
         self.log: PacketLog | None = None
         """Where the operator wants a record of what passes."""
         self._control = Control(sealer, self.dropped, self._note, ingress or Ingress())
+        self._forwarder = Forwarder(sealer, segments, self.dropped, self._control.reports)
+
+    @property
+    def fan_out(self) -> FanOut:
+        """What a batch is sent by; a native one may take its place."""
+        return self._forwarder.fan_out
+
+    @fan_out.setter
+    def fan_out(self, fan_out: FanOut) -> None:
+        self._forwarder.fan_out = fan_out
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
@@ -153,6 +160,7 @@ class Engine:
                 peer.unbind(ssrc)
             encoding.history = [None] * len(encoding.history)
             encoding.batch.clear()
+            encoding.thinning = None
         self._control.enlist(peer)
 
     def add_route(
@@ -200,10 +208,10 @@ class Engine:
         route.peer.routes.pop(route.rtx_ssrc, None)
         self._control.enlist(route.peer)
 
-    def aim(self, route: Route, encoding: Encoding, now: float) -> None:
-        """`encoding` for this route from its next keyframe on (audio: from its next packet)."""
-        if route.aim(encoding, now) and route.track.kind == "video":
-            self.request_keyframe(encoding, now)
+    def aim(self, route: Route, stream: Stream, now: float) -> None:
+        """`stream` (an encoding, or `thinned`) for this route from its next keyframe on (audio: from its next packet)."""
+        if route.aim(stream, now) and route.track.kind == "video":
+            self.request_keyframe(stream.origin, now)
 
     def request_keyframe(self, encoding: Encoding, now: float) -> None:
         """Merged and throttled per track."""
@@ -259,98 +267,12 @@ class Engine:
                 try:
                     if self.log is not None:
                         self.log.forwarded(encoding, batch, now)
-                    self._forward(encoding, batch, now)
+                    self._forwarder.forward(encoding, batch, now)
                 except Exception:  # one stream's fault is not the others'
                     self.dropped["fault"] += len(batch)
                     if now - self._fault_at > FAULTS_EVERY:
                         self._fault_at = now
                         log.exception("forwarding failed")
-
-    def _forward(self, encoding: Encoding, batch: list[Packet], now: float) -> None:
-        taking = [route for route in encoding.routes if route.current is encoding]
-        waiting = len(encoding.routes) > len(taking)
-        encoding.forwarded = encoding.highest
-        dropped = 0
-        if encoding.late:
-            encoding.late = False
-            dropped += self._forward_late(taking, batch, now)
-            taking = []
-        if encoding.track.kind == "audio":
-            if encoding.track.lossy:
-                taking, lost = self._forward_twice(encoding, taking, batch, now)
-                dropped += lost
-            plain = [route for route in taking if not route.takes_red] if any(p.codec_index for p in batch) else []
-            if plain:
-                dropped += self._send(plain, self._runs(fanout.without_red(batch)), now)
-                taking = [route for route in taking if route.takes_red]
-        if taking:
-            dropped += self._send(taking, self._runs(batch, len(taking)), now)
-        if waiting:
-            dropped += self._switch_waiting(encoding, batch, now)
-        if dropped:
-            self.dropped["send_buffer"] += dropped
-
-    def _send(self, routes: Sequence[Route], groups: list[fanout.Run], now: float) -> int:
-        """One batch to these routes; their paths' histories are noted here, whatever the batch is sent by."""
-        sizes: list[int] | None = None
-        for route in routes:
-            note = route.note
-            if note is not None:
-                if sizes is None:
-                    sizes = [packet.size for _, packets in groups for packet in packets]
-                note((route.peer.twcc_number, sizes, now))
-        return self.fan_out(routes, groups, self._sealer)
-
-    def _forward_twice(
-        self, encoding: Encoding, taking: list[Route], batch: list[Packet], now: float
-    ) -> tuple[list[Route], int]:
-        """Sound with older sound in each packet, to those whose paths lose packets: (the others, packets dropped)."""
-        alike: dict[tuple[int, int], list[Route]] = {}
-        others = []
-        for route in taking:
-            level = route.redundancy.level if route.redundancy is not None else 0
-            if level:
-                alike.setdefault((level, route.payload_types[0]), []).append(route)
-            else:
-                others.append(route)
-        dropped = 0
-        for (level, payload_type), routes in alike.items():
-            packets = with_redundancy(batch, level, payload_type, encoding.find)
-            dropped += self._send(routes, self._runs(packets), now)
-        return others, dropped
-
-    def _forward_late(self, taking: list[Route], batch: list[Packet], now: float) -> int:
-        """A batch with packets that came out of order: each route leaves out what is from before its switch."""
-        dropped = 0
-        for route in taking:
-            packets = [packet for packet in batch if not route.before_switch(packet)]
-            if not route.takes_red:
-                packets = fanout.without_red(packets)
-            if packets:
-                dropped += self._send((route,), self._runs(packets), now)
-        return dropped
-
-    def _runs(self, batch: list[Packet], receivers: int = 1) -> list[fanout.Run]:
-        return fanout.runs(batch, self._segments, receivers > 1)
-
-    def _switch_waiting(self, encoding: Encoding, batch: list[Packet], now: float) -> int:
-        """Routes that wait for this encoding take it from the first keyframe of the batch on."""
-        key = next((packet for packet in batch if packet.keyframe), None)
-        if key is None:
-            return 0
-        # a keyframe whose first packet came late (it was lost and repaired): what followed it is in the history
-        ahead = min((encoding.highest - key.sequence) & 0xFFFF, encoding.mask)
-        following = [encoding.find((key.sequence + step) & 0xFFFF) for step in range(ahead + 1)]
-        replay = [packet for packet in following if packet is not None]
-        dropped = 0
-        for route in list(encoding.routes):
-            if route.current is encoding or route.target is not encoding:
-                continue
-            route.switch(encoding, key, now)
-            packets = replay if route.takes_red or encoding.track.kind == "video" else fanout.without_red(replay)
-            dropped += self._send((route,), self._runs(packets), now)
-            self._control.reports.send_sender_reports(route.peer, now, only=route)
-        return dropped
 
     # -- RTCP and time ----------------------------------------------------------------------------------------------
 

@@ -12,7 +12,8 @@ from sfu.errors import MalformedPacket
 from sfu.forwarding.packet import (
     HEAD,
     HEAD_SIZE,
-    ONE_BYTE,
+    PADDED,
+    PADDED_WORD,
     TWCC_AND_MID,
     WIDE_HEAD,
     WIDE_HEAD_SIZE,
@@ -34,9 +35,6 @@ PADDING: Final = tuple(bytes(max(0, n - 1)) + bytes([n]) if n else b"" for n in 
 
 MUCH_PADDING: Final = bytes(2 + 251) + bytes([252])
 """The two bytes that end the head's extensions, and as much padding as whole words of one packet can be."""
-PADDED: Final = 0xB000
-"""Version 2, padding, extensions."""
-PADDED_WORD: Final = ONE_BYTE | 2
 
 
 class Length(Protocol):

@@ -164,6 +164,8 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
     special: Special | None = None
     keyframe = True
     if dependency is not None:
+        if len(dependency) > 3 and dependency[3] & 0x80:
+            encoding.structure = dependency
         if len(dependency) <= 16:
             extra += bytes((_DEPENDENCY_OUT << 4 | len(dependency) - 1,)) + dependency
         else:
@@ -206,7 +208,7 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
     encoding.history[sequence & encoding.mask] = packet
     if special is not None and sequence == encoding.highest:
         encoding.last_special = special
-    if not encoding.routes:
+    if not encoding.routes and encoding.thinning is None:
         return None
     encoding.batch.append(packet)
     return encoding

@@ -29,6 +29,11 @@ TWCC_AND_MID: Final = OUT_EXTENSION_IDS[TRANSPORT_CC] << 28 | 1 << 24 | OUT_EXTE
 WIDE_TWCC: Final = OUT_EXTENSION_IDS[TRANSPORT_CC] << 24 | 2 << 16
 WIDE_MID: Final = OUT_EXTENSION_IDS[MID] << 24 | 2 << 16
 
+PADDED: Final = 0xB000
+"""Version 2, padding, extensions: the first 16 bits of a packet that is nothing but padding (RFC 3550 5.1),"""
+PADDED_WORD: Final = ONE_BYTE | 2
+"""and its extensions: what the head has, filled up with two bytes."""
+
 
 class Special(NamedTuple):
     """What a subscriber may have to rewrite beyond the head. Positions are offsets in the outbound packet; 0: absent."""

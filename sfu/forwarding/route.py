@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from sfu.forwarding.encoding import NTP_UNITS, Encoding, timestamp_on
+from sfu.forwarding.encoding import NTP_UNITS, timestamp_on
 from sfu.forwarding.packet import HEAD_SIZE, Packet, Special
 from sfu.forwarding.redundancy import Redundancy
+from sfu.forwarding.stream import Stream
 from sfu.rtp.rtcp import ReportBlock, SenderReport
 
 if TYPE_CHECKING:
+    from sfu.forwarding.encoding import Encoding
     from sfu.forwarding.peer import EnginePeer
     from sfu.forwarding.track import Track
 
@@ -34,6 +36,8 @@ LEAST_PAUSE: Final = 0.01
 MOST_PAUSE: Final = 0.4
 RESENDS_KEPT: Final = 1024
 """More than a history holds, so that no packet's count is forgotten while the packet is there."""
+LAYER_PATIENCE: Final = 2.0
+"""Seconds that more layers may be waited for before a keyframe is asked for: they begin several times a second."""
 SEGMENTS: Final = 8
 """Switches remembered for retransmission; older packets are out of the history anyway."""
 
@@ -54,7 +58,7 @@ class Offsets(NamedTuple):
 class Segment:
     """A stretch of the subscriber's stream that came from one encoding."""
 
-    encoding: Encoding
+    encoding: Stream
     offsets: Offsets
     start: int
     "The encoding's extended sequence number of its first packet."
@@ -122,11 +126,11 @@ class Route:
         """By `Packet.codec_index`."""
         self.takes_red = red_payload_type is not None
         self.rtx_payload_type = rtx_payload_type
-        self.current: Encoding | None = None
+        self.current: Stream | None = None
         """What is sent now; None while paused or before the first keyframe."""
-        self.previous: Encoding | None = None
+        self.previous: Stream | None = None
         """What was sent before the pause: the stream goes on from there."""
-        self.target: Encoding | None = None
+        self.target: Stream | None = None
         self.offsets = Offsets()
         self.high = (first_sequence - 1) & 0xFFFF
         """Highest sequence number sent, while nothing is; see `last_sent`."""
@@ -146,7 +150,7 @@ class Route:
         """Oldest first; the last one is open while `current` is not None."""
         self._resends: dict[int, tuple[int, float]] = {}
 
-    def switch(self, encoding: Encoding, packet: Packet, now: float) -> None:
+    def switch(self, encoding: Stream, packet: Packet, now: float) -> None:
         """From `packet` on, `encoding` is what the subscriber gets: computes the offsets that keep its stream whole."""
         sequence = (self.last_sent() + 1) & 0xFFFF
         self._end_segment()
@@ -170,23 +174,46 @@ class Route:
         self.current, self.previous = encoding, None
         self.switches += 1
 
+    def change_over(self, stream: Stream, packet: Packet) -> None:
+        """From `packet` on, which neither has taken yet, other layers of the same encoding: every number goes on by itself."""
+        old, offsets = self.current, self.offsets
+        assert old is not None
+        newest = self._segments[-1]
+        newest.length = max(0, old.extended((packet.sequence - old.shift) & 0xFFFF) - newest.start)
+        picture = (offsets.picture + stream.picture_shift - old.picture_shift) & 0x7FFF
+        self.offsets = offsets._replace(
+            sequence=(offsets.sequence + stream.shift - old.shift) & 0xFFFF,
+            picture=picture,
+            rewrites=bool(picture or offsets.tl0picidx or offsets.frame),
+        )
+        start = stream.extended((packet.sequence - stream.shift) & 0xFFFF)
+        self._segments.append(Segment(stream, self.offsets, start))
+        if self in old.routes:
+            old.routes.remove(self)
+        self.current = stream
+        self.switches += 1
+
+    def has(self, encoding: "Encoding") -> bool:
+        """Whether it is sent this encoding now, all of it or some layers."""
+        return self.current is not None and self.current.origin is encoding
+
     def _end_segment(self) -> None:
         if self.current is not None and self._segments:
             newest = self._segments[-1]
             newest.length = max(0, newest.span(open_=True))
 
-    def _next_timestamp(self, old: Encoding, new: Encoding, timestamp: int, now: float) -> int:
+    def _next_timestamp(self, old: Stream, new: Stream, timestamp: int, now: float) -> int:
         shift = self.offsets.timestamp
-        if old is new:
+        if old.origin is new.origin:
             return (timestamp + shift) & 0xFFFFFFFF
         clock = self.track.clock_rate
         last = (old.last_timestamp + shift) & 0xFFFFFFFF
-        aligned = timestamp_on(old, new, timestamp)
+        aligned = timestamp_on(old.origin, new.origin, timestamp)
         if aligned is not None:
             aligned = (aligned + shift) & 0xFFFFFFFF
             if 0 < (aligned - last) & 0xFFFFFFFF < 2 * clock:
                 return aligned
-        passed = min(max(now - old.last_arrival, 0.001), 60.0)
+        passed = min(max(now - old.origin.last_arrival, 0.001), 60.0)
         return (last + max(1, int(passed * clock))) & 0xFFFFFFFF
 
     def _continued(self, last: Special | None, new: Special | None) -> tuple[int, int, int]:
@@ -227,8 +254,11 @@ class Route:
             return self.high
         return (self.current.forwarded + self.offsets.sequence) & 0xFFFF
 
-    def aim(self, encoding: Encoding, now: float) -> bool:
-        """Wants `encoding` from its next keyframe on; True when a keyframe has to be asked for."""
+    def aim(self, encoding: Stream, now: float) -> bool:
+        """Wants `encoding` from its next keyframe on; True when a keyframe has to be asked for.
+
+        Other layers of the encoding that it is sent are had sooner, unless they are larger pictures.
+        """
         if self.target is encoding:
             return False
         if self.target is not None and self.target is not self.current and self in self.target.routes:
@@ -239,6 +269,9 @@ class Route:
         if self not in encoding.routes:
             encoding.routes.append(self)
         self.keyframe_wanted_at = now
+        if self.current is not None and self.has(encoding.origin) and encoding.spatial <= self.current.spatial:
+            self.keyframe_wanted_at = now + LAYER_PATIENCE
+            return False
         return True
 
     def lost(self, sequence: int, now: float, *, bad_line: bool = False) -> tuple[Offsets, Packet] | None:
@@ -286,10 +319,9 @@ class Route:
         One offset per publisher, for all its tracks, keeps lips in sync: what the publisher said of audio and video
         stays as it was relative to each other (RFC 3550 6.4.1).
         """
-        encoding = self.current
-        if encoding is None or encoding.last_report is None:
+        source = self.current.origin.last_report if self.current is not None else None
+        if source is None:
             return None
-        source = encoding.last_report
         since = wall - (source.ntp / NTP_UNITS + clock_offset)
         timestamp = (source.rtp_timestamp + self.offsets.timestamp + int(since * self.track.clock_rate)) & 0xFFFFFFFF
         octets = max(0, self.octets - self.packets * HEAD_SIZE) & 0xFFFFFFFF  # payload only, RFC 3550 6.4.1

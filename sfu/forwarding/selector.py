@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.stream import Stream
 
 SETTLE: Final = 1.0
 """Seconds an encoding has to be alive before it is switched up to."""
@@ -28,16 +29,17 @@ def choose(
     declared: Mapping[str, Size],
     width: int,
     height: int,
-    current: Encoding | None,
+    current: Stream | None,
     now: float,
 ) -> Encoding | None:
     """The best encoding for a tile of `width` × `height` pixels (0: no limit); None when nothing is alive."""
+    had = current.origin if current is not None else None
     alive = [encoding for encoding in encodings if encoding.alive and encoding.ssrc]
     if not alive:
         return None
-    settled = [e for e in alive if e is current or now - e.first_arrival >= SETTLE]
+    settled = [e for e in alive if e is had or now - e.first_arrival >= SETTLE]
     if not settled:
-        return current if current in alive else max(alive, key=lambda e: _area(e, declared))
+        return had if had in alive else max(alive, key=lambda e: _area(e, declared))
     ordered = sorted(settled, key=lambda e: _area(e, declared))
     if not width and not height:
         return ordered[-1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.keyframes import KeyframeThrottle
+from sfu.forwarding.thinning import thinned
 
 if TYPE_CHECKING:
     from sfu.forwarding.peer import EnginePeer
@@ -75,8 +76,10 @@ class Track:
         repair = self.peer.streams.get(old.rtx_ssrc)
         if repair is not None and repair[1]:
             self.peer.streams[old.rtx_ssrc] = (new, True)
-        for route in list(old.routes):
-            route.aim(new, ASK_AT_ONCE)
+        thinnings = old.thinning.thinned if old.thinning is not None else ()
+        for stream in (old, *thinnings):
+            for route in list(stream.routes):
+                route.aim(thinned(new, stream.spatial, stream.temporal), ASK_AT_ONCE)
         return new
 
     def take_level(self) -> int | None:

@@ -120,9 +120,14 @@ def rtp(
     return header + payload
 
 
-def vp8(*, key: bool = False, picture: int = 1, tl0: int = 1, begin: bool = True, size: int = 100) -> bytes:
-    """A VP8 payload with 15-bit picture id and TL0PICIDX; a keyframe says 640 × 360."""
-    head = bytes((0x90 if begin else 0x80, 0xE0, 0x80 | picture >> 8, picture & 0xFF, tl0, 0x20))
+def vp8(
+    *, key: bool = False, picture: int = 1, tl0: int = 1, begin: bool = True, size: int = 100, temporal: int = 0,
+    sync: bool = True, bits: int = 15,
+) -> bytes:  # fmt: skip
+    """A VP8 payload with picture id (of 7 or 15 bits) and TL0PICIDX; a keyframe says 640 × 360."""
+    number = bytes((0x80 | picture >> 8, picture & 0xFF)) if bits == 15 else bytes((picture & 0x7F,))
+    layer = temporal << 6 | (0x20 if sync else 0)
+    head = bytes((0x90 if begin else 0x80, 0xE0, *number, tl0, layer))
     frame = struct.pack("<BBB", 0x10 if key else 0x11, 0, 0)
     if key:
         frame += b"\x9d\x01\x2a" + struct.pack("<HH", 640, 360)

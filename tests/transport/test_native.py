@@ -13,6 +13,7 @@ from sfu.forwarding.engine import Engine
 from sfu.forwarding.packet import Packet, Special
 from sfu.forwarding.peer import Address, EnginePeer
 from sfu.forwarding.route import Offsets, Route
+from sfu.forwarding.stream import Stream
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.sdp import capabilities as caps
@@ -32,7 +33,7 @@ EXTENSIONS = {
     caps.URI_ABS_SEND_TIME: 2, caps.URI_DEPENDENCY_DESCRIPTOR: 8, caps.URI_VIDEO_ORIENTATION: 13,
 }  # fmt: skip
 VIDEO, REPAIR, AUDIO = 11, 12, 21
-NOT_COMPARED = {"track", "routes", "batch"}
+NOT_COMPARED = {"track", "origin", "routes", "batch"}
 
 
 class World:
@@ -101,7 +102,7 @@ class World:
         out: dict[str, object] = {"dropped": dict(self.engine.dropped)}
         for track in (self.video, self.audio):
             encoding = track.encodings[""]
-            for name in Encoding.__slots__:
+            for name in (*Stream.__slots__, *Encoding.__slots__):
                 value = getattr(encoding, name)
                 if name not in NOT_COMPARED and name != "missing":
                     out[f"{track.kind}.{name}"] = value

@@ -78,6 +78,8 @@ static int read_extensions(const unsigned char *data, int at, int end, PyObject 
                 out->extra[out->size++] = data[at];
             }
         } else if (what == words.dependency_action) {
+            if (size > 3 && data[at + 3] & 0x80)
+                return 0; /* it says which layers there are: Python keeps it */
             memcpy(dependency, data + at, (size_t)size);
             out->dependency = size;
         } else if (what == words.send_time_action) {
@@ -337,7 +339,7 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
         else
             Py_DECREF(special);
         int listed = PyList_SetItem(history, (Py_ssize_t)(sequence & mask), Py_NewRef(packet));
-        if (listed == 0 && PyList_GET_SIZE(routes) > 0) {
+        if (listed == 0 && (PyList_GET_SIZE(routes) > 0 || SLOT(encoding, at_encoding_thinning) != Py_None)) {
             listed = PyList_Append(batch, packet);
             if (listed == 0 && PyList_GET_SIZE(batch) == 1)
                 listed = PyList_Append(dirty, encoding);

@@ -127,7 +127,7 @@ static Py_ssize_t find_slot(PyTypeObject *type, const char *name) {
         return -1;
     Py_ssize_t at = -1;
     if (Py_TYPE(found) == &PyMemberDescr_Type && ((PyMemberDescrObject *)found)->d_member->type == T_OBJECT_EX &&
-        ((PyDescrObject *)found)->d_type == type)
+        PyType_IsSubtype(type, ((PyDescrObject *)found)->d_type)) /* a base's slots lie where they lie in the base */
         at = ((PyMemberDescrObject *)found)->d_member->offset;
     else
         PyErr_Format(PyExc_TypeError, "%s.%s is not in __slots__", type->tp_name, name);
@@ -215,7 +215,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     if (PyType_Ready(&LaneType) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 2) < 0) {
+    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 3) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -27,6 +27,7 @@
     X(encoding, track) X(encoding, highest) X(encoding, last_timestamp) X(encoding, received) \
     X(encoding, last_arrival) X(encoding, packets) X(encoding, bytes) X(encoding, history) X(encoding, mask) \
     X(encoding, routes) X(encoding, batch) X(encoding, last_special) X(encoding, _transit) X(encoding, jitter) \
+    X(encoding, thinning) \
     X(track, payload_types) X(track, level) X(track, muted) X(track, kind) X(track, codec) X(track, clock_rate) \
     X(outlet, fd) X(outlet, segments)
 
