@@ -24,7 +24,7 @@ _REFERENCE_TICKS: Final = 256
 """The reference time counts 64 ms."""
 _HISTORY_TICKS: Final = TICKS_PER_SECOND // 2
 """A packet that comes late is told together with what was told before it: 500 ms, as in libwebrtc."""
-_PENDING_LIMIT: Final = 8192
+PENDING_LIMIT: Final = 8192
 _LATE_LIMIT: Final = 4096
 """Sequence numbers; what comes later than this is not told any more."""
 _GAP_LIMIT: Final = 4096
@@ -61,7 +61,7 @@ class Recorder:
 
     def __init__(self, sender_ssrc: int) -> None:
         self.sender_ssrc = sender_ssrc
-        self._pending: deque[tuple[int, float]] = deque(maxlen=_PENDING_LIMIT)
+        self._pending: deque[tuple[int, float]] = deque(maxlen=PENDING_LIMIT)
         self._next = -1
         "Unwrapped number behind the highest one told; -1 before the first."
         self._history: deque[tuple[Sequence[int], list[int]]] = deque()

@@ -239,7 +239,9 @@ class _Runner:
         if given.dtype != np.uint8 or given.ndim != 2 or given.shape[0] % 3 or given.shape[1] % 2:
             raise ValueError("a picture given back is I420: uint8 of shape (height * 3 // 2, width)")
         made = Picture.of_array(np.ascontiguousarray(given))
-        self.pictures = {**self.pictures, item.source: (made, time.monotonic())}
+        now = time.monotonic()
+        fresh = {source: found for source, found in self.pictures.items() if now - found[1] < FRESH}
+        self.pictures = {**fresh, item.source: (made, now)}
 
     def _take_sound(self, item: _Item) -> None:
         given = self._plugin.sound(item.source, np.asarray(item.array, np.float32), item.at)

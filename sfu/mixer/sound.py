@@ -143,10 +143,12 @@ class SoundMix:
                 if sound is not None:
                     mix += sound
             self._leaving.clear()
-            for voice in self._voices.values():
+            for name, voice in list(self._voices.items()):
                 sound = voice.render()
                 if sound is not None:
                     mix += sound
+                else:
+                    del self._voices[name]  # it begins anew when it speaks again
         return self._limiter.process(mix)
 
     def _let_go(self, source: SoundSource) -> None:

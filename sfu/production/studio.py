@@ -196,10 +196,10 @@ class Studio:
     def _tick_hooked(self, hooks: Hooks, scene: Scene, pictures: dict[str, Picture | None], pts: int) -> None:
         """The same with plug-ins: they see what is new, and what they gave back is shown."""
         at = pts / VIDEO_RATE
+        offered, self._offered = self._offered, dict(pictures)
         for source, picture in pictures.items():
-            if picture is not None and self._offered.get(source) is not picture:
+            if picture is not None and offered.get(source) is not picture:
                 hooks.offer_picture(source, picture.as_array, at)
-            self._offered[source] = picture
             pictures[source] = hooks.picture(source) or picture
         canvas = self._compositor.compose(scene, pictures)
         hooks.offer_picture(PROGRAMME, canvas, at)

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from contextlib import suppress
 from typing import Final, Protocol
 
@@ -37,6 +38,7 @@ GOODBYE: Final = 5.0
 """Seconds to write what is encoded after `Stop`."""
 BACKLOG: Final = 8_388_608
 """Bytes that wait for a worker that does not read, after which it counts as hung."""
+RESTARTS_KEPT: Final = 16
 ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME", "LD_LIBRARY_PATH", "XDG_DATA_DIRS")
 """What a worker inherits; the server's secrets may be in the rest."""
 
@@ -78,8 +80,8 @@ class Supervisor:
         self.pid = 0
         """0: there is no process now."""
         self.starts = 0
-        self.restart_times: list[float] = []
-        """Seconds from each death to its successor's first tick."""
+        self.restart_times: deque[float] = deque(maxlen=RESTARTS_KEPT)
+        """Seconds from each death to its successor's first tick, of the newest ones."""
         self._died_at: float | None = None
 
     def tell(self, message: ToWorker) -> None:

@@ -67,7 +67,9 @@ class Outbox:
         "_overflow",
         "_overflowed",
         "_pending",
+        "_pending_bytes",
         "_queue_bytes",
+        "_spilt",
         "_waiting",
         "socket",
     )
@@ -83,6 +85,8 @@ class Outbox:
         self._max_events = max_events
         self._max_bytes = max_bytes
         self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._spilt = False
         self._kept: deque[tuple[int, bytes]] = deque()
         self._kept_bytes = 0
         self._forgotten = 0
@@ -91,9 +95,12 @@ class Outbox:
         self.socket: Socket | None = None
 
     def send(self, payload: bytes) -> None:
-        """Once, if there is a socket."""
-        if self.socket is not None:
+        """Once, if there is a socket. What follows more than may wait, all in one moment, is dropped as the socket will be."""
+        if self._pending_bytes > self._queue_bytes:
+            self._spilt = True  # one message may be larger than that, as of who is there in a large room
+        elif self.socket is not None:
             self._pending.append(payload)
+            self._pending_bytes += len(payload)
             if not self._waiting:
                 self._waiting = True
                 self._flusher.add(self)
@@ -128,6 +135,8 @@ class Outbox:
         """What was not sent is dropped: events are kept, replies are asked for again."""
         self.socket = None
         self._pending.clear()
+        self._pending_bytes = 0
+        self._spilt = False
 
     def flush(self) -> int:
         """Number of messages sent, as one frame."""
@@ -137,8 +146,9 @@ class Outbox:
             return 0
         count = len(pending)
         self._pending = []
+        self._pending_bytes = 0
         queued = self.socket.write(pending[0] if count == 1 else b"[" + b",".join(pending) + b"]")
-        if queued > self._queue_bytes and not self._overflowed:
+        if (queued > self._queue_bytes or self._spilt) and not self._overflowed:
             self._overflowed = True
             self._overflow()
         return count

@@ -37,7 +37,7 @@ _PAIR = Struct("!HH").unpack_from
 _CHECKSUM = Struct("<I")
 _SACK_COUNTS = Struct("!HH")
 _OPEN = Struct("!BBHIHH").unpack_from
-_RECEIVE_WINDOW = 1024 * 1024
+RECEIVE_WINDOW = 1024 * 1024
 """What aiortc advertises, bytes."""
 
 
@@ -319,9 +319,9 @@ class GuardedAssociation(RTCSctpTransport):
             work += ahead + waiting
             if distance == 1:
                 last = (last + 1) & 0xFFFFFFFF
-                if waiting >= limits.chunks or buffered > _RECEIVE_WINDOW + limits.message_bytes:
+                if waiting >= limits.chunks or buffered > RECEIVE_WINDOW + limits.message_bytes:
                     raise MalformedPacket("a message that does not end fills the receive window")
-            elif ahead >= limits.ahead or distance > limits.chunks or buffered >= _RECEIVE_WINDOW:
+            elif ahead >= limits.ahead or distance > limits.chunks or buffered >= RECEIVE_WINDOW:
                 removed[chunk] = b""
                 continue
             else:

@@ -71,3 +71,26 @@ async def test_overflow_is_told_once_per_socket() -> None:
             box.send(PING % number)
             box.flush()
     assert calls == ["overflow"] * 2
+
+
+async def test_what_collects_in_one_moment_is_bounded() -> None:
+    calls: list[str] = []
+    flusher, socket = Flusher(0.0), FakeSocket()
+    box = outbox(flusher, calls=calls)
+    box.attach(socket)
+    for number in range(100):
+        box.send(PING % number)
+    await asyncio.sleep(0.01)
+    assert 100 < sum(len(PING % number) for number in range(len(socket.messages))) <= 100 + len(PING % 99)
+    assert calls == ["overflow"]
+
+
+async def test_one_large_message_passes() -> None:
+    calls: list[str] = []
+    flusher, socket = Flusher(0.0), FakeSocket()
+    box = outbox(flusher, calls=calls)
+    box.attach(socket)
+    box.send(b'{"type":"ping","at":1,"words":"%s"}' % (b"x" * 200))
+    await asyncio.sleep(0.01)
+    assert len(socket.messages) == 1
+    assert calls == []

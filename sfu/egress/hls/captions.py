@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sfu.egress.hls import playlist
+from sfu.egress.hls.stream import KEPT
 
 SHORTEST = 1.0
 """Seconds that a cue is shown at least."""
 CUE_LIMIT = 500
 """Characters of one cue."""
+CUES = 100
+"""That are shown at once, and that wait for their time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,15 @@ class CaptionTrack:
         self.name = name
         self.ended = False
         self._waiting: list[Cue] = []
+        "For segments to come."
         self._shown: list[Cue] = []
         self._blocks: list[_Block] = []
+        self._gone = 0
+        "Discontinuities of those that are forgotten."
 
     def add(self, text: str, start: float, end: float) -> None:
         """A cue, in seconds since 1970."""
-        if text.strip() and not self.ended:
+        if text.strip() and not self.ended and len(self._waiting) < CUES:
             self._waiting.append(Cue(text.strip()[:CUE_LIMIT], start, end))
 
     def add_segment(self, msn: int, starts_at: float, duration: float, *, discontinuity: bool, epoch: float) -> None:
@@ -56,13 +62,15 @@ class CaptionTrack:
             start = max(cue.start, starts_at)
             if start >= edge:
                 late.append(cue)
-            else:
+            elif len(self._shown) < CUES:
                 end = cue.end if cue.start >= starts_at else max(cue.end, start + SHORTEST)
                 self._shown.append(Cue(cue.text, start, end))
         self._waiting = late
         self._blocks.append(_Block(msn, starts_at, duration, discontinuity, epoch, tuple(self._shown)))
         # A segment holds every cue that is shown during it, whichever it began in.
         self._shown = [cue for cue in self._shown if cue.end > edge]
+        if len(self._blocks) > KEPT:
+            self._gone += self._blocks.pop(0).discontinuity
 
     def end(self) -> None:
         self.ended = True
@@ -70,7 +78,7 @@ class CaptionTrack:
     def playlist(self, first_msn: int) -> bytes:
         """From this segment on."""
         listed = [block for block in self._blocks if block.msn >= first_msn]
-        gone = sum(block.discontinuity for block in self._blocks if block.msn < first_msn)
+        gone = self._gone + sum(block.discontinuity for block in self._blocks if block.msn < first_msn)
         lines = [
             playlist.header(),
             playlist.playlist_type_vod() if self.ended else "",

@@ -22,6 +22,10 @@ log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ABOUT = "about.json"
+KEPT = 1000
+"""Programmes, ended ones included: the oldest of those go first."""
+SHELVED_AFTER = 60.0
+"""Seconds after its end that the newest of a programme is still held in memory, for those who were watching."""
 
 
 class About(msgspec.Struct, frozen=True):
@@ -53,6 +57,9 @@ class Programmes:
         current = self.current(room)
         if current is not None and current.ended_at is None:
             raise ValueError("this room has a programme already")
+        if len(self._all) >= KEPT:
+            ended = (name for name, one in self._all.items() if one.window.ended_at is not None)
+            self.remove(next(ended, ""))
         storage: Storage = NoStorage()
         try:
             directory = Directory(self._root / programme)
@@ -90,12 +97,14 @@ class Programmes:
         found.window.close()
 
     def expire(self, now: float) -> None:
-        """Removes what ended too long ago. Without a replay viewers still see the end for a minute."""
-        kept = max(self._settings.replay, 60.0)
+        """Removes what ended too long ago. Viewers see the end for a minute, then the replay, if there is one."""
+        kept = max(self._settings.replay, SHELVED_AFTER)
         for name, programme in list(self._all.items()):
             ended_at = programme.window.ended_at
             if ended_at is not None and now - ended_at > kept:
                 self.remove(name)
+            elif ended_at is not None and now - ended_at > SHELVED_AFTER:
+                programme.window.shelve()
 
     def restore(self, now: float) -> list[Programme]:
         """Takes up what lies in the directory; those that are still on air, for whoever can go on with them.

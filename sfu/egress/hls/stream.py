@@ -16,6 +16,9 @@ GRACE = 10.0
 """Seconds that a segment can still be fetched after the playlist forgot it (6.2.2)."""
 VIDEO_TIMESCALE = 90_000
 
+KEPT = 86_400
+"""Segments of a programme, whatever may be replayed: a day. Each has a row in the playlist, and so some hundred bytes here."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -296,15 +299,23 @@ class Stream:
         newest = self._segments[-1]
         end = newest.starts_at + newest.duration
         while self._age(self._first, end) > self._limits.dvr:
+            self._segments[self._first].parts = []  # also if they could not be stored: a full disk fills no memory
             self._removed_discontinuities += self._segments[self._first].discontinuity
             self._first += 1
         while self._age(self._in_memory, end) > self._limits.memory:
             self._drop_parts()
-        while not self._limits.keep and self._first and self._age(0, end) > self._limits.dvr + GRACE:
+        while self._first and (
+            len(self._segments) > KEPT or (not self._limits.keep and self._age(0, end) > self._limits.dvr + GRACE)
+        ):
             gone = self._segments.pop(0)
             self._storage.remove(self._segment_name(gone.msn))
             self._first -= 1
             self._in_memory = max(0, self._in_memory - 1)
+
+    def shelve(self) -> None:
+        """Nobody watches the end any more: what is stored is held no longer."""
+        while self._in_memory < len(self._segments):
+            self._drop_parts()
 
     def _drop_parts(self) -> None:
         segment = self._segments[self._in_memory]

@@ -129,6 +129,11 @@ class Window:
             track.end()
         self._note(Ended(now))
 
+    def shelve(self) -> None:
+        """After the end: from now on only the storage holds it. Idempotent."""
+        for stream in self.streams.values():
+            stream.shelve()
+
     # What goes out.
 
     def multivariant(self, prefix: str = "") -> bytes:

@@ -350,3 +350,47 @@ def test_a_full_disk_costs_the_past_only(directory: Directory, monkeypatch: pyte
 def test_the_rules_find_what_is_planted(text: "object", complaint: str) -> None:
     assert callable(text)
     assert any(complaint in one for one in rules.media(text(live(window(7)))))
+
+
+class FullDisk(Directory):
+    """Takes nothing."""
+
+    def write(self, name: str, data: bytes) -> None:
+        pass
+
+
+def held(made: Window) -> int:
+    return sum(len(part.data) for stream in made.streams.values() for each in stream.segments for part in each.parts)
+
+
+def test_a_full_disk_fills_no_memory(tmp_path: Path) -> None:
+    made = window(5 * 15, storage=FullDisk(tmp_path / "PG_1"), ladder=1)
+    size = held(made)
+    feed(made, range(5 * 15, 5 * 60))
+    assert held(made) <= size + 500
+
+
+def test_after_its_end_a_programme_is_held_by_the_disk_alone(tmp_path: Path) -> None:
+    made = window(5 * 15, storage=Directory(tmp_path / "PG_1"))
+    made.end(START + 15)
+    assert held(made) > 0
+    whole = live(made)
+    made.shelve()
+    made.shelve()
+    assert held(made) == 0
+    assert live(made) == whole
+    assert made.streams["720p"].segment(3) is not None
+
+
+def test_a_programme_of_days_has_an_end_of_its_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sfu.egress.hls.stream.KEPT", 20)
+    monkeypatch.setattr("sfu.egress.hls.captions.KEPT", 20)
+    made = window(ladder=1)
+    made.add_captions("en", "English")
+    feed(made, range(5 * 30))
+    assert len(made.streams["1080p"].segments) == 20
+    checked(live(made, "1080p"))
+    assert len(made.captions["en"]._blocks) == 20
+    for number in range(1000):
+        made.caption("en", str(number), START + 40, START + 41)
+    assert len(made.captions["en"]._waiting) == 100
