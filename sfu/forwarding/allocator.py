@@ -17,9 +17,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 from heapq import heapify, heappop, heappush
+from itertools import groupby
 from typing import Final, Literal, NamedTuple
 
 from sfu.forwarding.selector import FILL, Size, fills
+from sfu.forwarding.stream import EVERYTHING
 
 ALIVE_FOR: Final = 2.0
 HOLD: Final = 10.0
@@ -37,6 +39,8 @@ RETURN: Final = 1.0
 SUSTAINED: Final = 5.0
 """Seconds in which the lowest budget is what steps up have to fit into."""
 STAGE_HEIGHT: Final = 360
+FLUENT: Final = 12.0
+"""Frames a second below which a larger picture of a person is not worth its bits."""
 TOLERANCE: Final = 1.25
 """A layer may exceed what the operator's tier allows for one picture by so much; encoders are not exact."""
 ASSUMED_TILE: Final = 1280 * 720
@@ -74,14 +78,21 @@ class Layer(NamedTuple):
     """One step of a track: a simulcast encoding or the spatial and temporal layers up to this one, all together."""
 
     name: str
-    "The rid, or the spatial layer's number."
+    "The rid."
     temporal: int
+    "The highest that is sent, or `EVERYTHING`."
     bitrate: float
     "Bits per second, with everything below that has to be sent for it."
     width: int
     height: int
     fps: float = 30.0
     alive_since: float = float("-inf")
+    spatial: int = EVERYTHING
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        """What makes it another one."""
+        return self.name, self.spatial, self.temporal
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +232,10 @@ def _ladder(demand: Demand, previous: Allocation | None, now: float, picture: fl
     decision = previous.decisions.get(demand.key) if previous else None
     if demand.hidden or not demand.layers:
         return _Ladder(demand, (), None, Reason.HIDDEN if demand.hidden else Reason.SILENT, None, None, decision)
-    useful = _useful(demand)
+    steps = _steps(demand)
+    useful = _useful(demand, steps)
     best = useful[-1]
-    before = _index(demand.layers, decision.layer) if decision is not None else None
+    before = _index(demand.layers, steps, decision.layer) if decision is not None else None
     if (
         decision is not None
         and decision.layer is None
@@ -251,24 +263,47 @@ def _ladder(demand: Demand, previous: Allocation | None, now: float, picture: fl
     return _Ladder(demand, allowed, best, capped, forbidden, before, decision)
 
 
-def _useful(demand: Demand) -> tuple[Layer, ...]:
-    """Up to the first layer that fills the tile, with as many frames as are wished."""
-    for index, layer in enumerate(demand.layers):
-        if not fills(Size(layer.width, layer.height), demand.width, demand.height):
-            continue
-        same = [each for each in demand.layers[index:] if (each.width, each.height) == (layer.width, layer.height)]
-        enough = next((n for n, each in enumerate(same) if demand.fps and each.fps >= demand.fps * FILL), len(same) - 1)
-        return demand.layers[: index + enough + 1]
-    return demand.layers
+def _steps(demand: Demand) -> tuple[Layer, ...]:
+    """The layers without those that no step should end at: more frames than are wished, and large pictures that jerk.
+
+    A person in motion is better small than as a row of stills; text is not, and the smallest picture is better than none.
+    """
+    found: list[Layer] = []
+    smallest = _size(demand.layers[0])
+    for size, group in groupby(demand.layers, _size):
+        same = list(group)
+        if demand.fps:
+            enough = next((n for n, layer in enumerate(same) if layer.fps >= demand.fps * FILL), len(same) - 1)
+            same = same[: enough + 1]
+        if size != smallest and demand.rank is not Rank.SCREEN:
+            same = [layer for layer in same if layer.fps >= FLUENT or layer is same[-1]]
+        found += same
+    return tuple(found)
 
 
-def _index(layers: tuple[Layer, ...], wanted: Layer | None) -> int | None:
+def _useful(demand: Demand, steps: tuple[Layer, ...]) -> tuple[Layer, ...]:
+    """Up to the first size that fills the tile."""
+    filling = next((size for size in map(_size, steps) if fills(size, demand.width, demand.height)), None)
+    if filling is None:
+        return steps
+    return steps[: max([index for index, layer in enumerate(steps) if _size(layer) == filling]) + 1]
+
+
+def _size(layer: Layer) -> Size:
+    return Size(layer.width, layer.height)
+
+
+def _index(layers: tuple[Layer, ...], steps: tuple[Layer, ...], wanted: Layer | None) -> int | None:
+    """Which of the steps this layer is, or the one below it; None when it is not there any more."""
     if wanted is None:
         return None
-    for index, layer in enumerate(layers):
-        if (layer.name, layer.temporal) == (wanted.name, wanted.temporal):
+    for index, step in enumerate(steps):
+        if step.key == wanted.key:
             return index
-    return None
+    now = next((layer for layer in layers if layer.key == wanted.key), None)
+    if now is None:
+        return None
+    return max(0, sum([step.bitrate <= now.bitrate for step in steps]) - 1)
 
 
 def _fill(ladders: list[_Ladder], budget: float) -> list[int]:

@@ -172,5 +172,5 @@ class Downlink:
         return wish, max(wish, CEILING * allocation.ceiling)
 
 
-def _name(layer: Layer | None) -> tuple[str, int] | None:
-    return (layer.name, layer.temporal) if layer is not None else None
+def _name(layer: Layer | None) -> tuple[str, int, int] | None:
+    return layer.key if layer is not None else None

@@ -1,4 +1,4 @@
-"""How many bits per second each encoding really has: what allocation counts with, measured once for all subscribers.
+"""How many bits per second each encoding and its layers really have: what allocation counts with, measured once for all.
 
 Quickly up and slowly down, so that a layer is not taken for small because its picture stood still for a moment.
 """
@@ -9,6 +9,8 @@ from typing import Final
 from sfu.forwarding.allocator import Layer
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.selector import Size, size_of
+from sfu.forwarding.stream import EVERYTHING
+from sfu.forwarding.sublayers import Share, shares_of
 from sfu.forwarding.track import Track
 
 EVERY: Final = 1.0
@@ -20,17 +22,22 @@ GUESS: Final = 0.07 * 30
 SMALLEST_GUESS: Final = 50_000.0
 FIRST: Final = 1.0
 """Seconds of which the first value is taken: it begins with a keyframe."""
+LAYERS_EVERY: Final = 5.0
+"""Seconds between looks at what the layers within an encoding cost: encoders keep to shares."""
+LAYERS_WEIGHT: Final = 0.3
 
 
 class Rates:
     """Measures once a second. `now` is monotonic seconds."""
 
-    __slots__ = ("_known", "_next")
+    __slots__ = ("_known", "_next", "_shares")
 
     def __init__(self) -> None:
         self._known: dict[Encoding, tuple[int, float, float]] = {}
         """(bytes, when, bits per second; 0: not known yet)."""
         self._next = float("-inf")
+        self._shares: dict[Encoding, tuple[float, tuple[Share, ...]]] = {}
+        """(when to look again, what was found) of those that somebody watches."""
 
     def measure(self, tracks: Iterable[Track], now: float) -> bool:
         """Whether it was time."""
@@ -54,8 +61,26 @@ class Rates:
                 sample = (encoding.bytes - size) * 8 / (now - since) if now > since else rate
                 weight = UP if sample > rate else DOWN
                 found[encoding] = (encoding.bytes, now, rate + weight * (sample - rate) if rate else sample)
+                if track.routes and track.kind == "video":
+                    self._measure_layers(encoding, now)
         self._known = found
+        if len(self._shares) > len(found):
+            self._shares = {encoding: share for encoding, share in self._shares.items() if encoding in found}
         return True
+
+    def _measure_layers(self, encoding: Encoding, now: float) -> None:
+        due, before = self._shares.get(encoding, (now, ()))
+        if now < due:
+            return
+        after = shares_of(encoding)
+        if [share[:2] for share in before] == [share[:2] for share in after]:
+            after = tuple([
+                Share(*new[:2], *(old + LAYERS_WEIGHT * (each - old) for old, each in zip(was[2:], new[2:], strict=True)))
+                for was, new in zip(before, after, strict=True)
+            ])  # fmt: skip
+        elif not after and now < due + LAYERS_EVERY:
+            after = before  # too few pictures in the sample: they stood still
+        self._shares[encoding] = (now + (LAYERS_EVERY if after else EVERY), after)
 
     def of(self, encoding: Encoding) -> float:
         """Bits per second; 0: not known yet."""
@@ -70,7 +95,13 @@ class Rates:
                 continue
             size = size_of(encoding, declared)
             rate = self.of(encoding) or max(SMALLEST_GUESS, size.width * size.height * GUESS)
-            found.append(Layer(encoding.rid, 0, rate, size.width, size.height, alive_since=encoding.first_arrival))
+            whole = Layer(encoding.rid, EVERYTHING, rate, size.width, size.height, alive_since=encoding.first_arrival)
+            _, shares = self._shares.get(encoding, (0.0, ()))
+            found += [
+                whole._replace(temporal=share.temporal, bitrate=rate * share.bytes, fps=share.fps)
+                for share in shares[:-1]
+            ]
+            found.append(whole._replace(fps=shares[-1].fps) if shares else whole)
         found.sort(key=lambda layer: (layer.width * layer.height, layer.bitrate))
         highest = 0.0
         for index, layer in enumerate(found):  # a larger picture may cost less for a moment: steps have to rise

@@ -6,6 +6,7 @@ costs: the packet path itself knows no layers. VP8: RFC 7741 4.2.
 
 from typing import Final, NamedTuple, Protocol
 
+from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.packet import Packet
 
 Caps = tuple[int, int]
@@ -72,3 +73,53 @@ class Vp8Layers:
 def layers_of(codec: str) -> Layers | None:
     """None: the layers of this codec cannot be told apart."""
     return Vp8Layers() if codec == "VP8" else None
+
+
+class Share(NamedTuple):
+    """What an encoding with all layers above these left out has of it."""
+
+    spatial: int
+    temporal: int
+    bytes: float
+    "Of all its bytes, 0–1."
+    fps: float
+
+
+def shares_of(encoding: Encoding) -> tuple[Share, ...]:
+    """By the newest packets, rising; empty when there is only one layer, or nothing to tell them apart by.
+
+    Keyframes do not count: all layers begin with them, and one in a sample would make the lowest look dear.
+    """
+    layers = layers_of(encoding.track.codec)
+    newest = encoding.find(encoding.highest) if encoding.highest >= 0 else None
+    if layers is None or newest is None or layers.read(newest) is None:
+        return ()
+    sizes: dict[Caps, int] = {}
+    pictures: dict[int, int] = {}
+    oldest, keyframes = newest.timestamp, set()
+    for back in range(SAMPLE):
+        packet = encoding.find((encoding.highest - back) & 0xFFFF)
+        if packet is None:
+            continue
+        mark = layers.read(packet)
+        if mark is None or packet.timestamp in keyframes:
+            continue
+        if packet.keyframe:
+            keyframes.add(packet.timestamp)
+            continue
+        caps = mark.spatial, mark.temporal
+        sizes[caps] = sizes.get(caps, 0) + packet.size
+        if mark.begin:
+            pictures[mark.temporal] = pictures.get(mark.temporal, 0) + 1
+            oldest = packet.timestamp
+    count = sum(pictures.values())
+    duration = ((newest.timestamp - oldest) & 0xFFFFFFFF) / encoding.track.clock_rate
+    if len(sizes) < 2 or count < LEAST_PICTURES or not duration:
+        return ()
+    rate, total = (count - 1) / duration, sum(sizes.values())
+    found = []
+    for spatial, temporal in sorted({(s, t) for s in {s for s, _ in sizes} for t in {t for _, t in sizes}}):
+        size = sum(size for (s, t), size in sizes.items() if s <= spatial and t <= temporal)
+        shown = sum(number for t, number in pictures.items() if t <= temporal)
+        found.append(Share(spatial, temporal, size / total, rate * shown / count))
+    return tuple(found)

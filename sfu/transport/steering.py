@@ -13,6 +13,7 @@ from sfu.forwarding.diary import Cause, Diary, PathWatch
 from sfu.forwarding.downlink import Downlink, Want
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.route import Route
+from sfu.forwarding.thinning import thinned
 from sfu.transport.outbound import Outbound, Tell, Told
 
 if TYPE_CHECKING:
@@ -149,9 +150,10 @@ class Steering:
                 cause = Cause(decision.reason.value)
                 self._tell(outbound, Told(True, "congestion", cause=cause, top_height=self._top_height(route)))
             return
-        if urgent:
+        stream = thinned(outbound.source.track.encodings[layer.name], layer.spatial, layer.temporal)
+        if urgent and not route.has(stream.origin):
             route.pause()  # the path is flooded: the new layer's keyframe would come behind a queue
-        self._hub.engine.aim(route, outbound.source.track.encodings[layer.name], now)
+        self._hub.engine.aim(route, stream, now)
         reason = "congestion" if decision.reason in SLOW else ""
         cause = Cause(decision.reason.value)
         told = Told(False, reason, layer.name, layer.width, layer.height, cause, self._top_height(route))

@@ -18,15 +18,25 @@ SVC = tuple(
     ]
 )  # fmt: skip
 
+TEMPORAL = tuple(
+    Layer(rid, temporal, bits * share * 1e3, width, width * 9 // 16, fps)
+    for rid, width, bits in (("q", 320, 150), ("f", 1280, 1700))
+    for temporal, share, fps in ((0, 0.4, 7.5), (1, 0.6, 15), (2, 1.0, 30))
+)
+
 
 def camera(key: str, **wish: object) -> Demand:
     return Demand(key, "video", SIMULCAST, **wish)  # type: ignore[arg-type]
 
 
+def layered(layer: Layer) -> bool:
+    return layer.temporal > 0 or layer in TEMPORAL
+
+
 def chosen(allocation: Allocation) -> dict[object, str]:
     """Key → rid (with the temporal layer when there is one), or the reason of the pause."""
     return {
-        key: decision.layer.name + (f".{decision.layer.temporal}" if decision.layer.temporal else "")
+        key: decision.layer.name + (f".{decision.layer.temporal}" if layered(decision.layer) else "")
         if decision.layer
         else decision.reason.value
         for key, decision in allocation.decisions.items()
@@ -57,9 +67,18 @@ def chosen(allocation: Allocation) -> dict[object, str]:
         ([Demand("a", "video", SVC)], 0.1e6, {"a": "0.1"}),
         ([Demand("a", "video", SVC)], 1e6, {"a": "2.1"}),
         ([Demand("a", "video", SVC)], 2e6, {"a": "2.2"}),
-        ([Demand("a", "video", SVC, fps=15)], 2e6, {"a": "2.2"}),
+        ([Demand("a", "video", SVC, fps=15)], 2e6, {"a": "2.1"}),
         ([Demand("a", "video", SVC, width=1280, height=720, fps=15)], 2e6, {"a": "2.1"}),
         ([Demand("a", "video", SVC, width=320, height=180)], 2e6, {"a": "0.2"}),
+        ([Demand("a", "video", TEMPORAL)], 0.07e6, {"a": "q.0"}),
+        ([Demand("a", "video", TEMPORAL)], 0.1e6, {"a": "q.1"}),
+        ([Demand("a", "video", TEMPORAL)], 0.9e6, {"a": "q.2"}),  # a large picture that jerks is no step
+        ([Demand("a", "video", TEMPORAL)], 1.1e6, {"a": "f.1"}),
+        ([Demand("a", "video", TEMPORAL, rank=Rank.SCREEN)], 0.9e6, {"a": "f.0"}),  # but text is
+        ([Demand("a", "video", TEMPORAL, fps=8)], 2e6, {"a": "f.0"}),
+        ([Demand("a", "video", TEMPORAL, fps=8)], 0.6e6, {"a": "q.0"}),
+        ([Demand("a", "video", TEMPORAL, fps=60)], 2e6, {"a": "f.2"}),
+        ([Demand("a", "video", TEMPORAL), Demand("b", "video", TEMPORAL)], 0.2e6, {"a": "q.1", "b": "q.1"}),
     ],
 )
 def test_order(demands: list[Demand], budget: float, expected: dict[str, str]) -> None:
@@ -221,3 +240,17 @@ def test_ten_per_cent_of_noise_does_not_flap(middle: float, seed: int) -> None:
         changes += sum(before.get(key, name) != name for key, name in now.items())
         before = now
     assert changes <= 8  # in two minutes, of three pictures; the first seconds find the level
+
+
+def test_a_wish_for_other_frames_is_a_step_up_like_any_other() -> None:
+    """What is sent may be no step any more; then the next below it is what was had."""
+    wide = [Demand("a", "video", TEMPORAL)]
+    first = allocate(wide, 9e6, None, 0.0)
+    assert chosen(first) == {"a": "f.2"}
+    fewer = allocate([Demand("a", "video", TEMPORAL, fps=15)], 9e6, first, 1.0)
+    assert chosen(fewer) == {"a": "f.1"}
+    narrow = allocate([Demand("a", "video", TEMPORAL, fps=15)], 0.1e6, fewer, 2.0)
+    assert chosen(narrow) == {"a": "q.1"}
+    more = allocate(wide, 9e6, narrow, 2.1)
+    assert chosen(more) == {"a": "q.1"}
+    assert more.decisions["a"].reason is Reason.HOLD

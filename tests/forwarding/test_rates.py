@@ -4,7 +4,8 @@ import pytest
 
 from sfu.forwarding.rates import GUESS, Rates
 from sfu.forwarding.selector import Size
-from tests.support.wire import Bench
+from sfu.forwarding.sublayers import shares_of
+from tests.support.wire import Bench, rtp, vp8
 
 DECLARED = {"q": Size(320, 180), "h": Size(640, 360), "f": Size(1280, 720)}
 
@@ -42,3 +43,54 @@ def test_layers_are_what_is_alive_and_rise() -> None:
     assert [layer.name for layer in layers] == ["q", "f"]
     assert layers[1].bitrate == pytest.approx(1280 * 720 * GUESS)
     assert layers[0].bitrate < layers[1].bitrate
+
+
+def test_what_each_temporal_layer_costs_is_measured_where_somebody_watches() -> None:
+    bench, rates = Bench(), Rates()
+    track = bench.video(("q",))
+    sizes, number = {0: 400, 1: 200, 2: 100}, 0
+
+    def second(fps: int = 32, *, key: bool = False) -> None:
+        nonlocal number
+        for step in range(fps):
+            temporal = (0, 2, 1, 2)[step % 4]
+            number += 1
+            packet = vp8(
+                picture=number, tl0=number // 4 & 0xFF, temporal=temporal, size=sizes[temporal], key=key and not step
+            )
+            bench.send(
+                rtp(packet, ssrc=11, sequence=number, timestamp=number * 90_000 // fps, extensions={4: b"1", 10: b"q"})
+            )
+        bench.tick(1.0)
+        rates.measure([track], bench.now)
+
+    for _ in range(3):
+        second()
+    assert len(rates.layers(track, DECLARED)) == 1
+    bench.route(track, bench.peer(bench.uplink))
+    second(key=True)
+    layers = rates.layers(track, DECLARED)
+    assert [layer.temporal for layer in layers] == [0, 1, 127]
+    assert [layer.fps for layer in layers] == pytest.approx([8, 16, 32], rel=0.1)
+    total = layers[-1].bitrate
+    assert [layer.bitrate / total for layer in layers] == pytest.approx([0.47, 0.72, 1.0], abs=0.03)
+    # for a moment nothing moves: what is known is kept, and forgotten when it lasts
+    second(4)
+    assert len(rates.layers(track, DECLARED)) == 3
+
+
+@pytest.mark.parametrize(
+    ("codec", "payload"), [("VP8", b"\x90\x80\x80\1\x11\0\0" + bytes(99)), ("H264", b"\x41" + bytes(99))]
+)
+def test_who_says_nothing_of_layers_has_one(codec: str, payload: bytes) -> None:
+    bench, rates = Bench(), Rates()
+    track = bench.video(("q",), codec=codec)
+    bench.route(track, bench.peer(bench.uplink))
+    for number in range(64):
+        bench.send(rtp(payload, ssrc=11, sequence=number, timestamp=number * 3000, extensions={4: b"1", 10: b"q"}))
+    bench.tick(1.0)
+    for _ in range(3):
+        rates.measure([track], bench.now)
+        bench.now += 1
+    assert len(rates.layers(track, DECLARED)) <= 1
+    assert shares_of(track.encodings["q"]) == ()

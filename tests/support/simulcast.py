@@ -18,9 +18,18 @@ PAYLOAD = 1100
 Send = Callable[[bytes], None]
 
 
-def picture(picture_id: int, tl0: int, size: int, *, begin: bool, key: bool, width: int, height: int) -> bytes:
+TEMPORAL = ((0, 1.6, True), (2, 0.8, True), (1, 0.8, True), (2, 0.8, False), (0, 1.6, True), (2, 0.8, False),
+            (1, 0.8, False), (2, 0.8, False))  # fmt: skip
+"""(temporal layer, share of the mean size, layer sync) of libwebrtc's pattern of three layers: 40, 20 and 40 % of the bits."""
+
+
+def picture(
+    picture_id: int, tl0: int, size: int, *, begin: bool, key: bool, width: int, height: int, temporal: int = 0,
+    sync: bool = True,
+) -> bytes:  # fmt: skip
     """A VP8 packet's payload (RFC 7741 4.2) of about `size` bytes."""
-    head = bytes((0x90 if begin else 0x80, 0xE0, 0x80 | picture_id >> 8 & 0x7F, picture_id & 0xFF, tl0 & 0xFF, 0x20))
+    layer = temporal << 6 | (0x20 if sync else 0)
+    head = bytes((0x90 if begin else 0x80, 0xE0, 0x80 | picture_id >> 8 & 0x7F, picture_id & 0xFF, tl0 & 0xFF, layer))
     frame = b""
     if begin:
         frame = bytes((0x10 if key else 0x11, 0, 0))
@@ -32,7 +41,9 @@ def picture(picture_id: int, tl0: int, size: int, *, begin: bool, key: bool, wid
 class Simulcast:
     """One layer: its stream and its encoder."""
 
-    def __init__(self, rid: str, ssrc: int, width: int, height: int, rate: float) -> None:
+    def __init__(
+        self, rid: str, ssrc: int, width: int, height: int, rate: float, *, temporal: bool = False
+    ) -> None:  # fmt: skip
         self.rid, self.ssrc, self.rtx_ssrc = rid, ssrc, ssrc + 100
         self.width, self.height, self.rate = width, height, rate
         self.sequence, self.rtx_sequence, self.picture = 1000, 1, 1
@@ -40,14 +51,16 @@ class Simulcast:
         self.kept: dict[int, tuple[int, bytes, bool]] = {}
         self.active = True
         self.packets = self.octets = self.keyframes = 0
+        self.temporal, self.step, self.lowest = temporal, 0, 1
+        """Whether there are three temporal layers; place in their pattern; TL0PICIDX."""
 
 
-def three_layers() -> list[Simulcast]:
-    """What browsers send of a 720p camera."""
+def three_layers(*, temporal: bool = False) -> list[Simulcast]:
+    """What browsers send of a 720p camera; `temporal`: with three temporal layers each (L1T3)."""
     return [
-        Simulcast("q", 11, 320, 180, 150e3),
-        Simulcast("h", 12, 640, 360, 500e3),
-        Simulcast("f", 13, 1280, 720, 1.7e6),
+        Simulcast("q", 11, 320, 180, 150e3, temporal=temporal),
+        Simulcast("h", 12, 640, 360, 500e3, temporal=temporal),
+        Simulcast("f", 13, 1280, 720, 1.7e6, temporal=temporal),
     ]
 
 
@@ -93,11 +106,15 @@ class Camera:
                 size *= 5
                 layer.keyframes += 1
             layer.picture = (layer.picture + 1) & 0x7FFF
+            layer.step = 0 if key or not layer.temporal else (layer.step + 1) % len(TEMPORAL)
+            temporal, weight, sync = TEMPORAL[layer.step]
+            layer.lowest += temporal == 0
+            size *= weight if layer.temporal and not key else 1.0
             count = max(1, round(size / PAYLOAD))
             for index in range(count):
                 body = picture(
-                    layer.picture, layer.picture, int(size / count), begin=index == 0, key=key,
-                    width=layer.width, height=layer.height,
+                    layer.picture, layer.lowest, int(size / count), begin=index == 0, key=key,
+                    width=layer.width, height=layer.height, temporal=temporal, sync=sync,
                 )  # fmt: skip
                 self._queue.append((layer, body, timestamp, index == count - 1, False))
 

@@ -43,6 +43,8 @@ class Screen:
         self._highest = -1
         self._next: int | None = None
         """First packet of the next frame; None before the first keyframe."""
+        self._fillers: set[int] = set()
+        """Numbers that came with nothing but padding."""
         self._keys: list[int] = []
         self.last_fraction = (0, 0)
 
@@ -65,10 +67,24 @@ class Screen:
             self._keys.append(number)
         self._show(now)
 
+    def pad(self, sequence: int, now: float) -> None:
+        """A packet of nothing but padding: its number is not missing any more."""
+        number = self._unwrap.unwrap(sequence)
+        if self._highest >= 0 and number > self._highest + 1:
+            self.missing.gap(self._highest & 0xFFFF, sequence, now)
+        self._highest = max(self._highest, number)
+        self.missing.arrived(sequence)
+        self._fillers.add(number)
+        self.received += 1
+        self._show(now)
+
     def _show(self, now: float) -> None:
         if self._next is None and self._keys:
             self._next = self._keys[0]
         while self._next is not None:
+            if self._next in self._fillers:
+                self._next += 1
+                continue
             end = self._complete(self._next)
             if end is None:
                 later = [key for key in self._keys if key > self._next and self._complete(key) is not None]
@@ -196,12 +212,16 @@ class Viewer:
             screen.media.append((now, len(data)))
             if packet_.payload:
                 screen.receive(packet_.sequence, packet_.marker, packet_.payload, now, repair=False)
+            else:
+                screen.pad(packet_.sequence, now)
             return
         screen = self.repairs.get(packet_.ssrc)
         if screen is not None:
             screen.media.append((now, len(data)))
             original = int.from_bytes(packet_.payload[:2], "big")
-            if original in screen.missing.missing:
+            if len(packet_.payload) == 2:
+                screen.pad(original, now)
+            elif original in screen.missing.missing:
                 screen.receive(original, packet_.marker, packet_.payload[2:], now, repair=True)
             else:
                 self.padding += len(data)

@@ -7,13 +7,14 @@ from typing import Any
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import parse_feedback
 from sfu.forwarding import fanout
-from sfu.forwarding.allocator import Decision, Rank
+from sfu.forwarding.allocator import Decision, Layer, Rank
 from sfu.forwarding.downlink import Downlink, Want
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.rates import Rates
 from sfu.forwarding.route import Route
 from sfu.forwarding.selector import Size
+from sfu.forwarding.thinning import thinned
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.rtp import rtcp
@@ -62,6 +63,7 @@ class Attendee:
     routes: dict[str, Route] = field(default_factory=dict)
     story: list[tuple[float, str, str, str]] = field(default_factory=list)
     """(when, track, layer or a dash, reason)."""
+    layers: list[tuple[float, str, Layer | None]] = field(default_factory=list)
     targets: list[tuple[float, float]] = field(default_factory=list)
 
 
@@ -226,18 +228,20 @@ class VirtualSfu:
             if self._ticks % 2 == 0:
                 for change in downlink.handle_timer(now):
                     name = str(change.key)
-                    if change.urgent:
-                        attendee.routes[name].pause()
-                    self._apply(attendee, name, change.decision)
+                    self._apply(attendee, name, change.decision, urgent=change.urgent)
                 attendee.targets.append((now, downlink.estimator.target))
             if downlink.probing:
                 self._pad(attendee, downlink.padding(now, TICK))
 
-    def _apply(self, attendee: Attendee, name: str, decision: Decision) -> None:
+    def _apply(self, attendee: Attendee, name: str, decision: Decision, *, urgent: bool) -> None:
         now, route = self.network.now, attendee.routes[name]
         layer = decision.layer
         attendee.story.append((now, name, layer.name if layer else "-", decision.reason.value))
+        attendee.layers.append((now, name, layer))
         if layer is None:
             route.park()
-        else:
-            self.engine.aim(route, route.track.encodings[layer.name], now)
+            return
+        stream = thinned(route.track.encodings[layer.name], layer.spatial, layer.temporal)
+        if urgent and not route.has(stream.origin):
+            route.pause()
+        self.engine.aim(route, stream, now)
