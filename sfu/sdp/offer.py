@@ -120,7 +120,7 @@ def _slot_lines(slot: Slot) -> Iterator[str]:
 
 def read_answer(text: str, slots: Sequence[Slot]) -> Accepted:
     """Raises BadRequest unless the answer has the m-lines of the offer in its order, and a transport."""
-    answer = parse(text)
+    answer = parse(text, answer=True)
     media = list(answer.media)
     data: DataSection | None = None
     if media and media[0].kind == "application" and media[0].mid == DATA_MID:

@@ -50,13 +50,16 @@ class Connection:
         if session.outbox.socket is not self._socket or session.state is State.ENDED:
             return
         session.heard_at = self._env.now()
-        allowed = session.admit_message(len(text))
         try:
             message = decode(text)
         except _UNREADABLE as error:
+            session.admit_message(len(text))
             self._env.counters.invalid += 1
             session.send(unreadable(text, error))
         else:
+            # Of our own offer, and as long as that made it: it counts as any message.
+            answers = isinstance(message, messages.Answer) and session.awaits_answer(message.id)
+            allowed = session.admit_message(0 if answers else len(text))
             identifier = getattr(message, "id", -1)
             if allowed:
                 self._carry_out(session, message, -1 if isinstance(message, messages.Answer) else identifier)

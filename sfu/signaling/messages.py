@@ -19,11 +19,14 @@ PROTOCOL_VERSION = 1
 MESSAGE_LIMIT_BYTES = 65_536
 """A larger frame closes the socket (security: one message cannot hold the loop)."""
 SDP_LIMIT_BYTES = 32_768
+ANSWER_LIMIT_BYTES = 65_536
+"""Of an answer; in effect what a frame has room for."""
 
 RequestId = Annotated[int, Meta(ge=0, le=2**53)]
 Name = Annotated[str, Meta(max_length=128)]
 Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 Sdp = Annotated[str, Meta(max_length=SDP_LIMIT_BYTES)]
+AnswerSdp = Annotated[str, Meta(max_length=ANSWER_LIMIT_BYTES)]
 Metadata = Annotated[str, Meta(max_length=16_384)]
 Attributes = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=1024)]], Meta(max_length=32)
@@ -263,7 +266,7 @@ class Answer(Message, frozen=True, kw_only=True, tag="answer"):
     """Both ways: the answer to the `offer` (server's) or `publish` (client's) of the same `id`."""
 
     id: RequestId
-    sdp: Sdp
+    sdp: AnswerSdp
     tracks: dict[str, str] = {}
     "Server to client: m-line id → track id, for the tracks published."
 

@@ -249,6 +249,10 @@ class Session:
         self._refused_in_a_row += 1
         return False
 
+    def awaits_answer(self, offer: int) -> bool:
+        """Whether an offer of this id is open."""
+        return self.subscribing is not None and self.subscribing.awaits == offer
+
     @property
     def flooding(self) -> bool:
         return self._refused_in_a_row > self._env.settings.flood_limit

@@ -83,6 +83,11 @@ class Subscribing:
         if self._offer is offer:
             self._offer = None
 
+    @property
+    def awaits(self) -> int:
+        """The id of the offer that is open; 0: none."""
+        return self._offer.id if self._offer is not None else 0
+
     def resume(self, *, states: bool) -> None:
         """A new socket: the open offer again and, unless they were replayed, all states."""
         if self._offer is not None:

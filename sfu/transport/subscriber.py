@@ -17,7 +17,7 @@ from sfu.ids import TrackId
 from sfu.rooms.account import Path, Picture
 from sfu.rooms.ports import MediaSource, Wish
 from sfu.sdp.capabilities import URI_TRANSPORT_CC, PayloadTable
-from sfu.sdp.description import MEDIA_LIMIT
+from sfu.sdp.description import ANSWER_MEDIA_LIMIT
 from sfu.sdp.offer import AcceptedSection, Slot, make_offer, read_answer
 from sfu.transport.connection import Connection, State
 from sfu.transport.downlinks import Downlinks
@@ -123,8 +123,8 @@ class SubscriberConnection:
         if mine:
             line = mine[0]
         else:
-            if len(self._lines) >= MEDIA_LIMIT:
-                raise AtCapacity(f"A participant can receive at most {MEDIA_LIMIT} tracks at once.")
+            if len(self._lines) >= ANSWER_MEDIA_LIMIT:
+                raise AtCapacity(f"A participant can receive at most {ANSWER_MEDIA_LIMIT} tracks at once.")
             number = len(self._lines)
             line = Line(Slot(DIGITS[number // 36] + DIGITS[number % 36], source.kind, (), 0, None, "", "", False))
             self._lines.append(line)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfu.errors import BadRequest
-from sfu.sdp.description import SDP_LIMIT, parse
+from sfu.sdp.description import ANSWER_LIMIT, ANSWER_MEDIA_LIMIT, MEDIA_LIMIT, SDP_LIMIT, parse
 from sfu.sdp.formats import Codec
 from tests.sdp.samples import NAMES, sample, section
 
@@ -153,14 +153,25 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize(("answer", "limit"), [(False, MEDIA_LIMIT), (True, ANSWER_MEDIA_LIMIT)])
+def test_an_answer_may_have_more_m_lines(answer: bool, limit: int) -> None:
+    def lines(count: int) -> str:
+        return "v=0\n" + "".join(f"m=audio 9 RTP 0\na=mid:{number}\n" for number in range(count))
+
+    assert len(parse(lines(limit), answer=answer).media) == limit
+    with pytest.raises(BadRequest, match=f"more than {limit} m-lines"):
+        parse(lines(limit + 1), answer=answer)
+
+
+@pytest.mark.parametrize("answer", [False, True])
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_descriptions_are_quick(name: str) -> None:
-    text = HOSTILE[name][:SDP_LIMIT]
+def test_hostile_descriptions_are_quick(name: str, answer: bool) -> None:
+    text = HOSTILE[name][: ANSWER_LIMIT if answer else SDP_LIMIT]
     best = 1.0
     for _ in range(3):
         before = time.perf_counter()
         with contextlib.suppress(BadRequest):
-            parse(text)
+            parse(text, answer=answer)
         best = min(best, time.perf_counter() - before)
     assert best < 0.05  # the goal is 20 ms; test machines are shared
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from sfu.signaling.settings import Settings
 from tests.signaling.fakes import World, claims
+from tests.signaling.test_session import publish
 
 
 @pytest.fixture
@@ -227,3 +228,15 @@ async def test_leaving(world: World) -> None:
     ada.connection.receive('{"type": "chat", "id": 5, "text": "a ghost"}')
     assert bob.take() == []
     assert all(one.closed for one in world.edge.subscribers[:1])
+
+
+async def test_an_answer_of_any_length_is_one_message(world: World) -> None:
+    """In a large room everybody answers many long offers at once; what nobody asked for counts by its length."""
+    ada, bob = world.join("ada"), world.join("bob")
+    publish(ada)
+    for number in range(90):
+        bob.say("chat", id=number, text="x")
+    long = "v=0" + " " * 60_000
+    assert bob.say("answer", id=2, sdp=long) == []
+    assert [message["code"] for message in bob.say("answer", id=2, sdp=long)] == ["rate_limited"]
+    assert types(bob.say("chat", id=200, text="x")) == ["chat_message", "ok"]

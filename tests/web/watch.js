@@ -1,6 +1,6 @@
 // Runs in every page before its own scripts: keeps hold of what a test wants to look at and the page does not show.
 (() => {
-  const watched = { connections: [], sockets: [], marks: [], samples: [], sampling: null };
+  const watched = { connections: [], sockets: [], sent: [], marks: [], samples: [], sampling: null };
   const mark = (name, detail = null) => watched.marks.push({ name, at: performance.now(), detail });
 
   const Connection = window.RTCPeerConnection;
@@ -19,6 +19,11 @@
     constructor(...rest) {
       super(...rest);
       watched.sockets.push(this);
+      const send = this.send.bind(this);
+      this.send = (data) => {
+        watched.sent.push(data.length);
+        send(data);
+      };
       this.addEventListener('message', ({ data }) => {
         for (const message of [JSON.parse(data)].flat()) {
           if (message.type === 'joined') mark('joined', { resumed: Boolean(message.resumed), session: message.session });

@@ -1,5 +1,6 @@
 /**
- * The few words of SDP that a browser lets one say only there: how Opus is to be encoded (RFC 7587 6.1).
+ * The few words of SDP that a browser lets one say only there, how Opus is to be encoded (RFC 7587 6.1), and the many that
+ * a server need not hear again for every track.
  * @module
  */
 
@@ -33,4 +34,26 @@ function opusIn(section, parameters) {
   const line = `a=fmtp:${payloadType} ${[...all].map((pair) => pair.join('=')).join(';')}`;
   if (present) return section.replace(present[0], line);
   return section.replace(new RegExp(`^a=rtpmap:${payloadType} [^\\r\\n]*`, 'm'), (rtpmap) => `${rtpmap}\r\n${line}`);
+}
+
+/** What an answer says of one m-line that is not the same for all of them, or known from the offer. */
+const TELLING = /^(?:m=|a=(?:mid:|sendrecv|sendonly|recvonly|inactive|rtpmap:|fmtp:\d+ apt=|extmap:))/;
+/** The transport: one for all bundled m-lines (RFC 9143), so it is said once. */
+const TRANSPORT = /^a=(?:ice-|fingerprint:|setup:|candidate:)/;
+
+/**
+ * An answer without what it repeats: a quarter of the length, so that a room of a hundred fits into a message.
+ * @param {string} sdp
+ */
+export function brief(sdp) {
+  const [session = [], ...sections] = sdp.split(/^(?=m=)/m).map((part) => part.split(/\r?\n/).filter(Boolean));
+  const carrier = sections.findIndex(([line = '']) => !/^m=\S+ 0 /.test(line));
+  const used = sections.filter(([line = '']) => !/^m=\S+ 0 /.test(line));
+  // Extensions that every m-line accepted stand for all of them (RFC 8285 5).
+  const common = (used[0] ?? []).filter((line) => line.startsWith('a=extmap:') && used.every((each) => each.includes(line)));
+  const shared = new Set(common);
+  const kept = sections.map((lines, index) =>
+    lines.filter((line) => (TELLING.test(line) && !shared.has(line)) || (index === carrier && TRANSPORT.test(line))),
+  );
+  return [session, common, ...kept].flat().join('\n') + '\n';
 }

@@ -5,6 +5,7 @@
 
 import { Emitter } from './emitter.js';
 import { bePatient } from './patience.js';
+import { brief } from './sdp.js';
 import { watch } from './watch.js';
 
 /** @typedef {{id: number, sdp: string, tracks: Record<string, string>, fresh: boolean}} Offer */
@@ -82,7 +83,7 @@ export class Subscriber extends Emitter {
     await connection.setRemoteDescription({ type: 'offer', sdp });
     await connection.setLocalDescription(await connection.createAnswer());
     if (this.#closed) return;
-    this.answer({ id, sdp: connection.localDescription?.sdp ?? '' });
+    this.answer({ id, sdp: brief(connection.localDescription?.sdp ?? '') });
     this.tracks = new Map(Object.entries(tracks));
     /** @type {Map<string, MediaStreamTrack>} */
     const media = new Map();
