@@ -180,6 +180,7 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
         ("check", _config_check, "say what is wrong with the settings, if anything"),
         ("show", _config_show, "print the settings in force, without secrets"),
         ("schema", _config_schema, "print the JSON Schema of the configuration file"),
+        ("bounds", _config_bounds, "print what may be kept at most of everything, and the memory that this adds up to"),
     ):
         command = commands.add_parser(name, help=words)
         _add_settings(command)
@@ -351,6 +352,14 @@ def _config_check(parsed: argparse.Namespace) -> int:
 
 def _config_show(parsed: argparse.Namespace) -> int:
     print(yaml.safe_dump(config.shown(_settings(parsed)), sort_keys=False, allow_unicode=True), end="")
+    return 0
+
+
+def _config_bounds(parsed: argparse.Namespace) -> int:
+    from sfu import bounds  # brings all of the server
+
+    settings = _settings(parsed)
+    print(*bounds.rows(settings), "", bounds.summary(settings), sep="\n")
     return 0
 
 

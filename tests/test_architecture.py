@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("signaling", "production"),
     ("api", "bots"),
     ("config", "programmes"),
-    ("node", "top", "doctor", "remote"),
+    ("node", "top", "doctor", "remote", "bounds"),
     ("app",),
     ("cli",),
     ("__main__",),

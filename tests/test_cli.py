@@ -117,6 +117,13 @@ def test_config_show_hides_secrets(
     assert (shown["http"]["host"], shown["http"]["port"]) == ("environment", 81)
 
 
+def test_config_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "bounds", "--set", "rooms.max_participants=10"]) == 0
+    said = capsys.readouterr().out
+    assert "| packets kept for repair | publication |" in said
+    assert "a room of 10 people" in said
+
+
 def test_config_schema(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "schema"]) == 0
     assert json.loads(capsys.readouterr().out)["properties"]["http"]["properties"]["port"]["default"] == 7880

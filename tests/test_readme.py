@@ -1,5 +1,5 @@
-"""The README's table of settings is the settings (`python -m tests.test_readme` writes it anew), and the commands that both
-READMEs show are ones that there are."""
+"""The README's table of settings is the settings, and that of bounds the bounds (`python -m tests.test_readme` writes them
+anew), and the commands that both READMEs show are ones that there are."""
 
 import json
 import re
@@ -9,10 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sfu import cli, config
+from sfu import bounds, cli, config
 
 README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- settings -->\n", "<!-- /settings -->\n"
+BEGIN, END = "<!-- {} -->\n", "<!-- /{} -->\n"
 
 
 def table() -> str:
@@ -25,16 +25,27 @@ def table() -> str:
     return "".join(rows)
 
 
-def with_table(text: str) -> str:
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return before + BEGIN + table() + END + after
+def table_of_bounds() -> str:
+    settings = config.Settings()
+    before, after = "<details><summary>All of them</summary>\n", "\n</details>"
+    return "".join(f"{line}\n" for line in (bounds.summary(settings), "", before, *bounds.rows(settings), after))
 
 
-def test_table_of_settings() -> None:
+TABLES = {"settings": table, "bounds": table_of_bounds}
+
+
+def with_table(text: str, name: str) -> str:
+    begin, end = BEGIN.format(name), END.format(name)
+    before, _, rest = text.partition(begin)
+    _, _, after = rest.partition(end)
+    return before + begin + TABLES[name]() + end + after
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(name: str) -> None:
     text = README.read_text(encoding="utf-8")
-    assert BEGIN in text
-    assert with_table(text) == text, "run `python -m tests.test_readme`"
+    assert BEGIN.format(name) in text
+    assert with_table(text, name) == text, "run `python -m tests.test_readme`"
 
 
 COMMAND = re.compile(r"(?:^|\$\(|`|-- )(sfu [a-z][^`)#\n]*)", re.MULTILINE)
@@ -53,4 +64,5 @@ def test_commands(line: str) -> None:
 
 
 if __name__ == "__main__":
-    README.write_text(with_table(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for name in TABLES:
+        README.write_text(with_table(README.read_text(encoding="utf-8"), name), encoding="utf-8")

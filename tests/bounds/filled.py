@@ -1,0 +1,240 @@
+"""The real things behind rows of `sfu/bounds.py`, filled to their bounds by the ways that strangers fill them.
+
+Run as a program it fills all of them at once and prints what the process grew by and what the rows allow, in bytes.
+"""
+
+import gc
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+from sfu import bounds
+from sfu.auth.revocation import Revocations
+from sfu.bandwidth import history
+from sfu.bandwidth.twcc import PENDING_LIMIT, Recorder
+from sfu.config import Settings
+from sfu.egress.hls.stream import KEPT, Limits, Segment, Stream
+from sfu.egress.settings import Rendition
+from sfu.forwarding.diary import Cause, Diary, Kind
+from sfu.forwarding.route import RESENDS_KEPT
+from sfu.forwarding.thinning import thinned
+from sfu.rooms.history import History
+from sfu.rtp.nack import MAX_GAP, MAX_MISSING, NackGenerator
+from sfu.sdp.description import RID_LIMIT
+from sfu.signaling.outbox import Flusher, Outbox
+from sfu.transport.sctp_guard import SctpLimits
+from sfu.transport.srtp import PROFILES, Context
+from tests.support.wire import Bench, Wire, rtp, vp8
+
+SETTINGS = Settings()
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    what: str
+    fill: Callable[[], object]
+    "What it returns holds the memory."
+    share: Fraction = Fraction(1)
+    "Of the row, that is filled."
+    native: bool = False
+    "Outside of Python's own memory."
+
+
+def _picture(number: int, rid: str, ssrc: int, *, temporal: int = 0) -> bytes:
+    """As long as datagrams are."""
+    key = number == 0
+    payload = vp8(key=key, picture=number & 0x7FFF, tl0=number & 0xFF, temporal=temporal, size=1_360)
+    extensions = {4: b"1", 10: rid.encode(), 3: (number & 0xFFFF).to_bytes(2, "big")}
+    return rtp(payload, ssrc=ssrc, sequence=number & 0xFFFF, timestamp=3000 * number, extensions=extensions)
+
+
+def _publication() -> object:
+    bench = Bench()
+    rids = tuple(f"r{number}" for number in range(RID_LIMIT))
+    bench.video(rids)
+    for number in range(600):
+        bench.now += 0.01
+        bench.send(*(_picture(number, rid, 11 + place) for place, rid in enumerate(rids)))
+    return bench
+
+
+def _thinned() -> object:
+    bench = Bench()
+    track = bench.video(("f",))
+    stream = thinned(track.encodings["f"], temporal=0)
+    route = bench.route(track, bench.peer(Wire()))
+    bench.engine.aim(route, stream, bench.now)
+    for number in range(1_200):
+        bench.now += 0.01
+        bench.send(_picture(number, "f", 11, temporal=number % 2))
+    assert None not in stream.history
+    assert stream is not track.encodings["f"]
+    return [packet and packet._replace(tail=bytes(bytearray(packet.tail))) for packet in stream.history]
+
+
+def _repaired() -> object:
+    bench = Bench()
+    track = bench.video(("f",))
+    wire = Wire()
+    route = bench.route(track, bench.peer(wire))
+    bench.engine.aim(route, track.encodings["f"], bench.now)
+    for number in range(2_000):
+        bench.now += 0.01
+        bench.send(_picture(number, "f", 11))
+        wire.take()
+        route.lost(route.last_sent(), bench.now)
+    assert len(route._resends) == RESENDS_KEPT
+    return {number: (tries, at + 1.0) for number, (tries, at) in route._resends.items()}
+
+
+def _missing() -> object:
+    found = NackGenerator()
+    for begin in range(1_000, 3_000, MAX_GAP):
+        found.gap(begin, begin + MAX_GAP, begin + 0.5)
+    assert len(found.missing) == MAX_MISSING
+    return found
+
+
+def _arrivals() -> object:
+    found = Recorder(1)
+    for number in range(PENDING_LIMIT + 10):
+        found.record(number + 1_000, number * 0.001)
+    return found
+
+
+def _told() -> object:
+    found = Recorder(1)
+    for batch in range(40):
+        for number in range(300):
+            found.record((batch * 300 + number) * 2 & 0xFFFF, (batch * 300 + number) / 6_000)
+        found.feedback(1)
+    return found
+
+
+def _batches() -> object:
+    found = history.History()
+    for number in range(history.BATCHES + 10):
+        found.note((2 * number & 0xFFFF, [1_200 + number % 100, 1_300 + number % 10], number * 0.5))
+    return found
+
+
+def _sent() -> object:
+    found = history.History()
+    for number in range(3 * history.LARGEST):
+        found.note((number & 0xFFFF, [1_000 + number % 400], number * 0.5))
+        found.take_in()
+        if number % 1_000 == 999:
+            found.find((number - 900 - history.LARGEST // 2) & 0xFFFF, 100)
+    return found
+
+
+def _decisions() -> object:
+    diary = Diary()
+    for number in range(200):
+        diary.write(
+            10.0 * number, Kind.LAYER_DOWN, Cause.BUDGET, track=f"TR_{number:012}",
+            before=number + 0.5, after=number + 1.5, rate=number + 2.5,
+        )  # fmt: skip
+    return diary
+
+
+def _replay() -> object:
+    settings = SETTINGS.signaling
+    box = Outbox(Flusher(1.0), settings.replay_events, settings.replay_bytes, settings.queue_bytes, lambda: None)
+    for number in range(1_000):
+        box.send_event(number, os.urandom(512))
+    return box
+
+
+def _chat() -> object:
+    rooms = SETTINGS.rooms
+    found: History[tuple[str, str, float]] = History(rooms.chat_entries, rooms.chat_bytes)
+    for number in range(1_000):
+        words = "😀" * 320 + str(number)
+        found.add((f"PA_{number:012}", words, number + 0.5), len(words.encode()))
+    return found
+
+
+def _srtp() -> object:
+    context = Context(PROFILES[0], bytes(28), outbound=True)
+    for number in range(1_408):
+        context.session.protect(rtp(b"x", ssrc=number + 1, sequence=1, timestamp=1))
+    return context
+
+
+def _revoked() -> object:
+    found = Revocations(SETTINGS.auth.revocation_limit)
+    for number in range(12_000):
+        found.revoke_participant(f"room {number:020}", f"identity {number:030}", now=1.0, until=1e9 + number)
+    return found
+
+
+def _segments() -> object:
+    stream = Stream(Rendition("720p", 1280, 720, 1_500_000), Limits(600.0, 60.0, True), _Nowhere())
+    for number in range(KEPT // 8):
+        segment = Segment(number, 1_700_000_000.5 + number, 0, False)
+        segment.duration, segment.complete, segment.size = 1.0 + number / 1e6, True, 200_000 + number
+        stream._segments.append(segment)
+        segment.text = stream._text(segment, number)
+    return stream
+
+
+class _Nowhere:
+    def write(self, name: str, data: bytes) -> None: ...
+
+    def note(self, line: bytes) -> None: ...
+
+    def read(self, name: str) -> bytes | None:
+        return None
+
+    def path(self, name: str) -> None:
+        return None
+
+    def remove(self, name: str) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _sctp() -> object:
+    return [os.urandom(1_200) for _ in range(SctpLimits().chunks)]
+
+
+ALL = (
+    Filled("packets kept for repair", _publication),
+    Filled("the same with layers left out", _thinned, Fraction(1, bounds.THINNED)),
+    Filled("packets asked for again", _missing, Fraction(1, RID_LIMIT)),
+    Filled("packets repaired", _repaired),
+    Filled("arrivals that feedback is owed for", _arrivals),
+    Filled("arrivals that were told", _told),
+    Filled("packets sent that feedback may speak of", _sent),
+    Filled("batches sent since the last look", _batches),
+    Filled("decisions told", _decisions),
+    Filled("events kept for a resume", _replay),
+    Filled("chat for late joiners", _chat),
+    Filled("data not yet whole", _sctp),
+    Filled("revoked tokens", _revoked),
+    Filled("segments listed", _segments, Fraction(1, 8 * len(SETTINGS.egress.ladder))),
+    Filled("SRTP streams", _srtp, native=True),
+)
+
+
+def resident() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGESIZE")
+
+
+def main() -> None:
+    rows = {row.what: row for row in bounds.table(SETTINGS)}
+    for each in ALL:
+        each.fill()  # what is loaded and cached with the first is nobody's
+    gc.collect()
+    before = resident()
+    held = [[each.fill() for _ in range(int(1 / each.share))] for each in ALL for _ in range(2)]
+    grown = resident() - before
+    print(grown, 2 * sum(rows[each.what].bytes for each in ALL), len(held))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
