@@ -22,6 +22,7 @@ from sfu.forwarding.forwarder import FanOut, Forwarder
 from sfu.forwarding.inbound import receive as receive_rtp
 from sfu.forwarding.packet_log import PacketLog
 from sfu.forwarding.peer import PLAIN, Address, EnginePeer, Outlet, SrtpContext
+from sfu.forwarding.replay import Replays
 from sfu.forwarding.route import Route
 from sfu.forwarding.stream import Stream
 from sfu.forwarding.track import Track
@@ -57,6 +58,7 @@ class Engine:
         """Where the operator wants a record of what passes."""
         self._control = Control(sealer, self.dropped, self._note, ingress or Ingress())
         self._forwarder = Forwarder(sealer, segments, self.dropped, self._control.reports)
+        self._replays = Replays(self._forwarder.send)
 
     @property
     def fan_out(self) -> FanOut:
@@ -209,8 +211,13 @@ class Engine:
         self._control.enlist(route.peer)
 
     def aim(self, route: Route, stream: Stream, now: float) -> None:
-        """`stream` (an encoding, or `thinned`) for this route from its next keyframe on (audio: from its next packet)."""
-        if route.aim(stream, now) and route.track.kind == "video":
+        """`stream` (an encoding, or `thinned`) for this route from its next keyframe on (audio: from its next packet); a
+        newcomer may get the last keyframe."""
+        if not route.aim(stream, now) or route.track.kind != "video":
+            return
+        if stream is stream.origin and self._replays.begin(route, stream.origin, now):
+            self._control.reports.send_sender_reports(route.peer, now, only=route)
+        else:
             self.request_keyframe(stream.origin, now)
 
     def request_keyframe(self, encoding: Encoding, now: float) -> None:
@@ -284,6 +291,7 @@ class Engine:
 
     def handle_timer(self, now: float, wall: float) -> bool:
         """Every `control.TICK` seconds while it says that somebody publishes, every `control.IDLE_TICK` otherwise."""
+        self._replays.handle_timer(now)
         return self._control.handle_timer(now, wall)
 
     @property

@@ -69,6 +69,12 @@ class Forwarder:
             if share:
                 self._serve(thinned, share, now)
 
+    def send(self, route: Route, packets: list[Packet], now: float) -> None:
+        """These to one route."""
+        dropped = self._send((route,), self._runs(packets), now)
+        if dropped:
+            self._dropped["send_buffer"] += dropped
+
     def _serve(self, encoding: Stream, batch: list[Packet], now: float) -> None:
         taking = [route for route in encoding.routes if route.current is encoding]
         waiting = len(encoding.routes) > len(taking)

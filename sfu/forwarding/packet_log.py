@@ -74,7 +74,7 @@ class PacketLog:
         """From now on all of it comes here, though nobody is sent it: what has no route is not handed on."""
         if encoding not in self._heard:
             self._heard.add(encoding)
-            encoding.routes.append(_ear(encoding))
+            encoding.routes.append(Route.ear(encoding))
 
     def forget(self, track: "Track") -> None:
         self._tracks.pop(track, None)
@@ -90,12 +90,3 @@ class PacketLog:
 
     def _row(self, *values: object) -> None:
         self._write(json.dumps(values, separators=(",", ":")))
-
-
-def _ear(encoding: "Encoding") -> Route:
-    """A route that takes nothing."""
-    track = encoding.track
-    return Route(
-        track, track.peer, mid="00", ssrc=0, rtx_ssrc=0, payload_type=0, red_payload_type=None, rtx_payload_type=None,
-        first_sequence=0, cname="",
-    )  # fmt: skip

@@ -150,6 +150,15 @@ class Route:
         """Oldest first; the last one is open while `current` is not None."""
         self._resends: dict[int, tuple[int, float]] = {}
 
+    @classmethod
+    def ear(cls, stream: Stream) -> "Route":
+        """A route that takes nothing: what has no route at all is not handed on."""
+        track = stream.track
+        return cls(
+            track, track.peer, mid="00", ssrc=0, rtx_ssrc=0, payload_type=0, red_payload_type=None,
+            rtx_payload_type=None, first_sequence=0, cname="",
+        )  # fmt: skip
+
     def switch(self, encoding: Stream, packet: Packet, now: float) -> None:
         """From `packet` on, `encoding` is what the subscriber gets: computes the offsets that keep its stream whole."""
         sequence = (self.last_sent() + 1) & 0xFFFF
