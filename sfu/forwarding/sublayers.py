@@ -1,13 +1,15 @@
 """Which layer a canonical packet belongs to, and where a receiver may be given more layers than it has had.
 
 Read of packets only while somebody gets a stream with layers left out, and of a few of them to measure what each layer
-costs: the packet path itself knows no layers. VP8: RFC 7741 4.2.
+costs: the packet path itself knows no layers. VP8: RFC 7741 4.2; dependency descriptor: AV1 RTP, appendix A.
 """
 
 from typing import Final, NamedTuple, Protocol
 
+from sfu.errors import MalformedPacket
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.packet import Packet
+from sfu.forwarding.packet import HEAD_SIZE, WIDE_HEAD_SIZE, Packet
+from sfu.rtp.codecs.dependency_descriptor import DescriptorState, Indication, Structure
 
 Caps = tuple[int, int]
 """The highest spatial and the highest temporal layer that are kept."""
@@ -23,7 +25,7 @@ class Mark(NamedTuple):
     spatial: int
     temporal: int
     begin: bool
-    "First packet of a picture (of all its spatial layers)."
+    "First packet of its spatial layer's part of a picture."
     end: bool
     "Last packet of its spatial layer's part of the picture."
     rises: int
@@ -70,9 +72,73 @@ class Vp8Layers:
         return bool(mark.rises and above >> mark.temporal & 1 and not since & above)
 
 
-def layers_of(codec: str) -> Layers | None:
-    """None: the layers of this codec cannot be told apart."""
-    return Vp8Layers() if codec == "VP8" else None
+class DescriptorLayers:
+    """Any codec whose packets carry dependency descriptors: Chromium's VP8, VP9 and AV1, encrypted ones too.
+
+    Chromium leaves picture ids out of its VP8 then. Higher layers begin where the descriptor says so for a decode target
+    (its "switch" indication) in a frame that has been had.
+    """
+
+    def __init__(self, structure: bytes) -> None:
+        """Of the newest descriptor that came with a structure."""
+        self._state = DescriptorState()
+        self._marks: dict[int, tuple[int, int, int]] = {}
+        self._targets: tuple[Caps, ...] = ()
+        self._read(structure)
+
+    @property
+    def structure(self) -> Structure | None:
+        return self._state.structure
+
+    def read(self, packet: Packet) -> Mark | None:
+        special = packet.special
+        if special is None or not special.frame_number_at:
+            return None
+        tail = packet.tail
+        at = special.frame_number_at - 1 - (WIDE_HEAD_SIZE if special.wide else HEAD_SIZE)
+        size = tail[at - 1] if special.wide else (tail[at - 1] & 15) + 1
+        first = tail[at]
+        found = self._marks.get(first & 0x3F) if size == 3 else self._read(tail[at : at + size])
+        if found is None:
+            return None
+        spatial, temporal, rises = found
+        return Mark(spatial, temporal, first & 0x80 != 0, first & 0x40 != 0, rises, -1, 0, 0)
+
+    def opens(self, mark: Mark, since: int, had: Caps, wanted: Caps) -> bool:
+        if mark.spatial > had[0] or mark.temporal > had[1]:
+            return False
+        within = [index for index, (s, t) in enumerate(self._targets) if s <= wanted[0] and t <= wanted[1]]
+        if not within:
+            return False
+        highest = max(within, key=lambda index: self._targets[index])
+        return bool(mark.rises >> highest & 1)
+
+    def _read(self, descriptor: bytes) -> tuple[int, int, int] | None:
+        """(spatial layer, temporal layer, bit mask of decode targets that may be begun)."""
+        before = self._state.structure
+        try:
+            frame = self._state.read(descriptor, 0, len(descriptor))
+        except MalformedPacket:
+            return None
+        structure = self._state.structure
+        if structure is not None and structure is not before:
+            self._targets = structure.decode_targets
+            self._marks = {
+                (structure.id_offset + index) & 0x3F: (one.spatial, one.temporal, _switches(one.indications))
+                for index, one in enumerate(structure.templates)
+            }
+        return frame.spatial, frame.temporal, _switches(frame.indications)
+
+
+def _switches(indications: tuple[Indication, ...]) -> int:
+    return sum([1 << index for index, one in enumerate(indications) if one is Indication.SWITCH])
+
+
+def layers_of(encoding: Encoding) -> Layers | None:
+    """None: its layers cannot be told apart."""
+    if encoding.structure:
+        return DescriptorLayers(encoding.structure)
+    return Vp8Layers() if encoding.track.codec == "VP8" else None
 
 
 class Share(NamedTuple):
@@ -90,7 +156,7 @@ def shares_of(encoding: Encoding) -> tuple[Share, ...]:
 
     Keyframes do not count: all layers begin with them, and one in a sample would make the lowest look dear.
     """
-    layers = layers_of(encoding.track.codec)
+    layers = layers_of(encoding)
     newest = encoding.find(encoding.highest) if encoding.highest >= 0 else None
     if layers is None or newest is None or layers.read(newest) is None:
         return ()
@@ -109,7 +175,7 @@ def shares_of(encoding: Encoding) -> tuple[Share, ...]:
             continue
         caps = mark.spatial, mark.temporal
         sizes[caps] = sizes.get(caps, 0) + packet.size
-        if mark.begin:
+        if packet.timestamp != oldest or not pictures:
             pictures[mark.temporal] = pictures.get(mark.temporal, 0) + 1
             oldest = packet.timestamp
     count = sum(pictures.values())

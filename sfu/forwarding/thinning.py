@@ -121,7 +121,7 @@ def _filler(packet: Packet, sequence: int) -> Packet:
 class Thinning:
     """What is made of one encoding. Kept in `Encoding.thinning` while there is any use for it."""
 
-    __slots__ = ("_base", "_layers", "_number", "_origin", "_since", "highest", "thinned")
+    __slots__ = ("_base", "_layers", "_number", "_origin", "_since", "_timestamp", "highest", "thinned")
 
     def __init__(self, origin: Encoding, layers: Layers) -> None:
         self._origin = origin
@@ -131,6 +131,7 @@ class Thinning:
         """The origin's highest sequence number that was taken."""
         self._number = self._base = -1
         self._since = 0
+        self._timestamp = -1
 
     def stream(self, caps: Caps) -> Thinned:
         for each in self.thinned:
@@ -157,7 +158,7 @@ class Thinning:
     def opens(self, mark: Mark | None, packet: Packet, route: Route) -> bool:
         """Whether `route` may change over to its target at this packet, which comes next."""
         old, new = route.current, route.target
-        if mark is None or old is None or new is None or not mark.begin or not self.ahead(packet):
+        if mark is None or old is None or new is None or not self._begins(mark, packet) or not self.ahead(packet):
             return False
         had, wanted = (old.spatial, old.temporal), (new.spatial, new.temporal)
         if packet.keyframe or (wanted[0] <= had[0] and wanted[1] <= had[1]):
@@ -182,16 +183,21 @@ class Thinning:
         if ahead > 1:
             self._since = ANY  # who knows what it was
         if mark is not None:
-            if mark.begin:
+            if self._begins(mark, packet):
                 self._since = 0 if mark.temporal == 0 else self._since | 1 << mark.temporal
             if mark.number >= 0 and mark.number != self._number:
                 skipped = ((mark.number - self._number) & mark.modulus) - 1 if self._number >= 0 else 0
                 for each in self.thinned:
                     each.begin_picture(mark, skipped if skipped < PICTURES else 0, self._base)
                 self._number, self._base = mark.number, mark.base
+        self._timestamp = packet.timestamp
         for each in self.thinned:
             each.take(packet, mark, ahead)
         return True
+
+    def _begins(self, mark: Mark, packet: Packet) -> bool:
+        """Whether this is the first packet of a picture, with all its spatial layers."""
+        return mark.begin and packet.timestamp != self._timestamp
 
     def tidy(self) -> None:
         """Forgets what nobody takes any more."""
@@ -205,7 +211,7 @@ def thinned(encoding: Encoding, spatial: int = EVERYTHING, temporal: int = EVERY
     if spatial == EVERYTHING and temporal == EVERYTHING:
         return encoding
     if encoding.thinning is None:
-        layers = layers_of(encoding.track.codec)
+        layers = layers_of(encoding)
         if layers is None:
             return encoding
         encoding.thinning = Thinning(encoding, layers)
