@@ -73,14 +73,17 @@ class Rates:
         if now < due:
             return
         after = shares_of(encoding)
+        if after is None:
+            self._shares[encoding] = (now + EVERY, before)
+            return
         if [share[:2] for share in before] == [share[:2] for share in after]:
             after = tuple([
-                Share(*new[:2], *(old + LAYERS_WEIGHT * (each - old) for old, each in zip(was[2:], new[2:], strict=True)))
+                new._replace(
+                    bytes=was.bytes + LAYERS_WEIGHT * (new.bytes - was.bytes), fps=was.fps + LAYERS_WEIGHT * (new.fps - was.fps)
+                )
                 for was, new in zip(before, after, strict=True)
             ])  # fmt: skip
-        elif not after and now < due + LAYERS_EVERY:
-            after = before  # too few pictures in the sample: they stood still
-        self._shares[encoding] = (now + (LAYERS_EVERY if after else EVERY), after)
+        self._shares[encoding] = (now + LAYERS_EVERY, after)
 
     def of(self, encoding: Encoding) -> float:
         """Bits per second; 0: not known yet."""
@@ -98,10 +101,16 @@ class Rates:
             whole = Layer(encoding.rid, EVERYTHING, rate, size.width, size.height, alive_since=encoding.first_arrival)
             _, shares = self._shares.get(encoding, (0.0, ()))
             found += [
-                whole._replace(temporal=share.temporal, bitrate=rate * share.bytes, fps=share.fps)
-                for share in shares[:-1]
-            ]
-            found.append(whole._replace(fps=shares[-1].fps) if shares else whole)
+                whole._replace(
+                    spatial=share.spatial,
+                    temporal=share.temporal,
+                    bitrate=rate * share.bytes,
+                    fps=share.fps,
+                    width=size.width if share.spatial == EVERYTHING else share.width,
+                    height=size.height if share.spatial == EVERYTHING else share.height,
+                )
+                for share in shares
+            ] or [whole]
         found.sort(key=lambda layer: (layer.width * layer.height, layer.bitrate))
         highest = 0.0
         for index, layer in enumerate(found):  # a larger picture may cost less for a moment: steps have to rise

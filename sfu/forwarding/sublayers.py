@@ -1,7 +1,8 @@
 """Which layer a canonical packet belongs to, and where a receiver may be given more layers than it has had.
 
 Read of packets only while somebody gets a stream with layers left out, and of a few of them to measure what each layer
-costs: the packet path itself knows no layers. VP8: RFC 7741 4.2; dependency descriptor: AV1 RTP, appendix A.
+costs: the packet path itself knows no layers. VP8: RFC 7741 4.2; VP9: RFC 9628 4.2; dependency
+descriptor: AV1 RTP, appendix A.
 """
 
 from typing import Final, NamedTuple, Protocol
@@ -9,7 +10,9 @@ from typing import Final, NamedTuple, Protocol
 from sfu.errors import MalformedPacket
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.packet import HEAD_SIZE, WIDE_HEAD_SIZE, Packet
-from sfu.rtp.codecs.dependency_descriptor import DescriptorState, Indication, Structure
+from sfu.forwarding.stream import EVERYTHING
+from sfu.rtp.codecs import vp9
+from sfu.rtp.codecs.dependency_descriptor import DescriptorState, Indication
 
 Caps = tuple[int, int]
 """The highest spatial and the highest temporal layer that are kept."""
@@ -50,6 +53,9 @@ class Layers(Protocol):
         `since`: bit mask of the temporal layers of the pictures since the last of the lowest.
         """
 
+    def size(self, spatial: int) -> tuple[int, int]:
+        """Pixels of a spatial layer's pictures; zeros: it is not said."""
+
 
 class Vp8Layers:
     """Only with picture id and TL0PICIDX, as every browser sends it: without, nothing could be left out."""
@@ -71,6 +77,29 @@ class Vp8Layers:
         above = (2 << wanted[1]) - (2 << had[1])
         return bool(mark.rises and above >> mark.temporal & 1 and not since & above)
 
+    def size(self, spatial: int) -> tuple[int, int]:
+        return 0, 0
+
+
+class Vp9Layers:
+    """By the payload descriptor, where no dependency descriptor comes with it. Larger pictures begin with a keyframe."""
+
+    def read(self, packet: Packet) -> Mark | None:
+        try:
+            found = vp9.describe(packet.tail, packet.extra, len(packet.tail))
+        except MalformedPacket:
+            return None
+        if found.temporal < 0:
+            return None
+        return Mark(found.spatial, found.temporal, found.begin, found.end, found.switching_up, -1, 0, 0)
+
+    def opens(self, mark: Mark, since: int, had: Caps, wanted: Caps) -> bool:
+        """At a switching-up point (the U bit) of the layers that were had."""
+        return bool(mark.rises and mark.temporal <= had[1] and wanted[0] <= had[0])
+
+    def size(self, spatial: int) -> tuple[int, int]:
+        return 0, 0
+
 
 class DescriptorLayers:
     """Any codec whose packets carry dependency descriptors: Chromium's VP8, VP9 and AV1, encrypted ones too.
@@ -85,10 +114,6 @@ class DescriptorLayers:
         self._marks: dict[int, tuple[int, int, int]] = {}
         self._targets: tuple[Caps, ...] = ()
         self._read(structure)
-
-    @property
-    def structure(self) -> Structure | None:
-        return self._state.structure
 
     def read(self, packet: Packet) -> Mark | None:
         special = packet.special
@@ -107,11 +132,17 @@ class DescriptorLayers:
     def opens(self, mark: Mark, since: int, had: Caps, wanted: Caps) -> bool:
         if mark.spatial > had[0] or mark.temporal > had[1]:
             return False
-        within = [index for index, (s, t) in enumerate(self._targets) if s <= wanted[0] and t <= wanted[1]]
+        # without larger pictures, each spatial layer goes on by itself: what is true of its lowest is of the others
+        most = mark.spatial if wanted[0] <= had[0] else wanted[0]
+        within = [index for index, (s, t) in enumerate(self._targets) if s <= most and t <= wanted[1]]
         if not within:
             return False
         highest = max(within, key=lambda index: self._targets[index])
         return bool(mark.rises >> highest & 1)
+
+    def size(self, spatial: int) -> tuple[int, int]:
+        resolutions = self._state.structure.resolutions if self._state.structure is not None else ()
+        return resolutions[spatial] if spatial < len(resolutions) else (0, 0)
 
     def _read(self, descriptor: bytes) -> tuple[int, int, int] | None:
         """(spatial layer, temporal layer, bit mask of decode targets that may be begun)."""
@@ -138,7 +169,9 @@ def layers_of(encoding: Encoding) -> Layers | None:
     """None: its layers cannot be told apart."""
     if encoding.structure:
         return DescriptorLayers(encoding.structure)
-    return Vp8Layers() if encoding.track.codec == "VP8" else None
+    if encoding.track.codec == "VP8":
+        return Vp8Layers()
+    return Vp9Layers() if encoding.track.codec == "VP9" else None
 
 
 class Share(NamedTuple):
@@ -149,10 +182,14 @@ class Share(NamedTuple):
     bytes: float
     "Of all its bytes, 0–1."
     fps: float
+    width: int
+    "0: not known."
+    height: int
 
 
-def shares_of(encoding: Encoding) -> tuple[Share, ...]:
-    """By the newest packets, rising; empty when there is only one layer, or nothing to tell them apart by.
+def shares_of(encoding: Encoding) -> tuple[Share, ...] | None:
+    """By the newest packets, rising; empty when there is only one layer, or nothing to tell them apart by; None when
+    there are too few pictures to say.
 
     Keyframes do not count: all layers begin with them, and one in a sample would make the lowest look dear.
     """
@@ -180,12 +217,23 @@ def shares_of(encoding: Encoding) -> tuple[Share, ...]:
             oldest = packet.timestamp
     count = sum(pictures.values())
     duration = ((newest.timestamp - oldest) & 0xFFFFFFFF) / encoding.track.clock_rate
-    if len(sizes) < 2 or count < LEAST_PICTURES or not duration:
+    if count < LEAST_PICTURES or not duration:
+        return None
+    if len(sizes) < 2:
         return ()
     rate, total = (count - 1) / duration, sum(sizes.values())
     found = []
-    for spatial, temporal in sorted({(s, t) for s in {s for s, _ in sizes} for t in {t for _, t in sizes}}):
-        size = sum(size for (s, t), size in sizes.items() if s <= spatial and t <= temporal)
-        shown = sum(number for t, number in pictures.items() if t <= temporal)
-        found.append(Share(spatial, temporal, size / total, rate * shown / count))
+    spatials, temporals = {spatial for spatial, _ in sizes}, {temporal for _, temporal in sizes}
+    for spatial, temporal in sorted([(spatial, temporal) for spatial in spatials for temporal in temporals]):
+        size = sum([size for (s, t), size in sizes.items() if s <= spatial and t <= temporal])
+        shown = sum([number for t, number in pictures.items() if t <= temporal])
+        width, height = layers.size(spatial)
+        if not height:
+            height = encoding.height >> (max(spatials) - spatial)
+            width = encoding.width >> (max(spatials) - spatial)
+        caps = (
+            EVERYTHING if spatial == max(spatials) else spatial,
+            EVERYTHING if temporal == max(temporals) else temporal,
+        )
+        found.append(Share(*caps, size / total, rate * shown / count, width, height))
     return tuple(found)

@@ -74,8 +74,7 @@ def test_what_each_temporal_layer_costs_is_measured_where_somebody_watches() -> 
     assert [layer.fps for layer in layers] == pytest.approx([8, 16, 32], rel=0.1)
     total = layers[-1].bitrate
     assert [layer.bitrate / total for layer in layers] == pytest.approx([0.47, 0.72, 1.0], abs=0.03)
-    # for a moment nothing moves: what is known is kept, and forgotten when it lasts
-    second(4)
+    second(4)  # hardly anything moves: what is known is kept
     assert len(rates.layers(track, DECLARED)) == 3
 
 
