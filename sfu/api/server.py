@@ -13,12 +13,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 from aiohttp.typedefs import Handler
 
 from sfu.api.settings import Settings
 from sfu.errors import ConfigurationError
 
 log = logging.getLogger("sfu.api")
+
+
+class NoHttp(logging.Filter):
+    """aiohttp logs the first line of each request that is none, token and all. It is answered with 400, which is enough."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, HttpProcessingError)
 
 
 class Tls:
@@ -198,6 +208,8 @@ async def listen(
     app: web.Application, settings: Settings, addresses: tuple[str, ...], tls: Tls | None = None
 ) -> tuple[web.AppRunner, Site]:
     """Serves until the runner's `cleanup`. Raises ConfigurationError."""
+    if not any(isinstance(each, NoHttp) for each in server_logger.filters):
+        server_logger.addFilter(NoHttp())
     runner = web.AppRunner(
         app,
         access_log=None,

@@ -46,6 +46,11 @@ class _Piece:
     vital: bool
 
 
+def number(directory: Path) -> str:
+    """What a recording is called in logs: the end of its directory's name, without the room's."""
+    return "-".join(directory.name.split("-")[-3:])
+
+
 class Disk:
     """Files of one directory. Every method may be called by any thread; only `close` waits."""
 
@@ -142,7 +147,7 @@ class Disk:
             if not piece.vital:
                 self._broken.discard(piece.name)
                 if self._state != "writing":
-                    log.warning("recording goes on", extra={"directory": str(self.directory)})
+                    log.warning("recording goes on", extra={"recording": number(self.directory)})
                     self._state, self._error = "writing", ""
 
     def _file(self, name: str) -> BinaryIO:
@@ -164,7 +169,9 @@ class Disk:
     def _failed(self, error: OSError) -> None:
         with self._condition:
             if self._state == "writing":
-                log.error("recording not written", extra={"directory": str(self.directory), "reason": error.strerror})
+                log.error(
+                    "recording not written", extra={"recording": number(self.directory), "reason": error.strerror}
+                )
             self._state = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "failing"
             self._error = error.strerror or type(error).__name__
             self._retry_at = time.monotonic() + _RETRY

@@ -17,20 +17,24 @@ from sfu.production.settings import S3
 
 
 def finish(directory: Path) -> list[str]:
-    """What went wrong, one line each."""
+    """What went wrong, one line each: for the log, so without the names of files, which are people's."""
     problems = []
     try:
         while finalise(directory, directory.name) is not None:
             pass
     except (OSError, ValueError, MemoryError) as error:
-        problems.append(f"programme: {error}")
-    for path in sorted(directory.glob("*.mkv")):
+        problems.append(f"programme: {_why(error)}")
+    for index, path in enumerate(sorted(directory.glob("*.mkv")), 1):
         try:
             if finalise_track(path) is None:
                 path.unlink()
         except (OSError, ValueError, MemoryError) as error:
-            problems.append(f"{path.name}: {error}")
+            problems.append(f"track {index}: {_why(error)}")
     return problems
+
+
+def _why(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 def store(directory: Path, s3: S3) -> list[str]:

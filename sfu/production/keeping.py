@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from sfu.egress.disk import number
 from sfu.egress.recorder import Recorder
 from sfu.production import protocol
 from sfu.production.settings import S3
@@ -114,7 +115,7 @@ async def finalise(directory: Path, s3: S3) -> None:
     told, _ = await process.communicate(msgspec.json.encode(s3))
     if process.returncode:
         log.error(
-            "recording not finished", extra={"directory": str(directory), "reason": told.decode(errors="replace")}
+            "recording not finished", extra={"recording": number(directory), "reason": told.decode(errors="replace")}
         )
         return
     path = directory / ABOUT

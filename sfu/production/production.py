@@ -96,7 +96,7 @@ class Production:
         self.renditions: tuple[Rendition, ...] = ladder
         self.window: Window | None = None
         self.recording: Recording | None = None
-        self.supervisor = Supervisor(room.name, feed, self, settings)
+        self.supervisor = Supervisor(self.id, feed, self, settings)
         self._feed = feed
         self._shelf = shelf
         self._ended = ended

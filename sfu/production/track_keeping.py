@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from sfu.egress.disk import number
 from sfu.production import protocol
 from sfu.production.attendance import Attendance
 from sfu.production.keeping import ABOUT, About, finalise
@@ -37,7 +38,7 @@ class TrackKeeping:
         self.problem = ""
         self.frames = 0
         (directory / ABOUT).write_bytes(msgspec.json.encode(About(room.name, "", self.started_at)))
-        self.supervisor = Supervisor(room.name, feed, self, settings, module=MODULE)
+        self.supervisor = Supervisor(number(directory), feed, self, settings, module=MODULE)
         self._feed = feed
         self._s3 = settings.s3
         self._ended = ended
