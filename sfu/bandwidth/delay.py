@@ -69,9 +69,12 @@ class PathDelay:
         if 0 <= rtt < 10:
             self.rtt = rtt if self.rtt is None else self.rtt + SMOOTHING * (rtt - self.rtt)
         way = tick / TICKS_PER_SECOND - send
-        quickest = min(
-            tick / TICKS_PER_SECOND - send for send, tick in zip(times, ticks, strict=True) if tick is not None and send
-        )
+        quickest = way
+        for sent, arrived in zip(times, ticks, strict=True):
+            if arrived is not None and sent:
+                each = arrived / TICKS_PER_SECOND - sent
+                if each < quickest:
+                    quickest = each
         if now - self._base_since > BASE_WINDOW:
             self.base, self._base_next, self._base_since = min(self._base_next, quickest), quickest, now
             self._least_rtt, self._least_rtt_next = min(self._least_rtt_next, rtt), rtt

@@ -60,6 +60,12 @@ class History:
                 following += gap
             at = following & mask
             count = len(batch)
+            if count == 1:
+                times[at] = now
+                size = sizes[at] = batch[0]
+                total += size
+                following += 1
+                continue
             following += count
             total += sum(batch)
             if at + count <= mask:
