@@ -187,6 +187,7 @@ class Node:
                 "descriptors": self._capacity.descriptors,
                 "rooms": len(rooms) / self._rooms.settings.max_rooms,
             },
+            tasks=_tasks(),
             memory_limit_bytes=self._capacity.memory.limit,
             memory_used_bytes=self._capacity.memory.used,
             joins_refused={reason: self._refused[reason] for reason in ("capacity", "draining")},
@@ -267,6 +268,13 @@ class Node:
 def _qualities(rooms: Iterable[Room]) -> dict[str, int]:
     counts = Counter(quality for room in rooms for quality in room.quality.known.values())
     return {quality: counts[quality] for quality in ("excellent", "good", "poor", "lost")}
+
+
+def _tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # outside of the loop
+        return 0
 
 
 def _cores() -> float:

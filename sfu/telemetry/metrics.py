@@ -42,6 +42,8 @@ class Snapshot:
 
     capacity: Mapping[str, float] = field(default_factory=dict)
     "The same by resource: cpu, network, memory, descriptors, rooms."
+    tasks: int = 0
+    "Of the event loop."
     memory_used_bytes: int = 0
     "Of what limits it first: the container, the machine, or what the operator gave it."
     memory_limit_bytes: int = 0
@@ -176,6 +178,7 @@ def families(now: Snapshot) -> Iterator[Metric]:
         "Memory in use of what would run out first: the container's, the machine's, or node.memory.",
         now.memory_used_bytes,
     )
+    yield _gauge("sfu_tasks", "Tasks of the event loop.", now.tasks)
     yield _gauge("sfu_memory_limit_bytes", "Where that memory ends.", now.memory_limit_bytes)
     yield _counters(
         "sfu_joins_refused_total", "Joins refused because the server is full or going.", "reason", now.joins_refused

@@ -1,54 +1,80 @@
 """Bad days: people who come and go without end, descriptors that run out, a client whose network is gone for a while.
 
-Afterwards everything is as before: sessions, connections, descriptors; and every packet is accounted for.
+Afterwards everything is as before: sessions, connections, tasks, descriptors, memory.
 """
 
 import asyncio
 import os
 import resource
 import time
+from collections.abc import AsyncIterator
 from itertools import count
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from tests.attacks.field import Field
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CHURN = float(os.environ.get("CHURN_SECONDS", "5"))
+ROUNDS = 4
+CHURN = float(os.environ.get("CHURN_SECONDS", "12")) / ROUNDS
+"""Seconds of each round."""
 NUMBER = count()
 JOINS = 17.0
 """A second: a thousand a minute."""
+SLOPE = 1_500_000
+"""Bytes that the memory may grow from the middle of the rounds to their end."""
 
 
-async def settled(field: Field, before: dict[str, float], descriptors: int) -> None:
-    names = ("sfu_sessions", "sfu_participants", "sfu_peers:connected", "sfu_signaling_sockets", "sfu_tracks:video")
-    deadline = time.monotonic() + 10
-    while True:
-        now = field.metrics()
-        left = {
-            name: now.get(name, 0) - before.get(name, 0) for name in names if now.get(name, 0) > before.get(name, 0)
-        }
-        if not left and field.descriptors() <= descriptors + 2:
-            return
-        assert time.monotonic() < deadline, (left, field.descriptors() - descriptors)
-        await asyncio.sleep(0.1)
+class Base:
+    """What a server has while nobody new is there, to be had again when they have left."""
+
+    GAUGES = (
+        "sfu_sessions", "sfu_participants", "sfu_rooms", "sfu_signaling_sockets", "sfu_peers:new", "sfu_peers:connecting",
+        "sfu_peers:connected", "sfu_tracks:audio", "sfu_tracks:video", "sfu_subscriptions:audio", "sfu_subscriptions:video",
+        "sfu_tasks",
+    )  # fmt: skip
+
+    def __init__(self, field: Field) -> None:
+        self._field = field
+        self._gauges, self._descriptors = field.metrics(), field.descriptors()
+
+    async def returns(self, seconds: float = 10.0, descriptors: int = 2) -> None:
+        """Fails if it does not. `descriptors`: that may be open beside it, as of connections that are kept alive."""
+        deadline = time.monotonic() + seconds
+        while True:
+            now = self._field.metrics()
+            left = {name: now.get(name, 0) - self._gauges.get(name, 0) for name in self.GAUGES}
+            left["descriptors"] = max(0, self._field.descriptors() - self._descriptors - descriptors)
+            left = {name: value for name, value in left.items() if value > (descriptors if name == "sfu_tasks" else 0)}
+            if not left:
+                return
+            assert time.monotonic() < deadline, left
+            await asyncio.sleep(0.1)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def forgetful() -> AsyncIterator[Field]:
+    """A server that waits for nobody, so that the base line is reached soon."""
+    opened = Field("--set", "signaling.resume_window=0.5", "--set", "rooms.idle_timeout=0.5")
+    await opened.open()
+    yield opened
+    await opened.close()
 
 
 async def test_a_thousand_joins_and_leaves_a_minute_leave_nothing_behind(
-    field: Field, http: aiohttp.ClientSession
+    forgetful: Field, http: aiohttp.ClientSession
 ) -> None:
-    before, descriptors = field.metrics(), field.descriptors()
-
     async def visit(number: int) -> None:
-        client = field.attacker(http, f"visitor{next(NUMBER)}", room=f"churn{number % 3}")
+        client = forgetful.attacker(http, f"visitor{next(NUMBER)}", room=f"churn{number % 3}")
         await client.join()
         if number % 2:
             await client.publish()
             client.send()
         if number % 3:
-            await field.leave(client)
+            await forgetful.leave(client)
         else:  # a page that is reloaded says goodbye by closing its socket
             client.publishing.close()
             client.subscribing.close()
@@ -61,14 +87,20 @@ async def test_a_thousand_joins_and_leaves_a_minute_leave_nothing_behind(
                 visits.create_task(visit(number))
                 await asyncio.sleep(1 / JOINS)
 
-    grown = await field.withstands(attack, lines=2000, memory=25_000_000)
-    assert grown["sfu_participants_joined_total"] >= int(CHURN * JOINS)
-    assert field.descriptors() <= descriptors + 5
-    assert field.metrics()["sfu_tracks:video"] <= before["sfu_tracks:video"] + int(CHURN * JOINS)
+    base = Base(forgetful)
+    sizes = []
+    for _ in range(ROUNDS):
+        grown = await forgetful.withstands(attack, lines=int(300 + 10 * CHURN * JOINS), memory=25_000_000)
+        assert grown["sfu_participants_joined_total"] >= int(CHURN * JOINS)
+        await base.returns()
+        sizes.append(forgetful.memory())
+    print("MB after each round:", *(round(size / 1e6, 1) for size in sizes))
+    # The first rounds fill caches and the allocator's arenas; after that as many people again leave nothing.
+    assert sizes[-1] - sizes[ROUNDS // 2] <= SLOPE, sizes
 
 
 async def test_descriptors_that_run_out_end_nothing(field: Field, http: aiohttp.ClientSession) -> None:
-    before, descriptors = field.metrics(), field.descriptors()
+    base, descriptors = Base(field), field.descriptors()
     pid = field.server.pid
     limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
 
@@ -90,28 +122,4 @@ async def test_descriptors_that_run_out_end_nothing(field: Field, http: aiohttp.
     client = field.attacker(http, "afterwards")
     assert (await client.join())["type"] == "joined"
     await field.leave(client)
-    await settled(field, before, descriptors + 3)
-
-
-async def test_the_ledger_is_exact(field: Field, http: aiohttp.ClientSession) -> None:
-    """What went in is what came out and what was counted as dropped; seen from both ends of a room of two."""
-    sender, receiver = (field.attacker(http, name, room="ledger") for name in ("sender", "receiver"))
-    await sender.join()
-    await sender.publish()
-    await receiver.join()
-    await receiver.until(lambda: receiver.subscribing.tx)
-    while not any(packet.payload_type == 111 for packet in receiver.media()):
-        sender.send()
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.2)
-    receiver.media()
-    got = []
-    for _ in range(50):
-        sender.send()
-        await asyncio.sleep(0.01)
-        got += receiver.media()
-    await asyncio.sleep(0.2)
-    got += receiver.media()
-    sound = [packet.sequence for packet in got if packet.payload_type == 111]
-    assert len(sound) == len(set(sound)) == 50
-    await field.leave(sender, receiver)
+    await base.returns(descriptors=5)

@@ -48,6 +48,7 @@ FULL = Snapshot(
     join_latency=HISTOGRAM.distribution(),
     loop_lag=HISTOGRAM.distribution(),
     capacity={"cpu": 0.375},
+    tasks=29,
     memory_used_bytes=300,
     memory_limit_bytes=400,
     joins_refused={"capacity": 37},
@@ -94,6 +95,7 @@ def test_content_type_is_the_text_format() -> None:
         ("sfu_node_draining", {}, 1),
         ("sfu_capacity_used_ratio", {}, 0.25),
         ("sfu_capacity_ratio", {"resource": "cpu"}, 0.375),
+        ("sfu_tasks", {}, 29.0),
         ("sfu_memory_used_bytes", {}, 300.0),
         ("sfu_memory_limit_bytes", {}, 400.0),
         ("sfu_rooms", {}, 2),
@@ -122,7 +124,7 @@ def test_every_field_is_shown() -> None:
         assert number in shown
     empty = {name for name, _ in samples(Snapshot())}
     assert "sfu_rooms" in empty
-    assert len(fields(Snapshot)) == 56
+    assert len(fields(Snapshot)) == 57
 
 
 def test_names_follow_the_convention() -> None:
