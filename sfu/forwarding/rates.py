@@ -78,9 +78,7 @@ class Rates:
             return
         if [share[:2] for share in before] == [share[:2] for share in after]:
             after = tuple([
-                new._replace(
-                    bytes=was.bytes + LAYERS_WEIGHT * (new.bytes - was.bytes), fps=was.fps + LAYERS_WEIGHT * (new.fps - was.fps)
-                )
+                new._replace(bytes=was.bytes + LAYERS_WEIGHT * (new.bytes - was.bytes))
                 for was, new in zip(before, after, strict=True)
             ])  # fmt: skip
         self._shares[encoding] = (now + LAYERS_EVERY, after)

@@ -143,13 +143,16 @@ class Thinning:
         return made
 
     def waiting(self) -> list[Route]:
-        """Routes that have this encoding with some layers and want it with others."""
+        """Routes that have this encoding with some layers and want it with others; not those in a replay."""
         streams = (self._origin, *self.thinned)
         return [
             route
             for stream in streams
             for route in stream.routes
-            if route.target is stream and route.current is not stream and route.has(self._origin)
+            if route.target is stream
+            and route.current is not stream
+            and route.current in streams
+            and route in route.current.routes
         ]
 
     def read(self, packet: Packet) -> Mark | None:

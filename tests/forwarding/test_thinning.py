@@ -5,6 +5,8 @@ import random
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -49,6 +51,7 @@ class Encoder:
     bits: int = 15
     base: int = 250
     packets: int = 2
+    size: int = 20
     step: int = 0
     key_wanted: bool = True
     made: list[Picture] = field(default_factory=list)
@@ -73,7 +76,7 @@ class Encoder:
             self.sequence += 1
             body = vp8(
                 key=key and index == 0, picture=self.number, tl0=self.base, begin=index == 0, temporal=temporal, sync=sync,
-                bits=self.bits, size=20,
+                bits=self.bits, size=self.size,
             )  # fmt: skip
             out.append(
                 rtp(
@@ -127,6 +130,13 @@ class Scene:
         """Keyframes that the publisher was asked for since the last call."""
         packets = [packet for data in self.bench.uplink.rtcp() for packet in rtcp.parse(data)]
         return sum(isinstance(packet, rtcp.PictureLoss) for packet in packets)
+
+
+@dataclass
+class Narrow:
+    """As much of a downlink as a replay asks for."""
+
+    estimator: Any = field(default_factory=lambda: SimpleNamespace(target=1_200_000.0))
 
 
 def number_of(packet: Rtp) -> int:
@@ -283,6 +293,29 @@ def test_a_stream_that_goes_on_under_another_ssrc_is_thinned_as_before() -> None
         RIDS["q"] = 11
     scene.encoders["q"].key_wanted = True
     assert set(temporals(packets)) == {0}
+
+
+def test_who_is_still_in_a_replay_changes_over_behind_it() -> None:
+    scene = Scene(packets=4, size=1000)
+    listener = scene.bench.route(scene.track, scene.bench.peer(Wire()), number=1)
+    scene.bench.engine.aim(listener, scene.track.encodings["q"], scene.bench.now)
+    scene.encoders["q"].key_wanted = True
+    for packets in scene.pictures(16):
+        scene.bench.now += 1 / 30
+        scene.bench.send(*packets)
+    scene.bench.tick(0.025)
+    scene.subscriber.downlink = Narrow()  # type: ignore[assignment]
+    scene.aim(key=False)
+    assert 0 < len(scene.take()) < 64
+    scene.aim(0, key=False)
+    for packets in scene.pictures(60):
+        scene.bench.now += 1 / 30
+        scene.bench.send(*packets)
+        scene.bench.tick(0.025)
+    packets = scene.take()
+    assert set(temporals(packets[-40:])) == {0}
+    assert steps([packet.sequence for packet in scene.got], 1 << 16) == {1}
+    decode(scene.encoders.values(), scene.got, whole=True)
 
 
 def test_a_codec_whose_layers_cannot_be_told_apart_is_sent_whole() -> None:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests.web.guest import Guest, Meeting
-from tests.web.steady import ATTEMPTS, watched
+from tests.web.steady import ATTEMPTS, steady, watched
 
 CAMERA = "320x180x30"
 "Of one size, so that nothing else can change."
@@ -49,3 +49,59 @@ async def test_frames_a_second_are_what_was_wished(meeting: Meeting, codec: str)
         raise AssertionError(f"{flows}, keyframes {made}")
     for part, rates in found.items():
         assert rates[-2:] == pytest.approx([whole / part] * 2, rel=0.25)
+
+
+SVC = """
+const add = RTCPeerConnection.prototype.addTransceiver;
+RTCPeerConnection.prototype.addTransceiver = function (kind, options) {
+    const encoding = options?.sendEncodings?.[0];
+    if (encoding?.scalabilityMode) Object.assign(encoding, { scalabilityMode: '%s', maxBitrate: 900_000 });
+    return add.call(this, kind, options);
+};
+"""
+LATER = """async (mode) => {
+    for (const connection of watched.connections)
+        for (const sender of connection.getSenders())
+            if (sender.track?.kind === 'video') {
+                const parameters = sender.getParameters();
+                Object.assign(parameters.encodings[0], { scalabilityMode: mode, maxBitrate: 900_000 });
+                await sender.setParameters(parameters);
+            }
+}"""
+"""One stream with all its layers in it, for which the page has no option. Chromium offers the dependency descriptor only
+when there are layers from the beginning; VP9 can do without."""
+
+
+@pytest.mark.parametrize(
+    ("codec", "mode", "described"),
+    [("vp9", "L2T3_KEY", True), ("vp9", "L2T2", True), ("vp9", "L2T3_KEY", False), ("av1", "L2T2", True)],
+)
+async def test_spatial_layers_of_one_stream(meeting: Meeting, codec: str, mode: str, described: bool) -> None:
+    smallest = 320
+    ada = await meeting.invite("Ada")
+    if described:
+        await ada.context.add_init_script(SVC % mode)
+    await ada.enter(meeting.address(camera="640x360x15", codec=codec, simulcast="off"))
+    bob = await meeting.join("Bob", camera="320x180x5")
+    track = await ada.track()
+    if not described:
+        await ada.run(LATER, mode)
+    await bob.width(track, 640, within=30)
+    await bob.sees(track, frames=30, within=30)
+    assert [one["scalabilityMode"] for one in await ada.streams("outbound", "video")] == [mode]
+    smallest = 160 if mode.startswith("L3") else 320
+    whole = await rate(bob, track)
+    found: list[float] = []
+
+    async def down_and_up() -> None:
+        for width, part in ((smallest, 1), (640, 1), (smallest, 2), (640, 2), (640, 1)):
+            wish = {"track": track, "width": width, "height": width * 9 // 16, "fps": whole / part if part > 1 else 0}
+            await bob.wish(wish)
+            await bob.width(track, width)
+            await asyncio.sleep(1.5)
+            found.append(part * await rate(bob, track, 2.0))
+
+    flow = await steady(bob, track, down_and_up, pause=0.8)
+    print(whole, found, flow)
+    assert flow.widths == (640, smallest, 640, smallest, 640)
+    assert found[-5:] == pytest.approx([whole] * 5, rel=0.3)
