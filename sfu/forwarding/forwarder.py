@@ -43,7 +43,7 @@ class Forwarder:
         ready: list[Packet] = []
         for packet in batch:
             mark = thinning.read(packet)
-            for route in [route for route in waiting if thinning.opens(mark, packet, route)]:
+            for route in [route for route in waiting if thinning.opens(mark, packet, route)] if waiting else ():
                 self._serve_taken(encoding, thinning, ready, now)
                 ready = []
                 assert route.target is not None

@@ -21,6 +21,9 @@ SAMPLE: Final = 128
 LEAST_PICTURES: Final = 8
 """Fewer say nothing: every pattern of layers that is in use has repeated itself after eight."""
 
+_new: Final = tuple.__new__
+"""Makes a NamedTuple from a tuple in half the time that calling it takes."""
+
 
 class Mark(NamedTuple):
     """What a packet says of its layer."""
@@ -70,7 +73,7 @@ class Vp8Layers:
             number, modulus, behind = tail[at + 2], 0x7F, at + 3
         layer = tail[behind + 1]
         begin, end = tail[at] & 0x17 == 0x10, packet.first & 0x80 != 0
-        return Mark(0, layer >> 6, begin, end, layer & 0x20, number, modulus, tail[behind])
+        return _new(Mark, (0, layer >> 6, begin, end, layer & 0x20, number, modulus, tail[behind]))
 
     def opens(self, mark: Mark, since: int, had: Caps, wanted: Caps) -> bool:
         """At the first picture of the layers above, when it needs the lowest layer only (layer sync, the Y bit)."""
@@ -127,7 +130,7 @@ class DescriptorLayers:
         if found is None:
             return None
         spatial, temporal, rises = found
-        return Mark(spatial, temporal, first & 0x80 != 0, first & 0x40 != 0, rises, -1, 0, 0)
+        return _new(Mark, (spatial, temporal, first & 0x80 != 0, first & 0x40 != 0, rises, -1, 0, 0))
 
     def opens(self, mark: Mark, since: int, had: Caps, wanted: Caps) -> bool:
         if mark.spatial > had[0] or mark.temporal > had[1]:

@@ -12,7 +12,7 @@ a packet of padding takes its place, or the subscriber would ask for it again an
 from typing import Final
 
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.packet import HEAD_SIZE, PADDED, PADDED_WORD, Packet
+from sfu.forwarding.packet import HEAD_SIZE, PADDED, PADDED_WORD, Packet, Special
 from sfu.forwarding.route import Route
 from sfu.forwarding.stream import EVERYTHING, Stream
 from sfu.forwarding.sublayers import Caps, Layers, Mark, layers_of
@@ -24,6 +24,8 @@ FILLER: Final = b"\0\0" + bytes(3) + b"\4"
 LEFT_OUT: Final = -1
 MARKER: Final = 0x80
 ANY: Final = 0xFF
+_new: Final = tuple.__new__
+"""Makes a NamedTuple from a tuple in half the time that calling it takes."""
 
 
 class Thinned(Stream):
@@ -90,7 +92,7 @@ class Thinned(Stream):
         self.picture_shift = shift + (not keeps)
 
     def _renumbered(self, packet: Packet, mark: Mark | None, sequence: int) -> Packet:
-        first, tail, special = packet.first, packet.tail, packet.special
+        first, _, timestamp, word, tail, size, codec_index, extra, special, keyframe = packet
         if mark is not None:
             if mark.number >= 0:
                 number, shift = self._pictures[mark.number % PICTURES]
@@ -98,14 +100,15 @@ class Thinned(Stream):
                     return _filler(packet, sequence)  # its picture has no number here
                 if shift:
                     number = (number - shift) & mark.modulus
-                    at = packet.extra + 2
+                    at = extra + 2
                     id_ = bytes((0x80 | number >> 8, number & 0xFF)) if mark.modulus > 0x7F else bytes((number,))
                     tail = tail[:at] + id_ + tail[at + len(id_) :]
                     if special is not None:
-                        special = special._replace(picture_id=number)
+                        special = _new(Special, (*special[:2], number, *special[3:]))
             if mark.end and mark.spatial == self.spatial:
                 first |= MARKER
-        return packet._replace(first=first, sequence=sequence, tail=tail, special=special)
+        fields = (first, sequence, timestamp, word, tail, size, codec_index, extra, special, keyframe)
+        return _new(Packet, fields)
 
     def _put(self, packet: Packet) -> None:
         self.history[packet.sequence & self.mask] = packet

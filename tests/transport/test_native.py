@@ -13,7 +13,8 @@ from sfu.forwarding.engine import Engine
 from sfu.forwarding.packet import Packet, Special
 from sfu.forwarding.peer import Address, EnginePeer
 from sfu.forwarding.route import Offsets, Route
-from sfu.forwarding.stream import Stream
+from sfu.forwarding.stream import EVERYTHING, Stream
+from sfu.forwarding.thinning import thinned
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.sdp import capabilities as caps
@@ -22,6 +23,7 @@ from sfu.transport.outlet import UdpSocket
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import PROFILES, Context, Sealer
 from sfu.transport.udp import UdpPort
+from tests.forwarding.test_thinning import Encoder
 from tests.support.wire import Wire
 
 native = load()
@@ -33,7 +35,7 @@ EXTENSIONS = {
     caps.URI_ABS_SEND_TIME: 2, caps.URI_DEPENDENCY_DESCRIPTOR: 8, caps.URI_VIDEO_ORIENTATION: 13,
 }  # fmt: skip
 VIDEO, REPAIR, AUDIO = 11, 12, 21
-NOT_COMPARED = {"track", "origin", "routes", "batch"}
+NOT_COMPARED = {"track", "origin", "routes", "batch", "thinning"}
 
 
 class World:
@@ -285,6 +287,29 @@ def test_other_codecs_are_described_in_python(
         assert theirs.state() == ours.state()
     assert ours.routes[0].track is ours.video
     assert ours.routes[0].packets > 20
+
+
+def test_layers_that_are_left_out_are_left_out_by_both(worlds: Callable[..., tuple[World, World]]) -> None:
+    """With everybody at thinned streams the encoding itself has no route, and goes on being read all the same."""
+    chance = random.Random(4)
+    ours, theirs = worlds()
+    encoder = Encoder(packets=3)
+    for step in range(120):
+        batch = encoder.picture(step * 3000)
+        if chance.random() < 0.1:
+            batch = batch[1:] + batch[:1]
+        chosen = chance.choice((0, 1, EVERYTHING)), chance.randrange(3)
+        for world in (ours, theirs):
+            if step > 3 and step % 5 == 0:
+                route = [route for route in world.routes if route.track is world.video][chosen[1]]
+                world.engine.aim(route, thinned(world.video.encodings[""], EVERYTHING, chosen[0]), world.now)
+            elif step == 60:
+                for route in world.routes:
+                    world.engine.aim(route, thinned(route.track.encodings[""], EVERYTHING, 0), world.now)
+            world.send(batch)
+        assert theirs.sent() == ours.sent()
+        assert theirs.state() == ours.state()
+    assert ours.video.encodings[""].thinning is not None
 
 
 def test_every_kind_of_receiver_in_one_batch(worlds: Callable[..., tuple[World, World]]) -> None:
