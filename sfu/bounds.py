@@ -85,6 +85,10 @@ def _media(settings: Settings) -> Iterable[Bound]:
         "`RESENDS_KEPT`", "twice a history, so that no packet is repaired more often than allowed",
     )
     yield Bound(
+        "packets of a picture at once", Owner.SUBSCRIPTION, HISTORY["video"], PACKET + 200,
+        "`SHARE`, `QUEUE_LIMIT`", "for a newcomer: half a second of the path, sent within that time",
+    )
+    yield Bound(
         "layers that were sent before", Owner.SUBSCRIPTION, route.SEGMENTS, 600,
         "`SEGMENTS`", "packets before the last eight switches are in no history any more",
     )

@@ -76,10 +76,7 @@ async def test_a_thousand_joins_and_leaves_a_minute_leave_nothing_behind(
         if number % 3:
             await forgetful.leave(client)
         else:  # a page that is reloaded says goodbye by closing its socket
-            client.publishing.close()
-            client.subscribing.close()
-            await client._socket.close()
-            await client._reader
+            await client.close()
 
     async def attack() -> None:
         async with asyncio.TaskGroup() as visits:

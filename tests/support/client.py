@@ -105,11 +105,17 @@ class Client:
 
     async def until(self, done: Callable[[], object], seconds: float = 10.0) -> None:
         deadline = time.monotonic() + seconds
+        again = time.monotonic() + 1.0
         while not done():
-            assert time.monotonic() < deadline, f"nothing came of it in time; heard: {self.events}"
+            now = time.monotonic()
+            assert now < deadline, f"nothing came of it in time; heard: {self.events}"
             for peer in (self.publishing, self.subscribing):
                 if peer.dtls is not None:
                     peer.pump()
+                    if now > again and peer.tx is None:
+                        peer.check()  # as browsers do; the first one may have been lost
+            if now > again:
+                again = now + 1.0
             await asyncio.sleep(0.005)
 
     async def close(self) -> None:
