@@ -15,7 +15,7 @@ from sfu.forwarding.peer import LIFETIME_LIMIT, SSRC_LIMIT
 from sfu.ids import TrackId
 from sfu.rooms.ports import Wish
 from sfu.rtp import rtcp
-from sfu.sdp.description import MEDIA_LIMIT
+from sfu.sdp.description import ANSWER_MEDIA_LIMIT
 from sfu.signaling.messages import TrackSpec
 from sfu.transport import connection as connection_module
 from sfu.transport.dtls import Identity, _self_signed
@@ -197,7 +197,7 @@ async def test_a_track_for_which_there_was_no_room_is_sent_when_there_is(hub: Hu
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
     ear = Ear()
     subscriber = edge.open_subscriber("PA_b", ear)
-    for number in range(MEDIA_LIMIT):
+    for number in range(ANSWER_MEDIA_LIMIT):
         subscriber.subscribe(TrackId(f"TR_{number}"), sources["1"], Wish())
     refused = TrackId("TR_more")
     with pytest.raises(AtCapacity):
