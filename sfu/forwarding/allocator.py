@@ -362,7 +362,10 @@ def _decide(ladder: _Ladder, level: int, most: int, short_since: float | None, n
     raised, lowered, hold = (
         (previous.raised_at, previous.lowered_at, previous.hold) if previous else (float("-inf"), float("-inf"), HOLD)
     )
-    if before is not None and level < before and reason is Reason.BUDGET:
+    old = previous.layer if previous is not None else None
+    if old is not None and layer is not None and _size(old) == _size(layer):
+        pass  # as many frames as fit: no larger picture has to wait because of that
+    elif before is not None and level < before and reason is Reason.BUDGET:
         if level < 0:
             hold = min(PAUSED_LIMIT, 2 * hold) if now - raised < PAUSED_LIMIT else PAUSED
         else:
