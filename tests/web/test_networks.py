@@ -18,7 +18,7 @@ from tests.support import impaired
 from tests.web.conftest import CHROMIUM, chromium_path, launch
 from tests.web.guest import THREE_LAYERS, Guest, Meeting, gathering
 from tests.web.server import KEYS, ServerProcess, free_port, serve, token
-from tests.web.steady import ATTEMPTS, flow
+from tests.web.steady import ATTEMPTS, Flow, flow
 
 pytestmark = pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible")
 ROUND_TRIP = 0.1
@@ -123,49 +123,59 @@ async def test_loss(place: Place, loss: float, frozen: float, made_up: float) ->
     await place.both_ways(loss=0.0)
 
 
+async def falls_and_returns(place: Place, name: str) -> tuple[float, int, float, Flow, Flow]:
+    """A meeting on such a line: seconds until smaller, packets dropped later, seconds until large, the good line, the bad."""
+    loop = asyncio.get_running_loop()
+    await place.both_ways(delay=0.02, loss=0.0, rate=None)
+    async with gathering(place.near, place.server.url, name) as meeting:
+        ada = await place.join(meeting, "Ada", camera=THREE_LAYERS)
+        good, bad = await place.join(meeting, "Good"), await place.join(meeting, "Bad", far=True)
+        track = await ada.track()
+        for guest in (good, bad):
+            await guest.sees(track)
+        await asyncio.sleep(1)  # the pages' own wishes change for as long as people come in
+        for guest in (good, bad):
+            await guest.wish({"track": track, "width": 960, "height": 540})
+        for guest in (good, bad):
+            await guest.width(track, 960, within=40)
+            await guest.run("() => watched.sample()")
+        await place.line.set("out", rate=2_500_000, queue=0.3)
+        await asyncio.sleep(4)
+
+        begin = loop.time()
+        await place.line.set("out", rate=500_000)
+        await bad.until(
+            "a smaller picture",
+            "async (track) => { const { frameWidth } = (await watched.pictures())[track]; return frameWidth < 960; }",
+            track,
+        )
+        down = loop.time() - begin
+        await asyncio.sleep(max(0.0, 8 - down))
+        dropped = (await place.line.counters())["out"]["overflowed"]
+        await asyncio.sleep(4)
+        # a probe may be too much for a moment
+        more = (await place.line.counters())["out"]["overflowed"] - dropped
+
+        begin = loop.time()
+        await place.line.set("out", rate=3_000_000)
+        with contextlib.suppress(AssertionError):  # judged below, and tried again
+            await bad.width(track, 960, within=60)
+        up = loop.time() - begin
+        better, worse = [flow(await guest.run("() => watched.samples"), track) for guest in (good, bad)]
+    return down, more, up, better, worse
+
+
 async def test_a_line_that_becomes_narrow_and_wide_again(place: Place) -> None:
     """2.5 → 0.5 → 3 Mbit/s. What the path gets in which time is asked of the virtual network, to the packet."""
-    loop = asyncio.get_running_loop()
     found: list[object] = []
     fell = returned = False
     # each time another meeting: a layer that was lost twice is held back for longer
     for attempt in range(ATTEMPTS):
-        await place.both_ways(delay=0.02, loss=0.0, rate=None)
-        async with gathering(place.near, place.server.url, f"narrow-{attempt}") as meeting:
-            ada = await place.join(meeting, "Ada", camera=THREE_LAYERS)
-            good, bad = await place.join(meeting, "Good"), await place.join(meeting, "Bad", far=True)
-            track = await ada.track()
-            for guest in (good, bad):
-                await guest.sees(track)
-            await asyncio.sleep(1)  # the pages' own wishes change for as long as people come in
-            for guest in (good, bad):
-                await guest.wish({"track": track, "width": 960, "height": 540})
-            for guest in (good, bad):
-                await guest.width(track, 960, within=40)
-                await guest.run("() => watched.sample()")
-            await place.line.set("out", rate=2_500_000, queue=0.3)
-            await asyncio.sleep(4)
-
-            begin = loop.time()
-            await place.line.set("out", rate=500_000)
-            await bad.until(
-                "a smaller picture",
-                "async (track) => { const { frameWidth } = (await watched.pictures())[track]; return frameWidth < 960; }",
-                track,
-            )
-            down = loop.time() - begin
-            await asyncio.sleep(max(0.0, 8 - down))
-            dropped = (await place.line.counters())["out"]["overflowed"]
-            await asyncio.sleep(4)
-            # a probe may be too much for a moment
-            more = (await place.line.counters())["out"]["overflowed"] - dropped
-
-            begin = loop.time()
-            await place.line.set("out", rate=3_000_000)
-            with contextlib.suppress(AssertionError):  # judged below, and tried again
-                await bad.width(track, 960, within=60)
-            up = loop.time() - begin
-            better, worse = [flow(await guest.run("() => watched.samples"), track) for guest in (good, bad)]
+        try:
+            down, more, up, better, worse = await falls_and_returns(place, f"narrow-{attempt}")
+        except AssertionError as error:  # the machine was too busy to get as far as that
+            found.append(str(error))
+            continue
         found.append((down, more, up, better, worse))
         # 0.7 s and 12 s where nothing else runs; three browsers on two cores have to encode and decode, too
         steady = better.widths == (960,) and better.pause <= 1.0 and worse.pause <= 2.5
