@@ -30,7 +30,6 @@ class Encoding(Stream):
 
     def __init__(self, track: "Track", rid: str) -> None:
         super().__init__(track)
-        self.origin = self
         self.rid = rid
         self.ssrc = 0
         """0 until the first packet bound it."""
@@ -64,6 +63,10 @@ class Encoding(Stream):
         self.height = 0
         self.resized = False
         """Whether a keyframe changed the size and nobody was told yet."""
+
+    @property
+    def origin(self) -> "Encoding":
+        return self
 
     def account(self, sequence: int, timestamp: int, now: float) -> bool:
         """Takes a packet's place in the stream; False when it is a duplicate or too old to matter."""

@@ -163,6 +163,8 @@ class Engine:
             encoding.history = [None] * len(encoding.history)
             encoding.batch.clear()
             encoding.thinning = None
+        # Each knows the other: taken apart here, no collection of cycles has to find them.
+        track.owner, track.encodings = None, {}
         self._control.enlist(peer)
 
     def add_route(

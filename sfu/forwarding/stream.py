@@ -20,14 +20,12 @@ EVERYTHING: Final = 127
 
 
 class Stream:
-    """Base of what routes aim at; `origin` is the encoding that it is made of (itself, when nothing is left out)."""
+    """Base of what routes aim at."""
 
     __slots__ = (
-        "batch", "cycles", "forwarded", "highest", "history", "last_special", "last_timestamp", "late", "mask", "origin",
+        "batch", "cycles", "forwarded", "highest", "history", "last_special", "last_timestamp", "late", "mask",
         "picture_shift", "routes", "shift", "spatial", "temporal", "track",
     )  # fmt: skip
-
-    origin: "Encoding"
 
     def __init__(self, track: "Track") -> None:
         self.track = track
@@ -52,6 +50,11 @@ class Stream:
         """The highest layers in it."""
         self.shift = self.picture_shift = 0
         """How many packets and pictures of the origin were left out: the next of them has a number lower by so many."""
+
+    @property
+    def origin(self) -> "Encoding":
+        """The encoding that it is made of: itself, when nothing is left out."""
+        raise NotImplementedError
 
     def extended(self, sequence: int) -> int:
         """A number of this stream, at most half a cycle from the highest, without its wraps."""

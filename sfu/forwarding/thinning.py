@@ -31,17 +31,21 @@ _new: Final = tuple.__new__
 class Thinned(Stream):
     """Layers up to `spatial` and `temporal` of one encoding."""
 
-    __slots__ = ("_pictures", "_shifts")
+    __slots__ = ("_origin", "_pictures", "_shifts")
 
     def __init__(self, origin: Encoding, spatial: int, temporal: int) -> None:
         super().__init__(origin.track)
-        self.origin = origin
+        self._origin = origin
         self.spatial, self.temporal = spatial, temporal
         self.highest = self.forwarded = origin.highest
         self._shifts = [0] * (self.mask + 1)
         """What `shift` was at each of the origin's packets of late, by its number."""
         self._pictures: list[tuple[int, int]] = [(-1, LEFT_OUT)] * PICTURES
         """(picture, what `picture_shift` was then or `LEFT_OUT`) of late."""
+
+    @property
+    def origin(self) -> Encoding:
+        return self._origin
 
     def take(self, packet: Packet, mark: Mark | None, ahead: int) -> None:
         """A packet so many numbers ahead of the one before."""

@@ -53,9 +53,13 @@ class Room:
         self.casting = Casting(settings, self.audience)
         self.stage = Stage(settings, self.audience, self.casting, ids)
         self.conversation = Conversation(settings, self.audience, ids, clock)
-        self.moderation = Moderation(self)
         self.levels = LevelBoard(self.audience, self.stage, self.casting)
         self.quality = QualityBoard(self.audience)
+
+    @property
+    def moderation(self) -> Moderation:
+        """Made when it is needed: it holds nothing but the room."""
+        return Moderation(self)
 
     @property
     def occupied(self) -> bool:

@@ -138,6 +138,12 @@ class Outbox:
         self._pending_bytes = 0
         self._spilt = False
 
+    def close(self) -> None:
+        """Nothing is kept any more, and nobody is told of an overflow; what is sent still goes."""
+        self._kept.clear()
+        self._kept_bytes = 0
+        self._overflow = _nobody_cares
+
     def flush(self) -> int:
         """Number of messages sent, as one frame."""
         self._waiting = False
@@ -152,3 +158,7 @@ class Outbox:
             self._overflowed = True
             self._overflow()
         return count
+
+
+def _nobody_cares() -> None:
+    """The session has ended, and its socket is being closed."""

@@ -315,6 +315,9 @@ class Session:
             self.publishing.close()
         if self.subscribing is not None:
             self.subscribing.close()
+        # Whoever leaves is freed at once, without a collection of cycles.
+        self.outbox.close()
+        self.participant = self.publishing = self.subscribing = self.explaining = None
 
     def _say_goodbye(self, reason: LeaveReason, message: str, action: Action, code: int) -> None:
         socket = self.outbox.socket

@@ -56,6 +56,17 @@ class ConnectionListener(Protocol):
         """The connection ended without `close`; it is closed already."""
 
 
+class _Nobody:
+    """Listens to a connection that is closed."""
+
+    def connected(self) -> None: ...
+
+    def lost(self, reason: str) -> None: ...
+
+
+NOBODY: Final = _Nobody()
+
+
 class Connection:
     """Owned by a Publisher or a Subscriber. All methods run on the event loop and return at once."""
 
@@ -63,7 +74,7 @@ class Connection:
         self._hub = hub
         self.name = name
         """For logs only."""
-        self._listener = listener
+        self._listener: ConnectionListener = listener
         self.state = State.NEW
         self.ice = IceAgent()
         self.peer = hub.engine.open_peer(hub.next_peer_id(), secrets.randbits(31) | 1)
@@ -301,10 +312,10 @@ class Connection:
     def _fail(self, reason: str) -> None:
         if self.state is State.CLOSED:
             return
-        was = self.state
+        was, listener = self.state, self._listener
         self.close()
         log.info("connection lost", extra={"peer": self.peer.id, "state": was.name, "reason": reason})
-        self._listener.lost(reason)
+        listener.lost(reason)
 
     def close(self) -> None:
         """Idempotent; the listener is not told."""
@@ -321,5 +332,7 @@ class Connection:
         for address in list(self._addresses):
             self._release(address)
         self._hub.remove(self, was)
+        # What is left is freed when it is let go, and no collection of cycles has to find it.
+        self._listener, self._dtls, self._channels, self._contexts = NOBODY, None, None, None
 
     _contexts: tuple[Context, Context] | None = None

@@ -115,6 +115,7 @@ class DataChannels:
             self.closed = True
             if self._started:
                 self._run(self._sctp.stop())
+                self._sctp.forget()
             self._link.state = "closed"
 
     def _pending(self) -> int:

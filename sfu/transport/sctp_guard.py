@@ -236,7 +236,7 @@ class GuardedAssociation(RTCSctpTransport):
 
     Uses of aiortc: `_association_state`, `_local_verification_tag`, `_remote_verification_tag`, `_last_received_tsn`,
     `_sack_misordered`, `_inbound_streams[].reassembly`, `_sent_queue`, `_local_tsn`, `_last_sacked_tsn`,
-    `_data_channels`, `_receive`.
+    `_data_channels`, `_data_channel_queue`, `_receive`.
     """
 
     def __init__(self, transport: RTCDtlsTransport, port: int = 5000, limits: SctpLimits | None = None) -> None:
@@ -244,6 +244,10 @@ class GuardedAssociation(RTCSctpTransport):
         self.guard = SctpGuard(limits)
         self.refused = 0
         "Messages that were not delivered, and chunks that were taken out of their packets."
+
+    def forget(self) -> None:
+        """After `stop`: what still waited to be sent holds the channels, and they hold this."""
+        self._data_channel_queue.clear()
 
     def check(self, packet: bytes) -> bytes:
         """What of a packet may be handed to `_handle_data`. Raises MalformedPacket for violations."""

@@ -38,7 +38,7 @@ class Steering:
         self._diary = diary
         self._watch = PathWatch(downlinks.settings.loss)
         self._downlinks = downlinks
-        self._tell = tell
+        self._tell: Tell = tell
         self._peer: EnginePeer | None = None
         self.downlink: Downlink | None = None
         """Made with the first picture."""
@@ -81,6 +81,7 @@ class Steering:
         self.downlink = self._peer = None
         self._by_ssrc.clear()
         self._stale.clear()
+        self._tell = _tell_nobody
 
     def want(self, outbound: Outbound) -> None:
         """The downlink learns what is wished now, and decides anew in the next tick."""
@@ -162,3 +163,7 @@ class Steering:
     def _top_height(self, route: Route) -> int:
         layers = self._layers(route.ssrc)
         return layers[-1].height if layers else 0
+
+
+def _tell_nobody(outbound: Outbound, told: Told) -> None:
+    """The subscriber is gone."""

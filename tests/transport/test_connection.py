@@ -1,8 +1,10 @@
 """Publishers and subscribers on a real port, met by a client of a few lines over real sockets."""
 
 import asyncio
+import gc
 import socket
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
@@ -130,6 +132,35 @@ async def test_media_goes_from_a_publisher_to_a_subscriber(hub: Hub, edge: WebRt
     assert "a=inactive" in ear.offers[1][1]
     subscriber.close()
     publisher.close()
+    sender.close()
+    receiver.close()
+
+
+async def test_who_leaves_is_freed_at_once_without_a_collection_of_cycles(hub: Hub, edge: WebRtcEdge) -> None:
+    publisher, sender, _ = await published(edge, data=True)
+    camera = publisher.negotiate(sender.offer(data=True), DECLARED).sources["1"]
+    ear, receiver = Ear(), RawPeer()
+    subscriber = edge.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_cam"), camera, Wish())
+    await until(lambda: ear.offers)
+    subscriber.accept_answer(ear.offers[0][0], receiver.answer(ear.offers[0][1]))
+    receiver.use(ear.offers[0][1], role="client")
+    receiver.check()
+    await until(lambda: receiver.tx, receiver)
+    sender.send(rtp(vp8(key=True), ssrc=2, sequence=1, timestamp=3000, extensions={4: b"1"}))
+    await until(lambda: camera.track.encodings[""].received)
+    here = [*hub.connections, publisher, subscriber, camera]
+    left = [weakref.ref(one) for one in here]
+    gc.collect()
+    gc.disable()
+    try:
+        subscriber.close()
+        publisher.close()
+        del here, publisher, subscriber, camera
+        await asyncio.sleep(0.1)  # the loop's own references to what it called last
+        assert [one() for one in left] == [None] * len(left)
+    finally:
+        gc.enable()
     sender.close()
     receiver.close()
 
