@@ -14,7 +14,7 @@ from sfu.bandwidth import history, twcc
 from sfu.config import Settings
 from sfu.egress import disk, rtmp
 from sfu.egress.hls import captions, programmes, stream
-from sfu.forwarding import diary, peer, route
+from sfu.forwarding import diary, peer, route, thinning
 from sfu.forwarding.stream import HISTORY
 from sfu.production import production, protocol, supervisor
 from sfu.rooms import moderation
@@ -26,8 +26,6 @@ from sfu.transport.sctp_guard import RECEIVE_WINDOW, SctpLimits
 
 PACKET = 2_400
 """Bytes of a kept packet: the largest datagram of the open internet, its numbers, and what of it is rewritten."""
-THINNED = 8
-"""Selections of a publication's layers that somebody takes at a time: what browsers send has three of either kind."""
 WORDS = 4
 """Bytes of a character, when one of them is an emoji."""
 
@@ -73,7 +71,7 @@ def _media(settings: Settings) -> Iterable[Bound]:
         "`HISTORY`, `RID_LIMIT`", "2.5 s at 2 Mbit/s: what is older comes too late for any picture",
     )
     yield Bound(
-        "the same with layers left out", Owner.PUBLICATION, THINNED * HISTORY["video"], PACKET,
+        "the same with layers left out", Owner.PUBLICATION, thinning.LIMIT * HISTORY["video"], PACKET,
         "`HISTORY`", "while somebody takes them; their bytes are mostly those of the row above",
     )
     yield Bound(

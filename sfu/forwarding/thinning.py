@@ -21,6 +21,9 @@ PICTURES: Final = 128
 """Pictures remembered for packets that come late: as many as 7-bit picture ids tell apart."""
 FILLER: Final = b"\0\0" + bytes(3) + b"\4"
 """The two bytes that end the head's extensions, and four of padding."""
+LIMIT: Final = 8
+"""Selections of a track's layers that somebody takes at a time: browsers send three of either kind in one encoding
+(three times three, and the whole needs none), or three encodings with three temporal layers each."""
 LEFT_OUT: Final = -1
 MARKER: Final = 0x80
 ANY: Final = 0xFF
@@ -140,14 +143,29 @@ class Thinning:
         self._since = 0
         self._timestamp = -1
 
-    def stream(self, caps: Caps) -> Thinned:
+    def stream(self, caps: Caps) -> Stream:
         for each in self.thinned:
             if (each.spatial, each.temporal) == caps:
                 return each
+        if self._full():
+            self.thinned = [each for each in self.thinned if each.routes]
+        if self._full():
+            return self._nearest(caps)
         made = Thinned(self._origin, *caps)
         made.highest = made.forwarded = self.highest
         self.thinned.append(made)
         return made
+
+    def _full(self) -> bool:
+        makers = [each.thinning for each in self._origin.track.encodings.values()]
+        return sum(len(each.thinned) for each in makers if each is not None) >= LIMIT
+
+    def _nearest(self, caps: Caps) -> Stream:
+        """The one with the most layers that holds none above `caps`; else the one with the fewest."""
+        within = [each for each in self.thinned if each.spatial <= caps[0] and each.temporal <= caps[1]]
+        if within:
+            return max(within, key=lambda each: (each.spatial, each.temporal))
+        return min((*self.thinned, self._origin), key=lambda each: (each.spatial, each.temporal))
 
     def waiting(self) -> list[Route]:
         """Routes that have this encoding with some layers and want it with others; not those in a replay."""

@@ -19,7 +19,7 @@ from sfu.egress.hls.stream import KEPT, Limits, Segment, Stream
 from sfu.egress.settings import Rendition
 from sfu.forwarding.diary import Cause, Diary, Kind
 from sfu.forwarding.route import RESENDS_KEPT
-from sfu.forwarding.thinning import thinned
+from sfu.forwarding.thinning import LIMIT, thinned
 from sfu.rooms.history import History
 from sfu.rtp.nack import MAX_GAP, MAX_MISSING, NackGenerator
 from sfu.sdp.description import RID_LIMIT
@@ -203,7 +203,7 @@ def _sctp() -> object:
 
 ALL = (
     Filled("packets kept for repair", _publication),
-    Filled("the same with layers left out", _thinned, Fraction(1, bounds.THINNED)),
+    Filled("the same with layers left out", _thinned, Fraction(1, LIMIT)),
     Filled("packets asked for again", _missing, Fraction(1, RID_LIMIT)),
     Filled("packets repaired", _repaired),
     Filled("arrivals that feedback is owed for", _arrivals),

@@ -12,7 +12,7 @@ import pytest
 
 from sfu.forwarding.route import Route
 from sfu.forwarding.stream import EVERYTHING
-from sfu.forwarding.thinning import thinned
+from sfu.forwarding.thinning import LIMIT, thinned
 from sfu.rtp import rtcp
 from tests.support.wire import Bench, Rtp, Wire, rtp, vp8
 
@@ -206,6 +206,27 @@ def test_nothing_is_kept_of_what_nobody_takes() -> None:
     scene.run(2)
     assert encoding.thinning is None
     assert encoding.batch == []
+
+
+def test_more_selections_than_are_kept_share_the_nearest_one() -> None:
+    scene = Scene()
+    encoding = scene.track.encodings["q"]
+    caps = [(spatial, temporal) for spatial in range(3) for temporal in range(3)]
+    routes = [scene.bench.route(scene.track, scene.bench.peer(Wire())) for _ in caps]
+    for route, (spatial, temporal) in zip(routes, caps, strict=True):
+        scene.bench.engine.aim(route, thinned(encoding, spatial, temporal), scene.bench.now)
+    scene.encoders["q"].key_wanted = True
+    scene.run(2)
+    assert encoding.thinning is not None
+    assert len(encoding.thinning.thinned) == LIMIT == len(caps) - 1
+    shared = routes[-1].current
+    assert shared is not None
+    assert (shared.spatial, shared.temporal) == (2, 1)
+    assert thinned(encoding, 0, 0) is routes[0].current
+    for route in routes[:-1]:
+        route.park()
+    thinned(encoding, 2, 2)
+    assert [(one.spatial, one.temporal) for one in encoding.thinning.thinned] == [(2, 1), (2, 2)]
 
 
 def test_a_repair_that_is_left_out_is_padding_and_one_that_is_not_gets_its_place() -> None:
