@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sfu.api import hls, passes
-from sfu.bandwidth import history, twcc
+from sfu.bandwidth import history, pacer, twcc
 from sfu.config import Settings
 from sfu.egress import disk, rtmp
 from sfu.egress.hls import captions, programmes, stream
@@ -83,8 +83,8 @@ def _media(settings: Settings) -> Iterable[Bound]:
         "`RESENDS_KEPT`", "twice a history, so that no packet is repaired more often than allowed",
     )
     yield Bound(
-        "packets of a picture at once", Owner.SUBSCRIPTION, HISTORY["video"], PACKET + 200,
-        "`SHARE`, `QUEUE_LIMIT`", "for a newcomer: half a second of the path, sent within that time",
+        "packets of a picture at once", Owner.SUBSCRIPTION, pacer.COUNT_LIMIT, PACKET + 200,
+        "`SHARE`, `QUEUE_LIMIT`, `COUNT_LIMIT`", "for a newcomer: half a second of the path, sent within that time",
     )
     yield Bound(
         "layers that were sent before", Owner.SUBSCRIPTION, route.SEGMENTS, 600,

@@ -18,7 +18,7 @@ LEAST_BURST: Final = 15_000
 """Bytes, about a frame of the smallest layers."""
 QUEUE_LIMIT: Final = 0.5
 """Seconds: a longer queue is sent faster rather than later."""
-COUNT_LIMIT: Final = 4096
+COUNT_LIMIT: Final = 1024
 
 
 @dataclass(slots=True)
