@@ -1,15 +1,12 @@
-"""Video tracks on their way to their tiles: decoded and scaled when they arrive, shown when they are due.
+"""Video tracks on their way to their tiles: decoded and scaled soon after they arrive, shown when they are due.
 
-One to four threads serve all sources; each source stays with one, so its frames are decoded in order without a lock.
-libav gives the interpreter's lock back while it decodes and scales.
+One to four threads (`sfu.mixer.lane`) serve all sources; each source stays with one, so its frames are decoded in order
+without a lock. libav gives the interpreter's lock back while it decodes and scales.
 """
 
-import logging
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from queue import SimpleQueue
 from typing import Final, Protocol
 
 from av.error import FFmpegError
@@ -17,11 +14,10 @@ from av.video.frame import VideoFrame
 
 from sfu.mixer.cadence import Cadence
 from sfu.mixer.decoder import Decoder
+from sfu.mixer.lane import ROUND, Lane
 from sfu.mixer.picture import Fitter, Picture
 from sfu.mixer.scene import Fit
 from sfu.rtp.frames import CodedFrame
-
-log = logging.getLogger(__name__)
 
 VIDEO_RATE: Final = 90_000
 QUEUE_LIMIT: Final = 30
@@ -31,11 +27,11 @@ STALE_AFTER: Final = 8.0
 HIDDEN_AFTER: Final = 1.0
 """Seconds in which nobody asked for a source's picture, after which it is decoded but not scaled any more."""
 
+COST_GAIN: Final = 1 / 16
+"""Weight of the newest picture in what one costs to decode."""
 TOOK_WINDOW: Final = 128
 TOOK_EVERY: Final = 8
 """Pictures over which decoding times are judged, all but the slowest twentieth, and how often."""
-
-_Job = Callable[[], None]
 
 
 class Clock(Protocol):
@@ -55,36 +51,36 @@ class Decoders:
         if not 1 <= count <= 4:
             raise ValueError("1 to 4 decoder threads")
         self._now = now
-        self._queues: list[SimpleQueue[_Job | None]] = [SimpleQueue() for _ in range(count)]
+        self._lanes = [Lane(f"decoder-{index}", now) for index in range(count)]
         self._sources = [0] * count
-        self._threads = [
-            threading.Thread(target=_run, args=(queue,), name=f"decoder-{index}", daemon=True)
-            for index, queue in enumerate(self._queues)
-        ]
-        for thread in self._threads:
-            thread.start()
 
     def open(self, codec: str, clock: Clock | None = None, *, screen: bool = False) -> "VideoSource":
         """`clock`: when its pictures' sound is heard, so that they wait for it. ValueError for codecs that nobody knows."""
         thread = self._sources.index(min(self._sources))
         source = VideoSource(
-            Decoder(codec), self._queues[thread].put, lambda: self._release(thread), clock, screen=screen, now=self._now
+            Decoder(codec), self._lanes[thread], lambda: self._release(thread), clock, screen=screen, now=self._now
         )
         self._sources[thread] += 1
         return source
 
+    @property
+    def lead(self) -> float:
+        """Seconds before a tick at which `hurry` is called, so that what came until then is ready."""
+        return max([lane.lead for lane in self._lanes])
+
+    def hurry(self) -> None:
+        """Decodes what waits, because a tick is near."""
+        for lane in self._lanes:
+            lane.hurry()
+
     def settle(self) -> None:
         """Returns when everything that was received has been decoded."""
-        for queue in self._queues:
-            done = threading.Event()
-            queue.put(done.set)
-            done.wait()
+        for lane in self._lanes:
+            lane.settle()
 
     def close(self) -> None:
-        for queue in self._queues:
-            queue.put(None)
-        for thread in self._threads:
-            thread.join(timeout=5)
+        for lane in self._lanes:
+            lane.close()
 
     def _release(self, thread: int) -> None:
         self._sources[thread] -= 1
@@ -99,7 +95,7 @@ class VideoSource:
     def __init__(
         self,
         decoder: Decoder,
-        submit: Callable[[_Job], None],
+        lane: Lane,
         release: Callable[[], None],
         clock: Clock | None,
         *,
@@ -111,6 +107,7 @@ class VideoSource:
         "The publisher muted it: nothing is shown, whatever still arrives."
         self.needs_keyframe = False
         "The decoder failed or fell behind: until a keyframe comes, the last picture stands."
+        self.cost = ROUND
         self.decoded = 0
         self.size = (0, 0)
         "Of the last decoded picture, upright."
@@ -123,7 +120,7 @@ class VideoSource:
         self._took: deque[float] = deque(maxlen=TOOK_WINDOW)
         self._decoder = decoder
         self._fitter = Fitter()
-        self._submit = submit
+        self._lane = lane
         self._release = release
         self._now = now
         self._waiting = 0
@@ -150,7 +147,7 @@ class VideoSource:
             return
         self.needs_keyframe = False
         self._waiting += 1
-        self._submit(lambda: self._decode(frame))
+        self._lane.add(self, frame)
 
     def show(self, width: int, height: int, fit: Fit) -> None:
         """The tile that pictures are made for from now on; the last one is made again for it."""
@@ -158,14 +155,14 @@ class VideoSource:
         if wanted != self._place:
             self._place = wanted
             if self._last is not None:
-                self._submit(self._fit_again)
+                self._lane.submit(self._fit_again)
 
     def picture_at(self, now: float) -> Picture | None:
         """Of this tick, which belongs to a scene that this source is in; None: there is nothing to show."""
         hidden = now - self._asked > HIDDEN_AFTER
         self._asked = now
         if hidden and self._last is not None and self._place is not None:
-            self._submit(self._fit_again)
+            self._lane.submit(self._fit_again)
         found = self.cadence.take(now)
         again, self._again = self._again, None
         if found is not None:
@@ -187,10 +184,12 @@ class VideoSource:
             self._closed = True
             self._release()
 
-    def _decode(self, frame: CodedFrame) -> None:
+    def decode(self, frame: CodedFrame, begun: float, lead: float) -> None:
+        """On the decoder thread. `begun`: when it was woken for this frame and others; `lead`: how long that may take."""
         self._waiting -= 1
         if self._closed:
             return
+        started = self._now()
         try:
             decoded = self._decoder.decode(frame.data)
         except FFmpegError:
@@ -210,8 +209,10 @@ class VideoSource:
         picture = self._fit(decoded, frame.rotation)
         if picture is not None:
             ready = self._now()
-            self._tell(ready - frame.arrival)
-            self.cadence.push(media, ready, picture)
+            self.cost += COST_GAIN * (ready - started - self.cost)
+            took = max(lead, ready - max(begun, frame.arrival))
+            self._tell(took)
+            self.cadence.push(media, frame.arrival + took, picture)
 
     def _tell(self, took: float) -> None:
         """Sound can be ready at once; on a busy machine pictures are not, and lips would come late."""
@@ -232,11 +233,3 @@ class VideoSource:
             return self._fitter.fit(frame, *place, rotation)
         except FFmpegError:
             return None  # a format that cannot be converted: as if it had not come
-
-
-def _run(queue: "SimpleQueue[_Job | None]") -> None:
-    while (job := queue.get()) is not None:
-        try:
-            job()
-        except Exception:
-            log.exception("a picture was lost")  # one source's, and the others on this thread go on

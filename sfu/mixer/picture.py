@@ -4,6 +4,7 @@ Everything on the canvas is I420, limited range BT.601. What a source declares o
 converted; what declares nothing is taken as it is, because that is what senders mean. ITU-T H.273 (code points).
 """
 
+import functools
 from typing import Final
 
 import numpy as np
@@ -18,7 +19,8 @@ Plane = npt.NDArray[np.uint8]
 CROP_LIMIT: Final = 0.5
 """A picture that would lose more than this when cropped (a portrait in a landscape tile) is shown whole instead."""
 
-_BT709, _BT2020 = 1, (9, 10)
+_COLOURS: Final = {1: Colorspace.ITU709, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
+"""What a source may declare that is not the canvas's, by H.273's code point."""
 _FULL_RANGE = 2
 _FORMAT = "yuv420p"
 
@@ -113,6 +115,7 @@ def colour_of(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
     return y, u, v
 
 
+@functools.lru_cache(maxsize=256)
 def fitting_size(width: int, height: int, area_width: int, area_height: int, fit: Fit) -> tuple[int, int]:
     """What a picture is scaled to (even, its shape kept) before it is cut to, or centred in, its area."""
     across, down = area_width / width, area_height / height
@@ -156,12 +159,12 @@ class Fitter:
         return Picture.of_frame(scaled).turned(rotation).cut(width, height)
 
     def _scaled(self, frame: VideoFrame, width: int, height: int) -> VideoFrame:
-        smaller = width * height < frame.width * frame.height
-        how = Interpolation.AREA if smaller else Interpolation.BILINEAR
-        full = frame.color_range == _FULL_RANGE or frame.format.name.startswith("yuvj")
-        colorspace = {_BT709: Colorspace.ITU709, **dict.fromkeys(_BT2020, Colorspace.BT2020)}.get(frame.colorspace)
+        frame_width, frame_height, name = frame.width, frame.height, frame.format.name
+        full = frame.color_range == _FULL_RANGE or name.startswith("yuvj")
+        colorspace = _COLOURS.get(frame.colorspace)
+        how = Interpolation.AREA if width * height < frame_width * frame_height else Interpolation.BILINEAR
         if colorspace is None and not full:
-            if (frame.width, frame.height, frame.format.name) == (width, height, _FORMAT):
+            if (frame_width, frame_height, name) == (width, height, _FORMAT):
                 return frame
             return self._scale.reformat(frame, width, height, _FORMAT, interpolation=how, threads=1)
         return self._convert.reformat(

@@ -17,6 +17,7 @@ from typing import Final
 from sfu.egress.encoder import VIDEO_RATE
 from sfu.errors import BadRequest
 from sfu.mixer.compositor import Compositor
+from sfu.mixer.decoding import Decoders
 from sfu.mixer.director import Director
 from sfu.mixer.hooks import PROGRAMME, Cue, Hooks, Sound, load
 from sfu.mixer.layout import Layout
@@ -47,6 +48,7 @@ class Studio:
         self,
         start: Start,
         people: People,
+        decoders: Decoders,
         sound: SoundMix,
         send: Callable[[ToServer], None],
         send_rtp: Callable[[list[bytes]], None],
@@ -54,6 +56,7 @@ class Studio:
         top = start.renditions[0]
         self._start = start
         self._people = people
+        self._decoders = decoders
         self._sound = sound
         self._send = send
         self._width, self._height = top.width, top.height
@@ -163,9 +166,9 @@ class Studio:
         step = VIDEO_RATE // self._start.fps
         clock = self._clock
         while not self._stopping.is_set():
-            wait = clock.due - time.monotonic()
-            if wait > 0:
-                time.sleep(wait)
+            _sleep_until(clock.due - self._decoders.lead)
+            self._decoders.hurry()
+            _sleep_until(clock.due)
             now = time.monotonic()
             self._tick(now, clock.begin(now) * step)
             # An even clock for whoever cuts by it; otherwise the tick follows the pictures of the one on stage.
@@ -293,9 +296,7 @@ class Studio:
         seconds, number = TICK / RATE, 0
         while not self._stopping.is_set():
             start = self._t0 + number * seconds
-            wait = start + seconds + MARGIN - time.monotonic()
-            if wait > 0:
-                time.sleep(wait)
+            _sleep_until(start + seconds + MARGIN)
             self._sound_at = number * seconds
             samples = self._sound.tick(start)
             if self._hooks is not None:
@@ -306,6 +307,12 @@ class Studio:
             self._outputs.sound(samples, pts)
             number += 1
             self._sounds = number
+
+
+def _sleep_until(at: float) -> None:
+    wait = at - time.monotonic()
+    if wait > 0:
+        time.sleep(wait)
 
 
 def _resident() -> int:

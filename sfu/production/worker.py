@@ -68,7 +68,7 @@ class Worker:
             return decoders.open(track.codec, clock, screen=track.source == "screen_share")
 
         self._people = People(self._intake, self._sound, open_picture, self._tell)
-        self._studio = Studio(start, self._people, self._sound, self._post.send, self._intake.send)
+        self._studio = Studio(start, self._people, decoders, self._sound, self._post.send, self._intake.send)
         self._intake.keyframe_wanted = self._studio.keyframe
 
     def _tell(self, kind: str, text: str) -> None:

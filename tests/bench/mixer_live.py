@@ -64,6 +64,10 @@ def main(port: int, tiles: int, seconds: float, log: Path, *, locked: bool, labe
     spent: list[tuple[int, int, float]] = []
     counts = dict.fromkeys(sources, 0)
     while (now := time.monotonic()) < start + seconds:
+        if clock.due - decoders.lead > now:
+            time.sleep(clock.due - decoders.lead - now)
+        decoders.hurry()
+        now = time.monotonic()
         if clock.due > now:
             time.sleep(clock.due - now)
         now = time.monotonic()
