@@ -143,6 +143,7 @@ class Server:
             self.monitor,
             journeys=self.journeys,
             productions=self.productions.list,
+            recorded=self.productions.being_recorded,
             certificate=settings.http.tls_certificate,
             stalls=lambda: self.watchdog.stalls,
         )

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from sfu import __version__
@@ -15,6 +15,7 @@ from sfu.cluster.settings import Settings
 from sfu.errors import AtCapacity, NotFound
 from sfu.forwarding.engine import COUNTED
 from sfu.production.production import Production
+from sfu.production.productions import RECORDING_STATES
 from sfu.programmes import Workload
 from sfu.rooms.registry import Rooms
 from sfu.rooms.room import Room
@@ -51,13 +52,16 @@ class Node:
         *,
         journeys: Journeys | None = None,
         productions: Callable[[], Iterable[Production]] = tuple,
+        recorded: Callable[[], Mapping[str, int]] = dict,
         certificate: str = "",
         stalls: Callable[[], int] = int,
     ) -> None:
-        """`certificate`: path of the server's own, if it has one. `stalls`: how often the event loop was blocked."""
+        """`recorded`: recordings under way, by state. `certificate`: path of the server's own, if it has one. `stalls`:
+        how often the event loop was blocked."""
         self._stalls = stalls
         self._journeys = journeys or Journeys()
         self._productions = productions
+        self._recorded = recorded
         self._certificate = certificate
         self._certificate_expires_at = 0.0
         self._workload = Workload()
@@ -243,6 +247,7 @@ class Node:
             programme_restarts=self._workload.total.restarts,
             programme_cpu=self._workload.total.cpu,
             destinations={state: self._workload.destinations[state] for state in STATES},
+            recordings={state: self._recorded().get(state, 0) for state in RECORDING_STATES},
         )
 
     def _remember(self) -> None:

@@ -60,7 +60,7 @@ class Recording:
 
     @property
     def problem(self) -> str:
-        """One sentence for people, while it cannot be written."""
+        """One sentence for people, while it cannot be written; else empty."""
         state = self._recorder.snapshot().state
         if state == "full":
             return "The recording is interrupted: the disk is full."

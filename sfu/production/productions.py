@@ -5,6 +5,7 @@ import logging
 import re
 import secrets
 import time
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 
 SWEEP = 10.0
 """Seconds between looks at ended programmes."""
+RECORDING_STATES = ("recording", "interrupted")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -161,6 +163,12 @@ class Productions:
         if self._keeping.get(keeping.room.name) is keeping:
             del self._keeping[keeping.room.name]
         self.show(keeping.room)
+
+    def being_recorded(self) -> Counter[str]:
+        """How many recordings are being made, by `RECORDING_STATES`."""
+        programmes = [one.recording.problem for one in self.list() if one.recording is not None]
+        tracks = [one.problem for one in self._keeping.values()]
+        return Counter(RECORDING_STATES[bool(problem)] for problem in (*programmes, *tracks))
 
     def recordings(self, room: str) -> "Sequence[Kept]":
         """Newest first."""

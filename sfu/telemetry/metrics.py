@@ -137,6 +137,8 @@ class Snapshot:
     "Seconds of processor time of the workers."
     destinations: Counts = field(default_factory=dict)
     "Pushes of programmes by state."
+    recordings: Counts = field(default_factory=dict)
+    "Recordings under way, of programmes and of tracks, by state."
 
 
 class Metrics:
@@ -272,6 +274,9 @@ def families(now: Snapshot) -> Iterator[Metric]:
         "sfu_programme_cpu_seconds_total", "Processor time of the mixers.", value=now.programme_cpu
     )
     yield _gauges("sfu_programme_destinations", "Pushes of programmes.", "state", now.destinations)
+    yield _gauges(
+        "sfu_recordings", "Recordings under way; one that is interrupted cannot be written.", "state", now.recordings
+    )
 
 
 def _gauge(name: str, words: str, value: float) -> Metric:

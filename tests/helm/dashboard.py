@@ -179,6 +179,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Processor", "percentunit", ((rate("sfu_programme_cpu_seconds_total"), "cores"),)),
         Panel("Workers replaced", "cps", ((rate("sfu_programme_restarts_total"), "replaced"),)),
         Panel("Pushes", "none", each(now("sfu_programme_destinations", "state"), "state")),
+        Panel("Recordings", "none", each(now("sfu_recordings", "state"), "state")),
     ),
 }
 

@@ -72,6 +72,7 @@ FULL = Snapshot(
     client_loss=Histogram(RATIOS).distribution(),
     client_freezes=51,
     client_frozen=52,
+    recordings={"interrupted": 53},
 )
 
 
@@ -120,11 +121,11 @@ def test_values(name: str, labels: dict[str, str], value: float) -> None:
 
 def test_every_field_is_shown() -> None:
     shown = set(samples(FULL).values())
-    for number in {*range(2, 53)} - {25, 26}:
+    for number in {*range(2, 54)} - {25, 26}:
         assert number in shown
     empty = {name for name, _ in samples(Snapshot())}
     assert "sfu_rooms" in empty
-    assert len(fields(Snapshot)) == 57
+    assert len(fields(Snapshot)) == 58
 
 
 def test_names_follow_the_convention() -> None:

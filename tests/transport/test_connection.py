@@ -148,7 +148,8 @@ async def test_who_leaves_is_freed_at_once_without_a_collection_of_cycles(hub: H
     receiver.check()
     await until(lambda: receiver.tx, receiver)
     sender.send(rtp(vp8(key=True), ssrc=2, sequence=1, timestamp=3000, extensions={4: b"1"}))
-    await until(lambda: camera.track.encodings[""].received)
+    encoding = camera.track.encodings[""]
+    await until(lambda: encoding.received)
     here = [*hub.connections, publisher, subscriber, camera]
     left = [weakref.ref(one) for one in here]
     gc.collect()
