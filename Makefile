@@ -22,7 +22,7 @@ TSC := $(NODE)/node_modules/.bin/tsc
 TYPESCRIPT := typescript@5.9
 
 PROGRAMS := chromium=chromium firefox-esr=firefox-esr? ffmpeg=ffmpeg node=nodejs npm=npm promtool=prometheus? \
-  amtool=prometheus-alertmanager? turnserver=coturn?
+  amtool=prometheus-alertmanager? turnserver=coturn? faketime=faketime?
 NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-core? \
   /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc=fonts-noto-cjk?
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)

@@ -33,6 +33,7 @@ from sfu.egress.hls.stream import Stream
 from sfu.egress.hls.window import State, Window
 from sfu.egress.settings import Hls
 from sfu.errors import AtCapacity, NotAuthorized, NotFound, RemoteError
+from sfu.steady import unix_time
 
 PLAYLIST = "application/vnd.apple.mpegurl"
 MEDIA = "video/mp4"
@@ -181,7 +182,7 @@ class HlsRoutes:
         return await self._named(request, room, path, cache)
 
     def _state(self, room: str) -> ProgrammeState:
-        window, now = self._programmes.current(room), time.time()
+        window, now = self._programmes.current(room), unix_time()
         if window is None:
             return ProgrammeState("waiting", now)
         return ProgrammeState(

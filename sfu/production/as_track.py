@@ -7,17 +7,16 @@ packet (RFC 7587). Sender reports tie both to one clock, so that lips stay in sy
 import secrets
 import struct
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from sfu.egress.encoder import AUDIO_RATE, VIDEO_RATE, EncodedPacket, nal_units, parameter_sets
 from sfu.rtp import rtcp
 from sfu.rtp.rtcp import SenderReport
+from sfu.steady import NTP_EPOCH, unix_time
 
 PAYLOAD: Final = 1180
 """Bytes of payload in one packet: with headers and seals it must fit paths of 1280."""
-NTP_EPOCH: Final = 2_208_988_800
 REPORT_EVERY: Final = 1.0
 _IDR, _STAP_A, _FU_A = 5, 24, 28
 _HEAD: Final = struct.Struct("!BBHII")
@@ -91,7 +90,7 @@ class TrackOutput:
                 self._audio.push([packet.data], packet.pts)
 
     def _report(self) -> None:
-        wall = time.time()
+        wall = unix_time()
         if wall - self._reported < REPORT_EVERY:
             return
         self._reported = wall

@@ -22,6 +22,7 @@ from sfu.production.post import Post
 from sfu.production.protocol import Keep, Status, ToWorker, Track
 from sfu.production.pulse import Progress
 from sfu.rtp.frames import CodedFrame
+from sfu.steady import unix_time
 
 ROOM: Final = "room.jsonl"
 STATUS_EVERY: Final = 0.5
@@ -35,13 +36,13 @@ class KeptTrack:
         self.recorder = recorder
 
     def take(self, frame: CodedFrame) -> None:
-        self.recorder.receive(frame, time.time())
+        self.recorder.receive(frame, unix_time())
 
     def receive_frame(self, timestamp: int, arrival: float) -> None:
-        """The recorder reads the wall's clock."""
+        """The recorder reads the clock itself."""
 
     def receive_report(self, ntp: int, rtp_timestamp: int, now: float) -> None:
-        self.recorder.report(ntp, rtp_timestamp, time.time())
+        self.recorder.report(ntp, rtp_timestamp, unix_time())
 
 
 class Keeper:
@@ -57,7 +58,7 @@ class Keeper:
     def obey(self, message: ToWorker) -> None:
         if isinstance(message, Keep):
             self._disk = Disk(Path(message.directory))
-            self._post.send(protocol.Started(at=time.time()))
+            self._post.send(protocol.Started(at=unix_time()))
         elif isinstance(message, protocol.Stop):
             self.stopped = True
         elif self._disk is None:
@@ -65,7 +66,7 @@ class Keeper:
         else:
             if isinstance(message, protocol.Members):
                 self._apply(self._disk, message.members)
-            line = {"time": round(time.time(), 6), "message": message}
+            line = {"time": round(unix_time(), 6), "message": message}
             self._disk.append(ROOM, msgspec.json.encode(line) + b"\n", vital=True)
 
     def failed(self) -> str:
@@ -84,7 +85,7 @@ class Keeper:
 
     def close(self) -> None:
         for _, kept in self._tracks.values():
-            kept.recorder.close(time.time())
+            kept.recorder.close(unix_time())
         if self._disk is not None:
             self._disk.close()
 
@@ -94,13 +95,13 @@ class Keeper:
             if name not in wanted or wanted[name][1].ssrc != track.ssrc:
                 del self._tracks[name]
                 self._intake.streams.pop(track.ssrc, None)
-                kept.recorder.close(time.time())
+                kept.recorder.close(unix_time())
         for name, (member, track) in wanted.items():
             if name in self._tracks:
                 continue
             about = About(track.id, member.identity, track.source)
             # A keeper that was started again must not write behind what its predecessor left.
-            stem = f"{_UNSAFE.sub('-', member.identity)[:48]}-{track.source}-{track.id}-{int(time.time())}"
+            stem = f"{_UNSAFE.sub('-', member.identity)[:48]}-{track.source}-{track.id}-{int(unix_time())}"
             kept = KeptTrack(TrackRecorder(disk, stem, track.codec, about))
             self._tracks[name] = (track, kept)
             audio = track.kind == "audio"

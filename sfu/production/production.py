@@ -29,6 +29,7 @@ from sfu.production.settings import Settings
 from sfu.production.supervisor import Supervisor
 from sfu.rooms.programme import LayoutName, Programme
 from sfu.rooms.room import Room
+from sfu.steady import unix_time
 from sfu.telemetry.journeys import Tracer
 from sfu.telemetry.launches import Launch
 from sfu.transport.feed import Feed
@@ -321,7 +322,7 @@ class Production:
     def _end_window(self) -> None:
         window, self.window = self.window, None
         if window is not None:
-            window.end(time.time())
+            window.end(unix_time())
 
     def _end_recording(self) -> None:
         recording, self.recording = self.recording, None

@@ -25,6 +25,7 @@ from sfu.production.settings import Settings
 from sfu.production.track_keeping import TrackKeeping
 from sfu.rooms.programme import LayoutName, Programme
 from sfu.rooms.room import Room
+from sfu.steady import unix_time
 from sfu.telemetry.journeys import Tracer
 from sfu.transport.feed import Feed
 from sfu.transport.hub import Hub
@@ -176,15 +177,15 @@ class Productions:
 
     async def run(self) -> None:
         """Forgets programmes that ended too long ago, until cancelled."""
-        for programme in self.programmes.restore(time.time()):
-            programme.window.end(time.time())
+        for programme in self.programmes.restore(unix_time()):
+            programme.window.end(unix_time())
         for recording in await asyncio.to_thread(kept, Path(self.settings.directory)):
             if recording.recording:  # a crash of the server ended it
                 self._finish(finalise(recording.directory, self.settings.s3))
         while True:
             await asyncio.sleep(SWEEP)
             try:
-                self.programmes.expire(time.time())
+                self.programmes.expire(unix_time())
             except Exception:
                 log.exception("programmes' timer failed")
 

@@ -20,10 +20,10 @@ from av.video.frame import VideoFrame
 from sfu.mixer.picture import Fitter, Picture
 from sfu.mixer.scene import Fit
 from sfu.mixer.sound_source import RATE, TICK, Sound
+from sfu.steady import NTP_EPOCH
 
 log = logging.getLogger(__name__)
 
-NTP_EPOCH: Final = 2_208_988_800
 COHERENT: Final = 2.0
 """Seconds by which capture and arrival may differ before the reports are not believed."""
 STALE: Final = 8.0

@@ -30,6 +30,7 @@ from sfu.production.outputs import ProgrammeOutputs
 from sfu.production.people import People
 from sfu.production.protocol import Caption, Event, Outputs, Start, Started, Status, TileWish, ToServer, Wishes
 from sfu.production.pulse import Progress
+from sfu.steady import unix_time
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ class Studio:
         for command in self._commands:
             if isinstance(command, Outputs):
                 self._outputs.prepare(command)
-        at = time.time() + LEAD
+        at = unix_time() + LEAD
         self._t0 = time.monotonic() + LEAD
         self._clock = TickClock(self._t0, self._start.fps)
         self._outputs.started_at = at

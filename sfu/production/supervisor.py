@@ -24,6 +24,7 @@ from sfu.errors import MalformedPacket
 from sfu.production.protocol import Alive, Failed, Frames, Started, Stop, ToServer, ToWorker, decode_to_server, encode
 from sfu.production.settings import Settings
 from sfu.production.vigil import Vigil
+from sfu.steady import OFFSET, VARIABLE
 from sfu.transport.feed import pair
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ class Supervisor:
                 str(self._settings.nice),
                 pass_fds=(their_media.fileno(), their_control.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
-                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ},
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | {VARIABLE: repr(OFFSET)},
             )
         except BaseException:
             media.close()

@@ -26,8 +26,9 @@ from sfu.forwarding.route import Route
 from sfu.forwarding.selector import Size, choose
 from sfu.ids import TrackId
 from sfu.rooms.ports import MediaSource, Wish
+from sfu.steady import ntp_time
 from sfu.transport.publisher import PublishedTrack
-from sfu.transport.udp import LONGEST, NTP_EPOCH
+from sfu.transport.udp import LONGEST
 
 if TYPE_CHECKING:
     from sfu.transport.hub import Hub
@@ -287,7 +288,7 @@ class Feed:
             if len(packet) < 12 or packet[0] & 0xC0 != 0x80:
                 dropped["feed_malformed"] += 1
             elif 191 < packet[1] < 224:
-                engine.receive_rtcp(peer, bytes(packet), now, time.time() + NTP_EPOCH)
+                engine.receive_rtcp(peer, bytes(packet), now, ntp_time(now))
             elif peer.flooding:
                 dropped["ingress_rate"] += 1
                 peer.packets_in += 1

@@ -20,12 +20,13 @@ from sfu.forwarding.control import IDLE_TICK, TICK, Ingress
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.packet_log import PacketLog
 from sfu.ids import PeerId
+from sfu.steady import ntp_time
 from sfu.transport.connection import Connection, State
 from sfu.transport.dtls import Identity
 from sfu.transport.log_file import LogFile
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import Sealer
-from sfu.transport.udp import NTP_EPOCH, UdpPort
+from sfu.transport.udp import UdpPort
 
 log = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ class Hub:
         now = time.monotonic()
         busy = True
         try:
-            busy = self.engine.handle_timer(now, time.time() + NTP_EPOCH)
+            busy = self.engine.handle_timer(now, ntp_time(now))
         except Exception:
             log.exception("media timer failed")
         self.engine.heard = False

@@ -22,6 +22,7 @@ from sfu.errors import ConfigurationError, MalformedPacket
 from sfu.forwarding.control import FAULTS_EVERY
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.peer import REPORTER_LIMIT, Address, EnginePeer
+from sfu.steady import ntp_time
 from sfu.transport import stun
 from sfu.transport.native import load
 from sfu.transport.outlet import UdpSocket as UdpSocket
@@ -39,7 +40,6 @@ LONG: Final = 500e-6
 """Seconds of one batch in which more is likely to have come: then it is looked for at once."""
 SAMPLED: Final = 63
 """One turn in 64 is timed."""
-NTP_EPOCH: Final = 2_208_988_800
 IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
 _ssrc: Final = struct.Struct("!L").unpack_from
 
@@ -234,7 +234,7 @@ class UdpPort:
                 dropped["srtcp"] += 1
             else:
                 peer.reporters.add(reporter)
-                self.engine.receive_rtcp(peer, bytes(view[: length[0]]), now, time.time() + NTP_EPOCH)
+                self.engine.receive_rtcp(peer, bytes(view[: length[0]]), now, ntp_time(now))
         elif peer.flooding:
             dropped["ingress_rate"] += 1
             peer.packets_in += 1

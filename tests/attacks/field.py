@@ -40,8 +40,13 @@ Metrics = dict[str, float]
 class Field:
     """Opened once for the folder. Attackers join with `attacker`."""
 
-    def __init__(self, *settings: str) -> None:
+    def __init__(
+        self, *settings: str, command: tuple[str, ...] = (), environment: dict[str, str] | None = None
+    ) -> None:
+        """`command`: what is run as `sfu`; `environment`: beside this process's own."""
         self._extra = settings
+        self._command = command or (str(Path(sys.executable).parent / "sfu"),)
+        self._environment = {**os.environ, **(environment or {})}
         self.folder = tempfile.TemporaryDirectory(prefix="attacks-")
         self.port, self.udp_port = _free(socket.SOCK_STREAM), _free(socket.SOCK_DGRAM)
         self.url = f"http://127.0.0.1:{self.port}"
@@ -53,10 +58,10 @@ class Field:
         self.keys.write_text(f"{KEY}: {SECRET}\n")
         with self.log.open("wb") as log:
             self.server = await asyncio.create_subprocess_exec(
-                *(str(Path(sys.executable).parent / "sfu"), "serve", "--host", "127.0.0.1", "--port", str(self.port)),
+                *(*self._command, "serve", "--host", "127.0.0.1", "--port", str(self.port)),
                 *("--udp-port", str(self.udp_port), "--keys-file", str(self.keys)),
                 *("--set", "rtc.include_loopback=true", "--set", "rtc.announce=[127.0.0.1]", *self._extra),
-                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log,
+                stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment,
             )  # fmt: skip
         deadline = time.monotonic() + 20
         while True:

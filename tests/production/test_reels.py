@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from sfu.production.reels import NTP_EPOCH, reels
+from sfu.production.reels import reels
+from sfu.steady import NTP_EPOCH
 
 BEGIN = {"event": "begin", "track": "TR_1", "source": "camera", "codec": "VP8", "started_at": 1000.5, "rotation": 90}
 

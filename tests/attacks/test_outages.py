@@ -1,0 +1,288 @@
+"""Bad days that nobody caused: the network is gone and comes back, somebody sets the clock, the disk is full, pages are
+reloaded again and again, the event loop is blocked. Done to the real process while honest people meet.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from sfu.egress.disk import RESERVE
+from tests.attacks.field import Field
+from tests.attacks.test_faults import Base
+from tests.support import impaired
+from tests.support.client import Client
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+GONE = float(os.environ.get("NETWORK_GONE_SECONDS", "10"))
+RETURN = 2.0
+"""Seconds after which media flow again."""
+WINDOW = 0.5
+HOUR = 3600
+FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
+ROOM = "field"
+
+
+@asynccontextmanager
+async def opened(*settings: str, **more: Any) -> AsyncIterator[Field]:
+    field = Field(*(word for setting in settings for word in ("--set", setting)), **more)
+    await field.open()
+    try:
+        yield field
+    finally:
+        await field.close()
+
+
+async def happens(check: Callable[[], Awaitable[object]], seconds: float = 10.0) -> float:
+    """Waits until it is true; the seconds that it took."""
+    began = time.monotonic()
+    while not await check():
+        assert time.monotonic() - began < seconds, "this did not happen in time"
+        await asyncio.sleep(0.1)
+    return time.monotonic() - began
+
+
+async def api(field: Field, http: aiohttp.ClientSession, method: str, path: str, body: object = None) -> Any:
+    token = field.token("operator", ROOM, roomRecord=True, roomEgress=True, roomAdmin=True)
+    headers = {"Authorization": f"Bearer {token}"}
+    async with http.request(method, f"{field.url}/api/v1/rooms/{ROOM}{path}", json=body, headers=headers) as answer:
+        text = await answer.text()
+        assert answer.status < 300, (answer.status, text)
+        return json.loads(text) if text else None
+
+
+# -- the network ------------------------------------------------------------------------------------------------------
+
+
+def interface(state: str) -> None:
+    subprocess.run(["ip", "link", "set", "lo", state], check=True)
+
+
+@pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "-")
+async def test_a_network_that_is_gone_for_ten_seconds() -> None:
+    """In a namespace whose only interface goes down: every socket of every process in it has nowhere to send to."""
+    with impaired.own_namespace():
+        async with opened() as field:
+            await field.figures()
+            before = field.metrics()
+            interface("down")
+            await asyncio.sleep(GONE)
+            interface("up")
+            back = time.monotonic()
+            seen = await field.figures()
+            assert seen["received"] < seen["sent"] / 10, "it was not gone"
+            while True:
+                await asyncio.sleep(WINDOW)
+                seen = await field.figures()
+                if seen["received"] == seen["sent"]:
+                    break
+                assert time.monotonic() - back < 3 * RETURN, seen
+            took = time.monotonic() - back
+            after = field.metrics()
+            print(f"media flowed {took:.2f} s after")
+            assert took < 2 * WINDOW + RETURN
+            for name in ("sfu_participants", "sfu_peers:connected", "sfu_sessions"):
+                assert after[name] == before[name], name
+            assert not [record for record in field.records() if '"exception"' in record or '"level":"error"' in record]
+            said = [record for record in field.records() if '"level":"warning"' in record]
+            assert len(said) <= 5, said[:3]
+
+
+# -- the clock --------------------------------------------------------------------------------------------------------
+
+
+def length(path: Path) -> float:
+    told = subprocess.run(
+        ["ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", str(path)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return float(told.stdout)
+
+
+@pytest.mark.skipif(FAKETIME is None, reason="libfaketime is not installed")
+async def test_a_wall_clock_that_is_set_an_hour_forth_and_back(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    offset = tmp_path / "offset"
+    offset.write_text("+0\n")
+    environment = {
+        "LD_PRELOAD": str(FAKETIME), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }  # fmt: skip
+    recordings = tmp_path / "recordings"
+    settings = (
+        "egress.renditions=[320x180@200]", f"production.directory={recordings}", f"egress.hls.directory={tmp_path}/hls",
+    )  # fmt: skip
+    async with opened(*settings, environment=environment) as field:
+        await api(field, http, "PUT", "/egress", {"recording": True, "live": True})
+        await api(field, http, "PUT", "/recordings/tracks", {})
+
+        async def recorded() -> bool:
+            return field.metrics().get("sfu_recordings:recording") == 2
+
+        await happens(recorded)
+        await asyncio.sleep(2)
+        began = time.monotonic()
+
+        async def set_it() -> None:
+            for step in (HOUR, -HOUR, 0):
+                offset.write_text(f"{step:+d}\n")
+                await asyncio.sleep(1.5)
+                visitor = Client(http, field.url, field.token("visitor", ROOM))
+                await visitor.join()  # or is told that its token is not valid now
+                await visitor.close()
+                logged = datetime.fromisoformat(json.loads(field.records()[-1])["time"]).timestamp()
+                assert abs(logged - time.time() - step) < 60, "the server's clock was not set"
+
+        grown = await field.withstands(set_it, lines=30, memory=60_000_000)
+        assert grown["sfu_programme_ticks_total"] > 80
+        assert not grown.get("sfu_programme_restarts_total")
+        late = Client(http, field.url, field.token("late", ROOM))
+        assert (await late.join())["type"] == "joined"
+        await field.leave(late)
+        passed = time.monotonic() - began
+        await api(field, http, "DELETE", "/egress")
+        await api(field, http, "DELETE", "/recordings/tracks")
+        files: list[Path] = []
+
+        async def finished() -> bool:
+            found = list(recordings.rglob("*"))
+            files[:] = [path for path in found if path.suffix in (".mp4", ".webm")]
+            kinds = [path.suffix for path in files]
+            under_way = [path for path in files if path.name.startswith("programme.") and path.stem.count(".")]
+            return not under_way and kinds.count(".mp4") == 1 and kinds.count(".webm") == 2
+
+        await happens(finished, 30)
+        for path in files:
+            assert passed - 1 < length(path) < passed + 10, (path.name, length(path), passed)
+
+
+# -- the disk ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def small_disk(directory: Path, size: int) -> Iterator[Path]:
+    directory.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(directory)], check=True)
+    try:
+        yield directory
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
+def may_mount() -> bool:
+    """Whether this process may, in a mount namespace of its own."""
+    probe = ["unshare", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+    return (
+        os.geteuid() == 0
+        and bool(shutil.which("unshare"))
+        and not subprocess.run(probe, capture_output=True).returncode
+    )
+
+
+@pytest.mark.skipif(not may_mount(), reason="mounting needs root")
+async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    with small_disk(tmp_path / "disk", RESERVE + 40_000_000) as disk:
+        settings = ("egress.renditions=[320x180@200]", f"production.directory={disk}")
+        async with opened(*settings) as field:
+            await api(field, http, "PUT", "/egress", {"recording": True})
+            await api(field, http, "PUT", "/recordings/tracks", {})
+
+            def states() -> tuple[float, float]:
+                now = field.metrics()
+                return now.get("sfu_recordings:recording", 0), now.get("sfu_recordings:interrupted", 0)
+
+            async def both() -> bool:
+                return states() == (2, 0)
+
+            async def neither() -> bool:
+                return states() == (0, 2)
+
+            await happens(both)
+            await asyncio.sleep(2)
+
+            async def fill() -> None:
+                (disk / "filler").write_bytes(bytes(40_000_000))
+                await happens(neither)
+
+            grown = await field.withstands(fill, tries=1, lines=12, memory=60_000_000)
+            assert not grown.get("sfu_programme_restarts_total")
+            watcher = Client(http, field.url, field.token("watcher", ROOM))
+            joined = await watcher.join()
+            assert "disk is full" in joined["room"]["programme"]["problem"], joined["room"]
+            assert "disk is full" in str(await api(field, http, "GET", "/egress"))
+            (disk / "filler").unlink()
+            await happens(both, 15)  # and it goes on by itself
+            await asyncio.sleep(2)
+            await field.leave(watcher)
+            await api(field, http, "DELETE", "/egress")
+            await api(field, http, "DELETE", "/recordings/tracks")
+            made: list[Path] = []
+
+            async def finished() -> bool:
+                made[:] = disk.rglob("*.mp4")
+                return bool(made) and not list(disk.rglob("programme.*.mp4"))
+
+            await happens(finished, 30)
+            assert length(made[0]) > 3
+            full = [record for record in field.records() if "No space left" in record]
+            assert 1 <= len(full) <= 4, full
+
+
+# -- pages and the loop -----------------------------------------------------------------------------------------------
+
+
+async def test_a_page_that_is_reloaded_in_a_loop(http: aiohttp.ClientSession) -> None:
+    """No goodbye, the same person again at once: the stay before ends with the new one, and nothing is left of fifty."""
+    async with opened("signaling.resume_window=0.5", "rooms.idle_timeout=0.5") as field:
+        base = Base(field)
+
+        async def attack() -> None:
+            for _ in range(50):
+                page = field.attacker(http, "reloader")
+                assert (await page.join())["type"] == "joined"
+                await page.publish()
+                page.send()
+                there = field.metrics()["sfu_participants"]
+                assert there == 3
+                if page._socket is not None and page._socket._response.connection is not None:
+                    page._socket._response.connection.transport.abort()  # type: ignore[union-attr]
+                await page.close()
+
+        await field.withstands(attack, lines=400, memory=25_000_000)
+        await base.returns()
+
+
+BLOCKED = """
+import signal, sys, time
+from sfu.cli import main
+def block_the_loop(*_):
+    time.sleep(1.2)
+signal.signal(signal.SIGUSR1, block_the_loop)
+sys.exit(main())
+"""
+
+
+async def test_a_loop_that_is_blocked_is_said_with_its_place() -> None:
+    async with opened(command=(sys.executable, "-c", BLOCKED)) as field:
+        field.server.send_signal(signal.SIGUSR1)
+        await asyncio.sleep(1.5)
+        assert field.metrics()["sfu_loop_stalls_total"] == 1
+        (said,) = (json.loads(record) for record in field.records() if "event loop is blocked" in record)
+        assert "block_the_loop" in said["where"][-1]
+        assert said["seconds"] >= 0.2
+        await field.figures()
+        await asyncio.sleep(0.5)
+        seen = await field.figures()
+        assert seen["received"] == seen["sent"], "nobody was lost by it"

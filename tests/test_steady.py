@@ -1,0 +1,23 @@
+"""sfu.steady: even Unix time, the same in a worker as in its server."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sfu import steady
+
+
+def test_it_is_unix_time() -> None:
+    assert steady.unix_time() == pytest.approx(time.time(), abs=1.0)
+    assert steady.ntp_time(time.monotonic()) - steady.unix_time() == pytest.approx(steady.NTP_EPOCH, abs=0.1)
+
+
+def test_a_worker_goes_by_its_servers() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "from sfu import steady; print(steady.OFFSET)"],
+        env={**os.environ, steady.VARIABLE: "1234.5"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert float(told.stdout) == 1234.5
