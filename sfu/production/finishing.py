@@ -4,6 +4,7 @@
 it does what is left. One that cannot be read costs itself only.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -49,8 +50,16 @@ def store(directory: Path, s3: S3) -> list[str]:
     return []
 
 
+def tell(problems: list[str]) -> None:
+    """To the server; if that has ended meanwhile there is nobody to tell, and nothing may be flushed into its pipe at exit."""
+    try:
+        print("\n".join(problems), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 if __name__ == "__main__":
     found = finish(Path(sys.argv[1]))
     found += store(Path(sys.argv[1]), msgspec.json.decode(sys.stdin.buffer.read() or b"{}", type=S3))
-    print("\n".join(found))
+    tell(found)
     sys.exit(1 if found else 0)
