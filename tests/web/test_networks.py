@@ -123,6 +123,28 @@ async def test_loss(place: Place, loss: float, frozen: float, made_up: float) ->
     await place.both_ways(loss=0.0)
 
 
+async def test_a_network_that_is_gone_for_ten_seconds(place: Place) -> None:
+    await place.both_ways(delay=0.01, loss=0.0, rate=None)
+    async with gathering(place.near, place.server.url, "gone") as meeting:
+        ada, bad = await place.join(meeting, "Ada"), await place.join(meeting, "Bad", far=True)
+        stay, ways = await bad.id(), ((ada, await bad.track()), (bad, await ada.track()))
+        for guest, picture in ways:
+            await guest.sees(picture)
+        await place.both_ways(loss=1.0)
+        await asyncio.sleep(10)
+        before = [(await guest.received(picture))["framesDecoded"] for guest, picture in ways]
+        await place.both_ways(loss=0.0)
+        back, took = asyncio.get_running_loop().time(), []
+        for (guest, picture), frames in zip(ways, before, strict=True):
+            while (await guest.received(picture))["framesDecoded"] < frames + 10:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+            took.append(asyncio.get_running_loop().time() - back)
+        print(took)
+        assert max(took) < 5.0
+        assert await bad.id() == stay, "it did not have to come again"
+        assert await ada.marks("participant_left") == []
+
+
 async def falls_and_returns(place: Place, name: str) -> tuple[float, int, float, Flow, Flow]:
     """A meeting on such a line: seconds until smaller, packets dropped later, seconds until large, the good line, the bad."""
     loop = asyncio.get_running_loop()
