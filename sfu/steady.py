@@ -2,7 +2,8 @@
 
 When somebody sets a machine's clock, tokens and logs have to follow; a recording must not get an hour of nothing, nor may
 the reports by which receivers keep lips in sync. `CLOCK_MONOTONIC` is one for all processes of a machine, so workers
-that are given the server's offset agree with it to the microsecond.
+that are given the server's offset agree with it to the microsecond. A server that starts before its machine knows the time
+keeps what it took for the time then until it is started again.
 """
 
 import os

@@ -82,6 +82,7 @@ async def test_a_network_that_is_gone_for_ten_seconds() -> None:
             await asyncio.sleep(GONE)
             interface("up")
             back = time.monotonic()
+            assert field.metrics()["sfu_participant_quality:lost"] == 2
             seen = await field.figures()
             assert seen["received"] < seen["sent"] / 10, "it was not gone"
             while True:
@@ -145,7 +146,7 @@ async def test_a_wall_clock_that_is_set_an_hour_forth_and_back(tmp_path: Path, h
                 logged = datetime.fromisoformat(json.loads(field.records()[-1])["time"]).timestamp()
                 assert abs(logged - time.time() - step) < 60, "the server's clock was not set"
 
-        grown = await field.withstands(set_it, lines=30, memory=60_000_000)
+        grown = await field.withstands(set_it, tries=5, lines=30, memory=60_000_000)
         assert grown["sfu_programme_ticks_total"] > 80
         assert not grown.get("sfu_programme_restarts_total")
         late = Client(http, field.url, field.token("late", ROOM))
@@ -235,7 +236,9 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
                 return bool(made) and not list(disk.rglob("programme.*.mp4"))
 
             await happens(finished, 30)
-            assert length(made[0]) > 3
+            tracks = list(disk.rglob("*.webm"))
+            assert len(tracks) >= 2
+            assert min(map(length, [made[0], *tracks])) > 3
             full = [record for record in field.records() if "No space left" in record]
             assert 1 <= len(full) <= 4, full
 
@@ -256,8 +259,11 @@ async def test_a_page_that_is_reloaded_in_a_loop(http: aiohttp.ClientSession) ->
                 page.send()
                 there = field.metrics()["sfu_participants"]
                 assert there == 3
-                if page._socket is not None and page._socket._response.connection is not None:
-                    page._socket._response.connection.transport.abort()  # type: ignore[union-attr]
+                assert page._socket is not None
+                connection = page._socket._response.connection
+                assert connection is not None
+                assert connection.transport is not None
+                connection.transport.abort()
                 await page.close()
 
         await field.withstands(attack, lines=400, memory=25_000_000)

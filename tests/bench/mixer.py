@@ -33,6 +33,9 @@ LAYER = {4: 360, 9: 360, 16: 180, 25: 180}
 GOALS = {4: 0.30, 9: 0.38, 16: 0.40, 25: 0.46}
 PORT = 36_000
 WARM_UP = 3.0
+STEP, SWEEPING = 3000, 3010
+"""Of the cameras' timestamps: 30 pictures a second, which come in the same phase of the programme's tick all the time, and so
+many fewer that their phases pass through all of a tick in ten seconds."""
 
 
 def main() -> int:
@@ -131,7 +134,9 @@ def _ffmpeg(count: int, frames: int) -> float:
 class Run:
     """One mixer process under a sender; `core` once it is over."""
 
-    def __init__(self, command: list[str], count: int, seconds: float, jitter_ms: float = 0.0) -> None:
+    def __init__(
+        self, command: list[str], count: int, seconds: float, jitter_ms: float = 0.0, step: int = STEP
+    ) -> None:
         with tempfile.TemporaryDirectory() as directory:
             log = Path(directory) / "sent.npy"
             mixer = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -148,6 +153,7 @@ class Run:
                     str(LAYER[count]),
                     str(seconds + WARM_UP + 1),
                     str(jitter_ms),
+                    str(step),
                     str(log),
                 ]
             )
@@ -167,11 +173,12 @@ class Run:
 class Ours(Run):
     """Also: seconds from the last packet to the encoded picture, per tile, and the share of pictures shown."""
 
-    def __init__(self, count: int, seconds: float, *words: str, jitter_ms: float = 0.0) -> None:
+    def __init__(self, count: int, seconds: float, *words: str, jitter_ms: float = 0.0, step: int = STEP) -> None:
         with tempfile.TemporaryDirectory() as directory:
             log = Path(directory) / "shown.npy"
             command = [sys.executable, "-m", "tests.bench.mixer_live", str(PORT), str(count)]
-            super().__init__([*command, str(seconds + WARM_UP + 4), str(log), *words], count, seconds, jitter_ms)
+            arguments = [str(seconds + WARM_UP + 4), str(log), str(step), *words]
+            super().__init__([*command, *arguments], count, seconds, jitter_ms, step)
             found = np.load(log)
         encoded = {(int(tile), int(index)): at for tile, index, at in found if tile >= 0}
         begin, end = self.window
@@ -230,7 +237,9 @@ def latency(counts: list[int], seconds: float, labels: bool) -> None:
     rows = []
     for count in counts:
         for words in ((), ("locked",)):
-            ours = Ours(count, seconds, *words, *(["labels"] if labels else []))
+            # On stage it is the lock that is asked for; elsewhere every phase counts.
+            step = STEP if words else SWEEPING
+            ours = Ours(count, max(seconds, 10.0), *words, *(["labels"] if labels else []), step=step)
             stage = ours.delays[0]
             rows.append(
                 (
@@ -256,7 +265,7 @@ def jitter(counts: list[int], seconds: float, labels: bool) -> None:
     rows = []
     for count in counts:
         for words in ((), ("locked",)):
-            ours = Ours(count, seconds, *words, jitter_ms=25.0)
+            ours = Ours(count, max(seconds, 10.0), *words, jitter_ms=25.0, step=STEP if words else SWEEPING)
             rows.append(
                 (
                     count,

@@ -1,6 +1,8 @@
 """Our mixer as a process under load: RTP in from loopback, the composed picture encoded, the way the worker does it.
 
-    python -m tests.bench.mixer_live PORT TILES SECONDS LOG [locked] [labels]
+    python -m tests.bench.mixer_live PORT TILES SECONDS LOG STEP [locked] [labels]
+
+STEP: of the pictures' timestamps.
 
 LOG gets a line per picture shown: tile, number of the frame, when the picture with it was encoded; and the tick itself.
 """
@@ -24,7 +26,7 @@ from sfu.rtp.frames import FrameAssembler
 WIDTH, HEIGHT, BIT_RATE = 1280, 720, 1_500_000
 
 
-def main(port: int, tiles: int, seconds: float, log: Path, *, locked: bool, labels: bool) -> None:
+def main(port: int, tiles: int, seconds: float, log: Path, step: int, *, locked: bool, labels: bool) -> None:
     decoders = Decoders(2)
     sources = {f"t{tile}": decoders.open("VP8") for tile in range(tiles)}
     names = [f"Participant {tile}" if labels else "" for tile in range(tiles)]
@@ -78,7 +80,7 @@ def main(port: int, tiles: int, seconds: float, log: Path, *, locked: bool, labe
             if source.cadence.shown != counts[name]:
                 counts[name] = source.cadence.shown
                 assert source.cadence.taken is not None
-                taken.append((tile, round(source.cadence.taken * 30)))
+                taken.append((tile, round(source.cadence.taken * 90_000 / step)))
         canvas = compositor.compose(scene, pictures)
         composed = time.monotonic()
         encoder.encode(canvas, number * 3000)
@@ -95,6 +97,6 @@ def main(port: int, tiles: int, seconds: float, log: Path, *, locked: bool, labe
 
 if __name__ == "__main__":
     main(
-        int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]),
+        int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), Path(sys.argv[4]), int(sys.argv[5]),
         locked="locked" in sys.argv, labels="labels" in sys.argv,
     )  # fmt: skip

@@ -1,9 +1,9 @@
 """What the mixers are fed with: talking heads that were encoded once, and a process that sends them as RTP.
 
-    python -m tests.bench.mixer_media PORT TILES HEIGHT SECONDS JITTER_MS LOG
+    python -m tests.bench.mixer_media PORT TILES HEIGHT SECONDS JITTER_MS STEP LOG
 
-sends `TILES` VP8 streams at 30 pictures a second to the ports from PORT on (every second one), each with its own phase,
-each picture late by up to JITTER_MS, and writes to LOG when the last packet of each picture left.
+sends `TILES` VP8 streams of a picture every STEP units of 1/90000 s to the ports from PORT on (every second one), each with
+its own phase, each picture late by up to JITTER_MS, and writes to LOG when the last packet of each picture left.
 """
 
 import random
@@ -74,15 +74,16 @@ def read_ivf(path: Path) -> list[bytes]:
     return units
 
 
-def send(port: int, tiles: int, height: int, seconds: float, jitter: float, log: Path) -> None:
+def send(port: int, tiles: int, height: int, seconds: float, jitter: float, step: int, log: Path) -> None:
+    every = step / 90_000
     clips = [clip(height, number) for number in range(CLIPS)]
     dice = random.Random(5)
     out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     plan: list[tuple[float, int, int]] = []
     for tile in range(tiles):
-        phase, before = dice.random() / 30, 0.0
-        for index in range(int(seconds * 30)):
-            before = max(before, index / 30 + phase + dice.uniform(0, jitter))
+        phase, before = dice.random() * every, 0.0
+        for index in range(int(seconds / every)):
+            before = max(before, index * every + phase + dice.uniform(0, jitter))
             plan.append((before, tile, index))
     plan.sort()
     sequences = [0] * tiles
@@ -95,7 +96,7 @@ def send(port: int, tiles: int, height: int, seconds: float, jitter: float, log:
         unit = clips[tile % CLIPS][index % FRAMES]
         parts = packetize.payloads("VP8", unit)
         for number, payload in enumerate(parts):
-            packet = packetize.rtp(payload, sequences[tile], index * 3000, marker=number == len(parts) - 1)
+            packet = packetize.rtp(payload, sequences[tile], index * step, marker=number == len(parts) - 1)
             out.sendto(packet, ("127.0.0.1", port + 2 * tile))
             sequences[tile] += 1
         left.append((tile, index, time.monotonic()))
@@ -109,5 +110,6 @@ if __name__ == "__main__":
         int(sys.argv[3]),
         float(sys.argv[4]),
         float(sys.argv[5]) / 1e3,
-        Path(sys.argv[6]),
+        int(sys.argv[6]),
+        Path(sys.argv[7]),
     )
