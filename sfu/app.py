@@ -153,6 +153,8 @@ class Server:
     async def open(self) -> None:
         """Media first, then HTTP: who can join can also be heard."""
         http = self.settings.http
+        if self.settings.signaling.trust_forwarded_for:
+            http = replace(http, trusted_proxies=("0.0.0.0/0", "::/0"))  # whoever comes is one
         tls = Tls(http.tls_certificate, http.tls_key) if http.tls_certificate else None
         self.hub.open()
         self.monitor.start()

@@ -237,8 +237,13 @@ def _server(settings: Settings) -> Iterable[Bound]:
         "", "Python, its modules, one arena for datagrams",
     )
     yield Bound(
-        "requests under way", Owner.SERVER, settings.signaling.max_sockets, settings.http.body_limit_bytes + 65_536,
-        "file descriptors, `http.body_limit_bytes`", "a connection that has not sent a whole head in time is closed",
+        "HTTP connections", Owner.SERVER,
+        settings.http.max_connections, 300_000 if settings.http.tls_certificate else 12_000,  # asyncio's buffer for TLS
+        "`http.max_connections`, `…_per_address`", "idle or with a request; one whose head does not come in time is closed",
+    )
+    yield Bound(
+        "requests' bodies under way", Owner.SERVER, settings.http.max_connections, 2 * settings.http.body_limit_bytes,
+        "`http.max_connections`, `http.body_limit_bytes`", "larger ones are refused; a whole one has ten seconds",
     )
     yield Bound(
         "revoked tokens", Owner.SERVER, settings.auth.revocation_limit, 1_200,

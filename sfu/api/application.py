@@ -15,9 +15,10 @@ from msgspec import Struct
 from sfu import __version__
 from sfu.api import admin, edge, egress, openapi, page, shapes
 from sfu.api.admin import Call, Operation, authorize
+from sfu.api.connections import Connections
 from sfu.api.development import MESSAGE, Development, check_local
 from sfu.api.ports import NodePort, ProductionsPort, RoomsPort
-from sfu.api.server import head_complete
+from sfu.api.server import CONNECTIONS, bounded, head_complete
 from sfu.api.settings import Settings
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier
@@ -53,6 +54,7 @@ def create_app(
     Raises ConfigurationError for an origin that is none.
     """
     requests = edge.Requests()
+    connections = Connections(settings)
     app = web.Application(
         client_max_size=settings.body_limit_bytes,
         middlewares=[
@@ -60,12 +62,14 @@ def create_app(
             edge.counted(requests, access_log=access_log),
             edge.origins_checked(Origins(settings.allowed_origins)),
             edge.errors_as_json(requests),
+            bounded(connections),
         ],
     )
+    app[CONNECTIONS] = connections
     app.on_response_prepare.append(edge.security_headers(tls=bool(settings.tls_certificate)))
     app.add_routes(_probes(node))
     if settings.metrics:
-        metrics = Metrics(lambda: _with_requests(node.snapshot(), requests))
+        metrics = Metrics(lambda: _with_requests(node.snapshot(), requests, connections))
         app.add_routes([web.get("/metrics", _metrics(metrics, behind_proxy=settings.metrics_behind_proxy))])
     app.add_routes(_development(development, rooms))
     app.add_routes(
@@ -125,11 +129,17 @@ def _metrics(metrics: Metrics, *, behind_proxy: bool) -> Respond:
     return respond
 
 
-def _with_requests(snapshot: Snapshot, requests: edge.Requests) -> Snapshot:
+def _with_requests(snapshot: Snapshot, requests: edge.Requests, connections: Connections) -> Snapshot:
     refused = dict(snapshot.tokens_refused)
     for code, count in requests.refused_tokens.items():
         refused[code] = refused.get(code, 0) + count
-    return replace(snapshot, http_requests=dict(requests.by_route), tokens_refused=refused)
+    return replace(
+        snapshot,
+        http_requests=dict(requests.by_route),
+        tokens_refused=refused,
+        http_connections=connections.open,
+        http_refused=dict(connections.refused),
+    )
 
 
 def _development(development: Development | None, rooms: RoomsPort) -> list[web.RouteDef]:

@@ -1,4 +1,4 @@
-"""Listening: addresses, TLS, and the deadline for request heads that aiohttp does not have.
+"""Listening: addresses, TLS, how many connections there may be, and the deadline for request heads that aiohttp lacks.
 
 aiohttp waits for a head as long as its keep-alive timeout, over an hour by default, and a client that sends one byte a
 minute holds a connection for nothing (security: "Slowloris"). The protocol here stands between the transport and
@@ -11,16 +11,21 @@ import logging
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
+from sfu.api.connections import ANSWERED, Connections, refusal
 from sfu.api.settings import Settings
-from sfu.errors import ConfigurationError
+from sfu.errors import ConfigurationError, RateLimited
 
 log = logging.getLogger("sfu.api")
+
+PATIENCE_WITH_REFUSED = 1.0
+"""Seconds that a connection too many has to say what it wants, to be told why it is not to be had."""
 
 
 class NoHttp(logging.Filter):
@@ -68,6 +73,34 @@ class Tls:
                 ) from None
 
 
+class Refused(asyncio.Protocol):
+    """A connection too many: its request is answered without being read, and it is closed. Who says nothing hears nothing."""
+
+    __slots__ = ("_answer", "_connections", "_timer", "_transport")
+
+    def __init__(self, reason: str, connections: Connections) -> None:
+        self._answer = refusal(reason)
+        self._connections = connections
+        self._transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+        self._connections.unanswered += 1
+        patience = PATIENCE_WITH_REFUSED if self._connections.unanswered <= ANSWERED else 0.0
+        self._timer = asyncio.get_running_loop().call_later(patience, _abort, transport)
+
+    def data_received(self, data: bytes) -> None:
+        # Not before the request is there: closed with bytes unread, TCP resets, and the answer may be lost.
+        assert self._transport is not None
+        if not self._transport.is_closing():
+            cast("asyncio.Transport", self._transport).write(self._answer)
+            self._transport.close()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._timer.cancel()
+        self._connections.unanswered -= 1
+
+
 class HeadDeadline(asyncio.Protocol):
     """Passes everything on to aiohttp's protocol, and aborts the connection when a request's head is late.
 
@@ -75,20 +108,32 @@ class HeadDeadline(asyncio.Protocol):
     until its head is complete. The middleware `head_complete` says so: it finds this object through the transport.
     """
 
-    __slots__ = ("_busy", "_inner", "_loop", "_seconds", "_timer", "_transport", "expired")
+    __slots__ = ("_admitted", "_busy", "_connections", "_inner", "_loop", "_make", "_seconds", "_timer", "_transport")
 
-    def __init__(self, inner: asyncio.Protocol, seconds: float, expired: Callable[[], None]) -> None:
-        self._inner = inner
+    def __init__(self, make: Callable[[], asyncio.Protocol], seconds: float, connections: Connections) -> None:
+        """`make`: aiohttp's protocol, of a connection that is let in."""
+        self._make = make
+        self._inner: asyncio.Protocol
         self._seconds = seconds
+        self._connections = connections
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.BaseTransport | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._admitted: str | None = None
         self._busy = False
-        self.expired = expired
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-        self._arm()
+        peer = transport.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        reason = self._connections.enter(address)
+        if reason:
+            self._busy = True  # it has a deadline of its own
+            self._inner = Refused(reason, self._connections)
+        else:
+            self._admitted = address
+            self._arm()
+            self._inner = self._make()
         self._inner.connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
@@ -107,6 +152,9 @@ class HeadDeadline(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._disarm()
+        if self._admitted is not None:
+            self._connections.leave(self._admitted)
+            self._admitted = None
         self._inner.connection_lost(error)
 
     def request_began(self) -> None:
@@ -127,10 +175,14 @@ class HeadDeadline(asyncio.Protocol):
 
     def _expire(self) -> None:
         self._timer = None
-        self.expired()
+        self._connections.refused["late_head"] += 1
         if self._transport is not None:
-            # uvloop's transports are no asyncio.Transport to `isinstance`, but have its methods.
-            getattr(self._transport, "abort", self._transport.close)()
+            _abort(self._transport)
+
+
+def _abort(transport: asyncio.BaseTransport) -> None:
+    # uvloop's transports are no asyncio.Transport to `isinstance`, but have its methods.
+    cast("asyncio.Transport", transport).abort()
 
 
 @web.middleware
@@ -147,17 +199,46 @@ async def head_complete(request: web.Request, handler: Handler) -> web.StreamRes
         deadline.request_ended()
 
 
+CONNECTIONS = web.AppKey("connections", Connections)
+"""Where an application has them: its metrics and its server count the same."""
+
+
+def bounded(connections: Connections) -> Middleware:
+    """Counts the requests of each client that a trusted proxy speaks for, as long as they last."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        forwarded = request.headers.get("X-Forwarded-For", "")
+        client = connections.client(request.remote or "", forwarded) if forwarded else ""
+        if not client:
+            return await handler(request)
+        if connections.begin(client):
+            raise RateLimited("There are too many connections from your address.", code="too_many_connections")
+        try:
+            return await handler(request)
+        finally:
+            connections.end(client)
+
+    return middleware
+
+
 class Site(web.BaseSite):
     """Listens on several addresses with one port."""
 
-    def __init__(self, runner: web.AppRunner, settings: Settings, addresses: tuple[str, ...], tls: Tls | None) -> None:
+    def __init__(
+        self,
+        runner: web.AppRunner,
+        settings: Settings,
+        addresses: tuple[str, ...],
+        tls: Tls | None,
+        connections: Connections,
+    ) -> None:
         super().__init__(runner, ssl_context=tls.context if tls else None)
         self._settings = settings
+        self.connections = connections
         self._addresses = addresses
         self._servers: list[asyncio.Server] = []
         self.port = settings.port
-        self.late_heads = 0
-        "Connections closed because a request's head was late."
 
     @property
     def name(self) -> str:
@@ -190,7 +271,7 @@ class Site(web.BaseSite):
         assert inner is not None
         seconds = self._settings.request_header_timeout
         server = await asyncio.get_running_loop().create_server(
-            lambda: HeadDeadline(inner(), seconds, self._count),
+            lambda: HeadDeadline(inner, seconds, self.connections),
             address,
             self.port,
             ssl=self._ssl_context,
@@ -199,9 +280,6 @@ class Site(web.BaseSite):
         )
         self._servers.append(server)
         self.port = server.sockets[0].getsockname()[1]
-
-    def _count(self) -> None:
-        self.late_heads += 1
 
 
 async def listen(
@@ -219,7 +297,7 @@ async def listen(
         handle_signals=False,
     )
     await runner.setup()
-    site = Site(runner, settings, addresses, tls)
+    site = Site(runner, settings, addresses, tls, app[CONNECTIONS])
     try:
         await site.start()
     except ConfigurationError:

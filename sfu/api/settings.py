@@ -1,11 +1,14 @@
 """Settings of the HTTP server: page, signalling socket, admin API and probes share its one port."""
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Annotated
 
 from msgspec import Meta
 
 from sfu.errors import ConfigurationError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +27,12 @@ class Settings:
     "Seconds that a client has to send the whole head of its first request, or of a next one once it began."
     keepalive_timeout: Annotated[float, Meta(gt=0)] = 75.0
     "Seconds that an idle connection stays open; longer than that of a reverse proxy in front."
+    max_connections: Annotated[int, Meta(ge=1)] = 20_000
+    "Connections open at once, WebSockets and viewers included; further ones are refused with 503."
+    connections_per_address: Annotated[int, Meta(ge=1)] = 1_000
+    "Connections of one address (IPv6: one /64); further ones are refused with 429. A proxy's are not counted by its own."
+    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")
+    "Addresses and networks of reverse proxies, whose X-Forwarded-For is believed when connections are counted."
     body_limit_bytes: Annotated[int, Meta(ge=1024)] = 65_536
     "Larger request bodies are refused."
     metrics: bool = True
@@ -34,3 +43,14 @@ class Settings:
     def __post_init__(self) -> None:
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ConfigurationError("http.tls_certificate and http.tls_key belong together: set both or none.")
+        for words in self.trusted_proxies:
+            try:
+                ipaddress.ip_network(words)
+            except ValueError:
+                raise ConfigurationError(
+                    f"http.trusted_proxies: {words!r} is no address or network; write them as 10.0.0.0/8."
+                ) from None
+
+    @property
+    def proxy_networks(self) -> tuple[Network, ...]:
+        return tuple(ipaddress.ip_network(words) for words in self.trusted_proxies)

@@ -97,6 +97,9 @@ class Snapshot:
     "By result: ok, failed."
     http_requests: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     "By method, route (never a path) and status."
+    http_connections: int = 0
+    http_refused: Counts = field(default_factory=dict)
+    "Connections by reason: total, address, late_head; requests of clients behind a proxy as well."
 
     decisions: Mapping[tuple[str, str], int] = field(default_factory=dict)
     "About participants' media, by kind and cause."
@@ -225,6 +228,13 @@ def families(now: Snapshot) -> Iterator[Metric]:
     for labels, count in now.http_requests.items():
         requests.add_metric(labels, count)
     yield requests
+    yield _gauge("sfu_http_connections", "HTTP connections, WebSockets included.", now.http_connections)
+    yield _counters(
+        "sfu_http_connections_refused_total",
+        "HTTP connections refused or closed: too many in all, or of one address; a request's head that came late.",
+        "reason",
+        now.http_refused,
+    )
 
     decisions = CounterMetricFamily(
         "sfu_decisions_total", "Decisions about participants' media and their causes.", labels=["kind", "cause"]

@@ -46,7 +46,7 @@ async def test_an_unfinished_head_is_cut_off(said: bytes) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         writer.write(said)
         assert 0.2 < await seconds_until_closed(reader) < 2
-        assert server.site.late_heads == 1
+        assert server.site.connections.refused["late_head"] == 1
         writer.close()
 
 
@@ -90,7 +90,7 @@ async def test_a_slow_answer_and_an_open_socket_have_no_deadline() -> None:
             await asyncio.sleep(0.6)
             await socket.send_str("a" * 100_000)
             assert len(await socket.receive_str()) == 100_000
-        assert server.site.late_heads == 0
+        assert server.site.connections.refused["late_head"] == 0
 
 
 def test_the_same_with_uvloop() -> None:
@@ -114,7 +114,7 @@ async def test_many_slow_clients_do_not_keep_others_out() -> None:
         await asyncio.gather(*(seconds_until_closed(reader) for reader, _ in connections))
         for _, writer in connections:
             writer.close()
-        assert server.site.late_heads == 200
+        assert server.site.connections.refused["late_head"] == 200
 
 
 async def test_garbage_is_answered_with_400() -> None:

@@ -73,6 +73,8 @@ FULL = Snapshot(
     client_freezes=51,
     client_frozen=52,
     recordings={"interrupted": 53},
+    http_connections=54,
+    http_refused={"address": 55},
 )
 
 
@@ -121,11 +123,11 @@ def test_values(name: str, labels: dict[str, str], value: float) -> None:
 
 def test_every_field_is_shown() -> None:
     shown = set(samples(FULL).values())
-    for number in {*range(2, 54)} - {25, 26}:
+    for number in {*range(2, 56)} - {25, 26}:
         assert number in shown
     empty = {name for name, _ in samples(Snapshot())}
     assert "sfu_rooms" in empty
-    assert len(fields(Snapshot)) == 58
+    assert len(fields(Snapshot)) == 60
 
 
 def test_names_follow_the_convention() -> None:
