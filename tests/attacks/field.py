@@ -41,9 +41,11 @@ class Field:
     """Opened once for the folder. Attackers join with `attacker`."""
 
     def __init__(
-        self, *settings: str, command: tuple[str, ...] = (), environment: dict[str, str] | None = None
-    ) -> None:
-        """`command`: what is run as `sfu`; `environment`: beside this process's own."""
+        self, *settings: str, command: tuple[str, ...] = (), environment: dict[str, str] | None = None,
+        announce: str = "127.0.0.1",
+    ) -> None:  # fmt: skip
+        """`command`: what is run as `sfu`; `environment`: beside this process's own; `announce`: its candidates' address."""
+        self._announce = announce
         self._extra = settings
         self._command = command or (str(Path(sys.executable).parent / "sfu"),)
         self._environment = {**os.environ, **(environment or {})}
@@ -60,7 +62,7 @@ class Field:
             self.server = await asyncio.create_subprocess_exec(
                 *(*self._command, "serve", "--host", "127.0.0.1", "--port", str(self.port)),
                 *("--udp-port", str(self.udp_port), "--keys-file", str(self.keys)),
-                *("--set", "rtc.include_loopback=true", "--set", "rtc.announce=[127.0.0.1]", *self._extra),
+                *("--set", "rtc.include_loopback=true", "--set", f"rtc.announce=[{self._announce}]", *self._extra),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment,
             )  # fmt: skip
         deadline = time.monotonic() + 20
