@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from aiortc import RTCDataChannel, RTCSctpCapabilities
 
 from sfu.errors import MalformedPacket
-from sfu.transport.sctp_guard import GuardedAssociation
+from sfu.transport.association import GuardedAssociation
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities
 
 from sfu.errors import MalformedPacket
 from sfu.rtp.frames import FrameAssembler
-from sfu.transport.sctp_guard import GuardedAssociation
+from sfu.transport.association import GuardedAssociation
 from tests.fuzz.records import records, sealed_sctp
 from tests.signaling.fakes import World
 from tests.support.wire import Bench, Wire

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfu.errors import MalformedPacket
-from sfu.transport.sctp_guard import GuardedAssociation, SctpGuard, SctpLimits
+from sfu.transport.association import GuardedAssociation
+from sfu.transport.sctp_guard import SctpGuard, SctpLimits
 
 
 class Link:
