@@ -65,7 +65,7 @@ def create_app(
             bounded(connections),
         ],
     )
-    app[CONNECTIONS] = connections
+    app[CONNECTIONS], app[edge.REQUESTS] = connections, requests
     app.on_response_prepare.append(edge.security_headers(tls=bool(settings.tls_certificate)))
     app.add_routes(_probes(node))
     if settings.metrics:

@@ -67,6 +67,10 @@ class Requests:
         self.refused_tokens: Counter[str] = Counter()
 
 
+REQUESTS = web.AppKey("requests", Requests)
+"""Where an application has them, for routes that answer their errors themselves."""
+
+
 def route_of(request: web.Request) -> str:
     """The route's pattern, never the path: that may hold a room's name."""
     resource = request.match_info.route.resource

@@ -24,7 +24,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from sfu.api.crowd import Patience, Ready
-from sfu.api.edge import problem_of
+from sfu.api.edge import REQUESTS, problem_of
 from sfu.api.passes import NONCE_BYTES, Passes
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
@@ -157,6 +157,8 @@ class HlsRoutes:
         try:
             return await answer(request)
         except RemoteError as error:
+            if error.code.startswith("token_"):
+                request.app[REQUESTS].refused_tokens[error.code] += 1
             return problem_of(error)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:

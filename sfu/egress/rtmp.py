@@ -38,6 +38,8 @@ _STEADY: Final = 30.0
 _PIECE: Final = 65_536
 """Bytes, each of which pieces may take `TIMEOUT`: slow is not dead."""
 _URL_LIMIT: Final = 1024
+_EMBEDDING: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96")))
+"""NAT64 (RFC 6052 2.1), and the older way to write an IPv4 address as one of IPv6 (RFC 4291 2.5.5.1)."""
 _PORTS: Final = {"rtmp": 1935, "rtmps": 443}
 
 
@@ -78,6 +80,20 @@ def parse_target(url: str) -> Target:
     if parts.query:
         key = f"{key}?{parts.query}"
     return Target(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], application, key)
+
+
+def is_public(address: str) -> bool:
+    """Whether it is one host's of the open internet; of an IPv6 address that stands for one of IPv4, whether that is."""
+    found = ipaddress.ip_address(address)
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.is_site_local or found.teredo:
+            return False
+        inner = found.ipv4_mapped or found.sixtofour
+        if inner is None and any(found in prefix for prefix in _EMBEDDING):
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        if inner is not None:
+            return is_public(str(inner))
+    return found.is_global and not found.is_multicast and not found.is_reserved
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +223,7 @@ class Destination:
     def _connect(self) -> socket.socket:
         target = self.target
         addresses = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        if not self._private and not all(ipaddress.ip_address(entry[4][0]).is_global for entry in addresses):
+        if not self._private and not all(is_public(str(entry[4][0])) for entry in addresses):
             raise BadRequest("private address")
         problem: OSError = OSError("no address")
         for family, kind, protocol, _, address in addresses[:4]:

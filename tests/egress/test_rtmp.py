@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sfu.egress.encoder import AudioEncoder, VideoEncoder
-from sfu.egress.rtmp import Push, Stream, parse_target
+from sfu.egress.rtmp import Push, Stream, is_public, parse_target
 from sfu.errors import BadRequest
 from tests.egress.test_rtmp_session import GREETING, command
 
@@ -56,6 +56,21 @@ def test_what_is_no_destination(url: str) -> None:
     with pytest.raises(BadRequest) as caught:
         parse_target(url)
     assert not url or "key" not in caught.value.message.replace("stream key", "")
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True), ("2606:4700::1111", True), ("2002:808:808::1", True), ("64:ff9b::808:808", True),
+        ("127.0.0.1", False), ("10.0.0.1", False), ("169.254.169.254", False), ("100.64.0.1", False), ("0.0.0.0", False),
+        ("224.0.0.1", False), ("239.1.2.3", False), ("240.0.0.1", False), ("255.255.255.255", False), ("::1", False),
+        ("::", False), ("fe80::1", False), ("fe80::1%1", False), ("fd00::1", False), ("ff0e::1", False), ("fec0::1", False),
+        ("::ffff:10.0.0.1", False), ("::ffff:8.8.8.8", True), ("::10.0.0.1", False), ("64:ff9b::10.0.0.1", False),
+        ("64:ff9b:1::1", False), ("2002:a00:1::1", False), ("2001:0:4136:e378:8000:63bf:f5ff:fffe", False),
+    ],
+)  # fmt: skip
+def test_whose_address_it_is(address: str, public: bool) -> None:
+    assert is_public(address) is public
 
 
 class Programme:
