@@ -6,7 +6,8 @@
 # make show   a whole meeting on air while its worker is killed, with its figures
 # make bench  what forwarding costs, beside other servers doing the same
 # make soak   people who come and go for DURATION seconds (600), the same while each packet is accounted for, a million
-#             reliable messages at ten per cent loss, ten thousand of browsers', and an hour of programme at two per cent in simulated time
+#             reliable messages at ten per cent loss, ten thousand of browsers', and an hour of programme at two per
+#             cent in simulated time
 # make clean  removes what the others made
 
 PYTHON ?= python3
