@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ from tests.support.client import Client
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-GONE = float(os.environ.get("NETWORK_GONE_SECONDS", "10"))
+GONE = 10.0
 RETURN = 2.0
 """Seconds after which media flow again."""
 WINDOW = 0.5
@@ -241,6 +241,71 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
             assert min(map(length, [made[0], *tracks])) > 3
             full = [record for record in field.records() if "No space left" in record]
             assert 1 <= len(full) <= 4, full
+
+
+# -- the mixer --------------------------------------------------------------------------------------------------------
+
+
+def workers(parent: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(path.read_text().rpartition(")")[2].split()[1]) == parent:
+                found.append(int(path.parent.name))
+    return found
+
+
+async def test_a_mixer_that_is_killed_again_and_again(tmp_path: Path, http: aiohttp.ClientSession) -> None:
+    recordings = tmp_path / "recordings"
+    settings = ("egress.renditions=[320x180@200]", f"production.directory={recordings}")
+    async with opened(*settings) as field:
+        await api(field, http, "PUT", "/egress", {"recording": True})
+
+        def begun() -> list[float]:
+            """When the media of each worker began."""
+            lines = [
+                json.loads(line) for path in recordings.rglob("events.jsonl") for line in path.read_text().splitlines()
+            ]
+            return [line["time"] for line in lines if line["event"] == "media"]
+
+        async def first() -> bool:
+            return len(begun()) == 1
+
+        await happens(first)
+
+        async def kill() -> None:
+            for _ in range(2):
+                count, killed = len(begun()), time.time()
+                (worker,) = workers(field.server.pid)
+                os.kill(worker, signal.SIGKILL)
+
+                async def goes_on(count: int = count) -> bool:
+                    return len(begun()) > count
+
+                await happens(goes_on)
+                took.append(begun()[-1] - killed)
+                await asyncio.sleep(1.5)
+
+        took: list[float] = []
+        await field.withstands(kill, tries=5, lines=12, memory=40_000_000)
+        print("seconds without a mixer:", *(round(each, 2) for each in took))
+        assert max(took[:2]) < 2.0  # later ones wait longer each time
+
+        async def counted() -> bool:
+            return field.metrics()["sfu_programme_restarts_total"] == len(took)
+
+        await happens(counted)
+        await api(field, http, "DELETE", "/egress")
+        made: list[Path] = []
+
+        async def finished() -> bool:
+            made[:] = recordings.rglob("*.mp4")
+            return len(made) == 1 and made[0].stem.count(".") == 0
+
+        await happens(finished, 30)
+        played = ["ffmpeg", "-v", "error", "-i", str(made[0]), "-f", "null", "-"]
+        told = await asyncio.to_thread(subprocess.run, played, capture_output=True, check=True)
+        assert told.stderr == b""
 
 
 # -- pages and the loop -----------------------------------------------------------------------------------------------
