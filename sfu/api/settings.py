@@ -31,8 +31,11 @@ class Settings:
     "Connections open at once, WebSockets and viewers included; further ones are refused with 503."
     connections_per_address: Annotated[int, Meta(ge=1)] = 1_000
     "Connections of one address (IPv6: one /64); further ones are refused with 429. A proxy's are not counted by its own."
-    trusted_proxies: tuple[str, ...] = ("127.0.0.0/8", "::1")
-    "Addresses and networks of reverse proxies, whose X-Forwarded-For is believed when connections are counted."
+    trusted_proxies: tuple[str, ...] = (
+        "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1", "fc00::/7",
+    )  # fmt: skip
+    """Addresses and networks of reverse proxies and of whatever translates addresses: theirs are not limited by address, and
+    their X-Forwarded-For is believed when connections are counted."""
     body_limit_bytes: Annotated[int, Meta(ge=1024)] = 65_536
     "Larger request bodies are refused."
     metrics: bool = True
