@@ -274,11 +274,10 @@ class Control:
             self._watch_ingress(peer, now)
         for track in peer.tracks.values():
             if track.kind == "audio":
-                if alive:
-                    for encoding in track.encodings.values():
-                        if encoding.ssrc and not encoding.alive:
-                            encoding.alive = True
-                            self._changed(encoding)
+                for encoding in track.encodings.values():
+                    if encoding.ssrc and not encoding.alive:
+                        encoding.alive = True
+                        self._changed(encoding)
                 continue
             if track.keyframes.due(now):
                 wanted = next((r.target or r.current for r in track.routes if r.target or r.current), None)
@@ -293,7 +292,9 @@ class Control:
                         for at in range(0, len(due), NACK_LIMIT):
                             nack = rtcp.encode_nack(peer.rtcp_ssrc, encoding.ssrc, due[at : at + NACK_LIMIT])
                             self.send_rtcp(peer, nack)
-                if alive and encoding.ssrc and (encoding.check_alive(now) or encoding.resized):
+                if not encoding.ssrc or (encoding.alive and not alive):
+                    continue  # who begins to send is seen at once, who ends after a while
+                if encoding.check_alive(now) or encoding.resized:
                     encoding.resized = False
                     self._changed(encoding)
             if alive:

@@ -34,8 +34,9 @@ ADDRESSES: Final = 8
 """Validated addresses kept per connection; the oldest goes first."""
 TAKEN_FOR: Final = 10.0
 """Seconds for which an address that proved itself to one connection cannot be claimed by another."""
-
-
+EARLY: Final = 4
+"""Datagrams of DTLS kept that were faster than the description with the fingerprint: browsers greet as soon as they have
+answered, and would greet again 50 ms later at the earliest. A greeting with post-quantum keys takes two."""
 DATA_SHARE: Final = 0.15
 """Of the processor's time, what one peer's data channels may take in the long run: aiortc's stack is quadratic in places."""
 DATA_BURST: Final = 0.03
@@ -81,6 +82,7 @@ class Connection:
         self.session_id = secrets.randbits(62)
         self.session_version = 0
         self._dtls: DtlsAssociation | None = None
+        self._early: list[bytes] = []
         self._channels: DataChannels | None = None
         self._addresses: dict[Address, tuple[float, UdpSocket]] = {}
         """Validated addresses, each with the time of its last check and where it came in."""
@@ -115,6 +117,9 @@ class Connection:
         self._dtls = DtlsAssociation(self._hub.identity, role, list(fingerprints))
         if self._selected is not None:
             self._begin_handshake()
+        early, self._early = self._early, []
+        for datagram in early:
+            self.dtls_received(datagram)
 
     def open_data(self, remote_port: int, max_message_size: int, listener: "DataListener") -> None:
         """Data channels as negotiated; they start when DTLS is up."""
@@ -208,6 +213,8 @@ class Connection:
     def dtls_received(self, datagram: bytes) -> None:
         dtls = self._dtls
         if dtls is None or self.state is State.CLOSED:
+            if self.state is State.CONNECTING and len(self._early) < EARLY:
+                self._early.append(datagram)
             return
         if self._channels is None or self.state is not State.CONNECTED:
             dtls.receive(datagram)
@@ -323,6 +330,7 @@ class Connection:
             return
         was, self.state = self.state, State.CLOSED
         self._repeated = None
+        self._early.clear()
         if self._channels is not None:
             self._channels.close()
         if self._dtls is not None:

@@ -53,10 +53,13 @@ async def test_what_is_malformed_reaches_nobody(field: Field, http: aiohttp.Clie
     await mallory.publish()
     await victim.join()
     await victim.until(lambda: victim.subscribing.tx)
+    while not victim.arrived():
+        mallory.send()
+        await asyncio.sleep(0.02)
     heard: list[bytes] = []
 
     async def attack() -> None:
-        for number in range(1, 600):
+        for number in range(1000, 1600):
             if number % (len(POISONS) + 1) == 1:
                 mallory.publishing.send(camera(number, vp8(key=True, picture=number & 0x7FFF)))
             else:

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from sfu.bandwidth.twcc import parse_feedback
+from sfu.forwarding.control import TICK
+from sfu.forwarding.engine import EncodingChanged
 from sfu.forwarding.selector import choose
 from sfu.rtp import rtcp, xr
 from sfu.rtp.xr import Echo, ExtendedReport
@@ -428,6 +430,18 @@ def test_a_layer_falls_silent_and_the_selector_takes_the_next() -> None:
     assert [encoding.rid for encoding in track.encodings.values() if encoding.alive] == ["q"]
     best = choose(track.encodings.values(), {}, 1280, 720, None, bench.now)
     assert best is track.encodings["q"]
+
+
+def test_who_begins_to_send_is_said_with_the_next_tick() -> None:
+    bench = Bench()
+    track = bench.video()
+    bench.send(layer("q", 1, 0, key=True))
+    bench.tick(TICK)  # the look that comes every quarter of a second
+    bench.engine.take_events()
+    bench.send(layer("f", 1, 0, key=True))
+    bench.tick(TICK)
+    assert [event.encoding.rid for event in bench.engine.take_events() if isinstance(event, EncodingChanged)] == ["f"]
+    assert track.encodings["f"].alive
 
 
 def test_a_stream_that_goes_on_under_another_ssrc_is_continued() -> None:

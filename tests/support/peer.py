@@ -128,6 +128,9 @@ class RawPeer:
                 if data[:2] == b"\x01\x01" and dtls.state is State.NEW:
                     dtls.start()
                 self.received.append(data)
+        due = dtls.next_timeout()
+        if due is not None and due <= 0:
+            dtls.handle_timeout()  # a flight was lost
         for datagram in dtls.packets_to_send():
             self.sock.sendto(datagram, self.server)
         if dtls.keys is not None and self.tx is None:

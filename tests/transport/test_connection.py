@@ -14,6 +14,7 @@ from sfu.errors import BadRequest
 from sfu.ids import TrackId
 from sfu.rooms.ports import Wish
 from sfu.signaling.messages import TrackSpec
+from sfu.transport.connection import State
 from sfu.transport.dtls import State as DtlsState
 from sfu.transport.edge import WebRtcEdge
 from sfu.transport.hub import Hub
@@ -176,6 +177,34 @@ async def test_the_handshake_in_both_roles(edge: WebRtcEdge, setup: str) -> None
     peer.pump()
     await until(lambda: peer.dtls is not None and peer.dtls.state is DtlsState.CLOSED, peer)
     peer.close()
+
+
+async def test_a_greeting_that_outruns_the_answer_is_kept(
+    hub: Hub, edge: WebRtcEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher, sender, _ = await published(edge)
+    ear, receiver = Ear(), RawPeer()
+    subscriber = edge.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_mic"), publisher.negotiate(sender.offer(), DECLARED).sources["0"], Wish())
+    await until(lambda: ear.offers)
+    ((offer_id, offer, _),) = ear.offers
+    receiver.use(offer, role="client")
+    assert receiver.dtls is not None
+    monkeypatch.setattr(receiver.dtls.__class__, "handle_timeout", lambda _: pytest.fail("it was lost"))
+    receiver.check()
+    await until(lambda: receiver.dtls and receiver.dtls.state is DtlsState.HANDSHAKING, receiver)
+    for _ in range(20):  # what anybody might send meanwhile is not kept without end
+        receiver.sock.sendto(bytes((22, 254, 253)) + bytes(30), receiver.server)
+    await asyncio.sleep(0.05)
+    (connection,) = (each for each in hub.connections if each.state is State.CONNECTING)
+    assert len(connection._early) == 4
+    subscriber.accept_answer(offer_id, receiver.answer(offer))
+    await until(lambda: receiver.tx, receiver)
+    assert not connection._early
+    for each in (publisher, subscriber):
+        each.close()
+    for raw in (sender, receiver):
+        raw.close()
 
 
 async def test_an_ice_restart_moves_the_media_to_a_new_address(hub: Hub, edge: WebRtcEdge) -> None:
