@@ -18,8 +18,8 @@ Caps = tuple[int, int]
 """The highest spatial and the highest temporal layer that are kept."""
 SAMPLE: Final = 128
 """Newest packets of a stream that are looked at to learn what its layers cost: half a second of a large picture."""
-LEAST_PICTURES: Final = 8
-"""Fewer say nothing: every pattern of layers that is in use has repeated itself after eight."""
+LEAST_PICTURES: Final = 12
+"""Fewer say nothing: every pattern of layers that is in use has repeated itself after eight, and each layer has come twice."""
 
 _new: Final = tuple.__new__
 """Makes a NamedTuple from a tuple in half the time that calling it takes."""
@@ -201,7 +201,8 @@ def shares_of(encoding: Encoding) -> tuple[Share, ...] | None:
     if layers is None or newest is None or layers.read(newest) is None:
         return ()
     sizes: dict[Caps, int] = {}
-    pictures: dict[int, int] = {}
+    ages: dict[int, list[int]] = {}
+    "Of the pictures of each temporal layer, rising."
     oldest, keyframes = newest.timestamp, set()
     for back in range(SAMPLE):
         packet = encoding.find((encoding.highest - back) & 0xFFFF)
@@ -215,21 +216,19 @@ def shares_of(encoding: Encoding) -> tuple[Share, ...] | None:
             continue
         caps = mark.spatial, mark.temporal
         sizes[caps] = sizes.get(caps, 0) + packet.size
-        if packet.timestamp != oldest or not pictures:
-            pictures[mark.temporal] = pictures.get(mark.temporal, 0) + 1
+        if packet.timestamp != oldest or not ages:
+            ages.setdefault(mark.temporal, []).append((newest.timestamp - packet.timestamp) & 0xFFFFFFFF)
             oldest = packet.timestamp
-    count = sum(pictures.values())
-    duration = ((newest.timestamp - oldest) & 0xFFFFFFFF) / encoding.track.clock_rate
-    if count < LEAST_PICTURES or not duration:
+    if sum(map(len, ages.values())) < LEAST_PICTURES or oldest == newest.timestamp:
         return None
     if len(sizes) < 2:
         return ()
-    rate, total = (count - 1) / duration, sum(sizes.values())
+    total = sum(sizes.values())
     found = []
     spatials, temporals = {spatial for spatial, _ in sizes}, {temporal for _, temporal in sizes}
+    rates = {t: _rate([age for low in ages if low <= t for age in ages[low]], encoding) for t in temporals}
     for spatial, temporal in sorted([(spatial, temporal) for spatial in spatials for temporal in temporals]):
         size = sum([size for (s, t), size in sizes.items() if s <= spatial and t <= temporal])
-        shown = sum([number for t, number in pictures.items() if t <= temporal])
         width, height = layers.size(spatial)
         if not height:
             height = encoding.height >> (max(spatials) - spatial)
@@ -238,5 +237,11 @@ def shares_of(encoding: Encoding) -> tuple[Share, ...] | None:
             EVERYTHING if spatial == max(spatials) else spatial,
             EVERYTHING if temporal == max(temporals) else temporal,
         )
-        found.append(Share(*caps, size / total, rate * shown / count, width, height))
+        found.append(Share(*caps, size / total, rates[temporal], width, height))
     return tuple(found)
+
+
+def _rate(ages: list[int], encoding: Encoding) -> float:
+    """Pictures a second, by the times between them: their share of a short sample would be off by as much as one."""
+    span = max(ages) - min(ages) if ages else 0
+    return (len(ages) - 1) * encoding.track.clock_rate / span if span else 0.0

@@ -78,6 +78,18 @@ def test_what_each_temporal_layer_costs_is_measured_where_somebody_watches() -> 
     assert len(rates.layers(track, DECLARED)) == 3
 
 
+@pytest.mark.parametrize("count", range(12, 30))
+def test_frames_a_second_of_layers_are_right_from_the_first_pictures_on(count: int) -> None:
+    bench = Bench()
+    track = bench.video(("q",))
+    for number in range(1, count + 1):
+        packet = vp8(picture=number, tl0=number // 4, temporal=(0, 2, 1, 2)[number % 4], size=100)
+        bench.send(rtp(packet, ssrc=11, sequence=number, timestamp=number * 4500, extensions={4: b"1", 10: b"q"}))
+    found = shares_of(track.encodings["q"])
+    assert found is not None
+    assert [share.fps for share in found] == pytest.approx([5, 10, 20])
+
+
 @pytest.mark.parametrize(
     ("codec", "payload"), [("VP8", b"\x90\x80\x80\1\x11\0\0" + bytes(99)), ("H264", b"\x41" + bytes(99))]
 )

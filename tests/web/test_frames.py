@@ -32,7 +32,7 @@ async def test_frames_a_second_are_what_was_wished(meeting: Meeting, codec: str)
     found: dict[int, list[float]] = {1: [], 2: [], 4: []}
 
     async def changes() -> None:
-        for part in (4, 1, 2, 1):
+        for part in (2, 4, 1):  # from 20 to 5 at once is what browsers count as a freeze: 150 ms more than the mean
             await bob.wish({"track": track, "fps": whole / part if part > 1 else 0})
             await asyncio.sleep(2.0)
             found[part].append(await rate(bob, track))
