@@ -13,10 +13,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import av
 import pytest
 
 from sfu.egress.disk import RESERVE
@@ -305,9 +307,14 @@ async def test_a_mixer_that_is_killed_again_and_again(tmp_path: Path, http: aioh
             return len(made) == 1 and made[0].stem.count(".") == 0
 
         await happens(finished, 30)
-        played = ["ffmpeg", "-v", "error", "-i", str(made[0]), "-f", "null", "-"]
+        # In the file's own time base: ffmpeg would round to a mean frame rate that the gaps have lowered.
+        played = ["ffmpeg", "-v", "error", "-i", str(made[0]), "-enc_time_base", "-1", "-f", "null", "-"]
         told = await asyncio.to_thread(subprocess.run, played, capture_output=True, check=True)
         assert told.stderr == b""
+        with av.open(str(made[0])) as file:
+            stamps = [packet.dts for packet in file.demux(video=0) if packet.dts is not None]
+        assert len(stamps) > 30
+        assert all(before < after for before, after in pairwise(stamps))
 
 
 # -- pages and the loop -----------------------------------------------------------------------------------------------
