@@ -39,6 +39,10 @@ class LayerDemand:
         self._asked, self.falls_at = wanted, None
         return tuple(declared)[:wanted]
 
+    def resting(self, declared: Mapping[str, Size]) -> tuple[Size, ...]:
+        """Layers that the publisher was asked to leave out, smallest first."""
+        return tuple(declared.values())[self._asked :] if self._asked is not None else ()
+
 
 def _count(declared: Mapping[str, Size], width: int, height: int) -> int:
     for number, size in enumerate(declared.values(), 1):

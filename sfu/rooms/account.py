@@ -25,7 +25,7 @@ class Picture:
     width: int
     height: int
     top_height: int
-    "Lines of the largest layer that its publisher sends."
+    "Lines of the largest layer that its publisher sends, or would if anybody had a place for it."
     limitation: Limitation
     "What its publisher's browser says."
 

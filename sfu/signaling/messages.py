@@ -207,7 +207,7 @@ class PictureState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     width: int = 0
     height: int = 0
     top_height: int = 0
-    "Lines of the largest layer that its publisher sends; 0: not known."
+    "Lines of the largest layer that its publisher sends, or would if anybody had a place for it; 0: not known."
     limitation: Limitation = "none"
     "Why its publisher's browser sends less than it should, as that browser says."
 

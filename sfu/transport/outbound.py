@@ -39,7 +39,7 @@ class Told:
     cause: Cause = field(default=Cause.WISH, compare=False)
     "The reason exactly: for the diary."
     top_height: int = field(default=0, compare=False)
-    "Lines of the largest layer that the publisher sends."
+    "Lines of the largest layer that the publisher sends, or would if anybody had a place for it."
 
 
 @dataclass(slots=True)

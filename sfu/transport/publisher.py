@@ -122,6 +122,10 @@ class PublishedTrack:
                 count += 1
         return count
 
+    def top_height(self, sent: int) -> int:
+        """Lines of the largest layer there is. `sent`: of those that come; others rest while nobody has a place for them."""
+        return max([sent, *(size.height for size in self.demand.resting(self.declared))])
+
     def add_taker(self, name: TrackId, taker: Taker) -> None:
         self.track.name = str(name)
         self.takers.setdefault(name, []).append(taker)

@@ -149,7 +149,7 @@ class Steering:
             else:
                 route.park()
                 cause = Cause(decision.reason.value)
-                self._tell(outbound, Told(True, "congestion", cause=cause, top_height=self._top_height(route)))
+                self._tell(outbound, Told(True, "congestion", cause=cause, top_height=self._top_height(outbound)))
             return
         stream = thinned(outbound.source.track.encodings[layer.name], layer.spatial, layer.temporal)
         if urgent and not route.has(stream.origin):
@@ -157,12 +157,13 @@ class Steering:
         self._hub.engine.aim(route, stream, now)
         reason = "congestion" if decision.reason in SLOW else ""
         cause = Cause(decision.reason.value)
-        told = Told(False, reason, layer.name, layer.width, layer.height, cause, self._top_height(route))
+        told = Told(False, reason, layer.name, layer.width, layer.height, cause, self._top_height(outbound))
         self._tell(outbound, told)
 
-    def _top_height(self, route: Route) -> int:
-        layers = self._layers(route.ssrc)
-        return layers[-1].height if layers else 0
+    def _top_height(self, outbound: Outbound) -> int:
+        source = outbound.source
+        layers = self._downlinks.rates.layers(source.track, source.declared)
+        return source.top_height(layers[-1].height if layers else 0)
 
 
 def _tell_nobody(outbound: Outbound, told: Told) -> None:

@@ -280,7 +280,7 @@ class SubscriberConnection:
         size = size_of(best, source.declared)
         sent = (encoding for encoding in source.track.encodings.values() if encoding.ssrc and encoding.alive)
         top = max((size_of(encoding, source.declared).height for encoding in sent), default=0)
-        self._tell(outbound, Told(False, "", best.rid, size.width, size.height, top_height=top))
+        self._tell(outbound, Told(False, "", best.rid, size.width, size.height, top_height=source.top_height(top)))
 
     def wish_of(self, track: TrackId) -> Wish | None:
         outbound = self._outbound.get(track)

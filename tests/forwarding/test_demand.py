@@ -38,6 +38,16 @@ def test_more_at_once_and_less_late() -> None:
     assert asked == [(6, "h"), (16, "f")]
 
 
+def test_layers_that_nobody_has_a_place_for_rest() -> None:
+    demand = LayerDemand()
+    assert demand.resting(LADDER) == ()
+    for now in (0.0, PATIENCE):
+        demand.update(LADDER, [(320, 180)], now)
+    assert demand.resting(LADDER) == (LADDER["h"], LADDER["f"])
+    demand.update(LADDER, [(0, 0)], 20.0)
+    assert demand.resting(LADDER) == ()
+
+
 def test_what_was_asked_for_is_not_asked_again() -> None:
     demand = LayerDemand()
     demand.update(LADDER, [], 0.0)

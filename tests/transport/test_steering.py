@@ -8,6 +8,7 @@ import pytest
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import Recorder
 from sfu.forwarding.allocator import Rank
+from sfu.forwarding.demand import PATIENCE
 from sfu.forwarding.diary import Cause, Diary
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
@@ -113,6 +114,21 @@ def test_the_first_look_aims(start: float, layer: str, reason: str, cause: Cause
     assert (stage.told[0][1].cause, stage.told[0][1].top_height) == (cause, 360)
     stage.look()
     assert len(stage.told) == 1
+
+
+def test_layers_that_rest_are_not_said_to_be_lacking() -> None:
+    """Its publisher leaves out what nobody has a place for: who has a small one does not see "the best that is sent"."""
+    stage = Stage()
+    outbound = stage.watch()
+    for now in (0.0, PATIENCE):
+        outbound.source.demand.update(SIZES, [(160, 90)], now)
+    for _ in range(4):
+        stage.send("q")
+        stage.bench.tick(1.0)
+    stage.bench.now += 4.0
+    stage.look()
+    ((_, told),) = stage.told
+    assert (told.layer, told.top_height) == ("q", 360)
 
 
 def test_what_does_not_fit_is_parked_and_told() -> None:
