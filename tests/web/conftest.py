@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Playwright, async_playwright
 
+from tests.web import axe as checker
 from tests.web.guest import Meeting, gathering
 from tests.web.server import ServerProcess, serve
 
@@ -48,6 +49,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 async def playwright() -> AsyncIterator[Playwright]:
     async with async_playwright() as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def axe() -> str:
+    return await checker.source()
 
 
 def chromium_path() -> str:

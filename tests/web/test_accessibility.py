@@ -1,48 +1,14 @@
 """What axe-core, the usual checker of accessibility, finds in every part of the page: nothing serious."""
 
-import asyncio
-import shutil
-from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
-from tests.web.guest import Guest, Meeting
+from tests.web.axe import findings
+from tests.web.guest import Meeting
 
-NODE = Path(__file__).parents[2] / "build" / "node"
-AXE = NODE / "node_modules" / "axe-core" / "axe.min.js"
-PACKAGE = "axe-core@4.14"
 SMALL = "320x180x5"
 PHONE = {"viewport": {"width": 360, "height": 640}, "is_mobile": True, "has_touch": True, "device_scale_factor": 2}
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def axe() -> str:
-    """Its source, from the npm registry once."""
-    if not AXE.exists():
-        npm = shutil.which("npm")
-        assert npm, "the accessibility tests need npm: apt-get install npm"
-        NODE.mkdir(parents=True, exist_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            npm, "install", "--prefix", str(NODE), "--silent", "--no-audit", "--no-fund", PACKAGE
-        )
-        assert await process.wait() == 0
-    return await asyncio.to_thread(AXE.read_text)
-
-
-async def findings(guest: Guest, axe: str) -> list[str]:
-    """What is serious or critical, one line each."""
-    await guest.page.evaluate(axe)
-    violations: list[dict[str, Any]] = await guest.page.evaluate(
-        """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations.map(
-            ({ id, impact, help, nodes }) => ({ id, impact, help, nodes: nodes.map(({ html }) => html) }))"""
-    )
-    return [
-        f"{one['impact']}: {one['id']}: {one['help']}: {one['nodes'][:3]}"
-        for one in violations
-        if one["impact"] in ("serious", "critical")
-    ]
 
 
 LOOKS = pytest.mark.parametrize(

@@ -12,8 +12,8 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.support.box_office import opened
+from tests.web.axe import findings
 from tests.web.guest import Visitor
-from tests.web.test_accessibility import axe  # noqa: F401 (a fixture)
 
 BARCODE = Path(__file__).parents[1] / "support" / "barcode.js"
 PHONE = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True, "color_scheme": "dark"}
@@ -247,24 +247,12 @@ async def test_a_browser_that_forbids_sound_plays_without(arrive: Open, theatre:
     await viewer.part("unmute").wait_for(state="detached")  # painted with the next frame
 
 
-async def test_on_a_phone_and_for_everybody(arrive: Open, theatre: aiohttp.ClientSession, axe: str) -> None:  # noqa: F811
+async def test_on_a_phone_and_for_everybody(arrive: Open, theatre: aiohttp.ClientSession, axe: str) -> None:
     viewer = await arrive(**PHONE)
     found = {}
 
     async def look_at(what: str) -> None:
-        await viewer.page.evaluate(axe)
-        # What is half faded in has no contrast yet.
-        await viewer.run(
-            """() => Promise.all(document.getAnimations()
-                .filter(({ effect }) => effect.getTiming().iterations !== Infinity).map(({ finished }) => finished))
-                .then(() => true)"""
-        )
-        lines = await viewer.run(
-            """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations
-                .filter(({ impact }) => impact === 'serious' || impact === 'critical')
-                .map(({ id, nodes }) => `${id}: ${nodes[0].html}`)"""
-        )
-        if lines:
+        if lines := await findings(viewer, axe):
             found[what] = lines
 
     await viewer.phase("waiting")

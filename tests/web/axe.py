@@ -1,0 +1,43 @@
+"""axe-core, the usual checker of accessibility, run in a page."""
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Any
+
+from tests.web.guest import Visitor
+
+NODE = Path(__file__).parents[2] / "build" / "node"
+SCRIPT = NODE / "node_modules" / "axe-core" / "axe.min.js"
+PACKAGE = "axe-core@4.14"
+AT_REST = """() => document.getAnimations().every(
+    ({ effect, playState }) => playState !== 'running' || effect.getTiming().iterations === Infinity)"""
+
+
+async def source() -> str:
+    """Of axe-core itself, from the npm registry once."""
+    if not SCRIPT.exists():
+        npm = shutil.which("npm")
+        assert npm, "the accessibility tests need npm: apt-get install npm"
+        NODE.mkdir(parents=True, exist_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            npm, "install", "--prefix", str(NODE), "--silent", "--no-audit", "--no-fund", PACKAGE
+        )
+        assert await process.wait() == 0
+    return await asyncio.to_thread(SCRIPT.read_text)
+
+
+async def findings(visitor: Visitor, axe: str) -> list[str]:
+    """What is serious or critical, one line each. What is half faded in has no contrast yet, and is waited for."""
+    await visitor.page.evaluate(axe)
+    await visitor.until("a page at rest", AT_REST)
+    violations: list[dict[str, Any]] = await visitor.page.evaluate(
+        """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations.map(
+            ({ id, impact, help, nodes }) => ({ id, impact, help,
+                nodes: nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`) }))"""
+    )
+    return [
+        f"{one['impact']}: {one['id']}: {one['help']}: {one['nodes'][:3]}"
+        for one in violations
+        if one["impact"] in ("serious", "critical")
+    ]
