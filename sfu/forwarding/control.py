@@ -158,7 +158,7 @@ class Control:
             return
         peer.nacks_asked += len(nack.lost)
         downlink = peer.downlink
-        bad_line = downlink is not None and downlink.estimator.bad_line
+        bad_line = downlink.estimator.bad_line if downlink is not None else None
         for sequence in nack.lost[:NACK_LIMIT]:
             found = route.lost(sequence, now, bad_line=bad_line)
             if found is not None:

@@ -283,10 +283,11 @@ class Route:
             return False
         return True
 
-    def lost(self, sequence: int, now: float, *, bad_line: bool = False) -> tuple[Offsets, Packet] | None:
+    def lost(self, sequence: int, now: float, *, bad_line: bool | None = None) -> tuple[Offsets, Packet] | None:
         """The packet that was sent under this number and how, if it may be sent again now.
 
-        `bad_line`: it was not lost for want of room.
+        `bad_line`: it was not lost for want of room; None: nobody knows. Where there is no room, a picture that has been
+        given up for another size is not mended: its packets would push out the keyframe of the next.
         """
         back = (self.last_sent() - sequence) & 0xFFFF
         if self.rtx_payload_type is None or back >= 0x8000:
@@ -296,11 +297,15 @@ class Route:
         pause = min(max(round_trip, LEAST_PAUSE if bad_line else RESEND_PAUSE), MOST_PAUSE)
         if tries >= (BAD_LINE_LIMIT if bad_line else RESEND_LIMIT) or now - last < pause:
             return None
+        stream = self.current or self.target
+        wanted = stream.origin if stream is not None else None
         for index, segment in enumerate(reversed(self._segments)):
             span = segment.span(open_=index == 0 and self.current is not None)
             if back >= span:
                 back -= span
                 continue
+            if bad_line is False and segment.encoding.origin is not wanted:
+                return None
             packet = segment.encoding.find((sequence - segment.offsets.sequence) & 0xFFFF)
             if packet is None:
                 return None

@@ -2,9 +2,8 @@
 
 import itertools
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -129,7 +128,11 @@ def test_switching_layers_keeps_every_number_continuous() -> None:
 class BadLine:
     """As much of a downlink as the answer to a NACK asks for."""
 
-    estimator: Any = field(default_factory=lambda: SimpleNamespace(bad_line=True))
+    bad: bool = True
+
+    @property
+    def estimator(self) -> SimpleNamespace:
+        return SimpleNamespace(bad_line=self.bad)
 
 
 @pytest.mark.parametrize(
@@ -170,6 +173,37 @@ def test_a_nack_is_answered_with_a_repair_packet_a_few_times_and_not_within_a_ro
     assert [packet.sequence for packet in resent] == list(range(500, 500 + len(answers)))
     numbers = [int.from_bytes(packet.extensions[TWCC], "big") for packet in sent + resent]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+
+
+@pytest.mark.parametrize(("line", "mended"), [(None, True), (BadLine(), True), (BadLine(False), False)])
+def test_pictures_of_before_a_switch_are_mended_where_that_takes_nobodys_room(
+    line: BadLine | None, mended: bool
+) -> None:
+    """On a line without room they would push out the keyframe that everything after the switch is made of."""
+    bench, wire = Bench(), Wire()
+    track = bench.video()
+    subscriber = bench.peer(wire)
+    route = bench.route(track, subscriber)
+    bench.send(layer("f", 1, 0, key=True), layer("q", 1, 0, key=True))
+    bench.engine.aim(route, track.encodings["f"], bench.now)
+    subscriber.downlink = line  # type: ignore[assignment]
+    bench.send(layer("f", 2, 3000, key=True), layer("f", 3, 6000))
+    bench.engine.aim(route, track.encodings["q"], bench.now)
+    before = wire.media()[-1].sequence
+
+    def asked(sequence: int) -> int:
+        bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, route.ssrc, [sequence]), bench.now, 0.0)
+        return len(wire.media())
+
+    assert asked(before), "it is still the picture that is seen"
+    bench.now += 1.0
+    route.pause()
+    assert bool(asked(before)) is mended
+    bench.now += 1.0
+    bench.send(layer("q", 2, 9000, key=True))
+    (keyframe,) = wire.media()
+    assert bool(asked(before)) is mended
+    assert asked(keyframe.sequence)
 
 
 def test_one_nack_packet_cannot_make_a_flood() -> None:
