@@ -32,7 +32,7 @@ async def test_frames_a_second_are_what_was_wished(meeting: Meeting, codec: str)
     found: dict[int, list[float]] = {1: [], 2: [], 4: []}
 
     async def changes() -> None:
-        for part in (2, 4, 1):  # from 20 to 5 at once is what browsers count as a freeze: 150 ms more than the mean
+        for part in (2, 4, 1):
             await bob.wish({"track": track, "fps": whole / part if part > 1 else 0})
             await asyncio.sleep(2.0)
             found[part].append(await rate(bob, track))
@@ -43,7 +43,8 @@ async def test_frames_a_second_are_what_was_wished(meeting: Meeting, codec: str)
         flows.append(await watched(bob, track, changes))
         made = await keyframes(ada) - before
         print(found, flows[-1], "keyframes", made)
-        if flows[-1].freezes == 0 and flows[-1].pause < 0.6 and not made:
+        # Not by the browser's count of freezes: three times the mean is one picture that the camera left out, at five a second.
+        if flows[-1].pause < 0.45 and not made:
             break
     else:
         raise AssertionError(f"{flows}, keyframes {made}")
