@@ -119,7 +119,7 @@ def test_a_slow_one_loses_the_oldest_and_holds_nothing_up() -> None:
     before = time.monotonic()
     for number in range(1, 21):
         hooks.offer_picture(PROGRAMME, CANVAS, float(number))
-    assert time.monotonic() - before < 0.5
+    assert time.monotonic() - before < 2.5  # its five seconds are nobody else's
     assert hooks.counters()["slow"].dropped == 20 - PICTURES
     slow.go.set()
     until(lambda: len(slow.seen) == 1 + PICTURES)
