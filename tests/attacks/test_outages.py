@@ -223,10 +223,14 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
 
             grown = await field.withstands(fill, tries=1, lines=12, memory=60_000_000)
             assert not grown.get("sfu_programme_restarts_total")
+
+            async def said() -> bool:
+                return "disk is full" in str(await api(field, http, "GET", "/egress"))
+
+            await happens(said)  # with the worker's next status
             watcher = Client(http, field.url, field.token("watcher", ROOM))
             joined = await watcher.join()
             assert "disk is full" in joined["room"]["programme"]["problem"], joined["room"]
-            assert "disk is full" in str(await api(field, http, "GET", "/egress"))
             (disk / "filler").unlink()
             await happens(both, 15)  # and it goes on by itself
             await asyncio.sleep(2)
