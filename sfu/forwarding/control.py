@@ -73,6 +73,7 @@ class Control:
         dropped: Counter[str],
         changed: Callable[[Encoding], None],
         ingress: Ingress,
+        clock: Callable[[], float],
     ) -> None:
         self._sealer = sealer
         self._publishing: dict[PeerId, EnginePeer] = {}
@@ -83,6 +84,7 @@ class Control:
         self._dropped = dropped
         self._changed = changed
         self._ingress = ingress
+        self._clock = clock
         self._next_twcc = self._next_alive = 0.0
         self.reports = Reports(self.send_rtcp)
         self.keyframes_sent = 0
@@ -241,10 +243,17 @@ class Control:
             busy = busy or sends
             look = alive and (now - peer.last_arrival < QUIET or now - peer.looked[2] >= QUIET_EVERY or peer.flooding)
             if look or sends:
+                began = self._clock()
                 try:
                     self._serve_publisher(peer, now, twcc=twcc, alive=look)
                 except Exception:  # one peer's fault is not the others'
                     self._failed(now)
+                peer.budget.charge_elapsed(self._clock() - began, now)
+                if peer.payload_time:
+                    peer.budget.charge(peer.payload_time, now)
+                    peer.payload_time = 0.0
+                if not peer.budget.admits(now):
+                    peer.flooding = True  # until `_watch_ingress` finds credit again
         before, self._turn = self._turn, int(now / TICK)
         for slot in range(max(before, self._turn - REPORT_SLOTS) + 1, self._turn + 1):
             for peer in self._reporting[slot % REPORT_SLOTS].values():
@@ -308,6 +317,7 @@ class Control:
         peer.flooding = (
             peer.packets_in - packets > self._ingress.packets * interval
             or (peer.bytes_in - size) * 8 > self._ingress.bits * interval
+            or not peer.budget.admits(now)
         )
 
     def _retry_keyframes(self, track: Track, now: float) -> None:

@@ -11,7 +11,7 @@ sealing and sending are behind `Sealer` and `Outlet`.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -41,7 +41,15 @@ class EncodingChanged:
 class Engine:
     """All peers, tracks and routes of one process (or of one thread of it)."""
 
-    def __init__(self, sealer: fanout.Sealer, *, segments: bool, ingress: Ingress | None = None) -> None:
+    def __init__(
+        self,
+        sealer: fanout.Sealer,
+        *,
+        segments: bool,
+        ingress: Ingress | None = None,
+        clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
+        """`clock`: monotonic seconds, read around work to charge it to its peer; by default work costs nothing."""
         self._sealer = sealer
         self.heard = False
         """Set by every packet; whoever sleeps while nothing comes clears it."""
@@ -56,7 +64,7 @@ class Engine:
         """Counters of peers that are gone, so that totals never fall."""
         self.log: PacketLog | None = None
         """Where the operator wants a record of what passes."""
-        self._control = Control(sealer, self.dropped, self._note, ingress or Ingress())
+        self._control = Control(sealer, self.dropped, self._note, ingress or Ingress(), clock)
         self._forwarder = Forwarder(sealer, segments, self.dropped, self._control.reports)
         self._replays = Replays(self._forwarder.send)
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.bandwidth.twcc import Recorder
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.loop_budget import LoopBudget, media_budget
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.sdp import capabilities as caps
@@ -81,6 +82,7 @@ class EnginePeer:
     __slots__ = (
         "actions",
         "address",
+        "budget",
         "bytes_in",
         "bytes_repaired",
         "clock_offset",
@@ -99,6 +101,7 @@ class EnginePeer:
         "opened",
         "outlet",
         "packets_in",
+        "payload_time",
         "references",
         "remb",
         "reporters",
@@ -163,6 +166,10 @@ class EnginePeer:
         """When credit was last given: how much RTCP a peer may have us read."""
         self.downlink: Downlink | None = None
         """Estimates and allocates what is sent to this peer, when somebody wants that; hears of its reports."""
+        self.budget: LoopBudget = media_budget()
+        """Loop time of its datagrams and of the work that they cause; one for both connections of a participant."""
+        self.payload_time = 0.0
+        """Seconds that the native path spent in Python code for payloads of this peer and that are not charged yet."""
         self.diary: Diary | None = None
         """What is decided for its participant is written there, where somebody reads it."""
         self.remb: int | None = None

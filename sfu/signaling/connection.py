@@ -40,15 +40,30 @@ class Connection:
         self._token = token
         self.session: Session | None = None
 
-    def receive(self, text: str) -> None:
+    def receive(self, text: str) -> float:
+        """Carries a message out and charges its loop time to the session. Returns the seconds for which the socket must
+        not be read, because none is left."""
         self._env.counters.received += 1
-        session = self.session
+        began = self._env.cpu()
+        answers = self._receive(text)
+        session, now = self.session, self._env.now()
+        if session is None:
+            return 0.0
+        budget = session.signaling_budget
+        budget.charge(self._env.cpu() - began, now)
+        if not answers:  # the server's own offers cause answers: they wait for credit, but do not lead to a disconnect
+            budget.admits(now)
+        return budget.delay(now)
+
+    def _receive(self, text: str) -> bool:
+        """Whether the message answers an open offer."""
+        session, answers = self.session, False
         if session is None:
             self._receive_first(text)
-            return
+            return False
         # A session that ended, or that another socket carries now, hears nothing more from this one.
         if session.outbox.socket is not self._socket or session.state is State.ENDED:
-            return
+            return False
         session.heard_at = self._env.now()
         try:
             message = decode(text)
@@ -67,6 +82,7 @@ class Connection:
                 session.refuse(identifier, RateLimited("Too many messages; this one was not carried out."))
         if session.flooding:
             session.dismiss("protocol_error", "This connection sent too much.", CLOSE_REFUSED)
+        return answers
 
     def closed(self) -> None:
         """The socket is gone."""

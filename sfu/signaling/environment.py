@@ -1,6 +1,7 @@
 """What all sessions of a server share."""
 
-from collections import Counter
+import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -61,6 +62,12 @@ class Counters:
     timeouts: int = 0
     "Sessions that did not come back in time."
     slow_consumers: int = 0
+    overloads: int = 0
+    "Participants disconnected for the loop time that they took."
+    loop_seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    "Loop time of sessions that ended, by source: media, signaling."
+    throttled: Counter[str] = field(default_factory=Counter)
+    "Inputs of sessions that ended which found no loop time left, by source."
     data_dropped: int = 0
     "Data-channel messages that were not relayed."
     decisions: Counter[tuple[Kind, Cause]] = field(default_factory=Counter)
@@ -86,5 +93,7 @@ class Environment:
     draining: bool = False
     drain_ends_at: float | None = None
     "Monotonic seconds; while set, open meetings go on until then."
+    cpu: Callable[[], float] = time.thread_time
+    "CPU seconds of the event loop's thread."
     programmes: Programmes | None = None
     journeys: Journeys = field(default_factory=Journeys)

@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from sfu.forwarding.diary import Diary
+from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms.account import Limitation, Path, Picture
 from sfu.rooms.ports import MediaSink
@@ -86,10 +87,13 @@ class SubscriberListener(Protocol):
 class MediaEdge(Protocol):
     """Opens connections. One per server."""
 
-    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary) -> Publisher:
-        """`name`: for logs only (a participant id). `diary`: where its decisions are written."""
+    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary, budget: LoopBudget) -> Publisher:
+        """`name`: for logs only (a participant id). `diary`: where its decisions are written. `budget`: the loop time that
+        its datagrams may take."""
 
-    def open_subscriber(self, name: str, listener: SubscriberListener, diary: Diary) -> Subscriber: ...
+    def open_subscriber(
+        self, name: str, listener: SubscriberListener, diary: Diary, budget: LoopBudget
+    ) -> Subscriber: ...
 
 
 class Programmes(Protocol):

@@ -6,6 +6,7 @@ import msgspec
 
 from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.diary import Diary
+from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms.account import Limitation
 from sfu.rooms.participant import Participant
@@ -45,13 +46,16 @@ class Publishing:
     """Opened with the first offer; lost and opened again as often as it takes. A PublisherListener."""
 
     __slots__ = (
-        "_bucket", "_diary", "_env", "_fingerprints", "_mids", "_outbox", "_participant", "_publisher", "_wanted",
+        "_bucket", "_budget", "_diary", "_env", "_fingerprints", "_mids", "_outbox", "_participant", "_publisher", "_wanted",
     )  # fmt: skip
 
-    def __init__(self, env: Environment, participant: Participant, outbox: Outbox, diary: Diary) -> None:
+    def __init__(
+        self, env: Environment, participant: Participant, outbox: Outbox, diary: Diary, budget: LoopBudget
+    ) -> None:
         self._env = env
         self._participant = participant
         self._diary = diary
+        self._budget = budget
         self._outbox = outbox
         self._publisher: Publisher | None = None
         self._fingerprints: frozenset[str] = frozenset()
@@ -68,7 +72,7 @@ class Publishing:
         if self._publisher is not None and shape.fingerprints != self._fingerprints:
             self._drop()
         if self._publisher is None:
-            self._publisher = self._env.edge.open_publisher(self._participant.id, self, self._diary)
+            self._publisher = self._env.edge.open_publisher(self._participant.id, self, self._diary, self._budget)
             self._fingerprints = shape.fingerprints
         negotiated = self._publisher.negotiate(offer.sdp, offer.tracks)
         self._commit(offer.tracks, negotiated)

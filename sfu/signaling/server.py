@@ -7,7 +7,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -47,6 +48,10 @@ class Statistics:
     waiting: int
     messages_sent: int
     frames_sent: int
+    loop_seconds: Mapping[str, float]
+    "Loop time charged to participants, by source: media, signaling."
+    throttled: Mapping[str, int]
+    "Inputs that found no loop time left, by source."
     counters: Counters
 
 
@@ -87,12 +92,20 @@ class Signaling:
 
     def statistics(self) -> Statistics:
         env = self._env
+        loop_seconds = defaultdict(float, env.counters.loop_seconds)
+        throttled = Counter(env.counters.throttled)
+        for session in env.sessions.values():
+            for source, budget in session.budgets.items():
+                loop_seconds[source] += budget.used
+                throttled[source] += budget.throttled
         return Statistics(
             sockets=self._sockets.open,
             sessions=len(env.sessions),
             waiting=sum(session.state is State.WAITING for session in env.sessions.values()),
             messages_sent=env.flusher.messages,
             frames_sent=env.flusher.frames,
+            loop_seconds=loop_seconds,
+            throttled=throttled,
             counters=env.counters,
         )
 

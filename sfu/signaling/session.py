@@ -13,6 +13,7 @@ from typing import Literal
 from sfu.auth.tokens import Claims
 from sfu.errors import RemoteError
 from sfu.forwarding.diary import Diary
+from sfu.forwarding.loop_budget import LoopBudget, media_budget, signaling_budget
 from sfu.ids import SessionId
 from sfu.rooms.account import Account
 from sfu.rooms.events import Delivery, LeaveReason, PermissionsChanged
@@ -73,11 +74,13 @@ class Session:
         "id",
         "join_id",
         "journey",
+        "media_budget",
         "outbox",
         "participant",
         "pinged_at",
         "publishing",
         "resume_key",
+        "signaling_budget",
         "subscribing",
         "waiting",
     )
@@ -101,6 +104,10 @@ class Session:
         self.subscribing: Subscribing | None = None
         self.explaining: Explaining | None = None
         self.bucket = Bucket(settings.message_rate, settings.message_burst, now)
+        self.media_budget = media_budget()
+        "Loop time of its datagrams."
+        self.signaling_budget = signaling_budget()
+        "Loop time of its messages."
         self.outbox = Outbox(
             env.flusher, settings.replay_events, settings.replay_bytes, settings.queue_bytes, self.overflowed
         )
@@ -173,8 +180,8 @@ class Session:
         self.waiting = None
         self.participant = participant
         diary = Diary(env.counters.decisions)
-        self.publishing = Publishing(env, participant, self.outbox, diary)
-        self.subscribing = Subscribing(env, participant, self.outbox, self.journey, diary)
+        self.publishing = Publishing(env, participant, self.outbox, diary, self.media_budget)
+        self.subscribing = Subscribing(env, participant, self.outbox, self.journey, diary, self.media_budget)
         self.explaining = Explaining(env, diary, self.publishing, self.subscribing, self.outbox)
         env.sessions[self.resume_key] = self
         env.counters.joins += 1
@@ -253,6 +260,15 @@ class Session:
         """Whether an offer of this id is open."""
         return self.subscribing is not None and self.subscribing.awaits == offer
 
+    def overloading(self, now: float) -> bool:
+        """Whether throttling did not keep this client from taking more than its share of the event loop."""
+        return self.media_budget.exceeded(now) or self.signaling_budget.exceeded(now)
+
+    @property
+    def budgets(self) -> dict[str, LoopBudget]:
+        """Its loop budgets by source of the work."""
+        return {"media": self.media_budget, "signaling": self.signaling_budget}
+
     @property
     def flooding(self) -> bool:
         return self._refused_in_a_row > self._env.settings.flood_limit
@@ -309,6 +325,9 @@ class Session:
     def _end(self, reason: str) -> None:
         self.become(State.ENDED)
         self._env.sessions.pop(self.resume_key, None)
+        for source, budget in self.budgets.items():
+            self._env.counters.loop_seconds[source] += budget.used
+            self._env.counters.throttled[source] += budget.throttled
         self.journey.close()
         self._log("session ended", reason=reason)
         if self.publishing is not None:

@@ -4,6 +4,7 @@ from typing import Literal, cast
 
 from sfu.errors import BadRequest, NotAuthorized
 from sfu.forwarding.diary import Diary
+from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms.account import Path, Picture
 from sfu.rooms.participant import Participant
@@ -32,15 +33,22 @@ class Subscribing:
     """Opened at join, if the token allows it; after a loss when the client asks. A SubscriberListener."""
 
     __slots__ = (
-        "_diary", "_env", "_fresh", "_journey", "_offer", "_offers", "_outbox", "_participant", "_states",
+        "_budget", "_diary", "_env", "_fresh", "_journey", "_offer", "_offers", "_outbox", "_participant", "_states",
         "_subscriber",
     )  # fmt: skip
 
     def __init__(
-        self, env: Environment, participant: Participant, outbox: Outbox, journey: Journey, diary: Diary
+        self,
+        env: Environment,
+        participant: Participant,
+        outbox: Outbox,
+        journey: Journey,
+        diary: Diary,
+        budget: LoopBudget,
     ) -> None:
         self._env = env
         self._diary = diary
+        self._budget = budget
         self._participant = participant
         self._outbox = outbox
         self._journey = journey
@@ -56,7 +64,7 @@ class Subscribing:
         if self._subscriber is not None or not self._participant.permissions.subscribe:
             return
         self._fresh = True
-        self._subscriber = self._env.edge.open_subscriber(self._participant.id, self, self._diary)
+        self._subscriber = self._env.edge.open_subscriber(self._participant.id, self, self._diary, self._budget)
         self._participant.subscriptions.open(self._subscriber)
 
     def restart(self) -> None:

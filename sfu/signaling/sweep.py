@@ -1,8 +1,12 @@
 """The look over all sessions that one timer makes: pings, silent sockets, absent clients, expired tokens."""
 
+import logging
+
 from sfu.signaling.environment import Environment
 from sfu.signaling.messages import Ping, encode
-from sfu.signaling.session import CLOSE_SILENT
+from sfu.signaling.session import CLOSE_REFUSED, CLOSE_SILENT
+
+logger = logging.getLogger(__name__)
 
 GRACE = 5.0
 """Seconds that the answer to the second ping may take (at most a quarter of the heartbeat)."""
@@ -16,7 +20,12 @@ def sweep(env: Environment, now: float, wall: float) -> None:
     for session in list(env.sessions.values()):
         if session.explaining is not None:
             session.explaining.tell(now, wall)
-        if settings.end_with_token and session.claims.expires_at <= wall:
+        if session.overloading(now):
+            env.counters.overloads += 1
+            used = {source: round(budget.used, 3) for source, budget in session.budgets.items()}
+            logger.warning("participant takes too much loop time", extra={"session": session.id, **used})
+            session.dismiss("protocol_error", "This connection takes too much of the server's time.", CLOSE_REFUSED)
+        elif settings.end_with_token and session.claims.expires_at <= wall:
             session.dismiss("token_expired", "Your access has expired.")
         elif session.detached_at is not None:
             if now - session.detached_at >= settings.resume_window:

@@ -197,7 +197,9 @@ class WebSockets:
                         if message.type is WSMsgType.BINARY:
                             socket.close(CLOSE_UNSUPPORTED)
                         break
-                    connection.receive(message.data)
+                    pause = connection.receive(message.data)
+                    if pause and not socket.close_code:
+                        await asyncio.sleep(pause)
                     if not joined and connection.session is not None:
                         joined = True
                         self._joined(address)

@@ -128,6 +128,13 @@ class Snapshot:
     loop_stalls: int = 0
     "Times that the event loop was blocked for half a second."
 
+    loop_seconds: Mapping[str, float] = field(default_factory=dict)
+    "Event-loop time charged to budgets, by source: media, signaling, strangers."
+    loop_throttled: Counts = field(default_factory=dict)
+    "Inputs that found no loop time left, by source."
+    loop_disconnects: int = 0
+    "Participants disconnected for the loop time that they took."
+
     programmes: int = 0
     "Rooms that are composed now."
     programme_ticks: int = 0
@@ -273,6 +280,26 @@ def families(now: Snapshot) -> Iterator[Metric]:
         "sfu_loop_stalls_total", "Times that the event loop was blocked; the log says where.", now.loop_stalls
     )
     yield _histogram("sfu_loop_lag_seconds", "How late the event loop ran, sampled four times a second.", now.loop_lag)
+
+    seconds = CounterMetricFamily(
+        "sfu_loop_budget_seconds",
+        "Event-loop time charged to participants (media, signaling) and to unauthenticated datagrams (strangers).",
+        labels=["source"],
+    )
+    for source, used in now.loop_seconds.items():
+        seconds.add_metric([source], used)
+    yield seconds
+    yield _counters(
+        "sfu_loop_budget_throttled_total",
+        "Datagrams dropped and messages delayed because their source used up its share of the event loop.",
+        "source",
+        now.loop_throttled,
+    )
+    yield _counter(
+        "sfu_loop_budget_disconnects_total",
+        "Participants disconnected because they kept taking more than their share of the event loop.",
+        now.loop_disconnects,
+    )
 
     yield _gauge("sfu_programmes", "Rooms that are composed for viewers, recordings or pushes.", now.programmes)
     yield _counter("sfu_programme_ticks_total", "Pictures composed.", now.programme_ticks)

@@ -15,6 +15,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.errors import BadRequest
+from sfu.forwarding.loop_budget import LoopBudget
 from sfu.forwarding.peer import Address
 from sfu.sdp.local import LocalTransport
 from sfu.transport.dtls import DtlsAssociation, Role
@@ -37,10 +38,10 @@ TAKEN_FOR: Final = 10.0
 EARLY: Final = 4
 """Datagrams of DTLS kept that were faster than the description with the fingerprint: browsers greet as soon as they have
 answered, and would greet again 50 ms later at the earliest. A greeting with post-quantum keys takes two."""
-DATA_SHARE: Final = 0.15
-"""Of the processor's time, what one peer's data channels may take in the long run: aiortc's stack is quadratic in places."""
-DATA_BURST: Final = 0.03
-"""Seconds of it at once, which is how long everybody else's packets may wait for them."""
+FORGED_SHARE: Final = 0.02
+"""Fraction of the loop's time for DTLS records that do not authenticate: anyone who can spoof the address can send them, so
+they are not charged to the participant."""
+FORGED_BURST: Final = 0.01
 
 
 class State(Enum):
@@ -87,8 +88,7 @@ class Connection:
         self._addresses: dict[Address, tuple[float, UdpSocket]] = {}
         """Validated addresses, each with the time of its last check and where it came in."""
         self._selected: Address | None = None
-        self._data_credit, self._data_at = DATA_BURST, 0.0
-        """Seconds that its data may take now, and when that was counted."""
+        self._forged = LoopBudget(FORGED_SHARE, FORGED_BURST)
         self._repeated: RepeatedCheck | None = None
         """The last check of the selected address, once nothing is left to negotiate about."""
         self.created_at = time.monotonic()
@@ -216,19 +216,19 @@ class Connection:
             if self.state is State.CONNECTING and len(self._early) < EARLY:
                 self._early.append(datagram)
             return
-        if self._channels is None or self.state is not State.CONNECTED:
+        now = time.monotonic()
+        if not self._forged.admits(now):
+            self._hub.port.dropped["dtls_forged"] += 1
+            return
+        if self.state is not State.CONNECTED:
+            began = time.thread_time()  # a flight may take longer than `EVENT_LIMIT`
             dtls.receive(datagram)
             self._after_dtls()
-            return
-        began = time.monotonic()
-        self._data_credit = min(DATA_BURST, self._data_credit + (began - self._data_at) * DATA_SHARE)
-        self._data_at = began
-        if self._data_credit <= 0:
-            self._hub.port.dropped["data_rate"] += 1  # SCTP takes it for loss, sends again and slows down
+            self.peer.budget.charge(time.thread_time() - began, now)
             return
         dtls.receive(datagram)
-        self._after_dtls()
-        self._data_credit -= time.monotonic() - began
+        budget = self.peer.budget if self._after_dtls() else self._forged
+        budget.charge_elapsed(time.monotonic() - now, now)
 
     # -- DTLS -------------------------------------------------------------------------------------------------------
 
@@ -238,7 +238,8 @@ class Connection:
             dtls.start()
             self._after_dtls()
 
-    def _after_dtls(self) -> None:
+    def _after_dtls(self) -> bool:
+        """Carries out what the records did; whether there was anything authentic among them."""
         dtls = self._dtls
         assert dtls is not None
         self._flush_dtls()
@@ -246,11 +247,12 @@ class Connection:
             self._use_keys(dtls)
         if dtls.state is DtlsState.CLOSED:
             self._fail(dtls.failure or "closed")
-            return
-        channels = self._channels
-        for packet in dtls.application_data():
+            return True
+        channels, packets = self._channels, dtls.application_data()
+        for packet in packets:
             if channels is not None:
                 channels.receive(packet)
+        return bool(packets)
 
     def _use_keys(self, dtls: DtlsAssociation) -> None:
         keys = dtls.keys

@@ -5,6 +5,7 @@ costs a few comparisons a second.
 """
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
@@ -69,10 +70,12 @@ class Downlinks:
                 self._looking[steering] = now
             elif downlink is None or not downlink.probing:
                 continue
+            began = time.monotonic()
             try:
                 steering.look(now, allocate=look)
             except Exception:  # one subscriber's fault is not the others'
                 log.exception("allocation failed")
+            steering.charge(time.monotonic() - began, now)
 
     def _tracks(self) -> Iterator[Track]:
         return (track for peer in self._hub.engine.peers.values() for track in peer.tracks.values())

@@ -5,6 +5,7 @@ from typing import Final
 
 from sfu.bandwidth.settings import Settings
 from sfu.forwarding.diary import Diary
+from sfu.forwarding.loop_budget import LoopBudget, media_budget
 from sfu.forwarding.selector import SETTLE
 from sfu.transport.demands import Demands
 from sfu.transport.downlinks import Downlinks
@@ -30,14 +31,18 @@ class WebRtcEdge:
         self._settling: deque[tuple[float, PublishedTrack]] = deque()
         hub.ticks.append(self._tick)
 
-    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary | None = None) -> PublisherConnection:
-        """`name`: the participant's id, for logs and as the stream's name. `diary`: the participant's."""
-        return PublisherConnection(self._hub, name, listener, diary or Diary(), self._demands)
+    def open_publisher(
+        self, name: str, listener: PublisherListener, diary: Diary | None = None, budget: LoopBudget | None = None
+    ) -> PublisherConnection:
+        """`name`: the participant's id, for logs and as the stream's name. `diary`, `budget`: the participant's."""
+        return PublisherConnection(self._hub, name, listener, diary or Diary(), budget or media_budget(), self._demands)
 
     def open_subscriber(
-        self, name: str, listener: SubscriberListener, diary: Diary | None = None
+        self, name: str, listener: SubscriberListener, diary: Diary | None = None, budget: LoopBudget | None = None
     ) -> SubscriberConnection:
-        return SubscriberConnection(self._hub, name, listener, self._downlinks, diary or Diary())
+        return SubscriberConnection(
+            self._hub, name, listener, self._downlinks, diary or Diary(), budget or media_budget()
+        )
 
     def _tick(self, now: float) -> None:
         for event in self._hub.engine.take_events():

@@ -46,6 +46,7 @@ class Hub:
             Sealer(),
             segments=settings.segmentation_offload,
             ingress=Ingress(settings.publish_packets_per_second, settings.publish_bits_per_second),
+            clock=time.monotonic,
         )
         self._log_file = LogFile(settings.packet_log, settings.packet_log_bytes) if settings.packet_log else None
         if self._log_file is not None:

@@ -21,7 +21,7 @@ from sfu.transport.outlet import UdpSocket
 
 log = logging.getLogger(__name__)
 
-INTERFACE: Final = 3
+INTERFACE: Final = 4
 """Of the C part; one that was built from other sources is left alone."""
 SIGNATURE: Final = ["struct srtp_ctx_t_ *", "void *", "int *"]
 FanOut = Callable[[Iterable[Route], list[fanout.Run], fanout.Sealer], int]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from sfu.errors import BadRequest
 from sfu.forwarding.demand import LayerDemand
 from sfu.forwarding.diary import Cause, Diary, Kind
+from sfu.forwarding.loop_budget import LoopBudget
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
@@ -155,13 +156,20 @@ class PublisherConnection:
     """Implements the signalling's Publisher port."""
 
     def __init__(
-        self, hub: "Hub", name: str, listener: PublisherListener, diary: Diary, demands: Demands | None = None
+        self,
+        hub: "Hub",
+        name: str,
+        listener: PublisherListener,
+        diary: Diary,
+        budget: LoopBudget,
+        demands: Demands | None = None,
     ) -> None:
         self._hub = hub
         self._demands = demands
         self._name = name
         self._listener = listener
         self._diary = diary
+        self._budget = budget
         self._connection = self._connect()
         self._sources: dict[str, PublishedTrack] = {}
         self._remote_ufrag = ""
@@ -170,6 +178,7 @@ class PublisherConnection:
     def _connect(self) -> Connection:
         connection = Connection(self._hub, self._name, self)
         connection.peer.diary = self._diary
+        connection.peer.budget = self._budget
         return connection
 
     def negotiate(self, sdp: str, tracks: Sequence[TrackDeclaration]) -> Negotiated:

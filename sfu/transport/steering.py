@@ -129,6 +129,11 @@ class Steering:
         if downlink.probing:
             self._hub.engine.pad(peer, downlink.padding(now, TICK), now)
 
+    def charge(self, seconds: float, now: float) -> None:
+        """Loop time that `look` took."""
+        if self._peer is not None:
+            self._peer.budget.charge_elapsed(seconds, now)
+
     def _follow_feedback(self, route: Route) -> None:
         """All that the client tells about has to be known here, or its numbers would be taken for something else."""
         if self.downlink is not None and route.ssrc in self._feedback:

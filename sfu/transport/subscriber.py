@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.diary import Cause, Diary, Kind
+from sfu.forwarding.loop_budget import LoopBudget
 from sfu.forwarding.selector import choose, size_of
 from sfu.ids import TrackId
 from sfu.rooms.account import Path, Picture
@@ -49,11 +50,20 @@ class SubscriberListener(Protocol):
 class SubscriberConnection:
     """Implements the signalling's Subscriber port, and so rooms' MediaSink."""
 
-    def __init__(self, hub: "Hub", name: str, listener: SubscriberListener, downlinks: Downlinks, diary: Diary) -> None:
+    def __init__(
+        self,
+        hub: "Hub",
+        name: str,
+        listener: SubscriberListener,
+        downlinks: Downlinks,
+        diary: Diary,
+        budget: LoopBudget,
+    ) -> None:
         self._hub = hub
         self._name = name
         self._listener = listener
         self._diary = diary
+        self._budget = budget
         self._steering = Steering(hub, downlinks, self._tell, diary)
         self._connection: Connection | None = None
         """Made with the first subscription: who is alone in a room costs nothing here."""
@@ -159,6 +169,7 @@ class SubscriberConnection:
         if connection is None:
             connection = self._connection = Connection(self._hub, self._name, self)
             connection.peer.diary = self._diary
+            connection.peer.budget = self._budget
         sdp = make_offer(
             slots, connection.local(), session_id=connection.session_id, session_version=connection.session_version
         )

@@ -21,6 +21,7 @@ from typing import Final, Protocol
 from sfu.errors import ConfigurationError, MalformedPacket
 from sfu.forwarding.control import FAULTS_EVERY
 from sfu.forwarding.engine import Engine
+from sfu.forwarding.loop_budget import STRANGERS_BURST, STRANGERS_SHARE, LoopBudget
 from sfu.forwarding.peer import REPORTER_LIMIT, Address, EnginePeer
 from sfu.steady import ntp_time
 from sfu.transport import stun
@@ -73,6 +74,8 @@ class UdpPort:
         """Datagrams dropped at the edge, by reason."""
         self.latencies: deque[float] = deque(maxlen=256)
         """Seconds that sampled turns took from their first packet's arrival to their last send; telemetry empties it."""
+        self.strangers = LoopBudget(STRANGERS_SHARE, STRANGERS_BURST)
+        """Loop time of datagrams that do not authenticate."""
         self.asleep = False
         self.wake: Callable[[], None] = lambda: None
         """Called at the first media after `asleep` was set."""
@@ -175,7 +178,7 @@ class UdpPort:
                 self.by_address,
                 self._opener.view,
                 self._takers[source],
-                engine.receive,
+                self._receive,
                 engine.dirty,
                 now,
             )
@@ -211,6 +214,8 @@ class UdpPort:
             endpoint = self.by_address.get(address)
             if endpoint is None:
                 self.dropped["unknown_address"] += 1
+            elif not endpoint.peer.budget.admits(now):
+                self.dropped["loop_budget"] += 1  # SCTP takes it for loss, sends again and slows down
             else:
                 endpoint.dtls_received(bytes(view[:n]))
         else:
@@ -230,13 +235,17 @@ class UdpPort:
             reporter = _ssrc(view, 4)[0]
             if reporter not in peer.reporters and len(peer.reporters) >= REPORTER_LIMIT:
                 dropped["ssrc_limit"] += 1
+            elif not peer.budget.admits(now):
+                dropped["loop_budget"] += 1
             elif opener.unprotect_rtcp(context, opener.pointer, length):
                 dropped["srtcp"] += 1
             else:
                 peer.reporters.add(reporter)
+                began = time.monotonic()
                 self.engine.receive_rtcp(peer, bytes(view[: length[0]]), now, ntp_time(now))
+                peer.budget.charge_elapsed(time.monotonic() - began, now)
         elif peer.flooding:
-            dropped["ingress_rate"] += 1
+            dropped["ingress_rate" if peer.budget.admits(now) else "loop_budget"] += 1
             peer.packets_in += 1
             peer.bytes_in += n
         elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.refuses(ssrc):
@@ -244,28 +253,52 @@ class UdpPort:
         elif opener.unprotect(context, opener.pointer, length):
             dropped["srtp"] += 1
         else:
-            self.engine.receive(peer, view, length[0], now)
+            self._receive(peer, view, length[0], now)
+
+    def _receive(self, peer: EnginePeer, view: memoryview, n: int, now: float) -> None:
+        """An opened packet that the C part does not take."""
+        began = time.monotonic()
+        self.engine.receive(peer, view, n, now)
+        peer.budget.charge_elapsed(time.monotonic() - began, now)
+        if not peer.budget.admits(now):
+            peer.flooding = True  # until the engine looks at its rate again
 
     def _stun_received(self, data: memoryview, source: UdpSocket, address: Address, now: float) -> None:
+        began = time.monotonic()
         known = self.by_address.get(address)
-        answer = known.check_repeated(data, source, address, now) if known is not None else None
-        if answer is not None:
-            source.send(answer, address)
+        if known is not None:
+            if not known.peer.budget.admits(now):
+                self.dropped["loop_budget"] += 1
+                return
+            answer = known.check_repeated(data, source, address, now)
+            if answer is not None:
+                source.send(answer, address)
+                known.peer.budget.charge_elapsed(time.monotonic() - began, now)
+                return
+        elif not self.strangers.admits(now) and stun.local_fragment(data) not in self.by_ufrag:
+            self.dropped["strangers_budget"] += 1
             return
+        endpoint = self._check_received(data, source, address, now)
+        budget = self.strangers if endpoint is None else endpoint.peer.budget
+        budget.charge_elapsed(time.monotonic() - began, now)
+
+    def _check_received(self, data: memoryview, source: UdpSocket, address: Address, now: float) -> Endpoint | None:
+        """Answers a Binding request; the connection that it authenticates for, or None."""
         try:
             request = stun.parse_binding_request(data)
         except MalformedPacket:
             self.dropped["stun_malformed"] += 1
-            return
+            return None
         endpoint = self.by_ufrag.get(request.username.partition(":")[0])
         if endpoint is None:
             self.dropped["stun_unknown_user"] += 1
-            return
+            return None
         password = endpoint.check_received(request, data, source, address, now)
         if password is None:
             self.dropped["stun_not_authentic"] += 1
-            return
+            return None
         source.send(stun.binding_response(request.transaction_id, address, password), address)
+        return endpoint
 
 
 def _bind(host: str, port: int, settings: Settings) -> socket.socket:

@@ -61,7 +61,7 @@ SCTP: dict[str, tuple[Callable[[Association], list[bytes]], str]] = {
     ),
     "a message that never ends": (
         lambda a: [data(a.tsn + n, bytes(1100), flags=2 if n == 0 else 0) for n in range(1500)],
-        f"sctp_malformed|{DROPPED}data_rate",
+        f"sctp_malformed|{DROPPED}loop_budget",
     ),
     "chunks far ahead": (lambda a: [data(a.tsn + 5 + 2 * n, bytes(1000)) for n in range(1500)], "sctp_refused"),
 }  # fmt: skip

@@ -25,6 +25,7 @@ from sfu.auth.grants import VideoGrants
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier, mint
 from sfu.forwarding.diary import Diary
+from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
@@ -43,10 +44,10 @@ PAYLOAD = "x" * 100
 class NoMedia:
     """A media edge without media."""
 
-    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary) -> "NoMedia":
+    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary, budget: LoopBudget) -> "NoMedia":
         return self
 
-    def open_subscriber(self, name: str, listener: SubscriberListener, diary: Diary) -> "NoMedia":
+    def open_subscriber(self, name: str, listener: SubscriberListener, diary: Diary, budget: LoopBudget) -> "NoMedia":
         return self
 
     def negotiate(self, sdp: str, tracks: list[TrackSpec]) -> Negotiated:

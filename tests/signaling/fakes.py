@@ -11,6 +11,7 @@ from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
 from sfu.errors import BadRequest, NotAuthorized
 from sfu.forwarding.diary import Diary
+from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
@@ -141,11 +142,13 @@ class FakeEdge:
     publishers: list[FakePublisher] = field(default_factory=list)
     subscribers: list[FakeSubscriber] = field(default_factory=list)
 
-    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary) -> FakePublisher:
+    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary, budget: LoopBudget) -> FakePublisher:
         self.publishers.append(FakePublisher(name, listener, diary))
         return self.publishers[-1]
 
-    def open_subscriber(self, name: str, listener: SubscriberListener, diary: Diary) -> FakeSubscriber:
+    def open_subscriber(
+        self, name: str, listener: SubscriberListener, diary: Diary, budget: LoopBudget
+    ) -> FakeSubscriber:
         self.subscribers.append(FakeSubscriber(name, listener, diary))
         return self.subscribers[-1]
 

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sfu.signaling.session import State
 from sfu.signaling.settings import Settings
+from sfu.signaling.sweep import sweep
 from tests.signaling.fakes import World, claims
 from tests.signaling.test_session import publish
 
@@ -240,3 +242,56 @@ async def test_an_answer_of_any_length_is_one_message(world: World) -> None:
     assert bob.say("answer", id=2, sdp=long) == []
     assert [message["code"] for message in bob.say("answer", id=2, sdp=long)] == ["rate_limited"]
     assert types(bob.say("chat", id=200, text="x")) == ["chat_message", "ok"]
+
+
+async def test_messages_that_take_more_loop_time_than_a_share_are_delayed_then_end_the_session(world: World) -> None:
+    cpu = 0.0
+    world.env.cpu = lambda: cpu
+    ada, bob = world.join("ada"), world.join("bob")
+    world.env.cpu = costing = Costing(0.02)
+    for _ in range(4):
+        assert ada.connection.receive('{"type": "raise_hand"}') == 0.0
+    pauses = []
+    session = ada.connection.session
+    assert session is not None
+    while session.state is State.JOINED and len(pauses) < 100:
+        pauses.append(ada.connection.receive('{"type": "raise_hand"}'))
+        world.now += 0.4
+        sweep(world.env, world.now, 0.0)
+    assert 5 < len(pauses) < 20
+    assert all(pause > 0.1 for pause in pauses[2:-1])
+    [leave] = ada.take("leave")
+    assert leave["message"] == "This connection takes too much of the server's time."
+    assert leave.get("action", "disconnect") == "disconnect"
+    assert world.env.counters.overloads == 1
+    costing.cost = 0.0001
+    assert types(bob.take("participant_left")) == ["participant_left"]
+    assert bob.connection.receive('{"type": "raise_hand"}') == 0.0
+
+
+async def test_answers_to_our_offers_wait_but_do_not_end_the_session(world: World) -> None:
+    ada = world.join("ada")
+    subscriber = world.edge.subscriber(ada.id)
+    world.env.cpu = Costing(0.03)
+    session = ada.connection.session
+    assert session is not None
+    for number in range(1, 40):
+        subscriber.listener.offer_made(number, "v=0", {})
+        [offer] = ada.take("offer")
+        pause = ada.connection.receive(json.dumps({"type": "answer", "id": offer["id"], "sdp": "v=0"}))
+        world.now += 0.3
+        sweep(world.env, world.now, 0.0)
+    assert pause > 0
+    assert session.state is State.JOINED
+
+
+class Costing:
+    """A clock of CPU time by which everything that lies between two readings takes `cost` seconds."""
+
+    def __init__(self, cost: float) -> None:
+        self.cost = cost
+        self._now = 0.0
+
+    def __call__(self) -> float:
+        self._now += self.cost
+        return self._now

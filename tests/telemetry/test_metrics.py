@@ -75,6 +75,9 @@ FULL = Snapshot(
     recordings={"interrupted": 53},
     http_connections=54,
     http_refused={"address": 55},
+    loop_seconds={"media": 56.0},
+    loop_throttled={"signaling": 57},
+    loop_disconnects=58,
 )
 
 
@@ -109,6 +112,8 @@ def test_content_type_is_the_text_format() -> None:
         ("sfu_http_requests_total", {"method": "GET", "route": '/r/{room}"\n', "status": "200"}, 36),
         ("sfu_decisions_total", {"kind": "layer_down", "cause": "budget"}, 50),
         ("sfu_client_freezes_total", {}, 51),
+        ("sfu_loop_budget_seconds_total", {"source": "media"}, 56.0),
+        ("sfu_loop_budget_throttled_total", {"source": "signaling"}, 57),
         ("sfu_client_jitter_seconds_count", {}, 3),
         ("sfu_rtt_seconds_bucket", {"le": "0.1"}, 1),
         ("sfu_rtt_seconds_bucket", {"le": "1.0"}, 2),
@@ -123,11 +128,11 @@ def test_values(name: str, labels: dict[str, str], value: float) -> None:
 
 def test_every_field_is_shown() -> None:
     shown = set(samples(FULL).values())
-    for number in {*range(2, 56)} - {25, 26}:
+    for number in {*range(2, 59)} - {25, 26}:
         assert number in shown
     empty = {name for name, _ in samples(Snapshot())}
     assert "sfu_rooms" in empty
-    assert len(fields(Snapshot)) == 60
+    assert len(fields(Snapshot)) == 63
 
 
 def test_names_follow_the_convention() -> None:

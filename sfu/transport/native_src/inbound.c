@@ -3,12 +3,14 @@
 #include "native.h"
 
 #include <arpa/inet.h>
+#include <time.h>
 
 #define BATCH 64
 #define DATAGRAM 2048
 #define LONGEST 1440
 #define ELEMENTS 16
 #define EXTRA 320
+#define EVENT_LIMIT 0.002 /* forwarding/loop_budget.py */
 
 static unsigned char ring[BATCH][DATAGRAM];
 static struct mmsghdr headers[BATCH];
@@ -221,6 +223,20 @@ static int put_float(PyObject *object, Py_ssize_t at, double value) {
     return 0;
 }
 
+static double monotonic(void) {
+    struct timespec at;
+    return clock_gettime(CLOCK_MONOTONIC, &at) == 0 ? (double)at.tv_sec + (double)at.tv_nsec * 1e-9 : 0;
+}
+
+/* Adds the time that Python code took for a payload to what the peer is charged with the engine's next tick. */
+static int note_time(PyObject *peer, double began) {
+    PyObject *before = SLOT(peer, at_peer_payload_time);
+    double took = monotonic() - began;
+    if (before == NULL || !PyFloat_CheckExact(before))
+        return 0;
+    return put_float(peer, at_peer_payload_time, PyFloat_AS_DOUBLE(before) + (took < EVENT_LIMIT ? took : EVENT_LIMIT));
+}
+
 /* An opened packet of a known stream. 1: taken; 0: nothing done, for Python; -1: an exception. */
 static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int n, PyObject *time, double now, PyObject *dirty) {
     if (n < 16 || n > DATAGRAM || data[0] != 0x90 || read16(data + 12) != 0xBEDE)
@@ -252,9 +268,12 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
             return 0;
     } else if (video && SLOT(track, at_track_muted) != Py_True) {
         Py_INCREF(track);
+        double began = monotonic();
         int usual = read_other(track, encoding, data, start, n, ONE_BYTE_HEAD + extra, &marks);
         usual = usual == 1 && SLOT(encoding, at_encoding_track) != track ? 0 : usual;
         Py_DECREF(track);
+        if (usual >= 0 && note_time(peer, began) < 0)
+            return -1;
         if (usual <= 0)
             return usual;
     }

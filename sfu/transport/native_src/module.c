@@ -215,7 +215,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     if (PyType_Ready(&LaneType) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 3) < 0) {
+    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 4) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -21,7 +21,7 @@
 #define SLOTS(X) \
     X(peer, tx) X(peer, rx) X(peer, outlet) X(peer, address) X(peer, tag) X(peer, twcc_number) X(peer, lane) \
     X(peer, streams) X(peer, actions) X(peer, twcc) X(peer, packets_in) X(peer, bytes_in) X(peer, last_arrival) \
-    X(peer, flooding) \
+    X(peer, flooding) X(peer, payload_time) \
     X(route, peer) X(route, offsets) X(route, ssrc) X(route, mid_word) X(route, payload_types) X(route, packets) \
     X(route, octets) \
     X(encoding, track) X(encoding, highest) X(encoding, last_timestamp) X(encoding, received) \

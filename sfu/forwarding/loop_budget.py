@@ -1,0 +1,91 @@
+"""Event-loop time that one source of input may use: a token bucket of seconds.
+
+Limits on sizes and counts bound each input; this bounds their sum, whatever the inputs are. The driver measures the work
+that a datagram or a message causes, charges it here, and asks `admits` before it takes the next one. A source without
+credit is throttled: datagrams are dropped, a WebSocket is not read. `exceeded` says when throttling has lasted so long
+that the source has to be disconnected. Forwarding is not charged to a publisher: subscribers cause it, and
+`rtc.publish_packets_per_second` bounds it. Pure: `now` is monotonic seconds.
+"""
+
+from typing import Final
+
+MEDIA_SHARE: Final = 0.06
+"""Fraction of the loop's time for the datagrams of one participant, both connections together. With `SIGNALING_SHARE` it
+makes the 10 % that one participant may take."""
+MEDIA_BURST: Final = 0.03
+"""Seconds at once: two DTLS handshakes cost 6 ms."""
+SIGNALING_SHARE: Final = 0.04
+SIGNALING_BURST: Final = 0.1
+"""Seconds at once: a renegotiation in a room of 90 tracks costs about 10 ms, and several come together when many join."""
+STRANGERS_SHARE: Final = 0.2
+"""Fraction of the loop's time for all unauthenticated datagrams together."""
+STRANGERS_BURST: Final = 0.05
+EVENT_LIMIT: Final = 0.002
+"""Seconds charged at most for one input that is measured by the wall clock: a longer one was preempted by the kernel."""
+CALM: Final = 2.0
+"""Seconds without throttling that end an episode."""
+PATIENCE: Final = 5.0
+"""Seconds of continuous throttling before the source is disconnected."""
+DEBT_LIMIT: Final = 1.0
+
+
+class LoopBudget:
+    """A token bucket of loop time with the history of its throttling."""
+
+    __slots__ = ("_at", "_burst", "_credit", "_share", "_since", "_throttled_at", "throttled", "used")
+
+    def __init__(self, share: float, burst: float, now: float = 0.0) -> None:
+        """`share`: seconds per second in the long run; `burst`: seconds at once."""
+        self._share, self._burst = share, burst
+        self._credit, self._at = burst, now
+        self._since = self._throttled_at = float("-inf")
+        self.used = 0.0
+        "Seconds charged since the start."
+        self.throttled = 0
+        "Inputs refused since the start."
+
+    def charge(self, seconds: float, now: float) -> None:
+        """Charges measured CPU time."""
+        self.used += seconds
+        credit = self._credit + (now - self._at) * self._share
+        if credit > self._burst:
+            credit = self._burst
+        credit -= seconds
+        self._credit = credit if credit > -DEBT_LIMIT else -DEBT_LIMIT
+        self._at = now
+
+    def charge_elapsed(self, seconds: float, now: float) -> None:
+        """Charges time by the wall clock, which costs a tenth of a look at the CPU time: `EVENT_LIMIT` at most."""
+        self.charge(seconds if seconds < EVENT_LIMIT else EVENT_LIMIT, now)
+
+    def admits(self, now: float) -> bool:
+        """Whether the source has credit for one more input; a refusal counts as throttling."""
+        if self._credit > 0:
+            return True
+        self.charge(0.0, now)
+        if self._credit > 0:
+            return True
+        self.throttled += 1
+        if now - self._throttled_at > CALM:
+            self._since = now
+        self._throttled_at = now
+        return False
+
+    def delay(self, now: float) -> float:
+        """Seconds until there is credit again; 0 if there is."""
+        credit = self._credit + (now - self._at) * self._share
+        return 0.0 if credit > 0 else -credit / self._share + 0.001
+
+    def exceeded(self, now: float) -> bool:
+        """Whether the source has been throttled for `PATIENCE` and still is."""
+        return now - self._throttled_at <= CALM and self._throttled_at - self._since >= PATIENCE
+
+
+def media_budget() -> LoopBudget:
+    """For the datagrams of one participant."""
+    return LoopBudget(MEDIA_SHARE, MEDIA_BURST)
+
+
+def signaling_budget() -> LoopBudget:
+    """For the messages of one participant."""
+    return LoopBudget(SIGNALING_SHARE, SIGNALING_BURST)

@@ -1,0 +1,82 @@
+"""Loop budgets at the media port, over real sockets."""
+
+import asyncio
+import socket
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sfu.forwarding.loop_budget import MEDIA_SHARE
+from sfu.transport import stun
+from sfu.transport.edge import WebRtcEdge
+from sfu.transport.hub import Hub
+from tests.support.peer import binding_request
+from tests.support.wire import rtp
+from tests.transport.test_connection import SETTINGS, published, until
+
+
+@pytest.fixture
+async def hub() -> AsyncIterator[Hub]:
+    hub = Hub(SETTINGS)
+    hub.open()
+    yield hub
+    hub.close()
+
+
+async def test_strangers_without_credit_are_dropped_before_parsing_and_known_fragments_are_not(hub: Hub) -> None:
+    hub.port.strangers.charge(100.0, time.monotonic())
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        for _ in range(20):
+            stranger.sendto(binding_request("nobody:else", "x" * 24), ("127.0.0.1", hub.port.port))
+        await until(lambda: hub.port.dropped["strangers_budget"] == 20)
+    assert hub.port.dropped["stun_unknown_user"] == 0
+    publisher, peer, _ = await published(WebRtcEdge(hub))
+    assert hub.port.dropped["strangers_budget"] == 20
+    publisher.close()
+    peer.close()
+
+
+async def test_work_is_charged_to_its_source(hub: Hub) -> None:
+    publisher, peer, _ = await published(WebRtcEdge(hub))
+    connection = next(iter(hub.connections))
+    budget, strangers = connection.peer.budget, hub.port.strangers
+    assert 0.0005 < budget.used < 0.05, "the handshake"
+    before = budget.used
+    for number in range(100):
+        peer.send(rtp(b"x", ssrc=1, sequence=number, timestamp=number, payload_type=111, extensions={4: b"0"}))
+        await asyncio.sleep(0)
+    await until(lambda: connection.peer.packets_in == 100)
+    assert before < budget.used < before + 0.1
+    assert budget.throttled == 0
+    spent, used = budget.used, strangers.used
+    for _ in range(100):
+        peer.sock.sendto(binding_request("nobody:else", "x" * 24), peer.server)
+    await until(lambda: hub.port.dropped["stun_unknown_user"] == 100)
+    assert strangers.used > used
+    assert budget.used - spent < strangers.used - used + 0.01
+    publisher.close()
+    peer.close()
+
+
+async def test_a_peer_without_credit_is_not_read_until_it_has_some(hub: Hub) -> None:
+    publisher, peer, _ = await published(WebRtcEdge(hub))
+    connection = next(iter(hub.connections))
+    connection.peer.budget.charge(MEDIA_SHARE * 0.6, time.monotonic())
+    peer.check()
+    await until(lambda: hub.port.dropped["loop_budget"])
+    last = connection.ice.last_check
+    await until(lambda: connection.peer.budget.admits(time.monotonic()))
+    peer.check()
+    await until(lambda: connection.ice.last_check > last)
+    publisher.close()
+    peer.close()
+
+
+def test_our_fragment_is_read_from_a_request_without_parsing_it() -> None:
+    request = binding_request("ours:theirs", "x" * 24)
+    assert stun.local_fragment(memoryview(request)) == "ours"
+    assert stun.local_fragment(memoryview(request[:26])) == ""
+    assert stun.local_fragment(memoryview(request[:20] + b"\0\x24" + request[22:])) == ""
+    assert stun.local_fragment(memoryview(request[:22] + b"\xff\xff" + request[24:])) == "ours"
