@@ -23,12 +23,15 @@ class Bits:
 
     def exp_golomb(self) -> int:
         """ue(v) of ITU-T H.264 9.1; uvlc() of AV1 4.10.3 is the same."""
-        zeros = 0
-        while not self.read(1):
-            zeros += 1
-            if zeros > 32:
-                raise MalformedPacket("Exp-Golomb code is too long")
-        return (1 << zeros) - 1 + self.read(zeros)
+        left = self._left
+        rest = self._value & (1 << left) - 1
+        zeros = left - rest.bit_length()
+        if zeros > 32:
+            raise MalformedPacket("Exp-Golomb code is too long")
+        left = self._left = left - 2 * zeros - 1
+        if left < 0:
+            raise MalformedPacket("bit field is truncated")
+        return (rest >> left) - 1
 
     def signed_exp_golomb(self) -> int:
         """se(v) of ITU-T H.264 9.1.1."""

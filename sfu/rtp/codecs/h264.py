@@ -20,7 +20,13 @@ _FU_B = 29
 
 _SPS_LIMIT = 128
 """Bytes; what describes the picture's size lies in the first hundred even with scaling lists."""
-_UNIT_LIMIT = 64
+_UNIT_LIMIT = 32
+"""Units of one aggregation that are looked at. Encoders put parameter sets and the first slice at its beginning."""
+_CODE_LIMIT = 1024
+"""Codes of scaling lists and picture order cycles in one parameter set; the standard allows 735."""
+_PACKET_CODE_LIMIT = 64
+"""The same on the packet path, where a parameter set may come with every packet. Encoders of calls send no such lists;
+beyond the limit the picture has the size that its publisher declared."""
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 
 
@@ -80,7 +86,8 @@ def _aggregate(data: Buffer, at: int, end: int) -> Descriptor:
             raise MalformedPacket("H.264 aggregation unit does not fit")
         kind = data[at] & 0x1F
         if kind == _SPS:
-            found = Descriptor(True, *_picture_size(data, at + 1, at + size), -1, 0, True)
+            if not found.parameter_set:  # one per packet: a picture has one size
+                found = Descriptor(True, *_picture_size(data, at + 1, at + size), -1, 0, True)
         elif kind == _IDR and not found.keyframe and size > 1 and data[at + 1] & 0x80:
             found = _SLICE
         at += size
@@ -128,16 +135,16 @@ def units(payloads: Sequence[bytes]) -> list[bytes]:
 def _picture_size(data: Buffer, start: int, end: int) -> tuple[int, int]:
     """(0, 0) if the parameter set cannot be read: it is the decoder's to judge, we only want a size."""
     try:
-        return sps_size(bytes(data[start : min(end, start + _SPS_LIMIT)]))
+        return sps_size(bytes(data[start : min(end, start + _SPS_LIMIT)]), _PACKET_CODE_LIMIT)
     except MalformedPacket:
         return 0, 0
 
 
 @lru_cache(maxsize=64)
-def sps_size(sps: bytes) -> tuple[int, int]:
+def sps_size(sps: bytes, code_limit: int = _CODE_LIMIT) -> tuple[int, int]:
     """Width and height of the cropped picture, from a sequence parameter set without its NAL header.
 
-    Raises MalformedPacket.
+    `code_limit` bounds the codes read of scaling lists and of the picture order cycle. Raises MalformedPacket.
     """
     bits = Bits(sps.replace(b"\0\0\3", b"\0\0"))  # 7.4.1: emulation prevention
     profile = bits.read(8)
@@ -154,7 +161,9 @@ def sps_size(sps: bytes) -> tuple[int, int]:
         if bits.flag():
             for index in range(12 if chroma == 3 else 8):
                 if bits.flag():
-                    _skip_scaling_list(bits, 16 if index < 6 else 64)
+                    code_limit -= _skip_scaling_list(bits, min(16 if index < 6 else 64, code_limit + 1))
+                    if code_limit < 0:
+                        raise MalformedPacket("H.264 scaling lists are too long")
     bits.exp_golomb()
     order = bits.exp_golomb()
     if order == 0:
@@ -164,7 +173,7 @@ def sps_size(sps: bytes) -> tuple[int, int]:
         bits.exp_golomb()
         bits.exp_golomb()
         cycle = bits.exp_golomb()
-        if cycle > 255:
+        if cycle > min(255, code_limit):
             raise MalformedPacket("H.264 picture order cycle is too long")
         for _ in range(cycle):
             bits.exp_golomb()
@@ -188,9 +197,11 @@ def sps_size(sps: bytes) -> tuple[int, int]:
     return width, height
 
 
-def _skip_scaling_list(bits: Bits, size: int) -> None:
-    last = following = 8
-    for _ in range(size):
-        if following:
-            following = (last + bits.signed_exp_golomb()) & 0xFF
-        last = following or last
+def _skip_scaling_list(bits: Bits, size: int) -> int:
+    """Reads a list of at most `size` codes, and returns how many it has; a scale of 0 ends it (7.3.2.1.1.1)."""
+    scale = 8
+    for count in range(1, size + 1):
+        scale = (scale + bits.signed_exp_golomb()) & 0xFF
+        if not scale:
+            return count
+    return size
