@@ -14,7 +14,7 @@ from sfu.bandwidth.acked import AckedRate
 from sfu.bandwidth.aimd import Aimd
 from sfu.bandwidth.arrival import Arrivals
 from sfu.bandwidth.delay import PathDelay
-from sfu.bandwidth.history import History
+from sfu.bandwidth.history import LARGEST, History
 from sfu.bandwidth.loss import LossLimit
 from sfu.bandwidth.overuse import Detector, Usage
 from sfu.bandwidth.probe import FOUND, LEAST_GAIN, Cluster, Prober
@@ -60,6 +60,9 @@ DRAINED: Final = 0.02
 QUEUED_PACKETS: Final = 5
 QUEUED_TICKS: Final = 100
 """25 ms: what a radio link delivers at once is shorter."""
+REPEATS: Final = 8
+"""A late packet makes libwebrtc report all that it received in the 500 ms before, five times as much as usual."""
+FIRST_STATUSES: Final = 1024
 REPORT_GATE: Final = 0.2
 REMB_FOR: Final = 10.0
 """Seconds that a REMB holds."""
@@ -72,7 +75,7 @@ class Estimator:
     __slots__ = (
         "_acked", "_aimd", "_arrivals", "_best", "_bottleneck", "_delay", "_delivered_since", "_detector", "_feedback_at",
         "_fell_at", "_fell_from", "_history", "_longest", "_loss", "_over_at", "_punished", "_queued_at", "_remb", "_remb_at",
-        "_report_at", "_report_rate", "_sent_since", "_ticks_offset", "_ticks_seen", "_trendline", "_unproven",
+        "_report_at", "_report_rate", "_sent_since", "_statuses", "_ticks_offset", "_ticks_seen", "_trendline", "_unproven",
         "feedbacks", "prober", "sent_bytes", "settings",
     )  # fmt: skip
 
@@ -89,6 +92,8 @@ class Estimator:
         self.sent_bytes = 0
         self._sent_since = 0
         """Bytes sent since the last feedback."""
+        self._statuses = FIRST_STATUSES
+        """Packet statuses that feedback may still tell."""
         self.feedbacks = 0
         self._feedback_at = self._punished = float("-inf")
         self._over_at = self._queued_at = float("-inf")
@@ -171,6 +176,14 @@ class Estimator:
     def note(self) -> Callable[[tuple[int, Sequence[int], float]], None]:
         """`sent` as one bare call, to be kept by the packet path."""
         return self._history.note
+
+    def owes(self, count: int, now: float) -> bool:
+        """Whether feedback about `count` packets can be honest: it reports each packet `REPEATS` times at most."""
+        self._take_in(now)
+        if count > self._statuses:
+            return False
+        self._statuses -= count
+        return True
 
     def receive_feedback(self, feedback: Feedback, now: float) -> None:
         """What a receiver says of our packets; it may be of any age and may claim anything."""
@@ -269,7 +282,10 @@ class Estimator:
     # -- one feedback, step by step ---------------------------------------------------------------------------------
 
     def _take_in(self, now: float) -> None:
+        before = self._history.next
         size = self._history.take_in()
+        if before >= 0:
+            self._statuses = min(LARGEST, self._statuses + REPEATS * (self._history.next - before))
         if size and not self._sent_since:
             self._feedback_at = self._punished = max(self._punished, now)  # from now on an answer is due
         self.sent_bytes += size

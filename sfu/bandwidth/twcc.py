@@ -31,8 +31,8 @@ _GAP_LIMIT: Final = 4096
 """A longer gap is not told as loss: no honest sender makes it within one feedback."""
 _SIZE_LIMIT: Final = 1150
 """Bytes of one packet; with SRTCP, UDP and IPv6 around it stays below 1280."""
-_COUNT_LIMIT: Final = 8192
-"""Packets that a feedback may speak of; a hostile one needs 32 bytes for 65,535."""
+_COUNT_LIMIT: Final = 4096
+"""Packets that a feedback may speak of: more than a second at 30 Mbit/s. A hostile one needs 32 bytes for 65,535."""
 
 _TO_TICKS = float(TICKS_PER_SECOND).__mul__
 _PACKET = Struct("!BBHIIHHI").pack
@@ -233,6 +233,14 @@ class Feedback:
             ((self.base + index) & 0xFFFF, None if tick is None else tick / TICKS_PER_SECOND)
             for index, tick in enumerate(self.ticks)
         ]
+
+
+def feedback_count(fci: Buffer) -> int:
+    """How many packets the FCI speaks of: what it costs to read it. Raises MalformedPacket."""
+    if len(fci) < 8:
+        raise MalformedPacket("transport-wide feedback is truncated")
+    count: int = _FCI(fci)[1]
+    return count
 
 
 def parse_feedback(fci: Buffer) -> Feedback:

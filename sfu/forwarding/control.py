@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sfu.bandwidth.twcc import parse_feedback
+from sfu.bandwidth.twcc import feedback_count, parse_feedback
 from sfu.errors import MalformedPacket
 from sfu.forwarding import fanout
 from sfu.forwarding.diary import Cause, Kind
@@ -19,6 +19,7 @@ from sfu.forwarding.packet import Packet
 from sfu.forwarding.peer import PLAIN, EnginePeer
 from sfu.forwarding.reports import Reports
 from sfu.forwarding.route import Offsets, Route
+from sfu.forwarding.rtcp_budget import FEEDBACK, KEYFRAME_REQUEST, LOOKUP, REPAIR, REPORT, REPORT_BLOCK, STATUS
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.rtp import rtcp, xr
@@ -41,16 +42,8 @@ QUIET_EVERY: Final = 1.0
 """Who sent nothing for `QUIET` seconds is looked at this often only: in a server of listeners this is most of the work."""
 KEYFRAME_RETRY: Final = 1.0
 """Seconds after which a route that still waits asks again (mediasoup: 1 s)."""
-RTCP_RATE: Final = 100.0
-RTCP_RATE_PER_STREAM: Final = 25.0
-"""Datagrams a second (and twice as many at once) that are read of one peer. Browsers send some 20, and in a bad network
-one NACK per stream and 20 ms."""
-RTCP_UNIT: Final = 256
-"""Bytes for which a datagram counts as one more: a NACK of 1.4 KB costs as much to read as six small ones."""
-RTCP_PACKETS: Final = 64
-"""Packets read of one compound."""
 NACK_LIMIT: Final = 256
-"""Sequence numbers answered per NACK packet."""
+"""Sequence numbers in one NACK packet of ours."""
 PAD_DEPTH: Final = 200
 """Newest packets of a stream that padding is made of."""
 DEFAULT_RTT: Final = 0.1
@@ -116,11 +109,8 @@ class Control:
     def receive_rtcp(self, peer: EnginePeer, data: bytes | memoryview, now: float, wall: float) -> None:
         """An opened RTCP compound packet."""
         peer.last_arrival = now
-        rate = RTCP_RATE + RTCP_RATE_PER_STREAM * len(peer.routes)
-        peer.rtcp_credit = min(2 * rate, peer.rtcp_credit + (now - peer.rtcp_at) * rate) - 1 - len(data) // RTCP_UNIT
-        peer.rtcp_at = now
-        if peer.rtcp_credit < 0:
-            peer.rtcp_credit = 0.0
+        budget = peer.rtcp_budget
+        if not budget.begin(len(data), now):
             self._dropped["rtcp_rate"] += 1
             return
         try:
@@ -128,44 +118,71 @@ class Control:
         except MalformedPacket:
             self._dropped["rtcp_malformed"] += 1
             return
-        for packet in packets[:RTCP_PACKETS]:
-            if isinstance(packet, rtcp.Nack):
-                self._resend(peer, packet, now)
-            elif isinstance(packet, rtcp.SenderReport):
-                self.reports.take_sender_report(peer, packet, now, wall)
-                self.reports.take_blocks(peer, packet.reports, now, wall)
-            elif isinstance(packet, rtcp.ReceiverReport):
-                self.reports.take_blocks(peer, packet.reports, now, wall)
-            elif isinstance(packet, xr.ExtendedReport):
-                self.reports.take_clocks(peer, packet, now, wall)
-            elif isinstance(packet, rtcp.PictureLoss):
-                self._keyframe_asked(peer, packet.media_ssrc, now)
-            elif isinstance(packet, rtcp.FullIntraRequest):
-                self.firs_asked += 1
-                for ssrc, _ in packet.entries[:16]:
-                    self._keyframe_asked(peer, ssrc, now)
-            elif isinstance(packet, rtcp.Remb):
-                peer.remb = packet.bitrate
-                if peer.downlink is not None:
-                    peer.downlink.receive_remb(packet.bitrate, now)
-            elif isinstance(packet, rtcp.TransportFeedback) and peer.downlink is not None:
-                try:
-                    peer.downlink.receive_feedback(parse_feedback(packet.fci), now)
-                except MalformedPacket:
-                    self._dropped["rtcp_malformed"] += 1
+        if False in [self._take(peer, packet, now, wall) for packet in packets]:
+            self._dropped["rtcp_work"] += 1
 
-    def _resend(self, peer: EnginePeer, nack: rtcp.Nack, now: float) -> None:
+    def _take(self, peer: EnginePeer, packet: rtcp.RtcpPacket, now: float, wall: float) -> bool:
+        """One packet of a compound; False when the datagram's share of work is used up."""
+        spend = peer.rtcp_budget.spend
+        if isinstance(packet, rtcp.Nack):
+            return self._resend(peer, packet, now)
+        if isinstance(packet, rtcp.TransportFeedback):
+            return self._take_feedback(peer, packet.fci, now)
+        if isinstance(packet, rtcp.SenderReport | rtcp.ReceiverReport):
+            if not spend(REPORT + REPORT_BLOCK * len(packet.reports)):
+                return False
+            if isinstance(packet, rtcp.SenderReport):
+                self.reports.take_sender_report(peer, packet, now, wall)
+            self.reports.take_blocks(peer, packet.reports, now, wall)
+        elif isinstance(packet, xr.ExtendedReport):
+            if not spend(REPORT + REPORT_BLOCK * len(packet.echoes)):
+                return False
+            self.reports.take_clocks(peer, packet, now, wall)
+        elif isinstance(packet, rtcp.PictureLoss):
+            return self._keyframe_asked(peer, packet.media_ssrc, now)
+        elif isinstance(packet, rtcp.FullIntraRequest):
+            self.firs_asked += 1
+            return all(self._keyframe_asked(peer, ssrc, now) for ssrc in dict(packet.entries))
+        elif isinstance(packet, rtcp.Remb):
+            if not spend(REPORT):
+                return False
+            peer.remb = packet.bitrate
+            if peer.downlink is not None:
+                peer.downlink.receive_remb(packet.bitrate, now)
+        return True
+
+    def _take_feedback(self, peer: EnginePeer, fci: bytes, now: float) -> bool:
+        """Transport-wide feedback about packets that were sent; what speaks of more of them is not read."""
+        downlink = peer.downlink
+        if downlink is None:
+            return True
+        try:
+            count = feedback_count(fci)
+            if not peer.rtcp_budget.spend(FEEDBACK + STATUS * count) or not downlink.estimator.owes(count, now):
+                return False
+            downlink.receive_feedback(parse_feedback(fci), now)
+        except MalformedPacket:
+            self._dropped["rtcp_malformed"] += 1
+        return True
+
+    def _resend(self, peer: EnginePeer, nack: rtcp.Nack, now: float) -> bool:
         route = peer.routes.get(nack.media_ssrc)
         if route is None or nack.media_ssrc != route.ssrc:
-            return
+            return True
+        spend = peer.rtcp_budget.spend
         peer.nacks_asked += len(nack.lost)
         downlink = peer.downlink
         bad_line = downlink.estimator.bad_line if downlink is not None else None
-        for sequence in nack.lost[:NACK_LIMIT]:
+        for sequence in nack.lost:
+            if not spend(LOOKUP):
+                return False
             found = route.lost(sequence, now, bad_line=bad_line)
             if found is not None:
                 for _ in range(2 if bad_line else 1):  # the repair may be lost as well, and costs a round trip more
+                    if not spend(REPAIR):
+                        return False
                     self._repair(route, *found, now)
+        return True
 
     def _repair(self, route: Route, offsets: Offsets, packet: Packet, now: float) -> bool:
         number = route.peer.twcc_number
@@ -201,14 +218,17 @@ class Control:
                 idle.note((number, (sent,), now))
             size -= sent
 
-    def _keyframe_asked(self, peer: EnginePeer, ssrc: int, now: float) -> None:
+    def _keyframe_asked(self, peer: EnginePeer, ssrc: int, now: float) -> bool:
+        if not peer.rtcp_budget.spend(KEYFRAME_REQUEST):
+            return False
         route = peer.routes.get(ssrc)
         if route is None:
-            return
+            return True
         peer.keyframes_asked += 1
         encoding = route.target or route.current
         if encoding is not None and route.track.kind == "video":
             self.request_keyframe(encoding.origin, now, asker=peer, cause=Cause.VIEWER)
+        return True
 
     def _send_keyframe_request(self, encoding: Encoding) -> None:
         peer = encoding.track.peer

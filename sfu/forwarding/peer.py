@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from sfu.bandwidth.twcc import Recorder
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.loop_budget import LoopBudget, media_budget
+from sfu.forwarding.rtcp_budget import RtcpBudget
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.sdp import capabilities as caps
@@ -109,8 +110,7 @@ class EnginePeer:
         "retired_packets",
         "retransmitted",
         "routes",
-        "rtcp_at",
-        "rtcp_credit",
+        "rtcp_budget",
         "rtcp_ssrc",
         "rtt",
         "rx",
@@ -161,9 +161,7 @@ class EnginePeer:
         """Packets, bytes and time when the rate was last looked at."""
         self.flooding = False
         """Sends more than it may: its media is dropped unopened."""
-        self.rtcp_credit = 0.0
-        self.rtcp_at = float("-inf")
-        """When credit was last given: how much RTCP a peer may have us read."""
+        self.rtcp_budget = RtcpBudget()
         self.downlink: Downlink | None = None
         """Estimates and allocates what is sent to this peer, when somebody wants that; hears of its reports."""
         self.budget: LoopBudget = media_budget()

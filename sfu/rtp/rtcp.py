@@ -7,7 +7,7 @@ draft-alvestrand-rmcat-remb-03 (REMB), draft-holmer-rmcat-transport-wide-cc-exte
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from struct import Struct, pack
+from struct import Struct, pack, unpack_from
 from typing import NamedTuple, TypeAlias
 
 from sfu.errors import MalformedPacket
@@ -23,6 +23,8 @@ PAYLOAD_SPECIFIC_FEEDBACK = 206
 
 NACK_LIMIT = 1024
 """Sequence numbers taken from one compound packet; 1.4 KB of NACK could name 5,780 packets to send again."""
+PACKET_LIMIT = 64
+"""Packets read of one compound; those behind them are left out."""
 _REMB_NAME = 0x52454D42
 
 _HEADER = Struct("!BBH").unpack_from
@@ -130,7 +132,7 @@ def parse(data: Buffer) -> list[RtcpPacket]:
     found: list[RtcpPacket] = []
     nack_budget = NACK_LIMIT
     at = 0
-    while at < size:
+    while at < size and len(found) < PACKET_LIMIT:
         if at + 4 > size:
             raise MalformedPacket("RTCP header is truncated")
         first, kind, words = _HEADER(data, at)
@@ -175,7 +177,7 @@ def parse(data: Buffer) -> list[RtcpPacket]:
         elif kind == BYE:
             if end < start + 4 * count:
                 raise MalformedPacket("BYE is truncated")
-            found.append(Bye(tuple([_WORD(data, start + 4 * index)[0] for index in range(count)])))
+            found.append(Bye(unpack_from(f"!{count}I", data, start)))
     return found
 
 
@@ -239,7 +241,7 @@ def _payload_specific(
         bitrate = (value & 0x3FFFF) << (value >> 18 & 0x3F)
         if bitrate >> 64:
             raise MalformedPacket("REMB bitrate exceeds 64 bits")
-        return Remb(sender, bitrate, tuple([_WORD(data, start + 16 + 4 * index)[0] for index in range(count)]))
+        return Remb(sender, bitrate, unpack_from(f"!{count}I", data, start + 16))
     return None
 
 

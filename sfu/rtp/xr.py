@@ -65,7 +65,8 @@ def parse(data: Buffer, start: int, end: int) -> ExtendedReport:
         elif kind == ECHOES:
             if words % 3:
                 raise MalformedPacket("echoes are not of three words each")
-            echoes += [Echo(*_ECHO(data, each)) for each in range(begin, at, 12)][: ECHOES_LIMIT - len(echoes)]
+            last = min(at, begin + 12 * (ECHOES_LIMIT - len(echoes)))
+            echoes += [Echo(*_ECHO(data, each)) for each in range(begin, last, 12)]
     if at != end:
         raise MalformedPacket("an extended report ends within a block")
     return ExtendedReport(ssrc, reference, tuple(echoes))

@@ -2,14 +2,21 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from struct import pack
 
 import pytest
 
+from sfu.bandwidth.settings import Settings
 from sfu.errors import MalformedPacket
-from sfu.rtp.codecs import av1, h264, vp8, vp9
+from sfu.forwarding.downlink import Downlink
+from sfu.forwarding.rtcp_budget import REPAIR, SHARE
+from sfu.rtp import rtcp
+from sfu.rtp.codecs import av1, h264, vp9
+from sfu.rtp.codecs import vp8 as vp8_codec
 from tests.rtp.codecs.test_av1 import sequence_header
 from tests.rtp.codecs.test_h264 import PPS, Writer, sps, stap
 from tests.support.cost import PER_MICROSECOND, operations
+from tests.support.wire import Bench, Wire, rtp, vp8
 
 DATA = Path(__file__).parent.parent / "data" / "hostile"
 PACKET = 50 * 2 * PER_MICROSECOND
@@ -20,7 +27,6 @@ PACKET = 50 * 2 * PER_MICROSECOND
 def _nothing_is_remembered() -> Iterator[None]:
     h264.sps_size.cache_clear()
     av1.sequence_size.cache_clear()
-    yield
 
 
 def lists(*scales: int, count: int = 8) -> bytes:
@@ -123,4 +129,141 @@ def test_av1() -> None:
 
 def test_vp8() -> None:
     for payload in (b"\x90\xff\xff\xff\xff\xff" + bytes(1000), b"\xff" * 1200):
-        assert 0 < described(vp8.describe, payload) <= PACKET
+        assert 0 < described(vp8_codec.describe, payload) <= PACKET
+
+
+# -- RTCP ---------------------------------------------------------------------------------------------------------------
+
+MOST = 2_000 * 2 * PER_MICROSECOND
+"""2 ms: what any datagram may cost."""
+SENT = 6_000
+
+
+class Viewer:
+    """A subscriber with a downlink and many routes that has been sent `SENT` packets."""
+
+    def __init__(self, routes: int = 4) -> None:
+        self.bench, self.wire = Bench(), Wire()
+        self.track = self.bench.video()
+        self.peer = self.bench.peer(self.wire)
+        self.peer.downlink = Downlink(Settings(), lambda key: (), self.bench.now)
+        self.routes = [self.bench.route(self.track, self.peer, number=number) for number in range(routes)]
+        for route in self.routes:
+            self.bench.engine.aim(route, self.track.encodings["q"], self.bench.now)
+            route.note = self.peer.downlink.estimator.note
+        for number in range(SENT // routes):
+            self.send(number)
+            if not number % 50:
+                self.peer.downlink.estimator.handle_timer(self.bench.now)
+        self.bench.now += 0.1
+        self.peer.downlink.estimator.handle_timer(self.bench.now)
+        self.wire.take()
+
+    def send(self, number: int) -> None:
+        payload = vp8(key=number == 0, picture=number, size=100)
+        layer = {4: b"1", 10: b"q"}
+        self.bench.send(rtp(payload, ssrc=11, sequence=1 + number, timestamp=3000 * number, extensions=layer))
+        self.bench.now += 0.001
+
+    def hear(self, data: bytes) -> int:
+        return operations(lambda: self.bench.engine.receive_rtcp(self.peer, data, self.bench.now, 4e9))
+
+
+def packet(kind: int, count: int, body: bytes) -> bytes:
+    body += bytes(-len(body) % 4)
+    return pack("!BBH", 0x80 | count, kind, len(body) // 4) + body
+
+
+def feedback(base: int, count: int, chunks: list[int], deltas: bytes = b"") -> bytes:
+    body = pack(f"!IIHHI{len(chunks)}H", 1, 7_000_000, base & 0xFFFF, count, 0, *chunks) + deltas
+    return packet(205, 15, body)
+
+
+def nack(route: int, first: int, blocks: int) -> bytes:
+    named = [word for number in range(blocks) for word in (first + 17 * number & 0xFFFF, 0xFFFF)]
+    return packet(205, 1, pack(f"!II{2 * blocks}H", 1, 7_000_000 + route, *named))
+
+
+def filled(one: bytes) -> bytes:
+    return one * (1176 // len(one))
+
+
+MIXED = [0xAAAA] * 293
+LARGE = [0xE400] * 250
+COMPOUNDS = {
+    "49 feedbacks about 8,191 packets each": (DATA / "twcc_compound.bin").read_bytes(),
+    "a feedback about lost packets": feedback(SENT - 4000, 4000, [4000]),
+    "feedbacks about lost packets": filled(feedback(SENT - 1000, 1000, [1000])),
+    "feedbacks about the same packets": filled(feedback(SENT - 300, 300, [300])),
+    "a feedback of which half arrived": feedback(SENT - 800, 800, MIXED[:58], bytes(400)),
+    "a feedback with large deltas": feedback(SENT - 1000, 1000, LARGE[:150], bytes(700)),
+    "many small feedbacks": b"".join([feedback(SENT - 900 + 28 * n, 28, MIXED[:2], bytes(14)) for n in range(30)]),
+    "a feedback about 65,535 packets": filled(feedback(0, 65_535, [8191] * 9)),
+    "a NACK of 290 blocks": nack(0, 500, 288),
+    "NACKs of all streams": b"".join([nack(route, 1600, 60) for route in range(4)]),
+    "NACKs of one block": b"".join([nack(number % 4, 1900 + 17 * (number // 4), 1) for number in range(73)]),
+    "keyframe requests": filled(rtcp.encode_picture_loss(1, 7_000_000)),
+    "a FIR with 144 entries": packet(206, 4, pack("!II", 1, 0) + pack("!IBxxx", 7_000_000, 1) * 144),
+    "144 streams in a FIR": packet(206, 4, pack("!II", 1, 0) + b"".join([pack("!II", n, 0) for n in range(144)])),
+    "a REMB with 255 SSRCs": rtcp.encode_remb(1, 500_000, range(255)),
+    "REMBs": filled(rtcp.encode_remb(1, 500_000, [1])),
+    "report blocks": filled(packet(201, 31, pack("!I", 1) + pack("!IIIIII", 7_000_000, 1, 1, 1, 1, 1) * 31)),
+    "empty reports": filled(packet(201, 0, pack("!I", 1))),
+    "sender reports": filled(packet(200, 0, bytes(24))),
+    "BYEs": filled(packet(203, 31, bytes(124))),
+    "source descriptions": filled(packet(202, 0, b"")),
+    "empty source descriptions and APPs": filled(packet(202, 31, bytes(4)) + packet(204, 0, bytes(8))),
+    "extended reports with empty blocks": packet(207, 0, pack("!I", 1) + pack("!BxH", 77, 0) * 290),
+    "echoes": packet(207, 0, pack("!IBxH", 1, 5, 288) + pack("!III", 1, 1, 1) * 96),
+    "reference times": packet(207, 0, pack("!I", 1) + pack("!BxHQ", 4, 2, 1) * 96),
+    "RFC 8888 feedback": packet(205, 11, pack("!II", 1, 7_000_000) + pack("!HH", 0, 500) + bytes(1000)),
+}
+
+
+@pytest.fixture(scope="module")
+def viewer() -> Viewer:
+    return Viewer()
+
+
+@pytest.mark.parametrize("name", COMPOUNDS)
+def test_rtcp(viewer: Viewer, name: str) -> None:
+    viewer.bench.now += 1
+    viewer.wire.take()
+    assert 0 < viewer.hear(COMPOUNDS[name]) <= MOST
+    assert len(viewer.wire.take()) <= SHARE / REPAIR
+
+
+def test_honest_feedback_is_read_after_hostile_feedback() -> None:
+    viewer = Viewer()
+    downlink = viewer.peer.downlink
+    assert downlink is not None
+    for _ in range(3):
+        viewer.bench.now += 1
+        viewer.hear(COMPOUNDS["49 feedbacks about 8,191 packets each"])
+    assert downlink.estimator.feedbacks == 0
+    viewer.hear(feedback(SENT - 100, 100, [0x2000 | 100], bytes(100)))
+    assert downlink.estimator.feedbacks == 1
+    assert viewer.bench.engine.dropped["rtcp_work"] == 3
+
+
+def test_a_lossy_second_is_reported_in_one_feedback() -> None:
+    """After an outage, a feedback speaks of all packets of that time."""
+    viewer = Viewer()
+    downlink = viewer.peer.downlink
+    assert downlink is not None
+    viewer.hear(feedback(SENT - 3000, 3000, [2990, 0x2000 | 10], bytes(10)))
+    assert downlink.estimator.feedbacks == 1
+
+
+def test_what_rtcp_may_cost_in_a_second_does_not_depend_on_the_streams_of_a_peer() -> None:
+    costs = []
+    for routes in (1, 50):
+        viewer = Viewer(routes)
+        names = ["a NACK of 290 blocks", "keyframe requests", "feedbacks about lost packets", "report blocks"]
+        total = 0
+        for _ in range(200):
+            viewer.bench.now += 0.005
+            total += sum(viewer.hear(COMPOUNDS[name]) for name in names)
+        assert viewer.bench.engine.dropped["rtcp_rate"] > 100
+        costs.append(total / 1e6 / (2 * PER_MICROSECOND))
+    assert max(costs) < 0.1, "a peer took more than a tenth of the loop"
