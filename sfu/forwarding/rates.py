@@ -4,6 +4,7 @@ Quickly up and slowly down, so that a layer is not taken for small because its p
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Final
 
 from sfu.forwarding.allocator import Layer
@@ -25,12 +26,14 @@ FIRST: Final = 1.0
 LAYERS_EVERY: Final = 5.0
 """Seconds between looks at what the layers within an encoding cost: encoders keep to shares."""
 LAYERS_WEIGHT: Final = 0.3
+LOOKS: Final = 2
+"""Encodings whose layers are looked at in one call: a look reads 128 packets, and a participant may send 64 streams."""
 
 
 class Rates:
     """Measures once a second. `now` is monotonic seconds."""
 
-    __slots__ = ("_known", "_next", "_shares")
+    __slots__ = ("_known", "_next", "_shares", "_waiting")
 
     def __init__(self) -> None:
         self._known: dict[Encoding, tuple[int, float, float]] = {}
@@ -38,10 +41,13 @@ class Rates:
         self._next = float("-inf")
         self._shares: dict[Encoding, tuple[float, tuple[Share, ...]]] = {}
         """(when to look again, what was found) of those that somebody watches."""
+        self._waiting: dict[Encoding, None] = {}
+        """Those whose layers are to be looked at."""
 
     def measure(self, tracks: Iterable[Track], now: float) -> bool:
-        """Whether it was time."""
+        """Call it in every tick. Whether it was time."""
         if now < self._next:
+            self._look_at_layers(now)
             return False
         self._next = now + EVERY
         known = self._known
@@ -61,17 +67,23 @@ class Rates:
                 sample = (encoding.bytes - size) * 8 / (now - since) if now > since else rate
                 weight = UP if sample > rate else DOWN
                 found[encoding] = (encoding.bytes, now, rate + weight * (sample - rate) if rate else sample)
-                if track.routes and track.kind == "video":
-                    self._measure_layers(encoding, now)
+                if track.routes and track.kind == "video" and now >= self._shares.get(encoding, (now,))[0]:
+                    self._waiting[encoding] = None
         self._known = found
         if len(self._shares) > len(found):
             self._shares = {encoding: share for encoding, share in self._shares.items() if encoding in found}
+        self._look_at_layers(now)
         return True
 
+    def _look_at_layers(self, now: float) -> None:
+        known, waiting = self._known, self._waiting
+        for encoding in list(islice(waiting, LOOKS)):
+            del waiting[encoding]
+            if encoding in known:
+                self._measure_layers(encoding, now)
+
     def _measure_layers(self, encoding: Encoding, now: float) -> None:
-        due, before = self._shares.get(encoding, (now, ()))
-        if now < due:
-            return
+        before = self._shares.get(encoding, (now, ()))[1]
         after = shares_of(encoding)
         if after is None:
             self._shares[encoding] = (now + EVERY, before)

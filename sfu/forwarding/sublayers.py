@@ -18,6 +18,10 @@ Caps = tuple[int, int]
 """The highest spatial and the highest temporal layer that are kept."""
 SAMPLE: Final = 128
 """Newest packets of a stream that are looked at to learn what its layers cost: half a second of a large picture."""
+STRUCTURES: Final = 4.0
+STRUCTURE_EVERY: Final = 64
+"""A stream may change its structure so many times at once, and once in so many packets: encoders do so when their layers
+change. With a new one in every packet, layers cannot be told apart."""
 LEAST_PICTURES: Final = 12
 """Fewer say nothing: every pattern of layers that is in use has repeated itself after eight, and each layer has come twice."""
 
@@ -114,6 +118,9 @@ class DescriptorLayers:
     def __init__(self, structure: bytes) -> None:
         """Of the newest descriptor that came with a structure."""
         self._state = DescriptorState()
+        self._structured = b""
+        """The newest structure as it came."""
+        self._credit = STRUCTURES
         self._marks: dict[int, tuple[int, int, int]] = {}
         self._targets: tuple[Caps, ...] = ()
         self._read(structure)
@@ -126,6 +133,7 @@ class DescriptorLayers:
         at = special.frame_number_at - 1 - (WIDE_HEAD_SIZE if special.wide else HEAD_SIZE)
         size = tail[at - 1] if special.wide else (tail[at - 1] & 15) + 1
         first = tail[at]
+        self._credit = min(STRUCTURES, self._credit + 1 / STRUCTURE_EVERY)
         found = self._marks.get(first & 0x3F) if size == 3 else self._read(tail[at : at + size])
         if found is None:
             return None
@@ -150,6 +158,11 @@ class DescriptorLayers:
     def _read(self, descriptor: bytes) -> tuple[int, int, int] | None:
         """(spatial layer, temporal layer, bit mask of decode targets that may be begun)."""
         before = self._state.structure
+        if len(descriptor) > 3 and descriptor[3] & 0x80 and descriptor[3:] != self._structured:
+            if self._credit < 1:
+                return None
+            self._credit -= 1
+            self._structured = descriptor[3:]
         try:
             frame = self._state.read(descriptor, 0, len(descriptor))
         except MalformedPacket:

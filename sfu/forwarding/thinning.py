@@ -19,6 +19,8 @@ from sfu.forwarding.sublayers import Caps, Layers, Mark, layers_of
 
 PICTURES: Final = 128
 """Pictures remembered for packets that come late: as many as 7-bit picture ids tell apart."""
+SKIPPED: Final = 32
+"""Pictures missing in a row that are noted one by one. After more of them a receiver needs a keyframe."""
 FILLER: Final = b"\0\0" + bytes(3) + b"\4"
 """The two bytes that end the head's extensions, and four of padding."""
 LIMIT: Final = 8
@@ -53,8 +55,8 @@ class Thinned(Stream):
     def take(self, packet: Packet, mark: Mark | None, ahead: int) -> None:
         """A packet so many numbers ahead of the one before."""
         shift, shifts, mask = self.shift, self._shifts, self.mask
-        for back in range(min(ahead - 1, mask), 0, -1):
-            shifts[(packet.sequence - back) & mask] = shift
+        if ahead > 1:
+            fill(shifts, packet.sequence, min(ahead - 1, mask), shift)
         if mark is not None and (mark.temporal > self.temporal or mark.spatial > self.spatial):
             self.shift = shift + 1
             shifts[packet.sequence & mask] = shift
@@ -120,6 +122,16 @@ class Thinned(Stream):
     def _put(self, packet: Packet) -> None:
         self.history[packet.sequence & self.mask] = packet
         self.batch.append(packet)
+
+
+def fill(ring: list[int], end: int, count: int, value: int) -> None:
+    """Sets the `count` entries before that of `end`, without a step for each: a sender can skip 500 with every packet."""
+    size = len(ring)
+    last = end & size - 1
+    first = last - count
+    ring[max(0, first) : last] = [value] * min(count, last)
+    if first < 0:
+        ring[first:] = [value] * -first
 
 
 def _filler(packet: Packet, sequence: int) -> Packet:
@@ -216,7 +228,7 @@ class Thinning:
             if mark.number >= 0 and mark.number != self._number:
                 skipped = ((mark.number - self._number) & mark.modulus) - 1 if self._number >= 0 else 0
                 for each in self.thinned:
-                    each.begin_picture(mark, skipped if skipped < PICTURES else 0, self._base)
+                    each.begin_picture(mark, skipped if skipped <= SKIPPED else 0, self._base)
                 self._number, self._base = mark.number, mark.base
         self._timestamp = packet.timestamp
         for each in self.thinned:

@@ -1,12 +1,15 @@
 """The dependency descriptor: which frames a frame needs, whatever the codec, encrypted payloads included.
 
 Three bytes on most packets; the structure that gives them their meaning comes with keyframes and is kept in a
-DescriptorState. RTP Payload Format for AV1 (version 1.0.0), appendix A.
+DescriptorState. A structure that comes again is not parsed again, and its size is limited: a descriptor of 255 bytes could
+list 1,000 indications. RTP Payload Format for AV1 (version 1.0.0), appendix A.
 """
 
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple
+from functools import lru_cache
+from itertools import chain
+from typing import Final, NamedTuple
 
 from sfu.errors import MalformedPacket
 from sfu.rtp.codecs.bits import Bits
@@ -16,6 +19,12 @@ FRAME_NUMBER_OFFSET = 1
 """Bytes 1 and 2 of the extension."""
 _SIZE_LIMIT = 255
 _TEMPLATE_LIMIT = 64
+_PRODUCT_LIMIT: Final = 320
+"""Templates times decode targets, and templates times chains; L3T3 of libwebrtc has 15 times 9."""
+_DIFFERENCE_LIMIT: Final = 128
+"""Frame differences of all templates of a structure; libwebrtc has at most three for each."""
+_CUSTOM_LIMIT: Final = 16
+"""Frame differences of one frame."""
 _SPATIAL_LIMIT = 4
 _TEMPORAL_LIMIT = 8
 
@@ -41,8 +50,7 @@ class Descriptor(NamedTuple):
     "A new structure is attached: the frame is a keyframe."
 
 
-@dataclass(frozen=True, slots=True)
-class Template:
+class Template(NamedTuple):
     spatial: int
     temporal: int
     indications: tuple[Indication, ...]
@@ -114,39 +122,27 @@ class DescriptorState:
         descriptor = describe(data, start, end)
         if end - start > _SIZE_LIMIT:
             raise MalformedPacket("dependency descriptor is too long")
-        bits = Bits(bytes(data[start + 3 : end]))
+        tail = bytes(data[start + 3 : end])
         structure = self.structure
         active = self.active_decode_targets
-        custom_indications = custom_differences = custom_chains = False
-        if end - start > 3:
-            bits.read(1)
-            has_active = bits.flag()
-            custom_indications = bits.flag()
-            custom_differences = bits.flag()
-            custom_chains = bits.flag()
-            if descriptor.has_structure:
-                structure = _read_structure(bits)
-                active = (1 << len(structure.decode_targets)) - 1
-            if structure is not None and has_active:
+        custom = _NOTHING_CUSTOM
+        if descriptor.has_structure:
+            found = _read_structured(tail)
+            if isinstance(found, str):
+                raise MalformedPacket(found)
+            structure, active, custom = found
+        elif tail and structure is not None:
+            bits = Bits(tail)
+            flags = bits.read(5)
+            if flags & 0x08:
                 active = bits.read(len(structure.decode_targets))
+            custom = _read_custom(bits, flags, structure)
         if structure is None:
             raise MalformedPacket("dependency descriptor before its structure")
         index = (descriptor.template_id - structure.id_offset) & 0x3F
         if index >= len(structure.templates):
             raise MalformedPacket("dependency descriptor names a template that is not there")
         template = structure.templates[index]
-        indications = template.indications
-        frame_differences = template.frame_differences
-        chain_differences = template.chain_differences
-        if custom_indications:
-            indications = _read_indications(bits, len(structure.decode_targets))
-        if custom_differences:
-            found = []
-            while size := bits.read(2):
-                found.append(bits.read(4 * size) + 1)
-            frame_differences = tuple(found)
-        if custom_chains:
-            chain_differences = tuple([bits.read(8) for _ in range(structure.chains)])
         width = height = 0
         if structure.resolutions:
             width, height = structure.resolutions[template.spatial]
@@ -156,39 +152,84 @@ class DescriptorState:
             descriptor,
             template.spatial,
             template.temporal,
-            indications,
-            frame_differences,
-            chain_differences,
+            template.indications if custom.indications is None else custom.indications,
+            template.frame_differences if custom.frame_differences is None else custom.frame_differences,
+            template.chain_differences if custom.chain_differences is None else custom.chain_differences,
             active,
             width,
             height,
         )
 
 
-_INDICATIONS = tuple(Indication)
+class _Custom(NamedTuple):
+    """What a descriptor says of its frame instead of the template; None: what the template says."""
+
+    indications: tuple[Indication, ...] | None
+    frame_differences: tuple[int, ...] | None
+    chain_differences: tuple[int, ...] | None
+
+
+_NOTHING_CUSTOM: Final = _Custom(None, None, None)
+_FOUR_INDICATIONS: Final = [tuple([Indication(byte >> shift & 3) for shift in (6, 4, 2, 0)]) for byte in range(256)]
+_NIBBLE: Final = {f"{value:x}": value for value in range(16)}
 
 
 def _read_indications(bits: Bits, count: int) -> tuple[Indication, ...]:
-    return tuple([_INDICATIONS[bits.read(2)] for _ in range(count)])
+    size = (count + 3) // 4
+    packed = (bits.read(2 * count) << 8 * size - 2 * count).to_bytes(size, "big")
+    return tuple(chain.from_iterable([_FOUR_INDICATIONS[byte] for byte in packed]))[:count]
+
+
+@lru_cache(maxsize=128)
+def _read_structured(tail: bytes) -> tuple[Structure, int, _Custom] | str:
+    """(structure, active decode targets, the frame's own fields) of a descriptor's bytes behind the mandatory ones.
+
+    A string says what is malformed; it is returned and not raised, so that the cache keeps it.
+    """
+    try:
+        bits = Bits(tail)
+        flags = bits.read(5)
+        structure = _read_structure(bits)
+        targets = len(structure.decode_targets)
+        active = bits.read(targets) if flags & 0x08 else (1 << targets) - 1
+        return structure, active, _read_custom(bits, flags, structure)
+    except MalformedPacket as error:
+        return str(error)
+
+
+def _read_custom(bits: Bits, flags: int, structure: Structure) -> _Custom:
+    """`flags`: structure present, active decode targets present, custom indications, differences, chains (A.8.2)."""
+    if not flags & 0x07:
+        return _NOTHING_CUSTOM
+    indications = differences = chains = None
+    if flags & 0x04:
+        indications = _read_indications(bits, len(structure.decode_targets))
+    if flags & 0x02:
+        found = []
+        while size := bits.read(2):
+            found.append(bits.read(4 * size) + 1)
+            if len(found) > _CUSTOM_LIMIT:
+                raise MalformedPacket("dependency descriptor has too many frame differences")
+        differences = tuple(found)
+    if flags & 0x01:
+        chains = tuple(bits.read(8 * structure.chains).to_bytes(structure.chains, "big"))
+    return _Custom(indications, differences, chains)
 
 
 def _read_structure(bits: Bits) -> Structure:
     id_offset = bits.read(6)
     targets = bits.read(5) + 1
     layers = _read_layers(bits)
+    if len(layers) * targets > _PRODUCT_LIMIT:
+        raise MalformedPacket("dependency descriptor has too many templates for its decode targets")
     indications = [_read_indications(bits, targets) for _ in layers]
-    differences = []
-    for _ in layers:
-        found = []
-        while bits.flag():
-            found.append(bits.read(4) + 1)
-        differences.append(tuple(found))
+    differences = _read_differences(bits, len(layers))
     chains = bits.non_symmetric(targets + 1)
     protected_by: tuple[int, ...] = ()
     chain_differences: list[tuple[int, ...]] = [()] * len(layers)
     if chains:
         protected_by = tuple([bits.non_symmetric(chains) for _ in range(targets)])
-        chain_differences = [tuple([bits.read(4) for _ in range(chains)]) for _ in layers]
+        chain_differences = [tuple([_NIBBLE[digit] for digit in f"{bits.read(4 * chains):0{chains}x}"]) for _ in layers]
     resolutions: tuple[tuple[int, int], ...] = ()
     if bits.flag():
         count = max(spatial for spatial, _ in layers) + 1
@@ -200,6 +241,20 @@ def _read_structure(bits: Bits) -> Structure:
         ]
     )
     return Structure(id_offset, templates, _decode_targets(templates, targets), chains, protected_by, resolutions)
+
+
+def _read_differences(bits: Bits, templates: int) -> list[tuple[int, ...]]:
+    differences = []
+    left = _DIFFERENCE_LIMIT
+    for _ in range(templates):
+        found = []
+        while bits.flag():
+            found.append(bits.read(4) + 1)
+            left -= 1
+            if left < 0:
+                raise MalformedPacket("dependency descriptor has too many frame differences")
+        differences.append(tuple(found))
+    return differences
 
 
 def _read_layers(bits: Bits) -> list[tuple[int, int]]:
