@@ -17,7 +17,7 @@ from sfu.forwarding.diary import Cause, Kind
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.packet import Packet
 from sfu.forwarding.peer import PLAIN, EnginePeer
-from sfu.forwarding.reports import Reports
+from sfu.forwarding.reports import RTCP_SIZE, Reports
 from sfu.forwarding.route import Offsets, Route
 from sfu.forwarding.rtcp_budget import FEEDBACK, KEYFRAME_REQUEST, LOOKUP, REPAIR, REPORT, REPORT_BLOCK, STATUS
 from sfu.forwarding.track import Track
@@ -43,7 +43,9 @@ QUIET_EVERY: Final = 1.0
 KEYFRAME_RETRY: Final = 1.0
 """Seconds after which a route that still waits asks again (mediasoup: 1 s)."""
 NACK_LIMIT: Final = 256
-"""Sequence numbers in one NACK packet of ours."""
+"""Sequence numbers in one NACK packet of ours,"""
+NACKS_PER_TICK: Final = 512
+"""and of all streams of one peer in one tick."""
 PAD_DEPTH: Final = 200
 """Newest packets of a stream that padding is made of."""
 DEFAULT_RTT: Final = 0.1
@@ -301,6 +303,7 @@ class Control:
                 self.send_rtcp(peer, feedback)
         if alive:
             self._watch_ingress(peer, now)
+        self._ask_for_missing(peer, now)
         for track in peer.tracks.values():
             if track.kind == "audio":
                 for encoding in track.encodings.values():
@@ -313,14 +316,6 @@ class Control:
                 if wanted is not None:
                     self._send_keyframe_request(wanted.origin)
             for encoding in track.encodings.values():
-                missing = encoding.missing
-                if missing is not None and missing.missing and encoding.ssrc:
-                    due = missing.due(now, peer.rtt or DEFAULT_RTT)
-                    if due:
-                        peer.nacks_sent += len(due)
-                        for at in range(0, len(due), NACK_LIMIT):
-                            nack = rtcp.encode_nack(peer.rtcp_ssrc, encoding.ssrc, due[at : at + NACK_LIMIT])
-                            self.send_rtcp(peer, nack)
                 if not encoding.ssrc or (encoding.alive and not alive):
                     continue  # who begins to send is seen at once, who ends after a while
                 if encoding.check_alive(now) or encoding.resized:
@@ -328,6 +323,28 @@ class Control:
                     self._changed(encoding)
             if alive:
                 self._retry_keyframes(track, now)
+
+    def _ask_for_missing(self, peer: EnginePeer, now: float) -> None:
+        """NACKs of all streams of a peer, in as few datagrams as possible: at most three."""
+        held, left, compound = 0, NACKS_PER_TICK, b""
+        for track in peer.tracks.values():
+            for encoding in track.encodings.values():
+                generator = encoding.missing
+                if generator is None or not generator.missing or not encoding.ssrc:
+                    continue
+                due = generator.due(now, peer.rtt or DEFAULT_RTT, left) if left else []
+                held += len(generator.missing)
+                left -= len(due)
+                for at in range(0, len(due), NACK_LIMIT):
+                    nack = rtcp.encode_nack(peer.rtcp_ssrc, encoding.ssrc, due[at : at + NACK_LIMIT])
+                    if compound and len(compound) + len(nack) > RTCP_SIZE:
+                        self.send_rtcp(peer, compound)
+                        compound = b""
+                    compound += nack
+        peer.nack_budget.refill(peer.packets_in, held, now)
+        if compound:
+            peer.nacks_sent += NACKS_PER_TICK - left
+            self.send_rtcp(peer, compound)
 
     def _watch_ingress(self, peer: EnginePeer, now: float) -> None:
         """A peer that sends more than it may is not listened to until the next look. Its packets count all the same."""

@@ -38,7 +38,7 @@ class Encoding(Stream):
         """What leaves layers out of it, while somebody wants it with some left out."""
         self.structure = b""
         """The newest dependency descriptor that says which layers there are; empty: none has come."""
-        self.missing: NackGenerator | None = NackGenerator() if track.nack else None
+        self.missing: NackGenerator | None = NackGenerator(track.peer.nack_budget) if track.nack else None
         self.bound_at = float("-inf")
         """When its SSRC was learnt."""
         self._base = 0

@@ -9,6 +9,7 @@ from sfu.forwarding.loop_budget import LoopBudget, media_budget
 from sfu.forwarding.rtcp_budget import RtcpBudget
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
+from sfu.rtp.nack import NackBudget
 from sfu.sdp import capabilities as caps
 
 if TYPE_CHECKING:
@@ -97,6 +98,7 @@ class EnginePeer:
         "lane",
         "last_arrival",
         "looked",
+        "nack_budget",
         "nacks_asked",
         "nacks_sent",
         "opened",
@@ -162,6 +164,7 @@ class EnginePeer:
         self.flooding = False
         """Sends more than it may: its media is dropped unopened."""
         self.rtcp_budget = RtcpBudget()
+        self.nack_budget = NackBudget()
         self.downlink: Downlink | None = None
         """Estimates and allocates what is sent to this peer, when somebody wants that; hears of its reports."""
         self.budget: LoopBudget = media_budget()

@@ -10,6 +10,7 @@ from sfu.errors import MalformedPacket
 from sfu.forwarding.rates import Rates
 from sfu.forwarding.thinning import fill, thinned
 from sfu.forwarding.track import Track
+from sfu.rtp import rtcp
 from sfu.rtp.codecs import dependency_descriptor
 from sfu.rtp.codecs.dependency_descriptor import DescriptorState
 from sfu.sdp.capabilities import URI_DEPENDENCY_DESCRIPTOR
@@ -196,3 +197,81 @@ def test_gaps_in_a_stream_with_layers_left_out(step: int) -> None:
             bench.now += 0.01
 
     assert operations(send) / 50 <= 2 * PACKET
+
+
+class Gaps:
+    """A publisher of `count` streams each of whose packets skips `gap` numbers."""
+
+    def __init__(self, count: int, gap: int) -> None:
+        self.bench, self.gap, self.sequence = Bench(), gap, 0
+        self.count = count
+        for number in range(count):
+            self.bench.engine.add_track(
+                self.bench.publisher, mid=str(number), kind="video", codec="VP8", parameters="", clock_rate=90_000,
+                payload_types={96: "VP8"}, rtx={97: 96}, extensions=EXTENSIONS, rids=(), ssrcs=((100 + number, None),),
+            )  # fmt: skip
+
+    def second(self, packets: int) -> tuple[int, int]:
+        """Instructions of a second, and of its most expensive tick."""
+        total = most = 0
+        for _ in range(40):
+            for _ in range(packets // 40 // self.count):
+                self.sequence += 1 + self.gap
+                made = [
+                    rtp(vp8(), ssrc=100 + number, sequence=self.sequence, timestamp=3000 * self.sequence & 0xFFFFFFFF)
+                    for number in range(self.count)
+                ]
+                total += operations(lambda made=made: self.bench.send(*made))
+            tick = operations(lambda: self.bench.tick(0.025))
+            total, most = total + tick, max(most, tick)
+        return total, most
+
+
+@pytest.mark.parametrize("gap", [1, 17, 250, 256])
+@pytest.mark.parametrize("count", [1, 48])
+def test_gaps_in_the_sequence_numbers_of_all_streams(count: int, gap: int) -> None:
+    gaps = Gaps(count, gap)
+    gaps.second(1920)
+    gaps.bench.uplink.take()
+    total, most = gaps.second(1920)
+    answers = gaps.bench.uplink.rtcp()
+    assert most <= TICK
+    assert total / 1e6 / (2 * PER_MICROSECOND) < 0.1, "a peer took more than a tenth of the loop"
+    assert len(answers) <= 3 * 40 + 20
+    assert max(map(len, answers)) <= 1200
+
+
+def test_an_honest_burst_of_losses_is_asked_for_at_once() -> None:
+    """In three simulcast layers, 80 packets of each are lost."""
+    bench = Bench()
+    track = bench.video()
+    for sequence in [*range(1, 10), *range(90, 100)]:
+        for rid, ssrc in (("q", 11), ("h", 12), ("f", 13)):
+            extensions = {4: b"1", 10: rid.encode()}
+            bench.send(rtp(vp8(), ssrc=ssrc, sequence=sequence, timestamp=3000 * sequence, extensions=extensions))
+        bench.now += 0.01
+    bench.uplink.take()
+    bench.tick(0.025)
+    asked = [one for data in bench.uplink.rtcp() for one in rtcp.parse(data) if isinstance(one, rtcp.Nack)]
+    lost = tuple(range(10, 90))
+    assert {one.media_ssrc: one.lost for one in asked} == {11: lost, 12: lost, 13: lost}
+    assert track.encodings["q"].missing is not None
+
+
+def test_half_of_the_packets_are_lost_for_seconds_and_all_are_asked_for() -> None:
+    bench, sequence, asked = Bench(), 0, set[int]()
+    bench.video(("q",))
+    for _ in range(200):
+        for _ in range(10):  # 400 packets a second
+            sequence += 2
+            extensions = {4: b"1", 10: b"q"}
+            bench.send(rtp(vp8(), ssrc=11, sequence=sequence, timestamp=3000 * sequence, extensions=extensions))
+        bench.tick(0.025)
+        asked |= {
+            number
+            for data in bench.uplink.rtcp()
+            for one in rtcp.parse(data)
+            if isinstance(one, rtcp.Nack)
+            for number in one.lost
+        }
+    assert set(range(3, sequence, 2)) <= asked
