@@ -219,6 +219,7 @@ class Node:
             signaling_refused={
                 "request": counters.refused,
                 "unreadable": counters.invalid,
+                "protocol": counters.violations,
             },
             rate_limited=counters.rate_limited,
             resumed=counters.resumes,

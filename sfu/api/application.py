@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from msgspec import Struct
 
 from sfu import __version__
@@ -156,7 +156,11 @@ def _development(development: Development | None, rooms: RoomsPort) -> list[web.
 
 
 async def _body(request: web.Request, shape: type[B]) -> B:
-    if request.content_type != "application/json":
+    # A compressed body would be decompressed before its length is known.
+    if (
+        request.content_type != "application/json"
+        or request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity"
+    ):
         raise web.HTTPUnsupportedMediaType
     async with asyncio.timeout(BODY_TIMEOUT):
         data = await request.read()

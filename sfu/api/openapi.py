@@ -28,7 +28,7 @@ ERRORS = {
     "404": "There is no such thing, or this token does not open it.",
     "409": "Contradicts the present state.",
     "413": "The body is too large.",
-    "415": "The body is not JSON.",
+    "415": "The body is not JSON, or it is compressed.",
     "503": "A cap of the server is reached.",
 }
 

@@ -24,6 +24,9 @@ from sfu.errors import ConfigurationError, RateLimited
 
 log = logging.getLogger("sfu.api")
 
+READ_BYTES = 4096
+"""Bytes read from a connection per turn of the loop. Larger reads cost more in one piece and save little: bodies and
+messages are at most 64 KiB."""
 PATIENCE_WITH_REFUSED = 1.0
 """Seconds that a connection too many has to say what it wants, to be told why it is not to be had."""
 
@@ -101,18 +104,35 @@ class Refused(asyncio.Protocol):
         self._connections.unanswered -= 1
 
 
-class HeadDeadline(asyncio.Protocol):
+class HeadDeadline(asyncio.BufferedProtocol):
     """Passes everything on to aiohttp's protocol, and aborts the connection when a request's head is late.
+
+    It reads at most `READ_BYTES` per turn of the loop: aiohttp parses a read at once, and a read of 256 KiB may hold 40,000
+    chunks of a body, which take 20 ms.
 
     The clock runs from the connection's start until the first request is there, and later from a request's first byte
     until its head is complete. The middleware `head_complete` says so: it finds this object through the transport.
     """
 
-    __slots__ = ("_admitted", "_busy", "_connections", "_inner", "_loop", "_make", "_seconds", "_timer", "_transport")
+    __slots__ = (
+        "_admitted",
+        "_buffer",
+        "_busy",
+        "_connections",
+        "_inner",
+        "_loop",
+        "_make",
+        "_seconds",
+        "_timer",
+        "_transport",
+    )
 
-    def __init__(self, make: Callable[[], asyncio.Protocol], seconds: float, connections: Connections) -> None:
-        """`make`: aiohttp's protocol, of a connection that is let in."""
+    def __init__(
+        self, make: Callable[[], asyncio.Protocol], seconds: float, connections: Connections, buffer: memoryview
+    ) -> None:
+        """`make`: aiohttp's protocol, of a connection that is let in. `buffer`: shared, in use during one read only."""
         self._make = make
+        self._buffer = buffer
         self._inner: asyncio.Protocol
         self._seconds = seconds
         self._connections = connections
@@ -136,10 +156,28 @@ class HeadDeadline(asyncio.Protocol):
             self._inner = self._make()
         self._inner.connection_made(transport)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
         if self._timer is None and not self._busy:
             self._arm()
-        self._inner.data_received(data)
+        self._inner.data_received(bytes(self._buffer[:nbytes]))
+        transport = self._transport
+        if nbytes == len(self._buffer) and transport is not None:
+            # libuv reads up to 32 times per turn while the buffer is filled.
+            reading = cast("asyncio.Transport", transport)
+            if reading.is_reading():
+                reading.pause_reading()
+                self._loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        transport, inner = self._transport, self._inner
+        if transport is None or transport.is_closing():
+            return
+        # aiohttp's own flow control may have stopped reading meanwhile; it starts again by itself.
+        if not (getattr(inner, "_reading_paused", False) or getattr(inner, "_buffer_paused", False)):
+            cast("asyncio.Transport", transport).resume_reading()
 
     def eof_received(self) -> bool | None:
         return self._inner.eof_received()
@@ -270,8 +308,9 @@ class Site(web.BaseSite):
         inner = self._runner.server
         assert inner is not None
         seconds = self._settings.request_header_timeout
+        buffer = memoryview(bytearray(READ_BYTES))
         server = await asyncio.get_running_loop().create_server(
-            lambda: HeadDeadline(inner, seconds, self.connections),
+            lambda: HeadDeadline(inner, seconds, self.connections, buffer),
             address,
             self.port,
             ssl=self._ssl_context,
@@ -294,6 +333,7 @@ async def listen(
         keepalive_timeout=settings.keepalive_timeout,
         tcp_keepalive=False,  # sockets have heartbeats, requests deadlines
         shutdown_timeout=5.0,
+        auto_decompress=False,  # 50 KB of gzip are 50 MB
         handle_signals=False,
     )
     await runner.setup()

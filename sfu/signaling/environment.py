@@ -57,6 +57,8 @@ class Counters:
     rate_limited: int = 0
     invalid: int = 0
     "Messages that did not parse."
+    violations: int = 0
+    "Sockets closed because they broke RFC 6455 or a limit of frames."
     joins: int = 0
     resumes: int = 0
     timeouts: int = 0

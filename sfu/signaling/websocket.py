@@ -1,7 +1,7 @@
-"""WebSockets by aiohttp (RFC 6455): who may open one, and the loop that feeds a Connection.
+"""WebSockets (RFC 6455): who may open one, and the loop that feeds a Connection.
 
 Frames are written straight to the transport, unmasked and uncompressed, so that nothing waits and nothing is copied
-twice; how much waits there is the outbox's bound. There is one task per socket, aiohttp's own, and it has one timeout,
+twice; the outbox bounds how much waits there. There is one task per socket, aiohttp's own, and it has one timeout,
 which serves as join deadline first and as the way to end the socket later.
 """
 
@@ -10,12 +10,14 @@ import logging
 from collections import Counter
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from sfu.auth.origins import Origins
 from sfu.errors import AtCapacity, RemoteError
 from sfu.signaling.connection import Connection
 from sfu.signaling.environment import Environment
+from sfu.signaling.frame_stream import FrameStream, Upgraded, refusal
+from sfu.signaling.frames import FrameViolation, Opcode, frame_header
 from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
 from sfu.signaling.session import CLOSE_SILENT, State
 
@@ -26,18 +28,7 @@ TOKEN_PREFIX = "token."
 RESUME_PREFIX = "resume."
 RETRY_AFTER = 5
 """Seconds that a full or ending server asks to be left in peace for."""
-TEXT_FRAME = 0x81
-"""FIN and opcode 1 (RFC 6455 5.2)."""
 CLOSE_UNSUPPORTED = 1003
-
-
-def frame_header(length: int) -> bytes:
-    """Of an unmasked text frame (RFC 6455 5.2)."""
-    if length < 126:
-        return bytes((TEXT_FRAME, length))
-    if length < 65_536:
-        return bytes((TEXT_FRAME, 126)) + length.to_bytes(2, "big")
-    return bytes((TEXT_FRAME, 127)) + length.to_bytes(8, "big")
 
 
 def _behind(prefix: str, protocols: list[str]) -> str:
@@ -75,7 +66,7 @@ class TransportSocket:
         transport = self._transport
         if self.close_code or transport.is_closing():
             return 0
-        transport.write(frame_header(len(payload)) + payload)
+        transport.write(frame_header(Opcode.TEXT, len(payload)) + payload)
         return transport.get_write_buffer_size()
 
     def close(self, code: int) -> None:
@@ -107,25 +98,18 @@ class WebSockets:
         if refusal is not None:
             return refusal
         token = _behind(TOKEN_PREFIX, protocols)
-        websocket = web.WebSocketResponse(
-            protocols=(SUBPROTOCOL,),
-            compress=False,
-            # aiohttp refuses what reaches its limit, we what exceeds ours.
-            max_msg_size=MESSAGE_LIMIT_BYTES + 1,
-            timeout=self._env.settings.close_deadline,
-        )
+        answer = Upgraded(request, SUBPROTOCOL if SUBPROTOCOL in protocols else None)
         address = self._address(request)
         self.open += 1
         self.all_closed.clear()
         self._unjoined[address] += 1
         try:
-            await websocket.prepare(request)
-            await self._converse(request, websocket, token, address)
+            await self._converse(request, answer, token, address)
         finally:
             self.open -= 1
             if not self.open:
                 self.all_closed.set()
-        return websocket
+        return answer
 
     def _refusal(self, request: web.Request, protocols: list[str]) -> web.Response | None:
         if not self._origins.accepts(request.headers.get("Origin"), request.headers.get("Host")):
@@ -139,7 +123,7 @@ class WebSockets:
             return _unavailable(error, request.headers.get("Origin"))
         if self._unjoined[self._address(request)] >= self._env.settings.unjoined_per_address:
             return web.Response(status=429, text="Too many sockets that have not joined.\n")
-        return None
+        return refusal(request, SUBPROTOCOL)
 
     def _check_room(self, protocols: list[str]) -> None:
         """Whether there is a place for whoever this is, as far as can be told before the first message.
@@ -179,34 +163,46 @@ class WebSockets:
         if self._unjoined[address] <= 0:
             del self._unjoined[address]
 
-    async def _converse(self, request: web.Request, websocket: web.WebSocketResponse, token: str, address: str) -> None:
+    async def _converse(self, request: web.Request, answer: Upgraded, token: str, address: str) -> None:
         """The root of a socket's task."""
         transport = request.transport
+        stream: FrameStream | None = None
         connection: Connection | None = None
         socket: TransportSocket | None = None
+        violation: FrameViolation | None = None
         joined = False
         try:
+            if transport is not None:
+                await answer.prepare(request)
+                stream = FrameStream(request, transport, MESSAGE_LIMIT_BYTES)
+                stream.start()
             async with asyncio.timeout(self._env.settings.join_deadline) as deadline:
-                if transport is None:
+                if transport is None or stream is None:
                     return
                 socket = TransportSocket(transport, deadline)
                 connection = Connection(self._env, socket, token)
                 while not socket.close_code:
-                    message = await websocket.receive()
-                    if message.type is not WSMsgType.TEXT:
-                        if message.type is WSMsgType.BINARY:
-                            socket.close(CLOSE_UNSUPPORTED)
+                    message = await stream.receive()
+                    if message is None:
                         break
-                    pause = connection.receive(message.data)
-                    if pause and not socket.close_code:
-                        await asyncio.sleep(pause)
+                    if message.opcode is Opcode.BINARY:
+                        socket.close(CLOSE_UNSUPPORTED)
+                        break
+                    pause = connection.receive(message.text)
                     if not joined and connection.session is not None:
                         joined = True
                         self._joined(address)
                         if not socket.close_code:
                             deadline.reschedule(None)
+                    if pause and not socket.close_code:
+                        await asyncio.sleep(pause)
         except TimeoutError:
             pass
+        except FrameViolation as found:
+            violation = found
+            self._env.counters.violations += 1
+        except ConnectionError:
+            pass  # the client is gone
         except Exception:
             logger.exception("socket failed")
         finally:
@@ -215,12 +211,12 @@ class WebSockets:
             code = socket.finish() if socket is not None else CLOSE_SILENT
             if connection is not None:
                 connection.closed()
-        await self._close(websocket, transport, code)
+        if stream is not None:
+            await self._close(stream, code, violation)
 
-    async def _close(self, websocket: web.WebSocketResponse, transport: asyncio.Transport | None, code: int) -> None:
-        try:
-            async with asyncio.timeout(self._env.settings.close_deadline):
-                await websocket.close(code=code)
-        except TimeoutError:
-            if transport is not None:
-                transport.abort()
+    async def _close(self, stream: FrameStream, code: int, violation: FrameViolation | None) -> None:
+        timeout = self._env.settings.close_deadline
+        if violation is not None:
+            await stream.fail(violation, timeout)
+        else:
+            await stream.close(code, "", timeout)

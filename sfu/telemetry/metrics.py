@@ -86,7 +86,7 @@ class Snapshot:
     signaling: Directions = Directions()
     "Messages."
     signaling_refused: Counts = field(default_factory=dict)
-    "Messages that were not carried out, by reason: request, unreadable."
+    "Messages not carried out, by reason: request, unreadable; and sockets closed for their frames: protocol."
     rate_limited: int = 0
     "Signalling messages refused."
     resumed: int = 0
@@ -226,7 +226,10 @@ def families(now: Snapshot) -> Iterator[Metric]:
 
     yield _directions("sfu_signaling_messages_total", "Signalling messages.", now.signaling)
     yield _counters(
-        "sfu_signaling_refused_total", "Signalling messages not carried out.", "reason", now.signaling_refused
+        "sfu_signaling_refused_total",
+        "Signalling messages not carried out; reason protocol: sockets closed for their frames.",
+        "reason",
+        now.signaling_refused,
     )
     yield _counter("sfu_signaling_rate_limited_total", "Signalling messages refused for their rate.", now.rate_limited)
     yield _counter("sfu_sessions_resumed_total", "Sessions that went on after their socket was lost.", now.resumed)

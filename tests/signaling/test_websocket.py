@@ -18,8 +18,8 @@ from sfu.errors import AtCapacity, NotAuthorized
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
 from sfu.signaling import Access, Settings, Signaling
+from sfu.signaling.frames import Opcode, frame_header
 from sfu.signaling.server import random_id
-from sfu.signaling.websocket import frame_header
 from tests.signaling.fakes import SERVER, FakeEdge, claims
 
 TOKEN = "secret-token-of"
@@ -420,4 +420,4 @@ async def test_a_client_that_does_not_read() -> None:
     ],
 )
 def test_frame_headers(length: int, header: bytes) -> None:
-    assert frame_header(length) == header
+    assert frame_header(Opcode.TEXT, length) == header
