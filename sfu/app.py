@@ -128,6 +128,7 @@ class Server:
             Origins(settings.http.allowed_origins),
             programmes=self.productions,
             journeys=self.journeys,
+            strangers=self.hub.port.strangers,
         )
         self._pass_secret = secrets.token_bytes(HLS_SECRET_BYTES)
         self.hls = HlsRoutes(
@@ -169,6 +170,7 @@ class Server:
             routes=[*self.signaling.routes(), *self.hls.routes()],
             access_log=self.settings.log.access,
             productions=self.productions,
+            strangers=self.hub.port.strangers,
         )
         runner, site = await listen(app, http, self.addresses, tls)
         self._close_http = runner.cleanup()

@@ -17,12 +17,14 @@ from sfu.api import admin, edge, egress, openapi, page, shapes
 from sfu.api.admin import Call, Operation, authorize
 from sfu.api.connections import Connections
 from sfu.api.development import MESSAGE, Development, check_local
+from sfu.api.loop_time import metered
 from sfu.api.ports import NodePort, ProductionsPort, RoomsPort
-from sfu.api.server import CONNECTIONS, bounded, head_complete
+from sfu.api.server import CONNECTIONS, STRANGERS, bounded, connection_of, head_complete
 from sfu.api.settings import Settings
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
+from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
 from sfu.telemetry.metrics import CONTENT_TYPE, Metrics, Snapshot
 
 log = logging.getLogger("sfu.api")
@@ -48,6 +50,7 @@ def create_app(
     routes: Iterable[web.AbstractRouteDef] = (),
     access_log: bool = True,
     productions: ProductionsPort | None = None,
+    strangers: LoopBudget | None = None,
 ) -> web.Application:
     """The application. `development`: hand out tokens; `page_root`: where the meeting page lies; `routes`: the socket's.
 
@@ -55,17 +58,19 @@ def create_app(
     """
     requests = edge.Requests()
     connections = Connections(settings)
+    strangers = strangers or strangers_budget()
     app = web.Application(
         client_max_size=settings.body_limit_bytes,
         middlewares=[
             head_complete,
+            metered(strangers, connection_of),
             edge.counted(requests, access_log=access_log),
             edge.origins_checked(Origins(settings.allowed_origins)),
             edge.errors_as_json(requests),
             bounded(connections),
         ],
     )
-    app[CONNECTIONS], app[edge.REQUESTS] = connections, requests
+    app[CONNECTIONS], app[STRANGERS], app[edge.REQUESTS] = connections, strangers, requests
     app.on_response_prepare.append(edge.security_headers(tls=bool(settings.tls_certificate)))
     app.add_routes(_probes(node))
     if settings.metrics:

@@ -8,7 +8,9 @@ aiohttp's and closes a connection whose head is late; TLS handshakes have the sa
 import asyncio
 import contextlib
 import logging
+import random
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
@@ -21,6 +23,7 @@ from aiohttp.typedefs import Handler, Middleware
 from sfu.api.connections import ANSWERED, Connections, refusal
 from sfu.api.settings import Settings
 from sfu.errors import ConfigurationError, RateLimited
+from sfu.forwarding.loop_budget import LoopBudget
 
 log = logging.getLogger("sfu.api")
 
@@ -125,12 +128,20 @@ class HeadDeadline(asyncio.BufferedProtocol):
         "_seconds",
         "_timer",
         "_transport",
+        "budget",
     )
 
     def __init__(
-        self, make: Callable[[], asyncio.Protocol], seconds: float, connections: Connections, buffer: memoryview
+        self,
+        make: Callable[[], asyncio.Protocol],
+        seconds: float,
+        connections: Connections,
+        buffer: memoryview,
+        strangers: LoopBudget,
     ) -> None:
-        """`make`: aiohttp's protocol, of a connection that is let in. `buffer`: shared, in use during one read only."""
+        """`make`: aiohttp's protocol, of a connection that is let in. `buffer`: shared, in use during one read only.
+        `strangers`: the loop budget of connections without a valid token."""
+        self.budget = strangers
         self._make = make
         self._buffer = buffer
         self._inner: asyncio.Protocol
@@ -162,14 +173,18 @@ class HeadDeadline(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._timer is None and not self._busy:
             self._arm()
+        now = time.monotonic()
         self._inner.data_received(bytes(self._buffer[:nbytes]))
+        self.budget.charge_elapsed(time.monotonic() - now, now)
+        delay = self.budget.delay(now)
         transport = self._transport
-        if nbytes == len(self._buffer) and transport is not None:
+        if (nbytes == len(self._buffer) or delay) and transport is not None:
             # libuv reads up to 32 times per turn while the buffer is filled.
             reading = cast("asyncio.Transport", transport)
             if reading.is_reading():
                 reading.pause_reading()
-                self._loop.call_soon(self._read_on)
+                # spread, so that not all who wait are read in one turn
+                self._loop.call_later(delay * random.uniform(1.0, 2.0), self._read_on)
 
     def _read_on(self) -> None:
         transport, inner = self._transport, self._inner
@@ -226,9 +241,8 @@ def _abort(transport: asyncio.BaseTransport) -> None:
 @web.middleware
 async def head_complete(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost of all middlewares; needs a server made by `Site`, and does nothing elsewhere."""
-    transport = request.transport
-    deadline = transport.get_protocol() if transport is not None else None
-    if not isinstance(deadline, HeadDeadline):
+    deadline = connection_of(request)
+    if deadline is None:
         return await handler(request)
     deadline.request_began()
     try:
@@ -237,6 +251,14 @@ async def head_complete(request: web.Request, handler: Handler) -> web.StreamRes
         deadline.request_ended()
 
 
+def connection_of(request: web.Request) -> HeadDeadline | None:
+    """The connection that a request came on; None if its server was not made by `Site`."""
+    protocol = request.transport.get_protocol() if request.transport is not None else None
+    return protocol if isinstance(protocol, HeadDeadline) else None
+
+
+STRANGERS = web.AppKey("strangers", LoopBudget)
+"""The loop budget of connections without a valid token."""
 CONNECTIONS = web.AppKey("connections", Connections)
 """Where an application has them: its metrics and its server count the same."""
 
@@ -270,10 +292,12 @@ class Site(web.BaseSite):
         addresses: tuple[str, ...],
         tls: Tls | None,
         connections: Connections,
+        strangers: LoopBudget,
     ) -> None:
         super().__init__(runner, ssl_context=tls.context if tls else None)
         self._settings = settings
         self.connections = connections
+        self._strangers = strangers
         self._addresses = addresses
         self._servers: list[asyncio.Server] = []
         self.port = settings.port
@@ -310,7 +334,7 @@ class Site(web.BaseSite):
         seconds = self._settings.request_header_timeout
         buffer = memoryview(bytearray(READ_BYTES))
         server = await asyncio.get_running_loop().create_server(
-            lambda: HeadDeadline(inner, seconds, self.connections, buffer),
+            lambda: HeadDeadline(inner, seconds, self.connections, buffer, self._strangers),
             address,
             self.port,
             ssl=self._ssl_context,
@@ -337,7 +361,7 @@ async def listen(
         handle_signals=False,
     )
     await runner.setup()
-    site = Site(runner, settings, addresses, tls, app[CONNECTIONS])
+    site = Site(runner, settings, addresses, tls, app[CONNECTIONS], app[STRANGERS])
     try:
         await site.start()
     except ConfigurationError:

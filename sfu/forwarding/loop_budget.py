@@ -17,9 +17,10 @@ MEDIA_BURST: Final = 0.03
 SIGNALING_SHARE: Final = 0.03
 SIGNALING_BURST: Final = 0.1
 """Seconds at once: a renegotiation in a room of 90 tracks costs about 10 ms, and several come together when many join."""
-STRANGERS_SHARE: Final = 0.2
-"""Fraction of the loop's time for all unauthenticated datagrams together."""
-STRANGERS_BURST: Final = 0.05
+STRANGERS_SHARE: Final = 0.35
+"""Fraction of the loop's time for all that comes without credentials: datagrams, requests, sockets before their join."""
+STRANGERS_BURST: Final = 0.5
+"""Seconds at once: some fifty people open the page together."""
 EVENT_LIMIT: Final = 0.002
 """Seconds charged at most for one input that is measured by the wall clock: a longer one was preempted by the kernel."""
 CALM: Final = 2.0
@@ -84,6 +85,11 @@ class LoopBudget:
 def media_budget() -> LoopBudget:
     """For the datagrams of one participant."""
     return LoopBudget(MEDIA_SHARE, MEDIA_BURST)
+
+
+def strangers_budget() -> LoopBudget:
+    """For all that comes without credentials."""
+    return LoopBudget(STRANGERS_SHARE, STRANGERS_BURST)
 
 
 def signaling_budget() -> LoopBudget:

@@ -47,9 +47,7 @@ class Connection:
         began = self._env.cpu()
         answers = self._receive(text)
         session, now = self.session, self._env.now()
-        if session is None:
-            return 0.0
-        budget = session.signaling_budget
+        budget = session.signaling_budget if session is not None else self._env.strangers
         budget.charge(self._env.cpu() - began, now)
         if not answers:  # the server's own offers cause answers: they wait for credit, but do not lead to a disconnect
             budget.admits(now)

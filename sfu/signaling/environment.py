@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sfu.auth.tokens import Claims
 from sfu.forwarding.diary import Cause, Kind
+from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
 from sfu.rooms.registry import Rooms
 from sfu.signaling.messages import IceServer
 from sfu.signaling.outbox import Flusher
@@ -97,5 +98,7 @@ class Environment:
     "Monotonic seconds; while set, open meetings go on until then."
     cpu: Callable[[], float] = time.thread_time
     "CPU seconds of the event loop's thread."
+    strangers: LoopBudget = field(default_factory=strangers_budget)
+    "Loop time of sockets that have not joined."
     programmes: Programmes | None = None
     journeys: Journeys = field(default_factory=Journeys)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from sfu.auth.origins import Origins
+from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
 from sfu.rooms.registry import Rooms
 from sfu.signaling.environment import Access, Counters, Environment
 from sfu.signaling.messages import Draining
@@ -72,6 +73,7 @@ class Signaling:
         now: Callable[[], float] = time.monotonic,
         programmes: Programmes | None = None,
         journeys: Journeys | None = None,
+        strangers: LoopBudget | None = None,
     ) -> None:
         self._env = Environment(
             settings=settings,
@@ -84,6 +86,7 @@ class Signaling:
             secret=lambda: secrets.token_urlsafe(16),
             programmes=programmes,
             journeys=journeys or Journeys(),
+            strangers=strangers or strangers_budget(),
         )
         self._sockets = WebSockets(self._env, origins)
 

@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from sfu.errors import ConfigurationError, MalformedPacket
 from sfu.forwarding.control import FAULTS_EVERY
 from sfu.forwarding.engine import Engine
-from sfu.forwarding.loop_budget import STRANGERS_BURST, STRANGERS_SHARE, LoopBudget
+from sfu.forwarding.loop_budget import strangers_budget
 from sfu.forwarding.peer import REPORTER_LIMIT, Address, EnginePeer
 from sfu.steady import ntp_time
 from sfu.transport import stun
@@ -74,8 +74,8 @@ class UdpPort:
         """Datagrams dropped at the edge, by reason."""
         self.latencies: deque[float] = deque(maxlen=256)
         """Seconds that sampled turns took from their first packet's arrival to their last send; telemetry empties it."""
-        self.strangers = LoopBudget(STRANGERS_SHARE, STRANGERS_BURST)
-        """Loop time of datagrams that do not authenticate."""
+        self.strangers = strangers_budget()
+        """Loop time of all that comes without credentials: datagrams here, requests and joins above."""
         self.asleep = False
         self.wake: Callable[[], None] = lambda: None
         """Called at the first media after `asleep` was set."""

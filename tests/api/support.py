@@ -17,6 +17,7 @@ from sfu.api.server import Site, Tls, listen
 from sfu.api.settings import Settings
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Verifier, mint
+from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import Identity
 from sfu.rooms import Participant, Permissions, Profile, Rooms
 from sfu.rooms import Settings as RoomsSettings
@@ -143,6 +144,7 @@ async def running(
     routes: Sequence[web.AbstractRouteDef] = (),
     tls: Tls | None = None,
     access_log: bool = True,
+    strangers: LoopBudget | None = None,
 ) -> AsyncIterator[Server]:
     numbers = count(1)
     settings = settings or Settings(port=0)
@@ -158,6 +160,7 @@ async def running(
         page_root=page_root,
         routes=routes,
         access_log=access_log,
+        strangers=strangers,
     )
     runner, site = await listen(app, settings, LOOPBACK, tls)
     try:

@@ -6,13 +6,14 @@ import time
 import aiohttp
 import pytest
 
-from sfu.forwarding.loop_budget import MEDIA_BURST, MEDIA_SHARE, PATIENCE
+from sfu.forwarding.loop_budget import MEDIA_BURST, MEDIA_SHARE, PATIENCE, STRANGERS_BURST, STRANGERS_SHARE
 from tests.attacks.field import Field
 from tests.attacks.sctp import Association, data
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 USED = "sfu_loop_budget_seconds_total:media"
+STRANGERS = "sfu_loop_budget_seconds_total:strangers"
 DROPPED = "sfu_packets_dropped_total:loop_budget"
 DISCONNECTS = "sfu_loop_budget_disconnects_total"
 HONEST = 0.02
@@ -46,3 +47,27 @@ async def test_a_flood_of_valid_messages_is_throttled_then_disconnected(
     elapsed, used = spent[-1]
     assert elapsed > PATIENCE
     assert used < MEDIA_BURST + (MEDIA_SHARE + HONEST) * elapsed + 0.05, (elapsed, used)
+
+
+async def test_strangers_on_many_connections_take_their_share_together(field: Field) -> None:
+    """Each of 150 connections asks for the page again and again; the page costs some 0.2 ms each time."""
+    spent: list[tuple[float, float]] = []
+
+    async def attack() -> None:
+        began, used = time.monotonic(), field.metrics()[STRANGERS]
+        await asyncio.gather(*[ask(field, began + 4.0) for _ in range(150)])
+        spent.append((time.monotonic() - began, field.metrics()[STRANGERS] - used))
+
+    await field.withstands(attack, lines=100_000, memory=12_000_000)
+    elapsed, used = spent[-1]
+    assert used < STRANGERS_BURST + STRANGERS_SHARE * elapsed + 0.1, (elapsed, used)
+
+
+async def ask(field: Field, until: float) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", field.port)
+    try:
+        while time.monotonic() < until:
+            writer.write(b"GET /api/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 4)
+            await asyncio.wait_for(reader.read(65_536), 20)
+    finally:
+        writer.close()

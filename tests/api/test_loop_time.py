@@ -1,0 +1,149 @@
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from sfu.api import loop_time
+from sfu.api.loop_time import PER_TURN, Gate, Metered
+from sfu.forwarding.loop_budget import LoopBudget
+from tests.api.support import running
+
+
+def busy(seconds: float) -> None:
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+
+
+async def test_each_step_is_measured_and_waiting_is_not() -> None:
+    async def work() -> str:
+        busy(0.01)
+        await asyncio.sleep(0.05)
+        busy(0.02)
+        return "done"
+
+    charged: list[float] = []
+    assert await Metered(work(), charged.append) == "done"
+    assert len(charged) == 2
+    assert 0.01 <= charged[0] < 0.015
+    assert 0.02 <= charged[1] < 0.025
+
+
+async def test_only_the_first_steps_are_measured_when_asked() -> None:
+    async def work() -> None:
+        await asyncio.sleep(0)
+        busy(0.01)
+
+    charged: list[float] = []
+    await Metered(work(), charged.append, steps=1)
+    assert len(charged) == 1
+    assert charged[0] < 0.005
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+async def test_errors_and_cancellation_pass(steps: int) -> None:
+    seen: list[str] = []
+
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise ValueError("mine")
+
+    async def waits() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            seen.append("cancelled")
+            raise
+
+    with pytest.raises(ValueError, match="mine"):
+        await Metered(fails(), lambda _: None, steps)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await Metered(waits(), lambda _: None, steps)
+    assert seen == ["cancelled"]
+
+
+async def test_the_gate_lets_a_few_requests_through_per_turn_and_in_order() -> None:
+    gate = Gate(LoopBudget(1.0, 1.0, time.monotonic()))
+    order: list[int] = []
+
+    async def request(number: int) -> None:
+        assert await gate.enter()
+        order.append(number)
+
+    waiting = [asyncio.create_task(request(number)) for number in range(5 * PER_TURN)]
+    before = 0
+    while len(order) < len(waiting):
+        await asyncio.sleep(0)
+        assert len(order) - before <= PER_TURN
+        before = len(order)
+    assert order == sorted(order)
+
+
+async def test_the_gate_forgets_those_who_gave_up() -> None:
+    budget = LoopBudget(1.0, 0.1, time.monotonic())
+    gate = Gate(budget)
+    budget.charge(0.2, time.monotonic())
+    gone = asyncio.create_task(gate.enter())
+    await asyncio.sleep(0)
+    gone.cancel()
+    assert await gate.enter()
+
+
+@pytest.fixture
+async def strangers() -> LoopBudget:
+    return LoopBudget(0.35, 0.5, time.monotonic())
+
+
+@pytest.fixture
+async def url(strangers: LoopBudget) -> AsyncIterator[str]:
+    async def public(request: web.Request) -> web.Response:
+        busy(0.002)
+        return web.Response(text="ok")
+
+    async with running(strangers=strangers, routes=[web.get("/public", public), web.get("/hls/x", public)]) as server:
+        yield server.site.name
+
+
+async def test_requests_of_strangers_wait_for_credit(url: str, strangers: LoopBudget) -> None:
+    async with aiohttp.ClientSession() as http:
+        async with http.get(f"{url}/public") as answer:
+            assert answer.status == 200
+        assert strangers.used >= 0.002
+        strangers.charge(0.5 + 0.35 * 0.3, time.monotonic())
+        async with asyncio.timeout(5):
+            async with http.get(f"{url}/livez") as answer:  # probes never wait
+                assert answer.status == 200
+            assert not strangers.admits(time.monotonic())
+            async with http.get(f"{url}/public") as answer:
+                assert answer.status == 200
+        assert strangers.throttled >= 1
+
+
+async def test_authorized_connections_do_not_wait_for_strangers(url: str, strangers: LoopBudget) -> None:
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as http:
+        async with http.get(f"{url}/hls/x") as answer:
+            assert answer.status == 200
+        for _ in range(5):
+            strangers.charge(1.0, time.monotonic())
+        used = strangers.used
+        async with asyncio.timeout(5):
+            for _ in range(10):
+                async with http.get(f"{url}/hls/x") as answer:
+                    assert answer.status == 200
+        assert strangers.used - used < 0.01
+
+
+async def test_a_request_that_waited_too_long_is_refused_with_the_reason(
+    url: str, strangers: LoopBudget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_time, "PATIENCE", 0.1)
+    async with aiohttp.ClientSession() as http:
+        strangers.charge(5.0, time.monotonic())
+        async with http.get(f"{url}/public") as answer:
+            assert answer.status == 503
+            assert answer.headers["Retry-After"]
+            assert (await answer.json())["code"] == "at_capacity"
