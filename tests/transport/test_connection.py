@@ -15,6 +15,7 @@ from sfu.ids import TrackId
 from sfu.rooms.ports import Wish
 from sfu.signaling.messages import TrackSpec
 from sfu.transport.connection import State
+from sfu.transport.dtls import Identity
 from sfu.transport.dtls import State as DtlsState
 from sfu.transport.edge import WebRtcEdge
 from sfu.transport.hub import Hub
@@ -84,9 +85,9 @@ async def until(done: Callable[[], object], *peers: RawPeer, seconds: float = 5.
 
 
 async def published(
-    edge: WebRtcEdge, *, setup: str = "actpass", data: bool = False
+    edge: WebRtcEdge, identity: Identity | None = None, *, setup: str = "actpass", data: bool = False
 ) -> tuple[PublisherConnection, RawPeer, Ear]:
-    ear, peer = Ear(), RawPeer()
+    ear, peer = Ear(), RawPeer(identity)
     publisher = edge.open_publisher("PA_a", ear)
     answer = publisher.negotiate(
         peer.offer(setup=setup, data=data),
