@@ -26,6 +26,7 @@ from sfu.auth.tokens import Verifier
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
 from sfu.telemetry.metrics import CONTENT_TYPE, Metrics, Snapshot
+from sfu.telemetry.scrape import Scrapes
 
 log = logging.getLogger("sfu.api")
 
@@ -75,7 +76,7 @@ def create_app(
     app.add_routes(_probes(node))
     if settings.metrics:
         metrics = Metrics(lambda: _with_requests(node.snapshot(), requests, connections))
-        app.add_routes([web.get("/metrics", _metrics(metrics, behind_proxy=settings.metrics_behind_proxy))])
+        app.add_routes([web.get("/metrics", _metrics(Scrapes(metrics), behind_proxy=settings.metrics_behind_proxy))])
     app.add_routes(_development(development, rooms))
     app.add_routes(
         web.route(operation.method, operation.path, _operation(operation, rooms, verifier, productions, node))
@@ -125,11 +126,11 @@ def _probes(node: NodePort) -> list[web.RouteDef]:
     return [web.get("/healthz", alive), web.get("/livez", alive), web.get("/readyz", ready)]
 
 
-def _metrics(metrics: Metrics, *, behind_proxy: bool) -> Respond:
+def _metrics(scrapes: Scrapes, *, behind_proxy: bool) -> Respond:
     async def respond(request: web.Request) -> web.StreamResponse:
         if not behind_proxy and any(name in request.headers for name in PROXY_HEADERS):
             raise web.HTTPNotFound
-        return web.Response(body=metrics.render(), headers={"Content-Type": CONTENT_TYPE})
+        return web.Response(body=await scrapes.page(), headers={"Content-Type": CONTENT_TYPE})
 
     return respond
 

@@ -41,6 +41,7 @@ CAPTIONS = "text/vtt; charset=utf-8"
 KEPT = 256
 """Answers held ready: the newest playlists, and the parts that everybody fetches now."""
 COMPRESSED_FROM = 256
+RENDERED_EACH_SECOND = frozenset({"index", "captions list"})
 
 _NAME = re.compile(
     r"(?P<programme>[A-Za-z0-9_-]{1,64})/(?:"
@@ -204,7 +205,9 @@ class HlsRoutes:
         window = self._programmes.current(room)
         if window is None or window.state is State.WAITING:
             raise NotFound("This room has no programme yet.", code="no_programme")
-        return self._playlist(request, ("index", window.programme), lambda: window.multivariant(f"{window.programme}/"))
+        return self._playlist(
+            request, ("index", window.programme, room), lambda: window.multivariant(f"{window.programme}/")
+        )
 
     async def _named(self, request: web.Request, room: str, path: str, cache: str) -> web.StreamResponse:
         found = _NAME.fullmatch(path)
@@ -212,7 +215,7 @@ class HlsRoutes:
         if found is None or window is None:
             raise NotFound("There is no such file, or no longer.")
         if found["index_playlist"]:
-            return self._playlist(request, ("index", window.programme), window.multivariant)
+            return self._playlist(request, ("index", window.programme, None), window.multivariant)
         if found["language"]:
             return self._captions(request, window, found["language"], found["block"], cache)
         stream = window.streams.get(found["stream"])
@@ -281,7 +284,9 @@ class HlsRoutes:
         if track is None:
             raise NotFound("The programme has no such captions.")
         if block is None:
-            return self._playlist(request, None, lambda: window.captions_playlist(language))
+            return self._playlist(
+                request, ("captions list", window.programme, language), lambda: window.captions_playlist(language)
+            )
         data = track.segment(int(block))
         if data is None:
             raise NotFound("There is no such segment, or no longer.")
@@ -290,15 +295,14 @@ class HlsRoutes:
     # How it is answered.
 
     def _playlist(
-        self, request: web.Request, key: tuple[object, ...] | None, render: Callable[[], bytes]
+        self, request: web.Request, key: tuple[object, ...], render: Callable[[], bytes]
     ) -> web.StreamResponse:
-        """`key` None: not held ready."""
         zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
-        if key is not None and key[0] == "index":
-            # What it says changes with the programme's end only; rare enough not to be held.
-            key = None
-        key = None if key is None else (*key, zipped)
-        held = self._ready.get(key) if key is not None else None
+        if key[0] in RENDERED_EACH_SECOND:
+            # Nothing counts their changes. After hours of programme a rendering takes milliseconds.
+            key = (*key, int(time.monotonic()))
+        key = (*key, zipped)
+        held = self._ready.get(key)
         if held is None:
             body = render()
             extra = "Vary: Accept-Encoding, Origin\r\n"
@@ -316,12 +320,10 @@ class HlsRoutes:
             held = self._hold(key, self._head(kind, cache, len(data), "Vary: Origin\r\n"), data)
         return Ready(200, *held)
 
-    def _hold(self, key: tuple[object, ...] | None, head: bytes, body: bytes) -> tuple[bytes, bytes]:
-        held = (head, body)
-        if key is not None:
-            self._ready[key] = held
-            if len(self._ready) > KEPT:
-                self._ready.popitem(last=False)
+    def _hold(self, key: tuple[object, ...], head: bytes, body: bytes) -> tuple[bytes, bytes]:
+        held = self._ready[key] = (head, body)
+        if len(self._ready) > KEPT:
+            self._ready.popitem(last=False)
         return held
 
     def _head(self, kind: str, cache: str, length: int, extra: str) -> bytes:

@@ -27,6 +27,8 @@ from sfu.forwarding.loop_budget import LoopBudget
 
 log = logging.getLogger("sfu.api")
 
+BACKLOG = 128
+"""Connections that wait to be accepted; the loop accepts all of them in one piece, 15 µs each."""
 READ_BYTES = 4096
 """Bytes read from a connection per turn of the loop. Larger reads cost more in one piece and save little: bodies and
 messages are at most 64 KiB."""
@@ -338,7 +340,7 @@ class Site(web.BaseSite):
             address,
             self.port,
             ssl=self._ssl_context,
-            backlog=1024,
+            backlog=BACKLOG,
             ssl_handshake_timeout=seconds if self._ssl_context else None,
         )
         self._servers.append(server)

@@ -466,3 +466,24 @@ async def test_a_player_that_knows_nothing_of_low_latency(hall: Site) -> None:
     window.end(time.time())
     frames = await probe("-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames")
     assert frames[0] == "180"
+
+
+@pytest.mark.parametrize("name", ["index.m3u8", "PG_1/index.m3u8"])
+async def test_indexes_are_rendered_once_a_second(hall: Site, name: str) -> None:
+    """After hours of programme a rendering takes milliseconds, and any viewer may ask."""
+    window = on_air(hall)
+    rendered: list[str] = []
+    original = Window.multivariant
+
+    def counted(self: Window, prefix: str = "") -> bytes:
+        rendered.append(prefix)
+        return original(self, prefix)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Window, "multivariant", counted)
+        began = time.monotonic()
+        for _ in range(10):
+            answers = await asyncio.gather(*(hall.get(f"/hls/town-hall/{name}") for _ in range(20)))
+            prefix = "PG_1/" if name == "index.m3u8" else ""
+            assert {body for _, _, body in answers} == {original(window, prefix)}
+        assert len(rendered) <= time.monotonic() - began + 2
