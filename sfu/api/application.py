@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import mimetypes
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
@@ -18,6 +19,7 @@ from sfu.api.admin import Call, Operation, authorize
 from sfu.api.connections import Connections
 from sfu.api.development import MESSAGE, Development, check_local
 from sfu.api.loop_time import metered
+from sfu.api.files import File, attachment
 from sfu.api.ports import NodePort, ProductionsPort, RoomsPort
 from sfu.api.server import CONNECTIONS, STRANGERS, bounded, connection_of, head_complete
 from sfu.api.settings import Settings
@@ -99,11 +101,17 @@ def _json(shape: Struct, status: int = 200) -> web.Response:
     )
 
 
-def _file(path: Path) -> web.FileResponse:
+def _file(path: Path) -> File:
     """To be kept, not shown: what participants made may be anything."""
-    quoted = path.name.replace("\\", "_").replace('"', "_")
-    headers = {"Content-Disposition": f'attachment; filename="{quoted}"', "Cache-Control": "private, no-cache"}
-    return web.FileResponse(path, headers=headers)
+    content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+    return File(
+        path,
+        {
+            "Content-Type": content_type,
+            "Content-Disposition": attachment(path.name),
+            "Cache-Control": "private, no-cache",
+        },
+    )
 
 
 def _constant(body: bytes) -> Respond:

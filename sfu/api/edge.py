@@ -52,6 +52,8 @@ PREFLIGHT_HEADERS = {
     "Access-Control-Allow-Headers": "Authorization, Content-Type",
     "Access-Control-Max-Age": "600",
 }
+CLIENT_GONE = 499
+"""Status in counters and the access log of a request whose client closed the connection first."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large", 415: "unsupported_media"}
@@ -115,9 +117,9 @@ def errors_as_json(requests: Requests) -> Middleware:
             return answer
         except TimeoutError:
             return problem(408, "timeout", "The request's body came too slowly.")
-        except ConnectionError:
-            raise
-        except Exception:
+        except Exception as error:
+            if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+                return web.Response(status=CLIENT_GONE)  # aiohttp would log the error; this answer is never sent
             log.exception("request failed", extra={"method": request.method, "route": route_of(request)})
             return problem(500, "internal", "The server failed at this; its log says why.")
 
@@ -150,7 +152,7 @@ def counted(requests: Requests, *, access_log: bool) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
-        status = 499  # the client went away first
+        status = CLIENT_GONE
         try:
             answer = await handler(request)
             status = answer.status

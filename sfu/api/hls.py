@@ -25,6 +25,7 @@ from aiohttp import hdrs, web
 
 from sfu.api.crowd import Patience, Ready
 from sfu.api.edge import REQUESTS, problem_of
+from sfu.api.files import File
 from sfu.api.passes import NONCE_BYTES, Passes
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
@@ -366,8 +367,8 @@ def _json(answer: msgspec.Struct) -> web.Response:
     return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def _file(path: Path, cache: str) -> web.FileResponse:
-    return web.FileResponse(path, headers={"Cache-Control": _forever(cache), "Content-Type": MEDIA})
+def _file(path: Path, cache: str) -> File:
+    return File(path, {"Cache-Control": _forever(cache), "Content-Type": MEDIA})
 
 
 def _forever(cache: str) -> str:

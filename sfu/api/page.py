@@ -8,6 +8,8 @@ from pathlib import Path
 
 from aiohttp import web
 
+from sfu.api.files import File
+
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -57,6 +59,6 @@ def routes(root: Path) -> list[web.RouteDef]:
     ]
 
 
-def _answer(path: Path) -> web.FileResponse:
+def _answer(path: Path) -> File:
     # no-cache: kept, but asked for again each time (by ETag), so that an update reaches everybody at once.
-    return web.FileResponse(path, headers={"Cache-Control": "no-cache", "Content-Type": CONTENT_TYPES[path.suffix]})
+    return File(path, {"Cache-Control": "no-cache", "Content-Type": CONTENT_TYPES[path.suffix]})

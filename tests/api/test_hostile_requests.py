@@ -3,7 +3,6 @@
 import asyncio
 import gzip
 import socket
-import struct
 
 import pytest
 from aiohttp import web
@@ -108,9 +107,3 @@ def test_the_same_with_uvloop() -> None:
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario())
-
-
-def reset(port: int, data: bytes) -> None:
-    with socket.create_connection(("127.0.0.1", port)) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        sock.sendall(data)

@@ -1,0 +1,122 @@
+"""Files as HTTP answers: validators, conditions and byte ranges (RFC 9110 8.8, 13, 14), names for downloads (RFC 6266).
+
+aiohttp's FileResponse answers 206 although `If-Range` names another entity tag, refuses several ranges, and logs an error
+when a client resets its connection during a transfer with TLS.
+"""
+
+import asyncio
+import os
+import stat
+from io import BufferedReader
+from pathlib import Path
+from urllib.parse import quote
+
+from aiohttp import ETag, hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.helpers import ETAG_ANY
+
+from sfu.api import ranges
+
+CHUNK_BYTES = 131_072
+"""Read and written at once; the transport holds up to twice as much."""
+
+
+class File(web.StreamResponse):
+    """A regular file, whole or in part."""
+
+    def __init__(self, path: Path, headers: dict[str, str]) -> None:
+        super().__init__(headers=headers)
+        self._path = path
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        loop = asyncio.get_running_loop()
+        try:
+            file, facts = await loop.run_in_executor(None, _opened, self._path)
+        except OSError:
+            self.set_status(404)
+            self.content_length = 0
+            return await super().prepare(request)
+        try:
+            part = self._respond(request, facts)
+            writer = await super().prepare(request)
+            if part is not None:
+                position, end = part
+                await loop.run_in_executor(None, file.seek, position)
+                while position < end:
+                    chunk = await loop.run_in_executor(None, file.read, min(CHUNK_BYTES, end - position))
+                    if not chunk:
+                        raise ConnectionResetError("the file is shorter than it was")
+                    position += len(chunk)
+                    await self.write(chunk)
+            return writer
+        finally:
+            file.close()
+
+    def _respond(self, request: web.BaseRequest, facts: os.stat_result) -> tuple[int, int] | None:
+        """Sets status and headers. The first byte to send and the one behind the last; None: no body."""
+        size, modified = facts.st_size, facts.st_mtime
+        tag = f"{facts.st_mtime_ns:x}-{size:x}"
+        self.etag = tag
+        self.last_modified = modified
+        self.headers[hdrs.ACCEPT_RANGES] = "bytes"
+        if status := _condition(request, tag, modified):
+            self.set_status(status)
+            self.content_length = 0 if status == 412 else None
+            return None
+        headers = request.headers
+        try:
+            part = ranges.requested(
+                request.method,
+                headers.get(hdrs.RANGE),
+                headers.get(hdrs.IF_RANGE),
+                size,
+                etag=f'"{tag}"',
+                modified=modified,
+            )
+        except ranges.Unsatisfiable:
+            self.set_status(416)
+            self.headers[hdrs.CONTENT_RANGE] = f"bytes */{size}"
+            self.content_length = 0
+            return None
+        first, last = part or (0, size - 1)
+        if part is not None:
+            self.set_status(206)
+            self.headers[hdrs.CONTENT_RANGE] = ranges.content_range(part, size)
+        self.content_length = last + 1 - first
+        return None if request.method == "HEAD" else (first, last + 1)
+
+
+def attachment(name: str) -> str:
+    """The value of Content-Disposition for a file that is downloaded and not shown (RFC 6266, RFC 8187)."""
+    plain = "".join(char if " " <= char <= "~" and char not in '"\\%' else "_" for char in name)
+    if plain == name:
+        return f'attachment; filename="{plain}"'
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"
+
+
+def _opened(path: Path) -> tuple[BufferedReader, os.stat_result]:
+    """Raises OSError for whatever is no regular file."""
+    file = path.open("rb")
+    facts = os.fstat(file.fileno())
+    if not stat.S_ISREG(facts.st_mode):
+        file.close()
+        raise FileNotFoundError(path)
+    return file, facts
+
+
+def _condition(request: web.BaseRequest, tag: str, modified: float) -> int:
+    """304, 412, or 0: no condition fails (RFC 9110 13.2.2)."""
+    assert isinstance(request, web.Request)
+    if (match := request.if_match) is not None:
+        if not _matches(match, tag, weak=False):
+            return 412
+    elif (since := request.if_unmodified_since) is not None and int(modified) > since.timestamp():
+        return 412
+    if (none_match := request.if_none_match) is not None:
+        return 304 if _matches(none_match, tag, weak=True) else 0
+    since = request.if_modified_since
+    return 304 if since is not None and int(modified) <= since.timestamp() else 0
+
+
+def _matches(tags: tuple[ETag, ...], tag: str, *, weak: bool) -> bool:
+    return any(one.value == ETAG_ANY or (one.value == tag and (weak or not one.is_weak)) for one in tags)
