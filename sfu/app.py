@@ -25,6 +25,7 @@ from sfu.api.hls import HlsRoutes
 from sfu.api.passes import secrets_of
 from sfu.api.server import Tls, listen
 from sfu.auth import turn
+from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.tokens import Claims, Verifier
@@ -120,6 +121,11 @@ class Server:
         )
         self.journeys = Journeys(self.traces)
         self.hub.ticks.append(self.journeys.tick)
+        self.client_addresses = ClientAddresses(
+            settings.http.proxy_networks,
+            header=settings.http.forwarded_header,
+            any_peer=settings.signaling.trust_forwarded_for,
+        )
         self.signaling = Signaling(
             settings.signaling,
             self.rooms,
@@ -129,6 +135,7 @@ class Server:
             programmes=self.productions,
             journeys=self.journeys,
             strangers=self.hub.port.strangers,
+            addresses=self.client_addresses,
         )
         self._pass_secret = secrets.token_bytes(HLS_SECRET_BYTES)
         self.hls = HlsRoutes(
@@ -154,8 +161,6 @@ class Server:
     async def open(self) -> None:
         """Media first, then HTTP: who can join can also be heard."""
         http = self.settings.http
-        if self.settings.signaling.trust_forwarded_for:
-            http = replace(http, trusted_proxies=("0.0.0.0/0", "::/0"))  # whoever comes is one
         tls = Tls(http.tls_certificate, http.tls_key) if http.tls_certificate else None
         self.hub.open()
         self.monitor.start()
@@ -171,6 +176,7 @@ class Server:
             access_log=self.settings.log.access,
             productions=self.productions,
             strangers=self.hub.port.strangers,
+            addresses=self.client_addresses,
         )
         runner, site = await listen(app, http, self.addresses, tls)
         self._close_http = runner.cleanup()

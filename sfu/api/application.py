@@ -18,11 +18,12 @@ from sfu.api import admin, edge, egress, openapi, page, shapes
 from sfu.api.admin import Call, Operation, authorize
 from sfu.api.connections import Connections
 from sfu.api.development import MESSAGE, Development, check_local
-from sfu.api.loop_time import metered
 from sfu.api.files import File, attachment
+from sfu.api.loop_time import metered
 from sfu.api.ports import NodePort, ProductionsPort, RoomsPort
 from sfu.api.server import CONNECTIONS, STRANGERS, bounded, connection_of, head_complete
 from sfu.api.settings import Settings
+from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
@@ -54,20 +55,21 @@ def create_app(
     access_log: bool = True,
     productions: ProductionsPort | None = None,
     strangers: LoopBudget | None = None,
+    addresses: ClientAddresses | None = None,
 ) -> web.Application:
     """The application. `development`: hand out tokens; `page_root`: where the meeting page lies; `routes`: the socket's.
 
     Raises ConfigurationError for an origin that is none.
     """
     requests = edge.Requests()
-    connections = Connections(settings)
+    connections = Connections(settings, addresses)
     strangers = strangers or strangers_budget()
     app = web.Application(
         client_max_size=settings.body_limit_bytes,
         middlewares=[
             head_complete,
             metered(strangers, connection_of),
-            edge.counted(requests, access_log=access_log),
+            edge.counted(requests, connections.addresses, access_log=access_log),
             edge.origins_checked(Origins(settings.allowed_origins)),
             edge.errors_as_json(requests),
             bounded(connections),
@@ -162,7 +164,8 @@ def _development(development: Development | None, rooms: RoomsPort) -> list[web.
 
     async def token(request: web.Request) -> web.StreamResponse:
         assert development is not None
-        check_local(request.headers.get("Host"), request.headers.get("Origin"), request.remote)
+        client = request.app[CONNECTIONS].addresses.client(request.remote or "", request.headers.items())
+        check_local(request.headers.get("Host"), request.headers.get("Origin"), client)
         return _json(development.token(await _body(request, shapes.DevelopmentTokenRequest), rooms))
 
     found = [web.get("/api/dev", status)]

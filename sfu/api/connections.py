@@ -1,8 +1,8 @@
 """How many HTTP connections there may be, in all and from one address, so that nobody can take them all from everybody else.
 
-Counted as soon as a connection is there (with TLS of its own: is encrypted), before a byte of it is read. Behind a reverse
-proxy all of them come from one address; of a proxy that is trusted the requests under way (sockets included) are counted
-instead, by whom it says they come from. Of IPv6 a /64 is one address: it is what one customer is given.
+Counted as soon as a connection is there (with TLS of its own: is encrypted), before a byte of it is read. Connections of a
+trusted reverse proxy all come from one address; its requests under way (sockets included) are counted instead, by client.
+An IPv6 /64 counts as one address: it is what one customer is given.
 """
 
 import ipaddress
@@ -12,6 +12,7 @@ import time
 from collections import Counter
 
 from sfu.api.settings import Settings
+from sfu.auth.addresses import ClientAddresses, parsed
 
 log = logging.getLogger("sfu.api")
 
@@ -31,10 +32,10 @@ _WORDS = {
 class Connections:
     """One for the server. Refusals are counted by reason: `total`, `address`, `late_head`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, addresses: ClientAddresses | None = None) -> None:
+        self.addresses = addresses or ClientAddresses(settings.proxy_networks, header=settings.forwarded_header)
         self._most = settings.max_connections
         self._most_of_one = settings.connections_per_address
-        self._proxies = settings.proxy_networks
         self._of: Counter[str] = Counter()
         self.open = 0
         self.unanswered = 0
@@ -64,23 +65,7 @@ class Connections:
         self._remove(client)
 
     def is_proxy(self, address: str) -> bool:
-        if not self._proxies:
-            return False
-        try:
-            found = _parsed(address)
-        except ValueError:
-            return False
-        return any(found in network for network in self._proxies)
-
-    def client(self, address: str, forwarded: str) -> str:
-        """Who a proxy at this address says that it speaks for, by X-Forwarded-For (the last one that is no proxy as well);
-        empty: it does not say, or is none that is trusted."""
-        if not forwarded or not self.is_proxy(address):
-            return ""
-        for entry in reversed(forwarded.split(",")):
-            if not self.is_proxy(entry.strip()):
-                return entry.strip()[:64] or "nobody"
-        return ""
+        return self.addresses.is_proxy(address)
 
     def _add(self, address: str) -> bool:
         key = _key(address)
@@ -114,14 +99,8 @@ def refusal(reason: str) -> bytes:
     ).encode()
 
 
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    found = ipaddress.ip_address(address)
-    return getattr(found, "ipv4_mapped", None) or found
-
-
 def _key(address: str) -> str:
-    try:
-        found = _parsed(address)
-    except ValueError:
+    found = parsed(address)
+    if found is None:
         return address
     return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found), 64), strict=False))

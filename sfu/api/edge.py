@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from sfu.api.shapes import Problem
+from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.errors import RemoteError
 
@@ -146,7 +147,7 @@ def origins_checked(origins: Origins) -> Middleware:
     return middleware
 
 
-def counted(requests: Requests, *, access_log: bool) -> Middleware:
+def counted(requests: Requests, addresses: ClientAddresses, *, access_log: bool) -> Middleware:
     """Counts and logs every request when it is answered, a socket when it ends. Outermost, so that it sees all errors."""
 
     @web.middleware
@@ -170,7 +171,7 @@ def counted(requests: Requests, *, access_log: bool) -> Middleware:
                     "route": route,
                     "status": status,
                     "seconds": round(time.monotonic() - started, 4),
-                    "remote": request.remote,
+                    "remote": addresses.client(request.remote or "", request.headers.items()),
                 }
                 log.log(logging.DEBUG if route in PROBES else logging.INFO, "request", extra=fields)
 

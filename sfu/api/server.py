@@ -270,9 +270,11 @@ def bounded(connections: Connections) -> Middleware:
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-        forwarded = request.headers.get("X-Forwarded-For", "")
-        client = connections.client(request.remote or "", forwarded) if forwarded else ""
-        if not client:
+        peer = request.remote or ""
+        if not connections.is_proxy(peer):
+            return await handler(request)  # counted as a connection
+        client = connections.addresses.client(peer, request.headers.items())
+        if connections.addresses.trusts(client):
             return await handler(request)
         if connections.begin(client):
             raise RateLimited("There are too many connections from your address.", code="too_many_connections")

@@ -2,7 +2,7 @@
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
@@ -34,8 +34,11 @@ class Settings:
     trusted_proxies: tuple[str, ...] = (
         "127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "::1", "fc00::/7",
     )  # fmt: skip
-    """Addresses and networks of reverse proxies and of whatever translates addresses: theirs are not limited by address, and
-    their X-Forwarded-For is believed when connections are counted."""
+    """Trusted reverse proxies and NAT gateways. Their connections are not limited per address, and the header that they
+    forward determines the client address."""
+    forwarded_header: Literal["", "X-Forwarded-For", "Forwarded"] = ""
+    """Header in which trusted proxies name the client; empty: `X-Forwarded-For`, or `Forwarded` where that is missing. Name it
+    if your proxy passes on the other one as clients send it."""
     body_limit_bytes: Annotated[int, Meta(ge=1024)] = 65_536
     "Larger request bodies are refused."
     metrics: bool = True

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
 from sfu.rooms.registry import Rooms
@@ -74,6 +75,7 @@ class Signaling:
         programmes: Programmes | None = None,
         journeys: Journeys | None = None,
         strangers: LoopBudget | None = None,
+        addresses: ClientAddresses | None = None,
     ) -> None:
         self._env = Environment(
             settings=settings,
@@ -88,7 +90,7 @@ class Signaling:
             journeys=journeys or Journeys(),
             strangers=strangers or strangers_budget(),
         )
-        self._sockets = WebSockets(self._env, origins)
+        self._sockets = WebSockets(self._env, origins, addresses)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/ws", self._sockets.handle)]

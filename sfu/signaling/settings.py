@@ -27,7 +27,7 @@ class Settings:
     unjoined_per_address: Count = 32
     "Sockets of one address that have not joined yet; further ones are refused with 429."
     trust_forwarded_for: bool = False
-    "Whether a proxy in front sets X-Forwarded-For: its last entry is then the client's address."
+    "Treat every peer as a proxy of `http.trusted_proxies`. Safe only where no one but your proxy reaches the port."
     message_rate: Duration = 20.0
     "Messages a second from one participant, in the long run; large ones count as several."
     message_burst: Count = 100

@@ -12,6 +12,7 @@ from collections import Counter
 import msgspec
 from aiohttp import web
 
+from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.errors import AtCapacity, RemoteError
 from sfu.signaling.connection import Connection
@@ -84,9 +85,11 @@ class TransportSocket:
 class WebSockets:
     """The `GET /ws` of a server, and its count of sockets."""
 
-    def __init__(self, env: Environment, origins: Origins) -> None:
+    def __init__(self, env: Environment, origins: Origins, addresses: ClientAddresses | None = None) -> None:
+        """`addresses` None: forwarding headers are read of any peer, or of none, as the settings say."""
         self._env = env
         self._origins = origins
+        self._addresses = addresses or ClientAddresses(any_peer=env.settings.trust_forwarded_for)
         self._unjoined: Counter[str] = Counter()
         self.open = 0
         self.all_closed = asyncio.Event()
@@ -152,11 +155,7 @@ class WebSockets:
         return session is not None and session.state is State.JOINED
 
     def _address(self, request: web.Request) -> str:
-        if self._env.settings.trust_forwarded_for:
-            forwarded = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip()
-            if forwarded:
-                return forwarded
-        return request.remote or ""
+        return self._addresses.client(request.remote or "", request.headers.items())
 
     def _joined(self, address: str) -> None:
         self._unjoined[address] -= 1

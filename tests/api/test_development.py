@@ -119,3 +119,19 @@ def test_every_run_has_its_own_secret() -> None:
     first, second = Development(), Development()
     assert first.secret != second.secret
     assert len(first.secret) >= 32
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        ("X-Forwarded-For", "198.51.100.1", 403),
+        ("X-Forwarded-For", "127.0.0.1, 198.51.100.1", 403),
+        ("Forwarded", "for=198.51.100.1", 403),
+        ("X-Forwarded-For", "127.0.0.1", 200),
+    ],
+)
+async def test_a_stranger_behind_a_proxy_on_this_machine_gets_none(header: str, value: str, status: int) -> None:
+    """Many proxies send the upstream's own name as Host, so that alone tells nothing."""
+    async with running(development=Development()) as server:
+        answer = await server.ask("POST", "/api/dev/token", json={"room": "hall"}, headers={header: value})
+        assert answer[0] == status

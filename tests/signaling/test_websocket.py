@@ -421,3 +421,25 @@ async def test_a_client_that_does_not_read() -> None:
 )
 def test_frame_headers(length: int, header: bytes) -> None:
     assert frame_header(Opcode.TEXT, length) == header
+
+
+async def test_sockets_behind_a_proxy_are_counted_by_the_last_line_of_x_forwarded_for() -> None:
+    site = Site(trust_forwarded_for=True, unjoined_per_address=2)
+    async with site.running() as client:
+        url = client.make_url("/ws")
+
+        async def open_(forged: str, address: str) -> tuple[int, asyncio.StreamWriter]:
+            reader, writer = await asyncio.open_connection(url.host, url.port)
+            lines = f"X-Forwarded-For: {forged}\r\nX-Forwarded-For: {address}\r\n"
+            writer.write(
+                f"GET /ws HTTP/1.1\r\nHost: here\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n{lines}"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+            )
+            return int((await reader.readline()).split()[1]), writer
+
+        opened = [await open_(f"1.1.1.{number}", "198.51.100.1") for number in range(3)]
+        assert [status for status, _ in opened] == [101, 101, 429]
+        opened.append(await open_("198.51.100.1", "198.51.100.2"))
+        assert opened[-1][0] == 101
+        for _, writer in opened:
+            writer.close()

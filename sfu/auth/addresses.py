@@ -1,0 +1,102 @@
+"""The address of the client behind trusted reverse proxies: one rule for limits, logs and development mode.
+
+A proxy appends the address it was called from to `X-Forwarded-For` or `Forwarded` (RFC 7239), in the same line or in a
+further one (RFC 9110 5.3 makes them one list). Everything to the left of what the outermost trusted proxy wrote may be
+forged, so the list is read from its end: the first hop that is no trusted proxy is the client.
+"""
+
+import ipaddress
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+HEADERS = ("X-Forwarded-For", "Forwarded")
+UNKNOWN = "unknown"
+"""A hop that is no address, such as `unknown` or `_hidden` (RFC 7239 6). All of them count as one client."""
+MAX_HOPS = 32
+"""Hops that are read, from the end."""
+
+_FOR = re.compile(r'(?:^|;)[ \t]*for[ \t]*=[ \t]*("[^"]*"|[^;"]*)', re.IGNORECASE)
+_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?", re.ASCII)
+_WITH_PORT = re.compile(r"([0-9.]+):\d{1,5}", re.ASCII)
+
+
+class ClientAddresses:
+    """Finds clients' addresses. Holds only settings."""
+
+    __slots__ = ("_any_peer", "_headers", "_proxies")
+
+    def __init__(self, proxies: Iterable[Network] = (), *, header: str = "", any_peer: bool = False) -> None:
+        """`header`: the only one to read; empty: X-Forwarded-For, or Forwarded where that is missing.
+
+        `any_peer`: whoever reaches the port is a proxy; only the port's firewall makes that safe.
+        """
+        self._proxies = tuple(proxies)
+        self._headers = (header,) if header else HEADERS
+        self._any_peer = any_peer
+
+    def is_proxy(self, peer: str) -> bool:
+        """Whether forwarding headers of this peer are read."""
+        return self._any_peer or self.trusts(peer)
+
+    def trusts(self, address: str) -> bool:
+        """Whether it is in the networks of trusted proxies."""
+        return self._trusts(parsed(address))
+
+    def client(self, peer: str, headers: Iterable[tuple[str, str]]) -> str:
+        """The client's address. `peer`: the connection's other end. `headers`: names and values of all header lines.
+
+        Of a peer that is no trusted proxy, the peer. When all hops are trusted proxies, the leftmost one.
+        """
+        if not self.is_proxy(peer):
+            return peer
+        found = ""
+        for hop in self._hops(list(headers)):
+            address = parsed(hop)
+            if address is None:
+                return UNKNOWN
+            found = str(address)
+            if not self._trusts(address):
+                return found
+        return found or peer
+
+    def _trusts(self, address: Address | None) -> bool:
+        return address is not None and any(address in network for network in self._proxies)
+
+    def _hops(self, headers: Sequence[tuple[str, str]]) -> Iterator[str]:
+        """From the last to the first."""
+        for wanted in self._headers:
+            lines = [value for name, value in headers if name.lower() == wanted.lower()]
+            if lines:
+                hops = _for_parameters(lines) if wanted == "Forwarded" else _elements(lines)
+                yield from (hop for _, hop in zip(range(MAX_HOPS), hops, strict=False))
+                return
+
+
+def parsed(address: str) -> Address | None:
+    """Also `1.2.3.4:80`, `[::1]`, `[::1]:80` and quoted ones; IPv4-mapped addresses as IPv4. None: it is no address."""
+    text = address.strip().strip('"')
+    if found := _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text):
+        text = found[1]
+    try:
+        address_ = ipaddress.ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address_, "ipv4_mapped", None) or address_
+
+
+def _elements(lines: Sequence[str]) -> Iterator[str]:
+    """The list's elements, the last one first; empty ones are left out (RFC 9110 5.6.1)."""
+    for line in reversed(lines):
+        for element in reversed(line.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
+            if element.strip():
+                yield element.strip()
+
+
+def _for_parameters(lines: Sequence[str]) -> Iterator[str]:
+    """RFC 7239 4. An element without `for` is a hop that says nothing."""
+    for element in _elements(lines):
+        found = _FOR.search(element)
+        yield found[1] if found else UNKNOWN
