@@ -1,31 +1,34 @@
-"""Answers to the offers of those who publish: what we take of each m-line, as a description and as records.
+"""Answers to the offers of those who publish: what we take of each m-line, as records and as a description.
 
-A pure function of the offer. RFC 9429 5.3 (answers), RFC 8853 (simulcast), RFC 8843 (BUNDLE), RFC 5761 (one port for
-RTP and RTCP).
+Pure functions of the offer. RFC 9429 5.3 (answers), RFC 8853 (simulcast), RFC 8843 (BUNDLE), RFC 5761 (one port for
+RTP and RTCP). What is taken is decided first (`accept_offer`), so that a refused offer changes nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, cast
 
 from sfu.errors import BadRequest
 from sfu.sdp.capabilities import (
     ACCEPTED_EXTENSIONS,
-    CLOCK_RATES,
     FEEDBACK,
     MAX_MESSAGE_BYTES,
-    PARAMETERS_LIMIT,
     SCTP_PORT,
     URI_RID,
     canonical_codec,
+    is_stereo,
+    opus_answer_parameters,
 )
+from sfu.sdp.codec_choice import Choice, choose_codecs
 from sfu.sdp.description import MediaSection, SessionDescription, parse
 from sfu.sdp.formats import Codec
 from sfu.sdp.local import LocalTransport, application_lines, candidate_lines, session_lines, transport_lines
+from sfu.sdp.simulcast import ssrc_streams
 
 START_BITRATE: Final = "x-google-start-bitrate=1000"
 """libwebrtc begins at 300 kbit/s, and its first probes end at four times that: too little for the top simulcast layer,
 which then waits for an additive rise. From 1000 kbit/s it is there at once; others ignore the word."""
+NOT_PAUSED: Final[Mapping[str, Collection[str]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +46,16 @@ class ReceivedTrack:
     rids: tuple[str, ...]
     ssrcs: tuple[tuple[int, int | None], ...]
     "(SSRC, that of its retransmissions), as far as the offer declares them."
+    layers: tuple[str, ...]
+    "Names of the simulcast layers, lowest first: the rids, or numbers where the SSRCs are the layers. Empty: one stream."
+    stereo: bool = False
+    "Whether the peer may send two channels."
     msid: str = ""
+
+    @property
+    def stream_count(self) -> int:
+        """SSRCs that it needs, with those of the retransmissions."""
+        return max(1, len(self.layers)) * (2 if self.rtx else 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +68,16 @@ class DataSection:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    sdp: str
+class Acceptance:
+    """What is taken of an offer."""
+
+    offer: SessionDescription
+    choices: tuple[Choice | None, ...]
+    "What is taken of each m-line; None: it is rejected."
     tracks: tuple[ReceivedTrack, ...]
     data: DataSection | None
     ufrag: str
-    "The peer's, as are the password and the fingerprints."
+    "The peer's, as are the password and the fingerprints; empty if the offer has none and nothing is taken."
     pwd: str
     fingerprints: tuple[tuple[str, str], ...]
     setup: Literal["active", "passive"]
@@ -69,11 +85,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Choice:
-    """What of one m-line's codecs we take."""
-
-    codecs: tuple[Codec, ...]
-    rtx: tuple[tuple[int, int], ...]
+class Answer:
+    sdp: str
+    tracks: tuple[ReceivedTrack, ...]
+    data: DataSection | None
+    ufrag: str
+    pwd: str
+    fingerprints: tuple[tuple[str, str], ...]
+    setup: Literal["active", "passive"]
 
 
 def answer_offer(
@@ -84,125 +103,217 @@ def answer_offer(
     session_version: int,
     setup: Literal["active", "passive"] | None = None,
 ) -> Answer:
+    """`accept_offer` and `write_answer` in one."""
+    if isinstance(offer, str):
+        offer = parse(offer)
+    accepted = accept_offer(offer, setup=setup)
+    sdp = write_answer(accepted, local, session_id=session_id, session_version=session_version)
+    return Answer(
+        sdp,
+        accepted.tracks,
+        accepted.data,
+        accepted.ufrag,
+        accepted.pwd,
+        accepted.fingerprints,
+        accepted.setup,
+    )
+
+
+# -- what is taken ----------------------------------------------------------------------------------------------------
+
+
+def accept_offer(offer: SessionDescription, *, setup: Literal["active", "passive"] | None = None) -> Acceptance:
     """Takes what it can of every m-line and rejects the rest.
 
     `setup` is our role when the offer leaves the choice (None: passive). Raises BadRequest if the offer cannot be
     answered at all: no credentials, no fingerprint, no multiplexed RTCP.
     """
-    if isinstance(offer, str):
-        offer = parse(offer)
-    bundled = _bundled(offer)
-    choices = {section.mid: choice for section in bundled if (choice := _choose(section)) is not None}
-    accepted = [section for section in bundled if section.mid in choices]
-    role = _role(offer, accepted, setup)
-    transport = transport_lines(local, role)
-    lines = session_lines(session_id, session_version, [section.mid for section in accepted])
+    choices = _choices(offer)
+    taken = [section for section, choice in zip(offer.media, choices, strict=True) if choice is not None]
+    carrier = offer.carrier
+    role = _role(offer, taken, carrier, setup)
     tracks: list[ReceivedTrack] = []
     data: DataSection | None = None
-    tagged = accepted[0].mid if accepted else None
-    for section in offer.media:
-        choice = choices.get(section.mid)
+    for section, choice in zip(offer.media, choices, strict=True):
         if choice is None:
-            lines += _rejected_lines(section)
             continue
         if section.kind == "application":
             data = DataSection(section.mid, section.sctp_port or SCTP_PORT, section.max_message_size)
-            lines += application_lines(section.mid, SCTP_PORT, MAX_MESSAGE_BYTES)
-        else:
-            sends = section.direction in ("sendrecv", "sendonly")
-            rids = section.send_rids if sends and URI_RID in section.extensions else ()
-            # rid too where there is no simulcast: libwebrtc leaves out of later offers what was refused once, and the
-            # next simulcast m-line would then lack it
-            extensions = {uri: number for uri, number in section.extensions.items() if uri in ACCEPTED_EXTENSIONS}
-            lines += _media_lines(section, choice, extensions, rids, "recvonly" if sends else "inactive")
-            if sends:
-                tracks.append(_track(section, choice, extensions, rids))
-        lines.append(transport)
-        if section.mid == tagged:
-            lines += candidate_lines(local)
-    first = accepted[0] if accepted else None
-    return Answer(
-        "\r\n".join(lines) + "\r\n",
+        elif _sends(section):
+            tracks.append(_track(section, choice))
+    return Acceptance(
+        offer,
+        tuple(choices),
         tuple(tracks),
         data,
-        first.ufrag if first else "",
-        first.pwd if first else "",
-        tuple(first.fingerprints) if first else (),
+        carrier.ufrag if carrier else "",
+        carrier.pwd if carrier else "",
+        tuple(carrier.fingerprints) if carrier else (),
         role,
     )
 
 
-def _bundled(offer: SessionDescription) -> list[MediaSection]:
-    """The m-lines that share one transport: the BUNDLE group, or the first m-line where there is none."""
-    wanted = [section for section in offer.media if not section.rejected]
-    if offer.bundle:
-        group = set(offer.bundle)
-        wanted = [section for section in wanted if section.mid in group]
-    else:
-        wanted = wanted[:1]
-    applications = [section for section in wanted if section.kind == "application"]
-    return [section for section in wanted if section.kind != "application" or section is applications[0]]
+def _choices(offer: SessionDescription) -> list[Choice | None]:
+    """The m-lines that share one transport: the BUNDLE group, or the first usable m-line where there is none."""
+    group = set(offer.bundle)
+    choices: list[Choice | None] = []
+    data = False
+    for section in offer.media:
+        choice: Choice | None = None
+        bundled = section.mid in group if group else not any(choices)
+        if section.mid and not section.rejected and bundled and not (data and section.kind == "application"):
+            choice = _choose(section)
+            data = data or (choice is not None and section.kind == "application")
+        choices.append(choice)
+    return choices
 
 
 def _role(
-    offer: SessionDescription, accepted: list[MediaSection], setup: Literal["active", "passive"] | None
+    offer: SessionDescription,
+    taken: list[MediaSection],
+    carrier: MediaSection | None,
+    setup: Literal["active", "passive"] | None,
 ) -> Literal["active", "passive"]:
-    if not accepted:
+    if not taken or carrier is None:
         return setup or "passive"
-    first = accepted[0]
     if offer.ice_lite:
         raise BadRequest("Both sides are ICE-lite, so nobody would check the connection.")
-    if not first.ufrag or not first.pwd:
+    if not carrier.ufrag or not carrier.pwd:
         raise BadRequest("The offer has no ICE credentials.")
-    if not first.fingerprints:
+    if not carrier.fingerprints:
         raise BadRequest("The offer has no certificate fingerprint.")
-    if any(not section.rtcp_mux for section in accepted if section.kind != "application"):
-        raise BadRequest("An m-line does not offer rtcp-mux.")
-    if first.setup in (None, "actpass"):
+    media = [section for section in taken if section.kind != "application"]
+    # RFC 8843 9.3: one m-line of the bundle says it for all.
+    if media and not (carrier.rtcp_mux or any(section.rtcp_mux for section in media)):
+        raise BadRequest("The offer does not multiplex RTCP; offer a=rtcp-mux.")
+    if carrier.setup in (None, "actpass"):
         return setup or "passive"
-    if first.setup == "holdconn":
+    if carrier.setup == "holdconn":
         raise BadRequest("The offer holds the connection (setup:holdconn).")
-    return "passive" if first.setup == "active" else "active"
+    return "passive" if carrier.setup == "active" else "active"
 
 
-def _choose(section: MediaSection) -> _Choice | None:
+def _choose(section: MediaSection) -> Choice | None:
     """None: the m-line is rejected."""
     if section.kind == "application":
-        known = "DTLS/SCTP" in section.protocol and "webrtc-datachannel" in section.formats
-        return _Choice((), ()) if known else None
-    main: Codec | None = None
-    red: Codec | None = None
-    for codec in section.codecs:
-        name = canonical_codec(section.kind, codec.name)
-        if name is None or codec.clock_rate != CLOCK_RATES[section.kind] or len(codec.parameters) > PARAMETERS_LIMIT:
+        known = "DTLS/SCTP" in section.protocol and ("webrtc-datachannel" in section.formats or _is_sctpmap(section))
+        return Choice((), ()) if known else None
+    return choose_codecs(section)
+
+
+def _is_sctpmap(section: MediaSection) -> bool:
+    """Whether it is a data channel in the form of the drafts before RFC 8841: the format is the SCTP port."""
+    return (
+        section.protocol == "DTLS/SCTP"
+        and section.sctp_port is not None
+        and section.formats[:1] == (str(section.sctp_port),)
+    )
+
+
+def _sends(section: MediaSection) -> bool:
+    return section.direction in ("sendrecv", "sendonly")
+
+
+def _extensions(section: MediaSection) -> dict[str, int]:
+    # rid too where there is no simulcast: libwebrtc leaves out of later offers what was refused once, and the next
+    # simulcast m-line would then lack it
+    return {uri: number for uri, number in section.extensions.items() if uri in ACCEPTED_EXTENSIONS}
+
+
+def _rids(section: MediaSection, choice: Choice) -> tuple[str, ...]:
+    """The rids that are sent with the chosen codec."""
+    if not _sends(section) or URI_RID not in section.extensions:
+        return ()
+    chosen = [stream.choose(choice.main.payload_type) for stream in section.streams]
+    return tuple(dict.fromkeys(rid for rid in chosen if rid is not None))
+
+
+def _track(section: MediaSection, choice: Choice) -> ReceivedTrack:
+    names = {codec.payload_type: canonical_codec(section.kind, codec.name) or "" for codec in choice.codecs}
+    main = choice.main
+    name = names[main.payload_type]
+    if name != main.name:
+        main = Codec(name, main.payload_type, main.clock_rate, main.channels, main.parameters, main.feedback)
+    rids = _rids(section, choice)
+    declared = ssrc_streams(section.ssrcs, section.ssrc_groups)
+    layers = rids or (tuple(str(number) for number in range(len(declared.streams))) if declared.simulcast else ())
+    return ReceivedTrack(
+        section.mid,
+        cast(Literal["audio", "video"], section.kind),
+        main,
+        names,
+        dict(choice.rtx),
+        _extensions(section),
+        rids,
+        declared.streams,
+        layers,
+        name == "opus" and is_stereo(main.parameters),
+        section.msid,
+    )
+
+
+# -- the description --------------------------------------------------------------------------------------------------
+
+
+def write_answer(
+    accepted: Acceptance,
+    local: LocalTransport,
+    *,
+    session_id: int | str,
+    session_version: int,
+    stereo: Container[str] = (),
+    paused: Mapping[str, Collection[str]] = NOT_PAUSED,
+) -> str:
+    """The answer. `stereo`: mids of audio that may have two channels. `paused`: rids, by mid, that need not be sent."""
+    taken = {section.mid for section, choice in _pairs(accepted) if choice is not None}
+    # RFC 8843 7.3: the answer keeps the order of the offer's group, and with it the tagged m-line if that is taken.
+    group = [mid for mid in dict.fromkeys(accepted.offer.bundle or taken) if mid in taken]
+    transport = transport_lines(local, accepted.setup)
+    lines = session_lines(session_id, session_version, group)
+    for section, choice in _pairs(accepted):
+        if choice is None:
+            lines += _rejected_lines(section)
             continue
-        if name == "red":
-            red = red or codec
-        elif main is None:
-            main = codec
-    if main is None:
-        return None
-    # RFC 2198 5: the fmtp of red names what is inside; only our own main codec is of use.
-    chosen = [main]
-    if red is not None and set(red.parameters.split("/")) <= {str(main.payload_type), ""}:
-        chosen = [codec for codec in section.codecs if codec is main or codec is red]
-    rtx = tuple([(number, apt) for number, apt in section.rtx.items() if apt == main.payload_type][:1])
-    return _Choice(tuple(chosen), rtx)
+        if section.kind == "application":
+            lines += _data_lines(section)
+        else:
+            lines += _media_lines(section, choice, section.mid in stereo, paused.get(section.mid, ()))
+        lines.append(transport)
+        if section.mid == group[0]:
+            lines += candidate_lines(local)
+    return "\r\n".join(lines) + "\r\n"
 
 
-def _media_lines(
-    section: MediaSection, choice: _Choice, extensions: dict[str, int], rids: tuple[str, ...], direction: str
-) -> Iterator[str]:
+def _pairs(accepted: Acceptance) -> Iterator[tuple[MediaSection, Choice | None]]:
+    return zip(accepted.offer.media, accepted.choices, strict=True)
+
+
+def _data_lines(section: MediaSection) -> list[str]:
+    if not _is_sctpmap(section):
+        return application_lines(section.mid, SCTP_PORT, MAX_MESSAGE_BYTES, section.protocol)
+    return [
+        f"m=application 9 {section.protocol} {SCTP_PORT}",
+        "c=IN IP4 0.0.0.0",
+        f"a=mid:{section.mid}",
+        f"a=sctpmap:{SCTP_PORT} webrtc-datachannel 1024",
+    ]
+
+
+def _media_lines(section: MediaSection, choice: Choice, stereo: bool, paused: Collection[str]) -> Iterator[str]:
     formats = [codec.payload_type for codec in choice.codecs] + [number for number, _ in choice.rtx]
-    yield f"m={section.kind} 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, formats))}"
+    yield f"m={section.kind} 9 {section.protocol} {' '.join(map(str, formats))}"
+    direction = "recvonly" if _sends(section) else "inactive"
     yield f"c=IN IP4 0.0.0.0\r\na=mid:{section.mid}\r\na={direction}\r\na=rtcp-mux\r\na=rtcp-rsize"
     for codec in choice.codecs:
         number = codec.payload_type
         channels = f"/{codec.channels}" if codec.channels > 1 else ""
-        yield f"a=rtpmap:{number} {canonical_codec(section.kind, codec.name)}/{codec.clock_rate}{channels}"
+        name = canonical_codec(section.kind, codec.name)
+        yield f"a=rtpmap:{number} {name}/{codec.clock_rate}{channels}"
         parameters = codec.parameters
         if section.kind == "video":
             parameters = f"{parameters};{START_BITRATE}" if parameters else START_BITRATE
+        elif name == "opus":
+            parameters = opus_answer_parameters(parameters, stereo=stereo)
         if parameters:
             yield f"a=fmtp:{number} {parameters}"
         for feedback in FEEDBACK[section.kind]:
@@ -210,50 +321,22 @@ def _media_lines(
                 yield f"a=rtcp-fb:{number} {feedback}"
     for number, apt in choice.rtx:
         yield f"a=rtpmap:{number} rtx/{choice.codecs[0].clock_rate}\r\na=fmtp:{number} apt={apt}"
-    for uri, number in extensions.items():
+    for uri, number in _extensions(section).items():
         yield f"a=extmap:{number} {uri}"
+    rids = _rids(section, choice)
     if rids:
         for rid in rids:
             yield f"a=rid:{rid} recv"
-        yield f"a=simulcast:recv {';'.join(rids)}"
+        # RFC 8853 5.1: "~" marks a stream that need not be sent now.
+        yield f"a=simulcast:recv {';'.join(f'~{rid}' if rid in paused else rid for rid in rids)}"
 
 
 def _rejected_lines(section: MediaSection) -> list[str]:
-    return [
+    lines = [
         f"m={section.kind} 0 {section.protocol} {section.formats[0] if section.formats else '0'}",
         "c=IN IP4 0.0.0.0",
-        f"a=mid:{section.mid}",
         "a=inactive",
     ]
-
-
-def _track(section: MediaSection, choice: _Choice, extensions: dict[str, int], rids: tuple[str, ...]) -> ReceivedTrack:
-    names = {codec.payload_type: canonical_codec(section.kind, codec.name) or "" for codec in choice.codecs}
-    main = next(codec for codec in choice.codecs if names[codec.payload_type] != "red")
-    name = names[main.payload_type]
-    if name != main.name:
-        main = Codec(name, main.payload_type, main.clock_rate, main.channels, main.parameters, main.feedback)
-    return ReceivedTrack(
-        section.mid,
-        cast(Literal["audio", "video"], section.kind),
-        main,
-        names,
-        dict(choice.rtx),
-        extensions,
-        rids,
-        _declared_streams(section),
-        section.msid,
-    )
-
-
-def _declared_streams(section: MediaSection) -> tuple[tuple[int, int | None], ...]:
-    """Main SSRCs with their retransmissions. RFC 5576 4.2: FID pairs them; FEC's own SSRCs are left out."""
-    retransmissions: dict[int, int] = {}
-    secondary: set[int] = set()
-    for semantics, ssrcs in section.ssrc_groups:
-        if semantics == "FID" and len(ssrcs) == 2:
-            retransmissions[ssrcs[0]] = ssrcs[1]
-            secondary.add(ssrcs[1])
-        elif semantics == "FEC-FR":
-            secondary.update(ssrcs[1:])
-    return tuple([(ssrc, retransmissions.get(ssrc)) for ssrc in section.ssrcs if ssrc not in secondary])
+    if section.mid:
+        lines.insert(2, f"a=mid:{section.mid}")
+    return lines

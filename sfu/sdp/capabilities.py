@@ -100,6 +100,37 @@ def parse_parameters(parameters: str) -> dict[str, str]:
     return found
 
 
+def h264_profile(profile_level_id: str) -> int:
+    """How many decoders lack a profile, as a rank: 0 Constrained Baseline, 1 Baseline, 2 Main, 3 others.
+
+    RFC 6184 8.1 table 5: the profile and its constraint flags are the first two bytes. Without a value it is Baseline.
+    """
+    if not _PROFILE_LEVEL(profile_level_id):
+        return 1
+    profile, flags = int(profile_level_id[:2], 16), int(profile_level_id[2:4], 16)
+    if profile == 0x42:
+        return 0 if flags & 0x40 else 1
+    if profile == 0x4D:
+        return 0 if flags & 0x80 else 2
+    return 0 if profile == 0x58 and flags & 0xC0 == 0xC0 else 3
+
+
+def is_stereo(parameters: str) -> bool:
+    """Whether the fmtp value of Opus lets the sender send two channels (RFC 7587 6.1)."""
+    found = parse_parameters(parameters)
+    return found.get("sprop-stereo") == "1" or found.get("stereo") == "1"
+
+
+def opus_answer_parameters(offered: str, *, stereo: bool) -> str:
+    """What a publisher's Opus is asked to be: its own preferences, and stereo where the track is (RFC 7587 7).
+
+    `sprop-` parameters speak of a sender; we send nothing to a publisher.
+    """
+    kept = [part.strip() for part in offered.split(";") if part.strip()]
+    kept = [part for part in kept if not part.lower().startswith(("sprop-", "stereo="))]
+    return ";".join([*kept, "stereo=1"] if stereo else kept)
+
+
 def identifying_parameters(name: str, parameters: str) -> str:
     """The fmtp value reduced to what makes packets undecodable elsewhere, in one fixed form.
 
@@ -109,9 +140,12 @@ def identifying_parameters(name: str, parameters: str) -> str:
     (profile), RFC 7587 6.1, RFC 2198.
     """
     if name == "opus":
-        return "minptime=10;useinbandfec=1"
+        return "minptime=10;useinbandfec=1" + (";sprop-stereo=1" if is_stereo(parameters) else "")
     if name == "red":
-        return f"{PayloadTable.OPUS}/{PayloadTable.OPUS}"
+        inside = (
+            PayloadTable.STEREO if parameters == f"{PayloadTable.STEREO}/{PayloadTable.STEREO}" else PayloadTable.OPUS
+        )
+        return f"{inside}/{inside}"
     if name == "H264":
         found = parse_parameters(parameters)
         profile = found.get("profile-level-id", "")
@@ -138,21 +172,27 @@ class PayloadTable:
     __slots__ = ("_assigned", "_free")
 
     OPUS: Final = 111
+    STEREO: Final = 110
+    "Opus with two channels: a payload type has one fmtp value in a bundle (RFC 8843 7.1.3)."
     RED: Final = 63
+    STEREO_RED: Final = 62
 
     def __init__(self) -> None:
         self._assigned: dict[tuple[str, str], tuple[int, int | None]] = {}
-        self._free: list[int] = [*range(62, 34, -1), *(number for number in range(127, 95, -1) if number != self.OPUS)]
+        self._free: list[int] = [
+            *range(61, 34, -1),
+            *(number for number in range(127, 95, -1) if number not in (self.OPUS, self.STEREO)),
+        ]
 
     def assign(self, name: str, parameters: str, with_rtx: bool) -> tuple[int, int | None]:
         """(payload type, that of its retransmissions or None), stable for a codec and what its parameters say.
 
-        Raises AtCapacity once 59 are taken: only a stream of ever new codec profiles gets there.
+        Raises AtCapacity once 57 are taken: only a stream of ever new codec profiles gets there.
         """
         if name == "opus":
-            return self.OPUS, None
+            return self.STEREO if is_stereo(parameters) else self.OPUS, None
         if name == "red":
-            return self.RED, None
+            return self.STEREO_RED if parameters == f"{self.STEREO}/{self.STEREO}" else self.RED, None
         key = name, identifying_parameters(name, parameters)
         payload_type, rtx = self._assigned.get(key, (0, None))
         if not payload_type:

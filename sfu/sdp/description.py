@@ -1,44 +1,77 @@
 """Session descriptions: what a peer's SDP says, as records.
 
-Own parser, because aiortc's loses rid and simulcast lines and takes seconds for hostile input. This one looks at each
-line once, and every list in it is bounded. RFC 8866 (SDP), RFC 9429 (how WebRTC uses it), RFC 8843 (BUNDLE), RFC 8851
-and 8853 (rid, simulcast), RFC 8841 (SCTP), RFC 8839 (ICE), RFC 8122 (fingerprints).
+Own parser, because aiortc's loses rid and simulcast lines and takes seconds for hostile input. The lines of an m-line that
+describe formats are the same for all m-lines of a kind, so each distinct set of them is read once. Every list is bounded;
+the limits below bound the lines that are read. RFC 8866 (SDP), RFC 9429 (how WebRTC uses it), RFC 8843 (BUNDLE), RFC 8841
+(SCTP), RFC 8839 (ICE), RFC 8122 (fingerprints).
 """
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal, cast
+from itertools import islice
+from typing import Final, Literal, cast
 
 from sfu.errors import BadRequest
-from sfu.sdp.formats import FORMATTING, PER_SECTION, TOKEN, Codec, bounded, decimal, read_formats
+from sfu.sdp.formats import PER_SECTION, TOKEN, Codec, FormatReader, bounded, decimal
+from sfu.sdp.simulcast import (
+    RID_LIMIT,
+    Rid,
+    SendStream,
+    check_payload_types,
+    declared_streams,
+    read_rid,
+    read_simulcast,
+)
 
-SDP_LIMIT = 32_768
-"""Characters of a description that somebody else begins with; a hostile one of this size takes 2.4 ms,"""
-ANSWER_LIMIT = 65_536
-"""and of an answer to ours, whose m-lines we have asked for: 5 ms."""
-MEDIA_LIMIT = 64
-ANSWER_MEDIA_LIMIT = 150
-"""Of an answer: tracks that one participant can be sent, a microphone and a camera each of 75 people. The page's answer
-says what is needed in 400 characters an m-line; one that says it all has room for some fifty."""
-RID_LIMIT = 8
+__all__ = ["RID_LIMIT", "MediaSection", "SessionDescription", "parse"]
+
+SDP_LIMIT: Final = 196_608
+"""Characters. Chromium needs 3,800 for a camera in simulcast, or 8,000 with hardware codecs."""
+LINE_LIMIT: Final = 8_192
+"""Lines. Chromium needs 130 for a camera in simulcast, or 280 with hardware codecs."""
+ATTRIBUTE_LIMIT: Final = 2_048
+"""Attributes besides those of formats and candidates; browsers need 18 to 40 for an m-line."""
+ANSWER_ATTRIBUTE_LIMIT: Final = 3_600
+"""The same of an answer; browsers need 12 for an m-line."""
+MEDIA_LIMIT: Final = 64
+ANSWER_MEDIA_LIMIT: Final = 150
+"""M-lines of an answer: tracks that one participant can be sent, a microphone and a camera each of 75 people."""
+MID_LIMIT: Final = 256
+CANDIDATE_LIMIT: Final = 64
+"""Candidates of an m-line that are read. The server is an ICE-lite agent and needs none of them."""
+GROUP_LIMIT: Final = 16
+"""SSRC groups of an m-line."""
+PROTOCOLS: Final = frozenset(
+    {
+        "UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVP",
+        "RTP/SAVPF", "RTP/SAVP", "RTP/AVPF", "RTP/AVP",
+    }
+)  # fmt: skip
+"""Profiles of RTP that an offer may name (RFC 9429 5.1.2). All mean DTLS-SRTP, which the fingerprint proves."""
 
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 Setup = Literal["actpass", "active", "passive", "holdconn"]
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\x85\u2028\u2029]").search
-_RID = re.compile(r"[A-Za-z0-9_-]{1,16}").fullmatch
+_PLAIN = bytes([9, 10, *range(32, 127)])
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]").search
 _ICE_CHARACTERS = re.compile(r"[A-Za-z0-9+/_=-]{4,256}").fullmatch  # "_", "=", "-": not in the RFC, met in the wild
 _FINGERPRINT = re.compile(r"([0-9A-Fa-f]{2}:){15,63}[0-9A-Fa-f]{2}").fullmatch
+_MID = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,256}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
 class MediaSection:
-    """One m-line with its attributes, those of the session filled in where it has none of its own."""
+    """One m-line with its attributes, those of the session filled in where it has none of its own.
+
+    An m-line of an unknown kind or protocol, and one with port 0, has no codecs and no extensions.
+    """
 
     kind: str
     mid: str
+    "Empty: it has none, or one that is no token. Only an m-line that we reject may lack it."
     port: int
     protocol: str
     direction: Direction
@@ -48,8 +81,8 @@ class MediaSection:
     rtx: dict[int, int]
     "Payload type of the retransmission: payload type it repeats."
     extensions: dict[str, int]
-    send_rids: tuple[str, ...]
-    "Of the simulcast line, first choices only; of the rid lines when there is no simulcast line."
+    streams: tuple[SendStream, ...]
+    "Of the simulcast line; of the rid lines when there is no simulcast line."
     ssrcs: tuple[int, ...]
     ssrc_groups: tuple[tuple[str, tuple[int, ...]], ...]
     "(semantics, SSRCs), e.g. FID."
@@ -65,16 +98,38 @@ class MediaSection:
     sctp_port: int | None
     max_message_size: int
     candidates: tuple[str, ...]
-    "Values as they came."
+    "Values as they came; surplus ones are ignored."
+
+    @property
+    def send_rids(self) -> tuple[str, ...]:
+        """The first choice of each stream."""
+        return tuple([stream.alternatives[0].name for stream in self.streams])
+
+    @property
+    def has_transport(self) -> bool:
+        """Whether it has ICE credentials and a certificate fingerprint."""
+        return bool(self.ufrag and self.pwd and self.fingerprints)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionDescription:
     media: tuple[MediaSection, ...]
     bundle: tuple[str, ...]
-    "The mids of the first BUNDLE group."
+    "The mids of the first BUNDLE group; the first of them is the tagged m-line (RFC 8843 7.2)."
     ice_lite: bool
     extmap_allow_mixed: bool
+
+    @property
+    def carrier(self) -> MediaSection | None:
+        """The m-line whose transport attributes count for the whole bundle, also where it is rejected by us.
+
+        RFC 8843 7.2: the first of the group. Where that one has port 0 or no credentials, the next one that has them.
+        None: every m-line has port 0.
+        """
+        used = [section for section in self.media if not section.rejected]
+        by_mid = {section.mid: section for section in used}
+        order = [*(by_mid[mid] for mid in self.bundle if mid in by_mid), *used]
+        return next((section for section in order if section.has_transport), order[0] if order else None)
 
 
 @dataclass(slots=True)
@@ -87,10 +142,8 @@ class _Draft:
     formats: tuple[str, ...] = ()
     mid: str = ""
     direction: str = ""
-    formatting: list[str] = field(default_factory=list)
-    "The lines that `read_formats` understands."
-    rids: list[str] = field(default_factory=list)
-    simulcast: str = ""
+    rids: dict[str, Rid] = field(default_factory=dict)
+    simulcast: str | None = None
     ssrcs: dict[int, None] = field(default_factory=dict)
     groups: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
     msid: str = ""
@@ -100,47 +153,85 @@ class _Draft:
     setup: str = ""
     sctp_port: int | None = None
     max_message_size: int = 65_536  # RFC 8841 6.1: the default
-    candidates: list[str] = field(default_factory=list)
     bundle: tuple[str, ...] = ()
     flags: set[str] = field(default_factory=set)
 
+    @property
+    def known(self) -> bool:
+        """Whether the m-line is of a kind and protocol that we might take."""
+        if self.kind == "application":
+            return "DTLS/SCTP" in self.protocol
+        return self.kind in ("audio", "video") and self.protocol in PROTOCOLS
+
 
 def parse(text: str, *, answer: bool = False) -> SessionDescription:
-    """Raises BadRequest with a sentence that says what is wrong. The time it takes is linear in the length."""
-    limit, lines = (ANSWER_LIMIT, ANSWER_MEDIA_LIMIT) if answer else (SDP_LIMIT, MEDIA_LIMIT)
-    if len(text) > limit:
-        raise BadRequest(f"The SDP is longer than {limit} characters.")
+    """Raises BadRequest with a sentence that says what is wrong."""
+    limit, attributes = (ANSWER_MEDIA_LIMIT, ANSWER_ATTRIBUTE_LIMIT) if answer else (MEDIA_LIMIT, ATTRIBUTE_LIMIT)
+    session_text, *media_texts = _sections(text, limit)
+    reader = FormatReader()
+    session = _Draft()
+    found = _ATTRIBUTES(session_text)
+    attributes -= len(found)
+    if attributes >= 0:
+        _read(session, found)
+    everywhere = reader.read("", (), session_text)[2]
+    media: list[MediaSection] = []
+    for section in media_texts:
+        line, _, lines = section.partition("\n")
+        draft = _media_line(line)
+        lines = f"\n{lines}"
+        found = _ATTRIBUTES(lines)
+        attributes -= len(found)
+        if attributes < 0:
+            raise BadRequest("The SDP has too many attributes; leave out m-lines that are not used.")
+        if draft.known:
+            _read(draft, found)
+        else:
+            with suppress(BadRequest):  # it is rejected anyway
+                _read(draft, found)
+        media.append(_finish(draft, session, everywhere, reader, lines))
+    mids = [section.mid for section in media if not section.rejected and section.mid]
+    if len(set(mids)) != len(mids):
+        raise BadRequest("Two m-lines have the same mid.")
+    return SessionDescription(
+        tuple(media), session.bundle, "ice-lite" in session.flags, "extmap-allow-mixed" in session.flags
+    )
+
+
+def _sections(text: str, limit: int) -> list[str]:
+    """The text of the session and of each m-line; every line begins with a line feed, except that of an m-line."""
+    if len(text) > SDP_LIMIT:
+        raise BadRequest(f"The SDP is longer than {SDP_LIMIT} characters.")
     text = text.replace("\r\n", "\n")
-    if not text.replace("\n", "").isprintable() and _CONTROL(text):  # the first is far faster, and stricter
+    if text.encode().translate(None, _PLAIN) if text.isascii() else _CONTROL(text):
         raise BadRequest("The SDP contains control characters.")
     if not text.startswith("v=0\n"):
         raise BadRequest("The SDP does not begin with v=0.")
-    session = draft = _Draft()
-    drafts: list[_Draft] = []
-    for line in text.removesuffix("\n").split("\n"):
-        if line.startswith("a="):
-            key, _, value = line[2:].partition(":")
-            if key in FORMATTING:
-                draft.formatting.append(line)
-            elif (read := _READERS.get(key)) is not None:
-                read(draft, value)
-            elif key in _FLAGS:
-                draft.flags.add(key)
-            elif key in DIRECTIONS:
-                draft.direction = key
-        elif line.startswith("m="):
-            if len(drafts) == lines:
-                raise BadRequest(f"The SDP has more than {lines} m-lines.")
-            draft = _media_line(line[2:])
-            drafts.append(draft)
-        elif line[1:2] != "=":
-            raise BadRequest("The SDP has a line that is not of the form x=value.")
-    everywhere = read_formats("", (), "\n".join(session.formatting))[2]
-    media = tuple([_finish(draft, session, everywhere) for draft in drafts])
-    mids = [section.mid for section in media]
-    if len(set(mids)) != len(mids):
-        raise BadRequest("Two m-lines have the same mid.")
-    return SessionDescription(media, session.bundle, "ice-lite" in session.flags, "extmap-allow-mixed" in session.flags)
+    if text.count("\n") > LINE_LIMIT:
+        raise BadRequest(f"The SDP has more than {LINE_LIMIT} lines.")
+    if " \n" in text or "\t" in text:
+        text = "\n".join([line.rstrip(" \t") for line in text.split("\n")])
+    if _MALFORMED(text):
+        raise BadRequest("The SDP has a line that is not of the form x=value.")
+    sections = text.split("\nm=", limit + 1)
+    if len(sections) > limit + 1:
+        raise BadRequest(f"The SDP has more than {limit} m-lines.")
+    return sections
+
+
+_MALFORMED = re.compile(r"\n(?!.=|\n|\Z)").search
+"""Blank lines are tolerated: some clients end their SDP with one."""
+
+
+def _read(draft: _Draft, found: list[tuple[str, str]]) -> None:
+    """Reads the attributes that are not about formats. Raises BadRequest."""
+    for key, value in found:
+        if key in DIRECTIONS:
+            draft.direction = key
+        elif (read := _READERS.get(key)) is not None:
+            read(draft, value)
+        elif key in _FLAGS:
+            draft.flags.add(key)
 
 
 # -- lines ------------------------------------------------------------------------------------------------------------
@@ -157,18 +248,11 @@ def _media_line(value: str) -> _Draft:
 
 
 def _rid(draft: _Draft, value: str) -> None:
-    parts = value.split(" ", 2)
-    if not _RID(parts[0]):
-        raise BadRequest("A rid is not of 1 to 16 letters, digits, - and _.")
-    if len(parts) > 1 and parts[1] == "send" and parts[0] not in draft.rids:
-        bounded(len(draft.rids), RID_LIMIT, "rids")
-        draft.rids.append(parts[0])
+    read_rid(draft.rids, value)
 
 
 def _simulcast(draft: _Draft, value: str) -> None:
-    parts = value.split()
-    if "send" in parts[:-1]:
-        draft.simulcast = parts[parts.index("send") + 1]
+    draft.simulcast = value  # read when all rids are known
 
 
 def _ssrc(draft: _Draft, value: str) -> None:
@@ -179,14 +263,14 @@ def _ssrc(draft: _Draft, value: str) -> None:
 
 
 def _ssrc_group(draft: _Draft, value: str) -> None:
-    semantics, *ssrcs = value.split()[:PER_SECTION] or [""]
-    bounded(len(draft.groups), PER_SECTION, "SSRC groups")
+    semantics, *ssrcs = value.split(None, RID_LIMIT + 1)[: RID_LIMIT + 1] or [""]
+    bounded(len(draft.groups), GROUP_LIMIT, "SSRC groups")
     draft.groups.append((semantics, tuple([decimal(ssrc, 0xFFFFFFFF, "An SSRC") for ssrc in ssrcs])))
 
 
 def _mid(draft: _Draft, value: str) -> None:
-    if not TOKEN(value):
-        raise BadRequest("A mid is not a token of 1 to 32 characters.")
+    if not _MID(value):
+        raise BadRequest(f"A mid is not a token of 1 to {MID_LIMIT} characters.")
     draft.mid = value
 
 
@@ -221,6 +305,10 @@ def _setup(draft: _Draft, value: str) -> None:
     draft.setup = value
 
 
+def _sctpmap(draft: _Draft, value: str) -> None:
+    draft.sctp_port = decimal(value.partition(" ")[0], 65_535, "The SCTP port")  # drafts before RFC 8841
+
+
 def _sctp_port(draft: _Draft, value: str) -> None:
     draft.sctp_port = decimal(value, 65_535, "The SCTP port")
 
@@ -229,18 +317,12 @@ def _max_message_size(draft: _Draft, value: str) -> None:
     draft.max_message_size = decimal(value, 2**63, "The maximum message size")
 
 
-def _candidate(draft: _Draft, value: str) -> None:
-    bounded(len(draft.candidates), PER_SECTION, "candidates")
-    draft.candidates.append(value)
-
-
 def _group(draft: _Draft, value: str) -> None:
-    semantics, *mids = value.split() or [""]
+    semantics, *mids = value.split(None, ANSWER_MEDIA_LIMIT + 2)[: ANSWER_MEDIA_LIMIT + 2] or [""]
     if semantics == "BUNDLE" and not draft.bundle:
-        draft.bundle = tuple(mids[: 2 * ANSWER_MEDIA_LIMIT])
+        draft.bundle = tuple(mids)
 
 
-_FLAGS = frozenset({"rtcp-mux", "bundle-only", "ice-lite", "extmap-allow-mixed"})
 _READERS: dict[str, Callable[[_Draft, str], None]] = {
     "rid": _rid,
     "simulcast": _simulcast,
@@ -253,20 +335,25 @@ _READERS: dict[str, Callable[[_Draft, str], None]] = {
     "fingerprint": _fingerprint,
     "setup": _setup,
     "sctp-port": _sctp_port,
+    "sctpmap": _sctpmap,
     "max-message-size": _max_message_size,
-    "candidate": _candidate,
     "group": _group,
 }
+_FLAGS = frozenset({"rtcp-mux", "rtcp-mux-only", "bundle-only", "ice-lite", "extmap-allow-mixed"})
+_ATTRIBUTES = re.compile(r"\na=(?!rtpmap:|rtcp-fb:|fmtp:|extmap:|candidate:)([a-z-]+):?(.*)").findall
+_CANDIDATES = re.compile(r"\na=candidate:(.*)").finditer
 
 
 # -- sections ---------------------------------------------------------------------------------------------------------
 
 
-def _finish(draft: _Draft, session: _Draft, everywhere: dict[str, int]) -> MediaSection:
-    if not draft.mid:
-        raise BadRequest("An m-line has no mid.")
-    codecs, rtx, extensions = read_formats(draft.kind, draft.formats, "\n".join(draft.formatting))
+def _finish(
+    draft: _Draft, session: _Draft, everywhere: dict[str, int], reader: FormatReader, lines: str
+) -> MediaSection:
     bundle_only = "bundle-only" in draft.flags
+    rejected = draft.port == 0 and not bundle_only
+    read = draft.known and not rejected
+    formats = reader.read(draft.kind, draft.formats, lines) if read else ((), {}, {})
     return MediaSection(
         kind=draft.kind,
         mid=draft.mid,
@@ -274,29 +361,28 @@ def _finish(draft: _Draft, session: _Draft, everywhere: dict[str, int]) -> Media
         protocol=draft.protocol,
         direction=cast(Direction, draft.direction or session.direction or "sendrecv"),
         formats=draft.formats,
-        codecs=codecs,
-        rtx=dict(rtx),
-        extensions={**everywhere, **extensions},
-        send_rids=_send_rids(draft),
+        codecs=formats[0],
+        rtx=formats[1],
+        extensions={**everywhere, **formats[2]},
+        streams=_streams(draft) if read else (),
         ssrcs=tuple(draft.ssrcs),
         ssrc_groups=tuple(draft.groups),
         msid=draft.msid,
         bundle_only=bundle_only,
-        rejected=draft.port == 0 and not bundle_only,
-        rtcp_mux="rtcp-mux" in draft.flags,
+        rejected=rejected,
+        rtcp_mux=not draft.flags.isdisjoint({"rtcp-mux", "rtcp-mux-only"}),
         ufrag=draft.ufrag or session.ufrag,
         pwd=draft.pwd or session.pwd,
         fingerprints=draft.fingerprints or session.fingerprints,
         setup=cast("Setup | None", draft.setup or session.setup or None),
         sctp_port=draft.sctp_port,
         max_message_size=draft.max_message_size,
-        candidates=tuple(draft.candidates),
+        candidates=tuple([found[1] for found in islice(_CANDIDATES(lines), CANDIDATE_LIMIT)]),
     )
 
 
-def _send_rids(draft: _Draft) -> tuple[str, ...]:
-    if not draft.simulcast:
-        return tuple(draft.rids)
-    # RFC 8853 5.1: streams are separated by ";", alternatives of one by ",", "~" marks a paused one.
-    first_choices = [stream.partition(",")[0].removeprefix("~") for stream in draft.simulcast.split(";", RID_LIMIT + 1)]
-    return tuple(dict.fromkeys(rid for rid in first_choices if rid in draft.rids))
+def _streams(draft: _Draft) -> tuple[SendStream, ...]:
+    check_payload_types(draft.rids, draft.formats)
+    if draft.simulcast is None:
+        return declared_streams(draft.rids)
+    return read_simulcast(draft.simulcast, draft.rids)

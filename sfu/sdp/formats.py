@@ -12,10 +12,15 @@ from functools import lru_cache
 from sfu.errors import BadRequest
 
 PER_SECTION = 64
-"""Candidates, SSRCs, groups, extensions of one m-line; real offers stay below half of it."""
+"""SSRCs and extensions of one m-line; real offers stay below half of it."""
+DISTINCT_LIMIT = 1_024
+"""Lines about formats that are read for one description; equal sets of them count once. Chromium's offers need 110 for
+microphones and cameras, and 300 with hardware codecs."""
 _FEEDBACKS = 16
-_REMEMBERED = 128
-"""Sets of such lines; at most 4 MB, for no SDP is longer than `SDP_LIMIT`."""
+_REMEMBERED = 64
+"""Sets of such lines that are kept for further descriptions,"""
+_REMEMBERED_LENGTH = 16_384
+"""each at most so many characters: 3 MB in all, with what they say."""
 
 TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,32}").fullmatch
 
@@ -98,21 +103,45 @@ _READERS: dict[str, Callable[[_Formats, str], None]] = {
     "rtcp-fb": _rtcp_fb,
     "extmap": _extmap,
 }
-FORMATTING = frozenset(_READERS)
-"""Keys of the attributes that are read here."""
+_FORMATTING = re.compile(rf"\na=((?:{'|'.join(_READERS)}):.*)").findall
+
+Formats = tuple[tuple[Codec, ...], dict[int, int], dict[str, int]]
+"""Codecs, retransmissions and header extensions; shared by all who sent the same, so read only."""
 
 
-@lru_cache(_REMEMBERED)
-def read_formats(
-    kind: str, formats: tuple[str, ...], lines: str
-) -> tuple[tuple[Codec, ...], dict[int, int], dict[str, int]]:
-    """Codecs, retransmissions and header extensions; shared by all who sent the same, so nobody may change them."""
+class FormatReader:
+    """Reads the formats of one description: each distinct set of lines once."""
+
+    __slots__ = ("_count", "_known")
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._known: dict[tuple[str, tuple[str, ...], str], Formats] = {}
+
+    def read(self, kind: str, formats: tuple[str, ...], lines: str) -> Formats:
+        """Raises BadRequest, also when the description has more distinct lines than any browser needs."""
+        found = _FORMATTING(lines)
+        key = kind, formats, "\n".join(found)
+        known = self._known.get(key)
+        if known is None:
+            self._count += len(found) + len(formats)
+            if self._count > DISTINCT_LIMIT:
+                raise BadRequest(f"The SDP has more than {DISTINCT_LIMIT} different lines about formats.")
+            read = _remembered if len(key[2]) <= _REMEMBERED_LENGTH else _read
+            known = self._known[key] = read(*key)
+        return known
+
+
+def _read(kind: str, formats: tuple[str, ...], lines: str) -> Formats:
     draft = _Formats()
     for line in lines.split("\n") if lines else ():
-        key, _, value = line[2:].partition(":")
+        key, _, value = line.partition(":")
         _READERS[key](draft, value)
     rtx: dict[int, int] = {}
     return () if kind == "application" else _codecs(draft, formats, rtx), rtx, draft.extensions
+
+
+_remembered = lru_cache(_REMEMBERED)(_read)
 
 
 def _codecs(draft: _Formats, formats: tuple[str, ...], rtx: dict[int, int]) -> tuple[Codec, ...]:
@@ -120,6 +149,8 @@ def _codecs(draft: _Formats, formats: tuple[str, ...], rtx: dict[int, int]) -> t
     everywhere = draft.feedback.get("*", [])
     seen: set[int] = set()
     for text in formats:
+        if not text.isdigit():
+            continue  # not a payload type, so nothing that we could take
         payload_type = decimal(text, 127, "A payload type")
         mapped = draft.maps.get(payload_type)
         if mapped is None or payload_type in seen:

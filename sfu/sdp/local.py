@@ -55,10 +55,10 @@ def candidate_lines(local: LocalTransport) -> list[str]:
     return lines
 
 
-def application_lines(mid: str, port: int, max_message_size: int) -> list[str]:
+def application_lines(mid: str, port: int, max_message_size: int, protocol: str = "UDP/DTLS/SCTP") -> list[str]:
     """A data-channel m-line up to its transport attributes (RFC 8841)."""
     return [
-        "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+        f"m=application 9 {protocol} webrtc-datachannel",
         "c=IN IP4 0.0.0.0",
         f"a=mid:{mid}",
         f"a=sctp-port:{port}",

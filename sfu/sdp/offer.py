@@ -134,10 +134,10 @@ def read_answer(text: str, slots: Sequence[Slot]) -> Accepted:
         if section.mid != slot.mid or section.kind != slot.kind:
             raise BadRequest(f"The answer has another m-line where the offer has {slot.mid}.")
         sections[slot.mid] = _accepted(slot, section)
-    used = next((section for section in answer.media if not section.rejected), None)
+    used = answer.carrier
     if used is None:
         return Accepted("", (), "active", sections, "", None)
-    if not used.ufrag or not used.pwd or not used.fingerprints:
+    if not used.has_transport:
         raise BadRequest("The answer has no ICE credentials or no certificate fingerprint.")
     if used.setup not in ("active", "passive"):
         raise BadRequest("The answer's setup is neither active nor passive.")

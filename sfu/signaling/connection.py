@@ -15,7 +15,7 @@ from sfu.signaling.environment import Environment
 from sfu.signaling.messages import ClientMessage, Error, Join, Ok, decode, encode
 from sfu.signaling.outbox import Socket
 from sfu.signaling.requests import REQUESTS, UNANSWERED
-from sfu.signaling.session import CLOSE_REFUSED, Session, State
+from sfu.signaling.session import CLOSE_REFUSED, Session, State, message_cost
 
 logger = logging.getLogger(__name__)
 
@@ -66,13 +66,13 @@ class Connection:
         try:
             message = decode(text)
         except _UNREADABLE as error:
-            session.admit_message(len(text))
+            session.admit_message(message_cost(None, len(text)))
             self._env.counters.invalid += 1
             session.send(unreadable(text, error))
         else:
             # Of our own offer, and as long as that made it: it counts as any message.
             answers = isinstance(message, messages.Answer) and session.awaits_answer(message.id)
-            allowed = session.admit_message(0 if answers else len(text))
+            allowed = session.admit_message(message_cost(message, 0 if answers else len(text)))
             identifier = getattr(message, "id", -1)
             if allowed:
                 self._carry_out(session, message, -1 if isinstance(message, messages.Answer) else identifier)

@@ -14,19 +14,18 @@ from sfu.forwarding.diary import Cause
 from sfu.forwarding.diary import Kind as DecisionKind
 from sfu.rooms.account import Limitation
 from sfu.rooms.programme import LayoutName
+from sfu.sdp.description import MID_LIMIT, SDP_LIMIT
 
 PROTOCOL_VERSION = 1
-MESSAGE_LIMIT_BYTES = 65_536
-"""A larger frame closes the socket (security: one message cannot hold the loop)."""
-SDP_LIMIT_BYTES = 32_768
-ANSWER_LIMIT_BYTES = 65_536
-"""Of an answer; in effect what a frame has room for."""
+MESSAGE_LIMIT_BYTES = 262_144
+"""A larger frame closes the socket. An offer of the longest SDP fits, with its line ends escaped and its tracks described."""
+SDP_LIMIT_BYTES = SDP_LIMIT
 
 RequestId = Annotated[int, Meta(ge=0, le=2**53)]
 Name = Annotated[str, Meta(max_length=128)]
 Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 Sdp = Annotated[str, Meta(max_length=SDP_LIMIT_BYTES)]
-AnswerSdp = Annotated[str, Meta(max_length=ANSWER_LIMIT_BYTES)]
+Mid = Annotated[str, Meta(max_length=MID_LIMIT)]
 Metadata = Annotated[str, Meta(max_length=16_384)]
 Attributes = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=1024)]], Meta(max_length=32)
@@ -58,7 +57,7 @@ class LayerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 class TrackSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the publisher says of one m-line of its offer."""
 
-    mid: Annotated[str, Meta(max_length=16)]
+    mid: Mid
     source: Source = "unknown"
     name: Name = ""
     muted: bool = False
@@ -266,7 +265,7 @@ class Answer(Message, frozen=True, kw_only=True, tag="answer"):
     """Both ways: the answer to the `offer` (server's) or `publish` (client's) of the same `id`."""
 
     id: RequestId
-    sdp: AnswerSdp
+    sdp: Sdp
     tracks: dict[str, str] = {}
     "Server to client: m-line id → track id, for the tracks published."
 
@@ -276,7 +275,7 @@ class Candidate(Message, frozen=True, kw_only=True, tag="candidate"):
 
     connection: Literal["publish", "subscribe"]
     candidate: Annotated[str, Meta(max_length=1024)] = ""
-    mid: Annotated[str, Meta(max_length=16)] = ""
+    mid: Mid = ""
 
 
 class Restart(Message, frozen=True, kw_only=True, tag="restart"):

@@ -9,6 +9,7 @@ from sfu.rooms.account import Limitation, Path, Picture
 from sfu.rooms.ports import MediaSink
 from sfu.rooms.programme import LayoutName
 from sfu.rooms.room import Room
+from sfu.sdp.answer import Acceptance
 from sfu.signaling.messages import TrackSpec
 from sfu.transport.reports import LinkReport, Negotiated
 
@@ -21,8 +22,8 @@ __all__ = [
 class Publisher(Protocol):
     """The publishing connection (the client offers)."""
 
-    def negotiate(self, sdp: str, tracks: list[TrackSpec]) -> Negotiated:
-        """Answers an offer (first, changed, or an ICE restart). Raises BadRequest when it cannot be understood."""
+    def negotiate(self, offer: Acceptance, tracks: list[TrackSpec]) -> Negotiated:
+        """Answers an offer (first, changed, or an ICE restart). Raises BadRequest or AtCapacity; then nothing changed."""
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         """To the client's data channel, if it opened one; dropped and counted otherwise."""

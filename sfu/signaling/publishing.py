@@ -11,9 +11,10 @@ from sfu.ids import TrackId
 from sfu.rooms.account import Limitation
 from sfu.rooms.participant import Participant
 from sfu.rooms.publication import KINDS, Publication
+from sfu.sdp.answer import Acceptance, accept_offer
+from sfu.sdp.description import parse
 from sfu.signaling.environment import Environment
 from sfu.signaling.messages import LayersWanted, Publish, TrackSpec, encode
-from sfu.signaling.offer import Outline, outline
 from sfu.signaling.outbox import Outbox
 from sfu.signaling.ports import LinkReport, Negotiated, Publisher
 from sfu.signaling.rate import Bucket
@@ -58,7 +59,8 @@ class Publishing:
         self._budget = budget
         self._outbox = outbox
         self._publisher: Publisher | None = None
-        self._fingerprints: frozenset[str] = frozenset()
+        self._fingerprints: tuple[tuple[str, str], ...] = ()
+        "DTLS certificates of the client; others than before mean another RTCPeerConnection."
         self._mids: dict[str, Publication] = {}
         self._wanted: dict[str, tuple[str, ...]] = {}
         "Layers that are watched, by mid, where the client was told."
@@ -66,15 +68,23 @@ class Publishing:
         self._bucket = Bucket(rate, rate, env.now())
 
     def negotiate(self, offer: Publish) -> tuple[str, dict[str, str]]:
-        """The answer's SDP and the track id of each published m-line. Raises RemoteErrors; then nothing is published."""
-        shape = outline(offer.sdp)
-        self._check(offer, shape)
-        if self._publisher is not None and shape.fingerprints != self._fingerprints:
+        """The answer's SDP and the track id of each published m-line. Raises RemoteErrors; then nothing has changed."""
+        accepted = accept_offer(parse(offer.sdp))
+        self._check(offer.tracks, accepted)
+        publisher = self._publisher
+        renewed = bool(self._fingerprints and accepted.fingerprints) and accepted.fingerprints != self._fingerprints
+        if publisher is None or renewed:
+            publisher = self._env.edge.open_publisher(self._participant.id, self, self._diary, self._budget)
+        try:
+            negotiated = publisher.negotiate(accepted, offer.tracks)
+        except Exception:
+            if publisher is not self._publisher:
+                publisher.close()
+            raise
+        if publisher is not self._publisher:
             self._drop()
-        if self._publisher is None:
-            self._publisher = self._env.edge.open_publisher(self._participant.id, self, self._diary, self._budget)
-            self._fingerprints = shape.fingerprints
-        negotiated = self._publisher.negotiate(offer.sdp, offer.tracks)
+            self._publisher = publisher
+        self._fingerprints = accepted.fingerprints or self._fingerprints
         self._commit(offer.tracks, negotiated)
         return negotiated.sdp, {mid: publication.id for mid, publication in self._mids.items()}
 
@@ -128,13 +138,13 @@ class Publishing:
         self._publisher = None
         self._unpublish_all()
 
-    def _check(self, offer: Publish, shape: Outline) -> None:
-        tracks = offer.tracks
+    def _check(self, tracks: list[TrackSpec], accepted: Acceptance) -> None:
         self._participant.room.stage.check(self._participant, [track.source for track in tracks])
         if len({track.mid for track in tracks}) != len(tracks):
             raise BadRequest("An m-line is named twice.")
+        kinds = {section.mid: section.kind for section in accepted.offer.media if section.mid}
         for track in tracks:
-            kind = shape.kinds.get(track.mid)
+            kind = kinds.get(track.mid)
             if kind not in ("audio", "video"):
                 raise BadRequest(f"The offer has no audio or video m-line with the mid {track.mid!r}.")
             if KINDS.get(track.source, kind) != kind:

@@ -6,18 +6,19 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
-from sfu.errors import BadRequest
+from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.demand import LayerDemand
 from sfu.forwarding.diary import Cause, Diary, Kind
 from sfu.forwarding.loop_budget import LoopBudget
+from sfu.forwarding.peer import LIFETIME_LIMIT, SSRC_LIMIT
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
 from sfu.rooms.account import Limitation
 from sfu.rooms.ports import Wish
-from sfu.sdp.answer import ReceivedTrack, answer_offer
-from sfu.sdp.description import SessionDescription, parse
-from sfu.sdp.local import LocalTransport
+from sfu.sdp.answer import Acceptance, ReceivedTrack, accept_offer, write_answer
+from sfu.sdp.capabilities import is_stereo
+from sfu.sdp.description import parse
 from sfu.transport.connection import Connection, State
 from sfu.transport.demands import Demands
 from sfu.transport.reports import LinkReport, Negotiated
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NOWHERE: Final = LocalTransport("", "", "", ())
 SCREEN = ("screen_share", "screen_share_audio")
 LIMITS: Final[dict[Limitation, Cause]] = {
     "none": Cause.NONE,
@@ -181,72 +181,86 @@ class PublisherConnection:
         connection.peer.budget = self._budget
         return connection
 
-    def negotiate(self, sdp: str, tracks: Sequence[TrackDeclaration]) -> Negotiated:
-        """Answers an offer. Raises BadRequest; the connection and its tracks are then as they were."""
+    def negotiate(self, offer: Acceptance | str, tracks: Sequence[TrackDeclaration]) -> Negotiated:
+        """Answers an offer. Raises BadRequest or AtCapacity; the connection and its tracks are then as they were."""
         if self._connection.state is State.CLOSED:
             raise BadRequest("The publishing connection is closed; join again.", code="connection_closed")
-        offer = parse(sdp)
+        accepted = accept_offer(parse(offer)) if isinstance(offer, str) else offer
         declared = {track.mid: track for track in tracks}
-        if self._replaces(offer):
-            answer_offer(offer, NOWHERE, session_id=0, session_version=0)  # refused before anything is given up
-        self._renew_if_other(offer)
-        self._restart_if_asked(offer)
-        connection = self._connection
-        answer = answer_offer(
-            offer, connection.local(), session_id=connection.session_id, session_version=connection.session_version
+        received = {track.mid: track for track in accepted.tracks if track.mid in declared}
+        renewed = bool(self._fingerprints and accepted.fingerprints) and accepted.fingerprints != self._fingerprints
+        kept = (
+            set()
+            if renewed
+            else {mid for mid, source in self._sources.items() if _same(source.track, received.get(mid))}
         )
-        connection.secure("server" if answer.setup == "passive" else "client", answer.fingerprints)
-        if answer.data is not None:
-            connection.open_data(answer.data.sctp_port, answer.data.max_message_size, self)
-        received = {track.mid: track for track in answer.tracks if track.mid in declared}
-        for mid in [mid for mid, source in self._sources.items() if not _same(source.track, received.get(mid))]:
+        self._check_streams(received, kept, renewed=renewed)
+        # Nothing below refuses the offer.
+        self._renew(accepted, renewed=renewed)
+        connection = self._connection
+        stereo = {
+            mid for mid, track in received.items() if track.stereo or declared[mid].source == "screen_share_audio"
+        }
+        answer = write_answer(
+            accepted,
+            connection.local(),
+            session_id=connection.session_id,
+            session_version=connection.session_version,
+            stereo=stereo,
+        )
+        if accepted.fingerprints:
+            connection.secure("server" if accepted.setup == "passive" else "client", accepted.fingerprints)
+        if accepted.data is not None:
+            connection.open_data(accepted.data.sctp_port, accepted.data.max_message_size, self)
+        for mid in self._sources.keys() - kept:
             self._hub.engine.remove_track(self._sources.pop(mid).track)
         for mid, track in received.items():
             source = self._sources.get(mid)
             if source is None:
-                source = self._sources[mid] = self._open(track, declared[mid])
-            source.declared = _sizes(declared[mid], track.rids)
+                source = self._sources[mid] = self._open(track, declared[mid], stereo=mid in stereo)
+            source.declared = _sizes(declared[mid], track.layers)
             source.touch()
-        return Negotiated(answer.sdp, dict(self._sources))
+        return Negotiated(answer, dict(self._sources))
 
-    def _replaces(self, offer: SessionDescription) -> bool:
-        """Whether the offer is of another connection or restarts this one."""
-        first = next((section for section in offer.media if section.fingerprints and section.ufrag), None)
-        if first is None:
-            return True
-        return bool(self._fingerprints) and (
-            tuple(first.fingerprints) != self._fingerprints or first.ufrag != self._remote_ufrag
-        )
+    def _check_streams(self, received: dict[str, ReceivedTrack], kept: set[str], *, renewed: bool) -> None:
+        """Raises AtCapacity when the engine would drop what these tracks send."""
+        if sum(track.stream_count for track in received.values()) > SSRC_LIMIT:
+            raise AtCapacity(
+                f"The tracks need more than {SSRC_LIMIT} RTP streams; publish fewer of them or fewer layers."
+            )
+        fresh = sum(track.stream_count for mid, track in received.items() if mid not in kept)
+        if fresh and not renewed and len(self._connection.peer.opened) + fresh > LIFETIME_LIMIT:
+            raise AtCapacity(
+                "This connection has carried too many RTP streams; publish on a new RTCPeerConnection.",
+                code="connection_exhausted",
+            )
 
-    def _renew_if_other(self, offer: SessionDescription) -> None:
-        """Another certificate is another RTCPeerConnection: the old one is gone, a new one begins."""
-        prints = next((tuple(section.fingerprints) for section in offer.media if section.fingerprints), ())
-        if self._fingerprints and prints and prints != self._fingerprints:
+    def _renew(self, accepted: Acceptance, *, renewed: bool) -> None:
+        """Another certificate is another RTCPeerConnection; another user fragment is an ICE restart (RFC 8839 4.4.1.1)."""
+        if renewed:
             self._sources.clear()
             self._connection.close()
             self._connection = self._connect()
-            self._remote_ufrag = ""
-        self._fingerprints = prints or self._fingerprints
-
-    def _restart_if_asked(self, offer: SessionDescription) -> None:
-        """A changed user fragment in the offer is an ICE restart (RFC 8839 4.4.1.1)."""
-        ufrag = next((section.ufrag for section in offer.media if section.ufrag), "")
-        if self._remote_ufrag and ufrag and ufrag != self._remote_ufrag:
+        elif self._remote_ufrag and accepted.ufrag and accepted.ufrag != self._remote_ufrag:
             self._connection.restart_ice()
-        self._remote_ufrag = ufrag or self._remote_ufrag
+        self._remote_ufrag = accepted.ufrag or ("" if renewed else self._remote_ufrag)
+        self._fingerprints = accepted.fingerprints or self._fingerprints
 
-    def _open(self, received: ReceivedTrack, declared: TrackDeclaration) -> PublishedTrack:
+    def _open(self, received: ReceivedTrack, declared: TrackDeclaration, *, stereo: bool) -> PublishedTrack:
+        parameters = received.codec.parameters
+        if stereo and not is_stereo(parameters):
+            parameters = f"{parameters};sprop-stereo=1"
         track = self._hub.engine.add_track(
             self._connection.peer,
             mid=received.mid,
             kind=received.kind,
             codec=received.codec.name,
-            parameters=received.codec.parameters,
+            parameters=parameters,
             clock_rate=received.codec.clock_rate,
             payload_types=received.payload_types,
             rtx=received.rtx,
             extensions=received.extensions,
-            rids=received.rids,
+            rids=received.layers,
             ssrcs=received.ssrcs,
         )
         screen = declared.source in SCREEN
@@ -320,7 +334,7 @@ def _same(track: Track, received: ReceivedTrack | None) -> bool:
         received is not None
         and received.codec.name == track.codec
         and set(received.payload_types) == set(track.payload_types)
-        and set(received.rids or ("",)) == set(track.encodings)
+        and set(received.layers or ("",)) == set(track.encodings)
     )
 
 

@@ -10,8 +10,9 @@ from sfu.bandwidth.twcc import Recorder, parse_feedback
 from sfu.errors import BadRequest
 from sfu.rtp import packet, red, rtcp
 from sfu.rtp.codecs import av1, dependency_descriptor, h264, vp8, vp9
+from sfu.sdp import formats
 from sfu.sdp.answer import answer_offer
-from sfu.sdp.description import parse
+from sfu.sdp.description import SDP_LIMIT, parse
 from sfu.sdp.offer import Slot, make_offer, read_answer
 from sfu.transport.sctp_guard import SctpGuard
 from sfu.transport.stun import binding_response, parse_binding_request, verify
@@ -21,8 +22,8 @@ from tests.rtp.codecs.test_h264 import sps, stap
 from tests.rtp.codecs.test_vp8 import DELTA
 from tests.rtp.test_packet import WITH_ALL
 from tests.rtp.test_rtcp import VALID
-from tests.sdp.samples import LOCAL, sample
-from tests.sdp.test_description import HOSTILE
+from tests.sdp.samples import LOCAL, offer_case, sample
+from tests.sdp.test_description import HOSTILE, LARGE
 from tests.transport.test_sctp_guard import data, sack, sealed
 
 PASSWORD = b"0123456789abcdefghijklmn"
@@ -109,13 +110,20 @@ def main() -> None:
     mirrored = made.replace("a=sendonly", "a=recvonly").replace("a=setup:actpass", "a=setup:active")
     report("SDP: offer of 10 slots", lambda: make_offer(slots, LOCAL, session_id=1, session_version=1))
     report("SDP: read its answer", lambda: read_answer(mirrored, slots))
+    for name in LARGE:
+        large = offer_case(name)
+        report(f"SDP: parse {name}, {len(large)} characters", lambda large=large: parse(large))  # type: ignore[misc]
+        report(
+            "SDP: parse and answer it", lambda large=large: answer_offer(large, LOCAL, session_id=1, session_version=1)
+        )  # type: ignore[misc]
     for name, text in HOSTILE.items():
-        report(f"SDP, 32 KiB hostile: {name}", lambda text=text: refused(text))  # type: ignore[misc]
+        report(f"SDP, hostile: {name}", lambda text=text: refused(text))  # type: ignore[misc]
 
 
 def refused(text: str) -> None:
+    formats._remembered.cache_clear()
     try:
-        parse(text[:32_768])
+        parse(text[:SDP_LIMIT])
     except BadRequest:
         return
 

@@ -19,6 +19,11 @@ def sample(name: str) -> str:
     return (DIRECTORY / name).read_bytes().decode()
 
 
+def offer_case(name: str) -> str:
+    """An offer that real clients make and that servers get wrong."""
+    return (DIRECTORY / "offers" / f"{name}.sdp").read_bytes().decode()
+
+
 def section(lines: str, *, kind: str = "video", port: int = 9, formats: str = "96 97", mid: str = "0") -> str:
     """A whole offer of one m-line with all that it needs, and `lines` besides."""
     digest = ":".join(["AB"] * 32)

@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfu.errors import BadRequest
-from sfu.sdp.answer import START_BITRATE, Answer, ReceivedTrack, answer_offer
+from sfu.sdp.answer import START_BITRATE, Answer, ReceivedTrack, accept_offer, answer_offer, write_answer
 from sfu.sdp.capabilities import URI_MID, URI_REPAIRED_RID, URI_RID
 from sfu.sdp.description import parse
-from tests.sdp.samples import LOCAL, OFFERS, sample, section
+from tests.sdp.samples import LOCAL, OFFERS, offer_case, sample, section
 
 
 def answer(text: str, setup: Literal["active", "passive"] | None = None) -> Answer:
@@ -42,7 +42,7 @@ def test_recorded_offers(name: str) -> None:
             hint = START_BITRATE if ours.kind == "video" else ""
             assert all(codec.parameters.endswith(hint) for codec in ours.codecs)
             kept = {(c.name, c.payload_type, c.parameters.removesuffix(hint).removesuffix(";")) for c in ours.codecs}
-            assert kept <= offered
+            assert kept <= offered or all("stereo=1" in parameters for _, _, parameters in kept - offered)
             assert set(ours.rtx.items()) <= set(theirs.rtx.items())
             assert {codec.name for codec in ours.codecs} <= ({"opus", "red"} if ours.kind == "audio" else {"VP8"})
 
@@ -161,7 +161,7 @@ def test_roles(theirs: str, wished: Literal["active", "passive"] | None, ours: s
     ("removed", "added", "sentence"),
     [
         ("a=ice-ufrag:abcd\n", "", "credentials"),
-        ("a=rtcp-mux\n", "", "rtcp-mux"),
+        ("a=rtcp-mux\n", "", "a=rtcp-mux"),
         ("a=fingerprint:sha-256 " + ":".join(["AB"] * 32) + "\n", "", "fingerprint"),
         ("a=setup:actpass\n", "a=setup:holdconn\n", "holdconn"),
         ("s=-\n", "a=ice-lite\n", "ICE-lite"),
@@ -172,6 +172,128 @@ def test_offers_that_cannot_be_answered(removed: str, added: str, sentence: str)
     assert removed in text
     with pytest.raises(BadRequest, match=sentence):
         answer(text.replace(removed, added))
+
+
+BOTH = [("0", "opus"), ("1", "VP8")]
+
+
+@pytest.mark.parametrize(
+    ("name", "tracks", "group", "rejected"),
+    [
+        ("blank-line-at-end", BOTH, ("0", "1"), []),
+        ("bundle-only-without-rtcp-mux", BOTH, ("0", "1"), []),
+        ("subsequent-offer-rfc8843", BOTH, ("0", "1"), []),
+        ("candidates-65", BOTH, ("0", "1"), []),
+        ("tagged-second", BOTH, ("1", "0"), []),
+        ("first-not-taken", [("1", "VP8")], ("1",), ["audio"]),
+        ("message-m-line", BOTH, ("0", "1"), ["message", "image"]),
+        ("rejected-without-mid", BOTH, ("0", "1"), ["video"]),
+        (
+            "mid-uuid",
+            [("0", "opus"), ("123e4567-e89b-12d3-a456-426614174000", "VP8")],
+            ("0", "123e4567-e89b-12d3-a456-426614174000"),
+            [],
+        ),
+    ],
+)
+@pytest.mark.parametrize("ends", ["\r\n", "\n"])
+def test_offers_of_real_clients(
+    name: str, tracks: list[tuple[str, str]], group: tuple[str, ...], rejected: list[str], ends: str
+) -> None:
+    offer = offer_case(name).replace("\r\n", ends)
+    made = answer(offer)
+    assert [(track.mid, track.codec.name) for track in made.tracks] == tracks
+    assert (made.ufrag, made.pwd, len(made.fingerprints)) == ("abcd", "abcdefghijklmnopqrstuvwx", 1)
+    read_back = parse(made.sdp, answer=True)
+    assert read_back.bundle == group
+    assert [media.kind for media in read_back.media if media.rejected] == rejected
+    assert [media.kind for media in read_back.media] == [media.kind for media in parse(offer).media]
+    assert [media.mid for media in read_back.media] == [media.mid for media in parse(offer).media]
+    tagged = [media for media in read_back.media if media.candidates]
+    assert [media.mid for media in tagged] == [group[0]]
+
+
+def test_only_the_m_line_that_is_not_usable_is_rejected() -> None:
+    """A second m-line of every kind that we reject, behind one that we take."""
+    for odd in (
+        "m=video 9 UDP/TLS/RTP/SAVPF 98\na=mid:odd\na=rtpmap:98 H265/90000\n",
+        "m=video 9 UDP/TLS/RTP/SAVPF\na=mid:odd\n",
+        "m=video 9 UDP/TLS/RTP/SAVPF *\na=mid:odd\n",
+        "m=application 9 UDP/BFCP *\na=mid:odd\n",
+        "m=video 9 UDP/TLS/RTP/SAVPF 96\n",
+    ):
+        text = section("a=rtpmap:96 VP8/90000\n").replace("BUNDLE 0", "BUNDLE 0 odd") + odd
+        made = answer(text)
+        assert [track.mid for track in made.tracks] == ["0"]
+        assert [media.rejected for media in parse(made.sdp).media] == [False, True]
+
+
+@pytest.mark.parametrize(
+    "protocol", ["UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "RTP/SAVPF", "TCP/DTLS/RTP/SAVPF", "RTP/AVP"]
+)
+def test_the_answer_has_the_profile_of_the_offer(protocol: str) -> None:
+    text = section("a=rtpmap:96 VP8/90000\n").replace("UDP/TLS/RTP/SAVPF", protocol)
+    assert f"m=video 9 {protocol} 96\r\n" in answer(text).sdp
+
+
+def test_without_a_group_the_first_usable_m_line_is_taken() -> None:
+    text = section("a=rtpmap:96 H265/90000\n").replace("a=group:BUNDLE 0\n", "")
+    other = section("a=rtpmap:96 VP8/90000\n", mid="1").partition("m=")[2]
+    assert [track.mid for track in answer(f"{text}m={other}m={other.replace('mid:1', 'mid:2')}").tracks] == ["1"]
+
+
+def test_old_data_channels_are_answered_in_their_form() -> None:
+    text = section("a=sctpmap:5001 webrtc-datachannel 1024\n", kind="application", formats="5001")
+    made = answer(text.replace("UDP/TLS/RTP/SAVPF", "DTLS/SCTP"))
+    assert made.data is not None
+    assert made.data.sctp_port == 5001
+    assert "m=application 9 DTLS/SCTP 5000\r\n" in made.sdp
+    assert "a=sctpmap:5000 webrtc-datachannel 1024\r\n" in made.sdp
+
+
+@pytest.mark.parametrize(("name", "cameras"), [("chromium-16-cameras", 16), ("firefox-16-cameras", 16)])
+def test_all_cameras_are_taken(name: str, cameras: int) -> None:
+    made = answer(offer_case(name))
+    assert sum(track.rids == ("q", "h", "f") for track in made.tracks) == cameras
+    assert made.data is not None
+    assert len(made.tracks) == cameras + 1
+
+
+SIMULCAST = f"a=extmap:10 {URI_RID}\na=rtpmap:96 VP8/90000\na=rtpmap:97 VP9/90000\na=rid:q send\na=rid:h send pt=97\n"
+
+
+@pytest.mark.parametrize(
+    ("formats", "lines", "codec", "rids"),
+    [
+        ("96 97", "a=simulcast:send q;h\n", "VP8", ("q",)),
+        ("97 96", "a=simulcast:send q;h\n", "VP9", ("q", "h")),
+        ("96 97", "a=simulcast:send q;h,q\n", "VP8", ("q",)),
+        ("96 97", "a=rid:f send\na=simulcast:send q;h,f\n", "VP8", ("q", "f")),
+        ("96 97", "a=simulcast:send ~q\n", "VP8", ("q",)),
+    ],
+)
+def test_rids_for_the_codec_that_is_taken(formats: str, lines: str, codec: str, rids: tuple[str, ...]) -> None:
+    track = only_track(section(SIMULCAST + lines, formats=formats))
+    assert (track.codec.name, track.rids, track.layers) == (codec, rids, rids)
+
+
+def test_paused_layers_are_marked() -> None:
+    accepted = accept_offer(parse(sample("pub-browser-offer.sdp")))
+    made = write_answer(accepted, LOCAL, session_id=1, session_version=1, paused={"1": ("h", "f")})
+    assert "a=simulcast:recv q;~h;~f\r\n" in made
+    assert parse(made, answer=True).media[1].send_rids == ()
+
+
+def test_layers_by_ssrc() -> None:
+    lines = (
+        "a=rtpmap:96 VP8/90000\na=rtpmap:97 rtx/90000\na=fmtp:97 apt=96\na=ssrc-group:SIM 1 2 3\n"
+        "a=ssrc-group:FID 1 11\na=ssrc-group:FID 2 12\na=ssrc-group:FID 3 13\n"
+        + "".join(f"a=ssrc:{ssrc} cname:x\n" for ssrc in (1, 2, 3, 11, 12, 13))
+    )
+    track = only_track(section(lines))
+    assert (track.rids, track.layers) == ((), ("0", "1", "2"))
+    assert track.ssrcs == ((1, 11), (2, 12), (3, 13))
+    assert track.stream_count == 6
 
 
 @settings(max_examples=200)

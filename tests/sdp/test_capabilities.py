@@ -14,7 +14,10 @@ from sfu.sdp.capabilities import (
     URI_VIDEO_ORIENTATION,
     PayloadTable,
     canonical_codec,
+    h264_profile,
     identifying_parameters,
+    is_stereo,
+    opus_answer_parameters,
 )
 
 H264 = "level-asymmetry-allowed=1;packetization-mode={};profile-level-id={}"
@@ -48,8 +51,10 @@ def test_canonical_codec(kind: str, name: str, expected: str | None) -> None:
         ("H264", "profile-level-id=42E01F;packetization-mode=1", H264.format(1, "42e01f")),
         ("H264", "", H264.format(0, "42e01f")),
         ("H264", "profile-level-id=zzzzzz;packetization-mode=7", H264.format(0, "42e01f")),
-        ("opus", "stereo=1", "minptime=10;useinbandfec=1"),
+        ("opus", "minptime=20;useinbandfec=0;cbr=1", "minptime=10;useinbandfec=1"),
+        ("opus", "stereo=1", "minptime=10;useinbandfec=1;sprop-stereo=1"),
         ("red", "1/2/3", "111/111"),
+        ("red", "110/110", "110/110"),
     ],
 )
 def test_identifying_parameters(name: str, parameters: str, expected: str) -> None:
@@ -67,6 +72,8 @@ def test_payload_types_are_stable() -> None:
     table = PayloadTable()
     assert table.assign("opus", "anything", False) == (111, None)
     assert table.assign("red", "", True) == (63, None)
+    assert table.assign("opus", "sprop-stereo=1", False) == (110, None)
+    assert table.assign("red", "110/110", False) == (62, None)
     vp8 = table.assign("VP8", "", True)
     high = table.assign("H264", H264.format(1, "640032"), True)
     base = table.assign("H264", H264.format(1, "42e01f"), False)
@@ -80,11 +87,38 @@ def test_payload_types_are_stable() -> None:
 
 def test_payload_types_run_out_politely() -> None:
     table = PayloadTable()
-    seen = [table.assign("H264", H264.format(1, f"{number:06x}"), False)[0] for number in range(59)]
+    seen = [table.assign("H264", H264.format(1, f"{number:06x}"), False)[0] for number in range(57)]
     with pytest.raises(AtCapacity):
         table.assign("VP8", "", False)
-    assert len(seen) == len(set(seen)) == 59
-    assert seen == [*range(96, 111), *range(112, 128), *range(35, 63)]
+    assert len(seen) == len(set(seen)) == 57
+    assert seen == [*range(96, 110), *range(112, 128), *range(35, 62)]
+
+
+@pytest.mark.parametrize(
+    ("value", "rank"),
+    [
+        ("42e01f", 0), ("42C01F", 0), ("42f00b", 0), ("4d801f", 0), ("58c01f", 0), ("42001f", 1), ("", 1), ("zz", 1),
+        ("4d001f", 2), ("640c1f", 3), ("64001f", 3), ("58001f", 3), ("f4001f", 3),
+    ],
+)  # fmt: skip
+def test_h264_profiles(value: str, rank: int) -> None:
+    assert h264_profile(value) == rank
+
+
+@pytest.mark.parametrize(
+    ("offered", "stereo", "answered"),
+    [
+        ("minptime=10;useinbandfec=1", False, "minptime=10;useinbandfec=1"),
+        ("minptime=10;useinbandfec=1", True, "minptime=10;useinbandfec=1;stereo=1"),
+        ("stereo=1;sprop-stereo=1;maxaveragebitrate=128000", True, "maxaveragebitrate=128000;stereo=1"),
+        ("usedtx=1; cbr=1;stereo=0", True, "usedtx=1;cbr=1;stereo=1"),
+        ("", False, ""),
+        ("", True, "stereo=1"),
+    ],
+)
+def test_what_opus_is_asked_to_be(offered: str, stereo: bool, answered: str) -> None:
+    assert opus_answer_parameters(offered, stereo=stereo) == answered
+    assert is_stereo(answered) is stereo
 
 
 def test_extension_tables() -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from sfu.errors import BadRequest
-from sfu.sdp.formats import FORMATTING, PER_SECTION, Codec, bounded, decimal, read_formats
+from sfu.sdp.formats import DISTINCT_LIMIT, PER_SECTION, Codec, FormatReader, Formats, bounded, decimal
 
 LINES = (
     "a=rtpmap:96 VP8/90000",
@@ -13,6 +13,10 @@ LINES = (
     "a=fmtp:97 apt=96",
     "a=extmap:4 urn:ietf:params:rtp-hdrext:sdes:mid",
 )
+
+
+def read_formats(kind: str, formats: tuple[str, ...], lines: str) -> Formats:
+    return FormatReader().read(kind, formats, f"\n{lines}")
 
 
 def test_an_m_line() -> None:
@@ -58,5 +62,23 @@ def test_bounds() -> None:
             decimal(text, 127, "It")
 
 
-def test_keys() -> None:
-    assert {"rtpmap", "fmtp", "rtcp-fb", "extmap"} == FORMATTING
+def test_other_lines_are_not_read() -> None:
+    assert read_formats("video", ("96",), "a=ssrc:x\na=rtpmapx:1\nb=rtpmap:x\na=extmap-allow-mixed") == ((), {}, {})
+
+
+def test_equal_m_lines_are_read_once_and_distinct_ones_are_bounded() -> None:
+    reader = FormatReader()
+    lines = "".join(f"\na=rtpmap:{number} V/90000" for number in range(100))
+    for _ in range(100):
+        reader.read("video", ("96",), lines)
+    for number in range(8):
+        reader.read("video", ("96",), f"{lines}\na=fmtp:96 {number}")
+    with pytest.raises(BadRequest, match=f"more than {DISTINCT_LIMIT}"):
+        reader.read("video", ("97",), f"{lines}\na=fmtp:96 9\n{lines}")
+
+
+def test_long_sets_are_not_kept() -> None:
+    lines = f"a=fmtp:96 {'x' * 20_000}\na=rtpmap:96 VP8/90000"
+    first, second = (read_formats("video", ("96",), lines) for _ in range(2))
+    assert first == second
+    assert first is not second

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
-from sfu.errors import BadRequest, NotAuthorized
+from sfu.errors import BadRequest, NotAuthorized, RemoteError
 from sfu.forwarding.diary import Diary
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
@@ -17,6 +17,7 @@ from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
 from sfu.rooms.account import Limitation, Path, Picture
 from sfu.rooms.ports import MediaSource, Wish
+from sfu.sdp.answer import Acceptance
 from sfu.signaling.connection import Connection
 from sfu.signaling.environment import Access, Environment
 from sfu.signaling.messages import TrackSpec
@@ -35,10 +36,14 @@ GOOD_LINK = LinkReport(rtt=0.02, loss=0.0, silent_for=0.0, connected=True)
 
 def offer_sdp(*kinds: str, fingerprint: str = "AA", inactive: tuple[str, ...] = ()) -> str:
     """An offer in miniature: mids are 0, 1, …"""
-    lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", f"a=fingerprint:sha-256 {fingerprint}"]
+    digest = ":".join([fingerprint] * 32)
+    lines = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", f"a=group:BUNDLE {' '.join(str(mid) for mid in range(len(kinds)))}"]
+    lines += ["a=ice-ufrag:abcd", f"a=ice-pwd:{'x' * 24}", f"a=fingerprint:sha-256 {digest}", "a=setup:actpass"]
     for mid, kind in enumerate(kinds):
         direction = "inactive" if str(mid) in inactive else "sendonly"
-        lines += [f"m={kind} 9 UDP/TLS/RTP/SAVPF 96", f"a=mid:{mid}", f"a={direction}"]
+        codec = "VP8/90000" if kind == "video" else "opus/48000/2"
+        lines += [f"m={kind} 9 UDP/TLS/RTP/SAVPF 96", f"a=mid:{mid}", f"a={direction}", "a=rtcp-mux"]
+        lines.append(f"a=rtpmap:96 {codec}")
     return "\r\n".join(lines) + "\r\n"
 
 
@@ -64,20 +69,18 @@ class FakePublisher:
     limits: dict[str, Limitation] = field(default_factory=dict)
     sources: dict[str, MediaSource] = field(default_factory=dict)
     sent: list[bytes | str] = field(default_factory=list)
+    refusal: RemoteError | None = None
+    "What it refuses the next offers with."
     link: LinkReport = GOOD_LINK
     closed: bool = False
 
-    def negotiate(self, sdp: str, tracks: list[TrackSpec]) -> Negotiated:
-        if not sdp.startswith("v=0"):
-            raise BadRequest("This is not SDP.")
-        kept: dict[str, MediaSource] = {}
-        for section in sdp.split("\r\nm=")[1:]:
-            kind = "audio" if section.startswith("audio") else "video"
-            mid = section.partition("a=mid:")[2].partition("\r\n")[0]
-            if "a=sendonly" in section:
-                kept[mid] = self.sources.get(mid) or FakeSource(kind, "opus" if kind == "audio" else "VP8")
-        self.sources = kept
-        return Negotiated("v=0\r\n", dict(kept))
+    def negotiate(self, offer: Acceptance, tracks: list[TrackSpec]) -> Negotiated:
+        if self.refusal is not None:
+            raise self.refusal
+        self.sources = {
+            track.mid: self.sources.get(track.mid) or FakeSource(track.kind, track.codec.name) for track in offer.tracks
+        }
+        return Negotiated("v=0\r\n", dict(self.sources))
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         self.sent.append(payload)
@@ -141,9 +144,11 @@ class FakeSubscriber:
 class FakeEdge:
     publishers: list[FakePublisher] = field(default_factory=list)
     subscribers: list[FakeSubscriber] = field(default_factory=list)
+    refusal: RemoteError | None = None
+    "What new publishers refuse offers with."
 
     def open_publisher(self, name: str, listener: PublisherListener, diary: Diary, budget: LoopBudget) -> FakePublisher:
-        self.publishers.append(FakePublisher(name, listener, diary))
+        self.publishers.append(FakePublisher(name, listener, diary, refusal=self.refusal))
         return self.publishers[-1]
 
     def open_subscriber(

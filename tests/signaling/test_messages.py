@@ -46,7 +46,7 @@ def test_every_message_has_an_example() -> None:
         {"type": "chat", "id": 1, "text": ""},
         {"type": "nothing", "id": 1},
         {"type": "subscribe", "id": 1, "tracks": [{"track": "a", "priority": 256}]},
-        {"type": "publish", "id": 1, "sdp": "x" * 40_000},
+        {"type": "publish", "id": 1, "sdp": "x" * 200_000},
         {"type": "metadata", "id": 1, "attributes": {"k" * 65: "v"}},
     ],
 )

@@ -2,10 +2,12 @@
 
 import pytest
 
+from sfu.errors import AtCapacity
 from sfu.rooms import Permissions
 from sfu.rooms import Settings as RoomSettings
 from sfu.signaling.ports import LinkReport
 from sfu.signaling.settings import Settings
+from tests.sdp.samples import offer_case
 from tests.signaling.fakes import Client, FakeSource, World, claims, offer_sdp
 
 
@@ -94,6 +96,103 @@ async def test_refused_offers_change_nothing(world: World, changes: dict, grants
     [error] = carl.say("publish", id=2, **fields)
     assert (error["id"], error["code"]) == (2, code)
     assert bob.take() == []
+
+
+REFUSED_LATER = [
+    *REFUSED_OFFERS[:5],
+    ({"tracks": [{"mid": "0"}, {"mid": "1"}, {"mid": "1"}]}, {}, "bad_request"),
+    ({"sdp": "v=0\r\n", "tracks": [{"mid": "0"}]}, {}, "bad_request"),
+    ({"sdp": offer_sdp("audio", "video").replace("a=rtcp-mux", "a=x")}, {}, "bad_request"),
+    ({"sdp": offer_sdp("audio", "video").replace("a=ice-ufrag", "a=x")}, {}, "bad_request"),
+    ({"sdp": offer_sdp("audio", "video") + "a=simulcast:send q\r\n"}, {}, "bad_request"),
+    ({"tracks": [*CAMERA, {"mid": "2", "source": "screen_share"}]}, {}, "bad_request"),
+]
+
+
+@pytest.mark.parametrize("fingerprint", ["AA", "BB"])
+@pytest.mark.parametrize(("changes", "_grants", "code"), REFUSED_LATER)
+async def test_a_refused_change_leaves_what_is_published(
+    world: World, changes: dict, _grants: dict, code: str, fingerprint: str
+) -> None:
+    ada, bob = world.join("ada"), world.join("bob")
+    first = publish(ada)
+    bob.take()
+    offer = changes.get("sdp", offer_sdp("audio", "video")).replace(":AA" * 31, f":{fingerprint}" * 31)
+    [error] = ada.say("publish", id=3, **({"tracks": CAMERA} | changes | {"sdp": offer}))
+    assert (error["id"], error["code"]) == (3, code)
+    assert bob.take() == []
+    assert [one.closed for one in world.edge.publishers] == [False]
+    assert publish(ada, 4) == first
+
+
+async def test_a_forbidden_source_leaves_what_is_published(world: World) -> None:
+    world.tokens["carl"] = claims("carl", can_publish_sources=("microphone", "camera"))
+    carl, bob = world.join("carl"), world.join("bob")
+    first = publish(carl)
+    bob.take()
+    for fingerprint in ("AA", "BB"):
+        offer = offer_sdp("audio", "video", "video", fingerprint=fingerprint)
+        screen = {"mid": "2", "source": "screen_share"}
+        assert [error["code"] for error in carl.say("publish", id=3, sdp=offer, tracks=[*CAMERA, screen])] == [
+            "not_authorized"
+        ]
+    assert bob.take() == []
+    assert publish(carl, 5) == first
+
+
+@pytest.mark.parametrize("fingerprint", ["AA", "BB"])
+async def test_what_the_media_edge_refuses_leaves_what_is_published(world: World, fingerprint: str) -> None:
+    ada, bob = world.join("ada"), world.join("bob")
+    first = publish(ada)
+    bob.take()
+    refusal = AtCapacity("Too many streams.", code="connection_exhausted")
+    world.edge.publishers[0].refusal = world.edge.refusal = refusal
+    offer = offer_sdp("audio", "video", fingerprint=fingerprint)
+    assert [error["code"] for error in ada.say("publish", id=3, sdp=offer, tracks=CAMERA)] == ["connection_exhausted"]
+    world.edge.publishers[0].refusal = world.edge.refusal = None
+    assert bob.take() == []
+    assert [one.closed for one in world.edge.publishers] == [False, True][: len(world.edge.publishers)]
+    assert publish(ada, 4) == first
+    assert publish(ada, 5, sdp=offer_sdp("audio", "video", fingerprint="CC"))
+
+
+async def test_a_full_room_leaves_what_is_published() -> None:
+    world = World(rooms=RoomSettings(max_tracks=16, max_room_tracks=3))
+    ada, bob = world.join("ada"), world.join("bob")
+    first = publish(ada)
+    assert publish(bob, sdp=offer_sdp("audio"), tracks=CAMERA[:1])
+    bob.take()
+    offer = offer_sdp("audio", "video", "video")
+    refused = ada.say("publish", id=3, sdp=offer, tracks=[*CAMERA, {"mid": "2", "source": "screen_share"}])
+    assert [error["code"] for error in refused] == ["at_capacity"]
+    assert bob.take() == []
+    assert publish(ada, 4) == first
+
+
+async def test_a_draining_server_keeps_what_is_published(world: World) -> None:
+    ada, bob = world.join("ada"), world.join("bob")
+    first = publish(ada)
+    world.env.draining = True
+    assert [error["code"] for error in bob.say("publish", id=2, sdp=offer_sdp("audio"), tracks=[])] == ["draining"]
+    assert [one.name for one in world.edge.publishers] == [ada.id]
+    assert publish(ada, 3) == first
+
+
+async def test_offers_of_16_cameras_and_many_candidates_fit_the_rate(world: World) -> None:
+    """Cameras added one by one, each with all candidates of 34 networks trickled."""
+    ada = world.join("ada")
+    whole = offer_case("chromium-16-cameras")
+    head, *sections = whole.split("\r\nm=")
+    for number in range(1, 17):
+        offer = "\r\nm=".join([head, *sections[: number + 1]])
+        tracks = [{"mid": str(mid), "source": "camera"} for mid in range(1, number + 1)]
+        [answer] = ada.say("publish", id=number + 1, sdp=offer + "\r\n" * (number < 17), tracks=tracks)
+        assert answer["type"] == "answer", answer
+        assert len(answer["tracks"]) == number
+    for number in range(140):
+        candidate = f"candidate:{number} 1 udp 2113937151 192.0.2.4 5000 typ host generation 0 ufrag abcd"
+        assert ada.say("candidate", connection="publish", candidate=candidate, mid="0") == []
+    assert types(ada.say("chat", id=99, text="still here"))[-1] == "ok"
 
 
 async def test_a_later_offer_keeps_changes_and_ends_tracks(world: World) -> None:

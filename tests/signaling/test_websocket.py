@@ -167,7 +167,7 @@ async def test_without_a_token(site: tuple[Site, TestClient]) -> None:
 @pytest.mark.parametrize(
     ("send", "code"),
     [
-        (lambda socket: socket.send_str("x" * 70_000), 1009),
+        (lambda socket: socket.send_str("x" * 270_000), 1009),
         (lambda socket: socket.send_bytes(b"x"), 1003),
     ],
     ids=["too large", "binary"],
