@@ -45,6 +45,10 @@ const SCREEN_SOUND_BITRATE = 128_000;
 export class Publisher extends Emitter {
   /** @type {Set<Publication>} */
   publications = new Set();
+  /** @type {Map<Publication, string[]>} layers that somebody watches, where the server said so */
+  #wanted = new Map();
+  /** @type {Set<RTCRtpTransceiver>} of dropped publications, until their m-line can be stopped */
+  #retired = new Set();
   #dirty = false;
   #closed = false;
   /** @type {Promise<void> | null} */
@@ -60,19 +64,47 @@ export class Publisher extends Emitter {
     super();
     this.offer = offer;
     this.preferences = { ...defaults, ...preferences };
-    this.connection = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
-    this.channels = {
-      reliable: this.connection.createDataChannel('reliable'),
-      lossy: this.connection.createDataChannel('lossy', { ordered: false, maxRetransmits: 0 }),
+    this.iceServers = iceServers;
+    this.connection = this.#connect();
+    this.channels = this.#open(this.connection);
+    this.unwatch = this.#watch(this.connection);
+  }
+
+  #connect() {
+    return new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: 'max-bundle' });
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #open(connection) {
+    const channels = {
+      reliable: connection.createDataChannel('reliable'),
+      lossy: connection.createDataChannel('lossy', { ordered: false, maxRetransmits: 0 }),
     };
-    for (const channel of Object.values(this.channels)) {
+    for (const channel of Object.values(channels)) {
       channel.onmessage = ({ data }) => this.#packet(channel, data);
     }
-    this.unwatch = watch(
-      this.connection,
+    return channels;
+  }
+
+  /** @param {RTCPeerConnection} connection */
+  #watch(connection) {
+    return watch(
+      connection,
       () => this.restart(),
       (state) => this.emit('state', state),
     );
+  }
+
+  /** Publishes everything on a new connection: the old one has carried as many streams as the server takes of one. */
+  #renew() {
+    this.unwatch();
+    this.connection.close();
+    this.#wanted.clear();
+    this.#retired.clear();
+    this.connection = this.#connect();
+    this.channels = this.#open(this.connection);
+    this.unwatch = this.#watch(this.connection);
+    for (const publication of this.publications) this.adopt(publication);
   }
 
   /**
@@ -155,12 +187,20 @@ export class Publisher extends Emitter {
   send(id, rids) {
     const publication = [...this.publications].find((each) => each.id === id);
     if (!publication) return;
-    const { sender } = publication.transceiver;
+    this.#wanted.set(publication, rids);
+    this.#activate(publication, rids);
+  }
+
+  /**
+   * @param {Publication} publication
+   * @param {string[]} rids
+   */
+  #activate({ transceiver: { sender } }, rids) {
     const parameters = sender.getParameters();
-    for (const encoding of parameters.encodings ?? []) {
-      if (encoding.rid) encoding.active = rids.includes(encoding.rid);
-    }
-    sender.setParameters(parameters).catch(() => {}); // the connection is about to be another one
+    const changed = (parameters.encodings ?? []).filter(({ rid, active }) => rid && active !== rids.includes(rid));
+    if (!changed.length) return;
+    for (const encoding of changed) encoding.active = !encoding.active;
+    sender.setParameters(parameters).catch(() => {}); // the next answer applies it again
   }
 
   /** New ICE credentials, over the same DTLS session. */
@@ -216,8 +256,23 @@ export class Publisher extends Emitter {
 
   /** @param {Publication} publication */
   #drop(publication) {
+    const { transceiver } = publication;
     this.publications.delete(publication);
-    if (this.connection.signalingState !== 'closed') publication.transceiver.stop();
+    this.#wanted.delete(publication);
+    if (this.connection.signalingState === 'closed') return;
+    // Chromium cannot make offers any more when a transceiver is stopped whose m-line was rolled back, so stopping waits.
+    transceiver.direction = 'inactive';
+    transceiver.sender.replaceTrack(null).catch(() => {});
+    this.#retired.add(transceiver);
+  }
+
+  /** Stops what was dropped, so that its m-line can be used again; what has no m-line yet gets one first. */
+  #retire() {
+    for (const transceiver of this.#retired) {
+      if (transceiver.mid === null) continue;
+      this.#retired.delete(transceiver);
+      transceiver.stop();
+    }
   }
 
   /** @param {Publication} publication */
@@ -241,22 +296,33 @@ export class Publisher extends Emitter {
   }
 
   async #run() {
+    let renewed = false;
     while (this.#dirty && !this.#closed) {
       this.#dirty = false;
-      await this.connection.setLocalDescription(await this.connection.createOffer());
-      const sdp = this.connection.localDescription?.sdp ?? '';
+      this.#retire();
+      const { connection } = this;
+      await connection.setLocalDescription(await connection.createOffer());
+      const sdp = connection.localDescription?.sdp ?? '';
       let answer;
       try {
         answer = await this.offer({ sdp, tracks: this.#specs() });
+        if (this.#closed) return;
+        await connection.setRemoteDescription({ type: 'answer', sdp: this.#tuned(answer.sdp) });
       } catch (error) {
-        if (!this.#closed) await this.connection.setLocalDescription({ type: 'rollback' }).catch(() => {});
+        if (this.#closed) throw error;
+        if (/** @type {{code?: string}} */ (error).code === 'connection_exhausted' && !renewed) {
+          renewed = this.#dirty = true;
+          this.#renew();
+          continue;
+        }
+        await connection.setLocalDescription({ type: 'rollback' }).catch(() => {});
         throw error;
       }
-      if (this.#closed) return;
-      await this.connection.setRemoteDescription({ type: 'answer', sdp: this.#tuned(answer.sdp) });
       for (const publication of this.publications) {
         publication.id = answer.tracks?.[publication.transceiver.mid ?? ''] ?? publication.id;
       }
+      // Browsers may take a layer of the answer as one to send (Chromium does).
+      for (const [publication, rids] of this.#wanted) this.#activate(publication, rids);
       this.emit('negotiated', null);
     }
   }
