@@ -16,8 +16,8 @@ class Demands:
     def __init__(self, *, enabled: bool = True) -> None:
         self._enabled = enabled
         self._touched: set[PublishedTrack] = set()
-        self._falling: set[PublishedTrack] = set()
-        """Those of which less is wanted than was asked for."""
+        self._due: set[PublishedTrack] = set()
+        """Those whose demand has to be looked at again at a certain time."""
         self._next = float("-inf")
 
     def touch(self, source: "PublishedTrack") -> None:
@@ -27,25 +27,26 @@ class Demands:
 
     def forget(self, source: "PublishedTrack") -> None:
         self._touched.discard(source)
-        self._falling.discard(source)
+        self._due.discard(source)
 
     def tick(self, now: float) -> None:
-        if now < self._next or not (self._touched or self._falling):
+        if now < self._next or not (self._touched or self._due):
             return
         self._next = now + EVERY
         touched, self._touched = self._touched, set()
-        for source in touched | {source for source in self._falling if _due(source, now)}:
+        for source in touched | {source for source in self._due if _is_due(source, now)}:
             wanted = source.demand.update(source.declared, _tiles(source), now)
-            if source.demand.falls_at is not None:
-                self._falling.add(source)
+            if source.demand.next_at is not None:
+                self._due.add(source)
             else:
-                self._falling.discard(source)
+                self._due.discard(source)
             if wanted is not None:
                 source.ask(wanted)
 
 
-def _due(source: "PublishedTrack", now: float) -> bool:
-    return source.demand.falls_at is not None and now >= source.demand.falls_at
+def _is_due(source: "PublishedTrack", now: float) -> bool:
+    at = source.demand.next_at
+    return at is not None and now >= at
 
 
 def _tiles(source: "PublishedTrack") -> Iterator[tuple[int, int]]:

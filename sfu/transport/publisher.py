@@ -125,7 +125,12 @@ class PublishedTrack:
 
     def top_height(self, sent: int) -> int:
         """Lines of the largest layer there is. `sent`: of those that come; others rest while nobody has a place for them."""
-        return max([sent, *(size.height for size in self.demand.resting(self.declared))])
+        return max([sent, *(size.height for size in self.demand.resting(self.declared).values())])
+
+    def paused(self) -> tuple[str, ...]:
+        """Layers that the publisher was asked to leave out, and does."""
+        encodings = self.track.encodings
+        return tuple(rid for rid in self.demand.resting(self.declared) if rid in encodings and not encodings[rid].alive)
 
     def add_taker(self, name: TrackId, taker: Taker) -> None:
         self.track.name = str(name)
@@ -207,6 +212,7 @@ class PublisherConnection:
             session_id=connection.session_id,
             session_version=connection.session_version,
             stereo=stereo,
+            paused={mid: self._sources[mid].paused() for mid in kept},
         )
         if accepted.fingerprints:
             connection.secure("server" if accepted.setup == "passive" else "client", accepted.fingerprints)
@@ -219,6 +225,7 @@ class PublisherConnection:
             if source is None:
                 source = self._sources[mid] = self._open(track, declared[mid], stereo=mid in stereo)
             source.declared = _sizes(declared[mid], track.layers)
+            source.demand.negotiated(time.monotonic())
             source.touch()
         return Negotiated(answer, dict(self._sources))
 

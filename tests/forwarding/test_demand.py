@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfu.forwarding.demand import PATIENCE, LayerDemand
+from sfu.forwarding.demand import PATIENCE, REPEAT, LayerDemand
 from sfu.forwarding.selector import Size
 
 LADDER = {"q": Size(320, 180), "h": Size(640, 360), "f": Size(1280, 720)}
@@ -40,12 +40,12 @@ def test_more_at_once_and_less_late() -> None:
 
 def test_layers_that_nobody_has_a_place_for_rest() -> None:
     demand = LayerDemand()
-    assert demand.resting(LADDER) == ()
+    assert demand.resting(LADDER) == {}
     for now in (0.0, PATIENCE):
         demand.update(LADDER, [(320, 180)], now)
-    assert demand.resting(LADDER) == (LADDER["h"], LADDER["f"])
+    assert demand.resting(LADDER) == {"h": LADDER["h"], "f": LADDER["f"]}
     demand.update(LADDER, [(0, 0)], 20.0)
-    assert demand.resting(LADDER) == ()
+    assert demand.resting(LADDER) == {}
 
 
 def test_what_was_asked_for_is_not_asked_again() -> None:
@@ -53,3 +53,20 @@ def test_what_was_asked_for_is_not_asked_again() -> None:
     demand.update(LADDER, [], 0.0)
     assert demand.update(LADDER, [], 5.0) == ("q",)
     assert [demand.update(LADDER, [], now) for now in (5.1, 20.0)] == [None, None]
+
+
+def test_layers_are_asked_for_again_after_a_negotiation() -> None:
+    demand = LayerDemand()
+    demand.negotiated(0.0)
+    assert demand.next_at is None  # nothing was asked for yet
+    demand.update(LADDER, [], 0.0)
+    assert demand.update(LADDER, [], 5.0) == ("q",)
+    demand.negotiated(6.0)
+    assert demand.next_at == 6.0 + REPEAT
+    assert demand.update(LADDER, [], 6.5) is None
+    assert demand.update(LADDER, [], 7.0) == ("q",)
+    assert demand.update(LADDER, [], 8.0) is None
+    demand.negotiated(9.0)
+    assert demand.update(LADDER, [(0, 0)], 9.1) == ("q", "h", "f")
+    assert demand.update(LADDER, [(0, 0)], 11.0) is None
+    assert demand.next_at is None

@@ -1,17 +1,20 @@
 """A browser encodes what somebody watches, and no more."""
 
 import asyncio
+import shutil
+from pathlib import Path
 
-from tests.web.guest import THREE_LAYERS, Guest, Meeting
+from tests.web.firefox import firefox
+from tests.web.guest import THREE_LAYERS, Meeting, Visitor
 from tests.web.steady import watched
 
 
-async def sending(guest: Guest) -> set[str]:
+async def sending(guest: Visitor) -> set[str]:
     """The layers of its camera that are sent, by their rids."""
-    return {one["rid"] for one in await guest.streams("outbound", "video") if one["active"]}
+    return {one["rid"] for one in await guest.streams("outbound", "video") if one["active"] and one["rid"]}
 
 
-async def sends(guest: Guest, rids: set[str], *, within: float = 15.0) -> None:
+async def sends(guest: Visitor, rids: set[str], *, within: float = 15.0) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + within
     while (found := await sending(guest)) != rids:
@@ -42,3 +45,62 @@ async def test_layers_that_nobody_watches_are_not_sent(meeting: Meeting) -> None
     await bob.wish({"track": track, "width": 960, "height": 540})
     await sends(ada, {"q", "h", "f"})
     await bob.width(track, 960)
+
+
+SHARE = """async () => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 320, height: 180 });
+    const draw = canvas.getContext('2d');
+    setInterval(() => draw.fillRect(Math.random() * 320, 0, 9, 180), 100);
+    window.shared = await sfu.room.publish(canvas.captureStream(10).getTracks()[0], { source: 'unknown' });
+}"""
+FRAMES = """async () => {
+    const report = await sfu.room.publisher.connection.getStats();
+    const camera = [...sfu.room.publications].find(({ source }) => source === 'camera').transceiver.mid;
+    return [...report.values()].filter((one) => one.type === 'outbound-rtp' && one.mid === camera)
+        .map(({ rid, framesSent }) => [rid, framesSent]);
+}"""
+ACTIVE = """(rids) => {
+    const { transceiver } = [...sfu.room.publications].find(({ source }) => source === 'camera');
+    return transceiver.sender.getParameters().encodings.filter(({ active }) => active).map(({ rid }) => rid).join('') === rids;
+}"""
+
+
+async def rests(guest: Visitor, seconds: float) -> None:
+    """Layers above the lowest send (nearly) nothing for so long."""
+    before = dict(await guest.run(FRAMES))
+    assert set(before) == {"q", "h", "f"}
+    await asyncio.sleep(seconds)  # that something does not happen takes time to see
+    after = dict(await guest.run(FRAMES))
+    grown = {rid: after[rid] - before[rid] for rid in after}
+    assert grown["q"] > 3 * seconds
+    assert max(grown["h"], grown["f"]) <= 3, grown
+
+
+async def renegotiates(guest: Visitor, viewer: Visitor) -> None:
+    """With layers that rest: a share, its end, an ICE restart, a resumed socket."""
+    track = await guest.track()
+    await viewer.until("a tile", "(track) => sfu.room.wishes.current.has(track)", track)
+    await viewer.wish({"track": track, "width": 240, "height": 135, "paused": False})
+    await viewer.sees(track, within=30)
+    await guest.until("only the lowest layer", ACTIVE, "q", within=30)
+    await guest.until("frames of it", "async () => ((await (" + FRAMES + ")())[0] ?? [])[1] > 0", within=30)
+    for step in (SHARE, "() => sfu.room.unpublish(window.shared)", "() => sfu.room.publisher.restart()",
+                 "() => watched.sockets.at(-1).close()"):  # fmt: skip
+        await guest.run(step)
+        await rests(guest, 3.0)
+    await viewer.wish({"track": track, "width": 960, "height": 540})
+    await viewer.width(track, 960, within=30)
+
+
+async def test_resting_layers_do_not_come_back_with_a_negotiation(meeting: Meeting) -> None:
+    ada, bob = await meeting.join("Ada", camera=THREE_LAYERS), await meeting.join("Bob", camera="320x180x5")
+    await renegotiates(ada, bob)
+
+
+async def test_the_same_of_firefox(meeting: Meeting, tmp_path: Path) -> None:
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    assert program, "this test needs Firefox: apt-get install firefox-esr"
+    bob = await meeting.join("Bob", camera="320x180x5")
+    async with firefox(program, tmp_path, "Fox") as fox:
+        await fox.enter(meeting.address(camera=THREE_LAYERS))
+        await renegotiates(fox, bob)
