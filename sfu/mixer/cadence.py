@@ -26,6 +26,8 @@ _DELAY_LIMIT: Final = 0.2
 """Behind the fastest; lateness beyond it is loss."""
 _RESTART: Final = 3.0
 """Seconds by which a timestamp must miss its place to be another clock's."""
+_STEADY: Final = 6
+"""Pictures in a row that come later than `_DELAY_LIMIT`: their capture or their path changed, older ones do not count."""
 _HELD: Final = 16
 LEAD: Final = 0.015
 """Seconds by which pictures may come before their sound, so that the tick's rounding centres them on it."""
@@ -35,7 +37,7 @@ class Cadence(Generic[T]):
     """One thread pushes, another takes; `take` is called at every tick."""
 
     __slots__ = (
-        "_behind", "_count", "_held", "_lateness", "_shift", "dropped", "due_of_sound", "shown", "taken",
+        "_behind", "_count", "_held", "_lateness", "_shift", "_slow", "dropped", "due_of_sound", "shown", "taken",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -48,6 +50,7 @@ class Cadence(Generic[T]):
         self._lateness: deque[float] = deque(maxlen=_WINDOW)
         self._shift = 0.0
         self._count = 0
+        self._slow = 0
         self._behind = 0
         self.taken: float | None = None
         "Media time of the picture that is shown."
@@ -59,6 +62,13 @@ class Cadence(Generic[T]):
             self._lateness.clear()
             self._held.clear()
         self._lateness.append(lateness)
+        fastest = min(self._lateness)
+        self._slow = self._slow + 1 if lateness > fastest + _DELAY_LIMIT else 0
+        if self._slow >= _STEADY:
+            recent = list(self._lateness)[-_STEADY:]
+            self._lateness.clear()
+            self._lateness.extend(recent)
+            self._slow = 0
         self._count += 1
         if len(self._lateness) < _WINDOW // 8 or self._count % _EVERY == 0:
             order = sorted(self._lateness)

@@ -14,6 +14,8 @@ RFC 3550 6.4.1 (sender reports).
 from collections import deque
 from typing import Final
 
+from sfu.rtp.sender_clock import NTP_UNITS, STEP, SenderClock, unwrap
+
 MIN_DELAY: Final = 0.020
 MAX_DELAY: Final = 0.200
 SLEW: Final = 0.005
@@ -33,8 +35,8 @@ _RESTART: Final = 3.0
 """Seconds by which a timestamp must miss its place to be another clock's."""
 _COHERENT: Final = 1.0
 """Two tracks of one sender further apart than this: one of their reports is from before a step of its clock."""
-_STEP: Final = 0.030
-"""Seconds by which a report contradicts the one before: the sender's clock was set."""
+_MISPLACED: Final = 1.0
+"""A report whose timestamp is further than this from those that arrive is wrong."""
 _REPORT_LIFE: Final = 60.0
 """Seconds; a sound card 100 ppm off its computer's clock is 6 ms wrong by then."""
 _STEP_PATIENCE: Final = 15.0
@@ -43,14 +45,13 @@ _ACTIVE: Final = 5.0
 """Seconds after its last frame that a track still counts when jitter is judged."""
 _DELAY_FALL: Final = 0.002
 """Seconds per second by which the delay shrinks when jitter did; it grows at once."""
-_NTP_UNITS: Final = float(1 << 32)
 
 
 class TrackClock:
     """One track of a participant. Made by `Timeline.open`."""
 
-    __slots__ = ("_buckets", "_extra", "_heard", "_jitter", "_newest", "_offset", "_reported", "_shift", "_timeline",
-                 "_wall", "decode", "leads", "rate", "stepped")  # fmt: skip
+    __slots__ = ("_buckets", "_extra", "_heard", "_jitter", "_newest", "_offset", "_sender", "_shift", "_timeline",
+                 "decode", "leads", "rate", "stepped")  # fmt: skip
 
     def __init__(self, timeline: "Timeline", rate: int, leads: bool) -> None:
         self.rate = rate
@@ -66,8 +67,7 @@ class TrackClock:
         self._heard = 0.0
         self._offset = 0.0  # arrival − timestamp of the fastest recent packet
         self._extra = 0.0  # how much slower this track's fastest path is than the participant's
-        self._wall = 0.0  # sender's wall clock − timestamp, of its last report
-        self._reported: float | None = None
+        self._sender = SenderClock()
         self._shift: float | None = None  # due − timestamp
 
     def receive_frame(self, timestamp: int, arrival: float) -> None:
@@ -85,14 +85,20 @@ class TrackClock:
             self._timeline.judge(arrival)
 
     def receive_report(self, ntp: int, rtp_timestamp: int, now: float) -> None:
-        """A sender report's 64-bit NTP time and 32-bit RTP timestamp; ignored before the first frame."""
+        """A sender report's 64-bit NTP time and 32-bit RTP timestamp; ignored before the first frame.
+
+        A report that does not fit the arrivals is ignored. One that contradicts the reports before it by much has to be
+        repeated for some seconds: until then the known difference between sound and pictures holds.
+        """
         if self._newest is None:
             return
-        unwrapped = self._newest + ((rtp_timestamp - self._newest + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000
-        wall = ntp / _NTP_UNITS - unwrapped / self.rate
-        stepped = self._reported is not None and abs(wall - self._wall) > _STEP
-        self._wall, self._reported = wall, now
-        self._timeline.reported(self, stepped, now)
+        media = unwrap(rtp_timestamp, self._newest) / self.rate
+        if abs(now - media - self._offset) > _MISPLACED:
+            return
+        sender = self._sender
+        before = sender.wall if sender.reported is not None else None
+        if sender.receive(ntp / NTP_UNITS - media, now):
+            self._timeline.reported(self, before is not None and abs(sender.wall - before) > STEP, now)
 
     def due(self, timestamp: int) -> float | None:
         """Monotonic seconds at which what carries `timestamp` is to be seen or heard; None before the first frame."""
@@ -122,21 +128,27 @@ class TrackClock:
 
     def path(self, now: float) -> float | None:
         """The fastest transit as the sender's clock measures it (plus an unknown constant); None: no recent report."""
-        if self._reported is None or now - self._reported > _REPORT_LIFE:
+        reported = self._sender.reported
+        if reported is None or now - reported > _REPORT_LIFE:
             return None
-        return self._offset - self._wall
+        return self._offset - self._sender.wall
 
     def fastest_is(self, path: float, now: float) -> None:
         own = self.path(now)
         if own is not None:
-            self._extra = own - path
+            extra = own - path
+            if self.leads:
+                # Reports never place sound before its arrival: it would be dropped. Late pictures are shown.
+                extra = min(extra, max(0.0, MAX_DELAY - self._own_jitter() - self.decode))
+            self._extra = extra
 
     def jitter(self) -> float:
         """The 95th percentile of lateness behind the participant's fastest path."""
-        if not self._jitter:
-            return 0.0
+        return self._own_jitter() + self._extra if self._jitter else 0.0
+
+    def _own_jitter(self) -> float:
         ordered = sorted(self._jitter)
-        return ordered[min(len(ordered) - 1, int(len(ordered) * _QUANTILE))] + self._extra
+        return ordered[min(len(ordered) - 1, int(len(ordered) * _QUANTILE))] if ordered else 0.0
 
     def play_at(self, shift: float) -> None:
         if self._shift is not None and abs(shift - self._shift) > 2 * _EARLY_LIMIT / 3:
@@ -161,7 +173,8 @@ class TrackClock:
     def _restart(self, transit: float) -> None:
         self._buckets.clear()
         self._jitter.clear()
-        self._offset, self._newest, self._reported, self._shift = transit, None, None, None
+        self._offset, self._newest, self._shift = transit, None, None
+        self._sender.reset()
 
 
 class Timeline:

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 from sfu.errors import MalformedPacket
 from sfu.rtp import rtcp
 from sfu.rtp.frames import CodedFrame, FrameAssembler
+from sfu.rtp.timestamp_steps import TimestampSteps
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ BATCH: Final = 64
 """Messages taken at once, so that commands get their turn."""
 ASK_EVERY: Final = 0.3
 """Seconds between two requests for a keyframe of one stream."""
+CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}
 _SIZE: Final = struct.Struct("!H")
 _SSRC: Final = struct.Struct("!I").unpack_from
 
@@ -34,11 +36,12 @@ class Clock(Protocol):
 
 
 class InboundStream:
-    """One stream: its packets become frames, its reports set its clock."""
+    """One stream: its packets become frames on an even clock, and its reports set that clock."""
 
     def __init__(self, ssrc: int, codec: str, *, audio: bool, clock: Clock, take: Callable[[CodedFrame], None]) -> None:
         self.ssrc = ssrc
         self.assembler = FrameAssembler(codec, audio=audio)
+        self.steps = TimestampSteps(CLOCK_RATES["audio" if audio else "video"])
         self.clock = clock
         self.take = take
         self.wanted = True
@@ -83,6 +86,7 @@ class Intake:
         """Some ten times a second: gaps are given up, keyframes asked for again."""
         for stream in self.streams.values():
             self._deliver(stream, stream.assembler.handle_timer(now))
+            self._take(stream, stream.steps.handle_timer(now))
             self._ask(stream, now)
 
     def send(self, packets: list[bytes]) -> None:
@@ -131,6 +135,10 @@ class Intake:
 
     def _deliver(self, stream: InboundStream, frames: list[CodedFrame]) -> None:
         for frame in frames:
+            self._take(stream, stream.steps.receive(frame))
+
+    def _take(self, stream: InboundStream, frames: list[CodedFrame]) -> None:
+        for frame in frames:
             stream.frames += 1
             stream.clock.receive_frame(frame.timestamp, frame.arrival)
             stream.take(frame)
@@ -148,6 +156,7 @@ class Intake:
             return
         for each in packets:
             if isinstance(each, rtcp.SenderReport) and (stream := self.streams.get(each.ssrc)) is not None:
-                stream.clock.receive_report(each.ntp, each.rtp_timestamp, now)
+                timestamp = stream.steps.report(each.ntp, each.rtp_timestamp, now)
+                stream.clock.receive_report(each.ntp, timestamp, now)
             elif isinstance(each, rtcp.PictureLoss | rtcp.FullIntraRequest):
                 self.keyframe_wanted()

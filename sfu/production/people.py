@@ -11,10 +11,8 @@ from sfu.mixer.decoding import VideoSource
 from sfu.mixer.layout import Member as Seen
 from sfu.mixer.sound import SoundMix
 from sfu.mixer.timeline import Timeline, TrackClock
-from sfu.production.intake import InboundStream, Intake
+from sfu.production.intake import CLOCK_RATES, InboundStream, Intake
 from sfu.production.protocol import Member, Speakers, Track
-
-CLOCK_RATES = {"audio": 48_000, "video": 90_000}
 
 
 @dataclass(slots=True)

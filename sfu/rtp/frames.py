@@ -214,6 +214,11 @@ class FrameAssembler:
 
     def _receive_audio(self, packet: Buffer, header: Header, now: float) -> list[CodedFrame]:
         start, end = header.payload_start, header.payload_end
+        ahead = difference(header.sequence, self._next) if self._next >= 0 else 1
+        if ahead > 0:
+            self._next = header.sequence
+            if self._recent and self._unwrap(header.timestamp) < self._recent[-1]:
+                self._recent.clear()  # a newer packet with an older timestamp: the sender's clock stepped back
         found: list[tuple[int, bytes]] = []
         if self._red:
             _, begin, _ = red.primary(packet, start, end)

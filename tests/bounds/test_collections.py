@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent.parent
 JUDGED = Path(__file__).parent / "judged.txt"
 KINDS = {"dict", "list", "set", "deque", "OrderedDict", "Counter", "defaultdict", "bytearray", "Queue", "SimpleQueue"}
 ELSEWHERE = re.compile(
-    r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs)\.|sfu\.egress\.(encoder|rtmp|rtmp_session|segmenter|tracks)\.|"
+    r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs|timestamp_steps)\.|sfu\.egress\.(encoder|rtmp|rtmp_session|segmenter|tracks)\.|"
     r"sfu\.production\.(compose|intake|keeper|outputs|packaging|people|pulse|studio|reels)\."
 )
 """Bots, and what runs in workers."""

@@ -83,6 +83,20 @@ def test_a_clock_that_begins_anew_is_followed() -> None:
     assert cadence.take(1.1) is None
 
 
+def test_pictures_that_stay_late_are_not_judged_by_those_before() -> None:
+    """The path is half a second slower from now on: pictures wait for their sound again, not only for each other."""
+    cadence: Cadence[int] = Cadence()
+    cadence.due_of_sound = lambda media: media + (0.15 if media < 60 * TICK else 0.65)
+    shown = []
+    for index in range(120):
+        late = 0.01 if index < 60 else 0.51
+        cadence.push(index * TICK, index * TICK + late, index)
+        if (found := cadence.take(index * TICK + late)) is not None:
+            shown.append((found, index * TICK + late - found * TICK))
+    assert all(abs(delay - 0.15) < TICK + LEAD for index, delay in shown if 10 < index < 50)
+    assert all(abs(delay - 0.65) < TICK + LEAD for index, delay in shown if index > 75)
+
+
 def test_one_late_picture_does_not_put_a_locked_tick_behind_for_good() -> None:
     cadence: Cadence[int] = Cadence()
     shown = []

@@ -140,6 +140,40 @@ def test_a_sender_whose_clock_is_set_keeps_its_lips(step: float) -> None:
     assert max(abs(difference) for difference in sender.lips) < 0.040
 
 
+@pytest.mark.parametrize("off", [0.3, -0.3, 0.9, -0.9, 5.0, -3600.0])
+def test_false_reports_never_place_sound_before_it_arrives(off: float) -> None:
+    """All reports of the sound are `off` wrong: nobody can know, but what would be dropped is not."""
+    sender = Sender(jitter=0.005)
+    late = 0
+    for step in range(60 * 50):
+        now = 100 + step / 50
+        audio, video = sender.timestamps(now)
+        arrival = now + 0.03 + sender.extra()
+        sender.sound.receive_frame(audio, arrival)
+        sender.video.receive_frame(video, arrival)
+        late += (sender.sound.due(audio) or 0.0) < arrival
+        if step % 50 == 0:
+            for clock, timestamp in ((sender.sound, audio + round(off * 48_000)), (sender.video, video)):
+                clock.receive_report(int((sender.wall + now) * NTP), timestamp & 0xFFFF_FFFF, now)
+    assert late < 60 * 50 * 0.08
+
+
+def test_reports_that_contradict_each_other_do_not_move_the_sound() -> None:
+    dice = random.Random(4)
+    sender = Sender(jitter=0.005)
+    sender.run(100, 110)
+    for round_ in range(12):
+        off = dice.uniform(-0.5, 0.5)
+        sender.run(110 + 5 * round_, 115 + 5 * round_, reports=False)
+        now = 115.0 + 5 * round_
+        timestamp = sender.timestamps(now)[0] + round(off * 48_000)
+        sender.sound.receive_report(int((sender.wall + now) * NTP), timestamp & 0xFFFF_FFFF, now)
+    sender.lips.clear()
+    sender.run(170, 180)
+    assert p95(sender.lips) < 0.040
+    assert sender.sound.stepped <= 1
+
+
 def test_sound_moves_slowly_and_pictures_with_it() -> None:
     """The path gets 20 ms faster: nobody hears it, and lips stay together on the way."""
     sender = Sender(slow_video=0.020)

@@ -5,7 +5,7 @@ import os
 import secrets
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,14 +95,16 @@ async def house(directory: Path, **settings: str) -> AsyncIterator[House]:
 
 
 @asynccontextmanager
-async def bots(server: Server, count: int, *arguments: str) -> AsyncIterator[None]:
+async def bots(
+    server: Server, count: int, *arguments: str, module: str = "sfu", environment: Mapping[str, str] | None = None
+) -> AsyncIterator[None]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "sfu", "bot", "--url", server.url, "--room", ROOM, "--count", str(count),
+        sys.executable, "-m", module, "bot", "--url", server.url, "--room", ROOM, "--count", str(count),
         "--size", "320x180", "--fps", "15", "--no-simulcast", "--subscribe", "none", "--interval", "0",
         "--until-eof", "--key", "key", *arguments,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.DEVNULL,
-        env={**os.environ, "SFU_BOT_SECRET": SECRET},
+        env={**os.environ, "SFU_BOT_SECRET": SECRET, **(environment or {})},
         cwd=ROOT,
     )  # fmt: skip
     try:

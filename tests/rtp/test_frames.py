@@ -261,6 +261,18 @@ def test_audio_that_begins_anew_is_taken_up() -> None:
     assert len(feed(assembler, [rtp(b"x", index, 960 * index) for index in range(100)])) > 30
 
 
+@pytest.mark.parametrize("codec", ["opus", "red"])
+def test_audio_whose_timestamps_step_back_is_taken_up_at_once(codec: str) -> None:
+    """Consecutive sequence numbers tell a step of the clock from packets that are late."""
+    assembler = FrameAssembler(codec, audio=True)
+    payload = red([], b"x") if codec == "red" else b"x"
+    before = [rtp(payload, 65_500 + index & 0xFFFF, 960 * (index + 500)) for index in range(60)]
+    after = [rtp(payload, 65_560 + index & 0xFFFF, 960 * (index + 300)) for index in range(60)]
+    assert len(feed(assembler, before)) == 60
+    assert [frame.timestamp for frame in feed(assembler, after)] == [960 * (index + 300) for index in range(60)]
+    assert feed(assembler, after[-5:]) == []
+
+
 def test_a_sender_that_begins_anew_is_taken_up() -> None:
     key = b"\x10\x00key"
     assembler = FrameAssembler("VP8")

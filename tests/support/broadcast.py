@@ -71,20 +71,20 @@ def claps(media: bytes) -> list[Clap]:
             if light and dark and (stamp := read_stamp(luma)) is not None:
                 flashes.append((1000 * (frame.time or 0.0), stamp))
             dark = not light
-    onsets = _onsets(media)
+    heard = onsets(media)
     found = []
     for shown, lower in flashes:
         # A clap is at a half second since 1970, of which the stamp has the lower bits only.
         stamp = lower + (int(time.time() * 1000) - lower + SPAN // 2) // SPAN * SPAN
         begun = stamp // CLAP_EVERY * CLAP_EVERY
         expected = shown - (stamp - begun)
-        nearest = min(onsets, key=lambda at: abs(at - expected), default=None)
+        nearest = min(heard, key=lambda at: abs(at - expected), default=None)
         if nearest is not None and abs(nearest - expected) < CLAP_EVERY / 2:
             found.append(Clap(shown - stamp, nearest - begun))
     return found
 
 
-def _onsets(media: bytes) -> list[float]:
+def onsets(media: bytes) -> list[float]:
     """When tones begin after silence, milliseconds."""
     with av.open(io.BytesIO(media)) as source:
         blocks = [(round((frame.time or 0.0) * 48_000), frame.to_ndarray()[0]) for frame in source.decode(audio=0)]
