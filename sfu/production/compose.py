@@ -170,7 +170,7 @@ class Composition:
             self._speakers = message
 
     def _tick(self, at: float, pts: int) -> None:
-        wall = self._begin + at
+        wall = self._begin + at + 0.5 / FPS  # the picture that is nearest: taking older ones only would show all late
         members = seen_members(self._members, self._speakers.levels, set(self._pictures))
         names = {member.id: member.identity for member in self._members}
         decision = self._director.direct(members, names.get(self._speakers.dominant, ""), at)

@@ -22,7 +22,7 @@ from sfu.production.post import Post
 from sfu.production.protocol import Keep, Status, ToWorker, Track
 from sfu.production.pulse import Progress
 from sfu.rtp.frames import CodedFrame
-from sfu.steady import unix_time
+from sfu.steady import OFFSET, unix_time
 
 ROOM: Final = "room.jsonl"
 STATUS_EVERY: Final = 0.5
@@ -36,13 +36,13 @@ class KeptTrack:
         self.recorder = recorder
 
     def take(self, frame: CodedFrame) -> None:
-        self.recorder.receive(frame, unix_time())
+        self.recorder.receive(frame, frame.arrival + OFFSET)
 
     def receive_frame(self, timestamp: int, arrival: float) -> None:
-        """The recorder reads the clock itself."""
+        """The recorder is given the arrival with the frame."""
 
     def receive_report(self, ntp: int, rtp_timestamp: int, now: float) -> None:
-        self.recorder.report(ntp, rtp_timestamp, unix_time())
+        self.recorder.report(ntp, rtp_timestamp, now + OFFSET)
 
 
 class Keeper:
@@ -72,6 +72,8 @@ class Keeper:
     def failed(self) -> str:
         self._looks += 1
         now = time.monotonic()
+        for _, kept in self._tracks.values():
+            kept.recorder.handle_timer(now + OFFSET)
         if self._disk is not None and now - self._told_at >= STATUS_EVERY:
             self._told_at = now
             state = self._disk.snapshot()

@@ -28,8 +28,8 @@ COHERENT: Final = 2.0
 """Seconds by which capture and arrival may differ before the reports are not believed."""
 STALE: Final = 8.0
 """Seconds without a picture after which a camera counts as off; as when it is live."""
-HOLE: Final = RATE // 25
-"""Samples by which sound must miss its place to be moved: less is the file's rounding."""
+HOLE: Final = RATE // 66
+"""Samples (15 ms) by which sound must miss its place to be moved: less is the file's rounding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +57,10 @@ def reels(directory: Path) -> list[Reel]:
                 video = begin["codec"] != "OPUS"
                 screen = begin["source"] == "screen_share"
                 rotation = int(begin.get("rotation", 0))
-                found.append(
-                    Reel(path, begin["track"], _captured(lines, float(begin["started_at"])), video, screen, rotation)
-                )
+                begun = float(begin["started_at"])
+                if begin.get("clock") != "reports":
+                    begun = _captured(lines, begun)
+                found.append(Reel(path, begin["track"], begun, video, screen, rotation))
         except (ValueError, KeyError, TypeError):
             continue  # `room.jsonl`, or one of somebody else's
     return found
@@ -132,6 +133,8 @@ class SoundReel:
             elif place - expected > HOLE:
                 silence = np.zeros((place - expected, 2), np.float32)
                 self._held = np.concatenate((self._held, silence, samples))
+            elif expected - place > HOLE:
+                self._held = np.concatenate((self._held, samples[expected - place :]))
             else:
                 self._held = np.concatenate((self._held, samples))
         skipped = start - self._at

@@ -164,14 +164,16 @@ def test_pictures_begin_with_a_keyframe_that_parses(tmp_path: Path) -> None:
     frames = pictures("VP8", 3)
     recorder.receive(frames[1], WALL)
     recorder.receive(frames[0]._replace(data=b"\0\1\2"), WALL)
+    recorder.handle_timer(WALL + tracks.PATIENCE)
     assert (recorder.refused, recorder.frames) == (2, 0)
     recorder.report(1, 1, WALL)
     recorder.receive(frames[0], WALL)
     recorder.receive(frames[1], WALL + 0.033)
     # The sender's timestamps begin anew, elsewhere.
     recorder.receive(frames[2]._replace(timestamp=5), WALL + 9)
+    recorder.close(WALL + 9)
     assert recorder.frames == 3
-    assert recorder.end == pytest.approx(9, abs=0.01)
+    assert recorder.end == pytest.approx(9, abs=0.05)
     disk.close()
 
 
@@ -201,3 +203,79 @@ def test_shapes_of_anything_are_found_or_malformed() -> None:
 def test_start_codes_of_three_and_four_bytes() -> None:
     assert length_prefixed(b"\0\0\0\1ab\0\0\1c\0\0\0\1d") == b"\0\0\0\2ab\0\0\0\1c\0\0\0\1d"
     assert tracks.SLEW == 0.005
+
+
+def reports_of(frames: list[CodedFrame], rate: int, wall: float) -> tuple[int, int]:
+    """NTP and RTP of a report that says that the first frame was captured at `wall`."""
+    return int((wall + 2_208_988_800) * (1 << 32)), frames[0].timestamp & 0xFFFF_FFFF
+
+
+def side(folder: Path, name: str) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
+
+
+def test_a_track_begins_on_the_clock_of_its_reports(tmp_path: Path) -> None:
+    """The first packets waited 0.4 s in a socket; the first report comes a second later."""
+    frames, disk = sound(200), Disk(tmp_path, reserve=0)
+    recorder = TrackRecorder(disk, "t", "opus", ABOUT)
+    for number, frame in enumerate(frames):
+        if number == 50:
+            recorder.report(*reports_of(frames, 48_000, WALL - 0.05), WALL + 1)
+        recorder.receive(frame, WALL + max(0.4, number * 0.02))
+    recorder.close(WALL + 5)
+    disk.close()
+    begin = side(tmp_path, "t")[0]
+    assert begin["clock"] == "reports"
+    assert begin["started_at"] == pytest.approx(WALL - 0.05, abs=1e-3)
+    path = finalise_track(tmp_path / "t.mkv")
+    assert path is not None
+    with av.open(str(path)) as container:
+        times = [float(packet.pts * packet.time_base) for packet in container.demux() if packet.pts is not None]
+    assert times == pytest.approx([number * 0.02 for number in range(200)], abs=0.002)
+
+
+def test_without_reports_the_fastest_packets_place_a_track(tmp_path: Path) -> None:
+    frames, disk = sound(300), Disk(tmp_path, reserve=0)
+    recorder = TrackRecorder(disk, "t", "opus", ABOUT)
+    for number, frame in enumerate(frames):
+        recorder.receive(frame, WALL + max(0.4, number * 0.02))
+    assert recorder.frames >= 140  # the beginning is not waited for any longer
+    recorder.close(WALL + 6)
+    disk.close()
+    begin = side(tmp_path, "t")[0]
+    assert begin["clock"] == "arrivals"
+    assert begin["started_at"] == pytest.approx(WALL, abs=1e-3)
+
+
+@pytest.mark.parametrize("off", [-0.2, 0.2])
+def test_a_late_report_moves_a_track_at_once(tmp_path: Path, off: float) -> None:
+    """After five seconds the report says that everything was captured `off` from where the arrivals put it."""
+    frames, disk = sound(500), Disk(tmp_path, reserve=0)
+    recorder = TrackRecorder(disk, "t", "opus", ABOUT)
+    for number, frame in enumerate(frames):
+        if number == 250:
+            recorder.report(*reports_of(frames, 48_000, WALL + off), WALL + 5)
+        recorder.receive(frame, WALL + number * 0.02)
+    recorder.close(WALL + 10)
+    disk.close()
+    assert recorder.end == pytest.approx(9.98 + off, abs=0.005)
+    path = finalise_track(tmp_path / "t.mkv")
+    assert path is not None
+    with av.open(str(path)) as container:
+        times = [float(packet.pts * packet.time_base) for packet in container.demux() if packet.pts is not None]
+    steps = np.diff(times)
+    assert steps.min() > 0
+    assert len(times) == 500 - (10 if off < 0 else 0)
+
+
+def test_reports_that_contradict_the_arrivals_are_not_believed(tmp_path: Path) -> None:
+    frames, disk = sound(300), Disk(tmp_path, reserve=0)
+    recorder = TrackRecorder(disk, "t", "opus", ABOUT)
+    for number, frame in enumerate(frames):
+        if number % 50 == 0:
+            recorder.report(number << 32, frame.timestamp & 0xFFFF_FFFF, WALL + number * 0.02)
+        recorder.receive(frame, WALL + number * 0.02)
+    recorder.close(WALL + 6)
+    disk.close()
+    assert side(tmp_path, "t")[0]["clock"] == "arrivals"
+    assert recorder.end == pytest.approx(5.98, abs=0.002)

@@ -20,6 +20,7 @@ def report(captured: float, media: float) -> dict[str, object]:
     [
         ([BEGIN], 1000.5),
         ([BEGIN, report(1000.3, 1.0), report(1000.31, 6.0), report(1000.32, 11.0)], 1000.31),
+        ([BEGIN | {"clock": "reports"}, report(1000.3, 1.0)], 1000.5),
         ([BEGIN, report(77.0, 1.0)], 1000.5),
         ([BEGIN, {"event": "report"}, {"event": "end"}], 1000.5),
     ],

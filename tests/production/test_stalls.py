@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sfu import cli
+from sfu.production.reels import reels
 from tests.production.support import ROOM, bots, house, until
-from tests.support.broadcast import CLAP_EVERY, claps, fetch, onsets
+from tests.support.broadcast import CLAP_EVERY, claps, fetch, flashes, onsets
 
 LIPS = 40.0
 """Milliseconds between picture and sound, median of each stretch between two stalls."""
@@ -58,3 +60,35 @@ async def test_sound_continues_within_a_second_of_a_stall(
         assert len(found) > len(heard) * 0.7
         for stretch in np.array_split([clap.error for clap in found], len(stalls)):
             assert abs(float(np.median(stretch))) < LIPS, [round(clap.error) for clap in found]
+
+
+async def test_single_tracks_and_what_is_composed_of_them_have_one_clock(tmp_path: Path) -> None:
+    """Recorded from the first second on, with stalls: each file's time and beginning say when it was captured."""
+    stalls = (("sound", 9, 0.5), ("both", 13, 1.5))
+    environment = {"STALLS": ";".join(f"{kind} {at} {seconds}" for kind, at, seconds in stalls)}
+    clapper = ("--publish", "clap", "--fps", "30")
+    async with house(tmp_path) as here:
+        async with bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment):
+            rooms = here.server.rooms
+            await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2)
+            keeping = here.server.productions.keep_tracks(rooms.find(ROOM))
+            await until(lambda: keeping.frames > 0)
+            await asyncio.sleep(stalls[-1][1] + AFTER)
+        await here.ask("DELETE", "/recordings/tracks")
+        await asyncio.wait_for(keeping.task, 20)
+    (sound,) = keeping.directory.glob("*microphone*.webm")
+    (picture,) = keeping.directory.glob("*camera*.webm")
+    begins = {reel.path: reel.started_at for reel in reels(keeping.directory)}
+    heard = np.array(onsets(sound.read_bytes())) + 1000 * begins[sound]
+    seen = np.array([shown - drawn for shown, drawn in flashes(picture.read_bytes())]) + 1000 * begins[picture]
+    late = (heard + CLAP_EVERY / 2) % CLAP_EVERY - CLAP_EVERY / 2
+    assert min(len(heard), len(seen)) > 1.3 * stalls[-1][1]
+    assert np.percentile(np.abs(late), 95) < LIPS, late
+    assert np.percentile(np.abs(seen), 95) < LIPS, seen
+
+    words = ["compose", str(keeping.directory), "--picture", "320x180@300", "--layout", "single"]
+    assert await asyncio.to_thread(cli.main, words) == 0
+    found = await asyncio.to_thread(claps, (keeping.directory / "programme" / "programme.mp4").read_bytes())
+    assert len(found) > 1.3 * stalls[-1][1]
+    errors = [clap.error for clap in found]
+    assert np.percentile(np.abs(errors), 95) < LIPS, errors

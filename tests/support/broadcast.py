@@ -58,9 +58,11 @@ async def fetch(client: aiohttp.ClientSession, index: str, rendition: str) -> li
     return runs
 
 
-def claps(media: bytes) -> list[Clap]:
-    """All of a `Clapper` that fills the picture, in a file that libavformat reads."""
-    flashes: list[tuple[float, int]] = []
+def flashes(media: bytes) -> list[tuple[float, int]]:
+    """Of a `Clapper` that fills the picture: when in the file each first white picture is shown, and the Unix time at which
+    it was drawn. Milliseconds.
+    """
+    found = []
     with av.open(io.BytesIO(media)) as source:
         dark = False
         for frame in source.decode(video=0):
@@ -69,18 +71,23 @@ def claps(media: bytes) -> list[Clap]:
                 luma[frame.height // 2 : frame.height * 7 // 10, frame.width // 3 : frame.width * 2 // 3].mean() > FLASH
             )
             if light and dark and (stamp := read_stamp(luma)) is not None:
-                flashes.append((1000 * (frame.time or 0.0), stamp))
+                # A clap is at a half second since 1970, of which the stamp has the lower bits only.
+                drawn = stamp + (int(time.time() * 1000) - stamp + SPAN // 2) // SPAN * SPAN
+                found.append((1000 * (frame.time or 0.0), drawn))
             dark = not light
+    return found
+
+
+def claps(media: bytes) -> list[Clap]:
+    """All of a `Clapper` that fills the picture, in a file that libavformat reads."""
     heard = onsets(media)
     found = []
-    for shown, lower in flashes:
-        # A clap is at a half second since 1970, of which the stamp has the lower bits only.
-        stamp = lower + (int(time.time() * 1000) - lower + SPAN // 2) // SPAN * SPAN
-        begun = stamp // CLAP_EVERY * CLAP_EVERY
-        expected = shown - (stamp - begun)
+    for shown, drawn in flashes(media):
+        begun = drawn // CLAP_EVERY * CLAP_EVERY
+        expected = shown - (drawn - begun)
         nearest = min(heard, key=lambda at: abs(at - expected), default=None)
         if nearest is not None and abs(nearest - expected) < CLAP_EVERY / 2:
-            found.append(Clap(shown - stamp, nearest - begun))
+            found.append(Clap(shown - drawn, nearest - begun))
     return found
 
 
