@@ -1,7 +1,7 @@
 """The way between a page and the server's HTTP side, which a test can cut: sockets drop as they do on a bad network."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 CHUNK = 65_536
@@ -10,8 +10,10 @@ CHUNK = 65_536
 class Link:
     """Carries TCP connections to a port; while it is down it carries none."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, pass_on: Callable[[bytes], bytes]) -> None:
         self.target = target
+        self.pass_on = pass_on
+        "Applied to what clients send, chunk by chunk."
         self.port = 0
         self.up = True
         self._carried: set[asyncio.StreamWriter] = set()
@@ -37,15 +39,15 @@ class Link:
         both = {writer, far_writer}
         self._carried |= both
         try:
-            await asyncio.gather(_pipe(reader, far_writer), _pipe(far_reader, writer))
+            await asyncio.gather(_pipe(reader, far_writer, self.pass_on), _pipe(far_reader, writer, bytes))
         finally:
             self._carried -= both
 
 
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pass_on: Callable[[bytes], bytes]) -> None:
     with suppress(ConnectionError):
         while data := await reader.read(CHUNK):
-            writer.write(data)
+            writer.write(pass_on(data))
             await writer.drain()
     writer.close()
     with suppress(ConnectionError):
@@ -53,8 +55,8 @@ async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def link(target: int) -> AsyncIterator[Link]:
-    carrier = Link(target)
+async def link(target: int, pass_on: Callable[[bytes], bytes] = bytes) -> AsyncIterator[Link]:
+    carrier = Link(target, pass_on)
     server = await asyncio.start_server(carrier.carry, "127.0.0.1", 0)
     carrier.port = server.sockets[0].getsockname()[1]
     try:

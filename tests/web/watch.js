@@ -7,10 +7,16 @@
   window.RTCPeerConnection = class extends Connection {
     constructor(...rest) {
       super(...rest);
-      watched.connections.push(this);
-      const number = watched.connections.length - 1;
+      const number = watched.connections.push(this) - 1;
       this.addEventListener('connectionstatechange', () => mark('connection', `${number} ${this.connectionState}`));
       this.addEventListener('track', ({ track }) => mark('track', track.kind));
+    }
+
+    close() {
+      super.close();
+      // The page's check of what the browser supports.
+      const unused = !this.localDescription && !this.remoteDescription && !this.getTransceivers().length;
+      if (unused && watched.connections.at(-1) === this) watched.connections.pop();
     }
   };
 

@@ -116,7 +116,14 @@ export class Room extends Emitter {
     this.#set({ ...initial, phase: 'connecting' });
     return new Promise((resolve, reject) => {
       socket.on('joined', (message) => {
-        this.#joined(message);
+        try {
+          this.#joined(message);
+        } catch (error) {
+          // The browser refuses a peer connection, for example by a policy.
+          this.emit('error', /** @type {Error} */ (error));
+          socket.leave('failed', { reason: 'webrtc_blocked', message: String(error) });
+          return;
+        }
         resolve(this.state);
       });
       socket.on('waiting', () => this.#set({ ...this.state, phase: 'waiting' }));

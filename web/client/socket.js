@@ -10,7 +10,7 @@
 import { wait } from './backoff.js';
 import { Emitter } from './emitter.js';
 import { ConnectionLost, RequestError } from './errors.js';
-import { refusal } from './refusal.js';
+import { BLOCKED, refusal } from './refusal.js';
 
 /** @typedef {import('./types.js').Incoming} Incoming */
 /** @typedef {import('./types.js').Outgoing} Outgoing */
@@ -42,6 +42,8 @@ import { refusal } from './refusal.js';
 const REQUEST_TIMEOUT_MS = 10_000;
 const OPEN_TIMEOUT_MS = 10_000;
 const FIRST_ATTEMPTS = 5;
+/** Failed attempts in a row, each with HTTP working beside it, after which WebSockets count as blocked. */
+const BLOCKED_ATTEMPTS = 2;
 const OPEN = 1;
 /** Codes of errors that pass by themselves: a client that was inside comes again instead of giving up. */
 const PASSING = new Set(['draining', 'internal', 'rate_limited', 'at_capacity']);
@@ -152,12 +154,13 @@ export class Socket extends Emitter {
 
   /**
    * Ends the session on purpose.
-   * @param {string} [reason]
+   * @param {string} [reason] for the server
+   * @param {{reason: string, message: string}} [end] for the own page
    */
-  leave(reason = '') {
+  leave(reason = '', end = { reason: 'left', message: 'You left the meeting.' }) {
     if (this.#finished) return;
     if (this.#socket?.readyState === OPEN) this.#write({ type: 'leave', reason });
-    this.#finish({ reason: 'left', message: 'You left the meeting.', action: 'disconnect', retryAfter: 0 });
+    this.#finish({ ...end, action: 'disconnect', retryAfter: 0 });
   }
 
   async #connect() {
@@ -176,7 +179,7 @@ export class Socket extends Emitter {
     // A full server lets those in who show with the key that they are in already.
     const socket = new this.Class(this.url, this.#resumeKey ? ['sfu', `resume.${this.#resumeKey}`] : 'sfu');
     this.#socket = socket;
-    this.#opening = this.timers.setTimeout(() => this.#lost(socket), OPEN_TIMEOUT_MS);
+    this.#opening = this.timers.setTimeout(() => this.#unopened(socket), OPEN_TIMEOUT_MS);
     socket.onopen = () => {
       this.timers.clearTimeout(this.#opening);
       socket.onclose = ({ code }) => this.#closed(socket, code);
@@ -354,9 +357,12 @@ export class Socket extends Emitter {
    * @param {WebSocket} socket
    */
   async #unopened(socket) {
+    this.timers.clearTimeout(this.#opening);
+    socket.onopen = socket.onclose = null;
     const refused = this.#everJoined ? null : await this.why(this.url);
     if (this.#finished || socket !== this.#socket) return;
-    if (refused) this.#refuse(refused.code, refused.message);
+    const passing = refused?.code === BLOCKED && this.#attempt < BLOCKED_ATTEMPTS;
+    if (refused && !passing) this.#refuse(refused.code, refused.message);
     else this.#lost(socket);
   }
 

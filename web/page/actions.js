@@ -7,6 +7,7 @@ import { RequestError } from '../client/errors.js';
 import { initial } from '../client/state.js';
 import { Gathering } from './gathering.js';
 import { invitation, load, nameIn, save, visited } from './preferences.js';
+import { watchable } from './watchable.js';
 
 /** @typedef {import('./types.js').PageState} PageState */
 /** @typedef {import('./local.js').LocalMedia} LocalMedia */
@@ -18,6 +19,8 @@ const NEXT_THEME = /** @type {const} */ ({ auto: 'light', light: 'dark', dark: '
 export class Actions {
   /** @type {Gathering | null} the meeting one is in, or about to be */
   gathering = null;
+  /** Ends the search for a stream of the room. */
+  stopLooking = () => {};
 
   /**
    * @param {import('./store.js').Store<PageState>} store
@@ -73,8 +76,11 @@ export class Actions {
       history.replaceState(null, '', `${location.pathname}${options.size ? `#${options}` : ''}`);
     }
     const kept = roomName ? invitation(roomName, token) : '';
+    const { obstacle } = this.state;
+    this.stopLooking();
     this.store.update({
-      view: roomName ? 'lobby' : 'landing',
+      view: !roomName ? 'landing' : obstacle ? 'unsupported' : 'lobby',
+      watchable: '',
       roomName,
       name: options.get('name') || this.state.name || nameIn(kept),
       invited: Boolean(kept),
@@ -85,7 +91,8 @@ export class Actions {
       dialog: null,
       recent: load().recent,
     });
-    if (roomName) this.local.start();
+    if (roomName && obstacle) this.stopLooking = watchable(roomName, kept, (found) => this.store.update({ watchable: found }));
+    else if (roomName) this.local.start();
     else this.local.stop();
   }
 

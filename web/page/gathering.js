@@ -16,6 +16,7 @@ import { orderOf, tilesOf } from './tiles.js';
 
 const REACTION_MS = 4500;
 const STATS_MS = 1000;
+const TOKEN_MS = 10_000;
 const MUTED_HINT_MS = 20_000;
 /** This loud for this many looks in a row is speech and not a cough. */
 const SPEECH = { level: 0.55, looks: 8 };
@@ -119,6 +120,7 @@ export class Gathering {
     const options = new URLSearchParams(location.hash.slice(1));
     const response = await fetch('/api/dev/token', {
       method: 'POST',
+      signal: AbortSignal.timeout(TOKEN_MS),
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify({
         room: roomName,
@@ -180,7 +182,9 @@ export class Gathering {
     this.act.sound.play(new Map());
     document.title = 'aiosfu';
     const { dialog: _, ...rest } = this.store.state;
-    if (rest.view === 'lobby' && rest.room.leave?.reason === 'left') this.act.show();
+    const reason = rest.room.leave?.reason;
+    if (reason === 'webrtc_blocked') this.store.update({ obstacle: reason });
+    if (reason === 'webrtc_blocked' || (rest.view === 'lobby' && reason === 'left')) this.act.show();
     else this.store.update({ view: 'end', dialog: null, menu: '', panel: '', toasts: [], media: new Map() });
   }
 

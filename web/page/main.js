@@ -13,6 +13,7 @@ import { initialLocal, LocalMedia } from './local.js';
 import { load } from './preferences.js';
 import { Sound } from './sound.js';
 import { Store } from './store.js';
+import { obstacle } from './support.js';
 import { stageOf } from './tiles.js';
 import { Toasts } from './toasts.js';
 
@@ -24,6 +25,8 @@ const preferences = load();
 /** @type {PageState} */
 const first = {
   view: 'landing',
+  obstacle: obstacle(),
+  watchable: '',
   roomName: '',
   name: preferences.name,
   dev: null,

@@ -84,6 +84,7 @@ function preview(state, act) {
  * @param {Actions} act
  */
 function problems({ local }, act) {
+  if (!isSecureContext) return insecure();
   const list = [local.problems.microphone, local.problems.camera].filter((problem) => problem !== null);
   return list.map(
     (problem) => html`
@@ -95,6 +96,19 @@ function problems({ local }, act) {
     `,
   );
 }
+
+const insecure = () => html`
+  <div class="notice" role="alert" data-testid="problem" data-code="insecure">
+    ${icon('warn')}
+    <div>
+      <strong>This page is not secure</strong>
+      <p>
+        Browsers give the camera, the microphone and the screen only to pages opened over https. You can join, watch, listen and
+        chat. To be seen and heard, open this page at an address that starts with https://.
+      </p>
+    </div>
+  </div>
+`;
 
 /**
  * @param {PageState} state

@@ -2,7 +2,8 @@
  * The page as a function of its state.
  *
  * data-testid: `landing`, `lobby`, `meeting`, `end` (with data-reason), `rejoin`, `end-home`; the rest is listed in the
- * module of each view: landing.js, lobby.js, meeting.js, controls.js, chat.js, people.js, settings.js, tile.js, numbers.js.
+ * module of each view: landing.js, lobby.js, meeting.js, controls.js, chat.js, people.js, settings.js, tile.js, numbers.js,
+ * unsupported.js.
  * @module
  */
 
@@ -12,6 +13,7 @@ import { landing } from './landing.js';
 import { lobby } from './lobby.js';
 import { meeting } from './meeting.js';
 import { themeButton } from './settings.js';
+import { unsupported } from './unsupported.js';
 import { ending } from './words.js';
 
 /** @typedef {import('../page/types.js').PageState} PageState */
@@ -32,6 +34,8 @@ export function page(state, act, stage) {
       return meeting(state, act, stage);
     case 'end':
       return end(state, act);
+    case 'unsupported':
+      return unsupported(state, act);
   }
 }
 

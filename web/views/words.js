@@ -27,6 +27,12 @@ const ENDINGS = {
   token_revoked: { title: 'Your invitation is no longer valid', text: 'You were removed from this meeting.', icon: 'link', again: false },
   draining: { title: 'The server is restarting', text: 'Try again in a moment.', icon: 'wifiOff', again: true },
   timeout: { title: 'You were disconnected', text: 'Your connection was gone for too long.', icon: 'wifiOff', again: true },
+  websocket_blocked: {
+    title: 'Your network blocks the connection',
+    text: 'The server answers, but its WebSocket does not open. A proxy, a firewall or an extension may block WebSockets. Try another network.',
+    icon: 'wifiOff',
+    again: true,
+  },
   unreachable: { title: 'The server cannot be reached', text: 'Check your connection, then try again.', icon: 'wifiOff', again: true },
 };
 

@@ -12,7 +12,9 @@ const CASES = [
   ['without a sentence', answers(503, '{"code": "draining"}'), { code: 'draining', message: '' }],
   ["a proxy's page", answers(503, '<h1>503</h1>'), null],
   ['something else', answers(503, '{}'), null],
-  ['a server that wants a WebSocket', answers(400, '{"code": "error", "message": "No."}'), null],
+  ['a server that wants a WebSocket', answers(400, '{"code": "error", "message": "No."}'), { code: 'websocket_blocked', message: '' }],
+  ['a server that asks for an upgrade', answers(426, ''), { code: 'websocket_blocked', message: '' }],
+  ['a proxy without its server', answers(502, '<h1>Bad gateway</h1>'), null],
   ['no network', () => Promise.reject(new TypeError('failed')), null],
 ];
 

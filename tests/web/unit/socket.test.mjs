@@ -314,3 +314,25 @@ test('whoever is inside shows its key before the socket opens, and knocks until 
   assert.equal(sockets.length, 3);
   assert.deepEqual(of('closed'), []);
 });
+
+test('WebSockets that fail again and again while HTTP works are reported as blocked', async () => {
+  const it = world({ why: async () => ({ code: 'websocket_blocked', message: '' }) });
+  it.socket.open();
+  await settle();
+  it.sockets[0].drop();
+  await settle();
+  assert.deepEqual(it.of('closed'), []);
+  await it.timers.pass(5_000);
+  it.sockets[1].drop();
+  await settle();
+  assert.equal(it.of('closed')[0].reason, 'websocket_blocked');
+});
+
+test('a handshake that a proxy swallows is reported, too', async () => {
+  const it = world({ why: async () => ({ code: 'websocket_blocked', message: '' }) });
+  it.socket.open();
+  await settle();
+  await it.timers.pass(30_000);
+  assert.equal(it.sockets.length, 2);
+  assert.equal(it.of('closed')[0].reason, 'websocket_blocked');
+});

@@ -1,0 +1,52 @@
+/**
+ * Shown in place of the lobby in a browser that cannot make calls.
+ *
+ * data-testid: `unsupported` (with data-reason), `watch-instead` (with data-kind: live, replay), `unsupported-home`.
+ * @module
+ */
+
+import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { BROWSERS } from '../page/support.js';
+import { icon, mark } from './icons.js';
+import { themeButton } from './settings.js';
+
+/** @typedef {import('../page/types.js').PageState} PageState */
+/** @typedef {import('../page/actions.js').Actions} Actions */
+
+/** @type {Record<Exclude<import('../page/support.js').Obstacle, ''>, string>} */
+const REASONS = {
+  no_webrtc: 'It has no WebRTC, or a setting such as Lockdown Mode turns WebRTC off for this page.',
+  webrtc_blocked: 'An extension, a setting or your organisation’s policy blocks WebRTC. Allow it for this page, then load the page again.',
+  no_websocket: 'It has no WebSocket, or an extension blocks WebSocket connections for this page.',
+};
+
+/**
+ * @param {PageState} state
+ * @param {Actions} act
+ */
+export function unsupported(state, act) {
+  const { obstacle, watchable, roomName } = state;
+  return html`
+    <div class="door" data-testid="unsupported" data-reason=${obstacle}>
+      <header class="door-head"><span class="brand">${mark} aiosfu</span>${themeButton(state, act)}</header>
+      <main class="end">
+        <span class="end-icon">${icon('warn')}</span>
+        <div role="alert"><h1>This browser cannot make calls</h1><p class="lead">${obstacle ? REASONS[obstacle] : ''}</p></div>
+        <div class="browsers">
+          <h2>These browsers can</h2>
+          <ul>
+            ${BROWSERS.map(([name, versions]) => html`<li><strong>${name}</strong> ${versions}</li>`)}
+          </ul>
+        </div>
+        <div class="end-actions">
+          ${watchable
+            ? html`<a class="primary" data-testid="watch-instead" data-kind=${watchable} href="/watch/${encodeURIComponent(roomName)}">
+                ${icon('live')} ${watchable === 'live' ? 'Watch the live stream' : 'Watch the replay'}
+              </a>`
+            : nothing}
+          <button type="button" class="secondary" data-testid="unsupported-home" @click=${act.home}>To the first page</button>
+        </div>
+      </main>
+    </div>
+  `;
+}
