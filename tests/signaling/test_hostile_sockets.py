@@ -10,6 +10,7 @@ import struct
 import pytest
 from aiohttp.test_utils import TestClient
 
+from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
 from tests.signaling.test_frames import frame
 from tests.signaling.test_websocket import TOKEN, Site, join, until
 from tests.support.loop_cost import measured
@@ -138,7 +139,7 @@ async def test_pings_are_answered() -> None:
         (frame(b"\x03\xec", 8), 1002),
         (frame(b"\x01", 8), 1002),
         (frame(b"\x03\xe8\xff", 8), 1007),
-        (frame(b"x" * 65_537), 1009),
+        (frame(b"x" * (MESSAGE_LIMIT_BYTES + 1)), 1009),
     ],
 )
 @pytest.mark.parametrize("joined", [False, True], ids=["before joining", "after joining"])
