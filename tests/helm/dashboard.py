@@ -82,6 +82,20 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Event loop late", "s", quantiles("sfu_loop_lag_seconds", 0.5, 0.99), "", (0.05, 0.1)),
         Panel("Stalls above 50 ms", "cps", ((STALLS, "stalls"),)),
         Panel(
+            "Loop time by source",
+            "percentunit",
+            each(rate("sfu_loop_budget_seconds_total", "source"), "source"),
+            "Fraction of the event loop for input of participants and of clients without credentials.",
+        ),
+        Panel(
+            "Throttled for loop time",
+            "cps",
+            (
+                (rate("sfu_loop_budget_throttled_total"), "inputs"),
+                (rate("sfu_loop_budget_disconnects_total"), "disconnects"),
+            ),
+        ),
+        Panel(
             "Certificate",
             "s",
             each(f"sfu_tls_certificate_expiry_time_seconds{{{SCOPE}}} - time()", "instance"),
