@@ -21,7 +21,7 @@ from sfu.rooms import moderation
 from sfu.rtp import nack
 from sfu.sdp import description
 from sfu.signaling import messages
-from sfu.transport import connection, srtp
+from sfu.transport import paths, srtp
 from sfu.transport.sctp_guard import RECEIVE_WINDOW, SctpLimits
 
 PACKET = 2_400
@@ -111,7 +111,7 @@ def _participant(settings: Settings) -> Iterable[Bound]:
         "`SSRC_LIMIT`, …", "beyond it packets are dropped before they are opened",
     )
     yield Bound(
-        "addresses checked", Owner.PARTICIPANT, 2 * connection.ADDRESSES, 1_000,
+        "addresses checked", Owner.PARTICIPANT, 2 * paths.ADDRESSES, 1_000,
         "`ADDRESSES`", "a client has a handful of networks; the oldest is forgotten",
     )
     yield Bound(

@@ -21,6 +21,7 @@ from sfu.sdp.local import LocalTransport
 from sfu.transport.dtls import DtlsAssociation, Role
 from sfu.transport.dtls import State as DtlsState
 from sfu.transport.ice import IceAgent
+from sfu.transport.paths import Paths
 from sfu.transport.srtp import Context
 from sfu.transport.stun import BindingRequest, RepeatedCheck
 
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ADDRESSES: Final = 8
-"""Validated addresses kept per connection; the oldest goes first."""
 TAKEN_FOR: Final = 10.0
 """Seconds for which an address that proved itself to one connection cannot be claimed by another."""
 EARLY: Final = 4
@@ -85,9 +84,7 @@ class Connection:
         self._dtls: DtlsAssociation | None = None
         self._early: list[bytes] = []
         self._channels: DataChannels | None = None
-        self._addresses: dict[Address, tuple[float, UdpSocket]] = {}
-        """Validated addresses, each with the time of its last check and where it came in."""
-        self._selected: Address | None = None
+        self._paths: Paths[UdpSocket] = Paths()
         self._forged = LoopBudget(FORGED_SHARE, FORGED_BURST)
         self._repeated: RepeatedCheck | None = None
         """The last check of the selected address, once nothing is left to negotiate about."""
@@ -115,7 +112,7 @@ class Connection:
         if not fingerprints:
             raise BadRequest("The session description has no certificate fingerprint.")
         self._dtls = DtlsAssociation(self._hub.identity, role, list(fingerprints))
-        if self._selected is not None:
+        if self._paths.selected is not None:
             self._begin_handshake()
         early, self._early = self._early, []
         for datagram in early:
@@ -155,12 +152,12 @@ class Connection:
     def check_repeated(self, data: memoryview, source: "UdpSocket", address: Address, now: float) -> bytes | None:
         """The answer to the check that this address sent last, come again; None for any other."""
         repeated = self._repeated
-        if repeated is None or address != self._selected:
+        if repeated is None or address != self._paths.selected:
             return None
         answer = repeated.answer(data)
         if answer is not None:
             self.ice.last_check = now
-            self._addresses[address] = (now, source)
+            self._follow(self._paths.check(address, source, now, nominated=repeated.nominated))
         return answer
 
     def check_received(
@@ -169,13 +166,9 @@ class Connection:
         password = self.ice.check(request, data, now)
         if password is None or self.state is State.CLOSED:
             return None
-        if address not in self._addresses and not self._claim(address, now):
+        if address not in self._paths and not self._claim(address, now):
             return None
-        self._addresses[address] = (now, source)
-        if self._selected is None or (request.use_candidate and address != self._selected):
-            self._selected = address
-            self._repeated = None
-            self._hub.engine.move_peer(self.peer, source, address)
+        self._follow(self._paths.check(address, source, now, nominated=request.use_candidate))
         dropped = self.ice.settle(request)
         if dropped is not None:
             self._hub.forget_ufrag(dropped)
@@ -185,9 +178,29 @@ class Connection:
             self.state = State.CONNECTING
             self.checked_at = now
             self._begin_handshake()
-        elif self.state is State.CONNECTED and address == self._selected and self.ice.settled:
+        elif self.state is State.CONNECTED and address == self._paths.selected and self.ice.settled:
             self._repeated = RepeatedCheck(request, data, address, password)
         return password
+
+    def heard(self, address: Address, now: float) -> None:
+        """An authentic packet other than RTP came from this address."""
+        self._paths.heard(address, now)
+
+    def _follow(self, moved: bool) -> None:
+        """Media goes to the selected address."""
+        paths = self._paths
+        if moved and paths.selected is not None:
+            self._repeated = None
+            self._hub.engine.move_peer(self.peer, paths.outlet, paths.selected)
+        if paths.undecided:
+            self._hub.watch(self)
+
+    def watched(self, now: float) -> bool:
+        """Ten times a second while it is not decided where media goes: whether it still is not."""
+        if self.state is State.CLOSED:
+            return False
+        self._follow(self._paths.look(now))
+        return self._paths.undecided
 
     def _claim(self, address: Address, now: float) -> bool:
         holder = self._hub.port.by_address.get(address)
@@ -195,18 +208,18 @@ class Connection:
             if now - holder.checked(address) < TAKEN_FOR and holder.state is not State.CLOSED:
                 return False
             holder._release(address)
-        if len(self._addresses) >= ADDRESSES:
-            oldest = next(known for known in self._addresses if known != self._selected)
-            self._release(oldest)
+        surplus = self._paths.surplus()
+        if surplus is not None:
+            self._release(surplus)
         self._hub.port.by_address[address] = self
         return True
 
     def checked(self, address: Address) -> float:
         """When this address last proved itself; minus infinity if it never did."""
-        return self._addresses[address][0] if address in self._addresses else float("-inf")
+        return self._paths.checked(address)
 
     def _release(self, address: Address) -> None:
-        self._addresses.pop(address, None)
+        self._paths.forget(address)
         if self._hub.port.by_address.get(address) is self:
             del self._hub.port.by_address[address]
 
@@ -297,22 +310,20 @@ class Connection:
                 if due is not None and due <= 0:
                     self._dtls.handle_timeout()
                     self._after_dtls()
-        elif (
-            self.state is State.CONNECTED
-            and self._selected is not None
-            and now - self.checked(self._selected) > settings.consent_timeout
-        ):
-            self._move_or_fail(now)
+        elif self.state is State.CONNECTED and self._paths.selected is not None:
+            if self._paths.stale(now):
+                self._follow(True)
+            elif now - self.checked(self._paths.selected) > settings.consent_timeout:
+                self._move_or_fail(now)
 
     def _move_or_fail(self, now: float) -> None:
         """The selected address withdrew its consent: another one that still checks takes its place (RFC 7675 5.1)."""
-        address = max(self._addresses, key=self.checked, default=None)
+        address = self._paths.latest()
         if address is None or now - self.checked(address) > self._hub.settings.consent_timeout:
             self._fail("no consent: connectivity checks stopped")
         else:
-            self._selected = address
-            self._repeated = None
-            self._hub.engine.move_peer(self.peer, self._addresses[address][1], address)
+            self._paths.select(address)
+            self._follow(True)
 
     def silent_for(self, now: float) -> float:
         """Seconds since the other side was last heard (checks or media)."""
@@ -339,7 +350,7 @@ class Connection:
             self._dtls.close()
             self._flush_dtls()
         self._hub.engine.close_peer(self.peer)
-        for address in list(self._addresses):
+        for address in list(self._paths):
             self._release(address)
         self._hub.remove(self, was)
         # What is left is freed when it is let go, and no collection of cycles has to find it.

@@ -61,6 +61,8 @@ class Hub:
         self.connect_times: deque[float] = deque(maxlen=256)
         """Seconds from a connection's making to its keys; telemetry empties it."""
         self._connecting: set[Connection] = set()
+        self._watched: set[Connection] = set()
+        """Those of which it is not decided to which address media goes."""
         self._half_open: Counter[str] = Counter()
         self._hosts: dict[Connection, str] = {}
         self._peer_ids = 0
@@ -108,6 +110,7 @@ class Hub:
     def remove(self, connection: Connection, was: State) -> None:
         self.connections.discard(connection)
         self._connecting.discard(connection)
+        self._watched.discard(connection)
         for ufrag in connection.ice.ufrags:
             self.forget_ufrag(ufrag)
         if was is not State.CONNECTED:
@@ -119,6 +122,10 @@ class Hub:
 
     def forget_ufrag(self, ufrag: str) -> None:
         self.port.by_ufrag.pop(ufrag, None)
+
+    def watch(self, connection: Connection) -> None:
+        """Asks `connection.watched` ten times a second until it says no."""
+        self._watched.add(connection)
 
     def admit_handshake(self, connection: Connection, host: str) -> bool:
         """Whether one more handshake from this IP address may begin (a cap per address, RFC 6347 4.2.1's aim)."""
@@ -134,6 +141,10 @@ class Hub:
         self.connect_times.append(time.monotonic() - connection.created_at)
         self._connecting.discard(connection)
         self._leave_half_open(connection)
+
+    def _look_at(self, connection: Connection, now: float) -> None:
+        if not connection.watched(now):
+            self._watched.discard(connection)
 
     def _leave_half_open(self, connection: Connection) -> None:
         host = self._hosts.pop(connection, None)
@@ -157,12 +168,14 @@ class Hub:
             log.exception("media timer failed")
         self.engine.heard = False
         self.port.asleep = not busy
-        pause = TICK if busy else HANDSHAKES_EVERY if self._connecting else IDLE_TICK
+        pause = TICK if busy else HANDSHAKES_EVERY if self._connecting or self._watched else IDLE_TICK
         self._timer = self._loop.call_later(pause, self._tick)
         if now >= self._next_handshakes:
             self._next_handshakes = now + HANDSHAKES_EVERY
             for connection in list(self._connecting):
                 _guarded(connection.handle_timer, now)
+            for connection in list(self._watched):
+                _guarded(self._look_at, connection, now)
         if now >= self._next_check:
             self._next_check = now + CHECK_EVERY
             for connection in list(self.connections):
@@ -176,7 +189,7 @@ def _load_channels() -> None:
     gc.freeze()  # modules stay: garbage collections need not look at them
 
 
-def _guarded(step: Callable[..., None], *arguments: float) -> None:
+def _guarded(step: Callable[..., None], *arguments: object) -> None:
     """The root of all media timing: it goes on whatever one connection does."""
     try:
         step(*arguments)

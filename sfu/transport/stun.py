@@ -201,11 +201,12 @@ class RepeatedCheck:
     the answer is there but for the same three. Most of what an idle connection costs is this.
     """
 
-    __slots__ = ("_address", "_answer", "_body", "_head", "_integrity", "_key", "_password")
+    __slots__ = ("_address", "_answer", "_body", "_head", "_integrity", "_key", "_password", "nominated")
 
     def __init__(self, request: BindingRequest, data: Buffer, address: Address, password: bytes) -> None:
         """Of a request that `verify` has passed, with the address that it came from."""
         raw = bytes(data)
+        self.nominated = request.use_candidate
         self._integrity = request.integrity_end
         self._head = raw[:8]
         self._body = raw[20 : self._integrity + 4]

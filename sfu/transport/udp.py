@@ -60,6 +60,9 @@ class Endpoint(Protocol):
 
     def dtls_received(self, datagram: bytes) -> None: ...
 
+    def heard(self, address: Address, now: float) -> None:
+        """An authentic packet other than RTP came from this address."""
+
 
 class UdpPort:
     """All sockets of the media port and the table from addresses and user fragments to connections."""
@@ -207,7 +210,7 @@ class UdpPort:
             if endpoint is None:
                 self.dropped["unknown_address"] += 1
             else:
-                self._take_media(endpoint.peer, n, now)
+                self._take_media(endpoint, n, address, now)
         elif first < 4:
             self._stun_received(view[:n], source, address, now)
         elif 19 < first < 64:
@@ -221,7 +224,8 @@ class UdpPort:
         else:
             self.dropped["unknown_protocol"] += 1
 
-    def _take_media(self, peer: EnginePeer, n: int, now: float) -> None:
+    def _take_media(self, endpoint: Endpoint, n: int, address: Address, now: float) -> None:
+        peer = endpoint.peer
         opener, dropped, context = self._opener, self.dropped, peer.rx
         view, length = opener.view, opener.length
         if context is None:
@@ -241,6 +245,7 @@ class UdpPort:
                 dropped["srtcp"] += 1
             else:
                 peer.reporters.add(reporter)
+                endpoint.heard(address, now)
                 began = time.monotonic()
                 self.engine.receive_rtcp(peer, bytes(view[: length[0]]), now, ntp_time(now))
                 peer.budget.charge_elapsed(time.monotonic() - began, now)

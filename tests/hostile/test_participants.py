@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import itertools
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -274,3 +276,90 @@ async def test_m_lines_that_nobody_announced_cost_no_history(hub: Hub, edge: Web
     negotiated = publisher.negotiate(peer.offer(), [TrackSpec(mid="0", source="microphone")])
     assert set(negotiated.sources) == {"0"}
     close(publisher, peer)
+
+
+def twin(peer: RawPeer) -> RawPeer:
+    """The same client at another address."""
+    other = RawPeer(peer.identity)
+    other.ufrag, other.remote_ufrag, other.remote_pwd, other.server = (
+        peer.ufrag, peer.remote_ufrag, peer.remote_pwd, peer.server,
+    )  # fmt: skip
+    return other
+
+
+async def watched_by(edge: WebRtcEdge) -> tuple[object, RawPeer, object, RawPeer, Callable[[], None]]:
+    """A camera and its viewer; the last of what is returned sends a picture."""
+    publisher, peer, _ = await published(edge)
+    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    subscriber, receiver, _ = await received(sources, "1", edge)
+    number = itertools.count(1)
+
+    def show() -> None:
+        sequence = next(number)
+        payload = vp8(key=True, picture=sequence)
+        peer.send(rtp(payload, ssrc=2, sequence=sequence, timestamp=3000 * sequence, extensions={4: b"1"}))
+
+    return publisher, peer, subscriber, receiver, show
+
+
+def count(peer: RawPeer) -> int:
+    """Datagrams of media that came to this address."""
+    peer.pump()
+    found = sum(1 for data in peer.received if 127 < data[0] < 192 and not 191 < data[1] < 224)
+    peer.received.clear()
+    return found
+
+
+async def test_one_forged_check_sends_no_media_to_a_stranger(hub: Hub, edge: WebRtcEdge) -> None:
+    publisher, peer, subscriber, receiver, show = await watched_by(edge)
+    victim = twin(receiver)
+    victim.dtls = receiver.dtls
+    victim.check()
+    own = stranger = 0
+    for step in range(100):
+        show()
+        if not step % 20:
+            receiver.check()
+        await asyncio.sleep(0.02)
+        own, stranger = own + count(receiver), stranger + count(victim)
+    close(subscriber, publisher, peer, receiver, victim)
+    assert stranger == 0
+    assert own > 50
+
+
+async def test_forged_checks_that_end_give_the_media_back(hub: Hub, edge: WebRtcEdge) -> None:
+    publisher, peer, subscriber, receiver, show = await watched_by(edge)
+    victim = twin(receiver)
+    victim.dtls = receiver.dtls
+    for _ in range(12):
+        victim.check()
+        await asyncio.sleep(0.1)
+    await until(lambda: subscriber._connection.peer.address == victim.sock.getsockname())
+    deadline = asyncio.get_running_loop().time() + 15
+    while not count(receiver):
+        assert asyncio.get_running_loop().time() < deadline, "the media is still sent to a stranger"
+        receiver.check(nominate=False)
+        show()
+        await asyncio.sleep(0.1)
+    close(subscriber, publisher, peer, receiver, victim)
+
+
+@pytest.mark.parametrize("checks", [1, 20])
+async def test_a_client_whose_address_changes_is_followed(hub: Hub, edge: WebRtcEdge, checks: int) -> None:
+    """One check from the new address, or several: the old one says nothing any more."""
+    publisher, peer, subscriber, receiver, show = await watched_by(edge)
+    receiver.check()
+    await asyncio.sleep(0.05)
+    moved = twin(receiver)
+    moved.dtls = receiver.dtls
+    began = asyncio.get_running_loop().time()
+    left = checks
+    while not count(moved):
+        if left:
+            left -= 1
+            moved.check()
+        show()
+        await asyncio.sleep(0.05)
+        assert asyncio.get_running_loop().time() < began + 10, "media never followed"
+    assert subscriber._connection.peer.address == moved.sock.getsockname()
+    close(subscriber, publisher, peer, receiver, moved)
