@@ -81,7 +81,9 @@ _PROFILES = frozenset("0123")
 PARAMETERS_LIMIT: Final = 512
 """Characters of one fmtp value; what a publisher sends there reaches subscribers."""
 SCTP_PORT: Final = 5000
-MAX_MESSAGE_BYTES: Final = 262_144
+MAX_MESSAGE_BYTES: Final = 64_000
+"""Of a data-channel message, as the SDP announces it (RFC 8841 6). A longer one is refused, and its sender hears of it. With
+what a relayed message gets added it fits into 65,536 bytes, which every client takes (RFC 8841 6.1)."""
 
 
 def canonical_codec(kind: str, name: str) -> str | None:

@@ -68,6 +68,9 @@ class Subscriber(MediaSink, Protocol):
 class PublisherListener(Protocol):
     def data_received(self, payload: bytes | str, *, reliable: bool) -> None: ...
 
+    def data_refused(self, size: int) -> None:
+        """A data-channel message of `size` bytes is longer than the SDP announces."""
+
     def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None:
         """Of an m-line's layers nobody watches the others."""
 

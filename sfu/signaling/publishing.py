@@ -12,16 +12,17 @@ from sfu.rooms.account import Limitation
 from sfu.rooms.participant import Participant
 from sfu.rooms.publication import KINDS, Publication
 from sfu.sdp.answer import Acceptance, accept_offer
+from sfu.sdp.capabilities import MAX_MESSAGE_BYTES
 from sfu.sdp.description import parse
 from sfu.signaling.environment import Environment
-from sfu.signaling.messages import LayersWanted, Publish, TrackSpec, encode
+from sfu.signaling.messages import Error, LayersWanted, Publish, TrackSpec, encode
 from sfu.signaling.outbox import Outbox
 from sfu.signaling.ports import LinkReport, Negotiated, Publisher
 from sfu.signaling.rate import Bucket
 from sfu.signaling.states import description_of
 
-DATA_LIMIT = 65_536
-"""Characters of a data-channel message that is relayed: the same as a signalling message."""
+REFUSALS_EVERY = 1.0
+"""Seconds between two errors about data-channel messages; a client may send hundreds a second."""
 
 
 class _DataIn(msgspec.Struct, frozen=True):
@@ -47,7 +48,8 @@ class Publishing:
     """Opened with the first offer; lost and opened again as often as it takes. A PublisherListener."""
 
     __slots__ = (
-        "_bucket", "_budget", "_diary", "_env", "_fingerprints", "_mids", "_outbox", "_participant", "_publisher", "_wanted",
+        "_bucket", "_budget", "_diary", "_env", "_fingerprints", "_mids", "_outbox", "_participant", "_publisher",
+        "_refused_at", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +66,7 @@ class Publishing:
         self._mids: dict[str, Publication] = {}
         self._wanted: dict[str, tuple[str, ...]] = {}
         "Layers that are watched, by mid, where the client was told."
+        self._refused_at = float("-inf")
         rate = env.settings.data_channel_rate
         self._bucket = Bucket(rate, rate, env.now())
 
@@ -111,17 +114,36 @@ class Publishing:
             publisher.close()
 
     def data_received(self, payload: bytes | str, *, reliable: bool) -> None:
-        if not isinstance(payload, str) or len(payload) > DATA_LIMIT or not self._bucket.take(1, self._env.now()):
-            self._env.counters.data_dropped += 1
+        if not self._bucket.take(1, self._env.now()):
+            self._refuse("rate_limited", "You send too many data-channel messages; send fewer a second.")
+            return
+        if not isinstance(payload, str):
+            self._refuse("bad_request", "A data-channel message has to be text: a JSON object with a payload.")
+            return
+        size = len(payload) if payload.isascii() else len(payload.encode(errors="replace"))
+        if size > MAX_MESSAGE_BYTES:
+            self.data_refused(size)
             return
         try:
             data = _decode_data(payload)
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            self._env.counters.data_dropped += 1
+            self._refuse("bad_request", 'A data-channel message has to be a JSON object: {"topic": "…", "payload": …}.')
             return
         out = _encode_data(_DataOut(self._participant.id, data.topic, data.payload)).decode()
         if not self._participant.room.conversation.relay(self._participant, out, reliable=reliable):
-            self._env.counters.data_dropped += 1
+            self._refuse("not_authorized", "Your token does not allow sending data.")
+
+    def data_refused(self, size: int) -> None:
+        limit = f"{MAX_MESSAGE_BYTES:,}"
+        self._refuse("data_too_large", f"A data-channel message of {size:,} bytes is longer than {limit}; split it.")
+
+    def _refuse(self, code: str, message: str) -> None:
+        """Counts a message that is not relayed; the client hears of one a second."""
+        self._env.counters.data_dropped += 1
+        now = self._env.now()
+        if now - self._refused_at >= REFUSALS_EVERY:
+            self._refused_at = now
+            self._outbox.send(encode(Error(code=code, message=message)))
 
     def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None:
         self._wanted[mid] = rids

@@ -54,6 +54,8 @@ class GuardedAssociation(RTCSctpTransport):
         self.guard = SctpGuard(limits)
         self.refused = 0
         "Messages that were not delivered, and chunks that were taken out of their packets."
+        self.oversized = 0
+        "Bytes of the last message that was not delivered because it is too long; 0: none since it was looked at."
 
     def forget(self) -> None:
         """After `stop`: what still waited to be sent holds the channels, and they hold this."""
@@ -197,6 +199,7 @@ class GuardedAssociation(RTCSctpTransport):
     def _deliverable(self, stream_id: int, pp_id: int, data: bytes, channels: Container[int]) -> bool:
         limits = self.guard.limits
         if len(data) > limits.message_bytes:
+            self.oversized = len(data)
             return False
         if pp_id == STRING:
             return is_utf8(data)

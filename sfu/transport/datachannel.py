@@ -20,13 +20,17 @@ log = logging.getLogger(__name__)
 
 LABELS: Final = ("reliable", "lossy")
 """The channels a client may open; others are closed at once."""
-MESSAGE_LIMIT: Final = 262_144
+OUTGOING_LIMIT: Final = 65_536
+"""Bytes of a message to a client that takes any size (`a=max-message-size:0`)."""
 FAILURES: Final = 16
 """Malformed packets or inner faults after which the association is given up."""
 
 
 class DataListener(Protocol):
     def message_received(self, label: str, payload: bytes | str) -> None: ...
+
+    def message_refused(self, size: int) -> None:
+        """A message of `size` bytes is longer than the SDP announces."""
 
 
 class _Link:
@@ -63,7 +67,7 @@ class DataChannels:
         self._listener = listener
         self._counts = counts if counts is not None else Counter()
         self._remote_port = remote_port
-        self._max_message_size = max_message_size or MESSAGE_LIMIT
+        self._max_message_size = max_message_size or OUTGOING_LIMIT
         self._buffer_bytes = buffer_bytes
         self._link = _Link(send, server=server)
         self._sctp = GuardedAssociation(self._link)  # type: ignore[arg-type]  # the slice of it that is used
@@ -91,13 +95,17 @@ class DataChannels:
             self._failed("sctp_malformed")
             return
         self._run(self._sctp._handle_data(packet))
+        if self._sctp.oversized:
+            size, self._sctp.oversized = self._sctp.oversized, 0
+            self._listener.message_refused(size)
         if self._sctp.refused != refused:
             self._counts["sctp_refused"] += self._sctp.refused - refused
 
     def send(self, label: str, payload: bytes | str) -> bool:
         """To the client's channel of this label; False when it has none or does not read what it was sent."""
         channel = self._channels.get(label)
-        if channel is None or channel.readyState != "open" or len(payload) > self._max_message_size:
+        size = len(payload.encode()) if isinstance(payload, str) else len(payload)
+        if channel is None or channel.readyState != "open" or size > self._max_message_size:
             self.dropped += 1
             return False
         if channel.bufferedAmount + self._pending() > self._buffer_bytes:

@@ -64,6 +64,9 @@ class TrackDeclaration(Protocol):
 class PublisherListener(Protocol):
     def data_received(self, payload: bytes | str, *, reliable: bool) -> None: ...
 
+    def data_refused(self, size: int) -> None:
+        """A message of `size` bytes is longer than the SDP announces."""
+
     def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None:
         """Of an m-line's layers nobody watches the others: they need not be sent."""
 
@@ -329,6 +332,9 @@ class PublisherConnection:
 
     def message_received(self, label: str, payload: bytes | str) -> None:
         self._listener.data_received(payload, reliable=label == "reliable")
+
+    def message_refused(self, size: int) -> None:
+        self._listener.data_refused(size)
 
 
 def _ask_nobody(rids: tuple[str, ...]) -> None:

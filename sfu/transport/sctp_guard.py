@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from google_crc32c import value as crc32c
 
 from sfu.errors import MalformedPacket
+from sfu.sdp.capabilities import MAX_MESSAGE_BYTES
 
 DATA, INIT, INIT_ACK, SACK, HEARTBEAT, HEARTBEAT_ACK, ABORT, SHUTDOWN, SHUTDOWN_ACK, ERROR = range(10)
 COOKIE_ECHO, COOKIE_ACK, SHUTDOWN_COMPLETE, RECONFIG, FORWARD_TSN = 10, 11, 14, 130, 192
@@ -47,7 +48,7 @@ class SctpLimits:
     "Streams used at a time, and so data channels."
     label_bytes: int = 256
     "Of a label and of a protocol name."
-    message_bytes: int = 262_144
+    message_bytes: int = MAX_MESSAGE_BYTES
     chunks: int = 1024
     "DATA chunks that wait for the rest of their message or for earlier ones."
     ahead: int = 256

@@ -65,7 +65,7 @@ def test_data_channels() -> None:
     made = answer(sample("misc-pub-browser-offer.sdp"))
     assert made.data is not None
     assert (made.data.mid, made.data.sctp_port, made.data.max_message_size) == ("2", 5000, 262144)
-    assert "a=sctp-port:5000\r\na=max-message-size:262144\r\n" in made.sdp
+    assert "a=sctp-port:5000\r\na=max-message-size:64000\r\n" in made.sdp
 
 
 def test_declared_streams_of_an_aiortc_peer() -> None:

@@ -103,7 +103,7 @@ def test_mirrored_offer_is_accepted_whole() -> None:
     assert accepted.sections["0"].payload_types == {63: "red", 111: "opus"}
     assert accepted.sections["1"].extensions == {uri: OUT_EXTENSION_IDS[uri] for uri, _ in OFFERED_EXTENSIONS["video"]}
     assert accepted.data is not None
-    assert accepted.data.max_message_size == 262144
+    assert accepted.data.max_message_size == 64_000
 
 
 @pytest.mark.parametrize(

@@ -417,6 +417,32 @@ async def test_data_channels(world: World) -> None:
     assert len(two.sent) < 210
 
 
+async def test_what_is_not_relayed_on_data_channels_is_an_error_once_a_second(world: World) -> None:
+    ada, bob = world.join("ada"), world.join("bob")
+    publish(ada)
+    publish(bob)
+    one, two = world.edge.publishers
+    rows = [
+        (f'{{"payload":"{"x" * 66_000}"}}', "data_too_large"),
+        (f'{{"payload":"{"é" * 33_000}"}}', "data_too_large"),
+        (b"binary", "bad_request"),
+        ("[]", "bad_request"),
+    ]
+    for payload, code in rows:
+        world.now += 2
+        ada.take()
+        for _ in range(3):
+            one.listener.data_received(payload, reliable=True)
+        errors = [message for message in ada.take() if message["type"] == "error"]
+        assert [(error["code"], error.get("id")) for error in errors] == [(code, None)]
+    world.now += 2
+    one.listener.data_refused(262_060)
+    (error,) = ada.take()
+    assert error["code"] == "data_too_large"
+    assert "262,060" in error["message"]
+    assert two.sent == []
+
+
 async def test_quality(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     for client in (ada, bob):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sfu.errors import MalformedPacket
+from sfu.sdp.capabilities import MAX_MESSAGE_BYTES
 from sfu.transport.association import GuardedAssociation
 from sfu.transport.sctp_guard import SctpGuard, SctpLimits
 
@@ -228,13 +229,13 @@ async def test_an_honest_conversation_passes_untouched(pair: Pair) -> None:
     lossy = pair.open("lossy", ordered=False, maxRetransmits=0)
     await pair.run()
     assert [channel.label for channel in pair.channels] == ["reliable", "lossy"]
-    messages: list[bytes | str] = ["hello", "", b"", b"x", "größe", bytes(262_144), *map(str, range(200))]
+    messages: list[bytes | str] = ["hello", "", b"", b"x", "größe", bytes(MAX_MESSAGE_BYTES), *map(str, range(200))]
     for message in messages:
         reliable.send(message)
         if len(message) < 1000:
             lossy.send(message)
     await pair.run()
-    assert [len(message) for message in pair.received if len(message) > 1000] == [262_144]
+    assert [len(message) for message in pair.received if len(message) > 1000] == [MAX_MESSAGE_BYTES]
     assert len(pair.received) == 2 * len(messages) - 1
     for channel in pair.channels:
         channel.send("back")

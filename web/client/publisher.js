@@ -108,14 +108,20 @@ export class Publisher extends Emitter {
   }
 
   /**
-   * Sends application data to everybody else, fast and unkept; dropped while the channel is not open.
+   * Sends application data to everybody else, fast and unkept; dropped while the channel is not open. Throws a RangeError
+   * when the message is longer than the server takes.
    * @param {string} topic
    * @param {unknown} payload
    * @param {boolean} reliable in order and complete, or as fast as possible
    */
   cast(topic, payload, reliable) {
     const channel = reliable ? this.channels.reliable : this.channels.lossy;
-    if (channel.readyState === 'open') channel.send(JSON.stringify({ topic, payload }));
+    if (channel.readyState !== 'open') return;
+    const text = JSON.stringify({ topic, payload });
+    const limit = this.connection.sctp?.maxMessageSize ?? Infinity;
+    const size = 3 * text.length > limit ? new TextEncoder().encode(text).length : 0;
+    if (size > limit) throw new RangeError(`The message has ${size} bytes; the server takes ${limit}. Split it.`);
+    channel.send(text);
   }
 
   /** Connects without a track, for the data channels alone. */
