@@ -7,7 +7,7 @@ browsers speak. Sans-IO: `now` in monotonic seconds, rates in bits per second. P
 feedback, everything (tests/bench/estimator.py).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from sfu.bandwidth.acked import AckedRate
@@ -18,6 +18,7 @@ from sfu.bandwidth.history import LARGEST, History
 from sfu.bandwidth.loss import LossLimit
 from sfu.bandwidth.overuse import Detector, Usage
 from sfu.bandwidth.probe import FOUND, LEAST_GAIN, Cluster, Prober
+from sfu.bandwidth.remb import RembLimit
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.trendline import Trendline
 from sfu.bandwidth.twcc import TICKS_PER_SECOND, Feedback
@@ -64,8 +65,12 @@ REPEATS: Final = 8
 """A late packet makes libwebrtc report all that it received in the 500 ms before, five times as much as usual."""
 FIRST_STATUSES: Final = 1024
 REPORT_GATE: Final = 0.2
-REMB_FOR: Final = 10.0
-"""Seconds that a REMB holds."""
+LEAST_RTT_DRIFT: Final = 1.01
+"""Per report: a longer way is no congestion for ever."""
+CALM_LOSS: Final = 0.02
+CALM_RTT: Final = 1.2
+CALM_RTT_RISE: Final = 0.025
+"""A report of less loss, and of a round trip that grew by less than this factor and these seconds, shows no congestion."""
 DEFAULT_RTT: Final = 0.1
 
 
@@ -73,10 +78,10 @@ class Estimator:
     """One per subscriber path. `sent` and `receive_feedback`, then look at `target`."""
 
     __slots__ = (
-        "_acked", "_aimd", "_arrivals", "_best", "_bottleneck", "_delay", "_delivered_since", "_detector", "_feedback_at",
-        "_fell_at", "_fell_from", "_history", "_longest", "_loss", "_over_at", "_punished", "_queued_at", "_remb", "_remb_at",
-        "_report_at", "_report_rate", "_sent_since", "_statuses", "_ticks_offset", "_ticks_seen", "_trendline", "_unproven",
-        "feedbacks", "prober", "sent_bytes", "settings",
+        "_acked", "_aimd", "_arrivals", "_best", "_bottleneck", "_delay", "_delivered_since", "_detector",
+        "_feedback_at", "_fell_at", "_fell_from", "_history", "_least_rtt", "_longest", "_loss", "_over_at", "_punished",
+        "_queued_at", "_remb", "_report_at", "_report_loss", "_report_rate", "_report_rtt", "_sent_since", "_statuses",
+        "_ticks_offset", "_ticks_seen", "_trendline", "_unproven", "feedbacks", "prober", "sent_bytes", "settings",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -110,8 +115,10 @@ class Estimator:
         self._delay = PathDelay()
         self._ticks_offset = 0
         self._ticks_seen = -1
-        self._remb = float("inf")
-        self._remb_at = float("-inf")
+        self._remb = RembLimit()
+        self._report_loss = 0.0
+        self._report_rtt = self._least_rtt = float("inf")
+        """Newest and least round trip that reports measured."""
         self._report_rate = settings.start
         self._report_at = float("-inf")
 
@@ -120,7 +127,7 @@ class Estimator:
     @property
     def target(self) -> float:
         rate = min(self._aimd.rate, self._loss.rate) if self.feedbacks else self._report_rate
-        return max(min(rate, self._remb), self.settings.least)
+        return max(min(rate, self._remb.rate), self.settings.least)
 
     @property
     def rtt(self) -> float | None:
@@ -224,15 +231,26 @@ class Estimator:
         self._limit_by_delay(now)
         self._limit_by_loss(lost, total, now)
 
-    def receive_remb(self, bitrate: float, now: float) -> None:
-        """What the receiver estimates; it may only lower (draft-alvestrand-rmcat-remb-03 2.2)."""
-        self._remb = max(bitrate, self.settings.least)
-        self._remb_at = now
+    def receive_remb(
+        self, bitrate: float, now: float, ssrcs: Collection[int] = (), octets: Mapping[int, int] | None = None
+    ) -> None:
+        """What the receiver estimates for `ssrcs`; it may only lower (draft-alvestrand-rmcat-remb-03 2.2).
+
+        `octets`: what was sent on each stream so far; None: not known.
+        """
+        calm = (
+            not self.feedbacks
+            and self._report_loss < CALM_LOSS
+            and self._report_rtt <= CALM_RTT * self._least_rtt + CALM_RTT_RISE
+        )
+        self._remb.receive(bitrate, ssrcs, octets or {}, now, calm=calm)
 
     def receive_report(self, loss: float, rtt: float | None, now: float) -> None:
         """A receiver report: all that there is without transport-wide feedback (rule of draft-ietf-rmcat-gcc-02 6)."""
         if rtt is not None and not self.feedbacks:
-            self._delay.rtt = rtt
+            self._delay.rtt = self._report_rtt = rtt
+            self._least_rtt = min(self._least_rtt * LEAST_RTT_DRIFT, rtt)
+        self._report_loss = loss
         if self.feedbacks or now - self._report_at < REPORT_GATE:
             return
         if self._report_at > 0:
@@ -241,14 +259,13 @@ class Estimator:
                 self._report_rate *= 1 - loss / 2
             elif loss < 0.02:
                 self._report_rate *= 1.08**passed
-        self._report_rate = min(max(self._report_rate, self.settings.least), self.settings.most, 1.2 * self._remb)
+        self._report_rate = min(max(self._report_rate, self.settings.least), self.settings.most, 1.2 * self._remb.rate)
         self._report_at = now
 
     def handle_timer(self, now: float, *, wish: float = 0.0, ceiling: float = 0.0) -> None:
         """Up to 20 times a second. `wish`: rate at which something could be gained (probe.wanted_rate), 0: none."""
         self._take_in(now)
-        if now - self._remb_at > REMB_FOR:
-            self._remb = float("inf")
+        self._remb.handle_timer(now)
         if self.feedbacks and self._sent_since and now - self._punished > SILENCE:
             self._punished = now
             self._aimd.lower_to(self._aimd.rate * SILENCE_DECREASE)

@@ -146,11 +146,12 @@ class Control:
             self.firs_asked += 1
             return all(self._keyframe_asked(peer, ssrc, now) for ssrc in dict(packet.entries))
         elif isinstance(packet, rtcp.Remb):
-            if not spend(REPORT):
+            if not spend(REPORT + REPORT_BLOCK * len(peer.routes) / 4):
                 return False
             peer.remb = packet.bitrate
             if peer.downlink is not None:
-                peer.downlink.receive_remb(packet.bitrate, now)
+                octets = {ssrc: route.octets for ssrc, route in peer.routes.items() if ssrc == route.ssrc}
+                peer.downlink.receive_remb(packet.bitrate, now, packet.ssrcs, octets)
         return True
 
     def _take_feedback(self, peer: EnginePeer, fci: bytes, now: float) -> bool:

@@ -6,7 +6,7 @@ shall be changed. Nothing here touches a route: the driver aims and parks them. 
 in bits per second.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -89,8 +89,11 @@ class Downlink:
     def receive_feedback(self, feedback: Feedback, now: float) -> None:
         self.estimator.receive_feedback(feedback, now)
 
-    def receive_remb(self, bitrate: float, now: float) -> None:
-        self.estimator.receive_remb(bitrate, now)
+    def receive_remb(
+        self, bitrate: float, now: float, ssrcs: Collection[int] = (), octets: Mapping[int, int] | None = None
+    ) -> None:
+        """For `ssrcs`; `octets`: what was sent on each stream so far."""
+        self.estimator.receive_remb(bitrate, now, ssrcs, octets)
 
     def receive_report(self, loss: float, rtt: float | None, now: float) -> None:
         """The worst of a receiver report's blocks."""

@@ -19,6 +19,7 @@ from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.rtp import rtcp
 from tests.support.network import Link, Network
+from tests.support.remb_viewer import RembViewer, SendTimes
 from tests.support.replay import RecordedCamera, RecordedTrack
 from tests.support.simulcast import WALL, Camera, Microphone, Simulcast
 from tests.support.viewer import Screen, Speaker, Viewer
@@ -134,6 +135,29 @@ class VirtualSfu:
         attendee = Attendee(client, peer, down, downlink)
         self.attendees.append(attendee)
         self._downlinks[peer.id] = downlink
+        return attendee
+
+    def attend_with_remb(self, down: Link, up: Link) -> Attendee:
+        """A stock aiortc client: it sends REMB and receiver reports only."""
+        sent = SendTimes()
+
+        class Noted(Link):
+            """Notes when packets leave."""
+
+            def __init__(self) -> None: ...
+
+            def send(self, data: Any, size: int, deliver: Callable[[Any], None]) -> None:
+                sent.note(data, network.now)
+                deliver(data)
+
+        network = self.network
+        peer = self._open([Noted(), down], lambda data: client.receive(data))
+        uplink = Outlet([up], lambda data: self._receive(peer, data))
+        client = RembViewer(self.network, lambda data: uplink.send(data, None))
+        client.sent = sent
+        attendee = Attendee(client, peer, down, Downlink(self.settings, self._layers, self.network.now))
+        peer.downlink = attendee.downlink  # as in the product: the engine hands in what the client reports
+        self.attendees.append(attendee)
         return attendee
 
     def subscribe(self, attendee: Attendee, name: str, **wish: Any) -> Screen | Speaker:
