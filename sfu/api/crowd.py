@@ -27,9 +27,9 @@ class Ready(web.StreamResponse):
         self._alive = True
         self._more = b""
 
-    def allow(self, origin: str) -> None:
-        """Pages of this origin, which came in a header's line, may read it."""
-        self._more = f"Access-Control-Allow-Origin: {origin}\r\n".encode()
+    def allow(self, origin: str, exposed: str) -> None:
+        """Pages of this origin, which came in a header's line, may read it and the headers named in `exposed`."""
+        self._more = f"Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Expose-Headers: {exposed}\r\n".encode()
 
     @property
     def keep_alive(self) -> bool | None:

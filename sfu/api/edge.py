@@ -12,6 +12,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from sfu.api import cors
 from sfu.api.shapes import Problem
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
@@ -35,24 +36,21 @@ CONTENT_SECURITY_POLICY = "; ".join(
         "frame-ancestors 'self'",
     )
 )
+RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
+"""A route may set another one."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), geolocation=(), payment=(), usb=()",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
+    RESOURCE_POLICY: "same-origin",
     "Server": "aiosfu",
 }
 TRANSPORT_SECURITY = "max-age=31536000"
 RETRY_AFTER = 5
 """Seconds (RFC 9110 10.2.3) after which a full or ending server may be asked again."""
 
-PREFLIGHT_HEADERS = {
-    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type",
-    "Access-Control-Max-Age": "600",
-}
 CLIENT_GONE = 499
 """Status in counters and the access log of a request whose client closed the connection first."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -139,8 +137,9 @@ def origins_checked(origins: Origins) -> Middleware:
             answer: web.StreamResponse = problem(403, "origin_refused", "Pages of this origin may not use this server.")
         else:
             preflight = request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
-            answer = web.Response(status=204, headers=PREFLIGHT_HEADERS) if preflight else await handler(request)
+            answer = web.Response(status=204, headers=cors.API_PREFLIGHT) if preflight else await handler(request)
             answer.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            answer.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = cors.EXPOSED
         answer.headers[hdrs.VARY] = "Origin"
         return answer
 
@@ -187,8 +186,11 @@ def security_headers(*, tls: bool) -> Callable[[web.Request, web.StreamResponse]
     async def add(request: web.Request, answer: web.StreamResponse) -> None:
         if answer.status == 101:
             return  # no document: there is nothing that they could protect
+        policy = answer.headers.get(RESOURCE_POLICY)
         for name, value in SECURITY_HEADERS.items():
             answer.headers[name] = value
+        if policy is not None:
+            answer.headers[RESOURCE_POLICY] = policy
         if tls:
             answer.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
 

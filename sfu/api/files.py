@@ -57,7 +57,7 @@ class File(web.StreamResponse):
         size, modified = facts.st_size, facts.st_mtime
         tag = f"{facts.st_mtime_ns:x}-{size:x}"
         self.etag = tag
-        self.last_modified = modified
+        self.last_modified = int(modified)
         self.headers[hdrs.ACCEPT_RANGES] = "bytes"
         if status := _condition(request, tag, modified):
             self.set_status(status)

@@ -23,6 +23,7 @@ from typing import Protocol
 import msgspec
 from aiohttp import hdrs, web
 
+from sfu.api import cors, ranges
 from sfu.api.crowd import Patience, Ready
 from sfu.api.edge import REQUESTS, problem_of
 from sfu.api.files import File
@@ -52,11 +53,7 @@ _NAME = re.compile(
     r"|(?P<index_playlist>index\.m3u8))",
     re.ASCII,
 )
-_PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Authorization",
-    "Access-Control-Max-Age": "600",
-}
+_MEDIA_FIELDS = "Vary: Origin\r\nAccept-Ranges: bytes\r\n"
 
 
 class ProgrammesPort(Protocol):
@@ -145,7 +142,7 @@ class HlsRoutes:
         return _json(answer)
 
     async def _preflight(self, request: web.Request) -> web.StreamResponse:
-        return self._with_origin(request, web.Response(status=204, headers=_PREFLIGHT))
+        return self._with_origin(request, web.Response(status=204, headers=cors.MEDIA_PREFLIGHT))
 
     # What is asked for.
 
@@ -232,11 +229,11 @@ class HlsRoutes:
             number = int(found["init"])
             if number >= len(stream.inits):
                 raise NotFound("There is no such file, or no longer.")
-            return self._media(("init", window.programme, stream.name, number), stream.inits[number], cache)
+            return self._media(request, ("init", window.programme, stream.name, number), stream.inits[number], cache)
         if found["index"]:
             place = int(found["msn"]), int(found["index"])
-            return await self._part(window, stream, place, int(found["run"] or 0), cache)
-        return self._segment(window, stream, int(found["msn"]), cache)
+            return await self._part(request, window, stream, place, int(found["run"] or 0), cache)
+        return self._segment(request, window, stream, int(found["msn"]), cache)
 
     async def _media_playlist(self, request: web.Request, window: Window, stream: Stream) -> web.StreamResponse:
         asked = Reload.parse(request.query)
@@ -252,22 +249,24 @@ class HlsRoutes:
         return self._playlist(request, key, lambda: window.media(stream.name, skip=asked.skip))
 
     async def _part(
-        self, window: Window, stream: Stream, place: tuple[int, int], init: int, cache: str
+        self, request: web.Request, window: Window, stream: Stream, place: tuple[int, int], init: int, cache: str
     ) -> web.StreamResponse:
         key = ("part", window.programme, stream.name, place, init)
         if key in self._ready:
-            return self._media(key, b"", cache)
+            return self._media(request, key, b"", cache)
         if stream.last < place <= stream.next:
             # The hinted part: asked for before it is there (6.2.6).
             await self._patience.until(stream, lambda: stream.last >= place or stream.ended)
             if key in self._ready:
-                return self._media(key, b"", cache)
+                return self._media(request, key, b"", cache)
         data = stream.part(*place, init)
         if data is None:
             raise NotFound("There is no such part, or no longer.")
-        return self._media(key, data, cache)
+        return self._media(request, key, data, cache)
 
-    def _segment(self, window: Window, stream: Stream, msn: int, cache: str) -> web.StreamResponse:
+    def _segment(
+        self, request: web.Request, window: Window, stream: Stream, msn: int, cache: str
+    ) -> web.StreamResponse:
         data = stream.segment(msn)
         if isinstance(data, str):
             path = window.storage.path(data)
@@ -276,7 +275,7 @@ class HlsRoutes:
             data = None
         if data is None:
             raise NotFound("There is no such segment, or no longer.")
-        return self._media(("segment", window.programme, stream.name, msn), data, cache)
+        return self._media(request, ("segment", window.programme, stream.name, msn), data, cache)
 
     def _captions(
         self, request: web.Request, window: Window, language: str, block: str | None, cache: str
@@ -291,7 +290,8 @@ class HlsRoutes:
         data = track.segment(int(block))
         if data is None:
             raise NotFound("There is no such segment, or no longer.")
-        return self._ready_answer(("captions", window.programme, language, block), CAPTIONS, _forever(cache), data)
+        key = ("captions", window.programme, language, block)
+        return self._ready_answer(request, key, CAPTIONS, _forever(cache), data)
 
     # How it is answered.
 
@@ -312,14 +312,35 @@ class HlsRoutes:
             held = self._hold(key, self._head(PLAYLIST, "no-cache", len(body), extra), body)
         return Ready(200, *held)
 
-    def _media(self, key: tuple[object, ...], data: bytes, cache: str) -> web.StreamResponse:
-        return self._ready_answer((*key,), MEDIA, _forever(cache), data)
+    def _media(self, request: web.Request, key: tuple[object, ...], data: bytes, cache: str) -> web.StreamResponse:
+        return self._ready_answer(request, key, MEDIA, _forever(cache), data)
 
-    def _ready_answer(self, key: tuple[object, ...], kind: str, cache: str, data: bytes) -> web.StreamResponse:
+    def _ready_answer(
+        self, request: web.Request, key: tuple[object, ...], kind: str, cache: str, data: bytes
+    ) -> web.StreamResponse:
         held = self._ready.get(key)
         if held is None:
-            held = self._hold(key, self._head(kind, cache, len(data), "Vary: Origin\r\n"), data)
-        return Ready(200, *held)
+            held = self._hold(key, self._head(kind, cache, len(data), _MEDIA_FIELDS), data)
+        if hdrs.RANGE not in request.headers:
+            return Ready(200, *held)
+        return self._ranged(request, held, kind, cache)
+
+    def _ranged(self, request: web.Request, held: tuple[bytes, bytes], kind: str, cache: str) -> web.StreamResponse:
+        """RFC 9110 14. Media have no entity tag: a request with `If-Range` gets the whole."""
+        head, body = held
+        headers = request.headers
+        try:
+            part = ranges.requested(
+                request.method, headers.get(hdrs.RANGE), headers.get(hdrs.IF_RANGE), len(body), etag=""
+            )
+        except ranges.Unsatisfiable:
+            fields = f"{_MEDIA_FIELDS}Content-Range: bytes */{len(body)}\r\n"
+            return Ready(416, self._head(kind, "no-store", 0, fields, "416 Range Not Satisfiable"), b"")
+        if part is None:
+            return Ready(200, head, body)
+        fields = f"{_MEDIA_FIELDS}Content-Range: {ranges.content_range(part, len(body))}\r\n"
+        chosen = body[part[0] : part[1] + 1]
+        return Ready(206, self._head(kind, cache, len(chosen), fields, "206 Partial Content"), chosen)
 
     def _hold(self, key: tuple[object, ...], head: bytes, body: bytes) -> tuple[bytes, bytes]:
         held = self._ready[key] = (head, body)
@@ -327,9 +348,9 @@ class HlsRoutes:
             self._ready.popitem(last=False)
         return held
 
-    def _head(self, kind: str, cache: str, length: int, extra: str) -> bytes:
+    def _head(self, kind: str, cache: str, length: int, extra: str, status: str = "200 OK") -> bytes:
         return (
-            f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: {cache}\r\n"
+            f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: {cache}\r\n"
             f"X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: {self._policy}\r\n"
             f"Server: aiosfu\r\n{extra}"
         ).encode()
@@ -347,10 +368,12 @@ class HlsRoutes:
         if origin is None or not self._accepts(origin, request.headers.get(hdrs.HOST)):
             return answer
         if isinstance(answer, Ready):
-            answer.allow(origin)
+            answer.allow(origin, cors.EXPOSED)
         else:
             answer.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            answer.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = cors.EXPOSED
             answer.headers[hdrs.VARY] = "Origin"
+            answer.headers["Cross-Origin-Resource-Policy"] = self._policy
         return answer
 
 

@@ -1,0 +1,29 @@
+"""What pages of other origins may send and read, once their origin is accepted (Fetch standard, 3.2 CORS protocol).
+
+`tests/api/test_cors.py` compares the methods with the route table.
+"""
+
+_HEADERS = (
+    "Authorization", "Content-Type", "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since",
+    "If-Unmodified-Since", "Cache-Control", "Pragma", "X-Requested-With",
+)  # fmt: skip
+_PLAYERS = ("X-Playback-Session-Id", "CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status")
+"""Sent by Safari, and by hls.js and Shaka with common media client data (CTA-5004)."""
+
+API_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
+    "Access-Control-Allow-Headers": ", ".join(_HEADERS),
+    "Access-Control-Max-Age": "600",
+}
+MEDIA_PREFLIGHT = {
+    "Access-Control-Allow-Methods": "GET, HEAD, POST",
+    "Access-Control-Allow-Headers": ", ".join((*_HEADERS, *_PLAYERS)),
+    "Access-Control-Max-Age": "600",
+}
+EXPOSED = ", ".join(
+    (
+        "Accept-Ranges", "Allow", "Content-Disposition", "Content-Encoding", "Content-Length", "Content-Range", "Date", "ETag",
+        "Location", "Retry-After", "WWW-Authenticate",
+    )
+)  # fmt: skip
+"""Response headers that scripts may read beside the safelisted ones."""
