@@ -342,6 +342,7 @@ def _config_check(parsed: argparse.Namespace) -> int:
 
     Verifier.from_settings(settings.auth)
     Origins(settings.http.allowed_origins)
+    Origins(settings.egress.hls.origins, setting="egress.hls.origins")
     announced(settings.rtc)
     if settings.http.tls_certificate:
         Tls(settings.http.tls_certificate, settings.http.tls_key)

@@ -95,7 +95,7 @@ class HlsRoutes:
         self._programmes = programmes
         self._verifier = verifier
         self.passes = Passes(pass_secrets, verifier.revocations)
-        self._origins = Origins(settings.origins)
+        self._origins = Origins(settings.origins, setting="egress.hls.origins")
         self._policy = "cross-origin" if settings.origins else "same-origin"
         self._patience = Patience()
         self._accepted: dict[tuple[str, str | None], bool] = {}

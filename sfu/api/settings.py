@@ -22,7 +22,8 @@ class Settings:
     tls_key: str = ""
     "Path of the certificate's private key (PEM)."
     allowed_origins: tuple[str, ...] = ()
-    "Origins of web pages that may use the socket and the API beside the server's own; `*` allows all."
+    """Origins of web pages and apps that may use the socket and the API besides the server's own: `https://meet.example.org`,
+    `capacitor://localhost`, `null`; `https://*.example.org` for every subdomain; `*` for all."""
     request_header_timeout: Annotated[float, Meta(gt=0)] = 5.0
     "Seconds that a client has to send the whole head of its first request, or of a next one once it began."
     keepalive_timeout: Annotated[float, Meta(gt=0)] = 75.0

@@ -1,23 +1,61 @@
 """Which web pages may talk to this server: one rule for the WebSocket and for CORS.
 
 A browser sends `Origin` (RFC 6454) with every WebSocket and every foreign request and no page can forge it; programs
-send none, and are held by their token alone.
+send none, and are held by their token alone. Apps in a web view have origins of their own schemes, such as
+`capacitor://localhost`.
+
+An entry of a list is one of
+
+- `https://meet.example.org`, `http://localhost:3000`, `capacitor://localhost`: exactly this scheme, host and port;
+- `https://*.example.org`: every subdomain at any depth (`a.example.org`, `a.b.example.org`), not `example.org` itself;
+- `null`: pages without an origin, such as local files and sandboxed frames of any site;
+- `*`: all.
 """
 
-from urllib.parse import urlsplit
+import ipaddress
+import re
+from dataclasses import dataclass
 
 from sfu.errors import ConfigurationError
 
+ANY = "*"
+OPAQUE = "null"
+DEFAULT_PORTS = {"http": 80, "https": 443}
+
+_ORIGIN = re.compile(
+    r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|(?:\*\.)?[a-z0-9._~-]*)(?::(?P<port>\d{1,5}))?",
+    re.ASCII | re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Scheme and host in lower case; the port is explicit where the scheme has a default."""
+
+    scheme: str
+    host: str
+    "With brackets if it is an IPv6 address; may begin with `*.` in a list."
+    port: int | None
+
+    @property
+    def authority(self) -> str:
+        return f"{self.host}:{self.port}"
+
 
 class Origins:
-    """The server's own origin is always allowed; others by the list, where `*` allows all."""
+    """The server's own origin is always allowed; others by the list."""
 
-    __slots__ = ("_allowed", "_any")
+    __slots__ = ("_any", "_exact", "_opaque", "_suffixes")
 
-    def __init__(self, allowed: tuple[str, ...] = ()) -> None:
+    def __init__(self, allowed: tuple[str, ...] = (), *, setting: str = "http.allowed_origins") -> None:
         """Raises ConfigurationError for an entry that is no origin, such as one with a path."""
-        self._any = "*" in allowed
-        self._allowed = frozenset(_normalized(entry) for entry in allowed if entry != "*")
+        self._any = ANY in allowed
+        self._opaque = OPAQUE in allowed
+        entries = [_entry(words, setting) for words in allowed if words not in (ANY, OPAQUE)]
+        self._exact = frozenset(entry for entry in entries if not entry.host.startswith("*."))
+        self._suffixes = tuple(
+            (entry.scheme, entry.host[1:], entry.port) for entry in entries if entry.host.startswith("*.")
+        )
 
     def accepts(self, origin: str | None, host: str | None) -> bool:
         """`origin` and `host`: the request's headers; `origin` None when it has none.
@@ -26,35 +64,70 @@ class Origins:
         """
         if origin is None or self._any:
             return True
-        try:
-            normal = _normalized(origin)
-        except ConfigurationError:
+        if origin == OPAQUE:
+            return self._opaque
+        found = _parsed(origin)
+        if found is None or "*" in found.host:
             return False
-        return normal in self._allowed or (bool(host) and _authority(normal) == _own_authority(normal, host or ""))
+        return found in self._exact or self._is_subdomain(found) or (bool(host) and _is_own(found, host or ""))
 
-
-def _normalized(origin: str) -> str:
-    try:
-        parts = urlsplit(origin)
-        port = parts.port
-    except ValueError:
-        parts, port = urlsplit(""), None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path or parts.query or parts.username:
-        raise ConfigurationError(
-            f"http.allowed_origins: {origin!r} is no origin; write scheme and host, as in https://meet.example.org."
+    def _is_subdomain(self, origin: Origin) -> bool:
+        return any(
+            origin.scheme == scheme
+            and origin.port == port
+            and len(origin.host) > len(suffix)
+            and origin.host.endswith(suffix)
+            for scheme, suffix, port in self._suffixes
         )
-    standard = 443 if parts.scheme == "https" else 80
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    return f"{parts.scheme}://{host}:{port or standard}"
 
 
-def _authority(normal: str) -> str:
-    return normal.partition("://")[2]
+def _parsed(text: str) -> Origin | None:
+    found = _ORIGIN.fullmatch(text)
+    if found is None:
+        return None
+    scheme, host = found["scheme"].lower(), found["host"].lower()
+    if host.startswith("["):
+        try:
+            host = f"[{ipaddress.IPv6Address(host[1:-1])}]"
+        except ValueError:
+            return None
+    elif not host and scheme in DEFAULT_PORTS:
+        return None
+    port = int(found["port"]) if found["port"] else DEFAULT_PORTS.get(scheme)
+    return Origin(scheme, host, port) if port is None or 0 < port < 65_536 else None
 
 
-def _own_authority(normal: str, host: str) -> str:
-    """The Host header with the port that the origin's scheme would imply."""
+def _entry(words: str, setting: str) -> Origin:
+    """Raises ConfigurationError."""
+    if not words.isascii():
+        raise ConfigurationError(
+            f"{setting}: {words!r} is not ASCII; write the host as browsers send it, as in https://xn--bcher-kva.example."
+        )
+    found = _parsed(words)
+    if found is None and "*" in words:
+        raise ConfigurationError(
+            f"{setting}: {words!r} is no pattern; the only ones are * for all origins and a whole first label, as in "
+            "https://*.example.org."
+        )
+    if found is None:
+        raise ConfigurationError(
+            f"{setting}: {words!r} is no origin; write scheme and host without a path, as in https://meet.example.org or "
+            "capacitor://localhost."
+        )
+    suffix = found.host.removeprefix("*.")
+    if found.host.startswith("*.") and ("." not in suffix.strip(".") and suffix != "localhost"):
+        raise ConfigurationError(
+            f"{setting}: {words!r} matches every host of a top-level domain; name at least two labels, as in "
+            "https://*.example.org."
+        )
+    return found
+
+
+def _is_own(origin: Origin, host: str) -> bool:
+    """Whether the Host header, with the port that the origin's scheme implies, names the same."""
+    if origin.scheme not in DEFAULT_PORTS:
+        return False
     name = host.lower()
-    if ":" in name.rpartition("]")[2]:
-        return name
-    return f"{name}:{443 if normal.startswith('https:') else 80}"
+    if ":" not in name.rpartition("]")[2]:
+        name = f"{name}:{DEFAULT_PORTS[origin.scheme]}"
+    return origin.authority == name

@@ -37,7 +37,7 @@ class Hls:
     public: tuple[str, ...] = ()
     "Rooms whose programme everybody may watch without a token; `*`: every room."
     origins: tuple[str, ...] = ()
-    "Origins of web pages that may play programmes beside the server's own; `*` allows all."
+    "Origins of web pages and apps that may play programmes, written as in `http.allowed_origins`; `*` allows all."
     dvr: Annotated[float, Meta(ge=6, le=86_400)] = 600.0
     "Seconds that a viewer can go back while the programme is on air."
     memory: Annotated[float, Meta(ge=6)] = 60.0

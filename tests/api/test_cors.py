@@ -110,3 +110,20 @@ async def test_players_may_read_ranges(tmp_path: Path) -> None:
                 "date",
             }
             assert answered["Cross-Origin-Resource-Policy"] == "cross-origin"
+
+
+@pytest.mark.parametrize(
+    "origin", ["capacitor://localhost", "ionic://localhost", "tauri://localhost", "null", "https://a.b.example.org"]
+)
+async def test_origins_of_apps(tmp_path: Path, origin: str) -> None:
+    listed = ("capacitor://localhost", "ionic://localhost", "tauri://localhost", "null", "https://*.example.org")
+    asked = {"Origin": origin, "Access-Control-Request-Method": "GET"}
+    async with site(tmp_path, Settings(port=0, allowed_origins=listed), origins=listed) as hall:
+        on_air(hall)
+        for path in ("/api/v1/rooms", "/hls/town-hall/index.m3u8"):
+            _, answered, _ = await hall.get(path, "OPTIONS", headers=asked)
+            assert answered["Access-Control-Allow-Origin"] == origin
+        for evil in ("https://evil-example.org", "https://a.example.org.evil", "capacitor://localhost.evil"):
+            for path in ("/api/v1/rooms", "/hls/town-hall/index.m3u8"):
+                _, answered, _ = await hall.get(path, "OPTIONS", headers=asked | {"Origin": evil})
+                assert "Access-Control-Allow-Origin" not in answered

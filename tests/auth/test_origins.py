@@ -37,12 +37,101 @@ def test_accepts(allowed: tuple[str, ...], origin: str | None, host: str, accept
     assert Origins(allowed).accepts(origin, host) is accepted
 
 
-@pytest.mark.parametrize("entry", ["meet.example.org", "https://a/b", "https://u@a", "ftp://a", "https://a:x", ""])
+APPS = (
+    "capacitor://localhost", "ionic://localhost", "tauri://localhost", "app://my-app", "https://tauri.localhost", "null",
+    "file://", "chrome-extension://abcdefghijklmnopabcdefghijklmnop", "http://localhost", "capacitor-electron://-",
+    "vscode-webview://0a1b2c3d-0000-4000-8000-000000000000", "foo+bar.baz://host_name:8080", "https://[::1]:8443", "http://127.0.0.1:3000",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("origin", APPS)
+def test_origins_of_apps_can_be_listed(origin: str) -> None:
+    assert Origins((origin,)).accepts(origin, "sfu.example.org")
+    assert not Origins().accepts(origin, "sfu.example.org")
+    assert not Origins(tuple(each for each in APPS if each != origin)).accepts(origin, "sfu.example.org")
+
+
+@pytest.mark.parametrize(
+    ("entry", "origin", "accepted"),
+    [
+        ("capacitor://localhost", "capacitor://LOCALHOST", True),
+        ("Capacitor://localhost", "capacitor://localhost", True),
+        ("capacitor://localhost", "ionic://localhost", False),
+        ("capacitor://localhost", "capacitor://localhost:80", False),
+        ("capacitor://localhost", "capacitor://localhost.evil", False),
+        ("https://meet.example.org:443", "https://meet.example.org", True),
+        ("https://[0:0::1]", "https://[::1]", True),
+        ("https://*.example.org", "https://a.example.org", True),
+        ("https://*.example.org", "https://a.b.c.example.org", True),
+        ("https://*.example.org", "https://a.example.org:443", True),
+        ("https://*.example.org", "https://A.Example.Org", True),
+        ("https://*.example.org", "https://example.org", False),
+        ("https://*.example.org", "https://.example.org", False),
+        ("https://*.example.org", "https://evil-example.org", False),
+        ("https://*.example.org", "https://a.evil-example.org", False),
+        ("https://*.example.org", "https://example.org.evil", False),
+        ("https://*.example.org", "https://a.example.org.evil", False),
+        ("https://*.example.org", "https://a.example.org.", False),
+        ("https://*.example.org", "https://evil/a.example.org", False),
+        ("https://*.example.org", "https://evil#.example.org", False),
+        ("https://*.example.org", "https://evil?.example.org", False),
+        ("https://*.example.org", "https://evil@a.example.org", False),
+        ("https://*.example.org", "https://evil\\.example.org", False),
+        ("https://*.example.org", "http://a.example.org", False),
+        ("https://*.example.org", "https://a.example.org:8443", False),
+        ("https://*.example.org", "https://*.example.org", False),
+        ("https://*.example.org", "null", False),
+        ("https://*.example.org:8443", "https://a.example.org:8443", True),
+        ("https://*.example.org:8443", "https://a.example.org", False),
+        ("http://*.localhost:3000", "http://app.localhost:3000", True),
+        ("app://*.example.org", "app://a.example.org", True),
+        ("null", "null", True),
+        ("null", "NULL", False),
+        ("null", "https://null", False),
+        ("*", "null", True),
+        ("*", "capacitor://localhost", True),
+    ],
+)
+def test_entries(entry: str, origin: str, accepted: bool) -> None:
+    assert Origins((entry,)).accepts(origin, "sfu.example.com") is accepted
+
+
+def test_an_app_on_the_host_of_the_server_is_another_origin() -> None:
+    assert not Origins().accepts("capacitor://localhost", "localhost")
+    assert not Origins().accepts("app://sfu.example.org:80", "sfu.example.org:80")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "meet.example.org", "https://a/b", "https://a/", "https://u@a", "https://a:x", "https://a:0", "https://a:70000", "",
+        "https://", "localhost:3000", "capacitor:localhost", "://a", "https://a b", " https://a", "https://a?b", "https://a#b",
+        "https://[::g]", "NULL", "1app://a",
+    ],
+)  # fmt: skip
 def test_entries_must_be_origins(entry: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no origin"):
+    with pytest.raises(ConfigurationError, match=r"http\.allowed_origins: .*is no origin"):
         Origins((entry,))
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "https://*", "https://*.", "https://*.org", "https://a.*.org", "https://*a.example.org", "https://*.*.example.org",
+        "*.example.org", "*://a.example.org", "https://a.example.org:*", "https://a*.example.org", "**", "https://*:3000",
+    ],
+)  # fmt: skip
+def test_other_patterns_are_refused_with_what_to_write(entry: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"egress\.hls\.origins: .* as in https://\*\.example\.org"):
+        Origins((entry,), setting="egress.hls.origins")
+
+
+def test_hosts_that_are_not_ascii_are_written_as_browsers_send_them() -> None:
+    with pytest.raises(ConfigurationError, match="xn--"):
+        Origins(("https://bücher.example",))
+    assert Origins(("https://xn--bcher-kva.example",)).accepts("https://xn--bcher-kva.example", "here")
 
 
 @given(st.text(), st.text())
 def test_never_raises(origin: str, host: str) -> None:
-    assert Origins(LIST).accepts(origin, host) in (True, False)
+    assert Origins((*LIST, "https://*.example.org")).accepts(origin, host) in (True, False)
