@@ -163,7 +163,7 @@ def _update_participant(call: Call) -> shapes.ParticipantShape:
         asked = body.permissions
         changes: dict[str, object] = {
             name: value
-            for name in ("publish", "subscribe", "data", "admin")
+            for name in ("publish", "subscribe", "data", "admin", "update_metadata")
             if (value := getattr(asked, name)) is not None
         }
         if asked.sources is not None:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct
 
 from sfu.forwarding.diary import Cause
 from sfu.rooms import Participant, Room
@@ -150,6 +150,8 @@ class UpdatePermissions(Request, frozen=True, kw_only=True):
     data: bool | None = None
     admin: bool | None = None
     sources: list[Source] | None = None
+    update_metadata: bool | None = None
+    "Its own name, metadata and attributes."
 
 
 class UpdateParticipant(Request, frozen=True, kw_only=True):
@@ -229,6 +231,7 @@ def participant_shape(participant: Participant) -> ParticipantShape:
             sources=list(permissions.sources),  # type: ignore[arg-type]  # a token may name sources we do not know
             record=permissions.record,
             egress=permissions.egress,
+            update_metadata=UNSET if permissions.update_metadata else False,
         ),
         tracks=[track_shape(publication) for publication in participant.publications.values()],
     )

@@ -1,12 +1,23 @@
 """What a token allows, under LiveKit's claim names, so that tokens of any LiveKit server SDK mean the same here.
 
 Source: the `video` claim of livekit/protocol `auth/grants.go`. Absent permissions mean what they mean there: publishing
-and subscribing are allowed, sending data follows publishing, and everything that governs others is refused.
+and subscribing are allowed, sending data follows publishing, and everything that governs others is refused. One default
+differs: changing one's own name, metadata and attributes is allowed unless `canUpdateOwnMetadata` is false. Claims for
+features that this server lacks grant nothing; `IGNORED_CLAIMS` lists them.
 """
 
 from dataclasses import dataclass
 
 from msgspec import Struct
+
+IGNORED_CLAIMS = {
+    "destinationRoom": "Participants are not moved or forwarded to other rooms.",
+    "ingressAdmin": "There is no ingress API.",
+    "agent": "Agents join as ordinary participants.",
+    "canManageAgentSession": "There is no agent dispatch.",
+    "canSubscribeMetrics": "Metrics of participants are not sent to other participants.",
+}
+"""Video grants of LiveKit that have no effect, and why."""
 
 
 class VideoClaim(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -23,6 +34,7 @@ class VideoClaim(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
     can_subscribe: bool | None = None
     can_publish_data: bool | None = None
     can_publish_sources: list[str] | None = None
+    can_update_own_metadata: bool | None = None
     hidden: bool = False
     recorder: bool = False
 
@@ -42,6 +54,8 @@ class VideoGrants:
     can_publish_data: bool = True
     can_publish_sources: tuple[str, ...] = ()
     "`camera`, `microphone`, `screen_share`, `screen_share_audio`; empty: every source."
+    can_update_own_metadata: bool = True
+    "May change its own name, metadata and attributes. Absent means allowed; LiveKit's default is refused."
     hidden: bool = False
     recorder: bool = False
     room_record: bool = False
@@ -64,6 +78,7 @@ class VideoGrants:
             can_publish_data=can_publish if claim.can_publish_data is None else claim.can_publish_data,
             # Unknown names stay: dropping the only one would turn "nothing we know" into "everything".
             can_publish_sources=tuple(source.lower() for source in claim.can_publish_sources or ()),
+            can_update_own_metadata=claim.can_update_own_metadata is not False,
             hidden=claim.hidden,
             recorder=claim.recorder,
             room_record=claim.room_record,
@@ -83,6 +98,7 @@ class VideoGrants:
             can_subscribe=self.can_subscribe,
             can_publish_data=self.can_publish_data,
             can_publish_sources=list(self.can_publish_sources) or None,
+            can_update_own_metadata=None if self.can_update_own_metadata else False,
             hidden=self.hidden,
             recorder=self.recorder,
         )

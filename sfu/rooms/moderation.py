@@ -109,7 +109,12 @@ class Moderation:
         attributes: Mapping[str, str] | None = None,
         by: Participant | None,
     ) -> None:
-        """None: stays; an attribute with an empty value is removed. `by` is not told."""
+        """None: stays; an attribute with an empty value is removed. `by` is not told; None: an operator.
+
+        Raises NotAuthorized when somebody changes themselves who may not.
+        """
+        if by is participant and not participant.permissions.update_metadata:
+            raise NotAuthorized("Your token does not allow changing your name, metadata or attributes.")
         before = (participant.name, participant.metadata, participant.attributes)
         merged = {key: value for key, value in (before[2] | dict(attributes or {})).items() if value}
         if len(merged) > ATTRIBUTE_LIMIT:

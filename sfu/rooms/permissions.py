@@ -15,6 +15,8 @@ class Permissions:
     admin: bool = False
     sources: tuple[str, ...] = ()
     "Sources that may be published; empty: every one."
+    update_metadata: bool = True
+    "May change its own name, metadata and attributes."
     hidden: bool = False
     "Not announced to anybody; cannot publish or speak, since that would announce it."
     recorder: bool = False
@@ -31,6 +33,7 @@ class Permissions:
             data=grants.can_publish_data and not grants.hidden,
             admin=grants.room_admin,
             sources=grants.can_publish_sources,
+            update_metadata=grants.can_update_own_metadata,
             hidden=grants.hidden,
             recorder=grants.recorder,
             record=grants.room_record,

@@ -40,16 +40,17 @@ def enter(env: Environment, socket: Socket, join: Join, token: str) -> Session:
 
 
 def profile_of(claims: Claims, join: Join) -> Profile:
-    """Raises NotAuthorized. What the token says of a name or an attribute is not for the client to change at join."""
+    """Raises NotAuthorized. The join completes name and attributes of the token, unless `canUpdateOwnMetadata` is false."""
     grants = claims.video
     if not grants.may_join(grants.room) or not claims.identity:
         raise NotAuthorized("This token does not allow joining a room.")
+    own = grants.can_update_own_metadata
     return Profile(
         identity=Identity(claims.identity),
         permissions=Permissions.from_grants(grants),
-        name=claims.name or join.name or claims.identity,
+        name=claims.name or (join.name if own else "") or claims.identity,
         metadata=claims.metadata,
-        attributes={**join.attributes, **claims.attributes},
+        attributes={**(join.attributes if own else {}), **claims.attributes},
         auto_subscribe=join.auto_subscribe,
         may_create=grants.room_create,
     )

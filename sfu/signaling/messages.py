@@ -94,6 +94,8 @@ class Permissions(Struct, frozen=True, kw_only=True):
     "May have the room recorded."
     egress: bool = False
     "May show the room to others."
+    update_metadata: bool | msgspec.UnsetType = msgspec.UNSET
+    "False: may not change its own name, metadata and attributes. Left out: it may."
 
 
 class ParticipantState(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from msgspec import UNSET
+
 from sfu.forwarding.diary import Entry
 from sfu.rooms import events
 from sfu.rooms.account import Picture
@@ -85,6 +87,7 @@ def permissions_state(permissions: Permissions) -> messages.Permissions:
         or (["unknown"] if permissions.sources else []),
         record=permissions.record,
         egress=permissions.egress,
+        update_metadata=UNSET if permissions.update_metadata else False,
     )
 
 
