@@ -4,7 +4,6 @@ Nothing is decoded. Beside the tracks, `room.jsonl` keeps what the server said o
 the time of each: with both, `sfu compose` makes the programme afterwards.
 """
 
-import re
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Final
 import msgspec
 
 from sfu.egress.disk import Disk
+from sfu.egress.names import safe_name
 from sfu.egress.tracks import About, TrackRecorder
 from sfu.errors import MalformedPacket
 from sfu.production import post, protocol
@@ -26,7 +26,8 @@ from sfu.steady import OFFSET, unix_time
 
 ROOM: Final = "room.jsonl"
 STATUS_EVERY: Final = 0.5
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_-]+")
+IDENTITY_BYTES: Final = 64
+"""Of an identity in a file's name."""
 
 
 class KeptTrack:
@@ -103,7 +104,7 @@ class Keeper:
                 continue
             about = About(track.id, member.identity, track.source)
             # A keeper that was started again must not write behind what its predecessor left.
-            stem = f"{_UNSAFE.sub('-', member.identity)[:48]}-{track.source}-{track.id}-{int(unix_time())}"
+            stem = f"{safe_name(member.identity, IDENTITY_BYTES)}-{track.source}-{track.id}-{int(unix_time())}"
             kept = KeptTrack(TrackRecorder(disk, stem, track.codec, about))
             self._tracks[name] = (track, kept)
             audio = track.kind == "audio"

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import re
 import secrets
 import time
 from collections import Counter
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from sfu.egress.hls.programmes import Programmes
 from sfu.egress.hls.window import Window
+from sfu.egress.names import safe_name, unused
 from sfu.egress.settings import Rendition
 from sfu.egress.settings import Settings as EgressSettings
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound, RemoteError
@@ -38,7 +38,8 @@ log = logging.getLogger(__name__)
 SWEEP = 10.0
 """Seconds between looks at ended programmes."""
 RECORDING_STATES = ("recording", "interrupted")
-_UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
+ROOM_BYTES = 100
+"""Of a room's name in the name of a recording's directory; the API takes names of 128 characters."""
 
 
 class Productions:
@@ -213,7 +214,8 @@ class Productions:
 
     def _directory(self, room: str) -> Path:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        return Path(self.settings.directory) / f"{_UNSAFE.sub('-', room)[:48]}-{stamp}-{secrets.token_hex(3)}"
+        name = safe_name(room, ROOM_BYTES, fallback="room")
+        return unused(Path(self.settings.directory), f"{name}-{stamp}-{secrets.token_hex(3)}")
 
     def show(self, room: Room) -> None:
         production = self._by_room.get(room.name)

@@ -1,8 +1,10 @@
 """Files of recordings over the admin API: those that are listed, to those who may record the room, in ranges too."""
 
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from urllib.parse import quote
 
 import aiohttp
 import pytest
@@ -105,3 +107,20 @@ async def test_nothing_else(url: str, path: str, grants: dict[str, object], stat
     found, body, _ = await get(url, path, token(**grants))
     assert found == status
     assert b"secret" not in body
+
+
+async def test_names_of_every_script_are_listed_and_downloaded(url: str, tmp_path: Path) -> None:
+    directory = tmp_path / "recordings" / "会議室-20261127-184500-abcdef"
+    directory.mkdir()
+    (directory / "about.json").write_text('{"room":"会議室","programme":"PR_1","started_at":1.0,"ended":true}')
+    (directory / "Ève-camera.webm").write_bytes(CONTENT)
+    given = token(room="会議室", room_record=True)
+    room = quote("会議室")
+    status, body, _ = await get(url, f"/{room}/recordings", given)
+    (listed,) = json.loads(body)["recordings"]
+    assert (status, listed["name"], listed["files"][0]["name"]) == (200, directory.name, "Ève-camera.webm")
+    status, body, told = await get(url, f"/{room}/recordings/{quote(directory.name)}/{quote('Ève-camera.webm')}", given)
+    assert (status, body) == (200, CONTENT)
+    assert (
+        told["content-disposition"] == "attachment; filename=\"_ve-camera.webm\"; filename*=UTF-8''%C3%88ve-camera.webm"
+    )

@@ -113,3 +113,12 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(ConfigurationError, match=r"aiosfu\[s3\]"):
         upload(tmp_path, Bucket("b"))
+
+
+def test_keys_keep_the_letters_of_every_script(bucket: Bucket, tmp_path: Path) -> None:
+    folder = tmp_path / "会議室-20261127-184500-abcdef"
+    folder.mkdir()
+    (folder / "Ève-camera.webm").write_bytes(b"webm")
+    done = upload(folder, bucket)
+    assert done.keys == ["kept/会議室-20261127-184500-abcdef/Ève-camera.webm"]
+    assert list(stored(bucket)) == done.keys
