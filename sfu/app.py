@@ -139,7 +139,11 @@ class Server:
         )
         self._pass_secret = secrets.token_bytes(HLS_SECRET_BYTES)
         self.hls = HlsRoutes(
-            settings.egress.hls, self.productions.programmes, self.verifier, *self._pass_secrets(settings.auth)
+            settings.egress.hls,
+            self.productions.programmes,
+            self.verifier,
+            *self._pass_secrets(settings.auth),
+            base_path=settings.http.base_path,
         )
         self.monitor = LoopMonitor()
         self.watchdog = Watchdog()

@@ -64,6 +64,8 @@ class Call:
     revoke: Callable[[str, str], None]
     "(room, identity): their tokens of before now open nothing any more."
     productions: ProductionsPort | None = None
+    base_path: str = ""
+    "In front of paths that the answer names."
 
     @property
     def room(self) -> str:

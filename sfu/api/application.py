@@ -4,7 +4,7 @@ import asyncio
 import logging
 import mimetypes
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -70,28 +70,46 @@ def create_app(
             head_complete,
             metered(strangers, connection_of),
             edge.counted(requests, connections.addresses, access_log=access_log),
-            edge.origins_checked(Origins(settings.allowed_origins)),
+            edge.origins_checked(Origins(settings.allowed_origins), settings.base_path),
             edge.errors_as_json(requests),
             bounded(connections),
         ],
     )
     app[CONNECTIONS], app[STRANGERS], app[edge.REQUESTS] = connections, strangers, requests
     app.on_response_prepare.append(edge.security_headers(tls=bool(settings.tls_certificate)))
-    app.add_routes(_probes(node))
+    found: list[web.AbstractRouteDef] = [*_probes(node)]
     if settings.metrics:
         metrics = Metrics(lambda: _with_requests(node.snapshot(), requests, connections))
-        app.add_routes([web.get("/metrics", _metrics(Scrapes(metrics), behind_proxy=settings.metrics_behind_proxy))])
-    app.add_routes(_development(development, rooms))
-    app.add_routes(
-        web.route(operation.method, operation.path, _operation(operation, rooms, verifier, productions, node))
+        found.append(web.get("/metrics", _metrics(Scrapes(metrics), behind_proxy=settings.metrics_behind_proxy)))
+    found += _development(development, rooms)
+    base = settings.base_path
+    found += (
+        web.route(operation.method, operation.path, _operation(operation, rooms, verifier, productions, node, base))
         for operation in OPERATIONS
     )
-    document = msgspec.json.encode(openapi.document(__version__, OPERATIONS))
-    app.add_routes([web.get("/api/openapi.json", _constant(document))])
-    app.add_routes(routes)
+    document = msgspec.json.encode(openapi.document(__version__, OPERATIONS, base))
+    found.append(web.get("/api/openapi.json", _constant(document)))
+    found += routes
     if page_root is not None:
-        app.add_routes(page.routes(page_root))
+        found += page.routes(page_root)
+    app.add_routes(found)
+    if base:
+        app.add_routes(below(base, found))
     return app
+
+
+def below(base: str, routes: Iterable[web.AbstractRouteDef]) -> Iterator[web.RouteDef]:
+    """The same routes below `base`, for a proxy that does not strip it."""
+
+    async def slash(request: web.Request) -> web.StreamResponse:
+        # Relative: the client may know the server by another address.
+        query = f"?{request.query_string}" if request.query_string else ""
+        raise web.HTTPPermanentRedirect(f"{base.rpartition('/')[2]}/{query}")
+
+    yield web.get(base, slash)
+    for route in routes:
+        assert isinstance(route, web.RouteDef)
+        yield web.RouteDef(route.method, f"{base}{route.path}", route.handler, route.kwargs)
 
 
 def _json(shape: Struct, status: int = 200) -> web.Response:
@@ -189,7 +207,12 @@ async def _body(request: web.Request, shape: type[B]) -> B:
 
 
 def _operation(
-    operation: Operation, rooms: RoomsPort, verifier: Verifier, productions: ProductionsPort | None, node: NodePort
+    operation: Operation,
+    rooms: RoomsPort,
+    verifier: Verifier,
+    productions: ProductionsPort | None,
+    node: NodePort,
+    base_path: str,
 ) -> Respond:
     def revoke(room: str, identity: str) -> None:
         verifier.revoke_participant(room, identity, time.time())
@@ -202,7 +225,7 @@ def _operation(
         if operation.name == "createRoom" and (reason := node.no_new_rooms()):
             raise AtCapacity(f"This server takes no new rooms: {reason}.")
         body = None if operation.body is None else await _body(request, operation.body)
-        call = Call(rooms, claims, parameters, dict(request.query), body, revoke, productions)
+        call = Call(rooms, claims, parameters, dict(request.query), body, revoke, productions, base_path)
         answer = operation.run(call)
         if operation.method != "GET":
             fields = {"operation": operation.name, "key": claims.issuer, "by": claims.identity}

@@ -125,13 +125,14 @@ def errors_as_json(requests: Requests) -> Middleware:
     return middleware
 
 
-def origins_checked(origins: Origins) -> Middleware:
+def origins_checked(origins: Origins, base_path: str = "") -> Middleware:
     """Refuses other pages' requests to the API, and answers their browsers' questions (CORS)."""
+    api = ("/api/", f"{base_path}/api/")
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None or not request.path.startswith("/api/"):
+        if origin is None or not request.path.startswith(api):
             return await handler(request)
         if not origins.accepts(origin, request.headers.get(hdrs.HOST)):
             answer: web.StreamResponse = problem(403, "origin_refused", "Pages of this origin may not use this server.")

@@ -5,6 +5,7 @@ Rows like those of `admin.OPERATIONS`, under tokens with `roomRecord` and `roomE
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import msgspec
 from msgspec import Meta
@@ -110,7 +111,7 @@ class RecordingList(Shape, frozen=True, kw_only=True):
     recordings: list[RecordingShape]
 
 
-def _shape(production: Production) -> EgressShape:
+def _shape(call: Call, production: Production) -> EgressShape:
     wanted, status, recording = production.wanted, production.status, production.recording
     hosts = {one.id: one.url.split("/")[2] for one in wanted.destinations}
     return EgressShape(
@@ -124,7 +125,7 @@ def _shape(production: Production) -> EgressShape:
         focus=wanted.focus,
         started_at=production.started_at,
         renditions=[one.name for one in production.renditions],
-        watch=f"/watch/{production.room.name}" if wanted.live else "",
+        watch=f"{call.base_path}/watch/{quote(production.room.name, safe='')}" if wanted.live else "",
         directory=str(recording.directory) if recording is not None else "",
         destinations=[
             DestinationShape(
@@ -154,11 +155,11 @@ def _productions(call: Call) -> ProductionsPort:
 
 
 def _list(call: Call) -> EgressList:
-    return EgressList(egress=[_shape(each) for each in _productions(call).list()])
+    return EgressList(egress=[_shape(call, each) for each in _productions(call).list()])
 
 
 def _view(call: Call) -> EgressShape:
-    return _shape(_productions(call).find(call.room))
+    return _shape(call, _productions(call).find(call.room))
 
 
 def _change(call: Call) -> EgressShape | None:
@@ -178,7 +179,7 @@ def _change(call: Call) -> EgressShape | None:
         focus=body.focus,
         renditions=body.renditions,
     )
-    return _shape(production) if production is not None else None
+    return _shape(call, production) if production is not None else None
 
 
 def _stop(call: Call) -> None:
@@ -197,7 +198,7 @@ def _layout(call: Call) -> EgressShape | None:
     productions = _productions(call)
     productions.find(call.room)
     production = productions.change(call.rooms.find(call.room), layout=body.layout, focus=body.focus)
-    return _shape(production) if production is not None else None
+    return _shape(call, production) if production is not None else None
 
 
 class Scene(Request, frozen=True, kw_only=True):
@@ -213,14 +214,14 @@ def _scene(call: Call) -> EgressShape | None:
     productions.find(call.room)
     text = "" if body.scene is None else msgspec.json.encode(body.scene).decode()
     production = productions.change(call.rooms.find(call.room), scene=text)
-    return _shape(production) if production is not None else None
+    return _shape(call, production) if production is not None else None
 
 
 def _push(call: Call) -> EgressShape:
     body = call.body
     assert isinstance(body, AddDestination)
     _productions(call).push(call.rooms.find(call.room), body.url)
-    return _shape(_productions(call).find(call.room))
+    return _shape(call, _productions(call).find(call.room))
 
 
 def _unpush(call: Call) -> None:

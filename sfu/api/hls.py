@@ -89,8 +89,11 @@ class PassAnswer(msgspec.Struct, frozen=True):
 class HlsRoutes:
     """Holds what was rendered; one for the server."""
 
-    def __init__(self, settings: Hls, programmes: ProgrammesPort, verifier: Verifier, *pass_secrets: bytes) -> None:
+    def __init__(
+        self, settings: Hls, programmes: ProgrammesPort, verifier: Verifier, *pass_secrets: bytes, base_path: str = ""
+    ) -> None:
         """`pass_secrets`: as `Passes` takes them. Raises ConfigurationError for a wrong origin."""
+        self._base_path = base_path
         self._settings = settings
         self._programmes = programmes
         self._verifier = verifier
@@ -133,7 +136,8 @@ class HlsRoutes:
 
     async def _answer_pass(self, request: web.Request) -> web.StreamResponse:
         room = request.match_info["room"]
-        escaped = request.rel_url.raw_path.rpartition("/")[0]
+        # With the path of the proxy, whether it stripped that from the request or not.
+        escaped = f"{self._base_path}{request.rel_url.raw_path.removeprefix(self._base_path).rpartition('/')[0]}"
         if self._is_public(room):
             answer = PassAnswer(f"{escaped}/index.m3u8", 0.0)
         else:

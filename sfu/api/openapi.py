@@ -40,7 +40,8 @@ _RANGES: dict[str, Any] = {
 }
 
 
-def document(version: str, operations: Sequence[Operation]) -> dict[str, Any]:
+def document(version: str, operations: Sequence[Operation], base_path: str = "") -> dict[str, Any]:
+    """`base_path`: of the server behind its proxy."""
     types: list[type[Struct]] = [Problem]
     for operation in operations:
         types += [each for each in (operation.body, operation.answer) if each is not None and each not in types]
@@ -56,6 +57,7 @@ def document(version: str, operations: Sequence[Operation]) -> dict[str, Any]:
             "description": "Rooms and the people in them, for an operator's programs.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        **({"servers": [{"url": base_path}]} if base_path else {}),
         "security": [{"token": []}],
         "paths": paths,
         "components": {

@@ -1,12 +1,15 @@
 """The pages: `index.html` for `/` and every `/r/{room}`, `watch.html` for `/watch/{room}`, their files below `/static/`.
 
 The files are listed once, when the server starts: a request can only name what is on the list, so no path out of a URL
-ever reaches the file system.
+ever reaches the file system. Addresses in the pages are relative, because a proxy may serve them below a prefix that the
+server does not know; scripts find everything else from their own addresses (`web/page/base.js`).
 """
 
+import hashlib
 from pathlib import Path
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.helpers import ETAG_ANY
 
 from sfu.api.files import File
 
@@ -35,15 +38,7 @@ def files(root: Path) -> dict[str, Path]:
 
 def routes(root: Path) -> list[web.RouteDef]:
     known = files(root)
-    index = known["index.html"]
-
-    async def page(request: web.Request) -> web.StreamResponse:
-        return _answer(index)
-
-    async def watch(request: web.Request) -> web.StreamResponse:
-        if "watch.html" not in known:
-            raise web.HTTPNotFound
-        return _answer(known["watch.html"])
+    index, watch = known["index.html"], known.get("watch.html")
 
     async def static(request: web.Request) -> web.StreamResponse:
         path = known.get(request.match_info["path"])
@@ -52,11 +47,36 @@ def routes(root: Path) -> list[web.RouteDef]:
         return _answer(path)
 
     return [
-        web.get("/", page),
-        web.get("/r/{room}", page),
-        web.get("/watch/{room}", watch),
+        web.get("/", _Page(index, "").respond),
+        web.get("/r/{room}", _Page(index, "../").respond),
+        *([web.get("/watch/{room}", _Page(watch, "../").respond)] if watch is not None else []),
         web.get("/static/{path:.+}", static),
     ]
+
+
+class _Page:
+    """A page with its addresses relative to its own. Read again when the file changes."""
+
+    def __init__(self, path: Path, up: str) -> None:
+        """`up`: from the page's address to the root."""
+        self._path = path
+        self._up = up
+        self._modified = 0
+        self._body, self._tag = b"", ""
+
+    async def respond(self, request: web.Request) -> web.StreamResponse:
+        self._read()
+        headers = {"Cache-Control": "no-cache", "Content-Type": CONTENT_TYPES[".html"], hdrs.ETAG: f'"{self._tag}"'}
+        if any(one.value in (ETAG_ANY, self._tag) for one in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=self._body, headers=headers)
+
+    def _read(self) -> None:
+        modified = self._path.stat().st_mtime_ns
+        if modified != self._modified:
+            text = self._path.read_text(encoding="utf-8").replace('="/static/', f'="{self._up}static/')
+            self._modified, self._body = modified, text.encode()
+            self._tag = hashlib.sha256(self._body).hexdigest()[:32]
 
 
 def _answer(path: Path) -> File:

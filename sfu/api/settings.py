@@ -1,6 +1,7 @@
 """Settings of the HTTP server: page, signalling socket, admin API and probes share its one port."""
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -8,6 +9,7 @@ from msgspec import Meta
 
 from sfu.errors import ConfigurationError
 
+_BASE_PATH = re.compile(r"(?:/(?!\.\.?(?:/|$))[A-Za-z0-9._~-]+)*", re.ASCII)
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -24,6 +26,9 @@ class Settings:
     allowed_origins: tuple[str, ...] = ()
     """Origins of web pages and apps that may use the socket and the API besides the server's own: `https://meet.example.org`,
     `capacitor://localhost`, `null`; `https://*.example.org` for every subdomain; `*` for all."""
+    base_path: str = ""
+    """Path below which a reverse proxy serves everything, such as `/meet`. It is in addresses that the API gives out; requests
+    are answered with it and without it, so the proxy may strip it."""
     request_header_timeout: Annotated[float, Meta(gt=0)] = 5.0
     "Seconds that a client has to send the whole head of its first request, or of a next one once it began."
     keepalive_timeout: Annotated[float, Meta(gt=0)] = 75.0
@@ -50,6 +55,11 @@ class Settings:
     def __post_init__(self) -> None:
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ConfigurationError("http.tls_certificate and http.tls_key belong together: set both or none.")
+        if not _BASE_PATH.fullmatch(self.base_path):
+            raise ConfigurationError(
+                f"http.base_path: {self.base_path!r} is no path; write it with a slash in front and none behind, as in /meet, "
+                "or leave it empty."
+            )
         for words in self.trusted_proxies:
             try:
                 ipaddress.ip_network(words)

@@ -125,13 +125,14 @@ async def main() -> None:
     parser.add_argument("--delay", type=float, nargs=2, default=(0.0, 0.0), help="milliseconds, least and most")
     parser.add_argument("--private", action="store_true")
     parser.add_argument("--dvr", type=float, default=60.0)
+    parser.add_argument("--base-path", default="")
     given = parser.parse_args()
     with TemporaryDirectory(prefix="theatre-") as folder:
         theatre = Theatre(folder, not given.private, given.dvr)
-        development, http = Development(), HttpSettings(port=0)
+        development, http = Development(), HttpSettings(port=0, base_path=given.base_path)
         verifier = Verifier(development.keys)
         rooms = Rooms(RoomsSettings(), lambda prefix: prefix, time.time)
-        hls = HlsRoutes(theatre.settings, theatre.programmes, verifier, os.urandom(32))
+        hls = HlsRoutes(theatre.settings, theatre.programmes, verifier, os.urandom(32), base_path=given.base_path)
         app = create_app(
             http,
             rooms,

@@ -5,6 +5,7 @@
 
 import { RequestError } from '../client/errors.js';
 import { initial } from '../client/state.js';
+import { at, roomIn } from './base.js';
 import { Gathering } from './gathering.js';
 import { invitation, load, nameIn, save, visited } from './preferences.js';
 import { watchable } from './watchable.js';
@@ -53,12 +54,12 @@ export class Actions {
     const roomName = room.trim();
     if (!roomName) return;
     this.rename(name.trim());
-    history.pushState(null, '', `/r/${encodeURIComponent(roomName)}`);
+    history.pushState(null, '', at(`r/${encodeURIComponent(roomName)}`));
     this.show();
   };
 
   home = () => {
-    history.pushState(null, '', '/');
+    history.pushState(null, '', at(''));
     this.show();
   };
 
@@ -66,8 +67,8 @@ export class Actions {
   show() {
     this.gathering?.leave();
     this.gathering = null;
-    const match = /^\/r\/([^/]+)\/?$/.exec(location.pathname);
-    const roomName = match ? decodeURIComponent(match[1] ?? '') : '';
+    const named = roomIn('r');
+    const roomName = named ?? '';
     const options = new URLSearchParams(location.hash.slice(1));
     const token = options.get('token') ?? '';
     if (token) {
@@ -81,6 +82,7 @@ export class Actions {
     this.store.update({
       view: !roomName ? 'landing' : obstacle ? 'unsupported' : 'lobby',
       watchable: '',
+      brokenLink: named === null || options.has('broken-link'),
       roomName,
       name: options.get('name') || this.state.name || nameIn(kept),
       invited: Boolean(kept),
@@ -253,10 +255,10 @@ export class Actions {
   /** @param {string} openPerson participant id */
   openPerson = (openPerson) => this.store.update({ openPerson });
 
-  copyLink = () => this.#copy(`${location.origin}/r/${encodeURIComponent(this.state.roomName)}`);
+  copyLink = () => this.#copy(at(`r/${encodeURIComponent(this.state.roomName)}`));
 
   /** Where others watch the programme. */
-  copyWatchLink = () => this.#copy(`${location.origin}/watch/${encodeURIComponent(this.state.roomName)}`);
+  copyWatchLink = () => this.#copy(at(`watch/${encodeURIComponent(this.state.roomName)}`));
 
   /** @param {string} link */
   #copy = async (link) => {

@@ -6,6 +6,7 @@
 import { ConnectionLost, RequestError } from '../client/errors.js';
 import { REACTIONS } from '../views/words.js';
 import { capacity } from '../views/layout.js';
+import { at } from './base.js';
 import { invitation } from './preferences.js';
 import { mediaPreferences, Session } from './session.js';
 import { orderOf, tilesOf } from './tiles.js';
@@ -118,7 +119,7 @@ export class Gathering {
     const kept = invitation(roomName) || this.#made;
     if (kept) return kept;
     const options = new URLSearchParams(location.hash.slice(1));
-    const response = await fetch('/api/dev/token', {
+    const response = await fetch(at('api/dev/token'), {
       method: 'POST',
       signal: AbortSignal.timeout(TOKEN_MS),
       headers: { 'Content-Type': 'application/json' },

@@ -8,6 +8,7 @@ import { render } from '../vendor/lit-html/lit-html.js';
 import { initial } from '../client/state.js';
 import { page } from '../views/page.js';
 import { Actions } from './actions.js';
+import { at } from './base.js';
 import { listen } from './keyboard.js';
 import { initialLocal, LocalMedia } from './local.js';
 import { load } from './preferences.js';
@@ -27,6 +28,7 @@ const first = {
   view: 'landing',
   obstacle: obstacle(),
   watchable: '',
+  brokenLink: false,
   roomName: '',
   name: preferences.name,
   dev: null,
@@ -112,7 +114,9 @@ Object.assign(window, {
   },
 });
 
+// The addresses in the page are relative; that of the icon is resolved again when `pushState` changes the page's own.
+for (const link of /** @type {NodeListOf<HTMLLinkElement>} */ (document.querySelectorAll('link[rel="icon"]'))) link.href = at('static/icon.svg');
 act.show();
-fetch('/api/dev')
+fetch(at('api/dev'))
   .then(async (response) => store.update({ dev: response.ok && Boolean((await response.json()).dev) }))
   .catch(() => store.update({ dev: false }));

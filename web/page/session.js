@@ -7,13 +7,14 @@
  */
 
 import { Room } from '../client/room.js';
+import { at } from './base.js';
 
 /** @typedef {import('../client/publisher.js').Publication} Publication */
 /** @typedef {import('../client/types.js').Source} Source */
 /** @typedef {import('./local.js').LocalMedia} LocalMedia */
 
 /** Signalling lies beside the page, on whatever host and scheme the page came from. */
-const socketUrl = () => `${location.protocol === 'https:' ? 'wss:' : 'ws:'}//${location.host}/ws`;
+const socketUrl = () => at('ws').replace(/^http/, 'ws');
 
 const CODECS = /** @type {const} */ (['vp8', 'vp9', 'av1', 'h264']);
 

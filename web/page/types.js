@@ -28,6 +28,7 @@
  * @property {'landing' | 'lobby' | 'meeting' | 'end' | 'unsupported'} view
  * @property {import('./support.js').Obstacle} obstacle why this browser cannot make calls
  * @property {import('./watchable.js').Watchable} watchable what the watch page can show of the room instead
+ * @property {boolean} brokenLink the address names a room that cannot be read
  * @property {string} roomName
  * @property {string} name
  * @property {boolean | null} dev the server makes its own tokens; null: not known yet

@@ -1,7 +1,8 @@
 /**
  * The first page: choose a room and say who you are.
  *
- * data-testid: `landing`, `room-input`, `name-input`, `enter-button` (goes to the lobby of the room), `recent-room`.
+ * data-testid: `landing`, `room-input`, `name-input`, `enter-button` (goes to the lobby of the room), `recent-room`,
+ * `broken-link`.
  * @module
  */
 
@@ -38,6 +39,15 @@ export function landing(state, act) {
         </section>
         <form class="card" @submit=${submit}>
           <h2>Start or join a meeting</h2>
+          ${state.brokenLink
+            ? html`<div class="notice" role="alert" data-testid="broken-link">
+                ${icon('warn')}
+                <div>
+                  <strong>This link is damaged.</strong>
+                  <p>The meeting name in it cannot be read. Ask for the link again, or enter the name.</p>
+                </div>
+              </div>`
+            : nothing}
           <label class="field">
             <span>Meeting name</span>
             <input

@@ -8,6 +8,7 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
+import { at } from '../page/base.js';
 import { chat } from './chat.js';
 import { controls } from './controls.js';
 import { measure, vars } from './directives.js';
@@ -139,7 +140,7 @@ const invitation = (state, act) => html`
     ${state.dev
       ? html`<p>Send this link to those you want to meet:</p>
           <button type="button" class="copy" data-testid="copy-link-alone" @click=${act.copyLink}>
-            <span>${location.host}/r/${encodeURIComponent(state.roomName)}</span>${icon('link')}
+            <span>${at(`r/${encodeURIComponent(state.roomName)}`).replace(/^https?:\/\//, '')}</span>${icon('link')}
           </button>`
       : html`<p>The others will appear as they come in.</p>`}
   </div>

@@ -8,6 +8,7 @@
  */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { at } from '../page/base.js';
 import { icon } from './icons.js';
 
 /** @typedef {import('../page/types.js').PageState} PageState */
@@ -31,7 +32,7 @@ export function onAir({ room: { room }, roomName }) {
   return html`
     <div class="on-air" role="status" data-testid="on-air">
       ${live
-        ? html`<a class="on-air-word" data-testid="on-air-live" href="/watch/${encodeURIComponent(roomName)}" target="_blank" rel="noopener" title="Others watch this meeting">Live</a>`
+        ? html`<a class="on-air-word" data-testid="on-air-live" href=${new URL(at(`watch/${encodeURIComponent(roomName)}`)).pathname} target="_blank" rel="noopener" title="Others watch this meeting">Live</a>`
         : nothing}
       ${recording ? html`<span class="on-air-word" data-testid="on-air-recording" title="This meeting is being recorded">Recording</span>` : nothing}
       ${problem ? html`<span class="on-air-problem" data-testid="on-air-problem">${icon('warn')}${problem}</span>` : nothing}

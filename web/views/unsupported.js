@@ -6,6 +6,7 @@
  */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { at } from '../page/base.js';
 import { BROWSERS } from '../page/support.js';
 import { icon, mark } from './icons.js';
 import { themeButton } from './settings.js';
@@ -40,7 +41,7 @@ export function unsupported(state, act) {
         </div>
         <div class="end-actions">
           ${watchable
-            ? html`<a class="primary" data-testid="watch-instead" data-kind=${watchable} href="/watch/${encodeURIComponent(roomName)}">
+            ? html`<a class="primary" data-testid="watch-instead" data-kind=${watchable} href=${at(`watch/${encodeURIComponent(roomName)}`)}>
                 ${icon('live')} ${watchable === 'live' ? 'Watch the live stream' : 'Watch the replay'}
               </a>`
             : nothing}

@@ -3,6 +3,8 @@
  * @module
  */
 
+import { at, served } from '../page/base.js';
+
 /** @typedef {{language: string, name: string, uri: string}} Captions */
 /**
  * @typedef {object} ProgrammeState as the server says it; times are seconds since 1970
@@ -63,7 +65,7 @@ export class Access {
     }
     const answer = await response.json().catch(() => ({}));
     if (!response.ok) throw response.status < 500 ? new Refused(String(answer.code ?? 'not_authorized')) : new TypeError('server');
-    this.#base = String(answer.url).replace(/index\.m3u8$/, '');
+    this.#base = served(String(answer.url)).replace(/index\.m3u8$/, '');
   }
 
   /** @returns {Promise<ProgrammeState>} Throws Refused when the address works no more, TypeError when nobody answers. */
@@ -89,12 +91,12 @@ export class Access {
   /** @param {string} token */
   #pass(token) {
     const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
-    return fetch(`/hls/${encodeURIComponent(this.room)}/pass`, { method: 'POST', ...(headers ? { headers } : {}) });
+    return fetch(at(`hls/${encodeURIComponent(this.room)}/pass`), { method: 'POST', ...(headers ? { headers } : {}) });
   }
 
   /** What a development server hands out to pages of its own machine; empty elsewhere. */
   async #developmentToken() {
-    const response = await fetch('/api/dev/token', {
+    const response = await fetch(at('api/dev/token'), {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
       body: JSON.stringify({ room: this.room, admin: false }),

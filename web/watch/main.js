@@ -5,6 +5,7 @@
  */
 
 import { render } from '../vendor/lit-html/lit-html.js';
+import { at, roomIn } from '../page/base.js';
 import { invitation } from '../page/preferences.js';
 import { Store } from '../page/store.js';
 import { Access, Refused } from './access.js';
@@ -26,7 +27,10 @@ const EDGE = 3;
 
 const CAPTION_KEY = 'aiosfu-watch-captions';
 
-const room = decodeURIComponent(location.pathname.split('/')[2] ?? '');
+const named = roomIn('watch');
+// The landing page says that the link is damaged.
+if (named === null) location.replace(at('#broken-link='));
+const room = named ?? '';
 const options = new URLSearchParams(location.hash.slice(1));
 const access = new Access(room, invitation(room, options.get('token') ?? ''));
 // A copied address carries no secret.
