@@ -39,7 +39,7 @@ PAYLOAD_TYPES: Final[dict[str, int]] = {"opus": 111, "red": 63, "VP8": 96, "VP9"
 """Of everything on these sockets, both ways: nothing is negotiated between two processes of one version."""
 PARAMETERS: Final = {
     "H264": "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-    "opus": "minptime=10;useinbandfec=1",
+    "opus": "minptime=10;useinbandfec=1;sprop-stereo=1",
 }
 """What published media says of itself to subscribers."""
 CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}

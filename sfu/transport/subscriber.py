@@ -127,8 +127,9 @@ class SubscriberConnection:
         payload_type, rtx = self._payload_types.assign(codec, parameters, video)
         codecs = [(codec, source.track.clock_rate, 1 if video else 2, parameters, payload_type, rtx)]
         if codec == "opus":  # what the publisher does not send twice is, when the path to this subscriber loses packets
-            red, _ = self._payload_types.assign("red", "", False)
-            codecs.append(("red", source.track.clock_rate, 2, f"{payload_type}/{payload_type}", red, None))
+            inside = f"{payload_type}/{payload_type}"
+            red, _ = self._payload_types.assign("red", inside, False)
+            codecs.append(("red", source.track.clock_rate, 2, inside, red, None))
         mine = [line for line in self._lines if line.track is None and line.slot.kind == source.kind]
         if mine:
             line = mine[0]

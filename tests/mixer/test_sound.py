@@ -84,6 +84,22 @@ def test_a_voice_comes_out_as_it_went_in_at_its_time(mix: SoundMix) -> None:
     assert mix.counters("nobody") is None
 
 
+@pytest.mark.parametrize("louder", [0, 1])
+def test_two_channels_stay_apart(mix: SoundMix, louder: int) -> None:
+    wave = 0.25 * np.sin(2 * np.pi * PITCH * np.arange(96_000) / 48_000)
+    channels = [wave * 0, wave * 0]
+    channels[louder] = wave
+    encoder = OpusEncoder(96_000)
+    voice = [packet.data for packet in encoder.encode(np.stack(channels, axis=1).astype(np.float32), 0)]
+    out = []
+    for tick in range(90):
+        mix.receive("a", coded(voice[tick + 2], (tick + 2) * 960))
+        out.append(mix.tick(tick * 0.02))
+    loudness = np.sqrt(np.mean(np.concatenate(out)[-48_000:] ** 2, axis=0))
+    assert loudness[louder] > 0.15
+    assert loudness[1 - louder] < loudness[louder] / 30
+
+
 def test_joins_and_leaves_do_not_click(mix: SoundMix) -> None:
     parts = [play(mix, 33, VOICE[5:])]
     mix.open("b", FixedClock())

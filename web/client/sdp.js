@@ -36,6 +36,17 @@ function opusIn(section, parameters) {
   return section.replace(new RegExp(`^a=rtpmap:${payloadType} [^\\r\\n]*`, 'm'), (rtpmap) => `${rtpmap}\r\n${line}`);
 }
 
+/**
+ * Asks for two channels of the sound that the offer says is stereo: Chromium decodes one otherwise.
+ * @param {string} answer
+ * @param {string} offer
+ */
+export function withStereo(answer, offer) {
+  const sections = offer.split(/^(?=m=)/m).filter((section) => /^a=fmtp:\d+ (?:.*;)?\s*sprop-stereo=1\s*(?:;|$)/m.test(section));
+  const mids = new Set(sections.map((section) => /^a=mid:(\S+)/m.exec(section)?.[1]));
+  return mids.size ? withOpus(answer, (mid) => (mids.has(mid) ? { stereo: 1 } : /** @type {Record<string, number>} */ ({}))) : answer;
+}
+
 /** What an answer says of one m-line that is not the same for all of them, or known from the offer. */
 const TELLING = /^(?:m=|a=(?:mid:|sendrecv|sendonly|recvonly|inactive|rtpmap:|fmtp:\d+ apt=|extmap:))/;
 /** The transport: one for all bundled m-lines (RFC 9143), so it is said once. */

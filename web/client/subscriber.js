@@ -5,7 +5,7 @@
 
 import { Emitter } from './emitter.js';
 import { bePatient } from './patience.js';
-import { brief } from './sdp.js';
+import { brief, withStereo } from './sdp.js';
 import { watch } from './watch.js';
 
 /** @typedef {{id: number, sdp: string, tracks: Record<string, string>, fresh: boolean}} Offer */
@@ -81,7 +81,8 @@ export class Subscriber extends Emitter {
     if (this.#closed) return;
     const connection = fresh || !this.connection ? this.#renew() : this.connection;
     await connection.setRemoteDescription({ type: 'offer', sdp });
-    await connection.setLocalDescription(await connection.createAnswer());
+    const answer = await connection.createAnswer();
+    await connection.setLocalDescription({ type: 'answer', sdp: withStereo(answer.sdp ?? '', sdp) });
     if (this.#closed) return;
     this.answer({ id, sdp: brief(connection.localDescription?.sdp ?? '') });
     this.tracks = new Map(Object.entries(tracks));

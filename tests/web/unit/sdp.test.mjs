@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { brief, withOpus } from '../../../web/client/sdp.js';
+import { brief, withOpus, withStereo } from '../../../web/client/sdp.js';
 
 const TRANSPORT = ['a=ice-ufrag:4ap9', 'a=ice-pwd:c44gz6uvpzNMCKvXLIuIOpaf', 'a=fingerprint:sha-256 73:9D', 'a=setup:active'];
 
@@ -51,4 +51,16 @@ test('nothing becomes nothing', () => {
 test('parameters of Opus are added where they are missing', () => {
   const sdp = text(...HEAD, 'm=audio 9 UDP/TLS/RTP/SAVPF 111', 'a=mid:00', 'a=rtpmap:111 opus/48000/2');
   assert.ok(withOpus(sdp, () => ({ usedtx: 1 })).includes('a=fmtp:111 usedtx=1'));
+});
+
+test('two channels are asked for where the offer says that there are two', () => {
+  const said = (mid, ...parameters) =>
+    text(...HEAD, ...audio(mid)).replace('minptime=10;useinbandfec=1', parameters.join(';'));
+  const answer = text(...HEAD, ...audio('00'));
+  for (const stereo of [said('00', 'minptime=10', 'sprop-stereo=1'), said('00', 'sprop-stereo=1'), said('00', 'sprop-stereo=1', 'stereo=1')]) {
+    assert.match(withStereo(answer, stereo), /^a=fmtp:111 minptime=10;useinbandfec=1;stereo=1\r$/m);
+  }
+  for (const mono of [said('00', 'minptime=10'), said('00', 'sprop-stereo=0'), said('01', 'sprop-stereo=1'), said('00', 'xsprop-stereo=1')]) {
+    assert.equal(withStereo(answer, mono), answer);
+  }
 });
