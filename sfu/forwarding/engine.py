@@ -98,8 +98,16 @@ class Engine:
         peer.tx, peer.tag, peer.outlet = PLAIN, 0, outlet
         return peer
 
-    def key_peer(self, peer: EnginePeer, rx: SrtpContext, tx: SrtpContext, tag: int) -> None:
-        peer.rx, peer.tx, peer.tag = rx, tx, tag
+    def key_peer(
+        self,
+        peer: EnginePeer,
+        rx: SrtpContext,
+        tx: SrtpContext,
+        tag: int,
+        forget: Callable[[int], object] | None = None,
+    ) -> None:
+        """`forget`: drops what `rx` knows of an SSRC."""
+        peer.rx, peer.tx, peer.tag, peer.forget = rx, tx, tag, forget
 
     def move_peer(self, peer: EnginePeer, outlet: Outlet, address: Address) -> None:
         """The only way a peer's address changes; the caller has authenticated it (RFC 8445 consent)."""
@@ -117,7 +125,7 @@ class Engine:
         for name in COUNTED:
             self.closed_totals[name] += getattr(peer, name)
         self.peers.pop(peer.id, None)
-        peer.rx = peer.tx = peer.outlet = peer.downlink = None
+        peer.rx = peer.tx = peer.outlet = peer.downlink = peer.forget = None
 
     def add_track(
         self,
@@ -133,8 +141,12 @@ class Engine:
         extensions: Mapping[str, int],
         rids: tuple[str, ...],
         ssrcs: tuple[tuple[int, int | None], ...],
+        by_ssrc: bool = False,
     ) -> Track:
-        """A sending m-line of the peer. `payload_types` and `rtx` as negotiated; `ssrcs` (media, repair) as declared."""
+        """A sending m-line of the peer. `payload_types` and `rtx` as negotiated; `ssrcs` (media, repair) as declared.
+
+        `by_ssrc`: packets carry no rid; `rids` are the names of the streams in `ssrcs`, in their order.
+        """
         peer.learn_extensions(extensions)
         track = Track(
             peer,
@@ -149,8 +161,8 @@ class Engine:
             nack=kind == "video",
         )
         peer.tracks[mid] = track
-        if not rids and ssrcs:
-            peer.declare(track, *ssrcs[0])
+        if ssrcs and (by_ssrc or not rids):
+            peer.declare(track, ssrcs)
         for ssrc in [ssrc for ssrc, bound in peer.streams.items() if bound is None]:
             del peer.streams[ssrc]  # it may be this track's
         self._control.enlist(peer)

@@ -1,6 +1,6 @@
 """One WebRTC connection as the engine sees it: keys, address, what it sends and what it is sent."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.bandwidth.twcc import Recorder
@@ -19,14 +19,18 @@ if TYPE_CHECKING:
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 
-SSRC_LIMIT: Final = 64
-"""Streams one peer may send; beyond it packets are dropped before they are opened (libsrtp slows with every SSRC)."""
+SSRC_LIMIT: Final = 128
+"""Streams one peer may send: 16 cameras in three layers with repairs are 96. Beyond it packets are dropped before they are
+opened (libsrtp slows with every SSRC)."""
 REBIND_PAUSE: Final = 1.0
 """Seconds before an encoding may go on under yet another SSRC: each change moves all its routes."""
+REBIND_SILENCE: Final = 0.25
+"""Seconds of silence after which a stream without a rid may go on under another SSRC: two that send at once are the layers of
+a client that declares none, of which one is taken."""
 REPORTER_LIMIT: Final = 192
 """SSRCs under which one peer may send RTCP."""
 LIFETIME_LIMIT: Final = 512
-"""Streams one peer may send one after another: libsrtp keeps what it knows of each."""
+"""Streams of one peer that libsrtp keeps the state of; beyond it, those of removed tracks are forgotten, oldest first."""
 
 IGNORE, TWCC, MID, RID, REPAIRED_RID, LEVEL, DEPENDENCY, SEND_TIME = range(8)
 PASS: Final = 16
@@ -93,6 +97,7 @@ class EnginePeer:
         "downlink",
         "feedback_ssrc",
         "flooding",
+        "forget",
         "id",
         "keyframes_asked",
         "lane",
@@ -108,6 +113,7 @@ class EnginePeer:
         "references",
         "remb",
         "reporters",
+        "retired",
         "retired_octets",
         "retired_packets",
         "retransmitted",
@@ -142,9 +148,13 @@ class EnginePeer:
         self.streams: dict[int, tuple[Encoding, bool] | None] = {}
         """SSRC → (encoding, whether it repairs it); None: seen and not bound (yet)."""
         self.opened: set[int] = set()
-        """Every SSRC that the keys have opened a packet of."""
+        """Every SSRC whose state the keys keep."""
         self.reporters: set[int] = set()
         """The same for SRTCP."""
+        self.retired: dict[int, None] = {}
+        """Those of removed tracks, oldest first: their state may be forgotten."""
+        self.forget: Callable[[int], object] | None = None
+        """Makes the keys forget the state of an SSRC."""
         self.tracks: dict[str, Track] = {}
         """By mid."""
         self.routes: dict[int, Route] = {}
@@ -227,7 +237,7 @@ class EnginePeer:
                 self.unbind(encoding.rtx_ssrc)
                 encoding.rtx_ssrc = ssrc
             else:
-                if now - encoding.bound_at < REBIND_PAUSE:
+                if now - encoding.bound_at < REBIND_PAUSE or (not rid and now - encoding.last_arrival < REBIND_SILENCE):
                     return False
                 if encoding.ssrc:
                     self.unbind(encoding.ssrc)
@@ -236,31 +246,63 @@ class EnginePeer:
                 encoding.bound_at = now
                 self.feedback_ssrc = ssrc
             self.streams[ssrc] = (encoding, repair)
+            self.retired.pop(ssrc, None)
             return True
         return False
 
-    def declare(self, track: Track, ssrc: int, rtx_ssrc: int | None) -> None:
-        """Binds what the offer's a=ssrc lines say of a track without simulcast."""
-        encoding = track.encodings.get("")
-        if encoding is None or self.refuses(ssrc) or (rtx_ssrc is not None and self.refuses(rtx_ssrc)):
-            return
-        self.opened |= {ssrc} if rtx_ssrc is None else {ssrc, rtx_ssrc}
-        if self.streams.get(ssrc) is None:
-            self.streams[ssrc] = (encoding, False)
-            encoding.ssrc = ssrc
-            self.feedback_ssrc = self.feedback_ssrc or ssrc
-        if rtx_ssrc is not None and self.streams.get(rtx_ssrc) is None:
-            self.streams[rtx_ssrc] = (encoding, True)
-            encoding.rtx_ssrc = rtx_ssrc
+    def declare(self, track: Track, ssrcs: Sequence[tuple[int, int | None]]) -> None:
+        """Binds what the offer's a=ssrc lines say: one stream of each encoding, in their order."""
+        for encoding, (ssrc, rtx_ssrc) in zip(track.encodings.values(), ssrcs, strict=False):
+            if self._own(ssrc, (encoding, False)):
+                encoding.ssrc = ssrc
+                self.feedback_ssrc = self.feedback_ssrc or ssrc
+            if rtx_ssrc is not None and self._own(rtx_ssrc, (encoding, True)):
+                encoding.rtx_ssrc = rtx_ssrc
+
+    def _own(self, ssrc: int, bound: tuple[Encoding, bool]) -> bool:
+        """Binds a declared SSRC; False when it is another one's, or one too many."""
+        if self.streams.get(ssrc) is not None or self.refuses(ssrc):
+            return False
+        self.streams[ssrc] = bound
+        self.opened.add(ssrc)
+        self.retired.pop(ssrc, None)
+        return True
 
     def refuses(self, ssrc: int) -> bool:
         """Whether a sealed packet would be one stream too many: asked before libsrtp learns of it."""
-        return ssrc not in self.streams and (
-            len(self.streams) >= SSRC_LIMIT or (ssrc not in self.opened and len(self.opened) >= LIFETIME_LIMIT)
-        )
+        if ssrc in self.streams:
+            return False
+        if len(self.streams) >= SSRC_LIMIT:
+            return True
+        return ssrc not in self.opened and len(self.opened) >= LIFETIME_LIMIT and not self._forget_oldest()
+
+    def refuses_reports(self, ssrc: int) -> bool:
+        """The same for RTCP of an SSRC."""
+        while ssrc not in self.reporters and len(self.reporters) >= REPORTER_LIMIT:
+            if not self._forget_oldest():
+                return True
+        return False
+
+    def _forget_oldest(self) -> bool:
+        """Makes room for another stream; False when every one belongs to a track that is there, or to none that was."""
+        if not self.retired:
+            return False
+        ssrc = next(iter(self.retired))
+        del self.retired[ssrc]
+        self.opened.discard(ssrc)
+        self.reporters.discard(ssrc)
+        if self.forget is not None:
+            self.forget(ssrc)
+        return True
+
+    @property
+    def spare_streams(self) -> int:
+        """How many further streams its tracks may have."""
+        return LIFETIME_LIMIT - len(self.opened) + len(self.retired)
 
     def unbind(self, ssrc: int) -> None:
-        """Forgets a stream. libsrtp does not, so that its packets cannot be played again: `opened` counts on."""
-        self.streams.pop(ssrc, None)
+        """Forgets a stream. Its state is kept while there is room, so that its packets cannot be played again."""
+        if self.streams.pop(ssrc, None) is not None:
+            self.retired[ssrc] = None
         if ssrc == self.feedback_ssrc:
             self.feedback_ssrc = next((s for s, bound in self.streams.items() if bound and not bound[1]), 0)

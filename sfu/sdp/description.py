@@ -215,7 +215,10 @@ def _sections(text: str, limit: int) -> list[str]:
         raise BadRequest("The SDP has a line that is not of the form x=value.")
     sections = text.split("\nm=", limit + 1)
     if len(sections) > limit + 1:
-        raise BadRequest(f"The SDP has more than {limit} m-lines.")
+        raise BadRequest(
+            f"The SDP has more than {limit} m-lines; use stopped ones again, or a new RTCPeerConnection.",
+            code="connection_exhausted",
+        )
     return sections
 
 

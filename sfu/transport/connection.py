@@ -276,7 +276,7 @@ class Connection:
         receive = Context(keys.profile, keys.receive, outbound=False)
         send = Context(keys.profile, keys.send, outbound=True)
         self._contexts = (receive, send)
-        self._hub.engine.key_peer(self.peer, receive.handle, send.handle, keys.profile.tag)
+        self._hub.engine.key_peer(self.peer, receive.handle, send.handle, keys.profile.tag, receive.forget)
         if self._channels is not None:
             self._channels.start()
         self._listener.connected()

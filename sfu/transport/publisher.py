@@ -10,7 +10,7 @@ from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.demand import LayerDemand
 from sfu.forwarding.diary import Cause, Diary, Kind
 from sfu.forwarding.loop_budget import LoopBudget
-from sfu.forwarding.peer import LIFETIME_LIMIT, SSRC_LIMIT
+from sfu.forwarding.peer import SSRC_LIMIT
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
@@ -238,8 +238,9 @@ class PublisherConnection:
             raise AtCapacity(
                 f"The tracks need more than {SSRC_LIMIT} RTP streams; publish fewer of them or fewer layers."
             )
+        going = sum(len(source.track.encodings) for mid, source in self._sources.items() if mid not in kept)
         fresh = sum(track.stream_count for mid, track in received.items() if mid not in kept)
-        if fresh and not renewed and len(self._connection.peer.opened) + fresh > LIFETIME_LIMIT:
+        if fresh and not renewed and fresh > self._connection.peer.spare_streams + going:
             raise AtCapacity(
                 "This connection has carried too many RTP streams; publish on a new RTCPeerConnection.",
                 code="connection_exhausted",
@@ -272,6 +273,7 @@ class PublisherConnection:
             extensions=received.extensions,
             rids=received.layers,
             ssrcs=received.ssrcs,
+            by_ssrc=bool(received.layers) and not received.rids,
         )
         screen = declared.source in SCREEN
         return PublishedTrack(
@@ -348,7 +350,16 @@ def _same(track: Track, received: ReceivedTrack | None) -> bool:
         and received.codec.name == track.codec
         and set(received.payload_types) == set(track.payload_types)
         and set(received.layers or ("",)) == set(track.encodings)
+        and (
+            not received.layers
+            or bool(received.rids)
+            or _ssrcs(received) == [one.ssrc for one in track.encodings.values()]
+        )
     )
+
+
+def _ssrcs(received: ReceivedTrack) -> list[int]:
+    return [ssrc for ssrc, _ in received.ssrcs]
 
 
 def _sizes(declared: TrackDeclaration, rids: tuple[str, ...]) -> dict[str, Size]:

@@ -10,6 +10,7 @@ give away the authentication key.
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from socket import htonl
 from typing import Final
 
 from pylibsrtp import Policy, Session
@@ -63,6 +64,10 @@ class Context:
         self.session = Session(policy)
         policy.key = None
         self.handle: SrtpContext = self.session._srtp[0]
+
+    def forget(self, ssrc: int) -> None:
+        """Frees the state of a stream. For receiving only: one that sends would use its nonces again."""
+        lib.srtp_remove_stream(self.handle, htonl(ssrc))  # libsrtp 2 takes it in network order
 
 
 @lru_cache

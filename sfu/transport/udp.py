@@ -22,7 +22,7 @@ from sfu.errors import ConfigurationError, MalformedPacket
 from sfu.forwarding.control import FAULTS_EVERY
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.loop_budget import strangers_budget
-from sfu.forwarding.peer import REPORTER_LIMIT, Address, EnginePeer
+from sfu.forwarding.peer import Address, EnginePeer
 from sfu.steady import ntp_time
 from sfu.transport import stun
 from sfu.transport.native import load
@@ -237,7 +237,7 @@ class UdpPort:
         length[0] = n
         if 191 < view[1] < 224:
             reporter = _ssrc(view, 4)[0]
-            if reporter not in peer.reporters and len(peer.reporters) >= REPORTER_LIMIT:
+            if reporter not in peer.reporters and peer.refuses_reports(reporter):
                 dropped["ssrc_limit"] += 1
             elif not peer.budget.admits(now):
                 dropped["loop_budget"] += 1

@@ -10,6 +10,7 @@ import pytest
 from sfu.bandwidth.twcc import parse_feedback
 from sfu.forwarding.control import TICK
 from sfu.forwarding.engine import EncodingChanged
+from sfu.forwarding.peer import SSRC_LIMIT
 from sfu.forwarding.selector import choose
 from sfu.rtp import rtcp, xr
 from sfu.rtp.xr import Echo, ExtendedReport
@@ -434,7 +435,7 @@ def test_streams_beyond_the_cap_are_refused() -> None:
     bench.video()
     for ssrc in range(1000, 1300):
         bench.send(rtp(b"x", ssrc=ssrc, sequence=1, timestamp=0, payload_type=96))
-    assert len(bench.publisher.streams) <= 64
+    assert len(bench.publisher.streams) <= SSRC_LIMIT
 
 
 def test_closing_a_peer_takes_its_tracks_and_routes_everywhere() -> None:

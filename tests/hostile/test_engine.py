@@ -5,7 +5,8 @@ import itertools
 import random
 import struct
 
-from sfu.forwarding.peer import LIFETIME_LIMIT, SSRC_LIMIT
+from sfu.forwarding.peer import LIFETIME_LIMIT, REPORTER_LIMIT, SSRC_LIMIT
+from sfu.forwarding.track import Track
 from sfu.rtp import rtcp
 from sfu.sdp import capabilities as caps
 from sfu.transport.srtp import ARENA
@@ -222,15 +223,43 @@ def test_a_jump_of_the_sequence_numbers_in_a_keyframes_batch_is_replayed_from_th
     assert len(looked) <= 600
 
 
-def test_declared_streams_count_against_the_lifetime_cap_too() -> None:
+def declared(bench: Bench, first: int) -> Track:
+    return bench.engine.add_track(
+        bench.publisher, mid="1", kind="video", codec="VP8", parameters="", clock_rate=90_000,
+        payload_types={96: "VP8"}, rtx={97: 96}, extensions=EXTENSIONS, rids=(), ssrcs=((first, first + 1),),
+    )  # fmt: skip
+
+
+def test_streams_of_removed_tracks_make_room_for_others_oldest_first() -> None:
     bench = Bench()
+    publisher, forgotten = bench.publisher, list[int]()
+    publisher.forget = forgotten.append
     for number in range(LIFETIME_LIMIT):
-        track = bench.engine.add_track(
-            bench.publisher, mid="1", kind="video", codec="VP8", parameters="", clock_rate=90_000,
-            payload_types={96: "VP8"}, rtx={97: 96}, extensions=EXTENSIONS, rids=(), ssrcs=((2 * number + 9, None),),
-        )  # fmt: skip
-        bench.engine.remove_track(track)
-    assert bench.publisher.refuses(1)
+        publisher.reporters.add(2 * number + 8)
+        bench.engine.remove_track(declared(bench, 2 * number + 8))
+        assert len(publisher.opened) <= LIFETIME_LIMIT
+    assert not publisher.refuses(1)
+    assert not publisher.refuses_reports(2)
+    assert len(publisher.retired) <= LIFETIME_LIMIT
+    assert len(publisher.reporters) < REPORTER_LIMIT
+    assert forgotten[:4] == [8, 9, 10, 11]
+    assert len(forgotten) == len(set(forgotten))
+
+
+def test_streams_of_tracks_that_are_there_are_never_forgotten() -> None:
+    bench = Bench()
+    publisher, forgotten = bench.publisher, list[int]()
+    publisher.forget = forgotten.append
+    track = declared(bench, 8)
+    bench.engine.remove_track(track)
+    declared(bench, 8)
+    publisher.opened |= set(range(1000, 1000 + LIFETIME_LIMIT))
+    assert publisher.refuses(1)
+    publisher.reporters |= set(range(1000, 1000 + REPORTER_LIMIT))
+    assert publisher.refuses_reports(1)
+    assert not publisher.refuses_reports(1000)
+    assert forgotten == []
+    assert publisher.spare_streams < 0
 
 
 def test_many_streams_may_ask_for_repairs_at_once() -> None:
