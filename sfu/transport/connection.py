@@ -293,6 +293,11 @@ class Connection:
             self._dtls.send(packet)
             self._flush_dtls()
 
+    def forget_sent(self, ssrc: int) -> None:
+        """Frees the state of a stream that was sent and never will be again: see `Context.forget`."""
+        if self._contexts is not None:
+            self._contexts[1].forget(ssrc)
+
     # -- time -------------------------------------------------------------------------------------------------------
 
     def handle_timer(self, now: float) -> None:

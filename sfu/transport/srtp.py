@@ -66,7 +66,7 @@ class Context:
         self.handle: SrtpContext = self.session._srtp[0]
 
     def forget(self, ssrc: int) -> None:
-        """Frees the state of a stream. For receiving only: one that sends would use its nonces again."""
+        """Frees the state of a stream. A stream that was sent must never be sent again: it would use its nonces twice."""
         lib.srtp_remove_stream(self.handle, htonl(ssrc))  # libsrtp 2 takes it in network order
 
 

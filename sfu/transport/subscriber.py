@@ -8,11 +8,13 @@ import asyncio
 import logging
 import secrets
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.diary import Cause, Diary, Kind
 from sfu.forwarding.loop_budget import LoopBudget
+from sfu.forwarding.route import Route
 from sfu.forwarding.selector import choose, size_of
 from sfu.ids import TrackId
 from sfu.rooms.account import Path, Picture
@@ -34,6 +36,10 @@ log = logging.getLogger(__name__)
 
 FIRST_SEQUENCE = 1024
 """Least first sequence number: far enough from the wrap that no reordering crosses it while the rollover counter is 0."""
+SENT_KEPT = 256
+"""Streams of ended subscriptions whose state libsrtp keeps: it searches all of them for each packet (8 µs at 400),"""
+SENT_FOR = 30.0
+"""and seconds for which it keeps it in any case, so that no packet that waits somewhere is sent with a nonce again."""
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -70,6 +76,9 @@ class SubscriberConnection:
         self._ended = False
         self._payload_types = PayloadTable()
         self._lines: list[Line] = []
+        self._next_ssrc = secrets.randbits(31) | 1
+        self._sent: deque[tuple[float, int]] = deque()
+        """Streams of ended subscriptions, and when they ended."""
         self._outbound: dict[TrackId, Outbound] = {}
         self._offer_id = 0
         self._open_offer: list[Slot] | None = None
@@ -111,12 +120,25 @@ class SubscriberConnection:
         if outbound.route is not None:
             self._steering.remove(outbound.route)
             self._hub.engine.remove_route(outbound.route)
+            self._retire(outbound.route, time.monotonic())
         line = outbound.line
         if line is not None:
             line.track = None
             line.accepted = None
             line.slot = line.slot._replace(active=False)
             self._schedule()
+
+    def _retire(self, route: Route, now: float) -> None:
+        self._sent.extend((now, ssrc) for ssrc in (route.ssrc, route.rtx_ssrc) if ssrc)
+        while len(self._sent) > SENT_KEPT and now - self._sent[0][0] > SENT_FOR:
+            _, ssrc = self._sent.popleft()
+            if self._connection is not None:
+                self._connection.forget_sent(ssrc)
+
+    def _take_ssrc(self) -> int:
+        """One that this connection never sent."""
+        self._next_ssrc = (self._next_ssrc + 2) & 0xFFFFFFFF
+        return self._next_ssrc
 
     # -- negotiation ------------------------------------------------------------------------------------------------
 
@@ -145,8 +167,8 @@ class SubscriberConnection:
             line.slot.mid,
             source.kind,
             tuple(codecs),
-            secrets.randbits(31) | 1,
-            secrets.randbits(31) | 1 if rtx is not None else None,
+            self._take_ssrc(),
+            self._take_ssrc() if rtx is not None else None,
             source.stream,
             str(outbound.track),
             True,

@@ -315,3 +315,43 @@ async def test_stereo_is_offered_to_subscribers(
     assert f"a=fmtp:{red} {payload_type}/{payload_type}\r\n" in ear.offers[0][1]
     for thing in (subscriber, publisher, peer):
         thing.close()
+
+
+async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
+    hub: Hub, edge: WebRtcEdge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sfu.transport.subscriber.SENT_KEPT", 4)
+    monkeypatch.setattr("sfu.transport.subscriber.SENT_FOR", 0.05)
+    publisher, sender, _ = await published(edge)
+    sources = publisher.negotiate(sender.offer(), DECLARED).sources
+    subscriber, receiver, ear = await joined(edge, sources["0"])
+    forgotten: list[int] = []
+    connection = subscriber._connection  # type: ignore[attr-defined]
+    forget = connection.forget_sent
+    monkeypatch.setattr(type(connection), "forget_sent", lambda self, ssrc: (forgotten.append(ssrc), forget(ssrc)))
+    sequence, seen = 0, list[int]()
+    for number in range(12):
+        track = TrackId(f"TR_{number}")
+        offers = len(ear.offers)
+        subscriber.subscribe(track, sources["1"], Wish())  # type: ignore[attr-defined]
+        await until(lambda offers=offers: len(ear.offers) > offers, receiver)
+        offer_id, text, _ = ear.offers[-1]
+        subscriber.accept_answer(offer_id, receiver.answer(text))  # type: ignore[attr-defined]
+        got: list[Rtp] = []
+        while not got:
+            sequence += 1
+            sender.send(rtp(vp8(key=True), ssrc=2, sequence=sequence, timestamp=3000 * sequence, extensions={4: b"1"}))
+            await asyncio.sleep(0.005)
+            got += [packet for packet in map(Rtp.parse, receiver.media()) if packet.payload_type == 96]
+        seen.append(got[-1].ssrc)
+        offers = len(ear.offers)
+        subscriber.unsubscribe(track)  # type: ignore[attr-defined]
+        await until(lambda offers=offers: len(ear.offers) > offers, receiver)
+        offer_id, text, _ = ear.offers[-1]
+        subscriber.accept_answer(offer_id, receiver.answer(text))  # type: ignore[attr-defined]
+        await asyncio.sleep(0.06)
+    assert len(set(seen)) == 12
+    assert set(seen[:8]) <= set(forgotten)
+    assert len(forgotten) == len(set(forgotten)) == 20
+    for thing in (subscriber, publisher, sender, receiver):
+        thing.close()  # type: ignore[attr-defined]

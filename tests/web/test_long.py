@@ -1,0 +1,63 @@
+"""A connection on which somebody shares again and again."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.web.firefox import firefox
+from tests.web.guest import Meeting, Visitor
+
+SHARES = 210
+SHARE = """async (last) => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });
+    const draw = canvas.getContext('2d');
+    const timer = setInterval(() => {
+        draw.fillStyle = `hsl(${Math.random() * 360} 80% 50%)`;
+        draw.fillRect(0, 0, 640, 360);
+    }, 50);
+    const [track] = canvas.captureStream(20).getTracks();
+    const publication = await sfu.room.publish(track, { source: 'screen_share' });
+    const sent = async () => {
+        const report = await publication.transceiver.sender.getStats();
+        return [...report.values()].some((one) => one.type === 'outbound-rtp' && one.framesSent > 0);
+    };
+    for (let waited = 0; waited < 100 && !(await sent()); waited++) await new Promise((resolve) => setTimeout(resolve, 50));
+    if (last) return publication.id;
+    await sfu.room.unpublish(publication);
+    track.stop();
+    clearInterval(timer);
+    return publication.id;
+}"""
+
+
+async def shares(visitor: Visitor, viewer: Visitor, count: int) -> None:
+    for number in range(1, count):
+        assert await visitor.run(SHARE, number % 30 == 0), f"share {number}"
+        if number % 30 == 0:
+            await viewer.sees(await visitor.track("screen_share"), frames=3, within=30)
+            await visitor.run(
+                "async () => { for (const one of [...sfu.room.publications])"
+                " if (one.source === 'screen_share') await sfu.room.unpublish(one); }"
+            )
+    track = await visitor.run(SHARE, True)
+    await viewer.sees(track, frames=5, within=30)
+    await viewer.hears(await visitor.track("microphone"))
+    assert await visitor.run("() => sfu.room.publisher.connection.getTransceivers().length") < 10
+    lines = await viewer.run("() => sfu.room.subscriber.connection.getTransceivers().length")
+    assert lines < 10, "m-lines are used again"
+
+
+async def test_hundreds_of_shares_on_one_connection(meeting: Meeting) -> None:
+    ada, bob = await meeting.join("Ada", camera="320x180x5"), await meeting.join("Bob", camera="320x180x5")
+    await shares(ada, bob, SHARES)
+
+
+async def test_the_same_of_firefox(meeting: Meeting, tmp_path: Path) -> None:
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        pytest.skip("Firefox is not installed: apt-get install firefox-esr")
+    bob = await meeting.join("Bob", camera="320x180x5")
+    async with firefox(program, tmp_path, "Fox") as fox:
+        await fox.enter(meeting.address(camera="320x180x5"))
+        await shares(fox, bob, SHARES)
