@@ -263,10 +263,11 @@ export class Publisher extends Emitter {
   /** @param {Publication} publication */
   #drop(publication) {
     const { transceiver } = publication;
-    this.publications.delete(publication);
+    if (!this.publications.delete(publication)) return;
     this.#wanted.delete(publication);
     if (this.connection.signalingState === 'closed') return;
     // Chromium cannot make offers any more when a transceiver is stopped whose m-line was rolled back, so stopping waits.
+    if (transceiver.currentDirection === 'stopped') return; // the server rejected its m-line
     transceiver.direction = 'inactive';
     transceiver.sender.replaceTrack(null).catch(() => {});
     this.#retired.add(transceiver);
