@@ -1,0 +1,74 @@
+"""A person with many networks: more ICE candidates than the server reads."""
+
+import subprocess
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Playwright, async_playwright
+
+from tests.support import impaired
+from tests.web.guest import Meeting
+
+pytestmark = pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible")
+NETWORKS = 40
+CANDIDATES = """() => {
+    const { sdp } = sfu.room.publisher.connection.localDescription;
+    return Math.max(...sdp.split(/^m=/m).map((section) => section.match(/^a=candidate/gm)?.length ?? 0));
+}"""
+SHARE = """async () => {
+    const canvas = Object.assign(document.createElement('canvas'), { width: 320, height: 180 });
+    const draw = canvas.getContext('2d');
+    setInterval(() => draw.fillRect(Math.random() * 320, 0, 9, 180), 50);
+    return (await sfu.room.publish(canvas.captureStream(20).getTracks()[0], { source: 'unknown' })).id;
+}"""
+TRICKLE = """() => {
+    const lines = sfu.room.publisher.connection.localDescription.sdp.match(/^a=(candidate:.*)/gm) ?? [];
+    for (const connection of ['publish', 'subscribe']) {
+        for (const line of [...lines, 'a=end-of-candidates', 'a=']) {
+            const message = { type: 'candidate', connection, candidate: line.slice(2), mid: '0' };
+            watched.sockets.at(-1).send(JSON.stringify(message));
+        }
+    }
+    return lines.length;
+}"""
+
+
+@pytest.fixture(scope="module")
+def namespace() -> Iterator[None]:
+    with impaired.own_namespace():
+        for command in (
+            "ip link add many0 type veth peer name many1",
+            "ip link set many0 up",
+            "ip link set many1 up",
+            *(f"ip addr add 10.{number}.0.1/24 dev many0" for number in range(NETWORKS)),
+        ):
+            subprocess.run(command.split(), check=True)
+        yield
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def playwright(namespace: None) -> AsyncIterator[Playwright]:
+    async with async_playwright() as running:
+        yield running
+
+
+async def test_many_networks(meeting: Meeting, tmp_path: Path) -> None:
+    ada, bob = await meeting.join("Ada"), await meeting.join("Bob")
+    await bob.sees(await ada.track())
+    await ada.until("all candidates", f"() => ({CANDIDATES})() > 64")
+
+    track = await ada.run(SHARE)
+    await bob.until("the page's own wish", "(track) => sfu.room.wishes.current.has(track)", track)
+    await bob.wish({"track": track, "width": 320, "height": 180, "paused": False})
+    await bob.sees(track)
+    await ada.run("() => sfu.room.publisher.restart()")
+    await ada.until("all candidates again", f"() => ({CANDIDATES})() > 64")
+    second = await ada.run(SHARE)
+    assert second
+
+    assert await ada.run(TRICKLE) > 64
+    await ada.run("() => sfu.room.chat('still here')")
+    await bob.until("the chat", "() => sfu.room.state.chat.some(({ text }) => text === 'still here')")
+    await bob.sees(track)
