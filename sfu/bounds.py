@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from sfu import disk_threads
 from sfu.api import hls, passes
 from sfu.bandwidth import history, pacer, twcc
 from sfu.config import Settings
@@ -260,6 +261,10 @@ def _server(settings: Settings) -> Iterable[Bound]:
     yield Bound(
         "ended programmes", Owner.SERVER, programmes.KEPT, 4_000,
         "`KEPT`", "the oldest are no longer replayed; their segments are counted above",
+    )
+    yield Bound(
+        "programmes' files that wait for the disk", Owner.SERVER, 1, disk_threads.SIZE,
+        "`disk_threads.SIZE`", "a file that does not fit is not stored; the window in memory continues",
     )
     yield Bound(
         "half-open connections' hosts, counters", Owner.SERVER, 20_000, 200,

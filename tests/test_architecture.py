@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 # import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "ids"),
-    ("assets", "steady"),
+    ("assets", "disk_threads", "steady"),
     ("rtp", "sdp", "bandwidth", "auth"),
     ("forwarding",),
     ("rooms",),

@@ -76,16 +76,21 @@ class Call:
         return self.parameters["identity"]
 
 
+Answer = Struct | Path | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One row of the API. `run` is synchronous: it runs to completion on the loop that owns the rooms."""
+    """One row of the API. `run` is synchronous: it runs to completion on the loop that owns the rooms. An operation that
+    reads the disk returns a function, which is called in another thread and returns the answer.
+    """
 
     name: str
     method: str
     path: str
     summary: str
     grant: Grant
-    run: Callable[[Call], Struct | Path | None]
+    run: Callable[[Call], Answer | Callable[[], Answer]]
     "A path: the file is the answer, whole or in ranges (RFC 9110 14)."
     body: type[Struct] | None = None
     answer: type[Struct] | None = None

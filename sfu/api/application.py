@@ -26,6 +26,7 @@ from sfu.api.settings import Settings
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier
+from sfu.disk_threads import DiskBusyError, DiskThreads
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
 from sfu.telemetry.metrics import CONTENT_TYPE, Metrics, Snapshot
@@ -35,6 +36,9 @@ log = logging.getLogger("sfu.api")
 
 PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "Via")
 """One of them is sent by every reverse proxy, whatever its client asks for (RFC 7239, RFC 9110 7.6.3)."""
+DISK_THREADS = 2
+DISK_JOBS = 64
+"""Requests that wait for the disk; more are refused."""
 BODY_TIMEOUT = 10.0
 """Seconds for a whole request body, which is at most `http.body_limit_bytes`."""
 
@@ -64,6 +68,7 @@ def create_app(
     requests = edge.Requests()
     connections = Connections(settings, addresses)
     strangers = strangers or strangers_budget()
+    disk = DiskThreads("api", threads=DISK_THREADS, jobs=DISK_JOBS)
     app = web.Application(
         client_max_size=settings.body_limit_bytes,
         middlewares=[
@@ -84,7 +89,9 @@ def create_app(
     found += _development(development, rooms)
     base = settings.base_path
     found += (
-        web.route(operation.method, operation.path, _operation(operation, rooms, verifier, productions, node, base))
+        web.route(
+            operation.method, operation.path, _operation(operation, rooms, verifier, productions, node, base, disk)
+        )
         for operation in OPERATIONS
     )
     document = msgspec.json.encode(openapi.document(__version__, OPERATIONS, base))
@@ -121,7 +128,7 @@ def _json(shape: Struct, status: int = 200) -> web.Response:
     )
 
 
-def _file(path: Path) -> File:
+def _file(path: Path, disk: DiskThreads) -> File:
     """To be kept, not shown: what participants made may be anything."""
     content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return File(
@@ -131,6 +138,7 @@ def _file(path: Path) -> File:
             "Content-Disposition": attachment(path.name),
             "Cache-Control": "private, no-cache",
         },
+        disk.run,
     )
 
 
@@ -213,6 +221,7 @@ def _operation(
     productions: ProductionsPort | None,
     node: NodePort,
     base_path: str,
+    disk: DiskThreads,
 ) -> Respond:
     def revoke(room: str, identity: str) -> None:
         verifier.revoke_participant(room, identity, time.time())
@@ -226,12 +235,18 @@ def _operation(
             raise AtCapacity(f"This server takes no new rooms: {reason}.")
         body = None if operation.body is None else await _body(request, operation.body)
         call = Call(rooms, claims, parameters, dict(request.query), body, revoke, productions, base_path)
-        answer = operation.run(call)
+        done = operation.run(call)
+        if callable(done):
+            try:
+                done = await disk.run(done)
+            except DiskBusyError:
+                raise AtCapacity("The disk of this server does not answer; try again in a moment.") from None
+        answer = done
         if operation.method != "GET":
             fields = {"operation": operation.name, "key": claims.issuer, "by": claims.identity}
             log.info("admin operation", extra=fields)
         if isinstance(answer, Path):
-            return _file(answer)
+            return _file(answer, disk)
         return web.Response(status=operation.status) if answer is None else _json(answer, operation.status)
 
     return respond

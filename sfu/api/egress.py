@@ -3,6 +3,7 @@
 Rows like those of `admin.OPERATIONS`, under tokens with `roomRecord` and `roomEgress`.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -236,33 +237,44 @@ def _release_tracks(call: Call) -> None:
     _productions(call).release_tracks(call.room)
 
 
-def _recordings(call: Call) -> RecordingList:
-    return RecordingList(
-        recordings=[
-            RecordingShape(
-                name=each.name,
-                directory=str(each.directory),
-                started_at=each.started_at,
-                recording=each.recording,
-                files=[RecordingFile(name=name, size=size) for name, size in each.files],
-            )
-            for each in _productions(call).recordings(call.room)
-        ]
-    )
+def _recordings(call: Call) -> Callable[[], RecordingList]:
+    productions, room = _productions(call), call.room
+
+    def read() -> RecordingList:
+        return RecordingList(
+            recordings=[
+                RecordingShape(
+                    name=each.name,
+                    directory=str(each.directory),
+                    started_at=each.started_at,
+                    recording=each.recording,
+                    files=[RecordingFile(name=name, size=size) for name, size in each.files],
+                )
+                for each in productions.recordings(room)
+            ]
+        )
+
+    return read
 
 
-def _recording(call: Call) -> Path:
+def _recording(call: Call) -> Callable[[], Path]:
     """What is listed, and nothing else: no path is made of what was asked for."""
-    for each in _productions(call).recordings(call.room):
-        if each.name != call.parameters["recording"]:
-            continue
-        if each.recording:
-            raise Conflict("This recording is not finished yet.")
-        for name, _ in each.files:
-            path = each.directory / name
-            if name == call.parameters["file"] and path.is_file() and not path.is_symlink():
-                return path
-    raise NotFound("There is no such recording, or no such file of it.")
+    productions, room = _productions(call), call.room
+    recording, file = call.parameters["recording"], call.parameters["file"]
+
+    def read() -> Path:
+        for each in productions.recordings(room):
+            if each.name != recording:
+                continue
+            if each.recording:
+                raise Conflict("This recording is not finished yet.")
+            for name, _ in each.files:
+                path = each.directory / name
+                if name == file and path.is_file() and not path.is_symlink():
+                    return path
+        raise NotFound("There is no such recording, or no such file of it.")
+
+    return read
 
 
 _EGRESS = f"{PREFIX}/rooms/{{room}}/egress"

@@ -7,8 +7,11 @@ when a client resets its connection during a transfer with TLS.
 import asyncio
 import os
 import stat
+from collections.abc import Awaitable, Callable
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
+from typing import Protocol, TypeVar
 from urllib.parse import quote
 
 from aiohttp import ETag, hdrs, web
@@ -16,24 +19,34 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import ETAG_ANY
 
 from sfu.api import ranges
+from sfu.disk_threads import DiskBusyError
+
+T = TypeVar("T")
 
 CHUNK_BYTES = 131_072
 """Read and written at once; the transport holds up to twice as much."""
 
 
+class RunInThread(Protocol):
+    """`asyncio.to_thread`, or the threads that read a disk which may block."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
+
+
 class File(web.StreamResponse):
     """A regular file, whole or in part."""
 
-    def __init__(self, path: Path, headers: dict[str, str]) -> None:
+    def __init__(self, path: Path, headers: dict[str, str], run: RunInThread = asyncio.to_thread) -> None:
+        """`run`: where the disk is read."""
         super().__init__(headers=headers)
         self._path = path
+        self._run = run
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        loop = asyncio.get_running_loop()
         try:
-            file, facts = await loop.run_in_executor(None, _opened, self._path)
-        except OSError:
-            self.set_status(404)
+            file, facts = await self._run(partial(_opened, self._path))
+        except OSError as error:
+            self.set_status(503 if isinstance(error, DiskBusyError) else 404)
             self.content_length = 0
             return await super().prepare(request)
         try:
@@ -41,9 +54,9 @@ class File(web.StreamResponse):
             writer = await super().prepare(request)
             if part is not None:
                 position, end = part
-                await loop.run_in_executor(None, file.seek, position)
+                await self._run(partial(file.seek, position))
                 while position < end:
-                    chunk = await loop.run_in_executor(None, file.read, min(CHUNK_BYTES, end - position))
+                    chunk = await self._run(partial(file.read, min(CHUNK_BYTES, end - position)))
                     if not chunk:
                         raise ConnectionResetError("the file is shorter than it was")
                     position += len(chunk)

@@ -26,10 +26,10 @@ from aiohttp import hdrs, web
 from sfu.api import cors, ranges
 from sfu.api.crowd import Patience, Ready
 from sfu.api.edge import REQUESTS, problem_of
-from sfu.api.files import File
 from sfu.api.passes import NONCE_BYTES, Passes
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
+from sfu.disk_threads import DiskBusyError, DiskThreads
 from sfu.egress.hls.reload import Reload
 from sfu.egress.hls.stream import Stream
 from sfu.egress.hls.window import State, Window
@@ -44,6 +44,10 @@ KEPT = 256
 """Answers held ready: the newest playlists, and the parts that everybody fetches now."""
 COMPRESSED_FROM = 256
 RENDERED_EACH_SECOND = frozenset({"index", "captions list"})
+READERS = 4
+"""Threads that read segments which have left memory."""
+WAITING = 512
+"""Viewers that wait for them; more are refused."""
 
 _NAME = re.compile(
     r"(?P<programme>[A-Za-z0-9_-]{1,64})/(?:"
@@ -101,6 +105,7 @@ class HlsRoutes:
         self._origins = Origins(settings.origins, setting="egress.hls.origins")
         self._policy = "cross-origin" if settings.origins else "same-origin"
         self._patience = Patience()
+        self._disk = DiskThreads("old segments", threads=READERS, jobs=WAITING)
         self._accepted: dict[tuple[str, str | None], bool] = {}
         "Origins and hosts that were looked at already."
         self._ready: OrderedDict[tuple[object, ...], tuple[bytes, bytes]] = OrderedDict()
@@ -237,7 +242,7 @@ class HlsRoutes:
         if found["index"]:
             place = int(found["msn"]), int(found["index"])
             return await self._part(request, window, stream, place, int(found["run"] or 0), cache)
-        return self._segment(request, window, stream, int(found["msn"]), cache)
+        return await self._segment(request, window, stream, int(found["msn"]), cache)
 
     async def _media_playlist(self, request: web.Request, window: Window, stream: Stream) -> web.StreamResponse:
         asked = Reload.parse(request.query)
@@ -268,18 +273,28 @@ class HlsRoutes:
             raise NotFound("There is no such part, or no longer.")
         return self._media(request, key, data, cache)
 
-    def _segment(
+    async def _segment(
         self, request: web.Request, window: Window, stream: Stream, msn: int, cache: str
     ) -> web.StreamResponse:
         data = stream.segment(msn)
         if isinstance(data, str):
             path = window.storage.path(data)
             if path is not None:
-                return _file(path, cache)
+                return await self._stored(request, path, cache)
             data = None
         if data is None:
             raise NotFound("There is no such segment, or no longer.")
         return self._media(request, ("segment", window.programme, stream.name, msn), data, cache)
+
+    async def _stored(self, request: web.Request, path: Path, cache: str) -> web.StreamResponse:
+        """A file of the storage, read by another thread: the disk may block."""
+        try:
+            data = await self._disk.run(path.read_bytes)
+        except DiskBusyError:
+            raise AtCapacity("The disk that holds the programme does not answer; try again in a moment.") from None
+        except OSError:
+            raise NotFound("There is no such segment, or no longer.") from None
+        return self._media(request, None, data, cache)
 
     def _captions(
         self, request: web.Request, window: Window, language: str, block: str | None, cache: str
@@ -316,13 +331,16 @@ class HlsRoutes:
             held = self._hold(key, self._head(PLAYLIST, "no-cache", len(body), extra), body)
         return Ready(200, *held)
 
-    def _media(self, request: web.Request, key: tuple[object, ...], data: bytes, cache: str) -> web.StreamResponse:
+    def _media(
+        self, request: web.Request, key: tuple[object, ...] | None, data: bytes, cache: str
+    ) -> web.StreamResponse:
+        """`key` None: not held ready."""
         return self._ready_answer(request, key, MEDIA, _forever(cache), data)
 
     def _ready_answer(
-        self, request: web.Request, key: tuple[object, ...], kind: str, cache: str, data: bytes
+        self, request: web.Request, key: tuple[object, ...] | None, kind: str, cache: str, data: bytes
     ) -> web.StreamResponse:
-        held = self._ready.get(key)
+        held = self._ready.get(key) if key is not None else None
         if held is None:
             held = self._hold(key, self._head(kind, cache, len(data), _MEDIA_FIELDS), data)
         if hdrs.RANGE not in request.headers:
@@ -346,10 +364,12 @@ class HlsRoutes:
         chosen = body[part[0] : part[1] + 1]
         return Ready(206, self._head(kind, cache, len(chosen), fields, "206 Partial Content"), chosen)
 
-    def _hold(self, key: tuple[object, ...], head: bytes, body: bytes) -> tuple[bytes, bytes]:
-        held = self._ready[key] = (head, body)
-        if len(self._ready) > KEPT:
-            self._ready.popitem(last=False)
+    def _hold(self, key: tuple[object, ...] | None, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+        held = (head, body)
+        if key is not None:
+            self._ready[key] = held
+            if len(self._ready) > KEPT:
+                self._ready.popitem(last=False)
         return held
 
     def _head(self, kind: str, cache: str, length: int, extra: str, status: str = "200 OK") -> bytes:
@@ -392,10 +412,6 @@ def _token(request: web.Request) -> str:
 def _json(answer: msgspec.Struct) -> web.Response:
     body = msgspec.json.encode(answer)
     return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
-
-
-def _file(path: Path, cache: str) -> File:
-    return File(path, {"Cache-Control": _forever(cache), "Content-Type": MEDIA})
 
 
 def _forever(cache: str) -> str:

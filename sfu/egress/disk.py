@@ -54,10 +54,12 @@ def number(directory: Path) -> str:
 class Disk:
     """Files of one directory. Every method may be called by any thread; only `close` waits."""
 
-    def __init__(self, directory: Path, *, reserve: int = RESERVE) -> None:
-        """Makes the directory. Raises OSError."""
-        directory.mkdir(parents=True, exist_ok=True)
+    def __init__(self, directory: Path, *, reserve: int = RESERVE, deferred: bool = False) -> None:
+        """Makes the directory. Raises OSError. `deferred`: its thread makes it with the first piece, so nothing waits."""
+        if not deferred:
+            directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
+        self._made = not deferred
         self._reserve = reserve
         self._condition = threading.Condition()
         self._queue: deque[_Piece] = deque()
@@ -130,6 +132,9 @@ class Disk:
             self._lost(piece)
             return
         try:
+            if not self._made:
+                self.directory.mkdir(parents=True, exist_ok=True)
+                self._made = True
             if not piece.vital:
                 self._check_room(len(piece.data))
             file = self._file(piece.name)

@@ -50,13 +50,23 @@ class _Run:
 class Recorder:
     """Of one programme, in a directory of its own. Every method may be called by any thread; only `close` waits."""
 
-    def __init__(self, directory: Path, *, reserve: int = RESERVE, now: Callable[[], float] = time.time) -> None:
-        """Makes the directory; goes on after what an earlier recorder left in it. Raises OSError."""
-        self.disk = Disk(directory, reserve=reserve)
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        reserve: int = RESERVE,
+        now: Callable[[], float] = time.time,
+        fresh: bool = False,
+    ) -> None:
+        """Makes the directory; continues after what an earlier recorder left in it. Raises OSError.
+
+        `fresh`: there is no such directory yet, and nothing here waits for the disk.
+        """
+        self.disk = Disk(directory, reserve=reserve, deferred=fresh)
         self.directory = directory
         self._now = now
         self._lock = threading.Lock()
-        names = [path.name.split(".")[1] for path in directory.glob("programme.*.mp4")]
+        names = [] if fresh else [path.name.split(".")[1] for path in directory.glob("programme.*.mp4")]
         self._run = _Run(max([int(name) for name in names if name.isdigit()], default=0))
         self._origin: float | None = None  # Unix time of media time 0
         self._seconds = 0.0

@@ -58,7 +58,7 @@ class Keeper:
 
     def obey(self, message: ToWorker) -> None:
         if isinstance(message, Keep):
-            self._disk = Disk(Path(message.directory))
+            self._disk = Disk(Path(message.directory), deferred=True)
             self._post.send(protocol.Started(at=unix_time()))
         elif isinstance(message, protocol.Stop):
             self.stopped = True

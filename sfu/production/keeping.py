@@ -52,11 +52,10 @@ class Recording:
     """Of one programme, from `begin` to `finish`."""
 
     def __init__(self, directory: Path, room: str, programme: str) -> None:
-        """Raises OSError when the directory cannot be made."""
-        self._recorder = Recorder(directory)
+        """`directory`: a new one. Nothing here waits for the disk; see `problem`."""
+        self._recorder = Recorder(directory, fresh=True)
         self.directory = directory
-        self._about = About(room, programme, time.time())
-        (directory / ABOUT).write_bytes(msgspec.json.encode(self._about))
+        self._recorder.disk.append(ABOUT, msgspec.json.encode(About(room, programme, time.time())), vital=True)
 
     @property
     def problem(self) -> str:
@@ -118,7 +117,10 @@ async def finalise(directory: Path, s3: S3) -> None:
             "recording not finished", extra={"recording": number(directory), "reason": told.decode(errors="replace")}
         )
         return
-    path = directory / ABOUT
+    await asyncio.to_thread(_mark_ended, directory / ABOUT)
+
+
+def _mark_ended(path: Path) -> None:
     with suppress(OSError, msgspec.MsgspecError):
         about = msgspec.json.decode(path.read_bytes(), type=About)
         path.write_bytes(msgspec.json.encode(msgspec.structs.replace(about, ended=True)))

@@ -18,7 +18,6 @@ from typing import Protocol
 from sfu.egress.hls.window import Window
 from sfu.egress.segmenter import Part as HlsPart
 from sfu.egress.settings import Rendition
-from sfu.errors import RemoteError
 from sfu.forwarding.selector import Size
 from sfu.production import protocol
 from sfu.production.attendance import Attendance
@@ -64,8 +63,7 @@ class Shelf(Protocol):
 
     def open_window(self, room: str, renditions: tuple[Rendition, ...]) -> Window: ...
 
-    def open_recording(self, room: str, programme: str) -> Recording:
-        """Raises OSError."""
+    def open_recording(self, room: str, programme: str) -> Recording: ...
 
     def keep(self, recording: Recording) -> None:
         """Nothing more is recorded: it is to be finished."""
@@ -261,10 +259,7 @@ class Production:
             if self._epoch:
                 self.window.begin(self._epoch)
         if wanted.recording and self.recording is None:
-            try:
-                self.recording = self._shelf.open_recording(self.room.name, self.id)
-            except OSError as error:
-                raise RemoteError(f"The recording cannot be written: {error.strerror}.", code="no_space") from None
+            self.recording = self._shelf.open_recording(self.room.name, self.id)
         if wanted.as_track and self._presence is None:
             top = self.renditions[0]
             secret = secrets.token_urlsafe(9)

@@ -16,7 +16,7 @@ from sfu.egress.hls.window import Window
 from sfu.egress.names import safe_name, unused
 from sfu.egress.settings import Rendition
 from sfu.egress.settings import Settings as EgressSettings
-from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound, RemoteError
+from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
 from sfu.mixer.scene import parse_template
 from sfu.production.keeping import Kept, Recording, finalise, kept
 from sfu.production.production import Production, Wanted
@@ -146,9 +146,9 @@ class Productions:
         feed = Feed(self._hub, "tracks")
         try:
             keeping = TrackKeeping(room, feed, self.settings, self._directory(room.name), self._kept)
-        except OSError as error:
+        except BaseException:
             feed.close()
-            raise RemoteError(f"The recording cannot be written: {error.strerror}.", code="no_space") from None
+            raise
         self._keeping[room.name] = keeping
         self._finishing.add(keeping.task)
         keeping.task.add_done_callback(self._finished)
@@ -173,12 +173,12 @@ class Productions:
         return Counter(RECORDING_STATES[bool(problem)] for problem in (*programmes, *tracks))
 
     def recordings(self, room: str) -> "Sequence[Kept]":
-        """Newest first."""
+        """Newest first. Reads the disk: for another thread than the loop's."""
         return kept(Path(self.settings.directory), room)
 
     async def run(self) -> None:
         """Forgets programmes that ended too long ago, until cancelled."""
-        for programme in self.programmes.restore(unix_time()):
+        for programme in self.programmes.restore(await asyncio.to_thread(self.programmes.find_stored), unix_time()):
             programme.window.end(unix_time())
         for recording in await asyncio.to_thread(kept, Path(self.settings.directory)):
             if recording.recording:  # a crash of the server ended it
@@ -203,6 +203,7 @@ class Productions:
                     await production.wait_closed()
                 if self._finishing:
                     await asyncio.wait(self._finishing)
+        await asyncio.to_thread(self.programmes.close)
 
     # -- Shelf ------------------------------------------------------------------------------------------------------
 

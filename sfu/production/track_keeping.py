@@ -30,14 +30,12 @@ class TrackKeeping:
     def __init__(
         self, room: Room, feed: Feed, settings: Settings, directory: Path, ended: Callable[["TrackKeeping"], None]
     ) -> None:
-        """Raises OSError, and what `Room.enter` raises."""
-        directory.mkdir(parents=True)
+        """`directory`: a new one, made by other threads. Raises what `Room.enter` raises."""
         self.room = room
         self.directory = directory
         self.started_at = time.time()
         self.problem = ""
         self.frames = 0
-        (directory / ABOUT).write_bytes(msgspec.json.encode(About(room.name, "", self.started_at)))
         self.supervisor = Supervisor(number(directory), feed, self, settings, module=MODULE)
         self._feed = feed
         self._s3 = settings.s3
@@ -65,10 +63,20 @@ class TrackKeeping:
         self.problem = f"The recording ended: its process died again and again. {reason}"
 
     async def _run(self) -> None:
+        described = asyncio.create_task(asyncio.to_thread(self._describe))
         try:
             await self.supervisor.run()
         finally:
             self._attendance.close()
             self._feed.close()
             self._ended(self)
+        await described
         await finalise(self.directory, self._s3)
+
+    def _describe(self) -> None:
+        """In a thread of its own: the disk may block. Without it the recording is not listed."""
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            (self.directory / ABOUT).write_bytes(msgspec.json.encode(About(self.room.name, "", self.started_at)))
+        except OSError as error:
+            log.error("recording not written", extra={"recording": number(self.directory), "reason": error.strerror})

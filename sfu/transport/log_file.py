@@ -1,15 +1,18 @@
-"""The file of a packet log: lines, up to a size, and never a reason for a meeting to stop."""
+"""The file of a packet log: lines, up to a size, and never a reason for a meeting to stop: another thread writes it."""
 
 import logging
 from pathlib import Path
 from typing import Final
 
+from sfu.disk_threads import DiskThreads
 from sfu.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
 
-BUFFER: Final = 1 << 20
-"""Bytes gathered before the disk hears of them."""
+BUFFER: Final = 1 << 18
+"""Characters gathered before the disk hears of them."""
+WAITING: Final = 32_000_000
+"""Bytes that wait for the disk. What does not fit ends the log: one with a hole could not be played again."""
 
 
 class LogFile:
@@ -17,27 +20,54 @@ class LogFile:
 
     def __init__(self, path: str, limit: int) -> None:
         try:
-            self._file = Path(path).open("w", encoding="ascii", buffering=BUFFER)  # noqa: SIM115  # until `close`
+            self._file = Path(path).open("wb", buffering=0)  # noqa: SIM115  # until `close`
         except OSError as error:
             raise ConfigurationError(f"rtc.packet_log: {path!r} cannot be written: {error.strerror}.") from None
+        self._disk = DiskThreads("packet log", size=WAITING)
         self._left = limit
+        self._lines: list[str] = []
+        self._gathered = 0
+        self._ended = False
 
     def write(self, line: str) -> None:
-        if self._file.closed:
+        if self._ended:
             return
         self._left -= len(line) + 1
         if self._left < 0:
             log.warning("packet log has reached rtc.packet_log_bytes and ends")
-            self.close()
+            self._end()
             return
-        try:
-            self._file.write(line + "\n")
-        except OSError as error:
-            log.warning("packet log ends", extra={"error": error.strerror})
-            self.close()
+        self._lines.append(line)
+        self._gathered += len(line) + 1
+        if self._gathered >= BUFFER:
+            self._pass_on()
 
     def close(self) -> None:
+        """Waits for the disk, some seconds at most. Idempotent."""
+        if not self._ended:
+            self._end()
+        if not self._disk.close():
+            log.warning("packet log is not whole", extra={"error": "the disk does not answer"})
+
+    def _pass_on(self) -> None:
+        data = "".join([f"{line}\n" for line in self._lines]).encode("ascii")
+        self._lines.clear()
+        self._gathered = 0
+        if not self._disk.submit(lambda: self._write(data), len(data)):
+            log.warning("packet log ends", extra={"error": "the disk is too slow"})
+            self._ended = True
+            self._disk.submit(self._file.close)
+
+    def _end(self) -> None:
+        self._ended = True
+        self._pass_on()
+        self._disk.submit(self._file.close)
+
+    def _write(self, data: bytes) -> None:
         try:
+            if not self._file.closed and self._file.write(data) != len(data):
+                raise OSError(28, "No space left on device")
+        except OSError as error:
+            log.warning("packet log ends", extra={"error": error.strerror})
+            self._ended = True
             self._file.close()
-        except OSError as error:  # what was gathered does not fit any more
-            log.warning("packet log is not whole", extra={"error": error.strerror})

@@ -65,7 +65,9 @@ def on_air(one: Site, parts: int = 8, room: str = "town-hall", programme: str = 
     window.begin(time.time())
     for name in window.streams:
         window.add_init(name, INIT)
-    feed(window, range(parts))
+    for begin in range(0, parts, 5):  # as slowly as the disk stores them
+        feed(window, range(begin, min(begin + 5, parts)))
+        assert one.programmes.disk.flush()
     return window
 
 
@@ -413,13 +415,17 @@ def test_programmes_one_after_the_other(tmp_path: Path) -> None:
     assert programmes.replays("hall") == [first]
     programmes.expire(1100.5)
     assert programmes.find("hall", "PG_1") is None
+    assert programmes.disk.flush()
     assert [path.name for path in tmp_path.iterdir()] == ["PG_2"]
     second.begin(1200.0)
     for name in second.streams:
         second.add_init(name, INIT)
     feed(second, range(6))
+    assert programmes.disk.flush()
     again = Programmes(Hls(directory=str(tmp_path), replay=100.0))
-    assert [(one.room, one.window.programme) for one in again.restore(1200.0)] == [("hall", "PG_2")]
+    assert [(one.room, one.window.programme) for one in again.restore(again.find_stored(), 1200.0)] == [
+        ("hall", "PG_2")
+    ]
     assert again.current("hall") is not None
 
 
@@ -432,6 +438,7 @@ def test_an_unwritable_directory_costs_the_replay_only(tmp_path: Path) -> None:
         window.add_init(name, INIT)
     feed(window, range(6))
     window.end(1001.0)
+    assert programmes.disk.flush()
     assert not window.replayable
 
 

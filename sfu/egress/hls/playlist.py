@@ -75,6 +75,11 @@ def extinf(duration: float, uri: str) -> str:
     return f"#EXTINF:{duration:.5f},\n{uri}\n"
 
 
+def gap() -> str:
+    """4.4.4.7: the segment that follows cannot be had."""
+    return "#EXT-X-GAP\n"
+
+
 def discontinuity() -> str:
     """4.4.4.3"""
     return "#EXT-X-DISCONTINUITY\n"

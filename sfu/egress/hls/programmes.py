@@ -13,7 +13,8 @@ from pathlib import Path
 
 import msgspec
 
-from sfu.egress.hls.storage import Directory, NoStorage, Storage
+from sfu.disk_threads import DiskThreads
+from sfu.egress.hls.storage import Directory
 from sfu.egress.hls.stream import Limits
 from sfu.egress.hls.window import Window
 from sfu.egress.settings import Hls, Rendition
@@ -47,6 +48,8 @@ class Programmes:
     def __init__(self, settings: Hls) -> None:
         self._settings = settings
         self._root = Path(settings.directory or Path(tempfile.gettempdir()) / "aiosfu-hls")
+        self.disk = DiskThreads("programmes")
+        "Does everything that waits for the disk, in order."
         self._all: dict[str, Programme] = {}
         self._of_room: dict[str, str] = {}
 
@@ -60,15 +63,9 @@ class Programmes:
         if len(self._all) >= KEPT:
             ended = (name for name, one in self._all.items() if one.window.ended_at is not None)
             self.remove(next(ended, ""))
-        storage: Storage = NoStorage()
-        try:
-            directory = Directory(self._root / programme)
-            about = msgspec.json.encode(About(room, list(renditions)))
-            (directory.root / ABOUT).write_bytes(about)
-            storage = directory
-        except OSError as error:
-            log.error("programmes cannot be stored", extra={"reason": error.strerror})
-        window = Window(programme, renditions, self._limits(storage), storage)
+        storage = Directory(self._root / programme, self.disk)
+        storage.write(ABOUT, msgspec.json.encode(About(room, list(renditions))))
+        window = Window(programme, renditions, self._limits(), storage)
         self._all[programme] = Programme(room, window)
         self._of_room[room] = programme
         return window
@@ -106,31 +103,45 @@ class Programmes:
             elif ended_at is not None and now - ended_at > SHELVED_AFTER:
                 programme.window.shelve()
 
-    def restore(self, now: float) -> list[Programme]:
-        """Takes up what lies in the directory; those that are still on air, for whoever can go on with them.
+    def find_stored(self) -> list[Programme]:
+        """What an earlier process left in the directory. Reads the disk: for another thread than the loop's."""
+        found = []
+        for path in sorted(self._root.glob(f"*/{ABOUT}")):
+            try:
+                about = msgspec.json.decode(path.read_bytes(), type=About)
+                name = path.parent.name
+                if NAME.fullmatch(name) is None or name in self._all:
+                    continue
+                storage = Directory(path.parent, self.disk)
+                window = Window.restored(name, about.renditions, self._limits(), storage, storage.found())
+            except (OSError, msgspec.MsgspecError):
+                continue
+            found.append(Programme(about.room, window))
+        return found
+
+    def restore(self, found: Sequence[Programme], now: float) -> list[Programme]:
+        """Takes up what `find_stored` found; those that are still on air, for whoever can go on with them.
 
         Who cannot calls their `end`.
         """
         on_air = []
-        for path in sorted(self._root.glob(f"*/{ABOUT}")):
-            try:
-                about = msgspec.json.decode(path.read_bytes(), type=About)
-            except (OSError, msgspec.MsgspecError):
+        begun = set(self._all)  # since this server started
+        for programme in found:
+            room, window = programme.room, programme.window
+            if window.programme in self._all:
                 continue
-            name = path.parent.name
-            if NAME.fullmatch(name) is None or name in self._all:
-                continue
-            storage = Directory(path.parent)
-            window = Window.restored(name, about.renditions, self._limits(storage), storage, storage.notes())
-            self._all[name] = programme = Programme(about.room, window)
-            newest = self._all.get(self._of_room.get(about.room, ""))
-            if newest is None or newest.window.started_at <= window.started_at:
-                self._of_room[about.room] = name
+            self._all[window.programme] = programme
+            newest = self.current(room)
+            if newest is None or (newest.programme not in begun and newest.started_at <= window.started_at):
+                self._of_room[room] = window.programme
             if window.ended_at is None:
                 on_air.append(programme)
         self.expire(now)
         return on_air
 
-    def _limits(self, storage: Storage) -> Limits:
-        keep = self._settings.replay > 0 and not isinstance(storage, NoStorage)
-        return Limits(self._settings.dvr, self._settings.memory, keep)
+    def close(self) -> None:
+        """Waits for what is not written yet, some seconds at most."""
+        self.disk.close()
+
+    def _limits(self) -> Limits:
+        return Limits(self._settings.dvr, self._settings.memory, self._settings.replay > 0)

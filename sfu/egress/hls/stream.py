@@ -299,7 +299,7 @@ class Stream:
         newest = self._segments[-1]
         end = newest.starts_at + newest.duration
         while self._age(self._first, end) > self._limits.dvr:
-            self._segments[self._first].parts = []  # also if they could not be stored: a full disk fills no memory
+            self._forget_parts(self._segments[self._first])
             self._removed_discontinuities += self._segments[self._first].discontinuity
             self._first += 1
         while self._age(self._in_memory, end) > self._limits.memory:
@@ -311,6 +311,13 @@ class Stream:
             self._storage.remove(self._segment_name(gone.msn))
             self._first -= 1
             self._in_memory = max(0, self._in_memory - 1)
+
+    def _forget_parts(self, segment: Segment) -> None:
+        """Also if they could not be stored: a full disk fills no memory. The replay then says that they are missing."""
+        if segment.parts and self._storage.path(self._segment_name(segment.msn)) is None:
+            entry = playlist.extinf(segment.duration, self._segment_name(segment.msn))
+            segment.text = segment.text.removesuffix(entry) + playlist.gap() + entry
+        segment.parts = []
 
     def shelve(self) -> None:
         """Nobody watches the end any more: what is stored is held no longer."""

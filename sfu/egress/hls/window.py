@@ -173,7 +173,7 @@ class Window:
 
     @property
     def replayable(self) -> bool:
-        return self.ended_at is not None and self.limits.keep
+        return self.ended_at is not None and self.limits.keep and self.storage.works
 
     def close(self) -> None:
         """Removes everything that it left in the storage."""

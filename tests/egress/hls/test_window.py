@@ -1,11 +1,14 @@
 """The life of a programme's playlists: each one checked by our reading of the rules and by a parser that is not ours."""
 
+import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import m3u8
 import pytest
 
+from sfu.disk_threads import DiskThreads
 from sfu.egress.fmp4 import AudioTrack, VideoTrack, init_segment
 from sfu.egress.hls.storage import Directory
 from sfu.egress.hls.stream import Limits
@@ -57,9 +60,25 @@ def checked(text: str) -> m3u8.M3U8:
     return m3u8.loads(text)
 
 
+class AtOnce(DiskThreads):
+    """Does each job when it is submitted."""
+
+    def __init__(self) -> None:
+        super().__init__("at once")
+
+    def submit(self, job: Callable[[], None], size: int = 0) -> bool:
+        job()
+        return True
+
+
+class SyncDirectory(Directory):
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, AtOnce())
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Directory:
-    return Directory(tmp_path / "PG_1")
+    return SyncDirectory(tmp_path / "PG_1")
 
 
 def test_the_whole_of_a_playlist() -> None:
@@ -295,7 +314,7 @@ def test_captions_come_in_segments_of_their_own() -> None:
 
 def test_a_server_that_starts_again_goes_on(directory: Directory) -> None:
     window(103, storage=directory)
-    again = Window.restored("PG_1", LADDER, Limits(12.0, 6.0, True), directory, directory.notes())
+    again = Window.restored("PG_1", LADDER, Limits(12.0, 6.0, True), directory, directory.found())
     assert again.state is State.LIVE
     again.begin(START + 23)
     for name in again.streams:
@@ -310,7 +329,7 @@ def test_a_server_that_starts_again_goes_on(directory: Directory) -> None:
     again.end(START + 50)
     replay = checked(again.streams["720p"].replay().decode())
     assert len(replay.segments) == 23
-    ended = Window.restored("PG_1", LADDER, Limits(12.0, 6.0, True), directory, directory.notes())
+    ended = Window.restored("PG_1", LADDER, Limits(12.0, 6.0, True), directory, directory.found())
     assert ended.state is State.ENDED
     assert ended.streams["720p"].replay() == again.streams["720p"].replay()
 
@@ -320,7 +339,7 @@ def test_a_journal_with_holes_and_nonsense(directory: Directory) -> None:
     directory.remove("720p/4.m4s")
     directory.note(b"nonsense")
     directory.note(b'{"is":"segment","rendition":"720p","msn":77')
-    again = Window.restored("PG_1", LADDER, Limits(12.0, 6.0, True), directory, directory.notes())
+    again = Window.restored("PG_1", LADDER, Limits(12.0, 6.0, True), directory, directory.found())
     assert [one.msn for one in again.streams["720p"].segments] == [5, 6, 7, 8, 9]
 
 
@@ -352,7 +371,7 @@ def test_the_rules_find_what_is_planted(text: "object", complaint: str) -> None:
     assert any(complaint in one for one in rules.media(text(live(window(7)))))
 
 
-class FullDisk(Directory):
+class FullDisk(SyncDirectory):
     """Takes nothing."""
 
     def write(self, name: str, data: bytes) -> None:
@@ -371,7 +390,7 @@ def test_a_full_disk_fills_no_memory(tmp_path: Path) -> None:
 
 
 def test_after_its_end_a_programme_is_held_by_the_disk_alone(tmp_path: Path) -> None:
-    made = window(5 * 15, storage=Directory(tmp_path / "PG_1"))
+    made = window(5 * 15, storage=SyncDirectory(tmp_path / "PG_1"))
     made.end(START + 15)
     assert held(made) > 0
     whole = live(made)
@@ -394,3 +413,30 @@ def test_a_programme_of_days_has_an_end_of_its_list(monkeypatch: pytest.MonkeyPa
     for number in range(1000):
         made.caption("en", str(number), START + 40, START + 41)
     assert len(made.captions["en"]._waiting) == 100
+
+
+def test_a_disk_that_blocks_costs_the_past_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The queue holds 1,000 bytes: what does not fit is dropped, counted and said, and viewers see all of the window."""
+    gate, disk = threading.Event(), DiskThreads("blocked", size=1_000)
+    storage = Directory(tmp_path / "PG_1", disk)
+    disk.submit(lambda: gate.wait() and None)
+    made = window(5 * 15, storage=storage, ladder=1)
+    assert storage.dropped > 5
+    assert storage.failures == 0
+    assert "the disk is too slow" in caplog.text
+    assert len([record for record in caplog.records if "too slow" in record.message]) < 6
+    (stream,) = made.streams.values()
+    assert all(stream.segment(one.msn) for one in stream.segments if one.complete)
+    assert rules.media(made.media(stream.name, skip=False).decode()) == []
+    gate.set()
+    for begin in range(5 * 15, 5 * 40, 5):  # as slowly as the disk stores them
+        assert disk.flush()
+        feed(made, range(begin, begin + 5))
+    made.end(START + 40)
+    assert disk.flush()
+    lost = [one.msn for one in stream.segments if one.complete and not isinstance(stream.segment(one.msn), bytes)]
+    replay = stream.replay().decode()
+    gone = [msn for msn in lost if storage.path(f"{stream.name}/{msn}.m4s") is None]
+    assert gone
+    for msn in gone:
+        assert "#EXT-X-GAP\n" in replay.partition(f"{stream.name}/{msn}.m4s")[0].rpartition(".m4s")[2], msn
