@@ -21,7 +21,7 @@ from tests.web.guest import Visitor
 from tests.web.server import free_port
 
 START_DEADLINE = 60.0
-ANSWER_DEADLINE = 60.0
+ANSWER_DEADLINE = 30.0
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 "Key of an element reference in WebDriver."
 BROWSERS = sorted(Path("/usr/lib").glob("*/webkit2gtk-4.*/MiniBrowser"))
@@ -30,6 +30,10 @@ MISSING = [name for name in ("WebKitWebDriver", "Xvfb") if shutil.which(name) is
 needs_webkit = pytest.mark.skipif(
     bool(MISSING) or not BROWSERS, reason="WebKitGTK is not installed: apt-get install webkit2gtk-driver xvfb"
 )
+
+
+class Hung(Exception):
+    """The browser does not answer any more."""
 
 
 class WebKit(Visitor):
@@ -42,10 +46,15 @@ class WebKit(Visitor):
 
     async def command(self, method: str, path: str, **parameters: object) -> Any:
         """Sends one WebDriver command and returns its value."""
-        async with asyncio.timeout(ANSWER_DEADLINE):
-            body = None if method == "GET" else parameters
-            async with self._client.request(method, f"/session{self._session}{path}", json=body) as answer:
+        body = None if method == "GET" else parameters
+        try:
+            async with (
+                asyncio.timeout(ANSWER_DEADLINE),
+                self._client.request(method, f"/session{self._session}{path}", json=body) as answer,
+            ):
                 value = (await answer.json())["value"]
+        except TimeoutError:
+            raise Hung(f"WebKitGTK did not answer {path} within {ANSWER_DEADLINE} s") from None
         if answer.status != 200:
             raise RuntimeError(f"{path}: {value['error']}: {value['message']}")
         return value
@@ -131,7 +140,7 @@ async def webkit(name: str, folder: Path) -> AsyncIterator[WebKit]:
             try:
                 yield page
             finally:
-                with suppress(TimeoutError, RuntimeError, aiohttp.ClientError):
+                with suppress(Hung, RuntimeError, aiohttp.ClientError):
                     await page.close()
     finally:
         for process in (driver, lease):

@@ -11,6 +11,7 @@ import { Store } from '../page/store.js';
 import { Access, Refused } from './access.js';
 import { CaptionLoader } from './captions.js';
 import { listen } from './keyboard.js';
+import { Playback } from './playback.js';
 import { Player } from './player.js';
 import { watch } from './view.js';
 
@@ -74,6 +75,12 @@ const store = new Store(first, (state) => {
 });
 const root = /** @type {HTMLElement} */ (document.getElementById('app'));
 const player = new Player(video, heard);
+const playback = new Playback(video, {
+  active: () => store.state.phase === 'playing' && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA,
+  resume: () => player.following && player.toEdge(),
+  unmuted: () => (player.steady = true),
+  show: (change) => store.update(change),
+});
 const captions = new CaptionLoader(video, () => player.shownAt);
 let programme = '';
 /** The language in which captions were asked for; empty: none. */
@@ -91,25 +98,25 @@ const stage = () => document.getElementById('stage');
 /** @type {WatchActions} */
 const act = {
   togglePlay() {
-    if (!video.paused) video.pause();
-    else void play();
+    if (video.paused) void playback.tap(store.state.muted && !store.state.silenced);
+    else playback.pause();
   },
   toggleMute() {
-    video.muted = !video.muted;
+    playback.mute(!video.muted);
     if (!video.muted && !video.volume) video.volume = 1;
-    store.update({ silenced: false });
   },
   setVolume(volume) {
     video.volume = volume;
-    video.muted = !volume;
-    store.update({ silenced: false });
+    playback.mute(!volume);
   },
   tap() {
-    video.muted = false;
-    store.update({ silenced: false, needsTap: false });
-    void play();
+    void playback.tap();
+    if (player.following) player.toEdge();
   },
-  goLive: () => player.goLive(),
+  goLive() {
+    player.goLive();
+    void playback.play();
+  },
   seek: (position) => player.seek(position),
   choose(level) {
     player.choose(level);
@@ -159,26 +166,10 @@ function keepCaptions() {
   if (phase === 'playing' && wished && !caption && tracks.some(({ language }) => language === wished)) showCaptions(wished);
 }
 
-/** Plays with sound if the browser lets it, else without, else after a tap. */
-async function play() {
-  try {
-    await video.play();
-    store.update({ needsTap: false });
-  } catch (error) {
-    if (!(error instanceof DOMException) || error.name !== 'NotAllowedError') return;
-    if (video.muted) {
-      store.update({ needsTap: true });
-      return;
-    }
-    video.muted = true;
-    store.update({ silenced: true, announcement: 'The sound is off until you tap.' });
-    await play();
-  }
-}
-
 /** @param {boolean} live */
 function start(live) {
   captions.show('');
+  playback.reset();
   store.update({ phase: 'playing', replay: !live, stalled: true, caption: '', levels: [], level: -1, latency: null, announcement: live ? 'The programme is live.' : 'The replay begins.' });
   player.load(access.url, live);
   if (!live) video.currentTime = 0;
@@ -189,7 +180,7 @@ function start(live) {
 function heard(event) {
   switch (event) {
     case 'ready':
-      void play();
+      void playback.play();
       break;
     case 'levels':
       store.update({ levels: player.levels });
@@ -208,7 +199,9 @@ function heard(event) {
       finish();
       break;
     case 'unsupported':
-      store.update({ phase: 'unsupported' });
+      clearTimeout(polling);
+      player.close();
+      store.update({ phase: 'unsupported', announcement: 'This browser cannot play the programme.' });
       break;
   }
 }
@@ -220,6 +213,7 @@ async function look() {
   try {
     const state = await access.state();
     const { phase, replay } = store.state;
+    if (phase === 'unsupported') return;
     store.update({ captions: state.captions, replayable: state.replay });
     const changed = programme !== state.programme || before !== access.base;
     if (state.state === 'waiting') store.update({ phase: 'waiting' });
@@ -239,6 +233,7 @@ async function look() {
     }
     if (store.state.phase === 'connecting' || store.state.phase === 'waiting') store.update({ announcement: 'The server cannot be reached; trying again.' });
   }
+  if (store.state.phase === 'unsupported') return;
   polling = window.setTimeout(() => void look(), store.state.phase === 'playing' ? PLAYING_POLL_MS : POLL_MS);
 }
 
@@ -260,7 +255,19 @@ function awake() {
 }
 
 for (const name of ['play', 'pause', 'volumechange']) {
-  video.addEventListener(name, () => store.update({ paused: video.paused, muted: video.muted, volume: video.volume }));
+  video.addEventListener(name, () => {
+    playback.check();
+    store.update({ paused: video.paused, muted: video.muted, volume: video.volume });
+  });
+}
+document.addEventListener('visibilitychange', () => playback.check());
+// Keys of a keyboard or a headset, and the browser's own buttons for what plays: they are the viewer's will.
+for (const [action, run] of /** @type {const} */ ([['play', () => act.togglePlay()], ['pause', () => playback.pause()]])) {
+  try {
+    navigator.mediaSession?.setActionHandler(action, run);
+  } catch {
+    // This browser does not know the action.
+  }
 }
 video.addEventListener('waiting', () => store.update({ stalled: true }));
 for (const name of ['playing', 'timeupdate']) video.addEventListener(name, () => store.state.stalled && !video.seeking && store.update({ stalled: false }));
@@ -280,13 +287,14 @@ document.addEventListener('pointerdown', (event) => {
 }, true);
 window.setInterval(() => {
   if (store.state.phase !== 'playing') return;
+  playback.check();
   const range = player.range;
   const at = video.currentTime;
   const shown = player.shownAt;
   const atEdge = !store.state.replay && range.end - at < EDGE;
   // Paused long enough to be behind: the viewer chose to be there.
   if (player.following && video.paused && !atEdge && at) player.following = false;
-  const latency = shown === null || store.state.replay || !at ? null : Math.max(0, (access.now() - shown) / 1000);
+  const latency = shown === null || store.state.replay || !at || video.paused ? null : Math.max(0, (access.now() - shown) / 1000);
   store.update({ position: { at, ...range }, atEdge, latency });
 }, CLOCK_MS);
 

@@ -13,6 +13,8 @@ import { passOver } from './parts.js';
 
 const MIME = 'application/vnd.apple.mpegurl';
 const RETRY_MS = 1000;
+/** Errors in a row after which the browser's own player cannot play this programme. */
+const NATIVE_ERRORS = 3;
 /** Farther behind the live edge than this, in seconds, a viewer does not follow it any more. */
 const FOLLOWED = 4;
 
@@ -40,10 +42,13 @@ export class Player {
   #hls = null;
   /** @type {Line | null} */
   #line = null;
+  /** Ends the listeners of the browser's own player. @type {AbortController | null} */
+  #native = null;
   #live = false;
   #retry = 0;
   #timer = 0;
   #mediaErrors = 0;
+  #nativeErrors = 0;
   /** Since when the picture stands at the end of all there is, in milliseconds of the page; 0: it does not. */
   #standing = 0;
   /** Since when it seeks, and when it was last brought back to the live edge, in the same. */
@@ -51,6 +56,8 @@ export class Player {
   #rescued = 0;
   /** Whether the viewer wants to be at the live edge. */
   following = true;
+  /** Plays at its own speed and keeps up with the live edge by jumps alone. */
+  steady = false;
   /** How often the picture stood still. */
   stalls = 0;
 
@@ -80,9 +87,11 @@ export class Player {
     this.controller.reset();
     if (Hls.isSupported()) this.#load(url);
     else if (this.video.canPlayType(MIME)) {
+      const { signal } = (this.#native = new AbortController());
       this.video.src = url;
-      this.video.addEventListener('loadedmetadata', () => this.report('ready'), { once: true });
-      this.video.addEventListener('error', () => this.video.src === url && this.report('lost'), { once: true });
+      this.video.addEventListener('loadedmetadata', () => this.report('ready'), { signal });
+      this.video.addEventListener('error', () => this.report(++this.#nativeErrors < NATIVE_ERRORS ? 'lost' : 'unsupported'), { signal });
+      this.video.addEventListener('timeupdate', () => this.video.currentTime && this.#progressed(), { signal });
     } else this.report('unsupported');
     this.#timer = window.setInterval(() => this.#steer(), TICK_MS);
   }
@@ -91,6 +100,8 @@ export class Player {
   close() {
     clearInterval(this.#timer);
     clearTimeout(this.#retry);
+    this.#native?.abort();
+    this.#native = null;
     this.#hls?.destroy();
     this.#hls = null;
     this.#line?.close();
@@ -136,11 +147,16 @@ export class Player {
   goLive() {
     if (!this.#live) return;
     this.following = true;
+    this.toEdge();
+  }
+
+  /** As `goLive`, for a viewer who follows the live edge already. */
+  toEdge() {
+    if (!this.#live) return;
     this.controller.reset();
     const { end } = this.range;
     const buffered = this.#bufferedEnd();
     this.video.currentTime = end - buffered < 1 ? Math.max(0, buffered - this.controller.target - 0.2) : (this.#hls?.liveSyncPosition ?? end);
-    void this.video.play().catch(() => {});
   }
 
   /** @param {number} position */
@@ -159,10 +175,15 @@ export class Player {
     this.#hls = hls;
     hls.on(Hls.Events.MANIFEST_PARSED, () => {
       this.report('levels');
-      this.report('ready');
     });
+    this.video.addEventListener('loadeddata', () => hls === this.#hls && this.report('ready'), { once: true });
     // Before hls.js looks for what to load next.
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => passOver(details.partList ?? []));
+    hls.on(Hls.Events.LEVEL_UPDATED, () => {
+      // WebKitGTK may hang when it seeks before it has a picture: set the place before there are any data.
+      const { readyState, currentTime } = this.video;
+      if (this.#live && readyState === 0 && hls.startPosition > currentTime) this.video.currentTime = hls.startPosition;
+    });
     hls.on(Hls.Events.LEVEL_SWITCHED, () => this.report('level'));
     hls.on(Hls.Events.FRAG_BUFFERED, () => {
       this.#mediaErrors = 0;
@@ -186,6 +207,11 @@ export class Player {
     this.report('lost');
     clearTimeout(this.#retry);
     this.#retry = window.setTimeout(() => hls === this.#hls && hls.startLoad(), RETRY_MS);
+  }
+
+  #progressed() {
+    this.#nativeErrors = 0;
+    this.report('progress');
   }
 
   /** @param {number} edge */
@@ -258,6 +284,7 @@ export class Player {
     this.controller.cushion = this.#line?.steer(this.controller.margin, this.controller.target - this.controller.cushion) ?? 0;
     const { rate, jump } = this.controller.tick(video.currentTime, this.#bufferedEnd(), performance.now() / 1000);
     if (jump !== null) video.currentTime = jump;
-    if (Math.abs(video.playbackRate - rate) > 0.004) video.playbackRate = rate;
+    const wanted = this.steady ? 1 : rate;
+    if (Math.abs(video.playbackRate - wanted) > 0.004) video.playbackRate = wanted;
   }
 }

@@ -37,9 +37,13 @@ export const watch = (state, act, video) => html`
 /** @param {WatchState} state */
 const shown = ({ phase }) => phase === 'playing' || phase === 'reconnecting';
 
+/** The picture stands, and not for want of data. @param {WatchState} state */
+const halted = ({ paused, needsTap, stalled }) => needsTap || (paused && !stalled);
+
 /** @param {WatchState} state */
 function badge(state) {
   const { phase, replay, atEdge } = state;
+  if (phase === 'playing' && halted(state)) return html`<span class="status" data-testid="status">Paused</span>`;
   if (phase === 'playing' && replay) return html`<span class="status" data-testid="status">Replay</span>`;
   if (phase === 'playing') return html`<span class="status on-air ${atEdge ? '' : 'behind'}" data-testid="status"><i></i>Live</span>`;
   if (phase === 'reconnecting') return html`<span class="status" data-testid="status">Reconnecting</span>`;
@@ -55,7 +59,7 @@ const overlay = (state, act) => html`
     ? html`<div class="wait"><span class="spinner"></span>${state.phase === 'reconnecting' ? html`<p>Reconnecting …</p>` : nothing}</div>`
     : nothing}
   ${state.needsTap
-    ? html`<button type="button" class="big" aria-label="Play" data-testid="unmute" @click=${act.tap}>${icon('play')}</button>`
+    ? html`<button type="button" class="big" data-testid="unmute" @click=${act.tap}><span>${icon('play')}</span>Tap to play</button>`
     : state.silenced
       ? html`<button type="button" class="unmute" data-testid="unmute" @click=${act.tap}>${icon('mute')} Tap to unmute</button>`
       : nothing}
@@ -164,7 +168,7 @@ const captionOptions = ({ captions, caption }, act) => [
   ...captions.map(({ language, name }) => option('caption-option', name, language, language === caption, () => act.caption(language))),
 ];
 
-/** @param {WatchState} state */
+/** How far the picture is behind; while it stands, how far the live edge has moved on. @param {WatchState} state */
 function behind({ atEdge, latency, position }) {
   if (!atEdge) return `−${clock(position.end - position.at)}`;
   return latency === null ? '' : `${latency.toFixed(1)} s`;

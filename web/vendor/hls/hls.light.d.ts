@@ -72,6 +72,7 @@ export default class Hls {
   readonly maxAutoLevel: number;
   readonly latestLevelDetails: LevelDetails | null;
   readonly liveSyncPosition: number | null;
+  readonly startPosition: number;
   readonly playingDate: Date | null;
   loadSource(url: string): void;
   attachMedia(video: HTMLVideoElement): void;
