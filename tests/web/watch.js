@@ -1,6 +1,6 @@
 // Runs in every page before its own scripts: keeps hold of what a test wants to look at and the page does not show.
 (() => {
-  const watched = { connections: [], sockets: [], sent: [], marks: [], samples: [], sampling: null };
+  const watched = { connections: [], sockets: [], sent: [], marks: [], samples: [], sampling: null, players: new Set() };
   const mark = (name, detail = null) => watched.marks.push({ name, at: performance.now(), detail });
 
   const Connection = window.RTCPeerConnection;
@@ -13,9 +13,10 @@
     }
 
     close() {
+      // The page's check of what the browser supports. (Firefox tells nothing of a closed connection.)
+      const open = this.signalingState !== 'closed';
+      const unused = open && !this.localDescription && !this.remoteDescription && !this.getTransceivers().length;
       super.close();
-      // The page's check of what the browser supports.
-      const unused = !this.localDescription && !this.remoteDescription && !this.getTransceivers().length;
       if (unused && watched.connections.at(-1) === this) watched.connections.pop();
     }
   };
@@ -37,6 +38,11 @@
         }
       });
     }
+  };
+  const { play } = HTMLMediaElement.prototype;
+  HTMLMediaElement.prototype.play = function () {
+    watched.players.add(this);
+    return play.call(this);
   };
   document.addEventListener('loadeddata', ({ target }) => mark('picture', target.closest?.('[data-track]')?.dataset.track ?? ''), true);
 

@@ -30,8 +30,8 @@ export class LevelMeter {
 
   /** @returns {number} 0 … 1 */
   read() {
-    // A page that nobody has touched yet may not run audio; the first gesture lets it.
-    if (this.#context.state === 'suspended') this.#context.resume().catch(() => {});
+    // Suspended until the first gesture on the page; `interrupted` by a phone call (WebKit).
+    if (!['running', 'closed'].includes(this.#context.state)) this.#context.resume().catch(() => {});
     this.analyser.getFloatTimeDomainData(this.#samples);
     let sum = 0;
     for (const sample of this.#samples) sum += sample * sample;

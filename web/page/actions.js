@@ -177,7 +177,7 @@ export class Actions {
     else if (this.may(this.state, 'screen_share')) this.local.share();
   };
 
-  resumeSound = () => this.sound.resume();
+  resumeSound = () => this.sound.check();
 
   // -- in the meeting --------------------------------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ import { initial } from '../client/state.js';
 import { page } from '../views/page.js';
 import { Actions } from './actions.js';
 import { at } from './base.js';
+import { keepPicturesPlaying } from './interruptions.js';
 import { listen } from './keyboard.js';
 import { initialLocal, LocalMedia } from './local.js';
 import { load } from './preferences.js';
@@ -92,6 +93,7 @@ setInterval(() => {
 }, LEVEL_MS);
 
 listen(act);
+keepPicturesPlaying();
 addEventListener('popstate', () => act.show());
 addEventListener('pagehide', () => act.gathering?.leave());
 addEventListener('online', () => act.room?.hurry());
