@@ -61,8 +61,14 @@ class Conflict(RemoteError):
 
 
 class RateLimited(RemoteError):
+    """`retry_after`: seconds until the same request can succeed; 0: unknown."""
+
     default_code = "rate_limited"
     http_status = 429
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after: float = 0.0) -> None:
+        super().__init__(message, code=code)
+        self.retry_after = retry_after
 
 
 class AtCapacity(RemoteError):

@@ -72,12 +72,15 @@ class Connection:
         else:
             # Of our own offer, and as long as that made it: it counts as any message.
             answers = isinstance(message, messages.Answer) and session.awaits_answer(message.id)
-            allowed = session.admit_message(message_cost(message, 0 if answers else len(text)))
+            cost = message_cost(message, 0 if answers else len(text))
+            allowed = session.admit_message(cost)
             identifier = getattr(message, "id", -1)
             if allowed:
                 self._carry_out(session, message, -1 if isinstance(message, messages.Answer) else identifier)
             else:
-                session.refuse(identifier, RateLimited("Too many messages; this one was not carried out."))
+                wait = session.retry_after(cost)
+                refusal = RateLimited("Too many messages; this one was not carried out.", retry_after=wait)
+                session.refuse(identifier, refusal)
         if session.flooding:
             session.dismiss("protocol_error", "This connection sent too much.", CLOSE_REFUSED)
         return answers

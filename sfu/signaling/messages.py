@@ -430,6 +430,8 @@ class Error(Message, frozen=True, kw_only=True, tag="error"):
     id: int = -1
     code: str
     message: str
+    retry_after: float = 0.0
+    "With `rate_limited`: seconds after which the same request can succeed."
 
 
 class Joined(Message, frozen=True, kw_only=True, tag="joined"):

@@ -25,3 +25,7 @@ class Bucket:
             return False
         self._tokens = tokens - cost
         return True
+
+    def wait(self, cost: float) -> float:
+        """Seconds after the last `take` until as much can be taken."""
+        return max(0.0, min(cost, self._burst) - self._tokens) / self._rate

@@ -6,12 +6,13 @@ out in requests.py. Closing order: the room first (so that the others hear of it
 
 import asyncio
 import logging
+import math
 from collections.abc import Sequence
 from enum import Enum
 from typing import Literal
 
 from sfu.auth.tokens import Claims
-from sfu.errors import RemoteError
+from sfu.errors import RateLimited, RemoteError
 from sfu.forwarding.diary import Diary
 from sfu.forwarding.loop_budget import LoopBudget, media_budget, signaling_budget
 from sfu.ids import SessionId
@@ -256,7 +257,12 @@ class Session:
 
     def refuse(self, request: int, error: RemoteError) -> None:
         self._env.counters.refused += 1
-        self.send(Error(id=request, code=error.code, message=error.message))
+        retry_after = math.ceil(error.retry_after * 1000) / 1000 if isinstance(error, RateLimited) else 0.0
+        self.send(Error(id=request, code=error.code, message=error.message, retry_after=retry_after))
+
+    def retry_after(self, cost: float) -> float:
+        """Seconds until the rate allows the message that was just refused; `cost` as `message_cost` says."""
+        return self.bucket.wait(cost)
 
     def admit_message(self, cost: float) -> bool:
         """Whether the rate allows one more message; `cost` as `message_cost` says."""

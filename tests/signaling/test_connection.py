@@ -187,6 +187,10 @@ async def test_too_many_messages(world: World) -> None:
     refused = [error_of(reply) for reply in replies if types(reply) == ["error"]]
     assert 45 <= len(refused) <= 55
     assert refused[-1] == (149, "rate_limited")
+    (error,) = ada.say("chat", id=150, text="x")
+    assert 0 < error["retry_after"] < 0.1
+    world.now += error["retry_after"]
+    assert types(ada.say("chat", id=150, text="x")) == ["chat_message", "ok"]
     world.now += 1
     assert types(ada.say("chat", id=200, text="x")) == ["chat_message", "ok"]
 

@@ -17,3 +17,14 @@ from sfu.signaling.rate import Bucket
 def test_bucket(takes: list[tuple[float, float]], allowed: list[bool]) -> None:
     bucket = Bucket(rate=2, burst=3, now=0)
     assert [bucket.take(cost, now) for now, cost in takes] == allowed
+
+
+def test_how_long_to_wait() -> None:
+    bucket = Bucket(rate=2, burst=3, now=0)
+    assert bucket.wait(3) == 0
+    assert bucket.take(3, 0)
+    assert not bucket.take(2, 0.5)
+    assert bucket.wait(2) == 0.5
+    assert not bucket.take(2, 0.9)
+    assert bucket.take(2, 1.0)
+    assert bucket.wait(50) == 1.5

@@ -8,11 +8,13 @@ export class RequestError extends Error {
   /**
    * @param {string} code
    * @param {string} message
+   * @param {number} [retryAfter] seconds after which the same request can succeed; 0: not known
    */
-  constructor(code, message) {
+  constructor(code, message, retryAfter = 0) {
     super(message);
     this.name = 'RequestError';
     this.code = code;
+    this.retryAfter = retryAfter;
   }
 }
 

@@ -10,6 +10,7 @@
  */
 
 import { Emitter } from './emitter.js';
+import { RequestError } from './errors.js';
 import { ownTrack, Publisher } from './publisher.js';
 import { Reporter } from './reporter.js';
 import { Socket } from './socket.js';
@@ -38,12 +39,14 @@ import { Wishes } from './wishes.js';
  * @property {DataEntry} data application data by the signalling socket
  * @property {{from: string, topic: string, payload: unknown, reliable: boolean}} packet application data by a data channel
  * @property {{publication: Publication, by: string}} muted an admin muted one of our tracks
+ * @property {{publication: Publication, error: RequestError}} refused the server answered without taking one of our tracks
  * @property {{resumed: boolean}} joined first, and again after every reconnect
  * @property {{attempt: number, waitMs: number}} reconnecting
  * @property {Error} error
  */
 
 const CLIENT = 'aiosfu-web 0.1';
+const SETTLE_MS = 50;
 
 /** @extends {Emitter<RoomEvents>} */
 export class Room extends Emitter {
@@ -175,9 +178,20 @@ export class Room extends Emitter {
    * @param {boolean} muted
    */
   async mute(publication, muted) {
+    const before = publication.muted;
     publication.muted = muted;
     this.#own();
-    if (publication.id) await this.#request({ type: 'mute', track: publication.id, muted }, true);
+    if (!publication.id) return;
+    try {
+      await this.#request({ type: 'mute', track: publication.id, muted }, true, `mute ${publication.id}`);
+    } catch (error) {
+      // The server kept the old state, unless it went with the connection.
+      if (error instanceof RequestError && publication.muted === muted) {
+        publication.muted = before;
+        this.#own();
+      }
+      throw error;
+    }
   }
 
   /**
@@ -211,14 +225,14 @@ export class Room extends Emitter {
 
   /** @param {Record<string, string>} attributes an empty value removes the attribute */
   async setAttributes(attributes) {
-    await this.#request({ type: 'metadata', attributes }, true);
+    await this.#request({ type: 'metadata', attributes }, true, `attributes ${Object.keys(attributes).sort()}`);
     const kept = Object.entries({ ...this.state.me?.attributes, ...attributes }).filter(([, value]) => value !== '');
     this.#update({ attributes: Object.fromEntries(kept) });
   }
 
   /** @param {string} name */
   async setName(name) {
-    await this.#request({ type: 'metadata', name }, true);
+    await this.#request({ type: 'metadata', name }, true, 'name');
     this.#update({ name });
   }
 
@@ -284,11 +298,12 @@ export class Room extends Emitter {
   /**
    * @param {import('./types.js').Outgoing} message
    * @param {boolean} [repeatable]
+   * @param {string} [key] only the newest request of a key counts
    * @returns {Promise<Incoming>}
    */
-  #request(message, repeatable = false) {
+  #request(message, repeatable = false, key = '') {
     if (!this.#socket) return Promise.reject(new Error('not joined'));
-    return this.#socket.request(message, { repeatable });
+    return this.#socket.request(message, { repeatable, key });
   }
 
   /** @param {Partial<Participant>} change of oneself */
@@ -318,7 +333,7 @@ export class Room extends Emitter {
     if (!resumed) this.#connect();
     this.reporter.start();
     this.emit('joined', { resumed });
-    if (resumed) this.#refresh();
+    if (resumed) this.#refresh(new Set((message.participant?.tracks ?? []).map((/** @type {{id: string}} */ { id }) => id)));
   }
 
   /** New connections for a new session; what was published is published again by itself. */
@@ -343,7 +358,11 @@ export class Room extends Emitter {
     const publisher = new Publisher({
       iceServers: this.#iceServers,
       preferences: this.preferences,
-      offer: (offer) => this.#request({ type: 'publish', ...offer }, true),
+      offer: async (offer) => {
+        const answer = await this.#request({ type: 'publish', ...offer }, true);
+        this.#compare(offer.tracks, answer.tracks ?? {});
+        return answer;
+      },
     });
     publisher.on('state', () => this.#path());
     publisher.on('packet', (packet) => this.emit('packet', packet));
@@ -355,9 +374,29 @@ export class Room extends Emitter {
   }
 
   /**
-   * The server lost the publishing connection: a new one takes over what it published.
+   * An answer without a track id for an offered m-line: the server does not take this track, or no longer.
+   * @param {object[]} offered
+   * @param {Record<string, string>} taken
+   */
+  #compare(offered, taken) {
+    for (const { mid } of /** @type {{mid: string}[]} */ (offered)) {
+      const publication = taken[mid] ? undefined : [...this.publications].find(({ transceiver }) => transceiver.mid === mid);
+      const error = new RequestError('not_accepted', 'The server did not accept it.');
+      // After the answer is applied.
+      if (publication) setTimeout(() => this.emit('refused', { publication, error }), SETTLE_MS);
+    }
+  }
+
+  /**
+   * The server ended a track of ours: it lost the publishing connection, or an operator changed what we may publish. A new
+   * connection takes over what is allowed. A change of the permissions follows the end of the tracks and is awaited.
    * @param {string} track
    */
+  #lost(track) {
+    setTimeout(() => this.state.phase !== 'left' && this.#lostPublisher(track), SETTLE_MS);
+  }
+
+  /** @param {string} track */
   #lostPublisher(track) {
     if (![...this.publications].some(({ id }) => id === track)) return;
     const { publish, sources } = this.state.permissions;
@@ -371,9 +410,14 @@ export class Room extends Emitter {
     if (mediaLost !== this.state.mediaLost) this.#set({ ...this.state, mediaLost });
   }
 
-  /** After a resumed session: the media may have had its own trouble meanwhile. */
-  #refresh() {
+  /**
+   * After a resumed session: the media may have had its own trouble meanwhile.
+   * @param {ReadonlySet<string>} known own tracks that the server has
+   */
+  #refresh(known) {
     this.#own();
+    const lost = [...this.publications].find(({ id }) => id && !known.has(id));
+    if (lost) return this.#lostPublisher(lost.id);
     if (this.publisher?.connection.connectionState === 'failed') this.publisher.restart();
     if (this.subscriber?.connection?.connectionState === 'failed') this.#request({ type: 'restart' }).catch(() => {});
   }
@@ -401,7 +445,7 @@ export class Room extends Emitter {
     }
     this.#set(reduce(before, message));
     if (message.type === 'track_unpublished' && message.participant === before.me?.id) {
-      this.#lostPublisher(message.track);
+      this.#lost(message.track);
     } else if (message.type === 'participant_joined') {
       this.emit('came', participantOf(message.participant));
     } else if (message.type === 'participant_left') {

@@ -29,6 +29,9 @@ import { BLOCKED, refusal } from './refusal.js';
  * @property {(error: Error) => void} reject
  * @property {boolean} repeatable may be sent again on the next socket
  * @property {boolean} sent
+ * @property {string} key of two requests with the same key, only the newer counts; empty: all count
+ * @property {number} tries how often the server refused it for its rate
+ * @property {any} timer
  */
 /**
  * @typedef {object} SocketEvents
@@ -41,6 +44,9 @@ import { BLOCKED, refusal } from './refusal.js';
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const OPEN_TIMEOUT_MS = 10_000;
+/** A request that the server's rate limit refuses so often is given up. */
+const RATE_TRIES = 8;
+const RATE_WAIT_MS = 500;
 const FIRST_ATTEMPTS = 5;
 /** Failed attempts in a row, each with HTTP working beside it, after which WebSockets count as blocked. */
 const BLOCKED_ATTEMPTS = 2;
@@ -66,6 +72,12 @@ export class Socket extends Emitter {
   #heartbeatMs = 30_000;
   /** @type {Map<number, Pending>} */
   #pending = new Map();
+  /** The newest request of each key. @type {Map<string, number>} */
+  #newest = new Map();
+  /** Requests go one by one: the server's rate limit refused one. */
+  #throttled = false;
+  /** @type {any} */
+  #release = null;
   /** @type {any} */
   #silence = null;
   /** @type {any} */
@@ -124,18 +136,23 @@ export class Socket extends Emitter {
   /**
    * Sends a request; resolves with the answer, rejects with RequestError or ConnectionLost. While the socket is away the
    * request waits for the next one; one that was under way is sent again if `repeatable`.
+   * A request that the server's rate limit refuses was not carried out; it is sent again as soon as the limit allows.
    * @param {Outgoing} message without id
-   * @param {{repeatable?: boolean}} [options]
+   * @param {{repeatable?: boolean, key?: string}} [options] `key`: an older request with the same key needs no answer any more
    * @returns {Promise<Incoming>}
    */
-  request(message, { repeatable = false } = {}) {
+  request(message, { repeatable = false, key = '' } = {}) {
     if (this.#finished) return Promise.reject(new ConnectionLost('The session has ended.'));
     const id = this.#nextId++;
     return new Promise((resolve, reject) => {
       /** @type {Pending} */
-      const pending = { message: { ...message, id }, resolve, reject, repeatable, sent: false };
+      const pending = { message: { ...message, id }, resolve, reject, repeatable, sent: false, key, tries: 0, timer: null };
+      if (key) {
+        this.#newest.set(key, id);
+        for (const [other, older] of [...this.#pending]) if (older.key === key && !older.sent) this.#supersede(other, older);
+      }
       this.#pending.set(id, pending);
-      if (this.#ready) this.#dispatch(id, pending);
+      if (this.#ready && !this.#throttled) this.#dispatch(id, pending);
     });
   }
 
@@ -249,6 +266,42 @@ export class Socket extends Emitter {
     for (const [id, pending] of [...this.#pending]) if (!pending.sent || pending.repeatable) this.#dispatch(id, pending);
   }
 
+  /** A newer request says what holds now. @param {number} id @param {Pending} pending */
+  #supersede(id, pending) {
+    this.#pending.delete(id);
+    pending.resolve({ type: 'ok', id });
+  }
+
+  /**
+   * The server did not carry out a request, because there were too many.
+   * @param {number} id
+   * @param {Pending} pending
+   * @param {RequestError} error
+   */
+  #slowDown(id, pending, error) {
+    this.timers.clearTimeout(pending.timer);
+    pending.sent = false;
+    if (pending.key && this.#newest.get(pending.key) !== id) this.#supersede(id, pending);
+    else if (++pending.tries >= RATE_TRIES) {
+      this.#pending.delete(id);
+      pending.reject(error);
+    }
+    this.#throttled = true;
+    this.timers.clearTimeout(this.#release);
+    this.#release = this.timers.setTimeout(() => this.#next(), error.retryAfter * 1000 || RATE_WAIT_MS);
+  }
+
+  /** After a refusal: one request at a time, the oldest first, until all are answered. */
+  #next() {
+    this.#release = null;
+    if (!this.#ready) return;
+    for (const [id, pending] of this.#pending) {
+      if (!pending.sent) this.#dispatch(id, pending);
+      return;
+    }
+    this.#throttled = false;
+  }
+
   /** @param {Incoming} message */
   #joinRefused(message) {
     if (this.#resumeKey) {
@@ -278,9 +331,13 @@ export class Socket extends Emitter {
       if (message.type === 'error') this.emit('message', message);
       return;
     }
+    const error = message.type === 'error' ? new RequestError(message.code, message.message, message.retry_after) : null;
+    if (error?.code === 'rate_limited') return this.#slowDown(message.id ?? -1, pending, error);
+    this.timers.clearTimeout(pending.timer);
     this.#pending.delete(message.id ?? -1);
-    if (message.type === 'error') pending.reject(new RequestError(message.code, message.message));
+    if (error) pending.reject(error);
     else pending.resolve(message);
+    if (this.#throttled && this.#release === null) this.#next();
   }
 
   /** @param {Incoming} message */
@@ -316,7 +373,7 @@ export class Socket extends Emitter {
   #dispatch(id, pending) {
     pending.sent = true;
     this.#write(pending.message);
-    this.timers.setTimeout(() => {
+    pending.timer = this.timers.setTimeout(() => {
       if (this.#pending.get(id) === pending) this.#lost(this.#socket);
     }, REQUEST_TIMEOUT_MS);
   }
@@ -348,6 +405,10 @@ export class Socket extends Emitter {
     const socket = this.#socket;
     this.#socket = null;
     this.#ready = false;
+    this.#throttled = false;
+    this.timers.clearTimeout(this.#release);
+    this.#release = null;
+    for (const pending of this.#pending.values()) this.timers.clearTimeout(pending.timer);
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;
     return socket;
   }

@@ -12,6 +12,7 @@
 /** @typedef {Required<Omit<Wish, 'fps'>>} Full */
 
 const STEP = 16;
+const RETRY_MS = 2000;
 const DEBOUNCE_MS = 150;
 const PRIORITY = { least: 32, most: 200, main: 255 };
 /** The area at which a camera gets the highest ordinary priority. */
@@ -143,7 +144,17 @@ export class Wishes {
     const wanted = desired(this.#tracks, this.#demands, this.#hidden);
     const list = changes(wanted, this.#sent);
     this.#sent = wanted;
-    // A refused or lost wish is said again with the next session; the track may just have gone.
-    if (list.length) this.send(list).catch(() => {});
+    if (list.length) this.send(list).catch((error) => this.#refused(list, error));
+  }
+
+  /**
+   * The server kept what was said before, which is not known: the present wishes for these tracks are said again.
+   * @param {Wish[]} list
+   * @param {{code?: string}} error `not_found`: the tracks are gone; a lost connection: the next session says everything
+   */
+  #refused(list, { code }) {
+    if (code === 'not_found' || code === 'connection_lost') return;
+    for (const { track } of list) this.#sent.delete(track);
+    this.later(() => this.#schedule(), RETRY_MS);
   }
 }

@@ -4,7 +4,7 @@
  */
 
 import { ConnectionLost, RequestError } from '../client/errors.js';
-import { REACTIONS } from '../views/words.js';
+import { REACTIONS, refusalWords } from '../views/words.js';
 import { capacity } from '../views/layout.js';
 import { at } from './base.js';
 import { invitation } from './preferences.js';
@@ -46,7 +46,7 @@ export class Gathering {
     this.toasts = act.toasts;
     const preferences = mediaPreferences(new URLSearchParams(location.hash.slice(1)));
     this.session = new Session(act.local, preferences, (error, source) =>
-      this.toasts.show(`Your ${SOURCES[source]} could not be shared: ${error.message}`, 'warn'),
+      this.toasts.show(`Your ${SOURCES[source]} is not shared. ${refusalWords(error)}`, 'warn'),
     );
     const { room } = this.session;
     room.on('change', (state) => this.#changed(state));

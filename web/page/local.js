@@ -114,6 +114,14 @@ export class LocalMedia extends Emitter {
     this.#set({ screen: null });
   }
 
+  /** Goes on sharing the picture of the screen. */
+  unshareSound() {
+    const { screen } = this.state;
+    if (!screen?.audio) return;
+    screen.audio.stop();
+    this.#set({ screen: { ...screen, audio: null } });
+  }
+
   /** @param {Input} input */
   async #start(input) {
     this.#set({ [input]: { ...this.state[input], starting: true } });

@@ -6,6 +6,7 @@
  * @module
  */
 
+import { ConnectionLost, RequestError } from '../client/errors.js';
 import { Room } from '../client/room.js';
 import { at } from './base.js';
 
@@ -29,10 +30,18 @@ export function mediaPreferences(options) {
   return { ...(video ? { video } : {}), red: !off('red'), dtx: !off('dtx'), simulcast: !off('simulcast') };
 }
 
+/**
+ * @param {import('../client/types.js').Permissions} permissions
+ * @param {Source} source
+ */
+const allows = ({ publish, sources }, source) => publish && (!sources.length || sources.includes(source));
+
 export class Session {
   #running = false;
   #again = false;
   #ended = false;
+  /** @type {import('../client/types.js').Permissions | null} */
+  #permissions = null;
 
   /**
    * @param {LocalMedia} local
@@ -46,7 +55,12 @@ export class Session {
     this.stopListening = local.on('change', () => this.sync());
     this.room.on('joined', () => this.sync());
     this.room.on('muted', ({ publication }) => this.#obey(publication));
-    this.room.on('change', ({ phase }) => phase === 'left' && this.end());
+    this.room.on('refused', ({ publication, error }) => this.#takeBack(publication, error));
+    this.room.on('error', (error) => error instanceof RequestError && this.#publishSingly());
+    this.room.on('change', ({ phase, permissions }) => {
+      if (phase === 'left') this.end();
+      else if (phase === 'joined') this.#permit(permissions);
+    });
   }
 
   end() {
@@ -85,8 +99,7 @@ export class Session {
    * @param {boolean} stays published though nothing is sent, so that coming back is quick
    */
   async #mend(source, track, on, stays) {
-    const { publish, sources } = this.room.state.permissions;
-    if (!publish || (sources.length && !sources.includes(source))) return;
+    if (!allows(this.room.state.permissions, source)) return;
     const publication = this.#published(source);
     try {
       if (!publication) {
@@ -99,7 +112,56 @@ export class Session {
         if (publication.muted !== muted) await this.room.mute(publication, muted);
       }
     } catch (error) {
-      if (!this.#ended) this.refused(/** @type {Error} */ (error), source);
+      // After a lost connection the next join publishes what is still on.
+      if (this.#ended || error instanceof ConnectionLost) return;
+      this.#turnOff(source);
+      this.refused(/** @type {Error} */ (error), source);
+    }
+  }
+
+  /**
+   * The device follows the server: what is not published does not look as if it were.
+   * @param {Source} source
+   */
+  #turnOff(source) {
+    if (source === 'screen_share_audio') this.local.unshareSound();
+    else if (source !== 'microphone' && source !== 'camera') this.local.unshare();
+    else if (this.local.state[source].wanted) this.local.set(source, false, { remember: false });
+  }
+
+  /**
+   * @param {Publication} publication
+   * @param {Error} error
+   */
+  async #takeBack(publication, error) {
+    if (this.#ended || !this.room.publications.has(publication)) return;
+    await this.room.unpublish(publication).catch(() => {});
+    this.#turnOff(publication.source);
+    this.refused(error, publication.source);
+  }
+
+  /** A new connection could not publish everything together. Each source is tried alone, and the refused one is turned off. */
+  async #publishSingly() {
+    const refused = [...this.room.publications].filter(({ id }) => !id);
+    await Promise.allSettled(refused.map((publication) => this.room.unpublish(publication)));
+    if (!this.#ended) await this.sync();
+  }
+
+  /** @param {import('../client/types.js').Permissions} permissions */
+  #permit(permissions) {
+    const before = this.#permissions;
+    if (permissions === before) return;
+    this.#permissions = permissions;
+    const { microphone, camera, screen } = this.local.state;
+    for (const [source, on] of /** @type {[Source, boolean][]} */ ([
+      ['microphone', microphone.wanted],
+      ['camera', camera.wanted],
+      ['screen_share', Boolean(screen)],
+      ['screen_share_audio', Boolean(screen?.audio)],
+    ])) {
+      if (!on || allows(permissions, source)) continue;
+      this.#turnOff(source);
+      if (before && allows(before, source)) this.refused(new RequestError('not_authorized', 'You may not share it any more.'), source);
     }
   }
 
@@ -108,6 +170,6 @@ export class Session {
     publication.muted = true;
     if (publication.source === 'microphone') this.local.set('microphone', false, { remember: false });
     else if (publication.source === 'camera') this.local.set('camera', false, { remember: false });
-    else this.local.unshare();
+    else this.#turnOff(publication.source);
   }
 }

@@ -50,6 +50,23 @@ export function ending(reason, message) {
   return { title: 'The meeting was interrupted', text: message || 'Something went wrong.', icon: 'warn', again: true };
 }
 
+/** @type {Record<string, string>} */
+const REFUSED = {
+  rate_limited: 'There were too many changes in a short time. Try again in a moment.',
+  not_authorized: 'You may not share it in this meeting.',
+  internal: 'The server made a mistake. Try again.',
+};
+
+/**
+ * Why something could not be shared.
+ * @param {Error & {code?: unknown}} error
+ */
+export function refusalWords({ code, message }) {
+  // A DOMException has a number as its code: the browser failed, not the server.
+  if (typeof code !== 'string') return 'The browser could not send it. Try again.';
+  return REFUSED[code] ?? message;
+}
+
 /** Why no picture is shown although there is one, by the subscription's reason. @type {Record<string, string>} */
 export const PAUSED = {
   congestion: 'Paused: slow connection',

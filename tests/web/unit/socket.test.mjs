@@ -336,3 +336,55 @@ test('a handshake that a proxy swallows is reported, too', async () => {
   assert.equal(it.sockets.length, 2);
   assert.equal(it.of('closed')[0].reason, 'websocket_blocked');
 });
+
+const refused = (id, after = 0.5) => ({ type: 'error', id, code: 'rate_limited', message: 'Too many.', retry_after: after });
+const said = (socket) => socket.sent.filter(({ type }) => type !== 'join').map(({ type, id, text, muted }) => [type, id, text ?? muted]);
+
+test('requests that the rate limit refuses are sent again in order, one by one, when it allows them', async () => {
+  const { socket, sockets, timers } = await entered();
+  const wire = sockets[0];
+  const first = socket.request({ type: 'chat', text: 'a' });
+  const second = socket.request({ type: 'chat', text: 'b' });
+  const [one, two] = said(wire).map(([, id]) => id);
+  wire.push(refused(one));
+  wire.push(refused(two));
+  const third = socket.request({ type: 'chat', text: 'c' });
+  await timers.pass(400);
+  assert.equal(said(wire).length, 2);
+  await timers.pass(200);
+  assert.deepEqual(said(wire).at(-1), ['chat', one, 'a']);
+  wire.push({ type: 'ok', id: one });
+  await first;
+  assert.deepEqual(said(wire).at(-1), ['chat', two, 'b']);
+  wire.push({ type: 'ok', id: two });
+  await second;
+  assert.equal(said(wire).at(-1)[2], 'c');
+  wire.push({ type: 'ok', id: said(wire).at(-1)[1] });
+  await third;
+  await timers.pass(11_000);
+  assert.equal(sockets.length, 1); // no request counts as unanswered
+});
+
+test('of requests with the same key only the newest is sent again', async () => {
+  const { socket, sockets, timers } = await entered();
+  const wire = sockets[0];
+  const first = socket.request({ type: 'mute', track: 'T', muted: true }, { key: 'mute T' });
+  wire.push(refused(said(wire)[0][1]));
+  const second = socket.request({ type: 'mute', track: 'T', muted: false }, { key: 'mute T' });
+  await first;
+  await timers.pass(600);
+  assert.deepEqual(said(wire).map(([, , muted]) => muted), [true, false]);
+  wire.push({ type: 'ok', id: said(wire).at(-1)[1] });
+  await second;
+});
+
+test('a request that the rate limit refuses again and again is rejected in the end', async () => {
+  const { socket, sockets, timers } = await entered();
+  const wire = sockets[0];
+  const outcome = assert.rejects(socket.request({ type: 'chat', text: 'a' }), { code: 'rate_limited', retryAfter: 0.5 });
+  for (let tries = 0; tries < 8; tries++) {
+    wire.push(refused(said(wire).at(-1)[1]));
+    await timers.pass(600);
+  }
+  await outcome;
+});

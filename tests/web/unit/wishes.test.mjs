@@ -73,3 +73,26 @@ test('a tile that is gone pauses its track; a new session hears everything again
   flush();
   assert.equal(said[2][0].width, 320);
 });
+
+test('a refused wish is said again as it then is; one for a track that is gone is not', async () => {
+  const calls = [];
+  let answer = () => Promise.reject({ code: 'rate_limited' });
+  const later = [];
+  const timers = { setTimeout: (callback) => later.push(callback), clearTimeout: () => {} };
+  const run = async () => {
+    for (const callback of later.splice(0)) callback();
+    await new Promise((resolve) => setImmediate(resolve));
+  };
+  const wishes = new Wishes((list) => (calls.push(list), answer()), timers);
+  wishes.tracks(new Set(['T']));
+  wishes.demand('T', {}, tile(320, 180));
+  await run();
+  assert.equal(calls.length, 1);
+  answer = () => Promise.reject({ code: 'not_found' });
+  await run(); // the wait is over
+  await run(); // and the wish is said again
+  assert.deepEqual(calls[1], calls[0]);
+  await run();
+  await run();
+  assert.equal(calls.length, 2);
+});
