@@ -2,6 +2,7 @@
 # make test   lint, types, unit, scenario and browser tests; installs what they need
 # make check  lint, types and the order of imports
 # make fuzz   looks for inputs that break a parser, SECONDS=60 in all
+# make fuzz-cost  looks for the inputs that cost most CPU time, SECONDS=60 in all
 # make sanitize  the tests of the C part, and a differential fuzzer, with it under ASan and UBSan
 # make show   a whole meeting on air while its worker is killed, with its figures
 # make bench  what forwarding costs, beside other servers doing the same
@@ -33,7 +34,7 @@ NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-cor
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
 BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
-.PHONY: run test check web-check fuzz sanitize show bench soak clean
+.PHONY: run test check web-check fuzz fuzz-cost sanitize show bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -57,6 +58,9 @@ web-check: $(TSC)
 
 fuzz: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fuzz $(SECONDS)
+
+fuzz-cost: $(VENV)/.installed-test
+	$(BIN)/python -m tests.fuzz.cost $(SECONDS)
 
 sanitize: $(VENV)/.installed-test
 	$(BIN)/python -m tests.fuzz.sanitized $(SECONDS)

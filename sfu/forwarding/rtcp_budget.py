@@ -10,7 +10,7 @@ from typing import Final
 RATE: Final = 60_000.0
 """Units per second of one peer: 6 % of the event loop. Browsers cause some 5,000, and 50,000 with 25 lossy streams."""
 BURST: Final = 30_000.0
-SHARE: Final = 1_500.0
+SHARE: Final = 1_200.0
 """Units of one datagram."""
 
 DATAGRAM: Final = 20.0

@@ -6,6 +6,7 @@ from pathlib import Path
 
 SMALL = (
     ("parsers",),
+    ("costs",),
     ("guards",),
     ("packet_path",),
     ("sockets",),

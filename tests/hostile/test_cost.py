@@ -6,9 +6,7 @@ from struct import pack
 
 import pytest
 
-from sfu.bandwidth.settings import Settings
 from sfu.errors import MalformedPacket
-from sfu.forwarding.downlink import Downlink
 from sfu.forwarding.rtcp_budget import REPAIR, SHARE
 from sfu.rtp import rtcp
 from sfu.rtp.codecs import av1, h264, vp9
@@ -16,7 +14,7 @@ from sfu.rtp.codecs import vp8 as vp8_codec
 from tests.rtp.codecs.test_av1 import sequence_header
 from tests.rtp.codecs.test_h264 import PPS, Writer, sps, stap
 from tests.support.cost import PER_MICROSECOND, operations
-from tests.support.wire import Bench, Wire, rtp, vp8
+from tests.support.watched import SENT, Viewer
 
 DATA = Path(__file__).parent.parent / "data" / "hostile"
 PACKET = 50 * 2 * PER_MICROSECOND
@@ -136,37 +134,6 @@ def test_vp8() -> None:
 
 MOST = 2_000 * 2 * PER_MICROSECOND
 """2 ms: what any datagram may cost."""
-SENT = 6_000
-
-
-class Viewer:
-    """A subscriber with a downlink and many routes that has been sent `SENT` packets."""
-
-    def __init__(self, routes: int = 4) -> None:
-        self.bench, self.wire = Bench(), Wire()
-        self.track = self.bench.video()
-        self.peer = self.bench.peer(self.wire)
-        self.peer.downlink = Downlink(Settings(), lambda key: (), self.bench.now)
-        self.routes = [self.bench.route(self.track, self.peer, number=number) for number in range(routes)]
-        for route in self.routes:
-            self.bench.engine.aim(route, self.track.encodings["q"], self.bench.now)
-            route.note = self.peer.downlink.estimator.note
-        for number in range(SENT // routes):
-            self.send(number)
-            if not number % 50:
-                self.peer.downlink.estimator.handle_timer(self.bench.now)
-        self.bench.now += 0.1
-        self.peer.downlink.estimator.handle_timer(self.bench.now)
-        self.wire.take()
-
-    def send(self, number: int) -> None:
-        payload = vp8(key=number == 0, picture=number, size=100)
-        layer = {4: b"1", 10: b"q"}
-        self.bench.send(rtp(payload, ssrc=11, sequence=1 + number, timestamp=3000 * number, extensions=layer))
-        self.bench.now += 0.001
-
-    def hear(self, data: bytes) -> int:
-        return operations(lambda: self.bench.engine.receive_rtcp(self.peer, data, self.bench.now, 4e9))
 
 
 def packet(kind: int, count: int, body: bytes) -> bytes:
