@@ -322,7 +322,7 @@ class HlsRoutes:
             # Nothing counts their changes. After hours of programme a rendering takes milliseconds.
             key = (*key, int(time.monotonic()))
         key = (*key, zipped)
-        held = self._ready.get(key)
+        held = self._held(key)
         if held is None:
             body = render()
             extra = "Vary: Accept-Encoding, Origin\r\n"
@@ -340,7 +340,7 @@ class HlsRoutes:
     def _ready_answer(
         self, request: web.Request, key: tuple[object, ...] | None, kind: str, cache: str, data: bytes
     ) -> web.StreamResponse:
-        held = self._ready.get(key) if key is not None else None
+        held = self._held(key) if key is not None else None
         if held is None:
             held = self._hold(key, self._head(kind, cache, len(data), _MEDIA_FIELDS), data)
         if hdrs.RANGE not in request.headers:
@@ -363,6 +363,12 @@ class HlsRoutes:
         fields = f"{_MEDIA_FIELDS}Content-Range: {ranges.content_range(part, len(body))}\r\n"
         chosen = body[part[0] : part[1] + 1]
         return Ready(206, self._head(kind, cache, len(chosen), fields, "206 Partial Content"), chosen)
+
+    def _held(self, key: tuple[object, ...]) -> tuple[bytes, bytes] | None:
+        held = self._ready.get(key)
+        if held is not None:
+            self._ready.move_to_end(key)
+        return held
 
     def _hold(self, key: tuple[object, ...] | None, head: bytes, body: bytes) -> tuple[bytes, bytes]:
         held = (head, body)

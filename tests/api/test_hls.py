@@ -19,6 +19,7 @@ from sfu.api.hls import HlsRoutes
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
 from sfu.egress.hls.programmes import Programmes
+from sfu.egress.hls.stream import Stream
 from sfu.egress.hls.window import Window
 from sfu.egress.settings import Hls, Rendition
 from tests.api.support import KEY, Server, running, token
@@ -494,3 +495,23 @@ async def test_indexes_are_rendered_once_a_second(hall: Site, name: str) -> None
             prefix = "PG_1/" if name == "index.m3u8" else ""
             assert {body for _, _, body in answers} == {original(window, prefix)}
         assert len(rendered) <= time.monotonic() - began + 2
+
+
+async def test_answers_that_are_asked_for_stay_ready(hall: Site) -> None:
+    """A replay's playlist takes milliseconds to render after hours; parts of live programmes must not push it out."""
+    window = on_air(hall, 60)
+    window.end(time.time())
+    rendered: list[str] = []
+    original = Stream.replay
+
+    def counted(self: Stream) -> bytes:
+        rendered.append(self.name)
+        return original(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Stream, "replay", counted)
+        patch.setattr("sfu.api.hls.KEPT", 4)
+        for number in range(8):
+            assert await hall.status("/hls/town-hall/PG_1/720p.replay.m3u8") == 200
+            assert await hall.status(f"/hls/town-hall/PG_1/720p/{number}.m4s") == 200
+    assert rendered == ["720p"]

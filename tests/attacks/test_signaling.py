@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import signal
+import socket
 
 import aiohttp
 import pytest
@@ -107,9 +108,9 @@ async def test_sockets_that_never_join_are_capped(field: Field, http: aiohttp.Cl
         )
         refused = [one for one in answers if isinstance(one, aiohttp.WSServerHandshakeError) and one.status == 429]
         assert len(refused) >= 40
-        for socket in answers:
-            if isinstance(socket, aiohttp.ClientWebSocketResponse):
-                await socket.close()
+        for opened in answers:
+            if isinstance(opened, aiohttp.ClientWebSocketResponse):
+                await opened.close()
 
     await field.withstands(attack, lines=100)
 
@@ -211,3 +212,48 @@ async def test_nothing_private_is_left_behind(field: Field, http: aiohttp.Client
     ]
     found = re.findall(r"private-\w+-zq\d+", left) + [secret for secret in secrets if secret in left]
     assert not found
+
+
+def flood(port: int, token: str) -> bytes:
+    """40,000 empty pings in one write, after the join if there is a token. Blocking; for a thread. What comes back."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+        sock.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        )
+        join = json.dumps({"type": "join", "id": 1, "token": token}).encode()
+        masked = b"\x81\xfe" + len(join).to_bytes(2, "big") + bytes(4) + join if token else b""
+        try:
+            sock.sendall(masked + b"\x89\x80\0\0\0\0" * 40_000)
+            while chunk := sock.recv(65_536):
+                received += chunk
+        except ConnectionError:
+            pass  # closed while pings were unread
+    return received
+
+
+@pytest.mark.parametrize("joined", [False, True])
+async def test_a_flood_of_pings_in_one_write(field: Field, joined: bool) -> None:
+    async def attack() -> None:
+        answers = await asyncio.gather(
+            *(asyncio.to_thread(flood, field.port, field.token(f"pinger-{n}") if joined else "") for n in range(5))
+        )
+        for answer in answers:
+            assert b"too many control frames" in answer
+
+    await field.withstands(attack, counted=("sfu_signaling_refused_total:protocol",))
+
+
+async def test_a_crowd_at_the_metrics(field: Field) -> None:
+    async def attack() -> None:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as crowd:
+
+            async def scrape() -> int:
+                async with crowd.get(f"{field.url}/metrics") as answer:
+                    await answer.read()
+                    return answer.status
+
+            assert set(await asyncio.gather(*(scrape() for _ in range(300)))) == {200}
+
+    await field.withstands(attack)

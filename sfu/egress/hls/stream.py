@@ -83,6 +83,8 @@ class Stream:
         "Parts were told of that are lost: their numbers come again, under other names, which an own init gives them."
         self._next_msn = 0
         self._cache: dict[bool, bytes] = {}
+        self._rates: tuple[int, int, int] | None = None
+        "For the playlist of this version."
 
     # What comes in.
 
@@ -206,7 +208,12 @@ class Stream:
         return "".join([*begin, *(segment.text for segment in self._segments), playlist.end_list()]).encode()
 
     def rates(self) -> tuple[int, int]:
-        """Highest and average bits per second of the segments there are."""
+        """Highest and average bits per second of the segments there are. Milliseconds of work after an hour: remembered."""
+        if self._rates is None or self._rates[0] != self.version:
+            self._rates = (self.version, *self._measured_rates())
+        return self._rates[1:]
+
+    def _measured_rates(self) -> tuple[int, int]:
         whole = [segment for segment in self._segments if segment.complete and segment.duration > 0 and segment.size]
         if not whole:
             return 0, 0
