@@ -2,7 +2,8 @@
 stands still.
 
 A machine that is busy makes threads late, and a worker that was replaced for that would only make it busier. So the work
-counts as hung by beats that came in time, not by the clock: the thread that beats is delayed like the others.
+counts as hung by beats that came in time while no thread waited for a processor: the working threads are nicer than the one
+that beats. A thread whose first step is still to come has more time: it is starting.
 """
 
 import logging
@@ -14,6 +15,7 @@ from contextlib import suppress
 from typing import Final, Protocol
 
 from sfu.production.protocol import Alive, Failed, ToServer
+from sfu.production.vigil import STARVED, waited
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +25,13 @@ LATE: Final = 0.1
 """Seconds after which a beat does not count."""
 STILL: Final = 5
 """Beats in time without any progress after which the work hangs."""
+START: Final = 60
+"""The same, for a thread that has not made its first step."""
+PATIENCE: Final = 240
+"""Beats without any progress after which the work hangs, however busy the machine is."""
 
 Progress = tuple[int, ...]
-"""One number per thread, each of which changes while its thread works. Empty: there is nothing to do yet."""
+"""One number per thread, each of which changes while its thread works; 0: it has not begun. Empty: there is nothing to do."""
 
 
 class Stillness:
@@ -34,16 +40,23 @@ class Stillness:
     def __init__(self) -> None:
         self._seen: Progress = ()
         self._beats: list[int] = []
+        self._all: list[int] = []
 
-    def beat(self, progress: Progress, late: float) -> bool:
-        """Whether some thread made no progress for too long. `late`: seconds since this beat was due."""
+    def beat(self, progress: Progress, late: float, starved: float = 0.0) -> bool:
+        """Whether some thread made no progress for too long. `late`: seconds since this beat was due; `starved`: for which
+        some thread waited for a processor since the last one.
+        """
         if len(progress) != len(self._seen):
-            self._seen, self._beats = progress, [0] * len(progress)
+            self._seen, self._beats, self._all = progress, [0] * len(progress), [0] * len(progress)
             return False
+        counts = late <= LATE and starved <= STARVED * EVERY
+        still = False
         for place, (before, now) in enumerate(zip(self._seen, progress, strict=True)):
-            self._beats[place] = 0 if now != before else self._beats[place] + (late <= LATE)
+            self._beats[place] = 0 if now != before else self._beats[place] + counts
+            self._all[place] = 0 if now != before else self._all[place] + 1
+            still = still or self._beats[place] >= (STILL if now else START) or self._all[place] >= PATIENCE
         self._seen = progress
-        return max(self._beats, default=0) >= STILL
+        return still
 
 
 class Sender(Protocol):
@@ -67,10 +80,13 @@ class Pulse:
         self._thread.start()
 
     def _run(self) -> None:
-        stillness, due = Stillness(), time.monotonic()
+        stillness, due, before = Stillness(), time.monotonic(), waited(os.getpid())
         with suppress(OSError):  # the server is gone, and the process ends by itself
             while True:
-                if stillness.beat(self._progress(), time.monotonic() - due):
+                seen = waited(os.getpid())
+                starved = max((seen[thread] - before.get(thread, 0.0) for thread in seen), default=0.0)
+                before = seen
+                if stillness.beat(self._progress(), time.monotonic() - due, starved):
                     log.error("the work stands still")
                     self._post.try_send(Failed(message="The worker's work stood still."), LATE)
                     self._end()

@@ -21,7 +21,18 @@ from typing import Final, Protocol
 import msgspec
 
 from sfu.errors import MalformedPacket
-from sfu.production.protocol import Alive, Failed, Frames, Started, Stop, ToServer, ToWorker, decode_to_server, encode
+from sfu.production.protocol import (
+    Alive,
+    Failed,
+    Frames,
+    Started,
+    Status,
+    Stop,
+    ToServer,
+    ToWorker,
+    decode_to_server,
+    encode,
+)
 from sfu.production.settings import Settings
 from sfu.production.vigil import Vigil
 from sfu.steady import OFFSET, VARIABLE
@@ -176,6 +187,9 @@ class Supervisor:
                             vigil.beat(time.monotonic())
                         elif isinstance(message, Started) and self._died_at is not None:
                             self.restart_times.append(time.monotonic() - self._died_at)
+                        elif isinstance(message, Status):
+                            if message.ticks:
+                                vigil.ready()
                         elif isinstance(message, Failed):
                             reason = message.message
                         if not isinstance(message, Alive):

@@ -1,7 +1,8 @@
-"""Whether a process that gives no sign of life is hung, or only waits for a processor like everybody on a full machine.
+"""Hang detection of a worker process, from outside. A worker that is starting, or that a full machine starves, is not hung.
 
-Replacing a worker costs more processor time than letting it wait, so one that was kept waiting by the scheduler gets
-patience (Linux: `/proc/PID/task/*/schedstat`, nanoseconds run, and waited in the run queue).
+Replacing a worker costs more processor time than letting it wait. So time that its threads waited for a processor does not
+count (Linux: `/proc/PID/task/*/schedstat`, nanoseconds run, and waited in the run queue). Until a worker is ready, it has
+`START` seconds of its own time between two beats, because it loads libraries, fonts and encoders.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,10 +11,12 @@ from typing import Final
 
 STARVED: Final = 0.3
 """Share of the time that some thread of a worker waited for a processor, from which on the machine is full."""
-PATIENCE: Final = 6
+PATIENCE: Final = 20
 """How many times the timeout a worker gets at most on such a machine."""
 START: Final = 15.0
-"""Seconds that a new process has until its first beat."""
+"""Seconds without a beat, less those for which it waited for a processor, that a worker has until it is ready."""
+START_LIMIT: Final = 120.0
+"""The same, with those."""
 
 
 def waited(pid: int) -> dict[str, float]:
@@ -36,19 +39,24 @@ class Vigil:
         self._pid = pid
         self._timeout = timeout
         self._look = look
-        self._beaten = False
+        self._ready = False
         self._at = now
         self._waited: Mapping[str, float] = {}
 
     def beat(self, now: float) -> None:
-        self._beaten, self._at = True, now
-        self._waited = {}
+        self._at = now
+        self._waited = {} if self._ready else self._look(self._pid)
+
+    def ready(self) -> None:
+        """It has begun its work: from now on silence counts. Idempotent."""
+        if not self._ready:
+            self._ready, self._waited = True, {}
 
     def hung(self, now: float) -> bool:
         """To be asked several times within the timeout: what the process waited is counted from the first time."""
         silent = now - self._at
-        if not self._beaten:
-            return silent > START
+        if not self._ready:
+            return silent > START and (silent - self._starved(self._look(self._pid)) > START or silent > START_LIMIT)
         if silent < self._timeout / 3:
             return False
         seen = self._look(self._pid)
@@ -56,5 +64,8 @@ class Vigil:
             self._waited = seen
         if silent <= self._timeout:
             return False
-        longest = max((seen[thread] - self._waited.get(thread, 0.0) for thread in seen), default=0.0)
-        return longest < STARVED * (silent - self._timeout / 3) or silent > PATIENCE * self._timeout
+        return self._starved(seen) < STARVED * (silent - self._timeout / 3) or silent > PATIENCE * self._timeout
+
+    def _starved(self, seen: Mapping[str, float]) -> float:
+        """Seconds that some thread waited since the last look."""
+        return max((seen[thread] - self._waited.get(thread, 0.0) for thread in seen), default=0.0)

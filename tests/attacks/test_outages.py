@@ -237,13 +237,14 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
             await field.leave(watcher)
             await api(field, http, "DELETE", "/egress")
             await api(field, http, "DELETE", "/recordings/tracks")
-            made: list[Path] = []
 
             async def finished() -> bool:
-                made[:] = disk.rglob("*.mp4")
-                return bool(made) and not list(disk.rglob("programme.*.mp4"))
+                # Programme and tracks are two recordings, each finished by a process of its own.
+                listed = (await api(field, http, "GET", "/recordings"))["recordings"]
+                return len(listed) == 2 and not any(one["recording"] for one in listed)
 
-            await happens(finished, 30)
+            await happens(finished, 60)
+            made = list(disk.rglob("*.mp4"))
             tracks = list(disk.rglob("*.webm"))
             assert len(tracks) >= 2
             assert min(map(length, [made[0], *tracks])) > 3

@@ -3,7 +3,7 @@
 import pytest
 
 from sfu.production.protocol import Alive, Failed, ToServer
-from sfu.production.pulse import EVERY, LATE, STILL, Progress, Pulse, Stillness
+from sfu.production.pulse import EVERY, LATE, PATIENCE, START, STILL, Progress, Pulse, Stillness
 from tests.production.support import until
 
 ON_TIME, TOO_LATE = 0.0, LATE + 0.01
@@ -29,6 +29,19 @@ def test_still(seen: list[tuple[Progress, float]], hung: bool) -> None:
     found = [stillness.beat(*each) for each in seen]
     assert found[-1] is hung
     assert not any(found[:-1])
+
+
+def test_threads_that_wait_for_a_processor_are_not_still() -> None:
+    stillness = Stillness()
+    for _ in range(PATIENCE):
+        assert not stillness.beat((1,), ON_TIME, 0.2)
+    assert stillness.beat((1,), ON_TIME, 0.2)
+
+
+def test_a_thread_that_has_not_begun_has_more_time() -> None:
+    stillness = Stillness()
+    assert not any(stillness.beat((0, number), ON_TIME) for number in range(START))
+    assert stillness.beat((0, START), ON_TIME)
 
 
 class Post:
