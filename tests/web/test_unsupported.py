@@ -15,6 +15,7 @@ from tests.web.conftest import ARTIFACTS, launch
 from tests.web.guest import Guest, Meeting, gathering
 from tests.web.link import link
 from tests.web.server import KEYS, ServerProcess, serve, token
+from tests.web.test_playback import in_webkit
 from tests.web.webkit import WebKit, needs_webkit, webkit
 
 SMALL = "320x180x10"
@@ -46,7 +47,6 @@ async def safari(tmp_path: Path) -> AsyncIterator[WebKit]:
 async def test_webkitgtk_is_refused_before_the_lobby(safari: WebKit, server: ServerProcess) -> None:
     await safari.visit(f"{server.url}/r/webkit")
     await safari.until("the message", "() => document.querySelector('[data-testid=unsupported]') !== null")
-    await safari.screenshot(ARTIFACTS / "webkit-meeting.png")
     text = await safari.text()
     assert "This browser cannot make calls" in text
     assert all(name in text for name in ("Chrome", "Firefox", "Safari"))
@@ -55,17 +55,20 @@ async def test_webkitgtk_is_refused_before_the_lobby(safari: WebKit, server: Ser
 
 
 @needs_webkit
-async def test_webkitgtk_gets_the_live_stream_of_the_room(safari: WebKit) -> None:
+async def test_webkitgtk_gets_the_live_stream_of_the_room(tmp_path: Path) -> None:
     """From the message to the running stream, by the offered link. The stream starts after the page has loaded."""
-    async with opened() as url, aiohttp.ClientSession(url) as client:
-        await safari.visit(f"{url}/r/theatre")
-        await safari.until("the message", "() => document.querySelector('[data-testid=unsupported]') !== null")
-        assert await safari.run("() => document.querySelector('[data-testid=watch-instead]') === null")
+
+    async def look(page: WebKit, client: aiohttp.ClientSession, url: str) -> None:
+        await page.visit(f"{url}/r/theatre")
+        await page.until("the message", "() => document.querySelector('[data-testid=unsupported]') !== null")
+        assert await page.run("() => document.querySelector('[data-testid=watch-instead]') === null")
         async with client.post("/theatre/begin?renditions=180p") as answer:
             assert answer.status == 200
-        await safari.until("the offer", "() => document.querySelector('[data-testid=watch-instead]') !== null")
-        await safari.click("[data-testid=watch-instead]")
-        await safari.until("the player", "() => globalThis.sfuWatch?.video.currentTime > 1", within=30)
+        await page.until("the offer", "() => document.querySelector('[data-testid=watch-instead]') !== null")
+        await page.click("[data-testid=watch-instead]")
+        await page.until("the player", "() => globalThis.sfuWatch?.video.currentTime > 1", within=30)
+
+    await in_webkit(tmp_path, look)
 
 
 @pytest.mark.parametrize(("script", "reason"), [(NO_WEBRTC, "no_webrtc"), (BLOCKED, "webrtc_blocked")])
