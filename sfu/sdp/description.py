@@ -41,8 +41,8 @@ ANSWER_MEDIA_LIMIT: Final = 150
 MID_LIMIT: Final = 256
 CANDIDATE_LIMIT: Final = 64
 """Candidates of an m-line that are read. The server is an ICE-lite agent and needs none of them."""
-GROUP_LIMIT: Final = 16
-"""SSRC groups of an m-line."""
+GROUP_LIMIT: Final = 12
+"""SSRC groups of an m-line; three layers need four."""
 PROTOCOLS: Final = frozenset(
     {
         "UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVP",
@@ -267,8 +267,15 @@ def _ssrc(draft: _Draft, value: str) -> None:
 
 def _ssrc_group(draft: _Draft, value: str) -> None:
     semantics, *ssrcs = value.split(None, RID_LIMIT + 1)[: RID_LIMIT + 1] or [""]
-    bounded(len(draft.groups), GROUP_LIMIT, "SSRC groups")
-    draft.groups.append((semantics, tuple([decimal(ssrc, 0xFFFFFFFF, "An SSRC") for ssrc in ssrcs])))
+    known = _GROUPS.get(semantics, 0)
+    if known:
+        bounded(len(draft.groups), GROUP_LIMIT, "SSRC groups")
+        members = tuple([decimal(ssrc, 0xFFFFFFFF, "An SSRC") for ssrc in ssrcs[:known]])
+        draft.groups.append((semantics, members))
+
+
+_GROUPS: Final = {"FID": 3, "FEC-FR": 3, "SIM": RID_LIMIT}
+"""Members that are read of an SSRC group; groups of other semantics say nothing that we need."""
 
 
 def _mid(draft: _Draft, value: str) -> None:

@@ -53,7 +53,9 @@ async def joined(edge: WebRtcEdge, source: object) -> tuple[object, RawPeer, Ear
     subscriber.subscribe(TrackId("TR_x"), source, Wish())  # type: ignore[arg-type]  # as the publisher made it
     await until(lambda: ear.offers)
     offer_id, text, _ = ear.offers[-1]
-    subscriber.accept_answer(offer_id, receiver.answer(text))
+    # It sends no feedback, so nothing is estimated and the largest layer is sent.
+    plain = "\r\n".join(line for line in text.split("\r\n") if "transport-" not in line and "remb" not in line)
+    subscriber.accept_answer(offer_id, receiver.answer(plain))
     receiver.use(text, role="client")
     receiver.check()
     await until(lambda: receiver.tx, receiver)
@@ -206,7 +208,7 @@ async def test_layers_by_ssrc_are_kept_apart(hub: Hub, edge: WebRtcEdge, with_mi
     sequence = 0
     while {packet.payload[-1] for packet in got[-20:]} != {13} or len(got) < 20:
         sequence += 1
-        assert sequence < 1000, "the largest layer alone"
+        assert sequence < 5000, "the largest layer alone"
         for ssrc in (11, 12, 13, 14):
             size = struct.pack("<HH", 320 << (ssrc - 11), 180 << (ssrc - 11))
             payload = vp8(key=True).replace(struct.pack("<HH", 640, 360), size) + bytes([ssrc]) * 40
