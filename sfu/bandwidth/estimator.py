@@ -69,7 +69,7 @@ LEAST_RTT_DRIFT: Final = 1.01
 """Per report: a longer way is no congestion for ever."""
 CALM_LOSS: Final = 0.02
 CALM_RTT: Final = 1.2
-CALM_RTT_RISE: Final = 0.025
+CALM_RTT_RISE: Final = 0.06
 """A report of less loss, and of a round trip that grew by less than this factor and these seconds, shows no congestion."""
 DEFAULT_RTT: Final = 0.1
 
