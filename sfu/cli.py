@@ -171,6 +171,9 @@ def _add_token_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-publish", action="store_true")
     parser.add_argument("--no-subscribe", action="store_true")
     parser.add_argument("--no-data", action="store_true")
+    parser.add_argument(
+        "--no-update-metadata", action="store_true", help="may not change its own name, metadata and attributes"
+    )
     parser.add_argument("--source", action="append", default=[], choices=SOURCES, help="only these; may be repeated")
 
 
@@ -220,6 +223,7 @@ def _token(parsed: argparse.Namespace) -> int:
         can_publish=not parsed.no_publish,
         can_subscribe=not parsed.no_subscribe,
         can_publish_data=not parsed.no_data,
+        can_update_own_metadata=not parsed.no_update_metadata,
         can_publish_sources=tuple(parsed.source),
         hidden=parsed.hidden,
         recorder=parsed.recorder,

@@ -85,6 +85,15 @@ def test_token(keys: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert abs(claims.expires_at - now - 21_600) < 5
 
 
+@pytest.mark.parametrize(("flags", "allowed"), [([], True), (["--no-update-metadata"], False)])
+def test_token_for_somebody_who_keeps_the_name(
+    flags: list[str], allowed: bool, keys: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["token", "--keys-file", keys, "--room", "r", "--identity", "i", *flags]) == 0
+    claims = Verifier({"app": SECRET}).verify(capsys.readouterr().out.strip(), time.time())
+    assert claims.video.can_update_own_metadata is allowed
+
+
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [

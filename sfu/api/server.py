@@ -32,6 +32,8 @@ BACKLOG = 128
 READ_BYTES = 4096
 """Bytes read from a connection per turn of the loop. Larger reads cost more in one piece and save little: bodies and
 messages are at most 64 KiB."""
+LINGER = 1.0
+"""Seconds in which the rest of a body is read and dropped after its request was answered."""
 PATIENCE_WITH_REFUSED = 1.0
 """Seconds that a connection too many has to say what it wants, to be told why it is not to be had."""
 
@@ -361,6 +363,7 @@ async def listen(
         keepalive_timeout=settings.keepalive_timeout,
         tcp_keepalive=False,  # sockets have heartbeats, requests deadlines
         shutdown_timeout=5.0,
+        lingering_time=LINGER,
         auto_decompress=False,  # 50 KB of gzip are 50 MB
         handle_signals=False,
     )

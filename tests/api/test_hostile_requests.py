@@ -1,13 +1,18 @@
 """HTTP requests that cost much to parse or to answer, sent in one write: the loop is never held for long."""
 
 import asyncio
+import contextlib
 import gzip
 import socket
+import time
+from pathlib import Path
 
 import pytest
 from aiohttp import web
 
+from sfu.api.server import Tls
 from tests.api.support import running, token
+from tests.support.certificate import self_signed
 from tests.support.loop_cost import measured
 
 MOST = 0.002
@@ -92,6 +97,45 @@ async def test_reads_of_every_size_reach_the_handler(size: int) -> None:
     async with running(routes=[web.post("/count", count)]) as server:
         for _ in range(3):
             assert await server.ask("POST", "/count", data=b"x" * size) == (200, str(size))
+
+
+async def lengths_over_tls(folder: Path) -> None:
+    async def count(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=str(len(await request.read())))
+
+    certificate, key = self_signed(folder)
+    server_tls = Tls(str(certificate), str(key))
+    async with running(routes=[web.post("/count", count)], tls=server_tls) as server:
+        for size in (1, 4095, 4096, 4097, 8192, 60_000):
+            async with server.client.post(
+                f"https://127.0.0.1:{server.port}/count", data=b"x" * size, ssl=False
+            ) as answer:
+                assert await answer.text() == str(size)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_reads_of_every_size_over_tls(loop: str, tmp_path: Path) -> None:
+    factory = None if loop == "asyncio" else pytest.importorskip("uvloop").new_event_loop
+    with asyncio.Runner(loop_factory=factory) as runner:
+        runner.run(lengths_over_tls(tmp_path))
+
+
+async def test_an_endless_body_is_cut_off_soon_after_its_answer() -> None:
+    """Its request was refused; what still comes would be parsed for nothing."""
+    async with running() as server:
+        head = b"POST /api/v1/rooms HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(head)
+        assert b" 401 " in await reader.readline()
+        began = time.monotonic()
+        end = asyncio.create_task(reader.read())
+        while not end.done() and time.monotonic() - began < 8:
+            writer.write(b"1\r\n \r\n")
+            await asyncio.sleep(0.01)
+        with contextlib.suppress(ConnectionError):
+            await end
+        assert time.monotonic() - began < 5
+        writer.close()
 
 
 def test_the_same_with_uvloop() -> None:
