@@ -1,6 +1,8 @@
 """WebSocket framing (RFC 6455 5) without I/O."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sfu.signaling.frames import (
     CLOSE_NO_CODE,
@@ -191,3 +193,39 @@ def test_what_is_sent() -> None:
     assert long[1] == 124  # whole characters only
     assert long[4:].decode() == "é" * 61
     assert close_frame(1000) == b"\x88\x02\x03\xe8"
+
+
+def outcome(made: FrameReader, chunks: list[bytes]) -> tuple[list[Frame], int]:
+    """All frames, and the code of the violation that ended them (0: none)."""
+    found: list[Frame] = []
+    try:
+        for chunk in chunks:
+            made.receive_data(chunk)
+            while (one := made.next_frame(0.0)) is not None:
+                found.append(one)
+    except FrameViolation as violation:
+        return found, violation.code
+    return found, 0
+
+
+PIECES = st.one_of(
+    st.binary(max_size=20),
+    st.builds(
+        frame,
+        st.binary(max_size=300),
+        st.sampled_from([0, 1, 2, 8, 9, 10]),
+        final=st.booleans(),
+        mask=st.sampled_from([True, True, True, False]),
+    ),
+)
+
+
+@given(st.lists(PIECES, max_size=8), st.lists(st.integers(1, 400), max_size=8))
+def test_any_bytes_in_any_chunks_give_the_same(pieces: list[bytes], sizes: list[int]) -> None:
+    data = b"".join(pieces)
+    chunks, at = [], 0
+    for size in sizes:
+        chunks.append(data[at : at + size])
+        at += size
+    chunks.append(data[at:])
+    assert outcome(reader(), chunks) == outcome(reader(), [data])
