@@ -2,6 +2,7 @@
 
 import base64
 import hmac
+import ipaddress
 import math
 from contextlib import suppress
 from urllib.parse import parse_qsl
@@ -10,6 +11,7 @@ import msgspec
 
 from sfu.api.hls import _NAME
 from sfu.api.passes import Passes
+from sfu.auth.addresses import UNKNOWN, ClientAddresses, parsed
 from sfu.auth.revocation import Revocations
 from sfu.auth.tokens import Verifier
 from sfu.egress import amf
@@ -22,6 +24,7 @@ from sfu.sdp.description import SDP_LIMIT, parse
 from sfu.sdp.local import LocalTransport
 from sfu.sdp.offer import Slot, make_offer, read_answer
 from sfu.signaling import messages
+from sfu.signaling.frames import CLOSE_NO_CODE, FrameReader, FrameViolation, Opcode
 from tests.fuzz.records import records
 
 LOCAL = LocalTransport(
@@ -31,6 +34,7 @@ SLOTS = (
     Slot("0", "audio", (("opus", 48_000, 2, "", 111, None),), 7, None, "s", "t", True),
     Slot("1", "video", (("VP8", 90_000, 1, "", 96, 97),), 8, 9, "s", "u", True),
 )
+PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fc00::/7"))
 SECRET = "a-secret-of-thirty-two-bytes-or-more"
 NOW = 1_800_000_000.0
 
@@ -124,3 +128,25 @@ def fuzz_rtmp(data: bytes) -> None:
             ends.append(session.state)
         assert len(session._in) <= 3 * 65_536 + 2 * len(data)
     assert ends[0] == ends[1]
+
+
+def fuzz_websocket(data: bytes) -> None:
+    """Reads of a client's frames. Every frame is complete, and what was not parsed is bounded by what came."""
+    reader = FrameReader(messages.MESSAGE_LIMIT_BYTES, 0.0)
+    with suppress(FrameViolation):
+        for number, chunk in enumerate(records(data)):
+            reader.receive_data(chunk)
+            while (frame := reader.next_frame(float(number))) is not None:
+                assert len(frame.payload) <= messages.MESSAGE_LIMIT_BYTES
+                if frame.opcode is Opcode.TEXT:
+                    _ = frame.text
+                elif frame.opcode is Opcode.CLOSE:
+                    assert frame.close_code == CLOSE_NO_CODE or 1000 <= frame.close_code < 5000
+
+
+def fuzz_forwarded(data: bytes) -> None:
+    """Header lines of a proxy. The client is an address, or unknown."""
+    lines = [record.decode("latin-1") for record in records(data)]
+    for name in ("X-Forwarded-For", "Forwarded"):
+        client = ClientAddresses(PROXIES).client("10.0.0.1", [(name, line) for line in lines])
+        assert client == UNKNOWN or parsed(client) is not None
