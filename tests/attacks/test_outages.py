@@ -218,10 +218,12 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
             await asyncio.sleep(2)
 
             async def fill() -> None:
+                (disk / "filler").unlink(missing_ok=True)  # of the try before
+                await happens(both, 15)
                 (disk / "filler").write_bytes(bytes(40_000_000))
                 await happens(neither)
 
-            grown = await field.withstands(fill, tries=1, lines=12, memory=60_000_000)
+            grown = await field.withstands(fill, lines=16, memory=60_000_000)
             assert not grown.get("sfu_programme_restarts_total")
 
             async def said() -> bool:
@@ -249,7 +251,7 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
             assert len(tracks) >= 2
             assert min(map(length, [made[0], *tracks])) > 3
             full = [record for record in field.records() if "No space left" in record]
-            assert 1 <= len(full) <= 4, full
+            assert 1 <= len(full) <= 4 * 3, full  # of each try
 
 
 # -- the mixer --------------------------------------------------------------------------------------------------------
