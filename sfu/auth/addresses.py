@@ -31,7 +31,7 @@ class ClientAddresses:
     def __init__(self, proxies: Iterable[Network] = (), *, header: str = "", any_peer: bool = False) -> None:
         """`header`: the only one to read; empty: X-Forwarded-For, or Forwarded where that is missing.
 
-        `any_peer`: whoever reaches the port is a proxy; only the port's firewall makes that safe.
+        `any_peer`: every peer counts as a proxy; safe only where a firewall lets nothing but the proxy reach the port.
         """
         self._proxies = tuple(proxies)
         self._headers = (header,) if header else HEADERS

@@ -109,7 +109,7 @@ class Moderation:
         attributes: Mapping[str, str] | None = None,
         by: Participant | None,
     ) -> None:
-        """None: stays; an attribute with an empty value is removed. `by` is not told; None: an operator.
+        """None: stays; an attribute with an empty value is removed. `by` gets no event; None: an operator.
 
         Raises NotAuthorized when somebody changes themselves who may not.
         """

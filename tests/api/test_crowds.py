@@ -89,7 +89,7 @@ async def metrics_of(server: Server) -> str:
     return str(text)
 
 
-async def test_metrics_are_rendered_once_a_second_whoever_asks() -> None:
+async def test_metrics_are_rendered_once_a_second() -> None:
     async with running() as server:
         taken: list[float] = []
 
