@@ -380,7 +380,7 @@ def _finish(
         msid=draft.msid,
         bundle_only=bundle_only,
         rejected=rejected,
-        rtcp_mux=not draft.flags.isdisjoint({"rtcp-mux", "rtcp-mux-only"}),
+        rtcp_mux=not {"rtcp-mux", "rtcp-mux-only"}.isdisjoint(draft.flags | session.flags),
         ufrag=draft.ufrag or session.ufrag,
         pwd=draft.pwd or session.pwd,
         fingerprints=draft.fingerprints or session.fingerprints,

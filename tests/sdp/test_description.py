@@ -188,7 +188,7 @@ def test_the_tagged_m_line_carries_the_transport() -> None:
 
 def test_attributes_of_the_session_count_for_all_m_lines() -> None:
     text = section("a=rtpmap:96 VP8/90000\n")
-    moved = [line for line in text.split("\n") if line.startswith(("a=ice", "a=fingerprint", "a=setup"))]
+    moved = [line for line in text.split("\n") if line.startswith(("a=ice", "a=fingerprint", "a=setup", "a=rtcp-mux"))]
     rest = [line for line in text.split("\n") if line not in moved]
     media = parse("\n".join([*rest[:4], *moved, "a=sendonly", "a=extmap:3 urn:x", *rest[4:]])).media[0]
     assert (media.ufrag, media.setup, media.direction, media.extensions) == (
@@ -198,6 +198,7 @@ def test_attributes_of_the_session_count_for_all_m_lines() -> None:
         {"urn:x": 3},
     )
     assert media.has_transport
+    assert media.rtcp_mux
 
 
 def test_an_old_data_channel() -> None:
