@@ -209,8 +209,8 @@ class TrackRecorder:
 
     def _begin(self, frame: CodedFrame, wall: float) -> bool:
         if not self.is_video:
-            channels = 2 if frame.data[:1] and frame.data[0] & 4 else 1
-            shape = matroska.Track("A_OPUS", matroska.opus_head(channels), channels=channels)
+            # Always stereo: a browser sends mono packets while nothing is heard (RFC 7845 5.1.1: either can be decoded so).
+            shape = matroska.Track("A_OPUS", matroska.opus_head(2), channels=2)
         elif not frame.keyframe:
             return False
         else:

@@ -279,3 +279,16 @@ def test_reports_that_contradict_the_arrivals_are_not_believed(tmp_path: Path) -
     disk.close()
     assert side(tmp_path, "t")[0]["clock"] == "arrivals"
     assert recorder.end == pytest.approx(5.98, abs=0.002)
+
+
+def test_stereo_that_begins_with_a_mono_packet_keeps_its_sides(tmp_path: Path) -> None:
+    encoder, left = OpusEncoder(128_000), np.zeros((48_000, 2), np.float32)
+    left[:, 0] = 0.5 * np.sin(np.arange(48_000) / 20)
+    frames = [CodedFrame(b"\xf8\xff\xfe", number * 960, True, 0.0, 0) for number in range(3)]  # silence, mono
+    frames += [CodedFrame(one.data, one.pts + 2_880, True, 0.0, 0) for one in encoder.encode(left, 0)]
+    path = record(tmp_path, "opus", frames)
+    with av.open(str(path)) as container:
+        decoded = [frame.to_ndarray() for frame in container.decode(audio=0)]
+    samples = np.concatenate(decoded[5:], axis=1)
+    assert samples.shape[0] == 2
+    assert np.abs(samples[0]).max() > 20 * np.abs(samples[1]).max()

@@ -287,6 +287,44 @@ def test_who_listens_to_a_source_may_change_it(mix: SoundMix) -> None:
     assert set(heard) == {"a"}
 
 
+@pytest.mark.parametrize("silent", [0, 1], ids=["right only", "left only"])
+@pytest.mark.parametrize("jump", [0.0, 0.15], ids=["even", "behind a jump"])
+def test_left_and_right_stay_apart(silent: int, jump: float) -> None:
+    """A stereo source (screen sound, music) keeps its sides through decoding, stretching, a crossfade and the limiter."""
+    wave = 0.6 * np.sin(2 * np.pi * PITCH * np.arange(48_000 * 3) / 48_000).astype(np.float32)
+    both = np.stack([wave, wave], axis=1)
+    both[:, silent] = 0.0
+    stereo = [packet.data for packet in OpusEncoder(128_000).encode(both, 0)]
+    mix, clock, out = SoundMix(), FixedClock(), []
+    mix.open("a", clock)
+    for tick in range(140):
+        clock.shift = -tick * 0.02 * 400e-6 - (jump if tick > 70 else 0.0)  # a drift: samples are squeezed out
+        for number in (tick, tick + 8) if tick == 71 and jump else (tick + (8 if tick > 71 and jump else 0),):
+            if number < len(stereo):
+                mix.receive("a", coded(stereo[number], number * 960))
+        out.append(mix.tick(tick * 0.02))
+    sound = np.concatenate(out)[4_800:]
+    loud, quiet = np.abs(sound[:, 1 - silent]), np.abs(sound[:, silent])
+    assert loud.max() > 0.5
+    assert quiet.max() < 0.02 * loud.max()
+
+
+def test_a_mono_and_a_stereo_source_are_mixed_side_by_side(mix: SoundMix) -> None:
+    left = np.zeros((48_000, 2), np.float32)
+    left[:, 0] = 0.4 * np.sin(2 * np.pi * 1000 * np.arange(48_000) / 48_000)
+    screen = [packet.data for packet in OpusEncoder(128_000).encode(left, 0)]
+    mix.open("screen", FixedClock())
+    out = []
+    for tick in range(45):
+        mix.receive("a", coded(VOICE[tick], tick * 960))
+        mix.receive("screen", coded(screen[tick], tick * 960))
+        out.append(mix.tick(tick * 0.02))
+    spectrum = np.abs(np.fft.rfft(np.concatenate(out)[9_600 : 9_600 + 24_000], axis=0))
+    voice, tone = round(PITCH / 2), 500
+    assert spectrum[voice, 0] == pytest.approx(spectrum[voice, 1], rel=0.05)
+    assert spectrum[tone, 0] > 50 * spectrum[tone, 1]
+
+
 def test_sixteen_loud_voices_stay_below_full_scale() -> None:
     mix = SoundMix()
     for number in range(16):

@@ -100,6 +100,8 @@ class Cluster:
     changes: int = 0
     lock: threading.RLock = field(default_factory=threading.RLock)
     watchers: list["queue.Queue[tuple[str, Place, Object]]"] = field(default_factory=list)
+    history: list[tuple[int, str, Place, Object]] = field(default_factory=list)
+    """Every change with its resource version: a watch begins behind the list that its client made before."""
 
     def of_kind(self, kind: str) -> dict[str, Object]:
         """By name. Helm's own records are not among the Secrets."""
@@ -133,12 +135,26 @@ class Cluster:
         with self.lock:
             gone = self.objects.pop(place, None)
             if gone is not None:
-                self._tell("DELETED", place, gone)
+                self.changes += 1
+                metadata = {**gone["metadata"], "resourceVersion": str(self.changes)}
+                self._tell("DELETED", place, {**gone, "metadata": metadata})
             return gone is not None
 
-    def listed(self, place: Place, labels: str, fields: str) -> list[Object]:
+    def listed(self, place: Place, labels: str, fields: str) -> tuple[list[Object], str]:
+        """With the resource version of the list."""
         with self.lock:
-            return [each for at, each in self.objects.items() if self.matches(at, each, place, labels, fields)]
+            found = [each for at, each in self.objects.items() if self.matches(at, each, place, labels, fields)]
+            return found, str(self.changes)
+
+    def watch(self, after: int) -> "queue.Queue[tuple[str, Place, Object]]":
+        """Changes from that resource version on, those that were made already included; 0: from now on."""
+        events: queue.Queue[tuple[str, Place, Object]] = queue.Queue()
+        with self.lock:
+            self.watchers.append(events)
+            for version, kind, place, each in self.history:
+                if after and version > after:
+                    events.put((kind, place, each))
+        return events
 
     def matches(self, at: Place, each: Object, place: Place, labels: str, fields: str) -> bool:
         """Whether an object of a list or watch on `place`, with these selectors."""
@@ -158,6 +174,7 @@ class Cluster:
                 events.put(("CLOSED", Place("", "", ""), {}))
 
     def _tell(self, kind: str, place: Place, each: Object) -> None:
+        self.history.append((self.changes, kind, place, each))
         for events in self.watchers:
             events.put((kind, place, each))
 
@@ -207,8 +224,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(200, found)
         if query.get("watch") in ("1", "true"):
             return self._watch(place, query)
-        objects = self.cluster.listed(place, query.get("labelSelector", ""), query.get("fieldSelector", ""))
-        version = str(self.cluster.changes)
+        objects, version = self.cluster.listed(place, query.get("labelSelector", ""), query.get("fieldSelector", ""))
         return self._send(
             200,
             {
@@ -257,19 +273,18 @@ class _Handler(BaseHTTPRequestHandler):
     def _watch(self, place: Place, query: Mapping[str, str]) -> None:
         """The objects that are there (when asked for), a bookmark, and what changes, until the client has enough."""
         labels, fields = query.get("labelSelector", ""), query.get("fieldSelector", "")
-        events: queue.Queue[tuple[str, Place, Object]] = queue.Queue()
+        initial = query.get("sendInitialEvents") == "true"
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
         with self.cluster.lock:
-            self.cluster.watchers.append(events)
-            known = self.cluster.listed(place, labels, fields) if query.get("sendInitialEvents") == "true" else []
-            version = str(self.cluster.changes)
+            events = self.cluster.watch(0 if initial else int(query.get("resourceVersion") or 0))
+            known, version = self.cluster.listed(place, labels, fields)
         try:
-            for each in known:
+            for each in known if initial else ():
                 self._event("ADDED", each)
-            if query.get("sendInitialEvents") == "true":
+            if initial:
                 metadata = {"resourceVersion": version, "annotations": {"k8s.io/initial-events-end": "true"}}
                 self._event("BOOKMARK", {"apiVersion": place.version, "kind": place.kind, "metadata": metadata})
             while True:
