@@ -73,7 +73,14 @@ async def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     server = Server(settings)
-    loop.add_signal_handler(signal.SIGHUP, lambda: server.renew(reload))
+    renewing: set[asyncio.Task[None]] = set()
+
+    def renew() -> None:
+        task = loop.create_task(server.renew_soon(reload))
+        renewing.add(task)
+        task.add_done_callback(renewing.discard)
+
+    loop.add_signal_handler(signal.SIGHUP, renew)
     try:
         await server.open()
         gc.collect()
@@ -214,10 +221,21 @@ class Server:
             await asyncio.to_thread(traces.close)  # it sends what is left
         self.hub.close()
 
-    def renew(self, reload: Callable[[], Settings] | None) -> None:
-        """SIGHUP: the certificate and the keys of tokens are read again. What is wrong is logged, and the old stays."""
+    async def renew_soon(self, reload: Callable[[], Settings] | None) -> None:
+        """SIGHUP: the certificate and the keys of tokens are read again, by another thread, because the disk may block."""
         if self._tls is not None:
-            self._tls.renew()
+            await self._tls.renew_soon()
+        if reload is None:
+            return
+        try:
+            settings = await asyncio.to_thread(reload)
+        except ConfigurationError as error:
+            log.error("keys not renewed", extra={"reason": str(error)})
+        else:
+            self.renew(lambda: settings)
+
+    def renew(self, reload: Callable[[], Settings] | None) -> None:
+        """Keys of tokens: what is wrong with them is logged, and the old stay."""
         if reload is not None and self.development is None:
             try:
                 renewed = reload().auth

@@ -8,10 +8,12 @@ aiohttp's and closes a connection whose head is late; TLS handshakes have the sa
 import asyncio
 import contextlib
 import logging
+import os
 import random
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -58,10 +60,12 @@ class Tls:
         self.context.set_alpn_protocols(["http/1.1"])
         self.reload()
 
-    def renew(self) -> None:
-        """`reload` for a signal's sake: what is wrong is logged, and the old certificate stays."""
+    async def renew_soon(self) -> None:
+        """For a signal's sake: another thread reads the files, because the disk may block. What is wrong is logged, and the
+        old certificate stays.
+        """
         try:
-            self.reload()
+            self._use(await asyncio.to_thread(self._read))
         except ConfigurationError as error:
             log.error("certificate not renewed", extra={"reason": str(error)})
         else:
@@ -69,18 +73,43 @@ class Tls:
 
     def reload(self) -> None:
         """For new connections from now on; on ConfigurationError the old certificate stays."""
+        self._use(self._read())
+
+    def _read(self) -> tuple[bytes, bytes]:
+        """Certificate chain and key. Raises ConfigurationError."""
+        found = []
         for option, path in zip(("http.tls_certificate", "http.tls_key"), self._paths, strict=True):
-            if not Path(path).is_file():
-                raise ConfigurationError(f"{option} {path}: there is no such file.")
+            try:
+                found.append(Path(path).read_bytes())
+            except FileNotFoundError:
+                raise ConfigurationError(f"{option} {path}: there is no such file.") from None
+            except OSError as error:
+                raise ConfigurationError(f"{option} {path} cannot be read: {error.strerror}.") from None
+        return found[0], found[1]
+
+    def _use(self, files: tuple[bytes, bytes]) -> None:
         # A first try in a context of its own: half a renewal must not end in a certificate without its key.
         for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context):
             try:
-                context.load_cert_chain(*self._paths, password="")
+                with _in_memory(files[0]) as certificate, _in_memory(files[1]) as key:
+                    context.load_cert_chain(certificate, key, password="")
             except (OSError, ValueError) as error:
                 reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "it has a passphrase"
                 raise ConfigurationError(
                     f"http.tls_certificate and http.tls_key cannot be used together: {reason}."
                 ) from None
+
+
+@contextmanager
+def _in_memory(data: bytes) -> Iterator[str]:
+    """A path of `data`, because OpenSSL takes paths only; nothing of it lies on a disk."""
+    file = os.memfd_create("aiosfu-tls")
+    try:
+        with os.fdopen(os.dup(file), "wb") as writing:
+            writing.write(data)
+        yield f"/proc/self/fd/{file}"
+    finally:
+        os.close(file)
 
 
 class Refused(asyncio.Protocol):

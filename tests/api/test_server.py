@@ -194,8 +194,12 @@ async def test_tls_and_renewal(tmp_path: Path) -> None:
         Path(paths[1]).write_text("broken")  # noqa: ASYNC240  # a few bytes
         with pytest.raises(ConfigurationError, match="cannot be used together"):
             tls.reload()
-        tls.renew()
+        await tls.renew_soon()
         assert (await spoken(server.port, renewed, "renewed"))[1] == "renewed"
+        certificate(tmp_path, "again")
+        await tls.renew_soon()
+        again = ssl.create_default_context(cafile=paths[0])
+        assert (await spoken(server.port, again, "again"))[1] == "again"
 
 
 async def test_old_tls_is_refused(tmp_path: Path) -> None:
