@@ -121,7 +121,7 @@ class Connection:
     def open_data(self, remote_port: int, max_message_size: int, listener: "DataListener") -> None:
         """Data channels as negotiated; they start when DTLS is up."""
         if self._channels is None and self._dtls is not None:
-            from sfu.transport.datachannel import DataChannels  # loads aiortc: see Hub.add
+            from sfu.transport.datachannel import DataChannels  # loads aiortc: see Hub.open
 
             self._channels = DataChannels(
                 self._send_sctp,

@@ -66,7 +66,6 @@ class Hub:
         self._half_open: Counter[str] = Counter()
         self._hosts: dict[Connection, str] = {}
         self._peer_ids = 0
-        self._loading = False
         self._timer: asyncio.Handle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._next_check = self._next_handshakes = 0.0
@@ -81,6 +80,8 @@ class Hub:
                 "There is no address to announce to clients; set rtc.announce, or rtc.include_loopback on one machine."
             )
         self.port.wake = self._wake
+        # aiortc takes half a second to load. A first join that loads it would stall the loop for as long.
+        threading.Thread(target=_load_channels, daemon=True).start()
         self._timer = self._loop.call_later(TICK, self._tick)
 
     def close(self) -> None:
@@ -98,11 +99,6 @@ class Hub:
         return PeerId(self._peer_ids)
 
     def add(self, connection: Connection) -> None:
-        if not self._loading:
-            # aiortc brings PyAV: 25 MB and a quarter of a second that a server without media need not have, so it is
-            # loaded beside the first handshake, which takes as long
-            self._loading = True
-            threading.Thread(target=_load_channels, daemon=True).start()
         self.connections.add(connection)
         self._connecting.add(connection)
         self.learn_ufrag(connection.ice.ufrag, connection)
