@@ -43,9 +43,9 @@ class RembViewer(Viewer):
             self.rembs = []
         estimator = self._estimators.setdefault(screen.ssrc, RemoteBitrateEstimator())
         now = self.network.now
-        told = estimator.add(int(now * 1000), int(left * 262144) & 0xFFFFFF, len(packet.payload), packet.ssrc)
-        if told is not None:
-            bitrate, ssrcs = told
+        estimate = estimator.add(int(now * 1000), int(left * 262144) & 0xFFFFFF, len(packet.payload), packet.ssrc)
+        if estimate is not None:
+            bitrate, ssrcs = estimate
             self.rembs.append((now, bitrate))
             self._send(rtcp.encode_remb(77, bitrate, ssrcs))
 
