@@ -90,8 +90,10 @@ class CaptureClock:
         if self._newest is None:
             return
         wall = ntp / NTP_UNITS - NTP_EPOCH - unwrap(rtp_timestamp, self._newest) / self._rate
-        if abs(wall - self._fastest) < _COHERENT:
-            self._sender.receive(wall, now)
+        recent = min([fastest for _, fastest in list(self._buckets)[-2:]])
+        if abs(wall - recent) < _COHERENT:
+            change = wall - self._sender.wall
+            self._sender.receive(wall, now, believed=abs(recent - self._fastest - change) < _JUMP)
 
     def captured(self, timestamp: int) -> float:
         return timestamp / self._rate + (self._sender.wall if self.reported else self._fastest)

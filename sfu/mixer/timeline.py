@@ -37,6 +37,8 @@ _COHERENT: Final = 1.0
 """Two tracks of one sender further apart than this: one of their reports is from before a step of its clock."""
 _MISPLACED: Final = 1.0
 """A report whose timestamp is further than this from those that arrive is wrong."""
+_AGREES: Final = 0.040
+"""Seconds to which a report's step and that of the arrivals have to agree."""
 _REPORT_LIFE: Final = 60.0
 """Seconds; a sound card 100 ppm off its computer's clock is 6 ms wrong by then."""
 _STEP_PATIENCE: Final = 15.0
@@ -97,7 +99,9 @@ class TrackClock:
             return
         sender = self._sender
         before = sender.wall if sender.reported is not None else None
-        if sender.receive(ntp / NTP_UNITS - media, now):
+        wall = ntp / NTP_UNITS - media
+        believed = before is not None and self._moved(wall - before)
+        if sender.receive(wall, now, believed=believed):
             self._timeline.reported(self, before is not None and abs(sender.wall - before) > STEP, now)
 
     def due(self, timestamp: int) -> float | None:
@@ -169,6 +173,16 @@ class TrackClock:
                 buckets.popleft()
             self._offset = min([found for _, found in buckets])
         self._offset = min(self._offset, transit)
+
+    def _moved(self, change: float) -> bool:
+        """Whether packets come as much later since the last second: a step that arrivals alone did not tell from jitter."""
+        recent = min([found for _, found in list(self._buckets)[-2:]])
+        if abs(change) <= STEP or abs(recent - self._offset - change) > _AGREES:
+            return False
+        while len(self._buckets) > 2:
+            self._buckets.popleft()
+        self._offset = recent
+        return True
 
     def _restart(self, transit: float) -> None:
         self._buckets.clear()

@@ -25,9 +25,9 @@ class SenderClock:
         "When that report came; None: there was none."
         self._doubted: tuple[float, float] | None = None  # (wall, since when) of reports that are not used yet
 
-    def receive(self, wall: float, now: float) -> bool:
-        """A report's `wall`; False: it is not used."""
-        if self.reported is not None and abs(wall - self.wall) > STEP:
+    def receive(self, wall: float, now: float, *, believed: bool = False) -> bool:
+        """A report's `wall`; False: it is not used. `believed`: what arrives shows the same change."""
+        if not believed and self.reported is not None and abs(wall - self.wall) > STEP:
             if self._doubted is None or abs(wall - self._doubted[0]) > STEP:
                 self._doubted = wall, now
             if now - self._doubted[1] < DOUBT:

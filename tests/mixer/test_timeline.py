@@ -158,6 +158,26 @@ def test_false_reports_never_place_sound_before_it_arrives(off: float) -> None:
     assert late < 60 * 50 * 0.08
 
 
+def test_a_step_that_arrivals_and_a_report_show_is_followed_at_once() -> None:
+    """The sound's clock stood still for 0.15 s: the first report after it puts the lips right."""
+    sender = Sender(jitter=0.003, slow_video=0.030)
+    sender.run(100, 120)
+    lips = []
+    for step in range(120 * 50, 130 * 50):
+        now = step / 50
+        audio, video = sender.timestamps(now)
+        audio -= round(0.15 * 48_000)
+        sender.sound.receive_frame(audio, now + 0.03 + sender.extra())
+        if step % 2 == 0:
+            sender.video.receive_frame(video, now + 0.06 + sender.extra())
+        if step == 123 * 50:
+            sender.sound.receive_report(int((sender.wall + now) * NTP), audio & 0xFFFF_FFFF, now)
+            sender.video.receive_report(int((sender.wall + now) * NTP), video & 0xFFFF_FFFF, now)
+        if step > 124 * 50:
+            lips.append((sender.video.due(video) or 0.0) - (sender.sound.due(audio) or 0.0))
+    assert p95(lips) < 0.040
+
+
 def test_reports_that_contradict_each_other_do_not_move_the_sound() -> None:
     dice = random.Random(4)
     sender = Sender(jitter=0.005)

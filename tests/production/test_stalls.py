@@ -18,6 +18,8 @@ LOST = 1.0
 LONG = (("sound", 6, 0.3), ("sound", 9, 1.0), ("picture", 13, 1.0), ("both", 17, 2.5), ("back", 22, 0.5),
         ("forward", 25, 0.7), ("sound", 28, 0.12))  # fmt: skip
 SHORT = (("sound", 6, 1.0), ("both", 10, 1.5), ("back", 14, 0.5))
+BUSY = 0.05
+"""Share of pictures not made, above which lips are not judged."""
 AFTER = 4
 """Seconds after the last stall."""
 
@@ -40,8 +42,9 @@ async def test_sound_continues_within_a_second_of_a_stall(
         await until(lambda: production.window is not None and production.window.state.name == "LIVE")
         await asyncio.sleep(stalls[-1][1] + AFTER)
         watched = await fetch(here.http, f"{here.server.url}/hls/{ROOM}/index.m3u8", "180p")
-        recording = production.recording
+        recording, status = production.recording, production.status
         assert recording is not None
+        assert status is not None
         await here.ask("DELETE", "/egress")
         kept = recording.directory / "programme.mp4"
         await until(kept.is_file)
@@ -54,8 +57,8 @@ async def test_sound_continues_within_a_second_of_a_stall(
         pauses = np.diff(heard) - CLAP_EVERY / 1000
         assert pauses.max() < max(silent) + LOST, pauses
         assert pauses[pauses > 0].sum() < sum(silent) + disturbed * LOST / 2, pauses
-        if reports == "false":
-            continue  # lips cannot be right then
+        if reports == "false" or status.dropped_ticks > BUSY * status.ticks:
+            continue  # lips cannot be right then, or the machine is too busy to judge them
         found = await asyncio.to_thread(claps, media)
         assert len(found) > len(heard) * 0.7
         for stretch in np.array_split([clap.error for clap in found], len(stalls)):
