@@ -9,14 +9,23 @@ that the source has to be disconnected. Forwarding is not charged to a publisher
 
 from typing import Final
 
-MEDIA_SHARE: Final = 0.07
+MEDIA_SHARE: Final = 0.055
 """Fraction of the loop's time for the datagrams of one participant, both connections together: feedback for 25 lossy streams
-takes up to 5 %. With `SIGNALING_SHARE` it makes the 10 % that one participant may take."""
+takes up to 5 %. With `SIGNALING_SHARE` and `ACKNOWLEDGEMENTS_SHARE` it makes the 10 % that one participant may take."""
 MEDIA_BURST: Final = 0.03
 """Seconds at once: two DTLS handshakes cost 6 ms."""
-SIGNALING_SHARE: Final = 0.03
+SIGNALING_SHARE: Final = 0.025
 SIGNALING_BURST: Final = 0.1
 """Seconds at once: a renegotiation in a room of 90 tracks costs about 10 ms, and several come together when many join."""
+ACKNOWLEDGEMENTS_SHARE: Final = 0.02
+"""Fraction for SCTP packets that acknowledge messages of others. Those who send the messages cause them, so nobody is
+disconnected for them. It carries some 6 Mbit/s of messages to one participant."""
+ACKNOWLEDGEMENTS_BURST: Final = 0.03
+RELAY_SHARE: Final = 0.25
+"""Fraction for the copies of one participant's data messages: 60 small messages a second to 50 others take 18 %."""
+RELAY_BURST: Final = 0.25
+RELAY_COST: Final = 0.00006
+"""Seconds that one SCTP packet of a copy takes, measured."""
 STRANGERS_SHARE: Final = 0.35
 """Fraction of the loop's time for all that comes without credentials: datagrams, requests, sockets before their join."""
 STRANGERS_BURST: Final = 0.5

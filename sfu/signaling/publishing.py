@@ -6,7 +6,7 @@ import msgspec
 
 from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.diary import Diary
-from sfu.forwarding.loop_budget import LoopBudget
+from sfu.forwarding.loop_budget import RELAY_BURST, RELAY_COST, RELAY_SHARE, LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms.account import Limitation
 from sfu.rooms.participant import Participant
@@ -23,6 +23,9 @@ from sfu.signaling.states import description_of
 
 REFUSALS_EVERY = 1.0
 """Seconds between two errors about data-channel messages; a client may send hundreds a second."""
+
+SCTP_PACKET_BYTES = 1200
+"""Bytes of a message in one SCTP packet, about."""
 
 
 class _DataIn(msgspec.Struct, frozen=True):
@@ -49,7 +52,7 @@ class Publishing:
 
     __slots__ = (
         "_bucket", "_budget", "_diary", "_env", "_fingerprints", "_mids", "_outbox", "_participant", "_publisher",
-        "_refused_at", "_wanted",
+        "_refused_at", "_relay_budget", "_wanted",
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +70,8 @@ class Publishing:
         self._wanted: dict[str, tuple[str, ...]] = {}
         "Layers that are watched, by mid, where the client was told."
         self._refused_at = float("-inf")
+        self._relay_budget = LoopBudget(RELAY_SHARE, RELAY_BURST, env.now())
+        "Loop time of the copies of its data messages."
         rate = env.settings.data_channel_rate
         self._bucket = Bucket(rate, rate, env.now())
 
@@ -129,9 +134,17 @@ class Publishing:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             self._refuse("bad_request", 'A data-channel message has to be a JSON object: {"topic": "…", "payload": …}.')
             return
+        now = self._env.now()
+        if not self._relay_budget.admits(now):
+            self._refuse("rate_limited", "Your data-channel messages take too much of the server's time; send less.")
+            return
         out = _encode_data(_DataOut(self._participant.id, data.topic, data.payload)).decode()
-        if not self._participant.room.conversation.relay(self._participant, out, reliable=reliable):
+        room = self._participant.room
+        if not room.conversation.relay(self._participant, out, reliable=reliable):
             self._refuse("not_authorized", "Your token does not allow sending data.")
+            return
+        packets = 1 + len(out) // SCTP_PACKET_BYTES
+        self._relay_budget.charge(RELAY_COST * packets * (len(room.audience) - 1), now)
 
     def data_refused(self, size: int) -> None:
         limit = f"{MAX_MESSAGE_BYTES:,}"

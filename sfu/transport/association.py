@@ -54,6 +54,8 @@ class GuardedAssociation(RTCSctpTransport):
         self.guard = SctpGuard(limits)
         self.refused = 0
         "Messages that were not delivered, and chunks that were taken out of their packets."
+        self.acknowledges = False
+        "Whether the packet that was checked last only acknowledges what we sent."
         self.oversized = 0
         "Bytes of the last message that was not delivered because it is too long; 0: none since it was looked at."
 
@@ -63,9 +65,12 @@ class GuardedAssociation(RTCSctpTransport):
 
     def check(self, packet: bytes) -> bytes:
         """What of a packet may be handed to `_handle_data`. Raises MalformedPacket for violations."""
+        self.acknowledges = False
         if self._is_plain(packet):
+            self.acknowledges = packet[12] == SACK
             return packet
         chunks = self.guard.chunks(packet)
+        self.acknowledges = all(chunk.kind == SACK for chunk in chunks)
         first = chunks[0].kind
         tag = WORD(packet, 4)[0]
         if tag != (0 if first == INIT else self._local_verification_tag):

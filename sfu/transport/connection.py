@@ -15,7 +15,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.errors import BadRequest
-from sfu.forwarding.loop_budget import LoopBudget
+from sfu.forwarding.loop_budget import ACKNOWLEDGEMENTS_BURST, ACKNOWLEDGEMENTS_SHARE, LoopBudget
 from sfu.forwarding.peer import Address
 from sfu.sdp.local import LocalTransport
 from sfu.transport.dtls import DtlsAssociation, Role
@@ -86,6 +86,9 @@ class Connection:
         self._channels: DataChannels | None = None
         self._paths: Paths[UdpSocket] = Paths()
         self._forged = LoopBudget(FORGED_SHARE, FORGED_BURST)
+        self._acknowledgements = LoopBudget(ACKNOWLEDGEMENTS_SHARE, ACKNOWLEDGEMENTS_BURST)
+        self._sending = 0.0
+        """Seconds that sending took since the datagram came that is being handled."""
         self._repeated: RepeatedCheck | None = None
         """The last check of the selected address, once nothing is left to negotiate about."""
         self.created_at = time.monotonic()
@@ -233,15 +236,24 @@ class Connection:
         if not self._forged.admits(now):
             self._hub.port.dropped["dtls_forged"] += 1
             return
+        if not self._acknowledgements.admits(now):
+            self._hub.port.dropped["sctp_rate"] += 1
+            return
         if self.state is not State.CONNECTED:
             began = time.thread_time()  # a flight may take longer than `EVENT_LIMIT`
             dtls.receive(datagram)
             self._after_dtls()
             self.peer.budget.charge(time.thread_time() - began, now)
             return
+        self._sending = 0.0
         dtls.receive(datagram)
-        budget = self.peer.budget if self._after_dtls() else self._forged
-        budget.charge_elapsed(time.monotonic() - now, now)
+        if not self._after_dtls():
+            budget = self._forged
+        elif self._channels is not None and self._channels.acknowledged:
+            budget = self._acknowledgements
+        else:
+            budget = self.peer.budget
+        budget.charge_elapsed(time.monotonic() - now - self._sending, now)
 
     # -- DTLS -------------------------------------------------------------------------------------------------------
 
@@ -290,8 +302,10 @@ class Connection:
 
     def _send_sctp(self, packet: bytes) -> None:
         if self._dtls is not None:
+            began = time.monotonic()
             self._dtls.send(packet)
             self._flush_dtls()
+            self._sending += time.monotonic() - began
 
     def forget_sent(self, ssrc: int) -> None:
         """Frees the state of a stream that was sent and never will be again: see `Context.forget`."""

@@ -79,6 +79,11 @@ class DataChannels:
         self.dropped = 0
         """Messages not sent: no channel, or its buffer is full."""
 
+    @property
+    def acknowledged(self) -> bool:
+        """Whether the last packet only acknowledged what we sent."""
+        return self._sctp.acknowledges
+
     def start(self) -> None:
         if not self._started:
             self._started = True

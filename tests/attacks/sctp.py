@@ -6,6 +6,7 @@ import struct
 from google_crc32c import value as crc32c
 
 from tests.support.client import Client
+from tests.support.peer import RawPeer
 
 TSN = 1000
 TAG = 0x01020304
@@ -21,15 +22,20 @@ def data(tsn: int, payload: bytes, *, stream: int = 0, sequence: int = 0, ppid: 
 
 
 class Association:
-    """`open` returns when the server acknowledged the cookie and the channel `reliable`."""
+    """`open` publishes first; `associate` returns when the server acknowledged the cookie and the channel `reliable`."""
 
-    def __init__(self, client: Client) -> None:
-        self._peer = client.publishing
+    def __init__(self, client: Client | None, peer: RawPeer | None = None) -> None:
+        """`peer`: of a connection that is there, instead of a client."""
+        if client is not None:
+            peer = client.publishing
+        assert peer is not None
+        self._peer = peer
         self._client = client
         self.tag = 0
         self.tsn = TSN
 
     async def open(self) -> None:
+        assert self._client is not None
         answer = await self._client.request(
             "publish",
             sdp=self._peer.offer(data=True),
@@ -39,6 +45,9 @@ class Association:
         self._peer.use(answer["sdp"], role="client")
         self._peer.check()
         await self._client.until(lambda: self._peer.tx)
+        await self.associate()
+
+    async def associate(self) -> None:
         self.send(chunk(1, struct.pack("!IIHHI", TAG, 1 << 20, 64, 64, TSN)), tag=0)
         reply = await self._heard(2)
         self.tag = struct.unpack_from("!I", reply, 4)[0]

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,7 @@ from sfu.forwarding.loop_budget import MEDIA_SHARE
 from sfu.transport import stun
 from sfu.transport.edge import WebRtcEdge
 from sfu.transport.hub import Hub
+from tests.attacks.sctp import Association, chunk, data
 from tests.support.peer import binding_request
 from tests.support.wire import rtp
 from tests.transport.test_connection import SETTINGS, published, until
@@ -80,3 +82,23 @@ def test_our_fragment_is_read_from_a_request_without_parsing_it() -> None:
     assert stun.local_fragment(memoryview(request[:26])) == ""
     assert stun.local_fragment(memoryview(request[:20] + b"\0\x24" + request[22:])) == ""
     assert stun.local_fragment(memoryview(request[:22] + b"\xff\xff" + request[24:])) == "ours"
+
+
+async def test_acknowledgements_of_messages_are_not_charged_to_their_receiver(hub: Hub) -> None:
+    """Who floods a room with messages must not get its receivers disconnected."""
+    publisher, peer, _ = await published(WebRtcEdge(hub), data=True)
+    connection = next(iter(hub.connections))
+    association = Association(None, peer)
+    await association.associate()
+    budget = connection.peer.budget
+    used, acknowledged = budget.used, connection._acknowledgements.used
+    for _ in range(50):
+        association.send(chunk(3, struct.pack("!IIHH", association.peer_tsn - 1, 1 << 20, 0, 0)))
+    await until(lambda: connection._acknowledgements.used - acknowledged > 0.0005)
+    assert budget.used == used
+    for _ in range(20):
+        association.send(data(association.tsn, b"{}", stream=0, sequence=association.tsn & 0xFFFF, ppid=51))
+        association.tsn += 1
+    await until(lambda: budget.used - used > 0.0005)
+    publisher.close()
+    peer.close()
