@@ -73,7 +73,7 @@ def create_app(
         client_max_size=settings.body_limit_bytes,
         middlewares=[
             head_complete,
-            metered(strangers, connection_of),
+            metered(strangers, connection_of, settings.base_path),
             edge.counted(requests, connections.addresses, access_log=access_log),
             edge.origins_checked(Origins(settings.allowed_origins), settings.base_path),
             edge.errors_as_json(requests),

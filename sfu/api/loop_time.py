@@ -28,6 +28,8 @@ REQUEST_COST: Final = 0.0001
 PER_TURN: Final = 8
 """Requests of strangers let through per turn of the loop, some 2 ms of work, so that media are read in between."""
 WAITING_LIMIT: Final = 2000
+READ_SLICE: Final = 0.001
+"""Seconds per turn of the loop for reads of connections without a valid token."""
 EXEMPT: Final = frozenset({"/healthz", "/livez", "/readyz"})
 """Probes are cheap, and an orchestrator must not restart a server because strangers flood it."""
 AUTHORIZED: Final = ("/api/v1/", "/hls/")
@@ -75,6 +77,41 @@ class Metered(Awaitable[R]):
                 error = thrown
 
 
+class ReadTurns:
+    """Shares out the time for reads of strangers' connections: `READ_SLICE` seconds in each turn of the loop."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._left = READ_SLICE
+        self._armed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether this turn's time is used up: what was read has to wait."""
+        return self._left <= 0 or bool(self._waiting)
+
+    def spend(self, seconds: float) -> None:
+        self._left -= seconds
+        self._arm()
+
+    def defer(self, read: Callable[[], None]) -> None:
+        """Calls `read` in a later turn. It is to call `spend`."""
+        self._waiting.append(read)
+        self._arm()
+
+    def _arm(self) -> None:
+        if not self._armed:
+            self._armed = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._left, self._armed = READ_SLICE, False
+        while self._waiting and self._left > 0:
+            self._waiting.popleft()()
+        if self._waiting:
+            self._arm()
+
+
 class Gate:
     """Lets requests of strangers through in order: a few in each turn of the loop, and only while their budget lasts."""
 
@@ -120,14 +157,17 @@ class Gate:
             asyncio.get_running_loop().call_later(self._budget.delay(now), self._turn)
 
 
-def metered(strangers: LoopBudget, source_of: Callable[[web.Request], Source | None]) -> Middleware:
+def metered(
+    strangers: LoopBudget, source_of: Callable[[web.Request], Source | None], base_path: str = ""
+) -> Middleware:
     """Charges requests to the budget of their connection. `source_of`: the connection; None: it is not charged."""
     gate = Gate(strangers)
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         source = source_of(request)
-        if source is None or request.path in EXEMPT:
+        path = request.path.removeprefix(base_path)
+        if source is None or path in EXEMPT:
             return await handler(request)
         budget = source.budget
         if budget is strangers:
@@ -136,16 +176,20 @@ def metered(strangers: LoopBudget, source_of: Callable[[web.Request], Source | N
         elif delay := budget.delay(time.monotonic()):
             await asyncio.sleep(delay)
         budget.charge(REQUEST_COST, time.monotonic())
+        upgrade = hdrs.UPGRADE in request.headers
+        if upgrade:
+            # Strangers that exhaust their budget must not delay the sockets of participants.
+            source.budget = LoopBudget(AUTHORIZED_SHARE, AUTHORIZED_BURST, time.monotonic())
         status = 500
         try:
             answer = await Metered(
                 handler(request),
                 lambda seconds: budget.charge(seconds, time.monotonic()),
-                steps=1 if hdrs.UPGRADE in request.headers else 0,
+                steps=1 if upgrade else 0,
             )
             status = answer.status
         finally:
-            if status >= 400 or not request.path.startswith(AUTHORIZED):
+            if status >= 400 or not path.startswith(AUTHORIZED):
                 source.budget = strangers
             elif source.budget is strangers:
                 source.budget = LoopBudget(AUTHORIZED_SHARE, AUTHORIZED_BURST, time.monotonic())

@@ -23,6 +23,7 @@ from aiohttp.log import server_logger
 from aiohttp.typedefs import Handler, Middleware
 
 from sfu.api.connections import ANSWERED, Connections, refusal
+from sfu.api.loop_time import ReadTurns
 from sfu.api.settings import Settings
 from sfu.errors import ConfigurationError, RateLimited
 from sfu.forwarding.loop_budget import LoopBudget
@@ -155,12 +156,15 @@ class HeadDeadline(asyncio.BufferedProtocol):
         "_buffer",
         "_busy",
         "_connections",
+        "_held",
         "_inner",
         "_loop",
         "_make",
         "_seconds",
+        "_strangers",
         "_timer",
         "_transport",
+        "_turns",
         "budget",
     )
 
@@ -171,10 +175,12 @@ class HeadDeadline(asyncio.BufferedProtocol):
         connections: Connections,
         buffer: memoryview,
         strangers: LoopBudget,
+        turns: ReadTurns,
     ) -> None:
         """`make`: aiohttp's protocol, of a connection that is let in. `buffer`: shared, in use during one read only.
-        `strangers`: the loop budget of connections without a valid token."""
-        self.budget = strangers
+        `strangers`, `turns`: the loop budget of connections without a valid token, and when they are read."""
+        self.budget = self._strangers = strangers
+        self._turns = turns
         self._make = make
         self._buffer = buffer
         self._inner: asyncio.Protocol
@@ -185,6 +191,8 @@ class HeadDeadline(asyncio.BufferedProtocol):
         self._timer: asyncio.TimerHandle | None = None
         self._admitted: str | None = None
         self._busy = False
+        self._held = b""
+        "What was read and waits for its turn."
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -206,18 +214,43 @@ class HeadDeadline(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._timer is None and not self._busy:
             self._arm()
+        data = bytes(self._buffer[:nbytes])
+        if self._held:
+            self._held += data  # aiohttp started reading again by itself
+            self._pause()
+        elif self.budget is self._strangers and self._turns.full:
+            self._held = data
+            self._pause()
+            self._turns.defer(self._read_held)
+        else:
+            self._read(data)
+
+    def _pause(self) -> None:
+        transport = cast("asyncio.Transport", self._transport)
+        if transport.is_reading():
+            transport.pause_reading()
+
+    def _read_held(self) -> None:
+        data, self._held = self._held, b""
+        if self._transport is not None and not self._transport.is_closing():
+            self._read(data, paused=True)
+
+    def _read(self, data: bytes, *, paused: bool = False) -> None:
         now = time.monotonic()
-        self._inner.data_received(bytes(self._buffer[:nbytes]))
-        self.budget.charge_elapsed(time.monotonic() - now, now)
+        self._inner.data_received(data)
+        took = time.monotonic() - now
+        self.budget.charge_elapsed(took, now)
+        if self.budget is self._strangers:
+            self._turns.spend(took)
         delay = self.budget.delay(now)
-        transport = self._transport
-        if (nbytes == len(self._buffer) or delay) and transport is not None:
-            # libuv reads up to 32 times per turn while the buffer is filled.
-            reading = cast("asyncio.Transport", transport)
-            if reading.is_reading():
-                reading.pause_reading()
-                # spread, so that not all who wait are read in one turn
-                self._loop.call_later(delay * random.uniform(1.0, 2.0), self._read_on)
+        transport = cast("asyncio.Transport", self._transport)
+        # libuv reads up to 32 times per turn while the buffer is filled.
+        if not paused and (len(data) == len(self._buffer) or delay) and transport.is_reading():
+            transport.pause_reading()
+            paused = True
+        if paused:
+            # spread, so that not all who wait are read in one turn
+            self._loop.call_later(delay * random.uniform(1.0, 2.0), self._read_on)
 
     def _read_on(self) -> None:
         transport, inner = self._transport, self._inner
@@ -367,9 +400,9 @@ class Site(web.BaseSite):
         inner = self._runner.server
         assert inner is not None
         seconds = self._settings.request_header_timeout
-        buffer = memoryview(bytearray(READ_BYTES))
+        buffer, turns = memoryview(bytearray(READ_BYTES)), ReadTurns()
         server = await asyncio.get_running_loop().create_server(
-            lambda: HeadDeadline(inner, seconds, self.connections, buffer, self._strangers),
+            lambda: HeadDeadline(inner, seconds, self.connections, buffer, self._strangers, turns),
             address,
             self.port,
             ssl=self._ssl_context,

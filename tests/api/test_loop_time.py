@@ -104,7 +104,23 @@ async def url(strangers: LoopBudget) -> AsyncIterator[str]:
         busy(0.002)
         return web.Response(text="ok")
 
-    async with running(strangers=strangers, routes=[web.get("/public", public), web.get("/hls/x", public)]) as server:
+    async def echo(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    async def socket(request: web.Request) -> web.WebSocketResponse:
+        answer = web.WebSocketResponse()
+        await answer.prepare(request)
+        async for message in answer:
+            await answer.send_str(message.data)
+        return answer
+
+    routes = [
+        web.get("/public", public),
+        web.get("/hls/x", public),
+        web.post("/echo", echo),
+        web.get("/socket", socket),
+    ]
+    async with running(strangers=strangers, routes=routes) as server:
         yield server.site.name
 
 
@@ -135,6 +151,37 @@ async def test_authorized_connections_do_not_wait_for_strangers(url: str, strang
                 async with http.get(f"{url}/hls/x") as answer:
                     assert answer.status == 200
         assert strangers.used - used < 0.01
+
+
+async def test_reads_that_wait_for_their_turn_keep_their_order(
+    url: str, strangers: LoopBudget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop_time, "READ_SLICE", 1e-9)
+    host, port = url.removeprefix("http://").split(":")
+
+    async def ask(number: int) -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
+        request = f"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 6000\r\n\r\n{f'{number:06}' * 1000}".encode()
+        for at in range(0, len(request), 700):
+            writer.write(request[at : at + 700])
+            await asyncio.sleep(0)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert b"200 OK" in head
+        assert await reader.readexactly(6000) == f"{number:06}".encode() * 1000
+        writer.close()
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*[ask(number) for number in range(60)])
+
+
+async def test_sockets_are_read_while_strangers_have_no_credit(url: str, strangers: LoopBudget) -> None:
+    async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/socket") as socket:
+        for _ in range(3):
+            strangers.charge(100.0, time.monotonic())
+        async with asyncio.timeout(1):
+            for _ in range(20):
+                await socket.send_str("x")
+                assert await socket.receive_str() == "x"
 
 
 async def test_a_request_that_waited_too_long_is_refused_with_the_reason(
