@@ -6,7 +6,7 @@ RFC 9429 5.2 (offers), RFC 8843 (BUNDLE), RFC 5576 (SSRCs), RFC 4588 (retransmis
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sfu.errors import BadRequest
 from sfu.sdp.answer import DataSection
@@ -23,6 +23,9 @@ from sfu.sdp.local import LocalTransport, application_lines, candidate_lines, se
 
 DATA_MID = "data"
 """The data channels' m-line. It comes first, so that slots can be added behind it without moving it."""
+
+ANSWER_LINE_LIMIT: Final = 8_192
+"""Characters of an answer for each m-line of its offer: browsers write some 1,200. Longer answers are not parsed."""
 
 
 class Slot(NamedTuple):
@@ -120,6 +123,11 @@ def _slot_lines(slot: Slot) -> Iterator[str]:
 
 def read_answer(text: str, slots: Sequence[Slot]) -> Accepted:
     """Raises BadRequest unless the answer has the m-lines of the offer in its order, and a transport."""
+    lines = text.count("\nm=")
+    if lines > len(slots) + 1:
+        raise BadRequest(f"The answer has {lines} m-lines, the offer {len(slots)}.")
+    if len(text) > ANSWER_LINE_LIMIT * (len(slots) + 2):
+        raise BadRequest(f"The answer is longer than {ANSWER_LINE_LIMIT:,} characters for each m-line of the offer.")
     answer = parse(text, answer=True)
     media = list(answer.media)
     data: DataSection | None = None
