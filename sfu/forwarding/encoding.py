@@ -25,7 +25,8 @@ class Encoding(Stream):
     __slots__ = (
         "_base", "_expected_before", "_received_before", "_transit", "alive", "bound_at", "bytes", "first_arrival",
         "fraction_lost", "height", "jitter", "keyframes", "last_arrival", "last_report", "last_report_at", "missing",
-        "packets", "received", "recovered", "resized", "rid", "rtx_ssrc", "ssrc", "structure", "thinning", "width",
+        "packets", "received", "recovered", "repaired_ssrc", "resized", "rid", "rtx_ssrc", "ssrc", "structure", "thinning",
+        "width",
     )  # fmt: skip
 
     def __init__(self, track: "Track", rid: str) -> None:
@@ -34,6 +35,8 @@ class Encoding(Stream):
         self.ssrc = 0
         """0 until the first packet bound it."""
         self.rtx_ssrc = 0
+        self.repaired_ssrc = 0
+        """The `ssrc` at the time when `rtx_ssrc` was bound."""
         self.thinning: Thinning | None = None
         """What leaves layers out of it, while somebody wants it with some left out."""
         self.structure = b""

@@ -234,8 +234,10 @@ class EnginePeer:
             if encoding is None:
                 continue
             if repair:
+                if not repaired and encoding.rtx_ssrc and encoding.repaired_ssrc == encoding.ssrc:
+                    return False  # the repairs of another stream that has no rid
                 self.unbind(encoding.rtx_ssrc)
-                encoding.rtx_ssrc = ssrc
+                encoding.rtx_ssrc, encoding.repaired_ssrc = ssrc, encoding.ssrc
             else:
                 if now - encoding.bound_at < REBIND_PAUSE or (not rid and now - encoding.last_arrival < REBIND_SILENCE):
                     return False
@@ -257,7 +259,7 @@ class EnginePeer:
                 encoding.ssrc = ssrc
                 self.feedback_ssrc = self.feedback_ssrc or ssrc
             if rtx_ssrc is not None and self._own(rtx_ssrc, (encoding, True)):
-                encoding.rtx_ssrc = rtx_ssrc
+                encoding.rtx_ssrc, encoding.repaired_ssrc = rtx_ssrc, ssrc
 
     def _own(self, ssrc: int, bound: tuple[Encoding, bool]) -> bool:
         """Binds a declared SSRC; False when it is another one's, or one too many."""

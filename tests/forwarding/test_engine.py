@@ -479,6 +479,36 @@ def test_who_begins_to_send_is_said_with_the_next_tick() -> None:
     assert track.encodings["f"].alive
 
 
+@pytest.mark.parametrize("declared", [True, False])
+def test_repairs_of_an_undeclared_layer_are_not_taken_for_those_of_the_layer_that_is_taken(declared: bool) -> None:
+    """A client of before rids may send two streams in one m-line; the repairs of the second say nothing of the first."""
+    bench, wire = Bench(), Wire()
+    track = bench.video((), ssrcs=((31, 41), (32, 42)) if declared else ())
+    route = bench.route(track, bench.peer(wire))
+
+    def packet(sequence: int, *, key: bool = False) -> bytes:
+        return rtp(vp8(key=key), ssrc=31, sequence=sequence, timestamp=sequence * 3000, extensions={4: b"1"})
+
+    def repair(ssrc: int, sequence: int, number: int) -> bytes:
+        payload = struct.pack("!H", sequence) + vp8()
+        return rtp(
+            payload, ssrc=ssrc, sequence=number, timestamp=sequence * 3000, payload_type=97, extensions={4: b"1"}
+        )
+
+    bench.send(packet(1, key=True))
+    bench.engine.aim(route, track.encodings[""], bench.now)
+    bench.send(packet(2, key=True), packet(5))
+    bench.send(repair(41, 3, 1), repair(42, 4, 1))
+    encoding = track.encodings[""]
+    assert encoding.find(3) is not None
+    assert encoding.find(4) is None
+    assert (encoding.rtx_ssrc, encoding.recovered) == (41, 1)
+    bench.tick(1)
+    bench.send(rtp(vp8(key=True), ssrc=32, sequence=900, timestamp=0, extensions={4: b"1"}))
+    bench.send(rtp(vp8(), ssrc=32, sequence=902, timestamp=0, extensions={4: b"1"}), repair(42, 901, 2))
+    assert (track.encodings[""].ssrc, track.encodings[""].rtx_ssrc) == (32, 42), "it follows the stream that is taken"
+
+
 def test_a_stream_that_goes_on_under_another_ssrc_is_continued() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video(())

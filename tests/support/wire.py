@@ -151,10 +151,15 @@ class Bench:
         self.engine.move_peer(peer, wire, ("192.0.2.1", 5000 + self.count))
         return peer
 
-    def video(self, rids: tuple[str, ...] = ("q", "h", "f"), codec: str = "VP8") -> Track:
+    def video(
+        self,
+        rids: tuple[str, ...] = ("q", "h", "f"),
+        codec: str = "VP8",
+        ssrcs: tuple[tuple[int, int | None], ...] = (),
+    ) -> Track:
         return self.engine.add_track(
             self.publisher, mid="1", kind="video", codec=codec, parameters="", clock_rate=90_000,
-            payload_types={96: codec}, rtx={97: 96}, extensions=EXTENSIONS, rids=rids, ssrcs=(),
+            payload_types={96: codec}, rtx={97: 96}, extensions=EXTENSIONS, rids=rids, ssrcs=ssrcs,
         )  # fmt: skip
 
     def audio(self, *, red: bool = False) -> Track:
