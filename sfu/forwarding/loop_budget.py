@@ -3,8 +3,8 @@
 Limits on sizes and counts bound each input; this bounds their sum, whatever the inputs are. The driver measures the work
 that a datagram or a message causes, charges it here, and asks `admits` before it takes the next one. A source without
 credit is throttled: datagrams are dropped, a WebSocket is not read. `exceeded` says when throttling has lasted so long
-that the source has to be disconnected. Forwarding is not charged to a publisher: subscribers cause it, and
-`rtc.publish_packets_per_second` bounds it. Pure: `now` is monotonic seconds.
+that the source has to be disconnected. Forwarding is not charged to a publisher: subscribers cause it. Neither is the
+usual cost of an RTP packet: `rtc.publish_packets_per_second` bounds it. Pure: `now` is monotonic seconds.
 """
 
 from typing import Final
@@ -30,19 +30,36 @@ STRANGERS_SHARE: Final = 0.35
 """Fraction of the loop's time for all that comes without credentials: datagrams, requests, sockets before their join."""
 STRANGERS_BURST: Final = 0.5
 """Seconds at once: some fifty people open the page together."""
+USUAL_PACKET: Final = 10e-6
+"""Seconds of an RTP packet that are not charged; the packet path in Python takes 8 to 10 µs for one, that in C 1 µs. A
+publisher of many cameras would have no credit left on a slow machine."""
 EVENT_LIMIT: Final = 0.002
 """Seconds charged at most for one input that is measured by the wall clock: a longer one was preempted by the kernel."""
 CALM: Final = 2.0
 """Seconds without throttling that end an episode."""
 PATIENCE: Final = 5.0
-"""Seconds of continuous throttling before the source is disconnected."""
+"""Seconds of continuous throttling before the source is disconnected,"""
+REFUSED: Final = 0.5
+"""if at least this fraction of its inputs was refused in the meantime: it asks for twice its share or more. A source that
+asks for less loses the surplus and stays: on a slow machine an honest one may."""
 DEBT_LIMIT: Final = 1.0
 
 
 class LoopBudget:
     """A token bucket of loop time with the history of its throttling."""
 
-    __slots__ = ("_at", "_burst", "_credit", "_share", "_since", "_throttled_at", "throttled", "used")
+    __slots__ = (
+        "_at",
+        "_burst",
+        "_credit",
+        "_inputs",
+        "_share",
+        "_since",
+        "_throttled_at",
+        "_throttled_before",
+        "throttled",
+        "used",
+    )
 
     def __init__(self, share: float, burst: float, now: float = 0.0) -> None:
         """`share`: seconds per second in the long run; `burst`: seconds at once."""
@@ -53,6 +70,8 @@ class LoopBudget:
         "Seconds charged since the start."
         self.throttled = 0
         "Inputs refused since the start."
+        self._inputs = self._throttled_before = 0
+        """All inputs of the episode; `throttled` at its beginning."""
 
     def charge(self, seconds: float, now: float) -> None:
         """Charges measured CPU time."""
@@ -70,14 +89,16 @@ class LoopBudget:
 
     def admits(self, now: float) -> bool:
         """Whether the source has credit for one more input; a refusal counts as throttling."""
+        self._inputs += 1
         if self._credit > 0:
             return True
         self.charge(0.0, now)
         if self._credit > 0:
             return True
-        self.throttled += 1
         if now - self._throttled_at > CALM:
             self._since = now
+            self._inputs, self._throttled_before = 1, self.throttled
+        self.throttled += 1
         self._throttled_at = now
         return False
 
@@ -87,8 +108,9 @@ class LoopBudget:
         return 0.0 if credit > 0 else -credit / self._share + 0.001
 
     def exceeded(self, now: float) -> bool:
-        """Whether the source has been throttled for `PATIENCE` and still is."""
-        return now - self._throttled_at <= CALM and self._throttled_at - self._since >= PATIENCE
+        """Whether the source has been throttled for `PATIENCE`, still is, and asks for far more than its share."""
+        lasting = now - self._throttled_at <= CALM and self._throttled_at - self._since >= PATIENCE
+        return lasting and self.throttled - self._throttled_before >= REFUSED * self._inputs
 
 
 def media_budget() -> LoopBudget:

@@ -21,7 +21,7 @@ from typing import Final, Protocol
 from sfu.errors import ConfigurationError, MalformedPacket
 from sfu.forwarding.control import FAULTS_EVERY
 from sfu.forwarding.engine import Engine
-from sfu.forwarding.loop_budget import strangers_budget
+from sfu.forwarding.loop_budget import USUAL_PACKET, strangers_budget
 from sfu.forwarding.peer import Address, EnginePeer
 from sfu.steady import ntp_time
 from sfu.transport import stun
@@ -264,7 +264,9 @@ class UdpPort:
         """An opened packet that the C part does not take."""
         began = time.monotonic()
         self.engine.receive(peer, view, n, now)
-        peer.budget.charge_elapsed(time.monotonic() - began, now)
+        elapsed = time.monotonic() - began - USUAL_PACKET
+        if elapsed > 0.0:
+            peer.budget.charge_elapsed(elapsed, now)
         if not peer.budget.admits(now):
             peer.flooding = True  # until the engine looks at its rate again
 

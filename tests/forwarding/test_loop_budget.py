@@ -52,6 +52,32 @@ def test_continuous_throttling_exceeds_the_budget() -> None:
     assert not budget.exceeded(now + 0.2 + CALM + 0.1)
 
 
+@pytest.mark.parametrize(("demand", "exceeds"), [(1.3, False), (1.8, False), (3.0, True), (20.0, True)])
+def test_a_source_that_asks_for_little_more_than_its_share_stays(demand: float, exceeds: bool) -> None:
+    """It loses the surplus. On a machine that is half as fast, an honest source may ask for that much."""
+    budget, cost, share = LoopBudget(0.07, 0.03), 0.0003, 0.07
+    now, found = 0.0, False
+    while now < 60.0:
+        if budget.admits(now):
+            budget.charge(cost, now)
+        found = found or budget.exceeded(now)
+        now += cost / (share * demand)
+    assert budget.throttled
+    assert found == exceeds
+
+
+def test_a_source_is_judged_by_its_present_episode() -> None:
+    budget = LoopBudget(0.1, 0.02)
+    for step in range(100_000):  # a long time within its share
+        assert budget.admits(step / 1000)
+    now = 100.0
+    while now < 100.0 + PATIENCE + 0.1:
+        budget.charge(0.2, now)
+        budget.admits(now)
+        now += 0.1
+    assert budget.exceeded(now)
+
+
 def test_pauses_end_an_episode() -> None:
     budget = LoopBudget(0.1, 0.02)
     for number in range(20):

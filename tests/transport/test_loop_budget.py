@@ -5,11 +5,12 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 
 import pytest
 
-from sfu.forwarding.loop_budget import MEDIA_SHARE
-from sfu.transport import stun
+from sfu.forwarding.loop_budget import MEDIA_SHARE, USUAL_PACKET
+from sfu.transport import stun, udp
 from sfu.transport.edge import WebRtcEdge
 from sfu.transport.hub import Hub
 from tests.attacks.sctp import Association, chunk, data
@@ -58,6 +59,23 @@ async def test_work_is_charged_to_its_source(hub: Hub) -> None:
     await until(lambda: hub.port.dropped["stun_unknown_user"] == 100)
     assert strangers.used > used
     assert budget.used - spent < strangers.used - used + 0.01
+    publisher.close()
+    peer.close()
+
+
+@pytest.mark.parametrize(("cost", "charged"), [(USUAL_PACKET * 0.9, 0.0), (USUAL_PACKET + 40e-6, 40e-6)])
+async def test_of_a_media_packet_only_an_unusual_cost_is_charged(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, cost: float, charged: float
+) -> None:
+    publisher, peer, _ = await published(WebRtcEdge(hub))
+    budget = next(iter(hub.connections)).peer.budget
+    used, clock = budget.used, iter(cost * step for step in range(200))
+    packet = rtp(b"x", ssrc=1, sequence=1, timestamp=1, payload_type=111, extensions={4: b"0"})
+    monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    for _ in range(100):
+        hub.port._receive(next(iter(hub.connections)).peer, memoryview(bytearray(packet)), len(packet), 0.0)
+    assert budget.used - used == pytest.approx(100 * charged)
+    monkeypatch.undo()
     publisher.close()
     peer.close()
 
