@@ -183,7 +183,7 @@ class Paths(Generic[Outlet]):
     def stale(self, now: float) -> bool:
         """Whether nothing comes from the selected address, and another one that checks is selected now."""
         address = self.latest()
-        if address is None or address == self.selected or now - self.checked(address) > INTERVAL:
+        if address is None or address == self.selected or now - self._known[address].heard > INTERVAL:
             return False
         selected = self._known.get(self.selected) if self.selected is not None else None
         if selected is not None and now - selected.heard < PROBATION:

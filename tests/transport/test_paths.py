@@ -121,6 +121,15 @@ def test_firefox_after_an_ice_restart() -> None:
     assert found[-1][0] - 20 <= 1.2
 
 
+def test_a_nat_binding_that_changes_under_a_client_that_nominates_only_once() -> None:
+    """It checks every five seconds. What is heard of the new binding between two checks counts as well."""
+    home = [(0.0, "nominates", HOME), *every(5, 4, 19, "checks", HOME), *every(0.1, 0, 20.2, "rtcp", HOME)]
+    away = [*every(5, 24, 80, "checks", AWAY), *every(0.1, 20.3, 80, "rtcp", AWAY)]
+    found = run(home, away, until=80)
+    assert [where for _, where in found] == [HOME, AWAY]
+    assert found[-1][0] - 20.2 <= 8.1
+
+
 def test_a_quiet_publisher_whose_network_changes() -> None:
     """Sound only: a report every five seconds."""
     home = every(2.5, 0, 20, "nominates", HOME)
