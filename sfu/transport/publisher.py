@@ -196,19 +196,23 @@ class PublisherConnection:
         accepted = accept_offer(parse(offer)) if isinstance(offer, str) else offer
         declared = {track.mid: track for track in tracks}
         received = {track.mid: track for track in accepted.tracks if track.mid in declared}
+        stereo = {
+            mid for mid, track in received.items() if track.stereo or declared[mid].source == "screen_share_audio"
+        }
         renewed = bool(self._fingerprints and accepted.fingerprints) and accepted.fingerprints != self._fingerprints
         kept = (
             set()
             if renewed
-            else {mid for mid, source in self._sources.items() if _same(source.track, received.get(mid))}
+            else {
+                mid
+                for mid, source in self._sources.items()
+                if _same(source.track, received.get(mid)) and (mid not in stereo or is_stereo(source.track.parameters))
+            }
         )
         self._check_streams(received, kept, renewed=renewed)
         # Nothing below refuses the offer.
         self._renew(accepted, renewed=renewed)
         connection = self._connection
-        stereo = {
-            mid for mid, track in received.items() if track.stereo or declared[mid].source == "screen_share_audio"
-        }
         answer = write_answer(
             accepted,
             connection.local(),

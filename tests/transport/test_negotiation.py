@@ -319,6 +319,36 @@ async def test_stereo_is_offered_to_subscribers(
         thing.close()
 
 
+@pytest.mark.parametrize(
+    ("source", "parameters"),
+    [("microphone", "minptime=10;stereo=1;sprop-stereo=1"), ("screen_share_audio", "minptime=10")],
+)
+async def test_sound_that_becomes_stereo_later_is_another_track(
+    hub: Hub, edge: WebRtcEdge, source: str, parameters: str
+) -> None:
+    """Viewers were offered one channel for the old one. One that becomes mono again goes on: its payload type fits."""
+    peer, ear = RawPeer(), Ear()
+    publisher = edge.open_publisher("PA_a", Ear())
+
+    def sound(parameters: str) -> str:
+        return peer.offer().replace("opus/48000/2\r\n", f"opus/48000/2\r\na=fmtp:111 {parameters}\r\n")
+
+    mono = publisher.negotiate(sound("minptime=10"), [TrackSpec(mid="0", source="microphone")])
+    assert "stereo=1" not in mono.sdp
+    spec = TrackSpec(mid="0", source=source)  # type: ignore[arg-type]  # the row says which
+    both = publisher.negotiate(sound(parameters), [spec])
+    assert ";stereo=1\r\n" in both.sdp
+    assert both.sources["0"] is not mono.sources["0"]
+    subscriber = edge.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_x"), both.sources["0"], Wish())
+    await until(lambda: ear.offers)
+    assert "sprop-stereo=1" in ear.offers[0][1]
+    again = publisher.negotiate(sound("minptime=10"), [TrackSpec(mid="0", source="microphone")])
+    assert again.sources["0"] is both.sources["0"]
+    for thing in (subscriber, publisher, peer):
+        thing.close()
+
+
 async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
     hub: Hub, edge: WebRtcEdge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
