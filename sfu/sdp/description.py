@@ -241,7 +241,7 @@ def _read(draft: _Draft, found: list[tuple[str, str]]) -> None:
 
 
 def _media_line(value: str) -> _Draft:
-    parts = value.split()
+    parts = value.split(None, 3 + 128)
     if len(parts) < 3:
         raise BadRequest("An m-line has fewer than three parts.")
     if len(parts) > 3 + 128:
@@ -255,6 +255,8 @@ def _rid(draft: _Draft, value: str) -> None:
 
 
 def _simulcast(draft: _Draft, value: str) -> None:
+    if draft.simulcast is not None:
+        raise BadRequest("An m-line has two simulcast lines.")
     draft.simulcast = value  # read when all rids are known
 
 
@@ -268,7 +270,7 @@ def _ssrc(draft: _Draft, value: str) -> None:
 def _ssrc_group(draft: _Draft, value: str) -> None:
     semantics, *ssrcs = value.split(None, RID_LIMIT + 1)[: RID_LIMIT + 1] or [""]
     known = _GROUPS.get(semantics, 0)
-    if known:
+    if known and not (semantics == "SIM" and "SIM" in dict(draft.groups)):  # an m-line has one source: the first
         bounded(len(draft.groups), GROUP_LIMIT, "SSRC groups")
         members = tuple([decimal(ssrc, 0xFFFFFFFF, "An SSRC") for ssrc in ssrcs[:known]])
         draft.groups.append((semantics, members))

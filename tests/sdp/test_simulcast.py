@@ -26,6 +26,7 @@ from tests.sdp.samples import section
         ("a=rid:q send pt=96,98\n", "payload type that its m-line does not list"),
         ("a=rid:q send max-width=5;pt=x\n", "payload type that its m-line does not list"),
         ("a=rid:q send\na=simulcast:send\n", "not of the form"),
+        ("a=rid:q send\na=rid:h send\na=simulcast:send q;h\na=simulcast:send q\n", "two simulcast lines"),
         ("a=rid:q send\na=simulcast:\n", "not of the form"),
         ("a=rid:q send\na=simulcast:send q send q\n", "not of the form"),
         ("a=rid:q send\na=simulcast:send q;\n", "names the rid of a stream"),
