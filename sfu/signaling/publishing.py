@@ -23,6 +23,9 @@ from sfu.signaling.states import description_of
 
 REFUSALS_EVERY = 1.0
 """Seconds between two errors about data-channel messages; a client may send hundreds a second."""
+DATA_UNIT = 2048
+"""Bytes of a data-channel message that count as one in the rate limit. Each message goes to all others in packets of 1,200
+bytes, and what they cost is not charged to the sender: 53 packets to each for a message of the greatest length."""
 
 SCTP_PACKET_BYTES = 1200
 """Bytes of a message in one SCTP packet, about."""
@@ -119,15 +122,19 @@ class Publishing:
             publisher.close()
 
     def data_received(self, payload: bytes | str, *, reliable: bool) -> None:
-        if not self._bucket.take(1, self._env.now()):
-            self._refuse("rate_limited", "You send too many data-channel messages; send fewer a second.")
+        size = len(payload)
+        if isinstance(payload, str) and not payload.isascii():
+            size = len(payload.encode(errors="replace"))
+        if size > MAX_MESSAGE_BYTES:
+            self.data_refused(size)
+            return
+        if not self._bucket.take(max(1.0, size / DATA_UNIT), self._env.now()):
+            self._refuse(
+                "rate_limited", "You send too many data-channel messages, or too long ones; send fewer bytes a second."
+            )
             return
         if not isinstance(payload, str):
             self._refuse("bad_request", "A data-channel message has to be text: a JSON object with a payload.")
-            return
-        size = len(payload) if payload.isascii() else len(payload.encode(errors="replace"))
-        if size > MAX_MESSAGE_BYTES:
-            self.data_refused(size)
             return
         try:
             data = _decode_data(payload)

@@ -35,7 +35,7 @@ class Settings:
     flood_limit: Count = 500
     "Refused messages in a row after which a participant is sent away."
     data_channel_rate: Duration = 200.0
-    "Data-channel messages a second from one participant; the rest is dropped."
+    "Data-channel messages a second from one participant; a long one counts once for each 2,048 bytes. The rest is dropped."
     replay_events: Count = 256
     "Events kept per session for a resume."
     replay_bytes: Count = 131_072

@@ -443,6 +443,31 @@ async def test_what_is_not_relayed_on_data_channels_is_an_error_once_a_second(wo
     assert two.sent == []
 
 
+async def test_long_data_channel_messages_count_by_their_packets(world: World) -> None:
+    """Each goes to everybody in the room: 200 a second of the greatest length would be 10,000 packets to each."""
+    ada, bob = world.join("ada"), world.join("bob")
+    publish(ada)
+    publish(bob)
+    one, two = world.edge.publishers
+    longest = f'{{"payload":"{"x" * 60_000}"}}'
+    ada.take()
+    for _ in range(10):
+        one.listener.data_received(longest, reliable=True)
+    assert len(two.sent) == 6
+    (error,) = [message for message in ada.take() if message["type"] == "error"]
+    assert error["code"] == "rate_limited"
+    for second in range(1, 11):
+        world.now += 1
+        for _ in range(10):
+            one.listener.data_received(longest, reliable=True)
+        assert len(two.sent) == 6 * (second + 1)
+    world.now += 1
+    before = len(two.sent)
+    for _ in range(150):
+        one.listener.data_received('{"payload":"short"}', reliable=True)
+    assert len(two.sent) == before + 150
+
+
 async def test_quality(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     for client in (ada, bob):
