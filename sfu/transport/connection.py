@@ -160,7 +160,9 @@ class Connection:
         answer = repeated.answer(data)
         if answer is not None:
             self.ice.last_check = now
-            self._follow(self._paths.check(address, source, now, nominated=repeated.nominated))
+            self._follow(
+                self._paths.check(address, source, now, nominated=repeated.nominated, transaction=bytes(data[8:20]))
+            )
         return answer
 
     def check_received(
@@ -171,7 +173,9 @@ class Connection:
             return None
         if address not in self._paths and not self._claim(address, now):
             return None
-        self._follow(self._paths.check(address, source, now, nominated=request.use_candidate))
+        self._follow(
+            self._paths.check(address, source, now, nominated=request.use_candidate, transaction=request.transaction_id)
+        )
         dropped = self.ice.settle(request)
         if dropped is not None:
             self._hub.forget_ufrag(dropped)

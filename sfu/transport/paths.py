@@ -7,6 +7,7 @@ or when nothing comes from the selected address any more: a NAT binding that cha
 was selected for the silence of the other has to go on too; else, media returns. Pure; `now` in monotonic seconds.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
@@ -14,6 +15,8 @@ from sfu.forwarding.peer import Address
 
 ADDRESSES: Final = 8
 """Validated addresses kept per connection; the oldest goes first."""
+TRANSACTIONS: Final = 16
+"""Newest transaction ids kept of each address: a check that is sent again proves nothing new, whoever copied it."""
 CONTINUED: Final = 0.4
 """Seconds of checks that prove an address. Chromium checks a pair that it nominates three times in 150 ms and then
 twice a second,"""
@@ -36,7 +39,7 @@ Outlet = TypeVar("Outlet")
 class Path(Generic[Outlet]):
     """One validated address."""
 
-    __slots__ = ("checked", "heard", "nominated", "outlet", "since")
+    __slots__ = ("checked", "heard", "nominated", "outlet", "since", "transactions")
 
     def __init__(self, outlet: Outlet, now: float) -> None:
         self.outlet = outlet
@@ -45,6 +48,7 @@ class Path(Generic[Outlet]):
         """Last check; last authentic packet of any kind but RTP; first check of those without a pause."""
         self.nominated = float("-inf")
         """Last check with USE-CANDIDATE."""
+        self.transactions: deque[bytes] = deque(maxlen=TRANSACTIONS)
 
     @property
     def proved(self) -> bool:
@@ -109,15 +113,20 @@ class Paths(Generic[Outlet]):
         if path is not None:
             path.heard = now
 
-    def check(self, address: Address, outlet: Outlet, now: float, *, nominated: bool) -> bool:
+    def check(self, address: Address, outlet: Outlet, now: float, *, nominated: bool, transaction: bytes = b"") -> bool:
         """A valid check came. Whether another address is selected now."""
         path = self._known.get(address)
+        settled = address == self.selected and self._before is None
+        if path is not None and transaction in path.transactions and not settled:
+            return self.look(now)
         if path is None:
             path = self._known[address] = Path(outlet, now)
         elif now - path.checked > INTERVAL:
             path.since = now
         path.checked = path.heard = now
         path.outlet = outlet
+        if transaction:
+            path.transactions.append(transaction)
         before = self._known.get(self.selected) if self.selected is not None else None
         first = nominated and before is not None and before.nominated == float("-inf")
         if nominated:

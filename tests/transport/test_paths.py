@@ -78,6 +78,23 @@ def test_forged_checks_without_end_move_nothing_while_the_old_address_nominates_
     assert [where for _, where in found] == [HOME]
 
 
+@pytest.mark.parametrize(("transactions", "moves"), [(1, False), (8, False), (400, True)])
+def test_a_check_that_is_sent_again_and_again_proves_an_address_once(transactions: int, moves: bool) -> None:
+    """A copy is authentic wherever it comes from. The participant nominated once and checks without nomination."""
+    paths: Paths[str] = Paths()
+    away = 0.0
+    for step in range(400):
+        now = step / 10
+        if step % 5 == 0:
+            paths.check(HOME, "socket", now, nominated=step == 0, transaction=b"home%d" % step)
+        if step >= 100:
+            paths.check(VICTIM, "socket", now, nominated=True, transaction=b"copy%d" % (step % transactions))
+        paths.look(now)
+        away += 0.1 * (paths.selected == VICTIM)
+    assert (away > 20) == moves
+    assert moves or away < 5
+
+
 def test_a_participant_who_never_nominates_gains_nothing() -> None:
     found = run(every(0.5, 0, 60, "checks", HOME), [(30.1, "nominates", VICTIM)], until=60)
     assert seconds_at(found, VICTIM, 60) <= 1.5
