@@ -18,9 +18,13 @@ UNKNOWN = "unknown"
 MAX_HOPS = 32
 """Hops that are read, from the end."""
 
-_FOR = re.compile(r'(?:^|;)[ \t]*for[ \t]*=[ \t]*("[^"]*"|[^;"]*)', re.IGNORECASE)
-_BRACKETED = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::\d{1,5})?", re.ASCII)
-_WITH_PORT = re.compile(r"([0-9.]+):\d{1,5}", re.ASCII)
+MAX_LENGTH = 2048
+"""Characters of `Forwarded` that are read, from the end."""
+
+_FOR = re.compile(r'[ \t]*for[ \t]*=[ \t]*("[^"]*"|[^"]*)[ \t]*', re.IGNORECASE)
+_PORT = r"(?::(?:\d{1,5}|_[A-Za-z0-9._-]+))?"
+_BRACKETED = re.compile(rf"\[([0-9A-Fa-f:.]+)\]{_PORT}", re.ASCII)
+_WITH_PORT = re.compile(rf"([0-9.]+){_PORT}", re.ASCII)
 
 
 class ClientAddresses:
@@ -96,7 +100,28 @@ def _elements(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _for_parameters(lines: Sequence[str]) -> Iterator[str]:
-    """RFC 7239 4. An element without `for` is a hop that says nothing."""
-    for element in _elements(lines):
-        found = _FOR.search(element)
-        yield found[1] if found else UNKNOWN
+    """RFC 7239 4, the last element first. An element without `for` is a hop that says nothing."""
+    for element in _split(",".join(lines)[-MAX_LENGTH:], ","):
+        if element.strip():
+            found = next(filter(None, map(_FOR.fullmatch, _split(element, ";"))), None)
+            yield found[1].strip() if found else UNKNOWN
+
+
+def _split(text: str, separator: str) -> Iterator[str]:
+    """From the last piece to the first. Separators in quoted strings (RFC 9110 5.6.4) are none: a proxy quotes values that
+    clients choose, such as `host`. Read from the end, so that quotes which a client left open change nothing behind them.
+    """
+    end, quoted = len(text), False
+    for position in range(len(text) - 1, -1, -1):
+        char = text[position]
+        if char == '"' and not (quoted and _is_escaped(text, position)):
+            quoted = not quoted
+        elif char == separator and not quoted:
+            yield text[position + 1 : end]
+            end = position
+    yield text[:end]
+
+
+def _is_escaped(text: str, position: int) -> bool:
+    before = text[:position]
+    return (len(before) - len(before.rstrip("\\"))) % 2 == 1

@@ -75,6 +75,17 @@ def test_x_forwarded_for(lines: tuple[str, ...], expected: str) -> None:
         ((f'for={FORGED}, for="_gazonk"',), UNKNOWN),
         ((f"for={FORGED}, proto=https",), UNKNOWN),
         ((f"for={FORGED}, xfor={REAL}",), UNKNOWN),
+        # RFC 7239 6: a port may be obfuscated
+        (('for="[2001:db8::17]:_gazonk"',), "2001:db8::17"),
+        ((f'for="{REAL}:_a.b-c"',), REAL),
+        # what a client writes into a value that its proxy quotes
+        ((f'for={REAL};host="a,for={FORGED}"',), REAL),
+        ((f'for={REAL};host="a\\",for={FORGED}"',), REAL),
+        ((f'host="a;for={FORGED}";for={REAL}',), REAL),
+        ((f'for="{FORGED}, for={REAL}',), REAL),
+        ((f'for="{FORGED}', f'for={REAL};host="a"'), REAL),
+        ((f'for={FORGED};x="\\', f"for={REAL}"), REAL),
+        ((f" For = {REAL} ; proto=http ,",), REAL),
     ],
 )
 def test_forwarded(lines: tuple[str, ...], expected: str) -> None:
