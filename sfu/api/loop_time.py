@@ -21,19 +21,22 @@ from sfu.forwarding.loop_budget import LoopBudget
 AUTHORIZED_SHARE: Final = 0.25
 """Fraction of the loop's time for one connection with authorized requests. A proxy may send many clients' on one."""
 AUTHORIZED_BURST: Final = 0.25
+ALL_AUTHORIZED_SHARE: Final = 0.6
+"""Fraction of the loop's time for the requests of all authorized connections: viewers of public rooms are among them."""
+ALL_AUTHORIZED_BURST: Final = 1.0
 PATIENCE: Final = 10.0
 """Seconds that a request waits for loop time before it is refused with 503."""
 REQUEST_COST: Final = 0.0001
 """Seconds charged for what aiohttp does before and after the measured part of a request: head, response, log record."""
 PER_TURN: Final = 8
-"""Requests of strangers let through per turn of the loop, some 2 ms of work, so that media are read in between."""
+"""Requests let through a gate per turn of the loop, some 2 ms of work, so that media are read in between."""
 WAITING_LIMIT: Final = 2000
 READ_SLICE: Final = 0.001
 """Seconds per turn of the loop for reads of connections without a valid token."""
 EXEMPT: Final = frozenset({"/healthz", "/livez", "/readyz"})
 """Probes are cheap, and an orchestrator must not restart a server because strangers flood it."""
 AUTHORIZED: Final = ("/api/v1/", "/hls/")
-"""Routes below these check a token or a pass: an answer below 400 means that they accepted it."""
+"""Routes below these check a token or a pass, except for `OPTIONS`: an answer below 400 means that they accepted it."""
 
 R = TypeVar("R")
 
@@ -113,7 +116,7 @@ class ReadTurns:
 
 
 class Gate:
-    """Lets requests of strangers through in order: a few in each turn of the loop, and only while their budget lasts."""
+    """Lets requests through in order: a few in each turn of the loop, and only while their budget lasts."""
 
     def __init__(self, budget: LoopBudget) -> None:
         self._budget = budget
@@ -160,21 +163,37 @@ class Gate:
 def metered(
     strangers: LoopBudget, source_of: Callable[[web.Request], Source | None], base_path: str = ""
 ) -> Middleware:
-    """Charges requests to the budget of their connection. `source_of`: the connection; None: it is not charged."""
-    gate = Gate(strangers)
+    """Charges requests to the budget of their connection; those of authorized ones share a further budget.
+
+    `source_of`: the connection; None: it is not charged. `base_path`: prefix that a proxy may leave in paths.
+    """
+    everybody = LoopBudget(ALL_AUTHORIZED_SHARE, ALL_AUTHORIZED_BURST, time.monotonic())
+    gate, authorized_gate = Gate(strangers), Gate(everybody)
+    below = f"{base_path}/" if base_path else ""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         source = source_of(request)
-        path = request.path.removeprefix(base_path)
+        path = request.path
+        if below and path.startswith(below):
+            path = path.removeprefix(base_path)
         if source is None or path in EXEMPT:
             return await handler(request)
+        may_authorize = path.startswith(AUTHORIZED) and request.method != "OPTIONS"
         budget = source.budget
-        if budget is strangers:
+        known = budget is not strangers
+        if not known:
             if not await gate.enter():
                 return problem_of(AtCapacity("This server gets too many requests without a token. Try again later."))
-        elif delay := budget.delay(time.monotonic()):
-            await asyncio.sleep(delay)
+        else:
+            if delay := budget.delay(time.monotonic()):
+                await asyncio.sleep(delay)
+            if not await authorized_gate.enter():
+                return problem_of(AtCapacity("This server gets too many requests. Try again later."))
+        if not known and may_authorize:
+            # Whose it is turns out at its end. A proxy without keep-alive opens a connection for each viewer's request.
+            budget = LoopBudget(AUTHORIZED_SHARE, AUTHORIZED_BURST, time.monotonic())
+        used = budget.used
         budget.charge(REQUEST_COST, time.monotonic())
         upgrade = hdrs.UPGRADE in request.headers
         if upgrade:
@@ -189,10 +208,10 @@ def metered(
             )
             status = answer.status
         finally:
-            if status >= 400 or not path.startswith(AUTHORIZED):
-                source.budget = strangers
-            elif source.budget is strangers:
-                source.budget = LoopBudget(AUTHORIZED_SHARE, AUTHORIZED_BURST, time.monotonic())
+            authorized = status < 400 and may_authorize
+            if budget is not strangers:
+                (everybody if known or authorized else strangers).charge(budget.used - used, time.monotonic())
+            source.budget = budget if authorized else strangers
         return answer
 
     return middleware

@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 
 from sfu.api import loop_time
-from sfu.api.loop_time import PER_TURN, Gate, Metered
+from sfu.api.loop_time import PER_TURN, REQUEST_COST, Gate, Metered
+from sfu.api.settings import Settings
 from sfu.forwarding.loop_budget import LoopBudget
 from tests.api.support import running
 
@@ -114,13 +115,17 @@ async def url(strangers: LoopBudget) -> AsyncIterator[str]:
             await answer.send_str(message.data)
         return answer
 
+    async def preflight(request: web.Request) -> web.Response:
+        return web.Response(status=204)
+
     routes = [
         web.get("/public", public),
         web.get("/hls/x", public),
+        web.options("/hls/x", preflight),
         web.post("/echo", echo),
         web.get("/socket", socket),
     ]
-    async with running(strangers=strangers, routes=routes) as server:
+    async with running(Settings(port=0, base_path="/meet"), strangers=strangers, routes=routes) as server:
         yield server.site.name
 
 
@@ -129,17 +134,20 @@ async def test_requests_of_strangers_wait_for_credit(url: str, strangers: LoopBu
         async with http.get(f"{url}/public") as answer:
             assert answer.status == 200
         assert strangers.used >= 0.002
-        strangers.charge(0.5 + 0.35 * 0.3, time.monotonic())
+        strangers.charge(0.5 + 0.35 * 1.0, time.monotonic())
         async with asyncio.timeout(5):
-            async with http.get(f"{url}/livez") as answer:  # probes never wait
-                assert answer.status == 200
+            for path in ("/livez", "/meet/livez"):
+                async with http.get(f"{url}{path}") as answer:  # probes never wait
+                    assert answer.status == 200
             assert not strangers.admits(time.monotonic())
             async with http.get(f"{url}/public") as answer:
                 assert answer.status == 200
         assert strangers.throttled >= 1
 
 
-async def test_authorized_connections_do_not_wait_for_strangers(url: str, strangers: LoopBudget) -> None:
+@pytest.mark.parametrize("base", ["", "/meet"])
+async def test_authorized_connections_do_not_wait_for_strangers(url: str, strangers: LoopBudget, base: str) -> None:
+    url += base
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as http:
         async with http.get(f"{url}/hls/x") as answer:
             assert answer.status == 200
@@ -182,6 +190,56 @@ async def test_sockets_are_read_while_strangers_have_no_credit(url: str, strange
             for _ in range(20):
                 await socket.send_str("x")
                 assert await socket.receive_str() == "x"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [("OPTIONS", "/hls/x", 204), ("OPTIONS", "/api/v1/rooms", 204), ("GET", "/hls/y", 404)],
+)
+async def test_what_needs_no_token_authorizes_no_connection(
+    url: str, strangers: LoopBudget, method: str, path: str, status: int
+) -> None:
+    headers = {"Origin": url, "Access-Control-Request-Method": "GET"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as http:
+        async with http.request(method, f"{url}{path}", headers=headers) as answer:
+            assert answer.status == status
+        used = strangers.used
+        for _ in range(20):
+            async with http.request(method, f"{url}{path}", headers=headers) as answer:
+                assert answer.status == status
+        assert strangers.used - used > 20 * REQUEST_COST
+
+
+async def test_authorized_requests_on_connections_of_their_own_are_not_charged_to_strangers(
+    url: str, strangers: LoopBudget
+) -> None:
+    """A proxy without keep-alive opens a connection for each request of each viewer."""
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
+        for _ in range(20):
+            async with http.get(f"{url}/hls/x") as answer:
+                assert answer.status == 200
+    assert strangers.used < 20 * 0.002
+
+
+async def test_authorized_connections_share_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many of them leave time for the media."""
+    monkeypatch.setattr(loop_time, "ALL_AUTHORIZED_SHARE", 0.1)
+    monkeypatch.setattr(loop_time, "ALL_AUTHORIZED_BURST", 0.1)
+    async with running(routes=[web.get("/hls/x", slow)]) as server, aiohttp.ClientSession() as http:
+
+        async def viewer() -> None:
+            for _ in range(6):
+                async with http.get(f"{server.site.name}/hls/x") as answer:
+                    assert answer.status == 200
+
+        began = time.monotonic()
+        await asyncio.gather(*[viewer() for _ in range(10)])  # 0.3 s of work, 0.1 s of them at once
+        assert time.monotonic() - began > 1.0
+
+
+async def slow(request: web.Request) -> web.Response:
+    busy(0.005)
+    return web.Response(text="ok")
 
 
 async def test_a_request_that_waited_too_long_is_refused_with_the_reason(
