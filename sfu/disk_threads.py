@@ -44,10 +44,13 @@ class DiskThreads:
         self._started = 0
         self._closed = False
 
-    def submit(self, job: Callable[[], None], size: int = 0) -> bool:
-        """`size`: bytes that the job holds. False: the queue is full, or closed."""
+    def submit(self, job: Callable[[], None], size: int = 0, *, admitted: bool = False) -> bool:
+        """`size`: bytes that the job holds. `admitted`: it continues earlier work, so a full queue takes it. False: the
+        queue is full, or closed.
+        """
         with self._condition:
-            if self._closed or len(self._jobs) >= self._jobs_limit or self._held + size > self._size_limit:
+            full = len(self._jobs) >= self._jobs_limit or self._held + size > self._size_limit
+            if self._closed or (full and not admitted):
                 self.refused += 1
                 return False
             self._jobs.append((job, size))
@@ -60,6 +63,13 @@ class DiskThreads:
 
     async def run(self, job: Callable[[], T]) -> T:
         """Its result, when it comes. Raises what the job raises, and DiskBusyError when the queue is full."""
+        return await self._run_in_thread(job, admitted=False)
+
+    async def run_on(self, job: Callable[[], T]) -> T:
+        """As `run`, for the next step of work that `run` began: a full queue takes it. The caller bounds their number."""
+        return await self._run_in_thread(job, admitted=True)
+
+    async def _run_in_thread(self, job: Callable[[], T], *, admitted: bool) -> T:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
 
@@ -81,7 +91,7 @@ class DiskThreads:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(settle, result, error)
 
-        if not self.submit(work):
+        if not self.submit(work, admitted=admitted):
             raise DiskBusyError("the disk does not keep up")
         return await future
 

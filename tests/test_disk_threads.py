@@ -62,3 +62,26 @@ async def test_results_and_errors_come_back_to_the_loop() -> None:
     gate.set()
     assert await asyncio.gather(*blocked[1:], return_exceptions=True)
     assert disk.close()
+
+
+async def test_admitted_work_goes_on_when_the_queue_is_full() -> None:
+    gate, disk = threading.Event(), DiskThreads("disk", threads=1, jobs=1)
+    started = threading.Event()
+
+    def block() -> bool:
+        started.set()
+        return gate.wait()
+
+    first = asyncio.create_task(disk.run(block))
+    await asyncio.to_thread(started.wait)
+    assert disk.submit(lambda: None)
+    with pytest.raises(DiskBusyError):
+        await disk.run(lambda: 1)
+    next_step = asyncio.create_task(disk.run_on(lambda: 2))
+    await asyncio.sleep(0)
+    gate.set()
+    assert await next_step == 2
+    assert await first
+    assert disk.close()
+    with pytest.raises(DiskBusyError):
+        await disk.run_on(lambda: 3)

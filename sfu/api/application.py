@@ -37,8 +37,8 @@ log = logging.getLogger("sfu.api")
 PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "Via")
 """One of them is sent by every reverse proxy, whatever its client asks for (RFC 7239, RFC 9110 7.6.3)."""
 DISK_THREADS = 2
-DISK_JOBS = 64
-"""Requests that wait for the disk; more are refused."""
+DISK_JOBS = 512
+"""Requests that wait for the disk; more are refused. Downloads under way are not: each has one read at a time."""
 BODY_TIMEOUT = 10.0
 """Seconds for a whole request body, which is at most `http.body_limit_bytes`."""
 
@@ -139,6 +139,7 @@ def _file(path: Path, disk: DiskThreads) -> File:
             "Cache-Control": "private, no-cache",
         },
         disk.run,
+        disk.run_on,
     )
 
 

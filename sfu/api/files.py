@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import ETAG_ANY
 
 from sfu.api import ranges
+from sfu.api.edge import RETRY_AFTER
 from sfu.disk_threads import DiskBusyError
 
 T = TypeVar("T")
@@ -36,17 +37,28 @@ class RunInThread(Protocol):
 class File(web.StreamResponse):
     """A regular file, whole or in part."""
 
-    def __init__(self, path: Path, headers: dict[str, str], run: RunInThread = asyncio.to_thread) -> None:
-        """`run`: where the disk is read."""
+    def __init__(
+        self,
+        path: Path,
+        headers: dict[str, str],
+        run: RunInThread = asyncio.to_thread,
+        run_on: RunInThread = asyncio.to_thread,
+    ) -> None:
+        """`run`: where the file is opened; `run_on`: where it is read, which is never refused."""
         super().__init__(headers=headers)
         self._path = path
-        self._run = run
+        self._run, self._run_on = run, run_on
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         try:
             file, facts = await self._run(partial(_opened, self._path))
         except OSError as error:
-            self.set_status(503 if isinstance(error, DiskBusyError) else 404)
+            self.set_status(404)
+            if isinstance(error, DiskBusyError):
+                self.set_status(503)
+                self.headers[hdrs.RETRY_AFTER] = str(RETRY_AFTER)
+            self.headers[hdrs.CACHE_CONTROL] = "no-store"
+            self.headers.popall(hdrs.CONTENT_DISPOSITION, None)
             self.content_length = 0
             return await super().prepare(request)
         try:
@@ -54,9 +66,9 @@ class File(web.StreamResponse):
             writer = await super().prepare(request)
             if part is not None:
                 position, end = part
-                await self._run(partial(file.seek, position))
+                await self._run_on(partial(file.seek, position))
                 while position < end:
-                    chunk = await self._run(partial(file.read, min(CHUNK_BYTES, end - position)))
+                    chunk = await self._run_on(partial(file.read, min(CHUNK_BYTES, end - position)))
                     if not chunk:
                         raise ConnectionResetError("the file is shorter than it was")
                     position += len(chunk)

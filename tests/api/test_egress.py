@@ -1,5 +1,6 @@
 """Files of recordings over the admin API: those that are listed, to those who may record the room, in ranges too."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -124,3 +125,19 @@ async def test_names_of_every_script_are_listed_and_downloaded(url: str, tmp_pat
     assert (
         told["content-disposition"] == "attachment; filename=\"_ve-camera.webm\"; filename*=UTF-8''%C3%88ve-camera.webm"
     )
+
+
+async def test_a_class_downloads_together(url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """More downloads at once than jobs wait for the disk; none is cut off."""
+    content = CONTENT * 200
+    (tmp_path / "recordings" / "hall-1" / "programme.mp4").write_bytes(content)
+    headers = {"Authorization": f"Bearer {token(**RECORDER)}"}
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
+
+        async def download() -> tuple[int, int]:
+            async with client.get(f"{url}/hall/recordings/hall-1/programme.mp4", headers=headers) as answer:
+                return answer.status, len(await answer.read())
+
+        answers = await asyncio.gather(*[download() for _ in range(150)])
+    assert set(answers) == {(200, len(content))}
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
