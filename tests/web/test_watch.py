@@ -1,6 +1,7 @@
 """Watching a programme in Chromium: what is on the screen is as young as it should be, and it begins, ends and comes again."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from itertools import pairwise
 from pathlib import Path
@@ -41,6 +42,17 @@ FORGET = """() => {
     for (const part of parts) if (part.fragment.sn === newest.fragment.sn && part.index < 2) part.clearElementaryStreamInfo();
     return true;
 }"""
+START_EARLY = """{
+    const { appendBuffer } = SourceBuffer.prototype;
+    SourceBuffer.prototype.appendBuffer = function (data) {
+        const video = document.querySelector('video');
+        if (video?.readyState === 1 && globalThis.movedTo === undefined) {
+            globalThis.movedTo = video.currentTime = Math.max(0.5, video.currentTime - 10);
+        }
+        appendBuffer.call(this, data);
+    };
+}"""
+"""Moves the start away from the first pictures, just before these are appended."""
 Open = Callable[..., Awaitable["Viewer"]]
 
 
@@ -99,9 +111,11 @@ async def arrive(chromium: Browser, theatre: aiohttp.ClientSession) -> AsyncIter
     """Opens the page for one more viewer; afterwards no page may have failed."""
     viewers = []
 
-    async def open_page(*, script: str = "", **options: Any) -> Viewer:
+    async def open_page(*, script: str = "", unanswered: re.Pattern[str] | None = None, **options: Any) -> Viewer:
         context = await chromium.new_context(**options)
         page = await context.new_page()
+        if unanswered is not None:
+            await page.route(unanswered, lambda route: None)
         await page.add_init_script(path=BARCODE)
         await page.add_init_script(script)
         viewer = Viewer(page)
@@ -198,6 +212,17 @@ async def test_into_the_past_and_back_by_keyboard(arrive: Open, theatre: aiohttp
     await viewer.until("paused", "() => sfuWatch.video.paused")
     await viewer.page.keyboard.press("m")
     await viewer.until("muted", "() => sfuWatch.state.muted")
+
+
+async def test_a_start_before_all_data(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+    """On a slow computer hls.js places the start before the data that it loads, and loads no others."""
+    await do(theatre, "begin?renditions=360p")
+    first = await arrive()
+    await first.until("some programme", "() => sfuWatch.video.currentTime > 12", within=40)
+    late = await arrive(script=START_EARLY, unanswered=re.compile(r"/360p/\d+\.m4s$"))
+    assert await late.until("the start is moved", "() => globalThis.movedTo !== undefined", within=20) is True
+    await late.plays()
+    await late.until("the live edge", "() => sfuWatch.state.atEdge")
 
 
 async def test_captions(arrive: Open, theatre: aiohttp.ClientSession) -> None:

@@ -293,7 +293,7 @@ window.setInterval(() => {
   const shown = player.shownAt;
   const atEdge = !store.state.replay && range.end - at < EDGE;
   // Paused long enough to be behind: the viewer chose to be there.
-  if (player.following && video.paused && !atEdge && at) player.following = false;
+  if (player.following && video.paused && !playback.wanted && !atEdge && at) player.following = false;
   const latency = shown === null || store.state.replay || !at || video.paused ? null : Math.max(0, (access.now() - shown) / 1000);
   store.update({ position: { at, ...range }, atEdge, latency });
 }, CLOCK_MS);

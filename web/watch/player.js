@@ -254,10 +254,15 @@ export class Player {
 
   #steer() {
     const { video } = this;
-    if (!this.#live || !this.#hls || video.paused || !video.buffered.length) return;
+    if (!this.#live || !this.#hls || !video.buffered.length) return;
     const now = performance.now();
     this.#seeking = video.seeking ? this.#seeking || now : 0;
     if (this.#seeking && now - this.#seeking < SEEK_MS) return;
+    if (video.paused) {
+      // On a slow machine hls.js may place the start before the data that it loads, and then no picture comes.
+      if (this.following && video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) this.#stepOver();
+      return;
+    }
     const edge = this.#hls.latestLevelDetails?.edge ?? 0;
     if (!this.#hls.latestLevelDetails?.live) {
       // The end is near; there is nothing left to be close to.
