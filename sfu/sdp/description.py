@@ -43,6 +43,8 @@ CANDIDATE_LIMIT: Final = 64
 """Candidates of an m-line that are read. The server is an ICE-lite agent and needs none of them."""
 GROUP_LIMIT: Final = 12
 """SSRC groups of an m-line; three layers need four."""
+TOTALS: Final = {"rid": 192, "ssrc-group": 256}
+"""Lines of a description; 16 cameras in three layers have 48 rids and 112 SSRC groups."""
 PROTOCOLS: Final = frozenset(
     {
         "UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVP",
@@ -209,6 +211,9 @@ def _sections(text: str, limit: int) -> list[str]:
         raise BadRequest("The SDP does not begin with v=0.")
     if text.count("\n") > LINE_LIMIT:
         raise BadRequest(f"The SDP has more than {LINE_LIMIT} lines.")
+    for name, most in TOTALS.items():
+        if text.count(f"\na={name}:") > most:
+            raise BadRequest(f"The SDP has more than {most} {name} lines.")
     if " \n" in text or "\t" in text:
         text = "\n".join([line.rstrip(" \t") for line in text.split("\n")])
     if _MALFORMED(text):

@@ -309,3 +309,12 @@ def test_mutations(name: str, data: st.DataObject) -> None:
         text = text[:start] + data.draw(st.text(max_size=8)) + text[end:]
     with contextlib.suppress(BadRequest):
         parse(text)
+
+
+@pytest.mark.parametrize(("name", "value"), [("rid", "r{} send"), ("ssrc-group", "FID {} 7")])
+def test_lines_that_cost_most_are_counted_in_all(name: str, value: str) -> None:
+    lines = [
+        f"m=video 9 x 96\na=mid:{n}\n" + "".join(f"a={name}:{value.format(k)}\n" for k in range(7)) for n in range(64)
+    ]
+    with pytest.raises(BadRequest, match=rf"more than \d+ {name} lines"):
+        parse("v=0\n" + "".join(lines))
