@@ -8,6 +8,7 @@ SMALL = (
     ("parsers",),
     ("costs",),
     ("guards",),
+    ("loop_budget",),
     ("packet_path",),
     ("sockets",),
     ("estimator",),
