@@ -7,8 +7,8 @@
 # make show   a whole meeting on air while its worker is killed, with its figures
 # make bench  what forwarding costs, beside other servers doing the same
 # make soak   people who come and go for DURATION seconds (600), the same while each packet is accounted for, a million
-#             reliable messages at ten per cent loss, ten thousand of browsers', and an hour of programme at two per
-#             cent in simulated time
+#             reliable messages at ten per cent loss, ten thousand of browsers', hundreds of screen shares on one
+#             connection, and an hour of programme at two per cent in simulated time
 # make clean  removes what the others made
 
 PYTHON ?= python3
@@ -73,6 +73,7 @@ soak: $(VENV)/.installed-test
 	CHURN_SECONDS=$(or $(DURATION),600) $(BIN)/pytest tests/attacks/test_faults.py tests/attacks/test_ledger.py
 	SCTP_MESSAGES=1000000 $(BIN)/pytest tests/transport/test_sctp_loss.py
 	BROWSER_MESSAGES=10000 $(BIN)/pytest tests/web/test_messages.py
+	SHARES=210 $(BIN)/pytest tests/web/test_long.py
 	PROGRAMME_SECONDS=3600 $(BIN)/pytest tests/production/test_length.py
 
 show: $(VENV)/.installed-test
