@@ -37,6 +37,10 @@ _SAMPLE = re.compile(r"^(sfu_\w+?)(?:\{(.*)\})? ([0-9.e+-]+)$", re.MULTILINE)
 Metrics = dict[str, float]
 
 
+LATE = ('"session ended"', '"no connectivity check came"')
+"""Records about clients of earlier attacks, of which the server gives up those that left without a word."""
+
+
 def _prefer() -> None:
     """Runs in a child: other programs of a busy machine must not count as damage that an attack did. Needs root."""
     with contextlib.suppress(PermissionError):
@@ -148,7 +152,7 @@ class Field:
             after = self.metrics()
             grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
             # who closed without a word is given up later, perhaps in the middle of the next attack
-            records = [each for each in self.records()[said:] if '"session ended"' not in each]
+            records = [each for each in self.records()[said:] if not any(late in each for late in LATE)]
             assert not [record for record in records if '"exception"' in record], records[:3]
             assert not grown.get("sfu_packets_dropped_total:fault"), "a fault inside"
             for name in counted:
