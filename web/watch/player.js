@@ -20,6 +20,8 @@ const FOLLOWED = 4;
 
 /** A seek that takes longer than this, in milliseconds, waits for something that does not come. */
 const SEEK_MS = 1500;
+/** A start without a picture for so long needs help. */
+const START_MS = 3000;
 /** Milliseconds between two attempts to get to the live edge again. */
 const AGAIN_MS = 2000;
 /** Seconds that the picture stands at the end of a programme until it counts as over: the last sound may be missing, and then
@@ -53,6 +55,7 @@ export class Player {
   #standing = 0;
   /** Since when it seeks, and when it was last brought back to the live edge, in the same. */
   #seeking = 0;
+  #empty = 0;
   #rescued = 0;
   /** Whether the viewer wants to be at the live edge. */
   following = true;
@@ -259,10 +262,14 @@ export class Player {
     this.#seeking = video.seeking ? this.#seeking || now : 0;
     if (this.#seeking && now - this.#seeking < SEEK_MS) return;
     if (video.paused) {
-      // On a slow machine hls.js may place the start before the data that it loads, and then no picture comes.
-      if (this.following && video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) this.#stepOver();
+      // On a slow machine hls.js may place the start before the data that it loads, and then no picture comes. Not at once:
+      // WebKitGTK often hangs when it seeks while a stream starts.
+      const empty = this.following && video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA;
+      this.#empty = empty ? this.#empty || now : 0;
+      if (empty && now - this.#empty > START_MS) this.#stepOver();
       return;
     }
+    this.#empty = 0;
     const edge = this.#hls.latestLevelDetails?.edge ?? 0;
     if (!this.#hls.latestLevelDetails?.live) {
       // The end is near; there is nothing left to be close to.
