@@ -191,7 +191,7 @@ def metered(
             if not await authorized_gate.enter():
                 return problem_of(AtCapacity("This server gets too many requests. Try again later."))
         if not known and may_authorize:
-            # Whose it is turns out at its end. A proxy without keep-alive opens a connection for each viewer's request.
+            # The answer shows whether the token is valid. A proxy without keep-alive opens a connection for each request.
             budget = LoopBudget(AUTHORIZED_SHARE, AUTHORIZED_BURST, time.monotonic())
         used = budget.used
         budget.charge(REQUEST_COST, time.monotonic())

@@ -69,7 +69,7 @@ class DataSection:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """What is taken of an offer."""
+    """The m-lines and codecs that the server accepts of an offer."""
 
     offer: SessionDescription
     choices: tuple[Choice | None, ...]

@@ -24,8 +24,8 @@ from sfu.signaling.states import description_of
 REFUSALS_EVERY = 1.0
 """Seconds between two errors about data-channel messages; a client may send hundreds a second."""
 DATA_UNIT = 2048
-"""Bytes of a data-channel message that count as one in the rate limit. Each message goes to all others in packets of 1,200
-bytes, and what they cost is not charged to the sender: 53 packets to each for a message of the greatest length."""
+"""Bytes of a data-channel message that count as one in the rate limit. `RELAY_SHARE` bounds the copies besides, by the number
+of receivers."""
 
 SCTP_PACKET_BYTES = 1200
 """Bytes of a message in one SCTP packet, about."""

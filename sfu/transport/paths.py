@@ -67,7 +67,7 @@ class Paths(Generic[Outlet]):
         """Nominated, and not selected yet."""
         self._wanted_at = float("-inf")
         self._before: Address | None = None
-        """What was selected before a move that has not proved right yet."""
+        """The address selected before the last move, while that move may still be undone."""
         self._moved_at = float("-inf")
         self._proved = False
         """Whether the selected address was proved when it was selected."""
@@ -84,7 +84,7 @@ class Paths(Generic[Outlet]):
 
     @property
     def outlet(self) -> Outlet:
-        """Of the selected address."""
+        """Where datagrams to the selected address leave."""
         assert self.selected is not None
         return self._known[self.selected].outlet
 

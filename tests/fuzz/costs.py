@@ -1,4 +1,4 @@
-"""What is measured by `make fuzz-cost`: each parser as the event loop calls it, without the checks of the fuzz targets."""
+"""The parsers that `make fuzz-cost` measures, called as the event loop calls them, without the checks of the fuzz targets."""
 
 from collections.abc import Callable
 from contextlib import suppress
