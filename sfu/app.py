@@ -18,11 +18,13 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import replace
 
-from sfu import __version__, assets
+from sfu import __version__
+from sfu.admin.node import Node
+from sfu.api import assets
 from sfu.api.application import create_app
 from sfu.api.development import MESSAGE, Development, listen_addresses
 from sfu.api.hls import HlsRoutes
-from sfu.api.passes import secrets_of
+from sfu.api.playback_tokens import secrets_of
 from sfu.api.server import Tls, listen
 from sfu.auth import turn
 from sfu.auth.addresses import ClientAddresses
@@ -30,20 +32,19 @@ from sfu.auth.origins import Origins
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.tokens import Claims, Verifier
 from sfu.config import Settings
+from sfu.egress.jobs import Productions
 from sfu.errors import ConfigurationError
-from sfu.node import Node
-from sfu.production.productions import Productions
 from sfu.rooms.registry import Rooms
-from sfu.signaling.environment import Access
+from sfu.signaling.context import Access
 from sfu.signaling.messages import IceServer
 from sfu.signaling.server import Signaling, random_id
 from sfu.telemetry import logs
-from sfu.telemetry.journeys import Journeys
+from sfu.telemetry.join_trace import Journeys
 from sfu.telemetry.loop import LoopMonitor
 from sfu.telemetry.traces import open_traces
 from sfu.telemetry.watchdog import Watchdog
-from sfu.transport.edge import WebRtcEdge
-from sfu.transport.hub import Hub
+from sfu.transport.endpoint import WebRtcEdge
+from sfu.transport.webrtc_server import Hub
 
 log = logging.getLogger(__name__)
 

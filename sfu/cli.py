@@ -18,11 +18,11 @@ from typing import Any
 import yaml
 
 from sfu import __version__, config
+from sfu.admin.client import Remote, own_url
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import mint
+from sfu.egress import cli as production_cli
 from sfu.errors import ConfigurationError, SfuError
-from sfu.production import cli as production_cli
-from sfu.remote import Remote, own_url
 
 NAMED_FLAGS = {
     "--host": ("http.host", "ADDRESS"),
@@ -290,7 +290,7 @@ def _top(parsed: argparse.Namespace) -> int:
         raise ConfigurationError("--interval is above 0.")
     settings = _settings(parsed)
     server = Remote(parsed.url, settings.http)
-    from sfu import top
+    from sfu.admin import top
 
     def token() -> str:
         if parsed.token:
@@ -309,7 +309,7 @@ def _top(parsed: argparse.Namespace) -> int:
 
 def _doctor(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
-    from sfu import doctor
+    from sfu.admin import doctor
 
     url = (parsed.url or own_url(settings.http)).rstrip("/")
     return doctor.run(doctor.examine(settings, url, local=not parsed.url, insecure=parsed.insecure or not parsed.url))
@@ -330,7 +330,7 @@ def _egress(parsed: argparse.Namespace) -> int:
 
 
 def _compose(parsed: argparse.Namespace) -> int:
-    from sfu.production import compose
+    from sfu.egress import compose
 
     parser = argparse.ArgumentParser(prog="sfu compose", description="Makes a programme of a room's recorded tracks.")
     compose.add_arguments(parser)
@@ -342,7 +342,7 @@ def _config_check(parsed: argparse.Namespace) -> int:
     from sfu.api.server import Tls
     from sfu.auth.origins import Origins
     from sfu.auth.tokens import Verifier
-    from sfu.transport.hub import announced
+    from sfu.transport.webrtc_server import announced
 
     Verifier.from_settings(settings.auth)
     Origins(settings.http.allowed_origins)
@@ -361,7 +361,7 @@ def _config_show(parsed: argparse.Namespace) -> int:
 
 
 def _config_bounds(parsed: argparse.Namespace) -> int:
-    from sfu import bounds  # brings all of the server
+    from sfu.admin import bounds
 
     settings = _settings(parsed)
     print(*bounds.rows(settings), "", bounds.summary(settings), sep="\n")

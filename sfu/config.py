@@ -23,10 +23,10 @@ from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.turn import Settings as TurnSettings
 from sfu.bandwidth.settings import Settings as BandwidthSettings
-from sfu.cluster.settings import Settings as NodeSettings
-from sfu.egress.settings import Settings as EgressSettings
+from sfu.egress.settings import Settings as ProductionSettings
 from sfu.errors import ConfigurationError
-from sfu.production.settings import Settings as ProductionSettings
+from sfu.outputs.settings import Settings as EgressSettings
+from sfu.resources.settings import Settings as NodeSettings
 from sfu.rooms.settings import Settings as RoomsSettings
 from sfu.signaling.settings import Settings as SignalingSettings
 from sfu.telemetry.settings import Settings as LogSettings

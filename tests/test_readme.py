@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sfu import bounds, cli, config
+from sfu import cli, config
+from sfu.admin import bounds
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- {} -->\n", "<!-- /{} -->\n"

@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from sfu.api import shapes
+from sfu.api import schemas
 from sfu.api.ports import ProductionsPort, RoomsPort
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
@@ -115,13 +115,13 @@ def authorize(operation: Operation, grants: VideoGrants, room: str) -> None:
     raise NotAuthorized(f"This needs a token with {GRANT_WORDS[operation.grant].replace('`', '')}.")
 
 
-def _list_rooms(call: Call) -> shapes.RoomList:
-    return shapes.RoomList(rooms=[shapes.room_shape(room) for room in call.rooms.list()])
+def _list_rooms(call: Call) -> schemas.RoomList:
+    return schemas.RoomList(rooms=[schemas.room_shape(room) for room in call.rooms.list()])
 
 
-def _create_room(call: Call) -> shapes.RoomShape:
+def _create_room(call: Call) -> schemas.RoomShape:
     body = call.body
-    assert isinstance(body, shapes.CreateRoom)
+    assert isinstance(body, schemas.CreateRoom)
     if call.claims.video.room and call.claims.video.room != body.name:
         raise NotAuthorized("This token is for another room.")
     room = call.rooms.create(
@@ -132,39 +132,39 @@ def _create_room(call: Call) -> shapes.RoomShape:
         last_n=body.last_n,
         loudest=body.loudest,
     )
-    return shapes.room_shape(room)
+    return schemas.room_shape(room)
 
 
-def _view_room(call: Call) -> shapes.RoomShape:
-    return shapes.room_shape(call.rooms.find(call.room))
+def _view_room(call: Call) -> schemas.RoomShape:
+    return schemas.room_shape(call.rooms.find(call.room))
 
 
-def _update_room(call: Call) -> shapes.RoomShape:
+def _update_room(call: Call) -> schemas.RoomShape:
     body = call.body
-    assert isinstance(body, shapes.UpdateRoom)
+    assert isinstance(body, schemas.UpdateRoom)
     room = call.rooms.update(call.room, metadata=body.metadata, locked=body.locked, lobby=body.lobby)
-    return shapes.room_shape(room)
+    return schemas.room_shape(room)
 
 
 def _delete_room(call: Call) -> None:
     call.rooms.delete(call.room)
 
 
-def _list_participants(call: Call) -> shapes.ParticipantList:
+def _list_participants(call: Call) -> schemas.ParticipantList:
     room = call.rooms.find(call.room)
-    return shapes.ParticipantList(
-        participants=[shapes.participant_shape(each) for each in room.audience],
-        waiting=[shapes.waiting_shape(each) for each in room.lobby],
+    return schemas.ParticipantList(
+        participants=[schemas.participant_shape(each) for each in room.audience],
+        waiting=[schemas.waiting_shape(each) for each in room.lobby],
     )
 
 
-def _view_participant(call: Call) -> shapes.ParticipantDetail:
-    return shapes.participant_detail(call.rooms.participant(call.room, call.identity), time.time())
+def _view_participant(call: Call) -> schemas.ParticipantDetail:
+    return schemas.participant_detail(call.rooms.participant(call.room, call.identity), time.time())
 
 
-def _update_participant(call: Call) -> shapes.ParticipantShape:
+def _update_participant(call: Call) -> schemas.ParticipantShape:
     body = call.body
-    assert isinstance(body, shapes.UpdateParticipant)
+    assert isinstance(body, schemas.UpdateParticipant)
     participant = call.rooms.participant(call.room, call.identity)
     if body.permissions is not None:
         asked = body.permissions
@@ -179,7 +179,7 @@ def _update_participant(call: Call) -> shapes.ParticipantShape:
     participant = call.rooms.update_participant(
         call.room, call.identity, display_name=body.name, metadata=body.metadata, attributes=body.attributes
     )
-    return shapes.participant_shape(participant)
+    return schemas.participant_shape(participant)
 
 
 def _remove_participant(call: Call) -> None:
@@ -189,7 +189,7 @@ def _remove_participant(call: Call) -> None:
 
 def _mute(call: Call) -> None:
     body = call.body
-    assert isinstance(body, shapes.Mute)
+    assert isinstance(body, schemas.Mute)
     if not body.muted:
         raise BadRequest("Only the owner may unmute a track.")
     participant = call.rooms.participant(call.room, call.identity)
@@ -200,7 +200,7 @@ def _mute(call: Call) -> None:
 
 def _send_data(call: Call) -> None:
     body = call.body
-    assert isinstance(body, shapes.SendData)
+    assert isinstance(body, schemas.SendData)
     call.rooms.send_data(call.room, body.payload, topic=body.topic, identities=body.to, keep=body.keep)
 
 
@@ -215,7 +215,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="All rooms.",
         grant="list",
         run=_list_rooms,
-        answer=shapes.RoomList,
+        answer=schemas.RoomList,
     ),
     Operation(
         name="createRoom",
@@ -224,8 +224,8 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Opens a room before anybody joins.",
         grant="create",
         run=_create_room,
-        body=shapes.CreateRoom,
-        answer=shapes.RoomShape,
+        body=schemas.CreateRoom,
+        answer=schemas.RoomShape,
         status=201,
     ),
     Operation(
@@ -235,7 +235,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="One room.",
         grant="view",
         run=_view_room,
-        answer=shapes.RoomShape,
+        answer=schemas.RoomShape,
     ),
     Operation(
         name="updateRoom",
@@ -244,8 +244,8 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Changes metadata, lock and lobby.",
         grant="admin",
         run=_update_room,
-        body=shapes.UpdateRoom,
-        answer=shapes.RoomShape,
+        body=schemas.UpdateRoom,
+        answer=schemas.RoomShape,
     ),
     Operation(
         name="deleteRoom",
@@ -263,7 +263,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Everybody in the room, hidden ones too, and who waits in its lobby.",
         grant="admin",
         run=_list_participants,
-        answer=shapes.ParticipantList,
+        answer=schemas.ParticipantList,
     ),
     Operation(
         name="getParticipant",
@@ -272,7 +272,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="One participant with its tracks, what it is sent and why, and what its browser reports.",
         grant="admin",
         run=_view_participant,
-        answer=shapes.ParticipantDetail,
+        answer=schemas.ParticipantDetail,
     ),
     Operation(
         name="updateParticipant",
@@ -281,8 +281,8 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Changes name, metadata, attributes and permissions.",
         grant="admin",
         run=_update_participant,
-        body=shapes.UpdateParticipant,
-        answer=shapes.ParticipantShape,
+        body=schemas.UpdateParticipant,
+        answer=schemas.ParticipantShape,
     ),
     Operation(
         name="removeParticipant",
@@ -301,7 +301,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Stops a track at the server until its owner unmutes it.",
         grant="admin",
         run=_mute,
-        body=shapes.Mute,
+        body=schemas.Mute,
         status=204,
     ),
     Operation(
@@ -311,7 +311,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="Sends application data to the room or to some of it.",
         grant="admin",
         run=_send_data,
-        body=shapes.SendData,
+        body=schemas.SendData,
         status=204,
     ),
 )

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 
 from sfu import __version__
-from sfu.api import admin, edge, egress, openapi, page, shapes
+from sfu.api import admin, egress, middleware, openapi, page, schemas
 from sfu.api.admin import Call, Operation, authorize
 from sfu.api.connections import Connections
 from sfu.api.development import MESSAGE, Development, check_local
@@ -26,9 +26,9 @@ from sfu.api.settings import Settings
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier
-from sfu.disk_threads import DiskBusyError, DiskThreads
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
+from sfu.resources.disk_threads import DiskBusyError, DiskThreads
 from sfu.telemetry.metrics import CONTENT_TYPE, Metrics, Snapshot
 from sfu.telemetry.scrape import Scrapes
 
@@ -65,7 +65,7 @@ def create_app(
 
     Raises ConfigurationError for an origin that is none.
     """
-    requests = edge.Requests()
+    requests = middleware.Requests()
     connections = Connections(settings, addresses)
     strangers = strangers or strangers_budget()
     disk = DiskThreads("api", threads=DISK_THREADS, jobs=DISK_JOBS)
@@ -74,14 +74,14 @@ def create_app(
         middlewares=[
             head_complete,
             metered(strangers, connection_of, settings.base_path),
-            edge.counted(requests, connections.addresses, access_log=access_log),
-            edge.origins_checked(Origins(settings.allowed_origins), settings.base_path),
-            edge.errors_as_json(requests),
+            middleware.counted(requests, connections.addresses, access_log=access_log),
+            middleware.origins_checked(Origins(settings.allowed_origins), settings.base_path),
+            middleware.errors_as_json(requests),
             bounded(connections),
         ],
     )
-    app[CONNECTIONS], app[STRANGERS], app[edge.REQUESTS] = connections, strangers, requests
-    app.on_response_prepare.append(edge.security_headers(tls=bool(settings.tls_certificate)))
+    app[CONNECTIONS], app[STRANGERS], app[middleware.REQUESTS] = connections, strangers, requests
+    app.on_response_prepare.append(middleware.security_headers(tls=bool(settings.tls_certificate)))
     found: list[web.AbstractRouteDef] = [*_probes(node)]
     if settings.metrics:
         metrics = Metrics(lambda: _with_requests(node.snapshot(), requests, connections))
@@ -172,7 +172,7 @@ def _metrics(scrapes: Scrapes, *, behind_proxy: bool) -> Respond:
     return respond
 
 
-def _with_requests(snapshot: Snapshot, requests: edge.Requests, connections: Connections) -> Snapshot:
+def _with_requests(snapshot: Snapshot, requests: middleware.Requests, connections: Connections) -> Snapshot:
     refused = dict(snapshot.tokens_refused)
     for code, count in requests.refused_tokens.items():
         refused[code] = refused.get(code, 0) + count
@@ -187,13 +187,13 @@ def _with_requests(snapshot: Snapshot, requests: edge.Requests, connections: Con
 
 def _development(development: Development | None, rooms: RoomsPort) -> list[web.RouteDef]:
     async def status(request: web.Request) -> web.StreamResponse:
-        return _json(shapes.Development(dev=development is not None, message=MESSAGE if development else ""))
+        return _json(schemas.Development(dev=development is not None, message=MESSAGE if development else ""))
 
     async def token(request: web.Request) -> web.StreamResponse:
         assert development is not None
         client = request.app[CONNECTIONS].addresses.client(request.remote or "", request.headers.items())
         check_local(request.headers.get("Host"), request.headers.get("Origin"), client)
-        return _json(development.token(await _body(request, shapes.DevelopmentTokenRequest), rooms))
+        return _json(development.token(await _body(request, schemas.DevelopmentTokenRequest), rooms))
 
     found = [web.get("/api/dev", status)]
     return [*found, web.post("/api/dev/token", token)] if development else found

@@ -11,8 +11,8 @@ import time
 from urllib.parse import urlsplit
 
 from sfu.api.ports import RoomsPort
+from sfu.api.schemas import DevelopmentToken, DevelopmentTokenRequest
 from sfu.api.settings import Settings
-from sfu.api.shapes import DevelopmentToken, DevelopmentTokenRequest
 from sfu.auth.grants import VideoGrants
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import mint

@@ -13,9 +13,9 @@ from msgspec import Meta
 
 from sfu.api.admin import PREFIX, Call, Operation
 from sfu.api.ports import ProductionsPort
-from sfu.api.shapes import Request, Shape
+from sfu.api.schemas import Request, Shape
+from sfu.egress.job import Production
 from sfu.errors import Conflict, NotAuthorized, NotFound
-from sfu.production.production import Production
 from sfu.rooms.programme import LayoutName
 
 Url = Annotated[str, Meta(min_length=8, max_length=1024)]

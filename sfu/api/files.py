@@ -19,8 +19,8 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import ETAG_ANY
 
 from sfu.api import ranges
-from sfu.api.edge import RETRY_AFTER
-from sfu.disk_threads import DiskBusyError
+from sfu.api.middleware import RETRY_AFTER
+from sfu.resources.disk_threads import DiskBusyError
 
 T = TypeVar("T")
 

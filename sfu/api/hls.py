@@ -24,18 +24,18 @@ import msgspec
 from aiohttp import hdrs, web
 
 from sfu.api import cors, ranges
-from sfu.api.crowd import Patience, Ready
-from sfu.api.edge import REQUESTS, problem_of
-from sfu.api.passes import NONCE_BYTES, Passes
+from sfu.api.long_polling import Patience, Ready
+from sfu.api.middleware import REQUESTS, problem_of
+from sfu.api.playback_tokens import NONCE_BYTES, Passes
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
-from sfu.disk_threads import DiskBusyError, DiskThreads
-from sfu.egress.hls.reload import Reload
-from sfu.egress.hls.stream import Stream
-from sfu.egress.hls.window import State, Window
-from sfu.egress.settings import Hls
 from sfu.errors import AtCapacity, NotAuthorized, NotFound, RemoteError
-from sfu.steady import unix_time
+from sfu.outputs.hls.reload import Reload
+from sfu.outputs.hls.stream import Stream
+from sfu.outputs.hls.window import State, Window
+from sfu.outputs.settings import Hls
+from sfu.resources.disk_threads import DiskBusyError, DiskThreads
+from sfu.resources.media_clock import unix_time
 
 PLAYLIST = "application/vnd.apple.mpegurl"
 MEDIA = "video/mp4"
@@ -61,7 +61,7 @@ _MEDIA_FIELDS = "Vary: Origin\r\nAccept-Ranges: bytes\r\n"
 
 
 class ProgrammesPort(Protocol):
-    """Fulfilled by `sfu.egress.hls.programmes.Programmes`."""
+    """Fulfilled by `sfu.outputs.hls.programmes.Programmes`."""
 
     def current(self, room: str) -> Window | None: ...
 

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol, TypeVar
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from sfu.api.edge import problem_of
+from sfu.api.middleware import problem_of
 from sfu.errors import AtCapacity
 from sfu.forwarding.loop_budget import LoopBudget
 

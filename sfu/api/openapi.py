@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from sfu.api.admin import GRANT_WORDS, Operation
-from sfu.api.shapes import Problem
+from sfu.api.schemas import Problem
 
 REFERENCE = "#/components/schemas/{name}"
 

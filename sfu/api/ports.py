@@ -1,13 +1,13 @@
-"""What the HTTP API needs of the rest: rooms (fulfilled by `sfu.rooms.Rooms`), programmes (`sfu.production.Productions`) and
-the node (`sfu.node.Node`)."""
+"""What the HTTP API needs of the rest: rooms (fulfilled by `sfu.rooms.Rooms`), programmes (`sfu.egress.Productions`) and
+the node (`sfu.admin.node.Node`)."""
 
 import builtins
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from sfu.production.keeping import Kept
-from sfu.production.production import Production
-from sfu.production.protocol import Destination
+from sfu.egress.job import Production
+from sfu.egress.protocol import Destination
+from sfu.egress.recordings import Kept
 from sfu.rooms import Participant, Permissions, Room
 from sfu.rooms.programme import LayoutName
 from sfu.telemetry.metrics import Snapshot

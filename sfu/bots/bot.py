@@ -14,9 +14,9 @@ from typing import Final
 import aiohttp
 
 from sfu.bots.client import SignalingClient
-from sfu.bots.link import State
+from sfu.bots.connection import State
+from sfu.bots.media_sources import Camera, Microphone
 from sfu.bots.publisher import PublishingConnection
-from sfu.bots.studio import Camera, Microphone
 from sfu.bots.subscriber import Reception, SubscribingConnection
 from sfu.bots.voice import Turn
 from sfu.errors import RemoteError

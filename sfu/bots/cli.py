@@ -17,7 +17,7 @@ from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import mint
 from sfu.bots import report
 from sfu.bots.client import page_url
-from sfu.bots.crew import Crew, Plan, Tokens
+from sfu.bots.load_test import Crew, Plan, Tokens
 from sfu.errors import ConfigurationError, SfuError
 
 KEY_VARIABLE: Final = "SFU_BOT_KEY"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from sfu.bots.connection import Link
 from sfu.bots.descriptions import (
     AUDIO_MID,
     OPUS,
@@ -15,9 +16,8 @@ from sfu.bots.descriptions import (
     publishing_offer,
     remote_of,
 )
-from sfu.bots.link import Link
+from sfu.bots.media_sources import Camera, Layer, Microphone, Picture, Sound
 from sfu.bots.outbound import OutboundStream
-from sfu.bots.studio import Camera, Layer, Microphone, Picture, Sound
 from sfu.bots.voice import SILENT, Turn
 from sfu.errors import MalformedPacket
 from sfu.rtp import rtcp

@@ -12,9 +12,9 @@ from typing import Final
 
 from sfu.bandwidth.twcc import Recorder
 from sfu.bots.codecs import SoundDecoder, VideoDecoder
+from sfu.bots.connection import Link
 from sfu.bots.descriptions import remote_of, subscribing_answer
 from sfu.bots.inbound import Frame, InboundStream
-from sfu.bots.link import Link
 from sfu.bots.picture import read_stamp, stamp_age
 from sfu.bots.voice import strongest_pitch
 from sfu.errors import MalformedPacket

@@ -13,12 +13,12 @@ from typing import Final
 from sfu.bandwidth.twcc import feedback_count, parse_feedback
 from sfu.errors import MalformedPacket
 from sfu.forwarding import fanout
-from sfu.forwarding.diary import Cause, Kind
+from sfu.forwarding.decision_log import Cause, Kind
+from sfu.forwarding.down_track import Offsets, Route
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.packet import Packet
 from sfu.forwarding.peer import PLAIN, EnginePeer
 from sfu.forwarding.reports import RTCP_SIZE, Reports
-from sfu.forwarding.route import Offsets, Route
 from sfu.forwarding.rtcp_budget import FEEDBACK, KEYFRAME_REQUEST, LOOKUP, REPAIR, REPORT, REPORT_BLOCK, STATUS
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId

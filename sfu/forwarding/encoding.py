@@ -11,7 +11,7 @@ from sfu.rtp.nack import NackGenerator
 from sfu.rtp.rtcp import ReportBlock, SenderReport
 
 if TYPE_CHECKING:
-    from sfu.forwarding.thinning import Thinning
+    from sfu.forwarding.layer_filter import Thinning
     from sfu.forwarding.track import Track
 
 ALIVE_FOR: Final = 1.0

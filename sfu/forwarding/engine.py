@@ -17,13 +17,13 @@ from typing import Final, Literal
 
 from sfu.forwarding import fanout
 from sfu.forwarding.control import FAULTS_EVERY, Control, Ingress
+from sfu.forwarding.dispatcher import FanOut, Forwarder
+from sfu.forwarding.down_track import Route
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.forwarder import FanOut, Forwarder
 from sfu.forwarding.inbound import receive as receive_rtp
+from sfu.forwarding.keyframe_cache import Replays
 from sfu.forwarding.packet_log import PacketLog
 from sfu.forwarding.peer import PLAIN, Address, EnginePeer, Outlet, SrtpContext
-from sfu.forwarding.replay import Replays
-from sfu.forwarding.route import Route
 from sfu.forwarding.stream import Stream
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from sfu.errors import MalformedPacket
+from sfu.forwarding.down_track import Offsets, Route, special_bytes
 from sfu.forwarding.packet import (
     HEAD,
     HEAD_SIZE,
@@ -22,7 +23,6 @@ from sfu.forwarding.packet import (
     Packet,
 )
 from sfu.forwarding.peer import PLAIN, Pointer, SrtpContext
-from sfu.forwarding.route import Offsets, Route, special_bytes
 from sfu.rtp import red
 
 MAX_SEGMENTS: Final = 44

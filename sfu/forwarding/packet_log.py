@@ -15,13 +15,13 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from sfu.forwarding.route import Route
+from sfu.forwarding.down_track import Route
 
 if TYPE_CHECKING:
+    from sfu.forwarding.down_track import Note
     from sfu.forwarding.encoding import Encoding
     from sfu.forwarding.packet import Packet
     from sfu.forwarding.peer import EnginePeer
-    from sfu.forwarding.route import Note
     from sfu.forwarding.track import Track
 
 HEAD: Final = 20

@@ -13,9 +13,9 @@ from sfu.rtp.nack import NackBudget
 from sfu.sdp import capabilities as caps
 
 if TYPE_CHECKING:
-    from sfu.forwarding.diary import Diary
+    from sfu.forwarding.decision_log import Diary
+    from sfu.forwarding.down_track import Route
     from sfu.forwarding.downlink import Downlink
-    from sfu.forwarding.route import Route
 
 Address = tuple[str, int] | tuple[str, int, int, int]
 

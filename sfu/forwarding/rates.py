@@ -9,9 +9,9 @@ from typing import Final
 
 from sfu.forwarding.allocator import Layer
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.layer_parser import Share, shares_of
 from sfu.forwarding.selector import Size, size_of
 from sfu.forwarding.stream import EVERYTHING
-from sfu.forwarding.sublayers import Share, shares_of
 from sfu.forwarding.track import Track
 
 EVERY: Final = 1.0

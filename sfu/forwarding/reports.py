@@ -7,9 +7,9 @@ whoever only receives as well. RFC 3550 6.4, RFC 3611 4.4 and 4.5. `now` is mono
 from collections.abc import Callable
 from typing import Final
 
+from sfu.forwarding.down_track import Route
 from sfu.forwarding.encoding import NTP_UNITS
 from sfu.forwarding.peer import EnginePeer
-from sfu.forwarding.route import Route
 from sfu.rtp import rtcp, xr
 
 RTCP_SIZE: Final = 1180

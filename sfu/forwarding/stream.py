@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 from sfu.forwarding.packet import Packet, Special
 
 if TYPE_CHECKING:
+    from sfu.forwarding.down_track import Route
     from sfu.forwarding.encoding import Encoding
-    from sfu.forwarding.route import Route
     from sfu.forwarding.track import Track
 
 HISTORY: Final = {"video": 512, "audio": 64}

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.keyframes import KeyframeThrottle
-from sfu.forwarding.thinning import thinned
+from sfu.forwarding.layer_filter import thinned
 
 if TYPE_CHECKING:
+    from sfu.forwarding.down_track import Route
     from sfu.forwarding.peer import EnginePeer
-    from sfu.forwarding.route import Route
 
 ASK_AT_ONCE: Final = float("-inf")
 """As the time of the last keyframe request: the next look at the routes sends one."""

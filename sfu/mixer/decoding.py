@@ -1,7 +1,7 @@
 """Video tracks on their way to their tiles: decoded and scaled soon after they arrive, shown when they are due.
 
-One to four threads (`sfu.mixer.lane`) serve all sources; each source stays with one, so its frames are decoded in order
-without a lock. libav gives the interpreter's lock back while it decodes and scales.
+One to four threads (`sfu.mixer.decode_worker`) serve all sources. Each source stays with one thread, so its frames are
+decoded in order without a lock. libav gives the interpreter's lock back while it decodes and scales.
 """
 
 import time
@@ -12,9 +12,9 @@ from typing import Final, Protocol
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from sfu.mixer.cadence import Cadence
+from sfu.mixer.decode_worker import ROUND, Lane
 from sfu.mixer.decoder import Decoder
-from sfu.mixer.lane import ROUND, Lane
+from sfu.mixer.frame_pacer import Cadence
 from sfu.mixer.picture import Fitter, Picture
 from sfu.mixer.scene import Fit
 from sfu.rtp.frames import CodedFrame

@@ -10,7 +10,7 @@ from typing import Final
 SLEW: Final = 0.0007
 REACH: Final = 0.016
 TARGET: Final = 0.004
-"""Seconds before a tick at which the leading picture is due; more than what `sfu.mixer.cadence` calls being behind."""
+"""Seconds before a tick at which the leading picture is due; more than what `sfu.mixer.frame_pacer` calls being behind."""
 _GAIN: Final = 0.25
 
 

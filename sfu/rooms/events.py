@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 from sfu.ids import ParticipantId, TrackId
 
 if TYPE_CHECKING:
-    from sfu.rooms.account import Account
-    from sfu.rooms.conversation import ChatEntry, DataEntry
     from sfu.rooms.lobby import Waiting
+    from sfu.rooms.media_stats import Account
+    from sfu.rooms.messages import ChatEntry, DataEntry
     from sfu.rooms.participant import Participant
     from sfu.rooms.publication import Publication
     from sfu.rooms.quality import Link, Quality

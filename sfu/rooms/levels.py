@@ -1,11 +1,11 @@
 """Who speaks: levels of the microphones in, `speakers` events out, by the detector of sfu.forwarding."""
 
 from sfu.forwarding.speakers import SpeakerDetector
-from sfu.rooms.audience import Audience
-from sfu.rooms.casting import Casting
 from sfu.rooms.events import SpeakersChanged
+from sfu.rooms.last_n import Casting
+from sfu.rooms.members import Audience
 from sfu.rooms.participant import Participant
-from sfu.rooms.stage import Stage
+from sfu.rooms.publications import Stage
 
 
 class LevelBoard:

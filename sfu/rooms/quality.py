@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 from sfu.ids import ParticipantId
-from sfu.rooms.audience import Audience
 from sfu.rooms.events import QualityChanged
+from sfu.rooms.members import Audience
 from sfu.rooms.participant import Participant
 
 Quality = Literal["excellent", "good", "poor", "lost"]

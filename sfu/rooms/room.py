@@ -7,9 +7,6 @@ from collections.abc import Callable
 
 from sfu.errors import AtCapacity, Conflict
 from sfu.ids import ParticipantId, RoomName
-from sfu.rooms.audience import Audience
-from sfu.rooms.casting import Casting
-from sfu.rooms.conversation import Conversation
 from sfu.rooms.events import (
     LeaveReason,
     LobbyChanged,
@@ -18,14 +15,17 @@ from sfu.rooms.events import (
     ParticipantSink,
     RoomUpdated,
 )
+from sfu.rooms.last_n import Casting
 from sfu.rooms.levels import LevelBoard
 from sfu.rooms.lobby import Lobby, Waiting
+from sfu.rooms.members import Audience
+from sfu.rooms.messages import Conversation
 from sfu.rooms.moderation import Moderation
 from sfu.rooms.participant import Participant, Profile
 from sfu.rooms.programme import Programme
+from sfu.rooms.publications import Stage
 from sfu.rooms.quality import QualityBoard
 from sfu.rooms.settings import Settings
-from sfu.rooms.stage import Stage
 from sfu.rooms.subscriptions import Subscriptions
 
 REPLACED = "You joined from somewhere else."

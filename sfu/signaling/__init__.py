@@ -10,7 +10,7 @@
 left out; `edge` is a MediaEdge (ports.py); `origins` a `sfu.auth.origins.Origins`. PROTOCOL.md is what travels.
 """
 
-from sfu.signaling.environment import Access
+from sfu.signaling.context import Access
 from sfu.signaling.server import Signaling, Statistics
 from sfu.signaling.settings import Settings
 

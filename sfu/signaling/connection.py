@@ -10,8 +10,8 @@ import msgspec
 
 from sfu.errors import RateLimited, RemoteError
 from sfu.signaling import messages
-from sfu.signaling.entrance import enter
-from sfu.signaling.environment import Environment
+from sfu.signaling.context import Environment
+from sfu.signaling.join import enter
 from sfu.signaling.messages import ClientMessage, Error, Join, Ok, decode, encode
 from sfu.signaling.outbox import Socket
 from sfu.signaling.requests import REQUESTS, UNANSWERED

@@ -8,7 +8,7 @@ to nothing: control frames, empty messages and small fragments.
 from dataclasses import dataclass
 from enum import IntEnum
 
-from sfu.signaling.rate import Bucket
+from sfu.signaling.token_bucket import Bucket
 
 CLOSE_PROTOCOL_ERROR = 1002
 CLOSE_INVALID_TEXT = 1007

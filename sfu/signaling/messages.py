@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from sfu.forwarding.diary import Cause
-from sfu.forwarding.diary import Kind as DecisionKind
-from sfu.rooms.account import Limitation
+from sfu.forwarding.decision_log import Cause
+from sfu.forwarding.decision_log import Kind as DecisionKind
+from sfu.rooms.media_stats import Limitation
 from sfu.rooms.programme import LayoutName
 from sfu.sdp.description import MID_LIMIT, SDP_LIMIT
 

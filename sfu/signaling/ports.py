@@ -2,10 +2,10 @@
 
 from typing import Protocol
 
-from sfu.forwarding.diary import Diary
+from sfu.forwarding.decision_log import Diary
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
-from sfu.rooms.account import Limitation, Path, Picture
+from sfu.rooms.media_stats import Limitation, Path, Picture
 from sfu.rooms.ports import MediaSink
 from sfu.rooms.programme import LayoutName
 from sfu.rooms.room import Room
@@ -101,7 +101,7 @@ class MediaEdge(Protocol):
 
 
 class Programmes(Protocol):
-    """Rooms mixed into one picture for others; `sfu.production` fulfils it."""
+    """Rooms mixed into one picture for others; `sfu.egress` fulfils it."""
 
     def change(
         self,

@@ -5,21 +5,21 @@ from collections.abc import Container, Mapping
 import msgspec
 
 from sfu.errors import AtCapacity, BadRequest
-from sfu.forwarding.diary import Diary
+from sfu.forwarding.decision_log import Diary
 from sfu.forwarding.loop_budget import RELAY_BURST, RELAY_COST, RELAY_SHARE, LoopBudget
 from sfu.ids import TrackId
-from sfu.rooms.account import Limitation
+from sfu.rooms.media_stats import Limitation
 from sfu.rooms.participant import Participant
 from sfu.rooms.publication import KINDS, Publication
 from sfu.sdp.answer import Acceptance, accept_offer
 from sfu.sdp.capabilities import MAX_MESSAGE_BYTES
 from sfu.sdp.description import parse
-from sfu.signaling.environment import Environment
+from sfu.signaling.context import Environment
 from sfu.signaling.messages import Error, LayersWanted, Publish, TrackSpec, encode
 from sfu.signaling.outbox import Outbox
 from sfu.signaling.ports import LinkReport, Negotiated, Publisher
-from sfu.signaling.rate import Bucket
-from sfu.signaling.states import description_of
+from sfu.signaling.serialization import description_of
+from sfu.signaling.token_bucket import Bucket
 
 REFUSALS_EVERY = 1.0
 """Seconds between two errors about data-channel messages; a client may send hundreds a second."""

@@ -18,15 +18,15 @@ from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
 from sfu.rooms.registry import Rooms
-from sfu.signaling.environment import Access, Counters, Environment
+from sfu.signaling.context import Access, Counters, Environment
 from sfu.signaling.messages import Draining
 from sfu.signaling.outbox import Flusher
 from sfu.signaling.ports import MediaEdge, Programmes
 from sfu.signaling.session import State
 from sfu.signaling.settings import Settings
-from sfu.signaling.sweep import sweep
+from sfu.signaling.timers import sweep
 from sfu.signaling.websocket import WebSockets
-from sfu.telemetry.journeys import Journeys
+from sfu.telemetry.join_trace import Journeys
 
 logger = logging.getLogger(__name__)
 

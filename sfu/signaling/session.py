@@ -13,24 +13,24 @@ from typing import Literal
 
 from sfu.auth.tokens import Claims
 from sfu.errors import RateLimited, RemoteError
-from sfu.forwarding.diary import Diary
+from sfu.forwarding.decision_log import Diary
 from sfu.forwarding.loop_budget import LoopBudget, media_budget, signaling_budget
 from sfu.ids import SessionId
-from sfu.rooms.account import Account
 from sfu.rooms.events import Delivery, LeaveReason, PermissionsChanged
 from sfu.rooms.lobby import Waiting
+from sfu.rooms.media_stats import Account
 from sfu.rooms.participant import Participant
 from sfu.signaling import messages
-from sfu.signaling.environment import Environment
-from sfu.signaling.explaining import Explaining
+from sfu.signaling.context import Environment
+from sfu.signaling.diagnostics import Explaining
 from sfu.signaling.messages import Error, Leave, ServerMessage, encode
 from sfu.signaling.outbox import Outbox, Socket
 from sfu.signaling.ports import LinkReport, Programmes
 from sfu.signaling.publishing import Publishing
-from sfu.signaling.rate import Bucket
+from sfu.signaling.serialization import payload_of
 from sfu.signaling.snapshot import snapshot
-from sfu.signaling.states import payload_of
 from sfu.signaling.subscribing import Subscribing
+from sfu.signaling.token_bucket import Bucket
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sfu.signaling.messages import Joined
-from sfu.signaling.states import (
+from sfu.signaling.serialization import (
     chat_state,
     data_state,
     participant_state,
@@ -16,7 +16,7 @@ from sfu.signaling.states import (
 
 if TYPE_CHECKING:
     from sfu.rooms.participant import Participant
-    from sfu.signaling.environment import Environment
+    from sfu.signaling.context import Environment
     from sfu.signaling.session import Session
 
 

@@ -3,16 +3,16 @@
 from typing import Literal, cast
 
 from sfu.errors import BadRequest, NotAuthorized
-from sfu.forwarding.diary import Diary
+from sfu.forwarding.decision_log import Diary
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
-from sfu.rooms.account import Path, Picture
+from sfu.rooms.media_stats import Path, Picture
 from sfu.rooms.participant import Participant
-from sfu.signaling.environment import Environment
+from sfu.signaling.context import Environment
 from sfu.signaling.messages import Answer, Offer, SubscriptionState, encode
 from sfu.signaling.outbox import Outbox
 from sfu.signaling.ports import LinkReport, Subscriber
-from sfu.telemetry.journeys import Journey
+from sfu.telemetry.join_trace import Journey
 
 Reason = Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec", "last_n"]
 

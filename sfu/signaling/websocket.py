@@ -16,7 +16,7 @@ from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.errors import AtCapacity, RemoteError
 from sfu.signaling.connection import Connection
-from sfu.signaling.environment import Environment
+from sfu.signaling.context import Environment
 from sfu.signaling.frame_stream import FrameStream, Upgraded, refusal
 from sfu.signaling.frames import FrameViolation, Opcode, frame_header
 from sfu.signaling.messages import MESSAGE_LIMIT_BYTES

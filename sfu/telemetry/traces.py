@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from sfu import __version__
 from sfu.errors import ConfigurationError
-from sfu.telemetry.journeys import Span
+from sfu.telemetry.join_trace import Span
 from sfu.telemetry.settings import TraceSettings
 
 if TYPE_CHECKING:

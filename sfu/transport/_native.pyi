@@ -1,10 +1,10 @@
 from collections.abc import Callable, Iterable
 
+from sfu.forwarding.down_track import Route
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.fanout import Run, Sealer
 from sfu.forwarding.packet import Special
 from sfu.forwarding.peer import Address, EnginePeer, Plain, SrtpContext
-from sfu.forwarding.route import Route
 from sfu.forwarding.track import Track
 
 INTERFACE: int

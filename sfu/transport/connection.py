@@ -27,8 +27,8 @@ from sfu.transport.stun import BindingRequest, RepeatedCheck
 
 if TYPE_CHECKING:
     from sfu.transport.datachannel import DataChannels, DataListener
-    from sfu.transport.hub import Hub
     from sfu.transport.udp import UdpSocket
+    from sfu.transport.webrtc_server import Hub
 
 log = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from sfu.forwarding.rates import Rates
 from sfu.forwarding.track import Track
 
 if TYPE_CHECKING:
-    from sfu.transport.hub import Hub
-    from sfu.transport.steering import Steering
+    from sfu.transport.layer_control import Steering
+    from sfu.transport.webrtc_server import Hub
 
 log = logging.getLogger(__name__)
 

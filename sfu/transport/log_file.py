@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 from typing import Final
 
-from sfu.disk_threads import DiskThreads
 from sfu.errors import ConfigurationError
+from sfu.resources.disk_threads import DiskThreads
 
 log = logging.getLogger(__name__)
 

@@ -13,11 +13,11 @@ from typing import Final
 from pylibsrtp._binding import ffi, lib
 
 from sfu.forwarding import fanout, inbound, packet, peer
+from sfu.forwarding.down_track import Route
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.route import Route
 from sfu.forwarding.track import Track
 from sfu.sdp import capabilities as caps
-from sfu.transport.outlet import UdpSocket
+from sfu.transport.udp_socket import UdpSocket
 
 log = logging.getLogger(__name__)
 

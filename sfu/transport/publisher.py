@@ -7,14 +7,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from sfu.errors import AtCapacity, BadRequest
-from sfu.forwarding.demand import LayerDemand
-from sfu.forwarding.diary import Cause, Diary, Kind
+from sfu.forwarding.decision_log import Cause, Diary, Kind
+from sfu.forwarding.dynacast import LayerDemand
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.forwarding.peer import SSRC_LIMIT
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
-from sfu.rooms.account import Limitation
+from sfu.rooms.media_stats import Limitation
 from sfu.rooms.ports import Wish
 from sfu.sdp.answer import Acceptance, ReceivedTrack, accept_offer, write_answer
 from sfu.sdp.capabilities import is_stereo
@@ -24,7 +24,7 @@ from sfu.transport.demands import Demands
 from sfu.transport.reports import LinkReport, Negotiated
 
 if TYPE_CHECKING:
-    from sfu.transport.hub import Hub
+    from sfu.transport.webrtc_server import Hub
 
 log = logging.getLogger(__name__)
 

@@ -12,25 +12,25 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from sfu.errors import AtCapacity, BadRequest
-from sfu.forwarding.diary import Cause, Diary, Kind
+from sfu.forwarding.decision_log import Cause, Diary, Kind
+from sfu.forwarding.down_track import Route
 from sfu.forwarding.loop_budget import LoopBudget
-from sfu.forwarding.route import Route
 from sfu.forwarding.selector import choose, size_of
 from sfu.ids import TrackId
-from sfu.rooms.account import Path, Picture
+from sfu.rooms.media_stats import Path, Picture
 from sfu.rooms.ports import MediaSource, Wish
 from sfu.sdp.capabilities import URI_TRANSPORT_CC, PayloadTable
 from sfu.sdp.description import ANSWER_MEDIA_LIMIT
 from sfu.sdp.offer import AcceptedSection, Slot, make_offer, read_answer
 from sfu.transport.connection import Connection, State
 from sfu.transport.downlinks import Downlinks
-from sfu.transport.outbound import Line, Outbound, Told
+from sfu.transport.layer_control import Steering
 from sfu.transport.publisher import PublishedTrack
 from sfu.transport.reports import LinkReport
-from sfu.transport.steering import Steering
+from sfu.transport.subscription import Line, Outbound, Told
 
 if TYPE_CHECKING:
-    from sfu.transport.hub import Hub
+    from sfu.transport.webrtc_server import Hub
 
 log = logging.getLogger(__name__)
 

@@ -23,12 +23,12 @@ from sfu.forwarding.control import FAULTS_EVERY
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.loop_budget import USUAL_PACKET, strangers_budget
 from sfu.forwarding.peer import Address, EnginePeer
-from sfu.steady import ntp_time
+from sfu.resources.media_clock import ntp_time
 from sfu.transport import stun
 from sfu.transport.native import load
-from sfu.transport.outlet import UdpSocket as UdpSocket
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import Opener
+from sfu.transport.udp_socket import UdpSocket as UdpSocket
 
 log = logging.getLogger(__name__)
 

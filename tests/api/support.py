@@ -21,8 +21,8 @@ from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import Identity
 from sfu.rooms import Participant, Permissions, Profile, Rooms
 from sfu.rooms import Settings as RoomsSettings
-from sfu.rooms.account import Account
 from sfu.rooms.events import Delivery, LeaveReason
+from sfu.rooms.media_stats import Account
 from sfu.rooms.publication import Description
 from sfu.rooms.quality import Link
 from sfu.telemetry.metrics import Snapshot

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sfu.forwarding.diary import Cause, Entry, Kind
+from sfu.forwarding.decision_log import Cause, Entry, Kind
 from sfu.ids import TrackId
-from sfu.rooms.account import Account, ClientReport, Path, Picture
 from sfu.rooms.events import DataSent
+from sfu.rooms.media_stats import Account, ClientReport, Path, Picture
 from tests.api.support import Server, running, token
 
 ADMIN = token(room="demo", room_admin=True)

@@ -9,9 +9,9 @@ from sfu.api.application import OPERATIONS
 from sfu.api.hls import HlsRoutes
 from sfu.api.settings import Settings
 from sfu.auth.tokens import Verifier
-from sfu.egress.hls.programmes import Programmes
-from sfu.egress.settings import Hls
 from sfu.errors import ConfigurationError
+from sfu.outputs.hls.programmes import Programmes
+from sfu.outputs.settings import Hls
 from tests.api.support import KEY, running, token
 
 WEB = Path(__file__).parents[2] / "web"

@@ -18,12 +18,12 @@ from yarl import URL
 from sfu.api.hls import HlsRoutes
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
-from sfu.egress.hls.programmes import Programmes
-from sfu.egress.hls.stream import Stream
-from sfu.egress.hls.window import Window
-from sfu.egress.settings import Hls, Rendition
+from sfu.outputs.hls.programmes import Programmes
+from sfu.outputs.hls.stream import Stream
+from sfu.outputs.hls.window import Window
+from sfu.outputs.settings import Hls, Rendition
 from tests.api.support import KEY, Server, running, token
-from tests.egress.hls.test_window import INIT, LADDER, feed, part
+from tests.outputs.hls.test_window import INIT, LADDER, feed, part
 from tests.support.programme import recorded
 
 LIVE = "/hls/town-hall/PG_1/720p.m3u8"
@@ -178,8 +178,8 @@ async def test_a_hinted_part_is_waited_for_and_others_are_not(hall: Site) -> Non
 
 
 async def test_a_programme_that_hangs_is_told_after_a_while(hall: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sfu.api.crowd.LONGEST_HOLD", 0.02)
-    monkeypatch.setattr("sfu.api.crowd.ALARM", 0.01)
+    monkeypatch.setattr("sfu.api.long_polling.LONGEST_HOLD", 0.02)
+    monkeypatch.setattr("sfu.api.long_polling.ALARM", 0.01)
     window = on_air(hall)
     assert await hall.status(LIVE + "?_HLS_msn=1&_HLS_part=3") == 503
     assert await hall.status("/hls/town-hall/PG_1/720p/1.3.m4s") == 404

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sfu.api.assets import web_root
 from sfu.api.page import files
-from sfu.assets import web_root
 from tests.api.support import Server, running
 
 

@@ -10,7 +10,7 @@ from sfu.api.files import File, attachment
 from sfu.api.ranges import Unsatisfiable, requested
 from tests.api.support import running
 from tests.api.test_hls import on_air, site
-from tests.egress.hls.test_window import part
+from tests.outputs.hls.test_window import part
 
 SIZE = 1000
 ROWS: list[tuple[str | None, tuple[int, int] | None]] = [

@@ -21,7 +21,7 @@ import aiohttp
 import av
 import pytest
 
-from sfu.egress.disk import RESERVE
+from sfu.outputs.disk import RESERVE
 from tests.attacks.field import Field
 from tests.attacks.test_faults import Base
 from tests.support import impaired

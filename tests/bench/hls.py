@@ -22,9 +22,9 @@ from sfu.api.hls import HlsRoutes
 from sfu.api.server import listen
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
-from sfu.egress.hls.programmes import Programmes
-from sfu.egress.segmenter import PART_DURATION, PARTS_PER_SEGMENT, Part
-from sfu.egress.settings import Hls, Rendition
+from sfu.outputs.hls.programmes import Programmes
+from sfu.outputs.segmenter import PART_DURATION, PARTS_PER_SEGMENT, Part
+from sfu.outputs.settings import Hls, Rendition
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomsSettings
 from tests.api.support import Node

@@ -16,8 +16,8 @@ from contextlib import contextmanager
 
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.rtp import rtcp
-from sfu.transport.edge import WebRtcEdge
-from sfu.transport.hub import Hub
+from sfu.transport.endpoint import WebRtcEdge
+from sfu.transport.webrtc_server import Hub
 from tests.support.peer import RawPeer
 from tests.support.wire import rtp, vp8
 from tests.transport.test_connection import SETTINGS, published

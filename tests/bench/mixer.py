@@ -21,11 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sfu.egress.encoder import VideoEncoder
 from sfu.mixer.compositor import Compositor
 from sfu.mixer.decoder import Decoder
 from sfu.mixer.layout import Layout, Member, arrange, grid
 from sfu.mixer.picture import Fitter, Picture
+from sfu.outputs.encoder import VideoEncoder
 from tests.bench import mixer_media as media
 
 WIDTH, HEIGHT, BIT_RATE = 1280, 720, 1_500_000

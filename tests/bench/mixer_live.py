@@ -16,11 +16,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sfu.egress.encoder import VideoEncoder
 from sfu.mixer.compositor import Compositor
 from sfu.mixer.decoding import Decoders
 from sfu.mixer.layout import Layout, Member, arrange
 from sfu.mixer.ticks import TickClock
+from sfu.outputs.encoder import VideoEncoder
 from sfu.rtp.frames import FrameAssembler
 
 WIDTH, HEIGHT, BIT_RATE = 1280, 720, 1_500_000

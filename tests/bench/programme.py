@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.production.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, house, until
 
 LADDERS = (
     ("480p + 720p", '["1280x720@1500", "848x480@700"]', 0.35),

@@ -24,12 +24,12 @@ from aiohttp import web
 from sfu.auth.grants import VideoGrants
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier, mint
-from sfu.forwarding.diary import Diary
+from sfu.forwarding.decision_log import Diary
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
-from sfu.rooms.account import Limitation, Picture
+from sfu.rooms.media_stats import Limitation, Picture
 from sfu.rooms.ports import MediaSource, Wish
 from sfu.signaling import Access, Settings, Signaling
 from sfu.signaling.messages import TrackSpec

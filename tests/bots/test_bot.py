@@ -12,8 +12,8 @@ import pytest
 from sfu.app import Server
 from sfu.bots.bot import Bot
 from sfu.bots.cli import add_arguments, tokens_of
-from sfu.bots.crew import PITCHES, Crew, Plan
 from sfu.bots.demo import run_demo
+from sfu.bots.load_test import PITCHES, Crew, Plan
 from sfu.bots.subscriber import Reception
 from sfu.config import load
 from sfu.signaling import messages as m

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sfu.bots.crew import PITCHES
+from sfu.bots.load_test import PITCHES
 from sfu.bots.voice import FRAME, SILENT, Turn, Voice, level, strongest_pitch
 
 

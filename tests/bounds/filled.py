@@ -1,4 +1,4 @@
-"""The real things behind rows of `sfu/bounds.py`, filled to their bounds by the ways that strangers fill them.
+"""The real things behind rows of `sfu/admin/bounds.py`, filled to their bounds by the ways that strangers fill them.
 
 Run as a program it fills all of them at once and prints what the process grew by and what the rows allow, in bytes.
 """
@@ -10,16 +10,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
-from sfu import bounds
+from sfu.admin import bounds
 from sfu.auth.revocation import Revocations
 from sfu.bandwidth import history
 from sfu.bandwidth.twcc import PENDING_LIMIT, Recorder
 from sfu.config import Settings
-from sfu.egress.hls.stream import KEPT, Limits, Segment, Stream
-from sfu.egress.settings import Rendition
-from sfu.forwarding.diary import Cause, Diary, Kind
-from sfu.forwarding.route import RESENDS_KEPT
-from sfu.forwarding.thinning import LIMIT, thinned
+from sfu.forwarding.decision_log import Cause, Diary, Kind
+from sfu.forwarding.down_track import RESENDS_KEPT
+from sfu.forwarding.layer_filter import LIMIT, thinned
+from sfu.outputs.hls.stream import KEPT, Limits, Segment, Stream
+from sfu.outputs.settings import Rendition
 from sfu.rooms.history import History
 from sfu.rtp.nack import MAX_GAP, MAX_MISSING, NackGenerator
 from sfu.sdp.description import RID_LIMIT

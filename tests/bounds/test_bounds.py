@@ -7,10 +7,11 @@ import tracemalloc
 from collections import Counter
 
 import pytest
-
-from sfu import bounds, config
-from sfu.bounds import Owner
 from tests.bounds.filled import ALL, Filled
+
+from sfu import config
+from sfu.admin import bounds
+from sfu.admin.bounds import Owner
 
 SETTINGS = config.Settings()
 ROWS = {row.what: row for row in bounds.table(SETTINGS)}

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sfu import bounds, config
+from sfu import config
+from sfu.admin import bounds
 
 ROOT = Path(__file__).parent.parent.parent
 JUDGED = Path(__file__).parent / "judged.txt"

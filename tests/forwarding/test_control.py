@@ -8,9 +8,9 @@ import pytest
 
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import Recorder
-from sfu.forwarding.diary import Cause, Diary, Kind
+from sfu.forwarding.decision_log import Cause, Diary, Kind
+from sfu.forwarding.down_track import Route
 from sfu.forwarding.downlink import Downlink
-from sfu.forwarding.route import Route
 from sfu.rtp import rtcp
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_TRANSPORT_CC
 from tests.support.wire import Bench, Rtp, Wire, rtp, vp8

@@ -2,9 +2,9 @@
 
 import pytest
 
+from sfu.forwarding.layer_parser import shares_of
 from sfu.forwarding.rates import GUESS, Rates
 from sfu.forwarding.selector import Size
-from sfu.forwarding.sublayers import shares_of
 from tests.support.wire import Bench, rtp, vp8
 
 DECLARED = {"q": Size(320, 180), "h": Size(640, 360), "f": Size(1280, 720)}

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from sfu.forwarding.down_track import Route
+from sfu.forwarding.layer_filter import thinned
+from sfu.forwarding.layer_parser import DescriptorLayers, layers_of
 from sfu.forwarding.rates import Rates
-from sfu.forwarding.route import Route
 from sfu.forwarding.selector import Size
 from sfu.forwarding.stream import EVERYTHING
-from sfu.forwarding.sublayers import DescriptorLayers, layers_of
-from sfu.forwarding.thinning import thinned
 from sfu.rtp import rtcp
 from sfu.rtp.codecs.dependency_descriptor import DescriptorState
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_DEPENDENCY_DESCRIPTOR

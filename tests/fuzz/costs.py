@@ -9,12 +9,12 @@ import msgspec
 
 from sfu.auth.tokens import Verifier
 from sfu.bandwidth import twcc
-from sfu.egress import amf
-from sfu.egress.rtmp_session import PublishingSession
 from sfu.errors import MalformedPacket, SfuError
-from sfu.forwarding.route import Route
-from sfu.forwarding.sublayers import shares_of
+from sfu.forwarding.down_track import Route
+from sfu.forwarding.layer_parser import shares_of
 from sfu.forwarding.track import Track
+from sfu.outputs import amf
+from sfu.outputs.rtmp_session import PublishingSession
 from sfu.rtp import red, rtcp
 from sfu.rtp.codecs import av1, dependency_descriptor, h264, vp8, vp9
 from sfu.sdp.answer import answer_offer

@@ -10,15 +10,15 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from sfu.api.hls import _NAME
-from sfu.api.passes import Passes
+from sfu.api.playback_tokens import Passes
 from sfu.auth.addresses import UNKNOWN, ClientAddresses, parsed
 from sfu.auth.revocation import Revocations
 from sfu.auth.tokens import Verifier
-from sfu.egress import amf
-from sfu.egress.hls.reload import Reload
-from sfu.egress.rtmp_session import PublishingSession, State
 from sfu.errors import BadRequest, MalformedPacket, NotAuthorized
 from sfu.mixer.scene import parse_template
+from sfu.outputs import amf
+from sfu.outputs.hls.reload import Reload
+from sfu.outputs.rtmp_session import PublishingSession, State
 from sfu.sdp.answer import answer_offer
 from sfu.sdp.description import SDP_LIMIT, parse
 from sfu.sdp.local import LocalTransport

@@ -24,8 +24,8 @@ from sfu.transport.dtls_guard import (
     HandshakeRefused,
     check_certificates,
 )
-from sfu.transport.edge import WebRtcEdge
-from sfu.transport.hub import Hub
+from sfu.transport.endpoint import WebRtcEdge
+from sfu.transport.webrtc_server import Hub
 from tests.support.peer import RawPeer
 from tests.transport.test_connection import edge, hub, published, until
 from tests.transport.test_dtls import ME, identity_with, pair, roundtrip

@@ -21,8 +21,8 @@ from sfu.sdp.description import ANSWER_MEDIA_LIMIT
 from sfu.signaling.messages import TrackSpec
 from sfu.transport import connection as connection_module
 from sfu.transport.dtls import Identity, _self_signed
-from sfu.transport.edge import WebRtcEdge
-from sfu.transport.hub import Hub
+from sfu.transport.endpoint import WebRtcEdge
+from sfu.transport.webrtc_server import Hub
 from tests.support.peer import RawPeer
 from tests.support.wire import Rtp, rtp, vp8
 from tests.transport.test_connection import DECLARED, Ear, edge, hub, published, until

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sfu.errors import MalformedPacket
+from sfu.forwarding.layer_filter import fill, thinned
 from sfu.forwarding.rates import Rates
-from sfu.forwarding.thinning import fill, thinned
 from sfu.forwarding.track import Track
 from sfu.rtp import rtcp
 from sfu.rtp.codecs import dependency_descriptor

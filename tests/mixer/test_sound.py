@@ -6,10 +6,10 @@ import av
 import numpy as np
 import pytest
 
-from sfu.egress.encoder import OpusEncoder
 from sfu.mixer.sound import LATENCY, MARGIN, SoundMix
 from sfu.mixer.sound_source import duration
 from sfu.mixer.timeline import Timeline
+from sfu.outputs.encoder import OpusEncoder
 from sfu.rtp.frames import CodedFrame
 
 PITCH = 300.0

@@ -10,22 +10,22 @@ from jsonschema import Draft202012Validator
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
 from sfu.errors import BadRequest, NotAuthorized, RemoteError
-from sfu.forwarding.diary import Diary
+from sfu.forwarding.decision_log import Diary
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
-from sfu.rooms.account import Limitation, Path, Picture
+from sfu.rooms.media_stats import Limitation, Path, Picture
 from sfu.rooms.ports import MediaSource, Wish
 from sfu.sdp.answer import Acceptance
 from sfu.signaling.connection import Connection
-from sfu.signaling.environment import Access, Environment
+from sfu.signaling.context import Access, Environment
 from sfu.signaling.messages import TrackSpec
 from sfu.signaling.outbox import Flusher
 from sfu.signaling.ports import LinkReport, Negotiated, PublisherListener, SubscriberListener
 from sfu.signaling.schema import PATH
 from sfu.signaling.settings import Settings
-from sfu.signaling.sweep import sweep
+from sfu.signaling.timers import sweep
 
 SCHEMA = json.loads(PATH.read_text())
 SERVER = Draft202012Validator({**SCHEMA, "anyOf": [{"$ref": "#/$defs/ServerMessage"}]})

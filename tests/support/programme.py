@@ -2,7 +2,7 @@
 
 The top left corner holds 24 squares, black or white: the wall clock in milliseconds, modulo 2²⁴, most significant bit
 first, then a white and a black one by which a reader knows that there is a barcode at all. The encoders are the plainest
-that make what `sfu.egress.segmenter` takes, so that HLS is tested without a mixer.
+that make what `sfu.outputs.segmenter` takes, so that HLS is tested without a mixer.
 """
 
 import struct
@@ -15,8 +15,8 @@ import numpy as np
 from av.video.frame import PictureType
 from numpy.typing import NDArray
 
-from sfu.egress.fmp4 import AudioTrack, Sample, VideoTrack, init_segment
-from sfu.egress.segmenter import Part, Segmenter
+from sfu.outputs.fmp4 import AudioTrack, Sample, VideoTrack, init_segment
+from sfu.outputs.segmenter import Part, Segmenter
 
 FPS = 30
 TICKS = 90_000 // FPS

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from sfu import cli
 from sfu.bots import bot, publisher
+from sfu.bots.media_sources import Picture, Sound
 from sfu.bots.outbound import OutboundStream
 from sfu.bots.publisher import PublishingConnection
-from sfu.bots.studio import Picture, Sound
 from sfu.rtp.rtcp import SenderReport
 
 

@@ -15,17 +15,17 @@ from tempfile import TemporaryDirectory
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from sfu import assets
+from sfu.api import assets
 from sfu.api.application import create_app
 from sfu.api.development import LOOPBACK, Development
 from sfu.api.hls import HlsRoutes
 from sfu.api.server import listen
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
-from sfu.egress.hls.programmes import Programmes
-from sfu.egress.hls.window import Window
-from sfu.egress.segmenter import Part
-from sfu.egress.settings import Hls, Rendition
+from sfu.outputs.hls.programmes import Programmes
+from sfu.outputs.hls.window import Window
+from sfu.outputs.segmenter import Part
+from sfu.outputs.settings import Hls, Rendition
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomsSettings
 from tests.api.support import Node

@@ -8,13 +8,13 @@ from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import parse_feedback
 from sfu.forwarding import fanout
 from sfu.forwarding.allocator import Decision, Layer, Rank
+from sfu.forwarding.down_track import Route
 from sfu.forwarding.downlink import Downlink, Want
 from sfu.forwarding.engine import Engine
+from sfu.forwarding.layer_filter import thinned
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.rates import Rates
-from sfu.forwarding.route import Route
 from sfu.forwarding.selector import Size
-from sfu.forwarding.thinning import thinned
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.rtp import rtcp

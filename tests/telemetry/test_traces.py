@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from sfu.errors import ConfigurationError
 from sfu.telemetry.settings import TraceSettings
 from sfu.telemetry.traces import open_traces
-from tests.production.support import ROOM, house, until
+from tests.egress.support import ROOM, house, until
 from tests.support.client import Client
 from tests.web.server import KEYS, serve, token
 

@@ -17,10 +17,10 @@ from sfu.signaling.messages import TrackSpec
 from sfu.transport.connection import State
 from sfu.transport.dtls import Identity
 from sfu.transport.dtls import State as DtlsState
-from sfu.transport.edge import WebRtcEdge
-from sfu.transport.hub import Hub
+from sfu.transport.endpoint import WebRtcEdge
 from sfu.transport.publisher import PublisherConnection
 from sfu.transport.settings import Settings
+from sfu.transport.webrtc_server import Hub
 from tests.support.peer import RawPeer, binding_request
 from tests.support.wire import Rtp, rtp, vp8
 

@@ -7,12 +7,12 @@ import pytest
 from sfu.bandwidth.settings import Settings
 from sfu.forwarding.allocator import Layer
 from sfu.forwarding.control import TICK
-from sfu.forwarding.diary import Diary
+from sfu.forwarding.decision_log import Diary
 from sfu.forwarding.downlink import Want
 from sfu.transport.downlinks import LOOK_EVERY, Downlinks
-from sfu.transport.hub import Hub
+from sfu.transport.layer_control import Steering
 from sfu.transport.settings import Settings as TransportSettings
-from sfu.transport.steering import Steering
+from sfu.transport.webrtc_server import Hub
 
 
 class Looked(Steering):

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from sfu.transport.edge import WebRtcEdge
-from sfu.transport.hub import Hub
+from sfu.transport.endpoint import WebRtcEdge
 from sfu.transport.settings import Settings
+from sfu.transport.webrtc_server import Hub
 from tests.support.wire import rtp
 from tests.transport.test_connection import published, until
 

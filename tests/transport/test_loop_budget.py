@@ -11,8 +11,8 @@ import pytest
 
 from sfu.forwarding.loop_budget import MEDIA_SHARE, USUAL_PACKET
 from sfu.transport import stun, udp
-from sfu.transport.edge import WebRtcEdge
-from sfu.transport.hub import Hub
+from sfu.transport.endpoint import WebRtcEdge
+from sfu.transport.webrtc_server import Hub
 from tests.attacks.sctp import Association, chunk, data
 from tests.support.peer import binding_request
 from tests.support.wire import rtp

@@ -8,22 +8,22 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sfu.forwarding import fanout
+from sfu.forwarding.down_track import Offsets, Route
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.engine import Engine
+from sfu.forwarding.layer_filter import thinned
 from sfu.forwarding.packet import Packet, Special
 from sfu.forwarding.peer import Address, EnginePeer
-from sfu.forwarding.route import Offsets, Route
 from sfu.forwarding.stream import EVERYTHING, Stream
-from sfu.forwarding.thinning import thinned
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.sdp import capabilities as caps
 from sfu.transport.native import load
-from sfu.transport.outlet import UdpSocket
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import PROFILES, Context, Sealer
 from sfu.transport.udp import UdpPort
-from tests.forwarding.test_thinning import Encoder
+from sfu.transport.udp_socket import UdpSocket
+from tests.forwarding.test_layer_filter import Encoder
 from tests.support.wire import Wire
 
 native = load()

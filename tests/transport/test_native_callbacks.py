@@ -12,14 +12,14 @@ from unittest.mock import patch
 import pytest
 
 from sfu.forwarding import fanout, inbound
+from sfu.forwarding.down_track import Offsets
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.packet import Special
 from sfu.forwarding.peer import EnginePeer
-from sfu.forwarding.route import Offsets
 from sfu.ids import PeerId
 from sfu.transport.native import load
-from sfu.transport.outlet import UdpSocket
 from sfu.transport.srtp import Sealer
+from sfu.transport.udp_socket import UdpSocket
 from tests.support.wire import Wire
 from tests.transport.test_native import GOOD, PROFILE, VIDEO, Context, Endpoint, World, bound, key_frame, queued
 

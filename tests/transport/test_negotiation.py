@@ -12,9 +12,9 @@ from sfu.rooms.ports import Wish
 from sfu.rtp import rtcp
 from sfu.sdp.capabilities import URI_MID, URI_REPAIRED_RID, URI_RID
 from sfu.signaling.messages import LayerSpec, TrackSpec
-from sfu.transport.edge import WebRtcEdge
-from sfu.transport.hub import Hub
+from sfu.transport.endpoint import WebRtcEdge
 from sfu.transport.publisher import PublisherConnection
+from sfu.transport.webrtc_server import Hub
 from tests.support.peer import RawPeer
 from tests.support.wire import Rtp, rtp, vp8
 from tests.transport.test_connection import DECLARED, Ear, edge, hub, published, until

@@ -2,13 +2,13 @@
 
 import pytest
 
-from sfu.forwarding.diary import Cause, Diary, Kind
+from sfu.forwarding.decision_log import Cause, Diary, Kind
 from sfu.ids import TrackId
 from sfu.rooms.ports import Wish
 from sfu.signaling.messages import TrackSpec
-from sfu.transport.edge import WebRtcEdge
-from sfu.transport.hub import Hub
+from sfu.transport.endpoint import WebRtcEdge
 from sfu.transport.settings import Settings
+from sfu.transport.webrtc_server import Hub
 from tests.support.peer import RawPeer
 
 DECLARED = [TrackSpec(mid="0", source="microphone"), TrackSpec(mid="1", source="camera")]

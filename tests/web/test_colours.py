@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser
 
-from tests.production.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, house, until
 from tests.web.test_watch import Viewer
 
 Colour = tuple[int, int, int]

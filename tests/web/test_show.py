@@ -18,8 +18,8 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from tests.production.support import until
-from tests.production.test_programme import probe
+from tests.egress.support import until
+from tests.egress.test_programme import probe
 from tests.support.broadcast import Clap, claps, fetch
 from tests.web.guest import Meeting
 from tests.web.server import ServerProcess, serve

@@ -1,0 +1,294 @@
+"""This server as operators see it: whether it takes new rooms and people, and its counters at one moment."""
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+from sfu import __version__
+from sfu.egress.job import Production
+from sfu.egress.jobs import RECORDING_STATES
+from sfu.egress.workload import Workload
+from sfu.errors import AtCapacity, NotFound
+from sfu.forwarding.engine import COUNTED
+from sfu.resources import descriptors
+from sfu.resources.capacity import QUOTA_FILE, Capacity, Usage, cores_of
+from sfu.resources.memory import measured, resident
+from sfu.resources.settings import Settings
+from sfu.rooms.registry import Rooms
+from sfu.rooms.room import Room
+from sfu.signaling.server import Signaling
+from sfu.telemetry.certificate import expires_at
+from sfu.telemetry.histogram import RATIOS, Histogram
+from sfu.telemetry.join_trace import Journeys
+from sfu.telemetry.loop import LoopMonitor
+from sfu.telemetry.metrics import Directions, Snapshot
+from sfu.transport.webrtc_server import Hub
+
+SAMPLE_EVERY = 5.0
+"""Seconds between samples of round-trip time, loss and jitter."""
+EMPTY_EVERY = 0.25
+"""Seconds between looks at whether a draining server is empty."""
+MEMORY_EVERY = 0.1
+"""Seconds for which a look at the memory holds: it costs half a millisecond, and a dozen people may come in meanwhile."""
+STATES = ("connecting", "live", "waiting", "failed")
+"""Of pushes."""
+OVERHEAD_BYTES = 28
+"""IPv4 and UDP headers of a packet, which the network carries as well."""
+
+
+class Node:
+    """Fulfils the API's NodePort."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        hub: Hub,
+        rooms: Rooms,
+        signaling: Signaling,
+        monitor: LoopMonitor,
+        *,
+        journeys: Journeys | None = None,
+        productions: Callable[[], Iterable[Production]] = tuple,
+        recorded: Callable[[], Mapping[str, int]] = dict,
+        certificate: str = "",
+        stalls: Callable[[], int] = int,
+    ) -> None:
+        """`recorded`: recordings under way, by state. `certificate`: path of the server's own, if it has one. `stalls`:
+        how often the event loop was blocked."""
+        self._stalls = stalls
+        self._journeys = journeys or Journeys()
+        self._productions = productions
+        self._recorded = recorded
+        self._certificate = certificate
+        self._certificate_expires_at = 0.0
+        self._workload = Workload()
+        self._refused: Counter[str] = Counter()
+        self._capacity = Capacity(
+            limit=settings.capacity_limit,
+            bandwidth=settings.bandwidth,
+            cores=_cores(),
+            memory_limit=settings.memory_limit,
+        )
+        self._memory_allowed = settings.memory
+        self._remembered_at = -MEMORY_EVERY
+        self._hub = hub
+        self._rooms = rooms
+        self._signaling = signaling
+        self._monitor = monitor
+        self._started = time.time()
+        self._rtt, self._loss, self._jitter = Histogram(), Histogram(RATIOS), Histogram()
+        self._forward, self._join = Histogram(), Histogram()
+        self.draining = False
+
+    async def run(self) -> None:
+        """Samples every path now and then, until cancelled: the packet path itself observes nothing."""
+        while True:
+            await asyncio.sleep(SAMPLE_EVERY)
+            self.sample()
+
+    def sample(self) -> None:
+        """Called in the event loop's thread, whose processor time it reads."""
+        totals = self._totals()
+        self._capacity.observe(
+            Usage(
+                time.monotonic(),
+                time.thread_time(),
+                time.process_time(),
+                totals["bytes_in"] + OVERHEAD_BYTES * totals["packets_in"],
+                totals["bytes_out"] + OVERHEAD_BYTES * totals["packets_out"],
+            )
+        )
+        self._remember()
+        self._workload.observe(self._productions())
+        if self._certificate:
+            with suppress(OSError, ValueError):
+                self._certificate_expires_at = expires_at(self._certificate)
+        for samples, histogram in ((self._hub.port.latencies, self._forward), (self._hub.connect_times, self._join)):
+            while samples:
+                histogram.observe(samples.popleft())
+        for peer in self._hub.engine.peers.values():
+            if peer.rtt is not None:
+                self._rtt.observe(peer.rtt)
+            for track in peer.tracks.values():
+                for encoding in track.encodings.values():
+                    if encoding.alive:
+                        self._loss.observe(encoding.fraction_lost)
+                        self._jitter.observe(encoding.jitter / track.clock_rate)
+
+    def not_ready(self) -> str:
+        """Why balancers should send nobody here; empty: it is ready. A full node stays ready: those who are in come back to
+        it, viewers watch, and who is turned away is told why, none of which a balancer does that has nobody to ask."""
+        return "draining" if self.draining else ""
+
+    def no_new_rooms(self) -> str:
+        """Why this node takes none; empty: it does."""
+        if self.draining:
+            return "draining"
+        if len(self._rooms) >= self._rooms.settings.max_rooms:
+            return "at the cap of rooms"
+        self._remember()
+        return self._capacity.refusal
+
+    def admit(self, room: str) -> None:
+        """Whether somebody new may join; `room` is empty if it is not known yet. Raises AtCapacity, HTTP's 503."""
+        self._remember()
+        if self._capacity.refusal:
+            self._refused["capacity"] += 1
+            raise AtCapacity(f"This server is full: {self._capacity.refusal}. Try again later.")
+        if self.draining and room:
+            try:
+                self._rooms.find(room)
+            except NotFound:
+                self._refused["draining"] += 1
+                raise AtCapacity("This server is going down; try another.", code="draining") from None
+
+    def admit_programme(self) -> None:
+        """Whether there is memory for another worker: one takes what dozens of people do. Raises AtCapacity."""
+        self._remember()
+        if self._capacity.memory_refusal:
+            raise AtCapacity(f"This server has no place for another programme: {self._capacity.memory_refusal}.")
+
+    def capacity_used(self) -> float:
+        """0 to 1: the fullest of processor, network, memory, descriptors and the cap of rooms."""
+        return min(1.0, max(self._capacity.used, len(self._rooms) / self._rooms.settings.max_rooms))
+
+    async def emptied(self, timeout: float) -> None:
+        """Returns when nobody is in a room, waits for one or may come back to one, or after `timeout` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._occupied():  # noqa: ASYNC110  # four looks a second cost less than everybody's telling
+                    await asyncio.sleep(EMPTY_EVERY)
+
+    def _occupied(self) -> bool:
+        return bool(self._signaling.statistics().sessions) or any(room.occupied for room in self._rooms.list())
+
+    def snapshot(self) -> Snapshot:
+        engine, port = self._hub.engine, self._hub.port
+        statistics = self._signaling.statistics()
+        counters = statistics.counters
+        rooms = self._rooms.list()
+        totals = self._totals()
+        tracks: Counter[str] = Counter()
+        subscriptions: Counter[str] = Counter()
+        for peer in engine.peers.values():
+            for track in peer.tracks.values():
+                tracks[track.kind] += 1
+                subscriptions[track.kind] += len(track.routes)
+        dropped = Counter(port.dropped) + engine.dropped
+        dropped["unrouted"] += totals["unrouted"]
+        return Snapshot(
+            version=__version__,
+            started_at=self._started,
+            draining=self.draining,
+            capacity_used=self.capacity_used(),
+            capacity={
+                "cpu": self._capacity.cpu,
+                "network": self._capacity.network,
+                "memory": self._capacity.memory.share,
+                "descriptors": self._capacity.descriptors,
+                "rooms": len(rooms) / self._rooms.settings.max_rooms,
+            },
+            tasks=_tasks(),
+            memory_limit_bytes=self._capacity.memory.limit,
+            memory_used_bytes=self._capacity.memory.used,
+            joins_refused={reason: self._refused[reason] for reason in ("capacity", "draining")},
+            certificate_expires_at=self._certificate_expires_at,
+            rooms=len(rooms),
+            largest_room=max((len(room.audience) for room in rooms), default=0),
+            rooms_total=self._rooms.opened,
+            participants=sum(len(room.audience) for room in rooms),
+            participants_total=counters.joins,
+            waiting=statistics.waiting,
+            quality=_qualities(rooms),
+            sessions=statistics.sessions,
+            sockets=statistics.sockets,
+            peers=dict(Counter(connection.state.name.lower() for connection in self._hub.connections)),
+            tracks=dict(tracks),
+            subscriptions=dict(subscriptions),
+            packets=Directions(totals["packets_in"], totals["packets_out"]),
+            bytes=Directions(totals["bytes_in"], totals["bytes_out"]),
+            dropped=dict(dropped),
+            nacks=Directions(totals["nacks_asked"], totals["nacks_sent"]),
+            plis=Directions(totals["keyframes_asked"] - engine.firs_asked, engine.keyframes_sent),
+            firs=engine.firs_asked,
+            retransmissions=Directions(0, totals["retransmitted"]),
+            signaling=Directions(counters.received, statistics.messages_sent),
+            signaling_refused={
+                "request": counters.refused,
+                "unreadable": counters.invalid,
+                "protocol": counters.violations,
+            },
+            rate_limited=counters.rate_limited,
+            resumed=counters.resumes,
+            dtls_handshakes={
+                "ok": self._hub.handshakes["connected"],
+                "failed": self._hub.handshakes["failed"],
+            },
+            decisions={(kind.value, cause.value): count for (kind, cause), count in counters.decisions.items()},
+            client_rtt=counters.hearsay.rtt.distribution(),
+            client_jitter=counters.hearsay.jitter.distribution(),
+            client_loss=counters.hearsay.loss.distribution(),
+            client_freezes=counters.hearsay.freezes,
+            client_frozen=counters.hearsay.frozen,
+            rtt=self._rtt.distribution(),
+            jitter=self._jitter.distribution(),
+            loss=self._loss.distribution(),
+            forward_latency=self._forward.distribution(),
+            join_latency=self._join.distribution(),
+            first_picture=self._journeys.first_picture.distribution(),
+            negotiation=self._journeys.negotiation.distribution(),
+            loop_lag=self._monitor.lag,
+            loop_stalls=self._stalls(),
+            loop_seconds={**statistics.loop_seconds, "strangers": port.strangers.used},
+            loop_throttled={**statistics.throttled, "strangers": port.strangers.throttled},
+            loop_disconnects=counters.overloads,
+            programmes=self._workload.running,
+            programme_ticks=self._workload.total.ticks,
+            programme_ticks_dropped=self._workload.total.dropped,
+            programme_restarts=self._workload.total.restarts,
+            programme_cpu=self._workload.total.cpu,
+            destinations={state: self._workload.destinations[state] for state in STATES},
+            recordings={state: self._recorded().get(state, 0) for state in RECORDING_STATES},
+        )
+
+    def _remember(self) -> None:
+        """Looks at what joins take, memory and descriptors, unless it just did."""
+        now = time.monotonic()
+        if now - self._remembered_at < MEMORY_EVERY:
+            return
+        self._remembered_at = now
+        statuses = (production.status for production in self._productions())
+        own = resident() + sum(status.memory for status in statuses if status is not None)
+        self._capacity.remember(measured(own, self._memory_allowed), descriptors.used())
+
+    def _totals(self) -> Counter[str]:
+        """What the engine counts per peer, those that are gone included."""
+        engine = self._hub.engine
+        totals = Counter(engine.closed_totals)
+        for peer in engine.peers.values():
+            for name in COUNTED:
+                totals[name] += getattr(peer, name)
+        return totals
+
+
+def _qualities(rooms: Iterable[Room]) -> dict[str, int]:
+    counts = Counter(quality for room in rooms for quality in room.quality.known.values())
+    return {quality: counts[quality] for quality in ("excellent", "good", "poor", "lost")}
+
+
+def _tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # outside of the loop
+        return 0
+
+
+def _cores() -> float:
+    machine = len(os.sched_getaffinity(0))
+    try:
+        return cores_of(QUOTA_FILE.read_text(), machine)
+    except OSError:
+        return float(machine)

@@ -1,0 +1,198 @@
+"""What holds for every HTTP answer: security headers, CORS, errors as JSON, counters and the access log.
+
+RFC 6797 (HSTS), Fetch standard (CORS), CSP Level 3, RFC 6750 3 (`WWW-Authenticate: Bearer`).
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+
+import msgspec
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
+
+from sfu.api import cors
+from sfu.api.schemas import Problem
+from sfu.auth.addresses import ClientAddresses
+from sfu.auth.origins import Origins
+from sfu.errors import RemoteError
+
+log = logging.getLogger("sfu.api")
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data: blob:",
+        "font-src 'self'",
+        "connect-src 'self'",
+        "media-src 'self' blob:",
+        "worker-src 'self' blob:",
+        "manifest-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'self'",
+    )
+)
+RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
+"""A route may set another one."""
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), geolocation=(), payment=(), usb=()",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    RESOURCE_POLICY: "same-origin",
+    "Server": "aiosfu",
+}
+TRANSPORT_SECURITY = "max-age=31536000"
+RETRY_AFTER = 5
+"""Seconds (RFC 9110 10.2.3) after which a full or ending server may be asked again."""
+
+CLIENT_GONE = 499
+"""Status in counters and the access log of a request whose client closed the connection first."""
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+_HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large", 415: "unsupported_media"}
+
+
+class Requests:
+    """Counts of what came in, by labels that a client cannot invent."""
+
+    __slots__ = ("by_route", "refused_tokens")
+
+    def __init__(self) -> None:
+        self.by_route: Counter[tuple[str, str, str]] = Counter()
+        self.refused_tokens: Counter[str] = Counter()
+
+
+REQUESTS = web.AppKey("requests", Requests)
+"""Where an application has them, for routes that answer their errors themselves."""
+
+
+def route_of(request: web.Request) -> str:
+    """The route's pattern, never the path: that may hold a room's name."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"
+
+
+def problem(status: int, code: str, message: str) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    elif status == 503:
+        headers["Retry-After"] = str(RETRY_AFTER)
+    return web.Response(
+        status=status,
+        body=msgspec.json.encode(Problem(code=code, message=message)),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def problem_of(error: RemoteError) -> web.Response:
+    # A token that is missing or wrong may be replaced by a better one (401), a missing grant may not (403).
+    status = 401 if error.code.startswith("token_") else error.http_status
+    return problem(status, error.code, error.message)
+
+
+def errors_as_json(requests: Requests) -> Middleware:
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        except RemoteError as error:
+            if error.code.startswith("token_"):
+                requests.refused_tokens[error.code] += 1
+            return problem_of(error)
+        except web.HTTPException as error:
+            if error.status < 400:
+                raise
+            answer = problem(error.status, _HTTP_CODES.get(error.status, "error"), f"{error.reason}.")
+            if hdrs.ALLOW in error.headers:
+                answer.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
+            return answer
+        except TimeoutError:
+            return problem(408, "timeout", "The request's body came too slowly.")
+        except Exception as error:
+            if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+                return web.Response(status=CLIENT_GONE)  # aiohttp would log the error; this answer is never sent
+            log.exception("request failed", extra={"method": request.method, "route": route_of(request)})
+            return problem(500, "internal", "The server failed at this; its log says why.")
+
+    return middleware
+
+
+def origins_checked(origins: Origins, base_path: str = "") -> Middleware:
+    """Refuses other pages' requests to the API, and answers their browsers' questions (CORS)."""
+    api = ("/api/", f"{base_path}/api/")
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is None or not request.path.startswith(api):
+            return await handler(request)
+        if not origins.accepts(origin, request.headers.get(hdrs.HOST)):
+            answer: web.StreamResponse = problem(403, "origin_refused", "Pages of this origin may not use this server.")
+        else:
+            preflight = request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
+            answer = web.Response(status=204, headers=cors.API_PREFLIGHT) if preflight else await handler(request)
+            answer.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+            answer.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = cors.EXPOSED
+        answer.headers[hdrs.VARY] = "Origin"
+        return answer
+
+    return middleware
+
+
+def counted(requests: Requests, addresses: ClientAddresses, *, access_log: bool) -> Middleware:
+    """Counts and logs every request when it is answered, a socket when it ends. Outermost, so that it sees all errors."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.monotonic()
+        status = CLIENT_GONE
+        try:
+            answer = await handler(request)
+            status = answer.status
+            return answer
+        except web.HTTPException as error:
+            status = error.status
+            raise
+        finally:
+            route = route_of(request)
+            method = request.method if request.method in METHODS else "other"
+            requests.by_route[method, route, str(status)] += 1
+            if access_log:
+                fields = {
+                    "method": method,
+                    "route": route,
+                    "status": status,
+                    "seconds": round(time.monotonic() - started, 4),
+                    "remote": addresses.client(request.remote or "", request.headers.items()),
+                }
+                log.log(logging.DEBUG if route in PROBES else logging.INFO, "request", extra=fields)
+
+    return middleware
+
+
+PROBES = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
+
+
+def security_headers(*, tls: bool) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """For `on_response_prepare`, which sees every answer, files included."""
+
+    async def add(request: web.Request, answer: web.StreamResponse) -> None:
+        if answer.status == 101:
+            return  # no document: there is nothing that they could protect
+        policy = answer.headers.get(RESOURCE_POLICY)
+        for name, value in SECURITY_HEADERS.items():
+            answer.headers[name] = value
+        if policy is not None:
+            answer.headers[RESOURCE_POLICY] = policy
+        if tls:
+            answer.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
+
+    return add

@@ -1,0 +1,321 @@
+"""The worker's two clocks: the tick that composes and encodes a picture, and the 20 ms of sound. Programme time is theirs.
+
+The thread that ticks is the only writer of the canvas and encodes the first rendition. Late by more than a tick, it drops
+ticks: viewers see a picture for twice as long, and nothing ever falls behind.
+"""
+
+import logging
+import resource
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from sfu.egress import protocol
+from sfu.egress.composite_outputs import ProgrammeOutputs
+from sfu.egress.heartbeat import Progress
+from sfu.egress.inputs import People
+from sfu.egress.protocol import Caption, Event, Outputs, Start, Started, Status, TileWish, ToServer, Wishes
+from sfu.errors import BadRequest
+from sfu.mixer.compositor import Compositor
+from sfu.mixer.decoding import Decoders
+from sfu.mixer.director import Director
+from sfu.mixer.hooks import PROGRAMME, Cue, Hooks, Sound, load
+from sfu.mixer.layout import Layout
+from sfu.mixer.picture import Picture
+from sfu.mixer.scene import Rectangle, Scene, Tile, parse_template
+from sfu.mixer.sound import LATENCY, MARGIN, RATE, TICK, SoundMix
+from sfu.mixer.ticks import TickClock
+from sfu.outputs.encoder import VIDEO_RATE
+from sfu.resources.media_clock import unix_time
+
+log = logging.getLogger(__name__)
+
+STATUS_EVERY: Final = 0.5
+LEAD: Final = 0.005
+"""Seconds from the start to the first tick."""
+_PAGE: Final = resource.getpagesize()
+
+Command = protocol.Layout | Outputs
+
+
+class Studio:
+    """`command` and `event` from any thread; the rest on its two."""
+
+    def __init__(
+        self,
+        start: Start,
+        people: People,
+        decoders: Decoders,
+        sound: SoundMix,
+        send: Callable[[ToServer], None],
+        send_rtp: Callable[[list[bytes]], None],
+    ) -> None:
+        top = start.renditions[0]
+        self._start = start
+        self._people = people
+        self._decoders = decoders
+        self._sound = sound
+        self._send = send
+        self._width, self._height = top.width, top.height
+        self._director = Director()
+        self._focus = ""
+        self._compositor = Compositor(top.width, top.height, directory=Path(start.scenes) if start.scenes else None)
+        self._scene = Scene(top.width, top.height)
+        self._drawn: tuple[object, ...] = ()
+        self._decided: object = None
+        self._wished: Wishes | None = None
+        self._commands: deque[Command] = deque()
+        self._stopping = threading.Event()
+        self.shown: set[str] = set()
+        """Track ids of the pictures in the scene."""
+        self._ticks = self._sounds = 0
+        self._even = True
+        self._hooks: Hooks | None = None
+        self._offered: dict[str, Picture | None] = {}
+        self._sound_at = 0.0
+        self._told_at = 0.0
+        self._send_rtp = send_rtp
+        self._t0 = float("inf")
+        self._threads = [
+            threading.Thread(target=self._guarded, args=(step,), name=name, daemon=True)
+            for name, step in (("tick", self._run_ticks), ("sound", self._run_sound))
+        ]
+        self.failed: str = ""
+
+    @property
+    def started(self) -> bool:
+        return self._t0 < float("inf")
+
+    def start(self) -> None:
+        """Programme time begins now. What is to be shown first has been told: commands, members."""
+        self._warm_up()
+        self._hooks = (
+            Hooks(load(self._start.hooks), self._sound.say, self._caption, self._note) if self._start.hooks else None
+        )
+        if self._hooks is not None:
+            self._sound.on_source = self._offer_voice
+        self._outputs = ProgrammeOutputs(self._start, self._send, self._send_rtp)
+        for command in self._commands:
+            if isinstance(command, Outputs):
+                self._outputs.prepare(command)
+        at = unix_time() + LEAD
+        self._t0 = time.monotonic() + LEAD
+        self._clock = TickClock(self._t0, self._start.fps)
+        self._outputs.started_at = at
+        self._send(Started(at=at))
+        for thread in self._threads:
+            thread.start()
+
+    def _warm_up(self) -> None:
+        """Fonts are loaded and names drawn once before they cost ticks."""
+        area = Rectangle(0, 0, 160, 90)
+        tiles = [Tile(area, name=member.name, label=member.name) for member in self._people.members]
+        Compositor(160, 90).compose(Scene(160, 90, (Tile(area, name="a", label="a", muted=True), *tiles)), {})
+
+    def command(self, command: Command) -> None:
+        """Obeyed with the next tick."""
+        if isinstance(command, Outputs) and self.started:
+            self._outputs.prepare(command)
+        self._commands.append(command)
+
+    def keyframe(self) -> None:
+        """Somebody who takes the programme as a track waits for one."""
+        if self.started:
+            self._outputs.keyframe()
+
+    def progress(self) -> Progress:
+        """Of the two clocks."""
+        return (self._ticks, self._sounds) if self.started and self.running else ()
+
+    def event(self, kind: str, text: str, *, chapter: bool = False, **fields: str) -> None:
+        """For the event log, at the present programme time."""
+        at = max(0.0, time.monotonic() - self._t0)  # 0 before the start
+        self._send(Event(at=round(at, 3), kind=kind, text=text, chapter=chapter, fields=fields))
+
+    def close(self) -> None:
+        """Stops both clocks and lets what is encoded go out."""
+        self._stopping.set()
+        if self.started:
+            for thread in self._threads:
+                thread.join(2.0)
+            self._outputs.close()
+            if self._hooks is not None:
+                self._hooks.close()
+
+    @property
+    def running(self) -> bool:
+        return not self._stopping.is_set()
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError:
+            pass  # the server is gone, and with it everybody who would care
+        except Exception as error:
+            log.exception("the studio failed")
+            self.failed = f"{type(error).__name__} in the studio."
+        finally:
+            self._stopping.set()
+
+    # -- pictures ---------------------------------------------------------------------------------------------------
+
+    def _run_ticks(self) -> None:
+        step = VIDEO_RATE // self._start.fps
+        clock = self._clock
+        while not self._stopping.is_set():
+            _sleep_until(clock.due - self._decoders.lead)
+            self._decoders.hurry()
+            _sleep_until(clock.due)
+            now = time.monotonic()
+            self._tick(now, clock.begin(now) * step)
+            # An even clock for whoever cuts by it; otherwise the tick follows the pictures of the one on stage.
+            leader = None if self._even else self._leader(now)
+            clock.steer(leader)
+
+    def _leader(self, now: float) -> float | None:
+        """How long ago the picture was due that is shown largest."""
+        tile = max(self._scene.tiles, key=lambda tile: tile.area.width * tile.area.height, default=None)
+        source = self._people.sources.get(tile.source) if tile is not None else None
+        return source.waited(now) if source is not None else None
+
+    def _tick(self, now: float, pts: int) -> None:
+        while self._commands:
+            self._obey(self._commands.popleft(), pts)
+        scene = self._direct(now)
+        sources = self._people.sources
+        pictures = {tile.source: sources[tile.source].picture_at(now) for tile in scene.tiles if tile.source in sources}
+        if self._hooks is None:
+            self._outputs.video(self._compositor.compose(scene, pictures), pts)
+        else:
+            self._tick_hooked(self._hooks, scene, pictures, pts)
+        self._ticks += 1
+        if now - self._told_at >= STATUS_EVERY:
+            self._told_at = now
+            self._send(self._status())
+
+    def _tick_hooked(self, hooks: Hooks, scene: Scene, pictures: dict[str, Picture | None], pts: int) -> None:
+        """The same with plug-ins: they see what is new, and what they gave back is shown."""
+        at = pts / VIDEO_RATE
+        offered, self._offered = self._offered, dict(pictures)
+        for source, picture in pictures.items():
+            if picture is not None and offered.get(source) is not picture:
+                hooks.offer_picture(source, picture.as_array, at)
+            pictures[source] = hooks.picture(source) or picture
+        canvas = self._compositor.compose(scene, pictures)
+        hooks.offer_picture(PROGRAMME, canvas, at)
+        with hooks.over(canvas):
+            self._outputs.video(canvas, pts)
+
+    def _caption(self, cue: Cue) -> None:
+        with suppress(OSError):  # the server is gone, which ends all
+            self._send(Caption(language=cue.language, text=cue.text, start=max(0.0, cue.start), end=max(0.0, cue.end)))
+
+    def _note(self, kind: str, text: str, **fields: str) -> None:
+        with suppress(OSError):
+            self.event(f"plug-in {kind}", text, chapter=False, **fields)
+
+    def _offer_voice(self, source: str, sound: Sound) -> None:
+        if self._hooks is not None:
+            self._hooks.offer_sound(source, sound, self._sound_at)
+
+    def _obey(self, command: Command, pts: int) -> None:
+        if isinstance(command, Outputs):
+            self._outputs.change(command, pts)
+            self._even = command.live or command.recording
+            return
+        self._focus = command.focus
+        self._drawn = ()
+        if command.scene:
+            try:
+                self._director.use_template(parse_template(command.scene))
+            except BadRequest as error:
+                self.event("scene-refused", error.message)
+        else:
+            self._director.choose(None if command.layout == "auto" else Layout(command.layout))
+
+    def _direct(self, now: float) -> Scene:
+        people = self._people
+        version, members = people.version, people.members
+        self._director.pin(people.identity(self._focus) if self._focus else "")
+        decision = self._director.direct(members, people.dominant, now)
+        drawn = (version, decision)
+        if drawn == self._drawn:
+            return self._scene
+        self._drawn = drawn
+        scene = self._director.scene(members, self._width, self._height)
+        if scene != self._scene:
+            self._scene = scene
+        self._wish(self._scene)
+        if decision != self._decided:
+            self._decided = decision
+            self.event("layout", decision.layout, chapter=True, stage=decision.stage, presenter=decision.presenter)
+        return self._scene
+
+    def _wish(self, scene: Scene) -> None:
+        sources = self._people.sources
+        tiles: dict[str, TileWish] = {}
+        for tile in scene.tiles:
+            source = sources.get(tile.source)
+            if source is not None:
+                source.show(tile.area.width, tile.area.height, tile.fit)
+                known = tiles.get(tile.source)
+                if known is None or known.height < tile.area.height:
+                    tiles[tile.source] = TileWish(width=tile.area.width, height=tile.area.height)
+        wishes = Wishes(tracks=tiles)
+        self.shown = set(tiles)
+        self._people.show(self.shown)
+        if wishes != self._wished:
+            self._wished = wishes
+            self._send(wishes)
+
+    def _status(self) -> Status:
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return Status(
+            ticks=self._ticks,
+            dropped_ticks=self._clock.dropped,
+            tiles=len(self._scene.tiles),
+            layout=str(self._director.decision.layout),
+            cpu=round(usage.ru_utime + usage.ru_stime, 3),
+            memory=_resident(),
+            overloaded=self._overloaded(),
+            destinations=self._outputs.states(),
+        )
+
+    def _overloaded(self) -> dict[str, int]:
+        counts = self._outputs.overloaded()
+        if self._hooks is not None:
+            counts |= {f"plug-in {name}": counters.dropped for name, counters in self._hooks.counters().items()}
+        return {name: count for name, count in counts.items() if count}
+
+    # -- sound ------------------------------------------------------------------------------------------------------
+
+    def _run_sound(self) -> None:
+        seconds, number = TICK / RATE, 0
+        while not self._stopping.is_set():
+            start = self._t0 + number * seconds
+            _sleep_until(start + seconds + MARGIN)
+            self._sound_at = number * seconds
+            samples = self._sound.tick(start)
+            if self._hooks is not None:
+                self._hooks.offer_sound(PROGRAMME, samples, self._sound_at)
+            pts = number * TICK - LATENCY
+            if pts < 0:
+                samples, pts = samples[-pts:], 0
+            self._outputs.sound(samples, pts)
+            number += 1
+            self._sounds = number
+
+
+def _sleep_until(at: float) -> None:
+    wait = at - time.monotonic()
+    if wait > 0:
+        time.sleep(wait)
+
+
+def _resident() -> int:
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE

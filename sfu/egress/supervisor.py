@@ -1,0 +1,232 @@
+"""Keeps one worker process alive: starts it, watches it, replaces it when it dies or hangs, tells it everything again.
+
+    start ─▶ alive ──Stop──▶ ended
+      ▲        │ exit, end of its socket, no heartbeat
+      └────────┘ at once after the first death, ever later while it dies young; then `gave_up`
+
+It decodes what strangers send, so it gets nothing of the server's: no environment, two sockets, an address-space limit.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from contextlib import suppress
+from typing import Final, Protocol
+
+import msgspec
+
+from sfu.egress.hang_detector import Vigil
+from sfu.egress.protocol import (
+    Alive,
+    Failed,
+    Frames,
+    Started,
+    Status,
+    Stop,
+    ToServer,
+    ToWorker,
+    decode_to_server,
+    encode,
+)
+from sfu.egress.settings import Settings
+from sfu.errors import MalformedPacket
+from sfu.resources.media_clock import OFFSET, VARIABLE
+from sfu.transport.plain_transport import pair
+
+log = logging.getLogger(__name__)
+
+DELAYS: Final = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Seconds before the next start, by how many in a row died young; after the last one it gives up."""
+YOUNG: Final = 10.0
+"""Seconds below which a life was a failure."""
+LOOK: Final = 0.2
+"""Seconds between looks at whether the worker hangs."""
+GOODBYE: Final = 5.0
+"""Seconds to write what is encoded after `Stop`."""
+BACKLOG: Final = 8_388_608
+"""Bytes that wait for a worker that does not read, after which it counts as hung."""
+RESTARTS_KEPT: Final = 16
+ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME", "LD_LIBRARY_PATH", "XDG_DATA_DIRS")
+"""What a worker inherits; the server's secrets may be in the rest."""
+
+
+class Feed(Protocol):
+    """The media beside the conversation."""
+
+    def attach(self, sock: socket.socket) -> None: ...
+
+    def detach(self) -> None: ...
+
+
+class Listener(Protocol):
+    def received(self, message: ToServer) -> None: ...
+
+    def lost(self, reason: str) -> None:
+        """The worker is gone; another one comes."""
+
+    def gave_up(self, reason: str) -> None:
+        """No other one comes."""
+
+
+class Supervisor:
+    """One per production. `tell` from the loop's thread; `run` is a task of the production."""
+
+    def __init__(
+        self, name: str, feed: Feed, listener: Listener, settings: Settings, *, module: str = "sfu.egress.worker"
+    ) -> None:
+        """`name`: for logs; `module`: what the process runs."""
+        self._module = module
+        self._name = name
+        self._feed = feed
+        self._listener = listener
+        self._settings = settings
+        self._told: dict[type[ToWorker], ToWorker] = {}
+        """The last of each kind, in the order in which a new worker is told them."""
+        self._writer: asyncio.StreamWriter | None = None
+        self._stopping = asyncio.Event()
+        self.pid = 0
+        """0: there is no process now."""
+        self.starts = 0
+        self.restart_times: deque[float] = deque(maxlen=RESTARTS_KEPT)
+        """Seconds from each death to its successor's first tick, of the newest ones."""
+        self._died_at: float | None = None
+
+    def tell(self, message: ToWorker) -> None:
+        """Now, if there is a worker, and again to each one that follows."""
+        self._told[type(message)] = message
+        self._write(message)
+
+    def stop(self) -> None:
+        """Lets the worker end; `run` then returns."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Until `stop`, or until it gives up."""
+        young = 0
+        while not self._stopping.is_set():
+            began = time.monotonic()
+            try:
+                reason = await self._live()
+            except OSError as error:
+                reason = f"The worker could not be started: {error.strerror}."
+            if self._stopping.is_set():
+                return
+            self._died_at = time.monotonic()
+            young = young + 1 if self._died_at - began < YOUNG else 1
+            log.warning("production worker lost", extra={"production": self._name, "reason": reason, "young": young})
+            if young >= len(DELAYS):
+                self._listener.gave_up(reason)
+                return
+            self._listener.lost(reason)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(DELAYS[young]):
+                    await self._stopping.wait()
+
+    async def _live(self) -> str:
+        """One worker's whole life; why it ended."""
+        media, their_media = pair()
+        control, their_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        control.setblocking(False)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                self._module,
+                str(their_media.fileno()),
+                str(their_control.fileno()),
+                str(self._settings.memory),
+                str(self._settings.nice),
+                pass_fds=(their_media.fileno(), their_control.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | {VARIABLE: repr(OFFSET)},
+            )
+        except BaseException:
+            media.close()
+            control.close()
+            raise
+        finally:
+            their_media.close()
+            their_control.close()
+        self.starts += 1
+        self.pid = process.pid
+        self._feed.attach(media)
+        reader, self._writer = await asyncio.open_connection(sock=control, limit=1 << 20)
+        for message in self._told.values():
+            self._write(message)
+        stopping = asyncio.create_task(self._say_stop())
+        try:
+            return await self._listen(reader, Vigil(process.pid, self._settings.heartbeat_timeout, time.monotonic()))
+        finally:
+            stopping.cancel()
+            writer, self._writer = self._writer, None
+            writer.close()
+            self._feed.detach()
+            self.pid = 0
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    # Not process.kill(): that polls, and so takes the status away from the loop's watcher.
+                    os.kill(process.pid, signal.SIGKILL)
+            await process.wait()
+
+    async def _listen(self, reader: asyncio.StreamReader, vigil: Vigil) -> str:
+        frames = Frames()
+        reason = "The worker ended without a word."
+        looking: asyncio.Task[None] | None = None
+        try:
+            async with asyncio.timeout(None) as deadline:
+                looking = asyncio.create_task(self._look(vigil, deadline))
+                while data := await reader.read(1 << 18):
+                    for body in frames.receive(data):
+                        message = decode_to_server(body)
+                        if isinstance(message, Alive):
+                            vigil.beat(time.monotonic())
+                        elif isinstance(message, Started) and self._died_at is not None:
+                            self.restart_times.append(time.monotonic() - self._died_at)
+                        elif isinstance(message, Status):
+                            if message.ticks:
+                                vigil.ready()
+                        elif isinstance(message, Failed):
+                            reason = message.message
+                        if not isinstance(message, Alive):
+                            self._listener.received(message)
+                    if self._writer is not None and self._writer.transport.get_write_buffer_size() > BACKLOG:
+                        return "The worker does not read what it is told."
+        except TimeoutError:
+            return "The worker hung."
+        except OSError:
+            return reason
+        except (MalformedPacket, msgspec.MsgspecError):
+            return "The worker said something that makes no sense."
+        finally:
+            if looking is not None:
+                looking.cancel()
+        return reason
+
+    async def _look(self, vigil: Vigil, deadline: asyncio.Timeout) -> None:
+        """Ends the conversation when the worker hangs. While it says goodbye it has that time, whatever it does."""
+        due = time.monotonic()
+        while True:
+            due += LOOK
+            await asyncio.sleep(LOOK)
+            now = time.monotonic()
+            if now - due > LOOK:
+                due = now  # this process itself was late: what the worker said meanwhile is still to be read
+            elif not self._stopping.is_set() and vigil.hung(now):
+                deadline.reschedule(0.0)
+                return
+
+    async def _say_stop(self) -> None:
+        await self._stopping.wait()
+        self._write(Stop())
+        await asyncio.sleep(GOODBYE)
+        if self._writer is not None:
+            self._writer.transport.abort()
+
+    def _write(self, message: ToWorker) -> None:
+        if self._writer is not None and not self._writer.is_closing():
+            self._writer.write(encode(message))

@@ -1,0 +1,125 @@
+"""A worker process's end of the conversation with the server, its receiving loop, and the limits that it lives in."""
+
+import logging
+import os
+import resource
+import selectors
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final, Protocol
+
+import msgspec
+
+from sfu.egress.heartbeat import Progress, Pulse
+from sfu.egress.protocol import Failed, Frames, ToServer, ToWorker, decode_to_worker, encode
+from sfu.egress.rtp_receiver import Intake
+from sfu.errors import MalformedPacket
+
+log = logging.getLogger(__name__)
+
+TIMER: Final = 0.05
+SEND_TIMEOUT: Final = 5.0
+"""Seconds for the server to take what is written; it reads all the time, or it hangs."""
+
+
+class Post:
+    """The control socket. `send` from any thread."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(SEND_TIMEOUT)
+        self.sock = sock
+        self._writing = threading.Lock()
+        self._frames = Frames()
+
+    def send(self, message: ToServer) -> None:
+        """Raises OSError when the server is gone."""
+        data = encode(message)
+        with self._writing:
+            self.sock.sendall(data)
+
+    def try_send(self, message: ToServer, timeout: float) -> None:
+        """Only if no other thread is sending for so long."""
+        if self._writing.acquire(timeout=timeout):
+            try:
+                self.sock.sendall(encode(message))
+            finally:
+                self._writing.release()
+
+    def receive(self) -> list[ToWorker] | None:
+        """What can be read now; None: the server is gone. Raises MalformedPacket and msgspec's errors."""
+        data = self.sock.recv(1 << 18)
+        return [decode_to_worker(body) for body in self._frames.receive(data)] if data else None
+
+
+class Work(Protocol):
+    """What a worker does, on the thread that receives."""
+
+    def obey(self, message: ToWorker) -> None: ...
+
+    def failed(self) -> str:
+        """Asked some twenty times a second: why it cannot go on; empty: it can."""
+
+    def progress(self) -> Progress:
+        """Asked by another thread."""
+
+    def close(self) -> None:
+        """What is there goes out."""
+
+
+def run(work: Work, post: Post, intake: Intake, stopped: Callable[[], bool]) -> str:
+    """Until the server says stop or goes, or something fails; why."""
+    selector = selectors.DefaultSelector()
+    selector.register(post.sock, selectors.EVENT_READ)
+    selector.register(intake.sock, selectors.EVENT_READ)
+    timer = time.monotonic()
+    alive = True
+    while alive and not stopped():
+        ready = {key.fileobj for key, _ in selector.select(TIMER)}
+        if post.sock in ready:  # commands first: they name the streams whose packets follow
+            messages = post.receive()
+            alive = messages is not None
+            for message in messages or ():
+                work.obey(message)
+        now = time.monotonic()
+        if intake.sock in ready:
+            alive = intake.readable(now) and alive
+        if now - timer >= TIMER:
+            timer = now
+            intake.handle_timer(now)
+            if reason := work.failed():
+                return reason
+    work.close()
+    return ""
+
+
+def serve(arguments: list[str], make: Callable[[Post, Intake], tuple[Work, Callable[[], bool]]]) -> None:
+    """The process's whole life; `arguments` as the supervisor gives them. `make`: the work, and whether it was stopped."""
+    media_fd, control_fd, memory, nice = (int(word) for word in arguments)
+    # The server decides when this process ends: an interrupt from the terminal is for it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    logging.basicConfig(level=logging.WARNING, format="sfu worker: %(message)s")
+    intake, post = Intake(socket.socket(fileno=media_fd)), Post(socket.socket(fileno=control_fd))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        work, stopped = make(post, intake)
+        # Threads of Linux are nice each by itself: the heartbeat begins before and stays on time.
+        Pulse(post, work.progress).start()
+        with suppress(OSError):
+            os.nice(nice)
+        reason = run(work, post, intake, stopped)
+    except (OSError, MalformedPacket, msgspec.MsgspecError) as error:
+        reason = f"{type(error).__name__} on the server's socket."
+    except Exception as error:
+        log.exception("worker failed")
+        reason = f"{type(error).__name__} in the worker."
+    if reason:
+        with suppress(OSError):
+            post.send(Failed(message=reason))
+    # Threads of libraries may hang in what made this process fail: it ends here, whatever they do.
+    logging.shutdown()
+    os._exit(1 if reason else 0)

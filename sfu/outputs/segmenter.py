@@ -1,0 +1,134 @@
+"""Cuts a rendition's coded pictures and the programme's sound into parts and segments of low-latency HLS.
+
+Cuts lie on a grid of programme time (parts of 0.2 s, segments of 1 s), not on counted frames: a tick that the mixer drops
+then shortens nothing, and all renditions cut at the same times. RFC 8216bis 3.3 (Partial Segments), 4.4.4.9
+(`EXT-X-PART`: no part longer than PART-TARGET). Pure; packets in, Parts out.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sfu.outputs.fmp4 import AUDIO_TIMESCALE, VIDEO_TIMESCALE, Fragmenter, Packet, Sample
+
+PART_DURATION = 0.2
+PARTS_PER_SEGMENT = 5
+PART_TICKS = round(PART_DURATION * VIDEO_TIMESCALE)
+SEGMENT_TICKS = PART_TICKS * PARTS_PER_SEGMENT
+LONGEST_PARTS = 7
+"""Parts of a segment whose successor's keyframe does not come: a longer one would exceed the target duration, rounded."""
+SOUND_LIMIT = 500
+"""Packets of sound kept when no picture comes: more than 10 s, then the oldest go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One fragment of one rendition, as a playlist speaks of it."""
+
+    rendition: str
+    msn: int
+    "Media sequence number of its segment, from 0 for each segmenter."
+    index: int
+    independent: bool
+    "Begins with a keyframe."
+    duration: float
+    pts: int
+    "Programme time of its first picture, 1/90000 s."
+    data: bytes
+
+
+class Segmenter:
+    """One rendition. Sound goes in first: a part takes all that is there up to its end, and never waits for more."""
+
+    __slots__ = (
+        "_fragmenter",
+        "_index",
+        "_msn",
+        "_part_start",
+        "_pictures",
+        "_rendition",
+        "_segment_start",
+        "_sequence",
+        "_sound",
+        "stretched",
+    )
+
+    def __init__(self, rendition: str) -> None:
+        self._rendition = rendition
+        self._fragmenter = Fragmenter()
+        self._pictures: list[Packet] = []
+        self._sound: deque[Packet] = deque(maxlen=SOUND_LIMIT)
+        self._msn, self._index, self._sequence = -1, 0, 0
+        self._segment_start = self._part_start = 0
+        self.stretched = 0
+        "Parts whose media lasts longer than the playlist says, since no picture came for a part's length or more."
+
+    def wants_keyframe(self, pts: int) -> bool:
+        """Whether a picture of this time would begin a segment, so that its encoder has to make a keyframe of it."""
+        return self._msn < 0 or pts - self._segment_start >= SEGMENT_TICKS
+
+    def receive_audio(self, packets: Iterable[Packet]) -> None:
+        """An encoder's priming, before time 0, is left out: decoders begin with a short fade instead."""
+        self._sound.extend(packet for packet in packets if packet.dts >= 0)
+
+    def receive_video(self, packets: Iterable[Packet]) -> list[Part]:
+        """The parts that these pictures complete, as a rule none or one. What comes before a first keyframe is dropped."""
+        parts: list[Part] = []
+        for packet in packets:
+            self._receive(packet, parts)
+        return parts
+
+    def flush(self) -> list[Part]:
+        """What is left at the end of a programme."""
+        if not self._pictures:
+            return []
+        last = self._pictures[-1]
+        return [self._complete(last.pts + last.duration)]
+
+    def _receive(self, packet: Packet, parts: list[Part]) -> None:
+        if self._msn < 0:
+            if not packet.keyframe:
+                return
+            self._begin(packet.pts)
+        begins = packet.keyframe and packet.pts - self._segment_start >= SEGMENT_TICKS - PART_TICKS // 2
+        if self._pictures and (begins or packet.pts >= self._part_start + PART_TICKS):
+            # Pictures of this part's end were never made; until this one, the last stays.
+            parts.append(self._complete(packet.pts))
+        if not self._pictures:
+            if begins or self._index >= LONGEST_PARTS:
+                self._begin(packet.pts)
+            self._part_start = packet.pts - (packet.pts - self._segment_start) % PART_TICKS
+        self._pictures.append(packet)
+        if packet.pts + packet.duration >= self._part_start + PART_TICKS:
+            parts.append(self._complete(packet.pts + packet.duration))
+
+    def _begin(self, pts: int) -> None:
+        self._msn += 1
+        self._index = 0
+        # A keyframe a little late (a tick was dropped) does not move the grid.
+        late = pts % SEGMENT_TICKS
+        self._segment_start = self._part_start = pts - late if late < PART_TICKS // 2 else pts
+
+    def _complete(self, end: int) -> Part:
+        pictures, self._pictures = self._pictures, []
+        first, last = pictures[0], pictures[-1]
+        if last.pts + last.duration != end:
+            pictures[-1] = Sample(last.data, last.pts, last.dts, last.keyframe, end - last.pts)
+        sound, limit = [], end * AUDIO_TIMESCALE
+        while self._sound and self._sound[0].pts * VIDEO_TIMESCALE < limit:
+            sound.append(self._sound.popleft())
+        ticks = end - first.pts
+        if ticks > PART_TICKS:
+            self.stretched += 1
+        self._sequence += 1
+        part = Part(
+            self._rendition,
+            self._msn,
+            self._index,
+            first.keyframe,
+            min(ticks, PART_TICKS) / VIDEO_TIMESCALE,
+            first.pts,
+            self._fragmenter.fragment(pictures, sound, self._sequence),
+        )
+        self._index += 1
+        return part

@@ -1,0 +1,297 @@
+"""The engine's end of a Unix socket to another process of this machine: subscriptions out as plain RTP, media back in.
+
+A production's worker (or a recorder's) is fed by ordinary subscriptions: routes of the engine with the layer selection,
+the keyframe throttle and the sender reports that a browser gets, only unsealed. What the process sends back is published
+like a browser's media. The socket keeps messages apart (SOCK_SEQPACKET); one message is a run of datagrams of one size:
+
+    | size, 16 bits | datagram of `size` bytes | … | the last one, perhaps shorter |
+
+Nothing here ever waits: a process that does not keep up loses datagrams, which are counted, and asks for a keyframe. The
+process decodes what strangers send, so it is not trusted either: what comes back passes the checks of any publisher's.
+RTP and RTCP are told apart by their second byte (RFC 5761 4).
+"""
+
+import asyncio
+import logging
+import secrets
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from sfu.forwarding.decision_log import Cause
+from sfu.forwarding.down_track import Route
+from sfu.forwarding.peer import Address
+from sfu.forwarding.selector import Size, choose
+from sfu.ids import TrackId
+from sfu.resources.media_clock import ntp_time
+from sfu.rooms.ports import MediaSource, Wish
+from sfu.transport.publisher import PublishedTrack
+from sfu.transport.udp import LONGEST
+
+if TYPE_CHECKING:
+    from sfu.transport.webrtc_server import Hub
+
+log = logging.getLogger(__name__)
+
+PAYLOAD_TYPES: Final[dict[str, int]] = {"opus": 111, "red": 63, "VP8": 96, "VP9": 98, "H264": 102, "AV1": 45}
+"""Of everything on these sockets, both ways: nothing is negotiated between two processes of one version."""
+PARAMETERS: Final = {
+    "H264": "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+    "opus": "minptime=10;useinbandfec=1;sprop-stereo=1",
+}
+"""What published media says of itself to subscribers."""
+CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}
+LARGEST: Final = 65_536 + 2
+BATCH: Final = 64
+"""Messages taken in one turn of the loop."""
+BUFFER: Final = 1_048_576
+"""Wanted size of the socket's buffers: a second of 8 Mbit/s; the kernel's limit may be lower."""
+_SIZE: Final = struct.Struct("!H")
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Both ends of such a socket: ours, which never waits, and the other process's."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
+    return ours, theirs
+
+
+class FeedSocket:
+    """The engine's Outlet to the process; `sock` is None while there is none."""
+
+    __slots__ = ("_heads", "dropped", "segments", "sock")
+
+    def __init__(self) -> None:
+        self.sock: socket.socket | None = None
+        self.segments = True
+        self.dropped = 0
+        """Messages that the process was too slow for."""
+        self._heads = [_SIZE.pack(size) for size in range(LONGEST + 1)]
+
+    def send(self, data: memoryview | bytes, address: Address) -> bool:
+        return self._send(data, len(data))
+
+    def send_segments(self, data: memoryview, size: int, address: Address) -> bool:
+        return self._send(data, size)
+
+    def _send(self, data: memoryview | bytes, size: int) -> bool:
+        if self.sock is None:
+            return True  # nobody is there to miss it
+        try:
+            self.sock.sendmsg((self._heads[size] if size <= LONGEST else _SIZE.pack(size), data))
+        except OSError:  # its buffer is full, or it is gone, which its owner hears of otherwise
+            self.dropped += 1
+            return False
+        return True
+
+
+@dataclass(slots=True)
+class Fed:
+    """One subscription: the source, the wish, and the route."""
+
+    source: PublishedTrack
+    wish: Wish
+    route: Route
+
+
+class Feed:
+    """A MediaSink. Lives as long as its room's production; the process behind it may be replaced (`attach`)."""
+
+    def __init__(self, hub: "Hub", name: str) -> None:
+        """`name`: for what is published, as its stream's name."""
+        self._hub = hub
+        self._name = name
+        self._outlet = FeedSocket()
+        self.peer = hub.engine.open_plain_peer(hub.next_peer_id(), secrets.randbits(31) | 1, self._outlet)
+        self._fed: dict[TrackId, Fed] = {}
+        self._published: list[PublishedTrack] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._memory = memoryview(bytearray(LARGEST))
+
+    @property
+    def dropped(self) -> int:
+        """Messages that the process was too slow for."""
+        return self._outlet.dropped
+
+    # -- the process ------------------------------------------------------------------------------------------------
+
+    def attach(self, sock: socket.socket) -> None:
+        """A (new) process listens at the other end of `sock`, which is ours from now on."""
+        self.detach()
+        self._loop = asyncio.get_running_loop()
+        self._outlet.sock = sock
+        self._loop.add_reader(sock.fileno(), self._readable, sock)
+
+    def detach(self) -> None:
+        """The process is gone: routes stay, and what they carry goes nowhere."""
+        sock, self._outlet.sock = self._outlet.sock, None
+        if sock is not None and self._loop is not None:
+            self._loop.remove_reader(sock.fileno())
+            sock.close()
+
+    def close(self) -> None:
+        """Subscriptions, then publications, then the socket. Idempotent."""
+        for track in list(self._fed):
+            self.unsubscribe(track)
+        for source in list(self._published):
+            self.unpublish(source)
+        self._hub.engine.close_peer(self.peer)
+        self.detach()
+
+    # -- MediaSink --------------------------------------------------------------------------------------------------
+
+    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
+        if self.peer.closed:
+            return
+        if not isinstance(source, PublishedTrack):
+            raise TypeError(f"a feed cannot be sent a {type(source).__name__}")
+        known = self._fed.get(track)
+        if known is not None:
+            if known.source is source:
+                self.update(track, wish)
+                return
+            self.unsubscribe(track)
+        if source.track.closed or source.codec not in PAYLOAD_TYPES:
+            return
+        route = self._hub.engine.add_route(
+            source.track,
+            self.peer,
+            mid="00",
+            ssrc=self._free_ssrc(),
+            rtx_ssrc=0,
+            payload_type=PAYLOAD_TYPES[source.codec],
+            red_payload_type=None,
+            rtx_payload_type=None,
+            first_sequence=1,
+            cname=source.stream,
+        )
+        fed = self._fed[track] = Fed(source, wish, route)
+        source.add_taker(track, self)
+        self._select(fed, time.monotonic())
+
+    def update(self, track: TrackId, wish: Wish) -> None:
+        fed = self._fed.get(track)
+        if fed is not None and fed.wish != wish:
+            fed.wish = wish
+            fed.source.touch()
+            self._select(fed, time.monotonic())
+
+    def unsubscribe(self, track: TrackId) -> None:
+        fed = self._fed.pop(track, None)
+        if fed is not None:
+            fed.source.remove_taker(track, self)
+            self._hub.engine.remove_route(fed.route)
+
+    def ssrc(self, track: TrackId) -> int:
+        """Under which the track's packets come; 0: it is not subscribed to."""
+        fed = self._fed.get(track)
+        return fed.route.ssrc if fed is not None else 0
+
+    def wish_of(self, track: TrackId) -> Wish | None:
+        fed = self._fed.get(track)
+        return fed.wish if fed is not None else None
+
+    def limited(self, track: TrackId, cause: Cause, now: float) -> None:
+        """Nobody reads here why a picture is as it is."""
+
+    def reselect(self, track: TrackId, now: float) -> None:
+        """The encodings of a track changed."""
+        fed = self._fed.get(track)
+        if fed is not None:
+            self._select(fed, now)
+
+    def _select(self, fed: Fed, now: float) -> None:
+        route, source, wish = fed.route, fed.source, fed.wish
+        if wish.paused:
+            route.park()
+            return
+        if source.track.muted:
+            return
+        best = choose(
+            source.track.encodings.values(),
+            source.declared,
+            wish.width,
+            wish.height,
+            route.target or route.current,
+            now,
+        )
+        if best is not None:
+            self._hub.engine.aim(route, best, now)
+
+    def _free_ssrc(self) -> int:
+        while True:
+            ssrc = secrets.randbits(31) | 1
+            if ssrc not in self.peer.routes:
+                return ssrc
+
+    # -- media that comes back --------------------------------------------------------------------------------------
+
+    def publish(
+        self, kind: Literal["audio", "video"], codec: Literal["H264", "opus"], ssrc: int, size: Size | None = None
+    ) -> PublishedTrack:
+        """A MediaSource of what the process sends under `ssrc`. `size`: of its pictures."""
+        track = self._hub.engine.add_track(
+            self.peer,
+            mid=f"{kind}-{ssrc}",
+            kind=kind,
+            codec=codec,
+            parameters=PARAMETERS[codec],
+            clock_rate=CLOCK_RATES[kind],
+            payload_types={PAYLOAD_TYPES[codec]: codec},
+            rtx={},
+            extensions={},
+            rids=(),
+            ssrcs=((ssrc, None),),
+        )
+        source = PublishedTrack(self._hub, track, self._name)
+        source.declared = {"": size or Size(0, 0)}
+        self._published.append(source)
+        return source
+
+    def unpublish(self, source: PublishedTrack) -> None:
+        if source in self._published:
+            self._published.remove(source)
+            self._hub.engine.remove_track(source.track)
+
+    def _readable(self, sock: socket.socket) -> None:
+        now = time.monotonic()
+        memory = self._memory
+        try:
+            for _ in range(BATCH):
+                count = sock.recv_into(memory)
+                if not count:
+                    self.detach()  # the process closed its end; its owner hears of its death
+                    break
+                self._receive(memory[:count], now)
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError:
+            self.detach()
+        except Exception:  # a packet that found a bug costs itself and nothing else
+            self._hub.port.dropped["fault"] += 1
+            log.exception("feed failed")
+        self._hub.engine.flush(now)
+        self._hub.port.rouse()
+
+    def _receive(self, message: memoryview, now: float) -> None:
+        engine, peer, dropped = self._hub.engine, self.peer, self._hub.port.dropped
+        size = _SIZE.unpack_from(message)[0] if len(message) > 2 else 0
+        if not 12 <= size <= LONGEST:
+            dropped["feed_malformed"] += 1
+            return
+        for at in range(2, len(message), size):
+            packet = message[at : at + size]
+            if len(packet) < 12 or packet[0] & 0xC0 != 0x80:
+                dropped["feed_malformed"] += 1
+            elif 191 < packet[1] < 224:
+                engine.receive_rtcp(peer, bytes(packet), now, ntp_time(now))
+            elif peer.flooding:
+                dropped["ingress_rate"] += 1
+                peer.packets_in += 1
+                peer.bytes_in += len(packet)
+            else:
+                engine.receive(peer, packet, len(packet), now)

@@ -1,0 +1,70 @@
+"""Who is let in by a server that is full or going, as its own application wires it; nothing listens."""
+
+import pytest
+
+from sfu import config
+from sfu.app import Server
+from sfu.errors import AtCapacity
+from sfu.resources.capacity import Usage
+from sfu.rooms.room import Room
+
+
+@pytest.fixture
+def server() -> Server:
+    flags = [("auth.keys", "{app: 0123456789abcdef0123456789abcdef}"), ("node.capacity_limit", "0.9")]
+    return Server(config.load(flags=flags))
+
+
+def work(server: Server, share: float) -> None:
+    for second in range(0, 100, 5):
+        server.node._capacity.observe(Usage(second, share * second, share * second, 0, 0))
+
+
+def test_full(server: Server) -> None:
+    server._admit("room")
+    assert server.node.no_new_rooms() == ""
+    work(server, 0.97)
+    reason = "its processor is 97% used, and joins end at 90%"
+    with pytest.raises(AtCapacity, match=reason) as refused:
+        server._admit("room")
+    assert (refused.value.code, refused.value.http_status) == ("at_capacity", 503)
+    assert server.node.no_new_rooms() == reason
+    assert server.node.not_ready() == ""
+    shown = server.node.snapshot()
+    assert shown.joins_refused == {"capacity": 1, "draining": 0}
+    assert shown.capacity_used == pytest.approx(0.97, abs=0.01)
+    assert shown.capacity["cpu"] == pytest.approx(0.97, abs=0.01)
+
+
+def test_out_of_memory() -> None:
+    flags = [("auth.keys", "{app: 0123456789abcdef0123456789abcdef}"), ("node.memory", "1000000")]
+    server = Server(config.load(flags=flags))
+    for refused in (lambda: server._admit("room"), server.node.admit_programme):
+        with pytest.raises(AtCapacity, match="its memory is 100% used, and joins end at 90%"):
+            refused()
+    assert "memory" in server.node.no_new_rooms()
+    assert server.node.not_ready() == ""
+    shown = server.node.snapshot()
+    assert shown.capacity["memory"] == shown.capacity_used == 1.0
+    assert shown.memory_used_bytes > shown.memory_limit_bytes == 1_000_000
+
+
+def test_going(server: Server) -> None:
+    room: Room = server.rooms.create("open")
+    server.node.draining = True
+    server._admit(room.name)
+    server._admit("")  # whoever has not said yet for which room it comes
+    with pytest.raises(AtCapacity) as refused:
+        server._admit("another")
+    assert refused.value.code == "draining"
+    assert server.node.not_ready() == server.node.no_new_rooms() == "draining"
+
+
+def test_credentials_for_turn() -> None:
+    flags = [("turn.urls", "turns:turn.example.org:443"), ("turn.secret", "s")]
+    server = Server(config.load(flags=flags))
+    claims = None
+    (told,) = server._ice_servers(claims)  # type: ignore[arg-type]  # whoever joined
+    assert told.urls == ["turns:turn.example.org:443"]
+    assert told.username.partition(":")[0].isdigit()
+    assert told.credential

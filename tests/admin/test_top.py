@@ -1,0 +1,71 @@
+"""The screen of `sfu top` from two looks at fixed moments, and the command against a real server."""
+
+import asyncio
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from sfu.admin.top import Look, Room, screen
+from sfu.telemetry.histogram import Histogram
+from sfu.telemetry.metrics import Directions, Metrics, Snapshot
+from tests.web.server import serve
+
+RTT = Histogram()
+FIRST = Snapshot(
+    version="1.2.3", capacity_used=0.25, bytes=Directions(0, 0), packets=Directions(0, 0), rtt=RTT.distribution()
+)
+RTT.observe(0.04)
+RTT.observe(0.06)
+SECOND = replace(
+    FIRST,
+    rooms=2,
+    participants=5,
+    waiting=1,
+    bytes=Directions(1_000_000, 125_000),
+    packets=Directions(2_000, 200),
+    dropped={"bad_tag": 10, "send_buffer": 10},
+    quality={"good": 4},
+    decisions={("layer_down", "budget"): 2, ("layer_down", "wish"): 1, ("paused", "budget"): 1},
+    rtt=RTT.distribution(),
+)
+ROOMS = (Room("small", 2, 0, 4), Room("large\x1b[31m", 3, 1, 6), Room("empty", 0, 0, 0))
+
+
+def look(at: float, snapshot: Snapshot, rooms: tuple[Room, ...] = ()) -> Look:
+    return Look.parse(at, Metrics(lambda: snapshot).render().decode(), rooms)
+
+
+def test_screen() -> None:
+    lines = screen(look(10.0, FIRST), look(12.0, SECOND, ROOMS), 80, 40)
+    text = "\n".join(lines)
+    assert lines[0].startswith("aiosfu 1.2.3  ready")
+    assert "[#####...............] 25%" in text
+    assert "rooms 2   people 5 (+1 waiting)" in text
+    assert "in 4.0 Mbit/s 1000 packets/s   out 500 kbit/s 100 packets/s" in text
+    assert "rtt 50.0 ms" in text
+    assert "loss –" in text, "nothing was reported"
+    assert "dropped 10/s" in text
+    assert "good 4" in text
+    assert "smaller 90/min  paused 30/min" in text
+    assert [line.split()[0] for line in lines[-3:]] == ["'large\\x1b[31m'", "small", "empty"]
+    assert "\x1b" not in text
+
+
+def test_it_fits_the_terminal() -> None:
+    rooms = tuple(Room(f"room-{number}", number, 0, 0) for number in range(50))
+    lines = screen(look(10.0, FIRST), look(12.0, SECOND, rooms), 60, 20)
+    assert len(lines) <= 20
+    assert max(map(len, lines)) <= 60
+    assert lines[-1] == "and 40 more"
+
+
+async def test_against_a_server(tmp_path: Path) -> None:
+    async with serve(tmp_path / "log") as server:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "sfu", "top", "--url", server.url, "--interval", "0.2", "--count", "2"),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert output.decode().count("aiosfu ") == 2
+    assert "ROOM" in output.decode()

@@ -1,0 +1,61 @@
+"""The meeting page is found in a checkout, and a wheel carries it."""
+
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from sfu.api.assets import web_root
+from sfu.api.page import files
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_checkout() -> None:
+    assert web_root() == (ROOT / "web").resolve()
+
+
+def test_wheel(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("sfu", "web"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        tmp_path,
+        source,
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    (wheel,) = tmp_path.glob("aiosfu-*.whl")
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    carried = files(installed / "sfu" / "_web")
+    assert set(carried) == set(files(web_root()))
+    assert (installed / "sfu" / "py.typed").is_file()
+    assert not (installed / "tests").exists()
+    # As the installed package itself finds it.
+    asked = "from sfu.api.assets import web_root; print(web_root())"
+    found = subprocess.run([sys.executable, "-c", asked], cwd=installed, check=True, capture_output=True, text=True)
+    assert Path(found.stdout.strip()) == (installed / "sfu" / "_web").resolve()
+
+
+def test_an_installation_without_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    from sfu.api import assets
+    from sfu.errors import ConfigurationError
+
+    monkeypatch.setattr(assets, "__file__", str(tmp_path / "sfu" / "assets.py"))
+    with pytest.raises(ConfigurationError, match="missing from this installation"):
+        assets.web_root()

@@ -1,0 +1,124 @@
+"""A whole server in this process that makes small programmes, and bots in a process of their own to fill them."""
+
+import asyncio
+import os
+import secrets
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from sfu.app import Server
+from sfu.auth.grants import VideoGrants
+from sfu.auth.tokens import mint
+from sfu.config import load
+from sfu.egress.job import Production
+from tests.support.client import Client
+
+SECRET = "a secret of the tests that is long enough"
+ROOM = "studio"
+ROOT = Path(__file__).parent.parent.parent
+
+
+def token(identity: str, **grants: Any) -> str:
+    video = VideoGrants(room=ROOM, **grants)
+    return mint(
+        "key", SECRET, identity=identity, name=identity.title(), video=video, now=time.time(), lifetime=600.0,
+        token_id=secrets.token_hex(8),
+    )  # fmt: skip
+
+
+@dataclass
+class House:
+    """The server and ways to talk to it."""
+
+    server: Server
+    http: aiohttp.ClientSession
+    directory: Path
+
+    def client(self, identity: str) -> Client:
+        return Client(self.http, self.server.url, token(identity, room_join=True))
+
+    async def ask(self, method: str, path: str, **arguments: Any) -> Any:
+        """The admin API, with every grant over the programme."""
+        headers = {"Authorization": f"Bearer {token('operator', room_record=True, room_egress=True, room_admin=True)}"}
+        url = f"{self.server.url}/api/v1/rooms/{ROOM}{path}"
+        async with self.http.request(method, url, headers=headers, **arguments) as answer:
+            text = await answer.text()
+            assert answer.status < 300, text
+            return await answer.json() if text else None
+
+    @property
+    def production(self) -> Production:
+        return self.server.productions.find(ROOM)
+
+    async def playlist(self, rendition: str = "180p") -> str:
+        """The live playlist as a viewer gets it."""
+        headers = {"Authorization": f"Bearer {token('viewer', room_join=True)}"}
+        async with self.http.post(f"{self.server.url}/hls/{ROOM}/pass", headers=headers) as answer:
+            index = self.server.url + (await answer.json())["url"]
+        async with self.http.get(index) as answer:
+            lines = (await answer.text()).splitlines()
+        name = next(line for line in lines if line.endswith(f"{rendition}.m3u8"))
+        self.index = index
+        async with self.http.get(index.rpartition("/")[0] + "/" + name) as answer:
+            return await answer.text()
+
+
+@asynccontextmanager
+async def house(directory: Path, **settings: str) -> AsyncIterator[House]:
+    flags = {
+        "http.host": "127.0.0.1",
+        "http.port": "0",
+        "rtc.udp_port": "0",
+        "rtc.bind": '["127.0.0.1"]',
+        "rtc.include_loopback": "true",
+        "auth.keys": f'{{key: "{SECRET}"}}',
+        "egress.renditions": '["320x180@200"]',
+        "egress.hls.directory": str(directory / "hls"),
+        "production.directory": str(directory / "recordings"),
+    } | {name.replace("__", "."): value for name, value in settings.items()}
+    server = Server(load(flags=flags.items()))
+    await server.open()
+    timers = [asyncio.create_task(part.run()) for part in (server.signaling, server.productions)]
+    async with aiohttp.ClientSession() as http:
+        yield House(server, http, directory)
+    for timer in timers:
+        timer.cancel()
+    await server.close()
+    assert not len(server.productions)
+
+
+@asynccontextmanager
+async def bots(
+    server: Server, count: int, *arguments: str, module: str = "sfu", environment: Mapping[str, str] | None = None
+) -> AsyncIterator[None]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", module, "bot", "--url", server.url, "--room", ROOM, "--count", str(count),
+        "--size", "320x180", "--fps", "15", "--no-simulcast", "--subscribe", "none", "--interval", "0",
+        "--until-eof", "--key", "key", *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.DEVNULL,
+        env={**os.environ, "SFU_BOT_SECRET": SECRET, **(environment or {})},
+        cwd=ROOT,
+    )  # fmt: skip
+    try:
+        yield
+    finally:
+        assert process.stdin is not None
+        process.stdin.close()
+        await process.wait()
+
+
+async def until(check: Callable[[], object], seconds: float = 15.0) -> float:
+    """Waits until it is true; the seconds that it took."""
+    began = time.monotonic()
+    while not check():
+        assert time.monotonic() - began < seconds, "this did not happen in time"
+        await asyncio.sleep(0.05)
+    return time.monotonic() - began

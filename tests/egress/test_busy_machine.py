@@ -1,0 +1,46 @@
+"""A machine with more work than processors: a mixer that starts slowly, or is starved for a while, is not replaced."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.egress.support import ROOM, bots, house, until
+
+LOOPS = 12 * (os.cpu_count() or 1)
+"""What keeps a thread of the mixer, which is nicer, from running for seconds."""
+BOUND = 90
+"""Seconds after which the loops end by themselves."""
+STARVED = 30.0
+"""Seconds."""
+
+
+@contextmanager
+def busy(count: int) -> Iterator[None]:
+    loop = f"import time\nend = time.monotonic() + {BOUND}\nwhile time.monotonic() < end: pass"
+    running = [subprocess.Popen([sys.executable, "-c", loop]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+async def test_a_mixer_that_starts_on_a_busy_machine_is_left_alone(tmp_path: Path) -> None:
+    ladder = '["1920x1080@4000", "1280x720@1500", "848x480@700"]'
+    async with house(tmp_path, egress__renditions=ladder) as here, bots(here.server, 1):
+        rooms = here.server.rooms
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2, 30)
+        with busy(LOOPS):
+            await here.ask("PUT", "/egress", json={"live": True, "recording": True})
+            production = here.production
+            await asyncio.sleep(STARVED)
+            assert production.supervisor.starts == 1, "a mixer that was starting was replaced"
+        await until(lambda: production.window is not None and production.window.state.name == "LIVE", 60)
+        assert production.supervisor.starts == 1
+        await here.ask("DELETE", "/egress")
+        await until(lambda: not len(here.server.productions), 30)

@@ -1,0 +1,71 @@
+"""`sfu egress` against a running server."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from sfu import cli
+from tests.egress.support import ROOM, SECRET, House, house, until
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]):
+    async def run(here: House, *given: str) -> tuple[int, str, str]:
+        command, *rest = given
+        settings = ["--url", here.server.url, "--set", f'auth.keys={{key: "{SECRET}"}}']
+        # Before the command's name and behind it, as one likes.
+        words = ["egress", *settings, command, *rest] if len(rest) % 2 else ["egress", command, *rest, *settings]
+        status = await asyncio.to_thread(cli.main, words)
+        captured = capsys.readouterr()
+        return status, captured.out, captured.err
+
+    return run
+
+
+async def test_a_programme_from_start_to_stop(tmp_path: Path, run) -> None:
+    async with house(tmp_path) as here:
+        guest = here.client("guest")
+        await guest.join()
+        status, out, _ = await run(here, "start", ROOM, "--live", "--record", "--layout", "grid")
+        assert (status, out.split()) == (0, [ROOM, "grid", "live,", "recording"])
+        assert (await run(here, "list"))[1] == out
+        scene = tmp_path / "scene.json"
+        scene.write_text(json.dumps({"width": 1280, "height": 720, "tiles": []}))
+        assert (await run(here, "layout", ROOM, "--scene", str(scene)))[0] == 0
+        assert here.production.wanted.scene
+        assert (await run(here, "layout", ROOM, "--layout", "speaker"))[0] == 0
+        assert (here.production.wanted.scene, here.production.wanted.layout) == ("", "speaker")
+        assert (await run(here, "stop", ROOM, "--record"))[1].split() == [ROOM, "speaker", "live"]
+        assert (await run(here, "recordings", ROOM))[1].startswith(ROOM)
+        assert json.loads((await run(here, "status", ROOM, "--json"))[1])["live"] is True
+        assert (await run(here, "stop", ROOM)) == (0, "", "")
+        await until(lambda: not len(here.server.productions))
+        assert (await run(here, "list"))[1] == ""
+        await guest.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("start", ROOM), "needs --live"),
+        (("status", "nowhere"), "no programme"),
+        (("start", "nowhere", "--live"), "no such room"),
+        (("layout", ROOM, "--scene", "/nowhere.json"), "cannot be read"),
+        (("stop", ROOM, "--destination", "DE_1"), "no such room"),
+    ],
+)
+async def test_what_cannot_be_is_said_in_one_sentence(tmp_path: Path, run, words, complaint) -> None:
+    async with house(tmp_path) as here:
+        status, _, err = await run(here, *words)
+        assert status == 2
+        assert complaint in err
+
+
+async def test_a_wrong_scene_and_a_cap(tmp_path: Path, run) -> None:
+    async with house(tmp_path, production__max_productions="0") as here:
+        guest = here.client("guest")
+        await guest.join()
+        assert "no place" in (await run(here, "start", ROOM, "--live"))[2]
+        await guest.close()

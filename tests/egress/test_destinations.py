@@ -1,0 +1,69 @@
+"""The programme pushed by RTMP and published back into the room."""
+
+import asyncio
+import socket
+from pathlib import Path
+
+from tests.egress.support import ROOM, bots, house, until
+from tests.egress.test_programme import probe
+from tests.support.wire import Rtp
+
+
+def free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+async def test_a_push_and_one_that_goes_nowhere(tmp_path: Path) -> None:
+    port = free_port()
+    async with house(tmp_path, production__rtmp_private="true") as here:
+        guest = here.client("guest")
+        await guest.join()
+        server = await asyncio.create_subprocess_exec(
+            "ffmpeg", "-v", "error", "-y", "-listen", "1", "-i", f"rtmp://127.0.0.1:{port}/app/key",
+            "-t", "2", "-c", "copy", str(tmp_path / "pushed.mp4"),
+        )  # fmt: skip
+        await asyncio.sleep(0.5)
+        body = {"url": f"rtmp://127.0.0.1:{port}/app/key"}
+        told = await here.ask("POST", "/egress/destinations", json=body)
+        assert (told["destinations"][0]["host"], told["live"]) == (f"127.0.0.1:{port}", False)
+        dead = await here.ask("POST", "/egress/destinations", json={"url": f"rtmp://127.0.0.1:{free_port()}/a/secret"})
+        assert "secret" not in str(dead)
+        assert await asyncio.wait_for(server.wait(), 30) == 0
+        assert {"h264", "aac"} <= set(probe(tmp_path / "pushed.mp4"))
+        await until(lambda: "waiting" in {one.state for one in here.production.destinations})
+        for destination in here.production.destinations:
+            await here.ask("DELETE", f"/egress/destinations/{destination.id}")
+        await until(lambda: not len(here.server.productions))
+        await guest.close()
+
+
+async def test_the_programme_is_a_participant_that_anybody_can_watch(tmp_path: Path) -> None:
+    async with house(tmp_path) as here, bots(here.server, 1):
+        rooms = here.server.rooms
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2)
+        await here.ask("PUT", "/egress", json={"track": True})
+        production = here.production
+        guest = here.client("guest")
+        joined = await guest.join()
+        programme = next(one for one in joined["participants"] if one["name"] == "Programme")
+        assert {track["codec"] for track in programme["tracks"]} == {"H264", "opus"}
+        assert programme["id"] in production.attendance.left_out
+        wanted = {track["id"] for track in programme["tracks"]}
+        await guest.request("unsubscribe", tracks=[
+            track["id"] for one in joined["participants"] for track in one["tracks"] if track["id"] not in wanted
+        ])  # fmt: skip
+        packets: list[Rtp] = []
+        kinds: set[int] = set()
+
+        def look() -> bool:
+            packets.extend(guest.media())
+            kinds.update(packet.payload_type for packet in packets)
+            return len(kinds) >= 2 and len(packets) > 60
+
+        await guest.until(look)
+        await here.ask("DELETE", "/egress")
+        await guest.event("participant_left")
+        await until(lambda: len(rooms.find(ROOM).stage) == 2)
+        await guest.close()

@@ -1,0 +1,115 @@
+"""One programme, everything that comes of it, and a judge that is not ours: ffprobe decodes each and has nothing to say."""
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import m3u8
+
+from tests.egress.support import ROOM, bots, house, until
+from tests.egress.test_destinations import free_port
+from tests.support.broadcast import fetch
+
+FPS = 30
+RENDITIONS = {"360p": (640, 360), "180p": (320, 180)}
+
+
+async def judged(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Streams by kind, every frame decoded; any warning fails."""
+    process = await asyncio.create_subprocess_exec(
+        "ffprobe", "-v", "warning", "-count_frames", "-show_streams", "-show_format", "-of", "json", str(path),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, errors = await asyncio.wait_for(process.communicate(), 60)
+    # Chapters are a track of text as well, which has no decoder.
+    complaints = [line for line in errors.decode().splitlines() if "Unsupported codec with id 98314" not in line]
+    assert complaints == [], f"{path}: {complaints}"
+    found = json.loads(output)
+    return {stream["codec_type"]: stream for stream in found["streams"]} | {"format": found["format"]}
+
+
+async def times(path: str | Path, kind: str) -> list[float]:
+    """Of all packets of the first such stream."""
+    process = await asyncio.create_subprocess_exec(
+        "ffprobe", "-v", "error", "-select_streams", f"{kind}:0", "-show_entries", "packet=dts_time", "-of", "csv=p=0",
+        str(path),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    output, _ = await asyncio.wait_for(process.communicate(), 60)
+    return [float(line.strip(",")) for line in output.decode().split()]
+
+
+def is_programme(found: dict[str, dict[str, Any]], size: tuple[int, int]) -> None:
+    video, audio = found["video"], found["audio"]
+    assert (video["codec_name"], video["width"], video["height"]) == ("h264", *size)
+    assert (video["pix_fmt"], video["color_range"], video["color_space"]) == ("yuv420p", "tv", "smpte170m")
+    assert (video["color_primaries"], video["color_transfer"]) == ("smpte170m", "smpte170m")
+    assert video["has_b_frames"] == 0
+    assert int(video["nb_read_frames"]) > FPS
+    assert (audio["codec_name"], audio["profile"]) == ("aac", "LC")
+    assert (audio["sample_rate"], audio["channels"]) == ("48000", 2)
+    assert int(audio["nb_read_frames"]) > 47
+
+
+async def grows(path: Path) -> None:
+    for kind in ("v", "a"):
+        found = await times(path, kind)
+        assert found == sorted(set(found)), f"{path}: times of {kind} do not grow"
+
+
+async def test_ffprobe_has_nothing_to_say_of_any_output(tmp_path: Path) -> None:
+    port = free_port()
+    ladder = json.dumps([f"{width}x{height}@300" for width, height in RENDITIONS.values()])
+    settings = {"egress__renditions": ladder, "egress__hls__public": '["*"]', "production__rtmp_private": "true"}
+    files: dict[Path, tuple[int, int]] = {}
+    async with house(tmp_path, **settings) as here, bots(here.server, 2):
+        rooms = here.server.rooms
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 4)
+        pushed = tmp_path / "pushed.mp4"
+        server = await asyncio.create_subprocess_exec(
+            "ffmpeg", "-v", "error", "-y", "-listen", "1", "-i", f"rtmp://127.0.0.1:{port}/app/key",
+            "-t", "3", "-c", "copy", str(pushed),
+        )  # fmt: skip
+        await asyncio.sleep(0.5)
+        await here.ask("PUT", "/egress", json={"live": True, "recording": True})
+        await here.ask("POST", "/egress/destinations", json={"url": f"rtmp://127.0.0.1:{port}/app/key"})
+        keeping = here.server.productions.keep_tracks(rooms.find(ROOM))
+        production = here.production
+        await until(lambda: production.window is not None and production.window.streams["180p"].last[0] >= 4, 30)
+        assert await asyncio.wait_for(server.wait(), 30) == 0
+        files[pushed] = RENDITIONS["360p"]
+
+        index = f"{here.server.url}/hls/{ROOM}/index.m3u8"
+        for name, size in RENDITIONS.items():
+            (media,) = await fetch(here.http, index, name)
+            files[tmp_path / f"{name}.mp4"] = size
+            (tmp_path / f"{name}.mp4").write_bytes(media)
+        recording = production.recording
+        assert recording is not None
+        await here.ask("DELETE", "/egress")
+        await here.ask("DELETE", "/recordings/tracks")
+        await asyncio.wait_for(keeping.task, 20)
+        kept = recording.directory / "programme.mp4"
+        await until(kept.is_file)
+        files[kept] = RENDITIONS["360p"]
+
+        # The ended programme's playlists, which a player without low latency reads: one of all, and each.
+        async with here.http.get(index) as answer:
+            multivariant = m3u8.loads(await answer.text(), uri=str(answer.url))
+        assert len(multivariant.playlists) == 2
+        is_programme(await judged(index), RENDITIONS["360p"])
+        for one in multivariant.playlists:
+            is_programme(await judged(one.absolute_uri), one.stream_info.resolution)
+
+    for path, size in files.items():
+        is_programme(await judged(path), size)
+        await grows(path)
+    tracks = sorted(keeping.directory.glob("*.webm"))
+    assert len(tracks) == 4
+    for path in tracks:
+        found = await judged(path)
+        (stream,) = (found[kind] for kind in ("video", "audio") if kind in found)
+        assert stream["codec_name"] in ("vp8", "opus")
+        assert int(stream["nb_read_frames"]) > 20

@@ -1,0 +1,65 @@
+"""What counts as hung: no progress for some beats in time. A machine that is late with everything hangs nothing."""
+
+import pytest
+
+from sfu.egress.heartbeat import EVERY, LATE, PATIENCE, START, STILL, Progress, Pulse, Stillness
+from sfu.egress.protocol import Alive, Failed, ToServer
+from tests.egress.support import until
+
+ON_TIME, TOO_LATE = 0.0, LATE + 0.01
+
+
+@pytest.mark.parametrize(
+    ("seen", "hung"),
+    [
+        ([((), ON_TIME)] * 20, False),
+        ([((1,), ON_TIME)] * STILL, False),
+        ([((1,), ON_TIME)] * (STILL + 1), True),
+        ([((1,), TOO_LATE)] * 50, False),
+        ([((1,), ON_TIME), ((1,), TOO_LATE)] * STILL, False),
+        ([((1,), ON_TIME), ((1,), TOO_LATE)] * STILL + [((1,), ON_TIME)], True),
+        ([((number,), ON_TIME) for number in range(50)], False),
+        ([((number, 7), ON_TIME) for number in range(STILL + 1)], True),
+        ([((1,), ON_TIME)] * STILL + [((2,), ON_TIME)] + [((2,), ON_TIME)] * (STILL - 1), False),
+        ([((1,), ON_TIME)] * STILL + [((), ON_TIME)] + [((1,), ON_TIME)] * STILL, False),
+    ],
+)
+def test_still(seen: list[tuple[Progress, float]], hung: bool) -> None:
+    stillness = Stillness()
+    found = [stillness.beat(*each) for each in seen]
+    assert found[-1] is hung
+    assert not any(found[:-1])
+
+
+def test_threads_that_wait_for_a_processor_are_not_still() -> None:
+    stillness = Stillness()
+    for _ in range(PATIENCE):
+        assert not stillness.beat((1,), ON_TIME, 0.2)
+    assert stillness.beat((1,), ON_TIME, 0.2)
+
+
+def test_a_thread_that_has_not_begun_has_more_time() -> None:
+    stillness = Stillness()
+    assert not any(stillness.beat((0, number), ON_TIME) for number in range(START))
+    assert stillness.beat((0, START), ON_TIME)
+
+
+class Post:
+    def __init__(self) -> None:
+        self.sent: list[ToServer] = []
+
+    def send(self, message: ToServer) -> None:
+        self.sent.append(message)
+
+    def try_send(self, message: ToServer, timeout: float) -> None:
+        self.sent.append(message)
+
+
+async def test_it_beats_and_ends_what_hangs() -> None:
+    post, ended = Post(), []
+    Pulse(post, lambda: (1, 2), lambda: ended.append(True)).start()
+    took = await until(lambda: ended, 30)
+    assert took > STILL * EVERY * 0.9
+    assert len(post.sent) > STILL
+    assert {type(message) for message in post.sent[:-1]} == {Alive}
+    assert isinstance(post.sent[-1], Failed)

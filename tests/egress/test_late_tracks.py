@@ -1,0 +1,42 @@
+"""Recordings that begin at awkward moments: a silent person, a camera that comes later, each with the right length and time."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+
+from sfu.egress.track_reader import reels
+from tests.egress.support import ROOM, bots, house, until
+from tests.support.broadcast import CLAP_EVERY, flashes, onsets
+
+LIPS = 40.0
+"""Milliseconds."""
+
+
+async def test_tracks_that_begin_at_different_times_share_one_clock(tmp_path: Path) -> None:
+    """The recording begins before anybody is there; sound stalls from the first second on, the camera from the second."""
+    environment = {"STALLS": "sound 0.3 4; picture 1.5 3"}
+    clapper = ("--publish", "clap", "--fps", "30")
+    async with house(tmp_path) as here:
+        watcher = here.client("watcher")
+        await watcher.join()
+        await until(lambda: len(here.server.rooms.list()) == 1)
+        keeping = here.server.productions.keep_tracks(here.server.rooms.find(ROOM))
+        async with bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment):
+            await until(lambda: keeping.frames > 300, 60)
+            await asyncio.sleep(6)
+        await here.ask("DELETE", "/recordings/tracks")
+        await asyncio.wait_for(keeping.task, 30)
+        await watcher.close()
+    found = reels(keeping.directory)
+    heard = [at + 1000 * one.started_at for one in found if not one.video for at in onsets(one.path.read_bytes())]
+    seen = [
+        shown - drawn + 1000 * one.started_at
+        for one in found
+        if one.video
+        for shown, drawn in flashes(one.path.read_bytes())
+    ]
+    late = (np.array(heard) + CLAP_EVERY / 2) % CLAP_EVERY - CLAP_EVERY / 2
+    assert min(len(heard), len(seen)) > 8
+    assert np.percentile(np.abs(late), 90) < LIPS, late
+    assert np.percentile(np.abs(seen), 90) < LIPS, seen

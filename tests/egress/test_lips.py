@@ -1,0 +1,41 @@
+"""Lips through the whole chain: somebody who claps on air, and how far flash and tone are apart in what viewers are sent."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.egress.support import ROOM, bots, house, until
+from tests.support.broadcast import claps, fetch
+
+LIPS = 40.0
+"""Milliseconds, at p95."""
+SECONDS = 12
+BUSY = 0.1
+"""Share of pictures not made, above which the machine cannot be judged by."""
+
+
+async def test_lips_within_40_ms_in_what_is_watched_and_recorded(tmp_path: Path) -> None:
+    clapper = ("--publish", "clap", "--fps", "30")  # the last of an argument counts
+    async with house(tmp_path, egress__hls__public='["*"]') as here, bots(here.server, 1, *clapper):
+        rooms = here.server.rooms
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2)
+        await here.ask("PUT", "/egress", json={"live": True, "recording": True, "layout": "single"})
+        production = here.production
+        await until(lambda: production.window is not None and production.window.state.name == "LIVE")
+        await asyncio.sleep(SECONDS)
+        watched = await fetch(here.http, f"{here.server.url}/hls/{ROOM}/index.m3u8", "180p")
+        status, recording = production.status, production.recording
+        assert status is not None
+        assert recording is not None
+        await here.ask("DELETE", "/egress")
+        kept = recording.directory / "programme.mp4"
+        await until(kept.is_file)
+
+    for media in (watched[0], kept.read_bytes()):
+        errors = [clap.error for clap in await asyncio.to_thread(claps, media)]
+        assert len(errors) >= SECONDS
+        if status.dropped_ticks > BUSY * status.ticks:
+            pytest.skip("this machine was too busy for its figures to mean anything")
+        assert float(np.percentile(np.abs(errors), 95)) < LIPS, errors

@@ -1,0 +1,24 @@
+"""The process that makes recordings fit for players, as the server starts it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_server_that_has_ended_meanwhile_is_told_nothing(tmp_path: Path, broken: bool) -> None:
+    """No traceback on the terminal of whoever stopped it; the status is the same."""
+    if broken:
+        (tmp_path / "ada.mkv").mkdir()
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = subprocess.run(
+        [sys.executable, "-m", "sfu.egress.postprocess", str(tmp_path)],
+        input=b"", stdout=writing, stderr=subprocess.PIPE, check=False, timeout=60,
+    )  # fmt: skip
+    os.close(writing)
+    assert process.stderr == b""
+    assert process.returncode == int(broken)

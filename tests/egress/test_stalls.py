@@ -1,0 +1,97 @@
+"""Capture that stalls and clocks that step, through the whole chain: what viewers and recordings still contain."""
+
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sfu import cli
+from sfu.egress.track_reader import reels
+from tests.egress.support import ROOM, bots, house, until
+from tests.support.broadcast import CLAP_EVERY, claps, fetch, flashes, onsets
+
+LIPS = 40.0
+"""Milliseconds between picture and sound, median of each stretch between two stalls."""
+LOST = 1.0
+"""Seconds of sound that a stall or a step may cost beyond itself."""
+LONG = (("sound", 6, 0.3), ("sound", 9, 1.0), ("picture", 13, 1.0), ("both", 17, 2.5), ("back", 22, 0.5),
+        ("forward", 25, 0.7), ("sound", 28, 0.12))  # fmt: skip
+SHORT = (("sound", 6, 1.0), ("both", 10, 1.5), ("back", 14, 0.5))
+BUSY = 0.05
+"""Share of pictures not made, above which lips are not judged."""
+AFTER = 4
+"""Seconds after the last stall."""
+
+
+@pytest.mark.parametrize(("reports", "stalls"), [("true", LONG), ("never", SHORT), ("false", SHORT)])
+async def test_sound_continues_within_a_second_of_a_stall(
+    tmp_path: Path, reports: str, stalls: tuple[tuple[str, int, float], ...]
+) -> None:
+    clapper = ("--publish", "clap", "--fps", "30")
+    words = ";".join(f"{kind} {at} {seconds}" for kind, at, seconds in stalls)
+    environment = {"STALLS": words, "REPORTS": reports}
+    async with (
+        house(tmp_path, egress__hls__public='["*"]') as here,
+        bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment),
+    ):
+        rooms = here.server.rooms
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2)
+        await here.ask("PUT", "/egress", json={"live": True, "recording": True, "layout": "single"})
+        production = here.production
+        await until(lambda: production.window is not None and production.window.state.name == "LIVE")
+        await asyncio.sleep(stalls[-1][1] + AFTER)
+        watched = await fetch(here.http, f"{here.server.url}/hls/{ROOM}/index.m3u8", "180p")
+        recording, status = production.recording, production.status
+        assert recording is not None
+        assert status is not None
+        await here.ask("DELETE", "/egress")
+        kept = recording.directory / "programme.mp4"
+        await until(kept.is_file)
+
+    silent = [seconds for kind, _, seconds in stalls if kind in ("sound", "both")]
+    disturbed = len([kind for kind, _, _ in stalls if kind != "picture"])
+    for media in (watched[0], kept.read_bytes()):
+        heard = np.array(await asyncio.to_thread(onsets, media)) / 1000
+        assert heard[-1] > stalls[-1][1] + AFTER / 2
+        pauses = np.diff(heard) - CLAP_EVERY / 1000
+        assert pauses.max() < max(silent) + LOST, pauses
+        assert pauses[pauses > 0].sum() < sum(silent) + disturbed * LOST / 2, pauses
+        if reports == "false" or status.dropped_ticks > BUSY * status.ticks:
+            continue  # lips cannot be right then, or the machine is too busy to judge them
+        found = await asyncio.to_thread(claps, media)
+        assert len(found) > len(heard) * 0.7
+        for stretch in np.array_split([clap.error for clap in found], len(stalls)):
+            assert abs(float(np.median(stretch))) < LIPS, [round(clap.error) for clap in found]
+
+
+async def test_single_tracks_and_what_is_composed_of_them_have_one_clock(tmp_path: Path) -> None:
+    """Recorded from the first second on, with stalls: each file's time and beginning say when it was captured."""
+    stalls = (("sound", 9, 0.5), ("both", 13, 1.5))
+    environment = {"STALLS": ";".join(f"{kind} {at} {seconds}" for kind, at, seconds in stalls)}
+    clapper = ("--publish", "clap", "--fps", "30")
+    async with house(tmp_path) as here:
+        async with bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment):
+            rooms = here.server.rooms
+            await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2)
+            keeping = here.server.productions.keep_tracks(rooms.find(ROOM))
+            await until(lambda: keeping.frames > 0)
+            await asyncio.sleep(stalls[-1][1] + AFTER)
+        await here.ask("DELETE", "/recordings/tracks")
+        await asyncio.wait_for(keeping.task, 20)
+    (sound,) = keeping.directory.glob("*microphone*.webm")
+    (picture,) = keeping.directory.glob("*camera*.webm")
+    begins = {reel.path: reel.started_at for reel in reels(keeping.directory)}
+    heard = np.array(onsets(sound.read_bytes())) + 1000 * begins[sound]
+    seen = np.array([shown - drawn for shown, drawn in flashes(picture.read_bytes())]) + 1000 * begins[picture]
+    late = (heard + CLAP_EVERY / 2) % CLAP_EVERY - CLAP_EVERY / 2
+    assert min(len(heard), len(seen)) > 1.3 * stalls[-1][1]
+    assert np.percentile(np.abs(late), 95) < LIPS, late
+    assert np.percentile(np.abs(seen), 95) < LIPS, seen
+
+    words = ["compose", str(keeping.directory), "--picture", "320x180@300", "--layout", "single"]
+    assert await asyncio.to_thread(cli.main, words) == 0
+    found = await asyncio.to_thread(claps, (keeping.directory / "programme" / "programme.mp4").read_bytes())
+    assert len(found) > 1.3 * stalls[-1][1]
+    errors = [clap.error for clap in found]
+    assert np.percentile(np.abs(errors), 95) < LIPS, errors

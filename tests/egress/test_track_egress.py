@@ -1,0 +1,62 @@
+"""Everybody's tracks on disk: files that players read, and what happened in the room beside them."""
+
+import asyncio
+import json
+import os
+import signal
+from pathlib import Path
+
+import av
+import numpy as np
+
+from sfu import cli
+from tests.egress.support import ROOM, bots, house, until
+from tests.egress.test_programme import probe
+
+
+def read(path: Path) -> tuple[list[np.ndarray], float]:
+    """The pictures' luma, and the loudest sample."""
+    with av.open(str(path)) as source:
+        frames = [frame.to_ndarray(format="gray") for frame in source.decode(video=0)]
+    with av.open(str(path)) as source:
+        loudest = max(float(np.abs(frame.to_ndarray()).max()) for frame in source.decode(audio=0))
+    return frames, loudest
+
+
+async def test_each_track_becomes_a_file_of_its_own(tmp_path: Path) -> None:
+    async with house(tmp_path) as here, bots(here.server, 2):
+        rooms = here.server.rooms
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 4)
+        keeping = here.server.productions.keep_tracks(rooms.find(ROOM))
+        assert rooms.find(ROOM).programme.recording
+        await until(lambda: keeping.frames > 330)
+        os.kill(keeping.supervisor.pid, signal.SIGKILL)
+        await until(lambda: keeping.supervisor.starts == 2 and keeping.frames > 200)
+        await here.ask("DELETE", "/recordings/tracks")
+        await asyncio.wait_for(keeping.task, 20)
+        assert not rooms.find(ROOM).programme.recording
+        (recording,) = (await here.ask("GET", "/recordings"))["recordings"]
+        assert not recording["recording"]
+        tracks = sorted(keeping.directory.glob("*.webm"))
+        assert len(tracks) == 8  # of two keepers
+        assert not list(keeping.directory.glob("*.mkv"))
+        for track in tracks:
+            found = probe(track)
+            assert set(found) & {"vp8", "opus", "vp9", "h264"}
+            assert float(found["format"]["duration"]) > 0.5
+        lines = [json.loads(line) for line in (keeping.directory / "room.jsonl").read_text().splitlines()]
+        assert {line["message"]["type"] for line in lines} >= {"members"}
+
+        # and the same programme can be made of it afterwards
+        words = ["compose", str(keeping.directory), "--picture", "320x180@300", "--layout", "grid"]
+        assert await asyncio.to_thread(cli.main, words) == 0
+        programme = keeping.directory / "programme" / "programme.mp4"
+        found = probe(programme)
+        length = max(float(probe(track)["format"]["duration"]) for track in tracks)
+        assert float(found["format"]["duration"]) > 1.5 * length
+        frames, loudest = await asyncio.to_thread(read, programme)
+        assert len(frames) > 100
+        left, right = frames[60][40:140, :160], frames[60][40:140, 160:]
+        assert left.std() > 10
+        assert right.std() > 10
+        assert loudest > 0.02

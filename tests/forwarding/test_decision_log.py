@@ -1,0 +1,118 @@
+"""What is written, what is left out, and what counts all the same."""
+
+from collections import Counter
+
+import pytest
+
+from sfu.bandwidth.settings import Settings
+from sfu.forwarding.allocator import Layer, Reason
+from sfu.forwarding.decision_log import BOUNDS, KEPT, Cause, Diary, Kind, LossWatch, PathWatch
+from sfu.forwarding.downlink import Downlink, Want
+
+LAYERS = (Layer("q", 0, 150e3, 320, 180), Layer("h", 0, 500e3, 640, 360), Layer("f", 0, 1.4e6, 1280, 720))
+
+
+def kinds(diary: Diary) -> list[str]:
+    return [f"{entry.kind.value} {entry.cause.value}" for entry in diary]
+
+
+def test_a_diary_keeps_the_newest_and_numbers_all() -> None:
+    diary = Diary()
+    for second in range(100):
+        diary.write(10.0 * second, Kind.KEYFRAME, Cause.VIEWER, track=f"TR_{second}")
+    assert len(list(diary)) == KEPT
+    assert [entry.number for entry in diary] == list(range(37, 101))
+    assert diary.newest == 100
+    assert [entry.track for entry in diary.since(98)] == ["TR_98", "TR_99"]
+    assert diary.since(100) == []
+    assert len(diary.since(0)) == KEPT
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_what_comes_too_thick_is_counted_and_not_kept(kind: Kind) -> None:
+    totals: Counter[tuple[Kind, Cause]] = Counter()
+    diary, other = Diary(totals), Diary(totals)
+    rate, burst = BOUNDS[kind]
+    for _ in range(200):
+        diary.write(5.0, kind, Cause.WISH)
+    other.write(5.0, kind, Cause.WISH)
+    assert diary.newest == burst
+    assert diary.revision == 200
+    assert totals == {(kind, Cause.WISH): 201}
+    diary.write(5.0 + 2 / rate, kind, Cause.WISH)
+    diary.write(5.0 + 2 / rate, kind, Cause.WISH)
+    diary.write(5.0 + 2 / rate, kind, Cause.WISH)
+    assert diary.newest == burst + 2
+
+
+def test_one_kind_does_not_push_out_another_and_what_stands_twice_counts_once() -> None:
+    totals: Counter[tuple[Kind, Cause]] = Counter()
+    diary = Diary(totals)
+    for _ in range(50):
+        diary.write(1.0, Kind.KEYFRAME, Cause.RETRY, counted=False)
+    diary.write(1.0, Kind.PAUSED, Cause.BUDGET, track="TR_a", before=360, rate=90e3)
+    assert kinds(diary) == ["keyframe retry"] * 4 + ["paused budget"]
+    assert totals == {(Kind.PAUSED, Cause.BUDGET): 1}
+
+
+def test_every_reason_of_the_allocator_and_the_policy_has_a_cause() -> None:
+    assert {Cause(reason.value) for reason in Reason}
+    assert [Cause(word) for word in ("estimate", "delay", "loss")] == [Cause.ESTIMATE, Cause.DELAY, Cause.LOSS]
+
+
+@pytest.mark.parametrize(
+    ("shares", "written"),
+    [
+        ([0.0, 0.01, 0.05], []),
+        ([0.06, 0.2, 0.04, 0.03], [(0.0, 0.06)]),
+        ([0.06, 0.06, 0.02], [(0.0, 0.06), (0.06, 0.02)]),
+        ([0.06, 0.0, 0.06, 0.0], [(0.0, 0.06), (0.06, 0.0), (0.0, 0.06), (0.06, 0.0)]),
+    ],
+    ids=["little is none", "begins once", "is over once", "comes and goes"],
+)
+def test_loss_is_a_crossing(shares: list[float], written: list[tuple[float, float]]) -> None:
+    diary, watch = Diary(), LossWatch(0.05, Cause.SENDING)
+    for second, share in enumerate(shares):
+        watch.look(diary, share, float(second))
+    assert [(entry.before, entry.after) for entry in diary] == written
+
+
+def path(start: float) -> Downlink:
+    made = Downlink(Settings(start=start), lambda key: LAYERS, 0.0)
+    made.wants["cam"] = Want("video")
+    return made
+
+
+def test_a_path_that_falls_is_told_with_its_tier() -> None:
+    diary, watch, downlink = Diary(), PathWatch(0.05), path(4e6)
+    for tick in range(60):
+        downlink.handle_timer(tick / 20)
+        watch.look(diary, downlink, tick / 20)
+    assert kinds(diary) == []
+    downlink.receive_remb(0.5e6, 3.0)
+    for tick in range(60, 120):
+        downlink.handle_timer(tick / 20)
+        watch.look(diary, downlink, tick / 20)
+    assert kinds(diary) == ["estimate estimate", "tier estimate"]
+    estimate, tier = diary
+    assert (estimate.before, estimate.after, estimate.rate) == (4e6, 0.5e6, 0.5e6)
+    assert (tier.before, tier.after) == (1080, 480)
+    assert estimate.at < tier.at
+
+
+@pytest.mark.parametrize(
+    ("estimates", "written"),
+    [
+        ([(0, 1e6), (1, 0.8e6), (2, 1.4e6)], []),
+        ([(0, 1e6), (1, 0.7e6), (6, 0.7e6)], [0.7e6]),
+        ([(0, 1e6), (1, 0.4e6)], [0.4e6]),
+        ([(0, 1e6), (6, 2e6), (7, 4e6), (12, 4e6)], [2e6, 4e6]),
+    ],
+    ids=["a little", "not so soon", "half at once", "upwards"],
+)
+def test_an_estimate_is_told_when_it_is_notable(estimates: list[tuple[float, float]], written: list[float]) -> None:
+    diary, watch, downlink = Diary(), PathWatch(0.05), path(20e6)
+    for now, estimate in estimates:
+        downlink.receive_remb(estimate, now)
+        watch.look(diary, downlink, now)
+    assert [entry.after for entry in diary] == written

@@ -1,0 +1,25 @@
+"""sfu.resources.media_clock: even Unix time, the same in a worker as in its server."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from sfu.resources import media_clock
+
+
+def test_it_is_unix_time() -> None:
+    assert media_clock.unix_time() == pytest.approx(time.time(), abs=1.0)
+    assert media_clock.ntp_time(time.monotonic()) - media_clock.unix_time() == pytest.approx(
+        media_clock.NTP_EPOCH, abs=0.1
+    )
+
+
+def test_a_worker_goes_by_its_servers() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "from sfu import steady; print(steady.OFFSET)"],
+        env={**os.environ, media_clock.VARIABLE: "1234.5"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert float(told.stdout) == 1234.5

@@ -1,0 +1,153 @@
+"""What a page is told of its own media, and what it may say of them itself."""
+
+import json
+
+import msgspec
+import pytest
+
+from sfu.forwarding.decision_log import Cause, Kind
+from sfu.ids import TrackId
+from sfu.rooms.media_stats import Path, Picture
+from sfu.signaling import messages
+from sfu.signaling.ports import LinkReport
+from tests.signaling.fakes import Client, World, offer_sdp
+
+PICTURE = Picture(TrackId("TR_1"), False, Cause.BUDGET, "h", 640, 360, 720, "none")
+
+
+@pytest.fixture
+async def world() -> World:
+    return World()
+
+
+def explanations(world: World, client: Client, seconds: float = 1.0) -> list[dict]:
+    client.take()
+    world.pass_time(seconds, 1_767_225_600.0 + world.now + seconds)
+    return client.take("explanation")
+
+
+async def test_news_are_told_once_a_second(world: World) -> None:
+    bob = world.join("bob")
+    subscriber = world.edge.subscriber(bob.id)
+    assert explanations(world, bob) == []
+    subscriber.its_path = Path(610_400.4, 0.0482, 0.0131, 480, Cause.DELAY)
+    subscriber.its_pictures = (PICTURE,)
+    for _ in range(3):
+        subscriber.diary.write(world.now, Kind.LAYER_DOWN, Cause.BUDGET, track="TR_1", before=720, after=360, rate=6e5)
+    [told] = explanations(world, bob)
+    assert [event["number"] for event in told["events"]] == [1, 2, 3]
+    assert told["events"][0] == {
+        "number": 1, "at": 1_767_225_600.0 + world.now - 1.0, "kind": "layer_down", "cause": "budget", "track": "TR_1",
+        "before": 720, "after": 360, "rate": 600_000,
+    }  # fmt: skip
+    assert told["pictures"] == [
+        {"track": "TR_1", "cause": "budget", "layer": "h", "width": 640, "height": 360, "top_height": 720}
+    ]
+    assert (told["estimate"], told["rtt_ms"], told["loss"]) == (610_400, 48.2, 0.0131)
+    assert (told["height"], told["rule"]) == (480, "delay")
+    subscriber.diary.touch()  # and yet the same picture
+    assert explanations(world, bob) == []
+    subscriber.diary.write(world.now, Kind.ESTIMATE, Cause.ESTIMATE, after=1e6)
+    assert explanations(world, bob, 0.3) == []
+    [told] = explanations(world, bob, 0.7)
+    assert ([event["number"] for event in told["events"]], "pictures" in told) == ([4], False)
+
+
+async def test_only_oneself_is_told(world: World) -> None:
+    ada, bob = world.join("ada"), world.join("bob")
+    world.edge.subscriber(bob.id).diary.write(world.now, Kind.PAUSED, Cause.BUDGET, track="TR_1")
+    world.pass_time(1.0)
+    assert ada.take("explanation") == []
+
+
+async def test_what_a_broken_socket_lost_is_told_again(world: World) -> None:
+    bob = world.join("bob")
+    key = next(iter(world.env.sessions))
+    subscriber = world.edge.subscriber(bob.id)
+    subscriber.its_pictures = (PICTURE,)
+    subscriber.diary.write(world.now, Kind.PAUSED, Cause.BUDGET, track="TR_1")
+    assert len(explanations(world, bob)) == 1
+    bob.drop()
+    subscriber.diary.write(world.now, Kind.RESUMED, Cause.BUDGET, track="TR_1")
+    world.pass_time(1.0)
+    again = world.client()
+    again.say("join", id=1, resume=key, last=0)
+    [told] = explanations(world, again)
+    assert [event["number"] for event in told["events"]] == [1, 2]
+    assert len(told["pictures"]) == 1
+
+
+async def test_loss_on_the_way_from_somebody(world: World) -> None:
+    ada = world.join("ada")
+    ada.say("publish", id=2, sdp=offer_sdp("video"), tracks=[{"mid": "0", "source": "camera"}])
+    world.edge.publishers[0].link = LinkReport(rtt=0.02, loss=0.08, silent_for=0, connected=True)
+    [told] = explanations(world, ada)
+    assert [(event["kind"], event["cause"], event["after"]) for event in told["events"]] == [("loss", "sending", 0.08)]
+    assert explanations(world, ada) == []
+
+
+REPORT = {"rtt": 0.05, "jitter": 0.006, "loss": 0.01, "freezes": 2, "frozen": 0.7, "concealed": 0.002}
+
+
+async def test_reports_are_kept_and_summed_up(world: World) -> None:
+    bob = world.join("bob")
+    assert bob.say("report", **REPORT) == []
+    world.now += 0.5
+    bob.say("report", **REPORT | {"rtt": 9})  # too soon
+    session = bob.connection.session
+    assert session is not None
+    account = session.account()
+    assert account is not None
+    assert account.report is not None
+    assert (account.report.rtt, account.at - account.report.at) == (0.05, 0.5)
+    hearsay = world.env.counters.hearsay
+    assert (hearsay.freezes, hearsay.frozen, hearsay.rtt.distribution().total) == (2, 0.7, 0.05)
+    assert world.env.counters.rate_limited == 1
+    world.now += 1.5
+    bob.say("report", **REPORT)
+    assert hearsay.freezes == 4
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        '{"rtt": -1}', '{"rtt": 61}', '{"rtt": 1e999}', '{"rtt": NaN}', '{"rtt": Infinity}', '{"rtt": "1"}',
+        '{"jitter": 1e9}', '{"loss": 1.1}', '{"loss": -0.1}', '{"freezes": 0.5}', '{"freezes": 100000}',
+        '{"frozen": 1e6}', '{"concealed": 2}', '{"limited": [{"track": "a", "reason": "weather"}]}',
+        '{"limited": [{"track": "", "reason": "cpu"}]}',
+    ],
+)  # fmt: skip
+async def test_reports_that_cannot_be(world: World, bad: str) -> None:
+    bob = world.join("bob")
+    [error] = bob.say_text('{"type": "report", ' + bad[1:])
+    assert error["code"] == "bad_request"
+    assert world.env.counters.hearsay.rtt.distribution().total == 0
+    many = {"type": "report", "limited": [{"track": "a", "reason": "cpu"}] * 65}
+    with pytest.raises(msgspec.ValidationError):
+        messages.decode(json.dumps(many))
+
+
+async def test_who_is_limited_for_two_reports_is_said_to_be(world: World) -> None:
+    ada = world.join("ada")
+    tracks = [{"mid": "0", "source": "camera"}, {"mid": "1", "source": "screen_share"}]
+    [answer] = ada.say("publish", id=2, sdp=offer_sdp("video", "video"), tracks=tracks)
+    camera = answer["tracks"]["0"]
+    publisher = world.edge.publishers[0]
+
+    def say(*limited: tuple[str, str]) -> dict[str, str]:
+        world.now += 5.0
+        ada.say("report", limited=[{"track": track, "reason": reason} for track, reason in limited])
+        return dict(publisher.limits)
+
+    assert say((camera, "cpu"), ("TR_of_somebody_else", "cpu")) == {"1": "none"}
+    assert say((camera, "cpu")) == {"0": "cpu", "1": "none"}
+    assert say((camera, "bandwidth")) == {"0": "cpu", "1": "none"}
+    assert say((camera, "bandwidth")) == {"0": "bandwidth", "1": "none"}
+    assert say((camera, "none")) == {"0": "none", "1": "none"}
+
+
+async def test_decisions_of_everybody_are_counted_together(world: World) -> None:
+    ada, bob = world.join("ada"), world.join("bob")
+    for client in (ada, bob):
+        world.edge.subscriber(client.id).diary.write(world.now, Kind.PAUSED, Cause.BUDGET)
+    assert world.env.counters.decisions == {(Kind.PAUSED, Cause.BUDGET): 2}

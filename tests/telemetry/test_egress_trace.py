@@ -1,0 +1,60 @@
+"""Marks of a worker's start at fixed moments, and the spans made of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pytest
+
+from sfu.telemetry.egress_trace import Launch
+
+
+@dataclass
+class Tracer:
+    """Its own span, too."""
+
+    trace_id: str = "ab" * 16
+    said: list[tuple[object, ...]] = field(default_factory=list)
+
+    def start(self, name: str, began: float) -> "Tracer":
+        self.said.append((name, began))
+        return self
+
+    def child(self, name: str, began: float, ended: float, **attributes: str | float | bool) -> None:
+        self.said.append((name, began, ended))
+
+    def end(self, ended: float, **attributes: str | float | bool) -> None:
+        self.said.append(("end", ended, attributes["framed"], attributes["replacement"]))
+
+
+def clock(*moments: float) -> Iterator[float]:
+    return iter(moments)
+
+
+@pytest.mark.parametrize(
+    ("calls", "said"),
+    [
+        (
+            ("started", "started", "framed", "framed", "close"),
+            [("worker", 0.0, 1.0), ("first frame", 1.0, 2.0), ("end", 2.0, True, True)],
+        ),
+        (("framed", "started"), [("first frame", 0.0, 1.0), ("end", 1.0, True, True)]),
+        (("started", "close", "close", "framed"), [("worker", 0.0, 1.0), ("end", 2.0, False, True)]),
+        (("close",), [("end", 1.0, False, True)]),
+    ],
+    ids=["whole", "no word of its start", "it dies young", "at once"],
+)
+def test_a_start_is_one_span_with_two_in_it(calls: tuple[str, ...], said: list[tuple[object, ...]]) -> None:
+    tracer = Tracer()
+    launch = Launch(tracer, replacement=True, now=clock(0.0, 1.0, 2.0).__next__)
+    for name in calls:
+        getattr(launch, name)()
+    assert tracer.said == [("mixer start", 0.0), *said]
+    assert launch.trace_id == "ab" * 16
+
+
+def test_how_long_it_took_is_known_without_traces() -> None:
+    launch = Launch(None, now=clock(10.0, 10.5, 11.25).__next__)
+    launch.started()
+    assert launch.framed() == 1.25
+    assert launch.framed() is None
+    assert launch.trace_id == ""

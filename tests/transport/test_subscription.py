@@ -1,0 +1,84 @@
+"""What a change of a subscription says in the diary."""
+
+import pytest
+
+from sfu.forwarding.decision_log import Cause, Diary
+from sfu.ids import TrackId
+from sfu.rooms.ports import Wish
+from sfu.transport.publisher import PublishedTrack
+from sfu.transport.settings import Settings
+from sfu.transport.subscription import Outbound, Told
+from sfu.transport.webrtc_server import Hub
+from tests.support.wire import Bench
+
+NOTHING = Told(True, "congestion", cause=Cause.BUDGET, top_height=720)
+LOW = Told(False, "congestion", "q", 320, 180, Cause.BUDGET, 720)
+HELD = Told(False, "congestion", "q", 320, 180, Cause.HOLD, 720)
+MIDDLE = Told(False, "", "h", 640, 360, Cause.WISH, 720)
+HIGH = Told(False, "", "f", 1280, 720, Cause.WISH, 720)
+SHRUNK = Told(False, "", "f", 960, 540, Cause.WISH, 540)
+LEFT = Told(False, "", "h", 640, 360, Cause.WISH, 360)
+BEGUN = Told(False, "", "q", 320, 180, Cause.SETTLING, 180)
+WISHED = Told(True, "wish", cause=Cause.HIDDEN)
+MUTED = Told(True, "muted", cause=Cause.MUTED)
+SILENT = Told(True, "no_layer", cause=Cause.SILENT)
+
+
+def outbound(kind: str = "video") -> Outbound:
+    bench = Bench()
+    track = bench.video() if kind == "video" else bench.audio()
+    return Outbound(TrackId("TR_a"), PublishedTrack(Hub(Settings()), track, "s"), Wish())
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "written"),
+    [
+        (None, HIGH, []),
+        (None, SILENT, []),
+        (None, NOTHING, [("paused", "budget", 0, 0)]),
+        (HIGH, LOW, [("layer_down", "budget", 720, 180)]),
+        (HIGH, MIDDLE, [("layer_down", "wish", 720, 360)]),
+        (HIGH, SHRUNK, [("layer_down", "publisher", 720, 540)]),
+        (HIGH, LEFT, [("layer_down", "publisher", 720, 360)]),
+        (HIGH, BEGUN, [("layer_down", "publisher", 720, 180)]),
+        (LOW, HIGH, [("layer_up", "budget", 180, 720)]),
+        (HELD, MIDDLE, [("layer_up", "hold", 180, 360)]),
+        (MIDDLE, HIGH, [("layer_up", "wish", 360, 720)]),
+        (LEFT, HIGH, [("layer_up", "publisher", 360, 720)]),
+        (HIGH, NOTHING, [("paused", "budget", 720, 0)]),
+        (HIGH, WISHED, [("paused", "hidden", 720, 0)]),
+        (WISHED, MUTED, [("paused", "muted", 0, 0)]),
+        (NOTHING, LOW, [("resumed", "budget", 0, 180)]),
+        (LOW, HELD, []),
+    ],
+)
+def test_changes(before: Told | None, after: Told, written: list[tuple[str, str, int, int]]) -> None:
+    diary, one = Diary(), outbound()
+    one.told = before
+    one.enter(diary, after, 610e3, 7.0)
+    assert [(entry.kind.value, entry.cause.value, entry.before, entry.after) for entry in diary] == written
+    assert diary.revision == 1
+    assert {(entry.track, entry.rate, entry.at) for entry in diary} <= {("TR_a", 610e3, 7.0)}
+
+
+def test_sound_is_not_written_about() -> None:
+    diary, one = Diary(), outbound("audio")
+    one.enter(diary, MUTED, 0.0, 7.0)
+    assert diary.revision == 0
+    one.told = MUTED
+    assert one.picture() is None
+
+
+def test_a_picture_as_it_is_told() -> None:
+    one = outbound()
+    assert one.picture() is None
+    one.told = LOW
+    one.source.limitation = "cpu"
+    picture = one.picture()
+    assert picture is not None
+    assert (picture.paused, picture.cause, picture.height, picture.top_height) == (False, Cause.BUDGET, 180, 720)
+    assert (picture.track, picture.limitation) == ("TR_a", "cpu")
+
+
+def test_a_cause_alone_is_no_news_for_the_client() -> None:
+    assert LOW == HELD
