@@ -11,7 +11,7 @@ import pytest
 from sfu.api.assets import web_root
 from sfu.api.page import files
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_checkout() -> None:

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent.parent
 JUDGED = Path(__file__).parent / "judged.txt"
 KINDS = {"dict", "list", "set", "deque", "OrderedDict", "Counter", "defaultdict", "bytearray", "Queue", "SimpleQueue"}
 ELSEWHERE = re.compile(
-    r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs|timestamp_steps)\.|sfu\.egress\.(encoder|rtmp|rtmp_session|segmenter|tracks)\.|"
-    r"sfu\.production\.(compose|intake|keeper|outputs|packaging|people|pulse|studio|reels)\."
+    r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs|timestamp_steps)\.|sfu\.outputs\.(encoder|rtmp|rtmp_session|segmenter|tracks)\.|"
+    r"sfu\.egress\.(compose|rtp_receiver|track_recorder|composite_outputs|packaging|inputs|heartbeat|pipeline|track_reader)\."
 )
 """Bots, and what runs in workers."""
 
