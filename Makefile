@@ -74,7 +74,7 @@ soak: $(VENV)/.installed-test
 	SCTP_MESSAGES=1000000 $(BIN)/pytest tests/transport/test_sctp_loss.py
 	BROWSER_MESSAGES=10000 $(BIN)/pytest tests/web/test_messages.py
 	SHARES=210 $(BIN)/pytest tests/web/test_long.py
-	PROGRAMME_SECONDS=3600 $(BIN)/pytest tests/egress/test_length.py
+	MIX_SECONDS=3600 $(BIN)/pytest tests/egress/test_length.py
 
 show: $(VENV)/.installed-test
 	SHOW=1 $(BIN)/pytest -rxs tests/web/test_show.py

@@ -24,27 +24,27 @@ from sfu.api import assets
 from sfu.api.application import create_app
 from sfu.api.development import MESSAGE, Development, listen_addresses
 from sfu.api.hls import HlsRoutes
-from sfu.api.playback_tokens import secrets_of
-from sfu.api.server import Tls, listen
+from sfu.api.playback_tokens import derive_secrets
+from sfu.api.server import TlsContext, listen
 from sfu.auth import turn
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.tokens import Claims, Verifier
 from sfu.config import Settings
-from sfu.egress.jobs import Productions
+from sfu.egress.jobs import EgressJobs
 from sfu.errors import ConfigurationError
 from sfu.rooms.registry import Rooms
-from sfu.signaling.context import Access
+from sfu.signaling.context import AccessControl
 from sfu.signaling.messages import IceServer
 from sfu.signaling.server import Signaling, random_id
 from sfu.telemetry import logs
-from sfu.telemetry.join_trace import Journeys
-from sfu.telemetry.loop import LoopMonitor
+from sfu.telemetry.join_trace import JoinTraces
+from sfu.telemetry.loop_monitor import LoopMonitor
 from sfu.telemetry.traces import open_traces
 from sfu.telemetry.watchdog import Watchdog
-from sfu.transport.endpoint import WebRtcEdge
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.endpoint import WebRtcEndpoint
+from sfu.transport.webrtc_server import WebRtcServer
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ async def serve(
         if ready is not None:
             ready.set()
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part.run()) for part in (server.signaling, server.node, server.productions)]
+            running = [tasks.create_task(part.run()) for part in (server.signaling, server.node, server.egress_jobs)]
             if demo:
                 running.append(tasks.create_task(_demo(server)))
             await stop.wait()
@@ -121,14 +121,14 @@ class Server:
         else:
             self.verifier = Verifier.from_settings(settings.auth)
         self.addresses = listen_addresses(settings.http, development=self.development is not None)
-        self.hub = Hub(rtc)
+        self.webrtc_server = WebRtcServer(rtc)
         self.rooms = Rooms(settings.rooms, random_id, time.time)
         self.traces = open_traces(settings.traces)
-        self.productions = Productions(
-            settings.production, settings.egress, self.hub, self.traces, lambda: self.node.admit_programme()
+        self.egress_jobs = EgressJobs(
+            settings.egress, settings.outputs, self.webrtc_server, self.traces, lambda: self.node.admit_egress()
         )
-        self.journeys = Journeys(self.traces)
-        self.hub.ticks.append(self.journeys.tick)
+        self.join_traces = JoinTraces(self.traces)
+        self.webrtc_server.ticks.append(self.join_traces.tick)
         self.client_addresses = ClientAddresses(
             settings.http.proxy_networks,
             header=settings.http.forwarded_header,
@@ -137,18 +137,18 @@ class Server:
         self.signaling = Signaling(
             settings.signaling,
             self.rooms,
-            Access(self._authenticate, self._revoke, self._admit, self._ice_servers),
-            WebRtcEdge(self.hub, settings.bandwidth),
+            AccessControl(self._authenticate, self._revoke, self._admit, self._ice_servers),
+            WebRtcEndpoint(self.webrtc_server, settings.bandwidth),
             Origins(settings.http.allowed_origins),
-            programmes=self.productions,
-            journeys=self.journeys,
-            strangers=self.hub.port.strangers,
+            egress_jobs=self.egress_jobs,
+            join_traces=self.join_traces,
+            unauthenticated_budget=self.webrtc_server.port.unauthenticated_budget,
             addresses=self.client_addresses,
         )
         self._pass_secret = secrets.token_bytes(HLS_SECRET_BYTES)
         self.hls = HlsRoutes(
-            settings.egress.hls,
-            self.productions.programmes,
+            settings.outputs.hls,
+            self.egress_jobs.live_streams,
             self.verifier,
             *self._pass_secrets(settings.auth),
             base_path=settings.http.base_path,
@@ -157,24 +157,24 @@ class Server:
         self.watchdog = Watchdog()
         self.node = Node(
             settings.node,
-            self.hub,
+            self.webrtc_server,
             self.rooms,
             self.signaling,
             self.monitor,
-            journeys=self.journeys,
-            productions=self.productions.list,
-            recorded=self.productions.being_recorded,
+            join_traces=self.join_traces,
+            egress_jobs=self.egress_jobs.list,
+            recorded=self.egress_jobs.active_recordings,
             certificate=settings.http.tls_certificate,
             stalls=lambda: self.watchdog.stalls,
         )
-        self._tls: Tls | None = None
+        self._tls: TlsContext | None = None
         self._close_http: Coroutine[object, object, None] | None = None
 
     async def open(self) -> None:
         """Media first, then HTTP: who can join can also be heard."""
         http = self.settings.http
-        tls = Tls(http.tls_certificate, http.tls_key) if http.tls_certificate else None
-        self.hub.open()
+        tls = TlsContext(http.tls_certificate, http.tls_key) if http.tls_certificate else None
+        self.webrtc_server.open()
         self.monitor.start()
         self.watchdog.start()
         app = create_app(
@@ -186,8 +186,8 @@ class Server:
             page_root=assets.web_root(),
             routes=[*self.signaling.routes(), *self.hls.routes()],
             access_log=self.settings.log.access,
-            productions=self.productions,
-            strangers=self.hub.port.strangers,
+            egress_jobs=self.egress_jobs,
+            unauthenticated_budget=self.webrtc_server.port.unauthenticated_budget,
             addresses=self.client_addresses,
         )
         runner, site = await listen(app, http, self.addresses, tls)
@@ -196,7 +196,9 @@ class Server:
         self.url = site.name
         if self.development is not None:
             log.warning(MESSAGE)
-        log.info("listening", extra={"http": site.name, "udp_port": self.hub.port.port, "version": __version__})
+        log.info(
+            "listening", extra={"http": site.name, "udp_port": self.webrtc_server.port.port, "version": __version__}
+        )
 
     async def drain(self) -> None:
         """No new rooms; open meetings may go on for as long as the operator allows; then everybody is told to move on."""
@@ -204,12 +206,12 @@ class Server:
         if self.settings.node.drain_timeout:
             self.signaling.announce_drain(self.settings.node.drain_timeout)
             await self.node.emptied(self.settings.node.drain_timeout)
-        await asyncio.gather(self.productions.close(), self.signaling.close())
+        await asyncio.gather(self.egress_jobs.close(), self.signaling.close())
 
     async def close(self) -> None:
         """Sessions, HTTP, rooms, media. Idempotent."""
         if self._close_http is not None:
-            await self.productions.close()
+            await self.egress_jobs.close()
             await self.signaling.close()
             closing, self._close_http = self._close_http, None
             with suppress(asyncio.CancelledError):
@@ -220,7 +222,7 @@ class Server:
         if self.traces is not None:
             traces, self.traces = self.traces, None
             await asyncio.to_thread(traces.close)  # it sends what is left
-        self.hub.close()
+        self.webrtc_server.close()
 
     async def renew_soon(self, reload: Callable[[], Settings] | None) -> None:
         """SIGHUP: the certificate and the keys of tokens are read again, by another thread, because the disk may block."""
@@ -240,8 +242,8 @@ class Server:
         if reload is not None and self.development is None:
             try:
                 renewed = reload().auth
-                self.verifier.renew(renewed)
-                self.hls.passes.secrets = self._pass_secrets(renewed)
+                self.verifier.reload_keys(renewed)
+                self.hls.playback_tokens.secrets = self._pass_secrets(renewed)
             except ConfigurationError as error:
                 log.error("keys not renewed", extra={"reason": str(error)})
             else:
@@ -249,7 +251,7 @@ class Server:
 
     def _pass_secrets(self, settings: AuthSettings) -> tuple[bytes, ...]:
         """Viewers' addresses outlive a restart where there is a key that only we and the makers of tokens know."""
-        return secrets_of(settings.keys.values()) or (self._pass_secret,)
+        return derive_secrets(settings.keys.values()) or (self._pass_secret,)
 
     def _authenticate(self, token: str) -> Claims:
         return self.verifier.verify(token, time.time())

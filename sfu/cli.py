@@ -18,10 +18,10 @@ from typing import Any
 import yaml
 
 from sfu import __version__, config
-from sfu.admin.client import Remote, own_url
+from sfu.admin.client import AdminClient, own_url
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import mint
-from sfu.egress import cli as production_cli
+from sfu.egress import cli as egress_cli
 from sfu.errors import ConfigurationError, SfuError
 
 NAMED_FLAGS = {
@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     egress = commands.add_parser("egress", help="show rooms of a running server to others, or record them")
     _add_settings(egress)
     _add_server(egress)
-    for command in production_cli.add_arguments(egress):  # before the command's name or behind it
+    for command in egress_cli.add_arguments(egress):  # before the command's name or behind it
         _add_settings(command, default=argparse.SUPPRESS)
         _add_server(command, default=argparse.SUPPRESS)
     egress.set_defaults(run=_egress)
@@ -263,7 +263,7 @@ def _mint(settings: config.Settings, grants: VideoGrants, parsed: argparse.Names
 
 def _rooms(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
-    server = Remote(parsed.url, settings.http)
+    server = AdminClient(parsed.url, settings.http)
     room = parsed.room or ""
     token = parsed.token
     if not token and settings.auth.development:
@@ -289,7 +289,7 @@ def _top(parsed: argparse.Namespace) -> int:
     if not parsed.interval > 0:
         raise ConfigurationError("--interval is above 0.")
     settings = _settings(parsed)
-    server = Remote(parsed.url, settings.http)
+    server = AdminClient(parsed.url, settings.http)
     from sfu.admin import top
 
     def token() -> str:
@@ -317,7 +317,7 @@ def _doctor(parsed: argparse.Namespace) -> int:
 
 def _egress(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
-    server = Remote(parsed.url, settings.http)
+    server = AdminClient(parsed.url, settings.http)
 
     def request(path: str, *, grants: VideoGrants, method: str = "GET", body: object = None) -> Any:
         token = parsed.token
@@ -326,30 +326,30 @@ def _egress(parsed: argparse.Namespace) -> int:
         token = token or _mint(settings, grants, parsed)
         return server.request(f"/api/v1{path}", token=token, body=body, method=method)
 
-    return production_cli.run(parsed, request)
+    return egress_cli.run(parsed, request)
 
 
 def _compose(parsed: argparse.Namespace) -> int:
-    from sfu.egress import compose
+    from sfu.egress import offline_mix
 
-    parser = argparse.ArgumentParser(prog="sfu compose", description="Makes a programme of a room's recorded tracks.")
-    compose.add_arguments(parser)
-    return compose.run(parser.parse_args(parsed.rest))
+    parser = argparse.ArgumentParser(prog="sfu mix", description="Makes a programme of a room's recorded tracks.")
+    offline_mix.add_arguments(parser)
+    return offline_mix.run(parser.parse_args(parsed.rest))
 
 
 def _config_check(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
-    from sfu.api.server import Tls
+    from sfu.api.server import TlsContext
     from sfu.auth.origins import Origins
     from sfu.auth.tokens import Verifier
     from sfu.transport.webrtc_server import announced
 
     Verifier.from_settings(settings.auth)
     Origins(settings.http.allowed_origins)
-    Origins(settings.egress.hls.origins, setting="egress.hls.origins")
+    Origins(settings.outputs.hls.origins, setting="outputs.hls.origins")
     announced(settings.rtc)
     if settings.http.tls_certificate:
-        Tls(settings.http.tls_certificate, settings.http.tls_key)
+        TlsContext(settings.http.tls_certificate, settings.http.tls_key)
     mode = ", development mode: auth.keys is empty" if settings.auth.development else ""
     print(f"The configuration is valid{mode}.")
     return 0

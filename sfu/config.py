@@ -23,9 +23,9 @@ from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.turn import Settings as TurnSettings
 from sfu.bandwidth.settings import Settings as BandwidthSettings
-from sfu.egress.settings import Settings as ProductionSettings
+from sfu.egress.settings import Settings as EgressSettings
 from sfu.errors import ConfigurationError
-from sfu.outputs.settings import Settings as EgressSettings
+from sfu.outputs.settings import Settings as OutputsSettings
 from sfu.resources.settings import Settings as NodeSettings
 from sfu.rooms.settings import Settings as RoomsSettings
 from sfu.signaling.settings import Settings as SignalingSettings
@@ -57,9 +57,9 @@ class Settings:
     "Caps of rooms, and how long things stay."
     signaling: SignalingSettings = field(default_factory=SignalingSettings)
     "Signalling sockets: deadlines, rates, what is kept for a resume."
-    egress: EgressSettings = field(default_factory=EgressSettings)
+    outputs: OutputsSettings = field(default_factory=OutputsSettings)
     "Programmes: pictures, and how they are watched."
-    production: ProductionSettings = field(default_factory=ProductionSettings)
+    egress: EgressSettings = field(default_factory=EgressSettings)
     "Programmes: how many, what one may take, recordings."
     node: NodeSettings = field(default_factory=NodeSettings)
     "This server as one machine: when it is full, and how it goes."

@@ -20,26 +20,26 @@ def server(**keys: str) -> Server:
 
 
 def word_of(one: Server) -> str:
-    return one.hls.passes.issue("hall", CLAIMS, 1500.0, b"nonce!")
+    return one.hls.playback_tokens.issue("hall", CLAIMS, 1500.0, b"nonce!")
 
 
 async def test_an_address_of_a_programme_outlives_the_server() -> None:
     word = word_of(server(app=OLD))
-    server(app=OLD, other=NEW).hls.passes.check(word, "hall", 1000.0)
+    server(app=OLD, other=NEW).hls.playback_tokens.check(word, "hall", 1000.0)
     with pytest.raises(NotAuthorized):
-        server(app=NEW).hls.passes.check(word, "hall", 1000.0)
+        server(app=NEW).hls.playback_tokens.check(word, "hall", 1000.0)
 
 
 async def test_in_development_it_ends_with_the_server() -> None:
     with pytest.raises(NotAuthorized):
-        server().hls.passes.check(word_of(server()), "hall", 1000.0)
+        server().hls.playback_tokens.check(word_of(server()), "hall", 1000.0)
 
 
 async def test_a_key_withdrawn_by_sighup_closes_its_addresses() -> None:
     one = server(app=OLD)
     word = word_of(one)
     one.renew(lambda: replace(one.settings, auth=replace(one.settings.auth, keys={"app": NEW, "before": OLD})))
-    one.hls.passes.check(word, "hall", 1000.0)
+    one.hls.playback_tokens.check(word, "hall", 1000.0)
     one.renew(lambda: replace(one.settings, auth=replace(one.settings.auth, keys={"app": NEW})))
     with pytest.raises(NotAuthorized):
-        one.hls.passes.check(word, "hall", 1000.0)
+        one.hls.playback_tokens.check(word, "hall", 1000.0)

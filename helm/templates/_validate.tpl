@@ -5,7 +5,7 @@
 {{- $many := or (gt (int $v.replicas) 1) (ne $v.autoscaling.type "none") -}}
 {{- $announce := or $v.media.announce (dig "rtc" "announce" list $v.config) -}}
 
-{{- range $path := list "auth.keys" "turn.secret" "production.s3.secret_key" }}
+{{- range $path := list "auth.keys" "turn.secret" "egress.s3.secret_key" }}
   {{- $found := $v.config }}
   {{- range splitList "." $path }}{{ $found = get ($found | default dict) . }}{{ end }}
   {{- if $found }}
@@ -93,8 +93,8 @@
 {{- if and (eq $v.recordings.type "pvc") $many (not (has "ReadWriteMany" $v.recordings.accessModes)) }}
   {{- fail "recordings.type pvc with several pods: a ReadWriteOnce volume is mounted on one node only. Use ReadWriteMany or s3." }}
 {{- end }}
-{{- if and (eq $v.recordings.type "s3") (dig "production" "s3" "bucket" "" $v.config) }}
-  {{- fail "recordings.type s3 and config.production.s3 are both set: keep one of them." }}
+{{- if and (eq $v.recordings.type "s3") (dig "egress" "s3" "bucket" "" $v.config) }}
+  {{- fail "recordings.type s3 and config.egress.s3 are both set: keep one of them." }}
 {{- end }}
 {{- if eq $v.recordings.type "s3" }}
   {{- range $name := list "bucket" "existingSecret" }}

@@ -10,19 +10,19 @@ from dataclasses import dataclass
 from enum import Enum
 
 from sfu.api import hls, playback_tokens
-from sfu.bandwidth import history, pacer, twcc
+from sfu.bandwidth import pacer, send_time_history, twcc
 from sfu.config import Settings
 from sfu.egress import job, protocol, supervisor
 from sfu.forwarding import decision_log, down_track, layer_filter, peer
 from sfu.forwarding.stream import HISTORY
-from sfu.outputs import disk, rtmp
-from sfu.outputs.hls import captions, programmes, stream
-from sfu.resources import disk_threads
+from sfu.outputs import disk_writer, rtmp
+from sfu.outputs.hls import captions, live_streams, rendition_stream
+from sfu.resources import disk_executor
 from sfu.rooms import moderation
 from sfu.rtp import nack
 from sfu.sdp import description
 from sfu.signaling import messages
-from sfu.transport import paths, srtp
+from sfu.transport import candidate_pairs, srtp
 from sfu.transport.sctp_guard import RECEIVE_WINDOW, SctpLimits
 
 PACKET = 2_400
@@ -38,7 +38,7 @@ class Owner(Enum):
     SUBSCRIPTION = "subscription"
     PARTICIPANT = "participant"
     ROOM = "room"
-    PROGRAMME = "programme"
+    EGRESS = "egress"
     SERVER = "server"
 
 
@@ -61,7 +61,7 @@ class Bound:
 
 def table(settings: Settings) -> tuple[Bound, ...]:
     """All of them, from the smallest owner to the largest."""
-    return (*_media(settings), *_participant(settings), *_room(settings), *_programme(settings), *_server(settings))
+    return (*_media(settings), *_participant(settings), *_room(settings), *_egress(settings), *_server(settings))
 
 
 # fmt: off
@@ -112,7 +112,7 @@ def _participant(settings: Settings) -> Iterable[Bound]:
         "`SSRC_LIMIT`, …", "beyond it packets are dropped before they are opened",
     )
     yield Bound(
-        "addresses checked", Owner.PARTICIPANT, 2 * paths.ADDRESSES, 1_000,
+        "addresses checked", Owner.PARTICIPANT, 2 * candidate_pairs.ADDRESSES, 1_000,
         "`ADDRESSES`", "a client has a handful of networks; the oldest is forgotten",
     )
     yield Bound(
@@ -125,11 +125,11 @@ def _participant(settings: Settings) -> Iterable[Bound]:
         "`rtc.publish_packets_per_second`", "half a second of them, for packets that come late",
     )
     yield Bound(
-        "packets sent that feedback may speak of", Owner.PARTICIPANT, history.LARGEST, 100,
+        "packets sent that feedback may speak of", Owner.PARTICIPANT, send_time_history.LARGEST, 100,
         "`LARGEST`", "three seconds at 30 Mbit/s",
     )
     yield Bound(
-        "batches sent since the last look", Owner.PARTICIPANT, history.BATCHES, 400,
+        "batches sent since the last look", Owner.PARTICIPANT, send_time_history.BATCHES, 400,
         "`BATCHES`", "looked at with each feedback; the oldest count as never sent",
     )
     yield Bound(
@@ -194,41 +194,41 @@ def _room(settings: Settings) -> Iterable[Bound]:
     )
 
 
-def _programme(settings: Settings) -> Iterable[Bound]:
-    production_, egress = settings.production, settings.egress
-    rate = sum(one.bit_rate + production_.audio_bit_rate for one in egress.ladder) // 8
+def _egress(settings: Settings) -> Iterable[Bound]:
+    egress_settings, outputs = settings.egress, settings.outputs
+    rate = sum(one.bit_rate + egress_settings.audio_bit_rate for one in outputs.ladder) // 8
     yield Bound(
-        "worker process", Owner.PROGRAMME, 1, production_.memory,
-        "`production.memory`", "it decodes what strangers send: an allocation beyond it fails, and it is replaced",
+        "worker process", Owner.EGRESS, 1, egress_settings.worker_memory,
+        "`egress.worker_memory`", "it decodes what strangers send: an allocation beyond it fails, and it is replaced",
     )
     yield Bound(
-        "messages to and from the worker", Owner.PROGRAMME, 1, supervisor.BACKLOG + protocol.LIMIT,
-        "`BACKLOG`, `LIMIT`", "a worker that does not read hangs, and is replaced",
+        "messages to and from the worker", Owner.EGRESS, 1, supervisor.MAX_BACKLOG_BYTES + protocol.LIMIT,
+        "`MAX_BACKLOG_BYTES`, `LIMIT`", "a worker that does not read hangs, and is replaced",
     )
     yield Bound(
-        "parts of HLS in memory", Owner.PROGRAMME, int(egress.hls.memory), 2 * rate,
-        "`egress.hls.memory`", "older ones are on disk",
+        "parts of HLS in memory", Owner.EGRESS, int(outputs.hls.memory), 2 * rate,
+        "`outputs.hls.memory`", "older ones are on disk",
     )
     yield Bound(
-        "parts of HLS that the disk did not take", Owner.PROGRAMME,
-        max(0, int(egress.hls.dvr - egress.hls.memory)), 2 * rate,
-        "`egress.hls.dvr`", "kept as long as the live playlist names them",
+        "parts of HLS that the disk did not take", Owner.EGRESS,
+        max(0, int(outputs.hls.dvr - outputs.hls.memory)), 2 * rate,
+        "`outputs.hls.dvr`", "kept as long as the live playlist names them",
     )
     yield Bound(
-        "segments listed", Owner.PROGRAMME, len(egress.ladder) * stream.KEPT, 1_200,
+        "segments listed", Owner.EGRESS, len(outputs.ladder) * rendition_stream.KEPT, 1_200,
         "`KEPT`", "a day",
     )
     yield Bound(
-        "captions", Owner.PROGRAMME, job.LANGUAGES * (stream.KEPT + 2 * captions.CUES), 600,
+        "captions", Owner.EGRESS, job.LANGUAGES * (rendition_stream.KEPT + 2 * captions.CUES), 600,
         "`LANGUAGES`, `KEPT`, `CUES`", "a day of each language; a hundred cues at a time",
     )
     yield Bound(
-        "recording not yet on disk", Owner.PROGRAMME, 1, 2 * disk.QUEUE_LIMIT,
+        "recording not yet on disk", Owner.EGRESS, 1, 2 * disk_writer.QUEUE_LIMIT,
         "`QUEUE_LIMIT`", "in the worker or, of single tracks, here: a slower disk gets gaps",
     )
     yield Bound(
-        "pushes", Owner.PROGRAMME, production_.destinations, 2 * rtmp.QUEUE_LIMIT,
-        "`production.destinations`, `QUEUE_LIMIT`", "in the worker: a slower destination skips to the next keyframe",
+        "pushes", Owner.EGRESS, egress_settings.max_destinations, 2 * rtmp.QUEUE_LIMIT,
+        "`egress.max_destinations`, `QUEUE_LIMIT`", "in the worker: a slower destination skips to the next keyframe",
     )
 
 
@@ -259,12 +259,12 @@ def _server(settings: Settings) -> Iterable[Bound]:
         "`KEPT`", "playlists, each asked for by many",
     )
     yield Bound(
-        "ended programmes", Owner.SERVER, programmes.KEPT, 4_000,
+        "ended programmes", Owner.SERVER, live_streams.KEPT, 4_000,
         "`KEPT`", "the oldest are no longer replayed; their segments are counted above",
     )
     yield Bound(
-        "programmes' files that wait for the disk", Owner.SERVER, 1, disk_threads.SIZE,
-        "`disk_threads.SIZE`", "a file that does not fit is not stored; the window in memory continues",
+        "programmes' files that wait for the disk", Owner.SERVER, 1, disk_executor.SIZE,
+        "`disk_executor.SIZE`", "a file that does not fit is not stored; the window in memory continues",
     )
     yield Bound(
         "half-open connections' hosts, counters", Owner.SERVER, 20_000, 200,
@@ -279,7 +279,7 @@ class Totals:
 
     participant: int
     room: int
-    programme: int
+    egress: int
     server: int
     people: int
     "Who may be on the server at once: sockets end before rooms do, as a rule."
@@ -303,10 +303,10 @@ def totals(settings: Settings) -> Totals:
     room = of(Owner.ROOM) + rooms.max_participants * receiving
     room += min(rooms.max_participants * publications, rooms.max_room_tracks) * publication
     people = min(rooms.max_rooms * rooms.max_participants, settings.signaling.max_sockets)
-    programme = of(Owner.PROGRAMME)
+    egress = of(Owner.EGRESS)
     server = of(Owner.SERVER) + rooms.max_rooms * of(Owner.ROOM) + people * participant
-    server += settings.production.max_productions * programme
-    return Totals(participant, room, programme, server, people)
+    server += settings.egress.max_jobs * egress
+    return Totals(participant, room, egress, server, people)
 
 
 def size(count: float) -> str:
@@ -335,6 +335,6 @@ def summary(settings: Settings) -> str:
     return (
         f"Everything at its bound at once: a participant (with {publications} publications and {subscriptions}"
         f" subscriptions) takes {size(found.participant)}, a room of {settings.rooms.max_participants:,} people"
-        f" {size(found.room)}, a programme {size(found.programme)}, a server with {found.people:,} people"
+        f" {size(found.room)}, a programme {size(found.egress)}, a server with {found.people:,} people"
         f" {size(found.server)}."
     )

@@ -22,7 +22,7 @@ def own_url(settings: Settings) -> str:
     return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}"
 
 
-class Remote:
+class AdminClient:
     """One server. `url` empty: the one of these settings, on this machine."""
 
     def __init__(self, url: str, settings: Settings) -> None:

@@ -270,7 +270,7 @@ def examine(settings: Settings, url: str, *, local: bool, insecure: bool) -> Ite
     yield clock()
     yield from socket_buffers(settings.rtc.socket_buffer_bytes)
     yield files(settings.signaling.max_sockets)
-    yield recordings(settings.production.directory)
+    yield recordings(settings.egress.directory)
 
 
 def run(findings: Iterable[Finding], out: TextIO = sys.stdout) -> int:

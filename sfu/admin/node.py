@@ -8,24 +8,24 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from sfu import __version__
-from sfu.egress.job import Production
+from sfu.egress.counters import EgressCounters
+from sfu.egress.job import EgressJob
 from sfu.egress.jobs import RECORDING_STATES
-from sfu.egress.workload import Workload
 from sfu.errors import AtCapacity, NotFound
 from sfu.forwarding.engine import COUNTED
-from sfu.resources import descriptors
-from sfu.resources.capacity import QUOTA_FILE, Capacity, Usage, cores_of
-from sfu.resources.memory import measured, resident
+from sfu.resources import file_descriptors
+from sfu.resources.capacity import QUOTA_FILE, Capacity, Usage, available_cores
+from sfu.resources.memory import measured, resident_bytes
 from sfu.resources.settings import Settings
 from sfu.rooms.registry import Rooms
 from sfu.rooms.room import Room
 from sfu.signaling.server import Signaling
 from sfu.telemetry.certificate import expires_at
 from sfu.telemetry.histogram import RATIOS, Histogram
-from sfu.telemetry.join_trace import Journeys
-from sfu.telemetry.loop import LoopMonitor
+from sfu.telemetry.join_trace import JoinTraces
+from sfu.telemetry.loop_monitor import LoopMonitor
 from sfu.telemetry.metrics import Directions, Snapshot
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.webrtc_server import WebRtcServer
 
 SAMPLE_EVERY = 5.0
 """Seconds between samples of round-trip time, loss and jitter."""
@@ -45,13 +45,13 @@ class Node:
     def __init__(
         self,
         settings: Settings,
-        hub: Hub,
+        webrtc_server: WebRtcServer,
         rooms: Rooms,
         signaling: Signaling,
         monitor: LoopMonitor,
         *,
-        journeys: Journeys | None = None,
-        productions: Callable[[], Iterable[Production]] = tuple,
+        join_traces: JoinTraces | None = None,
+        egress_jobs: Callable[[], Iterable[EgressJob]] = tuple,
         recorded: Callable[[], Mapping[str, int]] = dict,
         certificate: str = "",
         stalls: Callable[[], int] = int,
@@ -59,12 +59,12 @@ class Node:
         """`recorded`: recordings under way, by state. `certificate`: path of the server's own, if it has one. `stalls`:
         how often the event loop was blocked."""
         self._stalls = stalls
-        self._journeys = journeys or Journeys()
-        self._productions = productions
+        self._join_traces = join_traces or JoinTraces()
+        self._egress_jobs = egress_jobs
         self._recorded = recorded
         self._certificate = certificate
         self._certificate_expires_at = 0.0
-        self._workload = Workload()
+        self._egress_counters = EgressCounters()
         self._refused: Counter[str] = Counter()
         self._capacity = Capacity(
             limit=settings.capacity_limit,
@@ -74,7 +74,7 @@ class Node:
         )
         self._memory_allowed = settings.memory
         self._remembered_at = -MEMORY_EVERY
-        self._hub = hub
+        self._webrtc_server = webrtc_server
         self._rooms = rooms
         self._signaling = signaling
         self._monitor = monitor
@@ -102,14 +102,17 @@ class Node:
             )
         )
         self._remember()
-        self._workload.observe(self._productions())
+        self._egress_counters.observe(self._egress_jobs())
         if self._certificate:
             with suppress(OSError, ValueError):
                 self._certificate_expires_at = expires_at(self._certificate)
-        for samples, histogram in ((self._hub.port.latencies, self._forward), (self._hub.connect_times, self._join)):
+        for samples, histogram in (
+            (self._webrtc_server.port.latencies, self._forward),
+            (self._webrtc_server.connect_times, self._join),
+        ):
             while samples:
                 histogram.observe(samples.popleft())
-        for peer in self._hub.engine.peers.values():
+        for peer in self._webrtc_server.engine.peers.values():
             if peer.rtt is not None:
                 self._rtt.observe(peer.rtt)
             for track in peer.tracks.values():
@@ -145,7 +148,7 @@ class Node:
                 self._refused["draining"] += 1
                 raise AtCapacity("This server is going down; try another.", code="draining") from None
 
-    def admit_programme(self) -> None:
+    def admit_egress(self) -> None:
         """Whether there is memory for another worker: one takes what dozens of people do. Raises AtCapacity."""
         self._remember()
         if self._capacity.memory_refusal:
@@ -166,7 +169,7 @@ class Node:
         return bool(self._signaling.statistics().sessions) or any(room.occupied for room in self._rooms.list())
 
     def snapshot(self) -> Snapshot:
-        engine, port = self._hub.engine, self._hub.port
+        engine, port = self._webrtc_server.engine, self._webrtc_server.port
         statistics = self._signaling.statistics()
         counters = statistics.counters
         rooms = self._rooms.list()
@@ -176,7 +179,7 @@ class Node:
         for peer in engine.peers.values():
             for track in peer.tracks.values():
                 tracks[track.kind] += 1
-                subscriptions[track.kind] += len(track.routes)
+                subscriptions[track.kind] += len(track.down_tracks)
         dropped = Counter(port.dropped) + engine.dropped
         dropped["unrouted"] += totals["unrouted"]
         return Snapshot(
@@ -197,23 +200,23 @@ class Node:
             joins_refused={reason: self._refused[reason] for reason in ("capacity", "draining")},
             certificate_expires_at=self._certificate_expires_at,
             rooms=len(rooms),
-            largest_room=max((len(room.audience) for room in rooms), default=0),
+            largest_room=max((len(room.members) for room in rooms), default=0),
             rooms_total=self._rooms.opened,
-            participants=sum(len(room.audience) for room in rooms),
+            participants=sum(len(room.members) for room in rooms),
             participants_total=counters.joins,
             waiting=statistics.waiting,
             quality=_qualities(rooms),
             sessions=statistics.sessions,
             sockets=statistics.sockets,
-            peers=dict(Counter(connection.state.name.lower() for connection in self._hub.connections)),
+            peers=dict(Counter(connection.state.name.lower() for connection in self._webrtc_server.connections)),
             tracks=dict(tracks),
             subscriptions=dict(subscriptions),
             packets=Directions(totals["packets_in"], totals["packets_out"]),
             bytes=Directions(totals["bytes_in"], totals["bytes_out"]),
             dropped=dict(dropped),
             nacks=Directions(totals["nacks_asked"], totals["nacks_sent"]),
-            plis=Directions(totals["keyframes_asked"] - engine.firs_asked, engine.keyframes_sent),
-            firs=engine.firs_asked,
+            plis=Directions(totals["keyframes_asked"] - engine.firs_received, engine.plis_sent),
+            firs=engine.firs_received,
             retransmissions=Directions(0, totals["retransmitted"]),
             signaling=Directions(counters.received, statistics.messages_sent),
             signaling_refused={
@@ -224,33 +227,33 @@ class Node:
             rate_limited=counters.rate_limited,
             resumed=counters.resumes,
             dtls_handshakes={
-                "ok": self._hub.handshakes["connected"],
-                "failed": self._hub.handshakes["failed"],
+                "ok": self._webrtc_server.handshakes["connected"],
+                "failed": self._webrtc_server.handshakes["failed"],
             },
             decisions={(kind.value, cause.value): count for (kind, cause), count in counters.decisions.items()},
-            client_rtt=counters.hearsay.rtt.distribution(),
-            client_jitter=counters.hearsay.jitter.distribution(),
-            client_loss=counters.hearsay.loss.distribution(),
-            client_freezes=counters.hearsay.freezes,
-            client_frozen=counters.hearsay.frozen,
+            client_rtt=counters.client_stats.rtt.distribution(),
+            client_jitter=counters.client_stats.jitter.distribution(),
+            client_loss=counters.client_stats.loss.distribution(),
+            client_freezes=counters.client_stats.freezes,
+            client_frozen=counters.client_stats.frozen,
             rtt=self._rtt.distribution(),
             jitter=self._jitter.distribution(),
             loss=self._loss.distribution(),
             forward_latency=self._forward.distribution(),
             join_latency=self._join.distribution(),
-            first_picture=self._journeys.first_picture.distribution(),
-            negotiation=self._journeys.negotiation.distribution(),
+            first_picture=self._join_traces.first_picture.distribution(),
+            negotiation=self._join_traces.negotiation.distribution(),
             loop_lag=self._monitor.lag,
             loop_stalls=self._stalls(),
-            loop_seconds={**statistics.loop_seconds, "strangers": port.strangers.used},
-            loop_throttled={**statistics.throttled, "strangers": port.strangers.throttled},
+            loop_seconds={**statistics.loop_seconds, "strangers": port.unauthenticated_budget.used},
+            loop_throttled={**statistics.throttled, "strangers": port.unauthenticated_budget.throttled},
             loop_disconnects=counters.overloads,
-            programmes=self._workload.running,
-            programme_ticks=self._workload.total.ticks,
-            programme_ticks_dropped=self._workload.total.dropped,
-            programme_restarts=self._workload.total.restarts,
-            programme_cpu=self._workload.total.cpu,
-            destinations={state: self._workload.destinations[state] for state in STATES},
+            egress_jobs=self._egress_counters.running,
+            egress_frames=self._egress_counters.total.ticks,
+            egress_frames_dropped=self._egress_counters.total.dropped,
+            egress_worker_restarts=self._egress_counters.total.restarts,
+            egress_cpu=self._egress_counters.total.cpu,
+            destinations={state: self._egress_counters.destinations[state] for state in STATES},
             recordings={state: self._recorded().get(state, 0) for state in RECORDING_STATES},
         )
 
@@ -260,13 +263,13 @@ class Node:
         if now - self._remembered_at < MEMORY_EVERY:
             return
         self._remembered_at = now
-        statuses = (production.status for production in self._productions())
-        own = resident() + sum(status.memory for status in statuses if status is not None)
-        self._capacity.remember(measured(own, self._memory_allowed), descriptors.used())
+        statuses = (job.status for job in self._egress_jobs())
+        own = resident_bytes() + sum(status.memory for status in statuses if status is not None)
+        self._capacity.update_memory(measured(own, self._memory_allowed), file_descriptors.used())
 
     def _totals(self) -> Counter[str]:
         """What the engine counts per peer, those that are gone included."""
-        engine = self._hub.engine
+        engine = self._webrtc_server.engine
         totals = Counter(engine.closed_totals)
         for peer in engine.peers.values():
             for name in COUNTED:
@@ -289,6 +292,6 @@ def _tasks() -> int:
 def _cores() -> float:
     machine = len(os.sched_getaffinity(0))
     try:
-        return cores_of(QUOTA_FILE.read_text(), machine)
+        return available_cores(QUOTA_FILE.read_text(), machine)
     except OSError:
         return float(machine)

@@ -25,7 +25,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class MetricsSample:
     """One moment. `values`: every sample of the metrics by name and sorted labels."""
 
     at: float
@@ -33,7 +33,7 @@ class Look:
     rooms: Sequence[Room] = field(default=())
 
     @classmethod
-    def parse(cls, at: float, metrics: str, rooms: Sequence[Room]) -> "Look":
+    def parse(cls, at: float, metrics: str, rooms: Sequence[Room]) -> "MetricsSample":
         values = {
             (sample.name, tuple(sorted(sample.labels.items()))): sample.value
             for family in text_string_to_metric_families(metrics)
@@ -50,7 +50,7 @@ class Look:
         return next((dict(its).get(label, "") for each, its in self.values if each == name), "")
 
 
-def screen(before: Look, now: Look, width: int, height: int) -> list[str]:
+def screen(before: MetricsSample, now: MetricsSample, width: int, height: int) -> list[str]:
     """Lines for a terminal; rates are those between the two looks."""
     seconds = max(1e-3, now.at - before.at)
 
@@ -96,7 +96,7 @@ def screen(before: Look, now: Look, width: int, height: int) -> list[str]:
         f" ({now.value('sfu_capacity_ratio', resource='memory'):.0%} of what there is)",
         f"rooms {now.value('sfu_rooms'):.0f}   people {now.value('sfu_participants'):.0f}"
         f" (+{now.value('sfu_participants_waiting'):.0f} waiting)   tracks {now.value('sfu_tracks'):.0f}"
-        f"   subscriptions {now.value('sfu_subscriptions'):.0f}   programmes {now.value('sfu_programmes'):.0f}",
+        f"   subscriptions {now.value('sfu_subscriptions'):.0f}   programmes {now.value('sfu_egress_jobs'):.0f}",
         traffic,
         "   ".join(path),
         "   ".join(repairs),
@@ -125,11 +125,11 @@ def run(
     out: TextIO = sys.stdout,
 ) -> None:
     """Until interrupted, or `count` times. Raises what the two callables raise."""
-    before = Look.parse(time.monotonic(), metrics(), ())
+    before = MetricsSample.parse(time.monotonic(), metrics(), ())
     shown = 0
     while True:
         time.sleep(interval)
-        now = Look.parse(time.monotonic(), metrics(), rooms())
+        now = MetricsSample.parse(time.monotonic(), metrics(), rooms())
         size = shutil.get_terminal_size((100, 40))
         out.write((CLEAR if out.isatty() else "") + "\n".join(screen(before, now, size.columns, size.lines)) + "\n")
         out.flush()

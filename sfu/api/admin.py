@@ -13,14 +13,14 @@ from typing import Literal
 from msgspec import Struct
 
 from sfu.api import schemas
-from sfu.api.ports import ProductionsPort, RoomsPort
+from sfu.api.ports import EgressPort, RoomsPort
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
 from sfu.errors import BadRequest, NotAuthorized, NotFound
 
 PREFIX = "/api/v1"
 
-Grant = Literal["list", "create", "view", "delete", "admin", "record", "egress", "programme"]
+Grant = Literal["list", "create", "view", "delete", "admin", "record", "egress", "record_or_egress"]
 
 GRANT_WORDS: dict[Grant, str] = {
     "list": "`roomList`",
@@ -30,12 +30,12 @@ GRANT_WORDS: dict[Grant, str] = {
     "admin": "`roomAdmin` for this room",
     "record": "`roomRecord` for this room",
     "egress": "`roomEgress` for this room",
-    "programme": "`roomRecord` or `roomEgress` for this room",
+    "record_or_egress": "`roomRecord` or `roomEgress` for this room",
 }
-_PROGRAMME: dict[Grant, Callable[[VideoGrants], bool]] = {
+_EGRESS_GRANTS: dict[Grant, Callable[[VideoGrants], bool]] = {
     "record": lambda grants: grants.room_record,
     "egress": lambda grants: grants.room_egress,
-    "programme": lambda grants: grants.room_record or grants.room_egress,
+    "record_or_egress": lambda grants: grants.room_record or grants.room_egress,
 }
 """Grants over the programme of the room that the token names."""
 _GENERAL: dict[Grant, Callable[[VideoGrants], bool]] = {
@@ -46,7 +46,7 @@ _GENERAL: dict[Grant, Callable[[VideoGrants], bool]] = {
     "admin": lambda grants: False,
     "record": lambda grants: False,
     "egress": lambda grants: False,
-    "programme": lambda grants: False,
+    "record_or_egress": lambda grants: False,
 }
 """Grants that open every room; `roomAdmin` opens the one that the token names."""
 
@@ -63,7 +63,7 @@ class Call:
     body: Struct | None
     revoke: Callable[[str, str], None]
     "(room, identity): their tokens of before now open nothing any more."
-    productions: ProductionsPort | None = None
+    egress_jobs: EgressPort | None = None
     base_path: str = ""
     "In front of paths that the answer names."
 
@@ -108,7 +108,7 @@ def authorize(operation: Operation, grants: VideoGrants, room: str) -> None:
         if grants.may_administer(room):
             return
         raise NotFound("There is no such room, or this token does not open it.")
-    if operation.grant in _PROGRAMME and _PROGRAMME[operation.grant](grants):
+    if operation.grant in _EGRESS_GRANTS and _EGRESS_GRANTS[operation.grant](grants):
         if grants.room == room and room:
             return
         raise NotFound("There is no such room, or this token does not open it.")
@@ -116,10 +116,10 @@ def authorize(operation: Operation, grants: VideoGrants, room: str) -> None:
 
 
 def _list_rooms(call: Call) -> schemas.RoomList:
-    return schemas.RoomList(rooms=[schemas.room_shape(room) for room in call.rooms.list()])
+    return schemas.RoomList(rooms=[schemas.room_info(room) for room in call.rooms.list()])
 
 
-def _create_room(call: Call) -> schemas.RoomShape:
+def _create_room(call: Call) -> schemas.RoomInfo:
     body = call.body
     assert isinstance(body, schemas.CreateRoom)
     if call.claims.video.room and call.claims.video.room != body.name:
@@ -132,18 +132,18 @@ def _create_room(call: Call) -> schemas.RoomShape:
         last_n=body.last_n,
         loudest=body.loudest,
     )
-    return schemas.room_shape(room)
+    return schemas.room_info(room)
 
 
-def _view_room(call: Call) -> schemas.RoomShape:
-    return schemas.room_shape(call.rooms.find(call.room))
+def _view_room(call: Call) -> schemas.RoomInfo:
+    return schemas.room_info(call.rooms.find(call.room))
 
 
-def _update_room(call: Call) -> schemas.RoomShape:
+def _update_room(call: Call) -> schemas.RoomInfo:
     body = call.body
     assert isinstance(body, schemas.UpdateRoom)
     room = call.rooms.update(call.room, metadata=body.metadata, locked=body.locked, lobby=body.lobby)
-    return schemas.room_shape(room)
+    return schemas.room_info(room)
 
 
 def _delete_room(call: Call) -> None:
@@ -153,8 +153,8 @@ def _delete_room(call: Call) -> None:
 def _list_participants(call: Call) -> schemas.ParticipantList:
     room = call.rooms.find(call.room)
     return schemas.ParticipantList(
-        participants=[schemas.participant_shape(each) for each in room.audience],
-        waiting=[schemas.waiting_shape(each) for each in room.lobby],
+        participants=[schemas.participant_info(each) for each in room.members],
+        waiting=[schemas.waiting_info(each) for each in room.lobby],
     )
 
 
@@ -162,7 +162,7 @@ def _view_participant(call: Call) -> schemas.ParticipantDetail:
     return schemas.participant_detail(call.rooms.participant(call.room, call.identity), time.time())
 
 
-def _update_participant(call: Call) -> schemas.ParticipantShape:
+def _update_participant(call: Call) -> schemas.ParticipantInfo:
     body = call.body
     assert isinstance(body, schemas.UpdateParticipant)
     participant = call.rooms.participant(call.room, call.identity)
@@ -175,11 +175,11 @@ def _update_participant(call: Call) -> schemas.ParticipantShape:
         }
         if asked.sources is not None:
             changes["sources"] = tuple(asked.sources)
-        call.rooms.permit(call.room, call.identity, replace(participant.permissions, **changes))  # type: ignore[arg-type]  # checked by UpdatePermissions
+        call.rooms.set_permissions(call.room, call.identity, replace(participant.permissions, **changes))  # type: ignore[arg-type]  # checked by UpdatePermissions
     participant = call.rooms.update_participant(
         call.room, call.identity, display_name=body.name, metadata=body.metadata, attributes=body.attributes
     )
-    return schemas.participant_shape(participant)
+    return schemas.participant_info(participant)
 
 
 def _remove_participant(call: Call) -> None:
@@ -225,7 +225,7 @@ OPERATIONS: tuple[Operation, ...] = (
         grant="create",
         run=_create_room,
         body=schemas.CreateRoom,
-        answer=schemas.RoomShape,
+        answer=schemas.RoomInfo,
         status=201,
     ),
     Operation(
@@ -235,7 +235,7 @@ OPERATIONS: tuple[Operation, ...] = (
         summary="One room.",
         grant="view",
         run=_view_room,
-        answer=schemas.RoomShape,
+        answer=schemas.RoomInfo,
     ),
     Operation(
         name="updateRoom",
@@ -245,7 +245,7 @@ OPERATIONS: tuple[Operation, ...] = (
         grant="admin",
         run=_update_room,
         body=schemas.UpdateRoom,
-        answer=schemas.RoomShape,
+        answer=schemas.RoomInfo,
     ),
     Operation(
         name="deleteRoom",
@@ -282,7 +282,7 @@ OPERATIONS: tuple[Operation, ...] = (
         grant="admin",
         run=_update_participant,
         body=schemas.UpdateParticipant,
-        answer=schemas.ParticipantShape,
+        answer=schemas.ParticipantInfo,
     ),
     Operation(
         name="removeParticipant",

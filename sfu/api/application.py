@@ -16,21 +16,27 @@ from msgspec import Struct
 from sfu import __version__
 from sfu.api import admin, egress, middleware, openapi, page, schemas
 from sfu.api.admin import Call, Operation, authorize
-from sfu.api.connections import Connections
+from sfu.api.connection_limiter import ConnectionLimiter
 from sfu.api.development import MESSAGE, Development, check_local
 from sfu.api.files import File, attachment
-from sfu.api.loop_time import metered
-from sfu.api.ports import NodePort, ProductionsPort, RoomsPort
-from sfu.api.server import CONNECTIONS, STRANGERS, bounded, connection_of, head_complete
+from sfu.api.loop_time import loop_budget_middleware
+from sfu.api.ports import EgressPort, NodePort, RoomsPort
+from sfu.api.server import (
+    CONNECTION_LIMITER,
+    UNAUTHENTICATED_BUDGET,
+    client_limit_middleware,
+    connection_of,
+    head_complete_middleware,
+)
 from sfu.api.settings import Settings
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
-from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
-from sfu.resources.disk_threads import DiskBusyError, DiskThreads
+from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
+from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
 from sfu.telemetry.metrics import CONTENT_TYPE, Metrics, Snapshot
-from sfu.telemetry.scrape import Scrapes
+from sfu.telemetry.scrape_cache import ScrapeCache
 
 log = logging.getLogger("sfu.api")
 
@@ -57,40 +63,44 @@ def create_app(
     page_root: Path | None = None,
     routes: Iterable[web.AbstractRouteDef] = (),
     access_log: bool = True,
-    productions: ProductionsPort | None = None,
-    strangers: LoopBudget | None = None,
+    egress_jobs: EgressPort | None = None,
+    unauthenticated_budget: LoopBudget | None = None,
     addresses: ClientAddresses | None = None,
 ) -> web.Application:
     """The application. `development`: hand out tokens; `page_root`: where the meeting page lies; `routes`: the socket's.
 
     Raises ConfigurationError for an origin that is none.
     """
-    requests = middleware.Requests()
-    connections = Connections(settings, addresses)
-    strangers = strangers or strangers_budget()
-    disk = DiskThreads("api", threads=DISK_THREADS, jobs=DISK_JOBS)
+    requests = middleware.RequestCounters()
+    connections = ConnectionLimiter(settings, addresses)
+    unauthenticated_budget = unauthenticated_budget or make_unauthenticated_budget()
+    disk = DiskExecutor("api", threads=DISK_THREADS, jobs=DISK_JOBS)
     app = web.Application(
         client_max_size=settings.body_limit_bytes,
         middlewares=[
-            head_complete,
-            metered(strangers, connection_of, settings.base_path),
-            middleware.counted(requests, connections.addresses, access_log=access_log),
-            middleware.origins_checked(Origins(settings.allowed_origins), settings.base_path),
-            middleware.errors_as_json(requests),
-            bounded(connections),
+            head_complete_middleware,
+            loop_budget_middleware(unauthenticated_budget, connection_of, settings.base_path),
+            middleware.request_log_middleware(requests, connections.addresses, access_log=access_log),
+            middleware.cors_middleware(Origins(settings.allowed_origins), settings.base_path),
+            middleware.error_middleware(requests),
+            client_limit_middleware(connections),
         ],
     )
-    app[CONNECTIONS], app[STRANGERS], app[middleware.REQUESTS] = connections, strangers, requests
+    app[CONNECTION_LIMITER], app[UNAUTHENTICATED_BUDGET], app[middleware.REQUEST_COUNTERS] = (
+        connections,
+        unauthenticated_budget,
+        requests,
+    )
     app.on_response_prepare.append(middleware.security_headers(tls=bool(settings.tls_certificate)))
     found: list[web.AbstractRouteDef] = [*_probes(node)]
     if settings.metrics:
         metrics = Metrics(lambda: _with_requests(node.snapshot(), requests, connections))
-        found.append(web.get("/metrics", _metrics(Scrapes(metrics), behind_proxy=settings.metrics_behind_proxy)))
+        found.append(web.get("/metrics", _metrics(ScrapeCache(metrics), behind_proxy=settings.metrics_behind_proxy)))
     found += _development(development, rooms)
     base = settings.base_path
     found += (
         web.route(
-            operation.method, operation.path, _operation(operation, rooms, verifier, productions, node, base, disk)
+            operation.method, operation.path, _operation(operation, rooms, verifier, egress_jobs, node, base, disk)
         )
         for operation in OPERATIONS
     )
@@ -101,11 +111,11 @@ def create_app(
         found += page.routes(page_root)
     app.add_routes(found)
     if base:
-        app.add_routes(below(base, found))
+        app.add_routes(routes_below(base, found))
     return app
 
 
-def below(base: str, routes: Iterable[web.AbstractRouteDef]) -> Iterator[web.RouteDef]:
+def routes_below(base: str, routes: Iterable[web.AbstractRouteDef]) -> Iterator[web.RouteDef]:
     """The same routes below `base`, for a proxy that does not strip it."""
 
     async def slash(request: web.Request) -> web.StreamResponse:
@@ -128,7 +138,7 @@ def _json(shape: Struct, status: int = 200) -> web.Response:
     )
 
 
-def _file(path: Path, disk: DiskThreads) -> File:
+def _file(path: Path, disk: DiskExecutor) -> File:
     """To be kept, not shown: what participants made may be anything."""
     content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return File(
@@ -163,7 +173,7 @@ def _probes(node: NodePort) -> list[web.RouteDef]:
     return [web.get("/healthz", alive), web.get("/livez", alive), web.get("/readyz", ready)]
 
 
-def _metrics(scrapes: Scrapes, *, behind_proxy: bool) -> Respond:
+def _metrics(scrapes: ScrapeCache, *, behind_proxy: bool) -> Respond:
     async def respond(request: web.Request) -> web.StreamResponse:
         if not behind_proxy and any(name in request.headers for name in PROXY_HEADERS):
             raise web.HTTPNotFound
@@ -172,7 +182,9 @@ def _metrics(scrapes: Scrapes, *, behind_proxy: bool) -> Respond:
     return respond
 
 
-def _with_requests(snapshot: Snapshot, requests: middleware.Requests, connections: Connections) -> Snapshot:
+def _with_requests(
+    snapshot: Snapshot, requests: middleware.RequestCounters, connections: ConnectionLimiter
+) -> Snapshot:
     refused = dict(snapshot.tokens_refused)
     for code, count in requests.refused_tokens.items():
         refused[code] = refused.get(code, 0) + count
@@ -191,7 +203,7 @@ def _development(development: Development | None, rooms: RoomsPort) -> list[web.
 
     async def token(request: web.Request) -> web.StreamResponse:
         assert development is not None
-        client = request.app[CONNECTIONS].addresses.client(request.remote or "", request.headers.items())
+        client = request.app[CONNECTION_LIMITER].addresses.client(request.remote or "", request.headers.items())
         check_local(request.headers.get("Host"), request.headers.get("Origin"), client)
         return _json(development.token(await _body(request, schemas.DevelopmentTokenRequest), rooms))
 
@@ -219,10 +231,10 @@ def _operation(
     operation: Operation,
     rooms: RoomsPort,
     verifier: Verifier,
-    productions: ProductionsPort | None,
+    egress_jobs: EgressPort | None,
     node: NodePort,
     base_path: str,
-    disk: DiskThreads,
+    disk: DiskExecutor,
 ) -> Respond:
     def revoke(room: str, identity: str) -> None:
         verifier.revoke_participant(room, identity, time.time())
@@ -235,7 +247,7 @@ def _operation(
         if operation.name == "createRoom" and (reason := node.no_new_rooms()):
             raise AtCapacity(f"This server takes no new rooms: {reason}.")
         body = None if operation.body is None else await _body(request, operation.body)
-        call = Call(rooms, claims, parameters, dict(request.query), body, revoke, productions, base_path)
+        call = Call(rooms, claims, parameters, dict(request.query), body, revoke, egress_jobs, base_path)
         done = operation.run(call)
         if callable(done):
             try:

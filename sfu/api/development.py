@@ -66,7 +66,7 @@ class Development:
 
 def _lacks_admin(room: str, rooms: RoomsPort) -> bool:
     try:
-        return not any(participant.permissions.admin for participant in rooms.find(room).audience)
+        return not any(participant.permissions.admin for participant in rooms.find(room).members)
     except NotFound:
         return True
 

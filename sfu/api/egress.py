@@ -12,16 +12,16 @@ import msgspec
 from msgspec import Meta
 
 from sfu.api.admin import PREFIX, Call, Operation
-from sfu.api.ports import ProductionsPort
-from sfu.api.schemas import Request, Shape
-from sfu.egress.job import Production
+from sfu.api.ports import EgressPort
+from sfu.api.schemas import RequestBody, Schema
+from sfu.egress.job import EgressJob
 from sfu.errors import Conflict, NotAuthorized, NotFound
-from sfu.rooms.programme import LayoutName
+from sfu.rooms.egress_status import LayoutName
 
 Url = Annotated[str, Meta(min_length=8, max_length=1024)]
 
 
-class DestinationShape(Shape, frozen=True, kw_only=True):
+class DestinationInfo(Schema, frozen=True, kw_only=True):
     """One RTMP destination. Its address may hold a stream key and is never shown again."""
 
     id: str
@@ -32,7 +32,7 @@ class DestinationShape(Shape, frozen=True, kw_only=True):
     detail: str
 
 
-class EgressShape(Shape, frozen=True, kw_only=True):
+class EgressInfo(Schema, frozen=True, kw_only=True):
     """One room's programme."""
 
     room: str
@@ -50,7 +50,7 @@ class EgressShape(Shape, frozen=True, kw_only=True):
     "Path of the page on which it can be watched; empty unless it is live."
     directory: str
     "Where it is being recorded, on the server; empty unless it is."
-    destinations: list[DestinationShape]
+    destinations: list[DestinationInfo]
     worker: int
     "Process id; 0 while there is none."
     restarts: int
@@ -65,11 +65,11 @@ class EgressShape(Shape, frozen=True, kw_only=True):
     "Bytes that its worker holds."
 
 
-class EgressList(Shape, frozen=True, kw_only=True):
-    egress: list[EgressShape]
+class EgressList(Schema, frozen=True, kw_only=True):
+    egress: list[EgressInfo]
 
 
-class ChangeEgress(Request, frozen=True, kw_only=True):
+class ChangeEgress(RequestBody, frozen=True, kw_only=True):
     """What is left out stays. `live` and `track` need `roomEgress`, `recording` needs `roomRecord`."""
 
     live: bool | None = None
@@ -83,22 +83,22 @@ class ChangeEgress(Request, frozen=True, kw_only=True):
     "Names of the server's renditions, for a programme that starts, e.g. `720p`; left out: all."
 
 
-class ChangeLayout(Request, frozen=True, kw_only=True):
+class ChangeLayout(RequestBody, frozen=True, kw_only=True):
     layout: LayoutName
     focus: Annotated[str, Meta(max_length=128)] = ""
 
 
-class AddDestination(Request, frozen=True, kw_only=True):
+class AddDestination(RequestBody, frozen=True, kw_only=True):
     url: Url
     "`rtmp://` or `rtmps://`, with the stream key."
 
 
-class RecordingFile(Shape, frozen=True, kw_only=True):
+class RecordingFile(Schema, frozen=True, kw_only=True):
     name: str
     size: int
 
 
-class RecordingShape(Shape, frozen=True, kw_only=True):
+class RecordingInfo(Schema, frozen=True, kw_only=True):
     name: str
     directory: str
     "On the server."
@@ -108,28 +108,28 @@ class RecordingShape(Shape, frozen=True, kw_only=True):
     files: list[RecordingFile]
 
 
-class RecordingList(Shape, frozen=True, kw_only=True):
-    recordings: list[RecordingShape]
+class RecordingList(Schema, frozen=True, kw_only=True):
+    recordings: list[RecordingInfo]
 
 
-def _shape(call: Call, production: Production) -> EgressShape:
-    wanted, status, recording = production.wanted, production.status, production.recording
-    hosts = {one.id: one.url.split("/")[2] for one in wanted.destinations}
-    return EgressShape(
-        room=production.room.name,
-        id=production.id,
-        live=wanted.live,
-        recording=wanted.recording,
-        track=wanted.as_track,
-        layout=wanted.layout,
+def _shape(call: Call, job: EgressJob) -> EgressInfo:
+    spec, status, recording = job.spec, job.status, job.recording
+    hosts = {one.id: one.url.split("/")[2] for one in spec.destinations}
+    return EgressInfo(
+        room=job.room.name,
+        id=job.id,
+        live=spec.live,
+        recording=spec.recording,
+        track=spec.publish_to_room,
+        layout=spec.layout,
         layout_now=status.layout if status is not None else "",
-        focus=wanted.focus,
-        started_at=production.started_at,
-        renditions=[one.name for one in production.renditions],
-        watch=f"{call.base_path}/watch/{quote(production.room.name, safe='')}" if wanted.live else "",
+        focus=spec.focus,
+        started_at=job.started_at,
+        renditions=[one.name for one in job.renditions],
+        watch=f"{call.base_path}/watch/{quote(job.room.name, safe='')}" if spec.live else "",
         directory=str(recording.directory) if recording is not None else "",
         destinations=[
-            DestinationShape(
+            DestinationInfo(
                 id=one.id,
                 host=hosts.get(one.id, "").rpartition("@")[2],
                 state=one.state,
@@ -137,11 +137,11 @@ def _shape(call: Call, production: Production) -> EgressShape:
                 dropped=one.dropped,
                 detail=one.detail,
             )
-            for one in production.destinations
+            for one in job.destinations
         ],
-        worker=production.supervisor.pid,
-        restarts=production.restarts,
-        problem=production.problem,
+        worker=job.supervisor.pid,
+        restarts=job.restarts,
+        problem=job.problem,
         ticks=status.ticks if status is not None else 0,
         dropped_ticks=status.dropped_ticks if status is not None else 0,
         cpu=round(status.cpu, 3) if status is not None else 0.0,
@@ -149,108 +149,108 @@ def _shape(call: Call, production: Production) -> EgressShape:
     )
 
 
-def _productions(call: Call) -> ProductionsPort:
-    if call.productions is None:
+def _egress_jobs(call: Call) -> EgressPort:
+    if call.egress_jobs is None:
         raise NotFound("This server makes no programmes.")
-    return call.productions
+    return call.egress_jobs
 
 
 def _list(call: Call) -> EgressList:
-    return EgressList(egress=[_shape(call, each) for each in _productions(call).list()])
+    return EgressList(egress=[_shape(call, each) for each in _egress_jobs(call).list()])
 
 
-def _view(call: Call) -> EgressShape:
-    return _shape(call, _productions(call).find(call.room))
+def _view(call: Call) -> EgressInfo:
+    return _shape(call, _egress_jobs(call).find(call.room))
 
 
-def _change(call: Call) -> EgressShape | None:
+def _change(call: Call) -> EgressInfo | None:
     body, grants = call.body, call.claims.video
     assert isinstance(body, ChangeEgress)
-    if (body.live is not None or body.track is not None) and not grants.may_broadcast(call.room):
+    if (body.live is not None or body.track is not None) and not grants.may_live_stream(call.room):
         raise NotAuthorized("This needs a token with roomEgress.")
     if body.recording is not None and not grants.may_record(call.room):
         raise NotAuthorized("This needs a token with roomRecord.")
-    productions, room = _productions(call), call.rooms.find(call.room)
-    production = productions.change(
+    egress_jobs, room = _egress_jobs(call), call.rooms.find(call.room)
+    job = egress_jobs.change(
         room,
         live=body.live,
         recording=body.recording,
-        as_track=body.track,
+        publish_to_room=body.track,
         layout=body.layout,
         focus=body.focus,
         renditions=body.renditions,
     )
-    return _shape(call, production) if production is not None else None
+    return _shape(call, job) if job is not None else None
 
 
 def _stop(call: Call) -> None:
-    production, grants = _productions(call).find(call.room), call.claims.video
-    wanted = production.wanted
-    if wanted.recording and not grants.may_record(call.room):
+    job, grants = _egress_jobs(call).find(call.room), call.claims.video
+    spec = job.spec
+    if spec.recording and not grants.may_record(call.room):
         raise NotAuthorized("It is being recorded: this needs a token with roomRecord.")
-    if (wanted.live or wanted.as_track or wanted.destinations) and not grants.may_broadcast(call.room):
+    if (spec.live or spec.publish_to_room or spec.destinations) and not grants.may_live_stream(call.room):
         raise NotAuthorized("It is live: this needs a token with roomEgress.")
-    _productions(call).stop(call.room)
+    _egress_jobs(call).stop(call.room)
 
 
-def _layout(call: Call) -> EgressShape | None:
+def _layout(call: Call) -> EgressInfo | None:
     body = call.body
     assert isinstance(body, ChangeLayout)
-    productions = _productions(call)
-    productions.find(call.room)
-    production = productions.change(call.rooms.find(call.room), layout=body.layout, focus=body.focus)
-    return _shape(call, production) if production is not None else None
+    egress_jobs = _egress_jobs(call)
+    egress_jobs.find(call.room)
+    job = egress_jobs.change(call.rooms.find(call.room), layout=body.layout, focus=body.focus)
+    return _shape(call, job) if job is not None else None
 
 
-class Scene(Request, frozen=True, kw_only=True):
+class Scene(RequestBody, frozen=True, kw_only=True):
     """A scene, see `sfu.mixer.scene`; null goes back to the layout."""
 
     scene: dict[str, Any] | None
 
 
-def _scene(call: Call) -> EgressShape | None:
+def _scene(call: Call) -> EgressInfo | None:
     body = call.body
     assert isinstance(body, Scene)
-    productions = _productions(call)
-    productions.find(call.room)
+    egress_jobs = _egress_jobs(call)
+    egress_jobs.find(call.room)
     text = "" if body.scene is None else msgspec.json.encode(body.scene).decode()
-    production = productions.change(call.rooms.find(call.room), scene=text)
-    return _shape(call, production) if production is not None else None
+    job = egress_jobs.change(call.rooms.find(call.room), scene=text)
+    return _shape(call, job) if job is not None else None
 
 
-def _push(call: Call) -> EgressShape:
+def _push(call: Call) -> EgressInfo:
     body = call.body
     assert isinstance(body, AddDestination)
-    _productions(call).push(call.rooms.find(call.room), body.url)
-    return _shape(call, _productions(call).find(call.room))
+    _egress_jobs(call).add_destination(call.rooms.find(call.room), body.url)
+    return _shape(call, _egress_jobs(call).find(call.room))
 
 
 def _unpush(call: Call) -> None:
-    _productions(call).unpush(call.rooms.find(call.room), call.parameters["destination"])
+    _egress_jobs(call).remove_destination(call.rooms.find(call.room), call.parameters["destination"])
 
 
-def _keep_tracks(call: Call) -> None:
-    _productions(call).keep_tracks(call.rooms.find(call.room))
+def _start_track_recording(call: Call) -> None:
+    _egress_jobs(call).start_track_egress(call.rooms.find(call.room))
 
 
 def _release_tracks(call: Call) -> None:
-    _productions(call).release_tracks(call.room)
+    _egress_jobs(call).stop_track_egress(call.room)
 
 
 def _recordings(call: Call) -> Callable[[], RecordingList]:
-    productions, room = _productions(call), call.room
+    egress_jobs, room = _egress_jobs(call), call.room
 
     def read() -> RecordingList:
         return RecordingList(
             recordings=[
-                RecordingShape(
+                RecordingInfo(
                     name=each.name,
                     directory=str(each.directory),
                     started_at=each.started_at,
                     recording=each.recording,
                     files=[RecordingFile(name=name, size=size) for name, size in each.files],
                 )
-                for each in productions.recordings(room)
+                for each in egress_jobs.recordings(room)
             ]
         )
 
@@ -259,11 +259,11 @@ def _recordings(call: Call) -> Callable[[], RecordingList]:
 
 def _recording(call: Call) -> Callable[[], Path]:
     """What is listed, and nothing else: no path is made of what was asked for."""
-    productions, room = _productions(call), call.room
+    egress_jobs, room = _egress_jobs(call), call.room
     recording, file = call.parameters["recording"], call.parameters["file"]
 
     def read() -> Path:
-        for each in productions.recordings(room):
+        for each in egress_jobs.recordings(room):
             if each.name != recording:
                 continue
             if each.recording:
@@ -294,26 +294,26 @@ OPERATIONS: tuple[Operation, ...] = (
         method="GET",
         path=_EGRESS,
         summary="A room's programme.",
-        grant="programme",
+        grant="record_or_egress",
         run=_view,
-        answer=EgressShape,
+        answer=EgressInfo,
     ),
     Operation(
         name="changeEgress",
         method="PUT",
         path=_EGRESS,
         summary="Starts a room's programme, or changes what it goes to; 200 without a body when nothing is left of it.",
-        grant="programme",
+        grant="record_or_egress",
         run=_change,
         body=ChangeEgress,
-        answer=EgressShape,
+        answer=EgressInfo,
     ),
     Operation(
         name="stopEgress",
         method="DELETE",
         path=_EGRESS,
         summary="Ends a room's programme and everything that it goes to.",
-        grant="programme",
+        grant="record_or_egress",
         run=_stop,
         status=204,
     ),
@@ -322,20 +322,20 @@ OPERATIONS: tuple[Operation, ...] = (
         method="PUT",
         path=f"{_EGRESS}/layout",
         summary="Arranges the programme another way.",
-        grant="programme",
+        grant="record_or_egress",
         run=_layout,
         body=ChangeLayout,
-        answer=EgressShape,
+        answer=EgressInfo,
     ),
     Operation(
         name="changeScene",
         method="PUT",
         path=f"{_EGRESS}/scene",
         summary="Arranges the programme exactly as a scene says.",
-        grant="programme",
+        grant="record_or_egress",
         run=_scene,
         body=Scene,
-        answer=EgressShape,
+        answer=EgressInfo,
     ),
     Operation(
         name="addDestination",
@@ -345,7 +345,7 @@ OPERATIONS: tuple[Operation, ...] = (
         grant="egress",
         run=_push,
         body=AddDestination,
-        answer=EgressShape,
+        answer=EgressInfo,
         status=201,
     ),
     Operation(
@@ -361,9 +361,9 @@ OPERATIONS: tuple[Operation, ...] = (
         name="recordTracks",
         method="PUT",
         path=f"{PREFIX}/rooms/{{room}}/recordings/tracks",
-        summary="Records everybody's tracks as they come, each into a file of its own; `sfu compose` mixes them afterwards.",
+        summary="Records everybody's tracks as they come, each into a file of its own; `sfu mix` mixes them afterwards.",
         grant="record",
-        run=_keep_tracks,
+        run=_start_track_recording,
         status=204,
     ),
     Operation(

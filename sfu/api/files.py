@@ -20,7 +20,7 @@ from aiohttp.helpers import ETAG_ANY
 
 from sfu.api import ranges
 from sfu.api.middleware import RETRY_AFTER
-from sfu.resources.disk_threads import DiskBusyError
+from sfu.resources.disk_executor import DiskBusyError
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class File(web.StreamResponse):
             return None
         headers = request.headers
         try:
-            part = ranges.requested(
+            part = ranges.parse_range(
                 request.method,
                 headers.get(hdrs.RANGE),
                 headers.get(hdrs.IF_RANGE),

@@ -24,17 +24,17 @@ import msgspec
 from aiohttp import hdrs, web
 
 from sfu.api import cors, ranges
-from sfu.api.long_polling import Patience, Ready
-from sfu.api.middleware import REQUESTS, problem_of
-from sfu.api.playback_tokens import NONCE_BYTES, Passes
+from sfu.api.long_polling import LongPoller, PreparedResponse
+from sfu.api.middleware import REQUEST_COUNTERS, problem_of
+from sfu.api.playback_tokens import NONCE_BYTES, PlaybackTokens
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
 from sfu.errors import AtCapacity, NotAuthorized, NotFound, RemoteError
-from sfu.outputs.hls.reload import Reload
-from sfu.outputs.hls.stream import Stream
-from sfu.outputs.hls.window import State, Window
+from sfu.outputs.hls.delivery_directives import DeliveryDirectives
+from sfu.outputs.hls.live_stream import LiveStream, State
+from sfu.outputs.hls.rendition_stream import RenditionStream
 from sfu.outputs.settings import Hls
-from sfu.resources.disk_threads import DiskBusyError, DiskThreads
+from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
 from sfu.resources.media_clock import unix_time
 
 PLAYLIST = "application/vnd.apple.mpegurl"
@@ -50,7 +50,7 @@ WAITING = 512
 """Viewers that wait for them; more are refused."""
 
 _NAME = re.compile(
-    r"(?P<programme>[A-Za-z0-9_-]{1,64})/(?:"
+    r"(?P<stream_id>[A-Za-z0-9_-]{1,64})/(?:"
     r"(?P<stream>\d{1,4}p)(?:(?P<live>\.m3u8)|(?P<replay>\.replay\.m3u8)"
     r"|/(?P<msn>\d{1,10})(?:\.(?P<index>\d{1,3})(?:\.(?P<run>\d{1,4}))?)?\.m4s|/init(?P<init>\d{1,4})\.mp4)"
     r"|captions-(?P<language>[A-Za-z0-9-]{1,35})(?:\.m3u8|/(?P<block>\d{1,10})\.vtt)"
@@ -60,21 +60,21 @@ _NAME = re.compile(
 _MEDIA_FIELDS = "Vary: Origin\r\nAccept-Ranges: bytes\r\n"
 
 
-class ProgrammesPort(Protocol):
-    """Fulfilled by `sfu.outputs.hls.programmes.Programmes`."""
+class LiveStreamsPort(Protocol):
+    """Fulfilled by `sfu.outputs.hls.live_streams.Programmes`."""
 
-    def current(self, room: str) -> Window | None: ...
+    def current(self, room: str) -> LiveStream | None: ...
 
-    def find(self, room: str, programme: str) -> Window | None: ...
+    def find(self, room: str, stream_id: str) -> LiveStream | None: ...
 
 
-class ProgrammeState(msgspec.Struct, frozen=True):
+class LiveStreamState(msgspec.Struct, frozen=True):
     """The answer to `state`; times are seconds since 1970."""
 
     state: str
     "`waiting`, `live` or `ended`."
     now: float
-    programme: str = ""
+    stream_id: str = ""
     started_at: float = 0.0
     ended_at: float = 0.0
     replay: bool = False
@@ -83,7 +83,7 @@ class ProgrammeState(msgspec.Struct, frozen=True):
     "`language`, `name`, and `uri` of a playlist of WebVTT, relative to this address."
 
 
-class PassAnswer(msgspec.Struct, frozen=True):
+class PlaybackTokenResponse(msgspec.Struct, frozen=True):
     url: str
     "Of the multivariant playlist, relative to the server's root."
     expires_at: float
@@ -94,18 +94,23 @@ class HlsRoutes:
     """Holds what was rendered; one for the server."""
 
     def __init__(
-        self, settings: Hls, programmes: ProgrammesPort, verifier: Verifier, *pass_secrets: bytes, base_path: str = ""
+        self,
+        settings: Hls,
+        live_streams: LiveStreamsPort,
+        verifier: Verifier,
+        *playback_token_secrets: bytes,
+        base_path: str = "",
     ) -> None:
-        """`pass_secrets`: as `Passes` takes them. Raises ConfigurationError for a wrong origin."""
+        """`playback_token_secrets`: as `PlaybackTokens` takes them. Raises ConfigurationError for a wrong origin."""
         self._base_path = base_path
         self._settings = settings
-        self._programmes = programmes
+        self._live_streams = live_streams
         self._verifier = verifier
-        self.passes = Passes(pass_secrets, verifier.revocations)
-        self._origins = Origins(settings.origins, setting="egress.hls.origins")
+        self.playback_tokens = PlaybackTokens(playback_token_secrets, verifier.revocations)
+        self._origins = Origins(settings.origins, setting="outputs.hls.origins")
         self._policy = "cross-origin" if settings.origins else "same-origin"
-        self._patience = Patience()
-        self._disk = DiskThreads("old segments", threads=READERS, jobs=WAITING)
+        self._long_poller = LongPoller()
+        self._disk = DiskExecutor("old segments", threads=READERS, jobs=WAITING)
         self._accepted: dict[tuple[str, str | None], bool] = {}
         "Origins and hosts that were looked at already."
         self._ready: OrderedDict[tuple[object, ...], tuple[bytes, bytes]] = OrderedDict()
@@ -134,7 +139,7 @@ class HlsRoutes:
         """A pass and its end."""
         claims = self._claims(token, room)
         expires_at = min(time.time() + self._settings.pass_lifetime, claims.expires_at)
-        return self.passes.issue(room, claims, expires_at, secrets.token_bytes(NONCE_BYTES)), expires_at
+        return self.playback_tokens.issue(room, claims, expires_at, secrets.token_bytes(NONCE_BYTES)), expires_at
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         return self._with_origin(request, await self._guarded(request, self._answer_pass))
@@ -144,10 +149,10 @@ class HlsRoutes:
         # With the path of the proxy, whether it stripped that from the request or not.
         escaped = f"{self._base_path}{request.rel_url.raw_path.removeprefix(self._base_path).rpartition('/')[0]}"
         if self._is_public(room):
-            answer = PassAnswer(f"{escaped}/index.m3u8", 0.0)
+            answer = PlaybackTokenResponse(f"{escaped}/index.m3u8", 0.0)
         else:
             word, expires_at = self._issue(room, _token(request))
-            answer = PassAnswer(f"{escaped}/~{word}/index.m3u8", expires_at)
+            answer = PlaybackTokenResponse(f"{escaped}/~{word}/index.m3u8", expires_at)
         return _json(answer)
 
     async def _preflight(self, request: web.Request) -> web.StreamResponse:
@@ -166,14 +171,14 @@ class HlsRoutes:
             return await answer(request)
         except RemoteError as error:
             if error.code.startswith("token_"):
-                request.app[REQUESTS].refused_tokens[error.code] += 1
+                request.app[REQUEST_COUNTERS].refused_tokens[error.code] += 1
             return problem_of(error)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         room, path = request.match_info["room"], request.match_info["path"]
         if path[0] == "~":
             word, _, path = path[1:].partition("/")
-            self.passes.check(word, room, time.time())
+            self.playback_tokens.check(word, room, time.time())
             cache = "private"
         elif self._is_public(room):
             cache = "public"
@@ -191,81 +196,97 @@ class HlsRoutes:
             return self._index(request, room)
         return await self._named(request, room, path, cache)
 
-    def _state(self, room: str) -> ProgrammeState:
-        window, now = self._programmes.current(room), unix_time()
-        if window is None:
-            return ProgrammeState("waiting", now)
-        return ProgrammeState(
-            window.state.value,
+    def _state(self, room: str) -> LiveStreamState:
+        live_stream, now = self._live_streams.current(room), unix_time()
+        if live_stream is None:
+            return LiveStreamState("waiting", now)
+        return LiveStreamState(
+            live_stream.state.value,
             now,
-            window.programme,
-            window.started_at,
-            window.ended_at or 0.0,
-            window.replayable,
+            live_stream.stream_id,
+            live_stream.started_at,
+            live_stream.ended_at or 0.0,
+            live_stream.replayable,
             [
-                {"language": one.language, "name": one.name, "uri": f"{window.programme}/captions-{one.language}.m3u8"}
-                for one in window.captions.values()
+                {
+                    "language": one.language,
+                    "name": one.name,
+                    "uri": f"{live_stream.stream_id}/captions-{one.language}.m3u8",
+                }
+                for one in live_stream.captions.values()
             ],
         )
 
     def _index(self, request: web.Request, room: str) -> web.StreamResponse:
-        window = self._programmes.current(room)
-        if window is None or window.state is State.WAITING:
-            raise NotFound("This room has no programme yet.", code="no_programme")
+        live_stream = self._live_streams.current(room)
+        if live_stream is None or live_stream.state is State.WAITING:
+            raise NotFound("This room has no programme yet.", code="no_live_stream")
         return self._playlist(
-            request, ("index", window.programme, room), lambda: window.multivariant(f"{window.programme}/")
+            request,
+            ("index", live_stream.stream_id, room),
+            lambda: live_stream.multivariant(f"{live_stream.stream_id}/"),
         )
 
     async def _named(self, request: web.Request, room: str, path: str, cache: str) -> web.StreamResponse:
         found = _NAME.fullmatch(path)
-        window = self._programmes.find(room, found["programme"]) if found is not None else None
-        if found is None or window is None:
+        live_stream = self._live_streams.find(room, found["stream_id"]) if found is not None else None
+        if found is None or live_stream is None:
             raise NotFound("There is no such file, or no longer.")
         if found["index_playlist"]:
-            return self._playlist(request, ("index", window.programme, None), window.multivariant)
+            return self._playlist(request, ("index", live_stream.stream_id, None), live_stream.multivariant)
         if found["language"]:
-            return self._captions(request, window, found["language"], found["block"], cache)
-        stream = window.streams.get(found["stream"])
+            return self._captions(request, live_stream, found["language"], found["block"], cache)
+        stream = live_stream.streams.get(found["stream"])
         if stream is None:
             raise NotFound("The programme has no such rendition.")
         if found["live"]:
-            return await self._media_playlist(request, window, stream)
+            return await self._media_playlist(request, live_stream, stream)
         if found["replay"]:
-            if not window.replayable:
+            if not live_stream.replayable:
                 raise NotFound("This programme has no replay, or not yet.")
-            return self._playlist(request, ("replay", window.programme, stream.name), stream.replay)
+            return self._playlist(request, ("replay", live_stream.stream_id, stream.name), stream.replay)
         if found["init"]:
             number = int(found["init"])
             if number >= len(stream.inits):
                 raise NotFound("There is no such file, or no longer.")
-            return self._media(request, ("init", window.programme, stream.name, number), stream.inits[number], cache)
+            return self._media(
+                request, ("init", live_stream.stream_id, stream.name, number), stream.inits[number], cache
+            )
         if found["index"]:
             place = int(found["msn"]), int(found["index"])
-            return await self._part(request, window, stream, place, int(found["run"] or 0), cache)
-        return await self._segment(request, window, stream, int(found["msn"]), cache)
+            return await self._part(request, live_stream, stream, place, int(found["run"] or 0), cache)
+        return await self._segment(request, live_stream, stream, int(found["msn"]), cache)
 
-    async def _media_playlist(self, request: web.Request, window: Window, stream: Stream) -> web.StreamResponse:
-        asked = Reload.parse(request.query)
-        if window.state is State.WAITING:
-            raise NotFound("This room has no programme yet.", code="no_programme")
+    async def _media_playlist(
+        self, request: web.Request, live_stream: LiveStream, stream: RenditionStream
+    ) -> web.StreamResponse:
+        asked = DeliveryDirectives.parse(request.query)
+        if live_stream.state is State.WAITING:
+            raise NotFound("This room has no programme yet.", code="no_live_stream")
         if asked.msn is not None:
             if not stream.ended:
                 asked.check(stream.last[0])
             msn, part = asked.msn, asked.part
-            if not await self._patience.until(stream, lambda: stream.has(msn, part)):
+            if not await self._long_poller.wait_until(stream, lambda: stream.has(msn, part)):
                 raise AtCapacity("The programme does not go on at the moment.", code="stalled")
-        key = ("live", window.programme, stream.name, stream.version, asked.skip)
-        return self._playlist(request, key, lambda: window.media(stream.name, skip=asked.skip))
+        key = ("live", live_stream.stream_id, stream.name, stream.version, asked.skip)
+        return self._playlist(request, key, lambda: live_stream.media(stream.name, skip=asked.skip))
 
     async def _part(
-        self, request: web.Request, window: Window, stream: Stream, place: tuple[int, int], init: int, cache: str
+        self,
+        request: web.Request,
+        live_stream: LiveStream,
+        stream: RenditionStream,
+        place: tuple[int, int],
+        init: int,
+        cache: str,
     ) -> web.StreamResponse:
-        key = ("part", window.programme, stream.name, place, init)
+        key = ("part", live_stream.stream_id, stream.name, place, init)
         if key in self._ready:
             return self._media(request, key, b"", cache)
         if stream.last < place <= stream.next:
             # The hinted part: asked for before it is there (6.2.6).
-            await self._patience.until(stream, lambda: stream.last >= place or stream.ended)
+            await self._long_poller.wait_until(stream, lambda: stream.last >= place or stream.ended)
             if key in self._ready:
                 return self._media(request, key, b"", cache)
         data = stream.part(*place, init)
@@ -274,17 +295,17 @@ class HlsRoutes:
         return self._media(request, key, data, cache)
 
     async def _segment(
-        self, request: web.Request, window: Window, stream: Stream, msn: int, cache: str
+        self, request: web.Request, live_stream: LiveStream, stream: RenditionStream, msn: int, cache: str
     ) -> web.StreamResponse:
         data = stream.segment(msn)
         if isinstance(data, str):
-            path = window.storage.path(data)
+            path = live_stream.storage.path(data)
             if path is not None:
                 return await self._stored(request, path, cache)
             data = None
         if data is None:
             raise NotFound("There is no such segment, or no longer.")
-        return self._media(request, ("segment", window.programme, stream.name, msn), data, cache)
+        return self._media(request, ("segment", live_stream.stream_id, stream.name, msn), data, cache)
 
     async def _stored(self, request: web.Request, path: Path, cache: str) -> web.StreamResponse:
         """A file of the storage, read by another thread: the disk may block."""
@@ -297,19 +318,21 @@ class HlsRoutes:
         return self._media(request, None, data, cache)
 
     def _captions(
-        self, request: web.Request, window: Window, language: str, block: str | None, cache: str
+        self, request: web.Request, live_stream: LiveStream, language: str, block: str | None, cache: str
     ) -> web.StreamResponse:
-        track = window.captions.get(language)
+        track = live_stream.captions.get(language)
         if track is None:
             raise NotFound("The programme has no such captions.")
         if block is None:
             return self._playlist(
-                request, ("captions list", window.programme, language), lambda: window.captions_playlist(language)
+                request,
+                ("captions list", live_stream.stream_id, language),
+                lambda: live_stream.captions_playlist(language),
             )
         data = track.segment(int(block))
         if data is None:
             raise NotFound("There is no such segment, or no longer.")
-        key = ("captions", window.programme, language, block)
+        key = ("captions", live_stream.stream_id, language, block)
         return self._ready_answer(request, key, CAPTIONS, _forever(cache), data)
 
     # How it is answered.
@@ -329,7 +352,7 @@ class HlsRoutes:
             if zipped and len(body) >= COMPRESSED_FROM:
                 body, extra = gzip.compress(body, 6, mtime=0), extra + "Content-Encoding: gzip\r\n"
             held = self._hold(key, self._head(PLAYLIST, "no-cache", len(body), extra), body)
-        return Ready(200, *held)
+        return PreparedResponse(200, *held)
 
     def _media(
         self, request: web.Request, key: tuple[object, ...] | None, data: bytes, cache: str
@@ -344,7 +367,7 @@ class HlsRoutes:
         if held is None:
             held = self._hold(key, self._head(kind, cache, len(data), _MEDIA_FIELDS), data)
         if hdrs.RANGE not in request.headers:
-            return Ready(200, *held)
+            return PreparedResponse(200, *held)
         return self._ranged(request, held, kind, cache)
 
     def _ranged(self, request: web.Request, held: tuple[bytes, bytes], kind: str, cache: str) -> web.StreamResponse:
@@ -352,17 +375,17 @@ class HlsRoutes:
         head, body = held
         headers = request.headers
         try:
-            part = ranges.requested(
+            part = ranges.parse_range(
                 request.method, headers.get(hdrs.RANGE), headers.get(hdrs.IF_RANGE), len(body), etag=""
             )
         except ranges.Unsatisfiable:
             fields = f"{_MEDIA_FIELDS}Content-Range: bytes */{len(body)}\r\n"
-            return Ready(416, self._head(kind, "no-store", 0, fields, "416 Range Not Satisfiable"), b"")
+            return PreparedResponse(416, self._head(kind, "no-store", 0, fields, "416 Range Not Satisfiable"), b"")
         if part is None:
-            return Ready(200, head, body)
+            return PreparedResponse(200, head, body)
         fields = f"{_MEDIA_FIELDS}Content-Range: {ranges.content_range(part, len(body))}\r\n"
         chosen = body[part[0] : part[1] + 1]
-        return Ready(206, self._head(kind, cache, len(chosen), fields, "206 Partial Content"), chosen)
+        return PreparedResponse(206, self._head(kind, cache, len(chosen), fields, "206 Partial Content"), chosen)
 
     def _held(self, key: tuple[object, ...]) -> tuple[bytes, bytes] | None:
         held = self._ready.get(key)
@@ -397,7 +420,7 @@ class HlsRoutes:
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is None or not self._accepts(origin, request.headers.get(hdrs.HOST)):
             return answer
-        if isinstance(answer, Ready):
+        if isinstance(answer, PreparedResponse):
             answer.allow(origin, cors.EXPOSED)
         else:
             answer.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin

@@ -11,14 +11,14 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
-from sfu.outputs.hls.reload import LONGEST_HOLD
-from sfu.outputs.hls.stream import Stream
+from sfu.outputs.hls.delivery_directives import LONGEST_HOLD
+from sfu.outputs.hls.rendition_stream import RenditionStream
 
-ALARM = 0.5
+DEADLINE_CHECK_INTERVAL = 0.5
 """Seconds between two looks at whether somebody has waited long enough."""
 
 
-class Ready(web.StreamResponse):
+class PreparedResponse(web.StreamResponse):
     """An answer whose bytes are there. aiohttp would put its head together anew for every viewer."""
 
     def __init__(self, status: int, head: bytes, body: bytes) -> None:
@@ -54,24 +54,24 @@ class Ready(web.StreamResponse):
         """Everything is written."""
 
 
-class Patience:
+class LongPoller:
     """Waits for streams to change. One timer for everybody who waits for a stream: there are thousands a second."""
 
     def __init__(self) -> None:
-        self._alarms: dict[Stream, asyncio.TimerHandle] = {}
+        self._alarms: dict[RenditionStream, asyncio.TimerHandle] = {}
 
-    async def until(self, stream: Stream, there: Callable[[], bool]) -> bool:
+    async def wait_until(self, stream: RenditionStream, there: Callable[[], bool]) -> bool:
         """Whether it is there, at the latest after the time that RFC 8216bis 6.2.5.2 allows."""
         if there():
             return True
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + LONGEST_HOLD - ALARM
+        deadline = loop.time() + LONGEST_HOLD - DEADLINE_CHECK_INTERVAL
         while True:
             changed: asyncio.Future[None] = loop.create_future()
             wake = partial(_wake, changed)
             stream.waiting.add(wake)
             if stream not in self._alarms:
-                self._alarms[stream] = loop.call_later(ALARM, self._alarm, stream)
+                self._alarms[stream] = loop.call_later(DEADLINE_CHECK_INTERVAL, self._alarm, stream)
             try:
                 await changed
             finally:
@@ -81,7 +81,7 @@ class Patience:
             if loop.time() >= deadline:
                 return False
 
-    def _alarm(self, stream: Stream) -> None:
+    def _alarm(self, stream: RenditionStream) -> None:
         del self._alarms[stream]
         for wake in tuple(stream.waiting):
             wake()

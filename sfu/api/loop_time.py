@@ -24,11 +24,11 @@ AUTHORIZED_BURST: Final = 0.25
 ALL_AUTHORIZED_SHARE: Final = 0.6
 """Fraction of the loop's time for the requests of all authorized connections: viewers of public rooms are among them."""
 ALL_AUTHORIZED_BURST: Final = 1.0
-PATIENCE: Final = 10.0
+QUEUE_TIMEOUT: Final = 10.0
 """Seconds that a request waits for loop time before it is refused with 503."""
 REQUEST_COST: Final = 0.0001
 """Seconds charged for what aiohttp does before and after the measured part of a request: head, response, log record."""
-PER_TURN: Final = 8
+REQUESTS_PER_TURN: Final = 8
 """Requests let through a gate per turn of the loop, some 2 ms of work, so that media are read in between."""
 WAITING_LIMIT: Final = 2000
 READ_SLICE: Final = 0.001
@@ -47,7 +47,7 @@ class Source(Protocol):
     budget: LoopBudget
 
 
-class Metered(Awaitable[R]):
+class MeteredAwaitable(Awaitable[R]):
     """Awaits `inner` and reports the CPU seconds of each step between two suspensions to `charge`.
 
     `steps`: how many steps are measured; 0: all.
@@ -80,7 +80,7 @@ class Metered(Awaitable[R]):
                 error = thrown
 
 
-class ReadTurns:
+class ReadScheduler:
     """Shares out the time for reads of strangers' connections: `READ_SLICE` seconds in each turn of the loop."""
 
     def __init__(self) -> None:
@@ -121,11 +121,11 @@ class Gate:
     def __init__(self, budget: LoopBudget) -> None:
         self._budget = budget
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._left = PER_TURN
+        self._left = REQUESTS_PER_TURN
         self._armed = False
 
     async def enter(self) -> bool:
-        """Waits for the request's turn; False if it does not come within `PATIENCE`."""
+        """Waits for the request's turn; False if it does not come within `QUEUE_TIMEOUT`."""
         if not self._waiting and self._left and self._budget.admits(time.monotonic()):
             self._left -= 1
             self._arm()
@@ -136,7 +136,7 @@ class Gate:
         self._waiting.append(turn)
         self._arm()
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(QUEUE_TIMEOUT):
                 await turn
         except TimeoutError:
             return False
@@ -148,7 +148,7 @@ class Gate:
             asyncio.get_running_loop().call_soon(self._turn)
 
     def _turn(self) -> None:
-        self._left, self._armed = PER_TURN, False
+        self._left, self._armed = REQUESTS_PER_TURN, False
         now = time.monotonic()
         while self._waiting and self._left and self._budget.admits(now):
             turn = self._waiting.popleft()
@@ -160,15 +160,15 @@ class Gate:
             asyncio.get_running_loop().call_later(self._budget.delay(now), self._turn)
 
 
-def metered(
-    strangers: LoopBudget, source_of: Callable[[web.Request], Source | None], base_path: str = ""
+def loop_budget_middleware(
+    unauthenticated_budget: LoopBudget, source_of: Callable[[web.Request], Source | None], base_path: str = ""
 ) -> Middleware:
     """Charges requests to the budget of their connection; those of authorized ones share a further budget.
 
     `source_of`: the connection; None: it is not charged. `base_path`: prefix that a proxy may leave in paths.
     """
     everybody = LoopBudget(ALL_AUTHORIZED_SHARE, ALL_AUTHORIZED_BURST, time.monotonic())
-    gate, authorized_gate = Gate(strangers), Gate(everybody)
+    gate, authorized_gate = Gate(unauthenticated_budget), Gate(everybody)
     below = f"{base_path}/" if base_path else ""
 
     @web.middleware
@@ -181,7 +181,7 @@ def metered(
             return await handler(request)
         may_authorize = path.startswith(AUTHORIZED) and request.method != "OPTIONS"
         budget = source.budget
-        known = budget is not strangers
+        known = budget is not unauthenticated_budget
         if not known:
             if not await gate.enter():
                 return problem_of(AtCapacity("This server gets too many requests without a token. Try again later."))
@@ -201,7 +201,7 @@ def metered(
             source.budget = LoopBudget(AUTHORIZED_SHARE, AUTHORIZED_BURST, time.monotonic())
         status = 500
         try:
-            answer = await Metered(
+            answer = await MeteredAwaitable(
                 handler(request),
                 lambda seconds: budget.charge(seconds, time.monotonic()),
                 steps=1 if upgrade else 0,
@@ -209,9 +209,11 @@ def metered(
             status = answer.status
         finally:
             authorized = status < 400 and may_authorize
-            if budget is not strangers:
-                (everybody if known or authorized else strangers).charge(budget.used - used, time.monotonic())
-            source.budget = budget if authorized else strangers
+            if budget is not unauthenticated_budget:
+                (everybody if known or authorized else unauthenticated_budget).charge(
+                    budget.used - used, time.monotonic()
+                )
+            source.budget = budget if authorized else unauthenticated_budget
         return answer
 
     return middleware

@@ -58,7 +58,7 @@ METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large", 415: "unsupported_media"}
 
 
-class Requests:
+class RequestCounters:
     """Counts of what came in, by labels that a client cannot invent."""
 
     __slots__ = ("by_route", "refused_tokens")
@@ -68,7 +68,7 @@ class Requests:
         self.refused_tokens: Counter[str] = Counter()
 
 
-REQUESTS = web.AppKey("requests", Requests)
+REQUEST_COUNTERS = web.AppKey("requests", RequestCounters)
 """Where an application has them, for routes that answer their errors themselves."""
 
 
@@ -98,7 +98,7 @@ def problem_of(error: RemoteError) -> web.Response:
     return problem(status, error.code, error.message)
 
 
-def errors_as_json(requests: Requests) -> Middleware:
+def error_middleware(requests: RequestCounters) -> Middleware:
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
@@ -125,7 +125,7 @@ def errors_as_json(requests: Requests) -> Middleware:
     return middleware
 
 
-def origins_checked(origins: Origins, base_path: str = "") -> Middleware:
+def cors_middleware(origins: Origins, base_path: str = "") -> Middleware:
     """Refuses other pages' requests to the API, and answers their browsers' questions (CORS)."""
     api = ("/api/", f"{base_path}/api/")
 
@@ -147,7 +147,7 @@ def origins_checked(origins: Origins, base_path: str = "") -> Middleware:
     return middleware
 
 
-def counted(requests: Requests, addresses: ClientAddresses, *, access_log: bool) -> Middleware:
+def request_log_middleware(requests: RequestCounters, addresses: ClientAddresses, *, access_log: bool) -> Middleware:
     """Counts and logs every request when it is answered, a socket when it ends. Outermost, so that it sees all errors."""
 
     @web.middleware

@@ -24,7 +24,7 @@ HOLDERS = 20_000
 _LABEL = b"aiosfu hls passes 1"
 
 
-def secrets_of(keys: Iterable[str]) -> tuple[bytes, ...]:
+def derive_secrets(keys: Iterable[str]) -> tuple[bytes, ...]:
     """What a server signs passes with whose tokens are signed with these keys: the same after a restart, and in each server
     of several. One for each, so that a rotation by two keys closes nobody's address, and a key withdrawn closes those of its
     own. Who does not know the key learns nothing of it (RFC 2104)."""
@@ -37,7 +37,7 @@ class _Holder(NamedTuple):
     issued_at: float
 
 
-class Passes:
+class PlaybackTokens:
     """Times are seconds since 1970."""
 
     __slots__ = ("_holders", "_revocations", "secrets")

@@ -1,15 +1,15 @@
-"""What the HTTP API needs of the rest: rooms (fulfilled by `sfu.rooms.Rooms`), programmes (`sfu.egress.Productions`) and
+"""What the HTTP API needs of the rest: rooms (fulfilled by `sfu.rooms.Rooms`), programmes (`sfu.egress.EgressJobs`) and
 the node (`sfu.admin.node.Node`)."""
 
 import builtins
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from sfu.egress.job import Production
+from sfu.egress.job import EgressJob
 from sfu.egress.protocol import Destination
-from sfu.egress.recordings import Kept
+from sfu.egress.recordings import StoredRecording
 from sfu.rooms import Participant, Permissions, Room
-from sfu.rooms.programme import LayoutName
+from sfu.rooms.egress_status import LayoutName
 from sfu.telemetry.metrics import Snapshot
 
 
@@ -51,7 +51,7 @@ class RoomsPort(Protocol):
     ) -> Participant:
         """None: stays."""
 
-    def permit(self, name: str, identity: str, permissions: Permissions) -> Participant: ...
+    def set_permissions(self, name: str, identity: str, permissions: Permissions) -> Participant: ...
 
     def kick(self, name: str, identity: str, reason: str = "") -> None: ...
 
@@ -62,12 +62,12 @@ class RoomsPort(Protocol):
     ) -> None: ...
 
 
-class ProductionsPort(Protocol):
+class EgressPort(Protocol):
     """Synchronous; refuses with RemoteErrors."""
 
-    def list(self) -> Sequence[Production]: ...
+    def list(self) -> Sequence[EgressJob]: ...
 
-    def find(self, room: str) -> Production: ...
+    def find(self, room: str) -> EgressJob: ...
 
     def change(
         self,
@@ -75,25 +75,25 @@ class ProductionsPort(Protocol):
         *,
         live: bool | None = None,
         recording: bool | None = None,
-        as_track: bool | None = None,
+        publish_to_room: bool | None = None,
         layout: LayoutName | None = None,
         focus: str | None = None,
         scene: str | None = None,
         renditions: Sequence[str] | None = None,
-    ) -> Production | None:
+    ) -> EgressJob | None:
         """None: stays."""
 
-    def push(self, room: Room, url: str) -> Destination: ...
+    def add_destination(self, room: Room, url: str) -> Destination: ...
 
-    def unpush(self, room: Room, destination: str) -> None: ...
+    def remove_destination(self, room: Room, destination: str) -> None: ...
 
     def stop(self, room: str) -> None: ...
 
-    def keep_tracks(self, room: Room) -> object: ...
+    def start_track_egress(self, room: Room) -> object: ...
 
-    def release_tracks(self, room: str) -> None: ...
+    def stop_track_egress(self, room: str) -> None: ...
 
-    def recordings(self, room: str) -> Sequence[Kept]: ...
+    def recordings(self, room: str) -> Sequence[StoredRecording]: ...
 
 
 class NodePort(Protocol):

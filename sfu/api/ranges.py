@@ -14,7 +14,7 @@ class Unsatisfiable(ValueError):
     """The representation has no such part; answered 416 with `Content-Range: bytes */size`."""
 
 
-def requested(
+def parse_range(
     method: str, wanted: str | None, condition: str | None, size: int, *, etag: str, modified: float | None = None
 ) -> tuple[int, int] | None:
     """First and last byte to send with 206; None: the whole representation with 200. Raises Unsatisfiable.

@@ -6,8 +6,8 @@ from msgspec import UNSET, Meta, Struct
 
 from sfu.forwarding.decision_log import Cause
 from sfu.rooms import Participant, Room
-from sfu.rooms.lobby import Waiting as WaitingRecord
-from sfu.rooms.media_stats import Account, ClientReport, Limitation, Path
+from sfu.rooms.lobby import WaitingParticipant as WaitingRecord
+from sfu.rooms.media_stats import ClientReport, DownlinkStats, MediaStats, QualityLimitation
 from sfu.rooms.publication import Publication
 from sfu.signaling.messages import (
     Attributes,
@@ -17,23 +17,23 @@ from sfu.signaling.messages import (
     Metadata,
     Name,
     Permissions,
-    PictureState,
     Source,
     TrackState,
-    Waiting,
+    VideoState,
+    WaitingParticipant,
 )
-from sfu.signaling.serialization import decision_state, picture_state
+from sfu.signaling.serialization import decision_state, video_state
 
 
-class Shape(Struct, frozen=True, kw_only=True):
+class Schema(Struct, frozen=True, kw_only=True):
     """Base of all: every field is always written."""
 
 
-class Request(Shape, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RequestBody(Schema, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Base of bodies: a misspelt field is refused instead of ignored."""
 
 
-class Problem(Shape, frozen=True, kw_only=True):
+class Problem(Schema, frozen=True, kw_only=True):
     """Every error."""
 
     code: str
@@ -42,7 +42,7 @@ class Problem(Shape, frozen=True, kw_only=True):
     "One sentence for people."
 
 
-class RoomShape(Shape, frozen=True, kw_only=True):
+class RoomInfo(Schema, frozen=True, kw_only=True):
     name: str
     id: str
     metadata: str
@@ -54,11 +54,11 @@ class RoomShape(Shape, frozen=True, kw_only=True):
     tracks: int
 
 
-class RoomList(Shape, frozen=True, kw_only=True):
-    rooms: list[RoomShape]
+class RoomList(Schema, frozen=True, kw_only=True):
+    rooms: list[RoomInfo]
 
 
-class CreateRoom(Request, frozen=True, kw_only=True):
+class CreateRoom(RequestBody, frozen=True, kw_only=True):
     name: Identifier
     metadata: Metadata = ""
     lobby: bool = False
@@ -69,7 +69,7 @@ class CreateRoom(Request, frozen=True, kw_only=True):
     "Microphones that are sent, likewise."
 
 
-class UpdateRoom(Request, frozen=True, kw_only=True):
+class UpdateRoom(RequestBody, frozen=True, kw_only=True):
     """What is left out stays."""
 
     metadata: Metadata | None = None
@@ -77,7 +77,7 @@ class UpdateRoom(Request, frozen=True, kw_only=True):
     lobby: bool | None = None
 
 
-class ParticipantShape(Shape, frozen=True, kw_only=True):
+class ParticipantInfo(Schema, frozen=True, kw_only=True):
     id: str
     identity: str
     name: str
@@ -90,7 +90,7 @@ class ParticipantShape(Shape, frozen=True, kw_only=True):
     tracks: list[TrackState]
 
 
-class PathShape(Shape, frozen=True, kw_only=True):
+class DownlinkInfo(Schema, frozen=True, kw_only=True):
     """The way to the participant, as the server estimates it."""
 
     estimate: float
@@ -105,7 +105,7 @@ class PathShape(Shape, frozen=True, kw_only=True):
     "By which of them: `estimate`, `delay` or `loss`."
 
 
-class ReportShape(Shape, frozen=True, kw_only=True):
+class ClientReportInfo(Schema, frozen=True, kw_only=True):
     """What the participant's browser said last; not to be relied on. Seconds, and shares of 1, of the worst track."""
 
     age: float
@@ -116,33 +116,33 @@ class ReportShape(Shape, frozen=True, kw_only=True):
     freezes: int
     frozen: float
     concealed: float
-    limited: dict[str, Limitation]
+    limited: dict[str, QualityLimitation]
     "Own tracks of which the browser sends less than it should."
 
 
-class ConnectionShape(Shape, frozen=True, kw_only=True):
+class ConnectionInfo(Schema, frozen=True, kw_only=True):
     """Why the participant's media are as they are."""
 
-    path: PathShape | None
+    path: DownlinkInfo | None
     "Null: no picture was sent yet, or the server makes no estimates."
-    pictures: list[PictureState]
+    video_stats: list[VideoState]
     "Every video that it is subscribed to, with what is sent of it and why."
-    report: ReportShape | None
+    report: ClientReportInfo | None
     events: list[Decision]
     "The newest, oldest first."
 
 
-class ParticipantDetail(ParticipantShape, frozen=True, kw_only=True):
-    connection: ConnectionShape | None
+class ParticipantDetail(ParticipantInfo, frozen=True, kw_only=True):
+    connection: ConnectionInfo | None
     "Null for what has no connection of its own, e.g. a recorder of this server."
 
 
-class ParticipantList(Shape, frozen=True, kw_only=True):
-    participants: list[ParticipantShape]
-    waiting: list[Waiting]
+class ParticipantList(Schema, frozen=True, kw_only=True):
+    participants: list[ParticipantInfo]
+    waiting: list[WaitingParticipant]
 
 
-class UpdatePermissions(Request, frozen=True, kw_only=True):
+class UpdatePermissions(RequestBody, frozen=True, kw_only=True):
     """What is left out stays."""
 
     publish: bool | None = None
@@ -154,7 +154,7 @@ class UpdatePermissions(Request, frozen=True, kw_only=True):
     "Its own name, metadata and attributes."
 
 
-class UpdateParticipant(Request, frozen=True, kw_only=True):
+class UpdateParticipant(RequestBody, frozen=True, kw_only=True):
     """What is left out stays; an attribute with an empty value is removed."""
 
     name: Name | None = None
@@ -163,13 +163,13 @@ class UpdateParticipant(Request, frozen=True, kw_only=True):
     permissions: UpdatePermissions | None = None
 
 
-class Mute(Request, frozen=True, kw_only=True):
+class Mute(RequestBody, frozen=True, kw_only=True):
     """A server mutes; only the owner unmutes."""
 
     muted: bool = True
 
 
-class SendData(Request, frozen=True, kw_only=True):
+class SendData(RequestBody, frozen=True, kw_only=True):
     payload: Annotated[str, Meta(max_length=32_768)]
     topic: Annotated[str, Meta(max_length=64)] = ""
     to: Annotated[list[Identifier], Meta(max_length=256)] = []
@@ -178,13 +178,13 @@ class SendData(Request, frozen=True, kw_only=True):
     "Kept in the room's history for late joiners."
 
 
-class Development(Shape, frozen=True, kw_only=True):
+class Development(Schema, frozen=True, kw_only=True):
     dev: bool
     message: str
     "For the page to show; empty in production."
 
 
-class DevelopmentTokenRequest(Request, frozen=True, kw_only=True):
+class DevelopmentTokenRequest(RequestBody, frozen=True, kw_only=True):
     room: Identifier
     identity: Annotated[str, Meta(max_length=128)] = ""
     name: Name = ""
@@ -192,29 +192,29 @@ class DevelopmentTokenRequest(Request, frozen=True, kw_only=True):
     "Left out: whoever comes to a room without an admin is one."
 
 
-class DevelopmentToken(Shape, frozen=True, kw_only=True):
+class DevelopmentToken(Schema, frozen=True, kw_only=True):
     token: str
     identity: str
     expires_at: float
 
 
-def room_shape(room: Room) -> RoomShape:
-    return RoomShape(
+def room_info(room: Room) -> RoomInfo:
+    return RoomInfo(
         name=room.name,
         id=room.id,
         metadata=room.metadata,
         locked=room.locked,
-        lobby=room.lobby_open,
+        lobby=room.lobby_enabled,
         created_at=room.created_at,
-        participants=room.audience.people,
+        participants=room.members.participant_count,
         waiting=len(room.lobby),
-        tracks=len(room.stage),
+        tracks=len(room.publications),
     )
 
 
-def participant_shape(participant: Participant) -> ParticipantShape:
+def participant_info(participant: Participant) -> ParticipantInfo:
     permissions = participant.permissions
-    return ParticipantShape(
+    return ParticipantInfo(
         id=participant.id,
         identity=participant.identity,
         name=participant.name,
@@ -233,36 +233,36 @@ def participant_shape(participant: Participant) -> ParticipantShape:
             egress=permissions.egress,
             update_metadata=UNSET if permissions.update_metadata else False,
         ),
-        tracks=[track_shape(publication) for publication in participant.publications.values()],
+        tracks=[track_info(publication) for publication in participant.publications.values()],
     )
 
 
 def participant_detail(participant: Participant, wall: float) -> ParticipantDetail:
     """`wall`: now, seconds since 1970."""
-    shape = participant_shape(participant)
-    account = participant.sink.account()
+    shape = participant_info(participant)
+    media_stats = participant.sink.media_stats()
     return ParticipantDetail(
         **{name: getattr(shape, name) for name in shape.__struct_fields__},
-        connection=connection_shape(account, wall) if account is not None else None,
+        connection=connection_info(media_stats, wall) if media_stats is not None else None,
     )
 
 
-def connection_shape(account: Account, wall: float) -> ConnectionShape:
-    report = account.report
-    return ConnectionShape(
-        path=_path_shape(account.path) if account.path is not None else None,
-        pictures=[picture_state(picture) for picture in account.pictures],
-        report=_report_shape(report, account.at - report.at) if report is not None else None,
-        events=[decision_state(entry, wall - account.at) for entry in account.entries],
+def connection_info(media_stats: MediaStats, wall: float) -> ConnectionInfo:
+    report = media_stats.report
+    return ConnectionInfo(
+        path=_path_shape(media_stats.path) if media_stats.path is not None else None,
+        video_stats=[video_state(picture) for picture in media_stats.video_stats],
+        report=_report_shape(report, media_stats.at - report.at) if report is not None else None,
+        events=[decision_state(entry, wall - media_stats.at) for entry in media_stats.entries],
     )
 
 
-def _path_shape(path: Path) -> PathShape:
-    return PathShape(estimate=path.estimate, rtt=path.rtt, loss=path.loss, height=path.height, rule=path.rule)
+def _path_shape(path: DownlinkStats) -> DownlinkInfo:
+    return DownlinkInfo(estimate=path.estimate, rtt=path.rtt, loss=path.loss, height=path.height, rule=path.rule)
 
 
-def _report_shape(report: ClientReport, age: float) -> ReportShape:
-    return ReportShape(
+def _report_shape(report: ClientReport, age: float) -> ClientReportInfo:
+    return ClientReportInfo(
         age=round(age, 1),
         rtt=report.rtt,
         jitter=report.jitter,
@@ -274,7 +274,7 @@ def _report_shape(report: ClientReport, age: float) -> ReportShape:
     )
 
 
-def track_shape(publication: Publication) -> TrackState:
+def track_info(publication: Publication) -> TrackState:
     description = publication.description
     return TrackState(
         id=publication.id,
@@ -292,5 +292,5 @@ def track_shape(publication: Publication) -> TrackState:
     )
 
 
-def waiting_shape(waiting: WaitingRecord) -> Waiting:
-    return Waiting(participant=waiting.id, identity=waiting.profile.identity, name=waiting.profile.name)
+def waiting_info(waiting: WaitingRecord) -> WaitingParticipant:
+    return WaitingParticipant(participant=waiting.id, identity=waiting.profile.identity, name=waiting.profile.name)

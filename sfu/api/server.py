@@ -22,8 +22,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.log import server_logger
 from aiohttp.typedefs import Handler, Middleware
 
-from sfu.api.connections import ANSWERED, Connections, refusal
-from sfu.api.loop_time import ReadTurns
+from sfu.api.connection_limiter import MAX_PENDING_REFUSALS, ConnectionLimiter, refusal_response
+from sfu.api.loop_time import ReadScheduler
 from sfu.api.settings import Settings
 from sfu.errors import ConfigurationError, RateLimited
 from sfu.forwarding.loop_budget import LoopBudget
@@ -37,11 +37,11 @@ READ_BYTES = 4096
 messages are at most 64 KiB."""
 LINGER = 1.0
 """Seconds in which the rest of a body is read and dropped after its request was answered."""
-PATIENCE_WITH_REFUSED = 1.0
+REFUSED_TIMEOUT = 1.0
 """Seconds that a connection too many has to say what it wants, to be told why it is not to be had."""
 
 
-class NoHttp(logging.Filter):
+class MalformedRequestFilter(logging.Filter):
     """aiohttp logs the first line of each request that is none, token and all. It is answered with 400, which is enough."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -49,7 +49,7 @@ class NoHttp(logging.Filter):
         return not isinstance(error, HttpProcessingError)
 
 
-class Tls:
+class TlsContext:
     """The server's certificate: TLS 1.2 and 1.3, forward secrecy and AEAD only."""
 
     def __init__(self, certificate: str, key: str) -> None:
@@ -113,20 +113,20 @@ def _in_memory(data: bytes) -> Iterator[str]:
         os.close(file)
 
 
-class Refused(asyncio.Protocol):
+class RefusedProtocol(asyncio.Protocol):
     """A connection too many: its request is answered without being read, and it is closed. Who says nothing hears nothing."""
 
     __slots__ = ("_answer", "_connections", "_timer", "_transport")
 
-    def __init__(self, reason: str, connections: Connections) -> None:
-        self._answer = refusal(reason)
+    def __init__(self, reason: str, connections: ConnectionLimiter) -> None:
+        self._answer = refusal_response(reason)
         self._connections = connections
         self._transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
         self._connections.unanswered += 1
-        patience = PATIENCE_WITH_REFUSED if self._connections.unanswered <= ANSWERED else 0.0
+        patience = REFUSED_TIMEOUT if self._connections.unanswered <= MAX_PENDING_REFUSALS else 0.0
         self._timer = asyncio.get_running_loop().call_later(patience, _abort, transport)
 
     def data_received(self, data: bytes) -> None:
@@ -141,14 +141,14 @@ class Refused(asyncio.Protocol):
         self._connections.unanswered -= 1
 
 
-class HeadDeadline(asyncio.BufferedProtocol):
+class HeadDeadlineProtocol(asyncio.BufferedProtocol):
     """Passes everything on to aiohttp's protocol, and aborts the connection when a request's head is late.
 
     It reads at most `READ_BYTES` per turn of the loop: aiohttp parses a read at once, and a read of 256 KiB may hold 40,000
     chunks of a body, which take 20 ms.
 
     The clock runs from the connection's start until the first request is there, and later from a request's first byte
-    until its head is complete. The middleware `head_complete` says so: it finds this object through the transport.
+    until its head is complete. The middleware `head_complete_middleware` says so: it finds this object through the transport.
     """
 
     __slots__ = (
@@ -161,10 +161,10 @@ class HeadDeadline(asyncio.BufferedProtocol):
         "_loop",
         "_make",
         "_seconds",
-        "_strangers",
         "_timer",
         "_transport",
         "_turns",
+        "_unauthenticated_budget",
         "budget",
     )
 
@@ -172,14 +172,14 @@ class HeadDeadline(asyncio.BufferedProtocol):
         self,
         make: Callable[[], asyncio.Protocol],
         seconds: float,
-        connections: Connections,
+        connections: ConnectionLimiter,
         buffer: memoryview,
-        strangers: LoopBudget,
-        turns: ReadTurns,
+        unauthenticated_budget: LoopBudget,
+        turns: ReadScheduler,
     ) -> None:
         """`make`: aiohttp's protocol, of a connection that is let in. `buffer`: shared, in use during one read only.
-        `strangers`, `turns`: the loop budget of connections without a valid token, and when they are read."""
-        self.budget = self._strangers = strangers
+        `unauthenticated_budget`, `turns`: the loop budget of connections without a valid token, and when they are read."""
+        self.budget = self._unauthenticated_budget = unauthenticated_budget
         self._turns = turns
         self._make = make
         self._buffer = buffer
@@ -201,7 +201,7 @@ class HeadDeadline(asyncio.BufferedProtocol):
         reason = self._connections.enter(address)
         if reason:
             self._busy = True  # it has a deadline of its own
-            self._inner = Refused(reason, self._connections)
+            self._inner = RefusedProtocol(reason, self._connections)
         else:
             self._admitted = address
             self._arm()
@@ -218,7 +218,7 @@ class HeadDeadline(asyncio.BufferedProtocol):
         if self._held:
             self._held += data  # aiohttp started reading again by itself
             self._pause()
-        elif self.budget is self._strangers and self._turns.full:
+        elif self.budget is self._unauthenticated_budget and self._turns.full:
             self._held = data
             self._pause()
             self._turns.defer(self._read_held)
@@ -240,7 +240,7 @@ class HeadDeadline(asyncio.BufferedProtocol):
         self._inner.data_received(data)
         took = time.monotonic() - now
         self.budget.charge_elapsed(took, now)
-        if self.budget is self._strangers:
+        if self.budget is self._unauthenticated_budget:
             self._turns.spend(took)
         delay = self.budget.delay(now)
         transport = cast("asyncio.Transport", self._transport)
@@ -305,7 +305,7 @@ def _abort(transport: asyncio.BaseTransport) -> None:
 
 
 @web.middleware
-async def head_complete(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def head_complete_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Outermost of all middlewares; needs a server made by `Site`, and does nothing elsewhere."""
     deadline = connection_of(request)
     if deadline is None:
@@ -317,19 +317,19 @@ async def head_complete(request: web.Request, handler: Handler) -> web.StreamRes
         deadline.request_ended()
 
 
-def connection_of(request: web.Request) -> HeadDeadline | None:
+def connection_of(request: web.Request) -> HeadDeadlineProtocol | None:
     """The connection that a request came on; None if its server was not made by `Site`."""
     protocol = request.transport.get_protocol() if request.transport is not None else None
-    return protocol if isinstance(protocol, HeadDeadline) else None
+    return protocol if isinstance(protocol, HeadDeadlineProtocol) else None
 
 
-STRANGERS = web.AppKey("strangers", LoopBudget)
+UNAUTHENTICATED_BUDGET = web.AppKey("strangers", LoopBudget)
 """The loop budget of connections without a valid token."""
-CONNECTIONS = web.AppKey("connections", Connections)
+CONNECTION_LIMITER = web.AppKey("connections", ConnectionLimiter)
 """Where an application has them: its metrics and its server count the same."""
 
 
-def bounded(connections: Connections) -> Middleware:
+def client_limit_middleware(connections: ConnectionLimiter) -> Middleware:
     """Counts the requests of each client that a trusted proxy speaks for, as long as they last."""
 
     @web.middleware
@@ -358,14 +358,14 @@ class Site(web.BaseSite):
         runner: web.AppRunner,
         settings: Settings,
         addresses: tuple[str, ...],
-        tls: Tls | None,
-        connections: Connections,
-        strangers: LoopBudget,
+        tls: TlsContext | None,
+        connections: ConnectionLimiter,
+        unauthenticated_budget: LoopBudget,
     ) -> None:
         super().__init__(runner, ssl_context=tls.context if tls else None)
         self._settings = settings
         self.connections = connections
-        self._strangers = strangers
+        self._unauthenticated_budget = unauthenticated_budget
         self._addresses = addresses
         self._servers: list[asyncio.Server] = []
         self.port = settings.port
@@ -400,9 +400,9 @@ class Site(web.BaseSite):
         inner = self._runner.server
         assert inner is not None
         seconds = self._settings.request_header_timeout
-        buffer, turns = memoryview(bytearray(READ_BYTES)), ReadTurns()
+        buffer, turns = memoryview(bytearray(READ_BYTES)), ReadScheduler()
         server = await asyncio.get_running_loop().create_server(
-            lambda: HeadDeadline(inner, seconds, self.connections, buffer, self._strangers, turns),
+            lambda: HeadDeadlineProtocol(inner, seconds, self.connections, buffer, self._unauthenticated_budget, turns),
             address,
             self.port,
             ssl=self._ssl_context,
@@ -414,11 +414,11 @@ class Site(web.BaseSite):
 
 
 async def listen(
-    app: web.Application, settings: Settings, addresses: tuple[str, ...], tls: Tls | None = None
+    app: web.Application, settings: Settings, addresses: tuple[str, ...], tls: TlsContext | None = None
 ) -> tuple[web.AppRunner, Site]:
     """Serves until the runner's `cleanup`. Raises ConfigurationError."""
-    if not any(isinstance(each, NoHttp) for each in server_logger.filters):
-        server_logger.addFilter(NoHttp())
+    if not any(isinstance(each, MalformedRequestFilter) for each in server_logger.filters):
+        server_logger.addFilter(MalformedRequestFilter())
     runner = web.AppRunner(
         app,
         access_log=None,
@@ -430,7 +430,7 @@ async def listen(
         handle_signals=False,
     )
     await runner.setup()
-    site = Site(runner, settings, addresses, tls, app[CONNECTIONS], app[STRANGERS])
+    site = Site(runner, settings, addresses, tls, app[CONNECTION_LIMITER], app[UNAUTHENTICATED_BUDGET])
     try:
         await site.start()
     except ConfigurationError:

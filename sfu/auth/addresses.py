@@ -47,7 +47,7 @@ class ClientAddresses:
 
     def trusts(self, address: str) -> bool:
         """Whether it is in the networks of trusted proxies."""
-        return self._trusts(parsed(address))
+        return self._trusts(parse_address(address))
 
     def client(self, peer: str, headers: Iterable[tuple[str, str]]) -> str:
         """The client's address. `peer`: the connection's other end. `headers`: names and values of all header lines.
@@ -58,7 +58,7 @@ class ClientAddresses:
             return peer
         found = ""
         for hop in self._hops(list(headers)):
-            address = parsed(hop)
+            address = parse_address(hop)
             if address is None:
                 return UNKNOWN
             found = str(address)
@@ -79,7 +79,7 @@ class ClientAddresses:
                 return
 
 
-def parsed(address: str) -> Address | None:
+def parse_address(address: str) -> Address | None:
     """Also `1.2.3.4:80`, `[::1]`, `[::1]:80` and quoted ones; IPv4-mapped addresses as IPv4. None: it is no address."""
     text = address.strip().strip('"')
     if found := _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text):

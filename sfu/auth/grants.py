@@ -112,7 +112,7 @@ class VideoGrants:
     def may_record(self, room: str) -> bool:
         return self.room_record and bool(room) and self.room == room
 
-    def may_broadcast(self, room: str) -> bool:
+    def may_live_stream(self, room: str) -> bool:
         return self.room_egress and bool(room) and self.room == room
 
     def may_administer(self, room: str) -> bool:

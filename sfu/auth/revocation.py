@@ -16,13 +16,13 @@ class _Entry:
 class Revocations:
     """Remembers until a token's own expiry. Times are seconds since 1970, as in tokens."""
 
-    __slots__ = ("_entries", "_expiries", "_limit", "forgotten")
+    __slots__ = ("_entries", "_expiries", "_limit", "evicted")
 
     def __init__(self, limit: int = 10_000) -> None:
         self._limit = limit
         self._entries: dict[tuple[str, ...], _Entry] = {}
         self._expiries: list[tuple[float, tuple[str, ...]]] = []
-        self.forgotten = 0
+        self.evicted = 0
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -59,7 +59,7 @@ class Revocations:
                 continue
             del self._entries[key]
             if until > now:
-                self.forgotten += 1
+                self.evicted += 1
         if len(self._expiries) > 2 * self._limit + 16:
             self._expiries = [(entry.until, key) for key, entry in self._entries.items()]
             heapq.heapify(self._expiries)

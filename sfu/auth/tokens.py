@@ -119,7 +119,7 @@ class Verifier:
             revocations=Revocations(settings.revocation_limit),
         )
 
-    def renew(self, settings: Settings) -> None:
+    def reload_keys(self, settings: Settings) -> None:
         """Takes other keys from now on; who was revoked stays so. Raises ConfigurationError, and the old keys stay."""
         keys = {name: secret_key(name, secret) for name, secret in settings.keys.items()}
         jwks = {key.name: key for key in (jwks_keys(settings.jwks) if settings.jwks else ())}

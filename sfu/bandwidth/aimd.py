@@ -7,7 +7,7 @@ draft-ietf-rmcat-gcc-02 5.5 with libwebrtc's AimdRateControl for what the draft 
 from math import ceil, sqrt
 from typing import Final
 
-from sfu.bandwidth.overuse import Usage
+from sfu.bandwidth.overuse import BandwidthUsage
 
 DECREASE: Final = 0.85
 INCREASE: Final = 1.08
@@ -44,15 +44,15 @@ class Aimd:
         """Growth is additive: the path is as good as full."""
         return self._capacity is not None
 
-    def update(self, usage: Usage, acked: float | None, rtt: float, now: float) -> float:
+    def update(self, usage: BandwidthUsage, acked: float | None, rtt: float, now: float) -> float:
         if self._changed < 0:
             self._changed = now
-        if usage is Usage.OVER:
+        if usage is BandwidthUsage.OVER:
             if self._may_decrease(acked, rtt, now):
                 self._decrease(acked, now)
             self._holds = True
             self._changed = now
-        elif usage is Usage.UNDER:
+        elif usage is BandwidthUsage.UNDER:
             self._holds = True  # the queue drains: what is measured now is not the capacity
             self._changed = now
         elif self._holds:

@@ -10,15 +10,15 @@ feedback, everything (tests/bench/estimator.py).
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
-from sfu.bandwidth.acked import AckedRate
+from sfu.bandwidth.acknowledged_bitrate import AcknowledgedBitrate
 from sfu.bandwidth.aimd import Aimd
-from sfu.bandwidth.arrival import Arrivals
-from sfu.bandwidth.delay import PathDelay
-from sfu.bandwidth.history import LARGEST, History
-from sfu.bandwidth.loss import LossLimit
-from sfu.bandwidth.overuse import Detector, Usage
-from sfu.bandwidth.probe import FOUND, LEAST_GAIN, Cluster, Prober
+from sfu.bandwidth.inter_arrival import InterArrival
+from sfu.bandwidth.loss_based import LossLimit
+from sfu.bandwidth.overuse import BandwidthUsage, OveruseDetector
+from sfu.bandwidth.path_delay import PathDelay
+from sfu.bandwidth.prober import FOUND, LEAST_GAIN, ProbeCluster, Prober
 from sfu.bandwidth.remb import RembLimit
+from sfu.bandwidth.send_time_history import LARGEST, SendTimeHistory
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.trendline import Trendline
 from sfu.bandwidth.twcc import TICKS_PER_SECOND, Feedback
@@ -35,7 +35,7 @@ DELAYED_FOR: Final = 1.0
 """Seconds after overuse in which loss is taken for the same congestion."""
 DELAYED_BY: Final = 0.05
 """Seconds in the queue with which loss is congestion."""
-BAD_LINE: Final = 0.04
+LOSSY_LINK: Final = 0.04
 """Share of lost packets from which a line is bad."""
 FELL: Final = 0.7
 """A decrease below this share of the best rate of late is a change of the path."""
@@ -86,12 +86,12 @@ class Estimator:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self._history = History()
-        self._arrivals = Arrivals()
+        self._history = SendTimeHistory()
+        self._arrivals = InterArrival()
         self._trendline = Trendline()
-        self._detector = Detector()
+        self._detector = OveruseDetector()
         self._aimd = Aimd(settings.start, settings.least, settings.most)
-        self._acked = AckedRate()
+        self._acked = AcknowledgedBitrate()
         self._loss = LossLimit()
         self.prober = Prober()
         self.sent_bytes = 0
@@ -155,22 +155,28 @@ class Estimator:
         return self._loss.share
 
     @property
-    def bad_line(self) -> bool:
+    def is_lossy_link(self) -> bool:
         """Packets are lost, and not for want of room in a queue: what is sent twice comes sooner than what is asked twice."""
-        return self._loss.share >= BAD_LINE and self.queue_delay < DELAYED_BY and self._detector.usage is not Usage.OVER
+        return (
+            self._loss.share >= LOSSY_LINK
+            and self.queue_delay < DELAYED_BY
+            and self._detector.usage is not BandwidthUsage.OVER
+        )
 
     @property
     def idle(self) -> bool:
         """Nothing was sent since the last look, and nothing has to be."""
-        return not self._history.waits and self.prober.cluster is None
+        return not self._history.has_pending and self.prober.probe_cluster is None
 
     @property
-    def untroubled(self) -> bool:
+    def is_stable(self) -> bool:
         """Nothing is lost and nothing waits."""
-        return self._detector.usage is not Usage.OVER and self._delay.newest < DELAYED_BY and not self._loss.share
+        return (
+            self._detector.usage is not BandwidthUsage.OVER and self._delay.newest < DELAYED_BY and not self._loss.share
+        )
 
     @property
-    def usage(self) -> Usage:
+    def usage(self) -> BandwidthUsage:
         return self._detector.usage
 
     # -- what comes in ----------------------------------------------------------------------------------------------
@@ -180,11 +186,11 @@ class Estimator:
         self._history.sent(first, sizes, now)
 
     @property
-    def note(self) -> Callable[[tuple[int, Sequence[int], float]], None]:
+    def on_sent(self) -> Callable[[tuple[int, Sequence[int], float]], None]:
         """`sent` as one bare call, to be kept by the packet path."""
-        return self._history.note
+        return self._history.on_sent
 
-    def owes(self, count: int, now: float) -> bool:
+    def accepts_feedback(self, count: int, now: float) -> bool:
         """Whether feedback about `count` packets can be honest: it reports each packet `REPEATS` times at most."""
         self._take_in(now)
         if count > self._statuses:
@@ -220,13 +226,13 @@ class Estimator:
             self._limit_by_loss(lost, total, now)
             return
         self._take_delays(times, ticks)
-        if self.prober.cluster is not None:
-            self.prober.cluster.add(times, sizes, ticks)
+        if self.prober.probe_cluster is not None:
+            self.prober.probe_cluster.add(times, sizes, ticks)
         self._acked.update(told, last_tick / TICKS_PER_SECOND)
         self._delay.update(times, ticks, now)
         if self._delay.newest > EMPTY:
             self._queued_at = now
-        queued = self._detector.usage is Usage.OVER or self._delay.newest > EMPTY
+        queued = self._detector.usage is BandwidthUsage.OVER or self._delay.newest > EMPTY
         self._bottleneck = self._out_of_queue(times, sizes, ticks) if queued else 0.0
         self._limit_by_delay(now)
         self._limit_by_loss(lost, total, now)
@@ -262,8 +268,8 @@ class Estimator:
         self._report_rate = min(max(self._report_rate, self.settings.least), self.settings.most, 1.2 * self._remb.rate)
         self._report_at = now
 
-    def handle_timer(self, now: float, *, wish: float = 0.0, ceiling: float = 0.0) -> None:
-        """Up to 20 times a second. `wish`: rate at which something could be gained (probe.wanted_rate), 0: none."""
+    def handle_timer(self, now: float, *, desired_rate: float = 0.0, ceiling: float = 0.0) -> None:
+        """Up to 20 times a second. `desired_rate`: rate at which something could be gained (probe.wanted_rate), 0: none."""
         self._take_in(now)
         self._remb.handle_timer(now)
         if self.feedbacks and self._sent_since and now - self._punished > SILENCE:
@@ -272,35 +278,40 @@ class Estimator:
             self.prober.congested(now)
         prober = self.prober
         rtt = self.rtt or DEFAULT_RTT
-        cluster = prober.settled(now, rtt)
-        if cluster is not None:
-            self._proved(cluster, now)
+        probe_cluster = prober.take_result(now, rtt)
+        if probe_cluster is not None:
+            self._proved(probe_cluster, now)
         if now - self._fell_at < RECOVERY_FOR and ceiling and now - self._queued_at > EMPTY_FOR:
             step = max(RECOVERY_STEP * self.target, self.target + LEAST_GAIN)
-            wish = max(wish, min(RECOVERY * self._fell_from, step, ceiling))
-        calm = self._detector.usage is Usage.NORMAL or now - self._feedback_at > STALE
-        if wish and self.feedbacks and calm and not self._sent_into_silence(now):
+            desired_rate = max(desired_rate, min(RECOVERY * self._fell_from, step, ceiling))
+        calm = self._detector.usage is BandwidthUsage.NORMAL or now - self._feedback_at > STALE
+        if desired_rate and self.feedbacks and calm and not self._sent_into_silence(now):
             prober.handle_timer(
-                now, target=self.target, wish=wish, ceiling=ceiling, sent=self.sent_bytes, start=self.settings.start
+                now,
+                target=self.target,
+                desired_rate=desired_rate,
+                ceiling=ceiling,
+                sent=self.sent_bytes,
+                start=self.settings.start,
             )
 
     def padding(self, now: float, ahead: float) -> int:
         """Bytes of padding that a probe needs now; ask again in `ahead` seconds."""
-        cluster = self.prober.cluster
-        if cluster is None:
+        probe_cluster = self.prober.probe_cluster
+        if probe_cluster is None:
             return 0
         self._take_in(now)
-        return cluster.padding(self.sent_bytes, now, ahead)
+        return probe_cluster.padding(self.sent_bytes, now, ahead)
 
     @property
-    def cluster(self) -> Cluster | None:
-        return self.prober.cluster
+    def probe_cluster(self) -> ProbeCluster | None:
+        return self.prober.probe_cluster
 
     # -- one feedback, step by step ---------------------------------------------------------------------------------
 
     def _take_in(self, now: float) -> None:
         before = self._history.next
-        size = self._history.take_in()
+        size = self._history.process_batches()
         if before >= 0:
             self._statuses = min(LARGEST, self._statuses + REPEATS * (self._history.next - before))
         if size and not self._sent_since:
@@ -369,17 +380,22 @@ class Estimator:
         aimd = self._aimd
         before = aimd.rate
         usage = self._detector.usage  # at the end of the feedback
-        if usage is Usage.OVER and (self._has_drained() or self._is_unproven()):
-            usage = Usage.UNDER
-        elif usage is not Usage.OVER:
+        if usage is BandwidthUsage.OVER and (self._has_drained() or self._is_unproven()):
+            usage = BandwidthUsage.UNDER
+        elif usage is not BandwidthUsage.OVER:
             self._unproven = 0
-        if usage is Usage.OVER:
+        if usage is BandwidthUsage.OVER:
             self._over_at = now
         acked = self._acked.rate
         if self._bottleneck and (acked is None or acked < USED * aimd.rate or self._bottleneck < USED * acked):
             acked = self._bottleneck  # less was sent than might be, or the capacity fell: smoothing would lag
         aimd.update(usage, acked, self.rtt or DEFAULT_RTT, now)
-        if acked is None or DELIVERED * acked <= aimd.rate or usage is not Usage.NORMAL or self._delay.standing > EMPTY:
+        if (
+            acked is None
+            or DELIVERED * acked <= aimd.rate
+            or usage is not BandwidthUsage.NORMAL
+            or self._delay.standing > EMPTY
+        ):
             self._delivered_since = now
         elif now - self._delivered_since > DELIVERED_FOR:
             aimd.raise_to(DELIVERED * acked, now)
@@ -388,13 +404,13 @@ class Estimator:
             if aimd.rate < FELL * self._best:
                 known = self._fell_from * FORGIVEN if now - self._fell_at < RECOVERY_FOR else 0.0
                 self._fell_at, self._fell_from = now, max(self._best, known)
-                self.prober.fell(now)
+                self.prober.on_rate_drop(now)
                 self._best = aimd.rate
         elif aimd.rate > self._best:
             self._best = aimd.rate
 
     def _limit_by_loss(self, lost: int, total: int, now: float) -> None:
-        if self.prober.cluster is not None:
+        if self.prober.probe_cluster is not None:
             return  # a probe that is too much loses packets: its result says so
         delayed = now - self._over_at < DELAYED_FOR or self.queue_delay > DELAYED_BY
         before = self._loss.rate
@@ -409,11 +425,11 @@ class Estimator:
         if rate < before:
             self.prober.congested(now)
 
-    def _proved(self, cluster: Cluster, now: float) -> None:
-        rate = cluster.result()
+    def _proved(self, probe_cluster: ProbeCluster, now: float) -> None:
+        rate = probe_cluster.result()
         if rate is None:
             return
-        if rate < FOUND * cluster.rate:  # part of it may be what others had to give up for a moment
+        if rate < FOUND * probe_cluster.rate:  # part of it may be what others had to give up for a moment
             rate = (rate + self.target) / 2
         self._aimd.raise_to(rate, now)
         self._best = max(self._best, self._aimd.rate)

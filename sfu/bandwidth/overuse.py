@@ -20,7 +20,7 @@ OVERUSE_AFTER: Final = 10.0
 STEP_LIMIT: Final = 100.0
 
 
-class Usage(Enum):
+class BandwidthUsage(Enum):
     """What the delay says of the path."""
 
     NORMAL = "normal"
@@ -28,21 +28,21 @@ class Usage(Enum):
     UNDER = "under"
 
 
-class Detector:
+class OveruseDetector:
     """Times are milliseconds of the receiver's clock."""
 
     __slots__ = ("_count", "_over", "_slope", "_updated", "threshold", "usage")
 
     def __init__(self) -> None:
         self.threshold = START
-        self.usage = Usage.NORMAL
+        self.usage = BandwidthUsage.NORMAL
         self._over = -1.0
         """Milliseconds of overuse so far; −1: none."""
         self._count = 0
         self._slope = 0.0
         self._updated: float | None = None
 
-    def update(self, slope: float, groups: int, sent: float, when: float) -> Usage:
+    def update(self, slope: float, groups: int, sent: float, when: float) -> BandwidthUsage:
         """`groups` behind the slope (at most 60), `sent`: milliseconds since the group before."""
         trend = groups * slope * GAIN
         threshold = self.threshold
@@ -51,10 +51,10 @@ class Detector:
             self._count += 1
             if self._over > OVERUSE_AFTER and self._count > 1 and slope >= self._slope:
                 self._over, self._count = 0.0, 0
-                self.usage = Usage.OVER
+                self.usage = BandwidthUsage.OVER
         else:
             self._over, self._count = -1.0, 0
-            self.usage = Usage.UNDER if trend < -threshold else Usage.NORMAL
+            self.usage = BandwidthUsage.UNDER if trend < -threshold else BandwidthUsage.NORMAL
         self._slope = slope
         size = abs(trend)
         updated = self._updated

@@ -25,7 +25,7 @@ QUIET: Final = 2.0
 """Seconds without complaint before a tier is given back."""
 
 
-class Reason(Enum):
+class PolicyReason(Enum):
     """Why the tier is what it is."""
 
     ESTIMATE = "estimate"
@@ -34,7 +34,7 @@ class Reason(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class PolicyDecision:
     target: float
     "Bits per second for everything."
     tier: int
@@ -43,7 +43,7 @@ class Verdict:
     "Bits per second that one picture may have."
     height: int
     "Lines that one picture may have."
-    reason: Reason
+    reason: PolicyReason
 
 
 class Policy:
@@ -57,9 +57,9 @@ class Policy:
         "_minima",
         "_relief",
         "_rtt_since",
+        "policy_decision",
         "settings",
         "tier",
-        "verdict",
     )
 
     def __init__(self, settings: Settings) -> None:
@@ -76,27 +76,27 @@ class Policy:
         self._minima: deque[tuple[float, float]] = deque()
         """(second, shortest round trip in it)."""
         self._rtt_since: float | None = None
-        self.verdict: Verdict | None = None
+        self.policy_decision: PolicyDecision | None = None
 
-    def update(self, estimate: float, rtt: float | None, loss: float, now: float) -> Verdict:
+    def update(self, estimate: float, rtt: float | None, loss: float, now: float) -> PolicyDecision:
         self._follow(estimate, now)
         delayed = rtt is not None and self._is_delayed(rtt, now)
         lossy = loss > self.settings.loss
-        reason = Reason.ESTIMATE
+        reason = PolicyReason.ESTIMATE
         if delayed and self._rtt_since is not None:
-            reason = Reason.DELAY
+            reason = PolicyReason.DELAY
             long = now - self._rtt_since - self.settings.rtt_rise_for
             self._lowered = max(self._lowered, 1 + int(long / RTT_AGAIN))
         elif lossy:
-            reason = Reason.LOSS
+            reason = PolicyReason.LOSS
             self._lowered = max(self._lowered, 1)
         if delayed or lossy:
             self._relief = now
         elif self._lowered and now - self._relief >= QUIET:
             self._lowered -= 1
             self._relief = now
-        if self._lowered and reason is Reason.ESTIMATE and self.verdict is not None:
-            reason = self.verdict.reason
+        if self._lowered and reason is PolicyReason.ESTIMATE and self.policy_decision is not None:
+            reason = self.policy_decision.reason
         self._lowered = min(self._lowered, self.tier + 1)
         tier = self.tier - self._lowered
         target, picture = estimate, self.settings.tier_rates[max(tier, 0)]
@@ -104,8 +104,10 @@ class Policy:
             picture *= LOWERED
         if self._lowered:
             target = min(target, max(picture, LOWERED * self.settings.tier_rates[0]))
-        self.verdict = Verdict(target, max(tier, 0), picture, self.settings.tier_heights[max(tier, 0)], reason)
-        return self.verdict
+        self.policy_decision = PolicyDecision(
+            target, max(tier, 0), picture, self.settings.tier_heights[max(tier, 0)], reason
+        )
+        return self.policy_decision
 
     @property
     def next_limit(self) -> float:

@@ -17,7 +17,7 @@ from sfu.bots.client import SignalingClient
 from sfu.bots.connection import State
 from sfu.bots.media_sources import Camera, Microphone
 from sfu.bots.publisher import PublishingConnection
-from sfu.bots.subscriber import Reception, SubscribingConnection
+from sfu.bots.subscriber import ReceivedTrack, SubscribingConnection
 from sfu.bots.voice import Turn
 from sfu.errors import RemoteError
 from sfu.signaling import messages as m
@@ -31,7 +31,7 @@ AGAIN_AFTER: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BotConfig:
     """What a bot plays."""
 
     name: str
@@ -43,7 +43,7 @@ class Part:
 
 
 @dataclass(slots=True)
-class Numbers:
+class BotStats:
     """What a bot counted so far; bytes are those of datagrams without IP and UDP headers."""
 
     name: str
@@ -80,7 +80,7 @@ class Bot:
 
     def __init__(
         self,
-        part: Part,
+        part: BotConfig,
         url: str,
         http: aiohttp.ClientSession,
         token: Callable[[], Awaitable[str]],
@@ -124,7 +124,7 @@ class Bot:
     def handle_timer(self, now: float) -> None:
         if self.publisher is not None:
             self.publisher.handle_timer(now)
-            if self._published_at is None and self.publisher.link.state is State.CONNECTED:
+            if self._published_at is None and self.publisher.connection.state is State.CONNECTED:
                 self._published_at = now
         if self.subscriber is not None:
             self.subscriber.handle_timer(now)
@@ -196,7 +196,7 @@ class Bot:
 
     async def _restart(self) -> None:
         with suppress(ConnectionError):
-            await self.client.request(m.Restart(id=0))
+            await self.client.request(m.IceRestart(id=0))
 
     async def _later(self, act: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(AGAIN_AFTER)
@@ -222,30 +222,30 @@ class Bot:
 
     # -- numbers ----------------------------------------------------------------------------------------------------
 
-    def _receptions(self) -> list[Reception]:
+    def _receptions(self) -> list[ReceivedTrack]:
         subscribers = [each for each in [*self._gone, self.subscriber] if isinstance(each, SubscribingConnection)]
         return [each for s in subscribers for each in [*s.receptions.values(), *s.retired]]
 
-    def numbers(self) -> Numbers:
+    def stats(self) -> BotStats:
         connections = [each for each in [*self._gone, self.publisher, self.subscriber] if each is not None]
         publishers = [each for each in connections if isinstance(each, PublishingConnection)]
         streams = [stream for each in publishers for stream in each.streams]
         receptions = self._receptions()
         pictures = [each.stream.counts for each in receptions if each.stream.kind == "video"]
         live = list(self.subscriber.receptions.values()) if self.subscriber is not None else []
-        links = [each.link for each in (self.publisher, self.subscriber) if each is not None]
-        return Numbers(
+        links = [each.connection for each in (self.publisher, self.subscriber) if each is not None]
+        return BotStats(
             name=self.part.name,
             joined=bool(self.participant),
             joining=_since(self._joined_at, self._started),
             publishing=_since(self._published_at, self._started),
             first_frame=_since(self._first_frame, self._joined_at),
-            sent_bytes=sum(each.link.sent_bytes for each in connections),
+            sent_bytes=sum(each.connection.sent_bytes for each in connections),
             sent_packets=sum(stream.packets + stream.resent for stream in streams),
             resent=sum(stream.resent for stream in streams),
             sent_lost=sum(stream.reported_lost for stream in streams),
             keyframes_asked=sum(each.keyframes_asked for each in publishers),
-            received_bytes=sum(each.link.received_bytes for each in connections),
+            received_bytes=sum(each.connection.received_bytes for each in connections),
             received_packets=sum(each.stream.counts.packets for each in receptions),
             lost=sum(each.stream.lost for each in receptions),
             repaired=sum(each.stream.counts.repaired for each in receptions),
@@ -253,7 +253,7 @@ class Bot:
             decoded=sum(each.decoded for each in receptions if each.stream.kind == "video"),
             freezes=sum(counts.skips for counts in pictures),
             streams=len(live),
-            rtt=max((link.ice.rtt for link in links if link.ice.rtt is not None), default=None),
+            rtt=max((connection.ice.rtt for connection in links if connection.ice.rtt is not None), default=None),
             latency=max((each.latency for each in live if each.latency is not None), default=None),
             reconnects=self.client.reconnects,
         )

@@ -17,7 +17,7 @@ from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import mint
 from sfu.bots import report
 from sfu.bots.client import page_url
-from sfu.bots.load_test import Crew, Plan, Tokens
+from sfu.bots.load_test import LoadTest, LoadTestConfig, Tokens
 from sfu.errors import ConfigurationError, SfuError
 
 KEY_VARIABLE: Final = "SFU_BOT_KEY"
@@ -71,7 +71,7 @@ def run(parsed: argparse.Namespace) -> int:
             raise
 
 
-def plan_of(parsed: argparse.Namespace) -> Plan:
+def plan_of(parsed: argparse.Namespace) -> LoadTestConfig:
     """Raises ConfigurationError for what does not fit together."""
     what, *rest = parsed.publish
     if what not in PUBLISHED or len(rest) != (what == "file"):
@@ -83,7 +83,7 @@ def plan_of(parsed: argparse.Namespace) -> Plan:
         raise ConfigurationError("--size is between 64x36 and 4096x4096, in even numbers.")
     if parsed.token and parsed.count > 1:
         raise ConfigurationError("--token is one participant's: use --key and --secret for several bots.")
-    return Plan(
+    return LoadTestConfig(
         url=parsed.url,
         count=parsed.count,
         name=parsed.name,
@@ -96,17 +96,17 @@ def plan_of(parsed: argparse.Namespace) -> Plan:
         grain=parsed.grain,
         subscribe=parsed.subscribe == "all",
         decode=parsed.decode,
-        lively=parsed.lively,
+        demo_behaviour=parsed.demo_behaviour,
         ramp=parsed.ramp,
     )
 
 
-async def _run(parsed: argparse.Namespace, plan: Plan) -> int:
+async def _run(parsed: argparse.Namespace, plan: LoadTestConfig) -> int:
     connector = aiohttp.TCPConnector(limit=0, ssl=not parsed.insecure)
     async with aiohttp.ClientSession(connector=connector) as http:
-        crew = Crew(plan, tokens_of(parsed, http), http)
+        load_test = LoadTest(plan, tokens_of(parsed, http), http)
         loop = asyncio.get_running_loop()
-        life = loop.create_task(crew.run())
+        life = loop.create_task(load_test.run())
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, life.cancel)
         if parsed.until_eof:
@@ -114,24 +114,26 @@ async def _run(parsed: argparse.Namespace, plan: Plan) -> int:
         if parsed.duration > 0:
             loop.call_later(parsed.duration, life.cancel)
         begun = time.monotonic()
-        await _watch(crew, life, parsed.interval)
+        await _watch(load_test, life, parsed.interval)
         if not life.cancelled():
             life.result()
         if parsed.json:
-            print(json.dumps(report.document(crew.numbers(), time.monotonic() - begun, crew.failures), indent=2))
-    for failure in crew.failures:
+            print(
+                json.dumps(report.document(load_test.stats(), time.monotonic() - begun, load_test.failures), indent=2)
+            )
+    for failure in load_test.failures:
         print(f"sfu bot: {failure}", file=sys.stderr)
-    return 1 if crew.failures else 0
+    return 1 if load_test.failures else 0
 
 
-async def _watch(crew: Crew, life: asyncio.Task[None], interval: float) -> None:
+async def _watch(load_test: LoadTest, life: asyncio.Task[None], interval: float) -> None:
     """Prints until the crew has ended."""
-    before, at = report.totals(crew.numbers()), time.monotonic()
+    before, at = report.totals(load_test.stats()), time.monotonic()
     while True:
         done, _ = await asyncio.wait([life], timeout=interval or None)
         if done:
             return
-        now = report.totals(crew.numbers())
+        now = report.totals(load_test.stats())
         print(report.line(now, before, time.monotonic() - at), file=sys.stderr, flush=True)
         before, at = now, time.monotonic()
 

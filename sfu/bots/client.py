@@ -30,7 +30,7 @@ TRANSIENT: Final = frozenset({"draining", "rate_limited", "internal", "at_capaci
 NOT_REPEATABLE: Final = (m.Chat, m.Data)
 
 Request = (
-    m.Publish | m.Unpublish | m.Mute | m.Restart | m.Subscribe | m.Unsubscribe | m.Chat | m.Data | m.UpdateMetadata
+    m.Publish | m.Unpublish | m.Mute | m.IceRestart | m.Subscribe | m.Unsubscribe | m.Chat | m.Data | m.UpdateMetadata
 )
 Reply = m.Ok | m.Answer | m.Error
 _Request = TypeVar("_Request", bound=m.Message)

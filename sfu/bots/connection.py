@@ -16,11 +16,11 @@ from typing import Final, Protocol
 
 from pylibsrtp import Error as SrtpError
 
-from sfu.bots.descriptions import Credentials, Remote
+from sfu.bots.descriptions import Credentials, RemoteTransport
 from sfu.bots.ice import CONSENT_TIMEOUT, SILENT_AFTER, IceClient
 from sfu.transport.dtls import DtlsAssociation, Identity
 from sfu.transport.dtls import State as DtlsState
-from sfu.transport.srtp import Context
+from sfu.transport.srtp import SrtpSession
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ class State(Enum):
     CLOSED = auto()
 
 
-class LinkListener(Protocol):
+class ConnectionListener(Protocol):
     def connected(self) -> None: ...
 
     def rtp_received(self, packet: bytes, now: float) -> None: ...
@@ -52,10 +52,10 @@ class LinkListener(Protocol):
         """The link has closed itself."""
 
 
-class Link:
+class Connection:
     """`connect` once, and again with new credentials for an ICE restart; `close` ends it."""
 
-    def __init__(self, identity: Identity, listener: LinkListener) -> None:
+    def __init__(self, identity: Identity, listener: ConnectionListener) -> None:
         self.state = State.NEW
         self.ice = IceClient()
         self.credentials = Credentials(self.ice.ufrag, self.ice.pwd, identity.fingerprint)
@@ -69,12 +69,12 @@ class Link:
         self._sockets: dict[int, socket.socket] = {}
         self._send: Callable[[bytes], int] | None = None
         self._dtls: DtlsAssociation | None = None
-        self._tx: Context | None = None
-        self._rx: Context | None = None
+        self._tx: SrtpSession | None = None
+        self._rx: SrtpSession | None = None
         self._started = 0.0
         self._complained = 0.0
 
-    def connect(self, remote: Remote) -> None:
+    def connect(self, remote: RemoteTransport) -> None:
         """`remote.setup` is the server's role; left open, ours is the DTLS client's."""
         now = time.monotonic()
         if self.state is State.NEW:
@@ -228,8 +228,8 @@ class Link:
         self._flush_dtls()
         if dtls.keys is not None and self.state is State.SECURING:
             keys = dtls.keys
-            self._tx = Context(keys.profile, keys.send, outbound=True)
-            self._rx = Context(keys.profile, keys.receive, outbound=False)
+            self._tx = SrtpSession(keys.profile, keys.send, outbound=True)
+            self._rx = SrtpSession(keys.profile, keys.receive, outbound=False)
             self.state = State.CONNECTED
             self._listener.connected()
         if dtls.state is DtlsState.CLOSED:

@@ -14,7 +14,7 @@ COUNT: Final = 3
 SIZE: Final = "640x360"
 AGAIN_AFTER: Final = 5.0
 TRIES: Final = 5
-GOODBYE: Final = 10.0
+SHUTDOWN_TIMEOUT: Final = 10.0
 
 
 async def run_demo(url: str, *, room: str = "demo", count: int = COUNT, key: tuple[str, str] | None = None) -> None:
@@ -50,7 +50,7 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     assert process.stdin is not None
     process.stdin.close()
     try:
-        async with asyncio.timeout(GOODBYE):
+        async with asyncio.timeout(SHUTDOWN_TIMEOUT):
             await process.wait()
     except TimeoutError:
         process.kill()

@@ -24,7 +24,7 @@ HAND_UP: Final = 8.0
 """Seconds that a hand stays up."""
 
 
-async def mingle(client: SignalingClient, index: int, count: int) -> None:
+async def run_demo_behaviour(client: SignalingClient, index: int, count: int) -> None:
     """Runs until cancelled. The bots say the lines in turn, so that none is said twice in a row."""
     await asyncio.sleep(FIRST_AFTER * (1 + index))
     number = index

@@ -41,7 +41,7 @@ class Credentials:
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class RemoteTransport:
     """The server's end of a connection."""
 
     ufrag: str
@@ -52,7 +52,7 @@ class Remote:
     "UDP candidates, best first."
 
 
-def remote_of(description: SessionDescription) -> Remote:
+def remote_of(description: SessionDescription) -> RemoteTransport:
     """Raises BadRequest if the description has no transport."""
     used = next((section for section in description.media if not section.rejected), None)
     if used is None or not used.ufrag or not used.fingerprints:
@@ -64,7 +64,7 @@ def remote_of(description: SessionDescription) -> Remote:
             if len(words) > 7 and words[1] == "1" and words[2].lower() == "udp":
                 found.append((-int(words[3]), words[4], int(words[5])))
     addresses = tuple(dict.fromkeys((host, port) for _, host, port in sorted(found)))
-    return Remote(used.ufrag, used.pwd, tuple(used.fingerprints), used.setup or "actpass", addresses)
+    return RemoteTransport(used.ufrag, used.pwd, tuple(used.fingerprints), used.setup or "actpass", addresses)
 
 
 def publishing_offer(

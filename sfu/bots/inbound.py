@@ -11,7 +11,7 @@ from sfu.rtp.codecs import vp8
 from sfu.rtp.nack import NackGenerator
 from sfu.rtp.packet import Header
 from sfu.rtp.rtcp import ReportBlock
-from sfu.rtp.sequence import Unwrapper
+from sfu.rtp.sequence import SequenceUnwrapper
 
 PATIENCE: Final = 0.6
 """Seconds that a gap holds up what comes behind it."""
@@ -60,7 +60,7 @@ class InboundStream:
         self.counts = Counts()
         self.nack = NackGenerator()
         self.wants_keyframe = kind == "video"
-        self._unwrapper = Unwrapper()
+        self._unwrapper = SequenceUnwrapper()
         self._first = -1
         self._highest = -1
         self._next = -1

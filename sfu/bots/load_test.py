@@ -12,10 +12,10 @@ from typing import Final
 
 import aiohttp
 
-from sfu.bots.bot import Bot, Numbers, Part
-from sfu.bots.demo_behaviour import mingle
+from sfu.bots.bot import Bot, BotConfig, BotStats
+from sfu.bots.demo_behaviour import run_demo_behaviour
 from sfu.bots.media_sources import Camera, Layer, Microphone, PictureSource, SoundSource, layers_of
-from sfu.bots.sources import Clapper, DrawnBot, MediaFile
+from sfu.bots.synthetic_media import Clapper, DrawnBot, MediaFile
 from sfu.bots.voice import Turn, Voice
 from sfu.errors import ConfigurationError, SfuError
 from sfu.transport.dtls import Identity
@@ -27,7 +27,7 @@ OWN_PICTURES: Final = 4
 """Bots with a picture of their own; a larger crew shares these, encoded once each."""
 NAMES: Final = ("Ada", "Grace", "Alan", "Hedy", "Claude", "Radia", "Vint", "Katherine")
 PITCHES: Final = (256, 320, 192, 384, 224, 288, 160, 352)
-GOODBYE: Final = 3.0
+SHUTDOWN_TIMEOUT: Final = 3.0
 """Seconds for all goodbyes."""
 
 Tokens = Callable[[str, str], Awaitable[str]]
@@ -35,7 +35,7 @@ Tokens = Callable[[str, str], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class LoadTestConfig:
     """What is asked on the command line."""
 
     url: str
@@ -51,21 +51,21 @@ class Plan:
     grain: int = 0
     subscribe: bool = True
     decode: bool = False
-    lively: bool = False
+    demo_behaviour: bool = False
     ramp: float = 10.0
     "Bots that join in a second."
 
 
-class Crew:
+class LoadTest:
     """`run` is its whole life and ends when all bots have ended or it is cancelled."""
 
-    def __init__(self, plan: Plan, tokens: Tokens, http: aiohttp.ClientSession) -> None:
+    def __init__(self, plan: LoadTestConfig, tokens: Tokens, http: aiohttp.ClientSession) -> None:
         self.plan = plan
         self.failures: list[str] = []
         """Why bots ended that did not want to."""
         self.cameras: list[Camera] = []
         self.microphones: list[Microphone] = []
-        self._last_numbers: list[Numbers] = []
+        self._last_numbers: list[BotStats] = []
         identity = Identity()
         turns = [Turn(index, plan.count, 6.0) for index in range(plan.count)]
         names = [self._name(index) for index in range(plan.count)]
@@ -73,7 +73,7 @@ class Crew:
         self.bots: list[Bot] = []
         tail = secrets.token_hex(3)
         for index, name in enumerate(names):
-            part = Part(
+            part = BotConfig(
                 name,
                 self.cameras[index % len(self.cameras)] if self.cameras else None,
                 self.microphones[index % len(self.microphones)] if self.microphones else None,
@@ -121,9 +121,9 @@ class Crew:
         if sounds is not None:
             self.microphones.append(Microphone(sounds))
 
-    def numbers(self) -> list[Numbers]:
+    def stats(self) -> list[BotStats]:
         """As they are; when the crew was told to go, as they were just before."""
-        return self._last_numbers or [bot.numbers() for bot in self.bots]
+        return self._last_numbers or [bot.stats() for bot in self.bots]
 
     async def run(self) -> None:
         """Cancelled, it says goodbye first."""
@@ -138,9 +138,9 @@ class Crew:
                         if index + 1 < len(self.bots):
                             await asyncio.sleep(1 / self.plan.ramp)
             except asyncio.CancelledError:
-                self._last_numbers = self.numbers()
+                self._last_numbers = self.stats()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(GOODBYE):
+                    async with asyncio.timeout(SHUTDOWN_TIMEOUT):
                         await asyncio.gather(*(bot.stop() for bot in self.bots), return_exceptions=True)
                 raise
             finally:
@@ -148,15 +148,19 @@ class Crew:
                     service.cancel()
 
     async def _live(self, bot: Bot, index: int) -> None:
-        manners = asyncio.create_task(mingle(bot.client, index, len(self.bots))) if self.plan.lively else None
+        behaviour = (
+            asyncio.create_task(run_demo_behaviour(bot.client, index, len(self.bots)))
+            if self.plan.demo_behaviour
+            else None
+        )
         try:
             await bot.run()
         except SfuError as error:
             self.failures.append(f"{bot.part.name}: {error}")
             log.warning("a bot ended", extra={"bot": index, "reason": str(error)})
         finally:
-            if manners is not None:
-                manners.cancel()
+            if behaviour is not None:
+                behaviour.cancel()
 
     async def _tick(self) -> None:
         """Spread over the bots, so that a large crew does not do everything at once."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from sfu.bots.connection import Link
+from sfu.bots.connection import Connection
 from sfu.bots.descriptions import (
     AUDIO_MID,
     OPUS,
@@ -43,7 +43,7 @@ class PublishingConnection:
         turn: Turn,
         lost: Callable[[str], None],
     ) -> None:
-        self.link = Link(identity, self)
+        self.connection = Connection(identity, self)
         self.muted = {AUDIO_MID: False, VIDEO_MID: False}
         """By an admin: m-lines that send nothing."""
         self.keyframes_asked = 0
@@ -68,7 +68,7 @@ class PublishingConnection:
 
     def offer(self) -> str:
         self._version += 1
-        return publishing_offer(self.link.credentials, self._version, self._cname, self.audio, self.video)
+        return publishing_offer(self.connection.credentials, self._version, self._cname, self.audio, self.video)
 
     def tracks(self) -> list[TrackSpec]:
         """What the m-lines of the offer are."""
@@ -98,21 +98,21 @@ class PublishingConnection:
         return specs
 
     def use_answer(self, sdp: str) -> None:
-        self.link.connect(remote_of(parse(sdp)))
+        self.connection.connect(remote_of(parse(sdp)))
 
     def handle_timer(self, now: float) -> None:
-        self.link.handle_timer(now)
+        self.connection.handle_timer(now)
         if now >= self._report_at:
             self._report_at = now + REPORT_INTERVAL * random.uniform(0.8, 1.2)
             unix = time.time()
             for stream in self.streams:
                 if stream.packets:
                     report = rtcp.encode_sender_report(stream.sender_report(unix))
-                    self.link.send_rtcp(report + rtcp.encode_source_description(stream.ssrc, self._cname))
+                    self.connection.send_rtcp(report + rtcp.encode_source_description(stream.ssrc, self._cname))
 
     def close(self) -> None:
         self._detach()
-        self.link.close()
+        self.connection.close()
 
     def _detach(self) -> None:
         if self._camera is not None:
@@ -128,14 +128,14 @@ class PublishingConnection:
         stream = self.video[layer]
         last = len(picture.payloads) - 1
         for index, payload in enumerate(picture.payloads):
-            self.link.send_rtp(stream.packet(payload, picture.timestamp, index == last, self._next_transport()))
+            self.connection.send_rtp(stream.packet(payload, picture.timestamp, index == last, self._next_transport()))
 
     def send_sound(self, sound: Sound) -> None:
         stream = self.audio
         if stream is None or self.muted[AUDIO_MID]:
             return
         speaks = self._turn.speaks(sound.at)
-        self.link.send_rtp(
+        self.connection.send_rtp(
             stream.packet(
                 sound.payload if speaks else SILENCE,
                 sound.timestamp,
@@ -182,7 +182,7 @@ class PublishingConnection:
                         self._reported(block)
                 case rtcp.Nack():
                     self._resend(report)
-                case rtcp.PictureLoss() | rtcp.FullIntraRequest():
+                case rtcp.PictureLossIndication() | rtcp.FullIntraRequest():
                     self.keyframes_asked += 1
                     if self._camera is not None:
                         self._camera.request_keyframe()
@@ -204,7 +204,7 @@ class PublishingConnection:
             packet = stream.retransmission(sequence, self._transport_sequence + 1)
             if packet is not None:
                 self._next_transport()
-                self.link.send_rtp(packet)
+                self.connection.send_rtp(packet)
 
 
 def _stream(payload_type: int, clock_rate: int, mid: str, rid: str = "", rtx: bool = False) -> OutboundStream:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sfu.bots.bot import Numbers
+from sfu.bots.bot import BotStats
 
 SUMS = (
     "sent_bytes", "sent_packets", "resent", "sent_lost", "keyframes_asked", "received_bytes", "received_packets",
@@ -13,7 +13,7 @@ SUMS = (
 TIMES = ("joining", "publishing", "first_frame", "rtt", "latency")
 
 
-def totals(bots: Sequence[Numbers]) -> dict[str, Any]:
+def totals(bots: Sequence[BotStats]) -> dict[str, Any]:
     """Sums of what is counted; median and worst of what is timed, seconds."""
     found: dict[str, Any] = {"bots": len(bots), "joined": sum(bot.joined for bot in bots)}
     found |= {name: sum(getattr(bot, name) for bot in bots) for name in SUMS}
@@ -52,7 +52,7 @@ def line(now: dict[str, Any], before: dict[str, Any], seconds: float) -> str:
     return " · ".join(words)
 
 
-def document(bots: Sequence[Numbers], duration: float, failures: Sequence[str]) -> dict[str, Any]:
+def document(bots: Sequence[BotStats], duration: float, failures: Sequence[str]) -> dict[str, Any]:
     return {
         "duration": round(duration, 1),
         "total": totals(bots),

@@ -12,7 +12,7 @@ from typing import Final
 
 from sfu.bandwidth.twcc import Recorder
 from sfu.bots.codecs import SoundDecoder, VideoDecoder
-from sfu.bots.connection import Link
+from sfu.bots.connection import Connection
 from sfu.bots.descriptions import remote_of, subscribing_answer
 from sfu.bots.inbound import Frame, InboundStream
 from sfu.bots.picture import read_stamp, stamp_age
@@ -32,7 +32,7 @@ DEFAULT_RTT: Final = 0.1
 
 
 @dataclass(slots=True)
-class Reception:
+class ReceivedTrack:
     """One track that the bot receives, and what it saw and heard of it."""
 
     track: str
@@ -58,10 +58,10 @@ class SubscribingConnection:
     def __init__(
         self, identity: Identity, *, decode: bool, lost: Callable[[str], None], broken: Callable[[], None]
     ) -> None:
-        self.link = Link(identity, self)
-        self.receptions: dict[int, Reception] = {}
+        self.connection = Connection(identity, self)
+        self.receptions: dict[int, ReceivedTrack] = {}
         """By SSRC."""
-        self.retired: list[Reception] = []
+        self.retired: list[ReceivedTrack] = []
         """What is not sent any more; counted in the end."""
         self._decode = decode
         self._lost = lost
@@ -81,7 +81,7 @@ class SubscribingConnection:
         """`tracks`: m-line to track id. Connects, or restarts ICE when the server has new credentials."""
         offer = parse(sdp)
         self._version += 1
-        answer = subscribing_answer(offer, self.link.credentials, self._version)
+        answer = subscribing_answer(offer, self.connection.credentials, self._version)
         wanted: set[int] = set()
         for section in offer.media:
             track = tracks.get(section.mid, "")
@@ -92,7 +92,7 @@ class SubscribingConnection:
         remote = remote_of(offer)
         if remote.ufrag != self._ufrag:
             self._ufrag = remote.ufrag
-            self.link.connect(remote)
+            self.connection.connect(remote)
         return answer
 
     def _learn(self, section: MediaSection, track: str, wanted: set[int]) -> None:
@@ -107,7 +107,7 @@ class SubscribingConnection:
                 continue
             codec = next((codec for codec in section.codecs if codec.name.lower() != "red"), section.codecs[0])
             kind = "video" if section.kind == "video" else "audio"
-            reception = Reception(track, InboundStream(ssrc, kind, codec.name, codec.clock_rate))  # type: ignore[arg-type]
+            reception = ReceivedTrack(track, InboundStream(ssrc, kind, codec.name, codec.clock_rate))  # type: ignore[arg-type]
             if self._decode and codec.name == "VP8":
                 reception.decoder = VideoDecoder()
             elif self._decode and codec.name.lower() == "opus":
@@ -116,25 +116,25 @@ class SubscribingConnection:
             self.receptions[ssrc] = reception
 
     def handle_timer(self, now: float) -> None:
-        self.link.handle_timer(now)
+        self.connection.handle_timer(now)
         if not self.receptions:
             return
-        rtt = self.link.ice.rtt or DEFAULT_RTT
+        rtt = self.connection.ice.rtt or DEFAULT_RTT
         for reception in self.receptions.values():
             stream = reception.stream
             for frame in stream.handle_timer(now):
                 self._take(reception, frame, now)
             missing = stream.nack.due(now, rtt) if stream.nack.missing else []
             if missing:
-                self.link.send_rtcp(rtcp.encode_nack(self._ssrc, stream.ssrc, missing))
+                self.connection.send_rtcp(rtcp.encode_nack(self._ssrc, stream.ssrc, missing))
             if stream.wants_keyframe and stream.counts.packets and now - reception.asked_at > KEYFRAME_INTERVAL:
                 reception.asked_at = now
-                self.link.send_rtcp(rtcp.encode_picture_loss(self._ssrc, stream.ssrc))
+                self.connection.send_rtcp(rtcp.encode_pli(self._ssrc, stream.ssrc))
         if now >= self._feedback_at:
             self._feedback_at = now + FEEDBACK_INTERVAL
             media = next(iter(self.receptions))
             for packet in self._recorder.feedback(media):
-                self.link.send_rtcp(packet)
+                self.connection.send_rtcp(packet)
         if now >= self._report_at:
             self._report_at = now + REPORT_INTERVAL * random.uniform(0.8, 1.2)
             self._report(now)
@@ -144,10 +144,10 @@ class SubscribingConnection:
         for at in range(0, max(1, len(blocks)), 31):
             report = rtcp.ReceiverReport(self._ssrc, tuple(blocks[at : at + 31]))
             description = rtcp.encode_source_description(self._ssrc, self._cname)
-            self.link.send_rtcp(rtcp.encode_receiver_report(report) + description)
+            self.connection.send_rtcp(rtcp.encode_receiver_report(report) + description)
 
     def close(self) -> None:
-        self.link.close()
+        self.connection.close()
 
     # -- LinkListener -----------------------------------------------------------------------------------------------
 
@@ -170,7 +170,7 @@ class SubscribingConnection:
                     if number == self._transport_id and size == 2:
                         self._recorder.record(packet[at] << 8 | packet[at + 1], now)
         except MalformedPacket:
-            self.link.dropped += 1
+            self.connection.dropped += 1
             return
         payload = packet[header.payload_start : header.payload_end]
         ssrc, repaired = header.ssrc, False
@@ -187,7 +187,7 @@ class SubscribingConnection:
             try:
                 _, start, end = red.primary(payload, 0, len(payload))
             except MalformedPacket:
-                self.link.dropped += 1
+                self.connection.dropped += 1
                 return
             payload = payload[start:end]
         for frame in reception.stream.receive(header, payload, now, repaired=repaired):
@@ -197,13 +197,13 @@ class SubscribingConnection:
         try:
             reports = rtcp.parse(packet)
         except MalformedPacket:
-            self.link.dropped += 1
+            self.connection.dropped += 1
             return
         for report in reports:
             if isinstance(report, rtcp.SenderReport) and report.ssrc in self.receptions:
                 self.receptions[report.ssrc].stream.sender_reported(report.ntp, now)
 
-    def _take(self, reception: Reception, frame: Frame, now: float) -> None:
+    def _take(self, reception: ReceivedTrack, frame: Frame, now: float) -> None:
         decoder = reception.decoder
         if isinstance(decoder, VideoDecoder):
             luma = decoder.decode(frame.data, frame.timestamp)

@@ -8,7 +8,7 @@ from typing import Any, get_args
 
 from sfu.auth.grants import VideoGrants
 from sfu.errors import ConfigurationError
-from sfu.rooms.programme import LayoutName
+from sfu.rooms.egress_status import LayoutName
 
 Request = Callable[..., Any]
 """(path, *, grants, method, body) → the API's answer. Raises SfuError."""

@@ -13,10 +13,10 @@ from typing import Final, Literal
 from sfu.egress import protocol
 from sfu.egress.packaging import Packaging
 from sfu.egress.protocol import DestinationState, Outputs, Rendition, Start, ToServer
-from sfu.egress.rtp_packetizer import TrackOutput
+from sfu.egress.rtp_packetizer import RtpPacketizer
 from sfu.errors import BadRequest
 from sfu.outputs.encoder import AudioEncoder, Canvas, EncodedPacket, OpusEncoder, Sound, VideoEncoder
-from sfu.outputs.rtmp import Destination, Stream, parse_target
+from sfu.outputs.rtmp import Destination, Stream, parse_rtmp_url
 from sfu.outputs.rtmp_session import AUDIO, VIDEO
 from sfu.outputs.segmenter import PART_TICKS, SEGMENT_TICKS
 
@@ -34,7 +34,7 @@ _STATES: Final[dict[str, Literal["connecting", "live", "waiting", "failed"]]] = 
 }
 
 
-class ProgrammeOutputs:
+class CompositeOutputs:
     def __init__(self, start: Start, send: Callable[[ToServer], None], send_rtp: Callable[[list[bytes]], None]) -> None:
         self._start = start
         self.started_at = 0.0
@@ -46,7 +46,7 @@ class ProgrammeOutputs:
         self._ready: list[tuple[str, VideoEncoder]] = []
         self._aac = AudioEncoder(start.audio_bit_rate)
         self._opus: OpusEncoder | None = None
-        self._track: TrackOutput | None = None
+        self._track: RtpPacketizer | None = None
         self._keyframe_wanted = False
         self._keyframe_group = -1
         self._destinations: dict[str, Destination] = {}
@@ -170,7 +170,7 @@ class ProgrammeOutputs:
             self._track = self._opus = None
         elif self._track is None or self._track.ssrcs != ssrcs:
             self._opus = OpusEncoder()
-            self._track = TrackOutput(*ssrcs, PAYLOAD_TYPES, self._top.extradata, self.started_at, self._send_rtp)
+            self._track = RtpPacketizer(*ssrcs, PAYLOAD_TYPES, self._top.extradata, self.started_at, self._send_rtp)
 
     def _change_destinations(self, wanted: list[protocol.Destination]) -> None:
         ids = {one.id for one in wanted}
@@ -185,7 +185,7 @@ class ProgrammeOutputs:
             if one.id in left or one.id in self._refused:
                 continue
             try:
-                left[one.id] = Destination(parse_target(one.url), stream, private=self._start.rtmp_private)
+                left[one.id] = Destination(parse_rtmp_url(one.url), stream, private=self._start.rtmp_allow_private)
             except BadRequest as error:
                 self._refused[one.id] = error.message
         self._destinations = left

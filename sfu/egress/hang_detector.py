@@ -9,17 +9,17 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-STARVED: Final = 0.3
+MAX_STARVED_SHARE: Final = 0.3
 """Share of the time that some thread of a worker waited for a processor, from which on the machine is full."""
 PATIENCE: Final = 20
 """How many times the timeout a worker gets at most on such a machine."""
 START: Final = 15.0
 """Seconds without a beat, less those for which it waited for a processor, that a worker has until it is ready."""
-START_LIMIT: Final = 120.0
+MAX_START_TIME: Final = 120.0
 """The same, with those."""
 
 
-def waited(pid: int) -> dict[str, float]:
+def run_queue_wait(pid: int) -> dict[str, float]:
     """Seconds that each thread of a process waited for a processor so far; empty where the kernel does not tell."""
     found = {}
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
@@ -30,11 +30,11 @@ def waited(pid: int) -> dict[str, float]:
     return found
 
 
-class Vigil:
+class HangDetector:
     """Over one process, from its start. `now`: monotonic seconds."""
 
     def __init__(
-        self, pid: int, timeout: float, now: float, look: Callable[[int], Mapping[str, float]] = waited
+        self, pid: int, timeout: float, now: float, look: Callable[[int], Mapping[str, float]] = run_queue_wait
     ) -> None:
         self._pid = pid
         self._timeout = timeout
@@ -56,7 +56,7 @@ class Vigil:
         """To be asked several times within the timeout: what the process waited is counted from the first time."""
         silent = now - self._at
         if not self._ready:
-            return silent > START and (silent - self._starved(self._look(self._pid)) > START or silent > START_LIMIT)
+            return silent > START and (silent - self._starved(self._look(self._pid)) > START or silent > MAX_START_TIME)
         if silent < self._timeout / 3:
             return False
         seen = self._look(self._pid)
@@ -64,7 +64,9 @@ class Vigil:
             self._waited = seen
         if silent <= self._timeout:
             return False
-        return self._starved(seen) < STARVED * (silent - self._timeout / 3) or silent > PATIENCE * self._timeout
+        return (
+            self._starved(seen) < MAX_STARVED_SHARE * (silent - self._timeout / 3) or silent > PATIENCE * self._timeout
+        )
 
     def _starved(self, seen: Mapping[str, float]) -> float:
         """Seconds that some thread waited since the last look."""

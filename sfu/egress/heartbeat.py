@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, Protocol
 
-from sfu.egress.hang_detector import STARVED, waited
+from sfu.egress.hang_detector import MAX_STARVED_SHARE, run_queue_wait
 from sfu.egress.protocol import Alive, Failed, ToServer
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ Progress = tuple[int, ...]
 """One number per thread, each of which changes while its thread works; 0: it has not begun. Empty: there is nothing to do."""
 
 
-class Stillness:
+class StallDetector:
     """Pure: whether work stands still, from what is seen of it at each beat."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class Stillness:
         if len(progress) != len(self._seen):
             self._seen, self._beats, self._all = progress, [0] * len(progress), [0] * len(progress)
             return False
-        counts = late <= LATE and starved <= STARVED * EVERY
+        counts = late <= LATE and starved <= MAX_STARVED_SHARE * EVERY
         still = False
         for place, (before, now) in enumerate(zip(self._seen, progress, strict=True)):
             self._beats[place] = 0 if now != before else self._beats[place] + counts
@@ -65,13 +65,13 @@ class Sender(Protocol):
     def try_send(self, message: ToServer, timeout: float) -> None: ...
 
 
-class Pulse:
+class Heartbeat:
     """`start` once; the thread ends with the process. `end`: called when the work hangs, as a rule the process's end."""
 
     def __init__(
-        self, post: Sender, progress: Callable[[], Progress], end: Callable[[], None] = lambda: os._exit(1)
+        self, control: Sender, progress: Callable[[], Progress], end: Callable[[], None] = lambda: os._exit(1)
     ) -> None:
-        self._post = post
+        self._control = control
         self._progress = progress
         self._end = end
         self._thread = threading.Thread(target=self._run, name="pulse", daemon=True)
@@ -80,17 +80,17 @@ class Pulse:
         self._thread.start()
 
     def _run(self) -> None:
-        stillness, due, before = Stillness(), time.monotonic(), waited(os.getpid())
+        stall_detector, due, before = StallDetector(), time.monotonic(), run_queue_wait(os.getpid())
         with suppress(OSError):  # the server is gone, and the process ends by itself
             while True:
-                seen = waited(os.getpid())
+                seen = run_queue_wait(os.getpid())
                 starved = max((seen[thread] - before.get(thread, 0.0) for thread in seen), default=0.0)
                 before = seen
-                if stillness.beat(self._progress(), time.monotonic() - due, starved):
-                    log.error("the work stands still")
-                    self._post.try_send(Failed(message="The worker's work stood still."), LATE)
+                if stall_detector.beat(self._progress(), time.monotonic() - due, starved):
+                    log.error("worker stalled")
+                    self._control.try_send(Failed(message="The worker's work stood still."), LATE)
                     self._end()
                     return
-                self._post.send(Alive())
+                self._control.send(Alive())
                 due = time.monotonic() + EVERY
                 time.sleep(EVERY)

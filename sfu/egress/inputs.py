@@ -8,15 +8,15 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from sfu.egress.protocol import Member, Speakers, Track
-from sfu.egress.rtp_receiver import CLOCK_RATES, InboundStream, Intake
+from sfu.egress.rtp_receiver import CLOCK_RATES, InboundStream, RtpReceiver
+from sfu.mixer.audio_mixer import AudioMixer
 from sfu.mixer.decoding import VideoSource
-from sfu.mixer.layout import Member as Seen
-from sfu.mixer.sound import SoundMix
-from sfu.mixer.timeline import Timeline, TrackClock
+from sfu.mixer.layout import Member as LayoutMember
+from sfu.mixer.playout_sync import PlayoutSync, TrackClock
 
 
 @dataclass(slots=True)
-class _Held:
+class _TrackInput:
     """One track that is received."""
 
     track: Track
@@ -26,11 +26,11 @@ class _Held:
 
 
 @dataclass(slots=True)
-class _Person:
+class _ParticipantInput:
     identity: str
     name: str
-    timeline: Timeline
-    tracks: dict[str, _Held] = field(default_factory=dict)
+    timeline: PlayoutSync
+    tracks: dict[str, _TrackInput] = field(default_factory=dict)
     voiced: bool = False
     "Whether there is sound that pictures have to wait for."
 
@@ -39,13 +39,13 @@ def _silent(kind: str, text: str) -> None:
     """Nothing happened."""
 
 
-class LipClock:
+class LipSyncClock:
     """When pictures' sound is heard, while there is any: without sound they wait for nothing."""
 
     __slots__ = ("_clock", "_person")
 
-    def __init__(self, person: _Person, clock: TrackClock) -> None:
-        self._person = person
+    def __init__(self, participant_input: _ParticipantInput, clock: TrackClock) -> None:
+        self._person = participant_input
         self._clock = clock
 
     def due(self, timestamp: int) -> float | None:
@@ -55,25 +55,25 @@ class LipClock:
         self._clock.took(seconds)
 
 
-class People:
+class Inputs:
     def __init__(
         self,
-        intake: Intake,
-        sound: SoundMix,
-        open_picture: Callable[[Track, "LipClock"], VideoSource],
+        rtp_receiver: RtpReceiver,
+        sound: AudioMixer,
+        open_picture: Callable[[Track, "LipSyncClock"], VideoSource],
         tell: Callable[[str, str], None],
     ) -> None:
         """`tell(kind, text)`: for the event log."""
-        self._intake = intake
+        self._rtp_receiver = rtp_receiver
         self._sound = sound
         self._open_picture = open_picture
         self._tell = tell
-        self._people: dict[str, _Person] = {}
+        self._participants: dict[str, _ParticipantInput] = {}
         self._begun = False
         self._said: list[Member] = []
         self._levels: Mapping[str, float] = {}
         self._dominant = ""
-        self.members: tuple[Seen, ...] = ()
+        self.members: tuple[LayoutMember, ...] = ()
         """In the order of their coming."""
         self.sources: Mapping[str, VideoSource] = {}
         """By track id."""
@@ -91,50 +91,50 @@ class People:
     def _apply(self, members: list[Member]) -> None:
         self._said = members
         present = {member.id for member in members}
-        for gone in [one for one in self._people if one not in present]:
-            person = self._people.pop(gone)
-            for held in list(person.tracks.values()):
-                self._close(person, held)
-            self._tell("leave", person.name)
+        for gone in [one for one in self._participants if one not in present]:
+            participant_input = self._participants.pop(gone)
+            for track_input in list(participant_input.tracks.values()):
+                self._close(participant_input, track_input)
+            self._tell("leave", participant_input.name)
         for member in members:
-            known = self._people.get(member.id)
+            known = self._participants.get(member.id)
             if known is None:
-                known = self._people[member.id] = _Person(member.identity, member.name, Timeline())
+                known = self._participants[member.id] = _ParticipantInput(member.identity, member.name, PlayoutSync())
                 self._tell("join", member.name)
             known.name = member.name
             self._apply_tracks(known, member.tracks)
         self._publish()
 
-    def hear(self, speakers: Speakers) -> None:
+    def set_speakers(self, speakers: Speakers) -> None:
         self._levels, self._dominant = speakers.levels, speakers.dominant
         self._publish()
 
     def identity(self, participant: str) -> str:
         """Of a participant id (or an identity already)."""
-        known = self._people.get(participant)
+        known = self._participants.get(participant)
         return known.identity if known is not None else participant
 
-    def show(self, tracks: set[str]) -> None:
+    def set_visible_tracks(self, tracks: set[str]) -> None:
         """Which pictures are needed now: only theirs are asked for."""
-        for person in self._people.values():
-            for held in person.tracks.values():
-                if held.picture is not None:
-                    held.stream.wanted = held.track.id in tracks
+        for participant_input in self._participants.values():
+            for track_input in participant_input.tracks.values():
+                if track_input.picture is not None:
+                    track_input.stream.wanted = track_input.track.id in tracks
 
-    def _apply_tracks(self, person: _Person, tracks: list[Track]) -> None:
+    def _apply_tracks(self, participant_input: _ParticipantInput, tracks: list[Track]) -> None:
         wanted = {track.id: track for track in tracks if track.ssrc}
-        for held in list(person.tracks.values()):
-            track = wanted.get(held.track.id)
+        for track_input in list(participant_input.tracks.values()):
+            track = wanted.get(track_input.track.id)
             if track is None or (track.ssrc, track.codec, track.kind) != (
-                held.track.ssrc,
-                held.track.codec,
-                held.track.kind,
+                track_input.track.ssrc,
+                track_input.track.codec,
+                track_input.track.kind,
             ):
-                self._close(person, held)
+                self._close(participant_input, track_input)
         for track in wanted.values():
-            known = person.tracks.get(track.id)
+            known = participant_input.tracks.get(track.id)
             if known is None:
-                known = self._open(person, track)
+                known = self._open(participant_input, track)
             before, known.track = known.track, track
             if track.kind == "audio":
                 self._sound.set_muted(track.id, track.muted)
@@ -142,12 +142,12 @@ class People:
             if known.picture is not None:
                 known.picture.paused = track.muted
             if track.source == "screen_share" and before.muted != track.muted:
-                self._tell("share-stop" if track.muted else "share", person.name)
-        person.voiced = any(track.kind == "audio" and not track.muted for track in wanted.values())
+                self._tell("share-stop" if track.muted else "share", participant_input.name)
+        participant_input.voiced = any(track.kind == "audio" and not track.muted for track in wanted.values())
 
-    def _open(self, person: _Person, track: Track) -> _Held:
+    def _open(self, participant_input: _ParticipantInput, track: Track) -> _TrackInput:
         audio = track.kind == "audio"
-        clock = person.timeline.open(CLOCK_RATES[track.kind], leads=audio)
+        clock = participant_input.timeline.open(CLOCK_RATES[track.kind], leads=audio)
         picture: VideoSource | None = None
         if audio:
             self._sound.open(track.id, clock)
@@ -159,37 +159,41 @@ class People:
                 take=lambda frame: self._sound.receive(track.id, frame),
             )
         else:
-            picture = self._open_picture(track, LipClock(person, clock))
+            picture = self._open_picture(track, LipSyncClock(participant_input, clock))
             stream = InboundStream(track.ssrc, track.codec, audio=False, clock=clock, take=picture.receive)
             source = picture
-            stream.lacks = lambda: source.needs_keyframe
+            stream.needs_keyframe = lambda: source.needs_keyframe
             stream.wanted = False
-        held = person.tracks[track.id] = _Held(track, clock, stream, picture)
-        self._intake.streams[track.ssrc] = stream
+        track_input = participant_input.tracks[track.id] = _TrackInput(track, clock, stream, picture)
+        self._rtp_receiver.streams[track.ssrc] = stream
         if track.source == "screen_share":
-            self._tell("share", person.name)
-        return held
+            self._tell("share", participant_input.name)
+        return track_input
 
-    def _close(self, person: _Person, held: _Held) -> None:
-        del person.tracks[held.track.id]
-        self._intake.streams.pop(held.track.ssrc, None)
-        held.clock.close()
-        if held.picture is not None:
-            held.picture.close()
+    def _close(self, participant_input: _ParticipantInput, track_input: _TrackInput) -> None:
+        del participant_input.tracks[track_input.track.id]
+        self._rtp_receiver.streams.pop(track_input.track.ssrc, None)
+        track_input.clock.close()
+        if track_input.picture is not None:
+            track_input.picture.close()
         else:
-            self._sound.close(held.track.id)
-        if held.track.source == "screen_share":
-            self._tell("share-stop", person.name)
+            self._sound.close(track_input.track.id)
+        if track_input.track.source == "screen_share":
+            self._tell("share-stop", participant_input.name)
 
     def _publish(self) -> None:
-        held = [one for person in self._people.values() for one in person.tracks.values()]
-        self.members = seen_members(self._said, self._levels, {one.track.id for one in held})
-        self.sources = {one.track.id: one.picture for one in held if one.picture is not None}
-        self.dominant = self.identity(self._dominant) if self._dominant in self._people else ""
+        track_input = [
+            one for participant_input in self._participants.values() for one in participant_input.tracks.values()
+        ]
+        self.members = layout_members(self._said, self._levels, {one.track.id for one in track_input})
+        self.sources = {one.track.id: one.picture for one in track_input if one.picture is not None}
+        self.dominant = self.identity(self._dominant) if self._dominant in self._participants else ""
         self.version += 1
 
 
-def seen_members(members: Iterable[Member], levels: Mapping[str, float], received: Container[str]) -> tuple[Seen, ...]:
+def layout_members(
+    members: Iterable[Member], levels: Mapping[str, float], received: Container[str]
+) -> tuple[LayoutMember, ...]:
     """Members as the director knows them. `levels`: who speaks, by participant id; `received`: ids of tracks that are."""
     found = []
     for member in members:
@@ -201,5 +205,5 @@ def seen_members(members: Iterable[Member], levels: Mapping[str, float], receive
         sounds = [track for track in member.tracks if track.kind == "audio" and track.source != "screen_share_audio"]
         voice = any(not track.muted for track in sounds)
         speaking = voice and levels.get(member.id, 0.0) > 0.0
-        found.append(Seen(member.identity, member.name, camera, screen, muted=not voice, speaking=speaking))
+        found.append(LayoutMember(member.identity, member.name, camera, screen, muted=not voice, speaking=speaking))
     return tuple(found)

@@ -11,24 +11,24 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sfu.egress.job import Production, Wanted
+from sfu.egress.job import EgressJob, EgressSpec
 from sfu.egress.protocol import Destination
-from sfu.egress.recordings import Kept, Recording, finalise, kept
+from sfu.egress.recordings import Recording, StoredRecording, finalize, list_recordings
 from sfu.egress.settings import Settings
-from sfu.egress.track_egress import TrackKeeping
+from sfu.egress.track_egress import TrackEgress
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
 from sfu.mixer.scene import parse_template
-from sfu.outputs.hls.programmes import Programmes
-from sfu.outputs.hls.window import Window
-from sfu.outputs.names import safe_name, unused
+from sfu.outputs.file_names import safe_name, unused_path
+from sfu.outputs.hls.live_stream import LiveStream
+from sfu.outputs.hls.live_streams import LiveStreams
 from sfu.outputs.settings import Rendition
-from sfu.outputs.settings import Settings as EgressSettings
+from sfu.outputs.settings import Settings as OutputsSettings
 from sfu.resources.media_clock import unix_time
-from sfu.rooms.programme import LayoutName, Programme
+from sfu.rooms.egress_status import EgressStatus, LayoutName
 from sfu.rooms.room import Room
 from sfu.telemetry.join_trace import Tracer
-from sfu.transport.plain_transport import Feed
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.plain_transport import PlainTransport
+from sfu.transport.webrtc_server import WebRtcServer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,14 +42,14 @@ ROOM_BYTES = 100
 """Of a room's name in the name of a recording's directory; the API takes names of 128 characters."""
 
 
-class Productions:
+class EgressJobs:
     """Fulfils signalling's Programmes port and the API's ProductionsPort."""
 
     def __init__(
         self,
         settings: Settings,
-        egress: EgressSettings,
-        hub: Hub,
+        outputs: OutputsSettings,
+        webrtc_server: WebRtcServer,
         tracer: Tracer | None = None,
         admit: Callable[[], None] = lambda: None,
     ) -> None:
@@ -57,11 +57,11 @@ class Productions:
         self.settings = settings
         self._admit = admit
         self._tracer = tracer
-        self.programmes = Programmes(egress.hls)
-        self._ladder = egress.ladder
-        self._hub = hub
-        self._by_room: dict[str, Production] = {}
-        self._keeping: dict[str, TrackKeeping] = {}
+        self.live_streams = LiveStreams(outputs.hls)
+        self._ladder = outputs.ladder
+        self._webrtc_server = webrtc_server
+        self._by_room: dict[str, EgressJob] = {}
+        self._track_egresses: dict[str, TrackEgress] = {}
         self._finishing: set[asyncio.Task[None]] = set()
         self.started = 0
         """In total."""
@@ -71,10 +71,10 @@ class Productions:
     def __len__(self) -> int:
         return len(self._by_room)
 
-    def list(self) -> "Sequence[Production]":
+    def list(self) -> "Sequence[EgressJob]":
         return list(self._by_room.values())
 
-    def find(self, room: str) -> Production:
+    def find(self, room: str) -> EgressJob:
         """Raises NotFound."""
         found = self._by_room.get(room)
         if found is None:
@@ -87,150 +87,152 @@ class Productions:
         *,
         live: bool | None = None,
         recording: bool | None = None,
-        as_track: bool | None = None,
+        publish_to_room: bool | None = None,
         layout: LayoutName | None = None,
         focus: str | None = None,
         scene: str | None = None,
         renditions: "Sequence[str] | None" = None,
-    ) -> Production | None:
+    ) -> EgressJob | None:
         """None: stays. Starts what is not there, and ends what nothing wants any more (then None is returned).
 
         `renditions`: names, of the settings', for a programme that starts. Raises AtCapacity, BadRequest, NotFound.
         """
-        production = self._by_room.get(room.name)
-        before = production.wanted if production is not None else Wanted()
+        job = self._by_room.get(room.name)
+        before = job.spec if job is not None else EgressSpec()
         if scene is not None:
             _check_scene(scene)
-        wanted = Wanted(
+        spec = EgressSpec(
             live=before.live if live is None else live,
             recording=before.recording if recording is None else recording,
-            as_track=before.as_track if as_track is None else as_track,
+            publish_to_room=before.publish_to_room if publish_to_room is None else publish_to_room,
             layout=before.layout if layout is None else layout,
             focus=before.focus if focus is None else focus,
             scene=(before.scene if layout is None else "") if scene is None else scene,
             destinations=before.destinations,
         )
-        return self._apply(room, production, wanted, renditions)
+        return self._apply(room, job, spec, renditions)
 
-    def push(self, room: Room, url: str) -> Destination:
+    def add_destination(self, room: Room, url: str) -> Destination:
         """Another RTMP destination. Raises BadRequest, AtCapacity."""
-        production = self._by_room.get(room.name)
-        before = production.wanted if production is not None else Wanted()
-        if len(before.destinations) >= self.settings.destinations:
-            raise AtCapacity(f"A programme is pushed to at most {self.settings.destinations} destinations.")
+        job = self._by_room.get(room.name)
+        before = job.spec if job is not None else EgressSpec()
+        if len(before.destinations) >= self.settings.max_destinations:
+            raise AtCapacity(f"A programme is pushed to at most {self.settings.max_destinations} destinations.")
         if not url.startswith(("rtmp://", "rtmps://")):
             raise BadRequest("A destination's address begins with rtmp:// or rtmps://.")
         destination = Destination(id=f"DE_{secrets.token_urlsafe(6)}", url=url)
-        self._apply(room, production, replace(before, destinations=(*before.destinations, destination)), None)
+        self._apply(room, job, replace(before, destinations=(*before.destinations, destination)), None)
         return destination
 
-    def unpush(self, room: Room, destination: str) -> None:
+    def remove_destination(self, room: Room, destination: str) -> None:
         """Raises NotFound."""
-        production = self.find(room.name)
-        left = tuple(one for one in production.wanted.destinations if one.id != destination)
-        if len(left) == len(production.wanted.destinations):
+        job = self.find(room.name)
+        left = tuple(one for one in job.spec.destinations if one.id != destination)
+        if len(left) == len(job.spec.destinations):
             raise NotFound("The programme is not pushed there.")
-        self._apply(room, production, replace(production.wanted, destinations=left), None)
+        self._apply(room, job, replace(job.spec, destinations=left), None)
 
     def stop(self, room: str) -> None:
         """Everything of it. Raises NotFound."""
-        production = self.find(room)
-        production.change(Wanted(layout=production.wanted.layout))
+        job = self.find(room)
+        job.change(EgressSpec(layout=job.spec.layout))
 
-    def keep_tracks(self, room: Room) -> TrackKeeping:
+    def start_track_egress(self, room: Room) -> TrackEgress:
         """Records everybody's tracks as they come. Raises Conflict, AtCapacity, RemoteError."""
-        if room.name in self._keeping:
+        if room.name in self._track_egresses:
             raise Conflict("This room's tracks are being recorded already.")
-        if len(self._keeping) >= self.settings.max_productions:
+        if len(self._track_egresses) >= self.settings.max_jobs:
             raise AtCapacity("This server has no place for another recording.")
-        feed = Feed(self._hub, "tracks")
+        plain_transport = PlainTransport(self._webrtc_server, "tracks")
         try:
-            keeping = TrackKeeping(room, feed, self.settings, self._directory(room.name), self._kept)
+            track_egress = TrackEgress(
+                room, plain_transport, self.settings, self._directory(room.name), self._track_egress_ended
+            )
         except BaseException:
-            feed.close()
+            plain_transport.close()
             raise
-        self._keeping[room.name] = keeping
-        self._finishing.add(keeping.task)
-        keeping.task.add_done_callback(self._finished)
-        self.show(room)
-        return keeping
+        self._track_egresses[room.name] = track_egress
+        self._finishing.add(track_egress.task)
+        track_egress.task.add_done_callback(self._finished)
+        self.publish_state(room)
+        return track_egress
 
-    def release_tracks(self, room: str) -> None:
+    def stop_track_egress(self, room: str) -> None:
         """Ends that. Raises NotFound."""
-        if room not in self._keeping:
+        if room not in self._track_egresses:
             raise NotFound("This room's tracks are not being recorded.")
-        self._keeping[room].close()
+        self._track_egresses[room].close()
 
-    def _kept(self, keeping: TrackKeeping) -> None:
-        if self._keeping.get(keeping.room.name) is keeping:
-            del self._keeping[keeping.room.name]
-        self.show(keeping.room)
+    def _track_egress_ended(self, track_egress: TrackEgress) -> None:
+        if self._track_egresses.get(track_egress.room.name) is track_egress:
+            del self._track_egresses[track_egress.room.name]
+        self.publish_state(track_egress.room)
 
-    def being_recorded(self) -> Counter[str]:
+    def active_recordings(self) -> Counter[str]:
         """How many recordings are being made, by `RECORDING_STATES`."""
-        programmes = [one.recording.problem for one in self.list() if one.recording is not None]
-        tracks = [one.problem for one in self._keeping.values()]
-        return Counter(RECORDING_STATES[bool(problem)] for problem in (*programmes, *tracks))
+        composites = [one.recording.problem for one in self.list() if one.recording is not None]
+        tracks = [one.problem for one in self._track_egresses.values()]
+        return Counter(RECORDING_STATES[bool(problem)] for problem in (*composites, *tracks))
 
-    def recordings(self, room: str) -> "Sequence[Kept]":
+    def recordings(self, room: str) -> "Sequence[StoredRecording]":
         """Newest first. Reads the disk: for another thread than the loop's."""
-        return kept(Path(self.settings.directory), room)
+        return list_recordings(Path(self.settings.directory), room)
 
     async def run(self) -> None:
         """Forgets programmes that ended too long ago, until cancelled."""
-        for programme in self.programmes.restore(await asyncio.to_thread(self.programmes.find_stored), unix_time()):
-            programme.window.end(unix_time())
-        for recording in await asyncio.to_thread(kept, Path(self.settings.directory)):
+        for stored in self.live_streams.restore(await asyncio.to_thread(self.live_streams.find_stored), unix_time()):
+            stored.live_stream.end(unix_time())
+        for recording in await asyncio.to_thread(list_recordings, Path(self.settings.directory)):
             if recording.recording:  # a crash of the server ended it
-                self._finish(finalise(recording.directory, self.settings.s3))
+                self._finish(finalize(recording.directory, self.settings.s3))
         while True:
             await asyncio.sleep(SWEEP)
             try:
-                self.programmes.expire(unix_time())
+                self.live_streams.expire(unix_time())
             except Exception:
-                log.exception("programmes' timer failed")
+                log.exception("live stream cleanup failed")
 
     async def close(self) -> None:
         """Ends every programme in good order."""
-        productions = self.list()
-        for production in productions:
-            production.close()
-        for keeping in self._keeping.values():
-            keeping.close()
+        egress_jobs = self.list()
+        for job in egress_jobs:
+            job.close()
+        for track_egress in self._track_egresses.values():
+            track_egress.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(10):
-                for production in productions:
-                    await production.wait_closed()
+                for job in egress_jobs:
+                    await job.wait_closed()
                 if self._finishing:
                     await asyncio.wait(self._finishing)
-        await asyncio.to_thread(self.programmes.close)
+        await asyncio.to_thread(self.live_streams.close)
 
     # -- Shelf ------------------------------------------------------------------------------------------------------
 
-    def open_window(self, room: str, renditions: tuple[Rendition, ...]) -> Window:
-        return self.programmes.open(room, f"P{secrets.token_hex(8)}", renditions)
+    def open_live_stream(self, room: str, renditions: tuple[Rendition, ...]) -> LiveStream:
+        return self.live_streams.open(room, f"P{secrets.token_hex(8)}", renditions)
 
-    def open_recording(self, room: str, programme: str) -> Recording:
-        return Recording(self._directory(room), room, programme)
+    def open_recording(self, room: str, egress_id: str) -> Recording:
+        return Recording(self._directory(room), room, egress_id)
 
     def _directory(self, room: str) -> Path:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         name = safe_name(room, ROOM_BYTES, fallback="room")
-        return unused(Path(self.settings.directory), f"{name}-{stamp}-{secrets.token_hex(3)}")
+        return unused_path(Path(self.settings.directory), f"{name}-{stamp}-{secrets.token_hex(3)}")
 
-    def show(self, room: Room) -> None:
-        production = self._by_room.get(room.name)
-        self._show(room, production.programme if production is not None else Programme())
+    def publish_state(self, room: Room) -> None:
+        job = self._by_room.get(room.name)
+        self._publish(room, job.room_state if job is not None else EgressStatus())
 
-    def _show(self, room: Room, programme: Programme) -> None:
-        keeping = self._keeping.get(room.name)
-        if keeping is not None:
-            since = programme.since or round(keeping.started_at, 3)
-            problem = programme.problem or keeping.problem
-            programme = replace(programme, recording=True, since=since, problem=problem)
-        room.show(programme)
+    def _publish(self, room: Room, state: EgressStatus) -> None:
+        track_egress = self._track_egresses.get(room.name)
+        if track_egress is not None:
+            since = state.since or round(track_egress.started_at, 3)
+            problem = state.problem or track_egress.problem
+            state = replace(state, recording=True, since=since, problem=problem)
+        room.set_egress_status(state)
 
-    def keep(self, recording: Recording) -> None:
+    def finish_recording(self, recording: Recording) -> None:
         self._finish(recording.finish(self.settings.s3))
 
     def _finish(self, finishing: Coroutine[None, None, None]) -> None:
@@ -246,24 +248,24 @@ class Productions:
     # ---------------------------------------------------------------------------------------------------------------
 
     def _apply(
-        self, room: Room, production: Production | None, wanted: Wanted, renditions: "Sequence[str] | None"
-    ) -> Production | None:
-        if production is not None and production.closing:
+        self, room: Room, job: EgressJob | None, spec: EgressSpec, renditions: "Sequence[str] | None"
+    ) -> EgressJob | None:
+        if job is not None and job.closing:
             raise Conflict("The room's last programme is just ending; try again in a moment.")
-        if production is None:
-            if not wanted.anything:
+        if job is None:
+            if not spec.has_outputs:
                 raise NotFound("This room has no programme now.")
-            production = self._start(room, renditions)
+            job = self._start(room, renditions)
         try:
-            production.change(wanted)
+            job.change(spec)
         except BaseException:
-            if not production.wanted.anything:
-                production.close()
+            if not job.spec.has_outputs:
+                job.close()
             raise
         return self._by_room.get(room.name)
 
-    def _start(self, room: Room, renditions: "Sequence[str] | None") -> Production:
-        if len(self._by_room) >= self.settings.max_productions:
+    def _start(self, room: Room, renditions: "Sequence[str] | None") -> EgressJob:
+        if len(self._by_room) >= self.settings.max_jobs:
             raise AtCapacity("This server has no place for another programme.")
         self._admit()
         ladder = self._ladder
@@ -272,23 +274,23 @@ class Productions:
             if not ladder or len(ladder) != len(set(renditions)):
                 names = ", ".join(one.name for one in self._ladder)
                 raise BadRequest(f"This server's renditions are {names}.")
-        feed = Feed(self._hub, "programme")
+        plain_transport = PlainTransport(self._webrtc_server, "egress")
         try:
-            production = Production(room, feed, self.settings, ladder, self, self._over, self._tracer)
+            job = EgressJob(room, plain_transport, self.settings, ladder, self, self._over, self._tracer)
         except BaseException:
-            feed.close()
+            plain_transport.close()
             raise
-        self._by_room[room.name] = production
+        self._by_room[room.name] = job
         self.started += 1
-        log.info("production started", extra={"production": production.id, "room_id": room.id})
-        return production
+        log.info("egress started", extra={"egress": job.id, "room_id": room.id})
+        return job
 
-    def _over(self, production: Production) -> None:
-        if self._by_room.get(production.room.name) is production:
-            del self._by_room[production.room.name]
-        self.restarts += production.restarts
-        self._show(production.room, Programme(problem=production.problem))
-        log.info("production ended", extra={"production": production.id, "restarts": production.restarts})
+    def _over(self, job: EgressJob) -> None:
+        if self._by_room.get(job.room.name) is job:
+            del self._by_room[job.room.name]
+        self.restarts += job.restarts
+        self._publish(job.room, EgressStatus(problem=job.problem))
+        log.info("egress ended", extra={"egress": job.id, "restarts": job.restarts})
 
 
 def _check_scene(scene: str) -> None:

@@ -15,20 +15,20 @@ from pathlib import Path
 from typing import Final
 
 from sfu.egress import protocol
-from sfu.egress.composite_outputs import ProgrammeOutputs
+from sfu.egress.composite_outputs import CompositeOutputs
 from sfu.egress.heartbeat import Progress
-from sfu.egress.inputs import People
-from sfu.egress.protocol import Caption, Event, Outputs, Start, Started, Status, TileWish, ToServer, Wishes
+from sfu.egress.inputs import Inputs
+from sfu.egress.protocol import Caption, Event, Outputs, Start, Started, Status, TileSize, ToServer, VisibleTracks
 from sfu.errors import BadRequest
+from sfu.mixer.audio_mixer import LATENCY, MARGIN, RATE, TICK, AudioMixer
 from sfu.mixer.compositor import Compositor
-from sfu.mixer.decoding import Decoders
+from sfu.mixer.decoding import DecoderPool
 from sfu.mixer.director import Director
-from sfu.mixer.hooks import PROGRAMME, Cue, Hooks, Sound, load
+from sfu.mixer.frame_clock import FrameClock
 from sfu.mixer.layout import Layout
 from sfu.mixer.picture import Picture
+from sfu.mixer.plugins import MIX, Cue, PluginHost, Sound, load
 from sfu.mixer.scene import Rectangle, Scene, Tile, parse_template
-from sfu.mixer.sound import LATENCY, MARGIN, RATE, TICK, SoundMix
-from sfu.mixer.ticks import TickClock
 from sfu.outputs.encoder import VIDEO_RATE
 from sfu.resources.media_clock import unix_time
 
@@ -42,21 +42,21 @@ _PAGE: Final = resource.getpagesize()
 Command = protocol.Layout | Outputs
 
 
-class Studio:
+class Pipeline:
     """`command` and `event` from any thread; the rest on its two."""
 
     def __init__(
         self,
         start: Start,
-        people: People,
-        decoders: Decoders,
-        sound: SoundMix,
+        inputs: Inputs,
+        decoders: DecoderPool,
+        sound: AudioMixer,
         send: Callable[[ToServer], None],
         send_rtp: Callable[[list[bytes]], None],
     ) -> None:
         top = start.renditions[0]
         self._start = start
-        self._people = people
+        self._inputs = inputs
         self._decoders = decoders
         self._sound = sound
         self._send = send
@@ -67,14 +67,14 @@ class Studio:
         self._scene = Scene(top.width, top.height)
         self._drawn: tuple[object, ...] = ()
         self._decided: object = None
-        self._wished: Wishes | None = None
+        self._visible_sent: VisibleTracks | None = None
         self._commands: deque[Command] = deque()
         self._stopping = threading.Event()
         self.shown: set[str] = set()
         """Track ids of the pictures in the scene."""
         self._ticks = self._sounds = 0
         self._even = True
-        self._hooks: Hooks | None = None
+        self._plugins: PluginHost | None = None
         self._offered: dict[str, Picture | None] = {}
         self._sound_at = 0.0
         self._told_at = 0.0
@@ -93,18 +93,20 @@ class Studio:
     def start(self) -> None:
         """Programme time begins now. What is to be shown first has been told: commands, members."""
         self._warm_up()
-        self._hooks = (
-            Hooks(load(self._start.hooks), self._sound.say, self._caption, self._note) if self._start.hooks else None
+        self._plugins = (
+            PluginHost(load(self._start.plugins), self._sound.say, self._caption, self._note)
+            if self._start.plugins
+            else None
         )
-        if self._hooks is not None:
+        if self._plugins is not None:
             self._sound.on_source = self._offer_voice
-        self._outputs = ProgrammeOutputs(self._start, self._send, self._send_rtp)
+        self._outputs = CompositeOutputs(self._start, self._send, self._send_rtp)
         for command in self._commands:
             if isinstance(command, Outputs):
                 self._outputs.prepare(command)
         at = unix_time() + LEAD
         self._t0 = time.monotonic() + LEAD
-        self._clock = TickClock(self._t0, self._start.fps)
+        self._clock = FrameClock(self._t0, self._start.fps)
         self._outputs.started_at = at
         self._send(Started(at=at))
         for thread in self._threads:
@@ -113,8 +115,8 @@ class Studio:
     def _warm_up(self) -> None:
         """Fonts are loaded and names drawn once before they cost ticks."""
         area = Rectangle(0, 0, 160, 90)
-        tiles = [Tile(area, name=member.name, label=member.name) for member in self._people.members]
-        Compositor(160, 90).compose(Scene(160, 90, (Tile(area, name="a", label="a", muted=True), *tiles)), {})
+        tiles = [Tile(area, name=member.name, label=member.name) for member in self._inputs.members]
+        Compositor(160, 90).composite(Scene(160, 90, (Tile(area, name="a", label="a", muted=True), *tiles)), {})
 
     def command(self, command: Command) -> None:
         """Obeyed with the next tick."""
@@ -143,8 +145,8 @@ class Studio:
             for thread in self._threads:
                 thread.join(2.0)
             self._outputs.close()
-            if self._hooks is not None:
-                self._hooks.close()
+            if self._plugins is not None:
+                self._plugins.close()
 
     @property
     def running(self) -> bool:
@@ -156,7 +158,7 @@ class Studio:
         except OSError:
             pass  # the server is gone, and with it everybody who would care
         except Exception as error:
-            log.exception("the studio failed")
+            log.exception("pipeline failed")
             self.failed = f"{type(error).__name__} in the studio."
         finally:
             self._stopping.set()
@@ -168,7 +170,7 @@ class Studio:
         clock = self._clock
         while not self._stopping.is_set():
             _sleep_until(clock.due - self._decoders.lead)
-            self._decoders.hurry()
+            self._decoders.decode_waiting()
             _sleep_until(clock.due)
             now = time.monotonic()
             self._tick(now, clock.begin(now) * step)
@@ -179,35 +181,35 @@ class Studio:
     def _leader(self, now: float) -> float | None:
         """How long ago the picture was due that is shown largest."""
         tile = max(self._scene.tiles, key=lambda tile: tile.area.width * tile.area.height, default=None)
-        source = self._people.sources.get(tile.source) if tile is not None else None
+        source = self._inputs.sources.get(tile.source) if tile is not None else None
         return source.waited(now) if source is not None else None
 
     def _tick(self, now: float, pts: int) -> None:
         while self._commands:
             self._obey(self._commands.popleft(), pts)
         scene = self._direct(now)
-        sources = self._people.sources
+        sources = self._inputs.sources
         pictures = {tile.source: sources[tile.source].picture_at(now) for tile in scene.tiles if tile.source in sources}
-        if self._hooks is None:
-            self._outputs.video(self._compositor.compose(scene, pictures), pts)
+        if self._plugins is None:
+            self._outputs.video(self._compositor.composite(scene, pictures), pts)
         else:
-            self._tick_hooked(self._hooks, scene, pictures, pts)
+            self._tick_hooked(self._plugins, scene, pictures, pts)
         self._ticks += 1
         if now - self._told_at >= STATUS_EVERY:
             self._told_at = now
             self._send(self._status())
 
-    def _tick_hooked(self, hooks: Hooks, scene: Scene, pictures: dict[str, Picture | None], pts: int) -> None:
+    def _tick_hooked(self, plugins: PluginHost, scene: Scene, pictures: dict[str, Picture | None], pts: int) -> None:
         """The same with plug-ins: they see what is new, and what they gave back is shown."""
         at = pts / VIDEO_RATE
         offered, self._offered = self._offered, dict(pictures)
         for source, picture in pictures.items():
             if picture is not None and offered.get(source) is not picture:
-                hooks.offer_picture(source, picture.as_array, at)
-            pictures[source] = hooks.picture(source) or picture
-        canvas = self._compositor.compose(scene, pictures)
-        hooks.offer_picture(PROGRAMME, canvas, at)
-        with hooks.over(canvas):
+                plugins.offer_picture(source, picture.as_array, at)
+            pictures[source] = plugins.picture(source) or picture
+        canvas = self._compositor.composite(scene, pictures)
+        plugins.offer_picture(MIX, canvas, at)
+        with plugins.over(canvas):
             self._outputs.video(canvas, pts)
 
     def _caption(self, cue: Cue) -> None:
@@ -219,8 +221,8 @@ class Studio:
             self.event(f"plug-in {kind}", text, chapter=False, **fields)
 
     def _offer_voice(self, source: str, sound: Sound) -> None:
-        if self._hooks is not None:
-            self._hooks.offer_sound(source, sound, self._sound_at)
+        if self._plugins is not None:
+            self._plugins.offer_sound(source, sound, self._sound_at)
 
     def _obey(self, command: Command, pts: int) -> None:
         if isinstance(command, Outputs):
@@ -238,10 +240,10 @@ class Studio:
             self._director.choose(None if command.layout == "auto" else Layout(command.layout))
 
     def _direct(self, now: float) -> Scene:
-        people = self._people
-        version, members = people.version, people.members
-        self._director.pin(people.identity(self._focus) if self._focus else "")
-        decision = self._director.direct(members, people.dominant, now)
+        inputs = self._inputs
+        version, members = inputs.version, inputs.members
+        self._director.pin(inputs.identity(self._focus) if self._focus else "")
+        decision = self._director.direct(members, inputs.dominant, now)
         drawn = (version, decision)
         if drawn == self._drawn:
             return self._scene
@@ -256,21 +258,21 @@ class Studio:
         return self._scene
 
     def _wish(self, scene: Scene) -> None:
-        sources = self._people.sources
-        tiles: dict[str, TileWish] = {}
+        sources = self._inputs.sources
+        tiles: dict[str, TileSize] = {}
         for tile in scene.tiles:
             source = sources.get(tile.source)
             if source is not None:
                 source.show(tile.area.width, tile.area.height, tile.fit)
                 known = tiles.get(tile.source)
                 if known is None or known.height < tile.area.height:
-                    tiles[tile.source] = TileWish(width=tile.area.width, height=tile.area.height)
-        wishes = Wishes(tracks=tiles)
+                    tiles[tile.source] = TileSize(width=tile.area.width, height=tile.area.height)
+        visible = VisibleTracks(tracks=tiles)
         self.shown = set(tiles)
-        self._people.show(self.shown)
-        if wishes != self._wished:
-            self._wished = wishes
-            self._send(wishes)
+        self._inputs.set_visible_tracks(self.shown)
+        if visible != self._visible_sent:
+            self._visible_sent = visible
+            self._send(visible)
 
     def _status(self) -> Status:
         usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -287,8 +289,8 @@ class Studio:
 
     def _overloaded(self) -> dict[str, int]:
         counts = self._outputs.overloaded()
-        if self._hooks is not None:
-            counts |= {f"plug-in {name}": counters.dropped for name, counters in self._hooks.counters().items()}
+        if self._plugins is not None:
+            counts |= {f"plug-in {name}": counters.dropped for name, counters in self._plugins.counters().items()}
         return {name: count for name, count in counts.items() if count}
 
     # -- sound ------------------------------------------------------------------------------------------------------
@@ -300,8 +302,8 @@ class Studio:
             _sleep_until(start + seconds + MARGIN)
             self._sound_at = number * seconds
             samples = self._sound.tick(start)
-            if self._hooks is not None:
-                self._hooks.offer_sound(PROGRAMME, samples, self._sound_at)
+            if self._plugins is not None:
+                self._plugins.offer_sound(MIX, samples, self._sound_at)
             pts = number * TICK - LATENCY
             if pts < 0:
                 samples, pts = samples[-pts:], 0

@@ -12,22 +12,22 @@ import msgspec
 
 from sfu.egress.settings import S3
 from sfu.errors import SfuError
-from sfu.outputs.finalize import finalise
-from sfu.outputs.tracks import finalise_track
-from sfu.outputs.upload import Bucket, upload
+from sfu.outputs.finalize import finalize
+from sfu.outputs.s3_upload import Bucket, upload
+from sfu.outputs.track_writer import finalize_track
 
 
 def finish(directory: Path) -> list[str]:
     """What went wrong, one line each: for the log, so without the names of files, which are people's."""
     problems = []
     try:
-        while finalise(directory, directory.name) is not None:
+        while finalize(directory, directory.name) is not None:
             pass
     except (OSError, ValueError, MemoryError) as error:
         problems.append(f"programme: {_why(error)}")
     for index, path in enumerate(sorted(directory.glob("*.mkv")), 1):
         try:
-            if finalise_track(path) is None:
+            if finalize_track(path) is None:
                 path.unlink()
         except (OSError, ValueError, MemoryError) as error:
             problems.append(f"track {index}: {_why(error)}")

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from sfu.errors import MalformedPacket
-from sfu.rooms.programme import LayoutName
+from sfu.rooms.egress_status import LayoutName
 
 LIMIT: Final = 16_777_216
 """Bytes of one message: a part of 0.2 s has a few hundred thousand."""
@@ -27,11 +27,11 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="
     """Base of all."""
 
 
-class Shape(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class MessagePart(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Base of what messages are made of."""
 
 
-class Rendition(Shape, frozen=True, kw_only=True):
+class Rendition(MessagePart, frozen=True, kw_only=True):
     """One picture size of the programme. `bit_rate` in bits per second."""
 
     name: Name
@@ -40,14 +40,14 @@ class Rendition(Shape, frozen=True, kw_only=True):
     bit_rate: int
 
 
-class Destination(Shape, frozen=True, kw_only=True):
+class Destination(MessagePart, frozen=True, kw_only=True):
     """Where the programme is pushed to."""
 
     id: str
     url: str
 
 
-class Track(Shape, frozen=True, kw_only=True):
+class Track(MessagePart, frozen=True, kw_only=True):
     """One publication that the worker may be sent."""
 
     id: str
@@ -59,7 +59,7 @@ class Track(Shape, frozen=True, kw_only=True):
     muted: bool = False
 
 
-class Member(Shape, frozen=True, kw_only=True):
+class Member(MessagePart, frozen=True, kw_only=True):
     """One participant with its publications."""
 
     id: str
@@ -84,13 +84,13 @@ class Start(Message, frozen=True, kw_only=True, tag="start"):
     "Threads that decode."
     scenes: str = ""
     "Directory of the pictures that scenes name; empty: none."
-    rtmp_private: bool = False
+    rtmp_allow_private: bool = False
     "Whether RTMP may go to addresses of this machine and its private networks."
-    hooks: dict[str, dict[str, str]] = {}
+    plugins: dict[str, dict[str, str]] = {}
     "`sfu.mixer` plug-ins by name, with their options."
 
 
-class Keep(Message, frozen=True, kw_only=True, tag="keep"):
+class RecordTracks(Message, frozen=True, kw_only=True, tag="record_tracks"):
     """The first message to a keeper (`sfu.egress.track_recorder`): where everybody's tracks are recorded."""
 
     directory: str
@@ -136,7 +136,7 @@ class Stop(Message, frozen=True, kw_only=True, tag="stop"):
     """What is encoded goes out, then the worker ends."""
 
 
-ToWorker = Start | Keep | Members | Speakers | Layout | Outputs | Stop
+ToWorker = Start | RecordTracks | Members | Speakers | Layout | Outputs | Stop
 
 
 # -- worker to server ---------------------------------------------------------------------------------------------------
@@ -168,17 +168,17 @@ class Part(Message, frozen=True, kw_only=True, tag="part"):
     data: bytes
 
 
-class TileWish(Shape, frozen=True, kw_only=True):
+class TileSize(MessagePart, frozen=True, kw_only=True):
     """Pixels of the tile that shows a track."""
 
     width: Annotated[int, Meta(ge=0, le=16_384)]
     height: Annotated[int, Meta(ge=0, le=16_384)]
 
 
-class Wishes(Message, frozen=True, kw_only=True, tag="wishes"):
+class VisibleTracks(Message, frozen=True, kw_only=True, tag="visible_tracks"):
     """The tracks whose pictures are shown, by id; the others' pictures are not needed now."""
 
-    tracks: Annotated[dict[str, TileWish], Meta(max_length=256)]
+    tracks: Annotated[dict[str, TileSize], Meta(max_length=256)]
 
 
 class Event(Message, frozen=True, kw_only=True, tag="event"):
@@ -206,7 +206,7 @@ class Alive(Message, frozen=True, kw_only=True, tag="alive"):
     """The heartbeat, from a thread that does nothing else."""
 
 
-class DestinationState(Shape, frozen=True, kw_only=True):
+class DestinationState(MessagePart, frozen=True, kw_only=True):
     """How a push does. `detail` never holds the stream key."""
 
     id: str
@@ -241,7 +241,7 @@ class Failed(Message, frozen=True, kw_only=True, tag="failed"):
     message: Annotated[str, Meta(max_length=1024)]
 
 
-ToServer = Started | Init | Part | Wishes | Event | Caption | Status | Alive | Failed
+ToServer = Started | Init | Part | VisibleTracks | Event | Caption | Status | Alive | Failed
 
 _encoder = msgspec.msgpack.Encoder()
 decode_to_worker: Final = msgspec.msgpack.Decoder(ToWorker).decode

@@ -8,67 +8,68 @@ with pictures.
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from sfu.egress.protocol import Member, Members, Speakers, TileWish, ToWorker, Track
+from sfu.egress.protocol import Member, Members, Speakers, TileSize, ToWorker, Track
 from sfu.ids import Identity, TrackId
 from sfu.rooms.events import Delivery, LeaveReason, SpeakersChanged
-from sfu.rooms.media_stats import Account
+from sfu.rooms.media_stats import MediaStats
 from sfu.rooms.participant import Participant, Profile
 from sfu.rooms.permissions import Permissions
-from sfu.rooms.ports import Wish
+from sfu.rooms.ports import SubscriptionSettings
 from sfu.rooms.publication import Publication
 from sfu.rooms.quality import Link
 from sfu.rooms.room import Room
-from sfu.transport.plain_transport import Feed
+from sfu.transport.plain_transport import PlainTransport
 
-UNSEEN = Wish(paused=True)
+PAUSED = SubscriptionSettings(paused=True)
 PERMISSIONS = Permissions(publish=False, data=False, hidden=True, recorder=True)
 
 
-class Attendance:
+class RecorderParticipant:
     """A ParticipantSink."""
 
     def __init__(
         self,
         room: Room,
-        feed: Feed,
+        plain_transport: PlainTransport,
         tell: Callable[[ToWorker], None],
         removed: Callable[[], None],
         secret: str,
         *,
-        everything: bool = False,
+        all_video: bool = False,
     ) -> None:
-        """`removed`: the room is over. `secret`: makes the identity. `everything`: all pictures, as large as they come,
-        not only what is wished for. Raises what `Room.enter` raises."""
+        """`removed`: the room is over. `secret`: makes the identity. `all_video`: all pictures, as large as they come,
+        not only what is wished for. Raises what `Room.join` raises."""
         self._room = room
-        self._feed = feed
+        self._plain_transport = plain_transport
         self._tell = tell
         self._removed = removed
-        self._unseen = Wish() if everything else UNSEEN
+        self._default = SubscriptionSettings() if all_video else PAUSED
         self._refresh_soon: asyncio.Handle | None = None
-        self._wishes: dict[str, Wish] = {}
+        self._settings: dict[str, SubscriptionSettings] = {}
         self._told: Members | None = None
-        self.left_out: set[str] = set()
+        self.excluded: set[str] = set()
         """Participants that are not shown: the programme itself, when it is in the room as a track."""
-        profile = Profile(identity=Identity(f"programme:{secret}"), permissions=PERMISSIONS, auto_subscribe=False)
-        seat = room.enter(profile, self)
+        profile = Profile(identity=Identity(f"egress-recorder:{secret}"), permissions=PERMISSIONS, auto_subscribe=False)
+        seat = room.join(profile, self)
         assert isinstance(seat, Participant)  # recorders pass doors
         self.participant = seat
-        self.participant.subscriptions.open(feed)
+        self.participant.subscriptions.attach_sink(plain_transport)
         self._refresh()
 
-    def wish(self, tracks: Mapping[str, TileWish]) -> None:
+    def set_tile_sizes(self, tracks: Mapping[str, TileSize]) -> None:
         """The pictures that are shown now; all others pause."""
-        self._wishes = {
-            track: Wish(width=tile.width, height=tile.height, priority=255) for track, tile in tracks.items()
+        self._settings = {
+            track: SubscriptionSettings(width=tile.width, height=tile.height, priority=255)
+            for track, tile in tracks.items()
         }
         subscriptions = self.participant.subscriptions
-        for publication in self._room.stage:
+        for publication in self._room.publications:
             if publication.media.kind == "video" and publication.id in subscriptions:
-                wish = self._wishes.get(publication.id, UNSEEN)
-                if subscriptions.wish(publication.id) != wish:
-                    subscriptions.subscribe(publication, wish)
+                settings = self._settings.get(publication.id, PAUSED)
+                if subscriptions.settings(publication.id) != settings:
+                    subscriptions.subscribe(publication, settings)
 
-    def refresh_soon(self) -> None:
+    def schedule_refresh(self) -> None:
         """Tells the worker of everybody, once, after what happens now."""
         if self._refresh_soon is None and not self._room.closed:
             self._refresh_soon = asyncio.get_running_loop().call_soon(self._refresh)
@@ -89,8 +90,8 @@ class Attendance:
                     name=participant.name or participant.identity,
                     tracks=[self._track(publication) for publication in participant.publications.values()],
                 )
-                for participant in self._room.audience.visible()
-                if participant.id not in self.left_out
+                for participant in self._room.members.visible()
+                if participant.id not in self.excluded
             ]
         )
         if members != self._told:
@@ -101,10 +102,12 @@ class Attendance:
         subscriptions = self.participant.subscriptions
         if publication.id not in subscriptions:
             video = publication.media.kind == "video"
-            subscriptions.subscribe(publication, self._wishes.get(publication.id, self._unseen) if video else Wish())
+            subscriptions.subscribe(
+                publication, self._settings.get(publication.id, self._default) if video else SubscriptionSettings()
+            )
         return Track(
             id=publication.id,
-            ssrc=self._feed.ssrc(TrackId(publication.id)),
+            ssrc=self._plain_transport.ssrc(TrackId(publication.id)),
             kind=publication.media.kind,
             codec=publication.media.codec,
             source=publication.description.source,
@@ -116,12 +119,12 @@ class Attendance:
     def deliver(self, delivery: Delivery) -> None:
         event = delivery.event
         if isinstance(event, SpeakersChanged):
-            speakers = {name: level for name, level in event.speakers if name not in self.left_out}
+            speakers = {name: level for name, level in event.speakers if name not in self.excluded}
             self._tell(Speakers(dominant=event.dominant, levels=speakers))
         elif delivery.number:
-            self.refresh_soon()
+            self.schedule_refresh()
 
-    def relay(self, text: str, *, reliable: bool) -> None:
+    def relay_data(self, text: str, *, reliable: bool) -> None:
         pass
 
     def admitted(self, participant: Participant) -> None:
@@ -133,5 +136,5 @@ class Attendance:
     def links(self) -> Sequence[Link]:
         return ()
 
-    def account(self) -> Account | None:
+    def media_stats(self) -> MediaStats | None:
         return None

@@ -16,7 +16,7 @@ import msgspec
 
 from sfu.egress import protocol
 from sfu.egress.settings import S3
-from sfu.outputs.disk import number
+from sfu.outputs.disk_writer import number
 from sfu.outputs.recorder import Recorder
 
 log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ NICE = "10"
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredRecording:
     """One recording as its directory tells of it."""
 
     name: str
@@ -39,11 +39,11 @@ class Kept:
     "Names and bytes."
 
 
-class About(msgspec.Struct, frozen=True):
+class RecordingManifest(msgspec.Struct, frozen=True):
     """What a recording's directory says of itself."""
 
     room: str
-    programme: str
+    egress_id: str
     started_at: float
     ended: bool = False
 
@@ -51,11 +51,13 @@ class About(msgspec.Struct, frozen=True):
 class Recording:
     """Of one programme, from `begin` to `finish`."""
 
-    def __init__(self, directory: Path, room: str, programme: str) -> None:
+    def __init__(self, directory: Path, room: str, egress_id: str) -> None:
         """`directory`: a new one. Nothing here waits for the disk; see `problem`."""
         self._recorder = Recorder(directory, fresh=True)
         self.directory = directory
-        self._recorder.disk.append(ABOUT, msgspec.json.encode(About(room, programme, time.time())), vital=True)
+        self._recorder.disk.append(
+            ABOUT, msgspec.json.encode(RecordingManifest(room, egress_id, time.time())), vital=True
+        )
 
     @property
     def problem(self) -> str:
@@ -78,24 +80,26 @@ class Recording:
     async def finish(self, s3: S3) -> None:
         """Writes what is left, makes one file of it, and copies it to where it should be."""
         await asyncio.to_thread(self._recorder.close)
-        await finalise(self.directory, s3)
+        await finalize(self.directory, s3)
 
 
-def kept(root: Path, room: str | None = None) -> list[Kept]:
+def list_recordings(root: Path, room: str | None = None) -> list[StoredRecording]:
     """Recordings of a room (None: of all), newest first."""
     found = []
     for path in root.glob(f"*/{ABOUT}"):
         try:
-            about = msgspec.json.decode(path.read_bytes(), type=About)
+            about = msgspec.json.decode(path.read_bytes(), type=RecordingManifest)
             files = [(one.name, one.stat().st_size) for one in sorted(path.parent.iterdir()) if one.name != ABOUT]
         except (OSError, msgspec.MsgspecError):
             continue
         if room is None or about.room == room:
-            found.append(Kept(path.parent.name, path.parent.absolute(), about.started_at, not about.ended, files))
+            found.append(
+                StoredRecording(path.parent.name, path.parent.absolute(), about.started_at, not about.ended, files)
+            )
     return sorted(found, key=lambda one: one.started_at, reverse=True)
 
 
-async def finalise(directory: Path, s3: S3) -> None:
+async def finalize(directory: Path, s3: S3) -> None:
     """In a process of its own, which is told of the storage by its standard input: secrets are nobody else's to see.
 
     What it cannot do stays as it is, and is tried again when the server starts.
@@ -122,5 +126,5 @@ async def finalise(directory: Path, s3: S3) -> None:
 
 def _mark_ended(path: Path) -> None:
     with suppress(OSError, msgspec.MsgspecError):
-        about = msgspec.json.decode(path.read_bytes(), type=About)
+        about = msgspec.json.decode(path.read_bytes(), type=RecordingManifest)
         path.write_bytes(msgspec.json.encode(msgspec.structs.replace(about, ended=True)))

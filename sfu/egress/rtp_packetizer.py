@@ -17,7 +17,7 @@ from sfu.rtp.rtcp import SenderReport
 
 PAYLOAD: Final = 1180
 """Bytes of payload in one packet: with headers and seals it must fit paths of 1280."""
-REPORT_EVERY: Final = 1.0
+MIN_REPORT_INTERVAL: Final = 1.0
 _IDR, _STAP_A, _FU_A = 5, 24, 28
 _HEAD: Final = struct.Struct("!BBHII")
 
@@ -56,7 +56,7 @@ class RtpStream:
         )
 
 
-class TrackOutput:
+class RtpPacketizer:
     """Both streams. Pictures come from the thread that ticks, sound from its own."""
 
     def __init__(
@@ -91,7 +91,7 @@ class TrackOutput:
 
     def _report(self) -> None:
         wall = unix_time()
-        if wall - self._reported < REPORT_EVERY:
+        if wall - self._reported < MIN_REPORT_INTERVAL:
             return
         self._reported = wall
         since = wall - self._started_at

@@ -13,14 +13,14 @@ from typing import Final, Protocol
 from sfu.errors import MalformedPacket
 from sfu.rtp import rtcp
 from sfu.rtp.frames import CodedFrame, FrameAssembler
-from sfu.rtp.timestamp_steps import TimestampSteps
+from sfu.rtp.timestamp_repair import TimestampRepair
 
 log = logging.getLogger(__name__)
 
-LARGEST: Final = 65_536 + 2
+MAX_MESSAGE_BYTES: Final = 65_536 + 2
 BATCH: Final = 64
 """Messages taken at once, so that commands get their turn."""
-ASK_EVERY: Final = 0.3
+KEYFRAME_REQUEST_INTERVAL: Final = 0.3
 """Seconds between two requests for a keyframe of one stream."""
 CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}
 _SIZE: Final = struct.Struct("!H")
@@ -28,7 +28,7 @@ _SSRC: Final = struct.Struct("!I").unpack_from
 
 
 class Clock(Protocol):
-    """Of one track: a `sfu.mixer.timeline.TrackClock`."""
+    """Of one track: a `sfu.mixer.playout_sync.TrackClock`."""
 
     def receive_frame(self, timestamp: int, arrival: float) -> None: ...
 
@@ -41,18 +41,18 @@ class InboundStream:
     def __init__(self, ssrc: int, codec: str, *, audio: bool, clock: Clock, take: Callable[[CodedFrame], None]) -> None:
         self.ssrc = ssrc
         self.assembler = FrameAssembler(codec, audio=audio)
-        self.steps = TimestampSteps(CLOCK_RATES["audio" if audio else "video"])
+        self.steps = TimestampRepair(CLOCK_RATES["audio" if audio else "video"])
         self.clock = clock
         self.take = take
         self.wanted = True
         """Whether its frames are needed now; keyframes are not asked for otherwise."""
-        self.lacks: Callable[[], bool] = bool
+        self.needs_keyframe: Callable[[], bool] = bool
         """Whether whoever takes the frames needs a keyframe, though none was lost on the way."""
-        self.asked_at = float("-inf")
+        self.keyframe_requested_at = float("-inf")
         self.frames = 0
 
 
-class Intake:
+class RtpReceiver:
     """Used by the receiving thread; `send` by every thread."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -62,7 +62,7 @@ class Intake:
         self.packets = self.unknown = self.malformed = self.unsent = 0
         self.keyframe_wanted: Callable[[], None] = lambda: None
         """Called when somebody who takes the programme as a track needs a keyframe of it."""
-        self._memory = memoryview(bytearray(LARGEST))
+        self._memory = memoryview(bytearray(MAX_MESSAGE_BYTES))
 
     def fileno(self) -> int:
         return self.sock.fileno()
@@ -87,7 +87,7 @@ class Intake:
         for stream in self.streams.values():
             self._deliver(stream, stream.assembler.handle_timer(now))
             self._take(stream, stream.steps.handle_timer(now))
-            self._ask(stream, now)
+            self._request_keyframe(stream, now)
 
     def send(self, packets: list[bytes]) -> None:
         """RTP or RTCP to the server, in as few messages as sizes allow; dropped when it does not read."""
@@ -131,7 +131,7 @@ class Intake:
             return
         self._deliver(stream, frames)
         if stream.assembler.wants_keyframe:
-            self._ask(stream, now)
+            self._request_keyframe(stream, now)
 
     def _deliver(self, stream: InboundStream, frames: list[CodedFrame]) -> None:
         for frame in frames:
@@ -143,10 +143,14 @@ class Intake:
             stream.clock.receive_frame(frame.timestamp, frame.arrival)
             stream.take(frame)
 
-    def _ask(self, stream: InboundStream, now: float) -> None:
-        if stream.wanted and (stream.assembler.wants_keyframe or stream.lacks()) and now - stream.asked_at >= ASK_EVERY:
-            stream.asked_at = now
-            self.send([rtcp.encode_picture_loss(1, stream.ssrc)])
+    def _request_keyframe(self, stream: InboundStream, now: float) -> None:
+        if (
+            stream.wanted
+            and (stream.assembler.wants_keyframe or stream.needs_keyframe())
+            and now - stream.keyframe_requested_at >= KEYFRAME_REQUEST_INTERVAL
+        ):
+            stream.keyframe_requested_at = now
+            self.send([rtcp.encode_pli(1, stream.ssrc)])
 
     def _report(self, packet: memoryview, now: float) -> None:
         try:
@@ -158,5 +162,5 @@ class Intake:
             if isinstance(each, rtcp.SenderReport) and (stream := self.streams.get(each.ssrc)) is not None:
                 timestamp = stream.steps.report(each.ntp, each.rtp_timestamp, now)
                 stream.clock.receive_report(each.ntp, timestamp, now)
-            elif isinstance(each, rtcp.PictureLoss | rtcp.FullIntraRequest):
+            elif isinstance(each, rtcp.PictureLossIndication | rtcp.FullIntraRequest):
                 self.keyframe_wanted()

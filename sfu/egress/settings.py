@@ -29,25 +29,25 @@ class S3:
 class Settings:
     s3: S3 = field(default_factory=S3)
     "Where recordings are copied to."
-    max_productions: Annotated[int, Meta(ge=0)] = 4
+    max_jobs: Annotated[int, Meta(ge=0)] = 4
     "Rooms that are composed at once, each in a process of its own; 0 turns the feature off."
     audio_bit_rate: Annotated[int, Meta(ge=16_000, le=512_000)] = 128_000
     "Bits per second of the programme's sound (AAC)."
-    decoders: Annotated[int, Meta(ge=1, le=4)] = 2
+    decoder_threads: Annotated[int, Meta(ge=1, le=4)] = 2
     "Threads that decode what participants send."
     directory: str = "recordings"
     "Where programmes are recorded, one directory each."
     scenes: str = "scenes"
     "Where backgrounds and logos lie that JSON scenes name."
-    destinations: Annotated[int, Meta(ge=0, le=64)] = 8
+    max_destinations: Annotated[int, Meta(ge=0, le=64)] = 8
     "RTMP destinations of one programme."
-    rtmp_private: bool = False
+    rtmp_allow_private: bool = False
     "Whether RTMP may be pushed to private and loopback addresses; if not, nobody reaches the inner network with it."
-    hooks: dict[str, dict[str, str]] = field(default_factory=dict)
+    plugins: dict[str, dict[str, str]] = field(default_factory=dict)
     "`sfu.mixer` plug-ins that every programme loads, by name, each with its options."
-    memory: Annotated[int, Meta(ge=268_435_456)] = 4_294_967_296
+    worker_memory: Annotated[int, Meta(ge=268_435_456)] = 4_294_967_296
     "Bytes of address space that a worker may take."
-    nice: Annotated[int, Meta(ge=0, le=19)] = 5
+    worker_nice: Annotated[int, Meta(ge=0, le=19)] = 5
     "How far a worker stands back behind the server for processor time."
     heartbeat_timeout: Seconds = 1.5
     "Seconds without a sign of life after which a worker is replaced."

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from sfu.egress.hang_detector import Vigil
+from sfu.egress.hang_detector import HangDetector
 from sfu.egress.protocol import (
     Alive,
     Failed,
@@ -35,27 +35,27 @@ from sfu.egress.protocol import (
 )
 from sfu.egress.settings import Settings
 from sfu.errors import MalformedPacket
-from sfu.resources.media_clock import OFFSET, VARIABLE
+from sfu.resources.media_clock import OFFSET, OFFSET_VARIABLE
 from sfu.transport.plain_transport import pair
 
 log = logging.getLogger(__name__)
 
-DELAYS: Final = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
+RESTART_DELAYS: Final = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Seconds before the next start, by how many in a row died young; after the last one it gives up."""
-YOUNG: Final = 10.0
+MIN_HEALTHY_LIFETIME: Final = 10.0
 """Seconds below which a life was a failure."""
-LOOK: Final = 0.2
+HANG_CHECK_INTERVAL: Final = 0.2
 """Seconds between looks at whether the worker hangs."""
-GOODBYE: Final = 5.0
+SHUTDOWN_TIMEOUT: Final = 5.0
 """Seconds to write what is encoded after `Stop`."""
-BACKLOG: Final = 8_388_608
+MAX_BACKLOG_BYTES: Final = 8_388_608
 """Bytes that wait for a worker that does not read, after which it counts as hung."""
 RESTARTS_KEPT: Final = 16
 ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME", "LD_LIBRARY_PATH", "XDG_DATA_DIRS")
 """What a worker inherits; the server's secrets may be in the rest."""
 
 
-class Feed(Protocol):
+class PlainTransport(Protocol):
     """The media beside the conversation."""
 
     def attach(self, sock: socket.socket) -> None: ...
@@ -77,12 +77,18 @@ class Supervisor:
     """One per production. `tell` from the loop's thread; `run` is a task of the production."""
 
     def __init__(
-        self, name: str, feed: Feed, listener: Listener, settings: Settings, *, module: str = "sfu.egress.worker"
+        self,
+        name: str,
+        plain_transport: PlainTransport,
+        listener: Listener,
+        settings: Settings,
+        *,
+        module: str = "sfu.egress.worker",
     ) -> None:
         """`name`: for logs; `module`: what the process runs."""
         self._module = module
         self._name = name
-        self._feed = feed
+        self._plain_transport = plain_transport
         self._listener = listener
         self._settings = settings
         self._told: dict[type[ToWorker], ToWorker] = {}
@@ -111,23 +117,23 @@ class Supervisor:
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
-                reason = await self._live()
+                reason = await self._run_worker()
             except OSError as error:
                 reason = f"The worker could not be started: {error.strerror}."
             if self._stopping.is_set():
                 return
             self._died_at = time.monotonic()
-            young = young + 1 if self._died_at - began < YOUNG else 1
-            log.warning("production worker lost", extra={"production": self._name, "reason": reason, "young": young})
-            if young >= len(DELAYS):
+            young = young + 1 if self._died_at - began < MIN_HEALTHY_LIFETIME else 1
+            log.warning("egress worker lost", extra={"egress": self._name, "reason": reason, "young": young})
+            if young >= len(RESTART_DELAYS):
                 self._listener.gave_up(reason)
                 return
             self._listener.lost(reason)
             with suppress(TimeoutError):
-                async with asyncio.timeout(DELAYS[young]):
+                async with asyncio.timeout(RESTART_DELAYS[young]):
                     await self._stopping.wait()
 
-    async def _live(self) -> str:
+    async def _run_worker(self) -> str:
         """One worker's whole life; why it ended."""
         media, their_media = pair()
         control, their_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -139,11 +145,12 @@ class Supervisor:
                 self._module,
                 str(their_media.fileno()),
                 str(their_control.fileno()),
-                str(self._settings.memory),
-                str(self._settings.nice),
+                str(self._settings.worker_memory),
+                str(self._settings.worker_nice),
                 pass_fds=(their_media.fileno(), their_control.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
-                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ} | {VARIABLE: repr(OFFSET)},
+                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
+                | {OFFSET_VARIABLE: repr(OFFSET)},
             )
         except BaseException:
             media.close()
@@ -154,18 +161,20 @@ class Supervisor:
             their_control.close()
         self.starts += 1
         self.pid = process.pid
-        self._feed.attach(media)
+        self._plain_transport.attach(media)
         reader, self._writer = await asyncio.open_connection(sock=control, limit=1 << 20)
         for message in self._told.values():
             self._write(message)
-        stopping = asyncio.create_task(self._say_stop())
+        stopping = asyncio.create_task(self._request_stop())
         try:
-            return await self._listen(reader, Vigil(process.pid, self._settings.heartbeat_timeout, time.monotonic()))
+            return await self._listen(
+                reader, HangDetector(process.pid, self._settings.heartbeat_timeout, time.monotonic())
+            )
         finally:
             stopping.cancel()
             writer, self._writer = self._writer, None
             writer.close()
-            self._feed.detach()
+            self._plain_transport.detach()
             self.pid = 0
             if process.returncode is None:
                 with suppress(ProcessLookupError):
@@ -173,28 +182,28 @@ class Supervisor:
                     os.kill(process.pid, signal.SIGKILL)
             await process.wait()
 
-    async def _listen(self, reader: asyncio.StreamReader, vigil: Vigil) -> str:
+    async def _listen(self, reader: asyncio.StreamReader, hang_detector: HangDetector) -> str:
         frames = Frames()
         reason = "The worker ended without a word."
         looking: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(None) as deadline:
-                looking = asyncio.create_task(self._look(vigil, deadline))
+                looking = asyncio.create_task(self._watch_for_hangs(hang_detector, deadline))
                 while data := await reader.read(1 << 18):
                     for body in frames.receive(data):
                         message = decode_to_server(body)
                         if isinstance(message, Alive):
-                            vigil.beat(time.monotonic())
+                            hang_detector.beat(time.monotonic())
                         elif isinstance(message, Started) and self._died_at is not None:
                             self.restart_times.append(time.monotonic() - self._died_at)
                         elif isinstance(message, Status):
                             if message.ticks:
-                                vigil.ready()
+                                hang_detector.ready()
                         elif isinstance(message, Failed):
                             reason = message.message
                         if not isinstance(message, Alive):
                             self._listener.received(message)
-                    if self._writer is not None and self._writer.transport.get_write_buffer_size() > BACKLOG:
+                    if self._writer is not None and self._writer.transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
                         return "The worker does not read what it is told."
         except TimeoutError:
             return "The worker hung."
@@ -207,23 +216,23 @@ class Supervisor:
                 looking.cancel()
         return reason
 
-    async def _look(self, vigil: Vigil, deadline: asyncio.Timeout) -> None:
+    async def _watch_for_hangs(self, hang_detector: HangDetector, deadline: asyncio.Timeout) -> None:
         """Ends the conversation when the worker hangs. While it says goodbye it has that time, whatever it does."""
         due = time.monotonic()
         while True:
-            due += LOOK
-            await asyncio.sleep(LOOK)
+            due += HANG_CHECK_INTERVAL
+            await asyncio.sleep(HANG_CHECK_INTERVAL)
             now = time.monotonic()
-            if now - due > LOOK:
+            if now - due > HANG_CHECK_INTERVAL:
                 due = now  # this process itself was late: what the worker said meanwhile is still to be read
-            elif not self._stopping.is_set() and vigil.hung(now):
+            elif not self._stopping.is_set() and hang_detector.hung(now):
                 deadline.reschedule(0.0)
                 return
 
-    async def _say_stop(self) -> None:
+    async def _request_stop(self) -> None:
         await self._stopping.wait()
         self._write(Stop())
-        await asyncio.sleep(GOODBYE)
+        await asyncio.sleep(SHUTDOWN_TIMEOUT)
         if self._writer is not None:
             self._writer.transport.abort()
 

@@ -11,24 +11,29 @@ import msgspec
 
 from sfu.egress import protocol
 from sfu.egress.protocol import Status, ToServer
-from sfu.egress.recorder_participant import Attendance
-from sfu.egress.recordings import ABOUT, About, finalise
+from sfu.egress.recorder_participant import RecorderParticipant
+from sfu.egress.recordings import ABOUT, RecordingManifest, finalize
 from sfu.egress.settings import Settings
 from sfu.egress.supervisor import Supervisor
-from sfu.outputs.disk import number
+from sfu.outputs.disk_writer import number
 from sfu.rooms.room import Room
-from sfu.transport.plain_transport import Feed
+from sfu.transport.plain_transport import PlainTransport
 
 log = logging.getLogger(__name__)
 
 MODULE = "sfu.egress.track_recorder"
 
 
-class TrackKeeping:
+class TrackEgress:
     """The keeper's Listener. `ended` is called once, when the files are finished."""
 
     def __init__(
-        self, room: Room, feed: Feed, settings: Settings, directory: Path, ended: Callable[["TrackKeeping"], None]
+        self,
+        room: Room,
+        plain_transport: PlainTransport,
+        settings: Settings,
+        directory: Path,
+        ended: Callable[["TrackEgress"], None],
     ) -> None:
         """`directory`: a new one, made by other threads. Raises what `Room.enter` raises."""
         self.room = room
@@ -36,13 +41,15 @@ class TrackKeeping:
         self.started_at = time.time()
         self.problem = ""
         self.frames = 0
-        self.supervisor = Supervisor(number(directory), feed, self, settings, module=MODULE)
-        self._feed = feed
+        self.supervisor = Supervisor(number(directory), plain_transport, self, settings, module=MODULE)
+        self._plain_transport = plain_transport
         self._s3 = settings.s3
         self._ended = ended
-        self.supervisor.tell(protocol.Keep(directory=str(directory.absolute())))
+        self.supervisor.tell(protocol.RecordTracks(directory=str(directory.absolute())))
         secret = secrets.token_urlsafe(9)
-        self._attendance = Attendance(room, feed, self.supervisor.tell, self.close, secret, everything=True)
+        self._recorder = RecorderParticipant(
+            room, plain_transport, self.supervisor.tell, self.close, secret, all_video=True
+        )
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def close(self) -> None:
@@ -67,16 +74,18 @@ class TrackKeeping:
         try:
             await self.supervisor.run()
         finally:
-            self._attendance.close()
-            self._feed.close()
+            self._recorder.close()
+            self._plain_transport.close()
             self._ended(self)
         await described
-        await finalise(self.directory, self._s3)
+        await finalize(self.directory, self._s3)
 
     def _describe(self) -> None:
         """In a thread of its own: the disk may block. Without it the recording is not listed."""
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            (self.directory / ABOUT).write_bytes(msgspec.json.encode(About(self.room.name, "", self.started_at)))
+            (self.directory / ABOUT).write_bytes(
+                msgspec.json.encode(RecordingManifest(self.room.name, "", self.started_at))
+            )
         except OSError as error:
             log.error("recording not written", extra={"recording": number(self.directory), "reason": error.strerror})

@@ -1,6 +1,6 @@
 """Recorded tracks read back in step with a clock: the pictures and the sound of one file each, by the wall's time.
 
-Their files are `sfu.outputs.tracks`'; the side file says when each began.
+Their files are `sfu.outputs.track_writer`'; the side file says when each began.
 """
 
 import json
@@ -17,9 +17,9 @@ from av.audio.resampler import AudioResampler
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
+from sfu.mixer.audio_source import RATE, TICK, Sound
 from sfu.mixer.picture import Fitter, Picture
 from sfu.mixer.scene import Fit
-from sfu.mixer.sound_source import RATE, TICK, Sound
 from sfu.resources.media_clock import NTP_EPOCH
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ HOLE: Final = RATE // 66
 
 
 @dataclass(frozen=True, slots=True)
-class Reel:
+class RecordedTrackFile:
     """One file, as its side file tells of it."""
 
     path: Path
@@ -45,7 +45,7 @@ class Reel:
     rotation: int
 
 
-def reels(directory: Path) -> list[Reel]:
+def recorded_tracks(directory: Path) -> list[RecordedTrackFile]:
     """All finished tracks of a recording."""
     found = []
     for side in sorted(directory.glob("*.jsonl")):
@@ -60,7 +60,7 @@ def reels(directory: Path) -> list[Reel]:
                 begun = float(begin["started_at"])
                 if begin.get("clock") != "reports":
                     begun = _captured(lines, begun)
-                found.append(Reel(path, begin["track"], begun, video, screen, rotation))
+                found.append(RecordedTrackFile(path, begin["track"], begun, video, screen, rotation))
         except (ValueError, KeyError, TypeError):
             continue  # `room.jsonl`, or one of somebody else's
     return found
@@ -80,12 +80,12 @@ def _captured(lines: list[str], arrived: float) -> float:
     return captured if abs(captured - arrived) < COHERENT else arrived
 
 
-class PictureReel:
+class VideoTrackReader:
     """`picture_at` with times that grow; pictures that nobody looks at are decoded and not scaled."""
 
-    def __init__(self, reel: Reel) -> None:
-        self._reel = reel
-        self._frames = _frames(reel)
+    def __init__(self, track_file: RecordedTrackFile) -> None:
+        self._track_file = track_file
+        self._frames = _frames(track_file)
         self._next: tuple[float, VideoFrame] | None = next(self._frames, None)
         self._now: tuple[float, VideoFrame] | None = None
         self._fitter = Fitter()
@@ -98,20 +98,20 @@ class PictureReel:
         if self._now is None or (self._next is None and wall - self._now[0] > 1.0):
             return None
         at, frame = self._now
-        if not self._reel.screen and wall - at > STALE:
+        if not self._track_file.screen and wall - at > STALE:
             return None
         if self._made is None or self._made[:4] != (frame, width, height, fit):
-            picture = self._fitter.fit(frame, width, height, fit, self._reel.rotation)
+            picture = self._fitter.fit(frame, width, height, fit, self._track_file.rotation)
             self._made = (frame, width, height, fit, picture)
         return self._made[4]
 
 
-class SoundReel:
+class AudioTrackReader:
     """`take` gives 20 ms after 20 ms."""
 
-    def __init__(self, reel: Reel, begin: float) -> None:
+    def __init__(self, track_file: RecordedTrackFile, begin: float) -> None:
         """`begin`: wall time of the first sample that is taken."""
-        self._blocks = _blocks(reel, begin)
+        self._blocks = _blocks(track_file, begin)
         self._held = np.zeros((0, 2), np.float32)
         self._at = 0
         self._position = 0
@@ -150,23 +150,23 @@ class SoundReel:
         return out
 
 
-def _frames(reel: Reel) -> Iterator[tuple[float, VideoFrame]]:
+def _frames(track_file: RecordedTrackFile) -> Iterator[tuple[float, VideoFrame]]:
     try:
-        with av.open(str(reel.path)) as source:
+        with av.open(str(track_file.path)) as source:
             stream = source.streams.video[0]
             stream.codec_context.thread_count = 1
             for frame in source.decode(stream):
                 if frame.pts is not None and frame.time_base is not None:
-                    yield reel.started_at + float(frame.pts * frame.time_base), frame
+                    yield track_file.started_at + float(frame.pts * frame.time_base), frame
     except (FFmpegError, IndexError) as error:
         log.warning("track ends early: %s", type(error).__name__)
 
 
-def _blocks(reel: Reel, begin: float) -> Iterator[tuple[int, Sound]]:
+def _blocks(track_file: RecordedTrackFile, begin: float) -> Iterator[tuple[int, Sound]]:
     resampler = AudioResampler(format="flt", layout="stereo", rate=RATE)
-    offset = round((reel.started_at - begin) * RATE)
+    offset = round((track_file.started_at - begin) * RATE)
     try:
-        with av.open(str(reel.path)) as source:
+        with av.open(str(track_file.path)) as source:
             for frame in source.decode(source.streams.audio[0]):
                 if frame.pts is None or frame.time_base is None:
                     continue

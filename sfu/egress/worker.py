@@ -12,74 +12,76 @@ from collections.abc import Callable
 
 from sfu.egress import protocol, worker_ipc
 from sfu.egress.heartbeat import Progress
-from sfu.egress.inputs import LipClock, People
-from sfu.egress.pipeline import Studio
+from sfu.egress.inputs import Inputs, LipSyncClock
+from sfu.egress.pipeline import Pipeline
 from sfu.egress.protocol import Start, ToWorker, Track
-from sfu.egress.rtp_receiver import Intake
-from sfu.egress.worker_ipc import Post
+from sfu.egress.rtp_receiver import RtpReceiver
+from sfu.egress.worker_ipc import ControlSocket
 from sfu.errors import MalformedPacket
-from sfu.mixer.decoding import Decoders, VideoSource
-from sfu.mixer.sound import SoundMix
+from sfu.mixer.audio_mixer import AudioMixer
+from sfu.mixer.decoding import DecoderPool, VideoSource
 
 
 class Worker:
     """Everything of the process, on the thread that receives."""
 
-    def __init__(self, conversation: Post, intake: Intake) -> None:
-        self._post = conversation
-        self._intake = intake
-        self._sound = SoundMix()
-        self._people: People | None = None
-        self._studio: Studio | None = None
+    def __init__(self, control: ControlSocket, rtp_receiver: RtpReceiver) -> None:
+        self._control = control
+        self._rtp_receiver = rtp_receiver
+        self._sound = AudioMixer()
+        self._inputs: Inputs | None = None
+        self._pipeline: Pipeline | None = None
         self.stopped = False
 
-    def obey(self, message: ToWorker) -> None:
+    def handle(self, message: ToWorker) -> None:
         if isinstance(message, Start):
             self._begin(message)
         elif isinstance(message, protocol.Stop):
             self.stopped = True
-        elif self._people is None or self._studio is None:
+        elif self._inputs is None or self._pipeline is None:
             raise MalformedPacket("the first message has to be `start`")
         elif isinstance(message, protocol.Members):
-            self._people.apply(message.members)
+            self._inputs.apply(message.members)
         elif isinstance(message, protocol.Speakers):
-            self._people.hear(message)
+            self._inputs.set_speakers(message)
         elif isinstance(message, protocol.Layout | protocol.Outputs):
-            self._studio.command(message)
-            if isinstance(message, protocol.Outputs) and not self._studio.started:
-                self._studio.start()
+            self._pipeline.command(message)
+            if isinstance(message, protocol.Outputs) and not self._pipeline.started:
+                self._pipeline.start()
 
     def failed(self) -> str:
-        if self._studio is None or self._studio.running:
+        if self._pipeline is None or self._pipeline.running:
             return ""
-        return self._studio.failed or "The studio stopped."
+        return self._pipeline.failed or "The studio stopped."
 
     def progress(self) -> Progress:
-        return () if self._studio is None or self.stopped else self._studio.progress()
+        return () if self._pipeline is None or self.stopped else self._pipeline.progress()
 
     def close(self) -> None:
-        if self._studio is not None:
-            self._studio.close()
+        if self._pipeline is not None:
+            self._pipeline.close()
 
     def _begin(self, start: Start) -> None:
-        decoders = Decoders(start.decoders)
+        decoders = DecoderPool(start.decoders)
 
-        def open_picture(track: Track, clock: LipClock) -> VideoSource:
+        def open_picture(track: Track, clock: LipSyncClock) -> VideoSource:
             return decoders.open(track.codec, clock, screen=track.source == "screen_share")
 
-        self._people = People(self._intake, self._sound, open_picture, self._tell)
-        self._studio = Studio(start, self._people, decoders, self._sound, self._post.send, self._intake.send)
-        self._intake.keyframe_wanted = self._studio.keyframe
+        self._inputs = Inputs(self._rtp_receiver, self._sound, open_picture, self._tell)
+        self._pipeline = Pipeline(
+            start, self._inputs, decoders, self._sound, self._control.send, self._rtp_receiver.send
+        )
+        self._rtp_receiver.keyframe_wanted = self._pipeline.keyframe
 
     def _tell(self, kind: str, text: str) -> None:
-        if self._studio is not None:
-            self._studio.event(kind, text, chapter=kind in ("join", "share"))
+        if self._pipeline is not None:
+            self._pipeline.event(kind, text, chapter=kind in ("join", "share"))
 
 
-def make(conversation: Post, intake: Intake) -> tuple[Worker, Callable[[], bool]]:
-    worker = Worker(conversation, intake)
+def create_worker(control: ControlSocket, rtp_receiver: RtpReceiver) -> tuple[Worker, Callable[[], bool]]:
+    worker = Worker(control, rtp_receiver)
     return worker, lambda: worker.stopped
 
 
 if __name__ == "__main__":
-    worker_ipc.serve(sys.argv[1:], make)
+    worker_ipc.serve(sys.argv[1:], create_worker)

@@ -14,9 +14,9 @@ from typing import Final, Protocol
 
 import msgspec
 
-from sfu.egress.heartbeat import Progress, Pulse
+from sfu.egress.heartbeat import Heartbeat, Progress
 from sfu.egress.protocol import Failed, Frames, ToServer, ToWorker, decode_to_worker, encode
-from sfu.egress.rtp_receiver import Intake
+from sfu.egress.rtp_receiver import RtpReceiver
 from sfu.errors import MalformedPacket
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ SEND_TIMEOUT: Final = 5.0
 """Seconds for the server to take what is written; it reads all the time, or it hangs."""
 
 
-class Post:
+class ControlSocket:
     """The control socket. `send` from any thread."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -55,10 +55,10 @@ class Post:
         return [decode_to_worker(body) for body in self._frames.receive(data)] if data else None
 
 
-class Work(Protocol):
+class WorkerProcess(Protocol):
     """What a worker does, on the thread that receives."""
 
-    def obey(self, message: ToWorker) -> None: ...
+    def handle(self, message: ToWorker) -> None: ...
 
     def failed(self) -> str:
         """Asked some twenty times a second: why it cannot go on; empty: it can."""
@@ -70,48 +70,54 @@ class Work(Protocol):
         """What is there goes out."""
 
 
-def run(work: Work, post: Post, intake: Intake, stopped: Callable[[], bool]) -> str:
+def run(work: WorkerProcess, control: ControlSocket, rtp_receiver: RtpReceiver, stopped: Callable[[], bool]) -> str:
     """Until the server says stop or goes, or something fails; why."""
     selector = selectors.DefaultSelector()
-    selector.register(post.sock, selectors.EVENT_READ)
-    selector.register(intake.sock, selectors.EVENT_READ)
+    selector.register(control.sock, selectors.EVENT_READ)
+    selector.register(rtp_receiver.sock, selectors.EVENT_READ)
     timer = time.monotonic()
     alive = True
     while alive and not stopped():
         ready = {key.fileobj for key, _ in selector.select(TIMER)}
-        if post.sock in ready:  # commands first: they name the streams whose packets follow
-            messages = post.receive()
+        if control.sock in ready:  # commands first: they name the streams whose packets follow
+            messages = control.receive()
             alive = messages is not None
             for message in messages or ():
-                work.obey(message)
+                work.handle(message)
         now = time.monotonic()
-        if intake.sock in ready:
-            alive = intake.readable(now) and alive
+        if rtp_receiver.sock in ready:
+            alive = rtp_receiver.readable(now) and alive
         if now - timer >= TIMER:
             timer = now
-            intake.handle_timer(now)
+            rtp_receiver.handle_timer(now)
             if reason := work.failed():
                 return reason
     work.close()
     return ""
 
 
-def serve(arguments: list[str], make: Callable[[Post, Intake], tuple[Work, Callable[[], bool]]]) -> None:
-    """The process's whole life; `arguments` as the supervisor gives them. `make`: the work, and whether it was stopped."""
+def serve(
+    arguments: list[str],
+    create_worker: Callable[[ControlSocket, RtpReceiver], tuple[WorkerProcess, Callable[[], bool]]],
+) -> None:
+    """Runs the worker process until it ends.
+
+    `arguments` come from the supervisor. `create_worker` returns the work and a function that says whether it was stopped.
+    """
     media_fd, control_fd, memory, nice = (int(word) for word in arguments)
     # The server decides when this process ends: an interrupt from the terminal is for it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="sfu worker: %(message)s")
-    intake, post = Intake(socket.socket(fileno=media_fd)), Post(socket.socket(fileno=control_fd))
+    rtp_receiver, control = RtpReceiver(socket.socket(fileno=media_fd)), ControlSocket(socket.socket(fileno=control_fd))
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        work, stopped = make(post, intake)
+        work, stopped = create_worker(control, rtp_receiver)
         # Threads of Linux are nice each by itself: the heartbeat begins before and stays on time.
-        Pulse(post, work.progress).start()
+        Heartbeat(control, work.progress).start()
         with suppress(OSError):
             os.nice(nice)
-        reason = run(work, post, intake, stopped)
+        reason = run(work, control, rtp_receiver, stopped)
     except (OSError, MalformedPacket, msgspec.MsgspecError) as error:
         reason = f"{type(error).__name__} on the server's socket."
     except Exception as error:
@@ -119,7 +125,7 @@ def serve(arguments: list[str], make: Callable[[Post, Intake], tuple[Work, Calla
         reason = f"{type(error).__name__} in the worker."
     if reason:
         with suppress(OSError):
-            post.send(Failed(message=reason))
+            control.send(Failed(message=reason))
     # Threads of libraries may hang in what made this process fail: it ends here, whatever they do.
     logging.shutdown()
     os._exit(1 if reason else 0)

@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import Final, Literal, NamedTuple
 
 from sfu.forwarding.selector import FILL, Size, fills
-from sfu.forwarding.stream import EVERYTHING
+from sfu.forwarding.stream import ALL_LAYERS
 
 ALIVE_FOR: Final = 2.0
 HOLD: Final = 10.0
@@ -55,7 +55,7 @@ class Rank(IntEnum):
     OTHER = 2
 
 
-class Reason(Enum):
+class AllocationReason(Enum):
     """Why a track is sent as it is."""
 
     WISH = "wish"
@@ -80,14 +80,14 @@ class Layer(NamedTuple):
     name: str
     "The rid."
     temporal: int
-    "The highest that is sent, or `EVERYTHING`."
+    "The highest that is sent, or `ALL_LAYERS`."
     bitrate: float
     "Bits per second, with everything below that has to be sent for it."
     width: int
     height: int
     fps: float = 30.0
     alive_since: float = float("-inf")
-    spatial: int = EVERYTHING
+    spatial: int = ALL_LAYERS
 
     @property
     def key(self) -> tuple[str, int, int]:
@@ -96,12 +96,12 @@ class Layer(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Demand:
+class LayerRequest:
     """What a subscriber wants of one track. `layers` are alive and rise in bitrate and quality."""
 
     key: Hashable
     kind: Literal["audio", "video"]
-    layers: tuple[Layer, ...]
+    layers: tuple[Layer, ...] = ()
     rank: Rank = Rank.OTHER
     priority: int = 128
     width: int = 0
@@ -112,11 +112,11 @@ class Demand:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class LayerAllocation:
     """What is sent of one track: `layer`, or nothing when None."""
 
     layer: Layer | None
-    reason: Reason
+    reason: AllocationReason
     best: Layer | None = None
     "What would be sent if the path were endless."
     raised_at: float = float("-inf")
@@ -132,7 +132,7 @@ class Decision:
 class Allocation:
     """Everybody's decision."""
 
-    decisions: Mapping[Hashable, Decision]
+    tracks: Mapping[Hashable, LayerAllocation]
     used: float
     "Bits per second."
     step: float
@@ -147,21 +147,21 @@ class Allocation:
 
 @dataclass(slots=True)
 class _Ladder:
-    demand: Demand
+    request: LayerRequest
     steps: tuple[Layer, ...]
     best: Layer | None
-    capped: Reason
+    capped: AllocationReason
     "Why `steps` ends before `best`."
     next: Layer | None
     "The step that is not allowed now."
     before: int | None
     "Index of what is sent now, −1: nothing; None: not known yet."
-    previous: Decision | None
+    previous: LayerAllocation | None
     level: int = -1
 
 
 def allocate(
-    demands: Sequence[Demand],
+    requests: Sequence[LayerRequest],
     budget: float,
     previous: Allocation | None,
     now: float,
@@ -170,17 +170,19 @@ def allocate(
     height: int = 0,
 ) -> Allocation:
     """`picture` and `height`: what the operator's tier allows for one picture (0: any). `now` in seconds."""
-    sound = [demand for demand in demands if demand.kind == "audio"]
+    sound = [request for request in requests if request.kind == "audio"]
     ladders = [
-        _ladder(demand, previous, now, picture, height)
-        for demand in sorted((d for d in demands if d.kind == "video"), key=_order)
+        _ladder(request, previous, now, picture, height)
+        for request in sorted((d for d in requests if d.kind == "video"), key=_order)
     ]
-    decisions: dict[Hashable, Decision] = {}
+    tracks: dict[Hashable, LayerAllocation] = {}
     audio = 0.0
-    for demand in sound:
-        layer = demand.layers[-1] if demand.layers and not demand.hidden else None
-        reason = Reason.HIDDEN if demand.hidden else Reason.WISH if layer else Reason.SILENT
-        decisions[demand.key] = Decision(layer, reason, layer)
+    for request in sound:
+        layer = request.layers[-1] if request.layers and not request.hidden else None
+        reason = (
+            AllocationReason.HIDDEN if request.hidden else AllocationReason.WISH if layer else AllocationReason.SILENT
+        )
+        tracks[request.key] = LayerAllocation(layer, reason, layer)
         audio += layer.bitrate if layer else 0.0
     lows = _lows(previous, budget, now)
     now_levels = _fill(ladders, budget - audio)
@@ -203,7 +205,7 @@ def allocate(
                 short_since = ladder.previous.short_since
             level = 0 if now - short_since < PATIENCE else -1
         decision = _decide(ladder, level, most, short_since, now)
-        decisions[ladder.demand.key] = decision
+        tracks[ladder.request.key] = decision
         if decision.layer is not None:
             used += decision.layer.bitrate
         if ladder.best is not None:
@@ -211,11 +213,11 @@ def allocate(
         above = ladder.steps[most + 1] if most + 1 < len(ladder.steps) else ladder.next
         if above is not None:
             step = min(step, above.bitrate - (ladder.steps[most].bitrate if most >= 0 else 0.0))
-    return Allocation(decisions, used, 0.0 if step == float("inf") else step, ceiling, budget, now, lows)
+    return Allocation(tracks, used, 0.0 if step == float("inf") else step, ceiling, budget, now, lows)
 
 
-def _order(demand: Demand) -> tuple[int, int, int, str]:
-    return demand.rank, -demand.priority, -(demand.width * demand.height or ASSUMED_TILE), repr(demand.key)
+def _order(request: LayerRequest) -> tuple[int, int, int, str]:
+    return request.rank, -request.priority, -(request.width * request.height or ASSUMED_TILE), repr(request.key)
 
 
 def _lows(previous: Allocation | None, budget: float, now: float) -> tuple[tuple[float, float], ...]:
@@ -228,21 +230,29 @@ def _lows(previous: Allocation | None, budget: float, now: float) -> tuple[tuple
     return tuple(kept)
 
 
-def _ladder(demand: Demand, previous: Allocation | None, now: float, picture: float, height: int) -> _Ladder:
-    decision = previous.decisions.get(demand.key) if previous else None
-    if demand.hidden or not demand.layers:
-        return _Ladder(demand, (), None, Reason.HIDDEN if demand.hidden else Reason.SILENT, None, None, decision)
-    steps = _steps(demand)
-    useful = _useful(demand, steps)
+def _ladder(request: LayerRequest, previous: Allocation | None, now: float, picture: float, height: int) -> _Ladder:
+    decision = previous.tracks.get(request.key) if previous else None
+    if request.hidden or not request.layers:
+        return _Ladder(
+            request,
+            (),
+            None,
+            AllocationReason.HIDDEN if request.hidden else AllocationReason.SILENT,
+            None,
+            None,
+            decision,
+        )
+    steps = _steps(request)
+    useful = _useful(request, steps)
     best = useful[-1]
-    before = _index(demand.layers, steps, decision.layer) if decision is not None else None
+    before = _index(request.layers, steps, decision.layer) if decision is not None else None
     if (
         decision is not None
         and decision.layer is None
-        and decision.reason in (Reason.BUDGET, Reason.HOLD, Reason.SETTLING)
+        and decision.reason in (AllocationReason.BUDGET, AllocationReason.HOLD, AllocationReason.SETTLING)
     ):
         before = -1  # was paused by the path, not by itself
-    capped = Reason.WISH
+    capped = AllocationReason.WISH
     allowed = useful
     limited = [
         layer
@@ -250,40 +260,40 @@ def _ladder(demand: Demand, previous: Allocation | None, now: float, picture: fl
         if (not height or layer.height <= height) and layer.bitrate <= picture * TOLERANCE
     ]  # fmt: skip
     if len(limited) < len(useful):
-        allowed, capped = tuple(limited) or useful[:1], Reason.TIER
+        allowed, capped = tuple(limited) or useful[:1], AllocationReason.TIER
     settled = [i for i, layer in enumerate(allowed) if now - layer.alive_since >= ALIVE_FOR or i == before]
     if settled and settled[-1] + 1 < len(allowed):
-        allowed, capped = allowed[: settled[-1] + 1], Reason.SETTLING
+        allowed, capped = allowed[: settled[-1] + 1], AllocationReason.SETTLING
     elif not settled:
-        allowed, capped = allowed[:1], Reason.SETTLING
+        allowed, capped = allowed[:1], AllocationReason.SETTLING
     held = decision is not None and before is not None and now - decision.lowered_at < decision.hold
     if held and before is not None and before + 1 < len(allowed):
-        allowed, capped = allowed[: before + 1], Reason.HOLD
+        allowed, capped = allowed[: before + 1], AllocationReason.HOLD
     forbidden = useful[len(allowed)] if len(allowed) < len(useful) else None
-    return _Ladder(demand, allowed, best, capped, forbidden, before, decision)
+    return _Ladder(request, allowed, best, capped, forbidden, before, decision)
 
 
-def _steps(demand: Demand) -> tuple[Layer, ...]:
+def _steps(request: LayerRequest) -> tuple[Layer, ...]:
     """The layers without those that no step should end at: more frames than are wished, and large pictures that jerk.
 
     A person in motion is better small than as a row of stills; text is not, and the smallest picture is better than none.
     """
     found: list[Layer] = []
-    smallest = _size(demand.layers[0])
-    for size, group in groupby(demand.layers, _size):
+    smallest = _size(request.layers[0])
+    for size, group in groupby(request.layers, _size):
         same = list(group)
-        if demand.fps:
-            enough = next((n for n, layer in enumerate(same) if layer.fps >= demand.fps * FILL), len(same) - 1)
+        if request.fps:
+            enough = next((n for n, layer in enumerate(same) if layer.fps >= request.fps * FILL), len(same) - 1)
             same = same[: enough + 1]
-        if size != smallest and demand.rank is not Rank.SCREEN:
+        if size != smallest and request.rank is not Rank.SCREEN:
             same = [layer for layer in same if layer.fps >= FLUENT or layer is same[-1]]
         found += same
     return tuple(found)
 
 
-def _useful(demand: Demand, steps: tuple[Layer, ...]) -> tuple[Layer, ...]:
+def _useful(request: LayerRequest, steps: tuple[Layer, ...]) -> tuple[Layer, ...]:
     """Up to the first size that fills the tile."""
-    filling = next((size for size in map(_size, steps) if fills(size, demand.width, demand.height)), None)
+    filling = next((size for size in map(_size, steps) if fills(size, request.width, request.height)), None)
     if filling is None:
         return steps
     return steps[: max([index for index, layer in enumerate(steps) if _size(layer) == filling]) + 1]
@@ -325,10 +335,10 @@ def _fill(ladders: list[_Ladder], budget: float) -> list[int]:
         return True
 
     for ladder in ladders:  # in their order: screens, then the stage
-        if ladder.demand.rank is Rank.SCREEN:
+        if ladder.request.rank is Rank.SCREEN:
             while rise(ladder):
                 pass
-        elif ladder.demand.rank is Rank.STAGE:
+        elif ladder.request.rank is Rank.STAGE:
             while rise(ladder) and ladder.steps[ladder.level].height < STAGE_HEIGHT:
                 pass
     for ladder in ladders:
@@ -345,27 +355,27 @@ def _fill(ladders: list[_Ladder], budget: float) -> list[int]:
 
 def _urgency(ladder: _Ladder) -> tuple[int, float]:
     """Smaller is more urgent: priority, then how many pixels of the tile share one of the picture."""
-    demand, layer = ladder.demand, ladder.steps[ladder.level]
-    tile = demand.width * demand.height or ASSUMED_TILE
-    return -demand.priority, -tile / max(1, layer.width * layer.height) * 30.0 / max(1.0, layer.fps)
+    request, layer = ladder.request, ladder.steps[ladder.level]
+    tile = request.width * request.height or ASSUMED_TILE
+    return -request.priority, -tile / max(1, layer.width * layer.height) * 30.0 / max(1.0, layer.fps)
 
 
-def _decide(ladder: _Ladder, level: int, most: int, short_since: float | None, now: float) -> Decision:
+def _decide(ladder: _Ladder, level: int, most: int, short_since: float | None, now: float) -> LayerAllocation:
     previous, before = ladder.previous, ladder.before
     layer = ladder.steps[level] if level >= 0 else None
-    reason = Reason.WISH
+    reason = AllocationReason.WISH
     if not ladder.steps:
         reason = ladder.capped
     elif layer != ladder.best:
         full = level + 1 >= len(ladder.steps)
-        reason = ladder.capped if full else Reason.BUDGET if most <= level else Reason.SETTLING
+        reason = ladder.capped if full else AllocationReason.BUDGET if most <= level else AllocationReason.SETTLING
     raised, lowered, hold = (
         (previous.raised_at, previous.lowered_at, previous.hold) if previous else (float("-inf"), float("-inf"), HOLD)
     )
     old = previous.layer if previous is not None else None
     if old is not None and layer is not None and _size(old) == _size(layer):
         pass  # as many frames as fit: no larger picture has to wait because of that
-    elif before is not None and level < before and reason is Reason.BUDGET:
+    elif before is not None and level < before and reason is AllocationReason.BUDGET:
         if level < 0:
             hold = min(PAUSED_LIMIT, 2 * hold) if now - raised < PAUSED_LIMIT else PAUSED
         else:
@@ -373,4 +383,4 @@ def _decide(ladder: _Ladder, level: int, most: int, short_since: float | None, n
         lowered = now
     elif before is not None and level > before:
         raised = now
-    return Decision(layer, reason, ladder.best, raised, lowered, hold, short_since)
+    return LayerAllocation(layer, reason, ladder.best, raised, lowered, hold, short_since)

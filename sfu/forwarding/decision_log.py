@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from sfu.bandwidth.policy import Verdict
+from sfu.bandwidth.policy import PolicyDecision
 
 if TYPE_CHECKING:
     from sfu.forwarding.downlink import Downlink
@@ -27,7 +27,7 @@ CALM: Final = 0.5
 """Loss that was seen is over below this share of what is called loss."""
 
 
-class Kind(Enum):
+class DecisionKind(Enum):
     """What happened. What `before` and `after` of an entry count depends on it."""
 
     LAYER_UP = "layer_up"
@@ -98,25 +98,25 @@ class Cause(Enum):
 
 
 BOUNDS: Final = {
-    Kind.LAYER_UP: (1.0, 32.0),
-    Kind.LAYER_DOWN: (1.0, 32.0),
-    Kind.PAUSED: (1.0, 32.0),
-    Kind.RESUMED: (1.0, 32.0),
-    Kind.KEYFRAME: (0.1, 4.0),
-    Kind.LOSS: (0.1, 4.0),
-    Kind.ESTIMATE: (0.2, 4.0),
-    Kind.TIER: (0.2, 4.0),
-    Kind.LIMITED: (0.5, 8.0),
+    DecisionKind.LAYER_UP: (1.0, 32.0),
+    DecisionKind.LAYER_DOWN: (1.0, 32.0),
+    DecisionKind.PAUSED: (1.0, 32.0),
+    DecisionKind.RESUMED: (1.0, 32.0),
+    DecisionKind.KEYFRAME: (0.1, 4.0),
+    DecisionKind.LOSS: (0.1, 4.0),
+    DecisionKind.ESTIMATE: (0.2, 4.0),
+    DecisionKind.TIER: (0.2, 4.0),
+    DecisionKind.LIMITED: (0.5, 8.0),
 }
 """Entries per second and at once. A viewer of two dozen pictures may lose all of them in one moment."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class DecisionEntry:
     number: int
     "Grows with every entry of a diary, from 1 on."
     at: float
-    kind: Kind
+    kind: DecisionKind
     cause: Cause
     track: str
     "As its viewers know it; empty: the whole path."
@@ -126,21 +126,21 @@ class Entry:
     "Bits per second that the path was thought to carry; 0: not known."
 
 
-class Diary:
+class DecisionLog:
     """One per participant, for both its connections. `totals` counts (kind, cause) of every diary that shares it."""
 
     __slots__ = ("_credit", "_entries", "_totals", "_written", "revision")
 
-    def __init__(self, totals: Counter[tuple[Kind, Cause]] | None = None) -> None:
+    def __init__(self, totals: Counter[tuple[DecisionKind, Cause]] | None = None) -> None:
         self._totals = Counter() if totals is None else totals
-        self._entries: deque[Entry] = deque(maxlen=KEPT)
-        self._credit: dict[Kind, tuple[float, float]] = {}
+        self._entries: deque[DecisionEntry] = deque(maxlen=KEPT)
+        self._credit: dict[DecisionKind, tuple[float, float]] = {}
         """(entries that may still come at once, when that was)."""
         self._written = 0
         self.revision = 0
         """Changes with everything that is written or touched: whoever tells of it looks only then."""
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[DecisionEntry]:
         """Oldest first."""
         return iter(self._entries)
 
@@ -151,7 +151,7 @@ class Diary:
     def write(
         self,
         now: float,
-        kind: Kind,
+        kind: DecisionKind,
         cause: Cause,
         *,
         track: str = "",
@@ -170,21 +170,21 @@ class Diary:
         self._credit[kind] = (max(0.0, credit - 1.0) if credit >= 1.0 else credit, now)
         if credit >= 1.0:
             self._written += 1
-            self._entries.append(Entry(self._written, now, kind, cause, track, before, after, rate))
+            self._entries.append(DecisionEntry(self._written, now, kind, cause, track, before, after, rate))
 
     @property
     def newest(self) -> int:
         """Number of the last entry, 0: none."""
         return self._written
 
-    def since(self, number: int) -> list[Entry]:
+    def since(self, number: int) -> list[DecisionEntry]:
         """What was written after entry `number` and is still there."""
         if number >= self._written:
             return []
         return [entry for entry in self._entries if entry.number > number]
 
 
-class LossWatch:
+class LossLogger:
     """Whether loss crossed what is called so: once when it begins, once when it is over."""
 
     __slots__ = ("_cause", "_seen", "_threshold")
@@ -195,38 +195,38 @@ class LossWatch:
         self._seen = 0.0
         """The share with which it began; 0: none now."""
 
-    def look(self, diary: Diary, loss: float, now: float, rate: float = 0.0) -> None:
+    def update(self, decision_log: DecisionLog, loss: float, now: float, rate: float = 0.0) -> None:
         """`loss` 0 to 1, over the last second or so."""
         if not self._seen and loss > self._threshold:
-            diary.write(now, Kind.LOSS, self._cause, after=loss, rate=rate)
+            decision_log.write(now, DecisionKind.LOSS, self._cause, after=loss, rate=rate)
             self._seen = loss
         elif self._seen and loss < CALM * self._threshold:
-            diary.write(now, Kind.LOSS, self._cause, before=self._seen, after=loss, rate=rate)
+            decision_log.write(now, DecisionKind.LOSS, self._cause, before=self._seen, after=loss, rate=rate)
             self._seen = 0.0
 
 
-class PathWatch:
+class DownlinkLogger:
     """Of what a downlink measures and judges twenty times a second, writes what a person would call a change."""
 
     __slots__ = ("_estimate", "_estimated_at", "_loss", "_verdict")
 
     def __init__(self, threshold: float) -> None:
         """`threshold`: the share of lost packets that is worth a word."""
-        self._loss = LossWatch(threshold, Cause.RECEIVING)
+        self._loss = LossLogger(threshold, Cause.RECEIVING)
         self._estimate = 0.0
         self._estimated_at = float("-inf")
-        self._verdict: Verdict | None = None
+        self._verdict: PolicyDecision | None = None
 
-    def look(self, diary: Diary, downlink: "Downlink", now: float) -> None:
+    def update(self, decision_log: DecisionLog, downlink: "Downlink", now: float) -> None:
         """After each `handle_timer` of the downlink."""
         estimate = downlink.estimator.target
-        self._loss.look(diary, downlink.estimator.loss, now, estimate)
-        self._look_at_estimate(diary, estimate, now)
-        verdict = downlink.verdict
-        if verdict is not None:
-            self._look_at_verdict(diary, verdict, estimate, now)
+        self._loss.update(decision_log, downlink.estimator.loss, now, estimate)
+        self._look_at_estimate(decision_log, estimate, now)
+        policy_decision = downlink.policy_decision
+        if policy_decision is not None:
+            self._look_at_verdict(decision_log, policy_decision, estimate, now)
 
-    def _look_at_estimate(self, diary: Diary, estimate: float, now: float) -> None:
+    def _look_at_estimate(self, decision_log: DecisionLog, estimate: float, now: float) -> None:
         known = self._estimate
         if not known:
             self._estimate, self._estimated_at = estimate, now  # what it begins with is no news
@@ -235,17 +235,21 @@ class PathWatch:
             return
         if now - self._estimated_at < ESTIMATE_EVERY and estimate > known / 2:
             return
-        diary.write(now, Kind.ESTIMATE, Cause.ESTIMATE, before=known, after=estimate, rate=estimate)
+        decision_log.write(now, DecisionKind.ESTIMATE, Cause.ESTIMATE, before=known, after=estimate, rate=estimate)
         self._estimate, self._estimated_at = estimate, now
 
-    def _look_at_verdict(self, diary: Diary, verdict: Verdict, estimate: float, now: float) -> None:
+    def _look_at_verdict(
+        self, decision_log: DecisionLog, policy_decision: PolicyDecision, estimate: float, now: float
+    ) -> None:
         known = self._verdict
         if known is None:
-            self._verdict = verdict
-        elif known.height != verdict.height:
-            cause = Cause(verdict.reason.value)
-            diary.write(now, Kind.TIER, cause, before=known.height, after=verdict.height, rate=estimate)
-            self._verdict = verdict
-        elif known.reason is not verdict.reason:
-            diary.touch()
-            self._verdict = verdict
+            self._verdict = policy_decision
+        elif known.height != policy_decision.height:
+            cause = Cause(policy_decision.reason.value)
+            decision_log.write(
+                now, DecisionKind.TIER, cause, before=known.height, after=policy_decision.height, rate=estimate
+            )
+            self._verdict = policy_decision
+        elif known.reason is not policy_decision.reason:
+            decision_log.touch()
+            self._verdict = policy_decision

@@ -7,22 +7,24 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from sfu.forwarding import fanout
-from sfu.forwarding.down_track import Route
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.layer_filter import Thinning
+from sfu.forwarding.layer_filter import LayerFilter
 from sfu.forwarding.packet import Packet
 from sfu.forwarding.redundancy import with_redundancy
-from sfu.forwarding.reports import Reports
+from sfu.forwarding.rtcp_reports import RtcpReports
 from sfu.forwarding.stream import Stream
 
-FanOut = Callable[[Iterable[Route], list[fanout.Run], fanout.Sealer], int]
+FanOut = Callable[[Iterable[DownTrack], list[fanout.GsoBatch], fanout.SrtpEncryptor], int]
 
 
-class Forwarder:
+class Dispatcher:
     """Belongs to one Engine. `dropped` counts what the kernel did not take."""
 
-    def __init__(self, sealer: fanout.Sealer, segments: bool, dropped: Counter[str], reports: Reports) -> None:
-        self._sealer = sealer
+    def __init__(
+        self, encryptor: fanout.SrtpEncryptor, segments: bool, dropped: Counter[str], reports: RtcpReports
+    ) -> None:
+        self._encryptor = encryptor
         self._segments = segments
         self._dropped = dropped
         self._reports = reports
@@ -30,67 +32,75 @@ class Forwarder:
 
     def forward(self, encoding: Encoding, batch: list[Packet], now: float) -> None:
         """What an encoding got in this turn, to everybody who takes it or some of its layers."""
-        if encoding.thinning is None:
+        if encoding.layer_filter is None:
             encoding.forwarded = encoding.highest
             self._serve(encoding, batch, now)
         else:
-            self._forward_layers(encoding, encoding.thinning, batch, now)
+            self._forward_layers(encoding, encoding.layer_filter, batch, now)
 
-    def _forward_layers(self, encoding: Encoding, thinning: Thinning, batch: list[Packet], now: float) -> None:
+    def _forward_layers(self, encoding: Encoding, layer_filter: LayerFilter, batch: list[Packet], now: float) -> None:
         """A batch of an encoding of which somebody gets some layers only; between two pictures routes change over."""
-        waiting = thinning.waiting()
+        waiting = layer_filter.waiting()
         encoding.late = False
         ready: list[Packet] = []
         for packet in batch:
-            mark = thinning.read(packet)
-            for route in [route for route in waiting if thinning.opens(mark, packet, route)] if waiting else ():
-                self._serve_taken(encoding, thinning, ready, now)
+            layer_info = layer_filter.read(packet)
+            for down_track in (
+                [down_track for down_track in waiting if layer_filter.is_switch_point(layer_info, packet, down_track)]
+                if waiting
+                else ()
+            ):
+                self._serve_taken(encoding, layer_filter, ready, now)
                 ready = []
-                assert route.target is not None
-                route.change_over(route.target, packet)
-                waiting.remove(route)
-            if not thinning.take(packet, mark):
+                assert down_track.target is not None
+                down_track.switch_layers(down_track.target, packet)
+                waiting.remove(down_track)
+            if not layer_filter.take(packet, layer_info):
                 encoding.late = True
             ready.append(packet)
-        self._serve_taken(encoding, thinning, ready, now)
-        thinning.tidy()
+        self._serve_taken(encoding, layer_filter, ready, now)
+        layer_filter.tidy()
 
-    def _serve_taken(self, encoding: Encoding, thinning: Thinning, batch: list[Packet], now: float) -> None:
+    def _serve_taken(self, encoding: Encoding, layer_filter: LayerFilter, batch: list[Packet], now: float) -> None:
         """What the thinned streams have taken already: to everybody."""
         if not batch:
             return
-        encoding.forwarded = thinning.highest
-        if encoding.routes:
+        encoding.forwarded = layer_filter.highest
+        if encoding.down_tracks:
             self._serve(encoding, batch, now)
         encoding.late = False
-        for thinned in thinning.thinned:
-            share, thinned.batch = thinned.batch, []
-            thinned.forwarded = thinned.highest
+        for filtered in layer_filter.filtered:
+            share, filtered.batch = filtered.batch, []
+            filtered.forwarded = filtered.highest
             if share:
-                self._serve(thinned, share, now)
+                self._serve(filtered, share, now)
 
-    def send(self, route: Route, packets: list[Packet], now: float) -> None:
+    def send(self, down_track: DownTrack, packets: list[Packet], now: float) -> None:
         """These to one route."""
-        dropped = self._send((route,), self._runs(packets), now)
+        dropped = self._send((down_track,), self._runs(packets), now)
         if dropped:
             self._dropped["send_buffer"] += dropped
 
     def _serve(self, encoding: Stream, batch: list[Packet], now: float) -> None:
-        taking = [route for route in encoding.routes if route.current is encoding]
-        waiting = len(encoding.routes) > len(taking)
+        taking = [down_track for down_track in encoding.down_tracks if down_track.current is encoding]
+        waiting = len(encoding.down_tracks) > len(taking)
         dropped = 0
         if encoding.late:
             encoding.late = False
             dropped += self._forward_late(taking, batch, now)
             taking = []
         if encoding.track.kind == "audio":
-            if encoding.track.lossy:
+            if encoding.track.lossy_down_tracks:
                 taking, lost = self._forward_twice(encoding, taking, batch, now)
                 dropped += lost
-            plain = [route for route in taking if not route.takes_red] if any(p.codec_index for p in batch) else []
+            plain = (
+                [down_track for down_track in taking if not down_track.supports_red]
+                if any(p.codec_index for p in batch)
+                else []
+            )
             if plain:
                 dropped += self._send(plain, self._runs(fanout.without_red(batch)), now)
-                taking = [route for route in taking if route.takes_red]
+                taking = [down_track for down_track in taking if down_track.supports_red]
         if taking:
             dropped += self._send(taking, self._runs(batch, len(taking)), now)
         if waiting:
@@ -98,48 +108,48 @@ class Forwarder:
         if dropped:
             self._dropped["send_buffer"] += dropped
 
-    def _send(self, routes: Sequence[Route], groups: list[fanout.Run], now: float) -> int:
+    def _send(self, down_tracks: Sequence[DownTrack], groups: list[fanout.GsoBatch], now: float) -> int:
         """One batch to these routes; their paths' histories are noted here, whatever the batch is sent by."""
         sizes: list[int] | None = None
-        for route in routes:
-            note = route.note
-            if note is not None:
+        for down_track in down_tracks:
+            on_sent = down_track.on_sent
+            if on_sent is not None:
                 if sizes is None:
                     sizes = [packet.size for _, packets in groups for packet in packets]
-                note((route.peer.twcc_number, sizes, now))
-        return self.fan_out(routes, groups, self._sealer)
+                on_sent((down_track.peer.twcc_number, sizes, now))
+        return self.fan_out(down_tracks, groups, self._encryptor)
 
     def _forward_twice(
-        self, encoding: Stream, taking: list[Route], batch: list[Packet], now: float
-    ) -> tuple[list[Route], int]:
+        self, encoding: Stream, taking: list[DownTrack], batch: list[Packet], now: float
+    ) -> tuple[list[DownTrack], int]:
         """Sound with older sound in each packet, to those whose paths lose packets: (the others, packets dropped)."""
-        alike: dict[tuple[int, int], list[Route]] = {}
+        alike: dict[tuple[int, int], list[DownTrack]] = {}
         others = []
-        for route in taking:
-            level = route.redundancy.level if route.redundancy is not None else 0
+        for down_track in taking:
+            level = down_track.redundancy.level if down_track.redundancy is not None else 0
             if level:
-                alike.setdefault((level, route.payload_types[0]), []).append(route)
+                alike.setdefault((level, down_track.payload_types[0]), []).append(down_track)
             else:
-                others.append(route)
+                others.append(down_track)
         dropped = 0
-        for (level, payload_type), routes in alike.items():
+        for (level, payload_type), down_tracks in alike.items():
             packets = with_redundancy(batch, level, payload_type, encoding.find)
-            dropped += self._send(routes, self._runs(packets), now)
+            dropped += self._send(down_tracks, self._runs(packets), now)
         return others, dropped
 
-    def _forward_late(self, taking: list[Route], batch: list[Packet], now: float) -> int:
+    def _forward_late(self, taking: list[DownTrack], batch: list[Packet], now: float) -> int:
         """A batch with packets that came out of order: each route leaves out what is from before its switch."""
         dropped = 0
-        for route in taking:
-            packets = [packet for packet in batch if not route.before_switch(packet)]
-            if not route.takes_red:
+        for down_track in taking:
+            packets = [packet for packet in batch if not down_track.is_before_switch(packet)]
+            if not down_track.supports_red:
                 packets = fanout.without_red(packets)
             if packets:
-                dropped += self._send((route,), self._runs(packets), now)
+                dropped += self._send((down_track,), self._runs(packets), now)
         return dropped
 
-    def _runs(self, batch: list[Packet], receivers: int = 1) -> list[fanout.Run]:
-        return fanout.runs(batch, self._segments, receivers > 1)
+    def _runs(self, batch: list[Packet], receivers: int = 1) -> list[fanout.GsoBatch]:
+        return fanout.gso_batches(batch, self._segments, receivers > 1)
 
     def _switch_waiting(self, encoding: Stream, batch: list[Packet], now: float) -> int:
         """Routes that wait for this encoding take it from the first keyframe of the batch on."""
@@ -151,11 +161,13 @@ class Forwarder:
         following = [encoding.find((key.sequence + step) & 0xFFFF) for step in range(ahead + 1)]
         replay = [packet for packet in following if packet is not None]
         dropped = 0
-        for route in list(encoding.routes):
-            if route.target is not encoding or route.has(encoding.origin):
+        for down_track in list(encoding.down_tracks):
+            if down_track.target is not encoding or down_track.is_forwarding(encoding.origin):
                 continue
-            route.switch(encoding, key, now)
-            packets = replay if route.takes_red or encoding.track.kind == "video" else fanout.without_red(replay)
-            dropped += self._send((route,), self._runs(packets), now)
-            self._reports.send_sender_reports(route.peer, now, only=route)
+            down_track.switch(encoding, key, now)
+            packets = (
+                replay if down_track.supports_red or encoding.track.kind == "video" else fanout.without_red(replay)
+            )
+            dropped += self._send((down_track,), self._runs(packets), now)
+            self._reports.send_sender_reports(down_track.peer, now, only=down_track)
         return dropped

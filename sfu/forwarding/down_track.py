@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sfu.forwarding.encoding import NTP_UNITS, timestamp_on
-from sfu.forwarding.packet import HEAD_SIZE, Packet, Special
+from sfu.forwarding.packet import HEAD_SIZE, CodecPatch, Packet
 from sfu.forwarding.redundancy import Redundancy
 from sfu.forwarding.stream import Stream
 from sfu.rtp.rtcp import ReportBlock, SenderReport
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from sfu.forwarding.peer import EnginePeer
     from sfu.forwarding.track import Track
 
-Note = Callable[[tuple[int, Sequence[int], float]], None]
+SentCallback = Callable[[tuple[int, Sequence[int], float]], None]
 """Takes (first transport-wide number, sizes, when) of packets that go out together: a path's history."""
 
 RESEND_LIMIT: Final = 3
 RESEND_PAUSE: Final = 0.1
 """A packet is sent again at most three times and not within 100 ms: what is lost for want of room would be lost again, and
 an asker cannot turn one NACK into a flood."""
-BAD_LINE_LIMIT: Final = 6
+LOSSY_LINK_LIMIT: Final = 6
 """Where packets are lost for another reason: of 10,000, a fifth of all lost, one does not come."""
 ROUND: Final = 0.8
 """Of the round trip, within which nobody can know that a repair was lost; askers' timers are not exact."""
@@ -69,33 +69,33 @@ class Segment:
         return self.encoding.extended_forwarded() - self.start + 1 if open_ else self.length
 
 
-class Route:
-    """Forwarding state of one (track, subscriber). Made by `Engine.add_route`."""
+class DownTrack:
+    """Forwarding state of one (track, subscriber). Made by `Engine.add_down_track`."""
 
     __slots__ = (
         "_resends",
         "_segments",
         "cname",
         "current",
-        "high",
-        "keyframe_wanted_at",
+        "highest_sent",
+        "keyframe_requested_at",
+        "last_report_block",
         "mid_word",
-        "note",
         "octets",
         "offsets",
+        "on_sent",
         "packets",
         "payload_types",
         "peer",
         "previous",
         "redundancy",
-        "reported",
         "retransmitted",
         "rtx_payload_type",
         "rtx_sequence",
         "rtx_ssrc",
         "ssrc",
+        "supports_red",
         "switches",
-        "takes_red",
         "target",
         "track",
     )  # fmt: skip
@@ -124,7 +124,7 @@ class Route:
         self.rtx_ssrc = rtx_ssrc
         self.payload_types = (payload_type, payload_type if red_payload_type is None else red_payload_type)
         """By `Packet.codec_index`."""
-        self.takes_red = red_payload_type is not None
+        self.supports_red = red_payload_type is not None
         self.rtx_payload_type = rtx_payload_type
         self.current: Stream | None = None
         """What is sent now; None while paused or before the first keyframe."""
@@ -132,26 +132,26 @@ class Route:
         """What was sent before the pause: the stream goes on from there."""
         self.target: Stream | None = None
         self.offsets = Offsets()
-        self.high = (first_sequence - 1) & 0xFFFF
+        self.highest_sent = (first_sequence - 1) & 0xFFFF
         """Highest sequence number sent, while nothing is; see `last_sent`."""
         self.rtx_sequence = first_sequence
         self.packets = 0
         self.octets = 0
         self.retransmitted = 0
         self.switches = 0
-        self.keyframe_wanted_at = 0.0
-        self.redundancy = Redundancy() if self.takes_red else None
+        self.keyframe_requested_at = 0.0
+        self.redundancy = Redundancy() if self.supports_red else None
         """How much of the sound is sent twice."""
-        self.reported: ReportBlock | None = None
+        self.last_report_block: ReportBlock | None = None
         """The subscriber's newest report on this stream."""
-        self.note: Note | None = None
+        self.on_sent: SentCallback | None = None
         """Is told of what is sent; None where nobody tells what arrives."""
         self._segments: deque[Segment] = deque(maxlen=SEGMENTS)
         """Oldest first; the last one is open while `current` is not None."""
         self._resends: dict[int, tuple[int, float]] = {}
 
     @classmethod
-    def ear(cls, stream: Stream) -> "Route":
+    def null_tap(cls, stream: Stream) -> "DownTrack":
         """A route that takes nothing: what has no route at all is not handed on."""
         track = stream.track
         return cls(
@@ -168,7 +168,7 @@ class Route:
         picture = tl0picidx = frame = 0
         if old is not None:
             timestamp = self._next_timestamp(old, encoding, packet.timestamp, now)
-            picture, tl0picidx, frame = self._continued(old.last_special, packet.special)
+            picture, tl0picidx, frame = self._continued(old.last_codec_patch, packet.codec_patch)
         self.offsets = Offsets(
             (sequence - packet.sequence) & 0xFFFF,
             (timestamp - packet.timestamp) & 0xFFFFFFFF,
@@ -178,12 +178,12 @@ class Route:
             bool(picture or tl0picidx or frame),
         )
         self._segments.append(Segment(encoding, self.offsets, encoding.extended(packet.sequence)))
-        if old is not None and old is not encoding and self in old.routes:
-            old.routes.remove(self)
+        if old is not None and old is not encoding and self in old.down_tracks:
+            old.down_tracks.remove(self)
         self.current, self.previous = encoding, None
         self.switches += 1
 
-    def change_over(self, stream: Stream, packet: Packet) -> None:
+    def switch_layers(self, stream: Stream, packet: Packet) -> None:
         """From `packet` on, which neither has taken yet, other layers of the same encoding: every number goes on by itself."""
         old, offsets = self.current, self.offsets
         assert old is not None
@@ -197,12 +197,12 @@ class Route:
         )
         start = stream.extended((packet.sequence - stream.shift) & 0xFFFF)
         self._segments.append(Segment(stream, self.offsets, start))
-        if self in old.routes:
-            old.routes.remove(self)
+        if self in old.down_tracks:
+            old.down_tracks.remove(self)
         self.current = stream
         self.switches += 1
 
-    def has(self, encoding: "Encoding") -> bool:
+    def is_forwarding(self, encoding: "Encoding") -> bool:
         """Whether it is sent this encoding now, all of it or some layers."""
         return self.current is not None and self.current.origin is encoding
 
@@ -225,7 +225,7 @@ class Route:
         passed = min(max(now - old.origin.last_arrival, 0.001), 60.0)
         return (last + max(1, int(passed * clock))) & 0xFFFFFFFF
 
-    def _continued(self, last: Special | None, new: Special | None) -> tuple[int, int, int]:
+    def _continued(self, last: CodecPatch | None, new: CodecPatch | None) -> tuple[int, int, int]:
         """Offsets of picture id, TL0PICIDX and frame number that make `new` follow `last`."""
         _, _, picture, tl0picidx, frame, _ = self.offsets
         if last is None or new is None:
@@ -238,21 +238,21 @@ class Route:
             frame = (last.frame_number + frame + 1 - new.frame_number) & 0xFFFF
         return picture, tl0picidx, frame
 
-    def park(self) -> None:
+    def clear_target(self) -> None:
         """Stops sending; the next switch goes on where the stream was."""
         for encoding in (self.current, self.previous, self.target):
-            if encoding is not None and self in encoding.routes:
-                encoding.routes.remove(self)
+            if encoding is not None and self in encoding.down_tracks:
+                encoding.down_tracks.remove(self)
         self.pause()
         self.target = None
 
     def pause(self) -> None:
         """Stops sending, and goes on wanting what it wants."""
-        self.high = self.last_sent()
+        self.highest_sent = self.last_sent()
         self._end_segment()
         self.previous, self.current = self.current or self.previous, None
 
-    def before_switch(self, packet: Packet) -> bool:
+    def is_before_switch(self, packet: Packet) -> bool:
         """Whether a packet that came late belongs to what was before the newest switch: it has no number here."""
         newest = self._segments[-1]
         return newest.encoding.extended(packet.sequence) < newest.start
@@ -260,33 +260,39 @@ class Route:
     def last_sent(self) -> int:
         """Highest sequence number sent. Derived, so that the packet path need not keep it."""
         if self.current is None:
-            return self.high
+            return self.highest_sent
         return (self.current.forwarded + self.offsets.sequence) & 0xFFFF
 
-    def aim(self, encoding: Stream, now: float) -> bool:
+    def set_target(self, encoding: Stream, now: float) -> bool:
         """Wants `encoding` from its next keyframe on; True when a keyframe has to be asked for.
 
         Other layers of the encoding that it is sent are had sooner, unless they are larger pictures.
         """
         if self.target is encoding:
             return False
-        if self.target is not None and self.target is not self.current and self in self.target.routes:
-            self.target.routes.remove(self)
+        if self.target is not None and self.target is not self.current and self in self.target.down_tracks:
+            self.target.down_tracks.remove(self)
         self.target = encoding
         if encoding is self.current:
             return False
-        if self not in encoding.routes:
-            encoding.routes.append(self)
-        self.keyframe_wanted_at = now
-        if self.current is not None and self.has(encoding.origin) and encoding.spatial <= self.current.spatial:
-            self.keyframe_wanted_at = now + LAYER_PATIENCE
+        if self not in encoding.down_tracks:
+            encoding.down_tracks.append(self)
+        self.keyframe_requested_at = now
+        if (
+            self.current is not None
+            and self.is_forwarding(encoding.origin)
+            and encoding.spatial <= self.current.spatial
+        ):
+            self.keyframe_requested_at = now + LAYER_PATIENCE
             return False
         return True
 
-    def lost(self, sequence: int, now: float, *, bad_line: bool | None = None) -> tuple[Offsets, Packet] | None:
+    def packet_to_resend(
+        self, sequence: int, now: float, *, is_lossy_link: bool | None = None
+    ) -> tuple[Offsets, Packet] | None:
         """The packet that was sent under this number and how, if it may be sent again now.
 
-        `bad_line`: it was not lost for want of room; None: nobody knows. Where there is no room, a picture that has been
+        `is_lossy_link`: it was not lost for want of room; None: nobody knows. Where there is no room, a picture that has been
         given up for another size is not mended: its packets would push out the keyframe of the next.
         """
         back = (self.last_sent() - sequence) & 0xFFFF
@@ -294,8 +300,8 @@ class Route:
             return None
         tries, last = self._resends.get(sequence, (0, float("-inf")))
         round_trip = ROUND * self.peer.rtt if self.peer.rtt is not None else RESEND_PAUSE
-        pause = min(max(round_trip, LEAST_PAUSE if bad_line else RESEND_PAUSE), MOST_PAUSE)
-        if tries >= (BAD_LINE_LIMIT if bad_line else RESEND_LIMIT) or now - last < pause:
+        pause = min(max(round_trip, LEAST_PAUSE if is_lossy_link else RESEND_PAUSE), MOST_PAUSE)
+        if tries >= (LOSSY_LINK_LIMIT if is_lossy_link else RESEND_LIMIT) or now - last < pause:
             return None
         stream = self.current or self.target
         wanted = stream.origin if stream is not None else None
@@ -304,7 +310,7 @@ class Route:
             if back >= span:
                 back -= span
                 continue
-            if bad_line is False and segment.encoding.origin is not wanted:
+            if is_lossy_link is False and segment.encoding.origin is not wanted:
                 return None
             packet = segment.encoding.find((sequence - segment.offsets.sequence) & 0xFFFF)
             if packet is None:
@@ -316,16 +322,16 @@ class Route:
             return segment.offsets, packet
         return None
 
-    def hear_of_loss(self, share: float, now: float) -> None:
+    def update_loss(self, share: float, now: float) -> None:
         """The share of packets that this subscriber's path loses: its sound is made as redundant as that asks for."""
         redundancy = self.redundancy
         if redundancy is None:
             return
         redundancy.update(share, now)
         if redundancy.level:
-            self.track.lossy.add(self)
+            self.track.lossy_down_tracks.add(self)
         else:
-            self.track.lossy.discard(self)
+            self.track.lossy_down_tracks.discard(self)
 
     def sender_report(self, wall: float, clock_offset: float) -> SenderReport | None:
         """Our sender report at `wall` (seconds since 1900). `clock_offset` turns the publisher's clock into ours.
@@ -342,18 +348,18 @@ class Route:
         return SenderReport(self.ssrc, int(wall * NTP_UNITS), timestamp, self.packets & 0xFFFFFFFF, octets, ())
 
 
-def special_bytes(special: Special, offsets: Offsets) -> list[tuple[int, int]]:
+def patched_bytes(codec_patch: CodecPatch, offsets: Offsets) -> list[tuple[int, int]]:
     """(position, byte) pairs to write into an outbound packet."""
     out: list[tuple[int, int]] = []
-    if special.picture_id_at and offsets.picture:
-        picture = (special.picture_id + offsets.picture) & 0x7FFF
-        if special.picture_id_bits == 15:
-            out += ((special.picture_id_at, 0x80 | picture >> 8), (special.picture_id_at + 1, picture & 0xFF))
+    if codec_patch.picture_id_at and offsets.picture:
+        picture = (codec_patch.picture_id + offsets.picture) & 0x7FFF
+        if codec_patch.picture_id_bits == 15:
+            out += ((codec_patch.picture_id_at, 0x80 | picture >> 8), (codec_patch.picture_id_at + 1, picture & 0xFF))
         else:
-            out.append((special.picture_id_at, picture & 0x7F))
-    if special.tl0picidx_at and offsets.tl0picidx:
-        out.append((special.tl0picidx_at, (special.tl0picidx + offsets.tl0picidx) & 0xFF))
-    if special.frame_number_at and offsets.frame:
-        frame = (special.frame_number + offsets.frame) & 0xFFFF
-        out += ((special.frame_number_at, frame >> 8), (special.frame_number_at + 1, frame & 0xFF))
+            out.append((codec_patch.picture_id_at, picture & 0x7F))
+    if codec_patch.tl0picidx_at and offsets.tl0picidx:
+        out.append((codec_patch.tl0picidx_at, (codec_patch.tl0picidx + offsets.tl0picidx) & 0xFF))
+    if codec_patch.frame_number_at and offsets.frame:
+        frame = (codec_patch.frame_number + offsets.frame) & 0xFFFF
+        out += ((codec_patch.frame_number_at, frame >> 8), (codec_patch.frame_number_at + 1, frame & 0xFF))
     return out

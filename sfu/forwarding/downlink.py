@@ -7,16 +7,15 @@ in bits per second.
 """
 
 from collections.abc import Callable, Collection, Hashable, Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from dataclasses import dataclass, replace
+from typing import Final
 
 from sfu.bandwidth.estimator import Estimator
-from sfu.bandwidth.policy import Policy, Verdict
-from sfu.bandwidth.policy import Reason as PolicyReason
-from sfu.bandwidth.probe import wanted_rate
+from sfu.bandwidth.policy import Policy, PolicyDecision, PolicyReason
+from sfu.bandwidth.prober import rate_to_probe
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import Feedback
-from sfu.forwarding.allocator import Allocation, Decision, Demand, Layer, Rank, Reason, allocate
+from sfu.forwarding.allocator import Allocation, AllocationReason, Layer, LayerAllocation, LayerRequest, allocate
 
 CHANGE: Final = 0.15
 """The budget has to change by this share before it is looked who gets it (Jitsi's allocator),"""
@@ -34,47 +33,34 @@ CEILING: Final = 1.1
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """What the subscriber wishes of one track."""
-
-    kind: Literal["audio", "video"]
-    rank: Rank = Rank.OTHER
-    priority: int = 128
-    width: int = 0
-    height: int = 0
-    fps: float = 0.0
-    hidden: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Change:
     """`decision` differs from the one before: in its layer, or in why it is no better one."""
 
     key: Hashable
-    decision: Decision
+    decision: LayerAllocation
     switched: bool
     "Whether the layer differs."
     urgent: bool
     "The path is flooded: stop the old layer now, do not wait for the new one's keyframe."
 
 
-Layers = Callable[[Hashable], tuple[Layer, ...]]
+LayerSource = Callable[[Hashable], tuple[Layer, ...]]
 """The layers of a track that are alive, by its key, rising."""
 
 
 class Downlink:
-    """One per subscribing connection. `wants` is the caller's to fill; call `touch` after each change of it."""
+    """One per subscribing connection. `requests` is the caller's to fill; call `touch` after each change of it."""
 
     __slots__ = (
-        "_allocated_at", "_begun", "_layers", "_touched", "allocation", "estimator", "policy", "verdict", "wants",
+        "_allocated_at", "_begun", "_layers", "_touched", "allocation", "estimator", "policy", "policy_decision", "requests",
     )  # fmt: skip
 
-    def __init__(self, settings: Settings, layers: Layers, now: float) -> None:
+    def __init__(self, settings: Settings, layers: LayerSource, now: float) -> None:
         self.estimator = Estimator(settings)
         self.policy = Policy(settings)
-        self.wants: dict[Hashable, Want] = {}
+        self.requests: dict[Hashable, LayerRequest] = {}
         self.allocation: Allocation | None = None
-        self.verdict: Verdict | None = None
+        self.policy_decision: PolicyDecision | None = None
         self._layers = layers
         self._begun = now
         self._allocated_at = float("-inf")
@@ -104,22 +90,24 @@ class Downlink:
     def handle_timer(self, now: float) -> list[Change]:
         """Up to 20 times a second, and soon after feedback that lowered the estimate."""
         estimator, before = self.estimator, self.allocation
-        wish, ceiling = self._wish()
-        estimator.handle_timer(now, wish=wish, ceiling=ceiling)
-        verdict = self.verdict = self.policy.update(estimator.target, estimator.path_rtt, estimator.loss, now)
-        budget = verdict.target * (1 - min(1 - REPAIRS, estimator.loss))
-        if not self._due(before, budget, verdict, now):
+        desired_rate, ceiling = self._desired_rate()
+        estimator.handle_timer(now, desired_rate=desired_rate, ceiling=ceiling)
+        policy_decision = self.policy_decision = self.policy.update(
+            estimator.target, estimator.path_rtt, estimator.loss, now
+        )
+        budget = policy_decision.target * (1 - min(1 - REPAIRS, estimator.loss))
+        if not self._due(before, budget, policy_decision, now):
             return []
         self._touched = False
         self._allocated_at = now
-        demands = [self._demand(key, want) for key, want in self.wants.items()]
+        requests = [replace(want, layers=self._layers(key)) for key, want in self.requests.items()]
         previous = before if now - self._begun > BEGINNING else None
         after = self.allocation = allocate(
-            demands, budget, previous, now, picture=verdict.picture, height=verdict.height
+            requests, budget, previous, now, picture=policy_decision.picture, height=policy_decision.height
         )
         changes = []
-        for key, decision in after.decisions.items():
-            old = before.decisions.get(key) if before is not None else None
+        for key, decision in after.tracks.items():
+            old = before.tracks.get(key) if before is not None else None
             switched = old is None or _name(old.layer) != _name(decision.layer)
             if switched or old is None or old.reason is not decision.reason:
                 flooded = old is not None and old.layer is not None and old.layer.bitrate > FLOOD * budget
@@ -131,28 +119,23 @@ class Downlink:
         return self.estimator.padding(now, ahead)
 
     @property
-    def calm(self) -> bool:
+    def is_satisfied(self) -> bool:
         """Everything that is wished is sent, and nothing says that it is too much: there is little to look at."""
-        allocation, verdict = self.allocation, self.verdict
+        allocation, policy_decision = self.allocation, self.policy_decision
         return (
             allocation is not None
-            and verdict is not None
+            and policy_decision is not None
             and not allocation.step
-            and allocation.used < verdict.target * (1 - CHANGE)
-            and self.estimator.untroubled
-            and verdict.reason is PolicyReason.ESTIMATE
+            and allocation.used < policy_decision.target * (1 - CHANGE)
+            and self.estimator.is_stable
+            and policy_decision.reason is PolicyReason.ESTIMATE
         )
 
     @property
     def probing(self) -> bool:
-        return self.estimator.cluster is not None
+        return self.estimator.probe_cluster is not None
 
-    def _demand(self, key: Hashable, want: Want) -> Demand:
-        return Demand(
-            key, want.kind, self._layers(key), want.rank, want.priority, want.width, want.height, want.fps, want.hidden
-        )
-
-    def _due(self, before: Allocation | None, budget: float, verdict: Verdict, now: float) -> bool:
+    def _due(self, before: Allocation | None, budget: float, policy_decision: PolicyDecision, now: float) -> bool:
         if before is None or self._touched or self._allocated_at + AGAIN <= now:
             return True
         if before.used > budget or abs(budget - before.budget) >= CHANGE * before.budget:
@@ -160,19 +143,19 @@ class Downlink:
         upwards = before.ceiling * 0.999 > before.used
         return upwards and self._allocated_at + AGAIN_UPWARDS <= now
 
-    def _wish(self) -> tuple[float, float]:
+    def _desired_rate(self) -> tuple[float, float]:
         """The rate that would be worth something, and all that is worth anything. 0: nothing to gain."""
         allocation = self.allocation
         if allocation is None or not allocation.step:
             return 0.0, 0.0
-        verdict = self.verdict
-        if verdict is not None and verdict.reason is not PolicyReason.ESTIMATE:
+        policy_decision = self.policy_decision
+        if policy_decision is not None and policy_decision.reason is not PolicyReason.ESTIMATE:
             return 0.0, 0.0  # the operator's rules hold it down, not the path
-        wish = wanted_rate(allocation.used, allocation.step)
-        reasons = {decision.reason for decision in allocation.decisions.values()}
-        if Reason.TIER in reasons and Reason.BUDGET not in reasons:
-            wish = max(wish, self.policy.next_limit)
-        return wish, max(wish, CEILING * allocation.ceiling)
+        desired_rate = rate_to_probe(allocation.used, allocation.step)
+        reasons = {decision.reason for decision in allocation.tracks.values()}
+        if AllocationReason.TIER in reasons and AllocationReason.BUDGET not in reasons:
+            desired_rate = max(desired_rate, self.policy.next_limit)
+        return desired_rate, max(desired_rate, CEILING * allocation.ceiling)
 
 
 def _name(layer: Layer | None) -> tuple[str, int, int] | None:

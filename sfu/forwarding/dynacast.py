@@ -16,7 +16,7 @@ REPEAT: Final = 1.0
 have applied it by then."""
 
 
-class LayerDemand:
+class Dynacast:
     """Of one track. Rids are in the order of `declared`, smallest first."""
 
     __slots__ = ("_asked", "falls_at", "repeats_at")
@@ -57,7 +57,7 @@ class LayerDemand:
         """When to call `update` again, whatever happens until then."""
         return min((at for at in (self.falls_at, self.repeats_at) if at is not None), default=None)
 
-    def resting(self, declared: Mapping[str, Size]) -> dict[str, Size]:
+    def paused_layers(self, declared: Mapping[str, Size]) -> dict[str, Size]:
         """Layers that the publisher was asked to leave out, by rid, smallest first."""
         return dict(tuple(declared.items())[self._asked :]) if self._asked is not None else {}
 

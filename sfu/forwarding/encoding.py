@@ -11,7 +11,7 @@ from sfu.rtp.nack import NackGenerator
 from sfu.rtp.rtcp import ReportBlock, SenderReport
 
 if TYPE_CHECKING:
-    from sfu.forwarding.layer_filter import Thinning
+    from sfu.forwarding.layer_filter import LayerFilter
     from sfu.forwarding.track import Track
 
 ALIVE_FOR: Final = 1.0
@@ -23,9 +23,32 @@ class Encoding(Stream):
     """Receive state of one SSRC. `now` is monotonic seconds. Owned by a Track; closed with it."""
 
     __slots__ = (
-        "_base", "_expected_before", "_received_before", "_transit", "alive", "bound_at", "bytes", "first_arrival",
-        "fraction_lost", "height", "jitter", "keyframes", "last_arrival", "last_report", "last_report_at", "missing",
-        "packets", "received", "recovered", "repaired_ssrc", "resized", "rid", "rtx_ssrc", "ssrc", "structure", "thinning",
+        "_base",
+        "_expected_before",
+        "_received_before",
+        "_transit",
+        "alive",
+        "bound_at",
+        "bytes",
+        "first_arrival",
+        "fraction_lost",
+        "height",
+        "jitter",
+        "keyframes",
+        "last_arrival",
+        "last_report",
+        "last_report_at",
+        "layer_filter",
+        "nack_generator",
+        "packets",
+        "received",
+        "recovered",
+        "repaired_ssrc",
+        "resized",
+        "rid",
+        "rtx_ssrc",
+        "ssrc",
+        "structure",
         "width",
     )  # fmt: skip
 
@@ -37,11 +60,11 @@ class Encoding(Stream):
         self.rtx_ssrc = 0
         self.repaired_ssrc = 0
         """The `ssrc` at the time when `rtx_ssrc` was bound."""
-        self.thinning: Thinning | None = None
+        self.layer_filter: LayerFilter | None = None
         """What leaves layers out of it, while somebody wants it with some left out."""
         self.structure = b""
         """The newest dependency descriptor that says which layers there are; empty: none has come."""
-        self.missing: NackGenerator | None = NackGenerator(track.peer.nack_budget) if track.nack else None
+        self.nack_generator: NackGenerator | None = NackGenerator(track.peer.nack_budget) if track.nack else None
         self.bound_at = float("-inf")
         """When its SSRC was learnt."""
         self._base = 0
@@ -71,7 +94,7 @@ class Encoding(Stream):
     def origin(self) -> "Encoding":
         return self
 
-    def account(self, sequence: int, timestamp: int, now: float) -> bool:
+    def record_arrival(self, sequence: int, timestamp: int, now: float) -> bool:
         """Takes a packet's place in the stream; False when it is a duplicate or too old to matter."""
         highest = self.highest
         if highest < 0:
@@ -85,8 +108,8 @@ class Encoding(Stream):
         if ahead == 0:
             return False
         if ahead < 0x8000:
-            if ahead > 1 and self.missing is not None:
-                self.missing.gap(highest, sequence, now)
+            if ahead > 1 and self.nack_generator is not None:
+                self.nack_generator.gap(highest, sequence, now)
             if sequence < highest:
                 self.cycles += 0x10000
             self.highest = sequence
@@ -104,8 +127,8 @@ class Encoding(Stream):
         kept = self.history[sequence & self.mask]
         if kept is not None and kept.sequence == sequence:
             return False
-        if self.missing is not None:
-            self.missing.arrived(sequence)
+        if self.nack_generator is not None:
+            self.nack_generator.arrived(sequence)
         self.received += 1
         self.late = True
         return True

@@ -6,7 +6,7 @@ its size. Counters are read where they are kept. Nothing here calls back into ro
 
 The driver (sfu.transport.udp) hands in datagrams with `receive` in batches and calls `flush` after each batch, and
 `handle_timer` every `control.TICK` seconds. `now` is monotonic seconds; `wall` seconds since 1900 (NTP). Sans-IO otherwise:
-sealing and sending are behind `Sealer` and `Outlet`.
+sealing and sending are behind `SrtpEncryptor` and `DatagramSink`.
 """
 
 import logging
@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from sfu.forwarding import fanout
-from sfu.forwarding.control import FAULTS_EVERY, Control, Ingress
-from sfu.forwarding.dispatcher import FanOut, Forwarder
-from sfu.forwarding.down_track import Route
+from sfu.forwarding.dispatcher import Dispatcher, FanOut
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.gop_replay import GopReplay
 from sfu.forwarding.inbound import receive as receive_rtp
-from sfu.forwarding.keyframe_cache import Replays
 from sfu.forwarding.packet_log import PacketLog
-from sfu.forwarding.peer import PLAIN, Address, EnginePeer, Outlet, SrtpContext
+from sfu.forwarding.peer import PLAIN, Address, DatagramSink, EnginePeer, SrtpContext
+from sfu.forwarding.rtcp_handler import FAULTS_EVERY, IngressLimits, RtcpHandler
 from sfu.forwarding.stream import Stream
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
@@ -43,18 +43,18 @@ class Engine:
 
     def __init__(
         self,
-        sealer: fanout.Sealer,
+        encryptor: fanout.SrtpEncryptor,
         *,
         segments: bool,
-        ingress: Ingress | None = None,
+        ingress: IngressLimits | None = None,
         clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """`clock`: monotonic seconds, read around work to charge it to its peer; by default work costs nothing."""
-        self._sealer = sealer
-        self.heard = False
+        self._encryptor = encryptor
+        self.media_received = False
         """Set by every packet; whoever sleeps while nothing comes clears it."""
         self._fault_at = float("-inf")
-        self.dirty: list[Encoding] = []
+        self.pending_encodings: list[Encoding] = []
         """Those with a batch to forward, each once, in order of arrival. A native driver fills batches and this itself."""
         self._events: list[EncodingChanged] = []
         self.peers: dict[PeerId, EnginePeer] = {}
@@ -64,18 +64,18 @@ class Engine:
         """Counters of peers that are gone, so that totals never fall."""
         self.log: PacketLog | None = None
         """Where the operator wants a record of what passes."""
-        self._control = Control(sealer, self.dropped, self._note, ingress or Ingress(), clock)
-        self._forwarder = Forwarder(sealer, segments, self.dropped, self._control.reports)
-        self._replays = Replays(self._forwarder.send)
+        self._rtcp_handler = RtcpHandler(encryptor, self.dropped, self._note, ingress or IngressLimits(), clock)
+        self._dispatcher = Dispatcher(encryptor, segments, self.dropped, self._rtcp_handler.reports)
+        self._gop_replay = GopReplay(self._dispatcher.send)
 
     @property
     def fan_out(self) -> FanOut:
         """What a batch is sent by; a native one may take its place."""
-        return self._forwarder.fan_out
+        return self._dispatcher.fan_out
 
     @fan_out.setter
     def fan_out(self, fan_out: FanOut) -> None:
-        self._forwarder.fan_out = fan_out
+        self._dispatcher.fan_out = fan_out
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
@@ -83,11 +83,11 @@ class Engine:
         peer = self.peers[peer_id] = EnginePeer(peer_id, rtcp_ssrc)
         return peer
 
-    def open_plain_peer(self, peer_id: PeerId, rtcp_ssrc: int, outlet: Outlet) -> EnginePeer:
+    def open_plain_peer(self, peer_id: PeerId, rtcp_ssrc: int, datagram_sink: DatagramSink) -> EnginePeer:
         """A consumer (or a source) in a process of this machine: RTP and RTCP without SRTP, both ways.
 
         Tracks and routes are added, aimed, muted and removed as for any peer; there are no keys, no address and no tag.
-        What goes to it comes to `outlet` (`address` means nothing): RTP patched as for anybody, one datagram per `send`,
+        What goes to it comes to `datagram_sink` (`address` means nothing): RTP patched as for anybody, one datagram per `send`,
         or several of `size` bytes (the last perhaps shorter) in one `send_segments`, in buffers that are used again when
         the call returns; and compound RTCP, told apart by its second byte (RFC 5761 4), with sender reports once a second
         and at each switch. False from it counts as dropped. RTP may carry padding (RFC 3550 5.1).
@@ -95,37 +95,37 @@ class Engine:
         socket, so nobody but our own processes may reach that. It never gets an address in the UDP port's table.
         """
         peer = self.open_peer(peer_id, rtcp_ssrc)
-        peer.tx, peer.tag, peer.outlet = PLAIN, 0, outlet
+        peer.tx, peer.auth_tag_size, peer.datagram_sink = PLAIN, 0, datagram_sink
         return peer
 
-    def key_peer(
+    def set_srtp_sessions(
         self,
         peer: EnginePeer,
         rx: SrtpContext,
         tx: SrtpContext,
-        tag: int,
+        auth_tag_size: int,
         forget: Callable[[int], object] | None = None,
     ) -> None:
         """`forget`: drops what `rx` knows of an SSRC."""
-        peer.rx, peer.tx, peer.tag, peer.forget = rx, tx, tag, forget
+        peer.rx, peer.tx, peer.auth_tag_size, peer.forget = rx, tx, auth_tag_size, forget
 
-    def move_peer(self, peer: EnginePeer, outlet: Outlet, address: Address) -> None:
+    def set_peer_address(self, peer: EnginePeer, datagram_sink: DatagramSink, address: Address) -> None:
         """The only way a peer's address changes; the caller has authenticated it (RFC 8445 consent)."""
-        peer.outlet, peer.address = outlet, address
+        peer.datagram_sink, peer.address = datagram_sink, address
 
     def close_peer(self, peer: EnginePeer) -> None:
         """Closes its routes, then its tracks (and their routes elsewhere), then forgets it."""
         if peer.closed:
             return
         peer.closed = True
-        for route in {id(route): route for route in peer.routes.values()}.values():
-            self.remove_route(route)
+        for down_track in {id(down_track): down_track for down_track in peer.down_tracks.values()}.values():
+            self.remove_down_track(down_track)
         for track in list(peer.tracks.values()):
             self.remove_track(track)
         for name in COUNTED:
             self.closed_totals[name] += getattr(peer, name)
         self.peers.pop(peer.id, None)
-        peer.rx = peer.tx = peer.outlet = peer.downlink = peer.forget = None
+        peer.rx = peer.tx = peer.datagram_sink = peer.downlink = peer.forget = None
 
     def add_track(
         self,
@@ -147,7 +147,7 @@ class Engine:
 
         `by_ssrc`: packets carry no rid; `rids` are the names of the streams in `ssrcs`, in their order.
         """
-        peer.learn_extensions(extensions)
+        peer.set_header_extensions(extensions)
         track = Track(
             peer,
             mid=mid,
@@ -162,15 +162,15 @@ class Engine:
         )
         peer.tracks[mid] = track
         if ssrcs and (by_ssrc or not rids):
-            peer.declare(track, ssrcs)
+            peer.bind_declared_ssrcs(track, ssrcs)
         for ssrc in [ssrc for ssrc, bound in peer.streams.items() if bound is None]:
             del peer.streams[ssrc]  # it may be this track's
-        self._control.enlist(peer)
+        self._rtcp_handler.reschedule(peer)
         return track
 
     def remove_track(self, track: Track) -> None:
-        for route in list(track.routes):
-            self.remove_route(route)
+        for down_track in list(track.down_tracks):
+            self.remove_down_track(down_track)
         track.closed = True
         if self.log is not None:
             self.log.forget(track)
@@ -182,12 +182,12 @@ class Engine:
                 peer.unbind(ssrc)
             encoding.history = [None] * len(encoding.history)
             encoding.batch.clear()
-            encoding.thinning = None
+            encoding.layer_filter = None
         # Each knows the other: taken apart here, no collection of cycles has to find them.
         track.owner, track.encodings = None, {}
-        self._control.enlist(peer)
+        self._rtcp_handler.reschedule(peer)
 
-    def add_route(
+    def add_down_track(
         self,
         track: Track,
         peer: EnginePeer,
@@ -200,9 +200,9 @@ class Engine:
         rtx_payload_type: int | None,
         first_sequence: int,
         cname: str,
-    ) -> Route:
-        """`track` towards `peer`. Nothing flows until `aim`. `first_sequence` below 2¹⁵ (RFC 3711 3.3.1)."""
-        route = Route(
+    ) -> DownTrack:
+        """`track` towards `peer`. Nothing flows until `set_target`. `first_sequence` below 2¹⁵ (RFC 3711 3.3.1)."""
+        down_track = DownTrack(
             track,
             peer,
             mid=mid,
@@ -214,54 +214,54 @@ class Engine:
             first_sequence=first_sequence,
             cname=cname,
         )
-        track.routes.append(route)
-        peer.routes[ssrc] = route
+        track.down_tracks.append(down_track)
+        peer.down_tracks[ssrc] = down_track
         if rtx_ssrc:
-            peer.routes[rtx_ssrc] = route
-        self._control.enlist(peer)
-        return route
+            peer.down_tracks[rtx_ssrc] = down_track
+        self._rtcp_handler.reschedule(peer)
+        return down_track
 
-    def remove_route(self, route: Route) -> None:
-        route.park()
-        if route in route.track.routes:
-            route.track.routes.remove(route)
-        route.track.lossy.discard(route)
-        if route.peer.routes.pop(route.ssrc, None) is not None:
-            route.peer.retired_packets += route.packets
-            route.peer.retired_octets += route.octets
-        route.peer.routes.pop(route.rtx_ssrc, None)
-        self._control.enlist(route.peer)
+    def remove_down_track(self, down_track: DownTrack) -> None:
+        down_track.clear_target()
+        if down_track in down_track.track.down_tracks:
+            down_track.track.down_tracks.remove(down_track)
+        down_track.track.lossy_down_tracks.discard(down_track)
+        if down_track.peer.down_tracks.pop(down_track.ssrc, None) is not None:
+            down_track.peer.retired_packets += down_track.packets
+            down_track.peer.retired_octets += down_track.octets
+        down_track.peer.down_tracks.pop(down_track.rtx_ssrc, None)
+        self._rtcp_handler.reschedule(down_track.peer)
 
-    def aim(self, route: Route, stream: Stream, now: float) -> None:
-        """`stream` (an encoding, or `thinned`) for this route from its next keyframe on (audio: from its next packet); a
+    def set_target(self, down_track: DownTrack, stream: Stream, now: float) -> None:
+        """`stream` (an encoding, or `filtered`) for this route from its next keyframe on (audio: from its next packet); a
         newcomer may get the last keyframe."""
-        if not route.aim(stream, now) or route.track.kind != "video":
+        if not down_track.set_target(stream, now) or down_track.track.kind != "video":
             return
-        if stream is stream.origin and self._replays.begin(route, stream.origin, now):
-            self._control.reports.send_sender_reports(route.peer, now, only=route)
+        if stream is stream.origin and self._gop_replay.begin(down_track, stream.origin, now):
+            self._rtcp_handler.reports.send_sender_reports(down_track.peer, now, only=down_track)
         else:
             self.request_keyframe(stream.origin, now)
 
     def request_keyframe(self, encoding: Encoding, now: float) -> None:
         """Merged and throttled per track."""
-        self._control.request_keyframe(encoding, now)
+        self._rtcp_handler.request_keyframe(encoding, now)
 
-    def pad(self, peer: EnginePeer, size: int, now: float) -> None:
+    def send_padding(self, peer: EnginePeer, size: int, now: float) -> None:
         """About so many bytes more towards a peer, that nobody misses and whose arrival it tells: for probes."""
-        self._control.pad(peer, size, now)
+        self._rtcp_handler.send_padding(peer, size, now)
 
     def mute(self, track: Track, muted: bool, now: float) -> None:
         """Stops a track at the server, or lets it pass again (from a keyframe on)."""
         if track.muted == muted:
             return
         track.muted = muted
-        for route in track.routes:
-            target = route.target or route.current
+        for down_track in track.down_tracks:
+            target = down_track.target or down_track.current
             if muted:
-                route.pause()
-            elif target is not None and route.current is None:
-                route.target = None
-                self.aim(route, target, now)
+                down_track.pause()
+            elif target is not None and down_track.current is None:
+                down_track.target = None
+                self.set_target(down_track, target, now)
         if not muted:
             for encoding in track.encodings.values():
                 if encoding.ssrc:
@@ -279,24 +279,24 @@ class Engine:
         peer.packets_in += 1
         peer.bytes_in += n
         peer.last_arrival = now
-        self.heard = True
+        self.media_received = True
         encoding = receive_rtp(peer, view, n, now)
         if encoding is not None and len(encoding.batch) == 1:
-            self.dirty.append(encoding)
+            self.pending_encodings.append(encoding)
 
     def flush(self, now: float) -> None:
         """Sends what `receive` gathered. Call once after each batch of datagrams."""
-        dirty = self.dirty
-        if not dirty:
+        pending_encodings = self.pending_encodings
+        if not pending_encodings:
             return
-        self.dirty = []
-        for encoding in dirty:
+        self.pending_encodings = []
+        for encoding in pending_encodings:
             batch, encoding.batch = encoding.batch, []
             if batch:
                 try:
                     if self.log is not None:
                         self.log.forwarded(encoding, batch, now)
-                    self._forwarder.forward(encoding, batch, now)
+                    self._dispatcher.forward(encoding, batch, now)
                 except Exception:  # one stream's fault is not the others'
                     self.dropped["fault"] += len(batch)
                     if now - self._fault_at > FAULTS_EVERY:
@@ -309,22 +309,22 @@ class Engine:
         """An opened RTCP compound packet."""
         if self.log is not None:
             self.log.rtcp(peer, data, now)
-        self._control.receive_rtcp(peer, data, now, wall)
+        self._rtcp_handler.receive_rtcp(peer, data, now, wall)
 
     def handle_timer(self, now: float, wall: float) -> bool:
         """Every `control.TICK` seconds while it says that somebody publishes, every `control.IDLE_TICK` otherwise."""
-        self._replays.handle_timer(now)
-        return self._control.handle_timer(now, wall)
+        self._gop_replay.handle_timer(now)
+        return self._rtcp_handler.handle_timer(now, wall)
 
     @property
-    def keyframes_sent(self) -> int:
+    def plis_sent(self) -> int:
         """Keyframe requests sent to publishers."""
-        return self._control.keyframes_sent
+        return self._rtcp_handler.plis_sent
 
     @property
-    def firs_asked(self) -> int:
+    def firs_received(self) -> int:
         """Keyframe requests of subscribers that came as FIR (they count as asked as well)."""
-        return self._control.firs_asked
+        return self._rtcp_handler.firs_received
 
     def _note(self, encoding: Encoding) -> None:
         if self.log is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from sfu.errors import MalformedPacket
-from sfu.forwarding.down_track import Offsets, Route, special_bytes
+from sfu.forwarding.down_track import DownTrack, Offsets, patched_bytes
 from sfu.forwarding.packet import (
     HEAD,
     HEAD_SIZE,
@@ -45,7 +45,7 @@ class Length(Protocol):
     def __setitem__(self, index: int, value: int, /) -> None: ...
 
 
-class Sealer(Protocol):
+class SrtpEncryptor(Protocol):
     """Memory that libsrtp works on, and the function that seals in place."""
 
     view: memoryview
@@ -54,19 +54,19 @@ class Sealer(Protocol):
     protect: Callable[[SrtpContext, Pointer, Length], int]
     "0 when sealed."
 
-    def seal_rtcp(self, context: SrtpContext, data: bytes) -> memoryview | None:
+    def encrypt_rtcp(self, context: SrtpContext, data: bytes) -> memoryview | None:
         """The sealed compound packet, valid until the next call; None when it cannot be sealed."""
 
 
-Run = tuple[int, list[Packet]]
+GsoBatch = tuple[int, list[Packet]]
 
 
-def leave_plain(context: SrtpContext, pointer: Pointer, length: Length) -> int:
+def null_protect(context: SrtpContext, pointer: Pointer, length: Length) -> int:
     """What `protect` is for a plain peer."""
     return 0
 
 
-def runs(batch: list[Packet], segments: bool, equalise: bool) -> list[Run]:
+def gso_batches(batch: list[Packet], segments: bool, equalise: bool) -> list[GsoBatch]:
     """Groups of consecutive packets that one GSO message can carry: (size of all but the last, packets).
 
     With `equalise`, packets a few bytes short are padded to the largest: libwebrtc cuts a frame into packets that differ
@@ -82,7 +82,7 @@ def runs(batch: list[Packet], segments: bool, equalise: bool) -> list[Run]:
                 batch[index] = packet._replace(
                     first=packet.first | 0x2000, tail=packet.tail + PADDING[short], size=largest
                 )
-    out: list[Run] = []
+    out: list[GsoBatch] = []
     size = most = 0
     current: list[Packet] = []
     for packet in batch:
@@ -97,37 +97,42 @@ def runs(batch: list[Packet], segments: bool, equalise: bool) -> list[Run]:
     return out
 
 
-def fan_out(routes: Iterable[Route], groups: list[Run], sealer: Sealer) -> int:
+def fan_out(down_tracks: Iterable[DownTrack], groups: list[GsoBatch], encryptor: SrtpEncryptor) -> int:
     """Sends one batch to every route that is given. Returns how many datagrams were dropped."""
-    view, base, length, head = sealer.view, sealer.base, sealer.length, HEAD
+    view, base, length, head = encryptor.view, encryptor.base, encryptor.length, HEAD
     dropped = 0
-    for route in routes:
-        peer = route.peer
-        context, outlet = peer.tx, peer.outlet
-        if context is None or outlet is None:
+    for down_track in down_tracks:
+        peer = down_track.peer
+        context, datagram_sink = peer.tx, peer.datagram_sink
+        if context is None or datagram_sink is None:
             continue
-        protect = sealer.protect if context is not PLAIN else leave_plain
-        address, tag, twcc = peer.address, peer.tag, peer.twcc_number
-        offsets, ssrc, mid, payload_types = route.offsets, route.ssrc, route.mid_word, route.payload_types
+        protect = encryptor.protect if context is not PLAIN else null_protect
+        address, auth_tag_size, twcc = peer.address, peer.auth_tag_size, peer.twcc_number
+        offsets, ssrc, mid, payload_types = (
+            down_track.offsets,
+            down_track.ssrc,
+            down_track.mid_word,
+            down_track.payload_types,
+        )
         sequence_offset, timestamp_offset, _, _, _, rewrites = offsets
         octets = count = 0
         for size, packets in groups:
             at = 0
-            for first, sequence, timestamp, word, tail, n, codec_index, _, special, _ in packets:
-                if special is None or not special.wide:
+            for first, sequence, timestamp, extension_word, tail, n, codec_index, _, codec_patch, _ in packets:
+                if codec_patch is None or not codec_patch.wide:
                     head(
                         view, at, first | payload_types[codec_index], (sequence + sequence_offset) & 0xFFFF,
-                        (timestamp + timestamp_offset) & 0xFFFFFFFF, ssrc, word, TWCC_AND_MID | twcc << 8, mid,
+                        (timestamp + timestamp_offset) & 0xFFFFFFFF, ssrc, extension_word, TWCC_AND_MID | twcc << 8, mid,
                     )  # fmt: skip
                     view[at + HEAD_SIZE : at + n] = tail
                 else:
                     WIDE_HEAD(
                         view, at, first | payload_types[codec_index], (sequence + sequence_offset) & 0xFFFF,
-                        (timestamp + timestamp_offset) & 0xFFFFFFFF, ssrc, word, WIDE_TWCC | twcc, WIDE_MID | mid,
+                        (timestamp + timestamp_offset) & 0xFFFFFFFF, ssrc, extension_word, WIDE_TWCC | twcc, WIDE_MID | mid,
                     )  # fmt: skip
                     view[at + WIDE_HEAD_SIZE : at + n] = tail
-                if rewrites and special is not None:
-                    for position, value in special_bytes(special, offsets):
+                if rewrites and codec_patch is not None:
+                    for position, value in patched_bytes(codec_patch, offsets):
                         view[at + position] = value
                 length[0] = n
                 if protect(context, base + at if at else base, length):
@@ -136,15 +141,15 @@ def fan_out(routes: Iterable[Route], groups: list[Run], sealer: Sealer) -> int:
                 twcc = (twcc + 1) & 0xFFFF
                 octets += n
                 count += 1
-                at += n + tag
-            if at <= size + tag:
-                if at and not outlet.send(view[:at], address):
+                at += n + auth_tag_size
+            if at <= size + auth_tag_size:
+                if at and not datagram_sink.send(view[:at], address):
                     dropped += 1
-            elif not outlet.send_segments(view[:at], size + tag, address):
+            elif not datagram_sink.send_segments(view[:at], size + auth_tag_size, address):
                 dropped += len(packets)
         peer.twcc_number = twcc
-        route.packets += count
-        route.octets += octets
+        down_track.packets += count
+        down_track.octets += octets
     return dropped
 
 
@@ -157,72 +162,72 @@ def without_red(batch: list[Packet]) -> list[Packet]:
             continue
         tail = packet.tail
         try:
-            _, start, end = red.primary(tail, packet.extra, len(tail))
+            _, start, end = red.primary(tail, packet.extension_size, len(tail))
         except MalformedPacket:
             continue
-        plain = tail[: packet.extra] + tail[start:end]
+        plain = tail[: packet.extension_size] + tail[start:end]
         out.append(packet._replace(tail=plain, size=packet.size - len(tail) + len(plain), codec_index=0))
     return out
 
 
-def pad(route: Route, sealer: Sealer) -> int:
+def send_padding(down_track: DownTrack, encryptor: SrtpEncryptor) -> int:
     """Sends a packet of nothing but padding (RFC 3550 5.1) in the repair stream. Returns its size, 0 if it cannot be."""
-    peer = route.peer
-    if peer.tx is None or peer.outlet is None or route.rtx_payload_type is None:
+    peer = down_track.peer
+    if peer.tx is None or peer.datagram_sink is None or down_track.rtx_payload_type is None:
         return 0
-    view = sealer.view
+    view = encryptor.view
     size = HEAD_SIZE + len(MUCH_PADDING)
     HEAD(
-        view, 0, PADDED | route.rtx_payload_type, route.rtx_sequence, 0, route.rtx_ssrc, PADDED_WORD,
-        TWCC_AND_MID | peer.twcc_number << 8, route.mid_word,
+        view, 0, PADDED | down_track.rtx_payload_type, down_track.rtx_sequence, 0, down_track.rtx_ssrc, PADDED_WORD,
+        TWCC_AND_MID | peer.twcc_number << 8, down_track.mid_word,
     )  # fmt: skip
     view[HEAD_SIZE:size] = MUCH_PADDING
-    return _send_repair(route, size, sealer)
+    return _send_repair(down_track, size, encryptor)
 
 
-def _send_repair(route: Route, size: int, sealer: Sealer) -> int:
-    peer = route.peer
+def _send_repair(down_track: DownTrack, size: int, encryptor: SrtpEncryptor) -> int:
+    peer = down_track.peer
     assert peer.tx is not None
-    assert peer.outlet is not None
-    sealer.length[0] = size
-    route.rtx_sequence = (route.rtx_sequence + 1) & 0xFFFF
+    assert peer.datagram_sink is not None
+    encryptor.length[0] = size
+    down_track.rtx_sequence = (down_track.rtx_sequence + 1) & 0xFFFF
     peer.twcc_number = (peer.twcc_number + 1) & 0xFFFF
-    protect = sealer.protect if peer.tx is not PLAIN else leave_plain
-    if protect(peer.tx, sealer.base, sealer.length):
+    protect = encryptor.protect if peer.tx is not PLAIN else null_protect
+    if protect(peer.tx, encryptor.base, encryptor.length):
         return 0
     peer.retransmitted += 1
     peer.bytes_repaired += size
-    return size if peer.outlet.send(sealer.view[: sealer.length[0]], peer.address) else 0
+    return size if peer.datagram_sink.send(encryptor.view[: encryptor.length[0]], peer.address) else 0
 
 
-def resend(route: Route, offsets: Offsets, packet: Packet, sealer: Sealer) -> bool:
+def resend(down_track: DownTrack, offsets: Offsets, packet: Packet, encryptor: SrtpEncryptor) -> bool:
     """Sends a packet again as a repair packet (RFC 4588): its own SSRC and numbers, so no nonce is used twice."""
-    peer = route.peer
-    if peer.tx is None or peer.outlet is None or route.rtx_payload_type is None:
+    peer = down_track.peer
+    if peer.tx is None or peer.datagram_sink is None or down_track.rtx_payload_type is None:
         return False
-    view = sealer.view
-    wide = packet.special is not None and packet.special.wide
+    view = encryptor.view
+    wide = packet.codec_patch is not None and packet.codec_patch.wide
     head = WIDE_HEAD_SIZE if wide else HEAD_SIZE
     original = (packet.sequence + offsets.sequence) & 0xFFFF
-    first = packet.first | route.rtx_payload_type
+    first = packet.first | down_track.rtx_payload_type
     timestamp = (packet.timestamp + offsets.timestamp) & 0xFFFFFFFF
     if wide:
         WIDE_HEAD(
-            view, 0, first, route.rtx_sequence, timestamp, route.rtx_ssrc, packet.word,
-            WIDE_TWCC | peer.twcc_number, WIDE_MID | route.mid_word,
+            view, 0, first, down_track.rtx_sequence, timestamp, down_track.rtx_ssrc, packet.extension_word,
+            WIDE_TWCC | peer.twcc_number, WIDE_MID | down_track.mid_word,
         )  # fmt: skip
     else:
         HEAD(
-            view, 0, first, route.rtx_sequence, timestamp, route.rtx_ssrc, packet.word,
-            TWCC_AND_MID | peer.twcc_number << 8, route.mid_word,
+            view, 0, first, down_track.rtx_sequence, timestamp, down_track.rtx_ssrc, packet.extension_word,
+            TWCC_AND_MID | peer.twcc_number << 8, down_track.mid_word,
         )  # fmt: skip
     view[head : packet.size] = packet.tail
-    if packet.special is not None and offsets.rewrites:
-        for position, value in special_bytes(packet.special, offsets):
+    if packet.codec_patch is not None and offsets.rewrites:
+        for position, value in patched_bytes(packet.codec_patch, offsets):
             view[position] = value
-    payload_at = head + packet.extra
+    payload_at = head + packet.extension_size
     shifted = bytes(view[payload_at : packet.size])
     view[payload_at] = original >> 8
     view[payload_at + 1] = original & 0xFF
     view[payload_at + 2 : packet.size + 2] = shifted
-    return _send_repair(route, packet.size + 2, sealer) > 0
+    return _send_repair(down_track, packet.size + 2, encryptor) > 0

@@ -9,7 +9,7 @@ from typing import Final
 
 from sfu.errors import MalformedPacket
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.packet import HEAD_SIZE, ONE_BYTE, TWO_BYTE, WIDE_HEAD_SIZE, Packet, Special
+from sfu.forwarding.packet import HEAD_SIZE, ONE_BYTE, TWO_BYTE, WIDE_HEAD_SIZE, CodecPatch, Packet
 from sfu.forwarding.peer import (
     DEPENDENCY,
     IGNORE,
@@ -46,7 +46,7 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
     bound = peer.streams.get(ssrc)
     mid = rid = repaired = None
     level = -1
-    extra = b""
+    extension_block = b""
     wide = False
     dependency: bytes | None = None
     if b0 & 0x10:
@@ -62,7 +62,7 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
         two = profile & 0xFFF0 == 0x1000
         if not two and profile != 0xBEDE:
             at = start
-        actions = peer.actions
+        extension_actions = peer.extension_actions
         count = 0
         while at < start and count < ELEMENTS:
             number = view[at]
@@ -84,7 +84,7 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
             if at + size > start:
                 peer.unrouted += 1
                 return None
-            action = actions[number]
+            action = extension_actions[number]
             if action == TWCC:
                 if size == 2 and peer.twcc is not None:
                     peer.twcc.record(view[at] << 8 | view[at + 1], now)
@@ -95,17 +95,17 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
                     at += size
                     continue
                 level = view[at]
-                extra += bytes((_LEVEL_OUT << 4, level))
+                extension_block += bytes((_LEVEL_OUT << 4, level))
             elif action == DEPENDENCY:
                 dependency = bytes(view[at : at + size])
             elif action == SEND_TIME:
                 if size != 3:
                     at += size
                     continue
-                extra += (_SEND_TIME_OUT << 28 | 2 << 24 | int(now * 262144) & 0xFFFFFF).to_bytes(4, "big")
+                extension_block += (_SEND_TIME_OUT << 28 | 2 << 24 | int(now * 262144) & 0xFFFFFF).to_bytes(4, "big")
             elif action >= PASS:
                 if size <= 16:
-                    extra += bytes(((action - PASS) << 4 | size - 1,)) + view[at : at + size]
+                    extension_block += bytes(((action - PASS) << 4 | size - 1,)) + view[at : at + size]
             elif bound is None:
                 if action == MID:
                     mid = str(view[at : at + size], "ascii", "replace")
@@ -115,10 +115,10 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
                     repaired = str(view[at : at + size], "ascii", "replace")
             at += size
     if bound is None:
-        if peer.refuses(ssrc):
+        if peer.exceeds_ssrc_limit(ssrc):
             peer.unrouted += 1
             return None
-        peer.opened.add(ssrc)
+        peer.inbound_ssrcs.add(ssrc)
         if not peer.bind(ssrc, view[1] & 0x7F, mid, rid, repaired, now):
             peer.streams[ssrc] = None
             peer.unrouted += 1
@@ -141,7 +141,7 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
         payload_type = original
         sequence = view[start] << 8 | view[start + 1]
         start += 2
-        if encoding.missing is not None and sequence not in encoding.missing.missing:
+        if encoding.nack_generator is not None and sequence not in encoding.nack_generator.missing:
             return None  # a probe made of an old packet, or recovered already
     codec_index = track.payload_types.get(payload_type)
     if codec_index is None:
@@ -150,7 +150,7 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
     if sequence == encoding.highest + 1 and timestamp == encoding.last_timestamp:  # the usual case, kept short
         encoding.highest = sequence
         encoding.received += 1
-    elif not encoding.account(sequence, timestamp, now):
+    elif not encoding.record_arrival(sequence, timestamp, now):
         return None
     if repair:
         encoding.recovered += 1
@@ -161,25 +161,27 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
         track.level = level & 0x7F
     if track.muted:
         return None
-    special: Special | None = None
+    codec_patch: CodecPatch | None = None
     keyframe = True
     if dependency is not None:
         if len(dependency) > 3 and dependency[3] & 0x80:
             encoding.structure = dependency
         if len(dependency) <= 16:
-            extra += bytes((_DEPENDENCY_OUT << 4 | len(dependency) - 1,)) + dependency
+            extension_block += bytes((_DEPENDENCY_OUT << 4 | len(dependency) - 1,)) + dependency
         else:
             wide = True
-            extra = _widen(extra) + bytes((_DEPENDENCY_OUT, len(dependency))) + dependency
+            extension_block = _widen(extension_block) + bytes((_DEPENDENCY_OUT, len(dependency))) + dependency
     head = WIDE_HEAD_SIZE if wide else HEAD_SIZE
     # the twcc number and the mid take 6 bytes of the extension block (8 in the wide form)
-    used = len(extra) + (8 if wide else 6)
-    frame_at = head + len(extra) - len(dependency) + 1 if dependency is not None and len(dependency) >= 3 else 0
+    used = len(extension_block) + (8 if wide else 6)
+    frame_at = (
+        head + len(extension_block) - len(dependency) + 1 if dependency is not None and len(dependency) >= 3 else 0
+    )
     padding = -used & 3
     if padding:
-        extra += _ZEROS[padding]
+        extension_block += _ZEROS[padding]
     if track.kind == "video" and n > start:
-        keyframe, special = describe(track, encoding, view, start, n, head + len(extra))
+        keyframe, codec_patch = describe(track, encoding, view, start, n, head + len(extension_block))
         if keyframe:
             encoding.keyframes += 1
             track.keyframes.satisfied()
@@ -187,9 +189,9 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
         keyframe = False
     if frame_at or wide:
         number = 0 if dependency is None or not frame_at else dependency[1] << 8 | dependency[2]
-        base = special if special is not None else _NOTHING
-        special = base._replace(wide=wide, frame_number_at=frame_at, frame_number=number)
-    tail = b"".join((extra, view[start:n]))
+        base = codec_patch if codec_patch is not None else _NOTHING
+        codec_patch = base._replace(wide=wide, frame_number_at=frame_at, frame_number=number)
+    tail = b"".join((extension_block, view[start:n]))
     packet = _new(
         Packet,
         (
@@ -200,15 +202,15 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
             tail,
             head + len(tail),
             codec_index,
-            len(extra),
-            special,
+            len(extension_block),
+            codec_patch,
             keyframe,
         ),
     )
     encoding.history[sequence & encoding.mask] = packet
-    if special is not None and sequence == encoding.highest:
-        encoding.last_special = special
-    if not encoding.routes and encoding.thinning is None:
+    if codec_patch is not None and sequence == encoding.highest:
+        encoding.last_codec_patch = codec_patch
+    if not encoding.down_tracks and encoding.layer_filter is None:
         return None
     encoding.batch.append(packet)
     return encoding
@@ -216,23 +218,23 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
 
 _new: Final = tuple.__new__
 """Makes a NamedTuple from a tuple in half the time that calling it takes."""
-_NOTHING: Final = Special(False, 0, 0, 0, 0, 0, 0, 0)
+_NOTHING: Final = CodecPatch(False, 0, 0, 0, 0, 0, 0, 0)
 
 
-def _widen(extra: bytes) -> bytes:
+def _widen(extension_block: bytes) -> bytes:
     """One-byte extensions (ours, well formed) in the two-byte form (RFC 8285 4.3)."""
     out = bytearray()
     at = 0
-    while at < len(extra):
-        size = (extra[at] & 15) + 1
-        out += bytes((extra[at] >> 4, size)) + extra[at + 1 : at + 1 + size]
+    while at < len(extension_block):
+        size = (extension_block[at] & 15) + 1
+        out += bytes((extension_block[at] >> 4, size)) + extension_block[at + 1 : at + 1 + size]
         at += 1 + size
     return bytes(out)
 
 
 def describe(
     track: Track, encoding: Encoding, view: memoryview, start: int, end: int, payload_at: int
-) -> tuple[bool, Special | None]:
+) -> tuple[bool, CodecPatch | None]:
     """(begins a keyframe, fields to rewrite) of a video payload; `payload_at`: where it will be in the outbound packet."""
     try:
         return _describe(track, encoding, view, start, end, payload_at)
@@ -242,7 +244,7 @@ def describe(
 
 def _describe(
     track: Track, encoding: Encoding, view: memoryview, start: int, end: int, payload_at: int
-) -> tuple[bool, Special | None]:
+) -> tuple[bool, CodecPatch | None]:
     moved = payload_at - start
     if track.codec == "VP8":
         first, bits = view[start], view[start + 1] if end - start > 6 else 0
@@ -252,13 +254,13 @@ def _describe(
             if not first & 0x10 or first & 7 or view[body] & 1:
                 picture_id = (view[start + 2] & 0x7F) << 8 | view[start + 3]
                 at = payload_at + 2
-                return False, _new(Special, (False, at, picture_id, 15, at + 2, view[start + 4], 0, 0))
+                return False, _new(CodecPatch, (False, at, picture_id, 15, at + 2, view[start + 4], 0, 0))
         mark = vp8.describe(view, start, end)
         if mark.keyframe:
             encoding.resize(mark.width, mark.height)
         if not mark.picture_id_bits:
             return mark.keyframe, None
-        return mark.keyframe, Special(
+        return mark.keyframe, CodecPatch(
             False,
             mark.picture_id_offset + moved,
             mark.picture_id,
@@ -274,7 +276,7 @@ def _describe(
             encoding.resize(nine.width, nine.height)
         if not nine.picture_id_bits:
             return nine.keyframe, None
-        return nine.keyframe, Special(
+        return nine.keyframe, CodecPatch(
             False,
             nine.picture_id_offset + moved,
             nine.picture_id,

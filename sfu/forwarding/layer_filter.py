@@ -1,6 +1,6 @@
 """An encoding with some of its layers left out, made once for all subscribers that want it so.
 
-A `Thinned` is to routes what an encoding is: its packets have numbers without gaps of their own and are kept for repair.
+A `FilteredStream` is to routes what an encoding is: its packets have numbers without gaps of their own and are kept for repair.
 It exists only while a route takes it or waits for it. VP8 pictures that are left out leave no gap in the picture ids
 either: libwebrtc holds a picture of a middle layer back when a number before it is missing (RtpVp8RefFinder). VP9 and the
 dependency descriptor say which pictures they need by numbers, which therefore stay.
@@ -11,11 +11,11 @@ a packet of padding takes its place, or the subscriber would ask for it again an
 
 from typing import Final
 
-from sfu.forwarding.down_track import Route
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.layer_parser import Caps, Layers, Mark, layers_of
-from sfu.forwarding.packet import HEAD_SIZE, PADDED, PADDED_WORD, Packet, Special
-from sfu.forwarding.stream import EVERYTHING, Stream
+from sfu.forwarding.layer_parser import LayerInfo, LayerLimit, LayerParser, layer_parser_for
+from sfu.forwarding.packet import HEAD_SIZE, PADDED, PADDED_WORD, CodecPatch, Packet
+from sfu.forwarding.stream import ALL_LAYERS, Stream
 
 PICTURES: Final = 128
 """Pictures remembered for packets that come late: as many as 7-bit picture ids tell apart."""
@@ -33,7 +33,7 @@ _new: Final = tuple.__new__
 """Makes a NamedTuple from a tuple in half the time that calling it takes."""
 
 
-class Thinned(Stream):
+class FilteredStream(Stream):
     """Layers up to `spatial` and `temporal` of one encoding."""
 
     __slots__ = ("_origin", "_pictures", "_shifts")
@@ -52,12 +52,12 @@ class Thinned(Stream):
     def origin(self) -> Encoding:
         return self._origin
 
-    def take(self, packet: Packet, mark: Mark | None, ahead: int) -> None:
+    def take(self, packet: Packet, layer_info: LayerInfo | None, ahead: int) -> None:
         """A packet so many numbers ahead of the one before."""
         shift, shifts, mask = self.shift, self._shifts, self.mask
         if ahead > 1:
             fill(shifts, packet.sequence, min(ahead - 1, mask), shift)
-        if mark is not None and (mark.temporal > self.temporal or mark.spatial > self.spatial):
+        if layer_info is not None and (layer_info.temporal > self.temporal or layer_info.spatial > self.spatial):
             self.shift = shift + 1
             shifts[packet.sequence & mask] = shift
             return
@@ -65,12 +65,12 @@ class Thinned(Stream):
         sequence = (packet.sequence - shift) & 0xFFFF
         self._advance(sequence)
         self.last_timestamp = packet.timestamp
-        made = self._renumbered(packet, mark, sequence)
-        if made.special is not None:
-            self.last_special = made.special
+        made = self._renumbered(packet, layer_info, sequence)
+        if made.codec_patch is not None:
+            self.last_codec_patch = made.codec_patch
         self._put(made)
 
-    def take_late(self, packet: Packet, mark: Mark | None) -> None:
+    def take_late(self, packet: Packet, layer_info: LayerInfo | None) -> None:
         """A packet that had been missing, or came out of order."""
         sequence = (packet.sequence - self._shifts[packet.sequence & self.mask]) & 0xFFFF
         ahead = (sequence - self.highest) & 0xFFFF
@@ -79,44 +79,55 @@ class Thinned(Stream):
         elif 0x10000 - ahead > self.mask or self.find(sequence) is not None:
             return
         self.late = True
-        out = mark is not None and (mark.temporal > self.temporal or mark.spatial > self.spatial)
-        self._put(_filler(packet, sequence) if out else self._renumbered(packet, mark, sequence))
+        out = layer_info is not None and (layer_info.temporal > self.temporal or layer_info.spatial > self.spatial)
+        self._put(_filler(packet, sequence) if out else self._renumbered(packet, layer_info, sequence))
 
     def _advance(self, sequence: int) -> None:
         if sequence < self.highest:
             self.cycles += 0x10000
         self.highest = sequence
 
-    def begin_picture(self, mark: Mark, skipped: int, base: int) -> None:
+    def begin_picture(self, layer_info: LayerInfo, skipped: int, base: int) -> None:
         """Before the first packet of a picture that has come; of so many before it none has."""
         shift, pictures = self.picture_shift, self._pictures
         # between two pictures that go with one of the lowest layer there is none of that layer
-        left_out = self.temporal == 0 and (mark.base - (mark.temporal == 0)) & 0xFF == base
+        left_out = self.temporal == 0 and (layer_info.base - (layer_info.temporal == 0)) & 0xFF == base
         for back in range(skipped, 0, -1):
-            number = (mark.number - back) & mark.modulus
+            number = (layer_info.number - back) & layer_info.modulus
             pictures[number % PICTURES] = (number, LEFT_OUT if left_out else shift)
             shift += left_out
-        keeps = mark.temporal <= self.temporal
-        pictures[mark.number % PICTURES] = (mark.number, shift if keeps else LEFT_OUT)
+        keeps = layer_info.temporal <= self.temporal
+        pictures[layer_info.number % PICTURES] = (layer_info.number, shift if keeps else LEFT_OUT)
         self.picture_shift = shift + (not keeps)
 
-    def _renumbered(self, packet: Packet, mark: Mark | None, sequence: int) -> Packet:
-        first, _, timestamp, word, tail, size, codec_index, extra, special, keyframe = packet
-        if mark is not None:
-            if mark.number >= 0:
-                number, shift = self._pictures[mark.number % PICTURES]
-                if number != mark.number or shift == LEFT_OUT:
+    def _renumbered(self, packet: Packet, layer_info: LayerInfo | None, sequence: int) -> Packet:
+        first, _, timestamp, extension_word, tail, size, codec_index, extension_size, codec_patch, keyframe = packet
+        if layer_info is not None:
+            if layer_info.number >= 0:
+                number, shift = self._pictures[layer_info.number % PICTURES]
+                if number != layer_info.number or shift == LEFT_OUT:
                     return _filler(packet, sequence)  # its picture has no number here
                 if shift:
-                    number = (number - shift) & mark.modulus
-                    at = extra + 2
-                    id_ = bytes((0x80 | number >> 8, number & 0xFF)) if mark.modulus > 0x7F else bytes((number,))
+                    number = (number - shift) & layer_info.modulus
+                    at = extension_size + 2
+                    id_ = bytes((0x80 | number >> 8, number & 0xFF)) if layer_info.modulus > 0x7F else bytes((number,))
                     tail = tail[:at] + id_ + tail[at + len(id_) :]
-                    if special is not None:
-                        special = _new(Special, (*special[:2], number, *special[3:]))
-            if mark.end and mark.spatial == self.spatial:
+                    if codec_patch is not None:
+                        codec_patch = _new(CodecPatch, (*codec_patch[:2], number, *codec_patch[3:]))
+            if layer_info.end and layer_info.spatial == self.spatial:
                 first |= MARKER
-        fields = (first, sequence, timestamp, word, tail, size, codec_index, extra, special, keyframe)
+        fields = (
+            first,
+            sequence,
+            timestamp,
+            extension_word,
+            tail,
+            size,
+            codec_index,
+            extension_size,
+            codec_patch,
+            keyframe,
+        )
         return _new(Packet, fields)
 
     def _put(self, packet: Packet) -> None:
@@ -140,70 +151,76 @@ def _filler(packet: Packet, sequence: int) -> Packet:
     return Packet(PADDED, sequence, packet.timestamp, PADDED_WORD, FILLER, size, packet.codec_index, 2, None, False)
 
 
-class Thinning:
-    """What is made of one encoding. Kept in `Encoding.thinning` while there is any use for it."""
+class LayerFilter:
+    """What is made of one encoding. Kept in `Encoding.layer_filter` while there is any use for it."""
 
-    __slots__ = ("_base", "_layers", "_number", "_origin", "_since", "_timestamp", "highest", "thinned")
+    __slots__ = ("_base", "_layers", "_number", "_origin", "_since", "_timestamp", "filtered", "highest")
 
-    def __init__(self, origin: Encoding, layers: Layers) -> None:
+    def __init__(self, origin: Encoding, layers: LayerParser) -> None:
         self._origin = origin
         self._layers = layers
-        self.thinned: list[Thinned] = []
+        self.filtered: list[FilteredStream] = []
         self.highest = origin.highest
         """The origin's highest sequence number that was taken."""
         self._number = self._base = -1
         self._since = 0
         self._timestamp = -1
 
-    def stream(self, caps: Caps) -> Stream:
-        for each in self.thinned:
+    def stream(self, caps: LayerLimit) -> Stream:
+        for each in self.filtered:
             if (each.spatial, each.temporal) == caps:
                 return each
         if self._full():
-            self.thinned = [each for each in self.thinned if each.routes]
+            self.filtered = [each for each in self.filtered if each.down_tracks]
         if self._full():
             return self._nearest(caps)
-        made = Thinned(self._origin, *caps)
+        made = FilteredStream(self._origin, *caps)
         made.highest = made.forwarded = self.highest
-        self.thinned.append(made)
+        self.filtered.append(made)
         return made
 
     def _full(self) -> bool:
-        makers = [each.thinning for each in self._origin.track.encodings.values()]
-        return sum(len(each.thinned) for each in makers if each is not None) >= LIMIT
+        makers = [each.layer_filter for each in self._origin.track.encodings.values()]
+        return sum(len(each.filtered) for each in makers if each is not None) >= LIMIT
 
-    def _nearest(self, caps: Caps) -> Stream:
+    def _nearest(self, caps: LayerLimit) -> Stream:
         """The one with the most layers that holds none above `caps`; else the one with the fewest."""
-        within = [each for each in self.thinned if each.spatial <= caps[0] and each.temporal <= caps[1]]
+        within = [each for each in self.filtered if each.spatial <= caps[0] and each.temporal <= caps[1]]
         if within:
             return max(within, key=lambda each: (each.spatial, each.temporal))
-        return min((*self.thinned, self._origin), key=lambda each: (each.spatial, each.temporal))
+        return min((*self.filtered, self._origin), key=lambda each: (each.spatial, each.temporal))
 
-    def waiting(self) -> list[Route]:
+    def waiting(self) -> list[DownTrack]:
         """Routes that have this encoding with some layers and want it with others; not those in a replay."""
-        streams = (self._origin, *self.thinned)
+        streams = (self._origin, *self.filtered)
         return [
-            route
+            down_track
             for stream in streams
-            for route in stream.routes
-            if route.target is stream
-            and route.current is not stream
-            and route.current in streams
-            and route in route.current.routes
+            for down_track in stream.down_tracks
+            if down_track.target is stream
+            and down_track.current is not stream
+            and down_track.current in streams
+            and down_track in down_track.current.down_tracks
         ]
 
-    def read(self, packet: Packet) -> Mark | None:
+    def read(self, packet: Packet) -> LayerInfo | None:
         return self._layers.read(packet)
 
-    def opens(self, mark: Mark | None, packet: Packet, route: Route) -> bool:
-        """Whether `route` may change over to its target at this packet, which comes next."""
-        old, new = route.current, route.target
-        if mark is None or old is None or new is None or not self._begins(mark, packet) or not self.ahead(packet):
+    def is_switch_point(self, layer_info: LayerInfo | None, packet: Packet, down_track: DownTrack) -> bool:
+        """Whether `down_track` may change over to its target at this packet, which comes next."""
+        old, new = down_track.current, down_track.target
+        if (
+            layer_info is None
+            or old is None
+            or new is None
+            or not self._begins(layer_info, packet)
+            or not self.ahead(packet)
+        ):
             return False
         had, wanted = (old.spatial, old.temporal), (new.spatial, new.temporal)
         if packet.keyframe or (wanted[0] <= had[0] and wanted[1] <= had[1]):
             return True
-        return self._layers.opens(mark, self._since, had, wanted)
+        return self._layers.is_switch_point(layer_info, self._since, had, wanted)
 
     def ahead(self, packet: Packet) -> int:
         """By how many numbers it is ahead of those taken; 0 when it came late."""
@@ -212,47 +229,47 @@ class Thinning:
         ahead = (packet.sequence - self.highest) & 0xFFFF
         return ahead if ahead < 0x8000 else 0
 
-    def take(self, packet: Packet, mark: Mark | None) -> bool:
+    def take(self, packet: Packet, layer_info: LayerInfo | None) -> bool:
         """Gives every thinned stream its share; False when the packet came late."""
         ahead = self.ahead(packet)
         if not ahead:
-            for each in self.thinned:
-                each.take_late(packet, mark)
+            for each in self.filtered:
+                each.take_late(packet, layer_info)
             return False
         self.highest = packet.sequence
         if ahead > 1:
             self._since = ANY  # who knows what it was
-        if mark is not None:
-            if self._begins(mark, packet):
-                self._since = 0 if mark.temporal == 0 else self._since | 1 << mark.temporal
-            if mark.number >= 0 and mark.number != self._number:
-                skipped = ((mark.number - self._number) & mark.modulus) - 1 if self._number >= 0 else 0
-                for each in self.thinned:
-                    each.begin_picture(mark, skipped if skipped <= SKIPPED else 0, self._base)
-                self._number, self._base = mark.number, mark.base
+        if layer_info is not None:
+            if self._begins(layer_info, packet):
+                self._since = 0 if layer_info.temporal == 0 else self._since | 1 << layer_info.temporal
+            if layer_info.number >= 0 and layer_info.number != self._number:
+                skipped = ((layer_info.number - self._number) & layer_info.modulus) - 1 if self._number >= 0 else 0
+                for each in self.filtered:
+                    each.begin_picture(layer_info, skipped if skipped <= SKIPPED else 0, self._base)
+                self._number, self._base = layer_info.number, layer_info.base
         self._timestamp = packet.timestamp
-        for each in self.thinned:
-            each.take(packet, mark, ahead)
+        for each in self.filtered:
+            each.take(packet, layer_info, ahead)
         return True
 
-    def _begins(self, mark: Mark, packet: Packet) -> bool:
+    def _begins(self, layer_info: LayerInfo, packet: Packet) -> bool:
         """Whether this is the first packet of a picture, with all its spatial layers."""
-        return mark.begin and packet.timestamp != self._timestamp
+        return layer_info.begin and packet.timestamp != self._timestamp
 
     def tidy(self) -> None:
         """Forgets what nobody takes any more."""
-        self.thinned = [each for each in self.thinned if each.routes]
-        if not self.thinned:
-            self._origin.thinning = None
+        self.filtered = [each for each in self.filtered if each.down_tracks]
+        if not self.filtered:
+            self._origin.layer_filter = None
 
 
-def thinned(encoding: Encoding, spatial: int = EVERYTHING, temporal: int = EVERYTHING) -> Stream:
+def filtered(encoding: Encoding, spatial: int = ALL_LAYERS, temporal: int = ALL_LAYERS) -> Stream:
     """The stream of these layers; the encoding itself when that is all of them, or when they cannot be told apart."""
-    if spatial == EVERYTHING and temporal == EVERYTHING:
+    if spatial == ALL_LAYERS and temporal == ALL_LAYERS:
         return encoding
-    if encoding.thinning is None:
-        layers = layers_of(encoding)
+    if encoding.layer_filter is None:
+        layers = layer_parser_for(encoding)
         if layers is None:
             return encoding
-        encoding.thinning = Thinning(encoding, layers)
-    return encoding.thinning.stream((spatial, temporal))
+        encoding.layer_filter = LayerFilter(encoding, layers)
+    return encoding.layer_filter.stream((spatial, temporal))

@@ -10,11 +10,11 @@ from typing import Final, NamedTuple, Protocol
 from sfu.errors import MalformedPacket
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.packet import HEAD_SIZE, WIDE_HEAD_SIZE, Packet
-from sfu.forwarding.stream import EVERYTHING
+from sfu.forwarding.stream import ALL_LAYERS
 from sfu.rtp.codecs import vp9
-from sfu.rtp.codecs.dependency_descriptor import DescriptorState, Indication
+from sfu.rtp.codecs.dependency_descriptor import DecodeTargetIndication, DependencyDescriptorReader
 
-Caps = tuple[int, int]
+LayerLimit = tuple[int, int]
 """The highest spatial and the highest temporal layer that are kept."""
 SAMPLE: Final = 128
 """Newest packets of a stream that are looked at to learn what its layers cost: half a second of a large picture."""
@@ -29,7 +29,7 @@ _new: Final = tuple.__new__
 """Makes a NamedTuple from a tuple in half the time that calling it takes."""
 
 
-class Mark(NamedTuple):
+class LayerInfo(NamedTuple):
     """What a packet says of its layer."""
 
     spatial: int
@@ -38,7 +38,7 @@ class Mark(NamedTuple):
     "First packet of its spatial layer's part of a picture."
     end: bool
     "Last packet of its spatial layer's part of the picture."
-    rises: int
+    switch_flags: int
     "What else is needed to see whether higher layers may begin here; its meaning is the codec's."
     number: int
     "The picture's number where pictures that are left out must leave no gap; −1 elsewhere."
@@ -48,14 +48,14 @@ class Mark(NamedTuple):
     "The number of the lowest temporal layer's picture that it goes with."
 
 
-class Layers(Protocol):
+class LayerParser(Protocol):
     """How one codec's packets are read."""
 
-    def read(self, packet: Packet) -> Mark | None:
+    def read(self, packet: Packet) -> LayerInfo | None:
         """None: the packet does not say."""
 
-    def opens(self, mark: Mark, since: int, had: Caps, wanted: Caps) -> bool:
-        """Whether who had the layers up to `had` can decode those up to `wanted` from the picture that `mark` begins.
+    def is_switch_point(self, layer_info: LayerInfo, since: int, had: LayerLimit, wanted: LayerLimit) -> bool:
+        """Whether who had the layers up to `had` can decode those up to `wanted` from the picture that `layer_info` begins.
 
         `since`: bit mask of the temporal layers of the pictures since the last of the lowest.
         """
@@ -64,11 +64,11 @@ class Layers(Protocol):
         """Pixels of a spatial layer's pictures; zeros: it is not said."""
 
 
-class Vp8Layers:
+class Vp8LayerParser:
     """Only with picture id and TL0PICIDX, as every browser sends it: without, nothing could be left out."""
 
-    def read(self, packet: Packet) -> Mark | None:
-        tail, at = packet.tail, packet.extra
+    def read(self, packet: Packet) -> LayerInfo | None:
+        tail, at = packet.tail, packet.extension_size
         if len(tail) - at < 7 or not tail[at] & 0x80 or tail[at + 1] & 0xE0 != 0xE0:
             return None
         if tail[at + 2] & 0x80:
@@ -77,38 +77,38 @@ class Vp8Layers:
             number, modulus, behind = tail[at + 2], 0x7F, at + 3
         layer = tail[behind + 1]
         begin, end = tail[at] & 0x17 == 0x10, packet.first & 0x80 != 0
-        return _new(Mark, (0, layer >> 6, begin, end, layer & 0x20, number, modulus, tail[behind]))
+        return _new(LayerInfo, (0, layer >> 6, begin, end, layer & 0x20, number, modulus, tail[behind]))
 
-    def opens(self, mark: Mark, since: int, had: Caps, wanted: Caps) -> bool:
+    def is_switch_point(self, layer_info: LayerInfo, since: int, had: LayerLimit, wanted: LayerLimit) -> bool:
         """At the first picture of the layers above, when it needs the lowest layer only (layer sync, the Y bit)."""
         above = (2 << wanted[1]) - (2 << had[1])
-        return bool(mark.rises and above >> mark.temporal & 1 and not since & above)
+        return bool(layer_info.switch_flags and above >> layer_info.temporal & 1 and not since & above)
 
     def size(self, spatial: int) -> tuple[int, int]:
         return 0, 0
 
 
-class Vp9Layers:
+class Vp9LayerParser:
     """By the payload descriptor, where no dependency descriptor comes with it. Larger pictures begin with a keyframe."""
 
-    def read(self, packet: Packet) -> Mark | None:
+    def read(self, packet: Packet) -> LayerInfo | None:
         try:
-            found = vp9.describe(packet.tail, packet.extra, len(packet.tail))
+            found = vp9.describe(packet.tail, packet.extension_size, len(packet.tail))
         except MalformedPacket:
             return None
         if found.temporal < 0:
             return None
-        return Mark(found.spatial, found.temporal, found.begin, found.end, found.switching_up, -1, 0, 0)
+        return LayerInfo(found.spatial, found.temporal, found.begin, found.end, found.switching_up, -1, 0, 0)
 
-    def opens(self, mark: Mark, since: int, had: Caps, wanted: Caps) -> bool:
+    def is_switch_point(self, layer_info: LayerInfo, since: int, had: LayerLimit, wanted: LayerLimit) -> bool:
         """At a switching-up point (the U bit) of the layers that were had."""
-        return bool(mark.rises and mark.temporal <= had[1] and wanted[0] <= had[0])
+        return bool(layer_info.switch_flags and layer_info.temporal <= had[1] and wanted[0] <= had[0])
 
     def size(self, spatial: int) -> tuple[int, int]:
         return 0, 0
 
 
-class DescriptorLayers:
+class DependencyDescriptorLayerParser:
     """Any codec whose packets carry dependency descriptors: Chromium's VP8, VP9 and AV1, encrypted ones too.
 
     Chromium leaves picture ids out of its VP8 then. Higher layers begin where the descriptor says so for a decode target
@@ -117,39 +117,39 @@ class DescriptorLayers:
 
     def __init__(self, structure: bytes) -> None:
         """Of the newest descriptor that came with a structure."""
-        self._state = DescriptorState()
+        self._state = DependencyDescriptorReader()
         self._structured = b""
         """The newest structure as it came."""
         self._credit = STRUCTURES
         self._marks: dict[int, tuple[int, int, int]] = {}
-        self._targets: tuple[Caps, ...] = ()
+        self._targets: tuple[LayerLimit, ...] = ()
         self._read(structure)
 
-    def read(self, packet: Packet) -> Mark | None:
-        special = packet.special
-        if special is None or not special.frame_number_at:
+    def read(self, packet: Packet) -> LayerInfo | None:
+        codec_patch = packet.codec_patch
+        if codec_patch is None or not codec_patch.frame_number_at:
             return None
         tail = packet.tail
-        at = special.frame_number_at - 1 - (WIDE_HEAD_SIZE if special.wide else HEAD_SIZE)
-        size = tail[at - 1] if special.wide else (tail[at - 1] & 15) + 1
+        at = codec_patch.frame_number_at - 1 - (WIDE_HEAD_SIZE if codec_patch.wide else HEAD_SIZE)
+        size = tail[at - 1] if codec_patch.wide else (tail[at - 1] & 15) + 1
         first = tail[at]
         self._credit = min(STRUCTURES, self._credit + 1 / STRUCTURE_EVERY)
         found = self._marks.get(first & 0x3F) if size == 3 else self._read(tail[at : at + size])
         if found is None:
             return None
-        spatial, temporal, rises = found
-        return _new(Mark, (spatial, temporal, first & 0x80 != 0, first & 0x40 != 0, rises, -1, 0, 0))
+        spatial, temporal, switch_flags = found
+        return _new(LayerInfo, (spatial, temporal, first & 0x80 != 0, first & 0x40 != 0, switch_flags, -1, 0, 0))
 
-    def opens(self, mark: Mark, since: int, had: Caps, wanted: Caps) -> bool:
-        if mark.spatial > had[0] or mark.temporal > had[1]:
+    def is_switch_point(self, layer_info: LayerInfo, since: int, had: LayerLimit, wanted: LayerLimit) -> bool:
+        if layer_info.spatial > had[0] or layer_info.temporal > had[1]:
             return False
         # without larger pictures, each spatial layer goes on by itself: what is true of its lowest is of the others
-        most = mark.spatial if wanted[0] <= had[0] else wanted[0]
+        most = layer_info.spatial if wanted[0] <= had[0] else wanted[0]
         within = [index for index, (s, t) in enumerate(self._targets) if s <= most and t <= wanted[1]]
         if not within:
             return False
         highest = max(within, key=lambda index: self._targets[index])
-        return bool(mark.rises >> highest & 1)
+        return bool(layer_info.switch_flags >> highest & 1)
 
     def size(self, spatial: int) -> tuple[int, int]:
         resolutions = self._state.structure.resolutions if self._state.structure is not None else ()
@@ -177,20 +177,20 @@ class DescriptorLayers:
         return frame.spatial, frame.temporal, _switches(frame.indications)
 
 
-def _switches(indications: tuple[Indication, ...]) -> int:
-    return sum([1 << index for index, one in enumerate(indications) if one is Indication.SWITCH])
+def _switches(indications: tuple[DecodeTargetIndication, ...]) -> int:
+    return sum([1 << index for index, one in enumerate(indications) if one is DecodeTargetIndication.SWITCH])
 
 
-def layers_of(encoding: Encoding) -> Layers | None:
+def layer_parser_for(encoding: Encoding) -> LayerParser | None:
     """None: its layers cannot be told apart."""
     if encoding.structure:
-        return DescriptorLayers(encoding.structure)
+        return DependencyDescriptorLayerParser(encoding.structure)
     if encoding.track.codec == "VP8":
-        return Vp8Layers()
-    return Vp9Layers() if encoding.track.codec == "VP9" else None
+        return Vp8LayerParser()
+    return Vp9LayerParser() if encoding.track.codec == "VP9" else None
 
 
-class Share(NamedTuple):
+class LayerShare(NamedTuple):
     """What an encoding with all layers above these left out has of it."""
 
     spatial: int
@@ -203,17 +203,17 @@ class Share(NamedTuple):
     height: int
 
 
-def shares_of(encoding: Encoding) -> tuple[Share, ...] | None:
+def layer_shares(encoding: Encoding) -> tuple[LayerShare, ...] | None:
     """By the newest packets, rising; empty when there is only one layer, or nothing to tell them apart by; None when
     there are too few pictures to say.
 
     Keyframes do not count: all layers begin with them, and one in a sample would make the lowest look dear.
     """
-    layers = layers_of(encoding)
+    layers = layer_parser_for(encoding)
     newest = encoding.find(encoding.highest) if encoding.highest >= 0 else None
     if layers is None or newest is None or layers.read(newest) is None:
         return ()
-    sizes: dict[Caps, int] = {}
+    sizes: dict[LayerLimit, int] = {}
     ages: dict[int, list[int]] = {}
     "Of the pictures of each temporal layer, rising."
     oldest, keyframes = newest.timestamp, set()
@@ -221,16 +221,16 @@ def shares_of(encoding: Encoding) -> tuple[Share, ...] | None:
         packet = encoding.find((encoding.highest - back) & 0xFFFF)
         if packet is None:
             continue
-        mark = layers.read(packet)
-        if mark is None or packet.timestamp in keyframes:
+        layer_info = layers.read(packet)
+        if layer_info is None or packet.timestamp in keyframes:
             continue
         if packet.keyframe:
             keyframes.add(packet.timestamp)
             continue
-        caps = mark.spatial, mark.temporal
+        caps = layer_info.spatial, layer_info.temporal
         sizes[caps] = sizes.get(caps, 0) + packet.size
         if packet.timestamp != oldest or not ages:
-            ages.setdefault(mark.temporal, []).append((newest.timestamp - packet.timestamp) & 0xFFFFFFFF)
+            ages.setdefault(layer_info.temporal, []).append((newest.timestamp - packet.timestamp) & 0xFFFFFFFF)
             oldest = packet.timestamp
     if sum(map(len, ages.values())) < LEAST_PICTURES or oldest == newest.timestamp:
         return None
@@ -247,10 +247,10 @@ def shares_of(encoding: Encoding) -> tuple[Share, ...] | None:
             height = encoding.height >> (max(spatials) - spatial)
             width = encoding.width >> (max(spatials) - spatial)
         caps = (
-            EVERYTHING if spatial == max(spatials) else spatial,
-            EVERYTHING if temporal == max(temporals) else temporal,
+            ALL_LAYERS if spatial == max(spatials) else spatial,
+            ALL_LAYERS if temporal == max(temporals) else temporal,
         )
-        found.append(Share(*caps, size / total, rates[temporal], width, height))
+        found.append(LayerShare(*caps, size / total, rates[temporal], width, height))
     return tuple(found)
 
 

@@ -26,9 +26,9 @@ RELAY_SHARE: Final = 0.25
 RELAY_BURST: Final = 0.25
 RELAY_COST: Final = 0.00006
 """Seconds that one SCTP packet of a copy takes, measured."""
-STRANGERS_SHARE: Final = 0.35
+UNAUTHENTICATED_SHARE: Final = 0.35
 """Fraction of the loop's time for all that comes without credentials: datagrams, requests, sockets before their join."""
-STRANGERS_BURST: Final = 0.5
+UNAUTHENTICATED_BURST: Final = 0.5
 """Seconds at once: some fifty people open the page together."""
 USUAL_PACKET: Final = 10e-6
 """Seconds of an RTP packet that are not charged; the packet path in Python takes 8 to 10 µs for one, that in C 1 µs. A
@@ -118,9 +118,9 @@ def media_budget() -> LoopBudget:
     return LoopBudget(MEDIA_SHARE, MEDIA_BURST)
 
 
-def strangers_budget() -> LoopBudget:
+def make_unauthenticated_budget() -> LoopBudget:
     """For all that comes without credentials."""
-    return LoopBudget(STRANGERS_SHARE, STRANGERS_BURST)
+    return LoopBudget(UNAUTHENTICATED_SHARE, UNAUTHENTICATED_BURST)
 
 
 def signaling_budget() -> LoopBudget:

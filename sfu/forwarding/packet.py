@@ -35,7 +35,7 @@ PADDED_WORD: Final = ONE_BYTE | 2
 """and its extensions: what the head has, filled up with two bytes."""
 
 
-class Special(NamedTuple):
+class CodecPatch(NamedTuple):
     """What a subscriber may have to rewrite beyond the head. Positions are offsets in the outbound packet; 0: absent."""
 
     wide: bool
@@ -55,15 +55,15 @@ class Packet(NamedTuple):
     "First 16 bits of the RTP header without the payload type: version, padding, extension bit, marker."
     sequence: int
     timestamp: int
-    word: int
+    extension_word: int
     "Extension profile and length, the 32 bits after the fixed header."
     tail: bytes
     size: int
     "Of the outbound packet before sealing, bytes."
     codec_index: int
     "0: the track's codec; 1: RED around it (RFC 2198)."
-    extra: int
+    extension_size: int
     "Bytes at the start of `tail` that are extensions and their padding; the payload follows."
-    special: Special | None
+    codec_patch: CodecPatch | None
     keyframe: bool
     "Begins a keyframe (audio: always true)."

@@ -6,7 +6,7 @@ publishers in the virtual network, and recorded feedback for the estimator. Rows
 
 - `["track", number, peer, mid, kind, codec, parameters, clock_rate]` before a track's first packets,
 - `["rtp", time, track, rid, [[sequence, timestamp, marker, size, extra, head], …]]` in canonical form; `head` in hex:
-  `extra` bytes of extensions, then payload,
+  `extension_size` bytes of extensions, then payload,
 - `["rtcp", time, peer, data]` in hex,
 - `["sent", time, peer, number, [size, …]]`: what went to a subscriber, from this transport-wide number on.
 """
@@ -15,10 +15,10 @@ import json
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
-from sfu.forwarding.down_track import Route
+from sfu.forwarding.down_track import DownTrack
 
 if TYPE_CHECKING:
-    from sfu.forwarding.down_track import Note
+    from sfu.forwarding.down_track import SentCallback
     from sfu.forwarding.encoding import Encoding
     from sfu.forwarding.packet import Packet
     from sfu.forwarding.peer import EnginePeer
@@ -50,8 +50,8 @@ class PacketLog:
                 packet.timestamp,
                 packet.first & MARKER != 0,
                 packet.size,
-                packet.extra if video else 0,
-                packet.tail[: packet.extra + HEAD].hex() if video else "",
+                packet.extension_size if video else 0,
+                packet.tail[: packet.extension_size + HEAD].hex() if video else "",
             )
             for packet in batch
         ]
@@ -60,13 +60,13 @@ class PacketLog:
     def rtcp(self, peer: "EnginePeer", data: bytes | memoryview, now: float) -> None:
         self._row("rtcp", round(now, 6), peer.id, bytes(data).hex())
 
-    def noting(self, peer: "EnginePeer", note: "Note") -> "Note":
-        """`note`, and a row for each of its calls."""
+    def logging_sent(self, peer: "EnginePeer", on_sent: "SentCallback") -> "SentCallback":
+        """`on_sent`, and a row for each of its calls."""
 
         def noted(sent: tuple[int, Sequence[int], float]) -> None:
             number, sizes, now = sent
             self._row("sent", round(now, 6), peer.id, number, list(sizes))
-            note(sent)
+            on_sent(sent)
 
         return noted
 
@@ -74,7 +74,7 @@ class PacketLog:
         """From now on all of it comes here, though nobody is sent it: what has no route is not handed on."""
         if encoding not in self._heard:
             self._heard.add(encoding)
-            encoding.routes.append(Route.ear(encoding))
+            encoding.down_tracks.append(DownTrack.null_tap(encoding))
 
     def forget(self, track: "Track") -> None:
         self._tracks.pop(track, None)

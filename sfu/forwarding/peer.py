@@ -13,8 +13,8 @@ from sfu.rtp.nack import NackBudget
 from sfu.sdp import capabilities as caps
 
 if TYPE_CHECKING:
-    from sfu.forwarding.decision_log import Diary
-    from sfu.forwarding.down_track import Route
+    from sfu.forwarding.decision_log import DecisionLog
+    from sfu.forwarding.down_track import DownTrack
     from sfu.forwarding.downlink import Downlink
 
 Address = tuple[str, int] | tuple[str, int, int, int]
@@ -67,7 +67,7 @@ class Plain:
 PLAIN: Final = Plain()
 
 
-class Outlet(Protocol):
+class DatagramSink(Protocol):
     """A UDP socket, or what takes a plain peer's datagrams (and ignores `address`).
 
     Both return False when the kernel took nothing (its buffer is full): the datagrams are dropped.
@@ -86,49 +86,49 @@ class EnginePeer:
     """State of one connection. Made by `Engine.open_peer`; keys and address come when DTLS and ICE have them."""
 
     __slots__ = (
-        "actions",
         "address",
+        "auth_tag_size",
         "budget",
         "bytes_in",
         "bytes_repaired",
         "clock_offset",
         "closed",
-        "diary",
+        "datagram_sink",
+        "decision_log",
+        "down_tracks",
         "downlink",
+        "extension_actions",
         "feedback_ssrc",
         "flooding",
         "forget",
         "id",
-        "keyframes_asked",
-        "lane",
+        "inbound_ssrcs",
+        "keyframe_requests_received",
         "last_arrival",
-        "looked",
+        "last_rate_check",
         "nack_budget",
-        "nacks_asked",
+        "nacks_received",
         "nacks_sent",
-        "opened",
-        "outlet",
+        "native_state",
         "packets_in",
         "payload_time",
-        "references",
         "remb",
         "reporters",
         "retired",
         "retired_octets",
         "retired_packets",
         "retransmitted",
-        "routes",
         "rtcp_budget",
         "rtcp_ssrc",
         "rtt",
         "rx",
         "streams",
-        "tag",
         "tracks",
         "twcc",
         "twcc_number",
         "tx",
         "unrouted",
+        "xr_reference_times",
     )  # fmt: skip
 
     def __init__(self, peer_id: PeerId, rtcp_ssrc: int) -> None:
@@ -137,17 +137,17 @@ class EnginePeer:
         self.rx: SrtpContext | None = None
         self.tx: SrtpContext | None = None
         """`PLAIN` when nothing is sealed: see `Engine.open_plain_peer`."""
-        self.lane: object = None
+        self.native_state: object = None
         """Whatever a native fan-out keeps of keys and address."""
-        self.tag = 16
+        self.auth_tag_size = 16
         """Bytes that sealing adds to an RTP packet."""
-        self.outlet: Outlet | None = None
+        self.datagram_sink: DatagramSink | None = None
         self.address: Address = ("", 0)
-        self.actions = NO_ACTIONS
+        self.extension_actions = NO_ACTIONS
         """What to do with an extension, by its id; a peer that publishes has its own."""
         self.streams: dict[int, tuple[Encoding, bool] | None] = {}
         """SSRC → (encoding, whether it repairs it); None: seen and not bound (yet)."""
-        self.opened: set[int] = set()
+        self.inbound_ssrcs: set[int] = set()
         """Every SSRC whose state the keys keep."""
         self.reporters: set[int] = set()
         """The same for SRTCP."""
@@ -157,7 +157,7 @@ class EnginePeer:
         """Makes the keys forget the state of an SSRC."""
         self.tracks: dict[str, Track] = {}
         """By mid."""
-        self.routes: dict[int, Route] = {}
+        self.down_tracks: dict[int, DownTrack] = {}
         """By the SSRC sent, media and repair."""
         self.twcc: Recorder | None = None
         self.twcc_number = 0
@@ -166,10 +166,10 @@ class EnginePeer:
         """A live SSRC of the peer: libwebrtc ignores feedback whose media SSRC it does not know."""
         self.clock_offset: float | None = None
         """Seconds to add to the peer's NTP clock to get ours (smallest seen: the least delayed report)."""
-        self.references: dict[int, tuple[int, float]] = {}
+        self.xr_reference_times: dict[int, tuple[int, float]] = {}
         """What the peer told of its clock and wants told back, by its SSRC: (middle 32 bits of NTP time, when)."""
         self.rtt: float | None = None
-        self.looked = (0, 0, float("-inf"))
+        self.last_rate_check = (0, 0, float("-inf"))
         """Packets, bytes and time when the rate was last looked at."""
         self.flooding = False
         """Sends more than it may: its media is dropped unopened."""
@@ -181,7 +181,7 @@ class EnginePeer:
         """Loop time of its datagrams and of the work that they cause; one for both connections of a participant."""
         self.payload_time = 0.0
         """Seconds that the native path spent in Python code for payloads of this peer and that are not charged yet."""
-        self.diary: Diary | None = None
+        self.decision_log: DecisionLog | None = None
         """What is decided for its participant is written there, where somebody reads it."""
         self.remb: int | None = None
         """Bits per second that the peer says it can receive."""
@@ -190,31 +190,31 @@ class EnginePeer:
         self.packets_in = self.bytes_in = self.bytes_repaired = 0
         self.retired_packets = self.retired_octets = 0
         """Sent by routes that are gone."""
-        self.nacks_sent = self.nacks_asked = self.keyframes_asked = self.retransmitted = self.unrouted = 0
+        self.nacks_sent = self.nacks_received = self.keyframe_requests_received = self.retransmitted = self.unrouted = 0
 
-    def _live_routes(self) -> "Iterator[Route]":
-        return (route for ssrc, route in self.routes.items() if ssrc == route.ssrc)
+    def _live_routes(self) -> "Iterator[DownTrack]":
+        return (down_track for ssrc, down_track in self.down_tracks.items() if ssrc == down_track.ssrc)
 
     @property
     def packets_out(self) -> int:
         """RTP packets sent, repairs included. Summed when asked, so that the packet path counts once."""
-        return self.retired_packets + self.retransmitted + sum(route.packets for route in self._live_routes())
+        return self.retired_packets + self.retransmitted + sum(down_track.packets for down_track in self._live_routes())
 
     @property
     def bytes_out(self) -> int:
-        return self.retired_octets + self.bytes_repaired + sum(route.octets for route in self._live_routes())
+        return self.retired_octets + self.bytes_repaired + sum(down_track.octets for down_track in self._live_routes())
 
-    def learn_extensions(self, extensions: Mapping[str, int]) -> None:
+    def set_header_extensions(self, extensions: Mapping[str, int]) -> None:
         """Takes the negotiated ids (one table for a whole bundle, RFC 8843 10)."""
-        if self.actions is NO_ACTIONS:
-            self.actions = list(NO_ACTIONS)
+        if self.extension_actions is NO_ACTIONS:
+            self.extension_actions = list(NO_ACTIONS)
         for uri, number in extensions.items():
             action = _ACTIONS.get(uri)
             if action is None:
                 out = caps.OUT_EXTENSION_IDS.get(uri)
                 action = IGNORE if out is None else PASS + out
-            self.actions[number] = action
-        if TWCC in self.actions and self.twcc is None:
+            self.extension_actions[number] = action
+        if TWCC in self.extension_actions and self.twcc is None:
             self.twcc = Recorder(self.rtcp_ssrc)
 
     def bind(
@@ -243,7 +243,7 @@ class EnginePeer:
                     return False
                 if encoding.ssrc:
                     self.unbind(encoding.ssrc)
-                    encoding = track.renew(encoding)
+                    encoding = track.rebind(encoding)
                 encoding.ssrc = ssrc
                 encoding.bound_at = now
                 self.feedback_ssrc = ssrc
@@ -252,7 +252,7 @@ class EnginePeer:
             return True
         return False
 
-    def declare(self, track: Track, ssrcs: Sequence[tuple[int, int | None]]) -> None:
+    def bind_declared_ssrcs(self, track: Track, ssrcs: Sequence[tuple[int, int | None]]) -> None:
         """Binds what the offer's a=ssrc lines say: one stream of each encoding, in their order."""
         for encoding, (ssrc, rtx_ssrc) in zip(track.encodings.values(), ssrcs, strict=False):
             if self._own(ssrc, (encoding, False)):
@@ -263,22 +263,24 @@ class EnginePeer:
 
     def _own(self, ssrc: int, bound: tuple[Encoding, bool]) -> bool:
         """Binds a declared SSRC; False when it is another one's, or one too many."""
-        if self.streams.get(ssrc) is not None or self.refuses(ssrc):
+        if self.streams.get(ssrc) is not None or self.exceeds_ssrc_limit(ssrc):
             return False
         self.streams[ssrc] = bound
-        self.opened.add(ssrc)
+        self.inbound_ssrcs.add(ssrc)
         self.retired.pop(ssrc, None)
         return True
 
-    def refuses(self, ssrc: int) -> bool:
+    def exceeds_ssrc_limit(self, ssrc: int) -> bool:
         """Whether a sealed packet would be one stream too many: asked before libsrtp learns of it."""
         if ssrc in self.streams:
             return False
         if len(self.streams) >= SSRC_LIMIT:
             return True
-        return ssrc not in self.opened and len(self.opened) >= LIFETIME_LIMIT and not self._forget_oldest()
+        return (
+            ssrc not in self.inbound_ssrcs and len(self.inbound_ssrcs) >= LIFETIME_LIMIT and not self._forget_oldest()
+        )
 
-    def refuses_reports(self, ssrc: int) -> bool:
+    def exceeds_reporter_limit(self, ssrc: int) -> bool:
         """The same for RTCP of an SSRC."""
         while ssrc not in self.reporters and len(self.reporters) >= REPORTER_LIMIT:
             if not self._forget_oldest():
@@ -291,7 +293,7 @@ class EnginePeer:
             return False
         ssrc = next(iter(self.retired))
         del self.retired[ssrc]
-        self.opened.discard(ssrc)
+        self.inbound_ssrcs.discard(ssrc)
         self.reporters.discard(ssrc)
         if self.forget is not None:
             self.forget(ssrc)
@@ -300,7 +302,7 @@ class EnginePeer:
     @property
     def spare_streams(self) -> int:
         """How many further streams its tracks may have."""
-        return LIFETIME_LIMIT - len(self.opened) + len(self.retired)
+        return LIFETIME_LIMIT - len(self.inbound_ssrcs) + len(self.retired)
 
     def unbind(self, ssrc: int) -> None:
         """Forgets a stream. Its state is kept while there is room, so that its packets cannot be played again."""

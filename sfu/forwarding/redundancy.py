@@ -77,7 +77,7 @@ def _joined(packet: Packet, level: int, payload_type: int, find: Callable[[int],
             bytes((0x80 | payload_type, offset >> 6, (offset & 0x3F) << 2 | len(payload) >> 8, len(payload) & 0xFF))
         )
         older.append(payload)
-    tail = b"".join((packet.tail[: packet.extra], *heads, bytes((payload_type,)), *older, sound))
+    tail = b"".join((packet.tail[: packet.extension_size], *heads, bytes((payload_type,)), *older, sound))
     size = packet.size - len(packet.tail) + len(tail)
     return packet._replace(first=packet.first & ~0x2000, tail=tail, size=size, codec_index=1)
 
@@ -87,12 +87,12 @@ def _sound(packet: Packet) -> bytes | None:
     tail, end = packet.tail, len(packet.tail)
     if packet.first & 0x2000:
         end -= tail[-1]
-    if end < packet.extra:
+    if end < packet.extension_size:
         return None
     if packet.codec_index == 0:
-        return tail[packet.extra : end]
+        return tail[packet.extension_size : end]
     try:
-        _, start, end = red.primary(tail, packet.extra, end)
+        _, start, end = red.primary(tail, packet.extension_size, end)
     except MalformedPacket:
         return None
     return tail[start:end]

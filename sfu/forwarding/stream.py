@@ -1,4 +1,4 @@
-"""Numbered packets that routes take: what came in as it is (an `Encoding`), or with layers left out (a `Thinned`).
+"""Numbered packets that routes take: what came in as it is (an `Encoding`), or with layers left out (a `FilteredStream`).
 
 Holds what a route needs to make a stream its subscriber's own: the numbers reached, what was sent lately in canonical form
 (for retransmission, and for the replay of a keyframe whose first packet came late), and which routes take it.
@@ -6,16 +6,16 @@ Holds what a route needs to make a stream its subscriber's own: the numbers reac
 
 from typing import TYPE_CHECKING, Final
 
-from sfu.forwarding.packet import Packet, Special
+from sfu.forwarding.packet import CodecPatch, Packet
 
 if TYPE_CHECKING:
-    from sfu.forwarding.down_track import Route
+    from sfu.forwarding.down_track import DownTrack
     from sfu.forwarding.encoding import Encoding
     from sfu.forwarding.track import Track
 
 HISTORY: Final = {"video": 512, "audio": 64}
 """Packets kept per stream (LiveKit: 500 for video, 200 for audio): about 2.5 s at 2 Mbit/s. Powers of two."""
-EVERYTHING: Final = 127
+ALL_LAYERS: Final = 127
 """As the highest layer that is kept: all of them."""
 
 
@@ -23,13 +23,26 @@ class Stream:
     """Base of what routes aim at."""
 
     __slots__ = (
-        "batch", "cycles", "forwarded", "highest", "history", "last_special", "last_timestamp", "late", "mask",
-        "picture_shift", "routes", "shift", "spatial", "temporal", "track",
+        "batch",
+        "cycles",
+        "down_tracks",
+        "forwarded",
+        "highest",
+        "history",
+        "last_codec_patch",
+        "last_timestamp",
+        "late",
+        "mask",
+        "picture_shift",
+        "shift",
+        "spatial",
+        "temporal",
+        "track",
     )  # fmt: skip
 
     def __init__(self, track: "Track") -> None:
         self.track = track
-        self.routes: list[Route] = []
+        self.down_tracks: list[DownTrack] = []
         """Routes that take this stream or wait until they can."""
         self.batch: list[Packet] = []
         """What came in this turn and is not forwarded yet."""
@@ -45,8 +58,8 @@ class Stream:
         self.forwarded = -1
         """Highest sequence number when routes were last served."""
         self.last_timestamp = 0
-        self.last_special: Special | None = None
-        self.spatial = self.temporal = EVERYTHING
+        self.last_codec_patch: CodecPatch | None = None
+        self.spatial = self.temporal = ALL_LAYERS
         """The highest layers in it."""
         self.shift = self.picture_shift = 0
         """How many packets and pictures of the origin were left out: the next of them has a number lower by so many."""

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Literal
 
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.keyframes import KeyframeThrottle
-from sfu.forwarding.layer_filter import thinned
+from sfu.forwarding.keyframe_throttle import KeyframeThrottle
+from sfu.forwarding.layer_filter import filtered
 
 if TYPE_CHECKING:
-    from sfu.forwarding.down_track import Route
+    from sfu.forwarding.down_track import DownTrack
     from sfu.forwarding.peer import EnginePeer
 
 ASK_AT_ONCE: Final = float("-inf")
@@ -23,9 +23,24 @@ class Track:
     """A publication's media as the engine sees it. Belongs to one peer; `close` through `Engine.remove_track`."""
 
     __slots__ = (
-        "clock_rate", "closed", "codec", "encodings", "keyframes", "kind", "level", "lossy", "mid", "muted",
+        "clock_rate",
+        "closed",
+        "codec",
+        "down_tracks",
+        "encodings",
+        "keyframes",
+        "kind",
+        "level",
+        "lossy_down_tracks",
+        "mid",
+        "muted",
         "nack",
-        "name", "owner", "parameters", "payload_types", "peer", "routes", "rtx",
+        "name",
+        "owner",
+        "parameters",
+        "payload_types",
+        "peer",
+        "rtx",
     )  # fmt: skip
 
     def __init__(
@@ -56,8 +71,8 @@ class Track:
         """Repair payload type → the repaired one."""
         self.nack = nack
         self.encodings = {rid: Encoding(self, rid) for rid in (rids or ("",))}
-        self.routes: list[Route] = []
-        self.lossy: set[Route] = set()
+        self.down_tracks: list[DownTrack] = []
+        self.lossy_down_tracks: set[DownTrack] = set()
         """Those whose paths lose packets: they get sound twice."""
         self.owner: object = None
         """What the layer above made of this track; the engine never looks at it."""
@@ -69,17 +84,17 @@ class Track:
         self.level: int | None = None
         """Loudest level since it was last taken, −dBov."""
 
-    def renew(self, old: Encoding) -> Encoding:
+    def rebind(self, old: Encoding) -> Encoding:
         """The encoding goes on under another SSRC: nothing of the old stream's numbers holds for it."""
         new = self.encodings[old.rid] = Encoding(self, old.rid)
         new.rtx_ssrc = old.rtx_ssrc
         repair = self.peer.streams.get(old.rtx_ssrc)
         if repair is not None and repair[1]:
             self.peer.streams[old.rtx_ssrc] = (new, True)
-        thinnings = old.thinning.thinned if old.thinning is not None else ()
+        thinnings = old.layer_filter.filtered if old.layer_filter is not None else ()
         for stream in (old, *thinnings):
-            for route in list(stream.routes):
-                route.aim(thinned(new, stream.spatial, stream.temporal), ASK_AT_ONCE)
+            for down_track in list(stream.down_tracks):
+                down_track.set_target(filtered(new, stream.spatial, stream.temporal), ASK_AT_ONCE)
         return new
 
     def take_level(self) -> int | None:

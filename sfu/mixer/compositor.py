@@ -22,7 +22,7 @@ _Drawn = tuple[Tile, Picture | None]
 
 class Compositor:
     """Owned by the thread that ticks. `canvas` is I420 of shape (height * 3 // 2, width) and always the same array: it
-    may be encoded without a copy, by whoever is done with it before the next `compose`.
+    may be encoded without a copy, by whoever is done with it before the next `composite`.
     """
 
     __slots__ = ("_backdrop", "_drawn", "_logo", "_over", "_planes", "_scene", "_under_logo", "canvas", "directory")
@@ -41,7 +41,7 @@ class Compositor:
         self._logo: labels.Overlay | None = None
         self._under_logo: frozenset[int] = frozenset()
 
-    def compose(self, scene: Scene, pictures: Mapping[str, Picture | None]) -> Plane:
+    def composite(self, scene: Scene, pictures: Mapping[str, Picture | None]) -> Plane:
         """`pictures` by source; a source that is not there or None has its avatar shown. Returns `canvas`."""
         if scene is not self._scene:
             self._enter(scene)

@@ -40,8 +40,8 @@ class Source(Protocol):
     def decode(self, frame: CodedFrame, begun: float, lead: float) -> None: ...
 
 
-class Lane:
-    """`add` is the receiving thread's, `hurry` and `submit` anybody's. Ends with `close`."""
+class DecodeWorker:
+    """`add` is the receiving thread's, `decode_waiting` and `submit` anybody's. Ends with `close`."""
 
     def __init__(self, name: str, now: Callable[[], float]) -> None:
         self.lead = LEAST_LEAD
@@ -66,9 +66,9 @@ class Lane:
         except IndexError:
             return  # its round has come already
         if self._cost >= ROUND or frame.arrival - first >= PATIENCE:
-            self.hurry()
+            self.decode_waiting()
 
-    def hurry(self) -> None:
+    def decode_waiting(self) -> None:
         """A round for all that waits, now."""
         if self._waiting and self._called is None:
             self._called = self._now()
@@ -78,7 +78,7 @@ class Lane:
         """Anything else that has to be done on this thread."""
         self._jobs.put(job)
 
-    def settle(self) -> None:
+    def wait_idle(self) -> None:
         """Returns when nothing waits any more."""
         done = threading.Event()
         self.submit(self._decode)
@@ -95,7 +95,7 @@ class Lane:
             try:
                 job()
             except Exception:
-                log.exception("a picture was lost")  # one source's, and the others on this thread go on
+                log.exception("frame decode failed")  # one source's, and the others on this thread go on
 
     def _decode(self) -> None:
         called, self._called, self._cost = self._called, None, 0.0
@@ -106,7 +106,7 @@ class Lane:
             try:
                 source.decode(frame, begun, self.lead)
             except Exception:
-                log.exception("a picture was lost")
+                log.exception("frame decode failed")
         if count:
             self._judge(self._now() - begun)
 

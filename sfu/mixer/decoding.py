@@ -12,9 +12,9 @@ from typing import Final, Protocol
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from sfu.mixer.decode_worker import ROUND, Lane
+from sfu.mixer.decode_worker import ROUND, DecodeWorker
 from sfu.mixer.decoder import Decoder
-from sfu.mixer.frame_pacer import Cadence
+from sfu.mixer.frame_pacer import FramePacer
 from sfu.mixer.picture import Fitter, Picture
 from sfu.mixer.scene import Fit
 from sfu.rtp.frames import CodedFrame
@@ -35,7 +35,7 @@ TOOK_EVERY: Final = 8
 
 
 class Clock(Protocol):
-    """Of the track: a `sfu.mixer.timeline.TrackClock`."""
+    """Of the track: a `sfu.mixer.playout_sync.TrackClock`."""
 
     def due(self, timestamp: int) -> float | None: ...
 
@@ -43,7 +43,7 @@ class Clock(Protocol):
         """From arrival to ready, so that the sound of these pictures waits for them, too."""
 
 
-class Decoders:
+class DecoderPool:
     """The threads. `open` and the sources' `close` belong to one thread; `close` waits for what is running."""
 
     def __init__(self, count: int = 2, *, now: Callable[[], float] = time.monotonic) -> None:
@@ -51,36 +51,36 @@ class Decoders:
         if not 1 <= count <= 4:
             raise ValueError("1 to 4 decoder threads")
         self._now = now
-        self._lanes = [Lane(f"decoder-{index}", now) for index in range(count)]
+        self._workers = [DecodeWorker(f"decoder-{index}", now) for index in range(count)]
         self._sources = [0] * count
 
     def open(self, codec: str, clock: Clock | None = None, *, screen: bool = False) -> "VideoSource":
         """`clock`: when its pictures' sound is heard, so that they wait for it. ValueError for codecs that nobody knows."""
         thread = self._sources.index(min(self._sources))
         source = VideoSource(
-            Decoder(codec), self._lanes[thread], lambda: self._release(thread), clock, screen=screen, now=self._now
+            Decoder(codec), self._workers[thread], lambda: self._release(thread), clock, screen=screen, now=self._now
         )
         self._sources[thread] += 1
         return source
 
     @property
     def lead(self) -> float:
-        """Seconds before a tick at which `hurry` is called, so that what came until then is ready."""
-        return max([lane.lead for lane in self._lanes])
+        """Seconds before a tick at which `decode_waiting` is called, so that what came until then is ready."""
+        return max([worker.lead for worker in self._workers])
 
-    def hurry(self) -> None:
+    def decode_waiting(self) -> None:
         """Decodes what waits, because a tick is near."""
-        for lane in self._lanes:
-            lane.hurry()
+        for worker in self._workers:
+            worker.decode_waiting()
 
-    def settle(self) -> None:
+    def wait_idle(self) -> None:
         """Returns when everything that was received has been decoded."""
-        for lane in self._lanes:
-            lane.settle()
+        for worker in self._workers:
+            worker.wait_idle()
 
     def close(self) -> None:
-        for lane in self._lanes:
-            lane.close()
+        for worker in self._workers:
+            worker.close()
 
     def _release(self, thread: int) -> None:
         self._sources[thread] -= 1
@@ -89,13 +89,13 @@ class Decoders:
 class VideoSource:
     """Three threads meet here: `receive` and `close` are the receiving one's, `show`, `picture_at` and `waited` the
     ticking one's, the rest runs on a decoder thread. What they share is single attributes and a deque, each changed in
-    one step. Made by `Decoders.open`.
+    one step. Made by `DecoderPool.open`.
     """
 
     def __init__(
         self,
         decoder: Decoder,
-        lane: Lane,
+        worker: DecodeWorker,
         release: Callable[[], None],
         clock: Clock | None,
         *,
@@ -113,14 +113,14 @@ class VideoSource:
         "Of the last decoded picture, upright."
         self.on_frame: Callable[[VideoFrame, float], None] | None = None
         "Told every decoded frame and its media time in seconds, on the decoder thread."
-        self.cadence: Cadence[Picture] = Cadence()
+        self.pacer: FramePacer[Picture] = FramePacer()
         if clock is not None:
-            self.cadence.due_of_sound = lambda media: clock.due(round(media * VIDEO_RATE))
+            self.pacer.due_of_sound = lambda media: clock.due(round(media * VIDEO_RATE))
         self._clock = clock
         self._took: deque[float] = deque(maxlen=TOOK_WINDOW)
         self._decoder = decoder
         self._fitter = Fitter()
-        self._lane = lane
+        self._worker = worker
         self._release = release
         self._now = now
         self._waiting = 0
@@ -147,7 +147,7 @@ class VideoSource:
             return
         self.needs_keyframe = False
         self._waiting += 1
-        self._lane.add(self, frame)
+        self._worker.add(self, frame)
 
     def show(self, width: int, height: int, fit: Fit) -> None:
         """The tile that pictures are made for from now on; the last one is made again for it."""
@@ -155,15 +155,15 @@ class VideoSource:
         if wanted != self._place:
             self._place = wanted
             if self._last is not None:
-                self._lane.submit(self._fit_again)
+                self._worker.submit(self._fit_again)
 
     def picture_at(self, now: float) -> Picture | None:
         """Of this tick, which belongs to a scene that this source is in; None: there is nothing to show."""
         hidden = now - self._asked > HIDDEN_AFTER
         self._asked = now
         if hidden and self._last is not None and self._place is not None:
-            self._lane.submit(self._fit_again)
-        found = self.cadence.take(now)
+            self._worker.submit(self._fit_again)
+        found = self.pacer.take(now)
         again, self._again = self._again, None
         if found is not None:
             self._shown, self._fresh = found, now
@@ -177,7 +177,7 @@ class VideoSource:
 
     def waited(self, now: float) -> float | None:
         """How long before `now` the picture was due that is shown: what a tick that is locked to it reduces."""
-        return self.cadence.waited(now)
+        return self.pacer.waited(now)
 
     def close(self) -> None:
         if not self._closed:
@@ -212,7 +212,7 @@ class VideoSource:
             self.cost += COST_GAIN * (ready - started - self.cost)
             took = max(lead, ready - max(begun, frame.arrival))
             self._tell(took)
-            self.cadence.push(media, frame.arrival + took, picture)
+            self.pacer.push(media, frame.arrival + took, picture)
 
     def _tell(self, took: float) -> None:
         """Sound can be ready at once; on a busy machine pictures are not, and lips would come late."""

@@ -33,7 +33,7 @@ LEAD: Final = 0.015
 """Seconds by which pictures may come before their sound, so that the tick's rounding centres them on it."""
 
 
-class Cadence(Generic[T]):
+class FramePacer(Generic[T]):
     """One thread pushes, another takes; `take` is called at every tick."""
 
     __slots__ = (

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from sfu.errors import MalformedPacket
 from sfu.rtp.codecs.av1 import sequence_size
-from sfu.rtp.codecs.bits import Bits
+from sfu.rtp.codecs.bit_reader import BitReader
 from sfu.rtp.codecs.h264 import sps_size
 
 _SPS: Final = 7
@@ -16,14 +16,14 @@ _PPS: Final = 8
 _SEQUENCE_HEADER: Final = 1
 
 
-class PictureShape(NamedTuple):
+class CodecConfig(NamedTuple):
     width: int
     height: int
     private: bytes
     "avcC or av1C; empty for VP8 and VP9."
 
 
-def picture_shape(codec: str, keyframe: bytes) -> PictureShape:
+def codec_config(codec: str, keyframe: bytes) -> CodecConfig:
     """Of `VP8`, `VP9`, `H264` (Annex B) or `AV1` (low-overhead OBUs). Raises MalformedPacket."""
     try:
         match codec.upper():
@@ -57,16 +57,16 @@ def nal_units(annex_b: bytes) -> list[bytes]:
     return found
 
 
-def _vp8(frame: bytes) -> PictureShape:
+def _vp8(frame: bytes) -> CodecConfig:
     if frame[3:6] != b"\x9d\x01\x2a":
         raise MalformedPacket("VP8 keyframe has no start code")
     width = int.from_bytes(frame[6:8], "little") & 0x3FFF
     height = int.from_bytes(frame[8:10], "little") & 0x3FFF
-    return PictureShape(width, height, b"")
+    return CodecConfig(width, height, b"")
 
 
-def _vp9(frame: bytes) -> PictureShape:
-    bits = Bits(frame[:24])
+def _vp9(frame: bytes) -> CodecConfig:
+    bits = BitReader(frame[:24])
     if bits.read(2) != 2:
         raise MalformedPacket("VP9 frame marker is wrong")
     profile = bits.read(1) | bits.read(1) << 1
@@ -85,10 +85,10 @@ def _vp9(frame: bytes) -> PictureShape:
             bits.read(3)
     elif profile & 1:
         bits.read(1)
-    return PictureShape(bits.read(16) + 1, bits.read(16) + 1, b"")
+    return CodecConfig(bits.read(16) + 1, bits.read(16) + 1, b"")
 
 
-def _h264(frame: bytes) -> PictureShape:
+def _h264(frame: bytes) -> CodecConfig:
     units = nal_units(frame)
     sets = [unit for unit in units if unit[0] & 0x1F == _SPS and len(unit) >= 4]
     pictures = [unit for unit in units if unit[0] & 0x1F == _PPS]
@@ -101,10 +101,10 @@ def _h264(frame: bytes) -> PictureShape:
     record += b"".join([len(unit).to_bytes(2, "big") + unit for unit in pictures[:255]])
     if sets[0][1] in (100, 110, 122, 144):
         record += b"\xfd\xf8\xf8\x00"  # 4:2:0, 8 bits, no extensions of the parameter set
-    return PictureShape(width, height, record)
+    return CodecConfig(width, height, record)
 
 
-def _av1(frame: bytes) -> PictureShape:
+def _av1(frame: bytes) -> CodecConfig:
     at = 0
     while at < len(frame):
         head, body = frame[at], at + 1 + (frame[at] >> 2 & 1)
@@ -121,6 +121,6 @@ def _av1(frame: bytes) -> PictureShape:
             header = frame[body : body + size]
             width, height = sequence_size(header)
             profile = header[0] >> 5
-            return PictureShape(width, height, bytes([0x81, profile << 5 | 31, 0x0C, 0]) + frame[at : body + size])
+            return CodecConfig(width, height, bytes([0x81, profile << 5 | 31, 0x0C, 0]) + frame[at : body + size])
         at = body + size
     raise MalformedPacket("AV1 keyframe has no sequence header")

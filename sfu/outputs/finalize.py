@@ -19,8 +19,8 @@ import av
 
 from sfu.outputs.recorder import EVENTS
 
-PROGRAMME: Final = "programme.mp4"
-_PART: Final = "programme.mp4.part"
+RECORDING_FILE: Final = "recording.mp4"
+_PART: Final = "recording.mp4.part"
 _MILLISECOND: Final = Fraction(1, 1000)
 _CHAPTER_LIMIT: Final = 255
 """What the chapter list of players counts in one byte."""
@@ -28,7 +28,7 @@ _TITLE_LIMIT: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Finalised:
+class Finalized:
     path: str
     duration: float
     "Seconds."
@@ -46,11 +46,11 @@ class Mark:
 
 def runs(directory: Path) -> list[Path]:
     """The fragment files of a recording that is not finalised, in order; none: there is nothing to do."""
-    found = [path for path in directory.glob("programme.*.mp4") if path.name.split(".")[1].isdigit()]
+    found = [path for path in directory.glob("recording.*.mp4") if path.name.split(".")[1].isdigit()]
     return sorted(found, key=lambda path: int(path.name.split(".")[1]))
 
 
-def finalise(directory: Path, title: str = "") -> Finalised | None:
+def finalize(directory: Path, title: str = "") -> Finalized | None:
     """None if there is nothing to finalise. Raises OSError (av.FFmpegError is one).
 
     Fragments that another kind of encoder made (a setting was changed between two workers) do not fit into one file:
@@ -80,13 +80,13 @@ def finalise(directory: Path, title: str = "") -> Finalised | None:
     _sync_directory(directory)
     for path in files:
         path.unlink()
-    return Finalised(str(result), duration, count, result.stat().st_size, cut)
+    return Finalized(str(result), duration, count, result.stat().st_size, cut)
 
 
 def _name(first: Path) -> str:
     """Always the same for the same fragments: who is killed here writes over his own work, not over another's."""
     number = int(first.name.split(".")[1])
-    return PROGRAMME if number == 1 else f"programme-{number}.mp4"
+    return RECORDING_FILE if number == 1 else f"recording-{number}.mp4"
 
 
 def _alike(files: list[Path]) -> list[Path]:
@@ -237,7 +237,7 @@ def _sync_directory(directory: Path) -> None:
 def main(arguments: list[str]) -> int:
     for name in arguments:
         try:
-            while (done := finalise(Path(name))) is not None:
+            while (done := finalize(Path(name))) is not None:
                 print(json.dumps({"directory": name, **asdict(done)}))
         except (OSError, ValueError, MemoryError) as error:
             print(json.dumps({"directory": name, "error": str(error)}))

@@ -1,6 +1,6 @@
 """A programme on disk while it runs: fragments appended as they are made, and beside them what happened when.
 
-    programme.1.mp4     `ftyp moov (moof mdat)…` of the first worker; programme.2.mp4 that of the next one, and so on
+    recording.1.mp4     `ftyp moov (moof mdat)…` of the first worker; recording.2.mp4 that of the next one, and so on
     events.jsonl        one object a line: {"event", "media", "time", …}; `media`: seconds into the finished recording
 
 Whatever ends the process, everything but the last fragment is there: `sfu.outputs.finalize` makes of it one fast-start
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from sfu.outputs.disk import RESERVE, Disk
+from sfu.outputs.disk_writer import RESERVE, DiskWriter
 
 EVENTS: Final = "events.jsonl"
 _VIDEO_RATE: Final = 90_000
@@ -24,7 +24,7 @@ State = Literal["recording", "full", "failing", "closed"]
 
 
 def fragments_name(run: int) -> str:
-    return f"programme.{run}.mp4"
+    return f"recording.{run}.mp4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +62,11 @@ class Recorder:
 
         `fresh`: there is no such directory yet, and nothing here waits for the disk.
         """
-        self.disk = Disk(directory, reserve=reserve, deferred=fresh)
+        self.disk = DiskWriter(directory, reserve=reserve, deferred=fresh)
         self.directory = directory
         self._now = now
         self._lock = threading.Lock()
-        names = [] if fresh else [path.name.split(".")[1] for path in directory.glob("programme.*.mp4")]
+        names = [] if fresh else [path.name.split(".")[1] for path in directory.glob("recording.*.mp4")]
         self._run = _Run(max([int(name) for name in names if name.isdigit()], default=0))
         self._origin: float | None = None  # Unix time of media time 0
         self._seconds = 0.0

@@ -44,7 +44,7 @@ _PORTS: Final = {"rtmp": 1935, "rtmps": 443}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class RtmpTarget:
     """A checked RTMP URL."""
 
     scheme: str
@@ -61,7 +61,7 @@ class Target:
         return f"{self.scheme}://{host}{port}/{self.application}"
 
 
-def parse_target(url: str) -> Target:
+def parse_rtmp_url(url: str) -> RtmpTarget:
     """`rtmp(s)://host[:port]/application/key`. Raises BadRequest, whose words do not repeat the URL."""
     if len(url) > _URL_LIMIT or not url.isascii() or not url.isprintable() or " " in url:
         raise BadRequest("an RTMP destination is a URL in plain letters")
@@ -79,7 +79,7 @@ def parse_target(url: str) -> Target:
         raise BadRequest("an RTMP destination ends with an application and a stream key")
     if parts.query:
         key = f"{key}?{parts.query}"
-    return Target(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], application, key)
+    return RtmpTarget(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], application, key)
 
 
 def is_public(address: str) -> bool:
@@ -127,7 +127,7 @@ class DestinationStatus:
 class Destination:
     """One destination. `push` and `snapshot` may be called by any thread and never wait."""
 
-    def __init__(self, target: Target, stream: Stream, *, private: bool = False) -> None:
+    def __init__(self, target: RtmpTarget, stream: Stream, *, private: bool = False) -> None:
         """`private`: whether addresses of this machine and its private networks may be reached."""
         self.target = target
         self._stream = stream
@@ -213,7 +213,7 @@ class Destination:
         try:
             sock.settimeout(TIMEOUT)
             session = self._publish(sock)
-            log.info("RTMP destination takes the programme", extra={"address": self.target.address})
+            log.info("RTMP destination accepts the stream", extra={"address": self.target.address})
             with self._condition:
                 self._status, self._error, self._live_since = "live", "", time.monotonic()
             self._send_packets(sock, session)
@@ -328,7 +328,7 @@ class Push:
 
     def open(self, name: str, url: str) -> None:
         """Raises BadRequest if the URL is none. A destination of that name is closed first."""
-        target = parse_target(url)
+        target = parse_rtmp_url(url)
         self.close(name)
         self._destinations = {**self._destinations, name: Destination(target, self._stream, private=self._private)}
 

@@ -27,7 +27,7 @@ class Rendition:
         width, height, rate = (int(word) for word in found.groups()) if found else (0, 0, 0)
         if not rate or width % 2 or height % 2 or not (width <= 4096 and height <= 4096):
             raise ConfigurationError(
-                f"egress.renditions: {words!r} is no rendition; write even width and height and kbit/s, as in 1280x720@1500."
+                f"outputs.renditions: {words!r} is no rendition; write even width and height and kbit/s, as in 1280x720@1500."
             )
         return cls(f"{height}p", width, height, rate * 1000)
 
@@ -59,7 +59,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if len({one.name for one in self.ladder}) != len(self.renditions) or not self.renditions:
-            raise ConfigurationError("egress.renditions: name at least one, and no height twice.")
+            raise ConfigurationError("outputs.renditions: name at least one, and no height twice.")
 
     @property
     def ladder(self) -> tuple[Rendition, ...]:

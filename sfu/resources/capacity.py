@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from sfu.resources.memory import Memory
+from sfu.resources.memory import MemoryUsage
 
 SMOOTHING = 10.0
 """Seconds: one short burst, as of a hundred joins, closes no door."""
@@ -34,7 +34,7 @@ class Usage:
 
 
 class Capacity:
-    """`observe` every few seconds, `remember` before each newcomer. Shares are 0 to 1 of what there is.
+    """`observe` every few seconds, `update_memory` before each newcomer. Shares are 0 to 1 of what there is.
 
     `cores` is what the container may use; `limit` and `memory_limit` are the shares at which joins end.
     """
@@ -47,10 +47,10 @@ class Capacity:
         self._last: Usage | None = None
         self.cpu = 0.0
         self.network = 0.0
-        self.memory = Memory(0, 1, "unknown")
+        self.memory = MemoryUsage(0, 1, "unknown")
         self.descriptors = 0.0
 
-    def remember(self, memory: Memory, descriptors: float) -> None:
+    def update_memory(self, memory: MemoryUsage, descriptors: float) -> None:
         """Not averaged: they grow with those who are in, and the kernel does not average either. `descriptors`: share."""
         self.memory = memory
         self.descriptors = descriptors
@@ -94,7 +94,7 @@ class Capacity:
         return f"its {what} is {share:.0%} used, and joins end at {self._limit:.0%}"
 
 
-def cores_of(quota: str, machine: int) -> float:
+def available_cores(quota: str, machine: int) -> float:
     """Processors that the text of `cpu.max` allows, at most those of the machine."""
     words = quota.split()
     if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):

@@ -10,9 +10,9 @@ import os
 import time
 from typing import Final
 
-VARIABLE: Final = "AIOSFU_UNIX_OFFSET"
+OFFSET_VARIABLE: Final = "AIOSFU_UNIX_OFFSET"
 """Of the environment: what a process's workers are told by."""
-OFFSET: Final = float(os.environ.get(VARIABLE) or time.time() - time.monotonic())
+OFFSET: Final = float(os.environ.get(OFFSET_VARIABLE) or time.time() - time.monotonic())
 """Seconds from `time.monotonic` to Unix time."""
 NTP_EPOCH: Final = 2_208_988_800
 """Seconds between NTP's beginning and Unix's (RFC 868)."""

@@ -21,7 +21,7 @@ _FILES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryUsage:
     """Bytes, and whose end it would be."""
 
     used: int
@@ -34,16 +34,16 @@ class Memory:
         return min(1.0, max(0.0, self.used / self.limit)) if self.limit > 0 else 1.0
 
 
-def measured(own: int, allowed: int = 0, root: Path = Path("/")) -> Memory:
+def measured(own: int, allowed: int = 0, root: Path = Path("/")) -> MemoryUsage:
     """The fullest of all that limit us. `own`: bytes of this server's processes; `allowed`: what it was given, 0: all."""
     found = [*_machine(root, own)]
     found += _containers(root, found[0].limit if found else 0)
     if allowed:
-        found.append(Memory(own, allowed, "node.memory"))
-    return max(found, key=lambda memory: memory.share, default=Memory(0, 1, "unknown"))
+        found.append(MemoryUsage(own, allowed, "node.memory"))
+    return max(found, key=lambda memory: memory.share, default=MemoryUsage(0, 1, "unknown"))
 
 
-def resident(root: Path = Path("/")) -> int:
+def resident_bytes(root: Path = Path("/")) -> int:
     """Bytes of this process that are in memory; 0 where that cannot be told."""
     try:
         return int((root / "proc/self/statm").read_text().split()[1]) * _PAGE
@@ -51,15 +51,15 @@ def resident(root: Path = Path("/")) -> int:
         return 0
 
 
-def _machine(root: Path, own: int) -> Iterator[Memory]:
+def _machine(root: Path, own: int) -> Iterator[MemoryUsage]:
     """Of what others have left. They may have most of it: that is not our load, and no other server would help."""
     numbers = _numbers(root / "proc/meminfo")
     if {"MemTotal:", "MemAvailable:"} <= numbers.keys():
         total, available = numbers["MemTotal:"] * 1024, numbers["MemAvailable:"] * 1024
-        yield Memory(own, own + max(0, available - int(RESERVE * total)), "the machine")
+        yield MemoryUsage(own, own + max(0, available - int(RESERVE * total)), "the machine")
 
 
-def _containers(root: Path, most: int) -> Iterator[Memory]:
+def _containers(root: Path, most: int) -> Iterator[MemoryUsage]:
     """Of our control group and those above it, which of them have a limit below `most` (0: any)."""
     for folder in _groups(root):
         for usage, (limit, *reclaimed) in _FILES.items():
@@ -67,7 +67,7 @@ def _containers(root: Path, most: int) -> Iterator[Memory]:
             # version 1 writes no limit as a number that no machine has
             if used is not None and end is not None and end < (most or 1 << 60):
                 statistics = _numbers(folder / "memory.stat")
-                yield Memory(used - sum(statistics.get(name, 0) for name in reclaimed), end, "the container")
+                yield MemoryUsage(used - sum(statistics.get(name, 0) for name in reclaimed), end, "the container")
 
 
 def _groups(root: Path) -> Iterator[Path]:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 from sfu.ids import ParticipantId, TrackId
 
 if TYPE_CHECKING:
-    from sfu.rooms.lobby import Waiting
-    from sfu.rooms.media_stats import Account
+    from sfu.rooms.lobby import WaitingParticipant
+    from sfu.rooms.media_stats import MediaStats
     from sfu.rooms.messages import ChatEntry, DataEntry
     from sfu.rooms.participant import Participant
     from sfu.rooms.publication import Publication
@@ -31,7 +31,7 @@ LeaveReason = Literal[
 @dataclass(frozen=True, slots=True)
 class ParticipantJoined:
     participant: Participant
-    momentary: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,13 @@ class ParticipantLeft:
     participant: ParticipantId
     reason: str
     "`left`, or a LeaveReason."
-    momentary: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
 class ParticipantUpdated:
     participant: Participant
-    momentary: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class PermissionsChanged:
     """To the participant itself."""
 
     participant: Participant
-    momentary: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +61,14 @@ class TrackPublished:
     """New, or (a known id) described anew."""
 
     publication: Publication
-    momentary: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
 class TrackUnpublished:
     participant: ParticipantId
     track: TrackId
-    momentary: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class TrackMuted:
     publication: Publication
     by: str
     "Participant id of who did it if it was not the owner; empty as well if it was an operator."
-    momentary: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ class SpeakersChanged:
     dominant: str
     speakers: tuple[tuple[str, float], ...]
     "Participant id and level, loudest first."
-    momentary: ClassVar[bool] = True
+    transient: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,33 +95,33 @@ class QualityChanged:
     "Seconds, of the receiver of this event."
     loss: float
     "0 to 1, of the receiver of this event."
-    momentary: ClassVar[bool] = True
+    transient: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, slots=True)
-class ChatSaid:
+class ChatSent:
     entry: ChatEntry
-    momentary: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
 class DataSent:
     entry: DataEntry
-    momentary: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
 class RoomUpdated:
     room: Room
-    momentary: ClassVar[bool] = False
+    transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
 class LobbyChanged:
     """To admins."""
 
-    waiting: tuple[Waiting, ...]
-    momentary: ClassVar[bool] = False
+    waiting: tuple[WaitingParticipant, ...]
+    transient: ClassVar[bool] = False
 
 
 Event = (
@@ -134,7 +134,7 @@ Event = (
     | TrackMuted
     | SpeakersChanged
     | QualityChanged
-    | ChatSaid
+    | ChatSent
     | DataSent
     | RoomUpdated
     | LobbyChanged
@@ -160,7 +160,7 @@ class ParticipantSink(Protocol):
 
     def deliver(self, delivery: Delivery) -> None: ...
 
-    def relay(self, text: str, *, reliable: bool) -> None:
+    def relay_data(self, text: str, *, reliable: bool) -> None:
         """A data-channel message of another participant."""
 
     def admitted(self, participant: Participant) -> None:
@@ -172,5 +172,5 @@ class ParticipantSink(Protocol):
     def links(self) -> Sequence[Link]:
         """How its connections do; empty when there are none."""
 
-    def account(self) -> Account | None:
+    def media_stats(self) -> MediaStats | None:
         """Why its media are as they are; None where nobody keeps a diary."""

@@ -8,39 +8,39 @@ encoders do not) is not judged by it.
 from collections.abc import Iterable, Mapping, Sequence
 
 from sfu.ids import ParticipantId
-from sfu.rooms.members import Audience
+from sfu.rooms.members import Members
 from sfu.rooms.participant import Participant
 from sfu.rooms.publication import Publication
 from sfu.rooms.settings import Settings
-from sfu.rooms.speaker_selection import LastSpeakers, Loudest
+from sfu.rooms.speaker_selection import LastSpeakers, LoudestSpeakers
 
 
-class Casting:
-    """To be told of every change of what is published (`review`), of everybody who comes, and of levels."""
+class LastN:
+    """To be told of every change of what is published (`publications_changed`), of everybody who comes, and of levels."""
 
-    __slots__ = ("_audience", "_leveled", "_pictures", "_sounds")
+    __slots__ = ("_leveled", "_members", "_pictures", "_sounds")
 
-    def __init__(self, settings: Settings, audience: Audience) -> None:
-        self._audience = audience
+    def __init__(self, settings: Settings, members: Members) -> None:
+        self._members = members
         self._pictures = LastSpeakers(settings.last_n) if settings.last_n else None
-        self._sounds = Loudest(settings.loudest) if settings.loudest else None
+        self._sounds = LoudestSpeakers(settings.loudest) if settings.loudest else None
         self._leveled: set[ParticipantId] = set()
         """Who told a level since they have a microphone."""
 
     @property
-    def listening(self) -> bool:
+    def needs_levels(self) -> bool:
         """Whether somebody waits to be heard, so that levels have to be looked at without a pause."""
-        return self._sounds is not None and bool(self._sounds.unheard)
+        return self._sounds is not None and bool(self._sounds.withheld)
 
-    def welcome(self, viewer: Participant) -> None:
+    def sync(self, viewer: Participant) -> None:
         """A newcomer, or one of whom may now be otherwise what is withheld."""
         if self._pictures is None and self._sounds is None:
             return
-        for owner in self._audience:
+        for owner in self._members:
             for publication in owner.publications.values():
                 viewer.subscriptions.withhold(publication.id, self._withheld(publication, viewer))
 
-    def review(self, owner: Participant) -> None:
+    def publications_changed(self, owner: Participant) -> None:
         """What `owner` publishes changed: before it is offered to anybody, before it is unmuted, or after the rest."""
         if self._pictures is None and self._sounds is None:
             return
@@ -80,7 +80,7 @@ class Casting:
 
     def _moved(self, before: tuple[str, ...]) -> set[str]:
         """Of whom something may now be withheld that was not, or the other way round, by some viewer."""
-        moved = self._sounds.take_moved() if self._sounds is not None else set()
+        moved = self._sounds.take_changes() if self._sounds is not None else set()
         order = self._order()
         if before != order:
             # The last of each is the understudy, whom only some see.
@@ -89,11 +89,11 @@ class Casting:
 
     def _apply(self, owners: Iterable[str]) -> None:
         for key in sorted(owners):
-            owner = self._audience.find(key)
+            owner = self._members.find(key)
             if owner is None:
                 continue
             for publication in owner.publications.values():
-                for viewer in self._audience:
+                for viewer in self._members:
                     if viewer is not owner:
                         viewer.subscriptions.withhold(publication.id, self._withheld(publication, viewer))
 
@@ -102,8 +102,8 @@ class Casting:
         if permissions.hidden or permissions.recorder or publication.muted:
             return False
         if _is_camera(publication):
-            return self._pictures is not None and not self._pictures.shows(key, viewer.id)
-        return self._sounds is not None and _is_microphone(publication) and key in self._sounds.unheard
+            return self._pictures is not None and not self._pictures.is_visible(key, viewer.id)
+        return self._sounds is not None and _is_microphone(publication) and key in self._sounds.withheld
 
 
 def _is_camera(publication: Publication) -> bool:

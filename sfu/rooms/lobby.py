@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Waiting:
+class WaitingParticipant:
     """One who waits; `id` is the participant id it will have inside."""
 
     id: ParticipantId
@@ -28,19 +28,19 @@ class Lobby:
     __slots__ = ("_waiting",)
 
     def __init__(self) -> None:
-        self._waiting: dict[ParticipantId, Waiting] = {}
+        self._waiting: dict[ParticipantId, WaitingParticipant] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def __iter__(self) -> Iterator[Waiting]:
+    def __iter__(self) -> Iterator[WaitingParticipant]:
         return iter(tuple(self._waiting.values()))
 
-    def add(self, waiting: Waiting) -> None:
+    def add(self, waiting: WaitingParticipant) -> None:
         self._waiting[waiting.id] = waiting
 
-    def take(self, participant: str) -> Waiting | None:
+    def remove(self, participant: str) -> WaitingParticipant | None:
         return self._waiting.pop(ParticipantId(participant), None)
 
-    def find_identity(self, identity: str) -> Waiting | None:
+    def find_by_identity(self, identity: str) -> WaitingParticipant | None:
         return next((one for one in self._waiting.values() if one.profile.identity == identity), None)

@@ -5,15 +5,15 @@ browser says of it, and what was decided of late. For the person itself and for 
 from dataclasses import dataclass
 from typing import Literal
 
-from sfu.forwarding.decision_log import Cause, Entry
+from sfu.forwarding.decision_log import Cause, DecisionEntry
 from sfu.ids import TrackId
 
-Limitation = Literal["none", "cpu", "bandwidth", "other"]
+QualityLimitation = Literal["none", "cpu", "bandwidth", "other"]
 """Why a browser sends less of a picture than it was asked to (W3C webrtc-stats, `qualityLimitationReason`)."""
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class VideoStats:
     """One subscription to a video. Sizes in pixels; 0: not known."""
 
     track: TrackId
@@ -24,14 +24,14 @@ class Picture:
     "Its name; empty when nothing is sent."
     width: int
     height: int
-    top_height: int
+    max_height: int
     "Lines of the largest layer that its publisher sends, or would if anybody had a place for it."
-    limitation: Limitation
+    limitation: QualityLimitation
     "What its publisher's browser says."
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class DownlinkStats:
     """Towards the participant."""
 
     estimate: float
@@ -62,19 +62,19 @@ class ClientReport:
     "For how many seconds."
     concealed: float
     "Share of the sound that had to be made up, 0 to 1, of the worst track."
-    limited: dict[TrackId, Limitation]
+    limited: dict[TrackId, QualityLimitation]
     "Of the own pictures."
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class MediaStats:
     """What there is to say of one participant's connection now."""
 
-    path: Path | None
+    path: DownlinkStats | None
     "None: nothing is known yet, or the operator does without."
-    pictures: tuple[Picture, ...]
+    video_stats: tuple[VideoStats, ...]
     report: ClientReport | None
-    entries: tuple[Entry, ...]
+    entries: tuple[DecisionEntry, ...]
     "Oldest first; `at` in monotonic seconds."
     at: float
     "Now, in monotonic seconds."

@@ -7,7 +7,7 @@ from sfu.rooms.events import Delivery, Event
 from sfu.rooms.participant import Participant
 
 
-class Audience:
+class Members:
     __slots__ = ("_by_identity", "_participants", "number")
 
     def __init__(self) -> None:
@@ -23,17 +23,17 @@ class Audience:
         return iter(tuple(self._participants.values()))
 
     @property
-    def people(self) -> int:
+    def participant_count(self) -> int:
         """All but hidden recorders: those who take a place."""
         return sum(not (one.permissions.hidden and one.permissions.recorder) for one in self._participants.values())
 
-    def visible(self, *, but: Participant | None = None) -> list[Participant]:
-        return [one for one in self._participants.values() if not one.permissions.hidden and one is not but]
+    def visible(self, *, exclude: Participant | None = None) -> list[Participant]:
+        return [one for one in self._participants.values() if not one.permissions.hidden and one is not exclude]
 
     def find(self, participant: str) -> Participant | None:
         return self._participants.get(ParticipantId(participant))
 
-    def find_identity(self, identity: str) -> Participant | None:
+    def find_by_identity(self, identity: str) -> Participant | None:
         return self._by_identity.get(Identity(identity))
 
     def add(self, participant: Participant) -> None:
@@ -47,23 +47,23 @@ class Audience:
         del self._by_identity[participant.identity]
         return True
 
-    def broadcast(self, event: Event, *, but: Participant | None = None) -> None:
-        """To all but `but`."""
-        self._tell(self._participants.values(), event, but)
+    def broadcast(self, event: Event, *, exclude: Participant | None = None) -> None:
+        """To all but `exclude`."""
+        self._send_to(self._participants.values(), event, exclude)
 
-    def tell(self, event: Event, *receivers: Participant) -> None:
-        self._tell(receivers, event, None)
+    def send_to(self, event: Event, *receivers: Participant) -> None:
+        self._send_to(receivers, event, None)
 
-    def tell_admins(self, event: Event) -> None:
-        self._tell([one for one in self._participants.values() if one.permissions.admin], event, None)
+    def send_to_admins(self, event: Event) -> None:
+        self._send_to([one for one in self._participants.values() if one.permissions.admin], event, None)
 
     def next_number(self) -> int:
         """For an event that a session makes itself."""
         self.number += 1
         return self.number
 
-    def _tell(self, receivers: Iterable[Participant], event: Event, but: Participant | None) -> None:
-        delivery = Delivery(0 if event.momentary else self.next_number(), event)
+    def _send_to(self, receivers: Iterable[Participant], event: Event, exclude: Participant | None) -> None:
+        delivery = Delivery(0 if event.transient else self.next_number(), event)
         for participant in receivers:
-            if participant is not but:
+            if participant is not exclude:
                 participant.sink.deliver(delivery)

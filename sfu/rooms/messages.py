@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound
-from sfu.rooms.events import ChatSaid, DataSent
+from sfu.rooms.events import ChatSent, DataSent
 from sfu.rooms.history import History
-from sfu.rooms.members import Audience
+from sfu.rooms.members import Members
 from sfu.rooms.participant import Participant
 from sfu.rooms.settings import Settings
 
@@ -34,13 +34,13 @@ class DataEntry:
     at: float
 
 
-class Conversation:
-    __slots__ = ("_audience", "_chat", "_clock", "_data", "_ids")
+class Messages:
+    __slots__ = ("_chat", "_clock", "_data", "_ids", "_members")
 
     def __init__(
-        self, settings: Settings, audience: Audience, ids: Callable[[str], str], clock: Callable[[], float]
+        self, settings: Settings, members: Members, ids: Callable[[str], str], clock: Callable[[], float]
     ) -> None:
-        self._audience = audience
+        self._members = members
         self._ids = ids
         self._clock = clock
         self._chat: History[ChatEntry] = History(settings.chat_entries, settings.chat_bytes)
@@ -53,7 +53,7 @@ class Conversation:
     def data(self) -> list[DataEntry]:
         return list(self._data)
 
-    def say(self, speaker: Participant, text: str, to: str = "") -> None:
+    def send_chat(self, speaker: Participant, text: str, to: str = "") -> None:
         self._check(speaker)
         entry = ChatEntry(
             id=self._ids("CH"),
@@ -67,12 +67,12 @@ class Conversation:
             receivers = {speaker.id: speaker}
             for receiver in self._receivers([to]):
                 receivers[receiver.id] = receiver
-            self._audience.tell(ChatSaid(entry), *receivers.values())
+            self._members.send_to(ChatSent(entry), *receivers.values())
         else:
-            self._audience.broadcast(ChatSaid(entry))
+            self._members.broadcast(ChatSent(entry))
         self._chat.add(entry, len(text.encode()) + ENTRY_BYTES)
 
-    def send(
+    def send_data(
         self, sender: Participant | None, topic: str, payload: str, to: Sequence[str] = (), *, keep: bool = False
     ) -> None:
         """`sender` None: the operator."""
@@ -82,19 +82,19 @@ class Conversation:
             raise BadRequest("What is kept for late joiners cannot be addressed to some only.")
         entry = DataEntry(participant=sender.id if sender else "", topic=topic, payload=payload, at=self._clock())
         if to:
-            self._audience.tell(DataSent(entry), *self._receivers(to))
+            self._members.send_to(DataSent(entry), *self._receivers(to))
         else:
-            self._audience.broadcast(DataSent(entry), but=sender)
+            self._members.broadcast(DataSent(entry), exclude=sender)
         if keep:
             self._data.add(entry, len(payload.encode()) + len(topic) + ENTRY_BYTES)
 
-    def relay(self, sender: Participant, text: str, *, reliable: bool) -> bool:
+    def relay_data(self, sender: Participant, text: str, *, reliable: bool) -> bool:
         """A data-channel message to all others, as it is. False: the sender may not."""
         if not sender.permissions.data:
             return False
-        for participant in self._audience:
+        for participant in self._members:
             if participant is not sender:
-                participant.sink.relay(text, reliable=reliable)
+                participant.sink.relay_data(text, reliable=reliable)
         return True
 
     def _check(self, speaker: Participant) -> None:
@@ -103,7 +103,7 @@ class Conversation:
 
     def _receivers(self, names: Sequence[str]) -> list[Participant]:
         """Each once; those that are gone (or hidden: alike) are skipped. Raises NotFound when nobody is left."""
-        found = [self._audience.find(name) for name in dict.fromkeys(names)]
+        found = [self._members.find(name) for name in dict.fromkeys(names)]
         receivers = [one for one in found if one is not None and not one.permissions.hidden]
         if not receivers:
             raise NotFound("None of these participants is in the room.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound
 from sfu.rooms.events import ParticipantUpdated, PermissionsChanged, RoomUpdated
-from sfu.rooms.lobby import Waiting
+from sfu.rooms.lobby import WaitingParticipant
 from sfu.rooms.participant import Participant
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.publication import Publication
@@ -28,7 +28,7 @@ class Moderation:
     def kick(self, actor: Participant | None, participant: str, reason: str = "") -> None:
         """Also one who waits. `reason` is for the person's eyes only."""
         _check_admin(actor)
-        waiting = self._room.lobby.take(participant)
+        waiting = self._room.lobby.remove(participant)
         message = f"You were removed from the room: {reason}" if reason else "You were removed from the room."
         if waiting is not None:
             self._room.lobby_changed()
@@ -38,12 +38,12 @@ class Moderation:
 
     def mute(self, actor: Participant | None, track: str, muted: bool) -> None:
         """One's own either way; admins mute those of others, and nobody opens another's microphone."""
-        publication = self._room.stage.find(track)
+        publication = self._room.publications.find(track)
         if actor is None or publication is None or publication.owner is not actor:
             _check_admin(actor)
             if not muted:
                 raise NotAuthorized("Only the owner may unmute a track.")
-        self._room.stage.mute(self._published(publication), muted, by=actor)
+        self._room.publications.mute(self._published(publication), muted, by=actor)
 
     def admit(self, actor: Participant | None, participant: str) -> None:
         _check_admin(actor)
@@ -66,19 +66,19 @@ class Moderation:
         """None: stays. Locking sends away who waits; ending the lobby admits them."""
         _check_admin(actor)
         room = self._room
-        before = (room.locked, room.lobby_open, room.metadata)
+        before = (room.locked, room.lobby_enabled, room.metadata)
         room.locked = room.locked if locked is None else locked
-        room.lobby_open = room.lobby_open if lobby is None else lobby
+        room.lobby_enabled = room.lobby_enabled if lobby is None else lobby
         room.metadata = room.metadata if metadata is None else metadata
-        if (room.locked, room.lobby_open, room.metadata) != before:
-            room.audience.broadcast(RoomUpdated(room))
+        if (room.locked, room.lobby_enabled, room.metadata) != before:
+            room.members.broadcast(RoomUpdated(room))
         if room.locked and not before[0]:
-            room.empty_lobby("room_locked", "The room was locked.")
-        elif not room.lobby_open:
+            room.clear_lobby("room_locked", "The room was locked.")
+        elif not room.lobby_enabled:
             for waiting in room.lobby:
                 self.admit(actor, waiting.id)
 
-    def permit(self, participant: Participant, permissions: Permissions) -> None:
+    def set_permissions(self, participant: Participant, permissions: Permissions) -> None:
         """An operator changes what somebody may do; what is not allowed any more ends at once."""
         if permissions == participant.permissions:
             return
@@ -90,15 +90,15 @@ class Moderation:
         participant.permissions = permissions
         for publication in list(participant.publications.values()):
             if not permissions.may_publish(publication.description.source):
-                self._room.stage.unpublish(publication, tell_owner=True)
+                self._room.publications.unpublish(publication, notify_owner=True)
         if not permissions.subscribe:
             participant.subscriptions.clear()
         elif not could_subscribe:
-            self._room.stage.welcome(participant)
-        self._room.casting.welcome(participant)
-        self._room.audience.tell(PermissionsChanged(participant), participant)
+            self._room.publications.sync(participant)
+        self._room.last_n.sync(participant)
+        self._room.members.send_to(PermissionsChanged(participant), participant)
         if permissions.admin != seen_before and not was_hidden:
-            self._room.audience.broadcast(ParticipantUpdated(participant))
+            self._room.members.broadcast(ParticipantUpdated(participant))
 
     def update_participant(
         self,
@@ -125,18 +125,18 @@ class Moderation:
         if before == (participant.name, participant.metadata, participant.attributes):
             return
         if participant.permissions.hidden:
-            self._room.audience.tell(ParticipantUpdated(participant), *(() if by is participant else (participant,)))
+            self._room.members.send_to(ParticipantUpdated(participant), *(() if by is participant else (participant,)))
         else:
-            self._room.audience.broadcast(ParticipantUpdated(participant), but=by)
+            self._room.members.broadcast(ParticipantUpdated(participant), exclude=by)
 
     def _present(self, participant: str) -> Participant:
-        found = self._room.audience.find(participant)
+        found = self._room.members.find(participant)
         if found is None:
             raise NotFound("This participant is not in the room.")
         return found
 
-    def _taken(self, participant: str) -> Waiting:
-        waiting = self._room.lobby.take(participant)
+    def _taken(self, participant: str) -> WaitingParticipant:
+        waiting = self._room.lobby.remove(participant)
         if waiting is None:
             raise NotFound("Nobody with this id is waiting.")
         return waiting

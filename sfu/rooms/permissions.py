@@ -44,6 +44,6 @@ class Permissions:
         return self.publish and (not self.sources or source in self.sources)
 
     @property
-    def passes_doors(self) -> bool:
+    def bypasses_lobby(self) -> bool:
         """Locks and lobbies do not hold those who open them, nor the operator's own recorders."""
         return self.admin or self.hidden or self.recorder

@@ -11,7 +11,7 @@ from sfu.ids import TrackId
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class SubscriptionSettings:
     """What a subscriber wants of a track: pixels of its tile (0: no limit), frames per second (0: all), priority 0–255."""
 
     width: int = 0
@@ -43,8 +43,8 @@ class MediaSource(Protocol):
 class MediaSink(Protocol):
     """Takes publications. Calls are idempotent; media follows as soon as the other side is ready."""
 
-    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None: ...
+    def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None: ...
 
-    def update(self, track: TrackId, wish: Wish) -> None: ...
+    def update(self, track: TrackId, settings: SubscriptionSettings) -> None: ...
 
     def unsubscribe(self, track: TrackId) -> None: ...

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 TrackSource = Literal["camera", "microphone", "screen_share", "screen_share_audio", "unknown"]
 
-KINDS: dict[TrackSource, str] = {
+SOURCE_KINDS: dict[TrackSource, str] = {
     "camera": "video",
     "microphone": "audio",
     "screen_share": "video",
@@ -34,7 +34,7 @@ class LayerDescription:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Description:
+class TrackDescription:
     """What the publisher says of a track."""
 
     source: TrackSource = "unknown"
@@ -49,5 +49,5 @@ class Publication:
     id: TrackId
     owner: Participant
     media: MediaSource
-    description: Description
+    description: TrackDescription
     muted: bool = False

@@ -1,7 +1,7 @@
 """Who publishes what, and who receives it: publications meet subscriptions here.
 
-A publication is offered to everybody else who may subscribe and wants everything (`Subscriptions.auto`). Closing order:
-a publication leaves its owner first, then every subscriber, then the others are told.
+A publication is offered to every other participant who may subscribe and subscribes automatically
+(`Subscriptions.auto_subscribe`). Closing order: owner, subscribers, then the event to the others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,21 +9,21 @@ from collections.abc import Callable, Iterator, Sequence
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized, NotFound
 from sfu.ids import TrackId
 from sfu.rooms.events import TrackMuted, TrackPublished, TrackUnpublished
-from sfu.rooms.last_n import Casting
-from sfu.rooms.members import Audience
+from sfu.rooms.last_n import LastN
+from sfu.rooms.members import Members
 from sfu.rooms.participant import Participant
 from sfu.rooms.ports import MediaSource
-from sfu.rooms.publication import KINDS, Description, Publication, TrackSource
+from sfu.rooms.publication import SOURCE_KINDS, Publication, TrackDescription, TrackSource
 from sfu.rooms.settings import Settings
 
 
-class Stage:
-    __slots__ = ("_audience", "_casting", "_ids", "_publications", "_settings")
+class Publications:
+    __slots__ = ("_ids", "_last_n", "_members", "_publications", "_settings")
 
-    def __init__(self, settings: Settings, audience: Audience, casting: Casting, ids: Callable[[str], str]) -> None:
+    def __init__(self, settings: Settings, members: Members, last_n: LastN, ids: Callable[[str], str]) -> None:
         self._settings = settings
-        self._audience = audience
-        self._casting = casting
+        self._members = members
+        self._last_n = last_n
         self._ids = ids
         self._publications: dict[TrackId, Publication] = {}
 
@@ -36,7 +36,7 @@ class Stage:
     def find(self, track: str) -> Publication | None:
         return self._publications.get(TrackId(track))
 
-    def check(self, owner: Participant, sources: Sequence[TrackSource]) -> None:
+    def check_publish(self, owner: Participant, sources: Sequence[TrackSource]) -> None:
         """Whether `owner` may have exactly these publications. Raises NotAuthorized or AtCapacity."""
         if not owner.permissions.publish:
             raise NotAuthorized("This token does not allow publishing.")
@@ -48,43 +48,47 @@ class Stage:
             raise AtCapacity("Too many tracks are published.")
 
     def publish(
-        self, owner: Participant, media: MediaSource, description: Description, *, muted: bool = False
+        self, owner: Participant, media: MediaSource, description: TrackDescription, *, muted: bool = False
     ) -> Publication:
-        """Raises BadRequest when the kind does not fit the source; what `check` checks is not checked again."""
-        if KINDS.get(description.source, media.kind) != media.kind:
+        """Raises BadRequest when the kind does not fit the source; what `check_publish` checks is not checked again."""
+        if SOURCE_KINDS.get(description.source, media.kind) != media.kind:
             raise BadRequest(f"A {description.source} cannot be {media.kind}.")
         publication = Publication(TrackId(self._ids("TR")), owner, media, description, muted)
         if muted:
             media.set_muted(True)
         self._publications[publication.id] = publication
         owner.publications[publication.id] = publication
-        self._casting.review(owner)
-        self._audience.broadcast(TrackPublished(publication), but=owner)
-        for participant in self._audience:
-            if participant is not owner and participant.subscriptions.auto and participant.permissions.subscribe:
+        self._last_n.publications_changed(owner)
+        self._members.broadcast(TrackPublished(publication), exclude=owner)
+        for participant in self._members:
+            if (
+                participant is not owner
+                and participant.subscriptions.auto_subscribe
+                and participant.permissions.subscribe
+            ):
                 participant.subscriptions.subscribe(publication)
         return publication
 
-    def describe(self, publication: Publication, description: Description) -> None:
+    def update_description(self, publication: Publication, description: TrackDescription) -> None:
         """The owner says something else of the track now."""
         if description != publication.description:
             publication.description = description
-            self._casting.review(publication.owner)
-            self._audience.broadcast(TrackPublished(publication), but=publication.owner)
+            self._last_n.publications_changed(publication.owner)
+            self._members.broadcast(TrackPublished(publication), exclude=publication.owner)
 
-    def unpublish(self, publication: Publication, *, tell_owner: bool = False) -> None:
-        """`tell_owner`: it was not the owner's doing. Idempotent."""
+    def unpublish(self, publication: Publication, *, notify_owner: bool = False) -> None:
+        """`notify_owner`: it was not the owner's doing. Idempotent."""
         if not self._drop(publication):
             return
         event = TrackUnpublished(publication.owner.id, publication.id)
-        self._audience.broadcast(event, but=None if tell_owner else publication.owner)
+        self._members.broadcast(event, exclude=None if notify_owner else publication.owner)
 
     def clear(self, owner: Participant) -> None:
         """The owner has left; that event says it all."""
         for publication in list(owner.publications.values()):
             self._drop(publication)
 
-    def own(self, owner: Participant, track: str) -> Publication:
+    def find_own(self, owner: Participant, track: str) -> Publication:
         """Raises NotFound when it is not there or another's: alike."""
         publication = owner.publications.get(TrackId(track))
         if publication is None:
@@ -98,21 +102,23 @@ class Stage:
         publication.muted = muted
         if muted:
             publication.media.set_muted(True)
-        self._casting.review(publication.owner)  # between the two, so that nothing flows that is withheld next
+        self._last_n.publications_changed(
+            publication.owner
+        )  # between the two, so that nothing flows that is withheld next
         if not muted:
             publication.media.set_muted(False)
         name = by.id if by is not None and by is not publication.owner else ""
-        self._audience.broadcast(TrackMuted(publication, name), but=by)
+        self._members.broadcast(TrackMuted(publication, name), exclude=by)
 
-    def welcome(self, participant: Participant) -> None:
+    def sync(self, participant: Participant) -> None:
         """Everything that is on already, for one who wants everything."""
-        self._casting.welcome(participant)
-        if participant.permissions.subscribe and participant.subscriptions.auto:
+        self._last_n.sync(participant)
+        if participant.permissions.subscribe and participant.subscriptions.auto_subscribe:
             for publication in self._publications.values():
                 if publication.owner is not participant:
                     participant.subscriptions.subscribe(publication)
 
-    def receivable(self, track: str, subscriber: Participant) -> Publication | None:
+    def find_subscribable(self, track: str, subscriber: Participant) -> Publication | None:
         """The publication, if `subscriber` can have it. Raises NotAuthorized when it can have none."""
         if not subscriber.permissions.subscribe:
             raise NotAuthorized("This token does not allow subscribing.")
@@ -123,7 +129,7 @@ class Stage:
         if self._publications.pop(publication.id, None) is None:
             return False
         del publication.owner.publications[publication.id]
-        for participant in self._audience:
+        for participant in self._members:
             participant.subscriptions.forget(publication.id)
-        self._casting.review(publication.owner)
+        self._last_n.publications_changed(publication.owner)
         return True

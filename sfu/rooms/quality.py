@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from sfu.ids import ParticipantId
 from sfu.rooms.events import QualityChanged
-from sfu.rooms.members import Audience
+from sfu.rooms.members import Members
 from sfu.rooms.participant import Participant
 
 Quality = Literal["excellent", "good", "poor", "lost"]
@@ -35,7 +35,7 @@ class Link(Protocol):
     def connected(self) -> bool: ...
 
 
-def judge(link: Link) -> Quality:
+def quality_of(link: Link) -> Quality:
     """In words of the worst of loss, delay and silence."""
     if not link.connected or link.silent_for > SILENT:
         return "lost"
@@ -47,13 +47,13 @@ def judge(link: Link) -> Quality:
     return "poor"
 
 
-class QualityBoard:
+class QualityMonitor:
     """The last word on everybody. Newcomers are told all of it, the others what changed."""
 
-    __slots__ = ("_audience", "_known", "_newcomers")
+    __slots__ = ("_known", "_members", "_newcomers")
 
-    def __init__(self, audience: Audience) -> None:
-        self._audience = audience
+    def __init__(self, members: Members) -> None:
+        self._members = members
         self._known: dict[ParticipantId, Quality] = {}
         self._newcomers: set[ParticipantId] = set()
 
@@ -62,7 +62,7 @@ class QualityBoard:
         """The last word on everybody of whom there is one."""
         return self._known
 
-    def welcome(self, participant: Participant) -> None:
+    def sync(self, participant: Participant) -> None:
         self._newcomers.add(participant.id)
 
     def forget(self, participant: Participant) -> None:
@@ -70,7 +70,7 @@ class QualityBoard:
         self._newcomers.discard(participant.id)
 
     def observe(self) -> None:
-        links = {participant: participant.sink.links() for participant in self._audience}
+        links = {participant: participant.sink.links() for participant in self._members}
         changed: dict[ParticipantId, Quality] = {}
         for participant, its in links.items():
             quality = self._judge(participant, its)
@@ -87,12 +87,12 @@ class QualityBoard:
             if qualities:
                 rtt = max((link.rtt or 0.0 for link in its), default=0.0)
                 loss = max((link.loss for link in its), default=0.0)
-                self._audience.tell(QualityChanged(qualities, rtt, loss), participant)
+                self._members.send_to(QualityChanged(qualities, rtt, loss), participant)
 
     def _judge(self, participant: Participant, links: Sequence[Link]) -> Quality | None:
         """None: nothing to judge by, e.g. a connection that is only being made."""
         known = participant.id in self._known
-        judged = [judge(link) for link in links if link.connected or known]
+        judged = [quality_of(link) for link in links if link.connected or known]
         if not judged:
             return None
         return max(judged, key=("excellent", "good", "poor", "lost").index)

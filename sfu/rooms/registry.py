@@ -1,6 +1,6 @@
 """All rooms of this process: made on first join, ended when idle, and the operator's doors into them.
 
-A room that a token does not open and a room that does not exist are answered alike: `find` and `enter` know one
+A room that a token does not open and a room that does not exist are answered alike: `find` and `join` know one
 sentence for both, and callers check a token's room before they ask.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
 from sfu.ids import RoomName
 from sfu.rooms.events import ParticipantSink
-from sfu.rooms.lobby import Waiting
+from sfu.rooms.lobby import WaitingParticipant
 from sfu.rooms.participant import Participant, Profile
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.room import Room
@@ -75,28 +75,28 @@ class Rooms:
         )
         room = Room(RoomName(name), settings, self._ids, self._clock)
         room.metadata = metadata
-        room.lobby_open = lobby
+        room.lobby_enabled = lobby
         timeout = self.settings.idle_timeout if idle_timeout is None else idle_timeout
         self._stays[room.name] = _Stay(room, timeout)
         self.opened += 1
         return room
 
-    def enter(self, name: str, profile: Profile, sink: ParticipantSink) -> Participant | Waiting:
+    def join(self, name: str, profile: Profile, sink: ParticipantSink) -> Participant | WaitingParticipant:
         """Into the room, making it if need be and allowed, or into its lobby. Raises RemoteErrors."""
         stay = self._stays.get(RoomName(name))
         if stay is not None:
             stay.idle_since = None
-            return stay.room.enter(profile, sink)
+            return stay.room.join(profile, sink)
         if not (self.settings.create_on_join or profile.may_create):
             raise NotFound("There is no such room, or this token does not open it.")
-        return self.create(name).enter(profile, sink)
+        return self.create(name).join(profile, sink)
 
     def delete(self, name: str) -> None:
         self._end(self.find(name))
 
     def kick(self, name: str, identity: str, reason: str = "") -> None:
         room = self.find(name)
-        waiting = room.lobby.find_identity(identity)
+        waiting = room.lobby.find_by_identity(identity)
         room.moderation.kick(None, (waiting or self.participant(name, identity)).id, reason)
 
     def mute(self, name: str, track: str, muted: bool = True) -> None:
@@ -112,7 +112,7 @@ class Rooms:
 
     def participant(self, name: str, identity: str) -> Participant:
         """Raises NotFound."""
-        found = self.find(name).audience.find_identity(identity)
+        found = self.find(name).members.find_by_identity(identity)
         if found is None:
             raise NotFound("This participant is not in the room.")
         return found
@@ -133,10 +133,10 @@ class Rooms:
         )
         return participant
 
-    def permit(self, name: str, identity: str, permissions: Permissions) -> Participant:
+    def set_permissions(self, name: str, identity: str, permissions: Permissions) -> Participant:
         """Changes what somebody may do from now on."""
         participant = self.participant(name, identity)
-        participant.room.moderation.permit(participant, permissions)
+        participant.room.moderation.set_permissions(participant, permissions)
         return participant
 
     def send_data(
@@ -144,15 +144,15 @@ class Rooms:
     ) -> None:
         """To everybody, or to those named. Raises NotFound when none of them is there."""
         room = self.find(name)
-        found = [room.audience.find_identity(identity) for identity in identities]
+        found = [room.members.find_by_identity(identity) for identity in identities]
         receivers = [one.id for one in found if one is not None]
         if identities and not receivers:
             raise NotFound("None of these participants is in the room.")
-        room.conversation.send(None, topic, payload, receivers, keep=keep)
+        room.messages.send_data(None, topic, payload, receivers, keep=keep)
 
     def observe_levels(self, now: float) -> bool:
         """Ten times a second while anything is heard anywhere (which it returns), less often otherwise."""
-        heard = [stay.room.levels.observe(now) for stay in self._stays.values()]
+        heard = [stay.room.active_speakers.observe(now) for stay in self._stays.values()]
         return any(heard)
 
     def observe_quality(self) -> None:

@@ -11,17 +11,17 @@ from typing import Final
 
 from sfu.forwarding.speakers import ACTIVE_LEVEL
 
-SETTLED: Final = 3.0
+MIN_SHOWN_SECONDS: Final = 3.0
 """Seconds for which a face stays at least, and has to be silent before another takes its place."""
-SPEAKS_FOR: Final = 0.5
+MIN_SPEECH_SECONDS: Final = 0.5
 """Seconds for which somebody has to be an active speaker (40 % of 400 ms, LiveKit pkg/sfu/audio) to be shown: no cough."""
-PAUSE: Final = 0.5
+SPEECH_PAUSE_SECONDS: Final = 0.5
 """Seconds of silence within one's speech, as between two sentences; after it another may have the place."""
-HEARD_FOR: Final = 1.0
+MIN_HEARD_SECONDS: Final = 1.0
 """Seconds for which a voice stays while others speak, too."""
-LOUDER: Final = 6.0
+REPLACE_MARGIN_DB: Final = 6.0
 """dB by which a voice has to exceed another that is heard in order to replace it."""
-MEMORY: Final = 0.5
+LOUDNESS_SMOOTHING: Final = 0.5
 """Weight of the newest loud sample against those before (Jitsi's `energy-alpha-pct`), in falling; rises count at once."""
 NEVER: Final = float("-inf")
 
@@ -57,7 +57,7 @@ class LastSpeakers:
         self._spoke_at.pop(key, None)
         self._here_since.pop(key, None)
 
-    def shows(self, key: str, viewer: str) -> bool:
+    def is_visible(self, key: str, viewer: str) -> bool:
         """Whether `viewer` sees `key`."""
         if len(self._order) <= self._places or key in self._order[: self._places]:
             return True
@@ -72,7 +72,7 @@ class LastSpeakers:
             return
         waiting = set(self._order[self._places :])
         for key in sorted(speakers, key=lambda speaker: speaker != dominant):
-            if key in waiting and now - self._speaking_since[key] >= SPEAKS_FOR:
+            if key in waiting and now - self._speaking_since[key] >= MIN_SPEECH_SECONDS:
                 self._show(key, now, dominant)
 
     def _show(self, key: str, now: float, dominant: str) -> None:
@@ -91,10 +91,10 @@ class LastSpeakers:
         self._here_since[key] = now
 
     def _silent(self, key: str, now: float) -> bool:
-        return now - max(self._spoke_at.get(key, NEVER), self._here_since.get(key, NEVER)) >= SETTLED
+        return now - max(self._spoke_at.get(key, NEVER), self._here_since.get(key, NEVER)) >= MIN_SHOWN_SECONDS
 
 
-class Loudest:
+class LoudestSpeakers:
     """Whose microphones are heard: as many as there are `places`, and the dominant speaker always.
 
     The first loud sample takes a place that nobody needs, so that hardly a syllable is lost; and whoever opens the
@@ -114,10 +114,10 @@ class Loudest:
         self._now = 0.0
 
     @property
-    def unheard(self) -> AbstractSet[str]:
+    def withheld(self) -> AbstractSet[str]:
         return self._waiting.keys()
 
-    def take_moved(self) -> set[str]:
+    def take_changes(self) -> set[str]:
         """Who is heard now and was not, or the other way round, since the last call."""
         moved, self._moved = self._moved, set()
         return moved
@@ -145,9 +145,9 @@ class Loudest:
             if key not in self._heard and key not in self._waiting:
                 continue
             if level is not None and level <= ACTIVE_LEVEL:
-                before = self._loudness.get(key, 0.0) if now - self._loud_at[key] < PAUSE else 0.0
+                before = self._loudness.get(key, 0.0) if now - self._loud_at[key] < SPEECH_PAUSE_SECONDS else 0.0
                 loudness = 127.0 - level
-                self._loudness[key] = max(loudness, before + MEMORY * (loudness - before))
+                self._loudness[key] = max(loudness, before + LOUDNESS_SMOOTHING * (loudness - before))
                 self._loud_at[key] = now
         if not self._waiting:
             return
@@ -172,14 +172,14 @@ class Loudest:
         self._here_since[key] = self._now
 
     def _replaceable(self, key: str, dominant: str) -> str | None:
-        silent = [each for each in self._heard if self._now - self._loud_at[each] >= PAUSE]
+        silent = [each for each in self._heard if self._now - self._loud_at[each] >= SPEECH_PAUSE_SECONDS]
         if silent:
             return min(silent, key=lambda each: self._loud_at[each])
         if key == dominant:
             return min(self._heard, key=lambda each: self._loudness.get(each, 0.0))
-        settled = [e for e in self._heard if e != dominant and self._now - self._here_since[e] >= HEARD_FOR]
+        settled = [e for e in self._heard if e != dominant and self._now - self._here_since[e] >= MIN_HEARD_SECONDS]
         if not settled:
             return None
         quietest = min(settled, key=lambda each: self._loudness.get(each, 0.0))
         louder = self._loudness.get(key, 0.0) - self._loudness.get(quietest, 0.0)
-        return quietest if louder >= LOUDER else None
+        return quietest if louder >= REPLACE_MARGIN_DB else None

@@ -8,41 +8,41 @@ from dataclasses import replace
 from typing import Final
 
 from sfu.ids import TrackId
-from sfu.rooms.ports import MediaSink, Wish
+from sfu.rooms.ports import MediaSink, SubscriptionSettings
 from sfu.rooms.publication import Publication
 
-NO_WISH = Wish()
-ON_STAGE: Final = 255
+DEFAULT_SETTINGS = SubscriptionSettings()
+FOCUS_PRIORITY: Final = 255
 """The priority of what its viewer shows largest, by choice or because it speaks: that is not withheld."""
 
 
 class Subscriptions:
     """Wishes and, while there is a connection, the sink that fulfils them. Every call is idempotent."""
 
-    __slots__ = ("_sink", "_tracks", "_wishes", "_withheld", "auto")
+    __slots__ = ("_sink", "_tracks", "_wishes", "_withheld", "auto_subscribe")
 
-    def __init__(self, *, auto: bool) -> None:
-        self.auto = auto
+    def __init__(self, *, auto_subscribe: bool) -> None:
+        self.auto_subscribe = auto_subscribe
         "Whether new publications are subscribed to without being asked for."
         self._sink: MediaSink | None = None
         self._tracks: dict[TrackId, Publication] = {}
-        self._wishes: dict[TrackId, Wish] = {}
+        self._wishes: dict[TrackId, SubscriptionSettings] = {}
         self._withheld: set[TrackId] = set()
 
     def __contains__(self, track: TrackId) -> bool:
         return track in self._tracks
 
-    def wish(self, track: TrackId) -> Wish:
+    def settings(self, track: TrackId) -> SubscriptionSettings:
         """The last one, kept while the track is published, subscribed to or not."""
-        return self._wishes.get(track, NO_WISH)
+        return self._wishes.get(track, DEFAULT_SETTINGS)
 
-    def open(self, sink: MediaSink) -> None:
+    def attach_sink(self, sink: MediaSink) -> None:
         """From now on `sink` gets everything subscribed to (again, if an earlier connection was lost)."""
         self._sink = sink
         for track, publication in self._tracks.items():
             sink.subscribe(track, publication.media, self._merged(track))
 
-    def lose(self) -> None:
+    def detach_sink(self) -> None:
         """The sink is gone; the wishes stay for the next one."""
         self._sink = None
 
@@ -51,21 +51,21 @@ class Subscriptions:
         for track in list(self._tracks):
             self.unsubscribe(track)
 
-    def subscribe(self, publication: Publication, wish: Wish | None = None) -> None:
-        """`wish` None: as it was, or no limit."""
+    def subscribe(self, publication: Publication, settings: SubscriptionSettings | None = None) -> None:
+        """`settings` None: as it was, or no limit."""
         track = publication.id
-        if wish is not None:
-            self._wishes[track] = wish
+        if settings is not None:
+            self._wishes[track] = settings
         known = track in self._tracks
         self._tracks[track] = publication
         if self._sink is None:
             return
         if not known:
             self._sink.subscribe(track, publication.media, self._merged(track))
-        elif wish is not None:
+        elif settings is not None:
             self._sink.update(track, self._merged(track))
 
-    def refine(
+    def update(
         self,
         publication: Publication,
         *,
@@ -76,8 +76,8 @@ class Subscriptions:
         paused: bool | None = None,
     ) -> None:
         """Subscribes, changing of the wish only what is named."""
-        old = self.wish(publication.id)
-        wish = replace(
+        old = self.settings(publication.id)
+        settings = replace(
             old,
             width=old.width if width is None else width,
             height=old.height if height is None else height,
@@ -85,7 +85,7 @@ class Subscriptions:
             priority=old.priority if priority is None else priority,
             paused=old.paused if paused is None else paused,
         )
-        self.subscribe(publication, wish)
+        self.subscribe(publication, settings)
 
     def withhold(self, track: TrackId, withheld: bool) -> None:
         """The room does not send it now (or does again), whatever is wished."""
@@ -108,7 +108,7 @@ class Subscriptions:
         self._wishes.pop(track, None)
         self._withheld.discard(track)
 
-    def _merged(self, track: TrackId) -> Wish:
-        wish = self.wish(track)
-        held = track in self._withheld and wish.priority < ON_STAGE
-        return replace(wish, withheld=True) if held else wish
+    def _merged(self, track: TrackId) -> SubscriptionSettings:
+        settings = self.settings(track)
+        held = track in self._withheld and settings.priority < FOCUS_PRIORITY
+        return replace(settings, withheld=True) if held else settings

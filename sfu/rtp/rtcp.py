@@ -81,7 +81,7 @@ class Nack:
 
 
 @dataclass(frozen=True, slots=True)
-class PictureLoss:
+class PictureLossIndication:
     sender_ssrc: int
     media_ssrc: int
 
@@ -113,7 +113,7 @@ RtcpPacket: TypeAlias = (
     | ReceiverReport
     | Bye
     | Nack
-    | PictureLoss
+    | PictureLossIndication
     | FullIntraRequest
     | Remb
     | TransportFeedback
@@ -217,12 +217,12 @@ def _nack(data: Buffer, start: int, end: int, budget: int) -> Nack:
 
 def _payload_specific(
     data: Buffer, start: int, end: int, feedback_format: int
-) -> PictureLoss | FullIntraRequest | Remb | None:
+) -> PictureLossIndication | FullIntraRequest | Remb | None:
     if end < start + 8:
         raise MalformedPacket("payload-specific feedback is truncated")
     sender, media = _TWO_WORDS(data, start)
     if feedback_format == 1:
-        return PictureLoss(sender, media)
+        return PictureLossIndication(sender, media)
     if feedback_format == 4:
         if end < start + 16 or (end - start) & 7:
             raise MalformedPacket("FIR is truncated")
@@ -332,7 +332,7 @@ def encode_nack(sender_ssrc: int, media_ssrc: int, sequence_numbers: Iterable[in
     )
 
 
-def encode_picture_loss(sender_ssrc: int, media_ssrc: int) -> bytes:
+def encode_pli(sender_ssrc: int, media_ssrc: int) -> bytes:
     return pack("!BBHII", 0x81, PAYLOAD_SPECIFIC_FEEDBACK, 2, sender_ssrc, media_ssrc)
 
 

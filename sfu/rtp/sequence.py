@@ -14,7 +14,7 @@ def is_newer(a: int, b: int) -> bool:
     return 0 < (a - b) & 0xFFFF < 0x8000
 
 
-class Unwrapper:
+class SequenceUnwrapper:
     """Turns 16-bit numbers into unbounded ones, by their distance to the highest one seen.
 
     The first number is taken as it is; an earlier one may so become negative.

@@ -13,8 +13,8 @@ from sfu.errors import MalformedPacket
 from sfu.rtp.packet import Buffer
 
 PAYLOAD_TYPE: Final = 207
-REFERENCE_TIME: Final = 4
-ECHOES: Final = 5
+RRTR_BLOCK_TYPE: Final = 4
+DLRR_BLOCK_TYPE: Final = 5
 ECHOES_LIMIT: Final = 64
 _BLOCK: Final = Struct("!BxH").unpack_from
 _TIME: Final = Struct("!Q").unpack_from
@@ -23,7 +23,7 @@ _HEADER: Final = Struct("!BBHI").pack
 _BLOCK_HEADER: Final = Struct("!BxH").pack
 
 
-class Echo(NamedTuple):
+class DlrrBlock(NamedTuple):
     """A receiver's clock told back to it (a sub-block of DLRR)."""
 
     ssrc: int
@@ -39,7 +39,7 @@ class ExtendedReport:
     ssrc: int
     reference: int | None = None
     "The sender's clock: 64 bits of NTP time."
-    echoes: tuple[Echo, ...] = ()
+    dlrr_blocks: tuple[DlrrBlock, ...] = ()
 
 
 def parse(data: Buffer, start: int, end: int) -> ExtendedReport:
@@ -51,36 +51,36 @@ def parse(data: Buffer, start: int, end: int) -> ExtendedReport:
         raise MalformedPacket("extended report is truncated")
     ssrc = int.from_bytes(data[start : start + 4], "big")
     reference: int | None = None
-    echoes: list[Echo] = []
+    dlrr_blocks: list[DlrrBlock] = []
     at = start + 4
     while at + 4 <= end:
         kind, words = _BLOCK(data, at)
         begin, at = at + 4, at + 4 + 4 * words
         if at > end:
             raise MalformedPacket("a block is longer than its extended report")
-        if kind == REFERENCE_TIME:
+        if kind == RRTR_BLOCK_TYPE:
             if words != 2:
                 raise MalformedPacket("a reference time has 64 bits")
             reference = _TIME(data, begin)[0]
-        elif kind == ECHOES:
+        elif kind == DLRR_BLOCK_TYPE:
             if words % 3:
                 raise MalformedPacket("echoes are not of three words each")
-            last = min(at, begin + 12 * (ECHOES_LIMIT - len(echoes)))
-            echoes += [Echo(*_ECHO(data, each)) for each in range(begin, last, 12)]
+            last = min(at, begin + 12 * (ECHOES_LIMIT - len(dlrr_blocks)))
+            dlrr_blocks += [DlrrBlock(*_ECHO(data, each)) for each in range(begin, last, 12)]
     if at != end:
         raise MalformedPacket("an extended report ends within a block")
-    return ExtendedReport(ssrc, reference, tuple(echoes))
+    return ExtendedReport(ssrc, reference, tuple(dlrr_blocks))
 
 
 def encode(report: ExtendedReport) -> bytes:
     """With its common header."""
     blocks = b""
     if report.reference is not None:
-        blocks += _BLOCK_HEADER(REFERENCE_TIME, 2) + report.reference.to_bytes(8, "big")
-    if report.echoes:
-        blocks += _BLOCK_HEADER(ECHOES, 3 * len(report.echoes)) + _words(report.echoes)
+        blocks += _BLOCK_HEADER(RRTR_BLOCK_TYPE, 2) + report.reference.to_bytes(8, "big")
+    if report.dlrr_blocks:
+        blocks += _BLOCK_HEADER(DLRR_BLOCK_TYPE, 3 * len(report.dlrr_blocks)) + _words(report.dlrr_blocks)
     return _HEADER(0x80, PAYLOAD_TYPE, 1 + len(blocks) // 4, report.ssrc) + blocks
 
 
-def _words(echoes: Sequence[Echo]) -> bytes:
-    return b"".join(word.to_bytes(4, "big") for echo in echoes for word in echo)
+def _words(dlrr_blocks: Sequence[DlrrBlock]) -> bytes:
+    return b"".join(word.to_bytes(4, "big") for echo in dlrr_blocks for word in echo)

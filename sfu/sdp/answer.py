@@ -19,7 +19,7 @@ from sfu.sdp.capabilities import (
     is_stereo,
     opus_answer_parameters,
 )
-from sfu.sdp.codec_choice import Choice, choose_codecs
+from sfu.sdp.codec_choice import CodecChoice, choose_codecs
 from sfu.sdp.description import MediaSection, SessionDescription, parse
 from sfu.sdp.formats import Codec
 from sfu.sdp.local import LocalTransport, application_lines, candidate_lines, session_lines, transport_lines
@@ -68,11 +68,11 @@ class DataSection:
 
 
 @dataclass(frozen=True, slots=True)
-class Acceptance:
+class AcceptedOffer:
     """The m-lines and codecs that the server accepts of an offer."""
 
     offer: SessionDescription
-    choices: tuple[Choice | None, ...]
+    choices: tuple[CodecChoice | None, ...]
     "What is taken of each m-line; None: it is rejected."
     tracks: tuple[ReceivedTrack, ...]
     data: DataSection | None
@@ -122,7 +122,7 @@ def answer_offer(
 # -- what is taken ----------------------------------------------------------------------------------------------------
 
 
-def accept_offer(offer: SessionDescription, *, setup: Literal["active", "passive"] | None = None) -> Acceptance:
+def accept_offer(offer: SessionDescription, *, setup: Literal["active", "passive"] | None = None) -> AcceptedOffer:
     """Takes what it can of every m-line and rejects the rest.
 
     `setup` is our role when the offer leaves the choice (None: passive). Raises BadRequest if the offer cannot be
@@ -130,8 +130,8 @@ def accept_offer(offer: SessionDescription, *, setup: Literal["active", "passive
     """
     choices = _choices(offer)
     taken = [section for section, choice in zip(offer.media, choices, strict=True) if choice is not None]
-    carrier = offer.carrier
-    role = _role(offer, taken, carrier, setup)
+    transport_section = offer.transport_section
+    role = _role(offer, taken, transport_section, setup)
     tracks: list[ReceivedTrack] = []
     data: DataSection | None = None
     for section, choice in zip(offer.media, choices, strict=True):
@@ -141,25 +141,25 @@ def accept_offer(offer: SessionDescription, *, setup: Literal["active", "passive
             data = DataSection(section.mid, section.sctp_port or SCTP_PORT, section.max_message_size)
         elif _sends(section):
             tracks.append(_track(section, choice))
-    return Acceptance(
+    return AcceptedOffer(
         offer,
         tuple(choices),
         tuple(tracks),
         data,
-        carrier.ufrag if carrier else "",
-        carrier.pwd if carrier else "",
-        tuple(carrier.fingerprints) if carrier else (),
+        transport_section.ufrag if transport_section else "",
+        transport_section.pwd if transport_section else "",
+        tuple(transport_section.fingerprints) if transport_section else (),
         role,
     )
 
 
-def _choices(offer: SessionDescription) -> list[Choice | None]:
+def _choices(offer: SessionDescription) -> list[CodecChoice | None]:
     """The m-lines that share one transport: the BUNDLE group, or the first usable m-line where there is none."""
     group = set(offer.bundle)
-    choices: list[Choice | None] = []
+    choices: list[CodecChoice | None] = []
     data = False
     for section in offer.media:
-        choice: Choice | None = None
+        choice: CodecChoice | None = None
         bundled = section.mid in group if group else not any(choices)
         if section.mid and not section.rejected and bundled and not (data and section.kind == "application"):
             choice = _choose(section)
@@ -171,33 +171,33 @@ def _choices(offer: SessionDescription) -> list[Choice | None]:
 def _role(
     offer: SessionDescription,
     taken: list[MediaSection],
-    carrier: MediaSection | None,
+    transport_section: MediaSection | None,
     setup: Literal["active", "passive"] | None,
 ) -> Literal["active", "passive"]:
-    if not taken or carrier is None:
+    if not taken or transport_section is None:
         return setup or "passive"
     if offer.ice_lite:
         raise BadRequest("Both sides are ICE-lite, so nobody would check the connection.")
-    if not carrier.ufrag or not carrier.pwd:
+    if not transport_section.ufrag or not transport_section.pwd:
         raise BadRequest("The offer has no ICE credentials.")
-    if not carrier.fingerprints:
+    if not transport_section.fingerprints:
         raise BadRequest("The offer has no certificate fingerprint.")
     media = [section for section in taken if section.kind != "application"]
     # RFC 8843 9.3: one m-line of the bundle says it for all.
-    if media and not (carrier.rtcp_mux or any(section.rtcp_mux for section in media)):
+    if media and not (transport_section.rtcp_mux or any(section.rtcp_mux for section in media)):
         raise BadRequest("The offer does not multiplex RTCP; offer a=rtcp-mux.")
-    if carrier.setup in (None, "actpass"):
+    if transport_section.setup in (None, "actpass"):
         return setup or "passive"
-    if carrier.setup == "holdconn":
+    if transport_section.setup == "holdconn":
         raise BadRequest("The offer holds the connection (setup:holdconn).")
-    return "passive" if carrier.setup == "active" else "active"
+    return "passive" if transport_section.setup == "active" else "active"
 
 
-def _choose(section: MediaSection) -> Choice | None:
+def _choose(section: MediaSection) -> CodecChoice | None:
     """None: the m-line is rejected."""
     if section.kind == "application":
         known = "DTLS/SCTP" in section.protocol and ("webrtc-datachannel" in section.formats or _is_sctpmap(section))
-        return Choice((), ()) if known else None
+        return CodecChoice((), ()) if known else None
     return choose_codecs(section)
 
 
@@ -220,7 +220,7 @@ def _extensions(section: MediaSection) -> dict[str, int]:
     return {uri: number for uri, number in section.extensions.items() if uri in ACCEPTED_EXTENSIONS}
 
 
-def _rids(section: MediaSection, choice: Choice) -> tuple[str, ...]:
+def _rids(section: MediaSection, choice: CodecChoice) -> tuple[str, ...]:
     """The rids that are sent with the chosen codec."""
     if not _sends(section) or URI_RID not in section.extensions:
         return ()
@@ -228,7 +228,7 @@ def _rids(section: MediaSection, choice: Choice) -> tuple[str, ...]:
     return tuple(dict.fromkeys(rid for rid in chosen if rid is not None))
 
 
-def _track(section: MediaSection, choice: Choice) -> ReceivedTrack:
+def _track(section: MediaSection, choice: CodecChoice) -> ReceivedTrack:
     names = {codec.payload_type: canonical_codec(section.kind, codec.name) or "" for codec in choice.codecs}
     main = choice.main
     name = names[main.payload_type]
@@ -256,7 +256,7 @@ def _track(section: MediaSection, choice: Choice) -> ReceivedTrack:
 
 
 def write_answer(
-    accepted: Acceptance,
+    accepted: AcceptedOffer,
     local: LocalTransport,
     *,
     session_id: int | str,
@@ -284,7 +284,7 @@ def write_answer(
     return "\r\n".join(lines) + "\r\n"
 
 
-def _pairs(accepted: Acceptance) -> Iterator[tuple[MediaSection, Choice | None]]:
+def _pairs(accepted: AcceptedOffer) -> Iterator[tuple[MediaSection, CodecChoice | None]]:
     return zip(accepted.offer.media, accepted.choices, strict=True)
 
 
@@ -299,7 +299,7 @@ def _data_lines(section: MediaSection) -> list[str]:
     ]
 
 
-def _media_lines(section: MediaSection, choice: Choice, stereo: bool, paused: Collection[str]) -> Iterator[str]:
+def _media_lines(section: MediaSection, choice: CodecChoice, stereo: bool, paused: Collection[str]) -> Iterator[str]:
     formats = [codec.payload_type for codec in choice.codecs] + [number for number, _ in choice.rtx]
     yield f"m={section.kind} 9 {section.protocol} {' '.join(map(str, formats))}"
     direction = "recvonly" if _sends(section) else "inactive"

@@ -145,7 +145,9 @@ def identifying_parameters(name: str, parameters: str) -> str:
         return "minptime=10;useinbandfec=1" + (";sprop-stereo=1" if is_stereo(parameters) else "")
     if name == "red":
         inside = (
-            PayloadTable.STEREO if parameters == f"{PayloadTable.STEREO}/{PayloadTable.STEREO}" else PayloadTable.OPUS
+            PayloadTypeTable.STEREO
+            if parameters == f"{PayloadTypeTable.STEREO}/{PayloadTypeTable.STEREO}"
+            else PayloadTypeTable.OPUS
         )
         return f"{inside}/{inside}"
     if name == "H264":
@@ -164,7 +166,7 @@ def identifying_parameters(name: str, parameters: str) -> str:
     return ""
 
 
-class PayloadTable:
+class PayloadTypeTable:
     """The payload types of everything that one subscriber is offered.
 
     One table lives as long as its connection: a payload type never changes its meaning (RFC 8843 7.1.3), so an m-line

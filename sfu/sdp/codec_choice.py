@@ -14,7 +14,7 @@ from sfu.sdp.formats import Codec
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class CodecChoice:
     """What of one m-line's codecs we take; no codec in that of data channels."""
 
     codecs: tuple[Codec, ...]
@@ -26,7 +26,7 @@ class Choice:
         return next(codec for codec in self.codecs if codec.name.lower() != "red")
 
 
-def choose_codecs(section: MediaSection) -> Choice | None:
+def choose_codecs(section: MediaSection) -> CodecChoice | None:
     """None: it has none that we take."""
     known: dict[str, list[Codec]] = {}
     for codec in section.codecs:
@@ -43,7 +43,7 @@ def choose_codecs(section: MediaSection) -> Choice | None:
     inside = {str(main.payload_type), ""}
     chosen.update([id(codec) for codec in red if set(codec.parameters.split("/")) <= inside][:1])
     rtx = tuple([(number, apt) for number, apt in section.rtx.items() if apt == main.payload_type][:1])
-    return Choice(tuple([codec for codec in section.codecs if id(codec) in chosen]), rtx)
+    return CodecChoice(tuple([codec for codec in section.codecs if id(codec) in chosen]), rtx)
 
 
 def _sendable(section: MediaSection, codecs: Sequence[Codec]) -> Sequence[Codec]:

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Final, Literal, cast
 
 from sfu.errors import BadRequest
-from sfu.sdp.formats import PER_SECTION, TOKEN, Codec, FormatReader, bounded, decimal
+from sfu.sdp.formats import SECTION_LIMIT, TOKEN, Codec, FormatReader, check_limit, decimal
 from sfu.sdp.simulcast import (
     RID_LIMIT,
     Rid,
@@ -122,7 +122,7 @@ class SessionDescription:
     extmap_allow_mixed: bool
 
     @property
-    def carrier(self) -> MediaSection | None:
+    def transport_section(self) -> MediaSection | None:
         """The m-line whose transport attributes count for the whole bundle, also where it is rejected by us.
 
         RFC 8843 7.2: the first of the group. Where that one has port 0 or no credentials, the next one that has them.
@@ -268,7 +268,7 @@ def _simulcast(draft: _Draft, value: str) -> None:
 def _ssrc(draft: _Draft, value: str) -> None:
     ssrc = decimal(value.partition(" ")[0], 0xFFFFFFFF, "An SSRC")
     if ssrc not in draft.ssrcs:
-        bounded(len(draft.ssrcs), PER_SECTION, "SSRCs")
+        check_limit(len(draft.ssrcs), SECTION_LIMIT, "SSRCs")
         draft.ssrcs[ssrc] = None
 
 
@@ -276,7 +276,7 @@ def _ssrc_group(draft: _Draft, value: str) -> None:
     semantics, *ssrcs = value.split(None, RID_LIMIT + 1)[: RID_LIMIT + 1] or [""]
     known = _GROUPS.get(semantics, 0)
     if known and not (semantics == "SIM" and "SIM" in dict(draft.groups)):  # an m-line has one source: the first
-        bounded(len(draft.groups), GROUP_LIMIT, "SSRC groups")
+        check_limit(len(draft.groups), GROUP_LIMIT, "SSRC groups")
         members = tuple([decimal(ssrc, 0xFFFFFFFF, "An SSRC") for ssrc in ssrcs[:known]])
         draft.groups.append((semantics, members))
 
@@ -312,7 +312,7 @@ def _fingerprint(draft: _Draft, value: str) -> None:
     digest = digest.strip()
     if not TOKEN(algorithm) or not _FINGERPRINT(digest):
         raise BadRequest("A fingerprint is not an algorithm and a list of bytes.")
-    bounded(len(draft.fingerprints), 8, "fingerprints")
+    check_limit(len(draft.fingerprints), 8, "fingerprints")
     draft.fingerprints.append((algorithm.lower(), digest.upper()))
 
 

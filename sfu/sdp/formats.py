@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from sfu.errors import BadRequest
 
-PER_SECTION = 64
+SECTION_LIMIT = 64
 """SSRCs and extensions of one m-line; real offers stay below half of it."""
 DISTINCT_LIMIT = 1_024
 """Lines about formats that are read for one description; equal sets of them count once. Chromium's offers need 110 for
@@ -56,7 +56,7 @@ def decimal(text: str, limit: int, what: str) -> int:
     return number
 
 
-def bounded(size: int, limit: int, what: str) -> None:
+def check_limit(size: int, limit: int, what: str) -> None:
     if size >= limit:
         raise BadRequest(f"An m-line has more than {limit} {what}.")
 
@@ -93,7 +93,7 @@ def _extmap(draft: _Formats, value: str) -> None:
     if len(parts) < 2:
         raise BadRequest("A header extension has no URI.")
     if 0 < identifier <= 255 and identifier != 15 and direction != "inactive":
-        bounded(len(draft.extensions), PER_SECTION, "header extensions")
+        check_limit(len(draft.extensions), SECTION_LIMIT, "header extensions")
         draft.extensions.setdefault(parts[1], identifier)
 
 

@@ -28,7 +28,7 @@ ANSWER_LINE_LIMIT: Final = 8_192
 """Characters of an answer for each m-line of its offer: browsers write some 1,200. Longer answers are not parsed."""
 
 
-class Slot(NamedTuple):
+class Transceiver(NamedTuple):
     """One m-line of a subscriber and what it carries now."""
 
     mid: str
@@ -42,7 +42,7 @@ class Slot(NamedTuple):
     active: bool
 
 
-class AcceptedSection(NamedTuple):
+class AnsweredSection(NamedTuple):
     """What a subscriber takes of a slot."""
 
     payload_types: dict[int, str]
@@ -51,20 +51,20 @@ class AcceptedSection(NamedTuple):
     accepted: bool
 
 
-class Accepted(NamedTuple):
+class ParsedAnswer(NamedTuple):
     """A subscriber's answer."""
 
     ufrag: str
     fingerprints: tuple[tuple[str, str], ...]
     setup: Literal["active", "passive"]
     "The subscriber's role in the DTLS handshake."
-    sections: dict[str, AcceptedSection]
+    sections: dict[str, AnsweredSection]
     pwd: str
     data: DataSection | None
 
 
 def make_offer(
-    slots: Sequence[Slot],
+    slots: Sequence[Transceiver],
     local: LocalTransport,
     *,
     session_id: int | str,
@@ -97,7 +97,7 @@ def make_offer(
     return "\r\n".join(lines) + "\r\n"
 
 
-def _slot_lines(slot: Slot) -> Iterator[str]:
+def _slot_lines(slot: Transceiver) -> Iterator[str]:
     formats = [codec[4] for codec in slot.codecs] + [codec[5] for codec in slot.codecs if codec[5] is not None]
     yield f"m={slot.kind} 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, formats))}"
     direction = "sendonly" if slot.active else "inactive"
@@ -121,7 +121,7 @@ def _slot_lines(slot: Slot) -> Iterator[str]:
             yield f"a=ssrc:{slot.rtx_ssrc} cname:{slot.stream_id}"
 
 
-def read_answer(text: str, slots: Sequence[Slot]) -> Accepted:
+def parse_answer(text: str, slots: Sequence[Transceiver]) -> ParsedAnswer:
     """Raises BadRequest unless the answer has the m-lines of the offer in its order, and a transport."""
     lines = text.count("\nm=")
     if lines > len(slots) + 1:
@@ -137,22 +137,22 @@ def read_answer(text: str, slots: Sequence[Slot]) -> Accepted:
             data = DataSection(DATA_MID, section.sctp_port or SCTP_PORT, section.max_message_size)
     if len(media) != len(slots):
         raise BadRequest(f"The answer has {len(media)} m-lines for media, the offer {len(slots)}.")
-    sections: dict[str, AcceptedSection] = {}
+    sections: dict[str, AnsweredSection] = {}
     for slot, section in zip(slots, media, strict=True):
         if section.mid != slot.mid or section.kind != slot.kind:
             raise BadRequest(f"The answer has another m-line where the offer has {slot.mid}.")
         sections[slot.mid] = _accepted(slot, section)
-    used = answer.carrier
+    used = answer.transport_section
     if used is None:
-        return Accepted("", (), "active", sections, "", None)
+        return ParsedAnswer("", (), "active", sections, "", None)
     if not used.has_transport:
         raise BadRequest("The answer has no ICE credentials or no certificate fingerprint.")
     if used.setup not in ("active", "passive"):
         raise BadRequest("The answer's setup is neither active nor passive.")
-    return Accepted(used.ufrag, tuple(used.fingerprints), used.setup, sections, used.pwd, data)
+    return ParsedAnswer(used.ufrag, tuple(used.fingerprints), used.setup, sections, used.pwd, data)
 
 
-def _accepted(slot: Slot, section: MediaSection) -> AcceptedSection:
+def _accepted(slot: Transceiver, section: MediaSection) -> AnsweredSection:
     offered = {codec[4]: codec[0] for codec in slot.codecs}
     offered_rtx = {codec[5]: codec[4] for codec in slot.codecs if codec[5] is not None}
     names = {
@@ -164,4 +164,4 @@ def _accepted(slot: Slot, section: MediaSection) -> AcceptedSection:
     own = dict(OFFERED_EXTENSIONS[slot.kind])
     extensions = {uri: number for uri, number in section.extensions.items() if own.get(uri) == number}
     receives = section.direction in ("recvonly", "sendrecv")
-    return AcceptedSection(names, rtx, extensions, not section.rejected and receives and bool(names))
+    return AnsweredSection(names, rtx, extensions, not section.rejected and receives and bool(names))

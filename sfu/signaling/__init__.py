@@ -10,8 +10,8 @@
 left out; `edge` is a MediaEdge (ports.py); `origins` a `sfu.auth.origins.Origins`. PROTOCOL.md is what travels.
 """
 
-from sfu.signaling.context import Access
+from sfu.signaling.context import AccessControl
 from sfu.signaling.server import Signaling, Statistics
 from sfu.signaling.settings import Settings
 
-__all__ = ["Access", "Settings", "Signaling", "Statistics"]
+__all__ = ["AccessControl", "Settings", "Signaling", "Statistics"]

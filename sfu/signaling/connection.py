@@ -10,11 +10,11 @@ import msgspec
 
 from sfu.errors import RateLimited, RemoteError
 from sfu.signaling import messages
-from sfu.signaling.context import Environment
-from sfu.signaling.join import enter
+from sfu.signaling.context import Context
+from sfu.signaling.join import join
 from sfu.signaling.messages import ClientMessage, Error, Join, Ok, decode, encode
 from sfu.signaling.outbox import Socket
-from sfu.signaling.requests import REQUESTS, UNANSWERED
+from sfu.signaling.requests import HANDLERS, UNANSWERED
 from sfu.signaling.session import CLOSE_REFUSED, Session, State, message_cost
 
 logger = logging.getLogger(__name__)
@@ -31,11 +31,11 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError)
 
 
 class Connection:
-    __slots__ = ("_env", "_socket", "_token", "session")
+    __slots__ = ("_context", "_socket", "_token", "session")
 
-    def __init__(self, env: Environment, socket: Socket, token: str = "") -> None:
+    def __init__(self, context: Context, socket: Socket, token: str = "") -> None:
         """`token`: what came as a subprotocol, if anything."""
-        self._env = env
+        self._context = context
         self._socket = socket
         self._token = token
         self.session: Session | None = None
@@ -43,12 +43,12 @@ class Connection:
     def receive(self, text: str) -> float:
         """Carries a message out and charges its loop time to the session. Returns the seconds for which the socket must
         not be read, because none is left."""
-        self._env.counters.received += 1
-        began = self._env.cpu()
+        self._context.counters.received += 1
+        began = self._context.cpu()
         answers = self._receive(text)
-        session, now = self.session, self._env.now()
-        budget = session.signaling_budget if session is not None else self._env.strangers
-        budget.charge(self._env.cpu() - began, now)
+        session, now = self.session, self._context.now()
+        budget = session.signaling_budget if session is not None else self._context.unauthenticated_budget
+        budget.charge(self._context.cpu() - began, now)
         if not answers:  # the server's own offers cause answers: they wait for credit, but do not lead to a disconnect
             budget.admits(now)
         return budget.delay(now)
@@ -62,12 +62,12 @@ class Connection:
         # A session that ended, or that another socket carries now, hears nothing more from this one.
         if session.outbox.socket is not self._socket or session.state is State.ENDED:
             return False
-        session.heard_at = self._env.now()
+        session.last_received_at = self._context.now()
         try:
             message = decode(text)
         except _UNREADABLE as error:
             session.admit_message(message_cost(None, len(text)))
-            self._env.counters.invalid += 1
+            self._context.counters.invalid += 1
             session.send(unreadable(text, error))
         else:
             # Of our own offer, and as long as that made it: it counts as any message.
@@ -82,7 +82,7 @@ class Connection:
                 refusal = RateLimited("Too many messages; this one was not carried out.", retry_after=wait)
                 session.refuse(identifier, refusal)
         if session.flooding:
-            session.dismiss("protocol_error", "This connection sent too much.", CLOSE_REFUSED)
+            session.disconnect("protocol_error", "This connection sent too much.", CLOSE_REFUSED)
         return answers
 
     def closed(self) -> None:
@@ -98,12 +98,12 @@ class Connection:
             if not isinstance(message, Join):
                 self._refuse(Error(id=identifier, code="join_first", message="The first message must be a join."))
                 return
-            self.session = enter(self._env, self._socket, message, message.token or self._token)
+            self.session = join(self._context, self._socket, message, message.token or self._token)
         except _UNREADABLE as error:
-            self._env.counters.invalid += 1
+            self._context.counters.invalid += 1
             self._refuse(unreadable(text, error))
         except RemoteError as error:
-            self._env.counters.refused += 1
+            self._context.counters.refused += 1
             logger.info("join refused", extra={"code": error.code})
             self._refuse(Error(id=identifier, code=error.code, message=error.message))
         except Exception:
@@ -120,7 +120,7 @@ class Connection:
             if participant is None:
                 self._while_waiting(session, message, identifier)
                 return
-            reply = REQUESTS[type(message)](session, participant, message)
+            reply = HANDLERS[type(message)](session, participant, message)
         except RemoteError as error:
             session.refuse(identifier, error)
         except Exception:

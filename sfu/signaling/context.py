@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sfu.auth.tokens import Claims
-from sfu.forwarding.decision_log import Cause, Kind
-from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
+from sfu.forwarding.decision_log import Cause, DecisionKind
+from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.rooms.registry import Rooms
 from sfu.signaling.messages import IceServer
 from sfu.signaling.outbox import Flusher
-from sfu.signaling.ports import MediaEdge, Programmes
+from sfu.signaling.ports import EgressPort, MediaEdge
 from sfu.signaling.settings import Settings
 from sfu.telemetry.histogram import RATIOS, Histogram
-from sfu.telemetry.join_trace import Journeys
+from sfu.telemetry.join_trace import JoinTraces
 
 if TYPE_CHECKING:
     from sfu.signaling.session import Session
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
+class AccessControl:
     """The doors: who may come in. Both raise, or answer, without waiting."""
 
     authenticate: Callable[[str], Claims]
@@ -36,7 +36,7 @@ class Access:
 
 
 @dataclass(slots=True)
-class Hearsay:
+class ClientStats:
     """What clients' browsers say, all of them together."""
 
     rtt: Histogram = field(default_factory=Histogram)
@@ -73,17 +73,17 @@ class Counters:
     "Inputs of sessions that ended which found no loop time left, by source."
     data_dropped: int = 0
     "Data-channel messages that were not relayed."
-    decisions: Counter[tuple[Kind, Cause]] = field(default_factory=Counter)
+    decisions: Counter[tuple[DecisionKind, Cause]] = field(default_factory=Counter)
     "About participants' media; their diaries count here."
-    hearsay: Hearsay = field(default_factory=Hearsay)
+    client_stats: ClientStats = field(default_factory=ClientStats)
 
 
 @dataclass(slots=True)
-class Environment:
+class Context:
     settings: Settings
     rooms: Rooms
-    access: Access
-    edge: MediaEdge
+    access: AccessControl
+    endpoint: MediaEdge
     flusher: Flusher
     now: Callable[[], float]
     "Monotonic seconds."
@@ -98,7 +98,7 @@ class Environment:
     "Monotonic seconds; while set, open meetings go on until then."
     cpu: Callable[[], float] = time.thread_time
     "CPU seconds of the event loop's thread."
-    strangers: LoopBudget = field(default_factory=strangers_budget)
+    unauthenticated_budget: LoopBudget = field(default_factory=make_unauthenticated_budget)
     "Loop time of sockets that have not joined."
-    programmes: Programmes | None = None
-    journeys: Journeys = field(default_factory=Journeys)
+    egress_jobs: EgressPort | None = None
+    join_traces: JoinTraces = field(default_factory=JoinTraces)

@@ -32,8 +32,8 @@ _KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 """RFC 6455 1.3."""
 
 
-class Upgraded(web.StreamResponse):
-    """The answer 101 to a request that `refusal` accepts."""
+class UpgradeResponse(web.StreamResponse):
+    """The answer 101 to a request that `handshake_error` accepts."""
 
     _length_check = False
 
@@ -48,7 +48,7 @@ class Upgraded(web.StreamResponse):
         self.force_close()
 
 
-def refusal(request: web.Request, protocol: str) -> web.Response | None:
+def handshake_error(request: web.Request, protocol: str) -> web.Response | None:
     """Why the request is no WebSocket handshake (RFC 6455 4.2); None: it is one. It offers `protocol`, or none."""
     if request.headers.get(hdrs.SEC_WEBSOCKET_VERSION, "13").strip() != "13":
         headers = {hdrs.SEC_WEBSOCKET_VERSION: "13", hdrs.UPGRADE: "websocket"}

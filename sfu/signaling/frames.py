@@ -8,7 +8,7 @@ to nothing: control frames, empty messages and small fragments.
 from dataclasses import dataclass
 from enum import IntEnum
 
-from sfu.signaling.token_bucket import Bucket
+from sfu.signaling.token_bucket import TokenBucket
 
 CLOSE_PROTOCOL_ERROR = 1002
 CLOSE_INVALID_TEXT = 1007
@@ -107,7 +107,7 @@ class FrameReader:
         self._opcode: Opcode | None = None
         "Of the fragmented message."
         self._partial = bytearray()
-        self._bucket = Bucket(CONTROL_RATE, CONTROL_BURST, now)
+        self._bucket = TokenBucket(CONTROL_RATE, CONTROL_BURST, now)
 
     @property
     def buffered(self) -> int:

@@ -3,36 +3,36 @@
 from sfu.auth.tokens import Claims
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.ids import Identity
-from sfu.rooms.lobby import Waiting
+from sfu.rooms.lobby import WaitingParticipant
 from sfu.rooms.participant import Profile
 from sfu.rooms.permissions import Permissions
-from sfu.signaling.context import Environment
+from sfu.signaling.context import Context
 from sfu.signaling.messages import PROTOCOL_VERSION, Join
 from sfu.signaling.outbox import Socket
 from sfu.signaling.session import Session, State
 
 
-def enter(env: Environment, socket: Socket, join: Join, token: str) -> Session:
+def join(context: Context, socket: Socket, join: Join, token: str) -> Session:
     """Raises RemoteErrors. `token`: from the message or the subprotocol; may be empty."""
     if join.protocol != PROTOCOL_VERSION:
         raise BadRequest(f"This server speaks version {PROTOCOL_VERSION}.", code="unsupported_protocol")
     if join.resume:
-        session = env.sessions.get(join.resume)
+        session = context.sessions.get(join.resume)
         if session is not None and session.state is State.JOINED:
             session.attach(socket)
             session.resume(join.id, join.last)
             return session
         if not token:
             raise NotAuthorized("The session is gone.", code="resume_failed")
-    claims = env.access.authenticate(token)
+    claims = context.access.authenticate(token)
     profile = profile_of(claims, join)
-    if env.draining:
+    if context.draining:
         raise AtCapacity("This server is going down; try another.", code="draining")
-    env.access.admit(claims.video.room)
-    session = Session(env, claims, join.id, join.client)
+    context.access.admit(claims.video.room)
+    session = Session(context, claims, join.id, join.client)
     session.attach(socket)
-    entry = env.rooms.enter(claims.video.room, profile, session)
-    if isinstance(entry, Waiting):
+    entry = context.rooms.join(claims.video.room, profile, session)
+    if isinstance(entry, WaitingParticipant):
         session.wait(entry)
     else:
         session.admitted(entry)

@@ -10,10 +10,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from sfu.forwarding.decision_log import Cause
-from sfu.forwarding.decision_log import Kind as DecisionKind
-from sfu.rooms.media_stats import Limitation
-from sfu.rooms.programme import LayoutName
+from sfu.forwarding.decision_log import Cause, DecisionKind
+from sfu.rooms.egress_status import LayoutName
+from sfu.rooms.media_stats import QualityLimitation
 from sfu.sdp.description import MID_LIMIT, SDP_LIMIT
 
 PROTOCOL_VERSION = 1
@@ -112,7 +111,7 @@ class ParticipantState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     tracks: list[TrackState] = []
 
 
-class ProgrammeState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class EgressState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The room mixed into one picture and one sound, for others. Whoever is in the room is told that it is seen or kept."""
 
     live: bool = False
@@ -135,7 +134,7 @@ class RoomState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lobby: bool = False
     "New participants wait until an admin admits them."
     created_at: float = 0.0
-    programme: ProgrammeState = ProgrammeState()
+    egress: EgressState = EgressState()
 
 
 class ChatEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -155,7 +154,7 @@ class DataEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: float
 
 
-class Waiting(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class WaitingParticipant(Struct, frozen=True, kw_only=True, omit_defaults=True):
     participant: str
     identity: str
     name: str = ""
@@ -167,7 +166,7 @@ class IceServer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     credential: str = ""
 
 
-class Wish(Struct, frozen=True, kw_only=True):
+class SubscriptionUpdate(Struct, frozen=True, kw_only=True):
     """What a subscriber wants of a track. Fields left out keep what was wished before."""
 
     track: Identifier
@@ -198,7 +197,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     "Bits per second that the connection was thought to carry; 0: not known."
 
 
-class PictureState(Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VideoState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What is sent of one video, and why it is no better."""
 
     track: str
@@ -207,9 +206,9 @@ class PictureState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     layer: str = ""
     width: int = 0
     height: int = 0
-    top_height: int = 0
+    max_height: int = 0
     "Lines of the largest layer that its publisher sends, or would if anybody had a place for it; 0: not known."
-    limitation: Limitation = "none"
+    limitation: QualityLimitation = "none"
     "Why its publisher's browser sends less than it should, as that browser says."
 
 
@@ -217,7 +216,7 @@ class LimitedTrack(Struct, frozen=True, kw_only=True):
     """An own picture of which less is sent than should be."""
 
     track: Identifier
-    reason: Limitation
+    reason: QualityLimitation
 
 
 # -- client to server ---------------------------------------------------------------------------------------------------
@@ -280,7 +279,7 @@ class Candidate(Message, frozen=True, kw_only=True, tag="candidate"):
     mid: Mid = ""
 
 
-class Restart(Message, frozen=True, kw_only=True, tag="restart"):
+class IceRestart(Message, frozen=True, kw_only=True, tag="restart"):
     """Asks for an ICE restart of the subscribing connection: the server sends a new `offer`."""
 
     id: RequestId
@@ -288,7 +287,7 @@ class Restart(Message, frozen=True, kw_only=True, tag="restart"):
 
 class Subscribe(Message, frozen=True, kw_only=True, tag="subscribe"):
     id: RequestId
-    tracks: Annotated[list[Wish], Meta(max_length=512)]
+    tracks: Annotated[list[SubscriptionUpdate], Meta(max_length=512)]
 
 
 class Unsubscribe(Message, frozen=True, kw_only=True, tag="unsubscribe"):
@@ -333,7 +332,7 @@ class UpdateRoom(Message, frozen=True, kw_only=True, tag="room"):
     metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
 
 
-class ChangeProgramme(Message, frozen=True, kw_only=True, tag="programme"):
+class UpdateEgress(Message, frozen=True, kw_only=True, tag="egress"):
     """Starts and stops the programme. Fields left out stay. `live` needs the permission `egress`, `recording` needs `record`,
     the layout either. Everybody is told by `room_updated`."""
 
@@ -400,14 +399,14 @@ ClientMessage = (
     | Mute
     | Answer
     | Candidate
-    | Restart
+    | IceRestart
     | Subscribe
     | Unsubscribe
     | Chat
     | Data
     | UpdateMetadata
     | UpdateRoom
-    | ChangeProgramme
+    | UpdateEgress
     | Kick
     | Admit
     | Deny
@@ -449,7 +448,7 @@ class Joined(Message, frozen=True, kw_only=True, tag="joined"):
     "The others."
     chat: list[ChatEntry] = []
     data: list[DataEntry] = []
-    waiting: list[Waiting] = []
+    waiting: list[WaitingParticipant] = []
     "For admins: who is in the lobby."
     ice_servers: list[IceServer] = []
     heartbeat: float = 30.0
@@ -563,7 +562,7 @@ class ConnectionQuality(Message, frozen=True, kw_only=True, tag="quality"):
     "0 to 1, of the receiver of this message, the worse direction."
 
 
-class Explanation(Message, frozen=True, kw_only=True, tag="explanation"):
+class DiagnosticsUpdate(Message, frozen=True, kw_only=True, tag="explanation"):
     """Why the receiver's own media are as they are. At most once a second, when something changed. Momentary: no `n`."""
 
     estimate: float = 0.0
@@ -575,7 +574,7 @@ class Explanation(Message, frozen=True, kw_only=True, tag="explanation"):
     "Lines that the operator's rules allow for one picture now; 0: any."
     rule: Cause = Cause.ESTIMATE
     "By which of them: `estimate`, `delay` or `loss`."
-    pictures: list[PictureState] = []
+    video_stats: list[VideoState] = []
     "Those that changed."
     events: list[Decision] = []
     "Oldest first."
@@ -600,7 +599,7 @@ class LobbyChanged(Message, frozen=True, kw_only=True, tag="lobby"):
     """For admins: everybody who waits now."""
 
     n: int = 0
-    waiting: list[Waiting]
+    waiting: list[WaitingParticipant]
 
 
 class Leave(Message, frozen=True, kw_only=True, tag="leave"):
@@ -657,7 +656,7 @@ ServerMessage = (
     | LayersWanted
     | Speakers
     | ConnectionQuality
-    | Explanation
+    | DiagnosticsUpdate
     | ChatMessage
     | DataMessage
     | RoomUpdated

@@ -114,7 +114,7 @@ class Outbox:
             self._kept_bytes -= len(gone)
         self.send(payload)
 
-    def start(self, number: int) -> None:
+    def reset(self, number: int) -> None:
         """A snapshot holds everything up to `number`; only what comes after can be missed."""
         self._kept.clear()
         self._kept_bytes = 0
@@ -142,7 +142,7 @@ class Outbox:
         """Nothing is kept any more, and nobody is told of an overflow; what is sent still goes."""
         self._kept.clear()
         self._kept_bytes = 0
-        self._overflow = _nobody_cares
+        self._overflow = _ignore_overflow
 
     def flush(self) -> int:
         """Number of messages sent, as one frame."""
@@ -160,5 +160,5 @@ class Outbox:
         return count
 
 
-def _nobody_cares() -> None:
+def _ignore_overflow() -> None:
     """The session has ended, and its socket is being closed."""

@@ -2,19 +2,25 @@
 
 from typing import Protocol
 
-from sfu.forwarding.decision_log import Diary
+from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
-from sfu.rooms.media_stats import Limitation, Path, Picture
+from sfu.rooms.egress_status import LayoutName
+from sfu.rooms.media_stats import DownlinkStats, QualityLimitation, VideoStats
 from sfu.rooms.ports import MediaSink
-from sfu.rooms.programme import LayoutName
 from sfu.rooms.room import Room
-from sfu.sdp.answer import Acceptance
+from sfu.sdp.answer import AcceptedOffer
 from sfu.signaling.messages import TrackSpec
 from sfu.transport.reports import LinkReport, Negotiated
 
 __all__ = [
-    "LinkReport", "MediaEdge", "Negotiated", "Programmes", "Publisher", "PublisherListener", "Subscriber",
+    "EgressPort",
+    "LinkReport",
+    "MediaEdge",
+    "Negotiated",
+    "Publisher",
+    "PublisherListener",
+    "Subscriber",
     "SubscriberListener",
 ]  # fmt: skip
 
@@ -22,13 +28,13 @@ __all__ = [
 class Publisher(Protocol):
     """The publishing connection (the client offers)."""
 
-    def negotiate(self, offer: Acceptance, tracks: list[TrackSpec]) -> Negotiated:
+    def negotiate(self, offer: AcceptedOffer, tracks: list[TrackSpec]) -> Negotiated:
         """Answers an offer (first, changed, or an ICE restart). Raises BadRequest or AtCapacity; then nothing changed."""
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         """To the client's data channel, if it opened one; dropped and counted otherwise."""
 
-    def limited(self, mid: str, limitation: Limitation) -> None:
+    def quality_limitation_changed(self, mid: str, limitation: QualityLimitation) -> None:
         """The client's browser says why it sends less of an m-line than it should."""
 
     def report(self) -> LinkReport | None:
@@ -47,7 +53,7 @@ class Subscriber(MediaSink, Protocol):
     def established(self) -> bool: ...
 
     @property
-    def pictured(self) -> bool:
+    def sending_video(self) -> bool:
         """Whether a picture is on its way to the client."""
 
     def restart(self) -> None:
@@ -56,10 +62,10 @@ class Subscriber(MediaSink, Protocol):
     def report(self) -> LinkReport | None:
         """None: the connection is still being made."""
 
-    def path(self) -> Path | None:
+    def path(self) -> DownlinkStats | None:
         """What the way to the client carries; None: not known."""
 
-    def pictures(self) -> tuple[Picture, ...]:
+    def video_stats(self) -> tuple[VideoStats, ...]:
         """What is sent of each video, and why."""
 
     def close(self) -> None: ...
@@ -91,16 +97,18 @@ class SubscriberListener(Protocol):
 class MediaEdge(Protocol):
     """Opens connections. One per server."""
 
-    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary, budget: LoopBudget) -> Publisher:
-        """`name`: for logs only (a participant id). `diary`: where its decisions are written. `budget`: the loop time that
-        its datagrams may take."""
+    def open_publisher(
+        self, name: str, listener: PublisherListener, decision_log: DecisionLog, budget: LoopBudget
+    ) -> Publisher:
+        """`name`: a participant id, for logs only. `decision_log`: receives its decisions. `budget`: the loop time that its
+        datagrams may take."""
 
     def open_subscriber(
-        self, name: str, listener: SubscriberListener, diary: Diary, budget: LoopBudget
+        self, name: str, listener: SubscriberListener, decision_log: DecisionLog, budget: LoopBudget
     ) -> Subscriber: ...
 
 
-class Programmes(Protocol):
+class EgressPort(Protocol):
     """Rooms mixed into one picture for others; `sfu.egress` fulfils it."""
 
     def change(

@@ -5,21 +5,21 @@ from collections.abc import Container, Mapping
 import msgspec
 
 from sfu.errors import AtCapacity, BadRequest
-from sfu.forwarding.decision_log import Diary
+from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import RELAY_BURST, RELAY_COST, RELAY_SHARE, LoopBudget
 from sfu.ids import TrackId
-from sfu.rooms.media_stats import Limitation
+from sfu.rooms.media_stats import QualityLimitation
 from sfu.rooms.participant import Participant
-from sfu.rooms.publication import KINDS, Publication
-from sfu.sdp.answer import Acceptance, accept_offer
+from sfu.rooms.publication import SOURCE_KINDS, Publication
+from sfu.sdp.answer import AcceptedOffer, accept_offer
 from sfu.sdp.capabilities import MAX_MESSAGE_BYTES
 from sfu.sdp.description import parse
-from sfu.signaling.context import Environment
+from sfu.signaling.context import Context
 from sfu.signaling.messages import Error, LayersWanted, Publish, TrackSpec, encode
 from sfu.signaling.outbox import Outbox
 from sfu.signaling.ports import LinkReport, Negotiated, Publisher
 from sfu.signaling.serialization import description_of
-from sfu.signaling.token_bucket import Bucket
+from sfu.signaling.token_bucket import TokenBucket
 
 REFUSALS_EVERY = 1.0
 """Seconds between two errors about data-channel messages; a client may send hundreds a second."""
@@ -54,16 +54,26 @@ class Publishing:
     """Opened with the first offer; lost and opened again as often as it takes. A PublisherListener."""
 
     __slots__ = (
-        "_bucket", "_budget", "_diary", "_env", "_fingerprints", "_mids", "_outbox", "_participant", "_publisher",
-        "_refused_at", "_relay_budget", "_wanted",
+        "_bucket",
+        "_budget",
+        "_context",
+        "_decision_log",
+        "_fingerprints",
+        "_mids",
+        "_outbox",
+        "_participant",
+        "_publisher",
+        "_refused_at",
+        "_relay_budget",
+        "_wanted",
     )  # fmt: skip
 
     def __init__(
-        self, env: Environment, participant: Participant, outbox: Outbox, diary: Diary, budget: LoopBudget
+        self, context: Context, participant: Participant, outbox: Outbox, decision_log: DecisionLog, budget: LoopBudget
     ) -> None:
-        self._env = env
+        self._context = context
         self._participant = participant
-        self._diary = diary
+        self._decision_log = decision_log
         self._budget = budget
         self._outbox = outbox
         self._publisher: Publisher | None = None
@@ -73,10 +83,10 @@ class Publishing:
         self._wanted: dict[str, tuple[str, ...]] = {}
         "Layers that are watched, by mid, where the client was told."
         self._refused_at = float("-inf")
-        self._relay_budget = LoopBudget(RELAY_SHARE, RELAY_BURST, env.now())
+        self._relay_budget = LoopBudget(RELAY_SHARE, RELAY_BURST, context.now())
         "Loop time of the copies of its data messages."
-        rate = env.settings.data_channel_rate
-        self._bucket = Bucket(rate, rate, env.now())
+        rate = context.settings.data_channel_rate
+        self._bucket = TokenBucket(rate, rate, context.now())
 
     def negotiate(self, offer: Publish) -> tuple[str, dict[str, str]]:
         """The answer's SDP and the track id of each published m-line. Raises RemoteErrors; then nothing has changed."""
@@ -85,7 +95,9 @@ class Publishing:
         publisher = self._publisher
         renewed = bool(self._fingerprints and accepted.fingerprints) and accepted.fingerprints != self._fingerprints
         if publisher is None or renewed:
-            publisher = self._env.edge.open_publisher(self._participant.id, self, self._diary, self._budget)
+            publisher = self._context.endpoint.open_publisher(
+                self._participant.id, self, self._decision_log, self._budget
+            )
         try:
             negotiated = publisher.negotiate(accepted, offer.tracks)
         except Exception:
@@ -103,13 +115,15 @@ class Publishing:
         if self._publisher is not None:
             self._publisher.send_data(text, reliable=reliable)
 
-    def limited(self, tracks: Mapping[TrackId, Limitation], *, but: Container[TrackId]) -> None:
-        """Why the client's browser sends less of these; nothing holds down the others, `but` for some not known yet."""
+    def quality_limitation_changed(
+        self, tracks: Mapping[TrackId, QualityLimitation], *, exclude: Container[TrackId]
+    ) -> None:
+        """Why the client's browser sends less of these; nothing holds down the others, `exclude` for some not known yet."""
         if self._publisher is None:
             return
         for mid, publication in self._mids.items():
-            if publication.id in tracks or publication.id not in but:
-                self._publisher.limited(mid, tracks.get(publication.id, "none"))
+            if publication.id in tracks or publication.id not in exclude:
+                self._publisher.quality_limitation_changed(mid, tracks.get(publication.id, "none"))
 
     def report(self) -> LinkReport | None:
         return self._publisher.report() if self._publisher is not None else None
@@ -128,7 +142,7 @@ class Publishing:
         if size > MAX_MESSAGE_BYTES:
             self.data_refused(size)
             return
-        if not self._bucket.take(max(1.0, size / DATA_UNIT), self._env.now()):
+        if not self._bucket.take(max(1.0, size / DATA_UNIT), self._context.now()):
             self._refuse(
                 "rate_limited", "You send too many data-channel messages, or too long ones; send fewer bytes a second."
             )
@@ -141,17 +155,17 @@ class Publishing:
         except (msgspec.MsgspecError, UnicodeError, RecursionError):
             self._refuse("bad_request", 'A data-channel message has to be a JSON object: {"topic": "…", "payload": …}.')
             return
-        now = self._env.now()
+        now = self._context.now()
         if not self._relay_budget.admits(now):
             self._refuse("rate_limited", "Your data-channel messages take too much of the server's time; send less.")
             return
         out = _encode_data(_DataOut(self._participant.id, data.topic, data.payload)).decode()
         room = self._participant.room
-        if not room.conversation.relay(self._participant, out, reliable=reliable):
+        if not room.messages.relay_data(self._participant, out, reliable=reliable):
             self._refuse("not_authorized", "Your token does not allow sending data.")
             return
         packets = 1 + len(out) // SCTP_PACKET_BYTES
-        self._relay_budget.charge(RELAY_COST * packets * (len(room.audience) - 1), now)
+        self._relay_budget.charge(RELAY_COST * packets * (len(room.members) - 1), now)
 
     def data_refused(self, size: int) -> None:
         limit = f"{MAX_MESSAGE_BYTES:,}"
@@ -159,8 +173,8 @@ class Publishing:
 
     def _refuse(self, code: str, message: str) -> None:
         """Counts a message that is not relayed; the client hears of one a second."""
-        self._env.counters.data_dropped += 1
-        now = self._env.now()
+        self._context.counters.data_dropped += 1
+        now = self._context.now()
         if now - self._refused_at >= REFUSALS_EVERY:
             self._refused_at = now
             self._outbox.send(encode(Error(code=code, message=message)))
@@ -180,8 +194,8 @@ class Publishing:
         self._publisher = None
         self._unpublish_all()
 
-    def _check(self, tracks: list[TrackSpec], accepted: Acceptance) -> None:
-        self._participant.room.stage.check(self._participant, [track.source for track in tracks])
+    def _check(self, tracks: list[TrackSpec], accepted: AcceptedOffer) -> None:
+        self._participant.room.publications.check_publish(self._participant, [track.source for track in tracks])
         if len({track.mid for track in tracks}) != len(tracks):
             raise BadRequest("An m-line is named twice.")
         kinds = {section.mid: section.kind for section in accepted.offer.media if section.mid}
@@ -189,13 +203,13 @@ class Publishing:
             kind = kinds.get(track.mid)
             if kind not in ("audio", "video"):
                 raise BadRequest(f"The offer has no audio or video m-line with the mid {track.mid!r}.")
-            if KINDS.get(track.source, kind) != kind:
+            if SOURCE_KINDS.get(track.source, kind) != kind:
                 raise BadRequest(f"A {track.source} cannot be {kind}.")
-        if self._env.draining and self._publisher is None:
+        if self._context.draining and self._publisher is None:
             raise AtCapacity("This server is going down.", code="draining")
 
     def _commit(self, tracks: list[TrackSpec], negotiated: Negotiated) -> None:
-        stage = self._participant.room.stage
+        publications = self._participant.room.publications
         sending = {track.mid: track for track in tracks if track.mid in negotiated.sources}
         for mid, publication in list(self._mids.items()):
             track = sending.get(mid)
@@ -208,15 +222,15 @@ class Publishing:
             if not kept:
                 del self._mids[mid]
                 self._wanted.pop(mid, None)
-                stage.unpublish(publication)
+                publications.unpublish(publication)
         for mid, track in sending.items():
             description = description_of(track)
             known = self._mids.get(mid)
             if known is not None:
-                stage.describe(known, description)
+                publications.update_description(known, description)
             else:
                 media = negotiated.sources[mid]
-                self._mids[mid] = stage.publish(self._participant, media, description, muted=track.muted)
+                self._mids[mid] = publications.publish(self._participant, media, description, muted=track.muted)
 
     def _drop(self) -> None:
         publisher, self._publisher = self._publisher, None
@@ -228,4 +242,4 @@ class Publishing:
         publications, self._mids = list(self._mids.values()), {}
         self._wanted.clear()
         for publication in publications:
-            self._participant.room.stage.unpublish(publication, tell_owner=True)
+            self._participant.room.publications.unpublish(publication, notify_owner=True)

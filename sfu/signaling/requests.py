@@ -1,4 +1,4 @@
-"""What a joined client may ask, one small function each; `REQUESTS` says which function a message goes to.
+"""What a joined client may ask, one small function each; `HANDLERS` says which function a message goes to.
 
 Each either replies itself or returns None for a plain `ok`; a RemoteError becomes an `error` of the request's id.
 """
@@ -10,8 +10,8 @@ from msgspec import UnsetType
 
 from sfu.errors import Conflict, NotAuthorized, NotFound
 from sfu.ids import TrackId
+from sfu.rooms.egress_status import LayoutName
 from sfu.rooms.participant import Participant
-from sfu.rooms.programme import LayoutName
 from sfu.signaling import messages
 from sfu.signaling.messages import ClientMessage
 from sfu.signaling.publishing import Publishing
@@ -30,15 +30,15 @@ def _set(value: Value | UnsetType) -> Value | None:
 
 
 def publish(session: Session, participant: Participant, request: messages.Publish) -> Reply:
-    began = session.heard_at
+    began = session.last_received_at
     sdp, tracks = _publishing(session).negotiate(request)
-    session.journey.published(began)
+    session.join_trace.published(began)
     return messages.Answer(id=request.id, sdp=sdp, tracks=tracks)
 
 
 def unpublish(session: Session, participant: Participant, request: messages.Unpublish) -> Reply:
-    stage = participant.room.stage
-    stage.unpublish(stage.own(participant, request.track))
+    publications = participant.room.publications
+    publications.unpublish(publications.find_own(participant, request.track))
     return None
 
 
@@ -52,7 +52,7 @@ def answer(session: Session, participant: Participant, request: messages.Answer)
     return None
 
 
-def restart(session: Session, participant: Participant, request: messages.Restart) -> Reply:
+def restart(session: Session, participant: Participant, request: messages.IceRestart) -> Reply:
     _subscribing(session).restart()
     return None
 
@@ -63,13 +63,13 @@ def candidate(session: Session, participant: Participant, request: messages.Cand
 
 
 def subscribe(session: Session, participant: Participant, request: messages.Subscribe) -> Reply:
-    stage = participant.room.stage
+    publications = participant.room.publications
     found = False
     for wish in request.tracks:
-        publication = stage.receivable(wish.track, participant)
+        publication = publications.find_subscribable(wish.track, participant)
         if publication is not None:
             found = True
-            participant.subscriptions.refine(
+            participant.subscriptions.update(
                 publication,
                 width=_set(wish.width),
                 height=_set(wish.height),
@@ -89,12 +89,12 @@ def unsubscribe(session: Session, participant: Participant, request: messages.Un
 
 
 def chat(session: Session, participant: Participant, request: messages.Chat) -> Reply:
-    participant.room.conversation.say(participant, request.text, request.to)
+    participant.room.messages.send_chat(participant, request.text, request.to)
     return None
 
 
 def data(session: Session, participant: Participant, request: messages.Data) -> Reply:
-    participant.room.conversation.send(participant, request.topic, request.payload, request.to, keep=request.keep)
+    participant.room.messages.send_data(participant, request.topic, request.payload, request.to, keep=request.keep)
     return None
 
 
@@ -116,7 +116,7 @@ def room(session: Session, participant: Participant, request: messages.UpdateRoo
     return None
 
 
-def programme(session: Session, participant: Participant, request: messages.ChangeProgramme) -> Reply:
+def egress(session: Session, participant: Participant, request: messages.UpdateEgress) -> Reply:
     live, recording = _set(request.live), _set(request.recording)
     layout: LayoutName | None = None if isinstance(request.layout, UnsetType) else request.layout
     focus = _set(request.focus)
@@ -127,9 +127,9 @@ def programme(session: Session, participant: Participant, request: messages.Chan
         raise NotAuthorized("You may not have this room recorded.")
     if not (permissions.egress or permissions.record):
         raise NotAuthorized("You may not change the programme.")
-    if session.programmes is None:
+    if session.egress_jobs is None:
         raise NotFound("This server makes no programmes.")
-    session.programmes.change(participant.room, live=live, recording=recording, layout=layout, focus=focus)
+    session.egress_jobs.change(participant.room, live=live, recording=recording, layout=layout, focus=focus)
     return None
 
 
@@ -154,8 +154,8 @@ def pong(session: Session, participant: Participant, request: messages.Pong) -> 
 
 
 def report(session: Session, participant: Participant, request: messages.Report) -> Reply:
-    if session.explaining is not None:
-        session.explaining.receive(request, session.heard_at)
+    if session.diagnostics is not None:
+        session.diagnostics.receive(request, session.last_received_at)
     return None
 
 
@@ -168,21 +168,21 @@ def join(session: Session, participant: Participant, request: messages.Join) -> 
     raise Conflict("This socket has joined already.")
 
 
-REQUESTS: dict[type[ClientMessage], Callable[..., Reply]] = {
+HANDLERS: dict[type[ClientMessage], Callable[..., Reply]] = {
     messages.Join: join,
     messages.Publish: publish,
     messages.Unpublish: unpublish,
     messages.Mute: mute,
     messages.Answer: answer,
     messages.Candidate: candidate,
-    messages.Restart: restart,
+    messages.IceRestart: restart,
     messages.Subscribe: subscribe,
     messages.Unsubscribe: unsubscribe,
     messages.Chat: chat,
     messages.Data: data,
     messages.UpdateMetadata: metadata,
     messages.UpdateRoom: room,
-    messages.ChangeProgramme: programme,
+    messages.UpdateEgress: egress,
     messages.Kick: kick,
     messages.Admit: admit,
     messages.Deny: deny,

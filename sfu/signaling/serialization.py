@@ -4,16 +4,16 @@ from collections.abc import Callable
 
 from msgspec import UNSET
 
-from sfu.forwarding.decision_log import Entry
+from sfu.forwarding.decision_log import DecisionEntry
 from sfu.rooms import events
+from sfu.rooms.egress_status import EgressStatus
 from sfu.rooms.events import Delivery
-from sfu.rooms.lobby import Waiting
-from sfu.rooms.media_stats import Picture
+from sfu.rooms.lobby import WaitingParticipant
+from sfu.rooms.media_stats import VideoStats
 from sfu.rooms.messages import ChatEntry, DataEntry
 from sfu.rooms.participant import Participant
 from sfu.rooms.permissions import Permissions
-from sfu.rooms.programme import Programme
-from sfu.rooms.publication import Description, LayerDescription, Publication
+from sfu.rooms.publication import LayerDescription, Publication, TrackDescription
 from sfu.rooms.room import Room
 from sfu.signaling import messages
 from sfu.signaling.messages import Source, encode
@@ -27,8 +27,8 @@ SOURCES: dict[str, Source] = {
 }
 
 
-def description_of(track: messages.TrackSpec) -> Description:
-    return Description(
+def description_of(track: messages.TrackSpec) -> TrackDescription:
+    return TrackDescription(
         source=track.source,
         name=track.name,
         width=track.width,
@@ -97,25 +97,27 @@ def room_state(room: Room) -> messages.RoomState:
         id=room.id,
         metadata=room.metadata,
         locked=room.locked,
-        lobby=room.lobby_open,
+        lobby=room.lobby_enabled,
         created_at=room.created_at,
-        programme=programme_state(room.programme),
+        egress=egress_state(room.egress),
     )
 
 
-def programme_state(programme: Programme) -> messages.ProgrammeState:
-    return messages.ProgrammeState(
-        live=programme.live,
-        recording=programme.recording,
-        layout=programme.layout,
-        focus=programme.focus,
-        since=programme.since,
-        problem=programme.problem,
+def egress_state(egress: EgressStatus) -> messages.EgressState:
+    return messages.EgressState(
+        live=egress.live,
+        recording=egress.recording,
+        layout=egress.layout,
+        focus=egress.focus,
+        since=egress.since,
+        problem=egress.problem,
     )
 
 
-def waiting_state(waiting: Waiting) -> messages.Waiting:
-    return messages.Waiting(participant=waiting.id, identity=waiting.profile.identity, name=waiting.profile.name)
+def waiting_state(waiting: WaitingParticipant) -> messages.WaitingParticipant:
+    return messages.WaitingParticipant(
+        participant=waiting.id, identity=waiting.profile.identity, name=waiting.profile.name
+    )
 
 
 def chat_state(entry: ChatEntry) -> messages.ChatEntry:
@@ -128,7 +130,7 @@ def data_state(entry: DataEntry) -> messages.DataEntry:
     return messages.DataEntry(participant=entry.participant, topic=entry.topic, payload=entry.payload, at=entry.at)
 
 
-def decision_state(entry: Entry, since_1970: float) -> messages.Decision:
+def decision_state(entry: DecisionEntry, since_1970: float) -> messages.Decision:
     """`since_1970`: what to add to monotonic seconds."""
     return messages.Decision(
         number=entry.number,
@@ -142,15 +144,15 @@ def decision_state(entry: Entry, since_1970: float) -> messages.Decision:
     )
 
 
-def picture_state(picture: Picture) -> messages.PictureState:
-    return messages.PictureState(
+def video_state(picture: VideoStats) -> messages.VideoState:
+    return messages.VideoState(
         track=picture.track,
         cause=picture.cause,
         paused=picture.paused,
         layer=picture.layer,
         width=picture.width,
         height=picture.height,
-        top_height=picture.top_height,
+        max_height=picture.max_height,
         limitation=picture.limitation,
     )
 
@@ -200,7 +202,7 @@ def _quality(_: int, event: events.QualityChanged) -> messages.ServerMessage:
     )
 
 
-def _chat_said(n: int, event: events.ChatSaid) -> messages.ServerMessage:
+def _chat_said(n: int, event: events.ChatSent) -> messages.ServerMessage:
     return messages.ChatMessage(n=n, entry=chat_state(event.entry))
 
 
@@ -226,7 +228,7 @@ _MESSAGES: dict[type[events.Event], Callable[..., messages.ServerMessage]] = {
     events.TrackMuted: _track_muted,
     events.SpeakersChanged: _speakers,
     events.QualityChanged: _quality,
-    events.ChatSaid: _chat_said,
+    events.ChatSent: _chat_said,
     events.DataSent: _data_sent,
     events.RoomUpdated: _room_updated,
     events.LobbyChanged: _lobby_changed,

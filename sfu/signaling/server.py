@@ -16,27 +16,27 @@ from aiohttp import web
 
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
-from sfu.forwarding.loop_budget import LoopBudget, strangers_budget
+from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.rooms.registry import Rooms
-from sfu.signaling.context import Access, Counters, Environment
+from sfu.signaling.context import AccessControl, Context, Counters
 from sfu.signaling.messages import Draining
 from sfu.signaling.outbox import Flusher
-from sfu.signaling.ports import MediaEdge, Programmes
+from sfu.signaling.ports import EgressPort, MediaEdge
 from sfu.signaling.session import State
 from sfu.signaling.settings import Settings
-from sfu.signaling.timers import sweep
+from sfu.signaling.timers import check_sessions
 from sfu.signaling.websocket import WebSockets
-from sfu.telemetry.join_trace import Journeys
+from sfu.telemetry.join_trace import JoinTraces
 
 logger = logging.getLogger(__name__)
 
-LEVELS = 0.1
+LEVELS_INTERVAL = 0.1
 """Seconds between looks at the audio levels: the detector's clock."""
-SILENCE = 0.5
+IDLE_LEVELS_INTERVAL = 0.5
 """The same while nothing is heard anywhere: an idle server sleeps."""
-SWEEP = 1.0
+CHECK_INTERVAL = 1.0
 """Seconds between looks at silent sockets, absent sessions and idle rooms."""
-QUALITY = 2.0
+QUALITY_INTERVAL = 2.0
 """Seconds between judgements of everybody's connection."""
 
 
@@ -67,86 +67,86 @@ class Signaling:
         self,
         settings: Settings,
         rooms: Rooms,
-        access: Access,
-        edge: MediaEdge,
+        access: AccessControl,
+        endpoint: MediaEdge,
         origins: Origins,
         *,
         now: Callable[[], float] = time.monotonic,
-        programmes: Programmes | None = None,
-        journeys: Journeys | None = None,
-        strangers: LoopBudget | None = None,
+        egress_jobs: EgressPort | None = None,
+        join_traces: JoinTraces | None = None,
+        unauthenticated_budget: LoopBudget | None = None,
         addresses: ClientAddresses | None = None,
     ) -> None:
-        self._env = Environment(
+        self._context = Context(
             settings=settings,
             rooms=rooms,
             access=access,
-            edge=edge,
+            endpoint=endpoint,
             flusher=Flusher(settings.coalesce),
             now=now,
             ids=random_id,
             secret=lambda: secrets.token_urlsafe(16),
-            programmes=programmes,
-            journeys=journeys or Journeys(),
-            strangers=strangers or strangers_budget(),
+            egress_jobs=egress_jobs,
+            join_traces=join_traces or JoinTraces(),
+            unauthenticated_budget=unauthenticated_budget or make_unauthenticated_budget(),
         )
-        self._sockets = WebSockets(self._env, origins, addresses)
+        self._sockets = WebSockets(self._context, origins, addresses)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/ws", self._sockets.handle)]
 
     def statistics(self) -> Statistics:
-        env = self._env
-        loop_seconds = defaultdict(float, env.counters.loop_seconds)
-        throttled = Counter(env.counters.throttled)
-        for session in env.sessions.values():
+        context = self._context
+        loop_seconds = defaultdict(float, context.counters.loop_seconds)
+        throttled = Counter(context.counters.throttled)
+        for session in context.sessions.values():
             for source, budget in session.budgets.items():
                 loop_seconds[source] += budget.used
                 throttled[source] += budget.throttled
         return Statistics(
             sockets=self._sockets.open,
-            sessions=len(env.sessions),
-            waiting=sum(session.state is State.WAITING for session in env.sessions.values()),
-            messages_sent=env.flusher.messages,
-            frames_sent=env.flusher.frames,
+            sessions=len(context.sessions),
+            waiting=sum(session.state is State.WAITING for session in context.sessions.values()),
+            messages_sent=context.flusher.messages,
+            frames_sent=context.flusher.frames,
             loop_seconds=loop_seconds,
             throttled=throttled,
-            counters=env.counters,
+            counters=context.counters,
         )
 
     async def run(self) -> None:
         """The timers, until cancelled."""
-        due_sweep = due_quality = self._env.now()
-        interval = min(SWEEP, self._env.settings.heartbeat / 4)
+        due_sweep = due_quality = self._context.now()
+        interval = min(CHECK_INTERVAL, self._context.settings.heartbeat / 4)
         heard = False
         while True:
-            await asyncio.sleep(min(LEVELS if heard else SILENCE, interval))
-            now = self._env.now()
+            await asyncio.sleep(min(LEVELS_INTERVAL if heard else IDLE_LEVELS_INTERVAL, interval))
+            now = self._context.now()
             try:
-                heard = self._env.rooms.observe_levels(now)
+                heard = self._context.rooms.observe_levels(now)
                 if now >= due_sweep:
                     due_sweep = now + interval
-                    sweep(self._env, now, time.time())
-                    self._env.rooms.handle_timer(now)
+                    check_sessions(self._context, now, time.time())
+                    self._context.rooms.handle_timer(now)
                 if now >= due_quality:
-                    due_quality = now + QUALITY
-                    self._env.rooms.observe_quality()
+                    due_quality = now + QUALITY_INTERVAL
+                    self._context.rooms.observe_quality()
             except Exception:
                 # The root of this task: a bug in one round must not be the end of all heartbeats.
                 logger.exception("signalling timer failed")
 
     def announce_drain(self, seconds: float, message: str = "The server is going down for maintenance.") -> None:
         """Tells everybody, and whoever resumes from now on, how long it goes on. Sessions and resumes stay possible."""
-        self._env.drain_ends_at = self._env.now() + seconds
-        for session in list(self._env.sessions.values()):
+        self._context.drain_ends_at = self._context.now() + seconds
+        for session in list(self._context.sessions.values()):
             session.send(Draining(message=message, seconds=seconds))
 
     async def close(self, message: str = "The server is going down for maintenance.") -> None:
         """Drains: nobody comes in any more, everybody is told to join elsewhere. Returns when the sockets are closed,
         or after twice the close deadline. Idempotent."""
-        self._env.draining = True
-        for session in list(self._env.sessions.values()):
-            session.dismiss("draining", message)
+        self._context.draining = True
+        for session in list(self._context.sessions.values()):
+            session.disconnect("draining", message)
         with suppress(TimeoutError):
-            async with asyncio.timeout(2 * self._env.settings.close_deadline):
+            async with asyncio.timeout(2 * self._context.settings.close_deadline):
                 await self._sockets.all_closed.wait()

@@ -13,24 +13,24 @@ from typing import Literal
 
 from sfu.auth.tokens import Claims
 from sfu.errors import RateLimited, RemoteError
-from sfu.forwarding.decision_log import Diary
+from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget, media_budget, signaling_budget
 from sfu.ids import SessionId
 from sfu.rooms.events import Delivery, LeaveReason, PermissionsChanged
-from sfu.rooms.lobby import Waiting
-from sfu.rooms.media_stats import Account
+from sfu.rooms.lobby import WaitingParticipant
+from sfu.rooms.media_stats import MediaStats
 from sfu.rooms.participant import Participant
 from sfu.signaling import messages
-from sfu.signaling.context import Environment
-from sfu.signaling.diagnostics import Explaining
+from sfu.signaling.context import Context
+from sfu.signaling.diagnostics import Diagnostics
 from sfu.signaling.messages import Error, Leave, ServerMessage, encode
 from sfu.signaling.outbox import Outbox, Socket
-from sfu.signaling.ports import LinkReport, Programmes
+from sfu.signaling.ports import EgressPort, LinkReport
 from sfu.signaling.publishing import Publishing
 from sfu.signaling.serialization import payload_of
 from sfu.signaling.snapshot import snapshot
 from sfu.signaling.subscribing import Subscribing
-from sfu.signaling.token_bucket import Bucket
+from sfu.signaling.token_bucket import TokenBucket
 
 logger = logging.getLogger(__name__)
 
@@ -51,14 +51,14 @@ CLOSE_SLOW = 4002
 
 
 class State(Enum):
-    ENTERING = "entering"
+    JOINING = "entering"
     WAITING = "waiting"
     JOINED = "joined"
     ENDED = "ended"
 
 
 _NEXT = {
-    State.ENTERING: {State.WAITING, State.JOINED, State.ENDED},
+    State.JOINING: {State.WAITING, State.JOINED, State.ENDED},
     State.WAITING: {State.JOINED, State.ENDED},
     State.JOINED: {State.ENDED},
     State.ENDED: set(),
@@ -74,18 +74,18 @@ def message_cost(message: messages.ClientMessage | None, size: int) -> float:
 
 class Session:
     __slots__ = (
-        "_env",
+        "_context",
         "_refused_in_a_row",
         "_state",
         "bucket",
         "claims",
         "client",
         "detached_at",
-        "explaining",
-        "heard_at",
+        "diagnostics",
         "id",
         "join_id",
-        "journey",
+        "join_trace",
+        "last_received_at",
         "media_budget",
         "outbox",
         "participant",
@@ -97,35 +97,35 @@ class Session:
         "waiting",
     )
 
-    def __init__(self, env: Environment, claims: Claims, join_id: int, client: str = "") -> None:
-        now = env.now()
-        settings = env.settings
-        self._env = env
-        self._state = State.ENTERING
+    def __init__(self, context: Context, claims: Claims, join_id: int, client: str = "") -> None:
+        now = context.now()
+        settings = context.settings
+        self._context = context
+        self._state = State.JOINING
         self._refused_in_a_row = 0
-        self.id = SessionId(env.ids("SE"))
-        self.resume_key = env.secret()
+        self.id = SessionId(context.ids("SE"))
+        self.resume_key = context.secret()
         self.claims = claims
         self.client = client
         "What it calls itself, for the log."
         self.join_id = join_id
         "Id of the join that `joined` answers."
         self.participant: Participant | None = None
-        self.waiting: Waiting | None = None
+        self.waiting: WaitingParticipant | None = None
         self.publishing: Publishing | None = None
         self.subscribing: Subscribing | None = None
-        self.explaining: Explaining | None = None
-        self.bucket = Bucket(settings.message_rate, settings.message_burst, now)
+        self.diagnostics: Diagnostics | None = None
+        self.bucket = TokenBucket(settings.message_rate, settings.message_burst, now)
         self.media_budget = media_budget()
         "Loop time of its datagrams."
         self.signaling_budget = signaling_budget()
         "Loop time of its messages."
         self.outbox = Outbox(
-            env.flusher, settings.replay_events, settings.replay_bytes, settings.queue_bytes, self.overflowed
+            context.flusher, settings.replay_events, settings.replay_bytes, settings.queue_bytes, self.overflowed
         )
-        self.heard_at = now
+        self.last_received_at = now
         self.pinged_at = now
-        self.journey = env.journeys.begin()
+        self.join_trace = context.join_traces.begin()
         self.detached_at: float | None = None
         "Since when there is no socket."
 
@@ -133,7 +133,7 @@ class Session:
     def state(self) -> State:
         return self._state
 
-    def become(self, state: State) -> None:
+    def set_state(self, state: State) -> None:
         if state not in _NEXT[self._state]:
             raise RuntimeError(f"a session that is {self._state.value} cannot become {state.value}")
         self._state = state
@@ -145,7 +145,7 @@ class Session:
         older = self.outbox.socket
         self.outbox.attach(socket)
         self.detached_at = None
-        self.heard_at = self.pinged_at = self._env.now()
+        self.last_received_at = self.pinged_at = self._context.now()
         if older is not None:
             older.close(CLOSE_TAKEN_OVER)
 
@@ -154,7 +154,7 @@ class Session:
         if self.outbox.socket is not socket:
             return
         self.outbox.detach()
-        self.detached_at = self._env.now()
+        self.detached_at = self._context.now()
         if self._state is State.WAITING:
             self.leave("left")
 
@@ -162,46 +162,48 @@ class Session:
         """The client is back, on the socket that was just attached."""
         participant, subscribing = self._joined()
         missed = self.outbox.missed(last)
-        number = participant.room.audience.number if missed is None else last
-        self.send(snapshot(self._env, self, participant, join_id, number, resumed=True))
+        number = participant.room.members.number if missed is None else last
+        self.send(snapshot(self._context, self, participant, join_id, number, resumed=True))
         for payload in missed or ():
             self.outbox.send(payload)
         subscribing.resume(states=missed is None)
         if self.publishing is not None:
             self.publishing.resume()
-        if self.explaining is not None:
-            self.explaining.resume()
-        participant.room.levels.welcome(participant)
-        participant.room.quality.welcome(participant)
+        if self.diagnostics is not None:
+            self.diagnostics.resume()
+        participant.room.active_speakers.sync(participant)
+        participant.room.quality.sync(participant)
         self._tell_drain()
-        self._env.counters.resumes += 1
+        self._context.counters.resumes += 1
         self._log("session resumed", replayed=len(missed) if missed is not None else -1)
 
     # -- coming and going ------------------------------------------------------------------------------------------
 
-    def wait(self, waiting: Waiting) -> None:
-        self.become(State.WAITING)
+    def wait(self, waiting: WaitingParticipant) -> None:
+        self.set_state(State.WAITING)
         self.waiting = waiting
-        self._env.sessions[self.resume_key] = self
+        self._context.sessions[self.resume_key] = self
         self.send(messages.InLobby(id=self.join_id, room=waiting.room.name))
         self._log("session waits in the lobby", client=self.client)
 
     def admitted(self, participant: Participant) -> None:
-        self.become(State.JOINED)
-        env = self._env
+        self.set_state(State.JOINED)
+        context = self._context
         self.waiting = None
         self.participant = participant
-        diary = Diary(env.counters.decisions)
-        self.publishing = Publishing(env, participant, self.outbox, diary, self.media_budget)
-        self.subscribing = Subscribing(env, participant, self.outbox, self.journey, diary, self.media_budget)
-        self.explaining = Explaining(env, diary, self.publishing, self.subscribing, self.outbox)
-        env.sessions[self.resume_key] = self
-        env.counters.joins += 1
-        number = participant.room.audience.number
-        self.outbox.start(number)
-        self.send(snapshot(env, self, participant, self.join_id, number, resumed=False))
+        decision_log = DecisionLog(context.counters.decisions)
+        self.publishing = Publishing(context, participant, self.outbox, decision_log, self.media_budget)
+        self.subscribing = Subscribing(
+            context, participant, self.outbox, self.join_trace, decision_log, self.media_budget
+        )
+        self.diagnostics = Diagnostics(context, decision_log, self.publishing, self.subscribing, self.outbox)
+        context.sessions[self.resume_key] = self
+        context.counters.joins += 1
+        number = participant.room.members.number
+        self.outbox.reset(number)
+        self.send(snapshot(context, self, participant, self.join_id, number, resumed=False))
         self.subscribing.open()
-        participant.room.levels.welcome(participant)
+        participant.room.active_speakers.sync(participant)
         self._tell_drain()
         self._log("session joined", client=self.client)
 
@@ -210,7 +212,7 @@ class Session:
         if self._state is State.ENDED:
             return
         if self.waiting is not None:
-            self.waiting.room.withdraw(self.waiting)
+            self.waiting.room.leave_lobby(self.waiting)
         if self.participant is not None:
             self.participant.room.leave(self.participant, reason)
         self._end(reason)
@@ -222,22 +224,22 @@ class Session:
         if self._state is State.ENDED:
             return
         if reason == "kicked":
-            self._env.access.revoke(self.claims)
+            self._context.access.revoke(self.claims)
         self._end(reason)
         self._say_goodbye(reason, message, "reconnect" if reason == "draining" else "disconnect", CLOSE_NORMAL)
 
-    def dismiss(self, reason: LeaveReason, message: str, code: int = CLOSE_NORMAL) -> None:
+    def disconnect(self, reason: LeaveReason, message: str, code: int = CLOSE_NORMAL) -> None:
         """By the server itself: the room is told. Idempotent."""
         if self._state is State.ENDED:
             return
         if self.waiting is not None:
-            self.waiting.room.withdraw(self.waiting)
+            self.waiting.room.leave_lobby(self.waiting)
         if self.participant is not None:
             self.participant.room.leave(self.participant, reason)
         self._end(reason)
         self._say_goodbye(reason, message, "reconnect" if reason == "draining" else "disconnect", code)
 
-    def cut(self, reason: LeaveReason, message: str, code: int) -> None:
+    def close_socket(self, reason: LeaveReason, message: str, code: int) -> None:
         """Only the socket ends; the client may resume on another."""
         self._log("socket cut", reason=reason)
         socket = self.outbox.socket
@@ -246,8 +248,8 @@ class Session:
             self.socket_lost(socket)
 
     def overflowed(self) -> None:
-        self._env.counters.slow_consumers += 1
-        self.cut("slow_consumer", "This connection is too slow for what it is sent.", CLOSE_SLOW)
+        self._context.counters.slow_consumers += 1
+        self.close_socket("slow_consumer", "This connection is too slow for what it is sent.", CLOSE_SLOW)
 
     # -- what it says ----------------------------------------------------------------------------------------------
 
@@ -256,7 +258,7 @@ class Session:
         self.outbox.send(encode(message))
 
     def refuse(self, request: int, error: RemoteError) -> None:
-        self._env.counters.refused += 1
+        self._context.counters.refused += 1
         retry_after = math.ceil(error.retry_after * 1000) / 1000 if isinstance(error, RateLimited) else 0.0
         self.send(Error(id=request, code=error.code, message=error.message, retry_after=retry_after))
 
@@ -266,18 +268,18 @@ class Session:
 
     def admit_message(self, cost: float) -> bool:
         """Whether the rate allows one more message; `cost` as `message_cost` says."""
-        if self.bucket.take(cost, self.heard_at):
+        if self.bucket.take(cost, self.last_received_at):
             self._refused_in_a_row = 0
             return True
-        self._env.counters.rate_limited += 1
+        self._context.counters.rate_limited += 1
         self._refused_in_a_row += 1
         return False
 
     def awaits_answer(self, offer: int) -> bool:
         """Whether an offer of this id is open."""
-        return self.subscribing is not None and self.subscribing.awaits == offer
+        return self.subscribing is not None and self.subscribing.pending_offer_id == offer
 
-    def overloading(self, now: float) -> bool:
+    def exceeds_loop_budget(self, now: float) -> bool:
         """Whether throttling did not keep this client from taking more than its share of the event loop."""
         return self.media_budget.exceeded(now) or self.signaling_budget.exceeded(now)
 
@@ -288,11 +290,11 @@ class Session:
 
     @property
     def flooding(self) -> bool:
-        return self._refused_in_a_row > self._env.settings.flood_limit
+        return self._refused_in_a_row > self._context.settings.flood_limit
 
     @property
-    def programmes(self) -> Programmes | None:
-        return self._env.programmes
+    def egress_jobs(self) -> EgressPort | None:
+        return self._context.egress_jobs
 
     # -- ParticipantSink -------------------------------------------------------------------------------------------
 
@@ -305,7 +307,7 @@ class Session:
             # Not from within the room's method.
             asyncio.get_running_loop().call_soon(self._apply_permissions)
 
-    def relay(self, text: str, *, reliable: bool) -> None:
+    def relay_data(self, text: str, *, reliable: bool) -> None:
         if self.publishing is not None:
             self.publishing.send_data(text, reliable=reliable)
 
@@ -315,8 +317,8 @@ class Session:
         reports = (self.publishing.report(), self.subscribing.report())
         return [report for report in reports if report is not None]
 
-    def account(self) -> Account | None:
-        return self.explaining.account(self._env.now()) if self.explaining is not None else None
+    def media_stats(self) -> MediaStats | None:
+        return self.diagnostics.media_stats(self._context.now()) if self.diagnostics is not None else None
 
     # --------------------------------------------------------------------------------------------------------------
 
@@ -326,8 +328,8 @@ class Session:
         return self.participant, self.subscribing
 
     def _tell_drain(self) -> None:
-        if self._env.drain_ends_at is not None:
-            left = max(0.0, self._env.drain_ends_at - self._env.now())
+        if self._context.drain_ends_at is not None:
+            left = max(0.0, self._context.drain_ends_at - self._context.now())
             self.send(messages.Draining(message="The server is going down for maintenance.", seconds=round(left, 1)))
 
     def _apply_permissions(self) -> None:
@@ -340,12 +342,12 @@ class Session:
             subscribing.close()
 
     def _end(self, reason: str) -> None:
-        self.become(State.ENDED)
-        self._env.sessions.pop(self.resume_key, None)
+        self.set_state(State.ENDED)
+        self._context.sessions.pop(self.resume_key, None)
         for source, budget in self.budgets.items():
-            self._env.counters.loop_seconds[source] += budget.used
-            self._env.counters.throttled[source] += budget.throttled
-        self.journey.close()
+            self._context.counters.loop_seconds[source] += budget.used
+            self._context.counters.throttled[source] += budget.throttled
+        self.join_trace.close()
         self._log("session ended", reason=reason)
         if self.publishing is not None:
             self.publishing.close()
@@ -353,7 +355,7 @@ class Session:
             self.subscribing.close()
         # Whoever leaves is freed at once, without a collection of cycles.
         self.outbox.close()
-        self.participant = self.publishing = self.subscribing = self.explaining = None
+        self.participant = self.publishing = self.subscribing = self.diagnostics = None
 
     def _say_goodbye(self, reason: LeaveReason, message: str, action: Action, code: int) -> None:
         socket = self.outbox.socket

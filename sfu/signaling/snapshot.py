@@ -16,12 +16,12 @@ from sfu.signaling.serialization import (
 
 if TYPE_CHECKING:
     from sfu.rooms.participant import Participant
-    from sfu.signaling.context import Environment
+    from sfu.signaling.context import Context
     from sfu.signaling.session import Session
 
 
 def snapshot(
-    env: Environment, session: Session, participant: Participant, join_id: int, number: int, *, resumed: bool
+    context: Context, session: Session, participant: Participant, join_id: int, number: int, *, resumed: bool
 ) -> Joined:
     """`number`: of the newest event that the client may take as known."""
     room = participant.room
@@ -34,11 +34,11 @@ def snapshot(
         participant=participant_state(participant),
         permissions=permissions_state(participant.permissions),
         room=room_state(room),
-        participants=[participant_state(other) for other in room.audience.visible(but=participant)],
-        chat=[chat_state(entry) for entry in room.conversation.chat(participant)],
-        data=[data_state(entry) for entry in room.conversation.data()],
+        participants=[participant_state(other) for other in room.members.visible(exclude=participant)],
+        chat=[chat_state(entry) for entry in room.messages.chat(participant)],
+        data=[data_state(entry) for entry in room.messages.data()],
         waiting=[waiting_state(one) for one in room.lobby] if participant.permissions.admin else [],
-        ice_servers=list(env.access.ice_servers(session.claims)),
-        heartbeat=env.settings.heartbeat,
-        server=env.settings.server,
+        ice_servers=list(context.access.ice_servers(session.claims)),
+        heartbeat=context.settings.heartbeat,
+        server=context.settings.server,
     )

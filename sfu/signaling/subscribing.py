@@ -3,16 +3,16 @@
 from typing import Literal, cast
 
 from sfu.errors import BadRequest, NotAuthorized
-from sfu.forwarding.decision_log import Diary
+from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
-from sfu.rooms.media_stats import Path, Picture
+from sfu.rooms.media_stats import DownlinkStats, VideoStats
 from sfu.rooms.participant import Participant
-from sfu.signaling.context import Environment
+from sfu.signaling.context import Context
 from sfu.signaling.messages import Answer, Offer, SubscriptionState, encode
 from sfu.signaling.outbox import Outbox
 from sfu.signaling.ports import LinkReport, Subscriber
-from sfu.telemetry.join_trace import Journey
+from sfu.telemetry.join_trace import JoinTrace
 
 Reason = Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec", "last_n"]
 
@@ -33,25 +33,34 @@ class Subscribing:
     """Opened at join, if the token allows it; after a loss when the client asks. A SubscriberListener."""
 
     __slots__ = (
-        "_budget", "_diary", "_env", "_fresh", "_journey", "_offer", "_offers", "_outbox", "_participant", "_states",
+        "_budget",
+        "_context",
+        "_decision_log",
+        "_fresh",
+        "_join_trace",
+        "_offer",
+        "_offers",
+        "_outbox",
+        "_participant",
+        "_states",
         "_subscriber",
     )  # fmt: skip
 
     def __init__(
         self,
-        env: Environment,
+        context: Context,
         participant: Participant,
         outbox: Outbox,
-        journey: Journey,
-        diary: Diary,
+        join_trace: JoinTrace,
+        decision_log: DecisionLog,
         budget: LoopBudget,
     ) -> None:
-        self._env = env
-        self._diary = diary
+        self._context = context
+        self._decision_log = decision_log
         self._budget = budget
         self._participant = participant
         self._outbox = outbox
-        self._journey = journey
+        self._join_trace = join_trace
         self._subscriber: Subscriber | None = None
         self._offer: _OpenOffer | None = None
         self._offers = 0
@@ -64,8 +73,10 @@ class Subscribing:
         if self._subscriber is not None or not self._participant.permissions.subscribe:
             return
         self._fresh = True
-        self._subscriber = self._env.edge.open_subscriber(self._participant.id, self, self._diary, self._budget)
-        self._participant.subscriptions.open(self._subscriber)
+        self._subscriber = self._context.endpoint.open_subscriber(
+            self._participant.id, self, self._decision_log, self._budget
+        )
+        self._participant.subscriptions.attach_sink(self._subscriber)
 
     def restart(self) -> None:
         """A new offer with fresh ICE credentials, of a new connection if the old one is lost."""
@@ -86,13 +97,13 @@ class Subscribing:
         except BadRequest as error:
             raise BadRequest(error.message, code="bad_answer") from error
         self._fresh = False
-        self._journey.answered(self._subscriber)
+        self._join_trace.answered(self._subscriber)
         # Accepting may have made the next offer already.
         if self._offer is offer:
             self._offer = None
 
     @property
-    def awaits(self) -> int:
+    def pending_offer_id(self) -> int:
         """The id of the offer that is open; 0: none."""
         return self._offer.id if self._offer is not None else 0
 
@@ -108,23 +119,23 @@ class Subscribing:
     def report(self) -> LinkReport | None:
         return self._subscriber.report() if self._subscriber is not None else None
 
-    def path(self) -> Path | None:
+    def path(self) -> DownlinkStats | None:
         return self._subscriber.path() if self._subscriber is not None else None
 
-    def pictures(self) -> tuple[Picture, ...]:
-        return self._subscriber.pictures() if self._subscriber is not None else ()
+    def video_stats(self) -> tuple[VideoStats, ...]:
+        return self._subscriber.video_stats() if self._subscriber is not None else ()
 
     def close(self) -> None:
         subscriber, self._subscriber = self._subscriber, None
         self._offer = None
         self._states.clear()
-        self._participant.subscriptions.lose()
+        self._participant.subscriptions.detach_sink()
         if subscriber is not None:
             subscriber.close()
 
     def offer_made(self, offer_id: int, sdp: str, tracks: dict[str, TrackId]) -> None:
         self._offers += 1
-        self._journey.offered()
+        self._join_trace.offered()
         named = {mid: str(track) for mid, track in tracks.items()}
         payload = encode(Offer(id=self._offers, sdp=sdp, tracks=named, fresh=self._fresh))
         self._offer = _OpenOffer(self._offers, offer_id, payload)
@@ -136,7 +147,7 @@ class Subscribing:
         if track not in self._participant.subscriptions:
             self._states.pop(track, None)
             return
-        number = self._participant.room.audience.next_number()
+        number = self._participant.room.members.next_number()
         state = SubscriptionState(
             n=number,
             track=track,
@@ -153,4 +164,4 @@ class Subscribing:
         self._subscriber = None
         self._offer = None
         self._states.clear()
-        self._participant.subscriptions.lose()
+        self._participant.subscriptions.detach_sink()

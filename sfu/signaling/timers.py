@@ -2,37 +2,37 @@
 
 import logging
 
-from sfu.signaling.context import Environment
+from sfu.signaling.context import Context
 from sfu.signaling.messages import Ping, encode
 from sfu.signaling.session import CLOSE_REFUSED, CLOSE_SILENT
 
 logger = logging.getLogger(__name__)
 
-GRACE = 5.0
+PONG_GRACE = 5.0
 """Seconds that the answer to the second ping may take (at most a quarter of the heartbeat)."""
 
 
-def sweep(env: Environment, now: float, wall: float) -> None:
+def check_sessions(context: Context, now: float, wall: float) -> None:
     """`now`: monotonic seconds; `wall`: seconds since 1970, as tokens expire."""
-    settings = env.settings
+    settings = context.settings
     ping = encode(Ping(at=round(now, 3)))
-    patience = 2 * settings.heartbeat + min(GRACE, settings.heartbeat / 4)
-    for session in list(env.sessions.values()):
-        if session.explaining is not None:
-            session.explaining.tell(now, wall)
-        if session.overloading(now):
-            env.counters.overloads += 1
+    patience = 2 * settings.heartbeat + min(PONG_GRACE, settings.heartbeat / 4)
+    for session in list(context.sessions.values()):
+        if session.diagnostics is not None:
+            session.diagnostics.handle_timer(now, wall)
+        if session.exceeds_loop_budget(now):
+            context.counters.overloads += 1
             used = {source: round(budget.used, 3) for source, budget in session.budgets.items()}
             logger.warning("participant takes too much loop time", extra={"session": session.id, **used})
-            session.dismiss("protocol_error", "This connection takes too much of the server's time.", CLOSE_REFUSED)
+            session.disconnect("protocol_error", "This connection takes too much of the server's time.", CLOSE_REFUSED)
         elif settings.end_with_token and session.claims.expires_at <= wall:
-            session.dismiss("token_expired", "Your access has expired.")
+            session.disconnect("token_expired", "Your access has expired.")
         elif session.detached_at is not None:
             if now - session.detached_at >= settings.resume_window:
-                env.counters.timeouts += 1
+                context.counters.timeouts += 1
                 session.leave("timeout")
-        elif now - session.heard_at > patience:
-            session.cut("timeout", "Nothing was heard from you.", CLOSE_SILENT)
+        elif now - session.last_received_at > patience:
+            session.close_socket("timeout", "Nothing was heard from you.", CLOSE_SILENT)
         elif now - session.pinged_at >= settings.heartbeat:
             session.pinged_at = now
             session.outbox.send(ping)

@@ -1,7 +1,7 @@
 """A token bucket: a rate in the long run, a burst at once."""
 
 
-class Bucket:
+class TokenBucket:
     """`now` is monotonic seconds."""
 
     __slots__ = ("_at", "_burst", "_rate", "_tokens")

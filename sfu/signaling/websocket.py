@@ -16,8 +16,8 @@ from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.errors import AtCapacity, RemoteError
 from sfu.signaling.connection import Connection
-from sfu.signaling.context import Environment
-from sfu.signaling.frame_stream import FrameStream, Upgraded, refusal
+from sfu.signaling.context import Context
+from sfu.signaling.frame_stream import FrameStream, UpgradeResponse, handshake_error
 from sfu.signaling.frames import FrameViolation, Opcode, frame_header
 from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
 from sfu.signaling.session import CLOSE_SILENT, State
@@ -85,11 +85,11 @@ class TransportSocket:
 class WebSockets:
     """The `GET /ws` of a server, and its count of sockets."""
 
-    def __init__(self, env: Environment, origins: Origins, addresses: ClientAddresses | None = None) -> None:
+    def __init__(self, context: Context, origins: Origins, addresses: ClientAddresses | None = None) -> None:
         """`addresses` None: forwarding headers are read of any peer, or of none, as the settings say."""
-        self._env = env
+        self._context = context
         self._origins = origins
-        self._addresses = addresses or ClientAddresses(any_peer=env.settings.trust_forwarded_for)
+        self._addresses = addresses or ClientAddresses(any_peer=context.settings.trust_forwarded_for)
         self._unjoined: Counter[str] = Counter()
         self.open = 0
         self.all_closed = asyncio.Event()
@@ -97,11 +97,11 @@ class WebSockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         protocols = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        refusal = self._refusal(request, protocols)
-        if refusal is not None:
-            return refusal
+        handshake_error = self._refusal(request, protocols)
+        if handshake_error is not None:
+            return handshake_error
         token = _behind(TOKEN_PREFIX, protocols)
-        answer = Upgraded(request, SUBPROTOCOL if SUBPROTOCOL in protocols else None)
+        answer = UpgradeResponse(request, SUBPROTOCOL if SUBPROTOCOL in protocols else None)
         address = self._address(request)
         self.open += 1
         self.all_closed.clear()
@@ -124,9 +124,9 @@ class WebSockets:
             self._check_room(protocols)
         except AtCapacity as error:
             return _unavailable(error, request.headers.get("Origin"))
-        if self._unjoined[self._address(request)] >= self._env.settings.unjoined_per_address:
+        if self._unjoined[self._address(request)] >= self._context.settings.unjoined_per_address:
             return web.Response(status=429, text="Too many sockets that have not joined.\n")
-        return refusal(request, SUBPROTOCOL)
+        return handshake_error(request, SUBPROTOCOL)
 
     def _check_room(self, protocols: list[str]) -> None:
         """Whether there is a place for whoever this is, as far as can be told before the first message.
@@ -134,24 +134,24 @@ class WebSockets:
         Whoever resumes has one already, and proves it with the key. The room, which a draining server has to know, is in
         the token, if that came with the request. The join asks once more. Raises AtCapacity.
         """
-        env = self._env
-        if env.draining:
+        context = self._context
+        if context.draining:
             raise AtCapacity("This server is going down; try another.", code="draining")
         if self._resumes(_behind(RESUME_PREFIX, protocols)):
             return
-        if self.open >= env.settings.max_sockets:
+        if self.open >= context.settings.max_sockets:
             raise AtCapacity("This server is full: it takes no more connections. Try again later.")
-        env.access.admit("")
+        context.access.admit("")
         token = _behind(TOKEN_PREFIX, protocols)
-        if env.drain_ends_at is not None and token:
+        if context.drain_ends_at is not None and token:
             try:
-                room = env.access.authenticate(token).video.room
+                room = context.access.authenticate(token).video.room
             except RemoteError:
                 return  # the answer to its join says what is wrong with it
-            env.access.admit(room)
+            context.access.admit(room)
 
     def _resumes(self, key: str) -> bool:
-        session = self._env.sessions.get(key)
+        session = self._context.sessions.get(key)
         return session is not None and session.state is State.JOINED
 
     def _address(self, request: web.Request) -> str:
@@ -162,7 +162,7 @@ class WebSockets:
         if self._unjoined[address] <= 0:
             del self._unjoined[address]
 
-    async def _converse(self, request: web.Request, answer: Upgraded, token: str, address: str) -> None:
+    async def _converse(self, request: web.Request, answer: UpgradeResponse, token: str, address: str) -> None:
         """The root of a socket's task."""
         transport = request.transport
         stream: FrameStream | None = None
@@ -175,11 +175,11 @@ class WebSockets:
                 await answer.prepare(request)
                 stream = FrameStream(request, transport, MESSAGE_LIMIT_BYTES)
                 stream.start()
-            async with asyncio.timeout(self._env.settings.join_deadline) as deadline:
+            async with asyncio.timeout(self._context.settings.join_deadline) as deadline:
                 if transport is None or stream is None:
                     return
                 socket = TransportSocket(transport, deadline)
-                connection = Connection(self._env, socket, token)
+                connection = Connection(self._context, socket, token)
                 while not socket.close_code:
                     message = await stream.receive()
                     if message is None:
@@ -199,7 +199,7 @@ class WebSockets:
             pass
         except FrameViolation as found:
             violation = found
-            self._env.counters.violations += 1
+            self._context.counters.violations += 1
         except ConnectionError:
             pass  # the client is gone
         except Exception:
@@ -214,7 +214,7 @@ class WebSockets:
             await self._close(stream, code, violation)
 
     async def _close(self, stream: FrameStream, code: int, violation: FrameViolation | None) -> None:
-        timeout = self._env.settings.close_deadline
+        timeout = self._context.settings.close_deadline
         if violation is not None:
             await stream.fail(violation, timeout)
         else:

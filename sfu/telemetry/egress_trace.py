@@ -12,7 +12,7 @@ from collections.abc import Callable
 from sfu.telemetry.join_trace import Span, Tracer
 
 
-class Launch:
+class EgressTrace:
     """One worker's start. Each mark counts once; `close` is idempotent."""
 
     __slots__ = ("_began", "_now", "_replacement", "_span", "_started", "_told", "trace_id")
@@ -35,26 +35,26 @@ class Launch:
             self._started = self._now()
             self._child("worker", self._began, self._started)
 
-    def framed(self) -> float | None:
+    def first_frame(self) -> float | None:
         """A picture came of it. Seconds since the beginning for the first one, afterwards None."""
         if self._told:
             return None
         now = self._now()
         self._child("first frame", self._began if self._started is None else self._started, now)
-        self._end(now, framed=True)
+        self._end(now, first_frame=True)
         return now - self._began
 
     def close(self) -> None:
         """It ends, perhaps without a picture."""
         if not self._told:
-            self._end(self._now(), framed=False)
+            self._end(self._now(), first_frame=False)
 
     def _child(self, name: str, began: float, ended: float) -> None:
         if self._span is not None:
             self._span.child(name, began, ended)
 
-    def _end(self, now: float, *, framed: bool) -> None:
+    def _end(self, now: float, *, first_frame: bool) -> None:
         self._told = True
         span, self._span = self._span, None
         if span is not None:
-            span.end(now, framed=framed, replacement=self._replacement)
+            span.end(now, first_frame=first_frame, replacement=self._replacement)

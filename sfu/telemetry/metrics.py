@@ -134,15 +134,15 @@ class Snapshot:
     loop_disconnects: int = 0
     "Participants disconnected for the loop time that they took."
 
-    programmes: int = 0
+    egress_jobs: int = 0
     "Rooms that are composed now."
-    programme_ticks: int = 0
+    egress_frames: int = 0
     "Pictures composed."
-    programme_ticks_dropped: int = 0
+    egress_frames_dropped: int = 0
     "Pictures that a mixer was too late for."
-    programme_restarts: int = 0
+    egress_worker_restarts: int = 0
     "Workers that had to be replaced."
-    programme_cpu: float = 0.0
+    egress_cpu: float = 0.0
     "Seconds of processor time of the workers."
     destinations: Counts = field(default_factory=dict)
     "Pushes of programmes by state."
@@ -312,16 +312,14 @@ def families(now: Snapshot) -> Iterator[Metric]:
         now.loop_disconnects,
     )
 
-    yield _gauge("sfu_programmes", "Rooms that are composed for viewers, recordings or pushes.", now.programmes)
-    yield _counter("sfu_programme_ticks_total", "Pictures composed.", now.programme_ticks)
+    yield _gauge("sfu_egress_jobs", "Rooms that are composed for viewers, recordings or pushes.", now.egress_jobs)
+    yield _counter("sfu_egress_frames_total", "Pictures composed.", now.egress_frames)
     yield _counter(
-        "sfu_programme_ticks_dropped_total", "Pictures that a mixer was too late for.", now.programme_ticks_dropped
+        "sfu_egress_frames_dropped_total", "Pictures that a mixer was too late for.", now.egress_frames_dropped
     )
-    yield _counter("sfu_programme_restarts_total", "Mixers that had to be replaced.", now.programme_restarts)
-    yield CounterMetricFamily(
-        "sfu_programme_cpu_seconds_total", "Processor time of the mixers.", value=now.programme_cpu
-    )
-    yield _gauges("sfu_programme_destinations", "Pushes of programmes.", "state", now.destinations)
+    yield _counter("sfu_egress_worker_restarts_total", "Mixers that had to be replaced.", now.egress_worker_restarts)
+    yield CounterMetricFamily("sfu_egress_cpu_seconds_total", "Processor time of the mixers.", value=now.egress_cpu)
+    yield _gauges("sfu_egress_destinations", "Pushes of programmes.", "state", now.destinations)
     yield _gauges(
         "sfu_recordings", "Recordings under way; one that is interrupted cannot be written.", "state", now.recordings
     )

@@ -1,9 +1,9 @@
 from collections.abc import Callable, Iterable
 
-from sfu.forwarding.down_track import Route
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.fanout import Run, Sealer
-from sfu.forwarding.packet import Special
+from sfu.forwarding.fanout import GsoBatch, SrtpEncryptor
+from sfu.forwarding.packet import CodecPatch
 from sfu.forwarding.peer import Address, EnginePeer, Plain, SrtpContext
 from sfu.forwarding.track import Track
 
@@ -13,14 +13,14 @@ def setup(
     classes: tuple[type, ...],
     words: tuple[int, ...],
     plain: Plain,
-    fan_out: Callable[[Iterable[Route], list[Run], Sealer], int],
-    describe: Callable[[Track, Encoding, memoryview, int, int, int], tuple[bool, Special | None]],
+    fan_out: Callable[[Iterable[DownTrack], list[GsoBatch], SrtpEncryptor], int],
+    describe: Callable[[Track, Encoding, memoryview, int, int, int], tuple[bool, CodecPatch | None]],
     word_of: Callable[[SrtpContext], int],
     protect: int,
     unprotect: int,
     /,
 ) -> None: ...
-def fan_out(routes: Iterable[Route], groups: list[Run], sealer: Sealer, /) -> int: ...
+def fan_out(down_tracks: Iterable[DownTrack], groups: list[GsoBatch], encryptor: SrtpEncryptor, /) -> int: ...
 def take(peer: EnginePeer, view: memoryview, n: int, now: float, dirty: list[Encoding], /) -> bool: ...
 def drain(
     fd: int,

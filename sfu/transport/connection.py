@@ -18,17 +18,17 @@ from sfu.errors import BadRequest
 from sfu.forwarding.loop_budget import ACKNOWLEDGEMENTS_BURST, ACKNOWLEDGEMENTS_SHARE, LoopBudget
 from sfu.forwarding.peer import Address
 from sfu.sdp.local import LocalTransport
+from sfu.transport.candidate_pairs import CandidatePairs
 from sfu.transport.dtls import DtlsAssociation, Role
 from sfu.transport.dtls import State as DtlsState
 from sfu.transport.ice import IceAgent
-from sfu.transport.paths import Paths
-from sfu.transport.srtp import Context
+from sfu.transport.srtp import SrtpSession
 from sfu.transport.stun import BindingRequest, RepeatedCheck
 
 if TYPE_CHECKING:
-    from sfu.transport.datachannel import DataChannels, DataListener
+    from sfu.transport.data_channels import DataChannels, DataListener
     from sfu.transport.udp import UdpSocket
-    from sfu.transport.webrtc_server import Hub
+    from sfu.transport.webrtc_server import WebRtcServer
 
 log = logging.getLogger(__name__)
 
@@ -71,20 +71,20 @@ NOBODY: Final = _Nobody()
 class Connection:
     """Owned by a Publisher or a Subscriber. All methods run on the event loop and return at once."""
 
-    def __init__(self, hub: "Hub", name: str, listener: ConnectionListener) -> None:
-        self._hub = hub
+    def __init__(self, webrtc_server: "WebRtcServer", name: str, listener: ConnectionListener) -> None:
+        self._webrtc_server = webrtc_server
         self.name = name
         """For logs only."""
         self._listener: ConnectionListener = listener
         self.state = State.NEW
         self.ice = IceAgent()
-        self.peer = hub.engine.open_peer(hub.next_peer_id(), secrets.randbits(31) | 1)
+        self.peer = webrtc_server.engine.open_peer(webrtc_server.next_peer_id(), secrets.randbits(31) | 1)
         self.session_id = secrets.randbits(62)
         self.session_version = 0
         self._dtls: DtlsAssociation | None = None
         self._early: list[bytes] = []
         self._channels: DataChannels | None = None
-        self._paths: Paths[UdpSocket] = Paths()
+        self._candidate_pairs: CandidatePairs[UdpSocket] = CandidatePairs()
         self._forged = LoopBudget(FORGED_SHARE, FORGED_BURST)
         self._acknowledgements = LoopBudget(ACKNOWLEDGEMENTS_SHARE, ACKNOWLEDGEMENTS_BURST)
         self._sending = 0.0
@@ -97,7 +97,7 @@ class Connection:
         self.checked_at: float | None = None
         """When the first valid check came: the handshake's deadline counts from here."""
         self.connected_at: float | None = None
-        hub.add(self)
+        webrtc_server.add(self)
 
     # -- negotiation ------------------------------------------------------------------------------------------------
 
@@ -106,16 +106,18 @@ class Connection:
         self.session_version += 1
         if self.described_at is None:
             self.described_at = time.monotonic()
-        return LocalTransport(self.ice.ufrag, self.ice.pwd, self._hub.identity.fingerprint, self._hub.candidates)
+        return LocalTransport(
+            self.ice.ufrag, self.ice.pwd, self._webrtc_server.identity.fingerprint, self._webrtc_server.candidates
+        )
 
-    def secure(self, role: Role, fingerprints: Sequence[tuple[str, str]]) -> None:
+    def start_dtls(self, role: Role, fingerprints: Sequence[tuple[str, str]]) -> None:
         """Who the other side is and who begins the handshake; the first call counts."""
         if self._dtls is not None or self.state is State.CLOSED:
             return
         if not fingerprints:
             raise BadRequest("The session description has no certificate fingerprint.")
-        self._dtls = DtlsAssociation(self._hub.identity, role, list(fingerprints))
-        if self._paths.selected is not None:
+        self._dtls = DtlsAssociation(self._webrtc_server.identity, role, list(fingerprints))
+        if self._candidate_pairs.selected is not None:
             self._begin_handshake()
         early, self._early = self._early, []
         for datagram in early:
@@ -124,16 +126,16 @@ class Connection:
     def open_data(self, remote_port: int, max_message_size: int, listener: "DataListener") -> None:
         """Data channels as negotiated; they start when DTLS is up."""
         if self._channels is None and self._dtls is not None:
-            from sfu.transport.datachannel import DataChannels  # loads aiortc: see Hub.open
+            from sfu.transport.data_channels import DataChannels  # loads aiortc: see Hub.open
 
             self._channels = DataChannels(
                 self._send_sctp,
                 server=self._dtls.role == "server",
                 remote_port=remote_port,
                 max_message_size=max_message_size,
-                buffer_bytes=self._hub.settings.data_channel_buffer_bytes,
+                buffer_bytes=self._webrtc_server.settings.data_channel_buffer_bytes,
                 listener=listener,
-                counts=self._hub.port.dropped,
+                counts=self._webrtc_server.port.dropped,
             )
             if self.state is State.CONNECTED:
                 self._channels.start()
@@ -147,21 +149,23 @@ class Connection:
         self._repeated = None
         dropped = self.ice.restart()
         if dropped is not None:
-            self._hub.forget_ufrag(dropped)
-        self._hub.learn_ufrag(self.ice.ufrag, self)
+            self._webrtc_server.forget_ufrag(dropped)
+        self._webrtc_server.learn_ufrag(self.ice.ufrag, self)
 
     # -- the port's side --------------------------------------------------------------------------------------------
 
     def check_repeated(self, data: memoryview, source: "UdpSocket", address: Address, now: float) -> bytes | None:
         """The answer to the check that this address sent last, come again; None for any other."""
         repeated = self._repeated
-        if repeated is None or address != self._paths.selected:
+        if repeated is None or address != self._candidate_pairs.selected:
             return None
         answer = repeated.answer(data)
         if answer is not None:
             self.ice.last_check = now
             self._follow(
-                self._paths.check(address, source, now, nominated=repeated.nominated, transaction=bytes(data[8:20]))
+                self._candidate_pairs.check(
+                    address, source, now, nominated=repeated.nominated, transaction=bytes(data[8:20])
+                )
             )
         return answer
 
@@ -171,64 +175,66 @@ class Connection:
         password = self.ice.check(request, data, now)
         if password is None or self.state is State.CLOSED:
             return None
-        if address not in self._paths and not self._claim(address, now):
+        if address not in self._candidate_pairs and not self._claim(address, now):
             return None
         self._follow(
-            self._paths.check(address, source, now, nominated=request.use_candidate, transaction=request.transaction_id)
+            self._candidate_pairs.check(
+                address, source, now, nominated=request.use_candidate, transaction=request.transaction_id
+            )
         )
         dropped = self.ice.settle(request)
         if dropped is not None:
-            self._hub.forget_ufrag(dropped)
+            self._webrtc_server.forget_ufrag(dropped)
         if self.state is State.NEW:
-            if not self._hub.admit_handshake(self, address[0]):
+            if not self._webrtc_server.admit_handshake(self, address[0]):
                 return None
             self.state = State.CONNECTING
             self.checked_at = now
             self._begin_handshake()
-        elif self.state is State.CONNECTED and address == self._paths.selected and self.ice.settled:
+        elif self.state is State.CONNECTED and address == self._candidate_pairs.selected and self.ice.settled:
             self._repeated = RepeatedCheck(request, data, address, password)
         return password
 
-    def heard(self, address: Address, now: float) -> None:
+    def packet_received(self, address: Address, now: float) -> None:
         """An authentic packet other than RTP came from this address."""
-        self._paths.heard(address, now)
+        self._candidate_pairs.packet_received(address, now)
 
     def _follow(self, moved: bool) -> None:
         """Media goes to the selected address."""
-        paths = self._paths
+        paths = self._candidate_pairs
         if moved and paths.selected is not None:
             self._repeated = None
-            self._hub.engine.move_peer(self.peer, paths.outlet, paths.selected)
-        if paths.undecided:
-            self._hub.watch(self)
+            self._webrtc_server.engine.set_peer_address(self.peer, paths.datagram_sink, paths.selected)
+        if paths.is_selecting:
+            self._webrtc_server.watch(self)
 
     def watched(self, now: float) -> bool:
         """Ten times a second while it is not decided where media goes: whether it still is not."""
         if self.state is State.CLOSED:
             return False
-        self._follow(self._paths.look(now))
-        return self._paths.undecided
+        self._follow(self._candidate_pairs.update(now))
+        return self._candidate_pairs.is_selecting
 
     def _claim(self, address: Address, now: float) -> bool:
-        holder = self._hub.port.by_address.get(address)
+        holder = self._webrtc_server.port.by_address.get(address)
         if isinstance(holder, Connection) and holder is not self:
             if now - holder.checked(address) < TAKEN_FOR and holder.state is not State.CLOSED:
                 return False
             holder._release(address)
-        surplus = self._paths.surplus()
-        if surplus is not None:
-            self._release(surplus)
-        self._hub.port.by_address[address] = self
+        evictable = self._candidate_pairs.evictable()
+        if evictable is not None:
+            self._release(evictable)
+        self._webrtc_server.port.by_address[address] = self
         return True
 
     def checked(self, address: Address) -> float:
         """When this address last proved itself; minus infinity if it never did."""
-        return self._paths.checked(address)
+        return self._candidate_pairs.checked(address)
 
     def _release(self, address: Address) -> None:
-        self._paths.forget(address)
-        if self._hub.port.by_address.get(address) is self:
-            del self._hub.port.by_address[address]
+        self._candidate_pairs.forget(address)
+        if self._webrtc_server.port.by_address.get(address) is self:
+            del self._webrtc_server.port.by_address[address]
 
     def dtls_received(self, datagram: bytes) -> None:
         dtls = self._dtls
@@ -238,10 +244,10 @@ class Connection:
             return
         now = time.monotonic()
         if not self._forged.admits(now):
-            self._hub.port.dropped["dtls_forged"] += 1
+            self._webrtc_server.port.dropped["dtls_forged"] += 1
             return
         if not self._acknowledgements.admits(now):
-            self._hub.port.dropped["sctp_rate"] += 1
+            self._webrtc_server.port.dropped["sctp_rate"] += 1
             return
         if self.state is not State.CONNECTED:
             began = time.thread_time()  # a flight may take longer than `EVENT_LIMIT`
@@ -288,21 +294,23 @@ class Connection:
         assert keys is not None
         self.state = State.CONNECTED
         self.connected_at = time.monotonic()
-        self._hub.handshake_done(self)
-        receive = Context(keys.profile, keys.receive, outbound=False)
-        send = Context(keys.profile, keys.send, outbound=True)
+        self._webrtc_server.handshake_done(self)
+        receive = SrtpSession(keys.profile, keys.receive, outbound=False)
+        send = SrtpSession(keys.profile, keys.send, outbound=True)
         self._contexts = (receive, send)
-        self._hub.engine.key_peer(self.peer, receive.handle, send.handle, keys.profile.tag, receive.forget)
+        self._webrtc_server.engine.set_srtp_sessions(
+            self.peer, receive.handle, send.handle, keys.profile.tag, receive.forget
+        )
         if self._channels is not None:
             self._channels.start()
         self._listener.connected()
 
     def _flush_dtls(self) -> None:
-        dtls, outlet = self._dtls, self.peer.outlet
-        if dtls is None or outlet is None:
+        dtls, datagram_sink = self._dtls, self.peer.datagram_sink
+        if dtls is None or datagram_sink is None:
             return
         for datagram in dtls.packets_to_send():
-            outlet.send(datagram, self.peer.address)
+            datagram_sink.send(datagram, self.peer.address)
 
     def _send_sctp(self, packet: bytes) -> None:
         if self._dtls is not None:
@@ -312,7 +320,7 @@ class Connection:
             self._sending += time.monotonic() - began
 
     def forget_sent(self, ssrc: int) -> None:
-        """Frees the state of a stream that was sent and never will be again: see `Context.forget`."""
+        """Frees the state of a stream that was sent and never will be again: see `SrtpSession.forget`."""
         if self._contexts is not None:
             self._contexts[1].forget(ssrc)
 
@@ -320,7 +328,7 @@ class Connection:
 
     def handle_timer(self, now: float) -> None:
         """A few times a second while connecting, once a second afterwards."""
-        settings = self._hub.settings
+        settings = self._webrtc_server.settings
         if self.state is State.NEW:
             if self.described_at is not None and now - self.described_at > settings.connect_timeout:
                 self._fail("no connectivity check came")
@@ -333,19 +341,19 @@ class Connection:
                 if due is not None and due <= 0:
                     self._dtls.handle_timeout()
                     self._after_dtls()
-        elif self.state is State.CONNECTED and self._paths.selected is not None:
-            if self._paths.stale(now):
+        elif self.state is State.CONNECTED and self._candidate_pairs.selected is not None:
+            if self._candidate_pairs.stale(now):
                 self._follow(True)
-            elif now - self.checked(self._paths.selected) > settings.consent_timeout:
+            elif now - self.checked(self._candidate_pairs.selected) > settings.consent_timeout:
                 self._move_or_fail(now)
 
     def _move_or_fail(self, now: float) -> None:
         """The selected address withdrew its consent: another one that still checks takes its place (RFC 7675 5.1)."""
-        address = self._paths.latest()
-        if address is None or now - self.checked(address) > self._hub.settings.consent_timeout:
+        address = self._candidate_pairs.latest()
+        if address is None or now - self.checked(address) > self._webrtc_server.settings.consent_timeout:
             self._fail("no consent: connectivity checks stopped")
         else:
-            self._paths.select(address)
+            self._candidate_pairs.select(address)
             self._follow(True)
 
     def silent_for(self, now: float) -> float:
@@ -372,11 +380,11 @@ class Connection:
         if self._dtls is not None:
             self._dtls.close()
             self._flush_dtls()
-        self._hub.engine.close_peer(self.peer)
-        for address in list(self._paths):
+        self._webrtc_server.engine.close_peer(self.peer)
+        for address in list(self._candidate_pairs):
             self._release(address)
-        self._hub.remove(self, was)
+        self._webrtc_server.remove(self, was)
         # What is left is freed when it is let go, and no collection of cycles has to find it.
         self._listener, self._dtls, self._channels, self._contexts = NOBODY, None, None, None
 
-    _contexts: tuple[Context, Context] | None = None
+    _contexts: tuple[SrtpSession, SrtpSession] | None = None

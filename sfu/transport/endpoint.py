@@ -4,48 +4,68 @@ from collections import deque
 from typing import Final
 
 from sfu.bandwidth.settings import Settings
-from sfu.forwarding.decision_log import Diary
+from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget, media_budget
 from sfu.forwarding.selector import SETTLE
-from sfu.transport.demands import Demands
-from sfu.transport.downlinks import Downlinks
+from sfu.transport.downlink_scheduler import DownlinkScheduler
+from sfu.transport.dynacast_manager import DynacastManager
 from sfu.transport.publisher import PublishedTrack, PublisherConnection, PublisherListener
 from sfu.transport.subscriber import SubscriberConnection, SubscriberListener
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.webrtc_server import WebRtcServer
 
 SELECTIONS: Final = 1000
 """Layers chosen per tick, about 4 ms; what is left waits for the next."""
 SETTLED: Final = SETTLE + 0.01
 
 
-class WebRtcEdge:
+class WebRtcEndpoint:
     """One per server. A track's layers are chosen anew when one of its encodings changed, and once more when a new one
     has settled; otherwise nothing is looked at."""
 
-    def __init__(self, hub: Hub, bandwidth: Settings = Settings()) -> None:  # noqa: B008  # frozen
-        self._hub = hub
-        self._downlinks = Downlinks(hub, bandwidth)
-        self._demands = Demands(enabled=bandwidth.dynacast)
+    def __init__(self, webrtc_server: WebRtcServer, bandwidth: Settings = Settings()) -> None:  # noqa: B008  # frozen
+        self._webrtc_server = webrtc_server
+        self._downlink_scheduler = DownlinkScheduler(webrtc_server, bandwidth)
+        self._dynacast_manager = DynacastManager(enabled=bandwidth.dynacast)
         self._changed: dict[PublishedTrack, None] = {}
         """In the order of their changes."""
         self._settling: deque[tuple[float, PublishedTrack]] = deque()
-        hub.ticks.append(self._tick)
+        webrtc_server.ticks.append(self._tick)
 
     def open_publisher(
-        self, name: str, listener: PublisherListener, diary: Diary | None = None, budget: LoopBudget | None = None
+        self,
+        name: str,
+        listener: PublisherListener,
+        decision_log: DecisionLog | None = None,
+        budget: LoopBudget | None = None,
     ) -> PublisherConnection:
-        """`name`: the participant's id, for logs and as the stream's name. `diary`, `budget`: the participant's."""
-        return PublisherConnection(self._hub, name, listener, diary or Diary(), budget or media_budget(), self._demands)
+        """`name`: the participant's id, for logs and as the stream's name. `decision_log`, `budget`: the participant's."""
+        return PublisherConnection(
+            self._webrtc_server,
+            name,
+            listener,
+            decision_log or DecisionLog(),
+            budget or media_budget(),
+            self._dynacast_manager,
+        )
 
     def open_subscriber(
-        self, name: str, listener: SubscriberListener, diary: Diary | None = None, budget: LoopBudget | None = None
+        self,
+        name: str,
+        listener: SubscriberListener,
+        decision_log: DecisionLog | None = None,
+        budget: LoopBudget | None = None,
     ) -> SubscriberConnection:
         return SubscriberConnection(
-            self._hub, name, listener, self._downlinks, diary or Diary(), budget or media_budget()
+            self._webrtc_server,
+            name,
+            listener,
+            self._downlink_scheduler,
+            decision_log or DecisionLog(),
+            budget or media_budget(),
         )
 
     def _tick(self, now: float) -> None:
-        for event in self._hub.engine.take_events():
+        for event in self._webrtc_server.engine.take_events():
             owner = event.encoding.track.owner
             if isinstance(owner, PublishedTrack):
                 self._changed[owner] = None
@@ -58,5 +78,5 @@ class WebRtcEdge:
             source = next(iter(self._changed))
             del self._changed[source]
             budget -= source.reselect(now)
-        self._downlinks.tick(now)
-        self._demands.tick(now)
+        self._downlink_scheduler.tick(now)
+        self._dynacast_manager.tick(now)

@@ -7,22 +7,22 @@ A subscription takes part once it has a route, from the first picture on: sound 
 from collections.abc import Hashable
 from typing import TYPE_CHECKING, Final
 
-from sfu.forwarding.allocator import Decision, Layer, Rank, Reason
-from sfu.forwarding.control import TICK
-from sfu.forwarding.decision_log import Cause, Diary, PathWatch
-from sfu.forwarding.down_track import Route
-from sfu.forwarding.downlink import Downlink, Want
-from sfu.forwarding.layer_filter import thinned
+from sfu.forwarding.allocator import AllocationReason, Layer, LayerAllocation, LayerRequest, Rank
+from sfu.forwarding.decision_log import Cause, DecisionLog, DownlinkLogger
+from sfu.forwarding.down_track import DownTrack
+from sfu.forwarding.downlink import Downlink
+from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.peer import EnginePeer
-from sfu.transport.subscription import Outbound, Tell, Told
+from sfu.forwarding.rtcp_handler import TICK
+from sfu.transport.subscription import SentState, StateListener, Subscription
 
 if TYPE_CHECKING:
-    from sfu.transport.downlinks import Downlinks
-    from sfu.transport.webrtc_server import Hub
+    from sfu.transport.downlink_scheduler import DownlinkScheduler
+    from sfu.transport.webrtc_server import WebRtcServer
 
-ON_STAGE: Final = 255
+FOCUS_PRIORITY: Final = 255
 """The priority that a page gives what it shows largest."""
-SLOW: Final = (Reason.BUDGET, Reason.HOLD, Reason.TIER)
+SLOW: Final = (AllocationReason.BUDGET, AllocationReason.HOLD, AllocationReason.TIER)
 """What a client is told as congestion: its path, or the operator's rules for such a path."""
 
 
@@ -30,19 +30,25 @@ LOSS_EVERY: Final = 1.0
 """Seconds between two looks at how redundant sound has to be."""
 
 
-class Steering:
-    """One per subscribing connection. `tell`: called when what the client should know of a subscription changed."""
+class LayerControl:
+    """One per subscribing connection. `send_state`: called when what the client should know of a subscription changed."""
 
-    def __init__(self, hub: "Hub", downlinks: "Downlinks", tell: Tell, diary: Diary) -> None:
-        self._hub = hub
-        self._diary = diary
-        self._watch = PathWatch(downlinks.settings.loss)
-        self._downlinks = downlinks
-        self._tell: Tell = tell
+    def __init__(
+        self,
+        webrtc_server: "WebRtcServer",
+        downlinks: "DownlinkScheduler",
+        send_state: StateListener,
+        decision_log: DecisionLog,
+    ) -> None:
+        self._webrtc_server = webrtc_server
+        self._decision_log = decision_log
+        self._watch = DownlinkLogger(downlinks.settings.loss)
+        self._downlink_scheduler = downlinks
+        self._send_state: StateListener = send_state
         self._peer: EnginePeer | None = None
         self.downlink: Downlink | None = None
         """Made with the first picture."""
-        self._by_ssrc: dict[Hashable, Outbound] = {}
+        self._by_ssrc: dict[Hashable, Subscription] = {}
         """What has a route, as the downlink calls it."""
         self._stale: dict[int, None] = {}
         """SSRCs of which the decision is carried out again whether it changed or not."""
@@ -50,58 +56,65 @@ class Steering:
         self._feedback: set[int] = set()
         """SSRCs of which the client tells what arrived."""
 
-    def add(self, outbound: Outbound, peer: EnginePeer, *, feedback: bool, now: float) -> None:
+    def add(self, subscription: Subscription, peer: EnginePeer, *, feedback: bool, now: float) -> None:
         """A subscription got its route. `feedback`: the client said that it sends transport-wide feedback for it."""
-        route = outbound.route
-        assert route is not None
-        self._by_ssrc[route.ssrc] = outbound
+        down_track = subscription.down_track
+        assert down_track is not None
+        self._by_ssrc[down_track.ssrc] = subscription
         if feedback:
-            self._feedback.add(route.ssrc)
+            self._feedback.add(down_track.ssrc)
         if self.downlink is not None:
-            self._follow_feedback(route)
-        elif outbound.source.kind == "video":
+            self._follow_feedback(down_track)
+        elif subscription.source.kind == "video":
             self._peer = peer
-            self.downlink = peer.downlink = self._downlinks.open(self, self._layers, now)
+            self.downlink = peer.downlink = self._downlink_scheduler.open(self, self._layers, now)
             for other in self._by_ssrc.values():
-                assert other.route is not None
-                self._follow_feedback(other.route)
-                self.want(other)
+                assert other.down_track is not None
+                self._follow_feedback(other.down_track)
+                self.update_request(other)
 
-    def remove(self, route: Route) -> None:
-        self._by_ssrc.pop(route.ssrc, None)
-        self._stale.pop(route.ssrc, None)
-        self._feedback.discard(route.ssrc)
+    def remove(self, down_track: DownTrack) -> None:
+        self._by_ssrc.pop(down_track.ssrc, None)
+        self._stale.pop(down_track.ssrc, None)
+        self._feedback.discard(down_track.ssrc)
         if self.downlink is not None:
-            self.downlink.wants.pop(route.ssrc, None)
+            self.downlink.requests.pop(down_track.ssrc, None)
             self.downlink.touch()
-            self._downlinks.touch(self)
+            self._downlink_scheduler.touch(self)
 
     def close(self) -> None:
-        self._downlinks.close(self)
+        self._downlink_scheduler.close(self)
         self.downlink = self._peer = None
         self._by_ssrc.clear()
         self._stale.clear()
-        self._tell = _tell_nobody
+        self._send_state = _ignore_state
 
-    def want(self, outbound: Outbound) -> None:
+    def update_request(self, subscription: Subscription) -> None:
         """The downlink learns what is wished now, and decides anew in the next tick."""
-        downlink, route, wish, source = self.downlink, outbound.route, outbound.wish, outbound.source
-        if downlink is None or route is None:
+        downlink, down_track, settings, source = (
+            self.downlink,
+            subscription.down_track,
+            subscription.settings,
+            subscription.source,
+        )
+        if downlink is None or down_track is None:
             return
-        downlink.wants[route.ssrc] = Want(
+        downlink.requests[down_track.ssrc] = LayerRequest(
+            down_track.ssrc,
             source.kind,
-            Rank.SCREEN if source.screen else Rank.STAGE if wish.priority >= ON_STAGE else Rank.OTHER,
-            wish.priority,
-            wish.width,
-            wish.height,
-            wish.fps,
-            wish.stopped or source.track.muted,
+            (),
+            Rank.SCREEN if source.screen else Rank.STAGE if settings.priority >= FOCUS_PRIORITY else Rank.OTHER,
+            settings.priority,
+            settings.width,
+            settings.height,
+            settings.fps,
+            settings.stopped or source.track.muted,
         )
         downlink.touch()
-        self._stale[route.ssrc] = None
-        self._downlinks.touch(self)
+        self._stale[down_track.ssrc] = None
+        self._downlink_scheduler.touch(self)
 
-    def look(self, now: float, *, allocate: bool) -> None:
+    def update(self, now: float, *, allocate: bool) -> None:
         """By the clock: decisions are renewed and carried out; a probe under way gets its padding."""
         downlink, peer = self.downlink, self._peer
         if downlink is None or peer is None or peer.tx is None:
@@ -109,67 +122,71 @@ class Steering:
         if allocate:
             urgent = set()
             changes = downlink.handle_timer(now)
-            self._watch.look(self._diary, downlink, now)
+            self._watch.update(self._decision_log, downlink, now)
             for change in changes:
                 assert isinstance(change.key, int)
                 self._stale[change.key] = None
                 if change.urgent:
                     urgent.add(change.key)
             stale, self._stale = self._stale, {}
-            decisions = downlink.allocation.decisions if downlink.allocation is not None else {}
+            tracks = downlink.allocation.tracks if downlink.allocation is not None else {}
             for ssrc in stale:
-                decision, outbound = decisions.get(ssrc), self._by_ssrc.get(ssrc)
-                if decision is not None and outbound is not None and outbound.source.kind == "video":
-                    self._carry_out(outbound, decision, ssrc in urgent, now)
+                decision, subscription = tracks.get(ssrc), self._by_ssrc.get(ssrc)
+                if decision is not None and subscription is not None and subscription.source.kind == "video":
+                    self._carry_out(subscription, decision, ssrc in urgent, now)
             if now >= self._loss_at:
                 self._loss_at = now + LOSS_EVERY
-                for outbound in self._by_ssrc.values():
-                    if outbound.source.kind == "audio" and outbound.route is not None:
-                        outbound.route.hear_of_loss(downlink.estimator.loss, now)
+                for subscription in self._by_ssrc.values():
+                    if subscription.source.kind == "audio" and subscription.down_track is not None:
+                        subscription.down_track.update_loss(downlink.estimator.loss, now)
         if downlink.probing:
-            self._hub.engine.pad(peer, downlink.padding(now, TICK), now)
+            self._webrtc_server.engine.send_padding(peer, downlink.padding(now, TICK), now)
 
     def charge(self, seconds: float, now: float) -> None:
-        """Loop time that `look` took."""
+        """Loop time that `update` took."""
         if self._peer is not None:
             self._peer.budget.charge_elapsed(seconds, now)
 
-    def _follow_feedback(self, route: Route) -> None:
+    def _follow_feedback(self, down_track: DownTrack) -> None:
         """All that the client tells about has to be known here, or its numbers would be taken for something else."""
-        if self.downlink is not None and route.ssrc in self._feedback:
-            note, log = self.downlink.estimator.note, self._hub.engine.log
-            route.note = note if log is None else log.noting(route.peer, note)
+        if self.downlink is not None and down_track.ssrc in self._feedback:
+            on_sent, log = self.downlink.estimator.on_sent, self._webrtc_server.engine.log
+            down_track.on_sent = on_sent if log is None else log.logging_sent(down_track.peer, on_sent)
 
     def _layers(self, key: Hashable) -> tuple[Layer, ...]:
         source = self._by_ssrc[key].source
-        return self._downlinks.rates.layers(source.track, source.declared)
+        return self._downlink_scheduler.rates.layers(source.track, source.declared)
 
-    def _carry_out(self, outbound: Outbound, decision: Decision, urgent: bool, now: float) -> None:
-        route, layer = outbound.route, decision.layer
-        if route is None or outbound.wish.stopped or outbound.source.track.muted:
+    def _carry_out(self, subscription: Subscription, decision: LayerAllocation, urgent: bool, now: float) -> None:
+        down_track, layer = subscription.down_track, decision.layer
+        if down_track is None or subscription.settings.stopped or subscription.source.track.muted:
             return
         if layer is None:
-            if decision.reason is Reason.SILENT:
-                self._tell(outbound, Told(True, "no_layer", cause=Cause.SILENT))
+            if decision.reason is AllocationReason.SILENT:
+                self._send_state(subscription, SentState(True, "no_layer", cause=Cause.SILENT))
             else:
-                route.park()
+                down_track.clear_target()
                 cause = Cause(decision.reason.value)
-                self._tell(outbound, Told(True, "congestion", cause=cause, top_height=self._top_height(outbound)))
+                self._send_state(
+                    subscription, SentState(True, "congestion", cause=cause, max_height=self._top_height(subscription))
+                )
             return
-        stream = thinned(outbound.source.track.encodings[layer.name], layer.spatial, layer.temporal)
-        if urgent and not route.has(stream.origin):
-            route.pause()  # the path is flooded: the new layer's keyframe would come behind a queue
-        self._hub.engine.aim(route, stream, now)
+        stream = filtered(subscription.source.track.encodings[layer.name], layer.spatial, layer.temporal)
+        if urgent and not down_track.is_forwarding(stream.origin):
+            down_track.pause()  # the path is flooded: the new layer's keyframe would come behind a queue
+        self._webrtc_server.engine.set_target(down_track, stream, now)
         reason = "congestion" if decision.reason in SLOW else ""
         cause = Cause(decision.reason.value)
-        told = Told(False, reason, layer.name, layer.width, layer.height, cause, self._top_height(outbound))
-        self._tell(outbound, told)
+        sent_state = SentState(
+            False, reason, layer.name, layer.width, layer.height, cause, self._top_height(subscription)
+        )
+        self._send_state(subscription, sent_state)
 
-    def _top_height(self, outbound: Outbound) -> int:
-        source = outbound.source
-        layers = self._downlinks.rates.layers(source.track, source.declared)
-        return source.top_height(layers[-1].height if layers else 0)
+    def _top_height(self, subscription: Subscription) -> int:
+        source = subscription.source
+        layers = self._downlink_scheduler.rates.layers(source.track, source.declared)
+        return source.max_height(layers[-1].height if layers else 0)
 
 
-def _tell_nobody(outbound: Outbound, told: Told) -> None:
+def _ignore_state(subscription: Subscription, sent_state: SentState) -> None:
     """The subscriber is gone."""

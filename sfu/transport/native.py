@@ -13,7 +13,7 @@ from typing import Final
 from pylibsrtp._binding import ffi, lib
 
 from sfu.forwarding import fanout, inbound, packet, peer
-from sfu.forwarding.down_track import Route
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.track import Track
 from sfu.sdp import capabilities as caps
@@ -21,10 +21,10 @@ from sfu.transport.udp_socket import UdpSocket
 
 log = logging.getLogger(__name__)
 
-INTERFACE: Final = 4
+INTERFACE: Final = 5
 """Of the C part; one that was built from other sources is left alone."""
 SIGNATURE: Final = ["struct srtp_ctx_t_ *", "void *", "int *"]
-FanOut = Callable[[Iterable[Route], list[fanout.Run], fanout.Sealer], int]
+FanOut = Callable[[Iterable[DownTrack], list[fanout.GsoBatch], fanout.SrtpEncryptor], int]
 
 
 def load() -> ModuleType | None:
@@ -41,7 +41,7 @@ def load() -> ModuleType | None:
     protect, unprotect = (int(ffi.cast("uintptr_t", function)) for function in functions)
     try:
         _native.setup(
-            (peer.EnginePeer, Route, Encoding, Track, packet.Packet, packet.Special, UdpSocket),
+            (peer.EnginePeer, DownTrack, Encoding, Track, packet.Packet, packet.CodecPatch, UdpSocket),
             (
                 packet.TWCC_AND_MID,
                 packet.WIDE_TWCC,

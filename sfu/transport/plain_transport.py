@@ -21,17 +21,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
 from sfu.forwarding.decision_log import Cause
-from sfu.forwarding.down_track import Route
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.peer import Address
 from sfu.forwarding.selector import Size, choose
 from sfu.ids import TrackId
 from sfu.resources.media_clock import ntp_time
-from sfu.rooms.ports import MediaSource, Wish
+from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.transport.publisher import PublishedTrack
 from sfu.transport.udp import LONGEST
 
 if TYPE_CHECKING:
-    from sfu.transport.webrtc_server import Hub
+    from sfu.transport.webrtc_server import WebRtcServer
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-class FeedSocket:
+class PlainTransportSocket:
     """The engine's Outlet to the process; `sock` is None while there is none."""
 
     __slots__ = ("_heads", "dropped", "segments", "sock")
@@ -90,24 +90,26 @@ class FeedSocket:
 
 
 @dataclass(slots=True)
-class Fed:
+class PlainSubscription:
     """One subscription: the source, the wish, and the route."""
 
     source: PublishedTrack
-    wish: Wish
-    route: Route
+    settings: SubscriptionSettings
+    down_track: DownTrack
 
 
-class Feed:
+class PlainTransport:
     """A MediaSink. Lives as long as its room's production; the process behind it may be replaced (`attach`)."""
 
-    def __init__(self, hub: "Hub", name: str) -> None:
+    def __init__(self, webrtc_server: "WebRtcServer", name: str) -> None:
         """`name`: for what is published, as its stream's name."""
-        self._hub = hub
+        self._webrtc_server = webrtc_server
         self._name = name
-        self._outlet = FeedSocket()
-        self.peer = hub.engine.open_plain_peer(hub.next_peer_id(), secrets.randbits(31) | 1, self._outlet)
-        self._fed: dict[TrackId, Fed] = {}
+        self._outlet = PlainTransportSocket()
+        self.peer = webrtc_server.engine.open_plain_peer(
+            webrtc_server.next_peer_id(), secrets.randbits(31) | 1, self._outlet
+        )
+        self._fed: dict[TrackId, PlainSubscription] = {}
         self._published: list[PublishedTrack] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._memory = memoryview(bytearray(LARGEST))
@@ -139,12 +141,12 @@ class Feed:
             self.unsubscribe(track)
         for source in list(self._published):
             self.unpublish(source)
-        self._hub.engine.close_peer(self.peer)
+        self._webrtc_server.engine.close_peer(self.peer)
         self.detach()
 
     # -- MediaSink --------------------------------------------------------------------------------------------------
 
-    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
+    def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None:
         if self.peer.closed:
             return
         if not isinstance(source, PublishedTrack):
@@ -152,12 +154,12 @@ class Feed:
         known = self._fed.get(track)
         if known is not None:
             if known.source is source:
-                self.update(track, wish)
+                self.update(track, settings)
                 return
             self.unsubscribe(track)
         if source.track.closed or source.codec not in PAYLOAD_TYPES:
             return
-        route = self._hub.engine.add_route(
+        down_track = self._webrtc_server.engine.add_down_track(
             source.track,
             self.peer,
             mid="00",
@@ -169,63 +171,63 @@ class Feed:
             first_sequence=1,
             cname=source.stream,
         )
-        fed = self._fed[track] = Fed(source, wish, route)
-        source.add_taker(track, self)
-        self._select(fed, time.monotonic())
+        subscription = self._fed[track] = PlainSubscription(source, settings, down_track)
+        source.add_consumer(track, self)
+        self._select(subscription, time.monotonic())
 
-    def update(self, track: TrackId, wish: Wish) -> None:
-        fed = self._fed.get(track)
-        if fed is not None and fed.wish != wish:
-            fed.wish = wish
-            fed.source.touch()
-            self._select(fed, time.monotonic())
+    def update(self, track: TrackId, settings: SubscriptionSettings) -> None:
+        subscription = self._fed.get(track)
+        if subscription is not None and subscription.settings != settings:
+            subscription.settings = settings
+            subscription.source.touch()
+            self._select(subscription, time.monotonic())
 
     def unsubscribe(self, track: TrackId) -> None:
-        fed = self._fed.pop(track, None)
-        if fed is not None:
-            fed.source.remove_taker(track, self)
-            self._hub.engine.remove_route(fed.route)
+        subscription = self._fed.pop(track, None)
+        if subscription is not None:
+            subscription.source.remove_consumer(track, self)
+            self._webrtc_server.engine.remove_down_track(subscription.down_track)
 
     def ssrc(self, track: TrackId) -> int:
         """Under which the track's packets come; 0: it is not subscribed to."""
-        fed = self._fed.get(track)
-        return fed.route.ssrc if fed is not None else 0
+        subscription = self._fed.get(track)
+        return subscription.down_track.ssrc if subscription is not None else 0
 
-    def wish_of(self, track: TrackId) -> Wish | None:
-        fed = self._fed.get(track)
-        return fed.wish if fed is not None else None
+    def settings_of(self, track: TrackId) -> SubscriptionSettings | None:
+        subscription = self._fed.get(track)
+        return subscription.settings if subscription is not None else None
 
-    def limited(self, track: TrackId, cause: Cause, now: float) -> None:
+    def quality_limitation_changed(self, track: TrackId, cause: Cause, now: float) -> None:
         """Nobody reads here why a picture is as it is."""
 
     def reselect(self, track: TrackId, now: float) -> None:
         """The encodings of a track changed."""
-        fed = self._fed.get(track)
-        if fed is not None:
-            self._select(fed, now)
+        subscription = self._fed.get(track)
+        if subscription is not None:
+            self._select(subscription, now)
 
-    def _select(self, fed: Fed, now: float) -> None:
-        route, source, wish = fed.route, fed.source, fed.wish
-        if wish.paused:
-            route.park()
+    def _select(self, subscription: PlainSubscription, now: float) -> None:
+        down_track, source, settings = subscription.down_track, subscription.source, subscription.settings
+        if settings.paused:
+            down_track.clear_target()
             return
         if source.track.muted:
             return
         best = choose(
             source.track.encodings.values(),
             source.declared,
-            wish.width,
-            wish.height,
-            route.target or route.current,
+            settings.width,
+            settings.height,
+            down_track.target or down_track.current,
             now,
         )
         if best is not None:
-            self._hub.engine.aim(route, best, now)
+            self._webrtc_server.engine.set_target(down_track, best, now)
 
     def _free_ssrc(self) -> int:
         while True:
             ssrc = secrets.randbits(31) | 1
-            if ssrc not in self.peer.routes:
+            if ssrc not in self.peer.down_tracks:
                 return ssrc
 
     # -- media that comes back --------------------------------------------------------------------------------------
@@ -234,7 +236,7 @@ class Feed:
         self, kind: Literal["audio", "video"], codec: Literal["H264", "opus"], ssrc: int, size: Size | None = None
     ) -> PublishedTrack:
         """A MediaSource of what the process sends under `ssrc`. `size`: of its pictures."""
-        track = self._hub.engine.add_track(
+        track = self._webrtc_server.engine.add_track(
             self.peer,
             mid=f"{kind}-{ssrc}",
             kind=kind,
@@ -247,7 +249,7 @@ class Feed:
             rids=(),
             ssrcs=((ssrc, None),),
         )
-        source = PublishedTrack(self._hub, track, self._name)
+        source = PublishedTrack(self._webrtc_server, track, self._name)
         source.declared = {"": size or Size(0, 0)}
         self._published.append(source)
         return source
@@ -255,7 +257,7 @@ class Feed:
     def unpublish(self, source: PublishedTrack) -> None:
         if source in self._published:
             self._published.remove(source)
-            self._hub.engine.remove_track(source.track)
+            self._webrtc_server.engine.remove_track(source.track)
 
     def _readable(self, sock: socket.socket) -> None:
         now = time.monotonic()
@@ -272,13 +274,13 @@ class Feed:
         except OSError:
             self.detach()
         except Exception:  # a packet that found a bug costs itself and nothing else
-            self._hub.port.dropped["fault"] += 1
+            self._webrtc_server.port.dropped["fault"] += 1
             log.exception("feed failed")
-        self._hub.engine.flush(now)
-        self._hub.port.rouse()
+        self._webrtc_server.engine.flush(now)
+        self._webrtc_server.port.resume_timers()
 
     def _receive(self, message: memoryview, now: float) -> None:
-        engine, peer, dropped = self._hub.engine, self.peer, self._hub.port.dropped
+        engine, peer, dropped = self._webrtc_server.engine, self.peer, self._webrtc_server.port.dropped
         size = _SIZE.unpack_from(message)[0] if len(message) > 2 else 0
         if not 12 <= size <= LONGEST:
             dropped["feed_malformed"] += 1

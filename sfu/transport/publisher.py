@@ -7,29 +7,29 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, Protocol
 
 from sfu.errors import AtCapacity, BadRequest
-from sfu.forwarding.decision_log import Cause, Diary, Kind
-from sfu.forwarding.dynacast import LayerDemand
+from sfu.forwarding.decision_log import Cause, DecisionKind, DecisionLog
+from sfu.forwarding.dynacast import Dynacast
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.forwarding.peer import SSRC_LIMIT
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
-from sfu.rooms.media_stats import Limitation
-from sfu.rooms.ports import Wish
-from sfu.sdp.answer import Acceptance, ReceivedTrack, accept_offer, write_answer
+from sfu.rooms.media_stats import QualityLimitation
+from sfu.rooms.ports import SubscriptionSettings
+from sfu.sdp.answer import AcceptedOffer, ReceivedTrack, accept_offer, write_answer
 from sfu.sdp.capabilities import is_stereo
 from sfu.sdp.description import parse
 from sfu.transport.connection import Connection, State
-from sfu.transport.demands import Demands
+from sfu.transport.dynacast_manager import DynacastManager
 from sfu.transport.reports import LinkReport, Negotiated
 
 if TYPE_CHECKING:
-    from sfu.transport.webrtc_server import Hub
+    from sfu.transport.webrtc_server import WebRtcServer
 
 log = logging.getLogger(__name__)
 
 SCREEN = ("screen_share", "screen_share_audio")
-LIMITS: Final[dict[Limitation, Cause]] = {
+LIMITS: Final[dict[QualityLimitation, Cause]] = {
     "none": Cause.NONE,
     "cpu": Cause.CPU,
     "bandwidth": Cause.UPLINK,
@@ -73,14 +73,14 @@ class PublisherListener(Protocol):
     def publisher_lost(self) -> None: ...
 
 
-class Taker(Protocol):
+class Consumer(Protocol):
     """A subscriber, as a track knows it."""
 
     def reselect(self, track: TrackId, now: float) -> None: ...
 
-    def wish_of(self, track: TrackId) -> Wish | None: ...
+    def settings_of(self, track: TrackId) -> SubscriptionSettings | None: ...
 
-    def limited(self, track: TrackId, cause: Cause, now: float) -> None:
+    def quality_limitation_changed(self, track: TrackId, cause: Cause, now: float) -> None:
         """Its publisher's browser sends less than it should; NONE: not any more."""
 
 
@@ -89,15 +89,15 @@ class PublishedTrack:
 
     def __init__(
         self,
-        hub: "Hub",
+        webrtc_server: "WebRtcServer",
         track: Track,
         stream: str,
         *,
         screen: bool = False,
-        demands: Demands | None = None,
-        ask: Callable[[tuple[str, ...]], None] | None = None,
+        dynacast_manager: DynacastManager | None = None,
+        notify_publisher: Callable[[tuple[str, ...]], None] | None = None,
     ) -> None:
-        """`ask`: told which layers are watched, by `demands`; None where the publisher cannot be asked."""
+        """`dynacast_manager` calls `notify_publisher` with the watched layers; None: the publisher cannot pause layers."""
         self.kind: Literal["audio", "video"] = track.kind
         self.codec = track.codec
         self.track = track
@@ -107,54 +107,56 @@ class PublishedTrack:
         """Comes before cameras where a path does not carry all."""
         self.declared: dict[str, Size] = {}
         """Layer sizes by rid, lowest first."""
-        self.limitation: Limitation = "none"
+        self.limitation: QualityLimitation = "none"
         """Why the publisher's browser sends less, as it says itself."""
-        self.takers: dict[TrackId, list[Taker]] = {}
+        self.consumers: dict[TrackId, list[Consumer]] = {}
         """Who is sent this track, by the name it has for them."""
-        self.demand = LayerDemand()
-        self.ask = ask or _ask_nobody
-        self._demands = demands
-        self._hub = hub
+        self.dynacast = Dynacast()
+        self.notify_publisher = notify_publisher or _ask_nobody
+        self._dynacast_manager = dynacast_manager
+        self._webrtc_server = webrtc_server
         track.owner = self
 
     def reselect(self, now: float) -> int:
         """The encodings changed: everybody's layer is chosen anew. Returns for how many."""
         count = 0
-        for name, takers in list(self.takers.items()):
-            for taker in list(takers):
-                taker.reselect(name, now)
+        for name, consumers in list(self.consumers.items()):
+            for consumer in list(consumers):
+                consumer.reselect(name, now)
                 count += 1
         return count
 
-    def top_height(self, sent: int) -> int:
+    def max_height(self, sent: int) -> int:
         """Lines of the largest layer there is. `sent`: of those that come; others rest while nobody has a place for them."""
-        return max([sent, *(size.height for size in self.demand.resting(self.declared).values())])
+        return max([sent, *(size.height for size in self.dynacast.paused_layers(self.declared).values())])
 
     def paused(self) -> tuple[str, ...]:
         """Layers that the publisher was asked to leave out, and does."""
         encodings = self.track.encodings
-        return tuple(rid for rid in self.demand.resting(self.declared) if rid in encodings and not encodings[rid].alive)
+        return tuple(
+            rid for rid in self.dynacast.paused_layers(self.declared) if rid in encodings and not encodings[rid].alive
+        )
 
-    def add_taker(self, name: TrackId, taker: Taker) -> None:
+    def add_consumer(self, name: TrackId, consumer: Consumer) -> None:
         self.track.name = str(name)
-        self.takers.setdefault(name, []).append(taker)
+        self.consumers.setdefault(name, []).append(consumer)
         self.touch()
 
-    def remove_taker(self, name: TrackId, taker: Taker) -> None:
-        takers = self.takers.get(name, [])
-        if taker in takers:
-            takers.remove(taker)
-        if not takers:
-            self.takers.pop(name, None)
+    def remove_consumer(self, name: TrackId, consumer: Consumer) -> None:
+        consumers = self.consumers.get(name, [])
+        if consumer in consumers:
+            consumers.remove(consumer)
+        if not consumers:
+            self.consumers.pop(name, None)
         self.touch()
 
     def touch(self) -> None:
         """What is wished of it, or what it sends, has changed."""
-        if self._demands is not None and not self.track.closed:
-            self._demands.touch(self)
+        if self._dynacast_manager is not None and not self.track.closed:
+            self._dynacast_manager.touch(self)
 
     def set_muted(self, muted: bool) -> None:
-        self._hub.engine.mute(self.track, muted, time.monotonic())
+        self._webrtc_server.engine.mute(self.track, muted, time.monotonic())
 
     def take_level(self) -> int | None:
         return self.track.take_level()
@@ -165,18 +167,18 @@ class PublisherConnection:
 
     def __init__(
         self,
-        hub: "Hub",
+        webrtc_server: "WebRtcServer",
         name: str,
         listener: PublisherListener,
-        diary: Diary,
+        decision_log: DecisionLog,
         budget: LoopBudget,
-        demands: Demands | None = None,
+        dynacast_manager: DynacastManager | None = None,
     ) -> None:
-        self._hub = hub
-        self._demands = demands
+        self._webrtc_server = webrtc_server
+        self._dynacast_manager = dynacast_manager
         self._name = name
         self._listener = listener
-        self._diary = diary
+        self._decision_log = decision_log
         self._budget = budget
         self._connection = self._connect()
         self._sources: dict[str, PublishedTrack] = {}
@@ -184,12 +186,12 @@ class PublisherConnection:
         self._fingerprints: tuple[tuple[str, str], ...] = ()
 
     def _connect(self) -> Connection:
-        connection = Connection(self._hub, self._name, self)
-        connection.peer.diary = self._diary
+        connection = Connection(self._webrtc_server, self._name, self)
+        connection.peer.decision_log = self._decision_log
         connection.peer.budget = self._budget
         return connection
 
-    def negotiate(self, offer: Acceptance | str, tracks: Sequence[TrackDeclaration]) -> Negotiated:
+    def negotiate(self, offer: AcceptedOffer | str, tracks: Sequence[TrackDeclaration]) -> Negotiated:
         """Answers an offer. Raises BadRequest or AtCapacity; the connection and its tracks are then as they were."""
         if self._connection.state is State.CLOSED:
             raise BadRequest("The publishing connection is closed; join again.", code="connection_closed")
@@ -222,17 +224,17 @@ class PublisherConnection:
             paused={mid: self._sources[mid].paused() for mid in kept},
         )
         if accepted.fingerprints:
-            connection.secure("server" if accepted.setup == "passive" else "client", accepted.fingerprints)
+            connection.start_dtls("server" if accepted.setup == "passive" else "client", accepted.fingerprints)
         if accepted.data is not None:
             connection.open_data(accepted.data.sctp_port, accepted.data.max_message_size, self)
         for mid in self._sources.keys() - kept:
-            self._hub.engine.remove_track(self._sources.pop(mid).track)
+            self._webrtc_server.engine.remove_track(self._sources.pop(mid).track)
         for mid, track in received.items():
             source = self._sources.get(mid)
             if source is None:
                 source = self._sources[mid] = self._open(track, declared[mid], stereo=mid in stereo)
             source.declared = _sizes(declared[mid], track.layers)
-            source.demand.negotiated(time.monotonic())
+            source.dynacast.negotiated(time.monotonic())
             source.touch()
         return Negotiated(answer, dict(self._sources))
 
@@ -250,7 +252,7 @@ class PublisherConnection:
                 code="connection_exhausted",
             )
 
-    def _renew(self, accepted: Acceptance, *, renewed: bool) -> None:
+    def _renew(self, accepted: AcceptedOffer, *, renewed: bool) -> None:
         """Another certificate is another RTCPeerConnection; another user fragment is an ICE restart (RFC 8839 4.4.1.1)."""
         if renewed:
             self._sources.clear()
@@ -265,7 +267,7 @@ class PublisherConnection:
         parameters = received.codec.parameters
         if stereo and not is_stereo(parameters):
             parameters = f"{parameters};sprop-stereo=1"
-        track = self._hub.engine.add_track(
+        track = self._webrtc_server.engine.add_track(
             self._connection.peer,
             mid=received.mid,
             kind=received.kind,
@@ -281,29 +283,29 @@ class PublisherConnection:
         )
         screen = declared.source in SCREEN
         return PublishedTrack(
-            self._hub,
+            self._webrtc_server,
             track,
             f"{self._name}-screen" if screen else self._name,
             screen=screen,
-            demands=self._demands,
-            ask=partial(self._listener.layers_wanted, received.mid),
+            dynacast_manager=self._dynacast_manager,
+            notify_publisher=partial(self._listener.layers_wanted, received.mid),
         )
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         if self._connection.channels is not None:
             self._connection.channels.send("reliable" if reliable else "lossy", payload)
 
-    def limited(self, mid: str, limitation: Limitation) -> None:
+    def quality_limitation_changed(self, mid: str, limitation: QualityLimitation) -> None:
         """The client's browser says why it sends less of an m-line than it should: its viewers are told as well."""
         source = self._sources.get(mid)
         if source is None or source.limitation == limitation:
             return
         source.limitation = limitation
         now, cause = time.monotonic(), LIMITS[limitation]
-        self._diary.write(now, Kind.LIMITED, cause, track=source.track.name)
-        for name, takers in source.takers.items():
-            for taker in takers:
-                taker.limited(name, cause, now)
+        self._decision_log.write(now, DecisionKind.LIMITED, cause, track=source.track.name)
+        for name, consumers in source.consumers.items():
+            for consumer in consumers:
+                consumer.quality_limitation_changed(name, cause, now)
 
     def report(self) -> LinkReport | None:
         if self._connection.connected_at is None:

@@ -1,6 +1,6 @@
 """What stands between a peer's SCTP packets and aiortc's stack, which believes whatever it is told: the rules of the bytes.
 
-`SctpGuard` knows only lengths, counts and checksums; `sfu.transport.association` puts it in front of aiortc's association
+`SctpGuard` knows only lengths, counts and checksums; `sfu.transport.sctp_association` puts it in front of aiortc's association
 and adds what takes that one's state. Violations raise MalformedPacket.
 
 RFC 9260 (SCTP), RFC 3758 (FORWARD TSN), RFC 6525 (RE-CONFIG), RFC 8831 and 8832 (data channels).

@@ -53,7 +53,7 @@ class SrtpKeys:
     send: bytes
 
 
-class Context:
+class SrtpSession:
     """A libsrtp session for one direction; keeps the Python object that owns the C one alive."""
 
     __slots__ = ("handle", "session")
@@ -81,7 +81,7 @@ def _policy(profile: int, outbound: bool) -> Policy:
     return policy
 
 
-class Sealer:
+class SrtpEncryptor:
     """The memory that outbound packets are built and sealed in. One per engine; used by one thread."""
 
     def __init__(self) -> None:
@@ -94,7 +94,7 @@ class Sealer:
         self._rtcp_view = memoryview(ffi.buffer(self._rtcp)).cast("B")
         self._protect_rtcp: Callable[[SrtpContext, Pointer, Length], int] = lib.srtp_protect_rtcp
 
-    def seal_rtcp(self, context: SrtpContext, data: bytes) -> memoryview | None:
+    def encrypt_rtcp(self, context: SrtpContext, data: bytes) -> memoryview | None:
         """The sealed compound packet, valid until the next call; None when it cannot be sealed."""
         if len(data) > RTCP_LIMIT:
             return None
@@ -105,7 +105,7 @@ class Sealer:
         return self._rtcp_view[: self.length[0]]
 
 
-class Opener:
+class SrtpDecryptor:
     """The memory that datagrams are received and opened in."""
 
     def __init__(self) -> None:

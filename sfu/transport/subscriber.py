@@ -12,25 +12,25 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from sfu.errors import AtCapacity, BadRequest
-from sfu.forwarding.decision_log import Cause, Diary, Kind
-from sfu.forwarding.down_track import Route
+from sfu.forwarding.decision_log import Cause, DecisionKind, DecisionLog
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.forwarding.selector import choose, size_of
 from sfu.ids import TrackId
-from sfu.rooms.media_stats import Path, Picture
-from sfu.rooms.ports import MediaSource, Wish
-from sfu.sdp.capabilities import URI_TRANSPORT_CC, PayloadTable
+from sfu.rooms.media_stats import DownlinkStats, VideoStats
+from sfu.rooms.ports import MediaSource, SubscriptionSettings
+from sfu.sdp.capabilities import URI_TRANSPORT_CC, PayloadTypeTable
 from sfu.sdp.description import ANSWER_MEDIA_LIMIT
-from sfu.sdp.offer import AcceptedSection, Slot, make_offer, read_answer
+from sfu.sdp.offer import AnsweredSection, Transceiver, make_offer, parse_answer
 from sfu.transport.connection import Connection, State
-from sfu.transport.downlinks import Downlinks
-from sfu.transport.layer_control import Steering
+from sfu.transport.downlink_scheduler import DownlinkScheduler
+from sfu.transport.layer_control import LayerControl
 from sfu.transport.publisher import PublishedTrack
 from sfu.transport.reports import LinkReport
-from sfu.transport.subscription import Line, Outbound, Told
+from sfu.transport.subscription import MediaSectionState, SentState, Subscription
 
 if TYPE_CHECKING:
-    from sfu.transport.webrtc_server import Hub
+    from sfu.transport.webrtc_server import WebRtcServer
 
 log = logging.getLogger(__name__)
 
@@ -58,78 +58,78 @@ class SubscriberConnection:
 
     def __init__(
         self,
-        hub: "Hub",
+        webrtc_server: "WebRtcServer",
         name: str,
         listener: SubscriberListener,
-        downlinks: Downlinks,
-        diary: Diary,
+        downlinks: DownlinkScheduler,
+        decision_log: DecisionLog,
         budget: LoopBudget,
     ) -> None:
-        self._hub = hub
+        self._webrtc_server = webrtc_server
         self._name = name
         self._listener = listener
-        self._diary = diary
+        self._decision_log = decision_log
         self._budget = budget
-        self._steering = Steering(hub, downlinks, self._tell, diary)
+        self._layer_control = LayerControl(webrtc_server, downlinks, self._send_state, decision_log)
         self._connection: Connection | None = None
         """Made with the first subscription: who is alone in a room costs nothing here."""
         self._ended = False
-        self._payload_types = PayloadTable()
-        self._lines: list[Line] = []
+        self._payload_types = PayloadTypeTable()
+        self._media_sections: list[MediaSectionState] = []
         self._next_ssrc = secrets.randbits(31) | 1
         self._sent: deque[tuple[float, int]] = deque()
         """Streams of ended subscriptions, and when they ended."""
-        self._outbound: dict[TrackId, Outbound] = {}
+        self._subscriptions: dict[TrackId, Subscription] = {}
         self._offer_id = 0
-        self._open_offer: list[Slot] | None = None
+        self._open_offer: list[Transceiver] | None = None
         self._changed = False
         self._scheduled: asyncio.Handle | None = None
 
     # -- MediaSink --------------------------------------------------------------------------------------------------
 
-    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
+    def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None:
         """Raises AtCapacity when all m-lines are in use."""
         if self._ended:
             return
         if not isinstance(source, PublishedTrack):
             raise TypeError(f"a browser cannot be sent a {type(source).__name__}")
-        known = self._outbound.get(track)
+        known = self._subscriptions.get(track)
         if known is not None:
             if known.source is source:
-                self.update(track, wish)
+                self.update(track, settings)
                 return
             self.unsubscribe(track)
-        outbound = Outbound(track, source, wish)
-        outbound.line = self._line_for(outbound)
-        self._outbound[track] = outbound
-        source.add_taker(track, self)
+        subscription = Subscription(track, source, settings)
+        subscription.line = self._line_for(subscription)
+        self._subscriptions[track] = subscription
+        source.add_consumer(track, self)
         self._schedule()
 
-    def update(self, track: TrackId, wish: Wish) -> None:
-        outbound = self._outbound.get(track)
-        if outbound is not None and outbound.wish != wish:
-            outbound.wish = wish
-            outbound.source.touch()
-            self._select(outbound, time.monotonic())
+    def update(self, track: TrackId, settings: SubscriptionSettings) -> None:
+        subscription = self._subscriptions.get(track)
+        if subscription is not None and subscription.settings != settings:
+            subscription.settings = settings
+            subscription.source.touch()
+            self._select(subscription, time.monotonic())
 
     def unsubscribe(self, track: TrackId) -> None:
-        outbound = self._outbound.pop(track, None)
-        if outbound is None:
+        subscription = self._subscriptions.pop(track, None)
+        if subscription is None:
             return
-        outbound.source.remove_taker(track, self)
-        if outbound.route is not None:
-            self._steering.remove(outbound.route)
-            self._hub.engine.remove_route(outbound.route)
-            self._retire(outbound.route, time.monotonic())
-        line = outbound.line
+        subscription.source.remove_consumer(track, self)
+        if subscription.down_track is not None:
+            self._layer_control.remove(subscription.down_track)
+            self._webrtc_server.engine.remove_down_track(subscription.down_track)
+            self._retire(subscription.down_track, time.monotonic())
+        line = subscription.line
         if line is not None:
             line.track = None
             line.accepted = None
             line.slot = line.slot._replace(active=False)
             self._schedule()
 
-    def _retire(self, route: Route, now: float) -> None:
-        self._sent.extend((now, ssrc) for ssrc in (route.ssrc, route.rtx_ssrc) if ssrc)
+    def _retire(self, down_track: DownTrack, now: float) -> None:
+        self._sent.extend((now, ssrc) for ssrc in (down_track.ssrc, down_track.rtx_ssrc) if ssrc)
         while len(self._sent) > SENT_KEPT and now - self._sent[0][0] > SENT_FOR:
             _, ssrc = self._sent.popleft()
             if self._connection is not None:
@@ -142,8 +142,8 @@ class SubscriberConnection:
 
     # -- negotiation ------------------------------------------------------------------------------------------------
 
-    def _line_for(self, outbound: Outbound) -> Line:
-        source = outbound.source
+    def _line_for(self, subscription: Subscription) -> MediaSectionState:
+        source = subscription.source
         parameters, codec = source.track.parameters, source.track.codec
         video = source.kind == "video"
         payload_type, rtx = self._payload_types.assign(codec, parameters, video)
@@ -152,25 +152,27 @@ class SubscriberConnection:
             inside = f"{payload_type}/{payload_type}"
             red, _ = self._payload_types.assign("red", inside, False)
             codecs.append(("red", source.track.clock_rate, 2, inside, red, None))
-        mine = [line for line in self._lines if line.track is None and line.slot.kind == source.kind]
+        mine = [line for line in self._media_sections if line.track is None and line.slot.kind == source.kind]
         if mine:
             line = mine[0]
         else:
-            if len(self._lines) >= ANSWER_MEDIA_LIMIT:
+            if len(self._media_sections) >= ANSWER_MEDIA_LIMIT:
                 raise AtCapacity(f"A participant can receive at most {ANSWER_MEDIA_LIMIT} tracks at once.")
-            number = len(self._lines)
-            line = Line(Slot(DIGITS[number // 36] + DIGITS[number % 36], source.kind, (), 0, None, "", "", False))
-            self._lines.append(line)
-        line.track = outbound.track
+            number = len(self._media_sections)
+            line = MediaSectionState(
+                Transceiver(DIGITS[number // 36] + DIGITS[number % 36], source.kind, (), 0, None, "", "", False)
+            )
+            self._media_sections.append(line)
+        line.track = subscription.track
         line.accepted = None
-        line.slot = Slot(
+        line.slot = Transceiver(
             line.slot.mid,
             source.kind,
             tuple(codecs),
             self._take_ssrc(),
             self._take_ssrc() if rtx is not None else None,
             source.stream,
-            str(outbound.track),
+            str(subscription.track),
             True,
         )
         return line
@@ -182,21 +184,21 @@ class SubscriberConnection:
 
     def _offer(self) -> None:
         self._scheduled = None
-        if self._open_offer is not None or not self._lines or self._ended:
+        if self._open_offer is not None or not self._media_sections or self._ended:
             return
         self._changed = False
         self._offer_id += 1
-        slots = [line.slot for line in self._lines]
+        slots = [line.slot for line in self._media_sections]
         self._open_offer = slots
         connection = self._connection
         if connection is None:
-            connection = self._connection = Connection(self._hub, self._name, self)
-            connection.peer.diary = self._diary
+            connection = self._connection = Connection(self._webrtc_server, self._name, self)
+            connection.peer.decision_log = self._decision_log
             connection.peer.budget = self._budget
         sdp = make_offer(
             slots, connection.local(), session_id=connection.session_id, session_version=connection.session_version
         )
-        tracks = {line.slot.mid: line.track for line in self._lines if line.track is not None}
+        tracks = {line.slot.mid: line.track for line in self._media_sections if line.track is not None}
         self._listener.offer_made(self._offer_id, sdp, tracks)
 
     def accept_answer(self, offer_id: int, sdp: str) -> None:
@@ -205,18 +207,18 @@ class SubscriberConnection:
             raise BadRequest("There is no open offer with this id.", code="no_open_offer")
         if self._ended:
             raise BadRequest("The subscribing connection is closed.", code="connection_closed")
-        answer = read_answer(sdp, self._open_offer)
+        answer = parse_answer(sdp, self._open_offer)
         if answer.fingerprints:
-            self._connection.secure("server" if answer.setup == "active" else "client", answer.fingerprints)
+            self._connection.start_dtls("server" if answer.setup == "active" else "client", answer.fingerprints)
         offered = {slot.mid: slot for slot in self._open_offer}
         self._open_offer = None
         now = time.monotonic()
-        for line in self._lines:
+        for line in self._media_sections:
             section = answer.sections.get(line.slot.mid)
             if section is None or line.track is None or line.slot.ssrc != offered[line.slot.mid].ssrc:
                 continue  # changed since it was offered: the next offer says so
             line.accepted = section
-            self._open_route(self._connection, self._outbound[line.track], line, section, now)
+            self._open_route(self._connection, self._subscriptions[line.track], line, section, now)
         if self._changed:
             self._schedule()
 
@@ -225,24 +227,32 @@ class SubscriberConnection:
         return self._connection is not None and self._connection.state is State.CONNECTED
 
     @property
-    def pictured(self) -> bool:
+    def sending_video(self) -> bool:
         """Whether a picture is on its way to the client."""
-        routes = (outbound.route for outbound in self._outbound.values())
-        return any(route is not None and route.current is not None and route.track.kind == "video" for route in routes)
+        down_tracks = (subscription.down_track for subscription in self._subscriptions.values())
+        return any(
+            down_track is not None and down_track.current is not None and down_track.track.kind == "video"
+            for down_track in down_tracks
+        )
 
     def _open_route(
-        self, connection: Connection, outbound: Outbound, line: Line, section: AcceptedSection, now: float
+        self,
+        connection: Connection,
+        subscription: Subscription,
+        line: MediaSectionState,
+        section: AnsweredSection,
+        now: float,
     ) -> None:
-        if outbound.route is not None or outbound.source.track.closed:
+        if subscription.down_track is not None or subscription.source.track.closed:
             return
-        codec = outbound.source.track.codec
+        codec = subscription.source.track.codec
         payload_type = next((number for number, name in section.payload_types.items() if name == codec), None)
         if not section.accepted or payload_type is None:
-            self._tell(outbound, Told(True, "codec", cause=Cause.CODEC))
+            self._send_state(subscription, SentState(True, "codec", cause=Cause.CODEC))
             return
         slot = line.slot
-        outbound.route = self._hub.engine.add_route(
-            outbound.source.track,
+        subscription.down_track = self._webrtc_server.engine.add_down_track(
+            subscription.source.track,
             connection.peer,
             mid=slot.mid,
             ssrc=slot.ssrc,
@@ -254,8 +264,8 @@ class SubscriberConnection:
             cname=slot.stream_id,
         )
         feedback = URI_TRANSPORT_CC in section.extensions
-        self._steering.add(outbound, connection.peer, feedback=feedback, now=now)
-        self._select(outbound, now)
+        self._layer_control.add(subscription, connection.peer, feedback=feedback, now=now)
+        self._select(subscription, now)
 
     def restart(self) -> None:
         """Fresh ICE credentials in a new offer; an open one is withdrawn (its answer will be refused)."""
@@ -269,81 +279,83 @@ class SubscriberConnection:
 
     def reselect(self, track: TrackId, now: float) -> None:
         """The encodings of a track changed."""
-        outbound = self._outbound.get(track)
-        if outbound is not None:
-            self._select(outbound, now)
+        subscription = self._subscriptions.get(track)
+        if subscription is not None:
+            self._select(subscription, now)
 
-    def _select(self, outbound: Outbound, now: float) -> None:
-        route, source = outbound.route, outbound.source
-        if route is None or self._connection is None or self._connection.state is not State.CONNECTED:
+    def _select(self, subscription: Subscription, now: float) -> None:
+        down_track, source = subscription.down_track, subscription.source
+        if down_track is None or self._connection is None or self._connection.state is not State.CONNECTED:
             return
-        steering = self._steering
-        if outbound.wish.paused:
-            route.park()
-            steering.want(outbound)
-            self._tell(outbound, Told(True, "wish", cause=Cause.HIDDEN))
+        layer_control = self._layer_control
+        if subscription.settings.paused:
+            down_track.clear_target()
+            layer_control.update_request(subscription)
+            self._send_state(subscription, SentState(True, "wish", cause=Cause.HIDDEN))
             return
-        if outbound.wish.withheld:
-            route.park()
-            steering.want(outbound)
+        if subscription.settings.withheld:
+            down_track.clear_target()
+            layer_control.update_request(subscription)
             # Of sound nobody is told: who is not heard says nothing that matters, and it changes all the time.
             video = source.kind == "video"
-            self._tell(outbound, Told(True, "last_n", cause=Cause.LAST_N) if video else Told(False))
+            self._send_state(subscription, SentState(True, "last_n", cause=Cause.LAST_N) if video else SentState(False))
             return
         if source.track.muted:
-            steering.want(outbound)
-            self._tell(outbound, Told(True, "muted", cause=Cause.MUTED))
+            layer_control.update_request(subscription)
+            self._send_state(subscription, SentState(True, "muted", cause=Cause.MUTED))
             return
-        if steering.downlink is not None:
-            steering.want(outbound)
+        if layer_control.downlink is not None:
+            layer_control.update_request(subscription)
             if source.kind == "video":
                 return
         best = choose(
             source.track.encodings.values(),
             source.declared,
-            outbound.wish.width,
-            outbound.wish.height,
-            route.target or route.current,
+            subscription.settings.width,
+            subscription.settings.height,
+            down_track.target or down_track.current,
             now,
         )
         if best is None:
             if source.kind == "video":
-                self._tell(outbound, Told(True, "no_layer", cause=Cause.SILENT))
+                self._send_state(subscription, SentState(True, "no_layer", cause=Cause.SILENT))
             return
-        self._hub.engine.aim(route, best, now)
+        self._webrtc_server.engine.set_target(down_track, best, now)
         size = size_of(best, source.declared)
         sent = (encoding for encoding in source.track.encodings.values() if encoding.ssrc and encoding.alive)
         top = max((size_of(encoding, source.declared).height for encoding in sent), default=0)
-        self._tell(outbound, Told(False, "", best.rid, size.width, size.height, top_height=source.top_height(top)))
+        self._send_state(
+            subscription, SentState(False, "", best.rid, size.width, size.height, max_height=source.max_height(top))
+        )
 
-    def wish_of(self, track: TrackId) -> Wish | None:
-        outbound = self._outbound.get(track)
-        return outbound.wish if outbound is not None else None
+    def settings_of(self, track: TrackId) -> SubscriptionSettings | None:
+        subscription = self._subscriptions.get(track)
+        return subscription.settings if subscription is not None else None
 
-    def limited(self, track: TrackId, cause: Cause, now: float) -> None:
+    def quality_limitation_changed(self, track: TrackId, cause: Cause, now: float) -> None:
         """A track's publisher says why it sends less than it should."""
-        self._diary.write(now, Kind.LIMITED, cause, track=track, counted=False)
+        self._decision_log.write(now, DecisionKind.LIMITED, cause, track=track, counted=False)
 
-    def _tell(self, outbound: Outbound, told: Told) -> None:
-        before = outbound.told
-        if before == told:
-            if before.cause is not told.cause or before.top_height != told.top_height:
-                outbound.told = told
-                self._diary.touch()
+    def _send_state(self, subscription: Subscription, sent_state: SentState) -> None:
+        before = subscription.sent_state
+        if before == sent_state:
+            if before.cause is not sent_state.cause or before.max_height != sent_state.max_height:
+                subscription.sent_state = sent_state
+                self._decision_log.touch()
             return
-        if before is None and not told.paused and outbound.source.kind == "audio":
+        if before is None and not sent_state.paused and subscription.source.kind == "audio":
             return
-        downlink = self._steering.downlink
+        downlink = self._layer_control.downlink
         rate = downlink.estimator.target if downlink is not None else 0.0
-        outbound.enter(self._diary, told, rate, time.monotonic())
-        outbound.told = told
+        subscription.log_change(self._decision_log, sent_state, rate, time.monotonic())
+        subscription.sent_state = sent_state
         self._listener.subscription_changed(
-            outbound.track,
-            paused=told.paused,
-            reason=told.reason,
-            layer=told.layer,
-            width=told.width,
-            height=told.height,
+            subscription.track,
+            paused=sent_state.paused,
+            reason=sent_state.reason,
+            layer=sent_state.layer,
+            width=sent_state.width,
+            height=sent_state.height,
         )
 
     # -- state ------------------------------------------------------------------------------------------------------
@@ -352,9 +364,15 @@ class SubscriberConnection:
         if self._connection is None or self._connection.connected_at is None:
             return None
         now = time.monotonic()
-        routes = [outbound.route for outbound in self._outbound.values() if outbound.route is not None]
+        down_tracks = [
+            subscription.down_track
+            for subscription in self._subscriptions.values()
+            if subscription.down_track is not None
+        ]
         losses = [
-            route.reported.fraction_lost / 256 for route in routes if route.reported is not None and route.current
+            down_track.last_report_block.fraction_lost / 256
+            for down_track in down_tracks
+            if down_track.last_report_block is not None and down_track.current
         ]
         return LinkReport(
             self._connection.peer.rtt,
@@ -363,24 +381,30 @@ class SubscriberConnection:
             self._connection.state is State.CONNECTED,
         )
 
-    def pictures(self) -> tuple[Picture, ...]:
+    def video_stats(self) -> tuple[VideoStats, ...]:
         """What is sent of every video, and why."""
-        found = (outbound.picture() for outbound in self._outbound.values())
+        found = (subscription.picture() for subscription in self._subscriptions.values())
         return tuple(picture for picture in found if picture is not None)
 
-    def path(self) -> Path | None:
+    def path(self) -> DownlinkStats | None:
         """None: it has sent no picture yet, or the operator wants no estimates."""
-        downlink = self._steering.downlink
-        verdict = downlink.verdict if downlink is not None else None
-        if downlink is None or verdict is None:
+        downlink = self._layer_control.downlink
+        policy_decision = downlink.policy_decision if downlink is not None else None
+        if downlink is None or policy_decision is None:
             return None
         estimator = downlink.estimator
-        return Path(estimator.target, estimator.path_rtt, estimator.loss, verdict.height, Cause(verdict.reason.value))
+        return DownlinkStats(
+            estimator.target,
+            estimator.path_rtt,
+            estimator.loss,
+            policy_decision.height,
+            Cause(policy_decision.reason.value),
+        )
 
     def connected(self) -> None:
         now = time.monotonic()
-        for outbound in self._outbound.values():
-            self._select(outbound, now)
+        for subscription in self._subscriptions.values():
+            self._select(subscription, now)
 
     def lost(self, reason: str) -> None:
         self._end()
@@ -393,10 +417,10 @@ class SubscriberConnection:
 
     def _end(self) -> None:
         self._ended = True
-        self._steering.close()
+        self._layer_control.close()
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
-        for track, outbound in self._outbound.items():
-            outbound.source.remove_taker(track, self)
-        self._outbound.clear()
+        for track, subscription in self._subscriptions.items():
+            subscription.source.remove_consumer(track, self)
+        self._subscriptions.clear()

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from sfu.forwarding.decision_log import Cause, Diary, Kind
-from sfu.forwarding.down_track import Route
+from sfu.forwarding.decision_log import Cause, DecisionKind, DecisionLog
+from sfu.forwarding.down_track import DownTrack
 from sfu.ids import TrackId
-from sfu.rooms.media_stats import Picture
-from sfu.rooms.ports import Wish
-from sfu.sdp.offer import AcceptedSection, Slot
+from sfu.rooms.media_stats import VideoStats
+from sfu.rooms.ports import SubscriptionSettings
+from sfu.sdp.offer import AnsweredSection, Transceiver
 from sfu.transport.publisher import PublishedTrack
 
 HELD_DOWN: Final = (Cause.BUDGET, Cause.HOLD, Cause.TIER, Cause.SETTLING)
@@ -19,16 +19,16 @@ NEWS_AT_ONCE: Final = (Cause.BUDGET, Cause.HOLD, Cause.TIER, Cause.CODEC)
 
 
 @dataclass(slots=True)
-class Line:
+class MediaSectionState:
     """One m-line: its slot as offered, and whose track it carries."""
 
-    slot: Slot
+    slot: Transceiver
     track: TrackId | None = None
-    accepted: AcceptedSection | None = None
+    accepted: AnsweredSection | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class SentState:
     """What a client knows of one of its subscriptions: whether it is paused, why it is no better, and which layer comes."""
 
     paused: bool
@@ -38,78 +38,82 @@ class Told:
     height: int = 0
     cause: Cause = field(default=Cause.WISH, compare=False)
     "The reason exactly: for the diary."
-    top_height: int = field(default=0, compare=False)
+    max_height: int = field(default=0, compare=False)
     "Lines of the largest layer that the publisher sends, or would if anybody had a place for it."
 
 
 @dataclass(slots=True)
-class Outbound:
+class Subscription:
     """One subscription: the source, the wish, the m-line, and the engine's route once it is accepted."""
 
     track: TrackId
     source: PublishedTrack
-    wish: Wish
-    line: Line | None = None
-    route: Route | None = None
-    told: Told | None = field(default=None)
+    settings: SubscriptionSettings
+    line: MediaSectionState | None = None
+    down_track: DownTrack | None = None
+    sent_state: SentState | None = field(default=None)
     "What the client was last told."
 
-    def picture(self) -> Picture | None:
+    def picture(self) -> VideoStats | None:
         """None: it is sound, or nothing was decided yet."""
-        told = self.told
-        if told is None or self.source.kind != "video":
+        sent_state = self.sent_state
+        if sent_state is None or self.source.kind != "video":
             return None
-        return Picture(
+        return VideoStats(
             self.track,
-            told.paused,
-            told.cause,
-            told.layer,
-            told.width,
-            told.height,
-            told.top_height,
+            sent_state.paused,
+            sent_state.cause,
+            sent_state.layer,
+            sent_state.width,
+            sent_state.height,
+            sent_state.max_height,
             self.source.limitation,
         )
 
-    def enter(self, diary: Diary, told: Told, rate: float, now: float) -> None:
-        """Writes what `told` changes, if a viewer would notice it. `rate`: bits per second that the path carries."""
-        before = self.told
+    def log_change(self, decision_log: DecisionLog, sent_state: SentState, rate: float, now: float) -> None:
+        """Writes what `sent_state` changes, if a viewer would notice it. `rate`: bits per second that the path carries."""
+        before = self.sent_state
         if self.source.kind != "video":
             return
-        if told.paused:
-            if before.reason != told.reason if before is not None else told.cause in NEWS_AT_ONCE:
+        if sent_state.paused:
+            if before.reason != sent_state.reason if before is not None else sent_state.cause in NEWS_AT_ONCE:
                 height = before.height if before is not None else 0
-                diary.write(now, Kind.PAUSED, told.cause, track=self.track, before=height, rate=rate)
+                decision_log.write(
+                    now, DecisionKind.PAUSED, sent_state.cause, track=self.track, before=height, rate=rate
+                )
                 return
         elif before is not None:
             if before.paused:
-                diary.write(now, Kind.RESUMED, before.cause, track=self.track, after=told.height, rate=rate)
+                decision_log.write(
+                    now, DecisionKind.RESUMED, before.cause, track=self.track, after=sent_state.height, rate=rate
+                )
                 return
-            grown = told.width * told.height - before.width * before.height
+            grown = sent_state.width * sent_state.height - before.width * before.height
             if grown:
-                diary.write(
+                decision_log.write(
                     now,
-                    Kind.LAYER_UP if grown > 0 else Kind.LAYER_DOWN,
-                    _rise(before, told) if grown > 0 else _fall(before, told),
+                    DecisionKind.LAYER_UP if grown > 0 else DecisionKind.LAYER_DOWN,
+                    _rise(before, sent_state) if grown > 0 else _fall(before, sent_state),
                     track=self.track,
                     before=before.height,
-                    after=told.height,
+                    after=sent_state.height,
                     rate=rate,
                 )
                 return
-        diary.touch()
+        decision_log.touch()
 
 
-def _rise(before: Told, after: Told) -> Cause:
+def _rise(before: SentState, after: SentState) -> Cause:
     """What held it down until now."""
-    if before.layer == after.layer or (before.cause not in HELD_DOWN and before.top_height < after.height):
+    if before.layer == after.layer or (before.cause not in HELD_DOWN and before.max_height < after.height):
         return Cause.PUBLISHER
     return before.cause
 
 
-def _fall(before: Told, after: Told) -> Cause:
-    if before.layer == after.layer or after.top_height < before.height:
+def _fall(before: SentState, after: SentState) -> Cause:
+    if before.layer == after.layer or after.max_height < before.height:
         return Cause.PUBLISHER  # what was sent is there no more
     return after.cause
 
 
-Tell = Callable[[Outbound, Told], None]
+StateListener = Callable[[Subscription, SentState], None]

@@ -19,15 +19,15 @@ from functools import partial
 from typing import Final, Protocol
 
 from sfu.errors import ConfigurationError, MalformedPacket
-from sfu.forwarding.control import FAULTS_EVERY
 from sfu.forwarding.engine import Engine
-from sfu.forwarding.loop_budget import USUAL_PACKET, strangers_budget
+from sfu.forwarding.loop_budget import USUAL_PACKET, make_unauthenticated_budget
 from sfu.forwarding.peer import Address, EnginePeer
+from sfu.forwarding.rtcp_handler import FAULTS_EVERY
 from sfu.resources.media_clock import ntp_time
 from sfu.transport import stun
 from sfu.transport.native import load
 from sfu.transport.settings import Settings
-from sfu.transport.srtp import Opener
+from sfu.transport.srtp import SrtpDecryptor
 from sfu.transport.udp_socket import UdpSocket as UdpSocket
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
 _ssrc: Final = struct.Struct("!L").unpack_from
 
 
-class Endpoint(Protocol):
+class DatagramHandler(Protocol):
     """What the port knows of a connection."""
 
     peer: EnginePeer
@@ -60,7 +60,7 @@ class Endpoint(Protocol):
 
     def dtls_received(self, datagram: bytes) -> None: ...
 
-    def heard(self, address: Address, now: float) -> None:
+    def packet_received(self, address: Address, now: float) -> None:
         """An authentic packet other than RTP came from this address."""
 
 
@@ -70,21 +70,21 @@ class UdpPort:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self.engine = engine
         self.sockets: list[UdpSocket] = []
-        self.by_address: dict[Address, Endpoint] = {}
+        self.by_address: dict[Address, DatagramHandler] = {}
         self._takers: dict[UdpSocket, Callable[[int, Address, float], None]] = {}
-        self.by_ufrag: dict[str, Endpoint] = {}
+        self.by_ufrag: dict[str, DatagramHandler] = {}
         self.dropped: Counter[str] = Counter()
         """Datagrams dropped at the edge, by reason."""
         self.latencies: deque[float] = deque(maxlen=256)
         """Seconds that sampled turns took from their first packet's arrival to their last send; telemetry empties it."""
-        self.strangers = strangers_budget()
+        self.unauthenticated_budget = make_unauthenticated_budget()
         """Loop time of all that comes without credentials: datagrams here, requests and joins above."""
-        self.asleep = False
+        self.timers_idle = False
         self.wake: Callable[[], None] = lambda: None
-        """Called at the first media after `asleep` was set."""
+        """Called at the first media after `timers_idle` was set."""
         self._turns = 0
         self._fault_at = float("-inf")
-        self._opener = Opener()
+        self._decryptor = SrtpDecryptor()
         self._settings = settings
         self._native = load() if settings.native else None
         if self._native is not None:
@@ -138,7 +138,7 @@ class UdpPort:
             self.engine.flush(now)
             if received < BATCH and time.monotonic() - now < LONG:
                 break
-        self.rouse()
+        self.resume_timers()
         self._turns += 1
         if not self._turns & SAMPLED:
             self.latencies.append(time.monotonic() - now)
@@ -149,16 +149,16 @@ class UdpPort:
             self._fault_at = now
             log.exception("datagram failed")
 
-    def rouse(self) -> None:
+    def resume_timers(self) -> None:
         """After each batch of media, also one that came another way (a plain peer's): the timers run fast again."""
-        if self.asleep and self.engine.heard:
-            self.asleep = False
+        if self.timers_idle and self.engine.media_received:
+            self.timers_idle = False
             self.wake()
 
     def _drain(self, source: UdpSocket, now: float) -> int:
         """Takes what is queued, at most `BATCH` datagrams; how many there were."""
         count = 0
-        view, recvfrom, take = self._opener.view, source.sock.recvfrom_into, self._take
+        view, recvfrom, take = self._decryptor.view, source.sock.recvfrom_into, self._take
         try:
             for count in range(BATCH):  # noqa: B007  (read when nothing more is queued)
                 n, address = recvfrom(view)
@@ -179,16 +179,16 @@ class UdpPort:
                 source.fd,
                 BATCH,
                 self.by_address,
-                self._opener.view,
+                self._decryptor.view,
                 self._takers[source],
                 self._receive,
-                engine.dirty,
+                engine.pending_encodings,
                 now,
             )
         except OSError:
             self.dropped["socket_error"] += 1  # an ICMP error of an earlier send
         if opened:
-            engine.heard = True
+            engine.media_received = True
         if forged:
             self.dropped["srtp"] += forged
         return received
@@ -201,33 +201,33 @@ class UdpPort:
 
     def _take(self, n: int, address: Address, now: float, source: UdpSocket) -> None:
         """One datagram: `n` bytes in the opener's memory."""
-        view = self._opener.view
+        view = self._decryptor.view
         first = view[0]
         if n < 12:
             self.dropped["short"] += 1
         elif 127 < first < 192:
-            endpoint = self.by_address.get(address)
-            if endpoint is None:
+            handler = self.by_address.get(address)
+            if handler is None:
                 self.dropped["unknown_address"] += 1
             else:
-                self._take_media(endpoint, n, address, now)
+                self._take_media(handler, n, address, now)
         elif first < 4:
             self._stun_received(view[:n], source, address, now)
         elif 19 < first < 64:
-            endpoint = self.by_address.get(address)
-            if endpoint is None:
+            handler = self.by_address.get(address)
+            if handler is None:
                 self.dropped["unknown_address"] += 1
-            elif not endpoint.peer.budget.admits(now):
+            elif not handler.peer.budget.admits(now):
                 self.dropped["loop_budget"] += 1  # SCTP takes it for loss, sends again and slows down
             else:
-                endpoint.dtls_received(bytes(view[:n]))
+                handler.dtls_received(bytes(view[:n]))
         else:
             self.dropped["unknown_protocol"] += 1
 
-    def _take_media(self, endpoint: Endpoint, n: int, address: Address, now: float) -> None:
-        peer = endpoint.peer
-        opener, dropped, context = self._opener, self.dropped, peer.rx
-        view, length = opener.view, opener.length
+    def _take_media(self, handler: DatagramHandler, n: int, address: Address, now: float) -> None:
+        peer = handler.peer
+        decryptor, dropped, context = self._decryptor, self.dropped, peer.rx
+        view, length = decryptor.view, decryptor.length
         if context is None:
             dropped["before_keys"] += 1
             return
@@ -237,15 +237,15 @@ class UdpPort:
         length[0] = n
         if 191 < view[1] < 224:
             reporter = _ssrc(view, 4)[0]
-            if reporter not in peer.reporters and peer.refuses_reports(reporter):
+            if reporter not in peer.reporters and peer.exceeds_reporter_limit(reporter):
                 dropped["ssrc_limit"] += 1
             elif not peer.budget.admits(now):
                 dropped["loop_budget"] += 1
-            elif opener.unprotect_rtcp(context, opener.pointer, length):
+            elif decryptor.unprotect_rtcp(context, decryptor.pointer, length):
                 dropped["srtcp"] += 1
             else:
                 peer.reporters.add(reporter)
-                endpoint.heard(address, now)
+                handler.packet_received(address, now)
                 began = time.monotonic()
                 self.engine.receive_rtcp(peer, bytes(view[: length[0]]), now, ntp_time(now))
                 peer.budget.charge_elapsed(time.monotonic() - began, now)
@@ -253,9 +253,9 @@ class UdpPort:
             dropped["ingress_rate" if peer.budget.admits(now) else "loop_budget"] += 1
             peer.packets_in += 1
             peer.bytes_in += n
-        elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.refuses(ssrc):
+        elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.exceeds_ssrc_limit(ssrc):
             dropped["ssrc_limit"] += 1
-        elif opener.unprotect(context, opener.pointer, length):
+        elif decryptor.unprotect(context, decryptor.pointer, length):
             dropped["srtp"] += 1
         else:
             self._receive(peer, view, length[0], now)
@@ -282,30 +282,32 @@ class UdpPort:
                 source.send(answer, address)
                 known.peer.budget.charge_elapsed(time.monotonic() - began, now)
                 return
-        elif not self.strangers.admits(now) and stun.local_fragment(data) not in self.by_ufrag:
+        elif not self.unauthenticated_budget.admits(now) and stun.local_fragment(data) not in self.by_ufrag:
             self.dropped["strangers_budget"] += 1
             return
-        endpoint = self._check_received(data, source, address, now)
-        budget = self.strangers if endpoint is None else endpoint.peer.budget
+        handler = self._check_received(data, source, address, now)
+        budget = self.unauthenticated_budget if handler is None else handler.peer.budget
         budget.charge_elapsed(time.monotonic() - began, now)
 
-    def _check_received(self, data: memoryview, source: UdpSocket, address: Address, now: float) -> Endpoint | None:
+    def _check_received(
+        self, data: memoryview, source: UdpSocket, address: Address, now: float
+    ) -> DatagramHandler | None:
         """Answers a Binding request; the connection that it authenticates for, or None."""
         try:
             request = stun.parse_binding_request(data)
         except MalformedPacket:
             self.dropped["stun_malformed"] += 1
             return None
-        endpoint = self.by_ufrag.get(request.username.partition(":")[0])
-        if endpoint is None:
+        handler = self.by_ufrag.get(request.username.partition(":")[0])
+        if handler is None:
             self.dropped["stun_unknown_user"] += 1
             return None
-        password = endpoint.check_received(request, data, source, address, now)
+        password = handler.check_received(request, data, source, address, now)
         if password is None:
             self.dropped["stun_not_authentic"] += 1
             return None
         source.send(stun.binding_response(request.transaction_id, address, password), address)
-        return endpoint
+        return handler
 
 
 def _bind(host: str, port: int, settings: Settings) -> socket.socket:

@@ -16,16 +16,16 @@ from collections.abc import Callable
 from typing import Final
 
 from sfu.errors import ConfigurationError
-from sfu.forwarding.control import IDLE_TICK, TICK, Ingress
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.packet_log import PacketLog
+from sfu.forwarding.rtcp_handler import IDLE_TICK, TICK, IngressLimits
 from sfu.ids import PeerId
 from sfu.resources.media_clock import ntp_time
 from sfu.transport.connection import Connection, State
 from sfu.transport.dtls import Identity
-from sfu.transport.log_file import LogFile
+from sfu.transport.packet_log_file import PacketLogFile
 from sfu.transport.settings import Settings
-from sfu.transport.srtp import Sealer
+from sfu.transport.srtp import SrtpEncryptor
 from sfu.transport.udp import UdpPort
 
 log = logging.getLogger(__name__)
@@ -36,19 +36,19 @@ HOST_PRIORITY: Final = 126 << 24
 """Type preference of host candidates (RFC 8445 5.1.2.1)."""
 
 
-class Hub:
+class WebRtcServer:
     """Built by app.py. `open` needs a running loop."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.identity = Identity()
         self.engine = Engine(
-            Sealer(),
+            SrtpEncryptor(),
             segments=settings.segmentation_offload,
-            ingress=Ingress(settings.publish_packets_per_second, settings.publish_bits_per_second),
+            ingress=IngressLimits(settings.publish_packets_per_second, settings.publish_bits_per_second),
             clock=time.monotonic,
         )
-        self._log_file = LogFile(settings.packet_log, settings.packet_log_bytes) if settings.packet_log else None
+        self._log_file = PacketLogFile(settings.packet_log, settings.packet_log_bytes) if settings.packet_log else None
         if self._log_file is not None:
             self.engine.log = PacketLog(self._log_file.write)
         self.port = UdpPort(settings, self.engine)
@@ -162,8 +162,8 @@ class Hub:
             busy = self.engine.handle_timer(now, ntp_time(now))
         except Exception:
             log.exception("media timer failed")
-        self.engine.heard = False
-        self.port.asleep = not busy
+        self.engine.media_received = False
+        self.port.timers_idle = not busy
         pause = TICK if busy else HANDSHAKES_EVERY if self._connecting or self._watched else IDLE_TICK
         self._timer = self._loop.call_later(pause, self._tick)
         if now >= self._next_handshakes:
@@ -181,7 +181,7 @@ class Hub:
 
 
 def _load_channels() -> None:
-    importlib.import_module("sfu.transport.datachannel")
+    importlib.import_module("sfu.transport.data_channels")
     gc.freeze()  # modules stay: garbage collections need not look at them
 
 

@@ -39,7 +39,7 @@ def test_full(server: Server) -> None:
 def test_out_of_memory() -> None:
     flags = [("auth.keys", "{app: 0123456789abcdef0123456789abcdef}"), ("node.memory", "1000000")]
     server = Server(config.load(flags=flags))
-    for refused in (lambda: server._admit("room"), server.node.admit_programme):
+    for refused in (lambda: server._admit("room"), server.node.admit_egress):
         with pytest.raises(AtCapacity, match="its memory is 100% used, and joins end at 90%"):
             refused()
     assert "memory" in server.node.no_new_rooms()

@@ -5,7 +5,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from sfu.admin.top import Look, Room, screen
+from sfu.admin.top import MetricsSample, Room, screen
 from sfu.telemetry.histogram import Histogram
 from sfu.telemetry.metrics import Directions, Metrics, Snapshot
 from tests.web.server import serve
@@ -31,8 +31,8 @@ SECOND = replace(
 ROOMS = (Room("small", 2, 0, 4), Room("large\x1b[31m", 3, 1, 6), Room("empty", 0, 0, 0))
 
 
-def look(at: float, snapshot: Snapshot, rooms: tuple[Room, ...] = ()) -> Look:
-    return Look.parse(at, Metrics(lambda: snapshot).render().decode(), rooms)
+def look(at: float, snapshot: Snapshot, rooms: tuple[Room, ...] = ()) -> MetricsSample:
+    return MetricsSample.parse(at, Metrics(lambda: snapshot).render().decode(), rooms)
 
 
 def test_screen() -> None:

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from sfu.api.application import create_app
 from sfu.api.development import LOOPBACK, Development
-from sfu.api.server import Site, Tls, listen
+from sfu.api.server import Site, TlsContext, listen
 from sfu.api.settings import Settings
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Verifier, mint
@@ -22,8 +22,8 @@ from sfu.ids import Identity
 from sfu.rooms import Participant, Permissions, Profile, Rooms
 from sfu.rooms import Settings as RoomsSettings
 from sfu.rooms.events import Delivery, LeaveReason
-from sfu.rooms.media_stats import Account
-from sfu.rooms.publication import Description
+from sfu.rooms.media_stats import MediaStats
+from sfu.rooms.publication import TrackDescription
 from sfu.rooms.quality import Link
 from sfu.telemetry.metrics import Snapshot
 
@@ -36,12 +36,12 @@ class FarEnd:
 
     events: list[object] = field(default_factory=list)
     removals: list[tuple[str, str]] = field(default_factory=list)
-    its_account: Account | None = None
+    its_account: MediaStats | None = None
 
     def deliver(self, delivery: Delivery) -> None:
         self.events.append(delivery.event)
 
-    def relay(self, text: str, *, reliable: bool) -> None:
+    def relay_data(self, text: str, *, reliable: bool) -> None:
         raise AssertionError("nothing relays here")
 
     def admitted(self, participant: Participant) -> None:
@@ -53,7 +53,7 @@ class FarEnd:
     def links(self) -> Sequence[Link]:
         return ()
 
-    def account(self) -> Account | None:
+    def media_stats(self) -> MediaStats | None:
         return self.its_account
 
 
@@ -114,16 +114,16 @@ class Server:
             is_json = answer.content_type == "application/json"
             return answer.status, answer.headers, await (answer.json() if is_json else answer.text())
 
-    def enter(self, room: str, identity: str, **permissions: Any) -> tuple[Participant, FarEnd]:
+    def join(self, room: str, identity: str, **permissions: Any) -> tuple[Participant, FarEnd]:
         far_end = FarEnd()
         profile = Profile(identity=Identity(identity), permissions=Permissions(**permissions), name=identity.title())
-        participant = self.rooms.enter(room, profile, far_end)
+        participant = self.rooms.join(room, profile, far_end)
         assert isinstance(participant, Participant)
         return participant, far_end
 
     def publish(self, participant: Participant) -> Media:
         media = Media()
-        participant.room.stage.publish(participant, media, Description(source="microphone"))
+        participant.room.publications.publish(participant, media, TrackDescription(source="microphone"))
         return media
 
 
@@ -142,9 +142,9 @@ async def running(
     development: Development | None = None,
     page_root: Path | None = None,
     routes: Sequence[web.AbstractRouteDef] = (),
-    tls: Tls | None = None,
+    tls: TlsContext | None = None,
     access_log: bool = True,
-    strangers: LoopBudget | None = None,
+    unauthenticated_budget: LoopBudget | None = None,
 ) -> AsyncIterator[Server]:
     numbers = count(1)
     settings = settings or Settings(port=0)
@@ -160,7 +160,7 @@ async def running(
         page_root=page_root,
         routes=routes,
         access_log=access_log,
-        strangers=strangers,
+        unauthenticated_budget=unauthenticated_budget,
     )
     runner, site = await listen(app, settings, LOOPBACK, tls)
     try:

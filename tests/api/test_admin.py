@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from sfu.forwarding.decision_log import Cause, Entry, Kind
+from sfu.forwarding.decision_log import Cause, DecisionEntry, DecisionKind
 from sfu.ids import TrackId
 from sfu.rooms.events import DataSent
-from sfu.rooms.media_stats import Account, ClientReport, Path, Picture
+from sfu.rooms.media_stats import ClientReport, DownlinkStats, MediaStats, VideoStats
 from tests.api.support import Server, running, token
 
 ADMIN = token(room="demo", room_admin=True)
@@ -61,12 +61,12 @@ async def test_the_cap_is_told(server: Server) -> None:
     assert (await server.ask("DELETE", "/api/v1/rooms/a", token=CREATOR))[0] == 204
 
 
-NO_PROGRAMME = {"record": False, "egress": False}
+NO_EGRESS = {"record": False, "egress": False}
 
 
 async def test_participants(server: Server) -> None:
-    ada, _ = server.enter("demo", "ada", admin=True)
-    server.enter("demo", "recorder", hidden=True, recorder=True)
+    ada, _ = server.join("demo", "ada", admin=True)
+    server.join("demo", "recorder", hidden=True, recorder=True)
     media = server.publish(ada)
     status, answer = await server.ask("GET", "/api/v1/rooms/demo/participants", token=ADMIN)
     assert status == 200
@@ -79,7 +79,7 @@ async def test_participants(server: Server) -> None:
     assert (status, one) == (200, answer["participants"][0] | {"connection": None})
     assert (
         one["permissions"]
-        == {"publish": True, "subscribe": True, "data": True, "admin": True, "sources": []} | NO_PROGRAMME
+        == {"publish": True, "subscribe": True, "data": True, "admin": True, "sources": []} | NO_EGRESS
     )
 
     assert (await server.ask("POST", f"{path}/tracks/{track['id']}/mute", token=ADMIN, json={}))[0] == 204
@@ -102,7 +102,7 @@ async def test_participants(server: Server) -> None:
 
 
 async def test_a_kick_lasts(server: Server) -> None:
-    _, far_end = server.enter("demo", "eve")
+    _, far_end = server.join("demo", "eve")
     mine = token(room="demo", room_join=True, room_admin=True, identity="eve")
     path = "/api/v1/rooms/demo/participants/eve"
     assert (await server.ask("GET", path, token=mine))[0] == 200
@@ -115,8 +115,8 @@ async def test_a_kick_lasts(server: Server) -> None:
 
 
 async def test_data(server: Server) -> None:
-    ada, ada_end = server.enter("demo", "ada")
-    _, bob_end = server.enter("demo", "bob")
+    ada, ada_end = server.join("demo", "ada")
+    _, bob_end = server.join("demo", "bob")
     ada_end.events.clear()
     path = "/api/v1/rooms/demo/data"
     body = {"payload": "hi", "topic": "t", "to": ["ada"]}
@@ -146,7 +146,7 @@ async def test_data(server: Server) -> None:
 async def test_foreign_and_absent_rooms_answer_alike(
     server: Server, method: str, path: str, body: dict[str, Any] | None
 ) -> None:
-    server.enter("foreign", "ada")
+    server.join("foreign", "ada")
     for room in ("foreign", "absent", "x" * 200, "a%2Fb"):
         assert await server.ask(method, path.format(room=room), token=ADMIN, json=body) == (404, NO_SUCH_ROOM)
         status, problem = await server.ask(
@@ -222,17 +222,17 @@ async def test_a_body_that_does_not_come(server: Server, monkeypatch: pytest.Mon
     await writer.wait_closed()
 
 
-ACCOUNT = Account(
-    Path(610e3, 0.048, 0.013, 480, Cause.ESTIMATE),
-    (Picture(TrackId("TR_cam"), False, Cause.BUDGET, "h", 640, 360, 720, "cpu"),),
+ACCOUNT = MediaStats(
+    DownlinkStats(610e3, 0.048, 0.013, 480, Cause.ESTIMATE),
+    (VideoStats(TrackId("TR_cam"), False, Cause.BUDGET, "h", 640, 360, 720, "cpu"),),
     ClientReport(495.0, 0.05, 0.006, 0.01, 1, 0.7, 0.002, {TrackId("TR_own"): "bandwidth"}),
-    (Entry(8, 490.0, Kind.LAYER_DOWN, Cause.BUDGET, "TR_cam", 720, 360, 610e3),),
+    (DecisionEntry(8, 490.0, DecisionKind.LAYER_DOWN, Cause.BUDGET, "TR_cam", 720, 360, 610e3),),
     500.0,
 )
 
 
 async def test_why_somebodys_pictures_are_as_they_are(server: Server) -> None:
-    _, far_end = server.enter("demo", "ann")
+    _, far_end = server.join("demo", "ann")
     status, shown = await server.ask("GET", "/api/v1/rooms/demo/participants/ann", token=ADMIN)
     assert (status, shown["connection"]) == (200, None)
     far_end.its_account = ACCOUNT

@@ -10,7 +10,7 @@ from sfu.api.hls import HlsRoutes
 from sfu.api.settings import Settings
 from sfu.auth.tokens import Verifier
 from sfu.errors import ConfigurationError
-from sfu.outputs.hls.programmes import Programmes
+from sfu.outputs.hls.live_streams import LiveStreams
 from sfu.outputs.settings import Hls
 from tests.api.support import KEY, running, token
 
@@ -67,11 +67,11 @@ async def test_addresses_in_pages_are_relative(path: str, up: str) -> None:
 @pytest.mark.parametrize("public", [True, False])
 async def test_the_address_of_a_programme_has_the_prefix(tmp_path: Path, prefix: str, public: bool) -> None:
     chosen = Hls(directory=str(tmp_path), memory=6.0, public=("town-hall",) if public else ())
-    programmes = Programmes(chosen)
-    routes = HlsRoutes(chosen, programmes, Verifier({"app": KEY}), b"s" * 32, base_path=BASE).routes()
+    live_streams = LiveStreams(chosen)
+    routes = HlsRoutes(chosen, live_streams, Verifier({"app": KEY}), b"s" * 32, base_path=BASE).routes()
     async with running(BEHIND, routes=tuple(routes)) as server:
-        window = programmes.open("town-hall", "PG_1", ())
-        window.begin(0.0)
+        live_stream = live_streams.open("town-hall", "PG_1", ())
+        live_stream.begin(0.0)
         given = "" if public else token(room="town-hall", room_join=True)
         status, answer = await server.ask("POST", f"{prefix}/hls/town-hall/pass", token=given)
         assert status == 200

@@ -10,7 +10,7 @@ import pytest
 
 from sfu.telemetry.histogram import Histogram
 from sfu.telemetry.metrics import Metrics, Snapshot
-from sfu.telemetry.scrape import MAX_WAITING, Scrapes
+from sfu.telemetry.scrape_cache import MAX_WAITING, ScrapeCache
 from tests.api.support import Server, running, token
 from tests.support.loop_cost import measured
 
@@ -106,13 +106,13 @@ async def test_metrics_are_rendered_once_a_second() -> None:
 
 async def test_a_page_is_not_older_than_its_request() -> None:
     rooms = 0
-    scrapes = Scrapes(Metrics(lambda: Snapshot(rooms=rooms)))
+    scrapes = ScrapeCache(Metrics(lambda: Snapshot(rooms=rooms)))
     for rooms in range(1, 4):  # the snapshot reads it
         assert f"sfu_rooms {rooms}.0".encode() in await scrapes.page()
 
 
 async def test_scrapes_that_wait_are_bounded_and_the_rest_get_the_last_page() -> None:
-    scrapes = Scrapes(Metrics(Snapshot))
+    scrapes = ScrapeCache(Metrics(Snapshot))
     page = await scrapes.page()
     waiting = [asyncio.create_task(scrapes.page()) for _ in range(MAX_WAITING)]
     await asyncio.sleep(0)
@@ -131,7 +131,7 @@ async def test_a_failed_rendering_fails_its_requests_only() -> None:
         return Snapshot()
 
     broken.insert(0, False)
-    scrapes = Scrapes(Metrics(snapshot))
+    scrapes = ScrapeCache(Metrics(snapshot))
     with pytest.raises(RuntimeError):
         await scrapes.page()
     assert b"sfu_rooms" in await scrapes.page()

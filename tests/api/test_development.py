@@ -86,7 +86,7 @@ async def test_tokens() -> None:
         named = await ask(server, room="demo", identity="ada", name="Ada", admin=False)
         claims = server.verifier.verify(named["token"], time.time())
         assert (claims.identity, claims.name, claims.video.room_admin) == ("ada", "Ada", False)
-        server.enter("demo", "boss", admin=True)
+        server.join("demo", "boss", admin=True)
         later = await ask(server, room="demo")
         assert not server.verifier.verify(later["token"], time.time()).video.room_admin
         listed = await server.ask("GET", "/api/v1/rooms", token=(await ask(server, room="x", admin=True))["token"])

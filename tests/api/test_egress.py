@@ -37,7 +37,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
         directory.mkdir(parents=True)
         about = f'{{"room":"{room}","programme":"PR_1","started_at":1.0,"ended":{str(ended).lower()}}}'
         (directory / "about.json").write_text(about)
-        (directory / "programme.mp4").write_bytes(CONTENT)
+        (directory / "recording.mp4").write_bytes(CONTENT)
         (directory / "programme").mkdir()
         (directory / "leak.mp4").symlink_to(tmp_path / "secret")
     (tmp_path / "secret").write_text("secret")
@@ -48,8 +48,8 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
         "rtc.udp_port": "0",
         "rtc.bind": '["127.0.0.1"]',
         "auth.keys": f'{{key: "{SECRET}"}}',
-        "egress.hls.directory": str(tmp_path / "hls"),
-        "production.directory": str(tmp_path / "recordings"),
+        "outputs.hls.directory": str(tmp_path / "hls"),
+        "egress.directory": str(tmp_path / "recordings"),
     }
     server = Server(load(flags=flags.items()))
     await server.open()
@@ -76,31 +76,31 @@ async def get(url: str, path: str, given: str, **headers: str) -> tuple[int, byt
 )
 async def test_whole_and_in_ranges(url: str, wanted: str, status: int, expected: bytes) -> None:
     headers = {"Range": wanted} if wanted else {}
-    found, body, told = await get(url, "/hall/recordings/hall-1/programme.mp4", token(**RECORDER), **headers)
+    found, body, told = await get(url, "/hall/recordings/hall-1/recording.mp4", token(**RECORDER), **headers)
     assert found == status
     assert body == expected
     if status != 416:
-        assert told["content-disposition"] == 'attachment; filename="programme.mp4"'
+        assert told["content-disposition"] == 'attachment; filename="recording.mp4"'
         assert told["accept-ranges"] == "bytes"
 
 
 @pytest.mark.parametrize(
     ("path", "grants", "status"),
     [
-        ("/hall/recordings/hall-1/programme.mp4", {"room": "hall", "room_admin": True}, 403),
-        ("/hall/recordings/hall-1/programme.mp4", {"room": "hall", "room_egress": True}, 403),
-        ("/hall/recordings/hall-1/programme.mp4", {"room": "other", "room_record": True}, 404),
-        ("/other/recordings/other-1/programme.mp4", RECORDER, 404),
-        ("/hall/recordings/other-1/programme.mp4", RECORDER, 404),
-        ("/hall/recordings/hall-2/programme.mp4", RECORDER, 409),
+        ("/hall/recordings/hall-1/recording.mp4", {"room": "hall", "room_admin": True}, 403),
+        ("/hall/recordings/hall-1/recording.mp4", {"room": "hall", "room_egress": True}, 403),
+        ("/hall/recordings/hall-1/recording.mp4", {"room": "other", "room_record": True}, 404),
+        ("/other/recordings/other-1/recording.mp4", RECORDER, 404),
+        ("/hall/recordings/other-1/recording.mp4", RECORDER, 404),
+        ("/hall/recordings/hall-2/recording.mp4", RECORDER, 409),
         ("/hall/recordings/hall-1/about.json", RECORDER, 404),
         ("/hall/recordings/hall-1/programme", RECORDER, 404),
         ("/hall/recordings/hall-1/leak.mp4", RECORDER, 404),
         ("/hall/recordings/hall-1/..%2Fsecret", RECORDER, 404),
         ("/hall/recordings/hall-1/..%2F..%2Fsecret", RECORDER, 404),
-        ("/hall/recordings/..%2Fother-1/programme.mp4", RECORDER, 404),
+        ("/hall/recordings/..%2Fother-1/recording.mp4", RECORDER, 404),
         ("/hall/recordings/..%2F..%2Fsecret/x", RECORDER, 404),
-        ("/hall/recordings/./hall-1%2Fprogramme.mp4", RECORDER, 404),
+        ("/hall/recordings/./hall-1%2Frecording.mp4", RECORDER, 404),
         ("/hall/recordings/hall-1/%00programme.mp4", RECORDER, 404),
     ],
 )
@@ -130,12 +130,12 @@ async def test_names_of_every_script_are_listed_and_downloaded(url: str, tmp_pat
 async def test_a_class_downloads_together(url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """More downloads at once than jobs wait for the disk; none is cut off."""
     content = CONTENT * 200
-    (tmp_path / "recordings" / "hall-1" / "programme.mp4").write_bytes(content)
+    (tmp_path / "recordings" / "hall-1" / "recording.mp4").write_bytes(content)
     headers = {"Authorization": f"Bearer {token(**RECORDER)}"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
 
         async def download() -> tuple[int, int]:
-            async with client.get(f"{url}/hall/recordings/hall-1/programme.mp4", headers=headers) as answer:
+            async with client.get(f"{url}/hall/recordings/hall-1/recording.mp4", headers=headers) as answer:
                 return answer.status, len(await answer.read())
 
         answers = await asyncio.gather(*[download() for _ in range(150)])

@@ -18,13 +18,13 @@ from yarl import URL
 from sfu.api.hls import HlsRoutes
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
-from sfu.outputs.hls.programmes import Programmes
-from sfu.outputs.hls.stream import Stream
-from sfu.outputs.hls.window import Window
+from sfu.outputs.hls.live_stream import LiveStream
+from sfu.outputs.hls.live_streams import LiveStreams
+from sfu.outputs.hls.rendition_stream import RenditionStream
 from sfu.outputs.settings import Hls, Rendition
 from tests.api.support import KEY, Server, running, token
-from tests.outputs.hls.test_window import INIT, LADDER, feed, part
-from tests.support.programme import recorded
+from tests.outputs.hls.test_live_stream import INIT, LADDER, feed, part
+from tests.support.synthetic_stream import recorded
 
 LIVE = "/hls/town-hall/PG_1/720p.m3u8"
 
@@ -32,7 +32,7 @@ LIVE = "/hls/town-hall/PG_1/720p.m3u8"
 @dataclass
 class Site:
     server: Server
-    programmes: Programmes
+    live_streams: LiveStreams
 
     async def get(self, path: str, method: str = "GET", **options: Any) -> tuple[int, Any, bytes]:
         options["headers"] = {"Accept-Encoding": "identity", **options.get("headers", {})}
@@ -48,11 +48,11 @@ class Site:
 async def site(directory: Path, settings: HttpSettings | None = None, **hls: Any) -> AsyncIterator[Site]:
     hls = {"public": ("town-hall",), "memory": 6.0, **hls}
     chosen = Hls(directory=str(directory), **hls)
-    programmes = Programmes(chosen)
-    routes = HlsRoutes(chosen, programmes, Verifier({"app": KEY}), b"s" * 32).routes()
+    live_streams = LiveStreams(chosen)
+    routes = HlsRoutes(chosen, live_streams, Verifier({"app": KEY}), b"s" * 32).routes()
     async with running(settings, routes=tuple(routes)) as server:
         server.client._auto_decompress = False
-        yield Site(server, programmes)
+        yield Site(server, live_streams)
 
 
 @pytest.fixture
@@ -61,20 +61,20 @@ async def hall(tmp_path: Path) -> AsyncIterator[Site]:
         yield one
 
 
-def on_air(one: Site, parts: int = 8, room: str = "town-hall", programme: str = "PG_1") -> Window:
-    window = one.programmes.open(room, programme, LADDER)
-    window.begin(time.time())
-    for name in window.streams:
-        window.add_init(name, INIT)
+def on_air(one: Site, parts: int = 8, room: str = "town-hall", programme: str = "PG_1") -> LiveStream:
+    live_stream = one.live_streams.open(room, programme, LADDER)
+    live_stream.begin(time.time())
+    for name in live_stream.streams:
+        live_stream.add_init(name, INIT)
     for begin in range(0, parts, 5):  # as slowly as the disk stores them
-        feed(window, range(begin, min(begin + 5, parts)))
-        assert one.programmes.disk.flush()
-    return window
+        feed(live_stream, range(begin, min(begin + 5, parts)))
+        assert one.live_streams.disk.flush()
+    return live_stream
 
 
-async def waiting(window: Window, many: int = 1) -> None:
+async def waiting(live_stream: LiveStream, many: int = 1) -> None:
     """Until so many requests are held."""
-    while len(window.streams["720p"].waiting) < many:  # noqa: ASYNC110 (what is waited for is that others wait)
+    while len(live_stream.streams["720p"].waiting) < many:  # noqa: ASYNC110 (what is waited for is that others wait)
         await asyncio.sleep(0.001)
 
 
@@ -111,14 +111,14 @@ async def test_head_has_no_body(hall: Site) -> None:
 
 
 async def test_only_playlists_are_compressed(hall: Site) -> None:
-    window = on_air(hall)
+    live_stream = on_air(hall)
     asked = {"headers": {"Accept-Encoding": "gzip, br"}}
     _, headers, body = await hall.get(LIVE, **asked)
     assert headers["Content-Encoding"] == "gzip"
-    assert gzip.decompress(body) == window.media("720p", skip=False)
+    assert gzip.decompress(body) == live_stream.media("720p", skip=False)
     _, headers, body = await hall.get(LIVE, headers={"Accept-Encoding": "identity"})
     assert "Content-Encoding" not in headers
-    assert body == window.media("720p", skip=False)
+    assert body == live_stream.media("720p", skip=False)
     _, headers, _ = await hall.get("/hls/town-hall/PG_1/720p/0.m4s", **asked)
     assert "Content-Encoding" not in headers
 
@@ -156,22 +156,22 @@ async def test_reloads_that_need_not_wait(hall: Site, query: str, expected: int)
     ],
 )
 async def test_a_reload_waits_for_exactly_what_it_asked_for(hall: Site, query: str, parts: int) -> None:
-    window = on_air(hall)
+    live_stream = on_air(hall)
     asked = asyncio.create_task(hall.get(LIVE + query))
     for number in range(8, 8 + parts):
-        await waiting(window)
+        await waiting(live_stream)
         assert not asked.done()
-        window.add_part(part(number))
+        live_stream.add_part(part(number))
         await asyncio.sleep(0)
     status, _, body = await asked
-    assert (status, body) == (200, window.media("720p", skip=False))
+    assert (status, body) == (200, live_stream.media("720p", skip=False))
 
 
 async def test_a_hinted_part_is_waited_for_and_others_are_not(hall: Site) -> None:
-    window = on_air(hall)
+    live_stream = on_air(hall)
     asked = asyncio.create_task(hall.get("/hls/town-hall/PG_1/720p/1.3.m4s"))
-    await waiting(window)
-    window.add_part(part(8))
+    await waiting(live_stream)
+    live_stream.add_part(part(8))
     assert (await asked)[2] == part(8).data
     for name in ("1.9", "2.0", "2", "1", "7"):
         assert await hall.status(f"/hls/town-hall/PG_1/720p/{name}.m4s") == 404
@@ -180,18 +180,18 @@ async def test_a_hinted_part_is_waited_for_and_others_are_not(hall: Site) -> Non
 async def test_a_programme_that_hangs_is_told_after_a_while(hall: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfu.api.long_polling.LONGEST_HOLD", 0.02)
     monkeypatch.setattr("sfu.api.long_polling.ALARM", 0.01)
-    window = on_air(hall)
+    live_stream = on_air(hall)
     assert await hall.status(LIVE + "?_HLS_msn=1&_HLS_part=3") == 503
     assert await hall.status("/hls/town-hall/PG_1/720p/1.3.m4s") == 404
-    assert not window.streams["720p"].waiting
+    assert not live_stream.streams["720p"].waiting
 
 
 async def test_the_end_answers_everybody(hall: Site) -> None:
-    window = on_air(hall)
+    live_stream = on_air(hall)
     asked = [asyncio.create_task(hall.get(LIVE + "?_HLS_msn=2")) for _ in range(3)]
     asked += [asyncio.create_task(hall.get("/hls/town-hall/PG_1/720p/1.3.m4s"))]
-    await waiting(window, 4)
-    window.end(time.time())
+    await waiting(live_stream, 4)
+    live_stream.end(time.time())
     answers = await asyncio.gather(*asked)
     assert [status for status, _, _ in answers] == [200, 200, 200, 404]
     assert answers[0][2].endswith(b"#EXT-X-ENDLIST\n")
@@ -202,20 +202,20 @@ async def test_before_during_and_after(hall: Site) -> None:
         async with hall.server.client.get("/hls/town-hall/state") as answer:
             return await answer.json()
 
-    assert await state() == {"state": "waiting", "now": ANY, **dict.fromkeys(("programme",), ""), "started_at": 0.0,
+    assert await state() == {"state": "waiting", "now": ANY, **dict.fromkeys(("stream_id",), ""), "started_at": 0.0,
                              "ended_at": 0.0, "replay": False, "captions": []}  # fmt: skip
     assert await hall.status("/hls/town-hall/index.m3u8") == 404
-    window = hall.programmes.open("town-hall", "PG_1", LADDER)
+    live_stream = hall.live_streams.open("town-hall", "PG_1", LADDER)
     assert (await state())["state"] == "waiting"
     assert await hall.status("/hls/town-hall/index.m3u8") == await hall.status(LIVE) == 404
-    window.begin(1000.0)
-    for name in window.streams:
-        window.add_init(name, INIT)
-    feed(window, range(8))
+    live_stream.begin(1000.0)
+    for name in live_stream.streams:
+        live_stream.add_init(name, INIT)
+    feed(live_stream, range(8))
     assert (await state())["state"] == "live"
     assert await hall.status("/hls/town-hall/PG_1/720p.replay.m3u8") == 404
-    window.end(2000.0)
-    assert await state() == {"state": "ended", "now": ANY, "programme": "PG_1", "started_at": 1000.0,
+    live_stream.end(2000.0)
+    assert await state() == {"state": "ended", "now": ANY, "stream_id": "PG_1", "started_at": 1000.0,
                              "ended_at": 2000.0, "replay": True, "captions": []}  # fmt: skip
     _, _, body = await hall.get("/hls/town-hall/index.m3u8")
     assert {one.uri for one in m3u8.loads(body.decode()).playlists} == {
@@ -228,18 +228,18 @@ async def test_before_during_and_after(hall: Site) -> None:
 
 
 async def test_what_memory_forgot_comes_from_disk(hall: Site) -> None:
-    window = on_air(hall, 100)
-    assert isinstance(window.streams["720p"].segment(2), str)
+    live_stream = on_air(hall, 100)
+    assert isinstance(live_stream.streams["720p"].segment(2), str)
     status, headers, body = await hall.get("/hls/town-hall/PG_1/720p/2.m4s")
     assert (status, body) == (200, b"".join(part(number).data for number in range(10, 15)))
     assert (headers["Content-Type"], headers["Cache-Control"]) == ("video/mp4", "public, max-age=3600, immutable")
 
 
 async def test_captions(hall: Site) -> None:
-    window = on_air(hall)
-    window.add_captions("en", "English")
-    window.caption("en", "Hello", time.time(), time.time() + 2)
-    feed(window, range(8, 11))
+    live_stream = on_air(hall)
+    live_stream.add_captions("en", "English")
+    live_stream.caption("en", "Hello", time.time(), time.time() + 2)
+    feed(live_stream, range(8, 11))
     status, headers, body = await hall.get("/hls/town-hall/PG_1/captions-en.m3u8")
     assert (status, m3u8.loads(body.decode()).segments[0].uri) == (200, "captions-en/1.vtt")
     status, headers, body = await hall.get("/hls/town-hall/PG_1/captions-en/1.vtt")
@@ -376,11 +376,11 @@ async def test_connections_that_end_and_that_stay(hall: Site) -> None:
 
 
 async def test_a_viewer_that_does_not_read_costs_no_memory(hall: Site) -> None:
-    window = hall.programmes.open("town-hall", "PG_1", LADDER[:1])
-    window.begin(time.time())
-    window.add_init("1080p", INIT)
+    live_stream = hall.live_streams.open("town-hall", "PG_1", LADDER[:1])
+    live_stream.begin(time.time())
+    live_stream.add_init("1080p", INIT)
     for number in range(5):
-        window.add_part(part(number, "1080p", 1_000_000))
+        live_stream.add_part(part(number, "1080p", 1_000_000))
     request = b"GET /hls/town-hall/PG_1/1080p/0.m4s HTTP/1.1\r\nHost: localhost\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", hall.server.port)
     writer.write(request * 50)
@@ -400,31 +400,31 @@ async def test_a_viewer_that_does_not_read_costs_no_memory(hall: Site) -> None:
 
 
 def test_programmes_one_after_the_other(tmp_path: Path) -> None:
-    programmes = Programmes(Hls(directory=str(tmp_path), replay=100.0))
-    first = programmes.open("hall", "PG_1", LADDER)
+    live_streams = LiveStreams(Hls(directory=str(tmp_path), replay=100.0))
+    first = live_streams.open("hall", "PG_1", LADDER)
     with pytest.raises(ValueError, match="already"):
-        programmes.open("hall", "PG_2", LADDER)
+        live_streams.open("hall", "PG_2", LADDER)
     first.begin(900.0)
     first.end(1000.0)
-    second = programmes.open("hall", "PG_2", LADDER)
+    second = live_streams.open("hall", "PG_2", LADDER)
     for name in ("PG_2", "../x", ""):
         with pytest.raises(ValueError, match="name"):
-            programmes.open("else", name, LADDER)
-    assert programmes.current("hall") is second
-    assert programmes.find("hall", "PG_1") is first
-    assert programmes.find("else", "PG_1") is None
-    assert programmes.replays("hall") == [first]
-    programmes.expire(1100.5)
-    assert programmes.find("hall", "PG_1") is None
-    assert programmes.disk.flush()
+            live_streams.open("else", name, LADDER)
+    assert live_streams.current("hall") is second
+    assert live_streams.find("hall", "PG_1") is first
+    assert live_streams.find("else", "PG_1") is None
+    assert live_streams.replays("hall") == [first]
+    live_streams.expire(1100.5)
+    assert live_streams.find("hall", "PG_1") is None
+    assert live_streams.disk.flush()
     assert [path.name for path in tmp_path.iterdir()] == ["PG_2"]
     second.begin(1200.0)
     for name in second.streams:
         second.add_init(name, INIT)
     feed(second, range(6))
-    assert programmes.disk.flush()
-    again = Programmes(Hls(directory=str(tmp_path), replay=100.0))
-    assert [(one.room, one.window.programme) for one in again.restore(again.find_stored(), 1200.0)] == [
+    assert live_streams.disk.flush()
+    again = LiveStreams(Hls(directory=str(tmp_path), replay=100.0))
+    assert [(one.room, one.live_stream.stream_id) for one in again.restore(again.find_stored(), 1200.0)] == [
         ("hall", "PG_2")
     ]
     assert again.current("hall") is not None
@@ -432,30 +432,30 @@ def test_programmes_one_after_the_other(tmp_path: Path) -> None:
 
 def test_an_unwritable_directory_costs_the_replay_only(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    programmes = Programmes(Hls(directory=str(tmp_path / "file")))
-    window = programmes.open("hall", "PG_1", LADDER)
-    window.begin(1000.0)
-    for name in window.streams:
-        window.add_init(name, INIT)
-    feed(window, range(6))
-    window.end(1001.0)
-    assert programmes.disk.flush()
-    assert not window.replayable
+    live_streams = LiveStreams(Hls(directory=str(tmp_path / "file")))
+    live_stream = live_streams.open("hall", "PG_1", LADDER)
+    live_stream.begin(1000.0)
+    for name in live_stream.streams:
+        live_stream.add_init(name, INIT)
+    feed(live_stream, range(6))
+    live_stream.end(1001.0)
+    assert live_streams.disk.flush()
+    assert not live_stream.replayable
 
 
 def test_aiohttp_is_what_ready_answers_are_made_for() -> None:
-    """They use its writer's `drain` and the order of `prepare` and `write_eof`: look at `Ready` when this changes."""
+    """Prepared responses use its writer's `drain` and the order of `prepare` and `write_eof`: check them when this changes."""
     assert aiohttp.__version__.startswith("3.")
 
 
 async def test_a_player_that_knows_nothing_of_low_latency(hall: Site) -> None:
     """ffprobe, by way of a token in the query and the redirection, while on air and afterwards."""
     inits, parts = recorded(6, ("180p",))
-    window = hall.programmes.open("board", "PG_9", (Rendition("180p", 320, 180, 150_000),))
-    window.begin(time.time())
-    window.add_init("180p", inits["180p"])
+    live_stream = hall.live_streams.open("board", "PG_9", (Rendition("180p", 320, 180, 150_000),))
+    live_stream.begin(time.time())
+    live_stream.add_init("180p", inits["180p"])
     for one in parts[:28]:
-        window.add_part(one)
+        live_stream.add_part(one)
     url = f"http://127.0.0.1:{hall.server.port}/hls/board/index.m3u8?token={token(room='board', room_join=True)}"
 
     async def probe(*arguments: str) -> list[str]:
@@ -470,8 +470,8 @@ async def test_a_player_that_knows_nothing_of_low_latency(hall: Site) -> None:
 
     assert {"aac", "h264"} <= set(await probe("-show_entries", "stream=codec_name"))
     for one in parts[28:]:
-        window.add_part(one)
-    window.end(time.time())
+        live_stream.add_part(one)
+    live_stream.end(time.time())
     frames = await probe("-count_frames", "-select_streams", "v", "-show_entries", "stream=nb_read_frames")
     assert frames[0] == "180"
 
@@ -479,37 +479,37 @@ async def test_a_player_that_knows_nothing_of_low_latency(hall: Site) -> None:
 @pytest.mark.parametrize("name", ["index.m3u8", "PG_1/index.m3u8"])
 async def test_indexes_are_rendered_once_a_second(hall: Site, name: str) -> None:
     """After hours of programme a rendering takes milliseconds, and any viewer may ask."""
-    window = on_air(hall)
+    live_stream = on_air(hall)
     rendered: list[str] = []
-    original = Window.multivariant
+    original = LiveStream.multivariant
 
-    def counted(self: Window, prefix: str = "") -> bytes:
+    def counted(self: LiveStream, prefix: str = "") -> bytes:
         rendered.append(prefix)
         return original(self, prefix)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Window, "multivariant", counted)
+        patch.setattr(LiveStream, "multivariant", counted)
         began = time.monotonic()
         for _ in range(10):
             answers = await asyncio.gather(*(hall.get(f"/hls/town-hall/{name}") for _ in range(20)))
             prefix = "PG_1/" if name == "index.m3u8" else ""
-            assert {body for _, _, body in answers} == {original(window, prefix)}
+            assert {body for _, _, body in answers} == {original(live_stream, prefix)}
         assert len(rendered) <= time.monotonic() - began + 2
 
 
 async def test_answers_that_are_asked_for_stay_ready(hall: Site) -> None:
     """A replay's playlist takes milliseconds to render after hours; parts of live programmes must not push it out."""
-    window = on_air(hall, 60)
-    window.end(time.time())
+    live_stream = on_air(hall, 60)
+    live_stream.end(time.time())
     rendered: list[str] = []
-    original = Stream.replay
+    original = RenditionStream.replay
 
-    def counted(self: Stream) -> bytes:
+    def counted(self: RenditionStream) -> bytes:
         rendered.append(self.name)
         return original(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Stream, "replay", counted)
+        patch.setattr(RenditionStream, "replay", counted)
         patch.setattr("sfu.api.hls.KEPT", 4)
         for number in range(8):
             assert await hall.status("/hls/town-hall/PG_1/720p.replay.m3u8") == 200

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sfu.api.server import Tls
+from sfu.api.server import TlsContext
 from tests.api.support import running, token
 from tests.support.certificate import self_signed
 from tests.support.loop_cost import measured
@@ -104,7 +104,7 @@ async def lengths_over_tls(folder: Path) -> None:
         return web.Response(text=str(len(await request.read())))
 
     certificate, key = self_signed(folder)
-    server_tls = Tls(str(certificate), str(key))
+    server_tls = TlsContext(str(certificate), str(key))
     async with running(routes=[web.post("/count", count)], tls=server_tls) as server:
         for size in (1, 4095, 4096, 4097, 8192, 60_000):
             async with server.client.post(

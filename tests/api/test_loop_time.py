@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from sfu.api import loop_time
-from sfu.api.loop_time import PER_TURN, REQUEST_COST, Gate, Metered
+from sfu.api.loop_time import REQUEST_COST, REQUESTS_PER_TURN, Gate, MeteredAwaitable
 from sfu.api.settings import Settings
 from sfu.forwarding.loop_budget import LoopBudget
 from tests.api.support import running
@@ -27,7 +27,7 @@ async def test_each_step_is_measured_and_waiting_is_not() -> None:
         return "done"
 
     charged: list[float] = []
-    assert await Metered(work(), charged.append) == "done"
+    assert await MeteredAwaitable(work(), charged.append) == "done"
     assert len(charged) == 2
     assert 0.01 <= charged[0] < 0.015
     assert 0.02 <= charged[1] < 0.025
@@ -39,7 +39,7 @@ async def test_only_the_first_steps_are_measured_when_asked() -> None:
         busy(0.01)
 
     charged: list[float] = []
-    await Metered(work(), charged.append, steps=1)
+    await MeteredAwaitable(work(), charged.append, steps=1)
     assert len(charged) == 1
     assert charged[0] < 0.005
 
@@ -60,10 +60,10 @@ async def test_errors_and_cancellation_pass(steps: int) -> None:
             raise
 
     with pytest.raises(ValueError, match="mine"):
-        await Metered(fails(), lambda _: None, steps)
+        await MeteredAwaitable(fails(), lambda _: None, steps)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await Metered(waits(), lambda _: None, steps)
+            await MeteredAwaitable(waits(), lambda _: None, steps)
     assert seen == ["cancelled"]
 
 
@@ -75,11 +75,11 @@ async def test_the_gate_lets_a_few_requests_through_per_turn_and_in_order() -> N
         assert await gate.enter()
         order.append(number)
 
-    waiting = [asyncio.create_task(request(number)) for number in range(5 * PER_TURN)]
+    waiting = [asyncio.create_task(request(number)) for number in range(5 * REQUESTS_PER_TURN)]
     before = 0
     while len(order) < len(waiting):
         await asyncio.sleep(0)
-        assert len(order) - before <= PER_TURN
+        assert len(order) - before <= REQUESTS_PER_TURN
         before = len(order)
     assert order == sorted(order)
 
@@ -95,12 +95,12 @@ async def test_the_gate_forgets_those_who_gave_up() -> None:
 
 
 @pytest.fixture
-async def strangers() -> LoopBudget:
+async def unauthenticated_budget() -> LoopBudget:
     return LoopBudget(0.35, 0.5, time.monotonic())
 
 
 @pytest.fixture
-async def url(strangers: LoopBudget) -> AsyncIterator[str]:
+async def url(unauthenticated_budget: LoopBudget) -> AsyncIterator[str]:
     async def public(request: web.Request) -> web.Response:
         busy(0.002)
         return web.Response(text="ok")
@@ -125,45 +125,49 @@ async def url(strangers: LoopBudget) -> AsyncIterator[str]:
         web.post("/echo", echo),
         web.get("/socket", socket),
     ]
-    async with running(Settings(port=0, base_path="/meet"), strangers=strangers, routes=routes) as server:
+    async with running(
+        Settings(port=0, base_path="/meet"), unauthenticated_budget=unauthenticated_budget, routes=routes
+    ) as server:
         yield server.site.name
 
 
-async def test_requests_of_strangers_wait_for_credit(url: str, strangers: LoopBudget) -> None:
+async def test_requests_of_strangers_wait_for_credit(url: str, unauthenticated_budget: LoopBudget) -> None:
     async with aiohttp.ClientSession() as http:
         async with http.get(f"{url}/public", headers={"Connection": "close"}) as answer:
             assert answer.status == 200
-        assert strangers.used >= 0.002
-        strangers.charge(0.5 + 0.35 * 1.0, time.monotonic())
+        assert unauthenticated_budget.used >= 0.002
+        unauthenticated_budget.charge(0.5 + 0.35 * 1.0, time.monotonic())
         async with asyncio.timeout(5):
             for path in ("/livez", "/meet/livez"):
                 # probes never wait, if they open a connection
                 async with http.get(f"{url}{path}", headers={"Connection": "close"}) as answer:
                     assert answer.status == 200
-            assert not strangers.admits(time.monotonic())
+            assert not unauthenticated_budget.admits(time.monotonic())
             async with http.get(f"{url}/public") as answer:
                 assert answer.status == 200
-        assert strangers.throttled >= 1
+        assert unauthenticated_budget.throttled >= 1
 
 
 @pytest.mark.parametrize("base", ["", "/meet"])
-async def test_authorized_connections_do_not_wait_for_strangers(url: str, strangers: LoopBudget, base: str) -> None:
+async def test_authorized_connections_do_not_wait_for_strangers(
+    url: str, unauthenticated_budget: LoopBudget, base: str
+) -> None:
     url += base
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as http:
         async with http.get(f"{url}/hls/x") as answer:
             assert answer.status == 200
         for _ in range(5):
-            strangers.charge(1.0, time.monotonic())
-        used = strangers.used
+            unauthenticated_budget.charge(1.0, time.monotonic())
+        used = unauthenticated_budget.used
         async with asyncio.timeout(5):
             for _ in range(10):
                 async with http.get(f"{url}/hls/x") as answer:
                     assert answer.status == 200
-        assert strangers.used - used < 0.01
+        assert unauthenticated_budget.used - used < 0.01
 
 
 async def test_reads_that_wait_for_their_turn_keep_their_order(
-    url: str, strangers: LoopBudget, monkeypatch: pytest.MonkeyPatch
+    url: str, unauthenticated_budget: LoopBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop_time, "READ_SLICE", 1e-9)
     host, port = url.removeprefix("http://").split(":")
@@ -183,10 +187,10 @@ async def test_reads_that_wait_for_their_turn_keep_their_order(
         await asyncio.gather(*[ask(number) for number in range(60)])
 
 
-async def test_sockets_are_read_while_strangers_have_no_credit(url: str, strangers: LoopBudget) -> None:
+async def test_sockets_are_read_while_strangers_have_no_credit(url: str, unauthenticated_budget: LoopBudget) -> None:
     async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/socket") as socket:
         for _ in range(3):
-            strangers.charge(100.0, time.monotonic())
+            unauthenticated_budget.charge(100.0, time.monotonic())
         async with asyncio.timeout(1):
             for _ in range(20):
                 await socket.send_str("x")
@@ -198,28 +202,28 @@ async def test_sockets_are_read_while_strangers_have_no_credit(url: str, strange
     [("OPTIONS", "/hls/x", 204), ("OPTIONS", "/api/v1/rooms", 204), ("GET", "/hls/y", 404)],
 )
 async def test_what_needs_no_token_authorizes_no_connection(
-    url: str, strangers: LoopBudget, method: str, path: str, status: int
+    url: str, unauthenticated_budget: LoopBudget, method: str, path: str, status: int
 ) -> None:
     headers = {"Origin": url, "Access-Control-Request-Method": "GET"}
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as http:
         async with http.request(method, f"{url}{path}", headers=headers) as answer:
             assert answer.status == status
-        used = strangers.used
+        used = unauthenticated_budget.used
         for _ in range(20):
             async with http.request(method, f"{url}{path}", headers=headers) as answer:
                 assert answer.status == status
-        assert strangers.used - used > 20 * REQUEST_COST
+        assert unauthenticated_budget.used - used > 20 * REQUEST_COST
 
 
 async def test_authorized_requests_on_connections_of_their_own_are_not_charged_to_strangers(
-    url: str, strangers: LoopBudget
+    url: str, unauthenticated_budget: LoopBudget
 ) -> None:
     """A proxy without keep-alive opens a connection for each request of each viewer."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
         for _ in range(20):
             async with http.get(f"{url}/hls/x") as answer:
                 assert answer.status == 200
-    assert strangers.used < 20 * 0.002
+    assert unauthenticated_budget.used < 20 * 0.002
 
 
 async def test_authorized_connections_share_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,11 +248,11 @@ async def slow(request: web.Request) -> web.Response:
 
 
 async def test_a_request_that_waited_too_long_is_refused_with_the_reason(
-    url: str, strangers: LoopBudget, monkeypatch: pytest.MonkeyPatch
+    url: str, unauthenticated_budget: LoopBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop_time, "PATIENCE", 0.1)
     async with aiohttp.ClientSession() as http:
-        strangers.charge(5.0, time.monotonic())
+        unauthenticated_budget.charge(5.0, time.monotonic())
         async with http.get(f"{url}/public") as answer:
             assert answer.status == 503
             assert answer.headers["Retry-After"]

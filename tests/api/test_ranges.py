@@ -7,10 +7,10 @@ import pytest
 from aiohttp import web
 
 from sfu.api.files import File, attachment
-from sfu.api.ranges import Unsatisfiable, requested
+from sfu.api.ranges import Unsatisfiable, parse_range
 from tests.api.support import running
 from tests.api.test_hls import on_air, site
-from tests.outputs.hls.test_window import part
+from tests.outputs.hls.test_live_stream import part
 
 SIZE = 1000
 ROWS: list[tuple[str | None, tuple[int, int] | None]] = [
@@ -45,20 +45,20 @@ UNSATISFIABLE = ("bytes=1000-", "bytes=1000-1001", "bytes=-0", "bytes=9999999999
 
 @pytest.mark.parametrize(("wanted", "expected"), ROWS)
 def test_ranges(wanted: str | None, expected: tuple[int, int] | None) -> None:
-    assert requested("GET", wanted, None, SIZE, etag='"tag"') == expected
-    assert requested("HEAD", wanted, None, SIZE, etag='"tag"') is None
+    assert parse_range("GET", wanted, None, SIZE, etag='"tag"') == expected
+    assert parse_range("HEAD", wanted, None, SIZE, etag='"tag"') is None
 
 
 @pytest.mark.parametrize("wanted", UNSATISFIABLE)
 def test_ranges_that_do_not_exist(wanted: str) -> None:
     with pytest.raises(Unsatisfiable):
-        requested("GET", wanted, None, SIZE, etag='"tag"')
+        parse_range("GET", wanted, None, SIZE, etag='"tag"')
 
 
 @pytest.mark.parametrize("wanted", ["bytes=0-", "bytes=-5", "bytes=0-0"])
 def test_an_empty_file_has_no_range(wanted: str) -> None:
     with pytest.raises(Unsatisfiable):
-        requested("GET", wanted, None, 0, etag='"tag"')
+        parse_range("GET", wanted, None, 0, etag='"tag"')
 
 
 MODIFIED = 1_700_000_000.75
@@ -81,7 +81,7 @@ MODIFIED = 1_700_000_000.75
     ],
 )
 def test_if_range(condition: str, kept: bool) -> None:
-    found = requested("GET", "bytes=0-9", condition, SIZE, etag='"tag"', modified=MODIFIED)
+    found = parse_range("GET", "bytes=0-9", condition, SIZE, etag='"tag"', modified=MODIFIED)
     assert found == ((0, 9) if kept else None)
 
 
@@ -165,7 +165,7 @@ async def test_a_part_is_whole_after_a_range_of_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("programme.mp4", 'attachment; filename="programme.mp4"'),
+        ("recording.mp4", 'attachment; filename="recording.mp4"'),
         ("a b.mp4", 'attachment; filename="a b.mp4"'),
         ("会議.mp4", "attachment; filename=\"__.mp4\"; filename*=UTF-8''%E4%BC%9A%E8%AD%B0.mp4"),
         ('a"b\\c.mp4', "attachment; filename=\"a_b_c.mp4\"; filename*=UTF-8''a%22b%5Cc.mp4"),

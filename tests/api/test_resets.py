@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from sfu.api.files import File
-from sfu.api.server import Tls
+from sfu.api.server import TlsContext
 from sfu.api.settings import Settings
 from tests.api.support import running, token
 from tests.api.test_hls import on_air, site, waiting
@@ -90,7 +90,7 @@ async def every_moment(folder: Path, *, tls: bool) -> None:
     context = server_tls = None
     if tls:
         certificate, key = self_signed(folder)
-        server_tls = Tls(str(certificate), str(key))
+        server_tls = TlsContext(str(certificate), str(key))
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     routes = [web.get("/slow", hold), web.get("/stream", stream), web.get("/file", file)]
@@ -132,19 +132,19 @@ def test_a_reset_at_any_moment(tmp_path: Path, caplog: pytest.LogCaptureFixture,
 async def test_a_reset_while_a_playlist_is_held(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with site(tmp_path) as one:
-        window = on_air(one)
+        live_stream = on_air(one)
         sockets = []
         for path in ("720p.m3u8?_HLS_msn=1&_HLS_part=3", "720p/1.3.m4s"):
             sock = socket.create_connection(("127.0.0.1", one.server.port))
             sock.sendall(f"GET /hls/town-hall/PG_1/{path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
             sockets.append(sock)
-        await waiting(window, len(sockets))
+        await waiting(live_stream, len(sockets))
         for sock in sockets:
             reset(sock)
         async with asyncio.timeout(5):
             while one.server.site.connections.open:  # noqa: ASYNC110  # what is waited for has no event
                 await asyncio.sleep(0.01)
-        window.end(time.time())
+        live_stream.end(time.time())
         await asyncio.sleep(0)
         assert await one.status("/hls/town-hall/PG_1/720p.m3u8") == 200
     assert complaints(caplog.records) == []

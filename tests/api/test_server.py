@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from sfu.api.server import Tls
+from sfu.api.server import TlsContext
 from sfu.api.settings import Settings
 from sfu.errors import ConfigurationError
 from tests.api.support import running
@@ -171,7 +171,7 @@ async def spoken(port: int, client: ssl.SSLContext, name: str) -> tuple[str | No
 
 async def test_tls_and_renewal(tmp_path: Path) -> None:
     paths = certificate(tmp_path, "localhost")
-    tls = Tls(*paths)
+    tls = TlsContext(*paths)
     settings = Settings(port=0, tls_certificate=paths[0], tls_key=paths[1])
     async with running(settings, tls=tls) as server:
         trusting = ssl.create_default_context(cafile=paths[0])
@@ -204,7 +204,7 @@ async def test_tls_and_renewal(tmp_path: Path) -> None:
 
 async def test_old_tls_is_refused(tmp_path: Path) -> None:
     paths = certificate(tmp_path, "localhost")
-    async with running(Settings(port=0, tls_certificate=paths[0], tls_key=paths[1]), tls=Tls(*paths)) as server:
+    async with running(Settings(port=0, tls_certificate=paths[0], tls_key=paths[1]), tls=TlsContext(*paths)) as server:
         old = ssl.create_default_context(cafile=paths[0])
         old.set_ciphers("ALL:@SECLEVEL=0")
         with pytest.warns(DeprecationWarning, match="deprecated"):
@@ -218,7 +218,7 @@ async def test_old_tls_is_refused(tmp_path: Path) -> None:
 async def test_a_silent_tls_handshake_is_cut_off(tmp_path: Path) -> None:
     paths = certificate(tmp_path, "localhost")
     settings = Settings(port=0, tls_certificate=paths[0], tls_key=paths[1], request_header_timeout=0.3)
-    async with running(settings, tls=Tls(*paths)) as server:
+    async with running(settings, tls=TlsContext(*paths)) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         assert 0.2 < await seconds_until_closed(reader) < 2
         writer.close()
@@ -237,4 +237,4 @@ def test_certificates_that_cannot_be_used(tmp_path: Path, broken: str) -> None:
     else:
         key = certificate(second, "localhost")[1]
     with pytest.raises(ConfigurationError, match=r"http\.tls_"):
-        Tls(chain, key)
+        TlsContext(chain, key)

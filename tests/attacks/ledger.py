@@ -83,7 +83,7 @@ class Stretch:
 
 
 @dataclass
-class Account:
+class MediaStats:
     """What became of the camera's packets on their way to one person."""
 
     sound: list[int] = field(default_factory=list)
@@ -123,7 +123,7 @@ class Listener(RawPeer):
     def __init__(self) -> None:
         super().__init__()
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_000_000)
-        self.account = Account()
+        self.account = MediaStats()
         self.asks = 0
         "It says that each so-many-th packet did not come."
         self.asked = 0

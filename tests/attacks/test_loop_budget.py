@@ -6,14 +6,14 @@ import time
 import aiohttp
 import pytest
 
-from sfu.forwarding.loop_budget import MEDIA_BURST, MEDIA_SHARE, PATIENCE, STRANGERS_BURST, STRANGERS_SHARE
+from sfu.forwarding.loop_budget import MEDIA_BURST, MEDIA_SHARE, PATIENCE, UNAUTHENTICATED_BURST, UNAUTHENTICATED_SHARE
 from tests.attacks.field import Field
 from tests.attacks.sctp import Association, data
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 USED = "sfu_loop_budget_seconds_total:media"
-STRANGERS = "sfu_loop_budget_seconds_total:strangers"
+UNAUTHENTICATED_BUDGET = "sfu_loop_budget_seconds_total:strangers"
 DROPPED = "sfu_packets_dropped_total:loop_budget"
 DISCONNECTS = "sfu_loop_budget_disconnects_total"
 HONEST = 0.02
@@ -54,13 +54,13 @@ async def test_strangers_on_many_connections_take_their_share_together(field: Fi
     spent: list[tuple[float, float]] = []
 
     async def attack() -> None:
-        began, used = time.monotonic(), field.metrics()[STRANGERS]
+        began, used = time.monotonic(), field.metrics()[UNAUTHENTICATED_BUDGET]
         await asyncio.gather(*[ask(field, began + 4.0) for _ in range(150)])
-        spent.append((time.monotonic() - began, field.metrics()[STRANGERS] - used))
+        spent.append((time.monotonic() - began, field.metrics()[UNAUTHENTICATED_BUDGET] - used))
 
     await field.withstands(attack, lines=100_000, memory=12_000_000)
     elapsed, used = spent[-1]
-    assert used < STRANGERS_BURST + STRANGERS_SHARE * elapsed + 0.1, (elapsed, used)
+    assert used < UNAUTHENTICATED_BURST + UNAUTHENTICATED_SHARE * elapsed + 0.1, (elapsed, used)
 
 
 async def ask(field: Field, until: float) -> None:

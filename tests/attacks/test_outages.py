@@ -21,7 +21,7 @@ import aiohttp
 import av
 import pytest
 
-from sfu.outputs.disk import RESERVE
+from sfu.outputs.disk_writer import RESERVE
 from tests.attacks.field import Field
 from tests.attacks.test_faults import Base
 from tests.support import impaired
@@ -125,7 +125,7 @@ async def test_a_wall_clock_that_is_set_an_hour_forth_and_back(tmp_path: Path, h
     }  # fmt: skip
     recordings = tmp_path / "recordings"
     settings = (
-        "egress.renditions=[320x180@200]", f"production.directory={recordings}", f"egress.hls.directory={tmp_path}/hls",
+        "outputs.renditions=[320x180@200]", f"egress.directory={recordings}", f"outputs.hls.directory={tmp_path}/hls",
     )  # fmt: skip
     async with opened(*settings, environment=environment) as field:
         asked = time.monotonic()
@@ -134,7 +134,7 @@ async def test_a_wall_clock_that_is_set_an_hour_forth_and_back(tmp_path: Path, h
 
         async def recorded() -> bool:
             now = field.metrics()
-            return now["sfu_recordings:recording"] == 2 and now["sfu_programme_ticks_total"] > 30
+            return now["sfu_recordings:recording"] == 2 and now["sfu_egress_frames_total"] > 30
 
         await happens(recorded, 30)
         await asyncio.sleep(1)
@@ -151,8 +151,8 @@ async def test_a_wall_clock_that_is_set_an_hour_forth_and_back(tmp_path: Path, h
                 assert abs(logged - time.time() - step) < 60, "the server's clock was not set"
 
         grown = await field.withstands(set_it, tries=5, lines=30, memory=60_000_000)
-        assert grown["sfu_programme_ticks_total"] > 80
-        assert not grown.get("sfu_programme_restarts_total")
+        assert grown["sfu_egress_frames_total"] > 80
+        assert not grown.get("sfu_egress_worker_restarts_total")
         late = Client(http, field.url, field.token("late", ROOM))
         assert (await late.join())["type"] == "joined"
         await field.leave(late)
@@ -199,7 +199,7 @@ def may_mount() -> bool:
 @pytest.mark.skipif(not may_mount(), reason="mounting needs root")
 async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     with small_disk(tmp_path / "disk", RESERVE + 40_000_000) as disk:
-        settings = ("egress.renditions=[320x180@200]", f"production.directory={disk}")
+        settings = ("outputs.renditions=[320x180@200]", f"egress.directory={disk}")
         async with opened(*settings) as field:
             await api(field, http, "PUT", "/egress", {"recording": True})
             await api(field, http, "PUT", "/recordings/tracks", {})
@@ -224,7 +224,7 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
                 await happens(neither)
 
             grown = await field.withstands(fill, lines=16, memory=60_000_000)
-            assert not grown.get("sfu_programme_restarts_total")
+            assert not grown.get("sfu_egress_worker_restarts_total")
 
             async def said() -> bool:
                 return "disk is full" in str(await api(field, http, "GET", "/egress"))
@@ -232,7 +232,7 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
             await happens(said)  # with the worker's next status
             watcher = Client(http, field.url, field.token("watcher", ROOM))
             joined = await watcher.join()
-            assert "disk is full" in joined["room"]["programme"]["problem"], joined["room"]
+            assert "disk is full" in joined["room"]["egress"]["problem"], joined["room"]
             (disk / "filler").unlink()
             await happens(both, 15)  # and it goes on by itself
             await asyncio.sleep(2)
@@ -268,7 +268,7 @@ def workers(parent: int) -> list[int]:
 
 async def test_a_mixer_that_is_killed_again_and_again(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     recordings = tmp_path / "recordings"
-    settings = ("egress.renditions=[320x180@200]", f"production.directory={recordings}")
+    settings = ("outputs.renditions=[320x180@200]", f"egress.directory={recordings}")
     async with opened(*settings) as field:
         await api(field, http, "PUT", "/egress", {"recording": True})
 
@@ -303,7 +303,7 @@ async def test_a_mixer_that_is_killed_again_and_again(tmp_path: Path, http: aioh
         assert max(took[:2]) < 2.0  # later ones wait longer each time
 
         async def counted() -> bool:
-            return field.metrics()["sfu_programme_restarts_total"] == len(took)
+            return field.metrics()["sfu_egress_worker_restarts_total"] == len(took)
 
         await happens(counted)
         await api(field, http, "DELETE", "/egress")

@@ -224,7 +224,7 @@ async def test_keyframe_requests_without_end(field: Field, http: aiohttp.ClientS
         if not video:
             ssrcs = {packet.ssrc for packet in client.media()}
             pytest.fail(f"no picture came, only {ssrcs}")
-        packets = [rtcp.encode_picture_loss(1, video[-1])] * 1500
+        packets = [rtcp.encode_pli(1, video[-1])] * 1500
         loop = asyncio.get_running_loop()
         began = loop.time()
         grown = await field.withstands(spray(client, packets, control=True, subscriber=True))  # type: ignore[arg-type]

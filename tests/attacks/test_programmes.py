@@ -35,8 +35,8 @@ REQUEST = re.compile(
 async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Field]:
     """A room on air; it may push to this machine."""
     folder = tmp_path_factory.mktemp("stage")
-    settings = ("egress.renditions=[320x180@200]", f"egress.hls.directory={folder}/hls",
-                f"production.directory={folder}/recordings", "production.rtmp_private=true",
+    settings = ("outputs.renditions=[320x180@200]", f"outputs.hls.directory={folder}/hls",
+                f"egress.directory={folder}/recordings", "egress.rtmp_allow_private=true",
                 "log.access=false")  # fmt: skip
     field = Field(*(word for setting in settings for word in ("--set", setting)))
     await field.open()
@@ -251,9 +251,9 @@ async def test_nobody_reaches_the_inner_network_by_a_push(tmp_path_factory: pyte
     more = await asyncio.start_server(visited, "127.0.0.1", 0)
     ports = {port, more.sockets[0].getsockname()[1]}
     settings = (
-        "egress.renditions=[320x180@200]",
-        f"production.directory={folder}",
-        f"egress.hls.directory={folder}/hls",
+        "outputs.renditions=[320x180@200]",
+        f"egress.directory={folder}",
+        f"outputs.hls.directory={folder}/hls",
         "log.access=false",
     )
     field = Field(*(word for setting in settings for word in ("--set", setting)))

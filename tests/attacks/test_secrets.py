@@ -138,12 +138,12 @@ class Meeting:
         assert await self.api("PUT", f"/rooms/{ROOM}/recordings/tracks", {}) in (200, 201, 204)
         killed = False
         deadline = time.monotonic() + 30
-        while "programme begins" not in self.server.log.read_text() or not killed:
+        while "egress live" not in self.server.log.read_text() or not killed:
             assert time.monotonic() < deadline
             for _ in range(10):
                 ada.send()
                 await asyncio.sleep(0.02)
-            if not killed and "programme begins" in self.server.log.read_text():
+            if not killed and "egress live" in self.server.log.read_text():
                 killed = True
                 await asyncio.sleep(2.0)  # the destinations are tried and lost
                 for worker in _children(self.server.process.pid):
@@ -214,12 +214,12 @@ async def opened(folder: Path, form: str, collector: Collector) -> AsyncIterator
     settings = {
         "http.host": "127.0.0.1", "rtc.include_loopback": "true", "auth.keys_file": keys, "log.level": "debug",
         "log.format": form, "traces.endpoint": collector.url, "traces.delay": 0.2, "turn.urls": "turn:turn.example.org",
-        "production.directory": folder / "recordings", "production.rtmp_private": "true",
-        "egress.renditions": "426x240@300", "egress.hls.directory": folder / "hls",
+        "egress.directory": folder / "recordings", "egress.rtmp_allow_private": "true",
+        "outputs.renditions": "426x240@300", "outputs.hls.directory": folder / "hls",
     }  # fmt: skip
     if form == "json":  # recordings go to a storage that is not there, which takes a while
-        settings |= {"production.s3.bucket": "bucket", "production.s3.endpoint": "http://127.0.0.1:1"}
-    environment = {"SFU_TURN__SECRET": TURN_SECRET, "SFU_PRODUCTION__S3__SECRET_KEY": S3_SECRET}
+        settings |= {"egress.s3.bucket": "bucket", "egress.s3.endpoint": "http://127.0.0.1:1"}
+    environment = {"SFU_TURN__SECRET": TURN_SECRET, "SFU_EGRESS__S3__SECRET_KEY": S3_SECRET}
     async with serve(folder / "log", settings, environment) as server, aiohttp.ClientSession() as http:
         yield Meeting(server, http)
 
@@ -233,7 +233,7 @@ async def test_a_meeting_leaves_nothing_private_behind(tmp_path: Path, form: str
         traces = "\n".join(str(span) for span in collector.spans)
     log = (tmp_path / "log").read_text()
     assert "session joined" in log
-    assert "programme begins" in log
+    assert "egress live" in log
     assert "admin operation" in log
     assert "sfu_joins_refused_total" in meeting.metrics
     assert 'name: "join"' in traces

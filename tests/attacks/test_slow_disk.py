@@ -24,12 +24,12 @@ BEFORE = 10.0
 async def test_a_disk_that_blocks_for_five_seconds(tmp_path: Path, http: aiohttp.ClientSession) -> None:
     with stoppable_disk(tmp_path) as disk:
         settings = (
-            "egress.renditions=[320x180@200]",
-            f"egress.hls.directory={disk.directory}/hls",
-            f"production.directory={disk.directory}/recordings",
+            "outputs.renditions=[320x180@200]",
+            f"outputs.hls.directory={disk.directory}/hls",
+            f"egress.directory={disk.directory}/recordings",
             f"rtc.packet_log={disk.directory}/packets.log",
-            "egress.hls.public=['*']",
-            "egress.hls.memory=6",
+            "outputs.hls.public=['*']",
+            "outputs.hls.memory=6",
         )
         async with opened(*settings) as field:
             live = f"{field.url}/hls/field/"
@@ -82,7 +82,7 @@ async def test_a_disk_that_blocks_for_five_seconds(tmp_path: Path, http: aiohttp
                 assert len(listed["recordings"]) == 2  # type: ignore[index]
 
             grown = await field.withstands(block, lines=12, memory=80_000_000)
-            assert not grown.get("sfu_programme_restarts_total")
+            assert not grown.get("sfu_egress_worker_restarts_total")
             await asyncio.sleep(2)
             lasted = time.monotonic() - began
             await api(field, http, "DELETE", "/egress")

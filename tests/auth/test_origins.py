@@ -123,7 +123,7 @@ def test_entries_must_be_origins(entry: str) -> None:
 )  # fmt: skip
 def test_other_patterns_are_refused_with_what_to_write(entry: str) -> None:
     with pytest.raises(ConfigurationError, match=r"egress\.hls\.origins: .* as in https://\*\.example\.org"):
-        Origins((entry,), setting="egress.hls.origins")
+        Origins((entry,), setting="outputs.hls.origins")
 
 
 def test_hosts_that_are_not_ascii_are_written_as_browsers_send_them() -> None:

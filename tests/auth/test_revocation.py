@@ -32,7 +32,7 @@ def test_bounded() -> None:
     for number in range(1000):
         revocations.revoke_token(f"T{number}", now=NOW, until=NOW + 1 + number)
     assert len(revocations) == 100
-    assert revocations.forgotten == 900
+    assert revocations.evicted == 900
     assert revocations.is_revoked("T999", "", "", 0, NOW)
     assert not revocations.is_revoked("T0", "", "", 0, NOW)
 
@@ -42,4 +42,4 @@ def test_expired_entries_go_first() -> None:
     for number in range(1000):
         revocations.revoke_token("same" if number % 2 else f"T{number}", now=NOW + number, until=NOW + number + 2)
     assert len(revocations) < 5
-    assert revocations.forgotten == 0
+    assert revocations.evicted == 0

@@ -3,12 +3,12 @@
 import pytest
 
 from sfu.bandwidth.aimd import Aimd
-from sfu.bandwidth.overuse import Usage
+from sfu.bandwidth.overuse import BandwidthUsage
 
-N, O, U = Usage.NORMAL, Usage.OVER, Usage.UNDER  # noqa: E741
+N, O, U = BandwidthUsage.NORMAL, BandwidthUsage.OVER, BandwidthUsage.UNDER  # noqa: E741
 
 
-def run(usages: list[Usage], acked: float | None, start: float = 1e6, step: float = 0.1) -> Aimd:
+def run(usages: list[BandwidthUsage], acked: float | None, start: float = 1e6, step: float = 0.1) -> Aimd:
     aimd = Aimd(start, 50e3, 10e6)
     for number, usage in enumerate(usages):
         aimd.update(usage, acked, 0.05, number * step)
@@ -29,7 +29,7 @@ def run(usages: list[Usage], acked: float | None, start: float = 1e6, step: floa
         ([O], 10e3, 50e3),
     ],
 )
-def test_rate(usages: list[Usage], acked: float | None, rate: float) -> None:
+def test_rate(usages: list[BandwidthUsage], acked: float | None, rate: float) -> None:
     assert run([N, *usages], acked).rate == pytest.approx(rate, rel=0.01)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfu.bandwidth.policy import Policy, Reason
+from sfu.bandwidth.policy import Policy, PolicyReason
 from sfu.bandwidth.settings import Settings
 from sfu.errors import ConfigurationError
 
@@ -11,10 +11,10 @@ RTT = 0.1
 
 def after(policy: Policy, seconds: float, estimate: float, *, rtt: float = RTT, loss: float = 0.0, since: float = 0.0):
     """The verdict at the end of so many seconds of the same."""
-    verdict = policy.update(estimate, rtt, loss, since)
+    policy_decision = policy.update(estimate, rtt, loss, since)
     for step in range(1, round(seconds * 20) + 1):
-        verdict = policy.update(estimate, rtt, loss, since + step / 20)
-    return verdict
+        policy_decision = policy.update(estimate, rtt, loss, since + step / 20)
+    return policy_decision
 
 
 @pytest.mark.parametrize(
@@ -22,8 +22,8 @@ def after(policy: Policy, seconds: float, estimate: float, *, rtt: float = RTT, 
     [(0.5e6, 0.7e6, 480), (0.99e6, 0.7e6, 480), (1.01e6, 1.5e6, 720), (2.9e6, 1.5e6, 720), (3.1e6, 4e6, 1080)],
 )
 def test_tiers(estimate: float, picture: float, height: int) -> None:
-    verdict = after(Policy(Settings()), 1, estimate)
-    assert (verdict.picture, verdict.height, verdict.target) == (picture, height, estimate)
+    policy_decision = after(Policy(Settings()), 1, estimate)
+    assert (policy_decision.picture, policy_decision.height, policy_decision.target) == (picture, height, estimate)
 
 
 def test_down_within_two_seconds_and_not_for_a_moment() -> None:
@@ -48,40 +48,40 @@ def test_up_after_five_seconds_with_headroom(estimate: float, height: int) -> No
 def test_a_longer_round_trip_lowers_after_a_second(rtt: float, lowered: bool) -> None:
     policy = Policy(Settings())
     after(policy, 10, 4e6)
-    assert after(policy, 0.9, 4e6, rtt=rtt, since=10.05).reason is Reason.ESTIMATE
-    verdict = after(policy, 0.2, 4e6, rtt=rtt, since=11)
-    assert (verdict.reason is Reason.DELAY, verdict.height < 1080) == (lowered, lowered)
+    assert after(policy, 0.9, 4e6, rtt=rtt, since=10.05).reason is PolicyReason.ESTIMATE
+    policy_decision = after(policy, 0.2, 4e6, rtt=rtt, since=11)
+    assert (policy_decision.reason is PolicyReason.DELAY, policy_decision.height < 1080) == (lowered, lowered)
 
 
 def test_a_fifth_of_a_short_round_trip_is_noise() -> None:
     policy = Policy(Settings())
     after(policy, 10, 4e6, rtt=0.02)
-    assert after(policy, 3, 4e6, rtt=0.04, since=10.05).reason is Reason.ESTIMATE
+    assert after(policy, 3, 4e6, rtt=0.04, since=10.05).reason is PolicyReason.ESTIMATE
 
 
 @pytest.mark.parametrize(("loss", "height"), [(0.04, 1080), (0.06, 720), (0.2, 720)])
 def test_loss_above_five_per_cent_lowers_by_one_tier_only(loss: float, height: int) -> None:
     policy = Policy(Settings())
     after(policy, 5, 4e6)
-    verdict = after(policy, 20, 4e6, loss=loss, since=5.05)
-    assert verdict.height == height
-    assert verdict.target >= 1.5e6
+    policy_decision = after(policy, 20, 4e6, loss=loss, since=5.05)
+    assert policy_decision.height == height
+    assert policy_decision.target >= 1.5e6
 
 
 def test_what_was_taken_is_given_back() -> None:
     policy = Policy(Settings())
     after(policy, 5, 4e6)
-    assert after(policy, 2, 4e6, loss=0.1, since=5.05).reason is Reason.LOSS
-    verdict = after(policy, 3, 4e6, since=7.1)
-    assert (verdict.height, verdict.reason) == (1080, Reason.ESTIMATE)
+    assert after(policy, 2, 4e6, loss=0.1, since=5.05).reason is PolicyReason.LOSS
+    policy_decision = after(policy, 3, 4e6, since=7.1)
+    assert (policy_decision.height, policy_decision.reason) == (1080, PolicyReason.ESTIMATE)
 
 
 def test_the_lowest_tier_keeps_a_picture() -> None:
     policy = Policy(Settings())
     after(policy, 5, 0.65e6)
-    verdict = after(policy, 30, 0.65e6, rtt=0.5, loss=0.3, since=5.05)
-    assert verdict.target >= 0.45e6
-    assert verdict.height == 480
+    policy_decision = after(policy, 30, 0.65e6, rtt=0.5, loss=0.3, since=5.05)
+    assert policy_decision.target >= 0.45e6
+    assert policy_decision.height == 480
 
 
 def test_thresholds_are_settings() -> None:

@@ -13,7 +13,7 @@ SMALL = (
     ("sockets",),
     ("estimator",),
     ("mixer",),
-    ("programme",),
+    ("egress",),
     ("hls", "--seconds", "15"),
     ("llhls_latency", "--seconds", "30"),
     ("llhls_latency", "--seconds", "30", "--renditions", "720p,480p", "--delay", "50", "100"),

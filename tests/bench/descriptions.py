@@ -33,7 +33,7 @@ class Local:
 
 
 @dataclass(slots=True)
-class Remote:
+class RemoteTransport:
     """What the server says of itself, and the SSRCs and ids that it chose."""
 
     ufrag: str = ""
@@ -44,9 +44,9 @@ class Remote:
     extensions: dict[str, int] = field(default_factory=dict)
 
 
-def read(sdp: str) -> Remote:
+def read(sdp: str) -> RemoteTransport:
     """Of candidates the first for UDP over IPv4 counts."""
-    remote = Remote()
+    remote = RemoteTransport()
     for line in sdp.splitlines():
         key, _, value = line.partition(":")
         if key == "a=ice-ufrag":

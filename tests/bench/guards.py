@@ -3,7 +3,7 @@
     python -m tests.bench.guards [rounds]
 
 Data channels: a message of 100 bytes and its acknowledgement through DTLS and the association, as the server does it,
-with `GuardedAssociation.check` and without. Media: the whole packet path from one publisher to 25 subscribers with the
+with `SctpAssociation.check` and without. Media: the whole packet path from one publisher to 25 subscribers with the
 watch over what each peer sends, and without (the comparison per packet that stays is a nanosecond's).
 """
 
@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from sfu.forwarding.control import ALIVE_EVERY
+from sfu.forwarding.rtcp_handler import ALIVE_EVERY
 from sfu.transport.dtls import DtlsAssociation, Identity
 from tests.support.wire import Bench, Wire, rtp, vp8
 from tests.transport.test_sctp_guard import Pair
@@ -76,10 +76,10 @@ def media(*, guarded: bool) -> float:
     bench, wire = Bench(), Wire()
     track = bench.video(("q",))
     for _ in range(SUBSCRIBERS):
-        route = bench.route(track, bench.peer(wire))
-        bench.engine.aim(route, track.encodings["q"], bench.now)
+        down_track = bench.down_track(track, bench.peer(wire))
+        bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     if not guarded:
-        bench.engine._control._watch_ingress = lambda peer, now: None  # type: ignore[method-assign]
+        bench.engine._rtcp_handler._watch_ingress = lambda peer, now: None  # type: ignore[method-assign]
     packets = [
         rtp(
             vp8(key=number == 0, picture=number & 0x7FFF, tl0=number & 255, begin=True, size=1_100),

@@ -22,7 +22,7 @@ from sfu.api.hls import HlsRoutes
 from sfu.api.server import listen
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
-from sfu.outputs.hls.programmes import Programmes
+from sfu.outputs.hls.live_streams import LiveStreams
 from sfu.outputs.segmenter import PART_DURATION, PARTS_PER_SEGMENT, Part
 from sfu.outputs.settings import Hls, Rendition
 from sfu.rooms import Rooms
@@ -48,16 +48,16 @@ def serve(pipe: Connection, uvloop: bool) -> None:
 
 async def _serve(pipe: Connection, folder: str) -> None:
     settings = Hls(public=("*",), directory=folder, dvr=60.0)
-    programmes = Programmes(settings)
+    live_streams = LiveStreams(settings)
     verifier = Verifier({})
-    routes = HlsRoutes(settings, programmes, verifier, os.urandom(32)).routes()
+    routes = HlsRoutes(settings, live_streams, verifier, os.urandom(32)).routes()
     http = HttpSettings(port=0)
     rooms = Rooms(RoomsSettings(), lambda prefix: prefix, time.time)
     app = create_app(http, rooms, Node(), verifier, routes=tuple(routes), access_log=False)
     runner, site = await listen(app, http, ("127.0.0.1",))
-    window = programmes.open("hall", "PG_1", LADDER)
-    window.begin(time.time())
-    window.add_init("720p", b"\0" * 1000)
+    live_stream = live_streams.open("hall", "PG_1", LADDER)
+    live_stream.begin(time.time())
+    live_stream.add_init("720p", b"\0" * 1000)
     size = int((LADDER[0].bit_rate + 128_000) * PART_DURATION / 8)
     pipe.send(site.port)
     loop, number, next_at = asyncio.get_running_loop(), 0, time.monotonic()
@@ -66,7 +66,7 @@ async def _serve(pipe: Connection, folder: str) -> None:
     while not stop.is_set():
         stamp = STAMP + struct.pack(">d", time.monotonic())
         msn, index = divmod(number, PARTS_PER_SEGMENT)
-        window.add_part(Part("720p", msn, index, not index, 0.2, number * 18_000, stamp.ljust(size, b".")))
+        live_stream.add_part(Part("720p", msn, index, not index, 0.2, number * 18_000, stamp.ljust(size, b".")))
         number, next_at = number + 1, next_at + PART_DURATION
         await asyncio.sleep(max(0.0, next_at - time.monotonic()))
     await runner.cleanup()

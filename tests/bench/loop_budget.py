@@ -16,8 +16,8 @@ from contextlib import contextmanager
 
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.rtp import rtcp
-from sfu.transport.endpoint import WebRtcEdge
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.endpoint import WebRtcEndpoint
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer
 from tests.support.wire import rtp, vp8
 from tests.transport.test_connection import SETTINGS, published
@@ -60,15 +60,15 @@ class Sender:
         )
 
     def feedback(self) -> bytes:
-        return self._session.protect_rtcp(rtcp.encode_picture_loss(7, 1))  # type: ignore[no-any-return]
+        return self._session.protect_rtcp(rtcp.encode_pli(7, 1))  # type: ignore[no-any-return]
 
 
 async def main(rounds: int) -> None:
-    hub = Hub(SETTINGS)
-    hub.open()
-    publisher, peer, _ = await published(WebRtcEdge(hub))
-    connection = next(iter(hub.connections))
-    port, loop = hub.port, asyncio.get_running_loop()
+    webrtc_server = WebRtcServer(SETTINGS)
+    webrtc_server.open()
+    publisher, peer, _ = await published(WebRtcEndpoint(webrtc_server))
+    connection = next(iter(webrtc_server.connections))
+    port, loop = webrtc_server.port, asyncio.get_running_loop()
     for each in port.sockets:
         loop.remove_reader(each.sock.fileno())
 
@@ -104,7 +104,7 @@ async def main(rounds: int) -> None:
         print(f"{name}: {one:.2f} us with, {other:.2f} us without: {one / other - 1:+.1%}", flush=True)
     publisher.close()
     peer.close()
-    hub.close()
+    webrtc_server.close()
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ def compose_all(count: int, *, labels: bool) -> None:
             frame = decoder.decode(clip[number])
             assert frame is not None
             pictures[tile.source] = fitter.fit(frame, tile.area.width, tile.area.height, tile.fit)
-        encoder.encode(compositor.compose(scene, pictures), number * 3000)
+        encoder.encode(compositor.composite(scene, pictures), number * 3000)
 
 
 def _child(command: list[str]) -> float:
@@ -192,7 +192,7 @@ class Ours(Run):
         self.delays = [1e3 * np.array(one) for one in delays.values()]
         self.all = np.concatenate(self.delays)
         self.shown = len(self.all) / due
-        self.compose = 1e3 * float(found[found[:, 0] == -1][:, 2].mean())
+        self.composite = 1e3 * float(found[found[:, 0] == -1][:, 2].mean())
         self.encode = 1e3 * float(found[found[:, 0] == -2][:, 2].mean())
         self.dropped = int(found[-1][1])
 
@@ -213,7 +213,7 @@ def live(counts: list[int], seconds: float, labels: bool) -> None:
                 0.85,
                 cheaper,
                 ours.core / cheaper,
-                ours.compose,
+                ours.composite,
                 ours.encode,
             )
         )

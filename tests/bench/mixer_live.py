@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from sfu.mixer.compositor import Compositor
-from sfu.mixer.decoding import Decoders
+from sfu.mixer.decoding import DecoderPool
+from sfu.mixer.frame_clock import FrameClock
 from sfu.mixer.layout import Layout, Member, arrange
-from sfu.mixer.ticks import TickClock
 from sfu.outputs.encoder import VideoEncoder
 from sfu.rtp.frames import FrameAssembler
 
@@ -27,7 +27,7 @@ WIDTH, HEIGHT, BIT_RATE = 1280, 720, 1_500_000
 
 
 def main(port: int, tiles: int, seconds: float, log: Path, step: int, *, locked: bool, labels: bool) -> None:
-    decoders = Decoders(2)
+    decoders = DecoderPool(2)
     sources = {f"t{tile}": decoders.open("VP8") for tile in range(tiles)}
     names = [f"Participant {tile}" if labels else "" for tile in range(tiles)]
     members = [Member(f"m{tile}", names[tile], f"t{tile}", speaking=labels and not tile) for tile in range(tiles)]
@@ -61,14 +61,14 @@ def main(port: int, tiles: int, seconds: float, log: Path, step: int, *, locked:
     thread = threading.Thread(target=receive)
     thread.start()
     start = time.monotonic()
-    clock = TickClock(start)
+    clock = FrameClock(start)
     shown: list[tuple[int, int, float]] = []
     spent: list[tuple[int, int, float]] = []
     counts = dict.fromkeys(sources, 0)
     while (now := time.monotonic()) < start + seconds:
         if clock.due - decoders.lead > now:
             time.sleep(clock.due - decoders.lead - now)
-        decoders.hurry()
+        decoders.decode_waiting()
         now = time.monotonic()
         if clock.due > now:
             time.sleep(clock.due - now)
@@ -77,11 +77,11 @@ def main(port: int, tiles: int, seconds: float, log: Path, step: int, *, locked:
         pictures = {name: source.picture_at(now) for name, source in sources.items()}
         taken = []
         for tile, (name, source) in enumerate(sources.items()):
-            if source.cadence.shown != counts[name]:
-                counts[name] = source.cadence.shown
-                assert source.cadence.taken is not None
-                taken.append((tile, round(source.cadence.taken * 90_000 / step)))
-        canvas = compositor.compose(scene, pictures)
+            if source.pacer.shown != counts[name]:
+                counts[name] = source.pacer.shown
+                assert source.pacer.taken is not None
+                taken.append((tile, round(source.pacer.taken * 90_000 / step)))
+        canvas = compositor.composite(scene, pictures)
         composed = time.monotonic()
         encoder.encode(canvas, number * 3000)
         done = time.monotonic()

@@ -16,7 +16,7 @@ import time
 from sfu.forwarding.engine import Engine
 from sfu.ids import PeerId
 from sfu.transport.native import load
-from sfu.transport.srtp import PROFILES, Context, Opener, Sealer
+from sfu.transport.srtp import PROFILES, SrtpDecryptor, SrtpEncryptor, SrtpSession
 from sfu.transport.udp import UdpSocket
 from tests.support.wire import EXTENSIONS, rtp, vp8
 
@@ -27,18 +27,18 @@ def main(subscribers: int, batch: int, seconds: float, *, python: bool = False) 
     native = None if python else load()
     profile = PROFILES[0]
     key = os.urandom(profile.key + profile.salt)
-    engine = Engine(Sealer(), segments=True)
+    engine = Engine(SrtpEncryptor(), segments=True)
     if native is not None:
         engine.fan_out = native.fan_out
     out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     out.bind(("127.0.0.1", 0))
     out.setblocking(False)
-    outlet = UdpSocket(out, segments=True)
+    datagram_sink = UdpSocket(out, segments=True)
     sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sink.bind(("127.0.0.1", 0))
     publisher = engine.open_peer(PeerId(1), 1)
-    receive = Context(profile, key, outbound=False)
-    engine.key_peer(publisher, receive.handle, Context(profile, key, outbound=True).handle, profile.tag)
+    receive = SrtpSession(profile, key, outbound=False)
+    engine.set_srtp_sessions(publisher, receive.handle, SrtpSession(profile, key, outbound=True).handle, profile.tag)
     track = engine.add_track(
         publisher, mid="1", kind="video", codec="VP8", parameters="", clock_rate=90_000, payload_types={96: "VP8"},
         rtx={97: 96}, extensions=EXTENSIONS, rids=(), ssrcs=((11, None),),
@@ -46,18 +46,18 @@ def main(subscribers: int, batch: int, seconds: float, *, python: bool = False) 
     keep = []
     for number in range(subscribers):
         peer = engine.open_peer(PeerId(number + 2), number + 2)
-        context = Context(profile, os.urandom(len(key)), outbound=True)
+        context = SrtpSession(profile, os.urandom(len(key)), outbound=True)
         keep.append(context)
-        engine.key_peer(peer, receive.handle, context.handle, profile.tag)
-        engine.move_peer(peer, outlet, sink.getsockname())
-        route = engine.add_route(
+        engine.set_srtp_sessions(peer, receive.handle, context.handle, profile.tag)
+        engine.set_peer_address(peer, datagram_sink, sink.getsockname())
+        down_track = engine.add_down_track(
             track, peer, mid="00", ssrc=number + 100, rtx_ssrc=number + 100_000, payload_type=100, red_payload_type=None,
             rtx_payload_type=101, first_sequence=1, cname="x",
         )  # fmt: skip
-        engine.aim(route, track.encodings[""], 0.0)
+        engine.set_target(down_track, track.encodings[""], 0.0)
     total = 200_000 // max(1, subscribers // 4)
-    seal = Sealer()
-    context = Context(profile, key, outbound=True)
+    seal = SrtpEncryptor()
+    context = SrtpSession(profile, key, outbound=True)
     sealed = []
     for number in range(min(total, 60_000)):
         packet = rtp(
@@ -70,8 +70,8 @@ def main(subscribers: int, batch: int, seconds: float, *, python: bool = False) 
         seal.length[0] = len(packet)
         assert not seal.protect(context.handle, seal.base, seal.length)
         sealed.append(bytes(seal.view[: seal.length[0]]))
-    opener = Opener()
-    view, pointer, length, unprotect = opener.view, opener.pointer, opener.length, opener.unprotect
+    decryptor = SrtpDecryptor()
+    view, pointer, length, unprotect = decryptor.view, decryptor.pointer, decryptor.length, decryptor.unprotect
     before = resource.getrusage(resource.RUSAGE_SELF)
     begin = time.monotonic()
     received = 0
@@ -82,7 +82,7 @@ def main(subscribers: int, batch: int, seconds: float, *, python: bool = False) 
             view[:n] = datagram
             length[0] = n
             assert not unprotect(publisher.rx, pointer, length)
-            if native is None or not native.take(publisher, view, length[0], now, engine.dirty):
+            if native is None or not native.take(publisher, view, length[0], now, engine.pending_encodings):
                 engine.receive(publisher, view, length[0], now)
         engine.flush(now)
         received += batch
@@ -92,7 +92,7 @@ def main(subscribers: int, batch: int, seconds: float, *, python: bool = False) 
     path = "Python" if native is None else "C"
     print(
         f"{path:6} {subscribers:4d} subscribers, batches of {batch:2d}: {cpu / received * 1e6:7.2f} us/received "
-        f"{cpu / max(1, forwarded) * 1e6:6.2f} us/forwarded ({forwarded} forwarded, {outlet.dropped} dropped)"
+        f"{cpu / max(1, forwarded) * 1e6:6.2f} us/forwarded ({forwarded} forwarded, {datagram_sink.dropped} dropped)"
     )
 
 

@@ -13,7 +13,7 @@ from sfu.rtp.codecs import av1, dependency_descriptor, h264, vp8, vp9
 from sfu.sdp import formats
 from sfu.sdp.answer import answer_offer
 from sfu.sdp.description import SDP_LIMIT, parse
-from sfu.sdp.offer import Slot, make_offer, read_answer
+from sfu.sdp.offer import Transceiver, make_offer, parse_answer
 from sfu.transport.sctp_guard import SctpGuard
 from sfu.transport.stun import binding_response, parse_binding_request, verify
 from tests.rtp.codecs.test_av1 import FRAME, HEADER, element
@@ -82,7 +82,7 @@ def main() -> None:
     report("AV1", lambda: av1.describe(b"\x10" + FRAME, 0, 7))
     report("AV1 keyframe (header known)", lambda: av1.describe(av1_payload, 0, len(av1_payload)))
     report("dependency descriptor, mandatory fields", lambda: dependency_descriptor.describe(KEY, 0, len(KEY)))
-    state = dependency_descriptor.DescriptorState()
+    state = dependency_descriptor.DependencyDescriptorReader()
     report("dependency descriptor with structure", lambda: state.read(KEY, 0, len(KEY)))
     report("dependency descriptor of three bytes", lambda: state.read(b"\x86\0\1", 0, 3))
     report("RED primary block", lambda: red.primary(red_payload, 0, len(red_payload)))
@@ -104,12 +104,13 @@ def main() -> None:
     report("SDP: parse a Chromium offer", lambda: parse(offer))
     report("SDP: parse and answer it", lambda: answer_offer(offer, LOCAL, session_id=1, session_version=1))
     slots = [
-        Slot(str(n), "video", (("VP8", 90000, 1, "", 96, 97),), n, n + 99, "stream", "track", True) for n in range(10)
+        Transceiver(str(n), "video", (("VP8", 90000, 1, "", 96, 97),), n, n + 99, "stream", "track", True)
+        for n in range(10)
     ]
     made = make_offer(slots, LOCAL, session_id=1, session_version=1)
     mirrored = made.replace("a=sendonly", "a=recvonly").replace("a=setup:actpass", "a=setup:active")
     report("SDP: offer of 10 slots", lambda: make_offer(slots, LOCAL, session_id=1, session_version=1))
-    report("SDP: read its answer", lambda: read_answer(mirrored, slots))
+    report("SDP: read its answer", lambda: parse_answer(mirrored, slots))
     for name in LARGE:
         large = offer_case(name)
         report(f"SDP: parse {name}, {len(large)} characters", lambda large=large: parse(large))  # type: ignore[misc]

@@ -18,13 +18,13 @@ from sfu.bandwidth.twcc import Recorder
 from sfu.rtp import rtcp
 from sfu.transport.dtls import DtlsAssociation, Identity, State
 from tests.bench import descriptions
-from tests.bench.descriptions import URI_TRANSPORT_CC, Local, Remote
+from tests.bench.descriptions import URI_TRANSPORT_CC, Local, RemoteTransport
 from tests.bench.media import Checked, Counters, Encoding
 from tests.bench.reactor import Reactor
 
 CONSENT_EVERY = 2.5
 FEEDBACK_EVERY = 0.1
-REPORT_EVERY = 1.0
+MIN_REPORT_INTERVAL = 1.0
 CHECK_EVERY = 0.05
 RESEND_EVERY = 0.05
 SO_TIMESTAMPNS = 35
@@ -50,7 +50,7 @@ class LoadPeer:
         sock.bind(("", 0))
         sock.setblocking(False)
         self.local = Local(secrets.token_hex(4), secrets.token_hex(12), identity.fingerprint, sock.getsockname()[1])
-        self.remote = Remote()
+        self.remote = RemoteTransport()
         self.connected = False
         self.closed = False
         self.received = 0
@@ -170,7 +170,7 @@ class LoadPeer:
             self.connected = True
             now = time.monotonic()
             # in step with nobody: reports of many peers at one moment would be a load of its own
-            self._reactor.call_at(now + secrets.randbelow(1000) / 1000 * REPORT_EVERY, self._report)
+            self._reactor.call_at(now + secrets.randbelow(1000) / 1000 * MIN_REPORT_INTERVAL, self._report)
             self._reactor.call_at(now + secrets.randbelow(1000) / 1000 * FEEDBACK_EVERY, self._feedback)
 
     # -- receiving --------------------------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class LoadPeer:
         for packet in packets:
             if isinstance(packet, rtcp.SenderReport):
                 self._reports[packet.ssrc] = (packet.ntp >> 16 & 0xFFFFFFFF, time.monotonic())
-            elif isinstance(packet, rtcp.PictureLoss):
+            elif isinstance(packet, rtcp.PictureLossIndication):
                 self._keyframe_wanted(packet.media_ssrc)
             elif isinstance(packet, rtcp.FullIntraRequest):
                 for ssrc, _ in packet.entries:
@@ -282,7 +282,7 @@ class LoadPeer:
     def _report(self) -> None:
         if self.closed:
             return
-        self._reactor.call_at(time.monotonic() + REPORT_EVERY, self._report)
+        self._reactor.call_at(time.monotonic() + MIN_REPORT_INTERVAL, self._report)
         now = time.monotonic()
         compound = b""
         blocks = []

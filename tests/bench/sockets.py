@@ -24,14 +24,14 @@ from aiohttp import web
 from sfu.auth.grants import VideoGrants
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier, mint
-from sfu.forwarding.decision_log import Diary
+from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
-from sfu.rooms.media_stats import Limitation, Picture
-from sfu.rooms.ports import MediaSource, Wish
-from sfu.signaling import Access, Settings, Signaling
+from sfu.rooms.media_stats import QualityLimitation, VideoStats
+from sfu.rooms.ports import MediaSource, SubscriptionSettings
+from sfu.signaling import AccessControl, Settings, Signaling
 from sfu.signaling.messages import TrackSpec
 from sfu.signaling.ports import LinkReport, Negotiated, PublisherListener, SubscriberListener
 from sfu.signaling.server import random_id
@@ -44,10 +44,14 @@ PAYLOAD = "x" * 100
 class NoMedia:
     """A media edge without media."""
 
-    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary, budget: LoopBudget) -> "NoMedia":
+    def open_publisher(
+        self, name: str, listener: PublisherListener, decision_log: DecisionLog, budget: LoopBudget
+    ) -> "NoMedia":
         return self
 
-    def open_subscriber(self, name: str, listener: SubscriberListener, diary: Diary, budget: LoopBudget) -> "NoMedia":
+    def open_subscriber(
+        self, name: str, listener: SubscriberListener, decision_log: DecisionLog, budget: LoopBudget
+    ) -> "NoMedia":
         return self
 
     def negotiate(self, sdp: str, tracks: list[TrackSpec]) -> Negotiated:
@@ -55,11 +59,11 @@ class NoMedia:
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None: ...
 
-    def limited(self, mid: str, limitation: Limitation) -> None: ...
+    def quality_limitation_changed(self, mid: str, limitation: QualityLimitation) -> None: ...
 
-    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None: ...
+    def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None: ...
 
-    def update(self, track: TrackId, wish: Wish) -> None: ...
+    def update(self, track: TrackId, settings: SubscriptionSettings) -> None: ...
 
     def unsubscribe(self, track: TrackId) -> None: ...
 
@@ -72,7 +76,7 @@ class NoMedia:
 
     def path(self) -> None: ...
 
-    def pictures(self) -> tuple[Picture, ...]:
+    def video_stats(self) -> tuple[VideoStats, ...]:
         return ()
 
     def close(self) -> None: ...
@@ -114,7 +118,9 @@ async def _serve(pipe: Pipe, key: str) -> None:
     signaling = Signaling(
         Settings(unjoined_per_address=100_000, max_sockets=100_000),
         Rooms(RoomSettings(max_rooms=10_000), random_id, time.time),
-        Access(lambda token: verifier.verify(token, time.time()), lambda claims: verifier.revoke(claims, time.time())),
+        AccessControl(
+            lambda token: verifier.verify(token, time.time()), lambda claims: verifier.revoke(claims, time.time())
+        ),
         NoMedia(),
         Origins(),
     )

@@ -13,8 +13,8 @@ from sfu.app import Server
 from sfu.bots.bot import Bot
 from sfu.bots.cli import add_arguments, tokens_of
 from sfu.bots.demo import run_demo
-from sfu.bots.load_test import PITCHES, Crew, Plan
-from sfu.bots.subscriber import Reception
+from sfu.bots.load_test import PITCHES, LoadTest, LoadTestConfig
+from sfu.bots.subscriber import ReceivedTrack
 from sfu.config import load
 from sfu.signaling import messages as m
 
@@ -41,7 +41,7 @@ async def server() -> AsyncIterator[Server]:
     await server.close()
 
 
-Gather = Callable[..., Awaitable[Crew]]
+Gather = Callable[..., Awaitable[LoadTest]]
 
 
 @pytest.fixture
@@ -52,18 +52,18 @@ async def gather(server: Server) -> AsyncIterator[Gather]:
 
     async with aiohttp.ClientSession() as http:
 
-        async def make(*, publish: str = "camera", **fields: object) -> Crew:
+        async def make(*, publish: str = "camera", **fields: object) -> LoadTest:
             words = ["--room", "r", "--key", KEY, "--secret", SECRET, "--publish", publish]
-            plan = Plan(url=server.url, publish=publish, size=(320, 180), ramp=100.0, **fields)  # type: ignore[arg-type]
-            crew = Crew(plan, tokens_of(parser.parse_args(words), http), http)
-            lives.append(asyncio.create_task(crew.run()))
-            return crew
+            plan = LoadTestConfig(url=server.url, publish=publish, size=(320, 180), ramp=100.0, **fields)  # type: ignore[arg-type]
+            load_test = LoadTest(plan, tokens_of(parser.parse_args(words), http), http)
+            lives.append(asyncio.create_task(load_test.run()))
+            return load_test
 
         yield make
         for life in lives:
             life.cancel()
         await asyncio.gather(*lives, return_exceptions=True)
-    assert not server.hub.connections
+    assert not server.webrtc_server.connections
 
 
 async def until(done: Callable[[], object], seconds: float = 20.0) -> None:
@@ -73,30 +73,30 @@ async def until(done: Callable[[], object], seconds: float = 20.0) -> None:
         await asyncio.sleep(0.02)
 
 
-def received(bot: Bot, kind: str) -> list[Reception]:
+def received(bot: Bot, kind: str) -> list[ReceivedTrack]:
     if bot.subscriber is None:
         return []
     return [each for each in bot.subscriber.receptions.values() if each.stream.kind == kind]
 
 
 async def test_two_bots_meet(gather: Gather) -> None:
-    crew = await gather(count=2, decode=True)
-    ada, grace = crew.bots
-    await until(lambda: all(bot.numbers().latency is not None for bot in crew.bots))
-    for bot in crew.bots:
+    load_test = await gather(count=2, decode=True)
+    ada, grace = load_test.bots
+    await until(lambda: all(bot.stats().latency is not None for bot in load_test.bots))
+    for bot in load_test.bots:
         [picture] = received(bot, "video")
         assert picture.latency is not None
         assert 0 <= picture.latency < 5
         assert picture.size in ((160, 90), (320, 180))
     # they take turns of six seconds, so within twelve each has heard the other
     for bot, other in ((ada, grace), (grace, ada)):
-        pitch = PITCHES[crew.bots.index(other)]
+        pitch = PITCHES[load_test.bots.index(other)]
         await until(lambda bot=bot: [each for each in received(bot, "audio") if each.pitch])  # type: ignore[misc]
         heard = received(bot, "audio")[0].pitch
         assert any(abs(heard - pitch * note / 4) < 60 for note in (2, 3, 4, 5, 6))
-    numbers = crew.numbers()
-    assert all(each.joined and each.frames and each.decoded and each.first_frame is not None for each in numbers)
-    assert not crew.failures
+    stats = load_test.stats()
+    assert all(each.joined and each.frames and each.decoded and each.first_frame is not None for each in stats)
+    assert not load_test.failures
 
 
 async def test_the_layer_that_is_wished_for_comes(gather: Gather) -> None:
@@ -105,51 +105,51 @@ async def test_the_layer_that_is_wished_for_comes(gather: Gather) -> None:
     await until(lambda: received(watcher, "video") and received(watcher, "video")[0].decoded)
     [picture] = received(watcher, "video")
     for width, height in ((160, 90), (320, 180), (160, 90)):
-        wish = m.Wish(track=picture.track, width=width, height=height)
+        wish = m.SubscriptionUpdate(track=picture.track, width=width, height=height)
         await watcher.client.request(m.Subscribe(id=0, tracks=[wish]))
         await until(lambda size=(width, height): picture.size == size)  # type: ignore[misc]
     assert picture.stream.counts.skips == 0
 
 
 async def test_a_dropped_socket_does_not_stop_the_media(gather: Gather) -> None:
-    crew = await gather(count=2)
-    ada = crew.bots[0]
-    await until(lambda: all(bot.numbers().frames > 5 for bot in crew.bots))
+    load_test = await gather(count=2)
+    ada = load_test.bots[0]
+    await until(lambda: all(bot.stats().frames > 5 for bot in load_test.bots))
     me, publisher, subscriber = ada.participant, ada.publisher, ada.subscriber
     await ada.client.drop()
     await until(lambda: ada.client.reconnects == 1)
-    before = ada.numbers().frames
-    await until(lambda: ada.numbers().frames > before + 5)
+    before = ada.stats().frames
+    await until(lambda: ada.stats().frames > before + 5)
     await ada.client.request(m.UpdateMetadata(id=0, attributes={"hand": "1"}))
     assert (ada.participant, ada.publisher, ada.subscriber) == (me, publisher, subscriber)
 
 
 async def test_a_lost_connection_is_made_anew(gather: Gather) -> None:
-    crew = await gather(count=2)
-    ada, grace = crew.bots
-    await until(lambda: all(bot.numbers().frames > 5 for bot in crew.bots))
+    load_test = await gather(count=2)
+    ada, grace = load_test.bots
+    await until(lambda: all(bot.stats().frames > 5 for bot in load_test.bots))
     publisher, subscriber = ada.publisher, ada.subscriber
     assert publisher is not None
     assert subscriber is not None
-    publisher.link._fail("a test")
-    subscriber.link._fail("a test")
+    publisher.connection._fail("a test")
+    subscriber.connection._fail("a test")
     await until(lambda: ada.publisher not in (None, publisher) and ada.subscriber not in (None, subscriber))
-    before = [bot.numbers().frames for bot in crew.bots]
-    await until(lambda: all(bot.numbers().frames > was + 5 for bot, was in zip((ada, grace), before, strict=True)))
+    before = [bot.stats().frames for bot in load_test.bots]
+    await until(lambda: all(bot.stats().frames > was + 5 for bot, was in zip((ada, grace), before, strict=True)))
 
 
 async def test_many_share_a_camera(gather: Gather) -> None:
-    crew = await gather(count=6, publish="audio")
-    assert (len(crew.cameras), len(crew.microphones)) == (0, 4)
-    await until(lambda: all(len(received(bot, "audio")) == 5 for bot in crew.bots))
-    await until(lambda: all(each.stream.counts.packets for bot in crew.bots for each in received(bot, "audio")))
+    load_test = await gather(count=6, publish="audio")
+    assert (len(load_test.cameras), len(load_test.microphones)) == (0, 4)
+    await until(lambda: all(len(received(bot, "audio")) == 5 for bot in load_test.bots))
+    await until(lambda: all(each.stream.counts.packets for bot in load_test.bots for each in received(bot, "audio")))
 
 
 async def test_a_bot_that_is_removed_stays_away(server: Server, gather: Gather) -> None:
-    crew = await gather(count=1)
-    await until(lambda: crew.numbers()[0].joined)
+    load_test = await gather(count=1)
+    await until(lambda: load_test.stats()[0].joined)
     server.rooms.delete("r")
-    await until(lambda: crew.failures)
+    await until(lambda: load_test.failures)
 
 
 async def test_the_demonstration_comes_and_goes(server: Server) -> None:
@@ -157,7 +157,7 @@ async def test_the_demonstration_comes_and_goes(server: Server) -> None:
 
     def tracks() -> int:
         rooms = {room.name: room for room in server.rooms.list()}
-        return sum(len(p.publications) for p in rooms["demo"].audience) if "demo" in rooms else 0
+        return sum(len(p.publications) for p in rooms["demo"].members) if "demo" in rooms else 0
 
     await until(lambda: tracks() == 4, 40)
     life.cancel()

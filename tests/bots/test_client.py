@@ -165,7 +165,7 @@ async def test_a_session_that_is_gone_begins_anew(stage: Stage, bot: SignalingCl
     async with running(bot):
         socket, _ = await stage.admit()
         await ear.until(lambda: bool(ear.joins))
-        asked = asyncio.create_task(bot.request(m.Restart(id=0)))
+        asked = asyncio.create_task(bot.request(m.IceRestart(id=0)))
         await stage.hear("restart")
         await socket.close(code=4002)
         await stage.admit(resumed=False)

@@ -6,7 +6,7 @@ from sfu.errors import BadRequest
 from sfu.sdp.answer import answer_offer
 from sfu.sdp.description import parse
 from sfu.sdp.local import LocalTransport
-from sfu.sdp.offer import Slot, make_offer, read_answer
+from sfu.sdp.offer import Transceiver, make_offer, parse_answer
 
 PRINT = ":".join(["AB"] * 32)
 MINE = Credentials("bot1", "a-password-of-24-chars-x", PRINT)
@@ -49,12 +49,12 @@ def test_the_server_takes_what_is_offered(audio: OutboundStream | None, rids: tu
 
 def test_the_answer_takes_every_m_line_for_media() -> None:
     slots = [
-        Slot("00", "video", (("VP8", 90_000, 1, "", 96, 97),), 5, 6, "ada", "TR_1", True),
-        Slot("01", "audio", (("opus", 48_000, 2, "", 111, None),), 7, None, "ada", "TR_2", True),
-        Slot("02", "video", (("VP8", 90_000, 1, "", 96, 97),), 8, 9, "bob", "TR_3", False),
+        Transceiver("00", "video", (("VP8", 90_000, 1, "", 96, 97),), 5, 6, "ada", "TR_1", True),
+        Transceiver("01", "audio", (("opus", 48_000, 2, "", 111, None),), 7, None, "ada", "TR_2", True),
+        Transceiver("02", "video", (("VP8", 90_000, 1, "", 96, 97),), 8, 9, "bob", "TR_3", False),
     ]
     offer = make_offer(slots, SERVER, session_id=1, session_version=1, data=True)
-    accepted = read_answer(subscribing_answer(offer, MINE, 1), slots)
+    accepted = parse_answer(subscribing_answer(offer, MINE, 1), slots)
     assert (accepted.ufrag, accepted.setup, accepted.data) == ("bot1", "active", None)
     assert [accepted.sections[slot.mid].accepted for slot in slots] == [True, True, False]
     assert accepted.sections["00"].rtx == {97: 96}

@@ -1,9 +1,9 @@
 from dataclasses import replace
 
-from sfu.bots.bot import Numbers
+from sfu.bots.bot import BotStats
 from sfu.bots.report import document, line, totals
 
-NOTHING = Numbers(
+NOTHING = BotStats(
     name="Ada", joined=False, joining=None, publishing=None, first_frame=None, sent_bytes=0, sent_packets=0, resent=0,
     sent_lost=0, keyframes_asked=0, received_bytes=0, received_packets=0, lost=0, repaired=0, frames=0, decoded=0,
     freezes=0, streams=0, rtt=None, latency=None, reconnects=0,

@@ -12,20 +12,20 @@ from fractions import Fraction
 
 from sfu.admin import bounds
 from sfu.auth.revocation import Revocations
-from sfu.bandwidth import history
+from sfu.bandwidth import send_time_history
 from sfu.bandwidth.twcc import PENDING_LIMIT, Recorder
 from sfu.config import Settings
-from sfu.forwarding.decision_log import Cause, Diary, Kind
+from sfu.forwarding.decision_log import Cause, DecisionKind, DecisionLog
 from sfu.forwarding.down_track import RESENDS_KEPT
-from sfu.forwarding.layer_filter import LIMIT, thinned
-from sfu.outputs.hls.stream import KEPT, Limits, Segment, Stream
+from sfu.forwarding.layer_filter import LIMIT, filtered
+from sfu.outputs.hls.rendition_stream import KEPT, Limits, RenditionStream, Segment
 from sfu.outputs.settings import Rendition
 from sfu.rooms.history import History
 from sfu.rtp.nack import MAX_GAP, MAX_MISSING, NackGenerator
 from sfu.sdp.description import RID_LIMIT
 from sfu.signaling.outbox import Flusher, Outbox
 from sfu.transport.sctp_guard import SctpLimits
-from sfu.transport.srtp import PROFILES, Context
+from sfu.transport.srtp import PROFILES, SrtpSession
 from tests.support.wire import Bench, Wire, rtp, vp8
 
 SETTINGS = Settings()
@@ -63,9 +63,9 @@ def _publication() -> object:
 def _thinned() -> object:
     bench = Bench()
     track = bench.video(("f",))
-    stream = thinned(track.encodings["f"], temporal=0)
-    route = bench.route(track, bench.peer(Wire()))
-    bench.engine.aim(route, stream, bench.now)
+    stream = filtered(track.encodings["f"], temporal=0)
+    down_track = bench.down_track(track, bench.peer(Wire()))
+    bench.engine.set_target(down_track, stream, bench.now)
     for number in range(1_200):
         bench.now += 0.01
         bench.send(_picture(number, "f", 11, temporal=number % 2))
@@ -78,15 +78,15 @@ def _repaired() -> object:
     bench = Bench()
     track = bench.video(("f",))
     wire = Wire()
-    route = bench.route(track, bench.peer(wire))
-    bench.engine.aim(route, track.encodings["f"], bench.now)
+    down_track = bench.down_track(track, bench.peer(wire))
+    bench.engine.set_target(down_track, track.encodings["f"], bench.now)
     for number in range(2_000):
         bench.now += 0.01
         bench.send(_picture(number, "f", 11))
         wire.take()
-        route.lost(route.last_sent(), bench.now)
-    assert len(route._resends) == RESENDS_KEPT
-    return {number: (tries, at + 1.0) for number, (tries, at) in route._resends.items()}
+        down_track.lost(down_track.last_sent(), bench.now)
+    assert len(down_track._resends) == RESENDS_KEPT
+    return {number: (tries, at + 1.0) for number, (tries, at) in down_track._resends.items()}
 
 
 def _missing() -> object:
@@ -114,30 +114,30 @@ def _told() -> object:
 
 
 def _batches() -> object:
-    found = history.History()
-    for number in range(history.BATCHES + 10):
-        found.note((2 * number & 0xFFFF, [1_200 + number % 100, 1_300 + number % 10], number * 0.5))
+    found = send_time_history.SendTimeHistory()
+    for number in range(send_time_history.BATCHES + 10):
+        found.on_sent((2 * number & 0xFFFF, [1_200 + number % 100, 1_300 + number % 10], number * 0.5))
     return found
 
 
 def _sent() -> object:
-    found = history.History()
-    for number in range(3 * history.LARGEST):
-        found.note((number & 0xFFFF, [1_000 + number % 400], number * 0.5))
-        found.take_in()
+    found = send_time_history.SendTimeHistory()
+    for number in range(3 * send_time_history.LARGEST):
+        found.on_sent((number & 0xFFFF, [1_000 + number % 400], number * 0.5))
+        found.process_batches()
         if number % 1_000 == 999:
-            found.find((number - 900 - history.LARGEST // 2) & 0xFFFF, 100)
+            found.find((number - 900 - send_time_history.LARGEST // 2) & 0xFFFF, 100)
     return found
 
 
 def _decisions() -> object:
-    diary = Diary()
+    decision_log = DecisionLog()
     for number in range(200):
-        diary.write(
-            10.0 * number, Kind.LAYER_DOWN, Cause.BUDGET, track=f"TR_{number:012}",
+        decision_log.write(
+            10.0 * number, DecisionKind.LAYER_DOWN, Cause.BUDGET, track=f"TR_{number:012}",
             before=number + 0.5, after=number + 1.5, rate=number + 2.5,
         )  # fmt: skip
-    return diary
+    return decision_log
 
 
 def _replay() -> object:
@@ -158,7 +158,7 @@ def _chat() -> object:
 
 
 def _srtp() -> object:
-    context = Context(PROFILES[0], bytes(28), outbound=True)
+    context = SrtpSession(PROFILES[0], bytes(28), outbound=True)
     for number in range(1_408):
         context.session.protect(rtp(b"x", ssrc=number + 1, sequence=1, timestamp=1))
     return context
@@ -172,7 +172,7 @@ def _revoked() -> object:
 
 
 def _segments() -> object:
-    stream = Stream(Rendition("720p", 1280, 720, 1_500_000), Limits(600.0, 60.0, True), _Nowhere())
+    stream = RenditionStream(Rendition("720p", 1280, 720, 1_500_000), Limits(600.0, 60.0, True), _Nowhere())
     for number in range(KEPT // 8):
         segment = Segment(number, 1_700_000_000.5 + number, 0, False)
         segment.duration, segment.complete, segment.size = 1.0 + number / 1e6, True, 200_000 + number
@@ -215,7 +215,7 @@ ALL = (
     Filled("chat for late joiners", _chat),
     Filled("data not yet whole", _sctp),
     Filled("revoked tokens", _revoked),
-    Filled("segments listed", _segments, Fraction(1, 8 * len(SETTINGS.egress.ladder))),
+    Filled("segments listed", _segments, Fraction(1, 8 * len(SETTINGS.outputs.ladder))),
     Filled("SRTP streams", _srtp, native=True),
 )
 

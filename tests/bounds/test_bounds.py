@@ -7,11 +7,11 @@ import tracemalloc
 from collections import Counter
 
 import pytest
-from tests.bounds.filled import ALL, Filled
 
 from sfu import config
 from sfu.admin import bounds
 from sfu.admin.bounds import Owner
+from tests.bounds.filled import ALL, Filled
 
 SETTINGS = config.Settings()
 ROWS = {row.what: row for row in bounds.table(SETTINGS)}
@@ -61,7 +61,7 @@ def test_sums() -> None:
     small = config.load(
         flags=[
             ("rooms.max_rooms", "10"), ("rooms.max_participants", "10"), ("rooms.max_tracks", "2"),
-            ("production.max_productions", "0"), ("signaling.max_sockets", "50"),
+            ("egress.max_jobs", "0"), ("signaling.max_sockets", "50"),
         ]
     )  # fmt: skip
     smaller = bounds.totals(small)

@@ -1,7 +1,7 @@
 """Nothing that grows is forgotten: every collection that an object of the server's process holds is on a list with its end.
 
 Found in the source: attributes that an `__init__` makes as a list, dict, set, deque and the like. A new one fails here until
-`judged.txt` says what ends its growth; the workers' own are bounded by their process (`production.memory`).
+`judged.txt` says what ends its growth; the workers' own are bounded by their process (`egress.worker_memory`).
 """
 
 import ast
@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent.parent
 JUDGED = Path(__file__).parent / "judged.txt"
 KINDS = {"dict", "list", "set", "deque", "OrderedDict", "Counter", "defaultdict", "bytearray", "Queue", "SimpleQueue"}
 ELSEWHERE = re.compile(
-    r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs|timestamp_steps)\.|sfu\.outputs\.(encoder|rtmp|rtmp_session|segmenter|tracks)\.|"
-    r"sfu\.egress\.(compose|rtp_receiver|track_recorder|composite_outputs|packaging|inputs|heartbeat|pipeline|track_reader)\."
+    r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs|timestamp_repair)\.|sfu\.outputs\.(encoder|rtmp|rtmp_session|segmenter|track_writer)\.|"
+    r"sfu\.egress\.(offline_mix|rtp_receiver|track_recorder|composite_outputs|packaging|inputs|heartbeat|pipeline|track_reader)\."
 )
 """Bots, and what runs in workers."""
 

@@ -17,7 +17,7 @@ from sfu.app import Server
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import mint
 from sfu.config import load
-from sfu.egress.job import Production
+from sfu.egress.job import EgressJob
 from tests.support.client import Client
 
 SECRET = "a secret of the tests that is long enough"
@@ -54,8 +54,8 @@ class House:
             return await answer.json() if text else None
 
     @property
-    def production(self) -> Production:
-        return self.server.productions.find(ROOM)
+    def job(self) -> EgressJob:
+        return self.server.egress_jobs.find(ROOM)
 
     async def playlist(self, rendition: str = "180p") -> str:
         """The live playlist as a viewer gets it."""
@@ -79,19 +79,19 @@ async def house(directory: Path, **settings: str) -> AsyncIterator[House]:
         "rtc.bind": '["127.0.0.1"]',
         "rtc.include_loopback": "true",
         "auth.keys": f'{{key: "{SECRET}"}}',
-        "egress.renditions": '["320x180@200"]',
-        "egress.hls.directory": str(directory / "hls"),
-        "production.directory": str(directory / "recordings"),
+        "outputs.renditions": '["320x180@200"]',
+        "outputs.hls.directory": str(directory / "hls"),
+        "egress.directory": str(directory / "recordings"),
     } | {name.replace("__", "."): value for name, value in settings.items()}
     server = Server(load(flags=flags.items()))
     await server.open()
-    timers = [asyncio.create_task(part.run()) for part in (server.signaling, server.productions)]
+    timers = [asyncio.create_task(part.run()) for part in (server.signaling, server.egress_jobs)]
     async with aiohttp.ClientSession() as http:
         yield House(server, http, directory)
     for timer in timers:
         timer.cancel()
     await server.close()
-    assert not len(server.productions)
+    assert not len(server.egress_jobs)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ LOOPS = 12 * (os.cpu_count() or 1)
 """What keeps a thread of the mixer, which is nicer, from running for seconds."""
 BOUND = 90
 """Seconds after which the loops end by themselves."""
-STARVED = 30.0
+MAX_STARVED_SHARE = 30.0
 """Seconds."""
 
 
@@ -32,15 +32,15 @@ def busy(count: int) -> Iterator[None]:
 
 async def test_a_mixer_that_starts_on_a_busy_machine_is_left_alone(tmp_path: Path) -> None:
     ladder = '["1920x1080@4000", "1280x720@1500", "848x480@700"]'
-    async with house(tmp_path, egress__renditions=ladder) as here, bots(here.server, 1):
+    async with house(tmp_path, outputs__renditions=ladder) as here, bots(here.server, 1):
         rooms = here.server.rooms
-        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2, 30)
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2, 30)
         with busy(LOOPS):
             await here.ask("PUT", "/egress", json={"live": True, "recording": True})
-            production = here.production
-            await asyncio.sleep(STARVED)
-            assert production.supervisor.starts == 1, "a mixer that was starting was replaced"
-        await until(lambda: production.window is not None and production.window.state.name == "LIVE", 60)
-        assert production.supervisor.starts == 1
+            job = here.job
+            await asyncio.sleep(MAX_STARVED_SHARE)
+            assert job.supervisor.starts == 1, "a mixer that was starting was replaced"
+        await until(lambda: job.live_stream is not None and job.live_stream.state.name == "LIVE", 60)
+        assert job.supervisor.starts == 1
         await here.ask("DELETE", "/egress")
-        await until(lambda: not len(here.server.productions), 30)
+        await until(lambda: not len(here.server.egress_jobs), 30)

@@ -34,14 +34,14 @@ async def test_a_programme_from_start_to_stop(tmp_path: Path, run) -> None:
         scene = tmp_path / "scene.json"
         scene.write_text(json.dumps({"width": 1280, "height": 720, "tiles": []}))
         assert (await run(here, "layout", ROOM, "--scene", str(scene)))[0] == 0
-        assert here.production.wanted.scene
+        assert here.job.spec.scene
         assert (await run(here, "layout", ROOM, "--layout", "speaker"))[0] == 0
-        assert (here.production.wanted.scene, here.production.wanted.layout) == ("", "speaker")
+        assert (here.job.spec.scene, here.job.spec.layout) == ("", "speaker")
         assert (await run(here, "stop", ROOM, "--record"))[1].split() == [ROOM, "speaker", "live"]
         assert (await run(here, "recordings", ROOM))[1].startswith(ROOM)
         assert json.loads((await run(here, "status", ROOM, "--json"))[1])["live"] is True
         assert (await run(here, "stop", ROOM)) == (0, "", "")
-        await until(lambda: not len(here.server.productions))
+        await until(lambda: not len(here.server.egress_jobs))
         assert (await run(here, "list"))[1] == ""
         await guest.close()
 
@@ -64,7 +64,7 @@ async def test_what_cannot_be_is_said_in_one_sentence(tmp_path: Path, run, words
 
 
 async def test_a_wrong_scene_and_a_cap(tmp_path: Path, run) -> None:
-    async with house(tmp_path, production__max_productions="0") as here:
+    async with house(tmp_path, egress__max_jobs="0") as here:
         guest = here.client("guest")
         await guest.join()
         assert "no place" in (await run(here, "start", ROOM, "--live"))[2]

@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 
-from sfu.egress.composite_outputs import ProgrammeOutputs
+from sfu.egress.composite_outputs import CompositeOutputs
 from sfu.egress.protocol import Init, Outputs, Part, Rendition, Start, ToServer
 
 START = Start(
@@ -20,7 +20,7 @@ WANTED = Outputs(live=True, video_ssrc=11, audio_ssrc=12)
 def test_keyframes_that_viewers_of_the_track_ask_for() -> None:
     told: list[ToServer] = []
     sent: list[bytes] = []
-    outputs = ProgrammeOutputs(START, told.append, sent.extend)
+    outputs = CompositeOutputs(START, told.append, sent.extend)
     outputs.prepare(WANTED)
     outputs.change(WANTED, 0)
     keyframes = []

@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 
 from tests.egress.support import ROOM, bots, house, until
-from tests.egress.test_programme import probe
+from tests.egress.test_live_stream import probe
 from tests.support.wire import Rtp
 
 
@@ -17,7 +17,7 @@ def free_port() -> int:
 
 async def test_a_push_and_one_that_goes_nowhere(tmp_path: Path) -> None:
     port = free_port()
-    async with house(tmp_path, production__rtmp_private="true") as here:
+    async with house(tmp_path, egress__rtmp_allow_private="true") as here:
         guest = here.client("guest")
         await guest.join()
         server = await asyncio.create_subprocess_exec(
@@ -32,24 +32,24 @@ async def test_a_push_and_one_that_goes_nowhere(tmp_path: Path) -> None:
         assert "secret" not in str(dead)
         assert await asyncio.wait_for(server.wait(), 30) == 0
         assert {"h264", "aac"} <= set(probe(tmp_path / "pushed.mp4"))
-        await until(lambda: "waiting" in {one.state for one in here.production.destinations})
-        for destination in here.production.destinations:
+        await until(lambda: "waiting" in {one.state for one in here.job.destinations})
+        for destination in here.job.destinations:
             await here.ask("DELETE", f"/egress/destinations/{destination.id}")
-        await until(lambda: not len(here.server.productions))
+        await until(lambda: not len(here.server.egress_jobs))
         await guest.close()
 
 
 async def test_the_programme_is_a_participant_that_anybody_can_watch(tmp_path: Path) -> None:
     async with house(tmp_path) as here, bots(here.server, 1):
         rooms = here.server.rooms
-        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2)
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)
         await here.ask("PUT", "/egress", json={"track": True})
-        production = here.production
+        job = here.job
         guest = here.client("guest")
         joined = await guest.join()
         programme = next(one for one in joined["participants"] if one["name"] == "Programme")
         assert {track["codec"] for track in programme["tracks"]} == {"H264", "opus"}
-        assert programme["id"] in production.attendance.left_out
+        assert programme["id"] in job.recorder.excluded
         wanted = {track["id"] for track in programme["tracks"]}
         await guest.request("unsubscribe", tracks=[
             track["id"] for one in joined["participants"] for track in one["tracks"] if track["id"] not in wanted
@@ -65,5 +65,5 @@ async def test_the_programme_is_a_participant_that_anybody_can_watch(tmp_path: P
         await guest.until(look)
         await here.ask("DELETE", "/egress")
         await guest.event("participant_left")
-        await until(lambda: len(rooms.find(ROOM).stage) == 2)
+        await until(lambda: len(rooms.find(ROOM).publications) == 2)
         await guest.close()

@@ -62,11 +62,11 @@ async def grows(path: Path) -> None:
 async def test_ffprobe_has_nothing_to_say_of_any_output(tmp_path: Path) -> None:
     port = free_port()
     ladder = json.dumps([f"{width}x{height}@300" for width, height in RENDITIONS.values()])
-    settings = {"egress__renditions": ladder, "egress__hls__public": '["*"]', "production__rtmp_private": "true"}
+    settings = {"outputs__renditions": ladder, "outputs__hls__public": '["*"]', "egress__rtmp_private": "true"}
     files: dict[Path, tuple[int, int]] = {}
     async with house(tmp_path, **settings) as here, bots(here.server, 2):
         rooms = here.server.rooms
-        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 4)
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 4)
         pushed = tmp_path / "pushed.mp4"
         server = await asyncio.create_subprocess_exec(
             "ffmpeg", "-v", "error", "-y", "-listen", "1", "-i", f"rtmp://127.0.0.1:{port}/app/key",
@@ -75,9 +75,9 @@ async def test_ffprobe_has_nothing_to_say_of_any_output(tmp_path: Path) -> None:
         await asyncio.sleep(0.5)
         await here.ask("PUT", "/egress", json={"live": True, "recording": True})
         await here.ask("POST", "/egress/destinations", json={"url": f"rtmp://127.0.0.1:{port}/app/key"})
-        keeping = here.server.productions.keep_tracks(rooms.find(ROOM))
-        production = here.production
-        await until(lambda: production.window is not None and production.window.streams["180p"].last[0] >= 4, 30)
+        track_egress = here.server.egress_jobs.start_track_egress(rooms.find(ROOM))
+        job = here.job
+        await until(lambda: job.live_stream is not None and job.live_stream.streams["180p"].last[0] >= 4, 30)
         assert await asyncio.wait_for(server.wait(), 30) == 0
         files[pushed] = RENDITIONS["360p"]
 
@@ -86,12 +86,12 @@ async def test_ffprobe_has_nothing_to_say_of_any_output(tmp_path: Path) -> None:
             (media,) = await fetch(here.http, index, name)
             files[tmp_path / f"{name}.mp4"] = size
             (tmp_path / f"{name}.mp4").write_bytes(media)
-        recording = production.recording
+        recording = job.recording
         assert recording is not None
         await here.ask("DELETE", "/egress")
         await here.ask("DELETE", "/recordings/tracks")
-        await asyncio.wait_for(keeping.task, 20)
-        kept = recording.directory / "programme.mp4"
+        await asyncio.wait_for(track_egress.task, 20)
+        kept = recording.directory / "recording.mp4"
         await until(kept.is_file)
         files[kept] = RENDITIONS["360p"]
 
@@ -106,7 +106,7 @@ async def test_ffprobe_has_nothing_to_say_of_any_output(tmp_path: Path) -> None:
     for path, size in files.items():
         is_programme(await judged(path), size)
         await grows(path)
-    tracks = sorted(keeping.directory.glob("*.webm"))
+    tracks = sorted(track_egress.directory.glob("*.webm"))
     assert len(tracks) == 4
     for path in tracks:
         found = await judged(path)

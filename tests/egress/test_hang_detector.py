@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sfu.egress.hang_detector import START, START_LIMIT, Vigil, waited
+from sfu.egress.hang_detector import MAX_START_TIME, START, HangDetector, run_queue_wait
 
 TIMEOUT = 1.5
 
@@ -19,43 +19,43 @@ TIMEOUT = 1.5
 )
 def test_silence(waits: float, hung_from: float) -> None:
     now = 0.0
-    vigil = Vigil(1, TIMEOUT, now, lambda pid: {"1": 0.0, "2": waits * now})
-    vigil.beat(now)
-    vigil.ready()
+    hang_detector = HangDetector(1, TIMEOUT, now, lambda pid: {"1": 0.0, "2": waits * now})
+    hang_detector.beat(now)
+    hang_detector.ready()
     while now < 40:
         now += 0.2
-        if vigil.hung(now):
+        if hang_detector.hung(now):
             break
     assert now == pytest.approx(hung_from)
 
 
 def test_beats_and_the_start() -> None:
-    vigil = Vigil(1, TIMEOUT, 100.0, lambda pid: {})
-    assert not vigil.hung(100.0 + START)
-    assert vigil.hung(100.1 + START)
-    vigil.beat(150.0)
-    assert not vigil.hung(150.0 + START), "it has to load its encoders"
-    assert vigil.hung(150.1 + START)
-    vigil.ready()
+    hang_detector = HangDetector(1, TIMEOUT, 100.0, lambda pid: {})
+    assert not hang_detector.hung(100.0 + START)
+    assert hang_detector.hung(100.1 + START)
+    hang_detector.beat(150.0)
+    assert not hang_detector.hung(150.0 + START), "it has to load its encoders"
+    assert hang_detector.hung(150.1 + START)
+    hang_detector.ready()
     for second in range(20):
-        vigil.beat(200.0 + second)
-        assert not vigil.hung(201.0 + second)
+        hang_detector.beat(200.0 + second)
+        assert not hang_detector.hung(201.0 + second)
 
 
 @pytest.mark.parametrize(
-    ("share", "beats", "hung_from"), [(0.5, 0, 30.0), (0.9, 0, START_LIMIT), (0.9, 40, START_LIMIT + 40)]
+    ("share", "beats", "hung_from"), [(0.5, 0, 30.0), (0.9, 0, MAX_START_TIME), (0.9, 40, MAX_START_TIME + 40)]
 )
 def test_a_start_on_a_full_machine_is_no_hang(share: float, beats: int, hung_from: float) -> None:
     """Only the time counts in which it did not wait for a processor."""
     now = 0.0
-    vigil = Vigil(1, TIMEOUT, now, lambda pid: {"1": share * now})
-    while now < 300 and not vigil.hung(now):
+    hang_detector = HangDetector(1, TIMEOUT, now, lambda pid: {"1": share * now})
+    while now < 300 and not hang_detector.hung(now):
         now += 0.5
         if now <= beats:
-            vigil.beat(now)
+            hang_detector.beat(now)
     assert now == pytest.approx(hung_from, abs=1.0)
 
 
 def test_what_the_kernel_tells() -> None:
-    assert str(os.getpid()) in waited(os.getpid())
-    assert waited(2**22 + 1) == {}
+    assert str(os.getpid()) in run_queue_wait(os.getpid())
+    assert run_queue_wait(2**22 + 1) == {}

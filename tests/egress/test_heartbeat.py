@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfu.egress.heartbeat import EVERY, LATE, PATIENCE, START, STILL, Progress, Pulse, Stillness
+from sfu.egress.heartbeat import EVERY, LATE, PATIENCE, START, STILL, Heartbeat, Progress, StallDetector
 from sfu.egress.protocol import Alive, Failed, ToServer
 from tests.egress.support import until
 
@@ -25,26 +25,26 @@ ON_TIME, TOO_LATE = 0.0, LATE + 0.01
     ],
 )
 def test_still(seen: list[tuple[Progress, float]], hung: bool) -> None:
-    stillness = Stillness()
-    found = [stillness.beat(*each) for each in seen]
+    stall_detector = StallDetector()
+    found = [stall_detector.beat(*each) for each in seen]
     assert found[-1] is hung
     assert not any(found[:-1])
 
 
 def test_threads_that_wait_for_a_processor_are_not_still() -> None:
-    stillness = Stillness()
+    stall_detector = StallDetector()
     for _ in range(PATIENCE):
-        assert not stillness.beat((1,), ON_TIME, 0.2)
-    assert stillness.beat((1,), ON_TIME, 0.2)
+        assert not stall_detector.beat((1,), ON_TIME, 0.2)
+    assert stall_detector.beat((1,), ON_TIME, 0.2)
 
 
 def test_a_thread_that_has_not_begun_has_more_time() -> None:
-    stillness = Stillness()
-    assert not any(stillness.beat((0, number), ON_TIME) for number in range(START))
-    assert stillness.beat((0, START), ON_TIME)
+    stall_detector = StallDetector()
+    assert not any(stall_detector.beat((0, number), ON_TIME) for number in range(START))
+    assert stall_detector.beat((0, START), ON_TIME)
 
 
-class Post:
+class ControlSocket:
     def __init__(self) -> None:
         self.sent: list[ToServer] = []
 
@@ -56,8 +56,8 @@ class Post:
 
 
 async def test_it_beats_and_ends_what_hangs() -> None:
-    post, ended = Post(), []
-    Pulse(post, lambda: (1, 2), lambda: ended.append(True)).start()
+    post, ended = ControlSocket(), []
+    Heartbeat(post, lambda: (1, 2), lambda: ended.append(True)).start()
     took = await until(lambda: ended, 30)
     assert took > STILL * EVERY * 0.9
     assert len(post.sent) > STILL

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sfu.egress.track_reader import reels
+from sfu.egress.track_reader import recorded_tracks
 from tests.egress.support import ROOM, bots, house, until
 from tests.support.broadcast import CLAP_EVERY, flashes, onsets
 
@@ -21,14 +21,14 @@ async def test_tracks_that_begin_at_different_times_share_one_clock(tmp_path: Pa
         watcher = here.client("watcher")
         await watcher.join()
         await until(lambda: len(here.server.rooms.list()) == 1)
-        keeping = here.server.productions.keep_tracks(here.server.rooms.find(ROOM))
+        track_egress = here.server.egress_jobs.start_track_egress(here.server.rooms.find(ROOM))
         async with bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment):
-            await until(lambda: keeping.frames > 300, 60)
+            await until(lambda: track_egress.frames > 300, 60)
             await asyncio.sleep(6)
         await here.ask("DELETE", "/recordings/tracks")
-        await asyncio.wait_for(keeping.task, 30)
+        await asyncio.wait_for(track_egress.task, 30)
         await watcher.close()
-    found = reels(keeping.directory)
+    found = recorded_tracks(track_egress.directory)
     heard = [at + 1000 * one.started_at for one in found if not one.video for at in onsets(one.path.read_bytes())]
     seen = [
         shown - drawn + 1000 * one.started_at

@@ -15,15 +15,15 @@ import av
 import numpy as np
 import pytest
 
-from sfu.egress.inputs import People
+from sfu.egress.inputs import Inputs
 from sfu.egress.protocol import Member, Track
-from sfu.egress.rtp_receiver import Intake
+from sfu.egress.rtp_receiver import RtpReceiver
+from sfu.mixer.audio_mixer import LATENCY, MARGIN, RATE, TICK, AudioMixer
 from sfu.mixer.compositor import Compositor
-from sfu.mixer.decoding import Decoders
+from sfu.mixer.decoding import DecoderPool
 from sfu.mixer.layout import Layout, arrange
-from sfu.mixer.sound import LATENCY, MARGIN, RATE, TICK, SoundMix
 from sfu.outputs.encoder import VIDEO_RATE, AudioEncoder, OpusEncoder, VideoEncoder
-from sfu.outputs.finalize import finalise
+from sfu.outputs.finalize import finalize
 from sfu.outputs.fmp4 import AudioTrack, VideoTrack, init_segment
 from sfu.outputs.recorder import Recorder
 from sfu.outputs.segmenter import Segmenter
@@ -32,7 +32,7 @@ from sfu.transport.plain_transport import pair
 from tests.support.packetize import encode, payloads
 from tests.support.wire import rtp
 
-SECONDS = float(os.environ.get("PROGRAMME_SECONDS", "60"))
+SECONDS = float(os.environ.get("MIX_SECONDS", "60"))
 FPS = 10
 WIDTH, HEIGHT = 128, 72
 CYCLE = 0.5
@@ -112,16 +112,18 @@ def produce(directory: Path, seconds: float) -> None:
     """The worker's life in its own order of time."""
     now = Now()
     server, theirs = pair()
-    intake, sound = Intake(theirs), SoundMix()
-    decoders = Decoders(1, now=now)
-    people = People(intake, sound, lambda track, clock: decoders.open(track.codec, clock), lambda kind, text: None)
+    rtp_receiver, sound = RtpReceiver(theirs), AudioMixer()
+    decoders = DecoderPool(1, now=now)
+    inputs = Inputs(
+        rtp_receiver, sound, lambda track, clock: decoders.open(track.codec, clock), lambda kind, text: None
+    )
     camera = Track(id="camera", ssrc=PICTURE, kind="video", codec="VP8", source="camera")
     microphone = Track(id="microphone", ssrc=SOUND, kind="audio", codec="opus", source="microphone")
-    people.apply([Member(id="a", identity="a", name="", tracks=[camera, microphone])])
-    people.show({"camera"})
-    scene = arrange(Layout.SINGLE, people.members, WIDTH, HEIGHT, stage="a")
+    inputs.apply([Member(id="a", identity="a", name="", tracks=[camera, microphone])])
+    inputs.set_visible_tracks({"camera"})
+    scene = arrange(Layout.SINGLE, inputs.members, WIDTH, HEIGHT, stage="a")
     (tile,) = scene.tiles
-    source = people.sources["camera"]
+    source = inputs.sources["camera"]
     source.show(tile.area.width, tile.area.height, tile.fit)
     compositor, video, audio = Compositor(WIDTH, HEIGHT), VideoEncoder(WIDTH, HEIGHT, 100_000, FPS, FPS), AudioEncoder()
     segmenter, recorder = Segmenter("72p"), Recorder(directory, now=now)
@@ -135,8 +137,8 @@ def produce(directory: Path, seconds: float) -> None:
         while arrival <= due:
             now.at = arrival
             server.send(struct.pack("!H", len(packet)) + packet)
-            assert intake.readable(arrival)
-            decoders.settle()  # or a busy machine's thread would find its picture late by our clock
+            assert rtp_receiver.readable(arrival)
+            decoders.wait_idle()  # or a busy machine's thread would find its picture late by our clock
             arrival, packet = next(arriving, (float("inf"), b""))
         now.at = due
         if sound_at <= tick_at:
@@ -144,9 +146,9 @@ def produce(directory: Path, seconds: float) -> None:
             segmenter.receive_audio(audio.encode(samples[max(0, -pts) :], max(0, pts)))
             sounds += 1
         else:
-            intake.handle_timer(due)
-            decoders.settle()
-            canvas = compositor.compose(scene, {"camera": source.picture_at(due)})
+            rtp_receiver.handle_timer(due)
+            decoders.wait_idle()
+            canvas = compositor.composite(scene, {"camera": source.picture_at(due)})
             pts = ticks * VIDEO_RATE // FPS
             for part in segmenter.receive_video(video.encode(canvas, pts)):
                 recorder.add(part.data, part.pts, independent=part.independent, duration=part.duration)
@@ -191,10 +193,10 @@ def phase(times: list[float]) -> np.ndarray:
 
 
 async def test_playback_is_as_long_as_the_wall_clock_and_lips_hold_to_the_end(tmp_path: Path) -> None:
-    await asyncio.to_thread(produce, tmp_path / "programme", SECONDS)
-    done = finalise(tmp_path / "programme")
+    await asyncio.to_thread(produce, tmp_path / "mix", SECONDS)
+    done = finalize(tmp_path / "mix")
     assert done is not None
-    flashes, tones, end, heard = await asyncio.to_thread(onsets, tmp_path / "programme" / "programme.mp4")
+    flashes, tones, end, heard = await asyncio.to_thread(onsets, tmp_path / "mix" / "recording.mp4")
     assert end == pytest.approx(SECONDS, abs=0.040)
     # Of the sound, what was still on its way when the last picture was made is left out.
     assert SECONDS - 0.1 - 1 / FPS - 0.05 < heard < SECONDS + 0.040

@@ -18,19 +18,19 @@ BUSY = 0.1
 
 async def test_lips_within_40_ms_in_what_is_watched_and_recorded(tmp_path: Path) -> None:
     clapper = ("--publish", "clap", "--fps", "30")  # the last of an argument counts
-    async with house(tmp_path, egress__hls__public='["*"]') as here, bots(here.server, 1, *clapper):
+    async with house(tmp_path, outputs__hls__public='["*"]') as here, bots(here.server, 1, *clapper):
         rooms = here.server.rooms
-        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2)
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)
         await here.ask("PUT", "/egress", json={"live": True, "recording": True, "layout": "single"})
-        production = here.production
-        await until(lambda: production.window is not None and production.window.state.name == "LIVE")
+        job = here.job
+        await until(lambda: job.live_stream is not None and job.live_stream.state.name == "LIVE")
         await asyncio.sleep(SECONDS)
         watched = await fetch(here.http, f"{here.server.url}/hls/{ROOM}/index.m3u8", "180p")
-        status, recording = production.status, production.recording
+        status, recording = job.status, job.recording
         assert status is not None
         assert recording is not None
         await here.ask("DELETE", "/egress")
-        kept = recording.directory / "programme.mp4"
+        kept = recording.directory / "recording.mp4"
         await until(kept.is_file)
 
     for media in (watched[0], kept.read_bytes()):

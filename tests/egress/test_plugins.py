@@ -26,26 +26,26 @@ def seen(path: Path) -> "np.ndarray":
 
 
 async def test_captions_and_loudness(tmp_path: Path) -> None:
-    async with house(tmp_path, production__hooks=HOOKS) as here, bots(here.server, 1):
+    async with house(tmp_path, egress__plugins=HOOKS) as here, bots(here.server, 1):
         rooms = here.server.rooms
-        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2)
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)
         await here.ask("PUT", "/egress", json={"live": True, "recording": True})
-        production = here.production
-        window = production.window
-        assert window is not None
-        assert production.recording is not None
-        directory = production.recording.directory
-        await until(lambda: "en" in window.captions)
-        await until(lambda: window.streams["180p"].last[0] >= 5)
-        said = window.captions["en"]
+        job = here.job
+        live_stream = job.live_stream
+        assert live_stream is not None
+        assert job.recording is not None
+        directory = job.recording.directory
+        await until(lambda: "en" in live_stream.captions)
+        await until(lambda: live_stream.streams["180p"].last[0] >= 5)
+        said = live_stream.captions["en"]
         assert any(WORDS.encode() in (said.segment(msn) or b"") for msn in range(6))
-        assert b'LANGUAGE="en"' in window.multivariant()
+        assert b'LANGUAGE="en"' in live_stream.multivariant()
         await here.ask("DELETE", "/egress")
-        await until(lambda: (directory / "programme.mp4").is_file())
+        await until(lambda: (directory / "recording.mp4").is_file())
     events = [json.loads(line) for line in (directory / "events.jsonl").read_text().splitlines()]
     loud = [event for event in events if event["event"] == "plug-in loudness"]
     assert loud, {event["event"] for event in events}
     assert -60 < float(loud[-1]["short_term"]) < -5
-    luma = await asyncio.to_thread(seen, directory / "programme.mp4")
+    luma = await asyncio.to_thread(seen, directory / "recording.mp4")
     assert (luma[150:175, 100:220] > 200).sum() > 50
     assert luma[16:176, 18:26].std() > 10

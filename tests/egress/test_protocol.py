@@ -22,7 +22,7 @@ TO_SERVER = [
     protocol.Started(at=1.5),
     protocol.Init(rendition="360p", data=b"moov"),
     protocol.Part(rendition="360p", msn=1, index=2, independent=True, duration=0.2, pts=18_000, data=b"moof"),
-    protocol.Wishes(tracks={"TR_1": protocol.TileWish(width=640, height=360)}),
+    protocol.VisibleTracks(tracks={"TR_1": protocol.TileSize(width=640, height=360)}),
     protocol.Event(at=1.0, kind="join", text="Ada", chapter=True, fields={"stage": "ada"}),
     protocol.Status(ticks=3, destinations=[protocol.DestinationState(id="DE_1", state="live")]),
     protocol.Failed(message="No."),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sfu.egress.rtp_packetizer import PAYLOAD, RtpStream, TrackOutput, payloads
+from sfu.egress.rtp_packetizer import PAYLOAD, RtpPacketizer, RtpStream, payloads
 from sfu.outputs.encoder import VideoEncoder, annex_b, parameter_sets
 from sfu.rtp import rtcp
 from sfu.rtp.frames import FrameAssembler
@@ -32,7 +32,7 @@ def test_pictures_survive_the_way() -> None:
 def test_reports_tie_both_streams_to_one_clock() -> None:
     encoder = VideoEncoder(320, 180, 400_000)
     sent: list[bytes] = []
-    output = TrackOutput(11, 12, (102, 111), encoder.extradata, 1000.0, sent.extend)
+    output = RtpPacketizer(11, 12, (102, 111), encoder.extradata, 1000.0, sent.extend)
     output.video(encoder.encode(noise(0), 0))
     reports = [each for packet in sent if 191 < packet[1] < 224 for each in rtcp.parse(packet)]
     media = [parse_header(packet) for packet in sent if not 191 < packet[1] < 224]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sfu import cli
-from sfu.egress.track_reader import reels
+from sfu.egress.track_reader import recorded_tracks
 from tests.egress.support import ROOM, bots, house, until
 from tests.support.broadcast import CLAP_EVERY, claps, fetch, flashes, onsets
 
@@ -32,21 +32,21 @@ async def test_sound_continues_within_a_second_of_a_stall(
     words = ";".join(f"{kind} {at} {seconds}" for kind, at, seconds in stalls)
     environment = {"STALLS": words, "REPORTS": reports}
     async with (
-        house(tmp_path, egress__hls__public='["*"]') as here,
+        house(tmp_path, outputs__hls__public='["*"]') as here,
         bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment),
     ):
         rooms = here.server.rooms
-        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2)
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)
         await here.ask("PUT", "/egress", json={"live": True, "recording": True, "layout": "single"})
-        production = here.production
-        await until(lambda: production.window is not None and production.window.state.name == "LIVE")
+        job = here.job
+        await until(lambda: job.live_stream is not None and job.live_stream.state.name == "LIVE")
         await asyncio.sleep(stalls[-1][1] + AFTER)
         watched = await fetch(here.http, f"{here.server.url}/hls/{ROOM}/index.m3u8", "180p")
-        recording, status = production.recording, production.status
+        recording, status = job.recording, job.status
         assert recording is not None
         assert status is not None
         await here.ask("DELETE", "/egress")
-        kept = recording.directory / "programme.mp4"
+        kept = recording.directory / "recording.mp4"
         await until(kept.is_file)
 
     silent = [seconds for kind, _, seconds in stalls if kind in ("sound", "both")]
@@ -73,15 +73,15 @@ async def test_single_tracks_and_what_is_composed_of_them_have_one_clock(tmp_pat
     async with house(tmp_path) as here:
         async with bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment):
             rooms = here.server.rooms
-            await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 2)
-            keeping = here.server.productions.keep_tracks(rooms.find(ROOM))
-            await until(lambda: keeping.frames > 0)
+            await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)
+            track_egress = here.server.egress_jobs.start_track_egress(rooms.find(ROOM))
+            await until(lambda: track_egress.frames > 0)
             await asyncio.sleep(stalls[-1][1] + AFTER)
         await here.ask("DELETE", "/recordings/tracks")
-        await asyncio.wait_for(keeping.task, 20)
-    (sound,) = keeping.directory.glob("*microphone*.webm")
-    (picture,) = keeping.directory.glob("*camera*.webm")
-    begins = {reel.path: reel.started_at for reel in reels(keeping.directory)}
+        await asyncio.wait_for(track_egress.task, 20)
+    (sound,) = track_egress.directory.glob("*microphone*.webm")
+    (picture,) = track_egress.directory.glob("*camera*.webm")
+    begins = {track_file.path: track_file.started_at for track_file in recorded_tracks(track_egress.directory)}
     heard = np.array(onsets(sound.read_bytes())) + 1000 * begins[sound]
     seen = np.array([shown - drawn for shown, drawn in flashes(picture.read_bytes())]) + 1000 * begins[picture]
     late = (heard + CLAP_EVERY / 2) % CLAP_EVERY - CLAP_EVERY / 2
@@ -89,9 +89,9 @@ async def test_single_tracks_and_what_is_composed_of_them_have_one_clock(tmp_pat
     assert np.percentile(np.abs(late), 95) < LIPS, late
     assert np.percentile(np.abs(seen), 95) < LIPS, seen
 
-    words = ["compose", str(keeping.directory), "--picture", "320x180@300", "--layout", "single"]
+    words = ["compose", str(track_egress.directory), "--picture", "320x180@300", "--layout", "single"]
     assert await asyncio.to_thread(cli.main, words) == 0
-    found = await asyncio.to_thread(claps, (keeping.directory / "programme" / "programme.mp4").read_bytes())
+    found = await asyncio.to_thread(claps, (track_egress.directory / "mix" / "recording.mp4").read_bytes())
     assert len(found) > 1.3 * stalls[-1][1]
     errors = [clap.error for clap in found]
     assert np.percentile(np.abs(errors), 95) < LIPS, errors

@@ -44,27 +44,27 @@ class Listener:
 
 
 async def test_it_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "DELAYS", (0.0, 0.0, 0.05))
-    feed, listener = Feed(), Listener()
-    keeps = Supervisor("room", feed, listener, Settings(), module="sfu.nowhere")
+    monkeypatch.setattr(supervisor, "RESTART_DELAYS", (0.0, 0.0, 0.05))
+    plain_transport, listener = Feed(), Listener()
+    keeps = Supervisor("room", plain_transport, listener, Settings(), module="sfu.nowhere")
     await keeps.run()
-    assert (keeps.starts, feed.attached, len(listener.losses)) == (3, 3, 2)
+    assert (keeps.starts, plain_transport.attached, len(listener.losses)) == (3, 3, 2)
     assert listener.given_up == "The worker ended without a word."
-    assert feed.sock is None
+    assert plain_transport.sock is None
 
 
 async def test_what_a_worker_cannot_do_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(supervisor, "DELAYS", (0.0,))
-    feed, listener = Feed(), Listener()
-    keeps = Supervisor("room", feed, listener, Settings())
+    monkeypatch.setattr(supervisor, "RESTART_DELAYS", (0.0,))
+    plain_transport, listener = Feed(), Listener()
+    keeps = Supervisor("room", plain_transport, listener, Settings())
     keeps.tell(Outputs())
     await keeps.run()
     assert listener.given_up == "MalformedPacket on the server's socket."
 
 
 async def test_what_was_told_is_told_to_each_and_a_stop_is_the_end() -> None:
-    feed, listener = Feed(), Listener()
-    keeps = Supervisor("room", feed, listener, Settings())
+    plain_transport, listener = Feed(), Listener()
+    keeps = Supervisor("room", plain_transport, listener, Settings())
     keeps.tell(Start(room="room", renditions=[{"name": "90p", "width": 160, "height": 90, "bit_rate": 100_000}]))  # type: ignore[list-item]
     keeps.tell(Outputs())
     task = asyncio.create_task(keeps.run())

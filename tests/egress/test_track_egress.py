@@ -11,7 +11,7 @@ import numpy as np
 
 from sfu import cli
 from tests.egress.support import ROOM, bots, house, until
-from tests.egress.test_programme import probe
+from tests.egress.test_live_stream import probe
 
 
 def read(path: Path) -> tuple[list[np.ndarray], float]:
@@ -26,31 +26,31 @@ def read(path: Path) -> tuple[list[np.ndarray], float]:
 async def test_each_track_becomes_a_file_of_its_own(tmp_path: Path) -> None:
     async with house(tmp_path) as here, bots(here.server, 2):
         rooms = here.server.rooms
-        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) == 4)
-        keeping = here.server.productions.keep_tracks(rooms.find(ROOM))
-        assert rooms.find(ROOM).programme.recording
-        await until(lambda: keeping.frames > 330)
-        os.kill(keeping.supervisor.pid, signal.SIGKILL)
-        await until(lambda: keeping.supervisor.starts == 2 and keeping.frames > 200)
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 4)
+        track_egress = here.server.egress_jobs.start_track_egress(rooms.find(ROOM))
+        assert rooms.find(ROOM).egress.recording
+        await until(lambda: track_egress.frames > 330)
+        os.kill(track_egress.supervisor.pid, signal.SIGKILL)
+        await until(lambda: track_egress.supervisor.starts == 2 and track_egress.frames > 200)
         await here.ask("DELETE", "/recordings/tracks")
-        await asyncio.wait_for(keeping.task, 20)
-        assert not rooms.find(ROOM).programme.recording
+        await asyncio.wait_for(track_egress.task, 20)
+        assert not rooms.find(ROOM).egress.recording
         (recording,) = (await here.ask("GET", "/recordings"))["recordings"]
         assert not recording["recording"]
-        tracks = sorted(keeping.directory.glob("*.webm"))
+        tracks = sorted(track_egress.directory.glob("*.webm"))
         assert len(tracks) == 8  # of two keepers
-        assert not list(keeping.directory.glob("*.mkv"))
+        assert not list(track_egress.directory.glob("*.mkv"))
         for track in tracks:
             found = probe(track)
             assert set(found) & {"vp8", "opus", "vp9", "h264"}
             assert float(found["format"]["duration"]) > 0.5
-        lines = [json.loads(line) for line in (keeping.directory / "room.jsonl").read_text().splitlines()]
+        lines = [json.loads(line) for line in (track_egress.directory / "room.jsonl").read_text().splitlines()]
         assert {line["message"]["type"] for line in lines} >= {"members"}
 
         # and the same programme can be made of it afterwards
-        words = ["compose", str(keeping.directory), "--picture", "320x180@300", "--layout", "grid"]
+        words = ["compose", str(track_egress.directory), "--picture", "320x180@300", "--layout", "grid"]
         assert await asyncio.to_thread(cli.main, words) == 0
-        programme = keeping.directory / "programme" / "programme.mp4"
+        programme = track_egress.directory / "mix" / "recording.mp4"
         found = probe(programme)
         length = max(float(probe(track)["format"]["duration"]) for track in tracks)
         assert float(found["format"]["duration"]) > 1.5 * length

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sfu.egress.track_reader import reels
+from sfu.egress.track_reader import recorded_tracks
 from sfu.resources.media_clock import NTP_EPOCH
 
 BEGIN = {"event": "begin", "track": "TR_1", "source": "camera", "codec": "VP8", "started_at": 1000.5, "rotation": 90}
@@ -30,6 +30,6 @@ def test_a_track_begins_when_it_was_captured(tmp_path: Path, lines: list[object]
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     (tmp_path / "room.jsonl").write_text('{"time": 1}\nhalf of a li')
     (tmp_path / "lost.jsonl").write_text(json.dumps(BEGIN))
-    (reel,) = reels(tmp_path)
-    assert (reel.track, reel.video, reel.screen, reel.rotation) == ("TR_1", True, False, 90)
-    assert reel.started_at == pytest.approx(started_at, abs=1e-3)
+    (track_file,) = recorded_tracks(tmp_path)
+    assert (track_file.track, track_file.video, track_file.screen, track_file.rotation) == ("TR_1", True, False, 90)
+    assert track_file.started_at == pytest.approx(started_at, abs=1e-3)

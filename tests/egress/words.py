@@ -1,6 +1,6 @@
 """A recogniser of speech that always hears the same."""
 
-from sfu.mixer.hooks import Sound
+from sfu.mixer.plugins import Sound
 
 WORDS = "Welcome everybody"
 

@@ -5,58 +5,58 @@ from collections import Counter
 import pytest
 
 from sfu.bandwidth.settings import Settings
-from sfu.forwarding.allocator import Layer, Reason
-from sfu.forwarding.decision_log import BOUNDS, KEPT, Cause, Diary, Kind, LossWatch, PathWatch
-from sfu.forwarding.downlink import Downlink, Want
+from sfu.forwarding.allocator import AllocationReason, Layer, LayerRequest
+from sfu.forwarding.decision_log import BOUNDS, KEPT, Cause, DecisionKind, DecisionLog, DownlinkLogger, LossLogger
+from sfu.forwarding.downlink import Downlink
 
 LAYERS = (Layer("q", 0, 150e3, 320, 180), Layer("h", 0, 500e3, 640, 360), Layer("f", 0, 1.4e6, 1280, 720))
 
 
-def kinds(diary: Diary) -> list[str]:
-    return [f"{entry.kind.value} {entry.cause.value}" for entry in diary]
+def kinds(decision_log: DecisionLog) -> list[str]:
+    return [f"{entry.kind.value} {entry.cause.value}" for entry in decision_log]
 
 
 def test_a_diary_keeps_the_newest_and_numbers_all() -> None:
-    diary = Diary()
+    decision_log = DecisionLog()
     for second in range(100):
-        diary.write(10.0 * second, Kind.KEYFRAME, Cause.VIEWER, track=f"TR_{second}")
-    assert len(list(diary)) == KEPT
-    assert [entry.number for entry in diary] == list(range(37, 101))
-    assert diary.newest == 100
-    assert [entry.track for entry in diary.since(98)] == ["TR_98", "TR_99"]
-    assert diary.since(100) == []
-    assert len(diary.since(0)) == KEPT
+        decision_log.write(10.0 * second, DecisionKind.KEYFRAME, Cause.VIEWER, track=f"TR_{second}")
+    assert len(list(decision_log)) == KEPT
+    assert [entry.number for entry in decision_log] == list(range(37, 101))
+    assert decision_log.newest == 100
+    assert [entry.track for entry in decision_log.since(98)] == ["TR_98", "TR_99"]
+    assert decision_log.since(100) == []
+    assert len(decision_log.since(0)) == KEPT
 
 
-@pytest.mark.parametrize("kind", Kind)
-def test_what_comes_too_thick_is_counted_and_not_kept(kind: Kind) -> None:
-    totals: Counter[tuple[Kind, Cause]] = Counter()
-    diary, other = Diary(totals), Diary(totals)
+@pytest.mark.parametrize("kind", DecisionKind)
+def test_what_comes_too_thick_is_counted_and_not_kept(kind: DecisionKind) -> None:
+    totals: Counter[tuple[DecisionKind, Cause]] = Counter()
+    decision_log, other = DecisionLog(totals), DecisionLog(totals)
     rate, burst = BOUNDS[kind]
     for _ in range(200):
-        diary.write(5.0, kind, Cause.WISH)
+        decision_log.write(5.0, kind, Cause.WISH)
     other.write(5.0, kind, Cause.WISH)
-    assert diary.newest == burst
-    assert diary.revision == 200
+    assert decision_log.newest == burst
+    assert decision_log.revision == 200
     assert totals == {(kind, Cause.WISH): 201}
-    diary.write(5.0 + 2 / rate, kind, Cause.WISH)
-    diary.write(5.0 + 2 / rate, kind, Cause.WISH)
-    diary.write(5.0 + 2 / rate, kind, Cause.WISH)
-    assert diary.newest == burst + 2
+    decision_log.write(5.0 + 2 / rate, kind, Cause.WISH)
+    decision_log.write(5.0 + 2 / rate, kind, Cause.WISH)
+    decision_log.write(5.0 + 2 / rate, kind, Cause.WISH)
+    assert decision_log.newest == burst + 2
 
 
 def test_one_kind_does_not_push_out_another_and_what_stands_twice_counts_once() -> None:
-    totals: Counter[tuple[Kind, Cause]] = Counter()
-    diary = Diary(totals)
+    totals: Counter[tuple[DecisionKind, Cause]] = Counter()
+    decision_log = DecisionLog(totals)
     for _ in range(50):
-        diary.write(1.0, Kind.KEYFRAME, Cause.RETRY, counted=False)
-    diary.write(1.0, Kind.PAUSED, Cause.BUDGET, track="TR_a", before=360, rate=90e3)
-    assert kinds(diary) == ["keyframe retry"] * 4 + ["paused budget"]
-    assert totals == {(Kind.PAUSED, Cause.BUDGET): 1}
+        decision_log.write(1.0, DecisionKind.KEYFRAME, Cause.RETRY, counted=False)
+    decision_log.write(1.0, DecisionKind.PAUSED, Cause.BUDGET, track="TR_a", before=360, rate=90e3)
+    assert kinds(decision_log) == ["keyframe retry"] * 4 + ["paused budget"]
+    assert totals == {(DecisionKind.PAUSED, Cause.BUDGET): 1}
 
 
 def test_every_reason_of_the_allocator_and_the_policy_has_a_cause() -> None:
-    assert {Cause(reason.value) for reason in Reason}
+    assert {Cause(reason.value) for reason in AllocationReason}
     assert [Cause(word) for word in ("estimate", "delay", "loss")] == [Cause.ESTIMATE, Cause.DELAY, Cause.LOSS]
 
 
@@ -71,30 +71,30 @@ def test_every_reason_of_the_allocator_and_the_policy_has_a_cause() -> None:
     ids=["little is none", "begins once", "is over once", "comes and goes"],
 )
 def test_loss_is_a_crossing(shares: list[float], written: list[tuple[float, float]]) -> None:
-    diary, watch = Diary(), LossWatch(0.05, Cause.SENDING)
+    decision_log, watch = DecisionLog(), LossLogger(0.05, Cause.SENDING)
     for second, share in enumerate(shares):
-        watch.look(diary, share, float(second))
-    assert [(entry.before, entry.after) for entry in diary] == written
+        watch.update(decision_log, share, float(second))
+    assert [(entry.before, entry.after) for entry in decision_log] == written
 
 
 def path(start: float) -> Downlink:
     made = Downlink(Settings(start=start), lambda key: LAYERS, 0.0)
-    made.wants["cam"] = Want("video")
+    made.requests["cam"] = LayerRequest("cam", "video")
     return made
 
 
 def test_a_path_that_falls_is_told_with_its_tier() -> None:
-    diary, watch, downlink = Diary(), PathWatch(0.05), path(4e6)
+    decision_log, watch, downlink = DecisionLog(), DownlinkLogger(0.05), path(4e6)
     for tick in range(60):
         downlink.handle_timer(tick / 20)
-        watch.look(diary, downlink, tick / 20)
-    assert kinds(diary) == []
+        watch.update(decision_log, downlink, tick / 20)
+    assert kinds(decision_log) == []
     downlink.receive_remb(0.5e6, 3.0)
     for tick in range(60, 120):
         downlink.handle_timer(tick / 20)
-        watch.look(diary, downlink, tick / 20)
-    assert kinds(diary) == ["estimate estimate", "tier estimate"]
-    estimate, tier = diary
+        watch.update(decision_log, downlink, tick / 20)
+    assert kinds(decision_log) == ["estimate estimate", "tier estimate"]
+    estimate, tier = decision_log
     assert (estimate.before, estimate.after, estimate.rate) == (4e6, 0.5e6, 0.5e6)
     assert (tier.before, tier.after) == (1080, 480)
     assert estimate.at < tier.at
@@ -111,8 +111,8 @@ def test_a_path_that_falls_is_told_with_its_tier() -> None:
     ids=["a little", "not so soon", "half at once", "upwards"],
 )
 def test_an_estimate_is_told_when_it_is_notable(estimates: list[tuple[float, float]], written: list[float]) -> None:
-    diary, watch, downlink = Diary(), PathWatch(0.05), path(20e6)
+    decision_log, watch, downlink = DecisionLog(), DownlinkLogger(0.05), path(20e6)
     for now, estimate in estimates:
         downlink.receive_remb(estimate, now)
-        watch.look(diary, downlink, now)
-    assert [entry.after for entry in diary] == written
+        watch.update(decision_log, downlink, now)
+    assert [entry.after for entry in decision_log] == written

@@ -2,42 +2,42 @@
 
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import Feedback
-from sfu.forwarding.allocator import Layer, Reason
-from sfu.forwarding.downlink import Change, Downlink, Want
+from sfu.forwarding.allocator import AllocationReason, Layer, LayerRequest
+from sfu.forwarding.downlink import Change, Downlink
 
 LAYERS = (Layer("q", 0, 150e3, 320, 180), Layer("h", 0, 500e3, 640, 360), Layer("f", 0, 1.4e6, 1280, 720))
 
 
 def downlink(start: float, *, layers: tuple[Layer, ...] = LAYERS) -> Downlink:
     made = Downlink(Settings(start=start), lambda key: layers if key == "cam" else (), 0.0)
-    made.wants["cam"] = Want("video")
+    made.requests["cam"] = LayerRequest("cam", "video")
     return made
 
 
-def names(changes: list[Change]) -> list[tuple[str, Reason, bool]]:
+def names(changes: list[Change]) -> list[tuple[str, AllocationReason, bool]]:
     return [(c.decision.layer.name if c.decision.layer else "-", c.decision.reason, c.urgent) for c in changes]
 
 
 def test_the_first_look_decides_and_the_second_says_nothing() -> None:
     path = downlink(0.6e6)
-    assert names(path.handle_timer(0.0)) == [("h", Reason.TIER, False)]
+    assert names(path.handle_timer(0.0)) == [("h", AllocationReason.TIER, False)]
     assert path.handle_timer(0.05) == []
 
 
 def test_a_wish_that_changes_is_looked_at_at_once() -> None:
     path = downlink(0.6e6)
     path.handle_timer(0.0)
-    path.wants["cam"] = Want("video", hidden=True)
+    path.requests["cam"] = LayerRequest("cam", "video", hidden=True)
     assert path.handle_timer(0.05) == []  # nobody said so
     path.touch()
-    assert names(path.handle_timer(0.1)) == [("-", Reason.HIDDEN, False)]
+    assert names(path.handle_timer(0.1)) == [("-", AllocationReason.HIDDEN, False)]
 
 
 def test_a_flooded_path_does_not_wait_for_a_keyframe() -> None:
     path = downlink(4e6)
-    assert names(path.handle_timer(0.0)) == [("f", Reason.WISH, False)]
+    assert names(path.handle_timer(0.0)) == [("f", AllocationReason.WISH, False)]
     path.receive_remb(0.3e6, 5.0)
-    assert names(path.handle_timer(5.0)) == [("q", Reason.BUDGET, True)]
+    assert names(path.handle_timer(5.0)) == [("q", AllocationReason.BUDGET, True)]
     assert path.handle_timer(5.05) == []
 
 

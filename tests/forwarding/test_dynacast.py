@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfu.forwarding.dynacast import PATIENCE, REPEAT, LayerDemand
+from sfu.forwarding.dynacast import PATIENCE, REPEAT, Dynacast
 from sfu.forwarding.selector import Size
 
 LADDER = {"q": Size(320, 180), "h": Size(640, 360), "f": Size(1280, 720)}
@@ -21,52 +21,52 @@ LADDER = {"q": Size(320, 180), "h": Size(640, 360), "f": Size(1280, 720)}
     ],
 )
 def test_the_largest_tile_counts(tiles: list[tuple[int, int]], wanted: tuple[str, ...] | None) -> None:
-    demand = LayerDemand()
-    assert demand.update(LADDER, tiles, 0.0) is None  # all are sent; less is wanted late
-    assert demand.update(LADDER, tiles, PATIENCE) == wanted
+    dynacast = Dynacast()
+    assert dynacast.update(LADDER, tiles, 0.0) is None  # all are sent; less is wanted late
+    assert dynacast.update(LADDER, tiles, PATIENCE) == wanted
 
 
 def test_more_at_once_and_less_late() -> None:
-    demand, asked = LayerDemand(), []
+    dynacast, asked = Dynacast(), []
     story = [(0, 160), (6, 640), (7, 160), (9, 640), (10, 160), (14, 160), (16, 1280), (17, 1280)]
     for now, width in story:
-        wanted = demand.update(LADDER, [(width, width * 9 // 16)], now)
+        wanted = dynacast.update(LADDER, [(width, width * 9 // 16)], now)
         if wanted is not None:
             asked.append((now, wanted[-1]))
         for later in (now + PATIENCE,):
-            assert demand.falls_at is None or demand.falls_at <= later
+            assert dynacast.falls_at is None or dynacast.falls_at <= later
     assert asked == [(6, "h"), (16, "f")]
 
 
 def test_layers_that_nobody_has_a_place_for_rest() -> None:
-    demand = LayerDemand()
-    assert demand.resting(LADDER) == {}
+    dynacast = Dynacast()
+    assert dynacast.paused_layers(LADDER) == {}
     for now in (0.0, PATIENCE):
-        demand.update(LADDER, [(320, 180)], now)
-    assert demand.resting(LADDER) == {"h": LADDER["h"], "f": LADDER["f"]}
-    demand.update(LADDER, [(0, 0)], 20.0)
-    assert demand.resting(LADDER) == {}
+        dynacast.update(LADDER, [(320, 180)], now)
+    assert dynacast.paused_layers(LADDER) == {"h": LADDER["h"], "f": LADDER["f"]}
+    dynacast.update(LADDER, [(0, 0)], 20.0)
+    assert dynacast.paused_layers(LADDER) == {}
 
 
 def test_what_was_asked_for_is_not_asked_again() -> None:
-    demand = LayerDemand()
-    demand.update(LADDER, [], 0.0)
-    assert demand.update(LADDER, [], 5.0) == ("q",)
-    assert [demand.update(LADDER, [], now) for now in (5.1, 20.0)] == [None, None]
+    dynacast = Dynacast()
+    dynacast.update(LADDER, [], 0.0)
+    assert dynacast.update(LADDER, [], 5.0) == ("q",)
+    assert [dynacast.update(LADDER, [], now) for now in (5.1, 20.0)] == [None, None]
 
 
 def test_layers_are_asked_for_again_after_a_negotiation() -> None:
-    demand = LayerDemand()
-    demand.negotiated(0.0)
-    assert demand.next_at is None  # nothing was asked for yet
-    demand.update(LADDER, [], 0.0)
-    assert demand.update(LADDER, [], 5.0) == ("q",)
-    demand.negotiated(6.0)
-    assert demand.next_at == 6.0 + REPEAT
-    assert demand.update(LADDER, [], 6.5) is None
-    assert demand.update(LADDER, [], 7.0) == ("q",)
-    assert demand.update(LADDER, [], 8.0) is None
-    demand.negotiated(9.0)
-    assert demand.update(LADDER, [(0, 0)], 9.1) == ("q", "h", "f")
-    assert demand.update(LADDER, [(0, 0)], 11.0) is None
-    assert demand.next_at is None
+    dynacast = Dynacast()
+    dynacast.negotiated(0.0)
+    assert dynacast.next_at is None  # nothing was asked for yet
+    dynacast.update(LADDER, [], 0.0)
+    assert dynacast.update(LADDER, [], 5.0) == ("q",)
+    dynacast.negotiated(6.0)
+    assert dynacast.next_at == 6.0 + REPEAT
+    assert dynacast.update(LADDER, [], 6.5) is None
+    assert dynacast.update(LADDER, [], 7.0) == ("q",)
+    assert dynacast.update(LADDER, [], 8.0) is None
+    dynacast.negotiated(9.0)
+    assert dynacast.update(LADDER, [(0, 0)], 9.1) == ("q", "h", "f")
+    assert dynacast.update(LADDER, [(0, 0)], 11.0) is None
+    assert dynacast.next_at is None

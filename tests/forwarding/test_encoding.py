@@ -28,7 +28,7 @@ def encoding(kind: str = "video") -> Encoding:
 )
 def test_places_in_the_stream(sequences: list[int], taken: list[bool], highest: int, lost: int) -> None:
     made = encoding()
-    assert [made.account(sequence, 0, 1.0) for sequence in sequences] == taken
+    assert [made.record_arrival(sequence, 0, 1.0) for sequence in sequences] == taken
     report = made.report(2.0)
     assert report is not None
     assert (report.highest_sequence, report.packets_lost) == (highest, lost)
@@ -38,10 +38,10 @@ def test_the_fraction_is_of_the_interval() -> None:
     made = encoding()
     for sequence in range(100):
         if sequence % 4:
-            made.account(sequence, 0, 1.0)
+            made.record_arrival(sequence, 0, 1.0)
     first = made.report(2.0)
     for sequence in range(100, 200):
-        made.account(sequence, 0, 3.0)
+        made.record_arrival(sequence, 0, 3.0)
     second = made.report(4.0)
     assert first is not None
     assert second is not None
@@ -54,13 +54,13 @@ def test_jitter_is_that_of_rfc_3550() -> None:
     """Every second packet comes 10 ms late: the mean deviation tends to 10 ms."""
     made = encoding("audio")
     for number in range(400):
-        made.account(number, number * 960, number * 0.02 + (0.01 if number % 2 else 0.0))
+        made.record_arrival(number, number * 960, number * 0.02 + (0.01 if number % 2 else 0.0))
     assert made.jitter == pytest.approx(480, rel=0.02)
 
 
 def test_the_report_refers_to_the_last_sender_report() -> None:
     made = encoding()
-    made.account(1, 0, 1.0)
+    made.record_arrival(1, 0, 1.0)
     made.sender_report(SenderReport(5, 0x1234_5678_9ABC_DEF0, 0, 0, 0, ()), 10.0)
     report = made.report(10.5)
     assert report is not None

@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from sfu.bandwidth.twcc import parse_feedback
-from sfu.forwarding.control import TICK
 from sfu.forwarding.engine import EncodingChanged
 from sfu.forwarding.peer import SSRC_LIMIT
+from sfu.forwarding.rtcp_handler import TICK
 from sfu.forwarding.selector import choose
 from sfu.rtp import rtcp, xr
-from sfu.rtp.xr import Echo, ExtendedReport
+from sfu.rtp.xr import DlrrBlock, ExtendedReport
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_AUDIO_LEVEL, URI_MID, URI_TRANSPORT_CC
 from tests.support.wire import Bench, Wire, rtp, vp8
 
@@ -47,9 +47,9 @@ def opus(sequence: int, *, level: int = 30, payload_type: int = 111, payload: by
 def test_audio_flows_at_once_with_renumbered_extensions() -> None:
     bench, wire = Bench(), Wire()
     track = bench.audio()
-    route = bench.route(track, bench.peer(wire))
+    down_track = bench.down_track(track, bench.peer(wire))
     bench.send(opus(1))
-    bench.engine.aim(route, track.encodings[""], bench.now)
+    bench.engine.set_target(down_track, track.encodings[""], bench.now)
     bench.send(opus(2), opus(3, level=20))
     first, second = wire.media()
     assert (first.payload_type, first.ssrc, first.payload) == (111, 7_000_000, b"sound")
@@ -67,8 +67,8 @@ def test_red_reaches_those_who_take_it_and_others_get_its_primary_block() -> Non
     red = bytes((0x80 | 111, 0, 0x3C << 2 & 0xFF, 3)) + b"\x6f" + b"old" + b"new sound"
     bench.send(opus(1))
     for number, wire in enumerate((takes, not_)):
-        route = bench.route(track, bench.peer(wire), red=wire is takes, number=number)
-        bench.engine.aim(route, track.encodings[""], bench.now)
+        down_track = bench.down_track(track, bench.peer(wire), red=wire is takes, number=number)
+        bench.engine.set_target(down_track, track.encodings[""], bench.now)
     bench.send(opus(2, payload_type=63, payload=red))
     (whole,), (primary,) = takes.media(), not_.media()
     assert (whole.payload_type, whole.payload) == (63, red)
@@ -79,11 +79,11 @@ def test_video_starts_with_a_keyframe_which_is_asked_for_once() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
     bench.send(layer("h", 10, 0, key=True), layer("h", 11, 3000))
-    route = bench.route(track, bench.peer(wire))
-    bench.engine.aim(route, track.encodings["h"], bench.now)
-    bench.engine.aim(route, track.encodings["h"], bench.now)
+    down_track = bench.down_track(track, bench.peer(wire))
+    bench.engine.set_target(down_track, track.encodings["h"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["h"], bench.now)
     (request,) = bench.uplink.rtcp()
-    assert rtcp.parse(request) == [rtcp.PictureLoss(bench.publisher.rtcp_ssrc, 12)]
+    assert rtcp.parse(request) == [rtcp.PictureLossIndication(bench.publisher.rtcp_ssrc, 12)]
     bench.send(layer("h", 12, 6000))
     assert wire.media() == []
     bench.send(layer("h", 13, 9000, key=True), layer("h", 14, 12_000))
@@ -93,19 +93,19 @@ def test_video_starts_with_a_keyframe_which_is_asked_for_once() -> None:
 def test_switching_layers_keeps_every_number_continuous() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
-    route = bench.route(track, bench.peer(wire))
+    down_track = bench.down_track(track, bench.peer(wire))
     low, high = track.encodings["q"], track.encodings["f"]
     bench.send(layer("q", 65_530, 1000, key=True, picture=32_766, tl0=255), layer("f", 9, 500_000, key=True))
     # both layers' sender reports: 1000 of q and 500,000 of f are the same moment
     for ssrc, timestamp in ((11, 1000), (13, 500_000)):
         report = rtcp.SenderReport(ssrc, 1 << 40, timestamp, 0, 0, ())
         bench.engine.receive_rtcp(bench.publisher, rtcp.encode_sender_report(report), bench.now, 0.0)
-    bench.engine.aim(route, low, bench.now)
+    bench.engine.set_target(down_track, low, bench.now)
     for step in range(10):
         bench.send(
             layer("q", 65_531 + step, 4000 + 3000 * step, key=step == 0, picture=(32_767 + step) & 0x7FFF, tl0=step)
         )
-    bench.engine.aim(route, high, bench.now)
+    bench.engine.set_target(down_track, high, bench.now)
     for step in range(10, 14):
         bench.send(
             layer("q", 65_531 + step, 4000 + 3000 * step, picture=(32_767 + step) & 0x7FFF, tl0=step),
@@ -121,8 +121,8 @@ def test_switching_layers_keeps_every_number_continuous() -> None:
     # at the switch the new layer's picture of the same moment comes 1 ms later, not a frame's time
     assert steps[:12] == [3000] * 12
     assert 0 < steps[12] <= 3000
-    assert route.switches == 2
-    assert route not in low.routes
+    assert down_track.switches == 2
+    assert down_track not in low.down_tracks
 
 
 @dataclass
@@ -133,11 +133,11 @@ class BadLine:
 
     @property
     def estimator(self) -> SimpleNamespace:
-        return SimpleNamespace(bad_line=self.bad)
+        return SimpleNamespace(is_lossy_link=self.bad)
 
 
 @pytest.mark.parametrize(
-    ("rtt", "bad_line", "answers"),
+    ("rtt", "is_lossy_link", "answers"),
     [
         (None, False, [0, 2, 4]),
         (0.05, False, [0, 2, 4]),
@@ -147,19 +147,19 @@ class BadLine:
     ],
 )
 def test_a_nack_is_answered_with_a_repair_packet_a_few_times_and_not_within_a_round_trip(
-    rtt: float | None, bad_line: bool, answers: list[int]
+    rtt: float | None, is_lossy_link: bool, answers: list[int]
 ) -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
     subscriber = bench.peer(wire)
-    route = bench.route(track, subscriber)
+    down_track = bench.down_track(track, subscriber)
     bench.send(layer("q", 1, 0, key=True))
-    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     bench.send(*(layer("q", 2 + step, 3000 * step, key=step == 0, picture=step) for step in range(5)))
     sent = wire.media()
-    nack = rtcp.encode_nack(1, route.ssrc, [sent[2].sequence])
+    nack = rtcp.encode_nack(1, down_track.ssrc, [sent[2].sequence])
     subscriber.rtt = rtt
-    subscriber.downlink = BadLine() if bad_line else None  # type: ignore[assignment]
+    subscriber.downlink = BadLine() if is_lossy_link else None  # type: ignore[assignment]
     resent = []
     answered = []
     for step in range(30):
@@ -169,7 +169,7 @@ def test_a_nack_is_answered_with_a_repair_packet_a_few_times_and_not_within_a_ro
         bench.now += 0.051
     assert answered == answers
     repair = resent[0]
-    assert (repair.payload_type, repair.ssrc, repair.timestamp) == (101, route.rtx_ssrc, sent[2].timestamp)
+    assert (repair.payload_type, repair.ssrc, repair.timestamp) == (101, down_track.rtx_ssrc, sent[2].timestamp)
     assert repair.payload == struct.pack("!H", sent[2].sequence) + sent[2].payload
     assert [packet.sequence for packet in resent] == list(range(500, 500 + len(answers)))
     numbers = [int.from_bytes(packet.extensions[TWCC], "big") for packet in sent + resent]
@@ -184,21 +184,21 @@ def test_pictures_of_before_a_switch_are_mended_where_that_takes_nobodys_room(
     bench, wire = Bench(), Wire()
     track = bench.video()
     subscriber = bench.peer(wire)
-    route = bench.route(track, subscriber)
+    down_track = bench.down_track(track, subscriber)
     bench.send(layer("f", 1, 0, key=True), layer("q", 1, 0, key=True))
-    bench.engine.aim(route, track.encodings["f"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["f"], bench.now)
     subscriber.downlink = line  # type: ignore[assignment]
     bench.send(layer("f", 2, 3000, key=True), layer("f", 3, 6000))
-    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     before = wire.media()[-1].sequence
 
     def asked(sequence: int) -> int:
-        bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, route.ssrc, [sequence]), bench.now, 0.0)
+        bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, down_track.ssrc, [sequence]), bench.now, 0.0)
         return len(wire.media())
 
     assert asked(before), "it is still the picture that is seen"
     bench.now += 1.0
-    route.pause()
+    down_track.pause()
     assert bool(asked(before)) is mended
     bench.now += 1.0
     bench.send(layer("q", 2, 9000, key=True))
@@ -211,21 +211,21 @@ def test_one_nack_packet_cannot_make_a_flood() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
     subscriber = bench.peer(wire)
-    route = bench.route(track, subscriber)
+    down_track = bench.down_track(track, subscriber)
     bench.send(layer("q", 1, 0, key=True))
-    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     bench.send(layer("q", 2, 0, key=True), layer("q", 3, 3000))
     wire.take()
-    bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, route.ssrc, list(range(400, 1400))), bench.now, 0.0)
+    bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, down_track.ssrc, list(range(400, 1400))), bench.now, 0.0)
     assert len(wire.media()) == 2
 
 
 def test_what_is_missing_is_asked_for_and_a_repair_fills_the_hole() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
-    route = bench.route(track, bench.peer(wire))
+    down_track = bench.down_track(track, bench.peer(wire))
     bench.send(layer("q", 1, 0, key=True))
-    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     bench.send(layer("q", 2, 0, key=True), layer("q", 5, 9000))
     bench.uplink.take()
     bench.tick(0.03)
@@ -248,9 +248,9 @@ def test_what_is_missing_is_asked_for_and_a_repair_fills_the_hole() -> None:
 def test_a_keyframe_whose_first_packet_came_late_is_replayed_from_the_history() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
-    route = bench.route(track, bench.peer(wire))
+    down_track = bench.down_track(track, bench.peer(wire))
     bench.send(layer("q", 1, 0))
-    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     bench.send(layer("q", 3, 3000, begin=False), layer("q", 4, 6000))
     bench.send(layer("q", 2, 3000, key=True))
     assert [packet.sequence for packet in wire.media()] == [500, 501, 502]
@@ -278,15 +278,15 @@ def test_reports_in_both_directions_keep_lips_in_sync() -> None:
     bench, wire = Bench(), Wire()
     audio, video = bench.audio(), bench.video(())
     subscriber = bench.peer(wire)
-    routes = [bench.route(audio, subscriber), bench.route(video, subscriber, number=1)]
+    down_tracks = [bench.down_track(audio, subscriber), bench.down_track(video, subscriber, number=1)]
     key = rtp(vp8(key=True), ssrc=31, sequence=1, timestamp=90_000, extensions={4: b"1"})
     bench.send(opus(1), key)
     # the publisher's clock runs 5 s behind ours; its reports say that both streams' stamps belong to its second 1000
     for ssrc, timestamp in ((21, 960), (31, 90_000)):
         report = rtcp.SenderReport(ssrc, 1000 << 32, timestamp, 0, 0, ())
         bench.engine.receive_rtcp(bench.publisher, rtcp.encode_sender_report(report), bench.now, 1005.0)
-    for route in routes:
-        bench.engine.aim(route, route.track.encodings[""], bench.now)
+    for down_track in down_tracks:
+        bench.engine.set_target(down_track, down_track.track.encodings[""], bench.now)
     bench.send(opus(2), rtp(vp8(key=True), ssrc=31, sequence=2, timestamp=93_000, extensions={4: b"1"}))
     wire.take()
     for step in range(45):
@@ -294,7 +294,7 @@ def test_reports_in_both_directions_keep_lips_in_sync() -> None:
         bench.engine.handle_timer(bench.now, 1005.0 + step * 0.025)
     reports = [packet for data in wire.rtcp() for packet in rtcp.parse(data) if isinstance(packet, rtcp.SenderReport)]
     at = {report.ssrc: report for report in reports}
-    sound, picture = at[routes[0].ssrc], at[routes[1].ssrc]
+    sound, picture = at[down_tracks[0].ssrc], at[down_tracks[1].ssrc]
     # stamps that the publisher made at one moment map to one moment of our clock
     moments = [
         report.ntp / 2**32 - (report.rtp_timestamp - stamp) / clock
@@ -313,7 +313,7 @@ def test_a_publisher_that_echoes_our_clock_has_a_round_trip() -> None:
         found for data in bench.uplink.rtcp() for found in rtcp.parse(data) if isinstance(found, ExtendedReport)
     ]
     assert clock.reference is not None
-    echo = Echo(clock.ssrc, clock.reference >> 16 & 0xFFFFFFFF, 65536 // 2)
+    echo = DlrrBlock(clock.ssrc, clock.reference >> 16 & 0xFFFFFFFF, 65536 // 2)
     wall = clock.reference / 2**32 + 0.5 + 0.08
     for answer in (echo, echo._replace(ssrc=1), echo._replace(time=0)):
         bench.engine.receive_rtcp(bench.publisher, xr.encode(ExtendedReport(77, None, (answer,))), bench.now, wall)
@@ -324,9 +324,9 @@ def test_a_subscriber_that_tells_its_clocks_gets_them_back_with_each_of_its_stre
     bench, wire = Bench(), Wire()
     track = bench.video()
     subscriber = bench.peer(wire)
-    route = bench.route(track, subscriber)
+    down_track = bench.down_track(track, subscriber)
     bench.send(layer("q", 1, 0, key=True))
-    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     bench.send(layer("q", 2, 3000, key=True))
     report = rtcp.SenderReport(11, 1000 << 32, 0, 0, 0, ())
     bench.engine.receive_rtcp(bench.publisher, rtcp.encode_sender_report(report), bench.now, 1005.0)
@@ -335,31 +335,35 @@ def test_a_subscriber_that_tells_its_clocks_gets_them_back_with_each_of_its_stre
     wire.take()
     bench.tick(1.2)
     told = [found for data in wire.rtcp() for found in rtcp.parse(data) if isinstance(found, ExtendedReport)]
-    assert [found.ssrc for found in told] == [route.ssrc]
-    assert [(echo.ssrc, echo.time) for echo in told[0].echoes] == [(n, ((1000 + n) << 16) & 0xFFFFFFFF) for n in (4, 5)]
-    assert all(0 <= echo.delay <= 1.2 * 65536 for echo in told[0].echoes)
+    assert [found.ssrc for found in told] == [down_track.ssrc]
+    assert [(echo.ssrc, echo.time) for echo in told[0].dlrr_blocks] == [
+        (n, ((1000 + n) << 16) & 0xFFFFFFFF) for n in (4, 5)
+    ]
+    assert all(0 <= echo.delay <= 1.2 * 65536 for echo in told[0].dlrr_blocks)
 
 
 def test_sound_comes_twice_to_who_loses_packets_and_once_to_the_others() -> None:
     bench = Bench()
     track = bench.audio()
     wires = [Wire(), Wire()]
-    routes = [bench.route(track, bench.peer(wire), red=True, number=number) for number, wire in enumerate(wires)]
+    down_tracks = [
+        bench.down_track(track, bench.peer(wire), red=True, number=number) for number, wire in enumerate(wires)
+    ]
     bench.send(opus(1))
-    for route in routes:
-        bench.engine.aim(route, track.encodings[""], bench.now)
+    for down_track in down_tracks:
+        bench.engine.set_target(down_track, track.encodings[""], bench.now)
     bench.send(opus(2))
-    routes[1].hear_of_loss(0.2, bench.now)
+    down_tracks[1].update_loss(0.2, bench.now)
     for wire in wires:
         wire.take()
     bench.send(opus(3, payload=b"two"), opus(4, payload=b"three"))
     clean, lossy = (wire.media() for wire in wires)
     assert [packet.payload for packet in clean] == [b"two", b"three"]
-    assert {packet.payload_type for packet in clean} == {routes[0].payload_types[0]}
-    assert {packet.payload_type for packet in lossy} == {routes[1].payload_types[1]}
+    assert {packet.payload_type for packet in clean} == {down_tracks[0].payload_types[0]}
+    assert {packet.payload_type for packet in lossy} == {down_tracks[1].payload_types[1]}
     assert lossy[-1].payload.endswith(b"soundtwothree")
-    bench.engine.remove_route(routes[1])
-    assert track.lossy == set()
+    bench.engine.remove_down_track(down_tracks[1])
+    assert track.lossy_down_tracks == set()
 
 
 def test_receiver_reports_tell_the_publisher_its_loss() -> None:
@@ -381,9 +385,9 @@ def test_receiver_reports_tell_the_publisher_its_loss() -> None:
 def test_a_muted_track_is_stopped_at_the_server_and_goes_on_with_a_keyframe() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
-    route = bench.route(track, bench.peer(wire))
+    down_track = bench.down_track(track, bench.peer(wire))
     bench.send(layer("q", 1, 0, key=True))
-    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     bench.send(layer("q", 2, 3000, key=True))
     bench.engine.mute(track, True, bench.now)
     bench.send(layer("q", 3, 6000), layer("q", 4, 9000, key=True))
@@ -397,9 +401,9 @@ def test_a_muted_track_is_stopped_at_the_server_and_goes_on_with_a_keyframe() ->
 def test_a_full_socket_loses_packets_and_counts_them() -> None:
     bench, wire = Bench(), Wire(full=True)
     track = bench.audio()
-    route = bench.route(track, bench.peer(wire))
+    down_track = bench.down_track(track, bench.peer(wire))
     bench.send(opus(1))
-    bench.engine.aim(route, track.encodings[""], bench.now)
+    bench.engine.set_target(down_track, track.encodings[""], bench.now)
     bench.send(opus(2))
     assert bench.engine.dropped["send_buffer"] == 1
 
@@ -408,10 +412,12 @@ def test_a_batch_to_one_subscriber_is_cut_for_segmentation_and_padded_to_one_siz
     bench = Bench()
     wires = [Wire(), Wire()]
     track = bench.video()
-    routes = [bench.route(track, bench.peer(wire), red=True, number=number) for number, wire in enumerate(wires)]
+    down_tracks = [
+        bench.down_track(track, bench.peer(wire), red=True, number=number) for number, wire in enumerate(wires)
+    ]
     bench.send(layer("q", 1, 0, key=True))
-    for route in routes:
-        bench.engine.aim(route, track.encodings["q"], bench.now)
+    for down_track in down_tracks:
+        bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     bench.send(layer("q", 2, 3000, key=True))
     for wire in wires:
         wire.take()
@@ -442,12 +448,12 @@ def test_closing_a_peer_takes_its_tracks_and_routes_everywhere() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
     subscriber = bench.peer(wire)
-    route = bench.route(track, subscriber)
+    down_track = bench.down_track(track, subscriber)
     bench.send(layer("q", 1, 0, key=True))
-    bench.engine.aim(route, track.encodings["q"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     bench.engine.close_peer(bench.publisher)
     bench.engine.close_peer(bench.publisher)
-    assert subscriber.routes == {}
+    assert subscriber.down_tracks == {}
     assert list(bench.engine.peers) == [subscriber.id]
     bench.engine.close_peer(subscriber)
     assert bench.engine.peers == {}
@@ -484,7 +490,7 @@ def test_repairs_of_an_undeclared_layer_are_not_taken_for_those_of_the_layer_tha
     """A client of before rids may send two streams in one m-line; the repairs of the second say nothing of the first."""
     bench, wire = Bench(), Wire()
     track = bench.video((), ssrcs=((31, 41), (32, 42)) if declared else ())
-    route = bench.route(track, bench.peer(wire))
+    down_track = bench.down_track(track, bench.peer(wire))
 
     def packet(sequence: int, *, key: bool = False) -> bytes:
         return rtp(vp8(key=key), ssrc=31, sequence=sequence, timestamp=sequence * 3000, extensions={4: b"1"})
@@ -496,7 +502,7 @@ def test_repairs_of_an_undeclared_layer_are_not_taken_for_those_of_the_layer_tha
         )
 
     bench.send(packet(1, key=True))
-    bench.engine.aim(route, track.encodings[""], bench.now)
+    bench.engine.set_target(down_track, track.encodings[""], bench.now)
     bench.send(packet(2, key=True), packet(5))
     bench.send(repair(41, 3, 1), repair(42, 4, 1))
     encoding = track.encodings[""]
@@ -512,19 +518,24 @@ def test_repairs_of_an_undeclared_layer_are_not_taken_for_those_of_the_layer_tha
 def test_a_stream_that_goes_on_under_another_ssrc_is_continued() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video(())
-    route = bench.route(track, bench.peer(wire))
+    down_track = bench.down_track(track, bench.peer(wire))
 
     def packet(ssrc: int, sequence: int, *, key: bool = False) -> bytes:
         return rtp(vp8(key=key), ssrc=ssrc, sequence=sequence, timestamp=sequence * 3000, extensions={4: b"1"})
 
     bench.send(packet(31, 1, key=True))
-    bench.engine.aim(route, track.encodings[""], bench.now)
+    bench.engine.set_target(down_track, track.encodings[""], bench.now)
     bench.send(packet(31, 2, key=True), packet(31, 3))
     bench.tick(1)
     bench.uplink.take()
     bench.send(packet(32, 40_000))
     bench.tick(0.3)
-    asked = [each for data in bench.uplink.rtcp() for each in rtcp.parse(data) if isinstance(each, rtcp.PictureLoss)]
+    asked = [
+        each
+        for data in bench.uplink.rtcp()
+        for each in rtcp.parse(data)
+        if isinstance(each, rtcp.PictureLossIndication)
+    ]
     assert [each.media_ssrc for each in asked] == [32]
     bench.send(packet(32, 40_001, key=True), packet(32, 40_002))
     packets = wire.media()

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sfu.forwarding.down_track import Route
-from sfu.forwarding.layer_filter import LIMIT, thinned
-from sfu.forwarding.stream import EVERYTHING
+from sfu.forwarding.down_track import DownTrack
+from sfu.forwarding.layer_filter import LIMIT, filtered
+from sfu.forwarding.stream import ALL_LAYERS
 from sfu.rtp import rtcp
 from tests.support.wire import Bench, Rtp, Wire, rtp, vp8
 
@@ -98,7 +98,7 @@ class Scene:
         self.bench, self.wire = Bench(), Wire()
         self.track = self.bench.video(rids)
         self.subscriber = self.bench.peer(self.wire)
-        self.route: Route = self.bench.route(self.track, self.subscriber)
+        self.down_track: DownTrack = self.bench.down_track(self.track, self.subscriber)
         self.encoders = {rid: Encoder(rid, pattern=pattern, **encoder) for rid in rids}
         self.clock = 3000
         self.got: list[Rtp] = []
@@ -106,8 +106,10 @@ class Scene:
             self.bench.send(*self.encoders[rid].picture(0))
         self.bench.uplink.take()
 
-    def aim(self, temporal: int = EVERYTHING, rid: str = "q", *, key: bool = True) -> None:
-        self.bench.engine.aim(self.route, thinned(self.track.encodings[rid], EVERYTHING, temporal), self.bench.now)
+    def set_target(self, temporal: int = ALL_LAYERS, rid: str = "q", *, key: bool = True) -> None:
+        self.bench.engine.set_target(
+            self.down_track, filtered(self.track.encodings[rid], ALL_LAYERS, temporal), self.bench.now
+        )
         self.encoders[rid].key_wanted |= key
 
     def pictures(self, count: int) -> Iterator[list[bytes]]:
@@ -122,14 +124,14 @@ class Scene:
         return self.take()
 
     def take(self) -> list[Rtp]:
-        media = [one for one in self.wire.media() if one.ssrc == self.route.ssrc]
+        media = [one for one in self.wire.media() if one.ssrc == self.down_track.ssrc]
         self.got += media
         return media
 
     def asked(self) -> int:
         """Keyframes that the publisher was asked for since the last call."""
         packets = [packet for data in self.bench.uplink.rtcp() for packet in rtcp.parse(data)]
-        return sum(isinstance(packet, rtcp.PictureLoss) for packet in packets)
+        return sum(isinstance(packet, rtcp.PictureLossIndication) for packet in packets)
 
 
 @dataclass
@@ -151,10 +153,10 @@ def steps(values: list[int], modulus: int) -> set[int]:
     return {(b - a) % modulus for a, b in itertools.pairwise(values)}
 
 
-@pytest.mark.parametrize(("temporal", "pattern"), [(0, {0}), (1, {0, 1}), (EVERYTHING, {0, 1, 2})])
+@pytest.mark.parametrize(("temporal", "pattern"), [(0, {0}), (1, {0, 1}), (ALL_LAYERS, {0, 1, 2})])
 def test_layers_above_are_left_out_and_leave_no_gap(temporal: int, pattern: set[int]) -> None:
     scene = Scene()
-    scene.aim(temporal)
+    scene.set_target(temporal)
     packets = scene.run(64)
     assert set(temporals(packets)) == pattern
     assert steps([packet.sequence for packet in packets], 1 << 16) == {1}
@@ -166,7 +168,7 @@ def test_layers_above_are_left_out_and_leave_no_gap(temporal: int, pattern: set[
 
 def test_seven_bits_of_picture_id_do_as_well() -> None:
     scene = Scene(bits=7, number=100)
-    scene.aim(1)
+    scene.set_target(1)
     packets = scene.run(200)
     assert steps([packet.payload[2] for packet in packets], 128) == {0, 1}
 
@@ -174,12 +176,12 @@ def test_seven_bits_of_picture_id_do_as_well() -> None:
 @pytest.mark.parametrize("pattern", [LONG, SHORT, TWO])
 def test_layers_come_and_go_between_pictures_and_no_keyframe_is_asked_for(pattern) -> None:
     scene = Scene(pattern=pattern)
-    scene.aim()
+    scene.set_target()
     scene.run(9)
     scene.asked()
     seen = []
-    for temporal in (0, 1, EVERYTHING, 0, EVERYTHING, 1, 0, 1):
-        scene.aim(temporal, key=False)
+    for temporal in (0, 1, ALL_LAYERS, 0, ALL_LAYERS, 1, 0, 1):
+        scene.set_target(temporal, key=False)
         packets = scene.run(16)
         assert {packet.timestamp for packet in packets}
         seen.append(max(temporals(packets[-16:])))
@@ -193,18 +195,18 @@ def test_layers_come_and_go_between_pictures_and_no_keyframe_is_asked_for(patter
 
 def test_nothing_is_kept_of_what_nobody_takes() -> None:
     scene = Scene()
-    scene.aim(0)
+    scene.set_target(0)
     scene.run(8)
     encoding = scene.track.encodings["q"]
-    assert encoding.thinning is not None
-    scene.aim(EVERYTHING, key=False)
+    assert encoding.layer_filter is not None
+    scene.set_target(ALL_LAYERS, key=False)
     scene.run(16)
-    assert encoding.thinning is None
-    scene.aim(1, key=False)
+    assert encoding.layer_filter is None
+    scene.set_target(1, key=False)
     scene.run(1)
-    scene.route.park()
+    scene.down_track.clear_target()
     scene.run(2)
-    assert encoding.thinning is None
+    assert encoding.layer_filter is None
     assert encoding.batch == []
 
 
@@ -212,26 +214,26 @@ def test_more_selections_than_are_kept_share_the_nearest_one() -> None:
     scene = Scene()
     encoding = scene.track.encodings["q"]
     caps = [(spatial, temporal) for spatial in range(3) for temporal in range(3)]
-    routes = [scene.bench.route(scene.track, scene.bench.peer(Wire())) for _ in caps]
-    for route, (spatial, temporal) in zip(routes, caps, strict=True):
-        scene.bench.engine.aim(route, thinned(encoding, spatial, temporal), scene.bench.now)
+    down_tracks = [scene.bench.down_track(scene.track, scene.bench.peer(Wire())) for _ in caps]
+    for down_track, (spatial, temporal) in zip(down_tracks, caps, strict=True):
+        scene.bench.engine.set_target(down_track, filtered(encoding, spatial, temporal), scene.bench.now)
     scene.encoders["q"].key_wanted = True
     scene.run(2)
-    assert encoding.thinning is not None
-    assert len(encoding.thinning.thinned) == LIMIT == len(caps) - 1
-    shared = routes[-1].current
+    assert encoding.layer_filter is not None
+    assert len(encoding.layer_filter.filtered) == LIMIT == len(caps) - 1
+    shared = down_tracks[-1].current
     assert shared is not None
     assert (shared.spatial, shared.temporal) == (2, 1)
-    assert thinned(encoding, 0, 0) is routes[0].current
-    for route in routes[:-1]:
-        route.park()
-    thinned(encoding, 2, 2)
-    assert [(one.spatial, one.temporal) for one in encoding.thinning.thinned] == [(2, 1), (2, 2)]
+    assert filtered(encoding, 0, 0) is down_tracks[0].current
+    for down_track in down_tracks[:-1]:
+        down_track.clear_target()
+    filtered(encoding, 2, 2)
+    assert [(one.spatial, one.temporal) for one in encoding.layer_filter.filtered] == [(2, 1), (2, 2)]
 
 
 def test_a_repair_that_is_left_out_is_padding_and_one_that_is_not_gets_its_place() -> None:
     scene = Scene(packets=1)
-    scene.aim(0)
+    scene.set_target(0)
     scene.run(1)  # the keyframe
     (two,), (one,), (also_two,), (zero,) = scene.pictures(4)
     scene.bench.send(one)
@@ -247,7 +249,7 @@ def test_a_repair_that_is_left_out_is_padding_and_one_that_is_not_gets_its_place
     fillers = scene.take()
     assert [(packet.sequence - first) & 0xFFFF for packet in fillers] == [2, 1]
     assert [packet.payload for packet in fillers] == [b"", b""]
-    nack = rtcp.encode_nack(1, scene.route.ssrc, [lowest.sequence, fillers[0].sequence])
+    nack = rtcp.encode_nack(1, scene.down_track.ssrc, [lowest.sequence, fillers[0].sequence])
     scene.bench.engine.receive_rtcp(scene.subscriber, nack, scene.bench.now, 0.0)
     again = scene.wire.media()
     assert [packet.payload for packet in again] == [
@@ -257,7 +259,7 @@ def test_a_repair_that_is_left_out_is_padding_and_one_that_is_not_gets_its_place
 
 def test_a_picture_of_the_kept_layers_that_comes_late_is_as_it_would_have_been() -> None:
     scene = Scene(packets=1)
-    scene.aim(1)
+    scene.set_target(1)
     scene.run(1)
     (two,), (one,), (also_two,), (zero,) = scene.pictures(4)
     scene.bench.send(two)
@@ -272,7 +274,7 @@ def test_a_picture_of_the_kept_layers_that_comes_late_is_as_it_would_have_been()
 
 def test_what_came_late_behind_what_was_left_out_takes_the_next_number() -> None:
     scene = Scene(packets=1)
-    scene.aim(1)
+    scene.set_target(1)
     scene.run(2)
     (one,), (two,), (zero,) = scene.pictures(3)
     scene.bench.send(two)
@@ -286,24 +288,24 @@ def test_what_came_late_behind_what_was_left_out_takes_the_next_number() -> None
 def test_from_one_encodings_layers_to_anothers_at_a_keyframe() -> None:
     scene = Scene(rids=("q", "f"))
     scene.encoders["f"].sequence, scene.encoders["f"].number = 9, 77
-    scene.aim(0)
+    scene.set_target(0)
     scene.run(24)
     scene.asked()
-    scene.aim(1, "f", key=False)
+    scene.set_target(1, "f", key=False)
     assert scene.asked() == 1
     scene.run(3)
     scene.encoders["f"].key_wanted = True
     packets = scene.run(9)
     assert temporals(packets)[-1] == 0
     assert 1 in temporals(packets)
-    assert scene.track.encodings["q"].thinning is None
+    assert scene.track.encodings["q"].layer_filter is None
     assert steps([packet.sequence for packet in scene.got], 1 << 16) == {1}
     assert steps([number_of(packet) for packet in scene.got], 1 << 15) <= {0, 1}
 
 
 def test_a_stream_that_goes_on_under_another_ssrc_is_thinned_as_before() -> None:
     scene = Scene()
-    scene.aim(0)
+    scene.set_target(0)
     scene.run(8)
     scene.bench.now += 2
     RIDS["q"] = 99
@@ -318,17 +320,17 @@ def test_a_stream_that_goes_on_under_another_ssrc_is_thinned_as_before() -> None
 
 def test_who_is_still_in_a_replay_changes_over_behind_it() -> None:
     scene = Scene(packets=4, size=1000)
-    listener = scene.bench.route(scene.track, scene.bench.peer(Wire()), number=1)
-    scene.bench.engine.aim(listener, scene.track.encodings["q"], scene.bench.now)
+    listener = scene.bench.down_track(scene.track, scene.bench.peer(Wire()), number=1)
+    scene.bench.engine.set_target(listener, scene.track.encodings["q"], scene.bench.now)
     scene.encoders["q"].key_wanted = True
     for packets in scene.pictures(16):
         scene.bench.now += 1 / 30
         scene.bench.send(*packets)
     scene.bench.tick(0.025)
     scene.subscriber.downlink = Narrow()  # type: ignore[assignment]
-    scene.aim(key=False)
+    scene.set_target(key=False)
     assert 0 < len(scene.take()) < 64
-    scene.aim(0, key=False)
+    scene.set_target(0, key=False)
     for packets in scene.pictures(60):
         scene.bench.now += 1 / 30
         scene.bench.send(*packets)
@@ -342,7 +344,7 @@ def test_who_is_still_in_a_replay_changes_over_behind_it() -> None:
 def test_a_codec_whose_layers_cannot_be_told_apart_is_sent_whole() -> None:
     bench = Bench()
     encoding = bench.video((), codec="H264").encodings[""]
-    assert thinned(encoding, 0, 0) is encoding
+    assert filtered(encoding, 0, 0) is encoding
 
 
 def decode(encoders, packets: list[Rtp], *, whole: bool) -> None:
@@ -386,13 +388,13 @@ def test_whatever_is_wished_and_lost_upstream(seed: int, loss: float, pattern) -
     or under two numbers, and without loss everything can be decoded."""
     chance = random.Random(seed)
     scene = Scene(pattern=pattern)
-    scene.aim()
+    scene.set_target()
     scene.run(2)
     late: list[tuple[int, bytes]] = []
     for step, packets in enumerate(scene.pictures(400)):
         scene.bench.now += 1 / 30
         if chance.random() < 0.1:
-            scene.aim(chance.choice((0, 1, EVERYTHING)), key=chance.random() < 0.1)
+            scene.set_target(chance.choice((0, 1, ALL_LAYERS)), key=chance.random() < 0.1)
         batch = []
         for packet in packets:
             if chance.random() < loss:

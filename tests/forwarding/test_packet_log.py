@@ -17,10 +17,10 @@ def test_headers_of_all_layers_and_no_content() -> None:
     viewer = bench.peer(Wire())
     bench.send(layer("q", 7, 3000, key=True, size=300), layer("f", 8, 3000, key=True, size=900), opus(1))
     bench.tick(0.1)
-    heard = bench.route(sound, viewer)
-    bench.engine.aim(heard, sound.encodings[""], bench.now)
+    heard = bench.down_track(sound, viewer)
+    bench.engine.set_target(heard, sound.encodings[""], bench.now)
     bench.send(layer("q", 8, 6000, size=400), layer("f", 9, 6000, size=1000), opus(2, payload=b"SECRET" * 10))
-    bench.engine.receive_rtcp(viewer, rtcp.encode_picture_loss(5, heard.ssrc), bench.now, 0.0)
+    bench.engine.receive_rtcp(viewer, rtcp.encode_pli(5, heard.ssrc), bench.now, 0.0)
 
     recording = read(lines)
     found = {(track.kind, rid): packet for track in recording.tracks.values() for _, rid, packet in track.packets}
@@ -37,7 +37,7 @@ def test_headers_of_all_layers_and_no_content() -> None:
 def test_what_a_path_was_sent() -> None:
     bench, lines, noted = Bench(), list[str](), list[object]()
     log = PacketLog(lines.append)
-    log.noting(bench.peer(Wire()), noted.append)((65_535, (100, 200), 1.5))
+    log.logging_sent(bench.peer(Wire()), noted.append)((65_535, (100, 200), 1.5))
     assert noted == [(65_535, (100, 200), 1.5)]
     assert json.loads(lines[0])[0::3] == ["sent", 65_535]
 

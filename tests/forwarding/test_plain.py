@@ -22,7 +22,7 @@ def test_it_is_sent_what_everybody_is_sent_but_unsealed() -> None:
     track = bench.video(())
     sink = consumer(bench, plain)
     for number, peer in enumerate((bench.peer(sealed), sink)):
-        bench.engine.aim(bench.route(track, peer, number=number), track.encodings[""], bench.now)
+        bench.engine.set_target(bench.down_track(track, peer, number=number), track.encodings[""], bench.now)
     bench.send(picture(1, key=True), picture(2), picture(3, size=99))
     assert sink.packets_out == 3
     ours, theirs = plain.media(), sealed.media()
@@ -37,14 +37,14 @@ def test_a_run_of_equal_packets_is_cut_at_their_own_size() -> None:
     bench = Bench()
     cut: list[tuple[int, int]] = []
 
-    class Outlet(Wire):
+    class DatagramSink(Wire):
         def send_segments(self, data, size, address) -> bool:
             cut.append((len(data), size))
             return super().send_segments(data, size, address)
 
-    plain = Outlet(tag=0)
+    plain = DatagramSink(tag=0)
     track = bench.video(())
-    bench.engine.aim(bench.route(track, consumer(bench, plain)), track.encodings[""], bench.now)
+    bench.engine.set_target(bench.down_track(track, consumer(bench, plain)), track.encodings[""], bench.now)
     bench.send(picture(1, key=True))
     bench.send(picture(2), picture(3))
     (_, two, three) = plain.take()
@@ -56,8 +56,8 @@ def test_reports_and_repairs_are_plain_too() -> None:
     bench, plain = Bench(), Wire(tag=0)
     track = bench.video(())
     sink = consumer(bench, plain)
-    route = bench.route(track, sink)
-    bench.engine.aim(route, track.encodings[""], bench.now)
+    down_track = bench.down_track(track, sink)
+    bench.engine.set_target(down_track, track.encodings[""], bench.now)
     bench.send(picture(1, key=True))
     report = rtcp.SenderReport(11, int(bench.now) << 32, 3000, 0, 0, ())
     bench.engine.receive_rtcp(bench.publisher, rtcp.encode_sender_report(report), bench.now, bench.now)
@@ -65,9 +65,9 @@ def test_reports_and_repairs_are_plain_too() -> None:
     first = plain.media()[0]
     bench.tick(1.1)
     reports = [each for data in plain.rtcp() for each in rtcp.parse(data) if isinstance(each, rtcp.SenderReport)]
-    assert reports[0].ssrc == route.ssrc
+    assert reports[0].ssrc == down_track.ssrc
     assert reports[0].packets == 3
-    bench.engine.receive_rtcp(sink, rtcp.encode_nack(1, route.ssrc, [first.sequence]), bench.now, 0.0)
+    bench.engine.receive_rtcp(sink, rtcp.encode_nack(1, down_track.ssrc, [first.sequence]), bench.now, 0.0)
     (repair,) = plain.media()
     assert repair.payload == struct.pack("!H", first.sequence) + first.payload
 
@@ -79,7 +79,7 @@ def test_what_it_sends_is_forwarded_like_any_publication() -> None:
         source, mid="0", kind="audio", codec="opus", parameters="", clock_rate=48_000, payload_types={111: "opus"},
         rtx={}, extensions=AUDIO_EXTENSIONS, rids=(), ssrcs=((21, None),),
     )  # fmt: skip
-    bench.engine.aim(bench.route(track, bench.peer(wire)), track.encodings[""], bench.now)
+    bench.engine.set_target(bench.down_track(track, bench.peer(wire)), track.encodings[""], bench.now)
     for sequence in (1, 2):
         packet = rtp(b"sound", ssrc=21, sequence=sequence, timestamp=960 * sequence, payload_type=111)
         bench.engine.receive(source, memoryview(packet), len(packet), bench.now)
@@ -96,7 +96,7 @@ def test_it_has_no_keys_to_open_anything_with_and_is_closed_like_others() -> Non
     sink = consumer(bench, plain)
     assert (sink.rx, sink.tx) == (None, PLAIN)
     track = bench.video(())
-    bench.engine.aim(bench.route(track, sink), track.encodings[""], bench.now)
+    bench.engine.set_target(bench.down_track(track, sink), track.encodings[""], bench.now)
     bench.engine.close_peer(sink)
     bench.send(picture(1, key=True))
     assert plain.sent == []

@@ -21,9 +21,9 @@ def blocks(packet: Packet) -> list[tuple[int, int, bytes]]:
     tail = packet.tail
     found = [
         (each.payload_type, each.timestamp_offset, tail[each.start : each.end])
-        for each in red.redundant(tail, packet.extra, len(tail))
+        for each in red.redundant(tail, packet.extension_size, len(tail))
     ]
-    payload_type, start, end = red.primary(tail, packet.extra, len(tail))
+    payload_type, start, end = red.primary(tail, packet.extension_size, len(tail))
     return [*found, (payload_type, 0, tail[start:end])]
 
 

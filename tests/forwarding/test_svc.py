@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sfu.forwarding.down_track import Route
-from sfu.forwarding.layer_filter import thinned
-from sfu.forwarding.layer_parser import DescriptorLayers, layers_of
-from sfu.forwarding.rates import Rates
+from sfu.forwarding.down_track import DownTrack
+from sfu.forwarding.layer_bitrates import LayerBitrates
+from sfu.forwarding.layer_filter import filtered
+from sfu.forwarding.layer_parser import DependencyDescriptorLayerParser, layer_parser_for
 from sfu.forwarding.selector import Size
-from sfu.forwarding.stream import EVERYTHING
+from sfu.forwarding.stream import ALL_LAYERS
 from sfu.rtp import rtcp
-from sfu.rtp.codecs.dependency_descriptor import DescriptorState
+from sfu.rtp.codecs.dependency_descriptor import DependencyDescriptorReader
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_DEPENDENCY_DESCRIPTOR
 from tests.support.descriptors import Scalability
 from tests.support.wire import EXTENSIONS, Bench, Rtp, Wire, rtp
@@ -95,13 +95,13 @@ class Scene:
             payload_types={96: codec}, rtx={97: 96}, extensions=EXTENSIONS_WITH, rids=(), ssrcs=((11, None),),
         )  # fmt: skip
         self.encoding = self.track.encodings[""]
-        self.route: Route = self.bench.route(self.track, self.bench.peer(self.wire))
+        self.down_track: DownTrack = self.bench.down_track(self.track, self.bench.peer(self.wire))
         self.source = Svc(codec, descriptors)
         self.run(8)
         self.bench.uplink.take()
 
-    def aim(self, spatial: int, temporal: int) -> None:
-        self.bench.engine.aim(self.route, thinned(self.encoding, spatial, temporal), self.bench.now)
+    def set_target(self, spatial: int, temporal: int) -> None:
+        self.bench.engine.set_target(self.down_track, filtered(self.encoding, spatial, temporal), self.bench.now)
 
     def run(self, count: int) -> list[Rtp]:
         for _ in range(count):
@@ -112,7 +112,7 @@ class Scene:
     def asked(self) -> bool:
         """Whether the publisher was asked for a keyframe; it makes one."""
         found = [packet for data in self.bench.uplink.rtcp() for packet in rtcp.parse(data)]
-        asked = any(isinstance(packet, rtcp.PictureLoss) for packet in found)
+        asked = any(isinstance(packet, rtcp.PictureLossIndication) for packet in found)
         self.source.key_wanted |= asked
         return asked
 
@@ -126,10 +126,10 @@ BOTH = pytest.mark.parametrize("descriptors", [True, False])
 
 @BOTH
 @pytest.mark.parametrize("spatial", [0, 1])
-@pytest.mark.parametrize("temporal", [0, 1, EVERYTHING])
+@pytest.mark.parametrize("temporal", [0, 1, ALL_LAYERS])
 def test_layers_above_are_left_out(descriptors: bool, spatial: int, temporal: int) -> None:
     scene = Scene("VP9", descriptors)
-    scene.aim(spatial, temporal)
+    scene.set_target(spatial, temporal)
     assert scene.asked()
     packets = scene.run(40)
     kept = min(temporal, 2)
@@ -144,15 +144,15 @@ def test_layers_above_are_left_out(descriptors: bool, spatial: int, temporal: in
 @BOTH
 def test_down_at_once_and_up_at_a_keyframe_that_is_asked_for(descriptors: bool) -> None:
     scene = Scene("VP9", descriptors)
-    scene.aim(EVERYTHING, EVERYTHING)
+    scene.set_target(ALL_LAYERS, ALL_LAYERS)
     assert scene.asked()
     got = scene.run(9)
-    scene.aim(1, EVERYTHING)
+    scene.set_target(1, ALL_LAYERS)
     assert not scene.asked()
     down = scene.run(1)
     assert max(layers(down))[0] == 1
     scene.bench.now += 1
-    scene.aim(EVERYTHING, EVERYTHING)
+    scene.set_target(ALL_LAYERS, ALL_LAYERS)
     waiting = scene.run(6)
     assert max(layers(waiting))[0] == 1
     assert scene.asked()
@@ -168,10 +168,10 @@ def test_down_at_once_and_up_at_a_keyframe_that_is_asked_for(descriptors: bool) 
 @BOTH
 def test_frames_come_back_without_a_keyframe(descriptors: bool) -> None:
     scene = Scene("VP9", descriptors)
-    scene.aim(1, 0)
+    scene.set_target(1, 0)
     assert scene.asked()
     scene.run(8)
-    scene.aim(1, EVERYTHING)
+    scene.set_target(1, ALL_LAYERS)
     packets = scene.run(9)
     assert not scene.asked()
     assert max(layers(packets)) == (1, 2)
@@ -181,9 +181,9 @@ def test_frames_come_back_without_a_keyframe(descriptors: bool) -> None:
 
 def test_any_codec_with_descriptors() -> None:
     scene = Scene("AV1", True)
-    scene.aim(0, 1)
+    scene.set_target(0, 1)
     assert scene.asked()
-    state = DescriptorState()
+    state = DependencyDescriptorReader()
     found = []
     for packet in scene.run(40):
         descriptor = packet.extensions[DEPENDENCY]
@@ -196,14 +196,14 @@ def test_any_codec_with_descriptors() -> None:
 
 def test_what_each_layer_is_and_costs() -> None:
     for descriptors in (True, False):
-        scene, rates = Scene("VP9", descriptors), Rates()
+        scene, rates = Scene("VP9", descriptors), LayerBitrates()
         for _ in range(3):
             scene.run(30)
             scene.bench.tick(0.01)
             rates.measure([scene.track], scene.bench.now)
         found = rates.layers(scene.track, {"": Size(1280, 720)})
         assert [(layer.spatial, layer.temporal) for layer in found] == [
-            (s, t) for s in (0, 1, EVERYTHING) for t in (0, 1, EVERYTHING)
+            (s, t) for s in (0, 1, ALL_LAYERS) for t in (0, 1, ALL_LAYERS)
         ]
         assert [(layer.width, layer.height) for layer in found[::3]] == SIZES
         assert [layer.fps for layer in found[:3]] == pytest.approx([7.5, 15, 30], rel=0.2)
@@ -213,20 +213,20 @@ def test_what_each_layer_is_and_costs() -> None:
 @pytest.mark.parametrize(
     "read",
     [
-        lambda: DescriptorLayers(b"\x80\0\1").opens,  # no structure in it
-        lambda: DescriptorLayers(b"").size,
+        lambda: DependencyDescriptorLayerParser(b"\x80\0\1").is_switch_point,  # no structure in it
+        lambda: DependencyDescriptorLayerParser(b"").size,
     ],
 )
 def test_a_structure_that_is_none_says_nothing(read: Callable[[], object]) -> None:
     assert callable(read())
-    assert DescriptorLayers(b"\x80\0\1").size(0) == (0, 0)
+    assert DependencyDescriptorLayerParser(b"\x80\0\1").size(0) == (0, 0)
 
 
 def test_a_template_that_is_not_there_is_passed_on() -> None:
     scene = Scene("AV1", True)
-    scene.aim(0, 0)
+    scene.set_target(0, 0)
     scene.asked()
     scene.run(4)
     scene.source.scalability.layers[:0] = [(9, 9)] * 20  # all template numbers are others now
-    assert layers_of(scene.encoding) is not None
+    assert layer_parser_for(scene.encoding) is not None
     assert scene.run(1)

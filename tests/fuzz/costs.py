@@ -10,8 +10,8 @@ import msgspec
 from sfu.auth.tokens import Verifier
 from sfu.bandwidth import twcc
 from sfu.errors import MalformedPacket, SfuError
-from sfu.forwarding.down_track import Route
-from sfu.forwarding.layer_parser import shares_of
+from sfu.forwarding.down_track import DownTrack
+from sfu.forwarding.layer_parser import layer_shares
 from sfu.forwarding.track import Track
 from sfu.outputs import amf
 from sfu.outputs.rtmp_session import PublishingSession
@@ -20,7 +20,7 @@ from sfu.rtp.codecs import av1, dependency_descriptor, h264, vp8, vp9
 from sfu.sdp.answer import answer_offer
 from sfu.sdp.capabilities import URI_DEPENDENCY_DESCRIPTOR
 from sfu.sdp.description import SDP_LIMIT
-from sfu.sdp.offer import read_answer
+from sfu.sdp.offer import parse_answer
 from sfu.signaling import messages
 from sfu.transport import stun
 from sfu.transport.dtls import DtlsAssociation, Identity
@@ -67,7 +67,7 @@ def _plain(call: Call) -> Callable[[], Call]:
 
 
 def _dependency(data: bytes) -> None:
-    dependency_descriptor.DescriptorState().read(data, 0, len(data))
+    dependency_descriptor.DependencyDescriptorReader().read(data, 0, len(data))
 
 
 def _stun(data: bytes) -> None:
@@ -124,16 +124,16 @@ def _publisher(codec: str) -> Callable[[], Call]:
     return make
 
 
-def _scene(codec: str) -> tuple[Bench, Track, Route]:
+def _scene(codec: str) -> tuple[Bench, Track, DownTrack]:
     bench, wire = Bench(), Wire(full=True)
     track = bench.engine.add_track(
         bench.publisher, mid="1", kind="video", codec=codec, parameters="", clock_rate=90_000,
         payload_types={96: codec}, rtx={97: 96}, extensions=EXTENSIONS | {URI_DEPENDENCY_DESCRIPTOR: 8}, rids=(),
         ssrcs=((11, 12),),
     )  # fmt: skip
-    route = bench.route(track, bench.peer(wire))
-    bench.engine.aim(route, track.encodings[""], bench.now)
-    return bench, track, route
+    down_track = bench.down_track(track, bench.peer(wire))
+    bench.engine.set_target(down_track, track.encodings[""], bench.now)
+    return bench, track, down_track
 
 
 def _layers() -> Call:
@@ -152,7 +152,7 @@ def _layers() -> Call:
             view[: len(packet)] = packet
             bench.engine.receive(bench.publisher, view, len(packet), bench.now)
         _clock.begin()
-        shares_of(track.encodings[""])
+        layer_shares(track.encodings[""])
         _clock.end()
 
     return call
@@ -230,7 +230,7 @@ COSTS: dict[str, Cost] = {
         _plain(lambda data: answer_offer(data.decode(errors="replace"), LOCAL, session_id=1, session_version=1)),
         longest=SDP_LIMIT,
     ),
-    "answer": Cost(_plain(lambda data: read_answer(data.decode(errors="replace"), SLOTS)), longest=SDP_LIMIT),
+    "answer": Cost(_plain(lambda data: parse_answer(data.decode(errors="replace"), SLOTS)), longest=SDP_LIMIT),
     "message": Cost(_plain(lambda data: messages.decode(data.decode())), longest=messages.MESSAGE_LIMIT_BYTES),
     "token": Cost(_plain(_token), longest=8_192),
     "amf": Cost(_plain(amf.decode), longest=4_096, goal=WORKER),

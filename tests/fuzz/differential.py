@@ -43,12 +43,12 @@ def compare(seed: int, batches: int = 60) -> int:
             batch = batch or [key_frame(65_498 + number, codec)]
             change, numbers = choose.random(), [choose.getrandbits(16) for _ in range(5)]
             for world in worlds:
-                for route in world.routes[::2] if change < 0.2 else ():
-                    route.offsets = Offsets(*numbers, rewrites=True)
+                for down_track in world.down_tracks[::2] if change < 0.2 else ():
+                    down_track.offsets = Offsets(*numbers, rewrites=True)
                 if 0.2 < change < 0.25:
                     world.engine.mute(world.video, not world.video.muted, world.now)
-                elif 0.25 < change < 0.27 and world.routes:
-                    world.engine.remove_route(world.routes.pop(0))
+                elif 0.25 < change < 0.27 and world.down_tracks:
+                    world.engine.remove_down_track(world.down_tracks.pop(0))
                 world.send(batch)
             given += len(batch)
             assert worlds[0].sent() == worlds[1].sent(), f"seed {seed}, batch {number}: other datagrams"

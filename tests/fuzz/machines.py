@@ -12,7 +12,7 @@ from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities
 
 from sfu.errors import MalformedPacket
 from sfu.rtp.frames import FrameAssembler
-from sfu.transport.association import GuardedAssociation
+from sfu.transport.sctp_association import SctpAssociation
 from tests.fuzz.records import records, sealed_sctp
 from tests.signaling.fakes import World
 from tests.support.wire import Bench, Wire
@@ -49,8 +49,8 @@ def fuzz_engine(data: bytes) -> None:
     tracks = bench.video(), bench.audio()
     subscriber = bench.peer(wire)
     for number, track in enumerate(tracks):
-        route = bench.route(track, subscriber, number=number)
-        bench.engine.aim(route, next(iter(track.encodings.values())), bench.now)
+        down_track = bench.down_track(track, subscriber, number=number)
+        bench.engine.set_target(down_track, next(iter(track.encodings.values())), bench.now)
     view = memoryview(bytearray(2048))
     for record in records(data):
         if len(record) < 12 or len(record) > 1440:
@@ -89,7 +89,7 @@ def fuzz_association(data: bytes) -> None:
 
 async def _association(data: bytes) -> None:
     links = _Link("client"), _Link("server")
-    client, server = RTCSctpTransport(links[0]), GuardedAssociation(links[1])  # type: ignore[arg-type]
+    client, server = RTCSctpTransport(links[0]), SctpAssociation(links[1])  # type: ignore[arg-type]
     for end in (client, server):
         await end.start(RTCSctpCapabilities(262_144), 5000)
     channel = RTCDataChannel(client, RTCDataChannelParameters(label="reliable"))

@@ -10,7 +10,7 @@ from sfu.bandwidth import twcc
 from sfu.errors import MalformedPacket
 from sfu.rtp import packet, red, rtcp, xr
 from sfu.rtp.codecs import av1, h264, vp8, vp9
-from sfu.rtp.codecs.dependency_descriptor import DescriptorState
+from sfu.rtp.codecs.dependency_descriptor import DependencyDescriptorReader
 from sfu.transport import stun
 from sfu.transport.sctp_guard import SctpGuard
 from tests.fuzz.records import records, sealed_sctp
@@ -101,7 +101,7 @@ def fuzz_twcc(data: bytes) -> None:
 
 
 def fuzz_dependency(data: bytes) -> None:
-    state = DescriptorState()
+    state = DependencyDescriptorReader()
     for descriptor in records(data):
         structure, active = state.structure, state.active_decode_targets
         try:
@@ -128,7 +128,7 @@ def fuzz_h264(data: bytes) -> None:
     with suppress(MalformedPacket):
         h264.describe(data, 0, len(data))
     with suppress(MalformedPacket):
-        h264.units(list(records(data)))
+        h264.nal_units(list(records(data)))
     with suppress(MalformedPacket):
         width, height = h264.sps_size(data[:128])
         assert 0 < width <= 16_384
@@ -139,7 +139,7 @@ def fuzz_av1(data: bytes) -> None:
     with suppress(MalformedPacket):
         av1.describe(data, 0, len(data))
     with suppress(MalformedPacket):
-        av1.units(list(records(data)))
+        av1.obus(list(records(data)))
     with suppress(MalformedPacket):
         av1.sequence_size(data)
 

@@ -43,7 +43,7 @@ def base_url() -> Iterator[str]:
 
     async def serve() -> None:
         async with running() as server:
-            ada, _ = server.enter(ROOM, "ada")
+            ada, _ = server.join(ROOM, "ada")
             server.publish(ada)
             address.append(f"http://127.0.0.1:{server.port}")
             ready.set()

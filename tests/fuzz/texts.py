@@ -10,19 +10,19 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from sfu.api.hls import _NAME
-from sfu.api.playback_tokens import Passes
-from sfu.auth.addresses import UNKNOWN, ClientAddresses, parsed
+from sfu.api.playback_tokens import PlaybackTokens
+from sfu.auth.addresses import UNKNOWN, ClientAddresses, parse_address
 from sfu.auth.revocation import Revocations
 from sfu.auth.tokens import Verifier
 from sfu.errors import BadRequest, MalformedPacket, NotAuthorized
 from sfu.mixer.scene import parse_template
 from sfu.outputs import amf
-from sfu.outputs.hls.reload import Reload
+from sfu.outputs.hls.delivery_directives import DeliveryDirectives
 from sfu.outputs.rtmp_session import PublishingSession, State
 from sfu.sdp.answer import answer_offer
 from sfu.sdp.description import SDP_LIMIT, parse
 from sfu.sdp.local import LocalTransport
-from sfu.sdp.offer import Slot, make_offer, read_answer
+from sfu.sdp.offer import Transceiver, make_offer, parse_answer
 from sfu.signaling import messages
 from sfu.signaling.frames import CLOSE_NO_CODE, FrameReader, FrameViolation, Opcode
 from tests.fuzz.records import records
@@ -31,8 +31,8 @@ LOCAL = LocalTransport(
     "ourUfrag", "ourPassword0123456789abc", ":".join(["AB"] * 32), (("192.0.2.1", 5000, 2130706431, "1", "udp"),)
 )
 SLOTS = (
-    Slot("0", "audio", (("opus", 48_000, 2, "", 111, None),), 7, None, "s", "t", True),
-    Slot("1", "video", (("VP8", 90_000, 1, "", 96, 97),), 8, 9, "s", "u", True),
+    Transceiver("0", "audio", (("opus", 48_000, 2, "", 111, None),), 7, None, "s", "t", True),
+    Transceiver("1", "video", (("VP8", 90_000, 1, "", 96, 97),), 8, 9, "s", "u", True),
 )
 PROXIES = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fc00::/7"))
 SECRET = "a-secret-of-thirty-two-bytes-or-more"
@@ -52,7 +52,7 @@ def fuzz_offer(data: bytes) -> None:
 
 def fuzz_answer(data: bytes) -> None:
     with suppress(BadRequest):
-        accepted = read_answer(data.decode(errors="replace"), SLOTS)
+        accepted = parse_answer(data.decode(errors="replace"), SLOTS)
         assert accepted.sections.keys() == {slot.mid for slot in SLOTS}
         make_offer(SLOTS, LOCAL, session_id=1, session_version=2, data=True)
 
@@ -92,11 +92,11 @@ def fuzz_hls(data: bytes) -> None:
         assert ".." not in path
         assert all(int(found[name] or 0) >= 0 for name in ("msn", "index", "run", "init", "block"))
     with suppress(BadRequest):
-        asked = Reload.parse(dict(parse_qsl(query, max_num_fields=None)))
+        asked = DeliveryDirectives.parse(dict(parse_qsl(query, max_num_fields=None)))
         asked.check(7)
-    passes = Passes((SECRET.encode(),), Revocations())
+    playback_tokens = PlaybackTokens((SECRET.encode(),), Revocations())
     with suppress(NotAuthorized):
-        passes.check(path.removeprefix("~").partition("/")[0], "room", NOW)
+        playback_tokens.check(path.removeprefix("~").partition("/")[0], "room", NOW)
         raise AssertionError("an invented pass opens")
 
 
@@ -149,4 +149,4 @@ def fuzz_forwarded(data: bytes) -> None:
     lines = [record.decode("latin-1") for record in records(data)]
     for name in ("X-Forwarded-For", "Forwarded"):
         client = ClientAddresses(PROXIES).client("10.0.0.1", [(name, line) for line in lines])
-        assert client == UNKNOWN or parsed(client) is not None
+        assert client == UNKNOWN or parse_address(client) is not None

@@ -67,8 +67,8 @@ QUICK = ',le="0.05"'
 WORSE = ',kind=~"layer_down|paused"'
 LOSS = f"{rate('sfu_loss_ratio_sum')} / {rate('sfu_loss_ratio_count')}"
 BEHIND = (
-    f"{rate('sfu_programme_ticks_dropped_total')} / clamp_min({rate('sfu_programme_ticks_total')}"
-    f" + {rate('sfu_programme_ticks_dropped_total')}, 1)"
+    f"{rate('sfu_egress_frames_dropped_total')} / clamp_min({rate('sfu_egress_frames_total')}"
+    f" + {rate('sfu_egress_frames_dropped_total')}, 1)"
 )
 STALLS = f"{rate('sfu_loop_lag_seconds_count')} - {rate('sfu_loop_lag_seconds_bucket', where=QUICK)}"
 
@@ -147,7 +147,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
     ),
-    "Paths": (
+    "CandidatePairs": (
         Panel("Latency", "s", LATENCY, "One round trip and the server: what a listener waits for.", (0.1, 0.3)),
         Panel("Round trip", "s", quantiles("sfu_rtt_seconds", 0.5, 0.95)),
         Panel("Through the server", "s", quantiles("sfu_forward_latency_seconds", 0.5, 0.99), "", (0.02, 0.1)),
@@ -183,16 +183,16 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Signalling and API": (
         Panel("Messages", "cps", each(rate("sfu_signaling_messages_total", "direction"), "direction")),
         Panel("Refused for their rate", "cps", ((rate("sfu_signaling_rate_limited_total"), "messages"),)),
-        Panel("Requests", "reqps", each(rate("sfu_http_requests_total", "status"), "status")),
+        Panel("RequestCounters", "reqps", each(rate("sfu_http_requests_total", "status"), "status")),
         Panel("Tokens refused", "cps", each(f"{rate('sfu_tokens_refused_total', 'reason')} or vector(0)", "reason")),
     ),
     "Programmes": (
-        Panel("Programmes", "none", ((now("sfu_programmes"), "running"),)),
+        Panel("Programmes", "none", ((now("sfu_egress_jobs"), "running"),)),
         Panel("Behind real time", "percentunit", ((BEHIND, "left out"),), "Pictures left out.", (0.02, 0.1)),
-        Panel("Pictures", "cps", ((rate("sfu_programme_ticks_total"), "composed"),)),
-        Panel("Processor", "percentunit", ((rate("sfu_programme_cpu_seconds_total"), "cores"),)),
-        Panel("Workers replaced", "cps", ((rate("sfu_programme_restarts_total"), "replaced"),)),
-        Panel("Pushes", "none", each(now("sfu_programme_destinations", "state"), "state")),
+        Panel("Pictures", "cps", ((rate("sfu_egress_frames_total"), "composed"),)),
+        Panel("Processor", "percentunit", ((rate("sfu_egress_cpu_seconds_total"), "cores"),)),
+        Panel("Workers replaced", "cps", ((rate("sfu_egress_worker_restarts_total"), "replaced"),)),
+        Panel("Pushes", "none", each(now("sfu_egress_destinations", "state"), "state")),
         Panel("Recordings", "none", each(now("sfu_recordings", "state"), "state")),
     ),
 }

@@ -241,7 +241,7 @@ def test_a_generated_key_is_one_that_the_server_takes() -> None:
 def test_network_policy_lists_what_is_allowed() -> None:
     """Nothing but names and media, unless asked for."""
     (rules,) = [each["spec"] for each in objects({}) if each["kind"] == "NetworkPolicy"]
-    assert rules["policyTypes"] == ["Ingress", "Egress"]
+    assert rules["policyTypes"] == ["IngressLimits", "Egress"]
     assert [{(p["protocol"], p["port"]) for p in rule["ports"]} for rule in rules["egress"]] == [
         {("UDP", 53), ("TCP", 53)},
         {("UDP", 1024)},
@@ -272,8 +272,8 @@ def test_network_policy_lists_what_is_allowed() -> None:
             },
             9000,
         ),
-        ({"config": {"production": {"s3": {"bucket": "b", "endpoint": "http://minio/"}}}}, 80),
-        ({"config": {"production": {"s3": {"bucket": "b"}}}}, 443),
+        ({"config": {"egress": {"s3": {"bucket": "b", "endpoint": "http://minio/"}}}}, 80),
+        ({"config": {"egress": {"s3": {"bucket": "b"}}}}, 443),
     ],
 )
 def test_recordings_get_out_to_where_they_are_kept(given: dict[str, Any], port: int) -> None:

@@ -146,9 +146,9 @@ def feedback(base: int, count: int, chunks: list[int], deltas: bytes = b"") -> b
     return packet(205, 15, body)
 
 
-def nack(route: int, first: int, blocks: int) -> bytes:
+def nack(down_track: int, first: int, blocks: int) -> bytes:
     named = [word for number in range(blocks) for word in (first + 17 * number & 0xFFFF, 0xFFFF)]
-    return packet(205, 1, pack(f"!II{2 * blocks}H", 1, 7_000_000 + route, *named))
+    return packet(205, 1, pack(f"!II{2 * blocks}H", 1, 7_000_000 + down_track, *named))
 
 
 def filled(one: bytes) -> bytes:
@@ -167,9 +167,9 @@ COMPOUNDS = {
     "many small feedbacks": b"".join([feedback(SENT - 900 + 28 * n, 28, MIXED[:2], bytes(14)) for n in range(30)]),
     "a feedback about 65,535 packets": filled(feedback(0, 65_535, [8191] * 9)),
     "a NACK of 290 blocks": nack(0, 500, 288),
-    "NACKs of all streams": b"".join([nack(route, 1600, 60) for route in range(4)]),
+    "NACKs of all streams": b"".join([nack(down_track, 1600, 60) for down_track in range(4)]),
     "NACKs of one block": b"".join([nack(number % 4, 1900 + 17 * (number // 4), 1) for number in range(73)]),
-    "keyframe requests": filled(rtcp.encode_picture_loss(1, 7_000_000)),
+    "keyframe requests": filled(rtcp.encode_pli(1, 7_000_000)),
     "a FIR with 144 entries": packet(206, 4, pack("!II", 1, 0) + pack("!IBxxx", 7_000_000, 1) * 144),
     "144 streams in a FIR": packet(206, 4, pack("!II", 1, 0) + b"".join([pack("!II", n, 0) for n in range(144)])),
     "a REMB with 255 SSRCs": rtcp.encode_remb(1, 500_000, range(255)),
@@ -224,8 +224,8 @@ def test_a_lossy_second_is_reported_in_one_feedback() -> None:
 
 def test_what_rtcp_may_cost_in_a_second_does_not_depend_on_the_streams_of_a_peer() -> None:
     costs = []
-    for routes in (1, 50):
-        viewer = Viewer(routes)
+    for down_tracks in (1, 50):
+        viewer = Viewer(down_tracks)
         names = ["a NACK of 290 blocks", "keyframe requests", "feedbacks about lost packets", "report blocks"]
         total = 0
         for _ in range(200):

@@ -24,13 +24,13 @@ from sfu.transport.dtls_guard import (
     HandshakeRefused,
     check_certificates,
 )
-from sfu.transport.endpoint import WebRtcEdge
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.endpoint import WebRtcEndpoint
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer
-from tests.transport.test_connection import edge, hub, published, until
+from tests.transport.test_connection import endpoint, published, until, webrtc_server
 from tests.transport.test_dtls import ME, identity_with, pair, roundtrip
 
-__all__ = ["edge", "hub"]
+__all__ = ["endpoint", "webrtc_server"]
 
 RSA = rsa.generate_private_key(65537, 3072)
 P256 = ec.generate_private_key(ec.SECP256R1())
@@ -159,17 +159,21 @@ HONEST = {
 
 
 @pytest.mark.parametrize("name", HONEST)
-async def test_honest_certificates_over_a_socket(hub: Hub, edge: WebRtcEdge, name: str) -> None:
-    publisher, peer, _ = await published(edge, identity_with(HONEST[name]()))
+async def test_honest_certificates_over_a_socket(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, name: str
+) -> None:
+    publisher, peer, _ = await published(endpoint, identity_with(HONEST[name]()))
     assert peer.tx is not None
     publisher.close()
     peer.close()
 
 
-async def test_a_hostile_chain_over_a_socket_ends_its_connection_only(hub: Hub, edge: WebRtcEdge) -> None:
-    honest, honest_peer, _ = await published(edge)
+async def test_a_hostile_chain_over_a_socket_ends_its_connection_only(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    honest, honest_peer, _ = await published(endpoint)
     hostile = RawPeer(chained(70, exponent=3000))
-    publisher = edge.open_publisher("PA_h", Silent())
+    publisher = endpoint.open_publisher("PA_h", Silent())
     answer = publisher.negotiate(hostile.offer(), []).sdp
     hostile.use(answer, role="server" if "a=setup:active" in answer else "client")
     hostile.check()

@@ -31,20 +31,20 @@ def subscribed(bench: Bench, rid: str = "q") -> tuple[Wire, object, object]:
     wire = Wire()
     track = bench.video()
     subscriber = bench.peer(wire)
-    route = bench.route(track, subscriber)
-    bench.engine.aim(route, track.encodings[rid], bench.now)
-    return wire, subscriber, route
+    down_track = bench.down_track(track, subscriber)
+    bench.engine.set_target(down_track, track.encodings[rid], bench.now)
+    return wire, subscriber, down_track
 
 
 def test_a_batch_of_large_packets_stays_inside_the_memory_that_is_sealed_in() -> None:
     """44 packets of 1,900 bytes came in one turn: more than the sealer's arena holds."""
     bench = Bench()
-    bench.engine._sealer.memory = bytearray(ARENA)
-    bench.engine._sealer.view = memoryview(bench.engine._sealer.memory)
+    bench.engine._encryptor.memory = bytearray(ARENA)
+    bench.engine._encryptor.view = memoryview(bench.engine._encryptor.memory)
     wire, _, _ = subscribed(bench)
     bench.send(layer("q", 1, 0, key=True))
     bench.send(*(layer("q", 2 + step, 3000, size=1900) for step in range(60)))
-    assert len(bench.engine._sealer.memory) == ARENA, "a tag was written behind the arena"
+    assert len(bench.engine._encryptor.memory) == ARENA, "a tag was written behind the arena"
     assert len(wire.media()) <= 61
 
 
@@ -53,10 +53,10 @@ def test_a_fault_in_one_encodings_batch_does_not_silence_the_others_for_ever() -
     victim = Wire()
     track, sound = bench.video(), bench.audio()
     attacker_wire = Wire()
-    bad = bench.route(track, bench.peer(attacker_wire), number=1)
-    good = bench.route(sound, bench.peer(victim), number=2)
-    bench.engine.aim(bad, track.encodings["q"], bench.now)
-    bench.engine.aim(good, sound.encodings[""], bench.now)
+    bad = bench.down_track(track, bench.peer(attacker_wire), number=1)
+    good = bench.down_track(sound, bench.peer(victim), number=2)
+    bench.engine.set_target(bad, track.encodings["q"], bench.now)
+    bench.engine.set_target(good, sound.encodings[""], bench.now)
     bench.send(layer("q", 1, 0, key=True), opus(1))
     victim.take()
     fail = [True]
@@ -84,7 +84,7 @@ def test_every_new_stream_counts_whatever_it_is_bound_to() -> None:
     opened = 0
     for number in range(4 * SSRC_LIMIT):
         packet = layer("q", 1, 0, ssrc=1000 + number, key=True)
-        if not bench.publisher.refuses(memoryview(packet)):
+        if not bench.publisher.exceeds_ssrc_limit(memoryview(packet)):
             opened += 1
             bench.send(packet)
     assert opened <= SSRC_LIMIT
@@ -92,41 +92,41 @@ def test_every_new_stream_counts_whatever_it_is_bound_to() -> None:
 
 def test_nacks_are_answered_after_half_a_turn_of_the_sequence_numbers() -> None:
     bench = Bench()
-    wire, subscriber, route = subscribed(bench)
+    wire, subscriber, down_track = subscribed(bench)
     bench.send(layer("q", 1, 0, key=True))
     for sequence in range(2, 2 + 33_000, 50):
         bench.send(*(layer("q", sequence + step, 3000 * sequence & 0xFFFFFFFF, size=1) for step in range(50)))
     sent = wire.media()
-    bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, route.ssrc, [sent[-3].sequence]), bench.now, 0.0)
+    bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, down_track.ssrc, [sent[-3].sequence]), bench.now, 0.0)
     (repair,) = wire.media()
     assert repair.payload == struct.pack("!H", sent[-3].sequence) + sent[-3].payload
 
 
 def test_a_repair_of_a_packet_from_before_a_switch_has_the_numbers_it_was_sent_with() -> None:
     bench = Bench()
-    wire, subscriber, route = subscribed(bench)
-    track = route.track
+    wire, subscriber, down_track = subscribed(bench)
+    track = down_track.track
     bench.send(layer("q", 100, 0, key=True, picture=7, tl0=7), layer("f", 9000, 777_000, key=True, picture=900))
     bench.send(layer("q", 101, 3000, picture=8, tl0=8), layer("q", 102, 6000, picture=9, tl0=9))
-    bench.engine.aim(route, track.encodings["f"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["f"], bench.now)
     bench.send(layer("f", 9001, 780_000, key=True, picture=901, tl0=77))
     sent = wire.media()
     lost = sent[1]
-    bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, route.ssrc, [lost.sequence]), bench.now, 0.0)
+    bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, down_track.ssrc, [lost.sequence]), bench.now, 0.0)
     (repair,) = wire.media()
     assert (repair.payload, repair.timestamp) == (struct.pack("!H", lost.sequence) + lost.payload, lost.timestamp)
 
 
 def test_asking_for_the_whole_history_in_turn_is_not_answered_more_often_than_thrice() -> None:
     bench = Bench()
-    wire, subscriber, route = subscribed(bench)
+    wire, subscriber, down_track = subscribed(bench)
     bench.send(layer("q", 1, 0, key=True))
     bench.send(*(layer("q", 2 + step, 3000, size=1) for step in range(500)))
     numbers = [packet.sequence for packet in wire.media()]
     resent = 0
     for _ in range(8):
         for at in (0, 250):
-            nack = rtcp.encode_nack(1, route.ssrc, numbers[at : at + 250])
+            nack = rtcp.encode_nack(1, down_track.ssrc, numbers[at : at + 250])
             bench.engine.receive_rtcp(subscriber, nack, bench.now, 0.0)
             resent += len(wire.media())
     assert resent <= len(numbers), "within one moment each packet goes out once"
@@ -177,8 +177,8 @@ def test_a_packet_full_of_header_extensions_does_not_grow_on_its_way() -> None:
         payload_types={96: "VP8"}, rtx={}, extensions={**EXTENSIONS, caps.URI_ABS_SEND_TIME: 2}, rids=(), ssrcs=(),
     )  # fmt: skip
     wire = Wire()
-    route = bench.route(track, bench.peer(wire))
-    bench.engine.aim(route, track.encodings[""], bench.now)
+    down_track = bench.down_track(track, bench.peer(wire))
+    bench.engine.set_target(down_track, track.encodings[""], bench.now)
     elements = bytes((4 << 4, 0x31)) + bytes((2 << 4, 0)) * 600
     block = elements + bytes(-len(elements) % 4)
     packet = struct.pack("!BBHIIHH", 0x90, 96, 1, 0, 31, 0xBEDE, len(block) // 4) + block + vp8(key=True)
@@ -188,21 +188,21 @@ def test_a_packet_full_of_header_extensions_does_not_grow_on_its_way() -> None:
 
 def test_a_route_that_left_during_a_muted_switch_is_forgotten() -> None:
     bench = Bench()
-    _, _, route = subscribed(bench)
-    track = route.track
+    _, _, down_track = subscribed(bench)
+    track = down_track.track
     bench.send(layer("q", 1, 0, key=True), layer("f", 1, 0, key=True))
-    bench.engine.aim(route, track.encodings["f"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["f"], bench.now)
     bench.engine.mute(track, True, bench.now)
-    bench.engine.remove_route(route)
-    assert not any(encoding.routes for encoding in track.encodings.values())
+    bench.engine.remove_down_track(down_track)
+    assert not any(encoding.down_tracks for encoding in track.encodings.values())
 
 
 def test_a_padding_packet_before_a_switch_does_not_lose_the_picture_id() -> None:
     bench = Bench()
-    wire, _, route = subscribed(bench)
+    wire, _, down_track = subscribed(bench)
     bench.send(layer("q", 1, 0, key=True, picture=100, tl0=1), layer("f", 1, 0, key=True, picture=5000, tl0=90))
     bench.send(layer("q", 2, 3000, picture=101, tl0=2), rtp(b"", ssrc=11, sequence=3, timestamp=3000))
-    bench.engine.aim(route, route.track.encodings["f"], bench.now)
+    bench.engine.set_target(down_track, down_track.track.encodings["f"], bench.now)
     bench.send(layer("f", 2, 3000, key=True, picture=5001, tl0=91))
     last = wire.media()[-1]
     assert ((last.payload[2] & 0x7F) << 8 | last.payload[3], last.payload[4]) == (102, 3)
@@ -210,9 +210,9 @@ def test_a_padding_packet_before_a_switch_does_not_lose_the_picture_id() -> None
 
 def test_a_jump_of_the_sequence_numbers_in_a_keyframes_batch_is_replayed_from_the_history_only() -> None:
     bench = Bench()
-    _, _, route = subscribed(bench)
+    _, _, down_track = subscribed(bench)
     looked = []
-    encoding = route.track.encodings["q"]
+    encoding = down_track.track.encodings["q"]
     bench.send(layer("q", 1, 0))
     find = type(encoding).find
     try:
@@ -237,9 +237,9 @@ def test_streams_of_removed_tracks_make_room_for_others_oldest_first() -> None:
     for number in range(LIFETIME_LIMIT):
         publisher.reporters.add(2 * number + 8)
         bench.engine.remove_track(declared(bench, 2 * number + 8))
-        assert len(publisher.opened) <= LIFETIME_LIMIT
-    assert not publisher.refuses(1)
-    assert not publisher.refuses_reports(2)
+        assert len(publisher.inbound_ssrcs) <= LIFETIME_LIMIT
+    assert not publisher.exceeds_ssrc_limit(1)
+    assert not publisher.exceeds_reporter_limit(2)
     assert len(publisher.retired) <= LIFETIME_LIMIT
     assert len(publisher.reporters) < REPORTER_LIMIT
     assert forgotten[:4] == [8, 9, 10, 11]
@@ -253,11 +253,11 @@ def test_streams_of_tracks_that_are_there_are_never_forgotten() -> None:
     track = declared(bench, 8)
     bench.engine.remove_track(track)
     declared(bench, 8)
-    publisher.opened |= set(range(1000, 1000 + LIFETIME_LIMIT))
-    assert publisher.refuses(1)
+    publisher.inbound_ssrcs |= set(range(1000, 1000 + LIFETIME_LIMIT))
+    assert publisher.exceeds_ssrc_limit(1)
     publisher.reporters |= set(range(1000, 1000 + REPORTER_LIMIT))
-    assert publisher.refuses_reports(1)
-    assert not publisher.refuses_reports(1000)
+    assert publisher.exceeds_reporter_limit(1)
+    assert not publisher.exceeds_reporter_limit(1000)
     assert forgotten == []
     assert publisher.spare_streams < 0
 
@@ -267,17 +267,17 @@ def test_many_streams_may_ask_for_repairs_at_once() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
     subscriber = bench.peer(wire)
-    routes = [bench.route(track, subscriber, number=number) for number in range(25)]
+    down_tracks = [bench.down_track(track, subscriber, number=number) for number in range(25)]
     bench.send(layer("q", 1, 0, key=True))
-    for route in routes:
-        bench.engine.aim(route, track.encodings["q"], bench.now)
+    for down_track in down_tracks:
+        bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     answered = asked = 0
     for step in range(200):  # 4 s
         bench.now += 0.02
         bench.send(layer("q", 2 + step, 3000 * step, key=step == 0, picture=step))
         sent = {packet.ssrc: packet.sequence for packet in wire.media()}
-        for route in routes[step % 6 :: 6]:
-            nack = rtcp.encode_nack(1, route.ssrc, [sent[route.ssrc]])
+        for down_track in down_tracks[step % 6 :: 6]:
+            nack = rtcp.encode_nack(1, down_track.ssrc, [sent[down_track.ssrc]])
             bench.engine.receive_rtcp(subscriber, nack, bench.now, 0.0)
             asked += 1
         answered += len(wire.media())
@@ -305,17 +305,19 @@ def test_two_byte_packets_and_their_repairs_keep_everything_in_its_place() -> No
 
     wire = Wire()
     subscriber = bench.peer(wire)
-    route = bench.route(track, subscriber)
-    bench.engine.aim(route, track.encodings["q"], bench.now)
+    down_track = bench.down_track(track, subscriber)
+    bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     bench.send(wide("q", 1, 70, key=True, picture=5), wide("f", 1, 9000, key=True, picture=700))
-    bench.engine.aim(route, track.encodings["f"], bench.now)
+    bench.engine.set_target(down_track, track.encodings["f"], bench.now)
     bench.send(wide("f", 2, 9001, key=True, picture=701), wide("f", 3, 9002, picture=702))
     sent = wire.media()
     number = caps.OUT_EXTENSION_IDS[caps.URI_DEPENDENCY_DESCRIPTOR]
     assert [packet.extensions[number] for packet in sent] == [
         dependency[:1] + struct.pack("!H", frame) + dependency[3:] for frame in (70, 71, 72)
     ]
-    bench.engine.receive_rtcp(subscriber, rtcp.encode_nack(1, route.ssrc, [p.sequence for p in sent]), bench.now, 0.0)
+    bench.engine.receive_rtcp(
+        subscriber, rtcp.encode_nack(1, down_track.ssrc, [p.sequence for p in sent]), bench.now, 0.0
+    )
     for packet, repair in zip(sent, wire.media(), strict=True):
         assert repair.payload == struct.pack("!H", packet.sequence) + packet.payload
         assert repair.extensions[number] == packet.extensions[number]
@@ -329,7 +331,7 @@ def test_no_number_is_used_twice_whatever_happens() -> None:
         wire = Wire()
         track = bench.video()
         subscriber = bench.peer(wire)
-        route = bench.route(track, subscriber)
+        down_track = bench.down_track(track, subscriber)
         next_number = {rid: chance.choice((65_500, 3, 40_000)) for rid in "qhf"}
         for rid in "qhf":
             bench.send(layer(rid, next_number[rid], 0, key=True))
@@ -351,24 +353,24 @@ def test_no_number_is_used_twice_whatever_happens() -> None:
             bench.send(*batch)
             event = chance.random()
             if event < 0.1:
-                bench.engine.aim(route, track.encodings[chance.choice("qhf")], bench.now)
+                bench.engine.set_target(down_track, track.encodings[chance.choice("qhf")], bench.now)
             elif event < 0.13:
-                route.park()
+                down_track.clear_target()
             elif event < 0.16:
                 bench.engine.mute(track, not track.muted, bench.now)
             got = wire.media()
             for packet in got:
-                if packet.ssrc != route.ssrc:
+                if packet.ssrc != down_track.ssrc:
                     continue
                 assert packet.sequence not in seen, f"seed {seed}: {packet.sequence} twice"
                 assert (packet.sequence - 500) & 0xFFFF < 0x8000
                 seen[packet.sequence] = packet.payload
                 highest = max(highest, packet.sequence)
                 sent.append(packet)
-            assert route.last_sent() >= highest
+            assert down_track.last_sent() >= highest
             if sent and event > 0.5:
                 asked = chance.choice(sent[-60:])
-                nack = rtcp.encode_nack(1, route.ssrc, [asked.sequence])
+                nack = rtcp.encode_nack(1, down_track.ssrc, [asked.sequence])
                 bench.engine.receive_rtcp(subscriber, nack, bench.now, 0.0)
                 for repair in wire.media():
                     assert repair.payload == struct.pack("!H", asked.sequence) + asked.payload
@@ -382,9 +384,9 @@ def test_a_run_in_which_sealing_fails_closes_up() -> None:
         wire, _, _ = subscribed(bench)
         bench.send(layer("q", 1, 0, key=True))
         wire.take()
-        sealer, results = bench.engine._sealer, iter(failing)
-        seal = sealer.protect
-        sealer.protect = lambda *args, seal=seal, results=results: 1 if next(results) else seal(*args)
+        encryptor, results = bench.engine._encryptor, iter(failing)
+        seal = encryptor.protect
+        encryptor.protect = lambda *args, seal=seal, results=results: 1 if next(results) else seal(*args)
         bench.send(*(layer("q", 2 + step, 3000, picture=step, size=100 - (step == 3)) for step in range(4)))
         packets = wire.media()
         assert [p.sequence for p in packets] == [501 + step for step in range(4) if not failing[step]]
@@ -400,8 +402,8 @@ def test_a_pictures_size_is_told_once_and_whenever_it_changes() -> None:
     bench.send(layer("q", 1, 0, key=True))
     bench.engine.take_events()
     for number in range(5):
-        route = bench.route(track, bench.peer(Wire()), number=number)
-        bench.engine.aim(route, track.encodings["q"], bench.now)
+        down_track = bench.down_track(track, bench.peer(Wire()), number=number)
+        bench.engine.set_target(down_track, track.encodings["q"], bench.now)
         bench.send(layer("q", 2 + number, 3000, key=True))
     assert len(bench.engine.take_events()) <= 1
     small = bytearray(layer("q", 9, 6000, key=True))
@@ -424,13 +426,13 @@ def test_nothing_that_a_keyed_peer_sends_raises() -> None:
         )  # fmt: skip
         sound = bench.audio(red=True)
         subscriber = bench.peer(wire)
-        route = bench.route(track, subscriber)
-        heard = bench.route(sound, subscriber, number=2)
+        down_track = bench.down_track(track, subscriber)
+        heard = bench.down_track(sound, subscriber, number=2)
         for rid in "qhf":
             bench.send(layer(rid, 1, 0, key=True))
         bench.send(opus(1))
-        bench.engine.aim(route, track.encodings["q"], bench.now)
-        bench.engine.aim(heard, sound.encodings[""], bench.now)
+        bench.engine.set_target(down_track, track.encodings["q"], bench.now)
+        bench.engine.set_target(heard, sound.encodings[""], bench.now)
         sequence = 1
         forwarded = 0
         for _ in range(3000):
@@ -456,8 +458,8 @@ def test_nothing_that_a_keyed_peer_sends_raises() -> None:
                 packet = bytearray(
                     chance.choice(
                         (
-                            rtcp.encode_nack(1, route.ssrc, [chance.randrange(65536) for _ in range(40)]),
-                            rtcp.encode_picture_loss(1, route.ssrc),
+                            rtcp.encode_nack(1, down_track.ssrc, [chance.randrange(65536) for _ in range(40)]),
+                            rtcp.encode_pli(1, down_track.ssrc),
                             rtcp.encode_sender_report(
                                 rtcp.SenderReport(11, chance.getrandbits(64), chance.getrandbits(32), 0, 0, ())
                             ),
@@ -466,7 +468,7 @@ def test_nothing_that_a_keyed_peer_sends_raises() -> None:
                                     1,
                                     (
                                         rtcp.ReportBlock(
-                                            route.ssrc, 255, -1, 1, 1, *chance.choices(range(1 << 32), k=2)
+                                            down_track.ssrc, 255, -1, 1, 1, *chance.choices(range(1 << 32), k=2)
                                         ),
                                     ),
                                 )
@@ -484,7 +486,7 @@ def test_nothing_that_a_keyed_peer_sends_raises() -> None:
                 for peer in (bench.publisher, subscriber):
                     bench.engine.receive_rtcp(peer, bytes(packet), bench.now, bench.now + 3_000_000_000)
             if chance.random() < 0.05:
-                bench.engine.aim(route, track.encodings[chance.choice("qhf")], bench.now)
+                bench.engine.set_target(down_track, track.encodings[chance.choice("qhf")], bench.now)
             bench.tick(0.02)
             sent = wire.take()
             forwarded += len(sent)

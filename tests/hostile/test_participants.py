@@ -15,19 +15,19 @@ from OpenSSL import crypto
 from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.peer import LIFETIME_LIMIT, SSRC_LIMIT
 from sfu.ids import TrackId
-from sfu.rooms.ports import Wish
+from sfu.rooms.ports import SubscriptionSettings
 from sfu.rtp import rtcp
 from sfu.sdp.description import ANSWER_MEDIA_LIMIT
 from sfu.signaling.messages import TrackSpec
 from sfu.transport import connection as connection_module
 from sfu.transport.dtls import Identity, _self_signed
-from sfu.transport.endpoint import WebRtcEdge
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.endpoint import WebRtcEndpoint
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer
 from tests.support.wire import Rtp, rtp, vp8
-from tests.transport.test_connection import DECLARED, Ear, edge, hub, published, until
+from tests.transport.test_connection import DECLARED, Ear, endpoint, published, until, webrtc_server
 
-__all__ = ["edge", "hub"]
+__all__ = ["endpoint", "webrtc_server"]
 
 TRACKS = [TrackSpec(mid="0", source="microphone"), TrackSpec(mid="1", source="camera")]
 
@@ -40,11 +40,11 @@ async def loop_faults() -> list[dict[str, object]]:
     return faults
 
 
-async def received(sources: dict, kind: str, edge: WebRtcEdge, ear: Ear | None = None):
+async def received(sources: dict, kind: str, endpoint: WebRtcEndpoint, ear: Ear | None = None):
     """A connected subscriber of one track."""
     ear, receiver = ear or Ear(), RawPeer()
-    subscriber = edge.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_x"), sources[kind], Wish())
+    subscriber = endpoint.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_x"), sources[kind], SubscriptionSettings())
     await until(lambda: ear.offers)
     offer_id, offer, _ = ear.offers[-1]
     subscriber.accept_answer(offer_id, receiver.answer(offer))
@@ -59,14 +59,16 @@ def close(*things: object) -> None:
         thing.close()  # type: ignore[attr-defined]
 
 
-async def test_who_joins_while_a_microphone_is_muted_hears_it_when_it_is_not(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
+async def test_who_joins_while_a_microphone_is_muted_hears_it_when_it_is_not(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
     peer.send(rtp(b"opus", ssrc=1, sequence=1, timestamp=960, payload_type=111, extensions={4: b"0"}))
     await until(lambda: sources["0"].track.encodings[""].alive)
     await asyncio.sleep(0.1)
     sources["0"].set_muted(True)
-    subscriber, receiver, _ = await received(sources, "0", edge)
+    subscriber, receiver, _ = await received(sources, "0", endpoint)
     await asyncio.sleep(0.1)
     sources["0"].set_muted(False)
     got: list[Rtp] = []
@@ -81,7 +83,7 @@ async def test_who_joins_while_a_microphone_is_muted_hears_it_when_it_is_not(hub
 
 
 async def test_an_odd_certificate_ends_one_handshake_and_nothing_else(
-    hub: Hub, edge: WebRtcEdge, loop_faults: list[dict[str, object]]
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, loop_faults: list[dict[str, object]]
 ) -> None:
     """A version that X.509 does not have: OpenSSL takes it, stricter parsers raise."""
     key = ec.generate_private_key(ec.SECP256R1())
@@ -94,7 +96,7 @@ async def test_an_odd_certificate_ends_one_handshake_and_nothing_else(
         identity.context.use_certificate(crypto.load_certificate(crypto.FILETYPE_ASN1, odd))
     identity.fingerprint = ":".join(f"{byte:02X}" for byte in hashlib.sha256(odd).digest())
     ear, peer = Ear(), RawPeer(identity)
-    publisher = edge.open_publisher("PA_a", ear)
+    publisher = endpoint.open_publisher("PA_a", ear)
     peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
     peer.check()
     await until(lambda: peer.tx or ear.lost or loop_faults, peer)
@@ -102,20 +104,24 @@ async def test_an_odd_certificate_ends_one_handshake_and_nothing_else(
     assert loop_faults == []
 
 
-async def test_streams_are_capped_before_libsrtp_learns_of_them(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
+async def test_streams_are_capped_before_libsrtp_learns_of_them(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
     for number in range(4 * SSRC_LIMIT):
         peer.send(rtp(vp8(), ssrc=1000 + number, sequence=1, timestamp=1, extensions={4: b"1"}))
         if number % 32 == 0:
             await asyncio.sleep(0.005)
     await asyncio.sleep(0.1)
     close(publisher, peer)
-    assert hub.port.dropped["ssrc_limit"]
+    assert webrtc_server.port.dropped["ssrc_limit"]
 
 
-async def test_reports_under_ever_new_names_are_capped_too(hub: Hub, edge: WebRtcEdge) -> None:
+async def test_reports_under_ever_new_names_are_capped_too(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
     """libsrtp keeps a context for every SSRC that ever sent SRTCP, and walks them all for each packet."""
-    publisher, peer, _ = await published(edge)
+    publisher, peer, _ = await published(endpoint)
     assert peer.tx is not None
     for number in range(LIFETIME_LIMIT + 100):
         report = rtcp.encode_receiver_report(rtcp.ReceiverReport(1000 + number, ()))
@@ -124,47 +130,47 @@ async def test_reports_under_ever_new_names_are_capped_too(hub: Hub, edge: WebRt
             await asyncio.sleep(0.005)
     await asyncio.sleep(0.1)
     close(publisher, peer)
-    assert hub.port.dropped["ssrc_limit"]
+    assert webrtc_server.port.dropped["ssrc_limit"]
 
 
 @pytest.mark.parametrize("size", [1450, 1900])
 async def test_a_burst_of_large_packets_leaves_segmentation_on_and_raises_nothing(
-    hub: Hub, edge: WebRtcEdge, loop_faults: list[dict[str, object]], size: int
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, loop_faults: list[dict[str, object]], size: int
 ) -> None:
-    publisher, peer, _ = await published(edge)
-    if not hub.port.sockets[0].segments:
+    publisher, peer, _ = await published(endpoint)
+    if not webrtc_server.port.sockets[0].segments:
         pytest.skip("no segmentation offload here")
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
-    subscriber, receiver, _ = await received(sources, "1", edge)
+    subscriber, receiver, _ = await received(sources, "1", endpoint)
     peer.send(rtp(vp8(key=True), ssrc=2, sequence=1, timestamp=1, extensions={4: b"1"}))
     await until(lambda: sources["1"].track.encodings[""].alive, peer)
     peer.send(rtp(vp8(key=True), ssrc=2, sequence=2, timestamp=1, extensions={4: b"1"}))
     await until(receiver.media, receiver)
     assert peer.tx is not None
     # straight to the engine what the socket would bring: pylibsrtp's own `protect` stops at 1,400 bytes
-    engine, endpoint = hub.engine, next(c for c in hub.connections if c.peer.tracks)
+    engine, connection = webrtc_server.engine, next(c for c in webrtc_server.connections if c.peer.tracks)
     for sequence in range(3, 3 + 44):
         packet = bytearray(rtp(vp8(size=size), ssrc=2, sequence=sequence, timestamp=2, extensions={4: b"1"}))
-        engine.receive(endpoint.peer, memoryview(packet), len(packet), 1.0)
+        engine.receive(connection.peer, memoryview(packet), len(packet), 1.0)
     try:
         engine.flush(1.0)
     finally:
         close(subscriber, publisher, peer, receiver)
-    assert hub.port.sockets[0].segments, "one participant turned it off for everybody"
+    assert webrtc_server.port.sockets[0].segments, "one participant turned it off for everybody"
 
 
 async def test_an_address_left_behind_can_be_used_by_another(
-    hub: Hub, edge: WebRtcEdge, monkeypatch: pytest.MonkeyPatch
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A NAT hands a port on: the one who had it is elsewhere, alive, and must not keep it."""
     monkeypatch.setattr(connection_module, "TAKEN_FOR", 0.3)
-    publisher, peer, _ = await published(edge)
+    publisher, peer, _ = await published(endpoint)
     elsewhere = RawPeer(peer.identity)
     elsewhere.remote_ufrag, elsewhere.remote_pwd, elsewhere.server = peer.remote_ufrag, peer.remote_pwd, peer.server
     for _ in range(10):
         elsewhere.check()
         await asyncio.sleep(0.05)
-    other = edge.open_publisher("PA_b", Ear())
+    other = endpoint.open_publisher("PA_b", Ear())
     newcomer = RawPeer()
     newcomer.use(other.negotiate(newcomer.offer(), DECLARED).sdp, role="client")
     newcomer.sock.close()
@@ -176,9 +182,11 @@ async def test_an_address_left_behind_can_be_used_by_another(
     close(publisher, other, elsewhere, peer)
 
 
-async def test_a_refused_offer_leaves_connection_and_tracks_as_they_were(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
-    before = hub.connections.copy()
+async def test_a_refused_offer_leaves_connection_and_tracks_as_they_were(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
+    before = webrtc_server.connections.copy()
     tracks = dict(next(iter(before)).peer.tracks)
     other = RawPeer()
     broken = (
@@ -189,58 +197,62 @@ async def test_a_refused_offer_leaves_connection_and_tracks_as_they_were(hub: Hu
     )
     with pytest.raises(BadRequest):
         publisher.negotiate(broken, DECLARED)
-    assert hub.connections == before
+    assert webrtc_server.connections == before
     assert next(iter(before)).peer.tracks == tracks
     close(publisher, peer, other)
 
 
-async def test_a_track_for_which_there_was_no_room_is_sent_when_there_is(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
+async def test_a_track_for_which_there_was_no_room_is_sent_when_there_is(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
     ear = Ear()
-    subscriber = edge.open_subscriber("PA_b", ear)
+    subscriber = endpoint.open_subscriber("PA_b", ear)
     for number in range(ANSWER_MEDIA_LIMIT):
-        subscriber.subscribe(TrackId(f"TR_{number}"), sources["1"], Wish())
+        subscriber.subscribe(TrackId(f"TR_{number}"), sources["1"], SubscriptionSettings())
     refused = TrackId("TR_more")
     with pytest.raises(AtCapacity):
-        subscriber.subscribe(refused, sources["1"], Wish())
+        subscriber.subscribe(refused, sources["1"], SubscriptionSettings())
     subscriber.unsubscribe(TrackId("TR_0"))
-    subscriber.subscribe(refused, sources["1"], Wish())
+    subscriber.subscribe(refused, sources["1"], SubscriptionSettings())
     await until(lambda: ear.offers)
     close(subscriber, publisher, peer)
     assert refused in ear.offers[0][2].values()
 
 
 async def test_an_offer_answered_after_its_publisher_left_opens_nothing(
-    hub: Hub, edge: WebRtcEdge, loop_faults: list[dict[str, object]]
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, loop_faults: list[dict[str, object]]
 ) -> None:
-    publisher, peer, _ = await published(edge)
+    publisher, peer, _ = await published(endpoint)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
     track = sources["1"].track
     ear, receiver = Ear(), RawPeer()
-    subscriber = edge.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_x"), sources["1"], Wish())
+    subscriber = endpoint.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_x"), sources["1"], SubscriptionSettings())
     await until(lambda: ear.offers)
     # the m-line is taken away by a renegotiation, the connection stays
     offer = peer.offer().replace("a=mid:1\r\na=sendonly", "a=mid:1\r\na=inactive")
     publisher.negotiate(offer, DECLARED)
     offer_id, sdp, _ = ear.offers[0]
     subscriber.accept_answer(offer_id, receiver.answer(sdp))
-    assert track.routes == []
+    assert track.down_tracks == []
     close(subscriber, publisher, peer, receiver)
 
 
-async def test_changes_while_an_offer_is_open_and_answers_to_withdrawn_ones(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
+async def test_changes_while_an_offer_is_open_and_answers_to_withdrawn_ones(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
     ear, receiver = Ear(), RawPeer()
-    subscriber = edge.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_x"), sources["1"], Wish())
+    subscriber = endpoint.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_x"), sources["1"], SubscriptionSettings())
     await until(lambda: ear.offers)
     subscriber.unsubscribe(TrackId("TR_x"))
-    subscriber.subscribe(TrackId("TR_y"), sources["1"], Wish())
+    subscriber.subscribe(TrackId("TR_y"), sources["1"], SubscriptionSettings())
     subscriber.accept_answer(ear.offers[0][0], receiver.answer(ear.offers[0][1]))
-    assert sources["1"].track.routes == []
+    assert sources["1"].track.down_tracks == []
     await until(lambda: len(ear.offers) == 2)
     subscriber.restart()
     with pytest.raises(BadRequest):
@@ -249,15 +261,17 @@ async def test_changes_while_an_offer_is_open_and_answers_to_withdrawn_ones(hub:
     with pytest.raises(BadRequest):
         subscriber.accept_answer(ear.offers[1][0], receiver.answer(ear.offers[1][1]))
     subscriber.accept_answer(ear.offers[2][0], receiver.answer(ear.offers[2][1]))
-    assert len(sources["1"].track.routes) == 1
+    assert len(sources["1"].track.down_tracks) == 1
     close(subscriber, publisher, peer, receiver)
 
 
-async def test_media_is_not_kept_on_an_address_that_only_once_claimed_to_want_it(hub: Hub, edge: WebRtcEdge) -> None:
+async def test_media_is_not_kept_on_an_address_that_only_once_claimed_to_want_it(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
     """One check with another's source address must not buy a stream towards it: consent is a matter of that address."""
-    hub.settings = replace(hub.settings, consent_timeout=0.6)
-    publisher, peer, _ = await published(edge)
-    connection = next(iter(hub.connections))
+    webrtc_server.settings = replace(webrtc_server.settings, consent_timeout=0.6)
+    publisher, peer, _ = await published(endpoint)
+    connection = next(iter(webrtc_server.connections))
     victim = RawPeer(peer.identity)
     victim.remote_ufrag, victim.remote_pwd, victim.server = peer.remote_ufrag, peer.remote_pwd, peer.server
     victim.check()
@@ -265,14 +279,16 @@ async def test_media_is_not_kept_on_an_address_that_only_once_claimed_to_want_it
     for _ in range(25):
         peer.check(nominate=False)
         await asyncio.sleep(0.1)
-    moved = connection.peer.outlet is None or connection.peer.address != victim.sock.getsockname()
+    moved = connection.peer.datagram_sink is None or connection.peer.address != victim.sock.getsockname()
     close(publisher, peer, victim)
     assert moved
 
 
-async def test_m_lines_that_nobody_announced_cost_no_history(hub: Hub, edge: WebRtcEdge) -> None:
+async def test_m_lines_that_nobody_announced_cost_no_history(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
     """Only announced tracks are counted against the caps, so only they may hold packets."""
-    publisher, peer = edge.open_publisher("PA_a", Ear()), RawPeer()
+    publisher, peer = endpoint.open_publisher("PA_a", Ear()), RawPeer()
     negotiated = publisher.negotiate(peer.offer(), [TrackSpec(mid="0", source="microphone")])
     assert set(negotiated.sources) == {"0"}
     close(publisher, peer)
@@ -287,11 +303,11 @@ def twin(peer: RawPeer) -> RawPeer:
     return other
 
 
-async def watched_by(edge: WebRtcEdge) -> tuple[object, RawPeer, object, RawPeer, Callable[[], None]]:
+async def watched_by(endpoint: WebRtcEndpoint) -> tuple[object, RawPeer, object, RawPeer, Callable[[], None]]:
     """A camera and its viewer; the last of what is returned sends a picture."""
-    publisher, peer, _ = await published(edge)
+    publisher, peer, _ = await published(endpoint)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
-    subscriber, receiver, _ = await received(sources, "1", edge)
+    subscriber, receiver, _ = await received(sources, "1", endpoint)
     number = itertools.count(1)
 
     def show() -> None:
@@ -310,8 +326,10 @@ def count(peer: RawPeer) -> int:
     return found
 
 
-async def test_one_forged_check_sends_no_media_to_a_stranger(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, subscriber, receiver, show = await watched_by(edge)
+async def test_one_forged_check_sends_no_media_to_a_stranger(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, subscriber, receiver, show = await watched_by(endpoint)
     victim = twin(receiver)
     victim.dtls = receiver.dtls
     victim.check()
@@ -327,8 +345,10 @@ async def test_one_forged_check_sends_no_media_to_a_stranger(hub: Hub, edge: Web
     assert own > 50
 
 
-async def test_forged_checks_that_end_give_the_media_back(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, subscriber, receiver, show = await watched_by(edge)
+async def test_forged_checks_that_end_give_the_media_back(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, subscriber, receiver, show = await watched_by(endpoint)
     victim = twin(receiver)
     victim.dtls = receiver.dtls
     for _ in range(12):
@@ -345,9 +365,11 @@ async def test_forged_checks_that_end_give_the_media_back(hub: Hub, edge: WebRtc
 
 
 @pytest.mark.parametrize("checks", [1, 20])
-async def test_a_client_whose_address_changes_is_followed(hub: Hub, edge: WebRtcEdge, checks: int) -> None:
+async def test_a_client_whose_address_changes_is_followed(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, checks: int
+) -> None:
     """One check from the new address, or several: the old one says nothing any more."""
-    publisher, peer, subscriber, receiver, show = await watched_by(edge)
+    publisher, peer, subscriber, receiver, show = await watched_by(endpoint)
     receiver.check()
     await asyncio.sleep(0.05)
     moved = twin(receiver)

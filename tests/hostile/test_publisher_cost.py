@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from sfu.errors import MalformedPacket
-from sfu.forwarding.layer_filter import fill, thinned
-from sfu.forwarding.rates import Rates
+from sfu.forwarding.layer_bitrates import LayerBitrates
+from sfu.forwarding.layer_filter import fill, filtered
 from sfu.forwarding.track import Track
 from sfu.rtp import rtcp
 from sfu.rtp.codecs import dependency_descriptor
-from sfu.rtp.codecs.dependency_descriptor import DescriptorState
+from sfu.rtp.codecs.dependency_descriptor import DependencyDescriptorReader
 from sfu.sdp.capabilities import URI_DEPENDENCY_DESCRIPTOR
 from tests.forwarding.test_svc import wide_rtp
 from tests.support.cost import PER_MICROSECOND, operations
@@ -59,13 +59,13 @@ def _nothing_is_remembered() -> None:
 
 @pytest.mark.parametrize("name", WORST)
 def test_a_structure(name: str) -> None:
-    state, data = DescriptorState(), WORST[name]
+    state, data = DependencyDescriptorReader(), WORST[name]
     cost = operations(lambda: state.read(data, 0, len(data)), raises=MalformedPacket)
     assert 0 < cost <= 4 * PACKET
 
 
 def test_a_structure_that_comes_again_is_not_parsed_again() -> None:
-    state = DescriptorState()
+    state = DependencyDescriptorReader()
     first = operations(lambda: state.read(descriptor(structure(8, 32), 1), 0, 140))
     again = operations(lambda: state.read(descriptor(structure(8, 32), 2), 0, 140))
     assert again < first / 10
@@ -76,7 +76,7 @@ def test_a_structure_that_comes_again_is_not_parsed_again() -> None:
 
 @pytest.mark.parametrize("flags", ["0 1 1 1", "0 0 1 0", "1 1 1 1"])
 def test_custom_fields(flags: str) -> None:
-    state = DescriptorState()
+    state = DependencyDescriptorReader()
     data = descriptor(structure(10, 32, chains=8))
     state.read(data, 0, len(data))
     custom = packed(f"11000000{5:016b}0" + flags.replace(" ", "") + "01" * 900)[:255]
@@ -96,7 +96,7 @@ class Streams:
                 payload_types={96: "AV1"}, rtx={}, extensions=EXTENSIONS | {URI_DEPENDENCY_DESCRIPTOR: 8}, rids=(),
                 ssrcs=((100 + number, None),),
             )  # fmt: skip
-            self.bench.route(track, self.viewer, number=number)
+            self.bench.down_track(track, self.viewer, number=number)
             self.tracks.append(track)
 
     def send(self, make: Callable[[int], bytes], sequences: range) -> None:
@@ -117,7 +117,7 @@ MAKERS: dict[str, Callable[[int], bytes]] = {
 
 @pytest.mark.parametrize("name", MAKERS)
 def test_what_layers_cost_is_measured_a_little_in_each_tick(name: str) -> None:
-    streams, rates = Streams(48), Rates()
+    streams, rates = Streams(48), LayerBitrates()
     streams.send(MAKERS[name], range(1, 140))
     rates.measure(streams.tracks, streams.bench.now)
     for track in streams.tracks:
@@ -135,9 +135,9 @@ def test_leaving_out_layers_of_a_stream_with_structures_in_every_packet(name: st
     streams = Streams(1)
     (track,) = streams.tracks
     streams.send(MAKERS[name], range(1, 10))
-    stream = thinned(track.encodings[""], 0, 0)
+    stream = filtered(track.encodings[""], 0, 0)
     assert stream is not track.encodings[""]
-    streams.bench.engine.aim(track.routes[0], stream, streams.bench.now)
+    streams.bench.engine.set_target(track.down_tracks[0], stream, streams.bench.now)
     cost = operations(lambda: streams.send(MAKERS[name], range(10, 110)))
     assert cost / 100 <= PACKET
 
@@ -152,9 +152,9 @@ def test_an_honest_change_of_the_structure_is_followed() -> None:
             spatial = sequence % len(scalability.sizes) if not key else 0
             made = scalability.descriptor(spatial, 0, sequence, begin=True, end=True, key=key, new=key)
             streams.send(lambda _, made=made: made, range(sequence, sequence + 1))
-        found = thinned(track.encodings[""], 0, 0)
-        assert track.encodings[""].thinning is not None
-        layers = track.encodings[""].thinning._layers
+        found = filtered(track.encodings[""], 0, 0)
+        assert track.encodings[""].layer_filter is not None
+        layers = track.encodings[""].layer_filter._layers
         newest = track.encodings[""].find(track.encodings[""].highest)
         assert newest is not None
         assert layers.read(newest) is not None
@@ -188,7 +188,9 @@ def test_gaps_in_a_stream_with_layers_left_out(step: int) -> None:
     bench.send(packet(0), packet(1))
     viewer = bench.peer(wire)
     for number, (spatial, temporal) in enumerate([(s, t) for s in range(4) for t in range(2)]):
-        bench.engine.aim(bench.route(track, viewer, number=number), thinned(track.encodings["q"], spatial, temporal), 0)
+        bench.engine.set_target(
+            bench.down_track(track, viewer, number=number), filtered(track.encodings["q"], spatial, temporal), 0
+        )
     bench.send(*map(packet, range(2, 10)))
 
     def send() -> None:
@@ -255,7 +257,7 @@ def test_an_honest_burst_of_losses_is_asked_for_at_once() -> None:
     asked = [one for data in bench.uplink.rtcp() for one in rtcp.parse(data) if isinstance(one, rtcp.Nack)]
     lost = tuple(range(10, 90))
     assert {one.media_ssrc: one.lost for one in asked} == {11: lost, 12: lost, 13: lost}
-    assert track.encodings["q"].missing is not None
+    assert track.encodings["q"].nack_generator is not None
 
 
 def test_half_of_the_packets_are_lost_for_seconds_and_all_are_asked_for() -> None:

@@ -35,14 +35,14 @@ LEFT, RIGHT = Rectangle(0, 0, 160, 90), Rectangle(160, 90, 160, 90)
 def test_pictures_lie_where_the_scene_says() -> None:
     compositor = Compositor(320, 180)
     scene = Scene(320, 180, (Tile(LEFT, "a"), Tile(RIGHT, "b")))
-    canvas = compositor.compose(scene, {"a": solid(160, 90, RED), "b": solid(160, 90, GREEN)})
+    canvas = compositor.composite(scene, {"a": solid(160, 90, RED), "b": solid(160, 90, GREEN)})
     assert canvas.shape == (270, 320)
     assert canvas.flags.c_contiguous
     for x, y, colour in [
         (0, 0, RED), (159, 89, RED), (160, 0, BACK), (0, 90, BACK), (160, 90, GREEN), (319, 179, GREEN),
     ]:  # fmt: skip
         assert at(canvas, x, y) == colour
-    canvas = compositor.compose(scene, {"a": solid(160, 90, BLUE), "b": None})
+    canvas = compositor.composite(scene, {"a": solid(160, 90, BLUE), "b": None})
     assert (at(canvas, 80, 45), at(canvas, 240, 135)) == (BLUE, BACK)
     assert canvas is compositor.canvas
 
@@ -51,15 +51,15 @@ def test_what_did_not_change_is_not_drawn() -> None:
     compositor = Compositor(320, 180)
     scene = Scene(320, 180, (Tile(LEFT, "a"), Tile(RIGHT, "b")))
     first, second = solid(160, 90, RED), solid(160, 90, GREEN)
-    canvas = compositor.compose(scene, {"a": first, "b": second})
+    canvas = compositor.composite(scene, {"a": first, "b": second})
     canvas[:] = 0
-    compositor.compose(scene, {"a": first, "b": second})
+    compositor.composite(scene, {"a": first, "b": second})
     assert not canvas.any()
-    compositor.compose(scene, {"a": first, "b": solid(160, 90, GREEN)})
+    compositor.composite(scene, {"a": first, "b": solid(160, 90, GREEN)})
     assert (at(canvas, 80, 45), at(canvas, 240, 135)) == ((0, 0, 0), GREEN)
     equal = Scene(320, 180, (Tile(LEFT, "a"), Tile(RIGHT, "b", border=True)))
     canvas[:] = 0
-    compositor.compose(equal, {"a": first, "b": second})
+    compositor.composite(equal, {"a": first, "b": second})
     assert at(canvas, 80, 45) == (0, 0, 0), "a border on one tile is no reason to draw the other"
     assert at(canvas, 240, 135) == GREEN
 
@@ -67,16 +67,16 @@ def test_what_did_not_change_is_not_drawn() -> None:
 def test_fitted_pictures_have_the_background_beside_them() -> None:
     compositor = Compositor(320, 180)
     scene = Scene(320, 180, (Tile(Rectangle(0, 0, 320, 180), "a", fit=Fit.FIT),), background=(255, 0, 0))
-    canvas = compositor.compose(scene, {"a": solid(320, 180, GREEN)})
-    canvas = compositor.compose(scene, {"a": solid(240, 180, BLUE)})
+    canvas = compositor.composite(scene, {"a": solid(320, 180, GREEN)})
+    canvas = compositor.composite(scene, {"a": solid(240, 180, BLUE)})
     assert [at(canvas, x, 90) for x in (0, 39, 40, 279, 280, 319)] == [RED, RED, BLUE, BLUE, RED, RED]
 
 
 def test_pictures_of_another_size_are_fitted() -> None:
     compositor = Compositor(320, 180)
-    canvas = compositor.compose(Scene(320, 180, (Tile(LEFT, "a"),)), {"a": solid(640, 480, GREEN)})
+    canvas = compositor.composite(Scene(320, 180, (Tile(LEFT, "a"),)), {"a": solid(640, 480, GREEN)})
     assert [at(canvas, x, y) for x, y in [(0, 0), (159, 89), (160, 89)]] == [GREEN, GREEN, BACK]
-    canvas = compositor.compose(Scene(320, 180, (Tile(RIGHT, "a"),)), {"a": solid(32, 18, GREEN)})
+    canvas = compositor.composite(Scene(320, 180, (Tile(RIGHT, "a"),)), {"a": solid(32, 18, GREEN)})
     assert [at(canvas, x, y) for x, y in [(0, 0), (160, 90), (319, 179)]] == [BACK, GREEN, GREEN]
 
 
@@ -85,27 +85,27 @@ def test_higher_tiles_stay_above_when_lower_ones_change() -> None:
     small = Rectangle(200, 100, 80, 44)
     scene = Scene(320, 180, (Tile(Rectangle(0, 0, 320, 180), "a"), Tile(small, "b", z=1)))
     above = solid(80, 44, RED)
-    canvas = compositor.compose(scene, {"a": solid(320, 180, GREEN), "b": above})
-    canvas = compositor.compose(scene, {"a": solid(320, 180, BLUE), "b": above})
+    canvas = compositor.composite(scene, {"a": solid(320, 180, GREEN), "b": above})
+    canvas = compositor.composite(scene, {"a": solid(320, 180, BLUE), "b": above})
     assert [at(canvas, x, y) for x, y in [(199, 100), (200, 100), (279, 143), (280, 143)]] == [BLUE, RED, RED, BLUE]
 
 
 def test_avatars_labels_borders() -> None:
     compositor = Compositor(640, 360)
     area = Rectangle(0, 0, 640, 360)
-    plain = compositor.compose(Scene(640, 360, (Tile(area, "a"),)), {"a": solid(640, 360, GREEN)}).copy()
-    labelled = compositor.compose(Scene(640, 360, (Tile(area, "a", "Anna", "Anna"),)), {"a": solid(640, 360, GREEN)})
+    plain = compositor.composite(Scene(640, 360, (Tile(area, "a"),)), {"a": solid(640, 360, GREEN)}).copy()
+    labelled = compositor.composite(Scene(640, 360, (Tile(area, "a", "Anna", "Anna"),)), {"a": solid(640, 360, GREEN)})
     changed = np.argwhere(planes_of(labelled)[0] != planes_of(plain)[0])
     assert changed[:, 0].min() > 300, "at the bottom"
     assert changed[:, 1].max() < 200, "to the left"
-    bordered = compositor.compose(Scene(640, 360, (Tile(area, "a", border=True),)), {"a": solid(640, 360, BLUE)})
+    bordered = compositor.composite(Scene(640, 360, (Tile(area, "a", border=True),)), {"a": solid(640, 360, BLUE)})
     frame = colour_of(BORDER_COLOUR)
     assert [at(bordered, x, y) for x, y in [(0, 0), (639, 359), (0, 359), (5, 200), (6, 200), (320, 180)]] == [
         frame, frame, frame, frame, BLUE, BLUE,
     ]  # fmt: skip
-    off = compositor.compose(Scene(640, 360, (Tile(area, "a", "Anna", muted=True),)), {})
+    off = compositor.composite(Scene(640, 360, (Tile(area, "a", "Anna", muted=True),)), {})
     assert len(np.unique(planes_of(off)[0])) > 4
-    nothing = compositor.compose(Scene(640, 360, (Tile(area, "a"),)), {"a": None})
+    nothing = compositor.composite(Scene(640, 360, (Tile(area, "a"),)), {"a": None})
     assert at(nothing, 320, 180) == BACK
 
 
@@ -120,7 +120,7 @@ def test_background_picture_and_logo(tmp_path: Path) -> None:
     compositor = Compositor(320, 180, directory=tmp_path)
     logo = Artwork(png((255, 255, 255, 255)), Rectangle(140, 80, 40, 20))
     scene = Scene(320, 180, (Tile(LEFT, "a"),), background_picture="studio.jpg", logo=logo)
-    canvas = compositor.compose(scene, {"a": solid(160, 90, BLUE)})
+    canvas = compositor.composite(scene, {"a": solid(160, 90, BLUE)})
     assert at(canvas, 300, 20) == pytest.approx(RED, abs=3)
     for x, y, colour in [(0, 0, BLUE), (150, 88, WHITE), (165, 95, WHITE)]:
         assert at(canvas, x, y) == pytest.approx(colour, abs=1)
@@ -133,7 +133,7 @@ def test_a_half_transparent_logo_is_put_on_once() -> None:
     scene = Scene(320, 180, tiles, logo=logo)
     second = solid(160, 90, GREEN)
     for _ in range(4):
-        canvas = compositor.compose(scene, {"a": solid(160, 90, BLUE), "b": second})
+        canvas = compositor.composite(scene, {"a": solid(160, 90, BLUE), "b": second})
     half = tuple(round((low + high) / 2) for low, high in zip(GREEN, WHITE, strict=True))
     assert at(canvas, 164, 94) == pytest.approx(half, abs=2)
     half = tuple(round((low + high) / 2) for low, high in zip(BACK, WHITE, strict=True))
@@ -144,7 +144,7 @@ def test_pictures_that_cannot_be_had_cost_their_place_only(tmp_path: Path) -> No
     (tmp_path / "torn.png").write_bytes(b"\x89PNG")
     logo = Artwork("gone.png", Rectangle(0, 0, 20, 20))
     scene = Scene(320, 180, background_picture="torn.png", logo=logo)
-    assert at(Compositor(320, 180, directory=tmp_path).compose(scene, {}), 5, 5) == BACK
+    assert at(Compositor(320, 180, directory=tmp_path).composite(scene, {}), 5, 5) == BACK
 
 
 def test_odd_canvases_are_refused() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sfu.mixer.decode_worker import LEAST_LEAD, MOST_LEAD, PATIENCE, ROUND, Lane
+from sfu.mixer.decode_worker import LEAST_LEAD, MOST_LEAD, PATIENCE, ROUND, DecodeWorker
 from sfu.rtp.frames import CodedFrame
 
 
@@ -38,8 +38,8 @@ def time() -> Time:
 
 
 @pytest.fixture
-def lane(time: Time) -> Iterator[Lane]:
-    found = Lane("test", time)
+def worker(time: Time) -> Iterator[DecodeWorker]:
+    found = DecodeWorker("test", time)
     yield found
     found.close()
 
@@ -48,79 +48,79 @@ def frame(number: int, arrival: float) -> CodedFrame:
     return CodedFrame(b"", number, True, arrival, 0)
 
 
-def finished(lane: Lane) -> None:
+def finished(worker: DecodeWorker) -> None:
     """What the thread was woken for is done."""
     done = threading.Event()
-    lane.submit(done.set)
+    worker.submit(done.set)
     assert done.wait(5)
 
 
-def test_frames_wait_for_the_tick(lane: Lane, time: Time) -> None:
+def test_frames_wait_for_the_tick(worker: DecodeWorker, time: Time) -> None:
     source = Source(time)
-    lane.add(source, frame(1, time.now))
-    lane.add(source, frame(2, time.now + PATIENCE / 2))
-    finished(lane)
+    worker.add(source, frame(1, time.now))
+    worker.add(source, frame(2, time.now + PATIENCE / 2))
+    finished(worker)
     assert source.seen == []
     time.now += 0.007
-    lane.hurry()
-    finished(lane)
+    worker.decode_waiting()
+    finished(worker)
     assert source.seen == [(1, time.now), (2, time.now)]
 
 
-def test_one_that_has_waited_for_long_takes_the_others_along(lane: Lane, time: Time) -> None:
+def test_one_that_has_waited_for_long_takes_the_others_along(worker: DecodeWorker, time: Time) -> None:
     first, second = Source(time), Source(time)
     for number in range(4):
-        lane.add((first, second)[number % 2], frame(number, time.now + number * PATIENCE / 2.9))
-    finished(lane)
+        worker.add((first, second)[number % 2], frame(number, time.now + number * PATIENCE / 2.9))
+    finished(worker)
     assert [number for number, _ in first.seen] == [0, 2]
     assert [number for number, _ in second.seen] == [1, 3]
 
 
-def test_what_is_worth_a_round_does_not_wait(lane: Lane, time: Time) -> None:
+def test_what_is_worth_a_round_does_not_wait(worker: DecodeWorker, time: Time) -> None:
     small, large = Source(time), Source(time)
     small.cost, large.cost = ROUND / 4, ROUND * 0.9
     for number in range(3):
-        lane.add(small, frame(number, time.now))
-    finished(lane)
+        worker.add(small, frame(number, time.now))
+    finished(worker)
     assert small.seen == []
-    lane.add(large, frame(3, time.now))
-    finished(lane)
+    worker.add(large, frame(3, time.now))
+    finished(worker)
     assert len(small.seen) == 3
     assert len(large.seen) == 1
-    lane.add(large, frame(4, time.now))
-    finished(lane)
+    worker.add(large, frame(4, time.now))
+    finished(worker)
     assert len(large.seen) == 1
 
 
-def test_a_thread_is_woken_once_for_all_that_waits(lane: Lane, time: Time) -> None:
+def test_a_thread_is_woken_once_for_all_that_waits(worker: DecodeWorker, time: Time) -> None:
     held = threading.Event()
-    lane.submit(held.wait)
+    worker.submit(held.wait)
     source = Source(time)
-    lane.add(source, frame(1, time.now))
+    worker.add(source, frame(1, time.now))
     for _ in range(5):
-        lane.hurry()
-    assert lane._jobs.qsize() <= 2
+        worker.decode_waiting()
+    assert worker._jobs.qsize() <= 2
     held.set()
-    finished(lane)
+    finished(worker)
     assert len(source.seen) == 1
 
 
 @pytest.mark.parametrize(("takes", "lead"), [(0.0, LEAST_LEAD), (0.002, 0.004), (0.1, MOST_LEAD)])
-def test_the_lead_is_what_rounds_take(lane: Lane, time: Time, takes: float, lead: float) -> None:
+def test_the_lead_is_what_rounds_take(worker: DecodeWorker, time: Time, takes: float, lead: float) -> None:
     source = Source(time, takes)
     for number in range(64):
-        lane.add(source, frame(2 * number, time.now))
-        lane.add(source, frame(2 * number + 1, time.now))
-        lane.hurry()
-        finished(lane)
-    assert lane.lead == pytest.approx(lead)
+        worker.add(source, frame(2 * number, time.now))
+        worker.add(source, frame(2 * number + 1, time.now))
+        worker.decode_waiting()
+        finished(worker)
+    assert worker.lead == pytest.approx(lead)
 
 
-def test_a_fault_costs_one_picture(lane: Lane, time: Time, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_costs_one_picture(worker: DecodeWorker, time: Time, caplog: pytest.LogCaptureFixture) -> None:
     bad, good = Source(time), Source(time)
     bad.fails = True
-    lane.add(bad, frame(1, time.now))
-    lane.add(good, frame(2, time.now))
-    lane.settle()
+    worker.add(bad, frame(1, time.now))
+    worker.add(good, frame(2, time.now))
+    worker.wait_idle()
     assert len(good.seen) == 1
-    assert "a picture was lost" in caplog.text
+    assert "frame decode failed" in caplog.text

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from sfu.mixer.decoding import HIDDEN_AFTER, QUEUE_LIMIT, STALE_AFTER, Decoders, VideoSource
+from sfu.mixer.decoding import HIDDEN_AFTER, QUEUE_LIMIT, STALE_AFTER, DecoderPool, VideoSource
 from sfu.mixer.picture import Picture
 from sfu.mixer.scene import Fit
 from sfu.rtp.frames import CodedFrame
@@ -25,8 +25,8 @@ def time() -> Time:
 
 
 @pytest.fixture
-def decoders(time: Time) -> Iterator[Decoders]:
-    found = Decoders(2, now=time)
+def decoders(time: Time) -> Iterator[DecoderPool]:
+    found = DecoderPool(2, now=time)
     yield found
     found.close()
 
@@ -46,15 +46,15 @@ def luma(picture: Picture | None) -> int:
     return -1 if picture is None else round(float(picture.y.mean()) / 10) * 10
 
 
-def feed(decoders: Decoders, source: VideoSource, frame: CodedFrame, time: Time) -> Picture | None:
+def feed(decoders: DecoderPool, source: VideoSource, frame: CodedFrame, time: Time) -> Picture | None:
     """Its picture one tick later."""
     source.receive(frame._replace(arrival=time.now))
-    decoders.settle()
+    decoders.wait_idle()
     time.now += 1 / 30
     return source.picture_at(time.now)
 
 
-def test_pictures_come_at_their_tick_in_the_tiles_size(decoders: Decoders, time: Time) -> None:
+def test_pictures_come_at_their_tick_in_the_tiles_size(decoders: DecoderPool, time: Time) -> None:
     source = decoders.open("VP8")
     source.show(160, 90, Fit.CROP)
     assert source.picture_at(time.now) is None
@@ -66,7 +66,7 @@ def test_pictures_come_at_their_tick_in_the_tiles_size(decoders: Decoders, time:
     assert (source.decoded, source.failed, source.size) == (4, 0, (320, 180))
 
 
-def test_rotated_pictures_stand_upright(decoders: Decoders, time: Time) -> None:
+def test_rotated_pictures_stand_upright(decoders: DecoderPool, time: Time) -> None:
     source = decoders.open("VP8")
     source.show(90, 160, Fit.CROP)
     source.picture_at(time.now)
@@ -75,20 +75,20 @@ def test_rotated_pictures_stand_upright(decoders: Decoders, time: Time) -> None:
     assert (picture.width, picture.height, source.size) == (90, 160, (180, 320))
 
 
-def test_another_tile_gets_the_last_picture_again(decoders: Decoders, time: Time) -> None:
+def test_another_tile_gets_the_last_picture_again(decoders: DecoderPool, time: Time) -> None:
     source = decoders.open("VP8", screen=True)
     source.show(160, 90, Fit.CROP)
     source.picture_at(time.now)
     feed(decoders, source, coded(1)[0], time)
     source.show(320, 180, Fit.FIT)
     source.show(320, 180, Fit.FIT)
-    decoders.settle()
+    decoders.wait_idle()
     picture = source.picture_at(time.now)
     assert picture is not None
     assert (picture.width, picture.height, luma(picture)) == (320, 180, 60)
 
 
-def test_hidden_sources_are_decoded_and_not_scaled(decoders: Decoders, time: Time) -> None:
+def test_hidden_sources_are_decoded_and_not_scaled(decoders: DecoderPool, time: Time) -> None:
     source = decoders.open("VP8")
     source.show(160, 90, Fit.CROP)
     source.picture_at(time.now)
@@ -97,14 +97,14 @@ def test_hidden_sources_are_decoded_and_not_scaled(decoders: Decoders, time: Tim
     time.now += HIDDEN_AFTER + 0.1
     for frame in frames[1:]:
         source.receive(frame._replace(arrival=time.now))
-    decoders.settle()
+    decoders.wait_idle()
     assert source.decoded == 4
     assert luma(source.picture_at(time.now)) == 60
-    decoders.settle()
+    decoders.wait_idle()
     assert luma(source.picture_at(time.now)) == 90, "the newest, when it is asked for again"
 
 
-def test_a_camera_that_is_silent_or_paused_is_off(decoders: Decoders, time: Time) -> None:
+def test_a_camera_that_is_silent_or_paused_is_off(decoders: DecoderPool, time: Time) -> None:
     camera, screen = decoders.open("VP8"), decoders.open("VP8", screen=True)
     frames = coded(2)
     for source in (camera, screen):
@@ -114,7 +114,7 @@ def test_a_camera_that_is_silent_or_paused_is_off(decoders: Decoders, time: Time
     for _ in range(40):
         time.now += STALE_AFTER / 20
         seen = camera.picture_at(time.now), screen.picture_at(time.now)
-        decoders.settle()
+        decoders.wait_idle()
     assert [luma(picture) for picture in seen] == [-1, 60]
     assert luma(feed(decoders, camera, frames[1], time)) == 70
     camera.paused = True
@@ -123,7 +123,7 @@ def test_a_camera_that_is_silent_or_paused_is_off(decoders: Decoders, time: Time
     assert camera.picture_at(time.now) is None, "the picture of before the pause is not shown again"
 
 
-def test_rubbish_freezes_and_asks_for_a_keyframe(decoders: Decoders, time: Time) -> None:
+def test_rubbish_freezes_and_asks_for_a_keyframe(decoders: DecoderPool, time: Time) -> None:
     source = decoders.open("VP8")
     source.show(160, 90, Fit.CROP)
     source.picture_at(time.now)
@@ -140,18 +140,18 @@ def test_rubbish_freezes_and_asks_for_a_keyframe(decoders: Decoders, time: Time)
 
 
 def test_a_decoder_that_falls_behind_is_not_buried(time: Time) -> None:
-    decoders = Decoders(1, now=time)
+    decoders = DecoderPool(1, now=time)
     source = decoders.open("VP8")
     (frame,) = coded(1)
     for _ in range(QUEUE_LIMIT + 9):
         source.receive(frame._replace(arrival=time.now))  # all at once: they wait for the tick
     assert source.needs_keyframe
-    decoders.settle()
+    decoders.wait_idle()
     assert source.decoded == QUEUE_LIMIT
     decoders.close()
 
 
-def test_sources_are_spread_over_the_threads_and_closed(decoders: Decoders, time: Time) -> None:
+def test_sources_are_spread_over_the_threads_and_closed(decoders: DecoderPool, time: Time) -> None:
     sources = [decoders.open("VP8") for _ in range(5)]
     assert sorted(decoders._sources) == [2, 3]
     for source in sources:
@@ -159,12 +159,12 @@ def test_sources_are_spread_over_the_threads_and_closed(decoders: Decoders, time
         source.close()
     assert decoders._sources == [0, 0]
     sources[0].receive(coded(1)[0])
-    decoders.settle()
+    decoders.wait_idle()
     assert sources[0].decoded == 0
 
 
 def test_frames_can_be_listened_to_and_a_listener_that_fails_costs_a_picture_only(
-    decoders: Decoders, time: Time, caplog: pytest.LogCaptureFixture
+    decoders: DecoderPool, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = decoders.open("VP8")
     source.show(160, 90, Fit.CROP)
@@ -178,10 +178,10 @@ def test_frames_can_be_listened_to_and_a_listener_that_fails_costs_a_picture_onl
     source.on_frame = None
     assert luma(feed(decoders, source, frames[2], time)) == 80
     assert heard == [(320, 0.0)]
-    assert "a picture was lost" in caplog.text
+    assert "frame decode failed" in caplog.text
 
 
 @pytest.mark.parametrize("count", [0, 5])
 def test_so_many_threads_are_not_had(count: int) -> None:
     with pytest.raises(ValueError, match="1 to 4"):
-        Decoders(count)
+        DecoderPool(count)

@@ -11,7 +11,7 @@ import pytest
 
 from sfu.mixer.examples.captions import Captions, draw
 from sfu.mixer.examples.loudness import SILENCE, Loudness
-from sfu.mixer.hooks import PROGRAMME, Hooks
+from sfu.mixer.plugins import MIX, PluginHost
 
 
 def until(true: Callable[[], object]) -> None:
@@ -29,25 +29,25 @@ def test_what_the_callback_says_is_seen_for_its_time() -> None:
         return "Guten Morgen, 早上好" if len(heard) == 3 else None
 
     captions = Captions({"seconds": "2"}, transcribe)
-    hooks = Hooks({"captions": captions}, lambda voice, samples: None)
+    hooks = PluginHost({"captions": captions}, lambda voice, samples: None)
     canvas = np.full((540, 640), 60, np.uint8)
 
     def seen() -> bool:
         with hooks.over(canvas):
             return bool((canvas[280:350] > 200).any())
 
-    hooks.offer_picture(PROGRAMME, canvas, 10.0)
+    hooks.offer_picture(MIX, canvas, 10.0)
     until(lambda: hooks.counters()["captions"].taken == 1)
     assert not seen()
     for _ in range(3):
         hooks.offer_sound("ana", np.zeros((960, 2), np.float32), 10.0)
     until(lambda: len(heard) == 3)
-    hooks.offer_picture(PROGRAMME, canvas, 10.1)
+    hooks.offer_picture(MIX, canvas, 10.1)
     until(seen)
-    hooks.offer_picture(PROGRAMME, canvas, 12.1)
+    hooks.offer_picture(MIX, canvas, 12.1)
     until(lambda: not seen())
     captions.caption("And from elsewhere")
-    hooks.offer_picture(PROGRAMME, canvas, 12.2)
+    hooks.offer_picture(MIX, canvas, 12.2)
     until(seen)
     assert (canvas == 60).all()
     hooks.close()
@@ -66,7 +66,7 @@ def test_any_text_fits(text: str) -> None:
 def measure(sound: np.ndarray, **options: str) -> Loudness:
     meter = Loudness(options)
     for at in range(0, len(sound) - 959, 960):
-        meter.sound(PROGRAMME, sound[at : at + 960], at / 48_000)
+        meter.sound(MIX, sound[at : at + 960], at / 48_000)
     return meter
 
 
@@ -112,9 +112,9 @@ def test_noise_is_as_loud_as_ffmpeg_says(tmp_path: Path) -> None:
 def test_the_bar_is_shown() -> None:
     tone = 0.1 * np.sin(np.arange(48_000) / 8)
     sound = np.stack([tone, tone], axis=1).astype(np.float32)
-    hooks = Hooks({"loudness": Loudness({"bar": "yes", "log": "0.5"})}, lambda voice, samples: None)
+    hooks = PluginHost({"loudness": Loudness({"bar": "yes", "log": "0.5"})}, lambda voice, samples: None)
     for at in range(0, 48_000, 960):
-        hooks.offer_sound(PROGRAMME, sound[at : at + 960], at / 48_000)
+        hooks.offer_sound(MIX, sound[at : at + 960], at / 48_000)
     canvas = np.full((540, 640), 60, np.uint8)
 
     def seen() -> bool:

@@ -5,18 +5,18 @@ from statistics import mean
 
 import pytest
 
-from sfu.mixer.frame_pacer import LEAD, Cadence
-from sfu.mixer.ticks import TARGET
+from sfu.mixer.frame_clock import TARGET
+from sfu.mixer.frame_pacer import LEAD, FramePacer
 
 TICK = 1 / 30
 
 
 def play(
     *, phase: float, jitter: float, count: int = 1200, fps: float = 30.0, drift: float = 0.0, seed: int = 1
-) -> tuple[Cadence[int], list[float], list[int]]:
+) -> tuple[FramePacer[int], list[float], list[int]]:
     """The cadence, each shown picture's delay since its last packet came, and what was shown."""
     dice = random.Random(seed)
-    cadence: Cadence[int] = Cadence()
+    pacer: FramePacer[int] = FramePacer()
     arrivals: list[float] = []
     for index in range(count):
         arrivals.append(max([*arrivals[-1:], index / fps * (1 + drift) + dice.uniform(0, jitter)]))
@@ -24,22 +24,22 @@ def play(
     while received < count:
         now = tick * TICK + phase + abs(dice.gauss(0, 0.0005))
         while received < count and arrivals[received] + 0.001 <= now:
-            cadence.push(100 + received / fps, arrivals[received] + 0.001, received)
+            pacer.push(100 + received / fps, arrivals[received] + 0.001, received)
             received += 1
-        found = cadence.take(now)
+        found = pacer.take(now)
         if found is not None:
             shown.append(found)
             delays.append(now - arrivals[found])
         tick += 1
-    return cadence, delays, shown
+    return pacer, delays, shown
 
 
 @pytest.mark.parametrize("phase", [0.0, 0.004, 0.008, 0.012, 0.016, 0.02, 0.024, 0.028, 0.032])
 @pytest.mark.parametrize("jitter", [0.0, 0.01, 0.025, 0.06])
 def test_jitter_loses_next_to_nothing(phase: float, jitter: float) -> None:
-    cadence, _, shown = play(phase=phase, jitter=jitter)
+    pacer, _, shown = play(phase=phase, jitter=jitter)
     assert shown == sorted(shown)
-    assert cadence.shown == len(shown)
+    assert pacer.shown == len(shown)
     assert len(shown) >= 0.985 * 1200
 
 
@@ -66,72 +66,72 @@ def test_other_frame_rates(fps: float, expected: float) -> None:
 
 
 def test_a_pause_does_not_stay_as_delay() -> None:
-    cadence: Cadence[int] = Cadence()
+    pacer: FramePacer[int] = FramePacer()
     for index in range(60):
         late = 0.5 if 20 <= index < 22 else 0.0
-        cadence.push(index * TICK, index * TICK + late, index)
-    assert cadence.delay <= 0.2
-    seen = [cadence.take(tick * TICK + 0.21) for tick in range(60)]
+        pacer.push(index * TICK, index * TICK + late, index)
+    assert pacer.delay <= 0.2
+    seen = [pacer.take(tick * TICK + 0.21) for tick in range(60)]
     assert seen[-1] is not None
 
 
 def test_a_clock_that_begins_anew_is_followed() -> None:
-    cadence: Cadence[str] = Cadence()
-    cadence.push(1000.0, 1.0, "before")
-    cadence.push(5.0, 1.05, "after")
-    assert cadence.take(1.06) == "after"
-    assert cadence.take(1.1) is None
+    pacer: FramePacer[str] = FramePacer()
+    pacer.push(1000.0, 1.0, "before")
+    pacer.push(5.0, 1.05, "after")
+    assert pacer.take(1.06) == "after"
+    assert pacer.take(1.1) is None
 
 
 def test_pictures_that_stay_late_are_not_judged_by_those_before() -> None:
     """The path is half a second slower from now on: pictures wait for their sound again, not only for each other."""
-    cadence: Cadence[int] = Cadence()
-    cadence.due_of_sound = lambda media: media + (0.15 if media < 60 * TICK else 0.65)
+    pacer: FramePacer[int] = FramePacer()
+    pacer.due_of_sound = lambda media: media + (0.15 if media < 60 * TICK else 0.65)
     shown = []
     for index in range(120):
         late = 0.01 if index < 60 else 0.51
-        cadence.push(index * TICK, index * TICK + late, index)
-        if (found := cadence.take(index * TICK + late)) is not None:
+        pacer.push(index * TICK, index * TICK + late, index)
+        if (found := pacer.take(index * TICK + late)) is not None:
             shown.append((found, index * TICK + late - found * TICK))
     assert all(abs(delay - 0.15) < TICK + LEAD for index, delay in shown if 10 < index < 50)
     assert all(abs(delay - 0.65) < TICK + LEAD for index, delay in shown if index > 75)
 
 
 def test_one_late_picture_does_not_put_a_locked_tick_behind_for_good() -> None:
-    cadence: Cadence[int] = Cadence()
+    pacer: FramePacer[int] = FramePacer()
     shown = []
     for index in range(250):
         if index == 201:
-            cadence.push(200 * TICK, 201 * TICK, 200)
+            pacer.push(200 * TICK, 201 * TICK, 200)
         if index != 200:
-            cadence.push(index * TICK, index * TICK, index)
-        shown.append(cadence.take(index * TICK + TARGET))
+            pacer.push(index * TICK, index * TICK, index)
+        shown.append(pacer.take(index * TICK + TARGET))
     assert shown[199:202] == [199, None, 200]
     assert shown[210:] == list(range(210, 250))
 
 
 def test_little_is_held() -> None:
-    cadence: Cadence[int] = Cadence()
+    pacer: FramePacer[int] = FramePacer()
     for index in range(100):
-        cadence.push(index * TICK, 5.0 + index * TICK, index)
-    assert cadence.dropped == 84
+        pacer.push(index * TICK, 5.0 + index * TICK, index)
+    assert pacer.dropped == 84
 
 
 def test_pictures_wait_for_their_sound() -> None:
-    cadence: Cadence[str] = Cadence()
-    cadence.due_of_sound = lambda media: media + 0.1 if media < 2 else None
-    cadence.push(1.0, 1.01, "picture")
-    assert cadence.take(1.1 - LEAD - 0.005) is None
-    assert cadence.waited(1.1) is None
-    assert cadence.take(1.1 - LEAD) == "picture"
-    assert cadence.waited(1.1) == pytest.approx(LEAD)
-    cadence.push(3.0, 3.01, "without")
-    assert cadence.take(3.012) == "without"
-    cadence.due_of_sound = lambda media: media + 0.005
-    cadence.push(3.5, 3.51, "after its sound it is shown as soon as it is there")
-    cadence.push(3.6, 3.61, "on time")
-    assert cadence.take(3.515) is not None
-    assert cadence.take(3.611) is not None
-    cadence.due_of_sound = lambda media: media + 9.0
-    cadence.push(4.0, 4.01, "nonsense is not waited for")
-    assert cadence.take(4.22) is not None
+    pacer: FramePacer[str] = FramePacer()
+    pacer.due_of_sound = lambda media: media + 0.1 if media < 2 else None
+    pacer.push(1.0, 1.01, "picture")
+    assert pacer.take(1.1 - LEAD - 0.005) is None
+    assert pacer.waited(1.1) is None
+    assert pacer.take(1.1 - LEAD) == "picture"
+    assert pacer.waited(1.1) == pytest.approx(LEAD)
+    pacer.push(3.0, 3.01, "without")
+    assert pacer.take(3.012) == "without"
+    pacer.due_of_sound = lambda media: media + 0.005
+    pacer.push(3.5, 3.51, "after its sound it is shown as soon as it is there")
+    pacer.push(3.6, 3.61, "on time")
+    assert pacer.take(3.515) is not None
+    assert pacer.take(3.611) is not None
+    pacer.due_of_sound = lambda media: media + 9.0
+    pacer.push(4.0, 4.01, "nonsense is not waited for")
+    assert pacer.take(4.22) is not None

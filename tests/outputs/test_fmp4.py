@@ -11,7 +11,7 @@ import av
 import pytest
 
 from sfu.outputs.fmp4 import AudioTrack, Fragmenter, Sample, VideoTrack, codecs, init_segment
-from tests.support.programme import recorded
+from tests.support.synthetic_stream import recorded
 
 AVCC = bytes.fromhex("0164001fffe100046764001f01000468ee3c80fdf8f800")
 CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"mvex", b"moof", b"traf", b"dinf"}
@@ -104,7 +104,7 @@ def test_pyav_reads_every_picture_and_all_of_the_sound() -> None:
 
 
 def test_ffprobe_has_nothing_to_complain_about(tmp_path: Path) -> None:
-    path = tmp_path / "programme.mp4"
+    path = tmp_path / "recording.mp4"
     path.write_bytes(programme())
     done = subprocess.run(
         ["ffprobe", "-v", "warning", "-count_frames", "-show_streams", "-of", "json", str(path)],

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sfu.outputs.disk import QUEUE_LIMIT
+from sfu.outputs.disk_writer import QUEUE_LIMIT
 from sfu.outputs.encoder import AudioEncoder, EncodedPacket, VideoEncoder
-from sfu.outputs.finalize import finalise, main, runs, whole
+from sfu.outputs.finalize import finalize, main, runs, whole
 from sfu.outputs.fmp4 import AudioTrack, Fragmenter, VideoTrack, init_segment
 from sfu.outputs.recorder import Recorder, RecorderStatus
 
@@ -22,7 +22,7 @@ needs_ffprobe = pytest.mark.skipif(not shutil.which("ffprobe"), reason="ffprobe 
 EPOCH = 1_700_000_000.0
 
 
-class Programme:
+class SyntheticStream:
     """A few pictures and a tone, in fragments of 0.2 s."""
 
     def __init__(self, width: int = 320) -> None:
@@ -78,7 +78,7 @@ def boxes(path: Path) -> list[bytes]:
 
 @needs_ffprobe
 def test_a_recording_becomes_a_fast_start_file_with_chapters(tmp_path: Path) -> None:
-    recorder, programme = Recorder(tmp_path / "one", reserve=0), Programme()
+    recorder, programme = Recorder(tmp_path / "one", reserve=0), SyntheticStream()
     for _ in range(15):
         programme.fragment()  # the programme ran for 3 s before anybody recorded
     recorder.begin(programme.init, EPOCH)
@@ -93,9 +93,9 @@ def test_a_recording_becomes_a_fast_start_file_with_chapters(tmp_path: Path) -> 
     recorder.close()
     status = recorder.snapshot()
     assert (status.state, status.dropped, round(status.seconds, 3)) == ("closed", 0, 6.0)
-    done = finalise(tmp_path / "one", "Weekly")
+    done = finalize(tmp_path / "one", "Weekly")
     assert done is not None
-    path = tmp_path / "one" / "programme.mp4"
+    path = tmp_path / "one" / "recording.mp4"
     assert (done.path, done.chapters, done.cut) == (str(path), 2, 0)
     order = boxes(path)
     assert order.index(b"moov") < order.index(b"mdat")
@@ -112,22 +112,22 @@ def test_a_recording_becomes_a_fast_start_file_with_chapters(tmp_path: Path) -> 
     assert [line["event"] for line in lines] == ["media", "join", "layout", "screen", "leave", "layout", "end"]
     assert lines[2]["media"] == pytest.approx(0.1)
     assert runs(tmp_path / "one") == []
-    assert finalise(tmp_path / "one") is None
+    assert finalize(tmp_path / "one") is None
 
 
 @needs_ffprobe
 def test_two_workers_make_one_file_as_long_as_the_wall_clock(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, reserve=0)
     for start in (0.0, 5.0):
-        programme = Programme()
+        programme = SyntheticStream()
         recorder.begin(programme.init, EPOCH + start)
         programme.feed(recorder, 10)
         recorder.note("layout", 1.0, f"at {start}", chapter=True)
     recorder.close()
-    done = finalise(tmp_path)
+    done = finalize(tmp_path)
     assert done is not None
     assert done.duration == pytest.approx(7.0, abs=0.001)
-    found = probe(tmp_path / "programme.mp4")
+    found = probe(tmp_path / "recording.mp4")
     assert float(found["format"]["duration"]) == pytest.approx(7.0, abs=0.05)  # type: ignore[index]
     assert [float(c["start_time"]) for c in found["chapters"]] == [0.0, 1.0, 6.0]  # type: ignore[attr-defined, index]
 
@@ -136,13 +136,13 @@ def test_two_workers_make_one_file_as_long_as_the_wall_clock(tmp_path: Path) -> 
 def test_another_picture_size_makes_another_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = Recorder(tmp_path, reserve=0)
     for width in (320, 240):
-        programme = Programme(width)
+        programme = SyntheticStream(width)
         recorder.begin(programme.init, EPOCH)
         programme.feed(recorder, 3)
     recorder.close()
     assert main([str(tmp_path)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
-    for name in ("programme.mp4", "programme-2.mp4"):
+    for name in ("recording.mp4", "recording-2.mp4"):
         decodes(tmp_path / name)
 
 
@@ -171,7 +171,7 @@ def test_after_kill_9_all_but_the_last_fragment_is_there(tmp_path: Path) -> None
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    with (tmp_path / "programme.1.mp4").open("ab") as file:
+    with (tmp_path / "recording.1.mp4").open("ab") as file:
         file.write(b"\0\0\xff\xffmoof" + bytes(100))
     with (tmp_path / "events.jsonl").open("a") as file:
         file.write('{"event": "lay')
@@ -182,32 +182,32 @@ def test_after_kill_9_all_but_the_last_fragment_is_there(tmp_path: Path) -> None
     assert result["duration"] >= 11 * 0.2 - 0.001
     assert result["cut"] >= 108
     assert result["chapters"] == 1
-    decodes(tmp_path / "programme.mp4")
+    decodes(tmp_path / "recording.mp4")
 
 
 @needs_ffprobe
 @pytest.mark.parametrize("kept", [0.35, 0.62, 0.9, 0.999])
 def test_a_file_that_ends_anywhere_is_finalised(tmp_path: Path, kept: float) -> None:
-    recorder, programme = Recorder(tmp_path, reserve=0), Programme()
+    recorder, programme = Recorder(tmp_path, reserve=0), SyntheticStream()
     recorder.begin(programme.init, EPOCH)
     programme.feed(recorder, 8)
     recorder.close()
-    path = tmp_path / "programme.1.mp4"
+    path = tmp_path / "recording.1.mp4"
     os.truncate(path, int(path.stat().st_size * kept))
     end, fragments = whole(path)
     assert 0 < end <= path.stat().st_size
-    done = finalise(tmp_path)
+    done = finalize(tmp_path)
     assert done is not None
     assert done.duration == pytest.approx(fragments * 0.2, abs=0.001)
-    decodes(tmp_path / "programme.mp4")
+    decodes(tmp_path / "recording.mp4")
 
 
 def test_nothing_usable_is_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert finalise(tmp_path) is None
-    (tmp_path / "programme.1.mp4").write_bytes(Programme().init)
-    assert finalise(tmp_path) is None
-    assert (tmp_path / "programme.1.mp4").exists()
-    (tmp_path / "programme.1.mp4").write_bytes(b"\0\0\0\x10ftyp12345678\0\0\0\x08moof\0\0\0\x08mdat")
+    assert finalize(tmp_path) is None
+    (tmp_path / "recording.1.mp4").write_bytes(SyntheticStream().init)
+    assert finalize(tmp_path) is None
+    assert (tmp_path / "recording.1.mp4").exists()
+    (tmp_path / "recording.1.mp4").write_bytes(b"\0\0\0\x10ftyp12345678\0\0\0\x08moof\0\0\0\x08mdat")
     assert main([str(tmp_path)]) == 1
     assert "error" in json.loads(capsys.readouterr().out)
 
@@ -222,7 +222,7 @@ def settled(recorder: Recorder) -> RecorderStatus:
 
 
 def test_a_full_disk_is_told_and_does_no_harm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    recorder, programme = Recorder(tmp_path, reserve=1 << 60), Programme()
+    recorder, programme = Recorder(tmp_path, reserve=1 << 60), SyntheticStream()
     recorder.begin(programme.init, EPOCH)
     programme.feed(recorder, 3)
     status = settled(recorder)
@@ -241,10 +241,10 @@ def test_a_full_disk_is_told_and_does_no_harm(tmp_path: Path, caplog: pytest.Log
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_disk_that_fills_while_writing(tmp_path: Path) -> None:
-    (tmp_path / "programme.1.mp4").symlink_to("/dev/full")
-    (tmp_path / "programme.0.mp4").touch()
-    recorder, programme = Recorder(tmp_path / "x", reserve=0), Programme()
-    (tmp_path / "x" / "programme.1.mp4").symlink_to("/dev/full")
+    (tmp_path / "recording.1.mp4").symlink_to("/dev/full")
+    (tmp_path / "recording.0.mp4").touch()
+    recorder, programme = Recorder(tmp_path / "x", reserve=0), SyntheticStream()
+    (tmp_path / "x" / "recording.1.mp4").symlink_to("/dev/full")
     recorder.begin(programme.init, EPOCH)
     programme.feed(recorder, 2)
     assert settled(recorder).state in ("full", "failing")
@@ -266,7 +266,7 @@ def test_a_slow_disk_loses_up_to_the_next_keyframe(tmp_path: Path) -> None:
     settled(recorder)
     recorder.add(b"p", 9, independent=False)
     recorder.close()
-    assert (tmp_path / "programme.1.mp4").read_bytes().endswith(b"Ip")
+    assert (tmp_path / "recording.1.mp4").read_bytes().endswith(b"Ip")
 
 
 def test_what_comes_before_the_media_or_after_the_end_is_no_error(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from sfu.errors import BadRequest
 from sfu.outputs.encoder import AudioEncoder, VideoEncoder
-from sfu.outputs.rtmp import Push, Stream, is_public, parse_target
+from sfu.outputs.rtmp import Push, Stream, is_public, parse_rtmp_url
 from tests.outputs.test_rtmp_session import GREETING, command
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is the server here")
@@ -38,7 +38,7 @@ needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is 
     ],
 )
 def test_urls(url: str, address: str, key: str) -> None:
-    target = parse_target(url)
+    target = parse_rtmp_url(url)
     assert (target.address, target.key) == (address, key)
     assert key not in repr(target)
 
@@ -54,7 +54,7 @@ def test_urls(url: str, address: str, key: str) -> None:
 )  # fmt: skip
 def test_what_is_no_destination(url: str) -> None:
     with pytest.raises(BadRequest) as caught:
-        parse_target(url)
+        parse_rtmp_url(url)
     assert not url or "key" not in caught.value.message.replace("stream key", "")
 
 
@@ -73,7 +73,7 @@ def test_whose_address_it_is(address: str, public: bool) -> None:
     assert is_public(address) is public
 
 
-class Programme:
+class SyntheticStream:
     """Three hundred pictures of a second's worth of bytes each hundred, in real time or faster."""
 
     def __init__(self, private: bool = True) -> None:
@@ -147,7 +147,7 @@ def test_what_ffmpeg_receives_and_that_a_dead_and_a_stopped_one_trouble_nobody(
     caplog.set_level(logging.DEBUG)
     ports = free_port(), free_port(), free_port()
     servers = [Server(ports[0], tmp_path / "a.mp4"), Server(ports[1], tmp_path / "b.flv")]
-    programme = Programme()
+    programme = SyntheticStream()
     push = programme.push
     try:
         for name, port in zip(("good", "stopped", "dead"), ports, strict=True):
@@ -184,7 +184,7 @@ def test_what_ffmpeg_receives_and_that_a_dead_and_a_stopped_one_trouble_nobody(
 def test_a_destination_that_comes_back_starts_at_a_keyframe(tmp_path: Path) -> None:
     port = free_port()
     server = Server(port, tmp_path / "first.flv")
-    programme = Programme()
+    programme = SyntheticStream()
     try:
         programme.push.open("a", f"rtmp://127.0.0.1:{port}/live/secretkey")
         until(lambda: programme.push.snapshot()["a"].status == "live")
@@ -213,7 +213,7 @@ def test_a_destination_that_comes_back_starts_at_a_keyframe(tmp_path: Path) -> N
 
 
 def test_a_private_address_is_refused_unless_it_is_allowed() -> None:
-    programme = Programme(private=False)
+    programme = SyntheticStream(private=False)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
@@ -225,7 +225,7 @@ def test_a_private_address_is_refused_unless_it_is_allowed() -> None:
 
 
 def test_one_that_accepts_and_says_nothing_or_nonsense() -> None:
-    programme = Programme()
+    programme = SyntheticStream()
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
@@ -287,7 +287,7 @@ def test_over_tls_a_certificate_counts(tmp_path: Path, monkeypatch: pytest.Monke
         except OSError:
             pass
 
-    programme = Programme()
+    programme = SyntheticStream()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()

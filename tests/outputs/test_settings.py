@@ -25,6 +25,6 @@ def test_none_and_two_of_one_name(renditions: tuple[str, ...]) -> None:
 
 
 def test_from_the_environment() -> None:
-    settings = load(environment={"SFU_EGRESS__RENDITIONS": "640x360@400", "SFU_EGRESS__HLS__PUBLIC": "town-hall, *"})
-    assert settings.egress.ladder == (Rendition("360p", 640, 360, 400_000),)
-    assert settings.egress.hls.public == ("town-hall", "*")
+    settings = load(environment={"SFU_OUTPUTS__RENDITIONS": "640x360@400", "SFU_OUTPUTS__HLS__PUBLIC": "town-hall, *"})
+    assert settings.outputs.ladder == (Rendition("360p", 640, 360, 400_000),)
+    assert settings.outputs.hls.public == ("town-hall", "*")

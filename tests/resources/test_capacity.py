@@ -2,8 +2,8 @@
 
 import pytest
 
-from sfu.resources.capacity import Capacity, Usage, cores_of
-from sfu.resources.memory import Memory
+from sfu.resources.capacity import Capacity, Usage, available_cores
+from sfu.resources.memory import MemoryUsage
 
 
 def fed(
@@ -47,18 +47,18 @@ def test_a_short_burst_closes_no_door_and_a_long_one_does() -> None:
 )
 def test_memory_has_its_own_mark_and_counts_at_once(used: int, reason: str) -> None:
     capacity = Capacity(limit=0.95, bandwidth=0, cores=1.0, memory_limit=0.9)
-    capacity.remember(Memory(used, 1000, "the container"), 0.1)
+    capacity.update_memory(MemoryUsage(used, 1000, "the container"), 0.1)
     assert capacity.refusal == capacity.memory_refusal
     assert capacity.refusal.startswith(reason)
     assert bool(capacity.refusal) == bool(reason)
     assert capacity.used == max(0.1, min(1.0, used / 1000))
-    capacity.remember(Memory(0, 1000, "the container"), 0.1)
+    capacity.update_memory(MemoryUsage(0, 1000, "the container"), 0.1)
     assert capacity.refusal == ""
 
 
 def test_descriptors_that_run_out() -> None:
     capacity = Capacity(limit=0.95, bandwidth=0, cores=1.0, memory_limit=0.9)
-    capacity.remember(Memory(0, 1000, "the container"), 0.92)
+    capacity.update_memory(MemoryUsage(0, 1000, "the container"), 0.92)
     assert capacity.refusal == "its file descriptors are 92% used, and joins end at 90%"
     assert capacity.memory_refusal == ""
     assert capacity.used == 0.92
@@ -89,4 +89,4 @@ def test_it_opens_again() -> None:
     ],
 )
 def test_cores_of_a_container(quota: str, cores: float) -> None:
-    assert cores_of(quota, 4) == cores
+    assert available_cores(quota, 4) == cores

@@ -20,6 +20,6 @@ def test_it_is_unix_time() -> None:
 def test_a_worker_goes_by_its_servers() -> None:
     told = subprocess.run(
         [sys.executable, "-c", "from sfu.resources import media_clock; print(media_clock.OFFSET)"],
-        env={**os.environ, media_clock.VARIABLE: "1234.5"}, capture_output=True, text=True, check=True,
+        env={**os.environ, media_clock.OFFSET_VARIABLE: "1234.5"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert float(told.stdout) == 1234.5

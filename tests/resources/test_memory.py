@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sfu.resources.memory import Memory, measured, resident
+from sfu.resources.memory import MemoryUsage, measured, resident_bytes
 
 MACHINE = {"proc/meminfo": "MemTotal:  1000 kB\nMemFree:  10 kB\nMemAvailable:  520 kB\nHugePages_Total:  0\n"}
 """The reserve is 20 kB of it."""
@@ -32,47 +32,47 @@ def v1(folder: str, limit: str, current: int, inactive: int = 0) -> dict[str, st
 @pytest.mark.parametrize(
     ("files", "own", "allowed", "expected"),
     [
-        pytest.param({}, 5, 0, Memory(0, 1, "unknown"), id="not Linux"),
-        pytest.param({}, 5, 10, Memory(5, 10, "node.memory"), id="what the operator gave it"),
-        pytest.param(MACHINE, 12_000, 0, Memory(12_000, 12_000 + 512_000, "the machine"), id="the machine has the rest"),
-        pytest.param(MACHINE, 12_000, 13_000, Memory(12_000, 13_000, "node.memory"), id="less than the machine has"),
+        pytest.param({}, 5, 0, MemoryUsage(0, 1, "unknown"), id="not Linux"),
+        pytest.param({}, 5, 10, MemoryUsage(5, 10, "node.memory"), id="what the operator gave it"),
+        pytest.param(MACHINE, 12_000, 0, MemoryUsage(12_000, 12_000 + 512_000, "the machine"), id="the machine has the rest"),
+        pytest.param(MACHINE, 12_000, 13_000, MemoryUsage(12_000, 13_000, "node.memory"), id="less than the machine has"),
         pytest.param(
-            {"proc/meminfo": "MemTotal: 1000 kB\nMemAvailable: 5 kB\n"}, 7, 0, Memory(7, 7, "the machine"), id="none left"
+            {"proc/meminfo": "MemTotal: 1000 kB\nMemAvailable: 5 kB\n"}, 7, 0, MemoryUsage(7, 7, "the machine"), id="none left"
         ),
         pytest.param(
             MACHINE | {"proc/self/cgroup": "0::/\n"} | v2(NEW, "100000", 90_000, 20_000, 10_000),
-            12_000, 0, Memory(60_000, 100_000, "the container"), id="container, version 2: files are not used memory",
+            12_000, 0, MemoryUsage(60_000, 100_000, "the container"), id="container, version 2: files are not used memory",
         ),
         pytest.param(
             MACHINE | {"proc/self/cgroup": "0::/\n"} | v2(NEW, "max", 90_000),
-            12_000, 0, Memory(12_000, 524_000, "the machine"), id="container without a limit",
+            12_000, 0, MemoryUsage(12_000, 524_000, "the machine"), id="container without a limit",
         ),
         pytest.param(
             MACHINE | {"proc/self/cgroup": "0::/a.slice/b.service\n"}
             | v2(f"{NEW}/a.slice", "50000", 45_000) | v2(f"{NEW}/a.slice/b.service", "100000", 40_000),
-            12_000, 0, Memory(45_000, 50_000, "the container"), id="the slice above is fuller",
+            12_000, 0, MemoryUsage(45_000, 50_000, "the container"), id="the slice above is fuller",
         ),
         pytest.param(
             MACHINE | {"proc/self/cgroup": "4:memory:/docker/1\n3:cpu:/docker/1\n0::/\n"}
             | v1(OLD, "100000", 90_000, 30_000),
-            12_000, 0, Memory(60_000, 100_000, "the container"), id="version 1, the host's name, mounted at the top",
+            12_000, 0, MemoryUsage(60_000, 100_000, "the container"), id="version 1, the host's name, mounted at the top",
         ),
         pytest.param(
             MACHINE | {"proc/self/cgroup": "4:memory:/x\n"} | v1(f"{OLD}/x", UNLIMITED_V1, 400_000),
-            12_000, 0, Memory(12_000, 524_000, "the machine"), id="version 1 without a limit",
+            12_000, 0, MemoryUsage(12_000, 524_000, "the machine"), id="version 1 without a limit",
         ),
         pytest.param(
             MACHINE | {"proc/self/cgroup": "0::/../../other\n"} | v2(NEW, "100000", 60_000),
-            12_000, 0, Memory(60_000, 100_000, "the container"), id="a name that leads out",
+            12_000, 0, MemoryUsage(60_000, 100_000, "the container"), id="a name that leads out",
         ),
         pytest.param(
             {"proc/self/cgroup": "garbage\n\n:\n0::/\n", "proc/meminfo": "MemTotal: many\n"}
             | v2(NEW, "100000", 60_000) | {f"{NEW}/memory.stat": "?"},
-            12_000, 0, Memory(60_000, 100_000, "the container"), id="files that make no sense",
+            12_000, 0, MemoryUsage(60_000, 100_000, "the container"), id="files that make no sense",
         ),
     ],
 )  # fmt: skip
-def test_what_ends_first(tmp_path: Path, files: dict[str, str], own: int, allowed: int, expected: Memory) -> None:
+def test_what_ends_first(tmp_path: Path, files: dict[str, str], own: int, allowed: int, expected: MemoryUsage) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -83,10 +83,10 @@ def test_what_ends_first(tmp_path: Path, files: dict[str, str], own: int, allowe
     ("used", "limit", "share"), [(0, 10, 0.0), (5, 10, 0.5), (20, 10, 1.0), (-3, 10, 0.0), (0, 0, 1.0)]
 )
 def test_share(used: int, limit: int, share: float) -> None:
-    assert Memory(used, limit, "").share == share
+    assert MemoryUsage(used, limit, "").share == share
 
 
 def test_this_process(tmp_path: Path) -> None:
-    assert 5_000_000 < resident() < 5_000_000_000
-    assert resident(tmp_path) == 0
-    assert 0 < measured(resident()).share <= 1
+    assert 5_000_000 < resident_bytes() < 5_000_000_000
+    assert resident_bytes(tmp_path) == 0
+    assert 0 < measured(resident_bytes()).share <= 1

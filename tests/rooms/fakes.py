@@ -6,10 +6,10 @@ from typing import Any, Literal
 
 from sfu.ids import Identity, TrackId
 from sfu.rooms.events import Delivery, LeaveReason
-from sfu.rooms.lobby import Waiting
+from sfu.rooms.lobby import WaitingParticipant
 from sfu.rooms.participant import Participant, Profile
 from sfu.rooms.permissions import Permissions
-from sfu.rooms.ports import MediaSource, Wish
+from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.rooms.registry import Rooms
 from sfu.rooms.settings import Settings
 
@@ -42,11 +42,11 @@ class FakeMedia:
 
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
-    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
-        self.calls.append(("subscribe", track, wish))
+    def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None:
+        self.calls.append(("subscribe", track, settings))
 
-    def update(self, track: TrackId, wish: Wish) -> None:
-        self.calls.append(("update", track, wish))
+    def update(self, track: TrackId, settings: SubscriptionSettings) -> None:
+        self.calls.append(("update", track, settings))
 
     def unsubscribe(self, track: TrackId) -> None:
         self.calls.append(("unsubscribe", track))
@@ -65,7 +65,7 @@ class FakeSink:
     def deliver(self, delivery: Delivery) -> None:
         self.deliveries.append(delivery)
 
-    def relay(self, text: str, *, reliable: bool) -> None:
+    def relay_data(self, text: str, *, reliable: bool) -> None:
         self.relayed.append(text)
 
     def admitted(self, participant: Participant) -> None:
@@ -77,7 +77,7 @@ class FakeSink:
     def links(self) -> tuple[FakeLink, ...]:
         return self.its_links
 
-    def account(self) -> None:
+    def media_stats(self) -> None:
         return None
 
     def take(self) -> list[str]:
@@ -113,16 +113,16 @@ class House:
         self.rooms = Rooms(Settings(**settings), counting_ids(), lambda: self.time)
 
     def seat(self, identity: str, room: str = "den", **fields: Any) -> Participant:
-        entry = self.rooms.enter(room, profile(identity, **fields), FakeSink())
+        entry = self.rooms.join(room, profile(identity, **fields), FakeSink())
         assert isinstance(entry, Participant)
         return entry
 
-    def wait(self, identity: str, room: str = "den", **fields: Any) -> Waiting:
-        entry = self.rooms.enter(room, profile(identity, **fields), FakeSink())
-        assert isinstance(entry, Waiting)
+    def wait(self, identity: str, room: str = "den", **fields: Any) -> WaitingParticipant:
+        entry = self.rooms.join(room, profile(identity, **fields), FakeSink())
+        assert isinstance(entry, WaitingParticipant)
         return entry
 
 
-def sink_of(entry: Participant | Waiting) -> FakeSink:
+def sink_of(entry: Participant | WaitingParticipant) -> FakeSink:
     assert isinstance(entry.sink, FakeSink)
     return entry.sink

@@ -3,8 +3,8 @@ from typing import Any
 import pytest
 
 from sfu.rooms.participant import Participant
-from sfu.rooms.ports import Wish
-from sfu.rooms.publication import Description, Publication, TrackSource
+from sfu.rooms.ports import SubscriptionSettings
+from sfu.rooms.publication import Publication, TrackDescription, TrackSource
 from tests.rooms.fakes import FakeMedia, FakeSource, House
 
 LOUD, QUIET = 20, 80
@@ -27,14 +27,14 @@ class Hall(House):
     def come(self, name: str, **permissions: Any) -> Participant:
         person = self.people[name] = self.seat(name, **permissions)
         media = self.media[name] = FakeMedia()
-        person.subscriptions.open(media)
+        person.subscriptions.attach_sink(media)
         return person
 
     def publish(self, name: str, source: TrackSource, kind: Any, *, muted: bool = False) -> Publication:
         media = FakeSource(kind, level=QUIET)
         self.sources[f"{name}:{source}"] = media
         person = self.people[name]
-        return person.room.stage.publish(person, media, Description(source=source), muted=muted)
+        return person.room.publications.publish(person, media, TrackDescription(source=source), muted=muted)
 
     def track(self, name: str, source: str) -> Publication:
         tracks = self.people[name].publications.values()
@@ -52,14 +52,14 @@ class Hall(House):
 
     def gets(self, viewer: str, source: str = "camera") -> str:
         """Whose track reaches the viewer, by what its connection was told last."""
-        state: dict[str, Wish | None] = {}
+        state: dict[str, SubscriptionSettings | None] = {}
         for call in self.media[viewer].calls:
             state[call[1]] = call[2] if len(call) > 2 else None
         found = ""
         for name, person in self.people.items():
             for publication in person.publications.values():
-                wish = state.get(publication.id)
-                if publication.description.source == source and wish is not None and not wish.stopped:
+                settings = state.get(publication.id)
+                if publication.description.source == source and settings is not None and not settings.stopped:
                     found += name
         return found
 
@@ -68,7 +68,7 @@ def test_without_limits_nothing_is_withheld() -> None:
     hall = Hall("abcdef")
     hall.say(2.0, "f")
     assert (hall.gets("a"), hall.gets("a", "microphone")) == ("bcdef", "bcdef")
-    assert not hall.people["a"].room.casting.listening
+    assert not hall.people["a"].room.last_n.needs_levels
 
 
 def test_each_gets_the_cameras_of_the_last_speakers() -> None:
@@ -84,45 +84,49 @@ def test_each_gets_the_cameras_of_the_last_speakers() -> None:
     assert (hall.gets("g"), hall.gets("c")) == ("ab", "ab")
     hall.publish("g", "screen_share", "video")
     assert hall.gets("a", "screen_share") == "g"
-    assert late.subscriptions.wish(hall.track("c", "camera").id) == Wish()
+    assert late.subscriptions.settings(hall.track("c", "camera").id) == SubscriptionSettings()
 
 
 def test_a_wish_outlasts_what_the_room_withholds() -> None:
     hall = Hall("abcd", last_n=1)
     track = hall.track("d", "camera")
     viewer = hall.people["b"]
-    viewer.subscriptions.refine(track, width=320, height=180)
-    assert hall.media["b"].calls[-1] == ("update", track.id, Wish(320, 180, withheld=True))
-    assert viewer.subscriptions.wish(track.id) == Wish(320, 180)
+    viewer.subscriptions.update(track, width=320, height=180)
+    assert hall.media["b"].calls[-1] == ("update", track.id, SubscriptionSettings(320, 180, withheld=True))
+    assert viewer.subscriptions.settings(track.id) == SubscriptionSettings(320, 180)
     hall.say(2.0, "d")
-    assert [call for call in hall.media["b"].calls if call[1] == track.id][-1] == ("update", track.id, Wish(320, 180))
+    assert [call for call in hall.media["b"].calls if call[1] == track.id][-1] == (
+        "update",
+        track.id,
+        SubscriptionSettings(320, 180),
+    )
 
 
 def test_what_somebody_shows_largest_is_sent() -> None:
     hall = Hall("abcd", last_n=1)
     viewer = hall.people["b"].subscriptions
-    viewer.refine(hall.track("d", "camera"), priority=255)
+    viewer.update(hall.track("d", "camera"), priority=255)
     assert hall.gets("b") == "ad"
-    viewer.refine(hall.track("d", "camera"), priority=200)
+    viewer.update(hall.track("d", "camera"), priority=200)
     assert hall.gets("b") == "a"
 
 
 def test_a_camera_that_is_off_takes_no_place() -> None:
     hall = Hall("abcd", last_n=2)
-    stage = hall.people["a"].room.stage
-    stage.mute(hall.track("a", "camera"), True, by=None)
+    publications = hall.people["a"].room.publications
+    publications.mute(hall.track("a", "camera"), True, by=None)
     assert hall.gets("d") == "abc"  # a's is muted, not withheld: its owner says so, not the room
-    stage.mute(hall.track("a", "camera"), False, by=None)
+    publications.mute(hall.track("a", "camera"), False, by=None)
     assert hall.gets("d") == "bc"
     hall.publish("d", "camera", "video", muted=True)
-    stage.unpublish(hall.track("b", "camera"))
+    publications.unpublish(hall.track("b", "camera"))
     assert hall.gets("d") == "ac"
 
 
 def test_a_camera_becomes_a_screen() -> None:
     hall = Hall("abcd", last_n=1)
-    stage = hall.people["a"].room.stage
-    stage.describe(hall.track("d", "camera"), Description(source="screen_share"))
+    publications = hall.people["a"].room.publications
+    publications.update_description(hall.track("d", "camera"), TrackDescription(source="screen_share"))
     assert hall.gets("b", "screen_share") == "d"
 
 
@@ -142,7 +146,7 @@ def test_the_loudest_are_heard() -> None:
     assert hall.gets("f", "microphone") == "abcde"  # nothing is known of their levels
     hall.say(0.1)
     assert hall.gets("f", "microphone") == "ab"
-    assert hall.people["a"].room.casting.listening
+    assert hall.people["a"].room.last_n.needs_levels
     hall.say(1.0)
     hall.say(0.1, "e")
     assert hall.gets("f", "microphone") == "be"
@@ -153,13 +157,13 @@ def test_the_loudest_are_heard() -> None:
 
 def test_who_opens_the_microphone_is_heard_at_once() -> None:
     hall = Hall("abcd", loudest=2)
-    stage = hall.people["a"].room.stage
+    publications = hall.people["a"].room.publications
     hall.say(1.0)
     for name in "cd":
-        stage.mute(hall.track(name, "microphone"), True, by=None)
+        publications.mute(hall.track(name, "microphone"), True, by=None)
     assert hall.gets("a", "microphone") == "bcd"
     hall.say(1.0)
-    stage.mute(hall.track("d", "microphone"), False, by=None)
+    publications.mute(hall.track("d", "microphone"), False, by=None)
     assert hall.gets("b", "microphone") == "cd"
     hall.say(1.0, "a")
     assert hall.gets("b", "microphone") == "acd"
@@ -174,8 +178,8 @@ def test_a_microphone_without_levels_is_heard() -> None:
     hall.sources["o:microphone"].level = None
     del hall.sources["o:microphone"]
     hall.say(2.0, "b")
-    hall.people["o"].room.stage.mute(hall.track("o", "microphone"), True, by=None)
-    hall.people["o"].room.stage.mute(hall.track("o", "microphone"), False, by=None)
+    hall.people["o"].room.publications.mute(hall.track("o", "microphone"), True, by=None)
+    hall.people["o"].room.publications.mute(hall.track("o", "microphone"), False, by=None)
     assert hall.gets("a", "microphone") == "bo"
 
 
@@ -183,7 +187,7 @@ def test_who_may_not_record_any_more_gets_what_the_others_get() -> None:
     hall = Hall("abcd", last_n=1)
     recorder = hall.come("r", recorder=True)
     assert hall.gets("r") == "abcd"
-    hall.rooms.permit("den", "r", type(recorder.permissions)())
+    hall.rooms.set_permissions("den", "r", type(recorder.permissions)())
     assert hall.gets("r") == "a"
 
 

@@ -11,9 +11,9 @@ def house() -> House:
 
 def test_chat_is_kept_for_late_joiners(house: House) -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
-    talk = ada.room.conversation
-    talk.say(ada, "to all")
-    talk.say(ada, "to bob", bob.id)
+    talk = ada.room.messages
+    talk.send_chat(ada, "to all")
+    talk.send_chat(ada, "to bob", bob.id)
     assert [entry.text for entry in talk.chat(ada)] == ["to all", "to bob"]
     assert [entry.text for entry in talk.chat(bob)] == ["to all", "to bob"]
     assert [entry.text for entry in talk.chat(house.seat("eve"))] == ["to all"]
@@ -22,8 +22,8 @@ def test_chat_is_kept_for_late_joiners(house: House) -> None:
 
 def test_a_note_to_oneself_comes_once(house: House) -> None:
     ada = house.seat("ada")
-    ada.room.conversation.say(ada, "note", ada.id)
-    assert sink_of(ada).take() == ["ChatSaid"]
+    ada.room.messages.send_chat(ada, "note", ada.id)
+    assert sink_of(ada).take() == ["ChatSent"]
 
 
 @pytest.mark.parametrize(
@@ -39,41 +39,41 @@ def test_a_note_to_oneself_comes_once(house: House) -> None:
 def test_history_is_bounded(settings: dict, kept: list[str]) -> None:
     ada = House(**settings).seat("ada")
     for number in range(5):
-        ada.room.conversation.say(ada, str(number))
-    assert [entry.text for entry in ada.room.conversation.chat(ada)] == kept
+        ada.room.messages.send_chat(ada, str(number))
+    assert [entry.text for entry in ada.room.messages.chat(ada)] == kept
 
 
 def test_data(house: House) -> None:
     ada, bob, eve = house.seat("ada"), house.seat("bob"), house.seat("eve")
-    talk = ada.room.conversation
+    talk = ada.room.messages
     for seat in (ada, bob, eve):
         sink_of(seat).take()
-    talk.send(ada, "t", "all", keep=True)
-    talk.send(ada, "t", "some", [bob.id, bob.id, "PA_gone"])
-    talk.send(None, "t", "operator")
+    talk.send_data(ada, "t", "all", keep=True)
+    talk.send_data(ada, "t", "some", [bob.id, bob.id, "PA_gone"])
+    talk.send_data(None, "t", "operator")
     assert sink_of(ada).take() == ["DataSent"]
     assert sink_of(bob).take() == ["DataSent"] * 3
     assert sink_of(eve).take() == ["DataSent"] * 2
     assert [entry.payload for entry in talk.data()] == ["all"]
     with pytest.raises(NotFound):
-        talk.send(ada, "t", "p", ["PA_gone"])
+        talk.send_data(ada, "t", "p", ["PA_gone"])
     with pytest.raises(BadRequest):
-        talk.send(ada, "t", "p", [bob.id], keep=True)
+        talk.send_data(ada, "t", "p", [bob.id], keep=True)
 
 
 def test_without_permission_nothing_is_said(house: House) -> None:
     ada, bob = house.seat("ada", data=False), house.seat("bob")
-    talk = ada.room.conversation
+    talk = ada.room.messages
     with pytest.raises(NotAuthorized):
-        talk.say(ada, "hi")
+        talk.send_chat(ada, "hi")
     with pytest.raises(NotAuthorized):
-        talk.send(ada, "", "hi")
-    assert talk.relay(ada, "x", reliable=True) is False
-    assert talk.relay(bob, "x", reliable=True) is True
+        talk.send_data(ada, "", "hi")
+    assert talk.relay_data(ada, "x", reliable=True) is False
+    assert talk.relay_data(bob, "x", reliable=True) is True
     assert (sink_of(ada).relayed, sink_of(bob).relayed) == (["x"], [])
 
 
 def test_the_hidden_cannot_be_addressed(house: House) -> None:
     ada, spy = house.seat("ada"), house.seat("spy", hidden=True)
     with pytest.raises(NotFound):
-        ada.room.conversation.say(ada, "psst", spy.id)
+        ada.room.messages.send_chat(ada, "psst", spy.id)

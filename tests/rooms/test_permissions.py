@@ -28,4 +28,4 @@ def test_from_grants(grants: VideoGrants, permissions: Permissions) -> None:
     ],
 )
 def test_doors(permissions: Permissions, passes: bool) -> None:
-    assert permissions.passes_doors is passes
+    assert permissions.bypasses_lobby is passes

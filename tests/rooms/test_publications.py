@@ -2,8 +2,8 @@ import pytest
 
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized, NotFound
 from sfu.rooms.participant import Participant
-from sfu.rooms.ports import Wish
-from sfu.rooms.publication import Description, TrackSource
+from sfu.rooms.ports import SubscriptionSettings
+from sfu.rooms.publication import TrackDescription, TrackSource
 from tests.rooms.fakes import FakeMedia, FakeSource, House, sink_of
 
 
@@ -12,7 +12,7 @@ def house() -> House:
     return House(max_tracks=2, max_room_tracks=3)
 
 
-CAMERA = Description(source="camera", width=1280, height=720)
+CAMERA = TrackDescription(source="camera", width=1280, height=720)
 
 CHECKS: list[tuple[dict, list[TrackSource], type[Exception] | None]] = [
     ({}, ["camera", "microphone"], None),
@@ -32,21 +32,21 @@ def test_who_may_publish_what(
 ) -> None:
     ada = house.seat("ada", **permissions)
     if error is None:
-        ada.room.stage.check(ada, sources)
+        ada.room.publications.check_publish(ada, sources)
     else:
         with pytest.raises(error):
-            ada.room.stage.check(ada, sources)
+            ada.room.publications.check_publish(ada, sources)
 
 
 def test_the_rooms_cap_counts_the_others(house: House) -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
-    stage = ada.room.stage
+    publications = ada.room.publications
     for _ in range(2):
-        stage.publish(ada, FakeSource(), CAMERA)
-    stage.check(ada, ["camera", "camera"])
-    stage.check(bob, ["camera"])
+        publications.publish(ada, FakeSource(), CAMERA)
+    publications.check_publish(ada, ["camera", "camera"])
+    publications.check_publish(bob, ["camera"])
     with pytest.raises(AtCapacity):
-        stage.check(bob, ["camera", "camera"])
+        publications.check_publish(bob, ["camera", "camera"])
 
 
 @pytest.mark.parametrize(
@@ -66,17 +66,17 @@ def test_kinds_fit_sources(house: House, kind: str, source: TrackSource, good: b
     ada = house.seat("ada")
     media = FakeSource(kind)  # type: ignore[arg-type]
     if good:
-        ada.room.stage.publish(ada, media, Description(source=source))
+        ada.room.publications.publish(ada, media, TrackDescription(source=source))
     else:
         with pytest.raises(BadRequest):
-            ada.room.stage.publish(ada, media, Description(source=source))
-        assert len(ada.room.stage) == 0
+            ada.room.publications.publish(ada, media, TrackDescription(source=source))
+        assert len(ada.room.publications) == 0
 
 
 def subscriber(house: House, identity: str, **fields: object) -> tuple[Participant, FakeMedia]:
     participant = house.seat(identity, **fields)
     media = FakeMedia()
-    participant.subscriptions.open(media)
+    participant.subscriptions.attach_sink(media)
     return participant, media
 
 
@@ -85,42 +85,42 @@ def test_publications_go_to_everybody_else_who_wants_and_may(house: House) -> No
     _, eager = subscriber(house, "bob")
     _, picky = subscriber(house, "eve", auto_subscribe=False)
     _, deaf = subscriber(house, "mute", subscribe=False)
-    publication = ada.room.stage.publish(ada, FakeSource(), CAMERA, muted=True)
-    assert eager.calls == [("subscribe", publication.id, Wish())]
+    publication = ada.room.publications.publish(ada, FakeSource(), CAMERA, muted=True)
+    assert eager.calls == [("subscribe", publication.id, SubscriptionSettings())]
     assert own.calls == picky.calls == deaf.calls == []
     assert publication.media.muted  # type: ignore[attr-defined]
-    ada.room.stage.unpublish(publication)
-    ada.room.stage.unpublish(publication)
+    ada.room.publications.unpublish(publication)
+    ada.room.publications.unpublish(publication)
     assert eager.calls[1:] == [("unsubscribe", publication.id)]
     # Late joiners get what is there.
-    other = ada.room.stage.publish(ada, FakeSource(), CAMERA)
+    other = ada.room.publications.publish(ada, FakeSource(), CAMERA)
     _, late = subscriber(house, "late")
-    assert late.calls == [("subscribe", other.id, Wish())]
+    assert late.calls == [("subscribe", other.id, SubscriptionSettings())]
 
 
 def test_events_of_a_track(house: House) -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
-    stage = ada.room.stage
+    publications = ada.room.publications
     sink_of(ada).take()
-    publication = stage.publish(ada, FakeSource(), CAMERA)
-    stage.describe(publication, CAMERA)
-    stage.describe(publication, Description(source="camera", width=640, height=360))
-    stage.mute(publication, True, by=ada)
-    stage.mute(publication, True, by=ada)
-    stage.mute(publication, False, by=ada)
-    stage.unpublish(publication)
+    publication = publications.publish(ada, FakeSource(), CAMERA)
+    publications.update_description(publication, CAMERA)
+    publications.update_description(publication, TrackDescription(source="camera", width=640, height=360))
+    publications.mute(publication, True, by=ada)
+    publications.mute(publication, True, by=ada)
+    publications.mute(publication, False, by=ada)
+    publications.unpublish(publication)
     assert sink_of(ada).take() == []
     assert sink_of(bob).take() == [
         "TrackPublished", "TrackPublished", "TrackMuted", "TrackMuted", "TrackUnpublished",
     ]  # fmt: skip
     with pytest.raises(NotFound):
-        stage.own(ada, publication.id)
+        publications.find_own(ada, publication.id)
 
 
 def test_an_admins_mute_is_signed(house: House) -> None:
     ada, bob, eve = house.seat("ada", admin=True), house.seat("bob"), house.seat("eve")
-    stage, moderation = ada.room.stage, ada.room.moderation
-    publication = stage.publish(bob, FakeSource(), CAMERA)
+    publications, moderation = ada.room.publications, ada.room.moderation
+    publication = publications.publish(bob, FakeSource(), CAMERA)
     moderation.mute(ada, publication.id, True)
     assert sink_of(bob).last.by == ada.id
     assert sink_of(eve).last.by == ada.id
@@ -136,10 +136,10 @@ def test_an_admins_mute_is_signed(house: House) -> None:
 
 def test_what_can_be_received(house: House) -> None:
     ada, bob, deaf = house.seat("ada"), house.seat("bob"), house.seat("deaf", subscribe=False)
-    stage = ada.room.stage
-    publication = stage.publish(ada, FakeSource(), CAMERA)
-    assert stage.receivable(publication.id, bob) is publication
-    assert stage.receivable(publication.id, ada) is None
-    assert stage.receivable("TR_none", bob) is None
+    publications = ada.room.publications
+    publication = publications.publish(ada, FakeSource(), CAMERA)
+    assert publications.find_subscribable(publication.id, bob) is publication
+    assert publications.find_subscribable(publication.id, ada) is None
+    assert publications.find_subscribable("TR_none", bob) is None
     with pytest.raises(NotAuthorized):
-        stage.receivable(publication.id, deaf)
+        publications.find_subscribable(publication.id, deaf)

@@ -1,6 +1,6 @@
 import pytest
 
-from sfu.rooms.quality import Quality, judge
+from sfu.rooms.quality import Quality, quality_of
 from tests.rooms.fakes import FakeLink, House, sink_of
 
 JUDGEMENTS: list[tuple[FakeLink, Quality]] = [
@@ -20,7 +20,7 @@ JUDGEMENTS: list[tuple[FakeLink, Quality]] = [
 
 @pytest.mark.parametrize(("link", "quality"), JUDGEMENTS)
 def test_one_link(link: FakeLink, quality: Quality) -> None:
-    assert judge(link) == quality
+    assert quality_of(link) == quality
 
 
 def test_who_is_told_what() -> None:

@@ -2,7 +2,7 @@ import pytest
 
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotAuthorized, NotFound
 from sfu.rooms.permissions import Permissions
-from sfu.rooms.publication import Description
+from sfu.rooms.publication import TrackDescription
 from tests.rooms.fakes import FakeSource, House, sink_of
 
 
@@ -70,7 +70,7 @@ def test_foreign_and_absent_rooms_are_answered_alike() -> None:
 
 def test_the_operators_doors(house: House) -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
-    publication = ada.room.stage.publish(ada, FakeSource(), Description(source="camera"))
+    publication = ada.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
     for seat in (ada, bob):
         sink_of(seat).take()
     house.rooms.mute("den", publication.id)
@@ -113,14 +113,14 @@ def test_one_who_waits_may_be_kicked(house: House) -> None:
 
 def test_permissions_changed_by_the_operator(house: House) -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
-    stage = ada.room.stage
-    camera = stage.publish(ada, FakeSource(), Description(source="camera"))
-    stage.publish(ada, FakeSource("audio"), Description(source="microphone"))
-    house.rooms.permit("den", "ada", Permissions(sources=("microphone",)))
+    publications = ada.room.publications
+    camera = publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
+    publications.publish(ada, FakeSource("audio"), TrackDescription(source="microphone"))
+    house.rooms.set_permissions("den", "ada", Permissions(sources=("microphone",)))
     assert [publication.description.source for publication in ada.publications.values()] == ["microphone"]
-    house.rooms.permit("den", "bob", Permissions(subscribe=False))
+    house.rooms.set_permissions("den", "bob", Permissions(subscribe=False))
     assert camera.id not in bob.subscriptions
-    house.rooms.permit("den", "bob", Permissions())
+    house.rooms.set_permissions("den", "bob", Permissions())
     assert set(ada.publications) == {track for track in ada.publications if track in bob.subscriptions}
     with pytest.raises(NotAuthorized):
-        house.rooms.permit("den", "bob", Permissions(hidden=True))
+        house.rooms.set_permissions("den", "bob", Permissions(hidden=True))

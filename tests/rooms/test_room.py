@@ -1,7 +1,7 @@
 import pytest
 
 from sfu.errors import AtCapacity, Conflict, RemoteError
-from sfu.rooms.publication import Description
+from sfu.rooms.publication import TrackDescription
 from tests.rooms.fakes import FakeMedia, FakeSink, FakeSource, House, profile, sink_of
 
 
@@ -24,10 +24,10 @@ def test_those_inside_hear_of_newcomers_and_newcomers_do_not(house: House) -> No
 def test_a_broadcast_is_one_delivery_with_one_number(house: House) -> None:
     seats = [house.seat(name) for name in ("ada", "bob", "eve")]
     room = seats[0].room
-    room.conversation.say(seats[0], "hi")
+    room.messages.send_chat(seats[0], "hi")
     deliveries = [sink_of(seat).deliveries[-1] for seat in seats]
     assert deliveries[0] is deliveries[1] is deliveries[2]
-    assert deliveries[0].number == room.audience.number
+    assert deliveries[0].number == room.members.number
     numbers = [delivery.number for delivery in sink_of(seats[0]).deliveries]
     assert numbers == sorted(set(numbers))
 
@@ -61,19 +61,19 @@ def test_a_full_room_takes_back_who_is_in_it() -> None:
     assert refused.value.code == "room_full"
     house.seat("bob")
     assert sink_of(bob).removal == ("duplicate_identity", "You joined from somewhere else.")
-    assert len(bob.room.audience) == 2
+    assert len(bob.room.members) == 2
 
 
 def test_who_leaves_takes_its_tracks_along(house: House) -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
     media = FakeMedia()
-    bob.subscriptions.open(media)
-    publication = ada.room.stage.publish(ada, FakeSource(), Description(source="camera"))
+    bob.subscriptions.attach_sink(media)
+    publication = ada.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
     sink_of(bob).take()
     ada.room.leave(ada)
     assert media.calls[-1] == ("unsubscribe", publication.id)
     assert sink_of(bob).take() == ["ParticipantLeft"]
-    assert len(ada.room.stage) == 0
+    assert len(ada.room.publications) == 0
     assert ada.publications == {}
 
 
@@ -105,8 +105,8 @@ def test_the_lobby(house: House) -> None:
     house.seat("eve")
     sink_of(ada).take()
     other = house.wait("zoe")
-    other.room.withdraw(other)
-    other.room.withdraw(other)
+    other.room.leave_lobby(other)
+    other.room.leave_lobby(other)
     assert sink_of(ada).take() == ["LobbyChanged", "LobbyChanged"]
 
 
@@ -142,6 +142,6 @@ def test_a_refused_entry_leaves_no_trace(house: House) -> None:
     sink_of(ada).take()
     sink = FakeSink()
     with pytest.raises(RemoteError):
-        house.rooms.enter("den", profile("eve"), sink)
+        house.rooms.join("den", profile("eve"), sink)
     assert sink.deliveries == []
     assert sink_of(ada).take() == []

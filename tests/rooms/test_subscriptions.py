@@ -1,6 +1,6 @@
 from sfu.ids import TrackId
-from sfu.rooms.ports import Wish
-from sfu.rooms.publication import Description, Publication
+from sfu.rooms.ports import SubscriptionSettings
+from sfu.rooms.publication import Publication, TrackDescription
 from sfu.rooms.subscriptions import Subscriptions
 from tests.rooms.fakes import FakeMedia, FakeSource, House
 
@@ -8,50 +8,50 @@ T1, T2 = TrackId("TR_1"), TrackId("TR_2")
 
 
 def publication(track: TrackId) -> Publication:
-    return Publication(track, House().seat("owner"), FakeSource(), Description())
+    return Publication(track, House().seat("owner"), FakeSource(), TrackDescription())
 
 
 def test_partial_wishes_change_what_they_name() -> None:
-    subscriptions, media = Subscriptions(auto=False), FakeMedia()
-    subscriptions.open(media)
+    subscriptions, media = Subscriptions(auto_subscribe=False), FakeMedia()
+    subscriptions.attach_sink(media)
     one = publication(T1)
-    subscriptions.refine(one, width=320, height=180)
-    subscriptions.refine(one, priority=7)
-    subscriptions.refine(one, paused=True, width=0)
+    subscriptions.update(one, width=320, height=180)
+    subscriptions.update(one, priority=7)
+    subscriptions.update(one, paused=True, width=0)
     assert media.calls == [
-        ("subscribe", T1, Wish(320, 180)),
-        ("update", T1, Wish(320, 180, 0, 7)),
-        ("update", T1, Wish(0, 180, 0, 7, True)),
+        ("subscribe", T1, SubscriptionSettings(320, 180)),
+        ("update", T1, SubscriptionSettings(320, 180, 0, 7)),
+        ("update", T1, SubscriptionSettings(0, 180, 0, 7, True)),
     ]
 
 
 def test_wishes_outlive_the_connection() -> None:
-    subscriptions, first, second = Subscriptions(auto=False), FakeMedia(), FakeMedia()
+    subscriptions, first, second = Subscriptions(auto_subscribe=False), FakeMedia(), FakeMedia()
     one, two = publication(T1), publication(T2)
     subscriptions.subscribe(one)
     assert T1 in subscriptions
-    subscriptions.open(first)
-    subscriptions.refine(two, fps=15)
-    subscriptions.lose()
-    subscriptions.refine(two, width=100)
+    subscriptions.attach_sink(first)
+    subscriptions.update(two, fps=15)
+    subscriptions.detach_sink()
+    subscriptions.update(two, width=100)
     subscriptions.unsubscribe(T1)
-    subscriptions.open(second)
-    assert first.calls == [("subscribe", T1, Wish()), ("subscribe", T2, Wish(fps=15))]
-    assert second.calls == [("subscribe", T2, Wish(100, 0, 15))]
+    subscriptions.attach_sink(second)
+    assert first.calls == [("subscribe", T1, SubscriptionSettings()), ("subscribe", T2, SubscriptionSettings(fps=15))]
+    assert second.calls == [("subscribe", T2, SubscriptionSettings(100, 0, 15))]
 
 
 def test_an_unsubscribed_track_keeps_its_wish_until_it_is_gone() -> None:
-    subscriptions, media = Subscriptions(auto=True), FakeMedia()
-    subscriptions.open(media)
+    subscriptions, media = Subscriptions(auto_subscribe=True), FakeMedia()
+    subscriptions.attach_sink(media)
     one = publication(T1)
-    subscriptions.refine(one, width=5)
+    subscriptions.update(one, width=5)
     subscriptions.unsubscribe(T1)
     subscriptions.unsubscribe(T1)
     subscriptions.subscribe(one)
     subscriptions.subscribe(one)
-    assert media.calls[1:] == [("unsubscribe", T1), ("subscribe", T1, Wish(5))]
+    assert media.calls[1:] == [("unsubscribe", T1), ("subscribe", T1, SubscriptionSettings(5))]
     subscriptions.forget(T1)
-    assert subscriptions.wish(T1) == Wish()
+    assert subscriptions.settings(T1) == SubscriptionSettings()
     subscriptions.subscribe(one)
     subscriptions.clear()
     assert media.calls[-1] == ("unsubscribe", T1)

@@ -12,7 +12,7 @@ from sfu.rtp.rtcp import (
     Bye,
     FullIntraRequest,
     Nack,
-    PictureLoss,
+    PictureLossIndication,
     ReceiverReport,
     Remb,
     ReportBlock,
@@ -51,7 +51,7 @@ VALID = {
     "receiver report": rtcp.encode_receiver_report(ReceiverReport(1, (ReportBlock(6, 128, 2, 70000, 8, 9, 10),) * 3)),
     "source description": rtcp.encode_source_description(1, "someone"),
     "nack": rtcp.encode_nack(1, 2, [10, 11, 26, 65535]),
-    "pli": rtcp.encode_picture_loss(1, 2),
+    "pli": rtcp.encode_pli(1, 2),
     "fir": rtcp.encode_full_intra_request(1, 2, 3),
     "remb": rtcp.encode_remb(1, 2_500_000, [7, 8]),
     "bye": rtcp.encode_bye([1, 2]),
@@ -64,7 +64,7 @@ def test_every_kind_in_one_compound_packet() -> None:
         SenderReport(1, 2 << 32, 3, 4, 5, (ReportBlock(6, 128, -2, 70000, 8, 9, 10),)),
         ReceiverReport(1, (ReportBlock(6, 128, 2, 70000, 8, 9, 10),) * 3),
         Nack(1, 2, (10, 11, 26, 65535)),
-        PictureLoss(1, 2),
+        PictureLossIndication(1, 2),
         FullIntraRequest(1, 0, ((2, 3),)),
         Remb(1, 2_500_000, (7, 8)),
         Bye((1, 2)),
@@ -102,7 +102,7 @@ def test_nack_entries_are_bounded_over_the_whole_compound_packet() -> None:
     ],
 )
 def test_foreign_packets_are_left_out(data: bytes, what: str) -> None:
-    assert rtcp.parse(data + VALID["pli"]) == [PictureLoss(1, 2)], what
+    assert rtcp.parse(data + VALID["pli"]) == [PictureLossIndication(1, 2)], what
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_malformed(data: bytes, what: str) -> None:
 
 def test_padding_is_not_content() -> None:
     padded = pack("!BBHIIII", 0xA1, 206, 4, 1, 2, 0, 8)
-    assert rtcp.parse(padded) == [PictureLoss(1, 2)]
+    assert rtcp.parse(padded) == [PictureLossIndication(1, 2)]
 
 
 @given(st.lists(SENDER_REPORT | RECEIVER_REPORT, min_size=1, max_size=4))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfu.rtp.sequence import Unwrapper, difference, is_newer
+from sfu.rtp.sequence import SequenceUnwrapper, difference, is_newer
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ def test_difference(a: int, b: int, expected: int) -> None:
 
 @given(st.integers(0, 0xFFFF), st.lists(st.integers(-30000, 30000), max_size=100))
 def test_unwrapping_follows_steps_of_less_than_half_the_circle(first: int, steps: list[int]) -> None:
-    unwrapper = Unwrapper()
+    unwrapper = SequenceUnwrapper()
     assert unwrapper.unwrap(first) == first
     highest = first
     for step in steps:

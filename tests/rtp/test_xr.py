@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from sfu.errors import MalformedPacket
 from sfu.rtp import rtcp, xr
-from sfu.rtp.xr import Echo, ExtendedReport
+from sfu.rtp.xr import DlrrBlock, ExtendedReport
 
 WORDS = st.integers(0, 0xFFFFFFFF)
 REPORTS = st.builds(
     ExtendedReport,
     WORDS,
     st.none() | st.integers(0, 0xFFFFFFFFFFFFFFFF),
-    st.lists(st.builds(Echo, WORDS, WORDS, WORDS), max_size=xr.ECHOES_LIMIT).map(tuple),
+    st.lists(st.builds(DlrrBlock, WORDS, WORDS, WORDS), max_size=xr.ECHOES_LIMIT).map(tuple),
 )
 
 
@@ -27,7 +27,7 @@ def test_what_is_encoded_is_read(report: ExtendedReport) -> None:
 def test_the_form_is_that_of_the_standard() -> None:
     clock = xr.encode(ExtendedReport(1, 0x0123456789ABCDEF))
     assert clock == pack("!BBHI", 0x80, 207, 4, 1) + pack("!BBHQ", 4, 0, 2, 0x0123456789ABCDEF)
-    echo = xr.encode(ExtendedReport(1, None, (Echo(2, 0x456789AB, 65536),)))
+    echo = xr.encode(ExtendedReport(1, None, (DlrrBlock(2, 0x456789AB, 65536),)))
     assert echo == pack("!BBHI", 0x80, 207, 5, 1) + pack("!BBHIII", 5, 0, 3, 2, 0x456789AB, 65536)
 
 
@@ -52,7 +52,7 @@ def test_malformed_reports_are_refused(data: bytes, what: str) -> None:
 
 
 def test_echoes_are_bounded() -> None:
-    report = ExtendedReport(1, None, (Echo(1, 2, 3),) * 200)
+    report = ExtendedReport(1, None, (DlrrBlock(1, 2, 3),) * 200)
     (found,) = rtcp.parse(xr.encode(report))
     assert isinstance(found, ExtendedReport)
-    assert len(found.echoes) == xr.ECHOES_LIMIT
+    assert len(found.dlrr_blocks) == xr.ECHOES_LIMIT

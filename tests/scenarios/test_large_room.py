@@ -11,8 +11,8 @@ import pytest
 
 from sfu.ids import TrackId
 from sfu.rooms.participant import Participant
-from sfu.rooms.ports import MediaSource, Wish
-from sfu.rooms.publication import Description
+from sfu.rooms.ports import MediaSource, SubscriptionSettings
+from sfu.rooms.publication import TrackDescription
 from tests.rooms.fakes import House
 from tests.support.network import Link, Network
 from tests.support.simulcast import Microphone, Simulcast
@@ -57,30 +57,30 @@ class Seat:
     comings: int = 0
     """Pictures that came back."""
 
-    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
+    def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None:
         assert isinstance(source, Source)
         self.names[track] = source.name
-        stream = self.sfu.subscribe(self.attendee, source.name, hidden=wish.stopped)
+        stream = self.sfu.subscribe(self.attendee, source.name, hidden=settings.stopped)
         if isinstance(stream, Screen):
             self.screens[source.name] = stream
         else:
             self.speakers[source.name] = stream
-        self._carry_out(source.name, wish)
+        self._carry_out(source.name, settings)
 
-    def update(self, track: TrackId, wish: Wish) -> None:
-        self._carry_out(self.names[track], wish)
+    def update(self, track: TrackId, settings: SubscriptionSettings) -> None:
+        self._carry_out(self.names[track], settings)
 
     def unsubscribe(self, track: TrackId) -> None:
         raise AssertionError("nobody leaves")
 
-    def _carry_out(self, name: str, wish: Wish) -> None:
-        downlink, route = self.attendee.downlink, self.attendee.routes[name]
-        downlink.wants[name] = changed(downlink.wants[name], hidden=wish.stopped)
+    def _carry_out(self, name: str, settings: SubscriptionSettings) -> None:
+        downlink, down_track = self.attendee.downlink, self.attendee.down_tracks[name]
+        downlink.requests[name] = changed(downlink.requests[name], hidden=settings.stopped)
         downlink.touch()
-        if wish.stopped:
-            route.park()
-        elif route.track.kind == "audio":
-            self.sfu.engine.aim(route, route.track.encodings[""], self.sfu.network.now)
+        if settings.stopped:
+            down_track.clear_target()
+        elif down_track.track.kind == "audio":
+            self.sfu.engine.set_target(down_track, down_track.track.encodings[""], self.sfu.network.now)
         else:
             self.comings += 1
 
@@ -107,7 +107,7 @@ class Assembly:
         self.network.run(2.0)
         down = Link(self.network, rate=20e6, delay=DELAY)
         self.seat = Seat(self.sfu, self.sfu.attend(down, Link(self.network, delay=DELAY)))
-        self._people[f"p{PEOPLE - 1}"].subscriptions.open(self.seat)
+        self._people[f"p{PEOPLE - 1}"].subscriptions.attach_sink(self.seat)
 
     def _come(self, name: str) -> None:
         up, back = Link(self.network, rate=10e6, delay=DELAY), Link(self.network, delay=DELAY)
@@ -115,12 +115,16 @@ class Assembly:
         person = self._people[name] = self.house.seat(name)
         for source, track in (("microphone", name + "*"), ("camera", name)):
             media = Source(track, self.sfu, self.sfu.publications[track])
-            person.room.stage.publish(person, media, Description(source=source))  # type: ignore[arg-type]
+            person.room.publications.publish(person, media, TrackDescription(source=source))  # type: ignore[arg-type]
 
     def _observe(self) -> None:
         self.house.rooms.observe_levels(self.network.now)
         if self.network.now > 2.5:
-            sent = [route.track.kind for route in self.seat.attendee.routes.values() if route.current is not None]
+            sent = [
+                down_track.track.kind
+                for down_track in self.seat.attendee.down_tracks.values()
+                if down_track.current is not None
+            ]
             for kind in self.most:
                 self.most[kind] = max(self.most[kind], sent.count(kind))
 

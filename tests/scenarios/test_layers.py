@@ -1,6 +1,7 @@
 """Layers within a stream in a whole virtual SFU: fewer frames for who wishes fewer, or whose path carries no more."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -63,8 +64,8 @@ def test_changing_ones_mind_costs_no_keyframe() -> None:
     assert isinstance(camera, Camera)
     before = camera.plis
     for turn, wish in enumerate((8, 30, 15, 30, 8, 15)):
-        want = attendee.downlink.wants["cam0"]
-        attendee.downlink.wants["cam0"] = type(want)("video", fps=float(wish))
+        want = attendee.downlink.requests["cam0"]
+        attendee.downlink.requests["cam0"] = replace(want, fps=float(wish))
         attendee.downlink.touch()
         begin = 20 + turn * 12
         network.run(begin + 12)

@@ -38,7 +38,7 @@ async def server() -> AsyncIterator[Server]:
     yield server
     timers.cancel()
     await server.close()
-    assert not server.hub.connections
+    assert not server.webrtc_server.connections
     assert not server.rooms.list()
 
 
@@ -115,7 +115,7 @@ async def test_a_kick_ends_the_session_and_its_token(
     assert leave["reason"] == "kicked"
     assert "action" not in leave  # the default: do not come back
     await bob.closed.wait()
-    assert not [each for each in server.hub.connections if each.peer.tracks]
+    assert not [each for each in server.webrtc_server.connections if each.peer.tracks]
     again = Client(http, server.url, bob._token)
     assert (await again.join())["code"] == "token_revoked"
     await again.close()
@@ -161,9 +161,9 @@ async def test_in_a_large_room_the_last_speakers_are_seen_and_the_loudest_heard(
     assert (got("a", "1"), got("h", "1")) == ("bcde", "abcd")
     assert (
         sum(
-            route.current is not None
-            for peer in server.hub.engine.peers.values()
-            for route in set(peer.routes.values())
+            down_track.current is not None
+            for peer in server.webrtc_server.engine.peers.values()
+            for down_track in set(peer.down_tracks.values())
         )
         == 8 * 4 + 2 * 7
     )
@@ -223,8 +223,8 @@ async def test_a_participant_that_leaves_takes_everything_with_it(server: Server
     await ada._socket.send_json({"type": "leave"})
     left = await bob.event("participant_left")
     assert left["reason"] == "left"
-    assert all(not peer.tracks for peer in server.hub.engine.peers.values())
-    assert all(not peer.routes for peer in server.hub.engine.peers.values())
+    assert all(not peer.tracks for peer in server.webrtc_server.engine.peers.values())
+    assert all(not peer.down_tracks for peer in server.webrtc_server.engine.peers.values())
 
 
 async def test_a_drain_tells_everybody_and_takes_nobody(

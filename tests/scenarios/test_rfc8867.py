@@ -39,10 +39,10 @@ class Figures:
         )
 
 
-Rates = float | Sequence[tuple[float, float]]
+LayerBitrates = float | Sequence[tuple[float, float]]
 
 
-def path(network: Network, rate: Rates, *, delay: float = 0.05, jitter: float = 0.0) -> tuple[Link, Link]:
+def path(network: Network, rate: LayerBitrates, *, delay: float = 0.05, jitter: float = 0.0) -> tuple[Link, Link]:
     """A bottleneck forth and an endless way back."""
     return Link(network, rate=rate, delay=delay, jitter=jitter), Link(network, delay=delay)
 

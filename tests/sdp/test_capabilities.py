@@ -12,7 +12,7 @@ from sfu.sdp.capabilities import (
     URI_MID,
     URI_RID,
     URI_VIDEO_ORIENTATION,
-    PayloadTable,
+    PayloadTypeTable,
     canonical_codec,
     h264_profile,
     identifying_parameters,
@@ -69,7 +69,7 @@ def test_nothing_odd_gets_through(name: str, parameters: str) -> None:
 
 
 def test_payload_types_are_stable() -> None:
-    table = PayloadTable()
+    table = PayloadTypeTable()
     assert table.assign("opus", "anything", False) == (111, None)
     assert table.assign("red", "", True) == (63, None)
     assert table.assign("opus", "sprop-stereo=1", False) == (110, None)
@@ -86,7 +86,7 @@ def test_payload_types_are_stable() -> None:
 
 
 def test_payload_types_run_out_politely() -> None:
-    table = PayloadTable()
+    table = PayloadTypeTable()
     seen = [table.assign("H264", H264.format(1, f"{number:06x}"), False)[0] for number in range(57)]
     with pytest.raises(AtCapacity):
         table.assign("VP8", "", False)

@@ -176,14 +176,14 @@ def test_m_lines_without_a_mid() -> None:
 
 
 def test_the_tagged_m_line_carries_the_transport() -> None:
-    def carrier(text: str) -> str | None:
-        found = parse(text).carrier
+    def transport_section(text: str) -> str | None:
+        found = parse(text).transport_section
         return found.mid if found else None
 
-    assert carrier(offer_case("tagged-second")) == "1"
-    assert carrier(offer_case("first-not-taken")) == "0"
-    assert carrier(offer_case("tagged-second").replace("m=video 9", "m=video 0")) == "0"
-    assert carrier(section("").replace("m=video 9", "m=video 0")) is None
+    assert transport_section(offer_case("tagged-second")) == "1"
+    assert transport_section(offer_case("first-not-taken")) == "0"
+    assert transport_section(offer_case("tagged-second").replace("m=video 9", "m=video 0")) == "0"
+    assert transport_section(section("").replace("m=video 9", "m=video 0")) is None
 
 
 def test_attributes_of_the_session_count_for_all_m_lines() -> None:

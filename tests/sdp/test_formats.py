@@ -3,7 +3,7 @@
 import pytest
 
 from sfu.errors import BadRequest
-from sfu.sdp.formats import DISTINCT_LIMIT, PER_SECTION, Codec, FormatReader, Formats, bounded, decimal
+from sfu.sdp.formats import DISTINCT_LIMIT, SECTION_LIMIT, Codec, FormatReader, Formats, check_limit, decimal
 
 LINES = (
     "a=rtpmap:96 VP8/90000",
@@ -53,9 +53,9 @@ def test_refused_every_time(line: str) -> None:
 
 
 def test_bounds() -> None:
-    bounded(PER_SECTION - 1, PER_SECTION, "things")
+    check_limit(SECTION_LIMIT - 1, SECTION_LIMIT, "things")
     with pytest.raises(BadRequest, match="more than 64 things"):
-        bounded(PER_SECTION, PER_SECTION, "things")
+        check_limit(SECTION_LIMIT, SECTION_LIMIT, "things")
     assert decimal("127", 127, "It") == 127
     for text in ("128", "", "+1", "1_0", " 1", "²", "9" * 21):
         with pytest.raises(BadRequest, match="It is not a number"):

@@ -17,15 +17,15 @@ from sfu.sdp.capabilities import (
     URI_TRANSPORT_CC,
 )
 from sfu.sdp.description import parse
-from sfu.sdp.offer import DATA_MID, Slot, make_offer, read_answer
+from sfu.sdp.offer import DATA_MID, Transceiver, make_offer, parse_answer
 from tests.sdp.samples import LOCAL, sample
 
-AUDIO = Slot("0", "audio", (("opus", 48000, 2, "", 111, None),), 11, None, "stream", "mic", True)
+AUDIO = Transceiver("0", "audio", (("opus", 48000, 2, "", 111, None),), 11, None, "stream", "mic", True)
 RED = AUDIO._replace(codecs=(("red", 48000, 2, "111/111", 63, None), ("opus", 48000, 2, "", 111, None)))
-VIDEO = Slot("1", "video", (("VP8", 90000, 1, "", 96, 97),), 21, 22, "stream", "camera", True)
+VIDEO = Transceiver("1", "video", (("VP8", 90000, 1, "", 96, 97),), 21, 22, "stream", "camera", True)
 
 
-def offer(slots: list[Slot], data: bool = False) -> str:
+def offer(slots: list[Transceiver], data: bool = False) -> str:
     return make_offer(slots, LOCAL, session_id=1, session_version=3, data=data)
 
 
@@ -77,13 +77,13 @@ def test_publishers_words_do_not_reach_subscribers() -> None:
     )
 
 
-def recorded_slots() -> list[Slot]:
+def recorded_slots() -> list[Transceiver]:
     return [AUDIO, VIDEO]
 
 
 @pytest.mark.parametrize("name", ["sub-browser-answer.sdp", "firefox-sub-browser-answer.sdp"])
 def test_recorded_answers(name: str) -> None:
-    accepted = read_answer(sample(name), recorded_slots())
+    accepted = parse_answer(sample(name), recorded_slots())
     assert accepted.setup == "active"
     assert accepted.ufrag == parse(sample(name)).media[0].ufrag
     assert accepted.sections["0"].payload_types == {111: "opus"}
@@ -99,7 +99,7 @@ def mirrored(text: str) -> str:
 
 
 def test_mirrored_offer_is_accepted_whole() -> None:
-    accepted = read_answer(mirrored(offer([RED, VIDEO], data=True)), [RED, VIDEO])
+    accepted = parse_answer(mirrored(offer([RED, VIDEO], data=True)), [RED, VIDEO])
     assert accepted.sections["0"].payload_types == {63: "red", 111: "opus"}
     assert accepted.sections["1"].extensions == {uri: OUT_EXTENSION_IDS[uri] for uri, _ in OFFERED_EXTENSIONS["video"]}
     assert accepted.data is not None
@@ -115,13 +115,13 @@ def test_mirrored_offer_is_accepted_whole() -> None:
     ],
 )
 def test_sections_can_be_declined(old: str, new: str) -> None:
-    accepted = read_answer(mirrored(offer([VIDEO])).replace(old, new), [VIDEO])
+    accepted = parse_answer(mirrored(offer([VIDEO])).replace(old, new), [VIDEO])
     assert not accepted.sections["1"].accepted
 
 
 def test_payload_types_that_were_not_offered_are_not_accepted() -> None:
     text = mirrored(offer([VIDEO])).replace("SAVPF 96 97", "SAVPF 96 97 98") + "a=rtpmap:98 VP9/90000\r\n"
-    assert read_answer(text, [VIDEO]).sections["1"].payload_types == {96: "VP8"}
+    assert parse_answer(text, [VIDEO]).sections["1"].payload_types == {96: "VP8"}
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_payload_types_that_were_not_offered_are_not_accepted() -> None:
 )
 def test_answers_that_do_not_match(text: str, sentence: str) -> None:
     with pytest.raises(BadRequest, match=sentence):
-        read_answer(text, [AUDIO, VIDEO])
+        parse_answer(text, [AUDIO, VIDEO])
 
 
 @given(st.data())
@@ -155,4 +155,4 @@ def test_mutated_answers(data: st.DataObject) -> None:
         else:
             lines[index] = lines[index][: data.draw(st.integers(0, len(lines[index])))] + data.draw(st.text(max_size=5))
     with contextlib.suppress(BadRequest):
-        read_answer("\r\n".join(lines), [RED, VIDEO])
+        parse_answer("\r\n".join(lines), [RED, VIDEO])

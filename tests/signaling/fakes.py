@@ -10,22 +10,22 @@ from jsonschema import Draft202012Validator
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
 from sfu.errors import BadRequest, NotAuthorized, RemoteError
-from sfu.forwarding.decision_log import Diary
+from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
-from sfu.rooms.media_stats import Limitation, Path, Picture
-from sfu.rooms.ports import MediaSource, Wish
-from sfu.sdp.answer import Acceptance
+from sfu.rooms.media_stats import DownlinkStats, QualityLimitation, VideoStats
+from sfu.rooms.ports import MediaSource, SubscriptionSettings
+from sfu.sdp.answer import AcceptedOffer
 from sfu.signaling.connection import Connection
-from sfu.signaling.context import Access, Environment
+from sfu.signaling.context import AccessControl, Context
 from sfu.signaling.messages import TrackSpec
 from sfu.signaling.outbox import Flusher
 from sfu.signaling.ports import LinkReport, Negotiated, PublisherListener, SubscriberListener
 from sfu.signaling.schema import PATH
 from sfu.signaling.settings import Settings
-from sfu.signaling.timers import sweep
+from sfu.signaling.timers import check_sessions
 
 SCHEMA = json.loads(PATH.read_text())
 SERVER = Draft202012Validator({**SCHEMA, "anyOf": [{"$ref": "#/$defs/ServerMessage"}]})
@@ -65,8 +65,8 @@ class FakeSource:
 class FakePublisher:
     name: str
     listener: PublisherListener
-    diary: Diary
-    limits: dict[str, Limitation] = field(default_factory=dict)
+    decision_log: DecisionLog
+    limits: dict[str, QualityLimitation] = field(default_factory=dict)
     sources: dict[str, MediaSource] = field(default_factory=dict)
     sent: list[bytes | str] = field(default_factory=list)
     refusal: RemoteError | None = None
@@ -74,7 +74,7 @@ class FakePublisher:
     link: LinkReport = GOOD_LINK
     closed: bool = False
 
-    def negotiate(self, offer: Acceptance, tracks: list[TrackSpec]) -> Negotiated:
+    def negotiate(self, offer: AcceptedOffer, tracks: list[TrackSpec]) -> Negotiated:
         if self.refusal is not None:
             raise self.refusal
         self.sources = {
@@ -85,7 +85,7 @@ class FakePublisher:
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
         self.sent.append(payload)
 
-    def limited(self, mid: str, limitation: Limitation) -> None:
+    def quality_limitation_changed(self, mid: str, limitation: QualityLimitation) -> None:
         self.limits[mid] = limitation
 
     def report(self) -> LinkReport:
@@ -97,24 +97,24 @@ class FakePublisher:
 
 @dataclass(eq=False)
 class FakeSubscriber:
-    established = pictured = False
+    established = sending_video = False
     name: str
     listener: SubscriberListener
-    diary: Diary
-    its_path: Path | None = None
-    its_pictures: tuple[Picture, ...] = ()
-    tracks: dict[TrackId, Wish] = field(default_factory=dict)
+    decision_log: DecisionLog
+    its_path: DownlinkStats | None = None
+    its_pictures: tuple[VideoStats, ...] = ()
+    tracks: dict[TrackId, SubscriptionSettings] = field(default_factory=dict)
     offers: int = 0
     link: LinkReport = GOOD_LINK
     closed: bool = False
 
-    def subscribe(self, track: TrackId, source: MediaSource, wish: Wish) -> None:
-        self.tracks[track] = wish
+    def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None:
+        self.tracks[track] = settings
         self.restart()
         self.listener.subscription_changed(track, paused=False, reason="", layer="q", width=320, height=180)
 
-    def update(self, track: TrackId, wish: Wish) -> None:
-        self.tracks[track] = wish
+    def update(self, track: TrackId, settings: SubscriptionSettings) -> None:
+        self.tracks[track] = settings
 
     def unsubscribe(self, track: TrackId) -> None:
         del self.tracks[track]
@@ -130,10 +130,10 @@ class FakeSubscriber:
     def report(self) -> LinkReport:
         return self.link
 
-    def path(self) -> Path | None:
+    def path(self) -> DownlinkStats | None:
         return self.its_path
 
-    def pictures(self) -> tuple[Picture, ...]:
+    def video_stats(self) -> tuple[VideoStats, ...]:
         return self.its_pictures
 
     def close(self) -> None:
@@ -147,14 +147,16 @@ class FakeEdge:
     refusal: RemoteError | None = None
     "What new publishers refuse offers with."
 
-    def open_publisher(self, name: str, listener: PublisherListener, diary: Diary, budget: LoopBudget) -> FakePublisher:
-        self.publishers.append(FakePublisher(name, listener, diary, refusal=self.refusal))
+    def open_publisher(
+        self, name: str, listener: PublisherListener, decision_log: DecisionLog, budget: LoopBudget
+    ) -> FakePublisher:
+        self.publishers.append(FakePublisher(name, listener, decision_log, refusal=self.refusal))
         return self.publishers[-1]
 
     def open_subscriber(
-        self, name: str, listener: SubscriberListener, diary: Diary, budget: LoopBudget
+        self, name: str, listener: SubscriberListener, decision_log: DecisionLog, budget: LoopBudget
     ) -> FakeSubscriber:
-        self.subscribers.append(FakeSubscriber(name, listener, diary))
+        self.subscribers.append(FakeSubscriber(name, listener, decision_log))
         return self.subscribers[-1]
 
     def subscriber(self, name: str) -> FakeSubscriber:
@@ -209,14 +211,14 @@ class World:
         self.now = 1000.0
         self.tokens: dict[str, Claims] = {}
         self.revoked: list[str] = []
-        self.edge = FakeEdge()
+        self.endpoint = FakeEdge()
         ids = counting_ids()
         self.rooms = Rooms(rooms or RoomSettings(), ids, lambda: 1_767_225_600.0 + self.now)
-        self.env = Environment(
+        self.context = Context(
             settings=settings or Settings(coalesce=0),
             rooms=self.rooms,
-            access=Access(self.authenticate, lambda one: self.revoked.append(one.identity)),
-            edge=self.edge,
+            access=AccessControl(self.authenticate, lambda one: self.revoked.append(one.identity)),
+            endpoint=self.endpoint,
             flusher=Flusher(0),
             now=lambda: self.now,
             ids=ids,
@@ -230,7 +232,7 @@ class World:
 
     def pass_time(self, seconds: float, wall: float = 0.0) -> None:
         self.now += seconds
-        sweep(self.env, self.now, wall)
+        check_sessions(self.context, self.now, wall)
 
     def client(self, token: str = "") -> "Client":
         return Client(self, token)
@@ -248,7 +250,7 @@ class Client:
     def __init__(self, world: World, token: str = "") -> None:
         self.world = world
         self.socket = FakeSocket()
-        self.connection = Connection(world.env, self.socket, token)
+        self.connection = Connection(world.context, self.socket, token)
 
     def say(self, type_: str, **fields: Any) -> list[dict[str, Any]]:
         """Sends a message that must be valid; what the server says at once."""
@@ -263,7 +265,7 @@ class Client:
 
     def take(self, type_: str = "") -> list[dict[str, Any]]:
         """What came since the last look, of all clients' outboxes flushed now."""
-        for session in list(self.world.env.sessions.values()):
+        for session in list(self.world.context.sessions.values()):
             session.outbox.flush()
         taken, self.socket.messages = self.socket.messages, []
         return [message for message in taken if not type_ or message["type"] == type_]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sfu.signaling.session import State
 from sfu.signaling.settings import Settings
-from sfu.signaling.timers import sweep
+from sfu.signaling.timers import check_sessions
 from tests.signaling.fakes import World, claims
 from tests.signaling.test_session import publish
 
@@ -64,7 +64,7 @@ async def test_refused_joins(world: World, token: str, fields: dict, code: str) 
     client = world.client()
     assert error_of(client.say("join", id=4, token=token, **fields)) == (4, code)
     assert client.socket.close_code == 1008
-    assert not world.env.sessions
+    assert not world.context.sessions
 
 
 async def test_something_else_first(world: World) -> None:
@@ -74,7 +74,7 @@ async def test_something_else_first(world: World) -> None:
 
 
 async def test_a_draining_server_refuses(world: World) -> None:
-    world.env.draining = True
+    world.context.draining = True
     assert error_of(world.join("ada").take()) == (1, "draining")
 
 
@@ -233,7 +233,7 @@ async def test_leaving(world: World) -> None:
     assert bob.take() == [{"type": "participant_left", "n": 3, "participant": leaver, "reason": "left"}]
     ada.connection.receive('{"type": "chat", "id": 5, "text": "a ghost"}')
     assert bob.take() == []
-    assert all(one.closed for one in world.edge.subscribers[:1])
+    assert all(one.closed for one in world.endpoint.subscribers[:1])
 
 
 async def test_an_answer_of_any_length_is_one_message(world: World) -> None:
@@ -250,9 +250,9 @@ async def test_an_answer_of_any_length_is_one_message(world: World) -> None:
 
 async def test_messages_that_take_more_loop_time_than_a_share_are_delayed_then_end_the_session(world: World) -> None:
     cpu = 0.0
-    world.env.cpu = lambda: cpu
+    world.context.cpu = lambda: cpu
     ada, bob = world.join("ada"), world.join("bob")
-    world.env.cpu = costing = Costing(0.02)
+    world.context.cpu = costing = Costing(0.02)
     for _ in range(4):
         assert ada.connection.receive('{"type": "raise_hand"}') == 0.0
     pauses = []
@@ -261,13 +261,13 @@ async def test_messages_that_take_more_loop_time_than_a_share_are_delayed_then_e
     while session.state is State.JOINED and len(pauses) < 100:
         pauses.append(ada.connection.receive('{"type": "raise_hand"}'))
         world.now += 0.4
-        sweep(world.env, world.now, 0.0)
+        check_sessions(world.context, world.now, 0.0)
     assert 5 < len(pauses) < 20
     assert all(pause > 0.1 for pause in pauses[2:-1])
     [leave] = ada.take("leave")
     assert leave["message"] == "This connection takes too much of the server's time."
     assert leave.get("action", "disconnect") == "disconnect"
-    assert world.env.counters.overloads == 1
+    assert world.context.counters.overloads == 1
     costing.cost = 0.0001
     assert types(bob.take("participant_left")) == ["participant_left"]
     assert bob.connection.receive('{"type": "raise_hand"}') == 0.0
@@ -275,8 +275,8 @@ async def test_messages_that_take_more_loop_time_than_a_share_are_delayed_then_e
 
 async def test_answers_to_our_offers_wait_but_do_not_end_the_session(world: World) -> None:
     ada = world.join("ada")
-    subscriber = world.edge.subscriber(ada.id)
-    world.env.cpu = Costing(0.03)
+    subscriber = world.endpoint.subscriber(ada.id)
+    world.context.cpu = Costing(0.03)
     session = ada.connection.session
     assert session is not None
     for number in range(1, 40):
@@ -284,7 +284,7 @@ async def test_answers_to_our_offers_wait_but_do_not_end_the_session(world: Worl
         [offer] = ada.take("offer")
         pause = ada.connection.receive(json.dumps({"type": "answer", "id": offer["id"], "sdp": "v=0"}))
         world.now += 0.3
-        sweep(world.env, world.now, 0.0)
+        check_sessions(world.context, world.now, 0.0)
     assert pause > 0
     assert session.state is State.JOINED
 

@@ -5,14 +5,14 @@ import json
 import msgspec
 import pytest
 
-from sfu.forwarding.decision_log import Cause, Kind
+from sfu.forwarding.decision_log import Cause, DecisionKind
 from sfu.ids import TrackId
-from sfu.rooms.media_stats import Path, Picture
+from sfu.rooms.media_stats import DownlinkStats, VideoStats
 from sfu.signaling import messages
 from sfu.signaling.ports import LinkReport
 from tests.signaling.fakes import Client, World, offer_sdp
 
-PICTURE = Picture(TrackId("TR_1"), False, Cause.BUDGET, "h", 640, 360, 720, "none")
+PICTURE = VideoStats(TrackId("TR_1"), False, Cause.BUDGET, "h", 640, 360, 720, "none")
 
 
 @pytest.fixture
@@ -28,12 +28,14 @@ def explanations(world: World, client: Client, seconds: float = 1.0) -> list[dic
 
 async def test_news_are_told_once_a_second(world: World) -> None:
     bob = world.join("bob")
-    subscriber = world.edge.subscriber(bob.id)
+    subscriber = world.endpoint.subscriber(bob.id)
     assert explanations(world, bob) == []
-    subscriber.its_path = Path(610_400.4, 0.0482, 0.0131, 480, Cause.DELAY)
+    subscriber.its_path = DownlinkStats(610_400.4, 0.0482, 0.0131, 480, Cause.DELAY)
     subscriber.its_pictures = (PICTURE,)
     for _ in range(3):
-        subscriber.diary.write(world.now, Kind.LAYER_DOWN, Cause.BUDGET, track="TR_1", before=720, after=360, rate=6e5)
+        subscriber.decision_log.write(
+            world.now, DecisionKind.LAYER_DOWN, Cause.BUDGET, track="TR_1", before=720, after=360, rate=6e5
+        )
     [told] = explanations(world, bob)
     assert [event["number"] for event in told["events"]] == [1, 2, 3]
     assert told["events"][0] == {
@@ -45,9 +47,9 @@ async def test_news_are_told_once_a_second(world: World) -> None:
     ]
     assert (told["estimate"], told["rtt_ms"], told["loss"]) == (610_400, 48.2, 0.0131)
     assert (told["height"], told["rule"]) == (480, "delay")
-    subscriber.diary.touch()  # and yet the same picture
+    subscriber.decision_log.touch()  # and yet the same picture
     assert explanations(world, bob) == []
-    subscriber.diary.write(world.now, Kind.ESTIMATE, Cause.ESTIMATE, after=1e6)
+    subscriber.decision_log.write(world.now, DecisionKind.ESTIMATE, Cause.ESTIMATE, after=1e6)
     assert explanations(world, bob, 0.3) == []
     [told] = explanations(world, bob, 0.7)
     assert ([event["number"] for event in told["events"]], "pictures" in told) == ([4], False)
@@ -55,20 +57,20 @@ async def test_news_are_told_once_a_second(world: World) -> None:
 
 async def test_only_oneself_is_told(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
-    world.edge.subscriber(bob.id).diary.write(world.now, Kind.PAUSED, Cause.BUDGET, track="TR_1")
+    world.endpoint.subscriber(bob.id).decision_log.write(world.now, DecisionKind.PAUSED, Cause.BUDGET, track="TR_1")
     world.pass_time(1.0)
     assert ada.take("explanation") == []
 
 
 async def test_what_a_broken_socket_lost_is_told_again(world: World) -> None:
     bob = world.join("bob")
-    key = next(iter(world.env.sessions))
-    subscriber = world.edge.subscriber(bob.id)
+    key = next(iter(world.context.sessions))
+    subscriber = world.endpoint.subscriber(bob.id)
     subscriber.its_pictures = (PICTURE,)
-    subscriber.diary.write(world.now, Kind.PAUSED, Cause.BUDGET, track="TR_1")
+    subscriber.decision_log.write(world.now, DecisionKind.PAUSED, Cause.BUDGET, track="TR_1")
     assert len(explanations(world, bob)) == 1
     bob.drop()
-    subscriber.diary.write(world.now, Kind.RESUMED, Cause.BUDGET, track="TR_1")
+    subscriber.decision_log.write(world.now, DecisionKind.RESUMED, Cause.BUDGET, track="TR_1")
     world.pass_time(1.0)
     again = world.client()
     again.say("join", id=1, resume=key, last=0)
@@ -80,7 +82,7 @@ async def test_what_a_broken_socket_lost_is_told_again(world: World) -> None:
 async def test_loss_on_the_way_from_somebody(world: World) -> None:
     ada = world.join("ada")
     ada.say("publish", id=2, sdp=offer_sdp("video"), tracks=[{"mid": "0", "source": "camera"}])
-    world.edge.publishers[0].link = LinkReport(rtt=0.02, loss=0.08, silent_for=0, connected=True)
+    world.endpoint.publishers[0].link = LinkReport(rtt=0.02, loss=0.08, silent_for=0, connected=True)
     [told] = explanations(world, ada)
     assert [(event["kind"], event["cause"], event["after"]) for event in told["events"]] == [("loss", "sending", 0.08)]
     assert explanations(world, ada) == []
@@ -96,16 +98,16 @@ async def test_reports_are_kept_and_summed_up(world: World) -> None:
     bob.say("report", **REPORT | {"rtt": 9})  # too soon
     session = bob.connection.session
     assert session is not None
-    account = session.account()
-    assert account is not None
-    assert account.report is not None
-    assert (account.report.rtt, account.at - account.report.at) == (0.05, 0.5)
-    hearsay = world.env.counters.hearsay
-    assert (hearsay.freezes, hearsay.frozen, hearsay.rtt.distribution().total) == (2, 0.7, 0.05)
-    assert world.env.counters.rate_limited == 1
+    media_stats = session.media_stats()
+    assert media_stats is not None
+    assert media_stats.report is not None
+    assert (media_stats.report.rtt, media_stats.at - media_stats.report.at) == (0.05, 0.5)
+    client_stats = world.context.counters.client_stats
+    assert (client_stats.freezes, client_stats.frozen, client_stats.rtt.distribution().total) == (2, 0.7, 0.05)
+    assert world.context.counters.rate_limited == 1
     world.now += 1.5
     bob.say("report", **REPORT)
-    assert hearsay.freezes == 4
+    assert client_stats.freezes == 4
 
 
 @pytest.mark.parametrize(
@@ -121,7 +123,7 @@ async def test_reports_that_cannot_be(world: World, bad: str) -> None:
     bob = world.join("bob")
     [error] = bob.say_text('{"type": "report", ' + bad[1:])
     assert error["code"] == "bad_request"
-    assert world.env.counters.hearsay.rtt.distribution().total == 0
+    assert world.context.counters.client_stats.rtt.distribution().total == 0
     many = {"type": "report", "limited": [{"track": "a", "reason": "cpu"}] * 65}
     with pytest.raises(msgspec.ValidationError):
         messages.decode(json.dumps(many))
@@ -132,7 +134,7 @@ async def test_who_is_limited_for_two_reports_is_said_to_be(world: World) -> Non
     tracks = [{"mid": "0", "source": "camera"}, {"mid": "1", "source": "screen_share"}]
     [answer] = ada.say("publish", id=2, sdp=offer_sdp("video", "video"), tracks=tracks)
     camera = answer["tracks"]["0"]
-    publisher = world.edge.publishers[0]
+    publisher = world.endpoint.publishers[0]
 
     def say(*limited: tuple[str, str]) -> dict[str, str]:
         world.now += 5.0
@@ -149,5 +151,5 @@ async def test_who_is_limited_for_two_reports_is_said_to_be(world: World) -> Non
 async def test_decisions_of_everybody_are_counted_together(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     for client in (ada, bob):
-        world.edge.subscriber(client.id).diary.write(world.now, Kind.PAUSED, Cause.BUDGET)
-    assert world.env.counters.decisions == {(Kind.PAUSED, Cause.BUDGET): 2}
+        world.endpoint.subscriber(client.id).decision_log.write(world.now, DecisionKind.PAUSED, Cause.BUDGET)
+    assert world.context.counters.decisions == {(DecisionKind.PAUSED, Cause.BUDGET): 2}

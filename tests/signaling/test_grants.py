@@ -83,12 +83,12 @@ async def test_without_it_the_join_says_nothing_about_oneself(world: World) -> N
 
 async def test_an_operator_gives_and_takes_it(world: World) -> None:
     bob = join(world, "bob")
-    world.rooms.permit("standup", "bob", Permissions(update_metadata=False))
+    world.rooms.set_permissions("standup", "bob", Permissions(update_metadata=False))
     assert bob.take("permissions")[0]["permissions"]["update_metadata"] is False
     assert code(bob.say("metadata", id=2, name="Eve")) == "not_authorized"
     world.rooms.update_participant("standup", "bob", display_name="Robert")
     assert world.rooms.participant("standup", "bob").name == "Robert"
-    world.rooms.permit("standup", "bob", Permissions())
+    world.rooms.set_permissions("standup", "bob", Permissions())
     assert code(bob.say("metadata", id=3, name="Bob")) == ""
 
 
@@ -162,11 +162,11 @@ async def test_room_admin(world: World) -> None:
 
 async def test_room_record_and_egress(world: World) -> None:
     bob = join(world, "bob")
-    assert code(bob.say("programme", id=2, recording=True)) == "not_authorized"
-    assert code(bob.say("programme", id=3, live=True)) == "not_authorized"
+    assert code(bob.say("egress", id=2, recording=True)) == "not_authorized"
+    assert code(bob.say("egress", id=3, live=True)) == "not_authorized"
     eve = join(world, "eve", roomRecord=True)
-    assert code(eve.say("programme", id=2, recording=True)) == "not_found"  # this server makes none
-    assert code(eve.say("programme", id=3, live=True)) == "not_authorized"
+    assert code(eve.say("egress", id=2, recording=True)) == "not_found"  # this server makes none
+    assert code(eve.say("egress", id=3, live=True)) == "not_authorized"
 
 
 async def test_hidden_and_recorder(world: World) -> None:

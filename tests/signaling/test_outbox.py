@@ -44,7 +44,7 @@ async def test_flushes_keep_their_distance() -> None:
 
 async def test_what_is_kept_for_a_resume() -> None:
     box = outbox(Flusher(0))
-    box.start(10)
+    box.reset(10)
     assert box.missed(10) == []
     assert box.missed(9) is None
     for number in (11, 13, 17):

@@ -11,7 +11,7 @@ async def test_copies_of_data_messages_take_a_share_of_the_loop() -> None:
     publish(ada)
     for number in range(20):
         publish(world.join(f"viewer{number}"))
-    sender, receiver = world.edge.publishers[0], world.edge.publishers[1]
+    sender, receiver = world.endpoint.publishers[0], world.endpoint.publishers[1]
     ada.take()
     message = '{"payload":"%s"}' % ("x" * 60_000)
     copies = 0.0
@@ -33,7 +33,7 @@ async def test_cursors_in_a_room_of_fifty_pass() -> None:
     publish(ada)
     for number in range(50):
         publish(world.join(f"viewer{number}"))
-    sender, receiver = world.edge.publishers[0], world.edge.publishers[1]
+    sender, receiver = world.endpoint.publishers[0], world.endpoint.publishers[1]
     for _ in range(600):
         sender.listener.data_received('{"topic":"cursor","payload":[1,2]}', reliable=False)
         world.now += 1 / 60

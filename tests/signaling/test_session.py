@@ -67,7 +67,7 @@ async def test_a_second_offer_says_that_the_connection_is_known(world: World) ->
     [ok, offer] = sorted(bob.say("restart", id=5), key=lambda message: message["type"])
     assert "fresh" not in offer or ok["type"] == "offer"
     # The connection fails at the server's end: the next offer is of a new one.
-    subscriber = world.edge.subscriber(bob.id)
+    subscriber = world.endpoint.subscriber(bob.id)
     subscriber.listener.subscriber_lost()
     messages = bob.say("restart", id=6)
     assert types(messages) == ["offer", "subscription", "offer", "subscription", "ok"]
@@ -121,7 +121,7 @@ async def test_a_refused_change_leaves_what_is_published(
     [error] = ada.say("publish", id=3, **({"tracks": CAMERA} | changes | {"sdp": offer}))
     assert (error["id"], error["code"]) == (3, code)
     assert bob.take() == []
-    assert [one.closed for one in world.edge.publishers] == [False]
+    assert [one.closed for one in world.endpoint.publishers] == [False]
     assert publish(ada, 4) == first
 
 
@@ -146,12 +146,12 @@ async def test_what_the_media_edge_refuses_leaves_what_is_published(world: World
     first = publish(ada)
     bob.take()
     refusal = AtCapacity("Too many streams.", code="connection_exhausted")
-    world.edge.publishers[0].refusal = world.edge.refusal = refusal
+    world.endpoint.publishers[0].refusal = world.endpoint.refusal = refusal
     offer = offer_sdp("audio", "video", fingerprint=fingerprint)
     assert [error["code"] for error in ada.say("publish", id=3, sdp=offer, tracks=CAMERA)] == ["connection_exhausted"]
-    world.edge.publishers[0].refusal = world.edge.refusal = None
+    world.endpoint.publishers[0].refusal = world.endpoint.refusal = None
     assert bob.take() == []
-    assert [one.closed for one in world.edge.publishers] == [False, True][: len(world.edge.publishers)]
+    assert [one.closed for one in world.endpoint.publishers] == [False, True][: len(world.endpoint.publishers)]
     assert publish(ada, 4) == first
     assert publish(ada, 5, sdp=offer_sdp("audio", "video", fingerprint="CC"))
 
@@ -172,9 +172,9 @@ async def test_a_full_room_leaves_what_is_published() -> None:
 async def test_a_draining_server_keeps_what_is_published(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     first = publish(ada)
-    world.env.draining = True
+    world.context.draining = True
     assert [error["code"] for error in bob.say("publish", id=2, sdp=offer_sdp("audio"), tracks=[])] == ["draining"]
-    assert [one.name for one in world.edge.publishers] == [ada.id]
+    assert [one.name for one in world.endpoint.publishers] == [ada.id]
     assert publish(ada, 3) == first
 
 
@@ -215,7 +215,7 @@ async def test_another_certificate_is_another_connection(world: World) -> None:
     first = publish(ada)
     second = publish(ada, 3, sdp=offer_sdp("audio", "video", fingerprint="BB"))
     assert not set(first.values()) & set(second.values())
-    assert [one.closed for one in world.edge.publishers] == [True, False]
+    assert [one.closed for one in world.endpoint.publishers] == [True, False]
 
 
 async def test_a_lost_publishing_connection(world: World) -> None:
@@ -223,7 +223,7 @@ async def test_a_lost_publishing_connection(world: World) -> None:
     tracks = publish(ada)
     ada.take()
     bob.take()
-    world.edge.publishers[0].listener.publisher_lost()
+    world.endpoint.publishers[0].listener.publisher_lost()
     for client in (ada, bob):
         assert [message["track"] for message in client.take("track_unpublished")] == list(tracks.values())
     assert publish(ada, 3)
@@ -232,7 +232,7 @@ async def test_a_lost_publishing_connection(world: World) -> None:
 async def test_mute(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     track = publish(bob)["0"]
-    source = world.edge.publishers[0].sources["0"]
+    source = world.endpoint.publishers[0].sources["0"]
     assert isinstance(source, FakeSource)
     ada.take()
     assert types(bob.say("mute", id=3, track=track, muted=True)) == ["ok"]
@@ -256,12 +256,12 @@ async def test_wishes(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob", auto_subscribe=False)
     tracks = publish(ada)
     camera = tracks["1"]
-    subscriber = world.edge.subscriber(bob.id)
+    subscriber = world.endpoint.subscriber(bob.id)
     assert subscriber.tracks == {}
     assert bob.say("subscribe", id=2, tracks=[{"track": camera, "width": 320}])[-1]["type"] == "ok"
     bob.say("subscribe", id=3, tracks=[{"track": camera, "priority": 9}, {"track": "TR_gone"}])
-    wish = subscriber.tracks[camera]  # type: ignore[index]
-    assert (wish.width, wish.height, wish.priority, wish.paused) == (320, 0, 9, False)
+    settings = subscriber.tracks[camera]  # type: ignore[index]
+    assert (settings.width, settings.height, settings.priority, settings.paused) == (320, 0, 9, False)
     assert bob.say("subscribe", id=4, tracks=[{"track": "TR_gone"}])[0]["code"] == "not_found"
     assert types(bob.say("subscribe", id=5, tracks=[])) == ["ok"]
     assert types(bob.say("unsubscribe", id=6, tracks=[camera, "TR_gone"])) == ["ok"]
@@ -273,7 +273,7 @@ async def test_without_the_permission_nothing_is_received(world: World) -> None:
     world.tokens["bob"] = claims("bob", can_subscribe=False, can_publish_data=False)
     ada, bob = world.join("ada"), world.join("bob")
     tracks = publish(ada)
-    assert len(world.edge.subscribers) == 1
+    assert len(world.endpoint.subscribers) == 1
     for fields in (
         {"type_": "subscribe", "tracks": [{"track": tracks["1"]}]},
         {"type_": "restart"},
@@ -289,7 +289,7 @@ async def test_hidden_participants_are_nobody(world: World) -> None:
     ada.take()
     recorder = world.join("rec")
     tracks = publish(ada)
-    assert set(world.edge.subscriber(recorder.id).tracks) == set(tracks.values())
+    assert set(world.endpoint.subscriber(recorder.id).tracks) == set(tracks.values())
     assert ada.take() == []
     assert world.join("bob").take()[0]["participants"][0]["identity"] == "ada"
     assert ada.say("chat", id=8, text="psst", to=recorder.id)[0]["code"] == "not_found"
@@ -392,7 +392,7 @@ async def test_permissions_changed_by_an_operator(world: World) -> None:
     tracks = publish(ada)
     bob.take()
     ada.take()
-    world.rooms.permit("standup", "ada", Permissions(publish=True, sources=("microphone",), subscribe=False))
+    world.rooms.set_permissions("standup", "ada", Permissions(publish=True, sources=("microphone",), subscribe=False))
     messages = ada.take()
     assert types(messages) == ["track_unpublished", "permissions", "participant_updated"]
     assert messages[0]["track"] == tracks["1"]
@@ -404,14 +404,14 @@ async def test_data_channels(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     publish(ada)
     publish(bob)
-    one, two = world.edge.publishers
+    one, two = world.endpoint.publishers
     one.listener.data_received('{"topic":"cursor","payload":{"x":  12}}', reliable=False)
     assert two.sent == [f'{{"from":"{ada.id}","topic":"cursor","payload":{{"x":  12}}}}']
     assert one.sent == []
     for junk in (b"\x00", "", "[]", '{"topic":1,"payload":2}', '{"topic":"x"}', "[" * 60_000, "x" * 70_000):
         one.listener.data_received(junk, reliable=True)
     assert len(two.sent) == 1
-    assert world.env.counters.data_dropped == 7
+    assert world.context.counters.data_dropped == 7
     for _ in range(300):
         one.listener.data_received('{"payload":1}', reliable=True)
     assert len(two.sent) < 210
@@ -421,7 +421,7 @@ async def test_what_is_not_relayed_on_data_channels_is_an_error_once_a_second(wo
     ada, bob = world.join("ada"), world.join("bob")
     publish(ada)
     publish(bob)
-    one, two = world.edge.publishers
+    one, two = world.endpoint.publishers
     rows = [
         (f'{{"payload":"{"x" * 66_000}"}}', "data_too_large"),
         (f'{{"payload":"{"é" * 33_000}"}}', "data_too_large"),
@@ -448,7 +448,7 @@ async def test_long_data_channel_messages_count_by_their_packets(world: World) -
     ada, bob = world.join("ada"), world.join("bob")
     publish(ada)
     publish(bob)
-    one, two = world.edge.publishers
+    one, two = world.endpoint.publishers
     longest = f'{{"payload":"{"x" * 60_000}"}}'
     ada.take()
     for _ in range(10):
@@ -472,7 +472,7 @@ async def test_quality(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     for client in (ada, bob):
         client.take()
-    world.edge.subscriber(bob.id).link = LinkReport(rtt=0.2, loss=0.1, silent_for=0, connected=True)
+    world.endpoint.subscriber(bob.id).link = LinkReport(rtt=0.2, loss=0.1, silent_for=0, connected=True)
     world.rooms.observe_quality()
     [quality] = bob.take()
     assert quality["participants"] == {ada.id: "excellent", bob.id: "poor"}
@@ -486,7 +486,7 @@ async def test_speakers(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     publish(ada)
     bob.take()
-    source = world.edge.publishers[0].sources["0"]
+    source = world.endpoint.publishers[0].sources["0"]
     assert isinstance(source, FakeSource)
     source.level = 10
     for tick in range(10):
@@ -521,12 +521,12 @@ async def test_resume_replays_what_was_missed(world: World) -> None:
     assert messages[0]["n"] == seen
     assert messages[0]["participant"]["id"] == joined["participant"]["id"]
     assert again.id == joined["participant"]["id"]
-    assert not world.edge.subscriber(again.id).closed
+    assert not world.endpoint.subscriber(again.id).closed
     assert types(again.say("answer", id=messages[-1]["id"], sdp="v=0")) == []
 
 
 async def test_resume_after_too_much(world: World) -> None:
-    world.env.settings = Settings(coalesce=0, replay_events=3)
+    world.context.settings = Settings(coalesce=0, replay_events=3)
     ada, bob = world.join("ada"), world.join("bob")
     publish(ada)
     [joined, *_] = bob.take()
@@ -559,7 +559,7 @@ async def test_the_window_closes(world: World) -> None:
     assert "participant_left" not in types(ada.take())
     world.pass_time(2)
     assert ada.take("participant_left")[0]["reason"] == "timeout"
-    assert world.env.counters.timeouts == 1
+    assert world.context.counters.timeouts == 1
     _, messages = resume(world, joined["resume_key"], 3, token="bob")
     assert messages[0]["type"] == "joined"
     assert "resumed" not in messages[0]
@@ -579,15 +579,15 @@ async def test_two_missed_pings_cut_the_socket_only(world: World) -> None:
     assert bob.socket.close_code == 0
     assert types(ada.take()) == ["ping", "ping", "leave"]
     assert ada.socket.close_code == 4000
-    assert len(world.env.sessions) == 2
+    assert len(world.context.sessions) == 2
 
 
 async def test_a_session_may_end_with_its_token(world: World) -> None:
-    world.env.settings = Settings(end_with_token=True)
+    world.context.settings = Settings(end_with_token=True)
     ada = world.join("ada")
     world.pass_time(10, wall=3e9)
     assert ada.socket.messages[-1]["reason"] == "token_expired"
-    assert not world.env.sessions
+    assert not world.context.sessions
 
 
 async def test_a_client_that_does_not_read(world: World) -> None:
@@ -597,7 +597,7 @@ async def test_a_client_that_does_not_read(world: World) -> None:
     assert bob.socket.close_code == 4002
     assert bob.socket.messages[-1]["reason"] == "slow_consumer"
     assert "participant_left" not in types(ada.take())
-    assert world.env.counters.slow_consumers == 1
+    assert world.context.counters.slow_consumers == 1
 
 
 async def test_caps(world: World) -> None:

@@ -1,6 +1,6 @@
 import pytest
 
-from sfu.signaling.token_bucket import Bucket
+from sfu.signaling.token_bucket import TokenBucket
 
 
 @pytest.mark.parametrize(
@@ -15,12 +15,12 @@ from sfu.signaling.token_bucket import Bucket
     ids=["a burst", "refill", "no more than the burst is saved up", "larger than the burst", "fractions"],
 )
 def test_bucket(takes: list[tuple[float, float]], allowed: list[bool]) -> None:
-    bucket = Bucket(rate=2, burst=3, now=0)
+    bucket = TokenBucket(rate=2, burst=3, now=0)
     assert [bucket.take(cost, now) for now, cost in takes] == allowed
 
 
 def test_how_long_to_wait() -> None:
-    bucket = Bucket(rate=2, burst=3, now=0)
+    bucket = TokenBucket(rate=2, burst=3, now=0)
     assert bucket.wait(3) == 0
     assert bucket.take(3, 0)
     assert not bucket.take(2, 0.5)

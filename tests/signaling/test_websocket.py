@@ -17,7 +17,7 @@ from sfu.auth.tokens import Claims
 from sfu.errors import AtCapacity, NotAuthorized
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
-from sfu.signaling import Access, Settings, Signaling
+from sfu.signaling import AccessControl, Settings, Signaling
 from sfu.signaling.frames import Opcode, frame_header
 from sfu.signaling.server import random_id
 from tests.signaling.fakes import SERVER, FakeEdge, claims
@@ -36,7 +36,7 @@ class Site:
         self.signaling = Signaling(
             Settings(**{**defaults, **settings}),
             self.rooms,
-            Access(self.authenticate, lambda _: None, self.admit),
+            AccessControl(self.authenticate, lambda _: None, self.admit),
             FakeEdge(),
             Origins(("https://meet.example.org",)),
         )

@@ -13,7 +13,7 @@ import numpy as np
 from sfu.bots.picture import STAMP_BITS, read_stamp
 
 CLAP_EVERY = 500
-"""Milliseconds, as `sfu.bots.sources.Clapper` claps."""
+"""Milliseconds, as `sfu.bots.synthetic_media.Clapper` claps."""
 FLASH = 200
 """Luma above which the middle of a picture is a clap's."""
 SPAN = 1 << STAMP_BITS

@@ -115,8 +115,8 @@ class MediaFlow:
 
     def _tick(self) -> None:
         now = self.network.now
-        wish = self.most if now < self.begin + STARTS and not self._paused() else 0.0
-        self.estimator.handle_timer(now, wish=wish, ceiling=0.0 if self._paused() else self.most)
+        desired_rate = self.most if now < self.begin + STARTS and not self._paused() else 0.0
+        self.estimator.handle_timer(now, desired_rate=desired_rate, ceiling=0.0 if self._paused() else self.most)
         self.targets.append((now, self.estimator.target))
 
     def rate(self, begin: float, end: float) -> float:

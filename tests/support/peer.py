@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable
 
 from sfu.transport.dtls import DtlsAssociation, Identity, Role, State
-from sfu.transport.srtp import Context
+from sfu.transport.srtp import SrtpSession
 
 MAGIC = 0x2112A442
 
@@ -45,8 +45,8 @@ class RawPeer:
         self.dtls: DtlsAssociation | None = None
         self.server: tuple[str, int] = ("", 0)
         self.received: list[bytes] = []
-        self.tx: Context | None = None
-        self.rx: Context | None = None
+        self.tx: SrtpSession | None = None
+        self.rx: SrtpSession | None = None
 
     def transport_lines(self, setup: str) -> str:
         return (
@@ -134,8 +134,8 @@ class RawPeer:
         for datagram in dtls.packets_to_send():
             self.sock.sendto(datagram, self.server)
         if dtls.keys is not None and self.tx is None:
-            self.tx = Context(dtls.keys.profile, dtls.keys.send, outbound=True)
-            self.rx = Context(dtls.keys.profile, dtls.keys.receive, outbound=False)
+            self.tx = SrtpSession(dtls.keys.profile, dtls.keys.send, outbound=True)
+            self.rx = SrtpSession(dtls.keys.profile, dtls.keys.receive, outbound=False)
 
     def send(self, packet: bytes) -> None:
         assert self.tx is not None

@@ -91,7 +91,7 @@ def estimates(path: list[tuple[float, str, Any]], settings: Settings | None = No
             yield Estimate(look, estimator.target, estimator.acked or 0.0, estimator.queue_delay, estimator.loss)
             look += LOOK
         if kind == "sent":
-            downlink.estimator.sent(*what, when)
+            downlink.estimator.on_sent((*what, when))
             continue
         for packet in rtcp.parse(what):
             if isinstance(packet, rtcp.TransportFeedback):
@@ -123,7 +123,7 @@ class RecordedCamera:
         send(data)
 
     def receive(self, data: bytes) -> None:
-        self.plis += sum(isinstance(packet, rtcp.PictureLoss) for packet in rtcp.parse(data))
+        self.plis += sum(isinstance(packet, rtcp.PictureLossIndication) for packet in rtcp.parse(data))
 
 
 def _print(path: Path) -> None:

@@ -85,8 +85,8 @@ class Camera:
         network.every(0.05, self._tick)
 
     def _tick(self) -> None:
-        wish = 1.1 * sum(layer.rate for layer in self.layers)
-        self.estimator.handle_timer(self.network.now, wish=wish, ceiling=wish)
+        desired_rate = 1.1 * sum(layer.rate for layer in self.layers)
+        self.estimator.handle_timer(self.network.now, desired_rate=desired_rate, ceiling=desired_rate)
 
     def _frame(self) -> None:
         timestamp = int(self.network.now * 90_000) & 0xFFFFFFFF
@@ -172,7 +172,7 @@ class Camera:
     def receive(self, data: bytes) -> None:
         """RTCP of the server."""
         for packet in rtcp.parse(data):
-            if isinstance(packet, rtcp.PictureLoss):
+            if isinstance(packet, rtcp.PictureLossIndication):
                 self.plis += 1
                 for layer in self.layers:
                     layer.key_wanted = True

@@ -22,14 +22,14 @@ from sfu.api.hls import HlsRoutes
 from sfu.api.server import listen
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
-from sfu.outputs.hls.programmes import Programmes
-from sfu.outputs.hls.window import Window
+from sfu.outputs.hls.live_stream import LiveStream
+from sfu.outputs.hls.live_streams import LiveStreams
 from sfu.outputs.segmenter import Part
 from sfu.outputs.settings import Hls, Rendition
 from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomsSettings
 from tests.api.support import Node
-from tests.support.programme import FPS, SIZES, SMALL, Programme
+from tests.support.synthetic_stream import FPS, SIZES, SMALL, SyntheticStream
 
 ROOM = "theatre"
 
@@ -37,17 +37,17 @@ ROOM = "theatre"
 class Producer:
     """Stands for the mixer's process: a thread that makes pictures in time and hands parts to the loop."""
 
-    def __init__(self, window: Window, names: list[str], loop: asyncio.AbstractEventLoop) -> None:
-        self.window, self._loop = window, loop
-        self._programme = Programme({name: {**SIZES, **SMALL}[name] for name in names})
+    def __init__(self, live_stream: LiveStream, names: list[str], loop: asyncio.AbstractEventLoop) -> None:
+        self.live_stream, self._loop = live_stream, loop
+        self._programme = SyntheticStream({name: {**SIZES, **SMALL}[name] for name in names})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._first = True
 
     def start(self) -> None:
-        self.window.begin(time.time())
+        self.live_stream.begin(time.time())
         for name, init in self._programme.inits().items():
-            self.window.add_init(name, init)
+            self.live_stream.add_init(name, init)
         self._thread.start()
 
     def stop(self) -> None:
@@ -63,15 +63,15 @@ class Producer:
             number += 1
 
     def _deliver(self, parts: list[Part]) -> None:
-        if self.window.ended_at is None:
+        if self.live_stream.ended_at is None:
             for part in parts:
-                self.window.add_part(part)
+                self.live_stream.add_part(part)
 
 
 class Theatre:
     def __init__(self, folder: str, public: bool, dvr: float) -> None:
         self.settings = Hls(directory=folder, dvr=dvr, memory=20.0, public=(ROOM,) if public else ())
-        self.programmes = Programmes(self.settings)
+        self.live_streams = LiveStreams(self.settings)
         self.producer: Producer | None = None
         self.names: list[str] = []
         self.count = 0
@@ -86,24 +86,24 @@ class Theatre:
             sizes = {**SIZES, **SMALL}
             ladder = [Rendition(name, *sizes[name]) for name in self.names]
             self.count += 1
-            window = self.programmes.open(ROOM, f"PG_{os.getpid()}_{self.count}", ladder)
-            self.producer = Producer(window, self.names, loop)
+            live_stream = self.live_streams.open(ROOM, f"PG_{os.getpid()}_{self.count}", ladder)
+            self.producer = Producer(live_stream, self.names, loop)
             self.producer.start()
         elif self.producer is not None:
-            window = self.producer.window
+            live_stream = self.producer.live_stream
             if what == "restart":
                 self.producer.stop()
                 await asyncio.sleep(float(request.query.get("pause", "0.5")))
-                self.producer = Producer(window, self.names, loop)
+                self.producer = Producer(live_stream, self.names, loop)
                 self.producer.start()
             elif what == "caption":
-                window.add_captions("en", "English")
-                window.caption("en", request.query["text"], time.time(), time.time() + 5)
+                live_stream.add_captions("en", "English")
+                live_stream.caption("en", request.query["text"], time.time(), time.time() + 5)
             elif what == "end":
                 self.producer.stop()
-                window.end(time.time())
+                live_stream.end(time.time())
             elif what == "expire":
-                self.programmes.expire(time.time() + 1e6)
+                self.live_streams.expire(time.time() + 1e6)
         return web.Response(text="ok")
 
 
@@ -132,7 +132,7 @@ async def main() -> None:
         development, http = Development(), HttpSettings(port=0, base_path=given.base_path)
         verifier = Verifier(development.keys)
         rooms = Rooms(RoomsSettings(), lambda prefix: prefix, time.time)
-        hls = HlsRoutes(theatre.settings, theatre.programmes, verifier, os.urandom(32), base_path=given.base_path)
+        hls = HlsRoutes(theatre.settings, theatre.live_streams, verifier, os.urandom(32), base_path=given.base_path)
         app = create_app(
             http,
             rooms,

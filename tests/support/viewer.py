@@ -6,7 +6,7 @@ from collections.abc import Callable
 from sfu.bandwidth.twcc import Recorder
 from sfu.rtp import rtcp
 from sfu.rtp.nack import NackGenerator
-from sfu.rtp.sequence import Unwrapper
+from sfu.rtp.sequence import SequenceUnwrapper
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_TRANSPORT_CC
 from tests.support.network import Network
 from tests.support.wire import Rtp
@@ -39,7 +39,7 @@ class Screen:
         self.plis = 0
         self._packets: dict[int, tuple[bool, bool, bool, bytes]] = {}
         """(begins a frame, ends one, keyframe, its first bytes) by unwrapped number."""
-        self._unwrap = Unwrapper()
+        self._unwrap = SequenceUnwrapper()
         self._highest = -1
         self._next: int | None = None
         """First packet of the next frame; None before the first keyframe."""
@@ -156,7 +156,7 @@ class Speaker:
     def __init__(self, ssrc: int) -> None:
         self.ssrc = ssrc
         self.arrived: dict[int, float] = {}
-        self._unwrap = Unwrapper()
+        self._unwrap = SequenceUnwrapper()
 
     def receive(self, sequence: int, now: float) -> None:
         self.arrived.setdefault(self._unwrap.unwrap(sequence), now)
@@ -245,7 +245,7 @@ class Viewer:
             if waiting and now - screen.asked_at > PLI_EVERY:
                 screen.asked_at = now
                 screen.plis += 1
-                self._send(rtcp.encode_picture_loss(77, screen.ssrc))
+                self._send(rtcp.encode_pli(77, screen.ssrc))
 
     def _report(self) -> None:
         now = self.network.now

@@ -7,13 +7,13 @@ from typing import Any
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import parse_feedback
 from sfu.forwarding import fanout
-from sfu.forwarding.allocator import Decision, Layer, Rank
-from sfu.forwarding.down_track import Route
-from sfu.forwarding.downlink import Downlink, Want
+from sfu.forwarding.allocator import Layer, LayerAllocation, LayerRequest, Rank
+from sfu.forwarding.down_track import DownTrack
+from sfu.forwarding.downlink import Downlink
 from sfu.forwarding.engine import Engine
-from sfu.forwarding.layer_filter import thinned
+from sfu.forwarding.layer_bitrates import LayerBitrates
+from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.peer import EnginePeer
-from sfu.forwarding.rates import Rates
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
@@ -29,7 +29,7 @@ TICK = 0.025
 OVERHEAD = 28
 
 
-class Outlet:
+class DatagramSink:
     """Where the engine's datagrams leave: the first of some links in a row."""
 
     segments = False
@@ -61,7 +61,7 @@ class Attendee:
     peer: EnginePeer
     down: Link
     downlink: Downlink
-    routes: dict[str, Route] = field(default_factory=dict)
+    down_tracks: dict[str, DownTrack] = field(default_factory=dict)
     story: list[tuple[float, str, str, str]] = field(default_factory=list)
     """(when, track, layer or a dash, reason)."""
     layers: list[tuple[float, str, Layer | None]] = field(default_factory=list)
@@ -83,7 +83,7 @@ class VirtualSfu:
         self.network = network
         self.settings = settings or Settings(start=600_000.0)
         self.engine = Engine(PlainSealer(), segments=False)
-        self.rates = Rates()
+        self.rates = LayerBitrates()
         self.publications: dict[str, Publication] = {}
         self.attendees: list[Attendee] = []
         self._count = 0
@@ -100,7 +100,7 @@ class VirtualSfu:
     ) -> Publication:
         """A camera (`name`) and a microphone (`name` and a star)."""
         peer = self._open([back], lambda data: camera.receive(data))
-        uplink = Outlet([up], lambda data: self._receive(peer, data))
+        uplink = DatagramSink([up], lambda data: self._receive(peer, data))
         camera = Camera(self.network, lambda data: uplink.send(data, None), layers=layers)
         declared = {layer.rid: Size(layer.width, layer.height) for layer in camera.layers}
         self.publications[name] = Publication(self._picture(peer, tuple(declared)), camera, declared)
@@ -116,7 +116,7 @@ class VirtualSfu:
     def play(self, name: str, recorded: RecordedTrack, declared: dict[str, Size], up: Link, back: Link) -> Publication:
         """A camera that somebody once had, from now on."""
         peer = self._open([back], lambda data: camera.receive(data))
-        uplink = Outlet([up], lambda data: self._receive(peer, data))
+        uplink = DatagramSink([up], lambda data: self._receive(peer, data))
         camera = RecordedCamera(self.network, lambda data: uplink.send(data, None), recorded)
         self.publications[name] = Publication(self._picture(peer, tuple(declared)), camera, declared)
         return self.publications[name]
@@ -129,7 +129,7 @@ class VirtualSfu:
 
     def attend(self, down: Link, up: Link, *, feedback: float = 0.1) -> Attendee:
         peer = self._open([down], lambda data: client.receive(data))
-        uplink = Outlet([up], lambda data: self._receive(peer, data))
+        uplink = DatagramSink([up], lambda data: self._receive(peer, data))
         client = Viewer(self.network, lambda data: uplink.send(data, None), feedback=feedback)
         downlink = Downlink(self.settings, self._layers, self.network.now)
         attendee = Attendee(client, peer, down, downlink)
@@ -152,7 +152,7 @@ class VirtualSfu:
 
         network = self.network
         peer = self._open([Noted(), down], lambda data: client.receive(data))
-        uplink = Outlet([up], lambda data: self._receive(peer, data))
+        uplink = DatagramSink([up], lambda data: self._receive(peer, data))
         client = RembViewer(self.network, lambda data: uplink.send(data, None))
         client.sent = sent
         attendee = Attendee(client, peer, down, Downlink(self.settings, self._layers, self.network.now))
@@ -163,21 +163,25 @@ class VirtualSfu:
     def subscribe(self, attendee: Attendee, name: str, **wish: Any) -> Screen | Speaker:
         publication = self.publications[name]
         track = publication.track
-        number = len(attendee.routes)
+        number = len(attendee.down_tracks)
         video = track.kind == "video"
-        route = self.engine.add_route(
+        down_track = self.engine.add_down_track(
             track, attendee.peer, mid=f"{number:02}", ssrc=7000 + number, rtx_ssrc=8000 + number if video else 0,
             payload_type=100 if video else 111, red_payload_type=None, rtx_payload_type=101 if video else None,
             first_sequence=500, cname=name,
         )  # fmt: skip
-        attendee.routes[name] = route
-        attendee.downlink.wants[name] = Want(track.kind, **wish)
+        attendee.down_tracks[name] = down_track
+        attendee.downlink.requests[name] = LayerRequest(name, track.kind, **wish)
         attendee.downlink.touch()
-        return attendee.client.watch(route.ssrc, route.rtx_ssrc) if video else attendee.client.hear(route.ssrc)
+        return (
+            attendee.client.watch(down_track.ssrc, down_track.rtx_ssrc)
+            if video
+            else attendee.client.hear(down_track.ssrc)
+        )
 
     def _open(self, links: Sequence[Link], receive: Callable[[bytes], None]) -> EnginePeer:
         self._count += 1
-        return self.engine.open_plain_peer(PeerId(self._count), 1000 + self._count, Outlet(links, receive))
+        return self.engine.open_plain_peer(PeerId(self._count), 1000 + self._count, DatagramSink(links, receive))
 
     # -- what the driver does ---------------------------------------------------------------------------------------
 
@@ -206,21 +210,25 @@ class VirtualSfu:
             elif isinstance(packet, rtcp.ReceiverReport) and packet.reports:
                 downlink.receive_report(max(block.fraction_lost for block in packet.reports) / 256, None, now)
 
-    def _fan_out(self, routes: Iterable[Route], groups: list[fanout.Run], sealer: fanout.Sealer) -> int:
-        routes = list(routes)
+    def _fan_out(
+        self, down_tracks: Iterable[DownTrack], groups: list[fanout.GsoBatch], encryptor: fanout.SrtpEncryptor
+    ) -> int:
+        down_tracks = list(down_tracks)
         sizes = [packet.size for _, packets in groups for packet in packets]
-        for route in routes:
-            downlink = self._downlinks.get(route.peer.id)
+        for down_track in down_tracks:
+            downlink = self._downlinks.get(down_track.peer.id)
             if downlink is not None:
-                downlink.estimator.sent(route.peer.twcc_number, sizes, self.network.now)
-        return fanout.fan_out(routes, groups, sealer)
+                downlink.estimator.sent(down_track.peer.twcc_number, sizes, self.network.now)
+        return fanout.fan_out(down_tracks, groups, encryptor)
 
     def _pad(self, attendee: Attendee, size: int) -> None:
         """Padding is what was sent lately, once more, as repair packets."""
         peer, now = attendee.peer, self.network.now
-        for route in attendee.routes.values():
-            encoding = route.current or next((each for each in route.track.encodings.values() if each.alive), None)
-            if encoding is None or route.track.kind != "video":
+        for down_track in attendee.down_tracks.values():
+            encoding = down_track.current or next(
+                (each for each in down_track.track.encodings.values() if each.alive), None
+            )
+            if encoding is None or down_track.track.kind != "video":
                 continue
             back = 0
             while size > 0 and back < 200:
@@ -229,7 +237,7 @@ class VirtualSfu:
                 if packet is None:
                     continue
                 first = peer.twcc_number
-                if not fanout.resend(route, route.offsets, packet, self.engine._sealer):
+                if not fanout.resend(down_track, down_track.offsets, packet, self.engine._encryptor):
                     return
                 attendee.downlink.estimator.sent(first, [packet.size + 2], now)
                 size -= packet.size
@@ -257,15 +265,15 @@ class VirtualSfu:
             if downlink.probing:
                 self._pad(attendee, downlink.padding(now, TICK))
 
-    def _apply(self, attendee: Attendee, name: str, decision: Decision, *, urgent: bool) -> None:
-        now, route = self.network.now, attendee.routes[name]
+    def _apply(self, attendee: Attendee, name: str, decision: LayerAllocation, *, urgent: bool) -> None:
+        now, down_track = self.network.now, attendee.down_tracks[name]
         layer = decision.layer
         attendee.story.append((now, name, layer.name if layer else "-", decision.reason.value))
         attendee.layers.append((now, name, layer))
         if layer is None:
-            route.park()
+            down_track.clear_target()
             return
-        stream = thinned(route.track.encodings[layer.name], layer.spatial, layer.temporal)
-        if urgent and not route.has(stream.origin):
-            route.pause()
-        self.engine.aim(route, stream, now)
+        stream = filtered(down_track.track.encodings[layer.name], layer.spatial, layer.temporal)
+        if urgent and not down_track.is_forwarding(stream.origin):
+            down_track.pause()
+        self.engine.set_target(down_track, stream, now)

@@ -11,16 +11,18 @@ SENT = 6_000
 class Viewer:
     """A subscriber with a downlink and many routes that has been sent `SENT` packets."""
 
-    def __init__(self, routes: int = 4) -> None:
+    def __init__(self, down_tracks: int = 4) -> None:
         self.bench, self.wire = Bench(), Wire()
         self.track = self.bench.video()
         self.peer = self.bench.peer(self.wire)
         self.peer.downlink = Downlink(Settings(), lambda key: (), self.bench.now)
-        self.routes = [self.bench.route(self.track, self.peer, number=number) for number in range(routes)]
-        for route in self.routes:
-            self.bench.engine.aim(route, self.track.encodings["q"], self.bench.now)
-            route.note = self.peer.downlink.estimator.note
-        for number in range(SENT // routes):
+        self.down_tracks = [
+            self.bench.down_track(self.track, self.peer, number=number) for number in range(down_tracks)
+        ]
+        for down_track in self.down_tracks:
+            self.bench.engine.set_target(down_track, self.track.encodings["q"], self.bench.now)
+            down_track.on_sent = self.peer.downlink.estimator.on_sent
+        for number in range(SENT // down_tracks):
             self.send(number)
             if not number % 50:
                 self.peer.downlink.estimator.handle_timer(self.bench.now)

@@ -27,7 +27,7 @@ class PlainSealer:
         length[0] += 16
         return 0
 
-    def seal_rtcp(self, context: object, data: bytes) -> memoryview:
+    def encrypt_rtcp(self, context: object, data: bytes) -> memoryview:
         return memoryview(bytes(data))
 
 
@@ -147,8 +147,8 @@ class Bench:
     def peer(self, wire: Wire) -> EnginePeer:
         self.count += 1
         peer = self.engine.open_peer(PeerId(self.count), 1000 + self.count)
-        self.engine.key_peer(peer, object(), object(), 16)
-        self.engine.move_peer(peer, wire, ("192.0.2.1", 5000 + self.count))
+        self.engine.set_srtp_sessions(peer, object(), object(), 16)
+        self.engine.set_peer_address(peer, wire, ("192.0.2.1", 5000 + self.count))
         return peer
 
     def video(
@@ -169,8 +169,8 @@ class Bench:
             ssrcs=(),
         )  # fmt: skip
 
-    def route(self, track: Track, peer: EnginePeer, *, red: bool = False, number: int = 0):
-        return self.engine.add_route(
+    def down_track(self, track: Track, peer: EnginePeer, *, red: bool = False, number: int = 0):
+        return self.engine.add_down_track(
             track, peer, mid="00", ssrc=7_000_000 + number, rtx_ssrc=8_000_000 + number,
             payload_type=100 if track.kind == "video" else 111, red_payload_type=63 if red else None,
             rtx_payload_type=101 if track.kind == "video" else None, first_sequence=500, cname="alice",

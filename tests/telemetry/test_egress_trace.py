@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sfu.telemetry.egress_trace import Launch
+from sfu.telemetry.egress_trace import EgressTrace
 
 
 @dataclass
@@ -45,16 +45,16 @@ def clock(*moments: float) -> Iterator[float]:
 )
 def test_a_start_is_one_span_with_two_in_it(calls: tuple[str, ...], said: list[tuple[object, ...]]) -> None:
     tracer = Tracer()
-    launch = Launch(tracer, replacement=True, now=clock(0.0, 1.0, 2.0).__next__)
+    trace = EgressTrace(tracer, replacement=True, now=clock(0.0, 1.0, 2.0).__next__)
     for name in calls:
-        getattr(launch, name)()
+        getattr(trace, name)()
     assert tracer.said == [("mixer start", 0.0), *said]
-    assert launch.trace_id == "ab" * 16
+    assert trace.trace_id == "ab" * 16
 
 
 def test_how_long_it_took_is_known_without_traces() -> None:
-    launch = Launch(None, now=clock(10.0, 10.5, 11.25).__next__)
-    launch.started()
-    assert launch.framed() == 1.25
-    assert launch.framed() is None
-    assert launch.trace_id == ""
+    trace = EgressTrace(None, now=clock(10.0, 10.5, 11.25).__next__)
+    trace.started()
+    assert trace.first_frame() == 1.25
+    assert trace.first_frame() is None
+    assert trace.trace_id == ""

@@ -7,7 +7,7 @@ import pytest
 
 from sfu.telemetry import logs
 from sfu.telemetry.histogram import Histogram
-from sfu.telemetry.join_trace import PATIENCE, Journeys
+from sfu.telemetry.join_trace import PATIENCE, JoinTraces
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +28,7 @@ class Clock:
 @dataclass
 class View:
     established: bool = False
-    pictured: bool = False
+    sending_video: bool = False
 
 
 @dataclass
@@ -61,56 +61,56 @@ def total(histogram: Histogram) -> tuple[int, float]:
 
 def test_from_the_join_to_the_first_picture() -> None:
     clock, tracer, view = Clock(), Tracer(), View()
-    journeys = Journeys(tracer, clock)
-    journey = journeys.begin()
+    join_traces = JoinTraces(tracer, clock)
+    join_trace = join_traces.begin()
     clock.now += 0.1
-    journey.offered()
+    join_trace.offered()
     clock.now += 0.2
-    journey.answered(view)
-    journey.published(clock.now - 0.05)
+    join_trace.answered(view)
+    join_trace.published(clock.now - 0.05)
     clock.now += 0.3
     view.established = True
-    journeys.tick(clock.now)
+    join_traces.tick(clock.now)
     clock.now += 0.4
-    view.pictured = True
-    journeys.tick(clock.now)
-    journeys.tick(clock.now + 1)
-    journey.close()
-    assert total(journeys.negotiation) == (1, 0.2)
-    assert total(journeys.first_picture) == (1, 0.9)
+    view.sending_video = True
+    join_traces.tick(clock.now)
+    join_traces.tick(clock.now + 1)
+    join_trace.close()
+    assert total(join_traces.negotiation) == (1, 0.2)
+    assert total(join_traces.first_picture) == (1, 0.9)
     (span,) = tracer.spans
     assert span.children == [("negotiate", 0.2), ("publish", 0.05), ("connect", 0.3), ("first picture", 0.4)]
-    assert [pictured for _, pictured in span.ended] == [True]
+    assert [sending_video for _, sending_video in span.ended] == [True]
 
 
 @pytest.mark.parametrize("how", ["leaves", "hears only"])
 def test_whoever_gets_no_picture_counts_for_nothing(how: str) -> None:
     clock, tracer = Clock(), Tracer()
-    journeys = Journeys(tracer, clock)
-    journey = journeys.begin()
-    journey.offered()
-    journey.answered(View(established=True))
+    join_traces = JoinTraces(tracer, clock)
+    join_trace = join_traces.begin()
+    join_trace.offered()
+    join_trace.answered(View(established=True))
     if how == "leaves":
-        journey.close()
+        join_trace.close()
     else:
-        journeys.tick(clock.now + PATIENCE)
+        join_traces.tick(clock.now + PATIENCE)
         assert tracer.spans[0].ended == []
-        journeys.tick(clock.now + PATIENCE + 0.1)
-    journeys.tick(clock.now + 60)
-    assert total(journeys.first_picture) == (0, 0)
-    assert [pictured for _, pictured in tracer.spans[0].ended] == [False]
+        join_traces.tick(clock.now + PATIENCE + 0.1)
+    join_traces.tick(clock.now + 60)
+    assert total(join_traces.first_picture) == (0, 0)
+    assert [sending_video for _, sending_video in tracer.spans[0].ended] == [False]
 
 
 def test_only_the_first_offer_counts() -> None:
     clock = Clock()
-    journeys = Journeys(None, clock)
-    journey = journeys.begin()
-    journey.answered(View())
-    journey.offered()
+    join_traces = JoinTraces(None, clock)
+    join_trace = join_traces.begin()
+    join_trace.answered(View())
+    join_trace.offered()
     clock.now += 1
-    journey.offered()
-    journey.answered(View())
+    join_trace.offered()
+    join_trace.answered(View())
     clock.now += 1
-    journey.answered(View())
-    assert total(journeys.negotiation) == (1, 1.0)
-    assert journey.span is None
+    join_trace.answered(View())
+    assert total(join_traces.negotiation) == (1, 1.0)
+    assert join_trace.span is None

@@ -114,7 +114,7 @@ async def test_the_start_of_a_mixer_is_one_trace_and_that_of_its_replacement_ano
             here.server.rooms.create(ROOM)
             await here.ask("PUT", "/egress", json={"live": True})
             await until(starts)
-            os.kill(here.production.supervisor.pid, signal.SIGKILL)
+            os.kill(here.job.supervisor.pid, signal.SIGKILL)
             await until(lambda: len(starts()) == 2)
             await here.ask("DELETE", "/egress")
         first, second = starts()
@@ -129,7 +129,7 @@ async def test_the_start_of_a_mixer_is_one_trace_and_that_of_its_replacement_ano
             assert parts["first frame"].start_time_unix_nano == parts["worker"].end_time_unix_nano
             assert parts["first frame"].end_time_unix_nano == root.end_time_unix_nano
         assert 0 < first.end_time_unix_nano - first.start_time_unix_nano < 10e9
-    begins = [record for record in caplog.records if record.getMessage() == "programme begins"]
+    begins = [record for record in caplog.records if record.getMessage() == "egress live"]
     assert [record.__dict__["trace_id"] for record in begins] == [first.trace_id.hex(), second.trace_id.hex()]
 
 

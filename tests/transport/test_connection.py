@@ -12,15 +12,15 @@ import pytest
 
 from sfu.errors import BadRequest
 from sfu.ids import TrackId
-from sfu.rooms.ports import Wish
+from sfu.rooms.ports import SubscriptionSettings
 from sfu.signaling.messages import TrackSpec
 from sfu.transport.connection import State
 from sfu.transport.dtls import Identity
 from sfu.transport.dtls import State as DtlsState
-from sfu.transport.endpoint import WebRtcEdge
+from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.publisher import PublisherConnection
 from sfu.transport.settings import Settings
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer, binding_request
 from tests.support.wire import Rtp, rtp, vp8
 
@@ -59,20 +59,20 @@ class Ear:
 
 
 @pytest.fixture
-async def hub() -> AsyncIterator[Hub]:
-    hub = Hub(SETTINGS)
-    hub.open()
-    yield hub
-    hub.close()
-    assert not hub.connections
-    assert not hub.port.by_ufrag
-    assert not hub.port.by_address
-    assert not hub.engine.peers
+async def webrtc_server() -> AsyncIterator[WebRtcServer]:
+    webrtc_server = WebRtcServer(SETTINGS)
+    webrtc_server.open()
+    yield webrtc_server
+    webrtc_server.close()
+    assert not webrtc_server.connections
+    assert not webrtc_server.port.by_ufrag
+    assert not webrtc_server.port.by_address
+    assert not webrtc_server.engine.peers
 
 
 @pytest.fixture
-def edge(hub: Hub) -> WebRtcEdge:
-    return WebRtcEdge(hub)
+def endpoint(webrtc_server: WebRtcServer) -> WebRtcEndpoint:
+    return WebRtcEndpoint(webrtc_server)
 
 
 async def until(done: Callable[[], object], *peers: RawPeer, seconds: float = 5.0) -> None:
@@ -85,10 +85,10 @@ async def until(done: Callable[[], object], *peers: RawPeer, seconds: float = 5.
 
 
 async def published(
-    edge: WebRtcEdge, identity: Identity | None = None, *, setup: str = "actpass", data: bool = False
+    endpoint: WebRtcEndpoint, identity: Identity | None = None, *, setup: str = "actpass", data: bool = False
 ) -> tuple[PublisherConnection, RawPeer, Ear]:
     ear, peer = Ear(), RawPeer(identity)
-    publisher = edge.open_publisher("PA_a", ear)
+    publisher = endpoint.open_publisher("PA_a", ear)
     answer = publisher.negotiate(
         peer.offer(setup=setup, data=data),
         DECLARED,
@@ -99,14 +99,16 @@ async def published(
     return publisher, peer, ear
 
 
-async def test_media_goes_from_a_publisher_to_a_subscriber(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, sender, _ = await published(edge)
+async def test_media_goes_from_a_publisher_to_a_subscriber(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, sender, _ = await published(endpoint)
     sources = publisher.negotiate(sender.offer(), DECLARED).sources
     assert {mid: source.kind for mid, source in sources.items()} == {"0": "audio", "1": "video"}
     ear, receiver = Ear(), RawPeer()
-    subscriber = edge.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_mic"), sources["0"], Wish())
-    subscriber.subscribe(TrackId("TR_cam"), sources["1"], Wish())
+    subscriber = endpoint.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_mic"), sources["0"], SubscriptionSettings())
+    subscriber.subscribe(TrackId("TR_cam"), sources["1"], SubscriptionSettings())
     await until(lambda: ear.offers)
     ((offer_id, offer, tracks),) = ear.offers
     assert sorted(tracks.values()) == ["TR_cam", "TR_mic"]
@@ -138,12 +140,14 @@ async def test_media_goes_from_a_publisher_to_a_subscriber(hub: Hub, edge: WebRt
     receiver.close()
 
 
-async def test_who_leaves_is_freed_at_once_without_a_collection_of_cycles(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, sender, _ = await published(edge, data=True)
+async def test_who_leaves_is_freed_at_once_without_a_collection_of_cycles(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, sender, _ = await published(endpoint, data=True)
     camera = publisher.negotiate(sender.offer(data=True), DECLARED).sources["1"]
     ear, receiver = Ear(), RawPeer()
-    subscriber = edge.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_cam"), camera, Wish())
+    subscriber = endpoint.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_cam"), camera, SubscriptionSettings())
     await until(lambda: ear.offers)
     subscriber.accept_answer(ear.offers[0][0], receiver.answer(ear.offers[0][1]))
     receiver.use(ear.offers[0][1], role="client")
@@ -152,7 +156,7 @@ async def test_who_leaves_is_freed_at_once_without_a_collection_of_cycles(hub: H
     sender.send(rtp(vp8(key=True), ssrc=2, sequence=1, timestamp=3000, extensions={4: b"1"}))
     encoding = camera.track.encodings[""]
     await until(lambda: encoding.received)
-    here = [*hub.connections, publisher, subscriber, camera]
+    here = [*webrtc_server.connections, publisher, subscriber, camera]
     left = [weakref.ref(one) for one in here]
     gc.collect()
     gc.disable()
@@ -169,8 +173,8 @@ async def test_who_leaves_is_freed_at_once_without_a_collection_of_cycles(hub: H
 
 
 @pytest.mark.parametrize("setup", ["actpass", "active", "passive"])
-async def test_the_handshake_in_both_roles(edge: WebRtcEdge, setup: str) -> None:
-    publisher, peer, _ = await published(edge, setup=setup)
+async def test_the_handshake_in_both_roles(endpoint: WebRtcEndpoint, setup: str) -> None:
+    publisher, peer, _ = await published(endpoint, setup=setup)
     report = publisher.report()
     assert report is not None
     assert report.connected
@@ -181,12 +185,14 @@ async def test_the_handshake_in_both_roles(edge: WebRtcEdge, setup: str) -> None
 
 
 async def test_a_greeting_that_outruns_the_answer_is_kept(
-    hub: Hub, edge: WebRtcEdge, monkeypatch: pytest.MonkeyPatch
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publisher, sender, _ = await published(edge)
+    publisher, sender, _ = await published(endpoint)
     ear, receiver = Ear(), RawPeer()
-    subscriber = edge.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_mic"), publisher.negotiate(sender.offer(), DECLARED).sources["0"], Wish())
+    subscriber = endpoint.open_subscriber("PA_b", ear)
+    subscriber.subscribe(
+        TrackId("TR_mic"), publisher.negotiate(sender.offer(), DECLARED).sources["0"], SubscriptionSettings()
+    )
     await until(lambda: ear.offers)
     ((offer_id, offer, _),) = ear.offers
     receiver.use(offer, role="client")
@@ -197,7 +203,7 @@ async def test_a_greeting_that_outruns_the_answer_is_kept(
     for _ in range(20):  # what anybody might send meanwhile is not kept without end
         receiver.sock.sendto(bytes((22, 254, 253)) + bytes(30), receiver.server)
     await asyncio.sleep(0.05)
-    (connection,) = (each for each in hub.connections if each.state is State.CONNECTING)
+    (connection,) = (each for each in webrtc_server.connections if each.state is State.CONNECTING)
     assert len(connection._early) == 4
     subscriber.accept_answer(offer_id, receiver.answer(offer))
     await until(lambda: receiver.tx, receiver)
@@ -208,9 +214,11 @@ async def test_a_greeting_that_outruns_the_answer_is_kept(
         raw.close()
 
 
-async def test_an_ice_restart_moves_the_media_to_a_new_address(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
-    before = next(iter(hub.port.by_address))
+async def test_an_ice_restart_moves_the_media_to_a_new_address(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
+    before = next(iter(webrtc_server.port.by_address))
     peer.ufrag = "raw2"
     answer = publisher.negotiate(peer.offer(), DECLARED)
     old = peer.remote_ufrag
@@ -221,17 +229,21 @@ async def test_an_ice_restart_moves_the_media_to_a_new_address(hub: Hub, edge: W
         peer.remote_ufrag, peer.remote_pwd, peer.server, peer.dtls,
     )  # fmt: skip
     moved.check()
-    await until(lambda: hub.connections and next(iter(hub.connections)).peer.address != before, moved)
-    assert old not in hub.port.by_ufrag
-    assert len(hub.connections) == 1
+    await until(
+        lambda: webrtc_server.connections and next(iter(webrtc_server.connections)).peer.address != before, moved
+    )
+    assert old not in webrtc_server.port.by_ufrag
+    assert len(webrtc_server.connections) == 1
     publisher.close()
     peer.close()
     moved.close()
 
 
-async def test_checks_that_repeat_themselves_are_consent_until_a_restart(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
-    connection = next(iter(hub.connections))
+async def test_checks_that_repeat_themselves_are_consent_until_a_restart(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
+    connection = next(iter(webrtc_server.connections))
     for _ in range(3):
         before, peer.received = connection.ice.last_check, []
         peer.check()
@@ -240,27 +252,31 @@ async def test_checks_that_repeat_themselves_are_consent_until_a_restart(hub: Hu
         assert connection.checked(connection.peer.address) == connection.ice.last_check
     old = peer.remote_pwd
     peer.check(password="another")
-    await until(lambda: hub.port.dropped["stun_not_authentic"] == 1, peer)
+    await until(lambda: webrtc_server.port.dropped["stun_not_authentic"] == 1, peer)
     peer.ufrag = "raw2"
     peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
     peer.check()
     await until(lambda: connection.ice.settled, peer)
     peer.check(password=old)
-    await until(lambda: hub.port.dropped["stun_not_authentic"] == 2, peer)
+    await until(lambda: webrtc_server.port.dropped["stun_not_authentic"] == 2, peer)
     publisher.close()
     peer.close()
 
 
-async def test_a_check_without_the_password_moves_nothing_and_is_not_answered(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
+async def test_a_check_without_the_password_moves_nothing_and_is_not_answered(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
     thief = RawPeer()
     thief.remote_ufrag, thief.remote_pwd, thief.server = peer.remote_ufrag, "wrong", peer.server
     thief.check()
     thief.sock.sendto(binding_request("nobody:raw1", "wrong"), peer.server)
-    await until(lambda: hub.port.dropped["stun_not_authentic"] and hub.port.dropped["stun_unknown_user"])
+    await until(
+        lambda: webrtc_server.port.dropped["stun_not_authentic"] and webrtc_server.port.dropped["stun_unknown_user"]
+    )
     with pytest.raises(BlockingIOError):
         thief.sock.recv(100)
-    assert len(hub.port.by_address) == 1
+    assert len(webrtc_server.port.by_address) == 1
     publisher.close()
     peer.close()
     thief.close()
@@ -271,26 +287,28 @@ async def test_a_check_without_the_password_moves_nothing_and_is_not_answered(hu
     [b"", b"\x00", bytes(11), bytes(20), b"\x16" * 60, b"\x80" * 60, b"\xff" * 60, b"\x00\x01\x00\x00" + bytes(16)],
     ids=["empty", "one byte", "short", "zeros", "dtls", "media", "unknown", "stun"],
 )
-async def test_strangers_datagrams_are_counted_and_dropped(hub: Hub, datagram: bytes) -> None:
+async def test_strangers_datagrams_are_counted_and_dropped(webrtc_server: WebRtcServer, datagram: bytes) -> None:
     stranger = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     stranger.setblocking(False)
-    stranger.sendto(datagram, ("127.0.0.1", hub.port.port))
-    await until(lambda: sum(hub.port.dropped.values()) == 1)
+    stranger.sendto(datagram, ("127.0.0.1", webrtc_server.port.port))
+    await until(lambda: sum(webrtc_server.port.dropped.values()) == 1)
     with pytest.raises(BlockingIOError):
         stranger.recv(100)
     stranger.close()
 
 
-async def test_a_client_hello_from_another_socket_does_not_disturb_the_handshake(hub: Hub, edge: WebRtcEdge) -> None:
+async def test_a_client_hello_from_another_socket_does_not_disturb_the_handshake(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
     ear, peer, stranger = Ear(), RawPeer(), RawPeer()
-    publisher = edge.open_publisher("PA_a", ear)
+    publisher = endpoint.open_publisher("PA_a", ear)
     answer = publisher.negotiate(peer.offer(), DECLARED)
     for each in (peer, stranger):
         each.use(answer.sdp, role="client")
     assert stranger.dtls is not None
     stranger.dtls.start()
     stranger.pump()
-    await until(lambda: hub.port.dropped["unknown_address"])
+    await until(lambda: webrtc_server.port.dropped["unknown_address"])
     peer.check()
     await until(lambda: peer.tx, peer)
     publisher.close()
@@ -298,35 +316,41 @@ async def test_a_client_hello_from_another_socket_does_not_disturb_the_handshake
     stranger.close()
 
 
-async def test_a_bad_tag_ten_thousand_times_does_not_end_the_call(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
+async def test_a_bad_tag_ten_thousand_times_does_not_end_the_call(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
     packet = rtp(b"x" * 20, ssrc=1, sequence=1, timestamp=1, payload_type=111)
     for _ in range(100):
         for _ in range(100):
             peer.sock.sendto(packet, peer.server)
         await asyncio.sleep(0)
-    await until(lambda: hub.port.dropped["srtp"] >= 9_000)
+    await until(lambda: webrtc_server.port.dropped["srtp"] >= 9_000)
     peer.send(rtp(b"opus", ssrc=1, sequence=1, timestamp=1, payload_type=111, extensions={4: b"0"}))
-    connection = next(iter(hub.connections))
+    connection = next(iter(webrtc_server.connections))
     await until(lambda: connection.peer.packets_in == 1)
     publisher.close()
     peer.close()
 
 
-async def test_a_half_open_handshake_ends_at_its_deadline(hub: Hub, edge: WebRtcEdge) -> None:
+async def test_a_half_open_handshake_ends_at_its_deadline(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
     ear, peer = Ear(), RawPeer()
-    publisher = edge.open_publisher("PA_a", ear)
+    publisher = endpoint.open_publisher("PA_a", ear)
     peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
     peer.check()
     await until(lambda: ear.lost, seconds=3)
-    assert hub.handshakes["failed"] == 1
+    assert webrtc_server.handshakes["failed"] == 1
     publisher.close()
     peer.close()
 
 
-async def test_a_connection_that_is_never_checked_ends_too(hub: Hub, edge: WebRtcEdge) -> None:
+async def test_a_connection_that_is_never_checked_ends_too(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
     ear, peer = Ear(), RawPeer()
-    publisher = edge.open_publisher("PA_a", ear)
+    publisher = endpoint.open_publisher("PA_a", ear)
     publisher.negotiate(peer.offer(), DECLARED)
     await until(lambda: ear.lost, seconds=3)
     with pytest.raises(BadRequest, match="closed"):
@@ -334,26 +358,28 @@ async def test_a_connection_that_is_never_checked_ends_too(hub: Hub, edge: WebRt
     peer.close()
 
 
-async def test_handshakes_of_one_address_are_capped(hub: Hub, edge: WebRtcEdge) -> None:
-    hub.settings = Settings(udp_port=0, half_open_per_address=2)
+async def test_handshakes_of_one_address_are_capped(webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint) -> None:
+    webrtc_server.settings = Settings(udp_port=0, half_open_per_address=2)
     opened = []
     for _ in range(4):
         peer = RawPeer()
-        publisher = edge.open_publisher("PA_a", Ear())
+        publisher = endpoint.open_publisher("PA_a", Ear())
         peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
         peer.check()
         opened.append((publisher, peer))
-    await until(lambda: hub.port.dropped["half_open_limit"] == 2)
+    await until(lambda: webrtc_server.port.dropped["half_open_limit"] == 2)
     for publisher, peer in opened:
         publisher.close()
         peer.close()
 
 
-async def test_another_certificate_in_an_offer_is_another_connection(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, ear = await published(edge)
+async def test_another_certificate_in_an_offer_is_another_connection(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, ear = await published(endpoint)
     again = RawPeer()
     answer = publisher.negotiate(again.offer(), DECLARED)
-    assert len(hub.connections) == 1
+    assert len(webrtc_server.connections) == 1
     again.use(answer.sdp, role="client")
     again.check()
     await until(lambda: again.tx, again)
@@ -363,14 +389,14 @@ async def test_another_certificate_in_an_offer_is_another_connection(hub: Hub, e
     again.close()
 
 
-async def test_answers_that_do_not_fit_are_refused(edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
+async def test_answers_that_do_not_fit_are_refused(endpoint: WebRtcEndpoint) -> None:
+    publisher, peer, _ = await published(endpoint)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
     ear = Ear()
-    subscriber = edge.open_subscriber("PA_b", ear)
+    subscriber = endpoint.open_subscriber("PA_b", ear)
     with pytest.raises(BadRequest, match="no open offer"):
         subscriber.accept_answer(1, "v=0")
-    subscriber.subscribe(TrackId("TR_mic"), sources["0"], Wish())
+    subscriber.subscribe(TrackId("TR_mic"), sources["0"], SubscriptionSettings())
     await until(lambda: ear.offers)
     with pytest.raises(BadRequest):
         subscriber.accept_answer(1, "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n")
@@ -382,14 +408,14 @@ async def test_answers_that_do_not_fit_are_refused(edge: WebRtcEdge) -> None:
     receiver.close()
 
 
-async def test_slots_are_recycled_and_changes_of_one_turn_make_one_offer(edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
+async def test_slots_are_recycled_and_changes_of_one_turn_make_one_offer(endpoint: WebRtcEndpoint) -> None:
+    publisher, peer, _ = await published(endpoint)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
     ear, receiver = Ear(), RawPeer()
-    subscriber = edge.open_subscriber("PA_b", ear)
+    subscriber = endpoint.open_subscriber("PA_b", ear)
     for number in range(5):
         for name in ("a", "b"):
-            subscriber.subscribe(TrackId(f"TR_{name}{number}"), sources["1"], Wish())
+            subscriber.subscribe(TrackId(f"TR_{name}{number}"), sources["1"], SubscriptionSettings())
         await until(lambda: len(ear.offers) > 0)
         offer_id, offer, tracks = ear.offers.pop()
         assert not ear.offers
@@ -403,13 +429,17 @@ async def test_slots_are_recycled_and_changes_of_one_turn_make_one_offer(edge: W
     receiver.close()
 
 
-async def test_who_waits_alone_for_longer_than_the_deadline_still_gets_what_comes(hub: Hub, edge: WebRtcEdge) -> None:
+async def test_who_waits_alone_for_longer_than_the_deadline_still_gets_what_comes(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
     ear = Ear()
-    subscriber = edge.open_subscriber("PA_b", ear)
+    subscriber = endpoint.open_subscriber("PA_b", ear)
     await asyncio.sleep(SETTINGS.connect_timeout + 1.2)
     assert ear.lost == 0
-    publisher, peer, _ = await published(edge)
-    subscriber.subscribe(TrackId("TR_mic"), publisher.negotiate(peer.offer(), DECLARED).sources["0"], Wish())
+    publisher, peer, _ = await published(endpoint)
+    subscriber.subscribe(
+        TrackId("TR_mic"), publisher.negotiate(peer.offer(), DECLARED).sources["0"], SubscriptionSettings()
+    )
     await until(lambda: ear.offers)
     assert ear.lost == 0
     subscriber.close()

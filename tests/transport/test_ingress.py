@@ -2,18 +2,20 @@
 
 import asyncio
 
-from sfu.transport.endpoint import WebRtcEdge
+from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.settings import Settings
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.wire import rtp
 from tests.transport.test_connection import published, until
 
 
 async def test_a_publisher_that_sends_more_than_it_may_is_not_listened_to_until_it_stops() -> None:
-    hub = Hub(Settings(udp_port=0, bind=("127.0.0.1",), include_loopback=True, publish_packets_per_second=400))
-    hub.open()
-    publisher, peer, _ = await published(WebRtcEdge(hub))
-    connection = next(iter(hub.connections))
+    webrtc_server = WebRtcServer(
+        Settings(udp_port=0, bind=("127.0.0.1",), include_loopback=True, publish_packets_per_second=400)
+    )
+    webrtc_server.open()
+    publisher, peer, _ = await published(WebRtcEndpoint(webrtc_server))
+    connection = next(iter(webrtc_server.connections))
     sequence = 0
 
     def send(count: int) -> None:
@@ -25,11 +27,11 @@ async def test_a_publisher_that_sends_more_than_it_may_is_not_listened_to_until_
     for _ in range(50):
         send(40)
         await asyncio.sleep(0.01)
-    await until(lambda: hub.port.dropped["ingress_rate"] > 200)
+    await until(lambda: webrtc_server.port.dropped["ingress_rate"] > 200)
     await until(lambda: not connection.peer.flooding)
     before = connection.peer.tracks["0"].encodings[""].packets
     send(5)
     await until(lambda: connection.peer.tracks["0"].encodings[""].packets == before + 5)
     publisher.close()
     peer.close()
-    hub.close()
+    webrtc_server.close()

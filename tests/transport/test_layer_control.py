@@ -8,19 +8,19 @@ import pytest
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import Recorder
 from sfu.forwarding.allocator import Rank
-from sfu.forwarding.decision_log import Cause, Diary
+from sfu.forwarding.decision_log import Cause, DecisionLog
 from sfu.forwarding.dynacast import PATIENCE
 from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
-from sfu.rooms.ports import Wish
+from sfu.rooms.ports import SubscriptionSettings
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_TRANSPORT_CC
-from sfu.transport.downlinks import Downlinks
-from sfu.transport.layer_control import Steering
+from sfu.transport.downlink_scheduler import DownlinkScheduler
+from sfu.transport.layer_control import LayerControl
 from sfu.transport.publisher import PublishedTrack
 from sfu.transport.settings import Settings as TransportSettings
-from sfu.transport.subscription import Outbound, Told
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.subscription import SentState, Subscription
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.wire import Bench, Wire, rtp, vp8
 
 SIZES = {"q": Size(160, 90), "h": Size(320, 180), "f": Size(640, 360)}
@@ -34,12 +34,12 @@ class Stage:
 
     def __init__(self, start: float = 4e6, *, enabled: bool = True) -> None:
         self.bench, self.wire = Bench(), Wire()
-        self.hub = Hub(TransportSettings())
-        self.hub.engine = self.bench.engine
-        self.downlinks = Downlinks(self.hub, Settings(start=start, enabled=enabled))
-        self.diary = Diary()
-        self.told: list[tuple[str, Told]] = []
-        self.steering = Steering(self.hub, self.downlinks, self._tell, self.diary)
+        self.webrtc_server = WebRtcServer(TransportSettings())
+        self.webrtc_server.engine = self.bench.engine
+        self.downlinks = DownlinkScheduler(self.webrtc_server, Settings(start=start, enabled=enabled))
+        self.decision_log = DecisionLog()
+        self.sent_state: list[tuple[str, SentState]] = []
+        self.layer_control = LayerControl(self.webrtc_server, self.downlinks, self._send_state, self.decision_log)
         self.viewer = self.bench.peer(self.wire)
         self._sequence = itertools.count(1)
         self._routes = itertools.count()
@@ -48,9 +48,9 @@ class Stage:
         self.bench.tick(0.5)  # layers come alive
         self.bench.now += 5.0  # and are no longer new
 
-    def _tell(self, outbound: Outbound, told: Told) -> None:
-        outbound.told = told
-        self.told.append((outbound.track, told))
+    def _send_state(self, subscription: Subscription, sent_state: SentState) -> None:
+        subscription.sent_state = sent_state
+        self.sent_state.append((subscription.track, sent_state))
 
     def send(self, *rids: str, key: bool = False) -> None:
         for rid in rids:
@@ -60,40 +60,40 @@ class Stage:
                 rtp(vp8(key=key, size=900), ssrc=SSRCS[rid], sequence=number, timestamp=number, extensions=extensions)
             )
 
-    def outbound(self, name: str, track: Track, *, screen: bool = False) -> Outbound:
-        source = PublishedTrack(self.hub, track, "s", screen=screen)
+    def subscription(self, name: str, track: Track, *, screen: bool = False) -> Subscription:
+        source = PublishedTrack(self.webrtc_server, track, "s", screen=screen)
         source.declared = dict(SIZES) if track.kind == "video" else {}
-        route = self.bench.route(track, self.viewer, number=next(self._routes))
-        return Outbound(TrackId(name), source, Wish(), route=route)
+        down_track = self.bench.down_track(track, self.viewer, number=next(self._routes))
+        return Subscription(TrackId(name), source, SubscriptionSettings(), down_track=down_track)
 
-    def watch(self, name: str = "TR_cam", *, feedback: bool = True) -> Outbound:
-        outbound = self.outbound(name, self.camera)
-        self.steering.add(outbound, self.viewer, feedback=feedback, now=self.bench.now)
-        self.steering.want(outbound)
-        return outbound
+    def watch(self, name: str = "TR_cam", *, feedback: bool = True) -> Subscription:
+        subscription = self.subscription(name, self.camera)
+        self.layer_control.add(subscription, self.viewer, feedback=feedback, now=self.bench.now)
+        self.layer_control.update_request(subscription)
+        return subscription
 
-    def look(self, seconds: float = 0.05) -> None:
+    def update(self, seconds: float = 0.05) -> None:
         self.bench.now += seconds
-        self.steering.look(self.bench.now, allocate=True)
+        self.layer_control.update(self.bench.now, allocate=True)
 
-    def target(self, outbound: Outbound) -> str:
-        assert outbound.route is not None
-        return outbound.route.target.rid if outbound.route.target is not None else ""
+    def target(self, subscription: Subscription) -> str:
+        assert subscription.down_track is not None
+        return subscription.down_track.target.rid if subscription.down_track.target is not None else ""
 
 
 def test_sound_alone_is_not_allocated() -> None:
     stage = Stage()
-    sound = stage.outbound("TR_mic", stage.microphone)
-    stage.steering.add(sound, stage.viewer, feedback=True, now=stage.bench.now)
-    stage.steering.want(sound)
-    assert stage.steering.downlink is None
-    stage.look()
-    assert stage.told == []
+    sound = stage.subscription("TR_mic", stage.microphone)
+    stage.layer_control.add(sound, stage.viewer, feedback=True, now=stage.bench.now)
+    stage.layer_control.update_request(sound)
+    assert stage.layer_control.downlink is None
+    stage.update()
+    assert stage.sent_state == []
     stage.watch()
-    assert stage.steering.downlink is stage.viewer.downlink is not None
-    assert len(stage.steering.downlink.wants) == 2
-    assert sound.route is not None
-    assert sound.route.note is not None  # what came before the first picture is told of as well
+    assert stage.layer_control.downlink is stage.viewer.downlink is not None
+    assert len(stage.layer_control.downlink.requests) == 2
+    assert sound.down_track is not None
+    assert sound.down_track.on_sent is not None  # what came before the first picture is told of as well
 
 
 @pytest.mark.parametrize(
@@ -106,79 +106,79 @@ def test_sound_alone_is_not_allocated() -> None:
 )
 def test_the_first_look_aims(start: float, layer: str, reason: str, cause: Cause) -> None:
     stage = Stage(start)
-    outbound = stage.watch()
-    stage.look()
-    assert stage.target(outbound) == layer
+    subscription = stage.watch()
+    stage.update()
+    assert stage.target(subscription) == layer
     size = SIZES[layer]
-    assert stage.told == [("TR_cam", Told(False, reason, layer, size.width, size.height))]
-    assert (stage.told[0][1].cause, stage.told[0][1].top_height) == (cause, 360)
-    stage.look()
-    assert len(stage.told) == 1
+    assert stage.sent_state == [("TR_cam", SentState(False, reason, layer, size.width, size.height))]
+    assert (stage.sent_state[0][1].cause, stage.sent_state[0][1].max_height) == (cause, 360)
+    stage.update()
+    assert len(stage.sent_state) == 1
 
 
 def test_layers_that_rest_are_not_said_to_be_lacking() -> None:
     """Its publisher leaves out what nobody has a place for: who has a small one does not see "the best that is sent"."""
     stage = Stage()
-    outbound = stage.watch()
+    subscription = stage.watch()
     for now in (0.0, PATIENCE):
-        outbound.source.demand.update(SIZES, [(160, 90)], now)
+        subscription.source.dynacast.update(SIZES, [(160, 90)], now)
     for _ in range(4):
         stage.send("q")
         stage.bench.tick(1.0)
     stage.bench.now += 4.0
-    stage.look()
-    ((_, told),) = stage.told
-    assert (told.layer, told.top_height) == ("q", 360)
+    stage.update()
+    ((_, sent_state),) = stage.sent_state
+    assert (sent_state.layer, sent_state.max_height) == ("q", 360)
 
 
 def test_what_does_not_fit_is_parked_and_told() -> None:
     stage = Stage(60e3)
     first, second = stage.watch("TR_a"), stage.watch("TR_b")
-    stage.look()
+    stage.update()
     assert sorted(map(stage.target, (first, second))) == ["", "q"]
-    assert [told.reason for _, told in stage.told if told.paused] == ["congestion"]
-    assert next(told.cause for _, told in stage.told if told.paused) is Cause.BUDGET
+    assert [sent_state.reason for _, sent_state in stage.sent_state if sent_state.paused] == ["congestion"]
+    assert next(sent_state.cause for _, sent_state in stage.sent_state if sent_state.paused) is Cause.BUDGET
 
 
 def test_a_publisher_that_sends_nothing_is_no_congestion() -> None:
     stage = Stage()
     stage.bench.tick(5.0)  # silence
     stage.watch()
-    stage.look()
-    ((_, told),) = stage.told
-    assert (told.paused, told.reason, told.cause) == (True, "no_layer", Cause.SILENT)
+    stage.update()
+    ((_, sent_state),) = stage.sent_state
+    assert (sent_state.paused, sent_state.reason, sent_state.cause) == (True, "no_layer", Cause.SILENT)
 
 
 def test_a_flooded_path_stops_the_old_layer_at_once() -> None:
     stage = Stage()
-    outbound = stage.watch()
-    stage.look()
+    subscription = stage.watch()
+    stage.update()
     stage.send("f", key=True)
-    assert outbound.route is not None
-    assert outbound.route.current is stage.camera.encodings["f"]
-    assert stage.steering.downlink is not None
+    assert subscription.down_track is not None
+    assert subscription.down_track.current is stage.camera.encodings["f"]
+    assert stage.layer_control.downlink is not None
     stage.bench.now += 4.0
-    stage.steering.downlink.receive_remb(150e3, stage.bench.now)
-    stage.look()
-    assert outbound.route.current is None
-    assert stage.target(outbound) == "h"
-    assert stage.told[-1][1].cause is Cause.BUDGET
-    assert "estimate" in [entry.kind.value for entry in stage.diary]
+    stage.layer_control.downlink.receive_remb(150e3, stage.bench.now)
+    stage.update()
+    assert subscription.down_track.current is None
+    assert stage.target(subscription) == "h"
+    assert stage.sent_state[-1][1].cause is Cause.BUDGET
+    assert "estimate" in [entry.kind.value for entry in stage.decision_log]
 
 
 @pytest.mark.parametrize("what", ["paused", "muted", "withheld"])
 def test_what_is_not_wanted_is_left_alone(what: str) -> None:
     stage = Stage()
-    outbound = stage.outbound("TR_cam", stage.camera)
-    outbound.wish = Wish(paused=what == "paused", withheld=what == "withheld")
+    subscription = stage.subscription("TR_cam", stage.camera)
+    subscription.settings = SubscriptionSettings(paused=what == "paused", withheld=what == "withheld")
     stage.camera.muted = what == "muted"
-    stage.steering.add(outbound, stage.viewer, feedback=True, now=stage.bench.now)
-    stage.steering.want(outbound)
-    stage.look()
-    assert (stage.told, stage.target(outbound)) == ([], "")
-    assert stage.steering.downlink is not None
-    (want,) = stage.steering.downlink.wants.values()
-    assert want.hidden
+    stage.layer_control.add(subscription, stage.viewer, feedback=True, now=stage.bench.now)
+    stage.layer_control.update_request(subscription)
+    stage.update()
+    assert (stage.sent_state, stage.target(subscription)) == ([], "")
+    assert stage.layer_control.downlink is not None
+    (update_request,) = stage.layer_control.downlink.requests.values()
+    assert update_request.hidden
 
 
 @pytest.mark.parametrize(
@@ -187,36 +187,36 @@ def test_what_is_not_wanted_is_left_alone(what: str) -> None:
 )
 def test_screens_and_the_stage_come_first(screen: bool, priority: int, rank: Rank) -> None:
     stage = Stage()
-    outbound = stage.outbound("TR_cam", stage.camera, screen=screen)
-    outbound.wish = Wish(priority=priority)
-    stage.steering.add(outbound, stage.viewer, feedback=True, now=stage.bench.now)
-    assert stage.steering.downlink is not None
-    assert [want.rank for want in stage.steering.downlink.wants.values()] == [rank]
+    subscription = stage.subscription("TR_cam", stage.camera, screen=screen)
+    subscription.settings = SubscriptionSettings(priority=priority)
+    stage.layer_control.add(subscription, stage.viewer, feedback=True, now=stage.bench.now)
+    assert stage.layer_control.downlink is not None
+    assert [update_request.rank for update_request in stage.layer_control.downlink.requests.values()] == [rank]
 
 
 def test_a_wish_is_carried_out_again_though_nothing_changed() -> None:
     stage = Stage()
-    outbound = stage.watch()
-    stage.look()
-    assert outbound.route is not None
-    outbound.route.park()  # e.g. paused for a moment by the client
-    stage.steering.want(outbound)
-    stage.look()
-    assert stage.target(outbound) == "f"
+    subscription = stage.watch()
+    stage.update()
+    assert subscription.down_track is not None
+    subscription.down_track.clear_target()  # e.g. paused for a moment by the client
+    stage.layer_control.update_request(subscription)
+    stage.update()
+    assert stage.target(subscription) == "f"
 
 
 def test_only_what_the_client_tells_of_is_noted() -> None:
     stage = Stage()
-    told, untold = stage.watch("TR_a"), stage.watch("TR_b", feedback=False)
-    assert told.route is not None
-    assert untold.route is not None
-    assert (told.route.note is not None, untold.route.note) == (True, None)
+    sent_state, untold = stage.watch("TR_a"), stage.watch("TR_b", feedback=False)
+    assert sent_state.down_track is not None
+    assert untold.down_track is not None
+    assert (sent_state.down_track.on_sent is not None, untold.down_track.on_sent) == (True, None)
 
 
 def test_a_probe_gets_its_padding() -> None:
     stage = Stage(300e3)
-    outbound = stage.watch()
-    stage.look()
+    subscription = stage.watch()
+    stage.update()
     stage.send("h", key=True)
     for _ in range(8):
         stage.send("h")
@@ -225,35 +225,35 @@ def test_a_probe_gets_its_padding() -> None:
     recorder = Recorder(5)
     for step, number in enumerate(sent):
         recorder.record(number, 7.0 + 0.01 * step)
-    assert outbound.route is not None
-    for feedback in recorder.feedback(outbound.route.ssrc):
+    assert subscription.down_track is not None
+    for feedback in recorder.feedback(subscription.down_track.ssrc):
         stage.bench.engine.receive_rtcp(stage.viewer, feedback, stage.bench.now, stage.bench.now + 3e9)
     for _ in range(20):
-        stage.look()
+        stage.update()
     padding = stage.wire.media()
     assert len(padding) > 5
-    assert {packet.ssrc for packet in padding} == {outbound.route.rtx_ssrc}
+    assert {packet.ssrc for packet in padding} == {subscription.down_track.rtx_ssrc}
 
 
 def test_what_is_gone_is_forgotten() -> None:
     stage = Stage()
-    outbound = stage.watch()
-    stage.look()
-    assert outbound.route is not None
-    stage.steering.remove(outbound.route)
-    assert stage.steering.downlink is not None
-    assert stage.steering.downlink.wants == {}
-    stage.look()
-    stage.steering.close()
-    stage.steering.close()
-    stage.look()
-    assert stage.steering.downlink is None
-    assert len(stage.told) == 1
+    subscription = stage.watch()
+    stage.update()
+    assert subscription.down_track is not None
+    stage.layer_control.remove(subscription.down_track)
+    assert stage.layer_control.downlink is not None
+    assert stage.layer_control.downlink.requests == {}
+    stage.update()
+    stage.layer_control.close()
+    stage.layer_control.close()
+    stage.update()
+    assert stage.layer_control.downlink is None
+    assert len(stage.sent_state) == 1
 
 
 def test_an_operator_may_want_none() -> None:
     stage = Stage(enabled=False)
     stage.watch()
-    assert stage.steering.downlink is None
-    stage.look()
-    assert stage.told == []
+    assert stage.layer_control.downlink is None
+    stage.update()
+    assert stage.sent_state == []

@@ -11,8 +11,8 @@ import pytest
 
 from sfu.forwarding.loop_budget import MEDIA_SHARE, USUAL_PACKET
 from sfu.transport import stun, udp
-from sfu.transport.endpoint import WebRtcEdge
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.endpoint import WebRtcEndpoint
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.attacks.sctp import Association, chunk, data
 from tests.support.peer import binding_request
 from tests.support.wire import rtp
@@ -20,31 +20,33 @@ from tests.transport.test_connection import SETTINGS, published, until
 
 
 @pytest.fixture
-async def hub() -> AsyncIterator[Hub]:
-    hub = Hub(SETTINGS)
-    hub.open()
-    yield hub
-    hub.close()
+async def webrtc_server() -> AsyncIterator[WebRtcServer]:
+    webrtc_server = WebRtcServer(SETTINGS)
+    webrtc_server.open()
+    yield webrtc_server
+    webrtc_server.close()
 
 
-async def test_strangers_without_credit_are_dropped_before_parsing_and_known_fragments_are_not(hub: Hub) -> None:
-    hub.port.strangers.charge(100.0, time.monotonic())
+async def test_strangers_without_credit_are_dropped_before_parsing_and_known_fragments_are_not(
+    webrtc_server: WebRtcServer,
+) -> None:
+    webrtc_server.port.unauthenticated_budget.charge(100.0, time.monotonic())
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         stranger.bind(("127.0.0.1", 0))
         for _ in range(20):
-            stranger.sendto(binding_request("nobody:else", "x" * 24), ("127.0.0.1", hub.port.port))
-        await until(lambda: hub.port.dropped["strangers_budget"] == 20)
-    assert hub.port.dropped["stun_unknown_user"] == 0
-    publisher, peer, _ = await published(WebRtcEdge(hub))
-    assert hub.port.dropped["strangers_budget"] == 20
+            stranger.sendto(binding_request("nobody:else", "x" * 24), ("127.0.0.1", webrtc_server.port.port))
+        await until(lambda: webrtc_server.port.dropped["strangers_budget"] == 20)
+    assert webrtc_server.port.dropped["stun_unknown_user"] == 0
+    publisher, peer, _ = await published(WebRtcEndpoint(webrtc_server))
+    assert webrtc_server.port.dropped["strangers_budget"] == 20
     publisher.close()
     peer.close()
 
 
-async def test_work_is_charged_to_its_source(hub: Hub) -> None:
-    publisher, peer, _ = await published(WebRtcEdge(hub))
-    connection = next(iter(hub.connections))
-    budget, strangers = connection.peer.budget, hub.port.strangers
+async def test_work_is_charged_to_its_source(webrtc_server: WebRtcServer) -> None:
+    publisher, peer, _ = await published(WebRtcEndpoint(webrtc_server))
+    connection = next(iter(webrtc_server.connections))
+    budget, unauthenticated_budget = connection.peer.budget, webrtc_server.port.unauthenticated_budget
     assert 0.0005 < budget.used < 0.05, "the handshake"
     before = budget.used
     for number in range(100):
@@ -53,39 +55,41 @@ async def test_work_is_charged_to_its_source(hub: Hub) -> None:
     await until(lambda: connection.peer.packets_in == 100)
     assert before < budget.used < before + 0.1
     assert budget.throttled == 0
-    spent, used = budget.used, strangers.used
+    spent, used = budget.used, unauthenticated_budget.used
     for _ in range(100):
         peer.sock.sendto(binding_request("nobody:else", "x" * 24), peer.server)
-    await until(lambda: hub.port.dropped["stun_unknown_user"] == 100)
-    assert strangers.used > used
-    assert budget.used - spent < strangers.used - used + 0.01
+    await until(lambda: webrtc_server.port.dropped["stun_unknown_user"] == 100)
+    assert unauthenticated_budget.used > used
+    assert budget.used - spent < unauthenticated_budget.used - used + 0.01
     publisher.close()
     peer.close()
 
 
 @pytest.mark.parametrize(("cost", "charged"), [(USUAL_PACKET * 0.9, 0.0), (USUAL_PACKET + 40e-6, 40e-6)])
 async def test_of_a_media_packet_only_an_unusual_cost_is_charged(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch, cost: float, charged: float
+    webrtc_server: WebRtcServer, monkeypatch: pytest.MonkeyPatch, cost: float, charged: float
 ) -> None:
-    publisher, peer, _ = await published(WebRtcEdge(hub))
-    budget = next(iter(hub.connections)).peer.budget
+    publisher, peer, _ = await published(WebRtcEndpoint(webrtc_server))
+    budget = next(iter(webrtc_server.connections)).peer.budget
     used, clock = budget.used, iter(cost * step for step in range(200))
     packet = rtp(b"x", ssrc=1, sequence=1, timestamp=1, payload_type=111, extensions={4: b"0"})
     monkeypatch.setattr(udp, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     for _ in range(100):
-        hub.port._receive(next(iter(hub.connections)).peer, memoryview(bytearray(packet)), len(packet), 0.0)
+        webrtc_server.port._receive(
+            next(iter(webrtc_server.connections)).peer, memoryview(bytearray(packet)), len(packet), 0.0
+        )
     assert budget.used - used == pytest.approx(100 * charged)
     monkeypatch.undo()
     publisher.close()
     peer.close()
 
 
-async def test_a_peer_without_credit_is_not_read_until_it_has_some(hub: Hub) -> None:
-    publisher, peer, _ = await published(WebRtcEdge(hub))
-    connection = next(iter(hub.connections))
+async def test_a_peer_without_credit_is_not_read_until_it_has_some(webrtc_server: WebRtcServer) -> None:
+    publisher, peer, _ = await published(WebRtcEndpoint(webrtc_server))
+    connection = next(iter(webrtc_server.connections))
     connection.peer.budget.charge(MEDIA_SHARE * 0.6, time.monotonic())
     peer.check()
-    await until(lambda: hub.port.dropped["loop_budget"])
+    await until(lambda: webrtc_server.port.dropped["loop_budget"])
     last = connection.ice.last_check
     await until(lambda: connection.peer.budget.admits(time.monotonic()))
     peer.check()
@@ -102,10 +106,10 @@ def test_our_fragment_is_read_from_a_request_without_parsing_it() -> None:
     assert stun.local_fragment(memoryview(request[:22] + b"\xff\xff" + request[24:])) == "ours"
 
 
-async def test_acknowledgements_of_messages_are_not_charged_to_their_receiver(hub: Hub) -> None:
+async def test_acknowledgements_of_messages_are_not_charged_to_their_receiver(webrtc_server: WebRtcServer) -> None:
     """Who floods a room with messages must not get its receivers disconnected."""
-    publisher, peer, _ = await published(WebRtcEdge(hub), data=True)
-    connection = next(iter(hub.connections))
+    publisher, peer, _ = await published(WebRtcEndpoint(webrtc_server), data=True)
+    connection = next(iter(webrtc_server.connections))
     association = Association(None, peer)
     await association.associate()
     budget = connection.peer.budget

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from sfu.forwarding import fanout
-from sfu.forwarding.down_track import Offsets, Route
+from sfu.forwarding.down_track import DownTrack, Offsets
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.engine import Engine
-from sfu.forwarding.layer_filter import thinned
-from sfu.forwarding.packet import Packet, Special
+from sfu.forwarding.layer_filter import filtered
+from sfu.forwarding.packet import CodecPatch, Packet
 from sfu.forwarding.peer import Address, EnginePeer
-from sfu.forwarding.stream import EVERYTHING, Stream
+from sfu.forwarding.stream import ALL_LAYERS, Stream
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.sdp import capabilities as caps
 from sfu.transport.native import load
 from sfu.transport.settings import Settings
-from sfu.transport.srtp import PROFILES, Context, Sealer
+from sfu.transport.srtp import PROFILES, SrtpEncryptor, SrtpSession
 from sfu.transport.udp import UdpPort
 from sfu.transport.udp_socket import UdpSocket
 from tests.forwarding.test_layer_filter import Encoder
@@ -43,7 +43,7 @@ class World:
 
     def __init__(self, *, with_native: bool, segments: bool = True, subscribers: int = 3, codec: str = "VP8") -> None:
         self.with_native = with_native
-        self.engine = Engine(Sealer(), segments=True)
+        self.engine = Engine(SrtpEncryptor(), segments=True)
         if with_native:
             assert native is not None
             self.engine.fan_out = native.fan_out
@@ -51,26 +51,26 @@ class World:
         self.sink = bound()
         self.sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         self.uplink = Wire()
-        self.keep: list[Context] = []
+        self.keep: list[SrtpSession] = []
         self.publisher = self.engine.open_peer(PeerId(1), 1)
         self.key = bytes(range(PROFILE.key + PROFILE.salt))
         self.keyed(self.publisher, self.uplink, ("127.0.0.1", 9))
         self.video = self.track("1", "video", codec, {96: codec}, {97: 96}, (VIDEO, REPAIR))
         self.audio = self.track("0", "audio", "opus", {111: "opus", 63: "red"}, {}, (AUDIO, None))
-        self.routes: list[Route] = []
+        self.down_tracks: list[DownTrack] = []
         for number in range(subscribers):
             peer = self.engine.open_peer(PeerId(number + 2), number + 2)
             self.keyed(peer, self.out, self.sink.getsockname())
-            self.route(peer, self.video, number)
-            self.route(peer, self.audio, number + 100)
+            self.down_track(peer, self.video, number)
+            self.down_track(peer, self.audio, number + 100)
         self.now = 50.0
         self.buffer = bytearray(2048)
 
-    def keyed(self, peer: EnginePeer, outlet: UdpSocket | Wire, address: Address) -> None:
-        contexts = [Context(PROFILE, self.key, outbound=outbound) for outbound in (False, True)]
+    def keyed(self, peer: EnginePeer, datagram_sink: UdpSocket | Wire, address: Address) -> None:
+        contexts = [SrtpSession(PROFILE, self.key, outbound=outbound) for outbound in (False, True)]
         self.keep += contexts
-        self.engine.key_peer(peer, contexts[0].handle, contexts[1].handle, PROFILE.tag)
-        self.engine.move_peer(peer, outlet, address)
+        self.engine.set_srtp_sessions(peer, contexts[0].handle, contexts[1].handle, PROFILE.tag)
+        self.engine.set_peer_address(peer, datagram_sink, address)
 
     def track(self, mid, kind, codec, payload_types, rtx, ssrcs) -> Track:
         return self.engine.add_track(
@@ -78,21 +78,25 @@ class World:
             clock_rate=90_000 if kind == "video" else 48_000, extensions=EXTENSIONS, rids=(), ssrcs=(ssrcs,),
         )  # fmt: skip
 
-    def route(self, peer: EnginePeer, track: Track, number: int) -> Route:
-        route = self.engine.add_route(
+    def down_track(self, peer: EnginePeer, track: Track, number: int) -> DownTrack:
+        down_track = self.engine.add_down_track(
             track, peer, mid="00", ssrc=7000 + number, rtx_ssrc=8000 + number, payload_type=100,
             red_payload_type=63 if number % 2 else None, rtx_payload_type=101, first_sequence=500, cname="x",
         )  # fmt: skip
-        self.routes.append(route)
-        self.engine.aim(route, track.encodings[""], 0.0)
-        return route
+        self.down_tracks.append(down_track)
+        self.engine.set_target(down_track, track.encodings[""], 0.0)
+        return down_track
 
     def send(self, packets: list[bytes]) -> None:
         for packet in packets:
             self.buffer[: len(packet)] = packet
             view, n = memoryview(self.buffer), len(packet)
             ssrc = int.from_bytes(packet[8:12], "big")
-            if not (self.with_native and ssrc and native.take(self.publisher, view, n, self.now, self.engine.dirty)):
+            if not (
+                self.with_native
+                and ssrc
+                and native.take(self.publisher, view, n, self.now, self.engine.pending_encodings)
+            ):
                 self.engine.receive(self.publisher, view, n, self.now)
         self.engine.flush(self.now)
         self.now += 0.01
@@ -109,13 +113,16 @@ class World:
                 if name not in NOT_COMPARED and name != "missing":
                     out[f"{track.kind}.{name}"] = value
             out[f"{track.kind}.level"] = track.level
-            if encoding.missing is not None:
-                out[f"{track.kind}.missing"] = sorted(encoding.missing.missing)
+            if encoding.nack_generator is not None:
+                out[f"{track.kind}.missing"] = sorted(encoding.nack_generator.missing)
         peer = self.publisher
         out["peer"] = [peer.packets_in, peer.bytes_in, peer.last_arrival, peer.unrouted, sorted(peer.streams)]
         assert peer.twcc is not None
         out["twcc"] = list(peer.twcc._pending)
-        out["routes"] = [(route.packets, route.octets, route.offsets, route.peer.twcc_number) for route in self.routes]
+        out["routes"] = [
+            (down_track.packets, down_track.octets, down_track.offsets, down_track.peer.twcc_number)
+            for down_track in self.down_tracks
+        ]
         return out
 
     def close(self) -> None:
@@ -258,8 +265,10 @@ def test_both_do_the_same(
         change = traffic.random.random()
         for world in (ours, theirs):
             if number > 1 and change < 0.2:
-                for route in world.routes[::2]:  # as after a switch of layers
-                    route.offsets = Offsets(number * 999 & 0xFFFF, number << 20, number, number * 3, number * 7, True)
+                for down_track in world.down_tracks[::2]:  # as after a switch of layers
+                    down_track.offsets = Offsets(
+                        number * 999 & 0xFFFF, number << 20, number, number * 3, number * 7, True
+                    )
             elif number > 1 and change < 0.25:
                 world.engine.mute(world.audio, not world.audio.muted, world.now)
             world.send(batch)
@@ -280,13 +289,13 @@ def test_other_codecs_are_described_in_python(
     for number in range(80):
         batch = [traffic.packet() for _ in range(6)] if number > 2 else [key_frame(65_498 + number, codec)]
         for world in (ours, theirs):
-            for route in world.routes[: number % 2]:
-                route.offsets = route.offsets._replace(picture=number, tl0picidx=1, frame=9, rewrites=True)
+            for down_track in world.down_tracks[: number % 2]:
+                down_track.offsets = down_track.offsets._replace(picture=number, tl0picidx=1, frame=9, rewrites=True)
             world.send(batch)
         assert theirs.sent() == ours.sent()
         assert theirs.state() == ours.state()
-    assert ours.routes[0].track is ours.video
-    assert ours.routes[0].packets > 20
+    assert ours.down_tracks[0].track is ours.video
+    assert ours.down_tracks[0].packets > 20
 
 
 def test_layers_that_are_left_out_are_left_out_by_both(worlds: Callable[..., tuple[World, World]]) -> None:
@@ -298,18 +307,24 @@ def test_layers_that_are_left_out_are_left_out_by_both(worlds: Callable[..., tup
         batch = encoder.picture(step * 3000)
         if chance.random() < 0.1:
             batch = batch[1:] + batch[:1]
-        chosen = chance.choice((0, 1, EVERYTHING)), chance.randrange(3)
+        chosen = chance.choice((0, 1, ALL_LAYERS)), chance.randrange(3)
         for world in (ours, theirs):
             if step > 3 and step % 5 == 0:
-                route = [route for route in world.routes if route.track is world.video][chosen[1]]
-                world.engine.aim(route, thinned(world.video.encodings[""], EVERYTHING, chosen[0]), world.now)
+                down_track = [down_track for down_track in world.down_tracks if down_track.track is world.video][
+                    chosen[1]
+                ]
+                world.engine.set_target(
+                    down_track, filtered(world.video.encodings[""], ALL_LAYERS, chosen[0]), world.now
+                )
             elif step == 60:
-                for route in world.routes:
-                    world.engine.aim(route, thinned(route.track.encodings[""], EVERYTHING, 0), world.now)
+                for down_track in world.down_tracks:
+                    world.engine.set_target(
+                        down_track, filtered(down_track.track.encodings[""], ALL_LAYERS, 0), world.now
+                    )
             world.send(batch)
         assert theirs.sent() == ours.sent()
         assert theirs.state() == ours.state()
-    assert ours.video.encodings[""].thinning is not None
+    assert ours.video.encodings[""].layer_filter is not None
 
 
 def test_every_kind_of_receiver_in_one_batch(worlds: Callable[..., tuple[World, World]]) -> None:
@@ -320,14 +335,14 @@ def test_every_kind_of_receiver_in_one_batch(worlds: Callable[..., tuple[World, 
         six_out = UdpSocket(bound(socket.AF_INET6), segments=True)
         wire, plain, closed = Wire(), Wire(tag=0), UdpSocket(bound(), segments=True)
         closed.close()
-        for number, (outlet, address) in enumerate(
+        for number, (datagram_sink, address) in enumerate(
             ((six_out, six.getsockname()), (wire, ("x", 1)), (world.out, ("no address", 5)), (closed, ("127.0.0.1", 9)))
         ):
             peer = world.engine.open_peer(PeerId(10 + number), 10)
-            world.keyed(peer, outlet, address)
-            world.route(peer, world.video, 10 + number)
-        world.route(world.engine.open_plain_peer(PeerId(20), 20, plain), world.video, 20)
-        world.route(world.engine.open_peer(PeerId(21), 21), world.video, 21)  # has no keys yet
+            world.keyed(peer, datagram_sink, address)
+            world.down_track(peer, world.video, 10 + number)
+        world.down_track(world.engine.open_plain_peer(PeerId(20), 20, plain), world.video, 20)
+        world.down_track(world.engine.open_peer(PeerId(21), 21), world.video, 21)  # has no keys yet
         world.send([key_frame(1)])
         world.send([key_frame(2), key_frame(3), key_frame(4)])
         results.append((world.sent(), list(queued(six)), wire.take(), plain.take(), world.state()))
@@ -344,9 +359,9 @@ def test_a_peer_that_moves_or_is_keyed_again_is_not_sent_to_where_it_was(
     for world in worlds(subscribers=1):
         world.send([key_frame(1)])
         first = world.sent()
-        (peer,) = {route.peer for route in world.routes}
+        (peer,) = {down_track.peer for down_track in world.down_tracks}
         elsewhere = bound()
-        world.engine.move_peer(peer, world.out, elsewhere.getsockname())
+        world.engine.set_peer_address(peer, world.out, elsewhere.getsockname())
         world.send([key_frame(2)])
         world.key = bytes(reversed(world.key))
         world.keyed(peer, world.out, elsewhere.getsockname())
@@ -361,8 +376,10 @@ def test_a_peer_that_moves_or_is_keyed_again_is_not_sent_to_where_it_was(
 def test_what_the_kernel_does_not_take_is_counted(worlds: Callable[..., tuple[World, World]]) -> None:
     counts = []
     for world in worlds(subscribers=2):
-        peer = world.routes[0].peer
-        world.engine.move_peer(peer, world.out, ("255.255.255.255", 9))  # broadcasting is not allowed to this socket
+        peer = world.down_tracks[0].peer
+        world.engine.set_peer_address(
+            peer, world.out, ("255.255.255.255", 9)
+        )  # broadcasting is not allowed to this socket
         world.send([key_frame(1)])
         world.send([key_frame(2), key_frame(3)])
         counts.append((world.engine.dropped["send_buffer"], world.out.dropped, world.sent()))
@@ -371,7 +388,7 @@ def test_what_the_kernel_does_not_take_is_counted(worlds: Callable[..., tuple[Wo
 
 
 GOOD = Packet(0x9000, 2, 1, 0xBEDE0001, b"\0" * 30, 52, 0, 2, None, False)
-SPECIAL = Special(False, 30, 5, 15, 32, 1, 0, 0)
+SPECIAL = CodecPatch(False, 30, 5, 15, 32, 1, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -382,9 +399,9 @@ SPECIAL = Special(False, 30, 5, 15, 32, 1, 0, 0)
         GOOD._replace(first=-1),
         GOOD._replace(sequence=1 << 16),
         GOOD._replace(codec_index=2),
-        GOOD._replace(special=SPECIAL._replace(picture_id_at=51), tail=b"\0" * 30),
-        GOOD._replace(special=SPECIAL._replace(tl0picidx_at=60_000)),
-        GOOD._replace(special=SPECIAL._replace(wide=True)),
+        GOOD._replace(codec_patch=SPECIAL._replace(picture_id_at=51), tail=b"\0" * 30),
+        GOOD._replace(codec_patch=SPECIAL._replace(tl0picidx_at=60_000)),
+        GOOD._replace(codec_patch=SPECIAL._replace(wide=True)),
         GOOD._replace(tail=bytearray(30)),
         (1, 2, 3),
         None,
@@ -401,7 +418,7 @@ def test_what_is_no_packet_goes_to_python_which_says_so(
     class Asked(Exception):
         pass
 
-    def slow(routes: object, groups: object, sealer: object) -> int:
+    def slow(down_tracks: object, groups: object, encryptor: object) -> int:
         called.append(groups)
         raise Asked
 
@@ -410,12 +427,12 @@ def test_what_is_no_packet_goes_to_python_which_says_so(
     try:
         native_setup(slow)
         with pytest.raises(Asked):
-            native.fan_out(world.routes[:1], groups, world.engine._sealer)
+            native.fan_out(world.down_tracks[:1], groups, world.engine._encryptor)
     finally:
         native_setup(fanout.fan_out)
     assert called == [groups]
     assert world.sent() == []
-    assert native.fan_out(world.routes[:1], [(52, [GOOD])], world.engine._sealer) == 0
+    assert native.fan_out(world.down_tracks[:1], [(52, [GOOD])], world.engine._encryptor) == 0
     assert len(world.sent()) == 1
 
 
@@ -433,7 +450,7 @@ def test_wrong_arguments_are_refused(call: str, arguments: tuple[object, ...]) -
         getattr(native, call)(*arguments)
 
 
-class Endpoint:
+class DatagramHandler:
     def __init__(self, peer: EnginePeer) -> None:
         self.peer = peer
         self.dtls: list[bytes] = []
@@ -458,11 +475,11 @@ def test_a_port_with_and_without_it_takes_the_same_from_the_network(worlds: Call
         inlet.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         port._takers[inlet] = lambda n, address, now, port=port, inlet=inlet: port._take_guarded(inlet, n, address, now)
         client, stranger = bound(), bound()
-        endpoint = Endpoint(world.publisher)
+        endpoint = DatagramHandler(world.publisher)
         port.by_address[client.getsockname()] = endpoint
-        seal, context = Sealer(), Context(PROFILE, world.key, outbound=True)
+        seal, context = SrtpEncryptor(), SrtpSession(PROFILE, world.key, outbound=True)
 
-        def sealed(packet: bytes, seal: Sealer = seal, context: Context = context) -> bytes:
+        def sealed(packet: bytes, seal: SrtpEncryptor = seal, context: SrtpSession = context) -> bytes:
             seal.view[: len(packet)] = packet
             seal.length[0] = len(packet)
             return b"" if seal.protect(context.handle, seal.base, seal.length) else bytes(seal.view[: seal.length[0]])

@@ -14,14 +14,24 @@ import pytest
 from sfu.forwarding import fanout, inbound
 from sfu.forwarding.down_track import Offsets
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.packet import Special
+from sfu.forwarding.packet import CodecPatch
 from sfu.forwarding.peer import EnginePeer
 from sfu.ids import PeerId
 from sfu.transport.native import load
-from sfu.transport.srtp import Sealer
+from sfu.transport.srtp import SrtpEncryptor
 from sfu.transport.udp_socket import UdpSocket
 from tests.support.wire import Wire
-from tests.transport.test_native import GOOD, PROFILE, VIDEO, Context, Endpoint, World, bound, key_frame, queued
+from tests.transport.test_native import (
+    GOOD,
+    PROFILE,
+    VIDEO,
+    DatagramHandler,
+    SrtpSession,
+    World,
+    bound,
+    key_frame,
+    queued,
+)
 
 native = load()
 pytestmark = pytest.mark.skipif(native is None, reason="the native part was not built")
@@ -60,7 +70,7 @@ def close_everybody(world: World, encoding: Encoding) -> None:
 
 def new_lists(world: World, encoding: Encoding) -> None:
     encoding.history = [None] * len(encoding.history)
-    encoding.batch, encoding.routes = [], []
+    encoding.batch, encoding.down_tracks = [], []
     encoding.track.payload_types = dict(encoding.track.payload_types)
 
 
@@ -83,13 +93,13 @@ def fail(world: World, encoding: Encoding) -> None:
     raise Meddled
 
 
-ANSWERS = [(False, None), (False, Special(False, 30, 1, 15, 32, 1, 0, 0)), (True, None), None, (False, 7)]
+ANSWERS = [(False, None), (False, CodecPatch(False, 30, 1, 15, 32, 1, 0, 0)), (True, None), None, (False, 7)]
 MEDDLERS = [close_publisher, close_everybody, new_lists, other_track, no_slots, shorter, fail]
 
 
 @pytest.mark.parametrize("meddle", MEDDLERS)
 @pytest.mark.parametrize(
-    "answer", [(False, None), (False, Special(False, 30, 1, 15, 32, 1, 0, 0)), (True, None), None, (False, 7)]
+    "answer", [(False, None), (False, CodecPatch(False, 30, 1, 15, 32, 1, 0, 0)), (True, None), None, (False, 7)]
 )
 def test_describing_may_change_everything(
     world: World, meddle: Callable[[World, Encoding], None], answer: object
@@ -104,7 +114,7 @@ def test_describing_may_change_everything(
     with patch.object(inbound, "describe", describe):
         assert load() is not None
         try:
-            native.take(peer, view, len(delta(2)), world.now, world.engine.dirty)
+            native.take(peer, view, len(delta(2)), world.now, world.engine.pending_encodings)
         except Meddled:
             assert meddle is fail
     assert load() is not None
@@ -114,14 +124,14 @@ def test_describing_may_change_everything(
 def test_a_describer_that_fails_leaks_nothing_and_changes_nothing(world: World) -> None:
     encoding = world.video.encodings[""]
     view = memoryview(bytearray(delta(2).ljust(2048, b"\0")))
-    watched = (world.publisher, encoding, world.video, encoding.history, encoding.batch, encoding.routes)
+    watched = (world.publisher, encoding, world.video, encoding.history, encoding.batch, encoding.down_tracks)
 
     def describe(*_: object) -> object:
         raise Meddled
 
     def take() -> None:
         with pytest.raises(Meddled):
-            native.take(world.publisher, view, len(delta(2)), world.now, world.engine.dirty)
+            native.take(world.publisher, view, len(delta(2)), world.now, world.engine.pending_encodings)
 
     with patch.object(inbound, "describe", describe):
         assert load() is not None
@@ -153,7 +163,7 @@ def test_recording_may_change_everything(world: World, meddle: Callable[[World, 
     counts = sys.getrefcount(encoding), sys.getrefcount(peer)
     for _ in range(3 if meddle is not fail else 50):
         try:
-            native.take(peer, view, len(delta(2)), world.now, world.engine.dirty)
+            native.take(peer, view, len(delta(2)), world.now, world.engine.pending_encodings)
         except Meddled:
             assert meddle is fail
     gc.collect()
@@ -168,11 +178,11 @@ class Inlet:
     def __init__(self, world: World) -> None:
         self.world = world
         self.sock, self.client, self.stranger = bound(), bound(), bound()
-        self.by_address: dict[object, Endpoint] = {self.client.getsockname(): Endpoint(world.publisher)}
+        self.by_address: dict[object, DatagramHandler] = {self.client.getsockname(): DatagramHandler(world.publisher)}
         self.others: list[int] = []
         self.received: list[int] = []
         self.view = memoryview(bytearray(2048))
-        self.context, self.seal = Context(PROFILE, world.key, outbound=True), Sealer()
+        self.context, self.seal = SrtpSession(PROFILE, world.key, outbound=True), SrtpEncryptor()
 
     def send(self, *packets: bytes, stranger: bool = False) -> None:
         for packet in packets:
@@ -192,7 +202,14 @@ class Inlet:
 
     def drain(self) -> tuple[int, int, int]:
         found: tuple[int, int, int] = native.drain(
-            self.sock.fileno(), 64, self.by_address, self.view, self.other, self.receive, self.world.engine.dirty, 60.0
+            self.sock.fileno(),
+            64,
+            self.by_address,
+            self.view,
+            self.other,
+            self.receive,
+            self.world.engine.pending_encodings,
+            60.0,
         )
         return found
 
@@ -273,7 +290,7 @@ def test_headers_are_as_new_after_every_batch(world: World, inlet: Inlet) -> Non
                     inlet.view,
                     inlet.other,
                     inlet.receive,
-                    world.engine.dirty,
+                    world.engine.pending_encodings,
                     60.0,
                 )
     assert seen == sent
@@ -330,10 +347,10 @@ def empty_batch(world: World, groups: list[object]) -> None:
 
 
 def move_all(world: World, groups: list[object]) -> None:
-    for route in world.routes:
-        route.peer.outlet, route.peer.address = Wire(), ("x", 1)
-        route.peer.lane = None
-        route.offsets = Offsets(0, 0, 0, 0, 0, False)
+    for down_track in world.down_tracks:
+        down_track.peer.datagram_sink, down_track.peer.address = Wire(), ("x", 1)
+        down_track.peer.native_state = None
+        down_track.offsets = Offsets(0, 0, 0, 0, 0, False)
     gc.collect()
 
 
@@ -346,7 +363,7 @@ def raise_in_send(world: World, groups: list[object]) -> None:
 
 
 def fan_out_again(world: World, groups: list[object]) -> None:
-    native.fan_out(world.routes[:1], [(52, [GOOD])], world.engine._sealer)
+    native.fan_out(world.down_tracks[:1], [(52, [GOOD])], world.engine._encryptor)
 
 
 @pytest.mark.parametrize("meddle", [close_all, empty_batch, move_all, close_socket, raise_in_send, fan_out_again])
@@ -355,8 +372,8 @@ def test_sending_may_change_everything(
     world: World, meddle: Callable[[World, list[object]], None], rounds: int
 ) -> None:
     """The kernel refuses, so that Python's `send` is asked, which meddles; with more groups than one call can send."""
-    for route in world.routes:
-        route.peer.address = ("255.255.255.255", 9)  # broadcasting is not allowed to this socket
+    for down_track in world.down_tracks:
+        down_track.peer.address = ("255.255.255.255", 9)  # broadcasting is not allowed to this socket
     groups: list[object] = [(52, [GOOD._replace(sequence=100 + n, tail=bytes(30))]) for n in range(rounds)]
     meddled = []
 
@@ -368,7 +385,7 @@ def test_sending_may_change_everything(
 
     with patch.object(UdpSocket, "send", send):
         try:
-            native.fan_out(list(world.routes), groups, world.engine._sealer)
+            native.fan_out(list(world.down_tracks), groups, world.engine._encryptor)
         except Meddled:
             assert meddle is raise_in_send
     assert meddled
@@ -379,43 +396,45 @@ def test_sending_may_change_everything(
 
 
 def test_no_datagram_goes_to_a_socket_that_took_the_number_of_a_closed_one(world: World) -> None:
-    sink, strangers = bound(), []
-    first, second = (route.peer for route in world.routes[::2])
+    sink, unauthenticated_budget = bound(), []
+    first, second = (down_track.peer for down_track in world.down_tracks[::2])
     refused = UdpSocket(bound(), segments=True)
-    world.engine.move_peer(first, refused, ("255.255.255.255", 9))
-    world.engine.move_peer(second, world.out, sink.getsockname())
+    world.engine.set_peer_address(first, refused, ("255.255.255.255", 9))
+    world.engine.set_peer_address(second, world.out, sink.getsockname())
 
     def send(self: UdpSocket, data: object, address: object) -> bool:
-        if not strangers:
+        if not unauthenticated_budget:
             number = world.out.fd
             world.out.close()
-            strangers.append(bound())
-            assert strangers[0].fileno() == number
+            unauthenticated_budget.append(bound())
+            assert unauthenticated_budget[0].fileno() == number
         return False
 
     with patch.object(UdpSocket, "send", send):
-        assert native.fan_out([world.routes[0], world.routes[2]], [(52, [GOOD])], world.engine._sealer) == 2
+        assert (
+            native.fan_out([world.down_tracks[0], world.down_tracks[2]], [(52, [GOOD])], world.engine._encryptor) == 2
+        )
     assert list(queued(sink)) == []
-    for sock in (sink, strangers[0], refused.sock):
+    for sock in (sink, unauthenticated_budget[0], refused.sock):
         sock.close()
 
 
 @pytest.mark.parametrize("at", [0, 1])
 def test_a_slow_route_that_fails_leaks_nothing(world: World, at: int) -> None:
     plain = world.engine.open_plain_peer(PeerId(50), 50, Wire())
-    odd = world.route(plain, world.video, 50)
-    routes = [world.routes[0], world.routes[2]]
-    routes.insert(at, odd)
+    odd = world.down_track(plain, world.video, 50)
+    down_tracks = [world.down_tracks[0], world.down_tracks[2]]
+    down_tracks.insert(at, odd)
     packet = GOOD._replace(tail=bytes(range(30)))
     groups = [(52, [packet])]
-    watched = (world.out, routes[0], routes[1], routes[2], packet, packet.tail, groups, routes)
+    watched = (world.out, down_tracks[0], down_tracks[1], down_tracks[2], packet, packet.tail, groups, down_tracks)
 
     def slow(*_: object) -> int:
         raise Meddled
 
     def attempt() -> None:
         with pytest.raises(Meddled):
-            native.fan_out(routes, groups, world.engine._sealer)
+            native.fan_out(down_tracks, groups, world.engine._encryptor)
 
     with patch.object(fanout, "fan_out", slow):
         assert load() is not None
@@ -427,7 +446,7 @@ def test_a_slow_route_that_fails_leaks_nothing(world: World, at: int) -> None:
         gc.collect()
         assert [sys.getrefcount(each) for each in watched] == counts
     assert load() is not None
-    assert native.fan_out(routes, [(52, [GOOD._replace(sequence=9)])], world.engine._sealer) == 0
+    assert native.fan_out(down_tracks, [(52, [GOOD._replace(sequence=9)])], world.engine._encryptor) == 0
 
 
 def test_what_is_no_packet_among_packets_leaks_nothing(world: World) -> None:
@@ -436,7 +455,7 @@ def test_what_is_no_packet_among_packets_leaks_nothing(world: World) -> None:
 
     def attempt() -> None:
         with pytest.raises(TypeError):
-            native.fan_out(world.routes[:1], groups, world.engine._sealer)
+            native.fan_out(world.down_tracks[:1], groups, world.engine._encryptor)
 
     for _ in range(50):
         attempt()
@@ -447,15 +466,15 @@ def test_what_is_no_packet_among_packets_leaks_nothing(world: World) -> None:
 @pytest.mark.parametrize("now", [-1.0, float("inf"), float("nan"), 1e300])
 def test_impossible_times_are_left_to_python(world: World, now: float) -> None:
     view = memoryview(bytearray(delta(2).ljust(2048, b"\0")))
-    assert native.take(world.publisher, view, len(delta(2)), now, world.engine.dirty) is False
+    assert native.take(world.publisher, view, len(delta(2)), now, world.engine.pending_encodings) is False
 
 
 def test_offsets_of_any_size_are_taken_modulo(world: World) -> None:
-    packet = GOOD._replace(special=Special(False, 30, 0x7FFF, 15, 32, 255, 34, 65_535))
-    for route in world.routes:
-        route.offsets = Offsets(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF, True)
-    assert native.fan_out(world.routes, [(52, [packet])], world.engine._sealer) == 0
-    assert len(world.sent()) == len(world.routes)
+    packet = GOOD._replace(codec_patch=CodecPatch(False, 30, 0x7FFF, 15, 32, 255, 34, 65_535))
+    for down_track in world.down_tracks:
+        down_track.offsets = Offsets(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF, True)
+    assert native.fan_out(world.down_tracks, [(52, [packet])], world.engine._encryptor) == 0
+    assert len(world.sent()) == len(world.down_tracks)
 
 
 def test_half_set_up_nothing_may_be_called(world: World) -> None:
@@ -464,7 +483,7 @@ def test_half_set_up_nothing_may_be_called(world: World) -> None:
     view = memoryview(bytearray(2048))
     for call in (
         lambda: native.take(world.publisher, view, 100, 1.0, []),
-        lambda: native.fan_out(world.routes, [(52, [GOOD])], world.engine._sealer),
+        lambda: native.fan_out(world.down_tracks, [(52, [GOOD])], world.engine._encryptor),
         lambda: native.drain(0, 1, {}, view, None, None, [], 1.0),
     ):
         with pytest.raises(TypeError):

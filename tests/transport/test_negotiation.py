@@ -8,18 +8,18 @@ import pytest
 from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.peer import LIFETIME_LIMIT, REPORTER_LIMIT
 from sfu.ids import TrackId
-from sfu.rooms.ports import Wish
+from sfu.rooms.ports import SubscriptionSettings
 from sfu.rtp import rtcp
 from sfu.sdp.capabilities import URI_MID, URI_REPAIRED_RID, URI_RID
 from sfu.signaling.messages import LayerSpec, TrackSpec
-from sfu.transport.endpoint import WebRtcEdge
+from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.publisher import PublisherConnection
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer
 from tests.support.wire import Rtp, rtp, vp8
-from tests.transport.test_connection import DECLARED, Ear, edge, hub, published, until
+from tests.transport.test_connection import DECLARED, Ear, endpoint, published, until, webrtc_server
 
-__all__ = ["edge", "hub"]
+__all__ = ["endpoint", "webrtc_server"]
 
 HEAD = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 SCREEN = [
@@ -47,10 +47,10 @@ VP8 = "a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n"
 RIDS = "a=rid:h send\r\na=rid:f send\r\na=simulcast:send h;f\r\n"
 
 
-async def joined(edge: WebRtcEdge, source: object) -> tuple[object, RawPeer, Ear]:
+async def joined(endpoint: WebRtcEndpoint, source: object) -> tuple[object, RawPeer, Ear]:
     ear, receiver = Ear(), RawPeer()
-    subscriber = edge.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_x"), source, Wish())  # type: ignore[arg-type]  # as the publisher made it
+    subscriber = endpoint.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_x"), source, SubscriptionSettings())  # type: ignore[arg-type]  # as the publisher made it
     await until(lambda: ear.offers)
     offer_id, text, _ = ear.offers[-1]
     # It sends no feedback, so nothing is estimated and the largest layer is sent.
@@ -72,8 +72,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("other", [False, True], ids=["same connection", "another connection"])
 @pytest.mark.parametrize("name", REFUSED)
-async def test_a_refused_offer_changes_nothing(hub: Hub, edge: WebRtcEdge, name: str, other: bool) -> None:
-    publisher, peer, ear = await published(edge)
+async def test_a_refused_offer_changes_nothing(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, name: str, other: bool
+) -> None:
+    publisher, peer, ear = await published(endpoint)
     before = publisher.negotiate(peer.offer(), DECLARED).sources
     stranger = RawPeer()
     stranger.ufrag = "another"
@@ -88,8 +90,10 @@ async def test_a_refused_offer_changes_nothing(hub: Hub, edge: WebRtcEdge, name:
         thing.close()
 
 
-async def test_more_streams_than_the_engine_takes_are_refused(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
+async def test_more_streams_than_the_engine_takes_are_refused(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
     before = publisher.negotiate(peer.offer(), DECLARED).sources
     rids = [f"r{number}" for number in range(8)]
     lines = VP8 + "".join(f"a=rid:{rid} send\r\n" for rid in rids) + f"a=simulcast:send {';'.join(rids)}\r\n"
@@ -99,7 +103,7 @@ async def test_more_streams_than_the_engine_takes_are_refused(hub: Hub, edge: We
         publisher.negotiate(large, [TrackSpec(mid=mid) for mid in mids])
     assert publisher.negotiate(peer.offer(), DECLARED).sources == before
     peer_state = publisher._connection.peer
-    peer_state.opened |= set(range(1000, 1004 + LIFETIME_LIMIT))
+    peer_state.inbound_ssrcs |= set(range(1000, 1004 + LIFETIME_LIMIT))
     with pytest.raises(AtCapacity) as refused:
         publisher.negotiate(offer(peer, video("v", VP8), group="v"), [TrackSpec(mid="v")])
     assert refused.value.code == "connection_exhausted"
@@ -138,10 +142,10 @@ def send_share(peer: RawPeer, number: int, sequence: int) -> None:
         peer.sock.sendto(peer.tx.session.protect_rtcp(report), peer.server)
 
 
-async def test_a_connection_carries_any_number_of_shares(hub: Hub, edge: WebRtcEdge) -> None:
+async def test_a_connection_carries_any_number_of_shares(webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint) -> None:
     """250 shares in two layers with repairs are 1,000 SSRCs: the last one is received, reported on and forwarded."""
     peer = RawPeer()
-    publisher = edge.open_publisher("PA_a", Ear())
+    publisher = endpoint.open_publisher("PA_a", Ear())
     answer = publisher.negotiate(offer(peer, video("s0", VP8 + RIDS), group="s0"), [TrackSpec(mid="s0")])
     peer.use(answer.sdp, role="client")
     peer.check()
@@ -157,10 +161,10 @@ async def test_a_connection_carries_any_number_of_shares(hub: Hub, edge: WebRtcE
             send_share(peer, number, sequence)
             await asyncio.sleep(0.005)
             peer.pump()
-        assert len(state.opened) <= LIFETIME_LIMIT
+        assert len(state.inbound_ssrcs) <= LIFETIME_LIMIT
         assert len(state.reporters) <= REPORTER_LIMIT
-    assert not hub.port.dropped["ssrc_limit"]
-    subscriber, receiver, _ = await joined(edge, source)
+    assert not webrtc_server.port.dropped["ssrc_limit"]
+    subscriber, receiver, _ = await joined(endpoint, source)
     got: list[Rtp] = []
     while not got:
         sequence += 1
@@ -172,8 +176,10 @@ async def test_a_connection_carries_any_number_of_shares(hub: Hub, edge: WebRtcE
         thing.close()  # type: ignore[attr-defined]
 
 
-async def test_a_client_that_never_uses_an_m_line_again_learns_why_it_is_refused(hub: Hub, edge: WebRtcEdge) -> None:
-    publisher, peer, _ = await published(edge)
+async def test_a_client_that_never_uses_an_m_line_again_learns_why_it_is_refused(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
+) -> None:
+    publisher, peer, _ = await published(endpoint)
     stopped = [video(f"v{number}", VP8, port=0) for number in range(64)]
     with pytest.raises(BadRequest) as refused:
         publisher.negotiate(offer(peer, *stopped, video("v", VP8), group="v"), [TrackSpec(mid="v")])
@@ -189,10 +195,12 @@ SIM = (
 
 
 @pytest.mark.parametrize("with_mid", [True, False])
-async def test_layers_by_ssrc_are_kept_apart(hub: Hub, edge: WebRtcEdge, with_mid: bool) -> None:
+async def test_layers_by_ssrc_are_kept_apart(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, with_mid: bool
+) -> None:
     """Clients of before rids: one m-line, three SSRCs."""
     peer = RawPeer()
-    publisher = edge.open_publisher("PA_a", Ear())
+    publisher = endpoint.open_publisher("PA_a", Ear())
     text = offer(peer, video("v", SIM).replace(f"a=extmap:5 {URI_RID}\r\n", ""), group="v")
     spec = [TrackSpec(mid="v", source="camera", width=1280, height=720)]
     answer = publisher.negotiate(text, spec)
@@ -202,7 +210,7 @@ async def test_layers_by_ssrc_are_kept_apart(hub: Hub, edge: WebRtcEdge, with_mi
     peer.check()
     await until(lambda: peer.tx, peer)
     source = answer.sources["v"]
-    subscriber, receiver, _ = await joined(edge, source)
+    subscriber, receiver, _ = await joined(endpoint, source)
     got: list[Rtp] = []
     extensions = {4: b"v"} if with_mid else {}
     sequence = 0
@@ -234,9 +242,9 @@ async def test_layers_by_ssrc_are_kept_apart(hub: Hub, edge: WebRtcEdge, with_mi
         thing.close()  # type: ignore[attr-defined]
 
 
-async def test_of_undeclared_layers_one_is_taken(hub: Hub, edge: WebRtcEdge) -> None:
+async def test_of_undeclared_layers_one_is_taken(webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint) -> None:
     """Two SSRCs at once without a rid or a declaration are never mixed; one that follows the other is taken."""
-    publisher, peer, _ = await published(edge)
+    publisher, peer, _ = await published(endpoint)
     track = publisher.negotiate(peer.offer(), DECLARED).sources["1"].track  # type: ignore[attr-defined]
     for sequence in range(1, 500):
         for ssrc in (5, 6):
@@ -265,17 +273,19 @@ PHONE = (
 
 
 @pytest.mark.parametrize(("formats", "profile"), [("96 97", "42e01f"), ("97 96", "42e01f"), ("96", "640c1f")])
-async def test_profiles_of_phones(hub: Hub, edge: WebRtcEdge, formats: str, profile: str) -> None:
+async def test_profiles_of_phones(
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, formats: str, profile: str
+) -> None:
     peer = RawPeer()
-    publisher = edge.open_publisher("PA_a", Ear())
+    publisher = endpoint.open_publisher("PA_a", Ear())
     answer = publisher.negotiate(
         offer(peer, video("v", PHONE, formats), group="v"), [TrackSpec(mid="v", source="camera")]
     )
     assert f"profile-level-id={profile};x-google" in answer.sdp
     assert answer.sdp.count("profile-level-id") == 1
     ear = Ear()
-    subscriber = edge.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_x"), answer.sources["v"], Wish())
+    subscriber = endpoint.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_x"), answer.sources["v"], SubscriptionSettings())
     await until(lambda: ear.offers)
     assert f"profile-level-id={profile}\r\n" in ear.offers[0][1]
     # A viewer that does not decode this profile rejects the m-line.
@@ -297,10 +307,10 @@ async def test_profiles_of_phones(hub: Hub, edge: WebRtcEdge, formats: str, prof
     ],
 )
 async def test_stereo_is_offered_to_subscribers(
-    hub: Hub, edge: WebRtcEdge, source: str, parameters: str, stereo: bool
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, source: str, parameters: str, stereo: bool
 ) -> None:
     peer, ear = RawPeer(), Ear()
-    publisher = edge.open_publisher("PA_a", Ear())
+    publisher = endpoint.open_publisher("PA_a", Ear())
     text = peer.offer().replace(
         "a=rtpmap:111 opus/48000/2\r\n", f"a=rtpmap:111 opus/48000/2\r\na=fmtp:111 {parameters}\r\n"
     )
@@ -308,8 +318,8 @@ async def test_stereo_is_offered_to_subscribers(
     answer = publisher.negotiate(text, [spec])
     assert (";stereo=1\r\n" in answer.sdp) is stereo
     assert "sprop" not in answer.sdp
-    subscriber = edge.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_x"), answer.sources["0"], Wish())
+    subscriber = endpoint.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_x"), answer.sources["0"], SubscriptionSettings())
     await until(lambda: ear.offers)
     payload_type, red = (110, 62) if stereo else (111, 63)
     assert f"m=audio 9 UDP/TLS/RTP/SAVPF {payload_type} {red}\r\n" in ear.offers[0][1]
@@ -324,11 +334,11 @@ async def test_stereo_is_offered_to_subscribers(
     [("microphone", "minptime=10;stereo=1;sprop-stereo=1"), ("screen_share_audio", "minptime=10")],
 )
 async def test_sound_that_becomes_stereo_later_is_another_track(
-    hub: Hub, edge: WebRtcEdge, source: str, parameters: str
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, source: str, parameters: str
 ) -> None:
     """Viewers were offered one channel for the old one. One that becomes mono again goes on: its payload type fits."""
     peer, ear = RawPeer(), Ear()
-    publisher = edge.open_publisher("PA_a", Ear())
+    publisher = endpoint.open_publisher("PA_a", Ear())
 
     def sound(parameters: str) -> str:
         return peer.offer().replace("opus/48000/2\r\n", f"opus/48000/2\r\na=fmtp:111 {parameters}\r\n")
@@ -339,8 +349,8 @@ async def test_sound_that_becomes_stereo_later_is_another_track(
     both = publisher.negotiate(sound(parameters), [spec])
     assert ";stereo=1\r\n" in both.sdp
     assert both.sources["0"] is not mono.sources["0"]
-    subscriber = edge.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_x"), both.sources["0"], Wish())
+    subscriber = endpoint.open_subscriber("PA_b", ear)
+    subscriber.subscribe(TrackId("TR_x"), both.sources["0"], SubscriptionSettings())
     await until(lambda: ear.offers)
     assert "sprop-stereo=1" in ear.offers[0][1]
     again = publisher.negotiate(sound("minptime=10"), [TrackSpec(mid="0", source="microphone")])
@@ -350,13 +360,13 @@ async def test_sound_that_becomes_stereo_later_is_another_track(
 
 
 async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
-    hub: Hub, edge: WebRtcEdge, monkeypatch: pytest.MonkeyPatch
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sfu.transport.subscriber.SENT_KEPT", 4)
     monkeypatch.setattr("sfu.transport.subscriber.SENT_FOR", 0.05)
-    publisher, sender, _ = await published(edge)
+    publisher, sender, _ = await published(endpoint)
     sources = publisher.negotiate(sender.offer(), DECLARED).sources
-    subscriber, receiver, ear = await joined(edge, sources["0"])
+    subscriber, receiver, ear = await joined(endpoint, sources["0"])
     forgotten: list[int] = []
     connection = subscriber._connection  # type: ignore[attr-defined]
     forget = connection.forget_sent
@@ -365,7 +375,7 @@ async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
     for number in range(12):
         track = TrackId(f"TR_{number}")
         offers = len(ear.offers)
-        subscriber.subscribe(track, sources["1"], Wish())  # type: ignore[attr-defined]
+        subscriber.subscribe(track, sources["1"], SubscriptionSettings())  # type: ignore[attr-defined]
         await until(lambda offers=offers: len(ear.offers) > offers, receiver)
         offer_id, text, _ = ear.offers[-1]
         subscriber.accept_answer(offer_id, receiver.answer(text))  # type: ignore[attr-defined]

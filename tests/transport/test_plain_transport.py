@@ -11,12 +11,12 @@ import pytest
 from sfu.forwarding.engine import COUNTED
 from sfu.forwarding.selector import Size
 from sfu.ids import PeerId, TrackId
-from sfu.rooms.ports import Wish
+from sfu.rooms.ports import SubscriptionSettings
 from sfu.rtp import rtcp
-from sfu.transport.plain_transport import PAYLOAD_TYPES, Feed, pair
+from sfu.transport.plain_transport import PAYLOAD_TYPES, PlainTransport, pair
 from sfu.transport.publisher import PublishedTrack
 from sfu.transport.settings import Settings
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.wire import EXTENSIONS, Rtp, Wire, rtp, vp8
 
 TRACK = TrackId("TR_1")
@@ -26,13 +26,13 @@ TRACK = TrackId("TR_1")
 class Stand:
     """A hub without a port, one publisher of three layers, and a feed with the process's end of its socket."""
 
-    hub: Hub = field(default_factory=lambda: Hub(Settings()))
+    webrtc_server: WebRtcServer = field(default_factory=lambda: WebRtcServer(Settings()))
     now: float = 100.0
 
     def __post_init__(self) -> None:
         self.uplink = Wire(tag=0)
-        self.publisher = self.hub.engine.open_plain_peer(PeerId(900), 77, self.uplink)
-        track = self.hub.engine.add_track(
+        self.publisher = self.webrtc_server.engine.open_plain_peer(PeerId(900), 77, self.uplink)
+        track = self.webrtc_server.engine.add_track(
             self.publisher,
             mid="1",
             kind="video",
@@ -45,12 +45,12 @@ class Stand:
             rids=("q", "h", "f"),
             ssrcs=(),
         )
-        self.source = PublishedTrack(self.hub, track, "PA_1")
+        self.source = PublishedTrack(self.webrtc_server, track, "PA_1")
         self.source.declared = {"q": Size(160, 90), "h": Size(320, 180), "f": Size(640, 360)}
-        self.feed = Feed(self.hub, "programme")
+        self.plain_transport = PlainTransport(self.webrtc_server, "egress")
         ours, self.far = pair()
         self.far.setblocking(False)
-        self.feed.attach(ours)
+        self.plain_transport.attach(ours)
 
     def send(self, rid: str, sequence: int, *, key: bool = False, size: int = 100) -> None:
         ssrc = {"q": 11, "h": 12, "f": 13}[rid]
@@ -58,13 +58,13 @@ class Stand:
             vp8(key=key, size=size), ssrc=ssrc, sequence=sequence, timestamp=3000 * sequence,
             extensions={4: b"1", 10: rid.encode()},
         )  # fmt: skip
-        self.hub.engine.receive(self.publisher, memoryview(packet), len(packet), self.now)
+        self.webrtc_server.engine.receive(self.publisher, memoryview(packet), len(packet), self.now)
 
     def start(self, *, sequence: int = 1) -> None:
         """All layers send, and have done so for a while."""
         for rid in "qhf":
             self.send(rid, sequence)
-        self.hub.engine.flush(self.now)
+        self.webrtc_server.engine.flush(self.now)
         for encoding in self.source.track.encodings.values():
             encoding.alive, encoding.first_arrival = True, float("-inf")
 
@@ -86,46 +86,46 @@ class Stand:
 async def stand() -> Iterator[Stand]:
     stand = Stand()
     yield stand
-    stand.feed.close()
+    stand.plain_transport.close()
     stand.far.close()
 
 
 async def test_a_subscription_is_plain_rtp_of_the_layer_that_fits(stand: Stand) -> None:
     stand.start()
-    stand.feed.subscribe(TRACK, stand.source, Wish(width=320, height=180))
+    stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings(width=320, height=180))
     stand.send("h", 2, key=True)
     stand.send("h", 3)
     stand.send("f", 2, key=True)
-    stand.hub.engine.flush(stand.now)
+    stand.webrtc_server.engine.flush(stand.now)
     media = stand.media()
-    assert [packet.ssrc for packet in media] == [stand.feed.ssrc(TRACK)] * 2
+    assert [packet.ssrc for packet in media] == [stand.plain_transport.ssrc(TRACK)] * 2
     assert {packet.payload_type for packet in media} == {PAYLOAD_TYPES["VP8"]}
     assert [packet.sequence for packet in media] == [1, 2]
 
 
 async def test_another_wish_is_another_layer_and_a_paused_one_none(stand: Stand) -> None:
     stand.start()
-    stand.feed.subscribe(TRACK, stand.source, Wish(height=90))
-    stand.feed.subscribe(TRACK, stand.source, Wish(height=360))
+    stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings(height=90))
+    stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings(height=360))
     stand.send("q", 2, key=True)
     stand.send("f", 2, key=True, size=300)
-    stand.hub.engine.flush(stand.now)
+    stand.webrtc_server.engine.flush(stand.now)
     assert [len(packet.payload) for packet in stand.media()] == [316]
-    stand.feed.update(TRACK, Wish(paused=True))
+    stand.plain_transport.update(TRACK, SubscriptionSettings(paused=True))
     stand.send("f", 3, key=True)
-    stand.hub.engine.flush(stand.now)
+    stand.webrtc_server.engine.flush(stand.now)
     assert stand.media() == []
 
 
 async def test_equal_datagrams_are_one_message(stand: Stand) -> None:
     stand.start()
-    stand.feed.subscribe(TRACK, stand.source, Wish())
+    stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings())
     stand.send("f", 2, key=True)
-    stand.hub.engine.flush(stand.now)
+    stand.webrtc_server.engine.flush(stand.now)
     stand.received()
     for sequence in range(3, 8):
         stand.send("f", sequence)
-    stand.hub.engine.flush(stand.now)
+    stand.webrtc_server.engine.flush(stand.now)
     message = stand.far.recv(70_000)
     size = struct.unpack_from("!H", message)[0]
     assert (len(message) - 2) / size == 5
@@ -134,10 +134,10 @@ async def test_equal_datagrams_are_one_message(stand: Stand) -> None:
 
 async def test_keyframes_are_asked_for_once_in_a_while(stand: Stand) -> None:
     stand.start()
-    stand.feed.subscribe(TRACK, stand.source, Wish())
+    stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings())
     stand.uplink.take()
-    stand.hub.engine._control._publishing[stand.publisher.id].tracks["1"].keyframes.last = float("-inf")
-    request = rtcp.encode_picture_loss(1, stand.feed.ssrc(TRACK))
+    stand.webrtc_server.engine._rtcp_handler._publishing[stand.publisher.id].tracks["1"].keyframes.last = float("-inf")
+    request = rtcp.encode_pli(1, stand.plain_transport.ssrc(TRACK))
     for _ in range(5):
         stand.far.send(struct.pack("!H", len(request)) + request)
     await asyncio.sleep(0.05)
@@ -146,52 +146,52 @@ async def test_keyframes_are_asked_for_once_in_a_while(stand: Stand) -> None:
 
 async def test_a_slow_process_loses_datagrams_and_nobody_waits(stand: Stand) -> None:
     stand.start()
-    stand.feed.subscribe(TRACK, stand.source, Wish())
+    stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings())
     for sequence in range(2, 4000):
         stand.send("f", sequence, key=sequence == 2, size=1000)
-        stand.hub.engine.flush(stand.now)
-    assert stand.feed.dropped > 0
+        stand.webrtc_server.engine.flush(stand.now)
+    assert stand.plain_transport.dropped > 0
     kept = len(stand.received())
-    assert kept + stand.feed.dropped == 3998
-    assert stand.hub.engine.dropped["send_buffer"] == stand.feed.dropped
+    assert kept + stand.plain_transport.dropped == 3998
+    assert stand.webrtc_server.engine.dropped["send_buffer"] == stand.plain_transport.dropped
 
 
 async def test_a_process_that_is_gone_is_nobodys_trouble_and_its_successor_goes_on(stand: Stand) -> None:
     stand.start()
-    stand.feed.subscribe(TRACK, stand.source, Wish())
-    ssrc = stand.feed.ssrc(TRACK)
+    stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings())
+    ssrc = stand.plain_transport.ssrc(TRACK)
     stand.send("f", 2, key=True)
-    stand.hub.engine.flush(stand.now)
+    stand.webrtc_server.engine.flush(stand.now)
     stand.far.close()
     await asyncio.sleep(0.02)
     stand.send("f", 3)
-    stand.hub.engine.flush(stand.now)
+    stand.webrtc_server.engine.flush(stand.now)
     ours, stand.far = pair()
     stand.far.setblocking(False)
-    stand.feed.attach(ours)
+    stand.plain_transport.attach(ours)
     stand.send("f", 4)
-    stand.hub.engine.flush(stand.now)
+    stand.webrtc_server.engine.flush(stand.now)
     (packet,) = stand.media()
     assert (packet.ssrc, packet.sequence) == (ssrc, 3)
 
 
 async def test_what_the_process_sends_is_a_publication(stand: Stand) -> None:
-    source = stand.feed.publish("video", "H264", 4711, Size(1280, 720))
+    source = stand.plain_transport.publish("video", "H264", 4711, Size(1280, 720))
     wire = Wire(tag=0)
-    viewer = stand.hub.engine.open_plain_peer(PeerId(901), 78, wire)
-    route = stand.hub.engine.add_route(
+    viewer = stand.webrtc_server.engine.open_plain_peer(PeerId(901), 78, wire)
+    down_track = stand.webrtc_server.engine.add_down_track(
         source.track, viewer, mid="00", ssrc=5, rtx_ssrc=0, payload_type=102, red_payload_type=None,
         rtx_payload_type=None, first_sequence=1, cname="x",
     )  # fmt: skip
-    stand.hub.engine.aim(route, source.track.encodings[""], stand.now)
+    stand.webrtc_server.engine.set_target(down_track, source.track.encodings[""], stand.now)
     (asked,) = (packet for packet in stand.received() if 191 < packet[1] < 224)
-    assert rtcp.parse(asked) == [rtcp.PictureLoss(stand.feed.peer.rtcp_ssrc, 4711)]
+    assert rtcp.parse(asked) == [rtcp.PictureLossIndication(stand.plain_transport.peer.rtcp_ssrc, 4711)]
     idr = b"\x65\x88" + bytes(50)
     packet = rtp(idr, ssrc=4711, sequence=1, timestamp=0, payload_type=102, marker=True)
     stand.far.send(struct.pack("!H", len(packet)) + packet)
     await asyncio.sleep(0.02)
     assert [each.payload for each in wire.media()] == [idr]
-    stand.feed.unpublish(source)
+    stand.plain_transport.unpublish(source)
     assert source.track.closed
 
 
@@ -203,20 +203,20 @@ async def test_malformed_messages_are_counted_and_dropped(stand: Stand, message:
     if message:
         stand.far.send(message)
     await asyncio.sleep(0.02)
-    dropped = stand.hub.port.dropped["feed_malformed"] + stand.feed.peer.unrouted
+    dropped = stand.webrtc_server.port.dropped["feed_malformed"] + stand.plain_transport.peer.unrouted
     assert dropped == bool(message)
-    good = rtcp.encode_picture_loss(1, 2)
+    good = rtcp.encode_pli(1, 2)
     assert stand.far.send(struct.pack("!H", len(good)) + good)
 
 
 async def test_closing_leaves_nothing_behind(stand: Stand) -> None:
     stand.start()
-    stand.feed.subscribe(TRACK, stand.source, Wish())
-    stand.feed.publish("audio", "opus", 5)
-    stand.feed.close()
-    stand.feed.close()
-    assert stand.source.takers == {}
-    assert stand.feed.peer.id not in stand.hub.engine.peers
-    assert all(getattr(stand.feed.peer, name) >= 0 for name in COUNTED)
+    stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings())
+    stand.plain_transport.publish("audio", "opus", 5)
+    stand.plain_transport.close()
+    stand.plain_transport.close()
+    assert stand.source.consumers == {}
+    assert stand.plain_transport.peer.id not in stand.webrtc_server.engine.peers
+    assert all(getattr(stand.plain_transport.peer, name) >= 0 for name in COUNTED)
     with pytest.raises(OSError, match="Broken pipe"):
         stand.far.send(b"x", socket.MSG_NOSIGNAL)

@@ -2,13 +2,13 @@
 
 import pytest
 
-from sfu.forwarding.decision_log import Cause, Diary, Kind
+from sfu.forwarding.decision_log import Cause, DecisionKind, DecisionLog
 from sfu.ids import TrackId
-from sfu.rooms.ports import Wish
+from sfu.rooms.ports import SubscriptionSettings
 from sfu.signaling.messages import TrackSpec
-from sfu.transport.endpoint import WebRtcEdge
+from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.settings import Settings
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer
 
 DECLARED = [TrackSpec(mid="0", source="microphone"), TrackSpec(mid="1", source="camera")]
@@ -37,24 +37,24 @@ class Ear:
     [("cpu", Cause.CPU), ("bandwidth", Cause.UPLINK), ("other", Cause.PUBLISHER)],
 )
 async def test_limits_are_written_to_viewers(limitation: str, cause: Cause) -> None:
-    edge = WebRtcEdge(Hub(Settings()))
-    peer, own, viewers = RawPeer(), Diary(), Diary()
-    publisher = edge.open_publisher("PA_a", Ear(), own)
+    endpoint = WebRtcEndpoint(WebRtcServer(Settings()))
+    peer, own, viewers = RawPeer(), DecisionLog(), DecisionLog()
+    publisher = endpoint.open_publisher("PA_a", Ear(), own)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
-    subscriber = edge.open_subscriber("PA_b", Ear(), viewers)
-    subscriber.subscribe(TrackId("TR_cam"), sources["1"], Wish())
+    subscriber = endpoint.open_subscriber("PA_b", Ear(), viewers)
+    subscriber.subscribe(TrackId("TR_cam"), sources["1"], SubscriptionSettings())
     for said in (limitation, limitation, "none"):
-        publisher.limited("1", said)  # type: ignore[arg-type]  # the row says which
-    publisher.limited("7", "cpu")  # no such m-line
-    for diary in (own, viewers):
-        assert [(entry.kind, entry.cause, entry.track) for entry in diary] == [
-            (Kind.LIMITED, cause, "TR_cam"),
-            (Kind.LIMITED, Cause.NONE, "TR_cam"),
+        publisher.quality_limitation_changed("1", said)  # type: ignore[arg-type]  # the row says which
+    publisher.quality_limitation_changed("7", "cpu")  # no such m-line
+    for decision_log in (own, viewers):
+        assert [(entry.kind, entry.cause, entry.track) for entry in decision_log] == [
+            (DecisionKind.LIMITED, cause, "TR_cam"),
+            (DecisionKind.LIMITED, Cause.NONE, "TR_cam"),
         ]
     assert own._totals.total() == 2
     assert viewers._totals.total() == 0
     subscriber.close()
-    publisher.limited("1", "cpu")
+    publisher.quality_limitation_changed("1", "cpu")
     assert len(list(viewers)) == 2
     publisher.close()
     peer.close()

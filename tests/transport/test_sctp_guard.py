@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from sfu.errors import MalformedPacket
 from sfu.sdp.capabilities import MAX_MESSAGE_BYTES
-from sfu.transport.association import GuardedAssociation
+from sfu.transport.sctp_association import SctpAssociation
 from sfu.transport.sctp_guard import SctpGuard, SctpLimits
 
 
@@ -38,7 +38,7 @@ class Pair:
     def __init__(self, limits: SctpLimits | None = None) -> None:
         self.links = Link("client"), Link("server")
         self.client = RTCSctpTransport(self.links[0])  # type: ignore[arg-type]  # the slice of it that is used
-        self.server = GuardedAssociation(self.links[1], limits=limits)  # type: ignore[arg-type]
+        self.server = SctpAssociation(self.links[1], limits=limits)  # type: ignore[arg-type]
         self.channels: list[RTCDataChannel] = []
         self.received: list[bytes | str] = []
         self.said: tuple[list[bytes], list[bytes]] = [], []

@@ -2,32 +2,32 @@
 
 import pytest
 
-from sfu.forwarding.decision_log import Cause, Diary
+from sfu.forwarding.decision_log import Cause, DecisionLog
 from sfu.ids import TrackId
-from sfu.rooms.ports import Wish
+from sfu.rooms.ports import SubscriptionSettings
 from sfu.transport.publisher import PublishedTrack
 from sfu.transport.settings import Settings
-from sfu.transport.subscription import Outbound, Told
-from sfu.transport.webrtc_server import Hub
+from sfu.transport.subscription import SentState, Subscription
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.wire import Bench
 
-NOTHING = Told(True, "congestion", cause=Cause.BUDGET, top_height=720)
-LOW = Told(False, "congestion", "q", 320, 180, Cause.BUDGET, 720)
-HELD = Told(False, "congestion", "q", 320, 180, Cause.HOLD, 720)
-MIDDLE = Told(False, "", "h", 640, 360, Cause.WISH, 720)
-HIGH = Told(False, "", "f", 1280, 720, Cause.WISH, 720)
-SHRUNK = Told(False, "", "f", 960, 540, Cause.WISH, 540)
-LEFT = Told(False, "", "h", 640, 360, Cause.WISH, 360)
-BEGUN = Told(False, "", "q", 320, 180, Cause.SETTLING, 180)
-WISHED = Told(True, "wish", cause=Cause.HIDDEN)
-MUTED = Told(True, "muted", cause=Cause.MUTED)
-SILENT = Told(True, "no_layer", cause=Cause.SILENT)
+NOTHING = SentState(True, "congestion", cause=Cause.BUDGET, max_height=720)
+LOW = SentState(False, "congestion", "q", 320, 180, Cause.BUDGET, 720)
+HELD = SentState(False, "congestion", "q", 320, 180, Cause.HOLD, 720)
+MIDDLE = SentState(False, "", "h", 640, 360, Cause.WISH, 720)
+HIGH = SentState(False, "", "f", 1280, 720, Cause.WISH, 720)
+SHRUNK = SentState(False, "", "f", 960, 540, Cause.WISH, 540)
+LEFT = SentState(False, "", "h", 640, 360, Cause.WISH, 360)
+BEGUN = SentState(False, "", "q", 320, 180, Cause.SETTLING, 180)
+WISHED = SentState(True, "wish", cause=Cause.HIDDEN)
+MUTED = SentState(True, "muted", cause=Cause.MUTED)
+SILENT = SentState(True, "no_layer", cause=Cause.SILENT)
 
 
-def outbound(kind: str = "video") -> Outbound:
+def subscription(kind: str = "video") -> Subscription:
     bench = Bench()
     track = bench.video() if kind == "video" else bench.audio()
-    return Outbound(TrackId("TR_a"), PublishedTrack(Hub(Settings()), track, "s"), Wish())
+    return Subscription(TrackId("TR_a"), PublishedTrack(WebRtcServer(Settings()), track, "s"), SubscriptionSettings())
 
 
 @pytest.mark.parametrize(
@@ -52,31 +52,31 @@ def outbound(kind: str = "video") -> Outbound:
         (LOW, HELD, []),
     ],
 )
-def test_changes(before: Told | None, after: Told, written: list[tuple[str, str, int, int]]) -> None:
-    diary, one = Diary(), outbound()
-    one.told = before
-    one.enter(diary, after, 610e3, 7.0)
-    assert [(entry.kind.value, entry.cause.value, entry.before, entry.after) for entry in diary] == written
-    assert diary.revision == 1
-    assert {(entry.track, entry.rate, entry.at) for entry in diary} <= {("TR_a", 610e3, 7.0)}
+def test_changes(before: SentState | None, after: SentState, written: list[tuple[str, str, int, int]]) -> None:
+    decision_log, one = DecisionLog(), subscription()
+    one.sent_state = before
+    one.log_change(decision_log, after, 610e3, 7.0)
+    assert [(entry.kind.value, entry.cause.value, entry.before, entry.after) for entry in decision_log] == written
+    assert decision_log.revision == 1
+    assert {(entry.track, entry.rate, entry.at) for entry in decision_log} <= {("TR_a", 610e3, 7.0)}
 
 
 def test_sound_is_not_written_about() -> None:
-    diary, one = Diary(), outbound("audio")
-    one.enter(diary, MUTED, 0.0, 7.0)
-    assert diary.revision == 0
-    one.told = MUTED
+    decision_log, one = DecisionLog(), subscription("audio")
+    one.log_change(decision_log, MUTED, 0.0, 7.0)
+    assert decision_log.revision == 0
+    one.sent_state = MUTED
     assert one.picture() is None
 
 
 def test_a_picture_as_it_is_told() -> None:
-    one = outbound()
+    one = subscription()
     assert one.picture() is None
-    one.told = LOW
+    one.sent_state = LOW
     one.source.limitation = "cpu"
     picture = one.picture()
     assert picture is not None
-    assert (picture.paused, picture.cause, picture.height, picture.top_height) == (False, Cause.BUDGET, 180, 720)
+    assert (picture.paused, picture.cause, picture.height, picture.max_height) == (False, Cause.BUDGET, 180, 720)
     assert (picture.track, picture.limitation) == ("TR_a", "cpu")
 
 

@@ -48,9 +48,9 @@ async def main() -> None:
     shots: list[Image.Image] = []
     with tempfile.TemporaryDirectory() as folder:
         environment = {
-            "SFU_EGRESS__RENDITIONS": '["848x480@1500"]',
-            "SFU_EGRESS__HLS__DIRECTORY": f"{folder}/hls",
-            "SFU_EGRESS__HLS__PUBLIC": '["*"]',
+            "SFU_OUTPUTS__RENDITIONS": '["848x480@1500"]',
+            "SFU_OUTPUTS__HLS__DIRECTORY": f"{folder}/hls",
+            "SFU_OUTPUTS__HLS__PUBLIC": '["*"]',
         }
         async with (
             async_playwright() as playwright,

@@ -13,7 +13,7 @@ import pytest_asyncio
 from tests.support.broadcast import fetch
 from tests.web.guest import Meeting
 from tests.web.server import ServerProcess, serve
-from tests.web.test_programme import SMALL, choose
+from tests.web.test_live_stream import SMALL, choose
 
 STALLS = (1.0, 0.3)
 LOST = 1.0
@@ -39,10 +39,10 @@ STALL = """async (seconds) => {
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     directory = tmp_path_factory.mktemp("server")
     environment = {
-        "SFU_EGRESS__RENDITIONS": '["320x180@200"]',
-        "SFU_EGRESS__HLS__DIRECTORY": str(directory / "hls"),
-        "SFU_EGRESS__HLS__PUBLIC": '["*"]',
-        "SFU_PRODUCTION__DIRECTORY": str(directory / "recordings"),
+        "SFU_OUTPUTS__RENDITIONS": '["320x180@200"]',
+        "SFU_OUTPUTS__HLS__DIRECTORY": str(directory / "hls"),
+        "SFU_OUTPUTS__HLS__PUBLIC": '["*"]',
+        "SFU_EGRESS__DIRECTORY": str(directory / "recordings"),
     }
     async with serve(directory / "log", environment=environment) as running:
         yield running

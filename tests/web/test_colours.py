@@ -83,11 +83,11 @@ def film(path: Path, *, seconds: int = 4) -> None:
 async def test_patches_are_shown_in_their_colours(chromium: Browser, tmp_path: Path, source: str) -> None:
     """720 lines: what is not tagged is taken for BT.709 there."""
     await asyncio.to_thread(film, tmp_path / "patches.mp4")
-    settings = {"egress__hls__public": '["*"]', "egress__renditions": '["1280x720@3000"]'}
+    settings = {"outputs__hls__public": '["*"]', "outputs__renditions": '["1280x720@3000"]'}
     what = ("--publish", "file", str(tmp_path / "patches.mp4"), "--size", f"{WIDTH}x{HEIGHT}", "--bitrate", "3000000")
     async with house(tmp_path, **settings) as here, bots(here.server, 1, *what):
         rooms = here.server.rooms
-        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).stage) >= 1)
+        await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) >= 1)
         await here.ask("PUT", "/egress", json={"live": True, "layout": "single"})
         scene: dict[str, object] = {"width": 1280, "height": 720}
         if source == "a background":

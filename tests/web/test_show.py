@@ -19,12 +19,12 @@ import pytest
 import pytest_asyncio
 
 from tests.egress.support import until
-from tests.egress.test_programme import probe
+from tests.egress.test_live_stream import probe
 from tests.support.broadcast import Clap, claps, fetch
 from tests.web.guest import Meeting
 from tests.web.server import ServerProcess, serve
 from tests.web.steady import steady
-from tests.web.test_programme import SMALL, choose
+from tests.web.test_live_stream import SMALL, choose
 from tests.web.test_watch import Viewer
 
 STAMP = Path(__file__).parents[1] / "support" / "stamp.js"
@@ -43,10 +43,10 @@ LIPS = 40.0
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     directory = tmp_path_factory.mktemp("server")
     environment = {
-        "SFU_EGRESS__RENDITIONS": '["848x480@700"]',
-        "SFU_EGRESS__HLS__DIRECTORY": str(directory / "hls"),
-        "SFU_EGRESS__HLS__PUBLIC": '["*"]',
-        "SFU_PRODUCTION__DIRECTORY": str(directory / "recordings"),
+        "SFU_OUTPUTS__RENDITIONS": '["848x480@700"]',
+        "SFU_OUTPUTS__HLS__DIRECTORY": str(directory / "hls"),
+        "SFU_OUTPUTS__HLS__PUBLIC": '["*"]',
+        "SFU_EGRESS__DIRECTORY": str(directory / "recordings"),
     }
     async with serve(directory / "log", environment=environment) as running:
         yield running
@@ -177,10 +177,10 @@ async def test_a_meeting_on_air_outlives_its_worker(meeting: Meeting, server: Se
                 await choose(ada, "record")
                 await viewer.phase("ended")
         directory = Path(status["directory"])
-        await until((directory / "programme.mp4").is_file, 20)
+        await until((directory / "recording.mp4").is_file, 20)
 
     found = [await asyncio.to_thread(claps, run) for run in runs]
-    kept = await asyncio.to_thread(claps, (directory / "programme.mp4").read_bytes())
+    kept = await asyncio.to_thread(claps, (directory / "recording.mp4").read_bytes())
     middle, late = PICTURES // 2, PICTURES * 95 // 100
     print(
         f"capture → screen: p50 {before[middle]} ms, p95 {before[late]} ms; after the kill {after[middle]}, {after[late]} ms"
@@ -190,7 +190,7 @@ async def test_a_meeting_on_air_outlives_its_worker(meeting: Meeting, server: Se
     print(*([round(clap.error) for clap in each] for each in found), sep="\n")
     assert len(runs) == len(workers)
     assert status["restarts"] == len(workers) - 1
-    assert len(probe(directory / "programme.mp4")["chapters"]) >= 1
+    assert len(probe(directory / "recording.mp4")["chapters"]) >= 1
     if status["dropped_ticks"] > BUSY * status["ticks"] or before[middle] > 1500:
         pytest.skip("this machine was too busy for its figures to mean anything")
     assert after[middle] < 2000

@@ -253,11 +253,11 @@ export class Room extends Emitter {
   }
 
   /**
-   * Starts, stops or rearranges the programme that others watch or that is recorded (permissions `egress`, `record`).
-   * @param {{live?: boolean, recording?: boolean, layout?: import('./types.js').ProgrammeLayout, focus?: string}} change
+   * Starts, stops or rearranges the live stream that others watch or that is recorded (permissions `egress`, `record`).
+   * @param {{live?: boolean, recording?: boolean, layout?: import('./types.js').EgressLayout, focus?: string}} change
    */
-  changeProgramme(change) {
-    return this.#request({ type: 'programme', ...change });
+  updateEgress(change) {
+    return this.#request({ type: 'egress', ...change });
   }
 
   /**

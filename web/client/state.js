@@ -15,7 +15,7 @@ const DECISIONS_KEPT = 50;
 /** @type {RoomState} */
 export const initial = Object.freeze({
   phase: 'idle',
-  room: { name: '', id: '', metadata: '', locked: false, lobby: false, createdAt: 0, programme: programmeOf(undefined) },
+  room: { name: '', id: '', metadata: '', locked: false, lobby: false, createdAt: 0, egress: egressOf(undefined) },
   me: null,
   permissions: { publish: false, subscribe: false, data: false, admin: false, sources: [] },
   participants: new Map(),
@@ -78,12 +78,12 @@ function roomOf(raw) {
     locked: raw.locked ?? false,
     lobby: raw.lobby ?? false,
     createdAt: raw.created_at ?? 0,
-    programme: programmeOf(raw.programme),
+    egress: egressOf(raw.egress),
   };
 }
 
-/** @param {any} raw @returns {import('./types.js').Programme} */
-function programmeOf(raw) {
+/** @param {any} raw @returns {import('./types.js').Egress} */
+function egressOf(raw) {
   return { live: false, recording: false, layout: 'auto', focus: '', since: 0, problem: '', ...raw };
 }
 

@@ -31,9 +31,9 @@
  * @property {number} joinedAt seconds since 1970
  * @property {ReadonlyArray<Track>} tracks
  */
-/** @typedef {'auto' | 'grid' | 'speaker' | 'presentation' | 'pip' | 'single'} ProgrammeLayout */
-/** @typedef {{live: boolean, recording: boolean, layout: ProgrammeLayout, focus: string, since: number, problem: string}} Programme */
-/** @typedef {{name: string, id: string, metadata: string, locked: boolean, lobby: boolean, createdAt: number, programme: Programme}} RoomInfo */
+/** @typedef {'auto' | 'grid' | 'speaker' | 'presentation' | 'pip' | 'single'} EgressLayout */
+/** @typedef {{live: boolean, recording: boolean, layout: EgressLayout, focus: string, since: number, problem: string}} Egress */
+/** @typedef {{name: string, id: string, metadata: string, locked: boolean, lobby: boolean, createdAt: number, egress: Egress}} RoomInfo */
 /** @typedef {{publish: boolean, subscribe: boolean, data: boolean, admin: boolean, sources: ReadonlyArray<Source>, record?: boolean, egress?: boolean}} Permissions */
 /** @typedef {{id: string, participant: string, name: string, text: string, at: number, to: string}} ChatEntry */
 /** @typedef {{participant: string, topic: string, payload: string, at: number}} DataEntry */

@@ -257,7 +257,7 @@ export class Actions {
 
   copyLink = () => this.#copy(at(`r/${encodeURIComponent(this.state.roomName)}`));
 
-  /** Where others watch the programme. */
+  /** Where others watch the live stream. */
   copyWatchLink = () => this.#copy(at(`watch/${encodeURIComponent(this.state.roomName)}`));
 
   /** @param {string} link */
@@ -293,12 +293,12 @@ export class Actions {
   /** @param {{locked?: boolean, lobby?: boolean}} change */
   updateRoom = (change) => this.#ask(this.room?.updateRoom(change));
 
-  toggleLive = () => this.changeProgramme({ live: !this.state.room.room.programme.live });
+  toggleLive = () => this.updateEgress({ live: !this.state.room.room.egress.live });
 
-  toggleRecording = () => this.changeProgramme({ recording: !this.state.room.room.programme.recording });
+  toggleRecording = () => this.updateEgress({ recording: !this.state.room.room.egress.recording });
 
-  /** @param {{live?: boolean, recording?: boolean, layout?: import('../client/types.js').ProgrammeLayout}} change */
-  changeProgramme = (change) => this.#ask(this.room?.changeProgramme(change));
+  /** @param {{live?: boolean, recording?: boolean, layout?: import('../client/types.js').EgressLayout}} change */
+  updateEgress = (change) => this.#ask(this.room?.updateEgress(change));
 
   /** @param {string} participant */
   admit = (participant) => this.#ask(this.room?.admit(participant));

@@ -142,7 +142,7 @@ export class Gathering {
     for (const id of room.levels.keys()) this.spoke.set(id, now);
     if (room.dominant && room.dominant !== room.me?.id) this.lastSpeaker = room.dominant;
     this.#hands(before.room, room);
-    this.#programme(before.room, room);
+    this.#egress(before.room, room);
     const state = { ...before, room };
     this.store.update({ room, order: orderOf(before.order, tilesOf(state), this.spoke, capacity(before.stage)) });
     if (room.phase === 'left') this.#ended();
@@ -170,11 +170,11 @@ export class Gathering {
    * @param {RoomState} before
    * @param {RoomState} after
    */
-  #programme({ room: { programme: old } }, { room: { programme } }) {
-    if (programme.recording && !old.recording) this.toasts.show('This meeting is being recorded', 'record');
-    else if (!programme.recording && old.recording) this.toasts.show('The recording has ended', 'record');
-    if (programme.live && !old.live) this.toasts.show('This meeting is shown live to others', 'live');
-    else if (!programme.live && old.live) this.toasts.show('This meeting is no longer live', 'live');
+  #egress({ room: { egress: old } }, { room: { egress } }) {
+    if (egress.recording && !old.recording) this.toasts.show('This meeting is being recorded', 'record');
+    else if (!egress.recording && old.recording) this.toasts.show('The recording has ended', 'record');
+    if (egress.live && !old.live) this.toasts.show('This meeting is shown live to others', 'live');
+    else if (!egress.live && old.live) this.toasts.show('This meeting is no longer live', 'live');
   }
 
   #ended() {

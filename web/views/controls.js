@@ -2,7 +2,7 @@
  * The bar at the bottom of a meeting, and the menus that open from it.
  *
  * data-testid: `mic`, `camera`, `share`, `hand`, `reactions`, `reaction-👍` …, `chat-toggle`, `people-toggle`, `layout`,
- * `stats-toggle`, `more`, `settings`, `help`, `leave`; of the programme: views/programme.js.
+ * `stats-toggle`, `more`, `settings`, `help`, `leave`; of the egress: views/egress.js.
  * @module
  */
 
@@ -10,7 +10,7 @@ import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { canShare } from '../client/devices.js';
 import { icon } from './icons.js';
 import { button } from './parts.js';
-import { programmeItems } from './programme.js';
+import { egressItems } from './egress.js';
 import { REACTIONS } from './words.js';
 
 /** @typedef {import('../page/types.js').PageState} PageState */
@@ -163,7 +163,7 @@ function more(state, act) {
         ? item('flip', 'Switch camera', 'menu-flip', act.nextCamera, { narrow: true })
         : nothing}
       ${item(state.layout === 'grid' ? 'speaker' : 'grid', state.layout === 'grid' ? 'Speaker layout' : 'Grid layout', 'menu-layout', act.toggleLayout, { key: 'G' })}
-      ${programmeItems(state, act, item)}
+      ${egressItems(state, act, item)}
       ${document.fullscreenEnabled ? item('full', 'Full screen', 'fullscreen', act.toggleFullscreen, { key: 'F' }) : nothing}
       ${item('stats', state.showStats ? 'Hide statistics' : 'Connection statistics', 'stats-toggle', act.toggleStats, { key: 'I' })}
       ${state.dev ? item('link', 'Copy the link', 'copy-link', act.copyLink) : nothing}

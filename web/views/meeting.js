@@ -16,7 +16,7 @@ import { icon } from './icons.js';
 import { numbers, tileNumbers } from './numbers.js';
 import { button } from './parts.js';
 import { people } from './people.js';
-import { onAir } from './programme.js';
+import { onAir } from './egress.js';
 import { dialogs } from './settings.js';
 import './tile.js';
 

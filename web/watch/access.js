@@ -1,5 +1,5 @@
 /**
- * The way in: a token becomes an address that works for some hours, and the state of the room's programme.
+ * The way in: a token becomes an address that works for some hours, and the state of the room's live stream.
  * @module
  */
 
@@ -7,10 +7,10 @@ import { at, served } from '../page/base.js';
 
 /** @typedef {{language: string, name: string, uri: string}} Captions */
 /**
- * @typedef {object} ProgrammeState as the server says it; times are seconds since 1970
+ * @typedef {object} LiveStreamState as the server says it; times are seconds since 1970
  * @property {'waiting' | 'live' | 'ended'} state
  * @property {number} now
- * @property {string} programme
+ * @property {string} stream_id
  * @property {number} started_at
  * @property {number} ended_at
  * @property {boolean} replay
@@ -68,7 +68,7 @@ export class Access {
     this.#base = served(String(answer.url)).replace(/index\.m3u8$/, '');
   }
 
-  /** @returns {Promise<ProgrammeState>} Throws Refused when the address works no more, TypeError when nobody answers. */
+  /** @returns {Promise<LiveStreamState>} Throws Refused when the address works no more, TypeError when nobody answers. */
   async state() {
     if (!this.#base) await this.enter();
     const asked = performance.now();
@@ -80,7 +80,7 @@ export class Access {
       return this.state();
     }
     if (!response.ok) throw new TypeError('server');
-    const state = /** @type {ProgrammeState} */ (await response.json());
+    const state = /** @type {LiveStreamState} */ (await response.json());
     if (took <= this.#bestRoundTrip) {
       this.#bestRoundTrip = took;
       this.#clock = state.now * 1000 - (Date.now() - took / 2);

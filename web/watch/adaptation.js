@@ -58,7 +58,7 @@ export class Adaptation {
   }
 
   /**
-   * Another programme: begins with what most lines carry. What was measured of the line stays.
+   * Another live stream: begins with what most lines carry. What was measured of the line stays.
    * @param {number[]} rates bits a second, lowest first
    * @param {number} ceiling highest level that makes sense
    * @param {number} now seconds

@@ -1,5 +1,5 @@
 /**
- * Captions of a programme: reads the track's playlist and its WebVTT, and gives the video cues at the right time.
+ * Captions of a live stream: reads the track's playlist and its WebVTT, and gives the video cues at the right time.
  * (The light build of hls.js leaves them out.)
  * @module
  */

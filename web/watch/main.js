@@ -1,5 +1,5 @@
 /**
- * The watch page: from the address of a room to its programme on the screen, for as long as it lasts and once again.
+ * The watch page: from the address of a room to its live stream on the screen, for as long as it lasts and once again.
  * `window.sfuWatch` is for tests and debugging: the page's state, its player and its video element.
  * @module
  */
@@ -39,7 +39,7 @@ if (options.has('token')) history.replaceState(null, '', location.pathname);
 
 const video = document.createElement('video');
 video.playsInline = true;
-video.setAttribute('aria-label', `Programme of ${room}`);
+video.setAttribute('aria-label', `Live stream of ${room}`);
 video.tabIndex = -1;
 
 /** @type {WatchState} */
@@ -82,7 +82,7 @@ const playback = new Playback(video, {
   show: (change) => store.update(change),
 });
 const captions = new CaptionLoader(video, () => player.shownAt);
-let programme = '';
+let streamId = '';
 /** The language in which captions were asked for; empty: none. */
 let wished = '';
 try {
@@ -160,7 +160,7 @@ function showCaptions(caption) {
   store.update({ caption });
 }
 
-/** Whoever reads captions reads those of the next programme, of its replay and after a reload too. */
+/** Whoever reads captions reads those of the next live stream, of its replay and after a reload too. */
 function keepCaptions() {
   const { phase, caption, captions: tracks } = store.state;
   if (phase === 'playing' && wished && !caption && tracks.some(({ language }) => language === wished)) showCaptions(wished);
@@ -170,7 +170,7 @@ function keepCaptions() {
 function start(live) {
   captions.show('');
   playback.reset();
-  store.update({ phase: 'playing', replay: !live, stalled: true, caption: '', levels: [], level: -1, latency: null, announcement: live ? 'The programme is live.' : 'The replay begins.' });
+  store.update({ phase: 'playing', replay: !live, stalled: true, caption: '', levels: [], level: -1, latency: null, announcement: live ? 'The live stream is live.' : 'The replay begins.' });
   player.load(access.url, live);
   if (!live) video.currentTime = 0;
   keepCaptions();
@@ -201,7 +201,7 @@ function heard(event) {
     case 'unsupported':
       clearTimeout(polling);
       player.close();
-      store.update({ phase: 'unsupported', announcement: 'This browser cannot play the programme.' });
+      store.update({ phase: 'unsupported', announcement: 'This browser cannot play the live stream.' });
       break;
   }
 }
@@ -215,15 +215,15 @@ async function look() {
     const { phase, replay } = store.state;
     if (phase === 'unsupported') return;
     store.update({ captions: state.captions, replayable: state.replay });
-    const changed = programme !== state.programme || before !== access.base;
+    const changed = streamId !== state.stream_id || before !== access.base;
     if (state.state === 'waiting') store.update({ phase: 'waiting' });
     else if (state.state === 'live') {
-      // Lost long enough that hls.js gave up, or another programme: from the beginning.
+      // Lost long enough that hls.js gave up, or another live stream: from the beginning.
       if (!(phase === 'playing' && !changed) && !(phase === 'reconnecting' && !changed && !video.error)) start(true);
     } else if (phase !== 'playing' || (!replay && changed)) {
       if (phase !== 'ended') finish();
     }
-    programme = state.programme;
+    streamId = state.stream_id;
     keepCaptions();
   } catch (error) {
     if (error instanceof Refused) {
@@ -241,7 +241,7 @@ function finish() {
   player.close();
   captions.show('');
   if (document.fullscreenElement) void document.exitFullscreen();
-  store.update({ phase: 'ended', announcement: 'The programme has ended.', menu: '' });
+  store.update({ phase: 'ended', announcement: 'The live stream has ended.', menu: '' });
 }
 
 /** Somebody is there: the controls come, and go after a while. */

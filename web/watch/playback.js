@@ -1,5 +1,5 @@
 /**
- * Keeps the programme playing while the viewer wants it to play, within the browser's rules for autoplay.
+ * Keeps the live stream playing while the viewer wants it to play, within the browser's rules for autoplay.
  *
  * Browsers pause media by themselves: WebKit when an element that started muted becomes audible without a gesture, phones
  * when a call or another app takes the sound or when the page is hidden. Such a pause is undone without sound, at the live
@@ -92,7 +92,7 @@ export class Playback {
     this.#show({ silenced: false });
   }
 
-  /** Another programme begins. */
+  /** Another live stream begins. */
   reset() {
     this.wanted = true;
     this.#pauses = [];
@@ -145,7 +145,7 @@ export class Playback {
       await this.video.play();
       this.#show({ needsTap: false });
     } catch (error) {
-      // Other errors: the programme is being loaded again, or cannot be decoded; the player reports those.
+      // Other errors: the live stream is being loaded again, or cannot be decoded; the player reports those.
       return !(error instanceof DOMException && error.name === 'NotAllowedError');
     }
     return true;

@@ -13,7 +13,7 @@ import { passOver } from './parts.js';
 
 const MIME = 'application/vnd.apple.mpegurl';
 const RETRY_MS = 1000;
-/** Errors in a row after which the browser's own player cannot play this programme. */
+/** Errors in a row after which the browser's own player cannot play this live stream. */
 const NATIVE_ERRORS = 3;
 /** Farther behind the live edge than this, in seconds, a viewer does not follow it any more. */
 const FOLLOWED = 4;
@@ -24,7 +24,7 @@ const SEEK_MS = 1500;
 const START_MS = 3000;
 /** Milliseconds between two attempts to get to the live edge again. */
 const AGAIN_MS = 2000;
-/** Seconds that the picture stands at the end of a programme until it counts as over: the last sound may be missing, and then
+/** Seconds that the picture stands at the end of a live stream until it counts as over: the last sound may be missing, and then
  * no browser says `ended`. */
 const OVER = 1;
 

@@ -11,7 +11,7 @@
  * @property {string} room
  * @property {Phase} phase
  * @property {string} reason why somebody may not watch, the server's code
- * @property {boolean} replay what plays is the whole of a programme that has ended
+ * @property {boolean} replay what plays is the whole of a live stream that has ended
  * @property {boolean} replayable
  * @property {boolean} paused
  * @property {boolean} muted

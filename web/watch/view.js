@@ -183,7 +183,7 @@ export function clock(seconds) {
 }
 
 const REFUSALS = /** @type {Record<string, [string, string]>} */ ({
-  token_missing: ['An invitation is needed', 'Ask whoever told you about this programme for a link to watch it.'],
+  token_missing: ['An invitation is needed', 'Ask whoever told you about this live stream for a link to watch it.'],
   token_expired: ['This invitation has expired', 'Ask for a new link.'],
   token_revoked: ['This invitation was withdrawn', 'Ask for a new link.'],
 });
@@ -200,11 +200,11 @@ function say(state, act) {
       return card('lock', title, text);
     }
     case 'waiting':
-      return card('clock', 'The programme starts soon', 'Keep this page open: it begins by itself.', html`<div class="waiting-dots" aria-hidden="true"><i></i><i></i><i></i></div>`);
+      return card('clock', 'The live stream starts soon', 'Keep this page open: it begins by itself.', html`<div class="waiting-dots" aria-hidden="true"><i></i><i></i><i></i></div>`);
     case 'ended':
       return card(
         'done',
-        'The programme has ended',
+        'The live stream has ended',
         state.replayable ? 'Thank you for watching. You can see all of it again.' : 'Thank you for watching.',
         state.replayable ? html`<button type="button" class="primary" data-testid="replay" @click=${act.replay}>${icon('play')} Watch the replay</button>` : nothing,
       );

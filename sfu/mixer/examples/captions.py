@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageDraw
 
-from sfu.mixer.hooks import I420, PROGRAMME, Overlay, Plugin, Sound, Stage, Wants
 from sfu.mixer.labels import font_of, visible
+from sfu.mixer.plugins import I420, MIX, Overlay, Plugin, PluginContext, PluginInputs, Sound
 
 _BACK: Final = (10, 10, 12, 190)
 _WHITE: Final = (255, 255, 255, 255)
@@ -28,14 +28,14 @@ class Captions(Plugin):
     """Options: `seconds` that a caption stays (4), `language` of the caption track (en),
     `callback` as in `package.module:function` (what `transcribe` is for programs)."""
 
-    wants = Wants(sound=True, programme_pictures=True)
+    inputs = PluginInputs(sound=True, mix_pictures=True)
 
     def __init__(self, options: Mapping[str, str], transcribe: Transcribe | None = None) -> None:
         self._seconds = float(options.get("seconds", "4"))
         self._language = options.get("language", "en")
         callback = options.get("callback")
         self._transcribe: Transcribe | None = pkgutil.resolve_name(callback) if callback else transcribe
-        self._stage: Stage | None = None
+        self._stage: PluginContext | None = None
         self._lock = threading.Lock()
         self._text = ""
         self._shown = ""
@@ -43,7 +43,7 @@ class Captions(Plugin):
         self._now = 0.0
         self._size = (0, 0)
 
-    def start(self, stage: Stage) -> None:
+    def start(self, stage: PluginContext) -> None:
         self._stage = stage
 
     def caption(self, text: str) -> None:
@@ -55,7 +55,7 @@ class Captions(Plugin):
             self._stage.caption(text, start, start + self._seconds, self._language)
 
     def sound(self, source: str, sound: Sound, at: float) -> Sound | None:
-        if source != PROGRAMME and self._transcribe is not None:
+        if source != MIX and self._transcribe is not None:
             text = self._transcribe(source, sound)
             if text:
                 self.caption(text)

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from sfu.mixer.hooks import PROGRAMME, Overlay, Plugin, Sound, Stage, Wants
+from sfu.mixer.plugins import MIX, Overlay, Plugin, PluginContext, PluginInputs, Sound
 
 RATE: Final = 48_000
 BLOCK: Final = RATE // 10
@@ -42,7 +42,7 @@ _WEIGHTS: Final = _k_weighting()
 class Loudness(Plugin):
     """Options: `bar` = yes shows one at the left edge; `log` = seconds between notes in the event log (0: none)."""
 
-    wants = Wants(programme_sound=True)
+    inputs = PluginInputs(mix_sound=True)
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self.momentary = self.short_term = self.integrated = SILENCE
@@ -50,18 +50,18 @@ class Loudness(Plugin):
         self._bar = options.get("bar", "no") in ("yes", "true", "1")
         self._log_every = float(options.get("log", "0"))
         self._logged = 0.0
-        self._stage: Stage | None = None
+        self._stage: PluginContext | None = None
         self._held: list[Sound] = []
         self._count = 0
         self._powers: deque[float] = deque(maxlen=_SHORT_TERM)
         self._gated: deque[float] = deque(maxlen=_HISTORY)
         self._drawn = -1
 
-    def start(self, stage: Stage) -> None:
+    def start(self, stage: PluginContext) -> None:
         self._stage = stage
 
     def sound(self, source: str, sound: Sound, at: float) -> Sound | None:
-        if source != PROGRAMME:
+        if source != MIX:
             return None
         self._held.append(sound)
         self._count += len(sound)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from sfu.outputs.hls import playlist
-from sfu.outputs.hls.stream import KEPT
+from sfu.outputs.hls.rendition_stream import KEPT
 
 SHORTEST = 1.0
 """Seconds that a cue is shown at least."""

@@ -1,7 +1,7 @@
 """Where a programme lies once it is older than the last minute: one face for a directory and for nothing.
 
 Names are made by `stream`, never by a request. What is written under a name never changes. No method waits for a disk: a
-server's programmes share one `DiskThreads` with one thread, which does all writes in their order. When its queue is full, a
+server's programmes share one `DiskExecutor` with one thread, which does all writes in their order. When its queue is full, a
 file is dropped: it stays out of the directory, is counted and logged, and the window in memory goes on.
 """
 
@@ -10,7 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Protocol
 
-from sfu.resources.disk_threads import DiskThreads
+from sfu.resources.disk_executor import DiskExecutor
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class NoStorage:
 JOURNAL = "journal.jsonl"
 
 
-class Directory:
+class DirectoryStorage:
     """A directory of one programme. A full or slow disk costs the past of a programme, not the programme.
 
     Methods are called on the loop; `found` and those with an underscore on the disk's thread.
@@ -66,7 +66,7 @@ class Directory:
 
     __slots__ = ("_disk", "_made", "_stored", "_unusable", "dropped", "failures", "root")
 
-    def __init__(self, root: Path, disk: DiskThreads) -> None:
+    def __init__(self, root: Path, disk: DiskExecutor) -> None:
         """The directory is made with the first write."""
         self.root = root
         self.failures = 0

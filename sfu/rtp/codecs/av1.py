@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sfu.errors import MalformedPacket
-from sfu.rtp.codecs.bits import Bits
+from sfu.rtp.codecs.bit_reader import BitReader
 from sfu.rtp.packet import Buffer
 
 _SEQUENCE_HEADER = 1
@@ -64,7 +64,7 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
     return Descriptor(head & 0x08 != 0 or kind == _SEQUENCE_HEADER, width, height, temporal, spatial, True)
 
 
-def units(payloads: Sequence[bytes]) -> list[bytes]:
+def obus(payloads: Sequence[bytes]) -> list[bytes]:
     """The OBUs in the payloads of one temporal unit's packets, as they came. Raises MalformedPacket."""
     found: list[bytes] = []
     fragments: list[bytes] = []
@@ -129,7 +129,7 @@ def _leb128(data: Buffer, at: int, end: int) -> tuple[int, int]:
 @lru_cache(maxsize=64)
 def sequence_size(header: bytes) -> tuple[int, int]:
     """max_frame_width and max_frame_height of a sequence header OBU's body. Raises MalformedPacket."""
-    bits = Bits(header)
+    bits = BitReader(header)
     bits.read(3)
     bits.flag()
     if bits.flag():  # reduced_still_picture_header

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sfu.errors import MalformedPacket
 from sfu.rtp.codecs import av1, h264, vp8, vp9
-from sfu.rtp.codecs.bits import Bits
+from sfu.rtp.codecs.bit_reader import BitReader
 
 ALL_LAYERS = 7
 
@@ -85,7 +85,7 @@ class H264Depacketizer:
         return h264.describe(payload, 0, len(payload)).keyframe
 
     def join(self, payloads: Sequence[bytes]) -> bytes:
-        units = h264.units(payloads)
+        units = h264.nal_units(payloads)
         present: set[int] = set()
         for unit in units:
             kind = unit[0] & 0x1F
@@ -105,7 +105,7 @@ class H264Depacketizer:
         if len(unit) > _PARAMETER_SET_LIMIT:
             return
         try:
-            number = Bits(unit[4:12] if kind == _SPS else unit[1:9]).exp_golomb()
+            number = BitReader(unit[4:12] if kind == _SPS else unit[1:9]).exp_golomb()
         except MalformedPacket:
             return
         if (kind, number) in self._sets or len(self._sets) < _PARAMETER_SETS:
@@ -128,7 +128,7 @@ class Av1Depacketizer:
 
     def join(self, payloads: Sequence[bytes]) -> bytes:
         written = []
-        for obu in av1.units(payloads):
+        for obu in av1.obus(payloads):
             head = obu[0]
             if head >> 3 & 0x0F in _DROPPED_OBUS:
                 continue

@@ -12,7 +12,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from sfu.errors import MalformedPacket
-from sfu.rtp.codecs.bits import Bits
+from sfu.rtp.codecs.bit_reader import BitReader
 from sfu.rtp.packet import Buffer
 
 FRAME_NUMBER_OFFSET = 1
@@ -29,7 +29,7 @@ _SPATIAL_LIMIT = 4
 _TEMPORAL_LIMIT = 8
 
 
-class Indication(IntEnum):
+class DecodeTargetIndication(IntEnum):
     """What a frame is to a decode target (A.8.1.1)."""
 
     NOT_PRESENT = 0
@@ -53,7 +53,7 @@ class Descriptor(NamedTuple):
 class Template(NamedTuple):
     spatial: int
     temporal: int
-    indications: tuple[Indication, ...]
+    indications: tuple[DecodeTargetIndication, ...]
     "One per decode target."
     frame_differences: tuple[int, ...]
     "How many frames back the frames lie that it needs."
@@ -62,7 +62,7 @@ class Template(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Structure:
+class FrameDependencyStructure:
     id_offset: int
     templates: tuple[Template, ...]
     decode_targets: tuple[tuple[int, int], ...]
@@ -81,7 +81,7 @@ class Frame:
     descriptor: Descriptor
     spatial: int
     temporal: int
-    indications: tuple[Indication, ...]
+    indications: tuple[DecodeTargetIndication, ...]
     frame_differences: tuple[int, ...]
     chain_differences: tuple[int, ...]
     active_decode_targets: int
@@ -104,7 +104,7 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
     )
 
 
-class DescriptorState:
+class DependencyDescriptorReader:
     """Keeps the newest structure of one stream and reads its descriptors with it.
 
     The caller hands descriptors in the order in which they arrived; a structure replaces the one before. After any
@@ -114,7 +114,7 @@ class DescriptorState:
     __slots__ = ("active_decode_targets", "structure")
 
     def __init__(self) -> None:
-        self.structure: Structure | None = None
+        self.structure: FrameDependencyStructure | None = None
         self.active_decode_targets = 0
 
     def read(self, data: Buffer, start: int, end: int) -> Frame:
@@ -132,7 +132,7 @@ class DescriptorState:
                 raise MalformedPacket(found)
             structure, active, custom = found
         elif tail and structure is not None:
-            bits = Bits(tail)
+            bits = BitReader(tail)
             flags = bits.read(5)
             if flags & 0x08:
                 active = bits.read(len(structure.decode_targets))
@@ -164,30 +164,32 @@ class DescriptorState:
 class _Custom(NamedTuple):
     """What a descriptor says of its frame instead of the template; None: what the template says."""
 
-    indications: tuple[Indication, ...] | None
+    indications: tuple[DecodeTargetIndication, ...] | None
     frame_differences: tuple[int, ...] | None
     chain_differences: tuple[int, ...] | None
 
 
 _NOTHING_CUSTOM: Final = _Custom(None, None, None)
-_FOUR_INDICATIONS: Final = [tuple([Indication(byte >> shift & 3) for shift in (6, 4, 2, 0)]) for byte in range(256)]
+_FOUR_INDICATIONS: Final = [
+    tuple([DecodeTargetIndication(byte >> shift & 3) for shift in (6, 4, 2, 0)]) for byte in range(256)
+]
 _NIBBLE: Final = {f"{value:x}": value for value in range(16)}
 
 
-def _read_indications(bits: Bits, count: int) -> tuple[Indication, ...]:
+def _read_indications(bits: BitReader, count: int) -> tuple[DecodeTargetIndication, ...]:
     size = (count + 3) // 4
     packed = (bits.read(2 * count) << 8 * size - 2 * count).to_bytes(size, "big")
     return tuple(chain.from_iterable([_FOUR_INDICATIONS[byte] for byte in packed]))[:count]
 
 
 @lru_cache(maxsize=128)
-def _read_structured(tail: bytes) -> tuple[Structure, int, _Custom] | str:
+def _read_structured(tail: bytes) -> tuple[FrameDependencyStructure, int, _Custom] | str:
     """(structure, active decode targets, the frame's own fields) of a descriptor's bytes behind the mandatory ones.
 
     A string says what is malformed; it is returned and not raised, so that the cache keeps it.
     """
     try:
-        bits = Bits(tail)
+        bits = BitReader(tail)
         flags = bits.read(5)
         structure = _read_structure(bits)
         targets = len(structure.decode_targets)
@@ -197,7 +199,7 @@ def _read_structured(tail: bytes) -> tuple[Structure, int, _Custom] | str:
         return str(error)
 
 
-def _read_custom(bits: Bits, flags: int, structure: Structure) -> _Custom:
+def _read_custom(bits: BitReader, flags: int, structure: FrameDependencyStructure) -> _Custom:
     """`flags`: structure present, active decode targets present, custom indications, differences, chains (A.8.2)."""
     if not flags & 0x07:
         return _NOTHING_CUSTOM
@@ -216,7 +218,7 @@ def _read_custom(bits: Bits, flags: int, structure: Structure) -> _Custom:
     return _Custom(indications, differences, chains)
 
 
-def _read_structure(bits: Bits) -> Structure:
+def _read_structure(bits: BitReader) -> FrameDependencyStructure:
     id_offset = bits.read(6)
     targets = bits.read(5) + 1
     layers = _read_layers(bits)
@@ -240,10 +242,12 @@ def _read_structure(bits: Bits) -> Structure:
             for index in range(len(layers))
         ]
     )
-    return Structure(id_offset, templates, _decode_targets(templates, targets), chains, protected_by, resolutions)
+    return FrameDependencyStructure(
+        id_offset, templates, _decode_targets(templates, targets), chains, protected_by, resolutions
+    )
 
 
-def _read_differences(bits: Bits, templates: int) -> list[tuple[int, ...]]:
+def _read_differences(bits: BitReader, templates: int) -> list[tuple[int, ...]]:
     differences = []
     left = _DIFFERENCE_LIMIT
     for _ in range(templates):
@@ -257,7 +261,7 @@ def _read_differences(bits: Bits, templates: int) -> list[tuple[int, ...]]:
     return differences
 
 
-def _read_layers(bits: Bits) -> list[tuple[int, int]]:
+def _read_layers(bits: BitReader) -> list[tuple[int, int]]:
     """(spatial, temporal) of each template (A.8.2, template_layers)."""
     layers: list[tuple[int, int]] = []
     spatial = temporal = 0

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from sfu.errors import MalformedPacket
-from sfu.rtp.codecs.bits import Bits
+from sfu.rtp.codecs.bit_reader import BitReader
 from sfu.rtp.packet import Buffer
 
 _IDR = 5
@@ -94,7 +94,7 @@ def _aggregate(data: Buffer, at: int, end: int) -> Descriptor:
     return found
 
 
-def units(payloads: Sequence[bytes]) -> list[bytes]:
+def nal_units(payloads: Sequence[bytes]) -> list[bytes]:
     """The NAL units in the payloads of one picture's packets (single, STAP-A, FU-A). Raises MalformedPacket."""
     found: list[bytes] = []
     fragments: list[bytes] = []
@@ -146,7 +146,7 @@ def sps_size(sps: bytes, code_limit: int = _CODE_LIMIT) -> tuple[int, int]:
 
     `code_limit` bounds the codes read of scaling lists and of the picture order cycle. Raises MalformedPacket.
     """
-    bits = Bits(sps.replace(b"\0\0\3", b"\0\0"))  # 7.4.1: emulation prevention
+    bits = BitReader(sps.replace(b"\0\0\3", b"\0\0"))  # 7.4.1: emulation prevention
     profile = bits.read(8)
     bits.read(16)
     bits.exp_golomb()
@@ -197,7 +197,7 @@ def sps_size(sps: bytes, code_limit: int = _CODE_LIMIT) -> tuple[int, int]:
     return width, height
 
 
-def _skip_scaling_list(bits: Bits, size: int) -> int:
+def _skip_scaling_list(bits: BitReader, size: int) -> int:
     """Reads a list of at most `size` codes, and returns how many it has; a scale of 0 ends it (7.3.2.1.1.1)."""
     scale = 8
     for count in range(1, size + 1):

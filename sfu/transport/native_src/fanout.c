@@ -1,4 +1,4 @@
-/* Canonical packets × routes → sealed datagrams: sfu/forwarding/fanout.py says what is to happen here. Datagrams of
+/* Canonical packets × down_tracks → sealed datagrams: sfu/forwarding/fanout.py says what is to happen here. Datagrams of
  * several subscribers leave in one system call (sendmmsg), those of one subscriber in one message (UDP GSO). */
 #include "native.h"
 
@@ -24,7 +24,7 @@ typedef struct {
 } Group;
 
 typedef struct {
-    PyObject *outlet, *address; /* strong */
+    PyObject *datagram_sink, *address; /* strong */
     int fd, segment, packets;
 } Pending;
 
@@ -45,7 +45,7 @@ static int within(long long value, long long low, long long high) { return value
 static int read_packet(PyObject *object, Canonical *out) {
     if (Py_TYPE(object) != packet_class || PyTuple_GET_SIZE(object) != 10)
         return 0;
-    PyObject *tail = PyTuple_GET_ITEM(object, 4), *special = PyTuple_GET_ITEM(object, 8);
+    PyObject *tail = PyTuple_GET_ITEM(object, 4), *codec_patch = PyTuple_GET_ITEM(object, 8);
     long long first = number_of(PyTuple_GET_ITEM(object, 0)), sequence = number_of(PyTuple_GET_ITEM(object, 1));
     long long timestamp = number_of(PyTuple_GET_ITEM(object, 2)), word = number_of(PyTuple_GET_ITEM(object, 3));
     long long size = number_of(PyTuple_GET_ITEM(object, 5)), codec = number_of(PyTuple_GET_ITEM(object, 6));
@@ -53,12 +53,13 @@ static int read_packet(PyObject *object, Canonical *out) {
         !within(timestamp, 0, 0xFFFFFFFFLL) || !within(word, 0, 0xFFFFFFFFLL) || !within(codec, 0, 1))
         return 0;
     memset(out, 0, sizeof *out);
-    if (special != Py_None) {
-        if (Py_TYPE(special) != special_class || PyTuple_GET_SIZE(special) != 8)
+    if (codec_patch != Py_None) {
+        if (Py_TYPE(codec_patch) != codec_patch_class || PyTuple_GET_SIZE(codec_patch) != 8)
             return 0;
-        int *fields[] = {&out->wide, &out->picture_at, &out->picture, &out->picture_bits, &out->tl0_at, &out->tl0, &out->frame_at, &out->frame};
+        int *fields[] = {&out->wide,   &out->picture_at, &out->picture,  &out->picture_bits,
+                         &out->tl0_at, &out->tl0,        &out->frame_at, &out->frame};
         for (int index = 0; index < 8; index++) {
-            long long value = number_of(PyTuple_GET_ITEM(special, index));
+            long long value = number_of(PyTuple_GET_ITEM(codec_patch, index));
             if (!within(value, 0, 0xFFFF))
                 return 0;
             *fields[index] = (int)value;
@@ -88,9 +89,9 @@ static int send_slowly(Pending *message, unsigned char *data, int size) {
     PyObject *view = PyMemoryView_FromMemory((char *)data, size, PyBUF_READ);
     if (view == NULL)
         return -1;
-    PyObject *done = message->segment
-                         ? PyObject_CallMethod(message->outlet, "send_segments", "OiO", view, message->segment, message->address)
-                         : PyObject_CallMethod(message->outlet, "send", "OO", view, message->address);
+    PyObject *done = message->segment ? PyObject_CallMethod(message->datagram_sink, "send_segments", "OiO", view,
+                                                            message->segment, message->address)
+                                      : PyObject_CallMethod(message->datagram_sink, "send", "OO", view, message->address);
     Py_DECREF(view);
     if (done == NULL)
         return -1;
@@ -107,7 +108,7 @@ static int send_pending(int count) {
         while (end < count && pending[end].fd == pending[at].fd)
             end++;
         /* Python code may have run since it was read, and a closed socket's number may be another's by now. */
-        int open = number_of(SLOT(pending[at].outlet, at_outlet_fd)) == pending[at].fd;
+        int open = number_of(SLOT(pending[at].datagram_sink, at_datagram_sink_fd)) == pending[at].fd;
         int sent = open ? sendmmsg(pending[at].fd, headers + at, (unsigned)(end - at), MSG_DONTWAIT) : -1;
         at += sent > 0 ? sent : 0;
         if (at < end && sent <= 0) {
@@ -120,7 +121,7 @@ static int send_pending(int count) {
         }
     }
     for (int index = 0; index < count; index++) {
-        Py_CLEAR(pending[index].outlet);
+        Py_CLEAR(pending[index].datagram_sink);
         Py_CLEAR(pending[index].address);
     }
     return failed ? -1 : dropped;
@@ -159,8 +160,8 @@ static void rewrite(unsigned char *at, const Canonical *packet, unsigned picture
         write16(at + packet->frame_at, ((unsigned)packet->frame + frame) & 0xFFFF);
 }
 
-static PyObject *slowly(PyObject *routes, PyObject *groups, PyObject *sealer) {
-    return PyObject_CallFunctionObjArgs(slow_fan_out, routes, groups, sealer, NULL);
+static PyObject *slowly(PyObject *down_tracks, PyObject *groups, PyObject *sealer) {
+    return PyObject_CallFunctionObjArgs(slow_fan_out, down_tracks, groups, sealer, NULL);
 }
 
 typedef struct {
@@ -180,43 +181,47 @@ static int flush(Batch *batch) {
     return 0;
 }
 
-static int serve_peer(Batch *batch, PyObject *route, PyObject *peer, PyObject *tx, PyObject *outlet, PyObject *address);
+static int serve_peer(Batch *batch, PyObject *down_track, PyObject *peer, PyObject *tx, PyObject *datagram_sink,
+                      PyObject *address);
 
-/* The whole batch to one route. 1: done; 0: not a route for this; -1: an exception. */
-static int serve(Batch *batch, PyObject *route) {
-    if (Py_TYPE(route) != route_class)
+/* The whole batch to one down_track. 1: done; 0: not a down_track for this; -1: an exception. */
+static int serve(Batch *batch, PyObject *down_track) {
+    if (Py_TYPE(down_track) != down_track_class)
         return 0;
-    PyObject *peer = SLOT(route, at_route_peer);
+    PyObject *peer = SLOT(down_track, at_down_track_peer);
     if (peer == NULL || Py_TYPE(peer) != peer_class)
         return 0;
-    PyObject *tx = SLOT(peer, at_peer_tx), *outlet = SLOT(peer, at_peer_outlet), *address = SLOT(peer, at_peer_address);
-    if (tx == Py_None || outlet == Py_None)
+    PyObject *tx = SLOT(peer, at_peer_tx), *datagram_sink = SLOT(peer, at_peer_datagram_sink),
+             *address = SLOT(peer, at_peer_address);
+    if (tx == Py_None || datagram_sink == Py_None)
         return 1;
-    if (tx == NULL || tx == plain || outlet == NULL || Py_TYPE(outlet) != outlet_class || address == NULL)
+    if (tx == NULL || tx == plain || datagram_sink == NULL || Py_TYPE(datagram_sink) != datagram_sink_class || address == NULL)
         return 0;
     /* Sending may run Python code, and that may close the peer: what is worked with is kept until the end. */
     Py_INCREF(peer);
     Py_INCREF(tx);
-    Py_INCREF(outlet);
+    Py_INCREF(datagram_sink);
     Py_INCREF(address);
-    int served = serve_peer(batch, route, peer, tx, outlet, address);
+    int served = serve_peer(batch, down_track, peer, tx, datagram_sink, address);
     Py_DECREF(address);
-    Py_DECREF(outlet);
+    Py_DECREF(datagram_sink);
     Py_DECREF(tx);
     Py_DECREF(peer);
     return served;
 }
 
-static int serve_peer(Batch *batch, PyObject *route, PyObject *peer, PyObject *tx, PyObject *outlet, PyObject *address) {
-    PyObject *offsets = SLOT(route, at_route_offsets), *types = SLOT(route, at_route_payload_types);
+static int serve_peer(Batch *batch, PyObject *down_track, PyObject *peer, PyObject *tx, PyObject *datagram_sink,
+                      PyObject *address) {
+    PyObject *offsets = SLOT(down_track, at_down_track_offsets), *types = SLOT(down_track, at_down_track_payload_types);
     if (offsets == NULL || !PyTuple_Check(offsets) ||
         PyTuple_GET_SIZE(offsets) != 6 || types == NULL || !PyTuple_CheckExact(types) || PyTuple_GET_SIZE(types) != 2)
         return 0;
-    long long fd = number_of(SLOT(outlet, at_outlet_fd)), tag = number_of(SLOT(peer, at_peer_tag));
-    long long twcc = number_of(SLOT(peer, at_peer_twcc_number)), ssrc = number_of(SLOT(route, at_route_ssrc));
-    long long mid = number_of(SLOT(route, at_route_mid_word));
+    long long fd = number_of(SLOT(datagram_sink, at_datagram_sink_fd)), tag = number_of(SLOT(peer, at_peer_auth_tag_size));
+    long long twcc = number_of(SLOT(peer, at_peer_twcc_number)), ssrc = number_of(SLOT(down_track, at_down_track_ssrc));
+    long long mid = number_of(SLOT(down_track, at_down_track_mid_word));
     long long type[2] = {number_of(PyTuple_GET_ITEM(types, 0)), number_of(PyTuple_GET_ITEM(types, 1))};
-    long long packets = number_of(SLOT(route, at_route_packets)), octets = number_of(SLOT(route, at_route_octets));
+    long long packets = number_of(SLOT(down_track, at_down_track_packets)),
+              octets = number_of(SLOT(down_track, at_down_track_octets));
     long long change[5];
     for (int index = 0; index < 5; index++) {
         change[index] = number_of(PyTuple_GET_ITEM(offsets, index));
@@ -227,14 +232,15 @@ static int serve_peer(Batch *batch, PyObject *route, PyObject *peer, PyObject *t
         !within(ssrc, 0, 0xFFFFFFFFLL) || !within(mid, 0, 0xFFFF) || !within(type[0], 0, 127) ||
         !within(type[1], 0, 127) || packets < 0 || octets < 0)
         return 0;
-    int rewrites = PyTuple_GET_ITEM(offsets, 5) == Py_True, segments = SLOT(outlet, at_outlet_segments) == Py_True;
-    Lane *lane = lane_of(peer);
-    if (lane == NULL)
+    int rewrites = PyTuple_GET_ITEM(offsets, 5) == Py_True,
+        segments = SLOT(datagram_sink, at_datagram_sink_segments) == Py_True;
+    PeerState *state = peer_state_of(peer);
+    if (state == NULL)
         return -1;
-    void *context = lane_tx(lane, tx);
+    void *context = peer_state_tx(state, tx);
     if (context == NULL)
         return PyErr_Occurred() ? -1 : 0;
-    if (!lane_address(lane, address))
+    if (!peer_state_address(state, address))
         return 0;
     for (Py_ssize_t number = 0; number < batch->group_count; number++) {
         const Group *group = &batch->groups[number];
@@ -242,9 +248,9 @@ static int serve_peer(Batch *batch, PyObject *route, PyObject *peer, PyObject *t
             if (flush(batch) < 0)
                 return -1;
             /* closed, keyed again or moved meanwhile: the rest is lost, as on a network */
-            if (SLOT(peer, at_peer_tx) != tx || SLOT(peer, at_peer_outlet) != outlet ||
-                SLOT(peer, at_peer_lane) != (PyObject *)lane || lane->tx_object != tx || lane->tx != context ||
-                lane->address_object != address)
+            if (SLOT(peer, at_peer_tx) != tx || SLOT(peer, at_peer_datagram_sink) != datagram_sink ||
+                SLOT(peer, at_peer_native_state) != (PyObject *)state || state->tx_object != tx || state->tx != context ||
+                state->address_object != address)
                 break;
         }
         unsigned char *begin = arena + batch->used, *at = begin;
@@ -270,9 +276,9 @@ static int serve_peer(Batch *batch, PyObject *route, PyObject *peer, PyObject *t
         struct msghdr *header = &headers[batch->count].msg_hdr;
         int segment = at - begin > group->size + tag ? group->size + (int)tag : 0;
         vectors[batch->count] = (struct iovec){begin, (size_t)(at - begin)};
-        destinations[batch->count] = lane->to;
+        destinations[batch->count] = state->to;
         *header = (struct msghdr){.msg_name = &destinations[batch->count],
-                                  .msg_namelen = lane->to_size,
+                                  .msg_namelen = state->to_size,
                                   .msg_iov = &vectors[batch->count],
                                   .msg_iovlen = 1};
         if (segment) {
@@ -285,10 +291,11 @@ static int serve_peer(Batch *batch, PyObject *route, PyObject *peer, PyObject *t
             uint16_t value = (uint16_t)segment;
             memcpy(CMSG_DATA(option), &value, sizeof value);
         }
-        Py_INCREF(outlet);
+        Py_INCREF(datagram_sink);
         Py_INCREF(address);
         /* a socket that cannot segment is not asked to: no kernel takes a descriptor of -1 */
-        *message = (Pending){outlet, address, segment && !segments ? -1 : (int)fd, segment, segment ? group->count : 1};
+        *message =
+            (Pending){datagram_sink, address, segment && !segments ? -1 : (int)fd, segment, segment ? group->count : 1};
         batch->count++;
         batch->used += (int)(at - begin);
     }
@@ -298,10 +305,10 @@ static int serve_peer(Batch *batch, PyObject *route, PyObject *peer, PyObject *t
     put(peer, at_peer_twcc_number, value);
     if ((value = PyLong_FromLongLong(packets)) == NULL)
         return -1;
-    put(route, at_route_packets, value);
+    put(down_track, at_down_track_packets, value);
     if ((value = PyLong_FromLongLong(octets)) == NULL)
         return -1;
-    put(route, at_route_octets, value);
+    put(down_track, at_down_track_octets, value);
     return 1;
 }
 
@@ -346,13 +353,13 @@ static int read_groups(PyObject *list, Batch *batch) {
 PyObject *native_fan_out(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
     (void)module;
     if (count != 3 || slow_fan_out == NULL) {
-        PyErr_SetString(PyExc_TypeError, "fan_out(routes, groups, sealer), after setup");
+        PyErr_SetString(PyExc_TypeError, "fan_out(down_tracks, groups, sealer), after setup");
         return NULL;
     }
-    PyObject *routes = arguments[0], *groups = arguments[1], *sealer = arguments[2];
+    PyObject *down_tracks = arguments[0], *groups = arguments[1], *sealer = arguments[2];
     if (busy || !PyList_CheckExact(groups))
-        return slowly(routes, groups, sealer);
-    PyObject *each = PySequence_Tuple(routes); /* ours: whoever changes the list meanwhile changes the next batch */
+        return slowly(down_tracks, groups, sealer);
+    PyObject *each = PySequence_Tuple(down_tracks); /* ours: whoever changes the list meanwhile changes the next batch */
     if (each == NULL)
         return NULL;
     Batch batch = {0};
@@ -367,14 +374,14 @@ PyObject *native_fan_out(PyObject *module, PyObject *const *arguments, Py_ssize_
         goto free;
     }
     for (Py_ssize_t index = 0; index < PyTuple_GET_SIZE(each); index++) {
-        PyObject *route = PyTuple_GET_ITEM(each, index);
-        int served = serve(&batch, route);
+        PyObject *down_track = PyTuple_GET_ITEM(each, index);
+        int served = serve(&batch, down_track);
         if (served < 0)
             goto done;
         if (served == 0) {
             if (flush(&batch) < 0)
                 goto done;
-            PyObject *one = PyTuple_Pack(1, route);
+            PyObject *one = PyTuple_Pack(1, down_track);
             PyObject *lost = one == NULL ? NULL : slowly(one, groups, sealer);
             Py_XDECREF(one);
             if (lost == NULL)
@@ -387,7 +394,7 @@ PyObject *native_fan_out(PyObject *module, PyObject *const *arguments, Py_ssize_
         result = PyLong_FromLong(batch.dropped);
 done:
     for (int index = 0; index < batch.count; index++) {
-        Py_CLEAR(pending[index].outlet);
+        Py_CLEAR(pending[index].datagram_sink);
         Py_CLEAR(pending[index].address);
     }
     busy = 0;

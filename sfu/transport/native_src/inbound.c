@@ -86,7 +86,8 @@ static int read_extensions(const unsigned char *data, int at, int end, PyObject 
             out->dependency = size;
         } else if (what == words.send_time_action) {
             if (size == 3) {
-                write32(out->extra + out->size, words.send_time << 28 | 2u << 24 | ((uint32_t)(uint64_t)(now * 262144) & 0xFFFFFF));
+                write32(out->extra + out->size,
+                        words.send_time << 28 | 2u << 24 | ((uint32_t)(uint64_t)(now * 262144) & 0xFFFFFF));
                 out->size += 4;
             }
         } else if (what >= words.pass) {
@@ -127,9 +128,10 @@ static int read_vp8(const unsigned char *data, int start, int end, int payload_a
     return 1;
 }
 
-/* Other codecs are described in Python, which changes nothing but what a keyframe says of its size. 1: usual; 0: a keyframe,
- * or not for this; -1: an exception. */
-static int read_other(PyObject *track, PyObject *encoding, const unsigned char *data, int start, int n, int payload_at, Marks *marks) {
+/* Other codecs are described in Python, which changes nothing but what a keyframe says of its size. 1: usual; 0: a
+ * keyframe, or not for this; -1: an exception. */
+static int read_other(PyObject *track, PyObject *encoding, const unsigned char *data, int start, int n, int payload_at,
+                      Marks *marks) {
     PyObject *view = PyMemoryView_FromMemory((char *)data, n, PyBUF_READ);
     if (view == NULL)
         return -1;
@@ -139,14 +141,16 @@ static int read_other(PyObject *track, PyObject *encoding, const unsigned char *
         return -1;
     int usual = 0;
     if (PyTuple_CheckExact(found) && PyTuple_GET_SIZE(found) == 2 && PyTuple_GET_ITEM(found, 0) == Py_False) {
-        PyObject *special = PyTuple_GET_ITEM(found, 1);
-        if (special == Py_None)
+        PyObject *codec_patch = PyTuple_GET_ITEM(found, 1);
+        if (codec_patch == Py_None)
             usual = 1;
-        else if (Py_TYPE(special) == special_class && PyTuple_GET_SIZE(special) == 8 && PyTuple_GET_ITEM(special, 0) == Py_False) {
-            int *fields[] = {&marks->picture_at, &marks->picture, &marks->picture_bits, &marks->tl0_at, &marks->tl0, &marks->frame_at, &marks->frame};
+        else if (Py_TYPE(codec_patch) == codec_patch_class && PyTuple_GET_SIZE(codec_patch) == 8 &&
+                 PyTuple_GET_ITEM(codec_patch, 0) == Py_False) {
+            int *fields[] = {&marks->picture_at, &marks->picture,  &marks->picture_bits, &marks->tl0_at,
+                             &marks->tl0,        &marks->frame_at, &marks->frame};
             usual = 1;
             for (int index = 0; index < 7; index++) {
-                long long value = number_of(PyTuple_GET_ITEM(special, index + 1));
+                long long value = number_of(PyTuple_GET_ITEM(codec_patch, index + 1));
                 usual = usual && value >= 0 && value <= 0xFFFF;
                 *fields[index] = usual ? (int)value : 0;
             }
@@ -156,24 +160,25 @@ static int read_other(PyObject *track, PyObject *encoding, const unsigned char *
     return usual;
 }
 
-static PyObject *make_special(const Marks *marks) {
-    PyObject *special = special_class->tp_alloc(special_class, 8);
-    if (special == NULL)
+static PyObject *make_codec_patch(const Marks *marks) {
+    PyObject *codec_patch = codec_patch_class->tp_alloc(codec_patch_class, 8);
+    if (codec_patch == NULL)
         return NULL;
-    int fields[] = {0, marks->picture_at, marks->picture, marks->picture_bits, marks->tl0_at, marks->tl0, marks->frame_at, marks->frame};
+    int fields[] = {0,          marks->picture_at, marks->picture, marks->picture_bits, marks->tl0_at,
+                    marks->tl0, marks->frame_at,   marks->frame};
     for (int index = 0; index < 8; index++) {
         PyObject *value = index == 0 ? Py_NewRef(Py_False) : PyLong_FromLong(fields[index]);
         if (value == NULL) {
-            Py_DECREF(special);
+            Py_DECREF(codec_patch);
             return NULL;
         }
-        PyTuple_SET_ITEM(special, index, value);
+        PyTuple_SET_ITEM(codec_patch, index, value);
     }
-    return special;
+    return codec_patch;
 }
 
 static PyObject *make_packet(const unsigned char *data, int start, int n, const Extensions *extensions, unsigned sequence,
-                             PyObject *timestamp, PyObject *codec, PyObject *special, int keyframe) {
+                             PyObject *timestamp, PyObject *codec, PyObject *codec_patch, int keyframe) {
     static const unsigned char zeros[4];
     int used = extensions->size + 6, padding = -used & 3, extra = extensions->size + padding;
     PyObject *tail = PyBytes_FromStringAndSize(NULL, extra + n - start);
@@ -189,11 +194,16 @@ static PyObject *make_packet(const unsigned char *data, int start, int n, const 
         return NULL;
     }
     PyTuple_SET_ITEM(packet, 4, tail);
-    PyObject *fields[] = {
-        PyLong_FromLong(0x9000 | (data[1] & 0x80)), PyLong_FromUnsignedLong(sequence), Py_NewRef(timestamp),
-        PyLong_FromUnsignedLong(0xBEDE0000ul | (unsigned long)((used + padding) >> 2)), tail,
-        PyLong_FromLong(ONE_BYTE_HEAD + extra + n - start), Py_NewRef(codec), PyLong_FromLong(extra), Py_NewRef(special),
-        PyBool_FromLong(keyframe)};
+    PyObject *fields[] = {PyLong_FromLong(0x9000 | (data[1] & 0x80)),
+                          PyLong_FromUnsignedLong(sequence),
+                          Py_NewRef(timestamp),
+                          PyLong_FromUnsignedLong(0xBEDE0000ul | (unsigned long)((used + padding) >> 2)),
+                          tail,
+                          PyLong_FromLong(ONE_BYTE_HEAD + extra + n - start),
+                          Py_NewRef(codec),
+                          PyLong_FromLong(extra),
+                          Py_NewRef(codec_patch),
+                          PyBool_FromLong(keyframe)};
     int whole = 1;
     for (int index = 0; index < 10; index++) {
         PyTuple_SET_ITEM(packet, index, fields[index]);
@@ -238,15 +248,17 @@ static int note_time(PyObject *peer, double began) {
 }
 
 /* An opened packet of a known stream. 1: taken; 0: nothing done, for Python; -1: an exception. */
-static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int n, PyObject *time, double now, PyObject *dirty) {
+static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int n, PyObject *time, double now,
+                PyObject *dirty) {
     if (n < 16 || n > DATAGRAM || data[0] != 0x90 || read16(data + 12) != 0xBEDE)
         return 0;
     if (!(now >= 0 && now < 1e12)) /* as an integer it would not be defined */
         return 0;
     if (!PyTuple_CheckExact(bound) || PyTuple_GET_SIZE(bound) != 2 || PyTuple_GET_ITEM(bound, 1) != Py_False)
         return 0;
-    PyObject *encoding = PyTuple_GET_ITEM(bound, 0), *actions = SLOT(peer, at_peer_actions);
-    if (Py_TYPE(encoding) != encoding_class || actions == NULL || !PyList_CheckExact(actions) || PyList_GET_SIZE(actions) < 16)
+    PyObject *encoding = PyTuple_GET_ITEM(bound, 0), *actions = SLOT(peer, at_peer_extension_actions);
+    if (Py_TYPE(encoding) != encoding_class || actions == NULL || !PyList_CheckExact(actions) ||
+        PyList_GET_SIZE(actions) < 16)
         return 0;
     int start = 16 + ((int)read16(data + 14) << 2);
     if (start >= n)
@@ -257,7 +269,8 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
     PyObject *track = SLOT(encoding, at_encoding_track);
     if (track == NULL || Py_TYPE(track) != track_class)
         return 0;
-    long long sequence = read16(data + 2), timestamp = read32(data + 4), highest = number_of(SLOT(encoding, at_encoding_highest));
+    long long sequence = read16(data + 2), timestamp = read32(data + 4),
+              highest = number_of(SLOT(encoding, at_encoding_highest));
     if (highest < 0 || sequence != highest + 1)
         return 0;
     int video = is_word(SLOT(track, at_track_kind), name_video);
@@ -279,19 +292,20 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
     }
     /* Python may have run: what follows is read after it. */
     PyObject *types = SLOT(track, at_track_payload_types), *history = SLOT(encoding, at_encoding_history);
-    PyObject *routes = SLOT(encoding, at_encoding_routes), *batch = SLOT(encoding, at_encoding_batch);
-    if (types == NULL || !PyDict_CheckExact(types) || history == NULL || !PyList_CheckExact(history) || routes == NULL ||
-        !PyList_CheckExact(routes) || batch == NULL || !PyList_CheckExact(batch))
+    PyObject *down_tracks = SLOT(encoding, at_encoding_down_tracks), *batch = SLOT(encoding, at_encoding_batch);
+    if (types == NULL || !PyDict_CheckExact(types) || history == NULL || !PyList_CheckExact(history) ||
+        down_tracks == NULL || !PyList_CheckExact(down_tracks) || batch == NULL || !PyList_CheckExact(batch))
         return 0;
     long long mask = number_of(SLOT(encoding, at_encoding_mask)), clock = number_of(SLOT(track, at_track_clock_rate));
     long long last = number_of(SLOT(encoding, at_encoding_last_timestamp));
     PyObject *transit_object = SLOT(encoding, at_encoding__transit), *jitter_object = SLOT(encoding, at_encoding_jitter);
     PyObject *level = SLOT(track, at_track_level);
-    if (number_of(SLOT(encoding, at_encoding_highest)) != highest || last < 0 || clock <= 0 || mask < 0 || (sequence & mask) >= PyList_GET_SIZE(history) ||
-        transit_object == NULL || !PyFloat_CheckExact(transit_object) || jitter_object == NULL ||
-        !PyFloat_CheckExact(jitter_object) || level == NULL || number_of(SLOT(encoding, at_encoding_received)) < 0 ||
-        number_of(SLOT(encoding, at_encoding_packets)) < 0 || number_of(SLOT(encoding, at_encoding_bytes)) < 0 ||
-        number_of(SLOT(peer, at_peer_packets_in)) < 0 || number_of(SLOT(peer, at_peer_bytes_in)) < 0)
+    if (number_of(SLOT(encoding, at_encoding_highest)) != highest || last < 0 || clock <= 0 || mask < 0 ||
+        (sequence & mask) >= PyList_GET_SIZE(history) || transit_object == NULL || !PyFloat_CheckExact(transit_object) ||
+        jitter_object == NULL || !PyFloat_CheckExact(jitter_object) || level == NULL ||
+        number_of(SLOT(encoding, at_encoding_received)) < 0 || number_of(SLOT(encoding, at_encoding_packets)) < 0 ||
+        number_of(SLOT(encoding, at_encoding_bytes)) < 0 || number_of(SLOT(peer, at_peer_packets_in)) < 0 ||
+        number_of(SLOT(peer, at_peer_bytes_in)) < 0)
         return 0;
     if (extensions.dependency >= 3) {
         const unsigned char *descriptor = extensions.extra + extensions.size - extensions.dependency;
@@ -308,11 +322,12 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
 
     /* From here on the packet is taken. Nothing below runs Python code but `record`, which comes last, and what the
      * garbage collector finds when a tuple is made: hence references of our own. */
-    PyObject *const kept[] = {track, history, routes, batch, codec, peer, dirty};
+    PyObject *const kept[] = {track, history, down_tracks, batch, codec, peer, dirty};
     for (size_t index = 0; index < sizeof kept / sizeof *kept; index++)
         Py_INCREF(kept[index]);
     int result = -1;
-    PyObject *stamp = last == timestamp ? Py_NewRef(SLOT(encoding, at_encoding_last_timestamp)) : PyLong_FromLongLong(timestamp);
+    PyObject *stamp =
+        last == timestamp ? Py_NewRef(SLOT(encoding, at_encoding_last_timestamp)) : PyLong_FromLongLong(timestamp);
     PyObject *number = PyLong_FromLongLong(sequence);
     if (stamp == NULL || number == NULL)
         goto failed;
@@ -341,24 +356,24 @@ static int take(PyObject *peer, PyObject *bound, const unsigned char *data, int 
         put(track, at_track_level, loud);
     }
     if (SLOT(track, at_track_muted) != Py_True) {
-        PyObject *special = Py_None;
+        PyObject *codec_patch = Py_None;
         if (marks.picture_bits || marks.frame_at) {
-            special = make_special(&marks);
-            if (special == NULL)
+            codec_patch = make_codec_patch(&marks);
+            if (codec_patch == NULL)
                 goto failed;
         } else
-            Py_INCREF(special);
-        PyObject *packet = make_packet(data, start, n, &extensions, (unsigned)sequence, stamp, codec, special, !video);
+            Py_INCREF(codec_patch);
+        PyObject *packet = make_packet(data, start, n, &extensions, (unsigned)sequence, stamp, codec, codec_patch, !video);
         if (packet == NULL) {
-            Py_DECREF(special);
+            Py_DECREF(codec_patch);
             goto failed;
         }
-        if (special != Py_None)
-            put(encoding, at_encoding_last_special, special);
+        if (codec_patch != Py_None)
+            put(encoding, at_encoding_last_codec_patch, codec_patch);
         else
-            Py_DECREF(special);
+            Py_DECREF(codec_patch);
         int listed = PyList_SetItem(history, (Py_ssize_t)(sequence & mask), Py_NewRef(packet));
-        if (listed == 0 && (PyList_GET_SIZE(routes) > 0 || SLOT(encoding, at_encoding_thinning) != Py_None)) {
+        if (listed == 0 && (PyList_GET_SIZE(down_tracks) > 0 || SLOT(encoding, at_encoding_layer_filter) != Py_None)) {
             listed = PyList_Append(batch, packet);
             if (listed == 0 && PyList_GET_SIZE(batch) == 1)
                 listed = PyList_Append(dirty, encoding);
@@ -415,7 +430,8 @@ PyObject *native_take(PyObject *module, PyObject *const *arguments, Py_ssize_t c
         PyObject *bound = bound_to(arguments[0], buffer.buf);
         if (bound != NULL) {
             Py_INCREF(bound);
-            taken = take(arguments[0], bound, buffer.buf, (int)n, arguments[3], PyFloat_AS_DOUBLE(arguments[3]), arguments[4]);
+            taken =
+                take(arguments[0], bound, buffer.buf, (int)n, arguments[3], PyFloat_AS_DOUBLE(arguments[3]), arguments[4]);
             Py_DECREF(bound);
         } else if (PyErr_Occurred())
             taken = -1;
@@ -437,7 +453,8 @@ static PyObject *address_tuple(const struct sockaddr_storage *source) {
         const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)source;
         if (inet_ntop(AF_INET6, &v6->sin6_addr, text, sizeof text) == NULL)
             return PyErr_SetFromErrno(PyExc_OSError);
-        return Py_BuildValue("siII", text, (int)ntohs(v6->sin6_port), (unsigned)ntohl(v6->sin6_flowinfo), (unsigned)v6->sin6_scope_id);
+        return Py_BuildValue("siII", text, (int)ntohs(v6->sin6_port), (unsigned)ntohl(v6->sin6_flowinfo),
+                             (unsigned)v6->sin6_scope_id);
     }
     PyErr_SetString(PyExc_OSError, "a datagram of an unknown address family");
     return NULL;
@@ -496,16 +513,17 @@ static int find_sender(Sender *sender, const struct sockaddr_storage *source, Py
     PyObject *rx = SLOT(peer, at_peer_rx);
     if (rx == NULL || rx == Py_None || rx == plain)
         return 0;
-    Lane *lane = lane_of(peer);
-    if (lane == NULL)
+    PeerState *state = peer_state_of(peer);
+    if (state == NULL)
         return -1;
     sender->keys = Py_NewRef(rx);
-    sender->context = lane_rx(lane, rx);
+    sender->context = peer_state_rx(state, rx);
     return sender->context == NULL && PyErr_Occurred() ? -1 : 0;
 }
 
 /* Python does it: the datagram, opened or not, is copied to where Python's code works. */
-static int hand_over(PyObject *call, Py_buffer *into, const unsigned char *data, Py_ssize_t n, PyObject *a, PyObject *b, PyObject *c, PyObject *d) {
+static int hand_over(PyObject *call, Py_buffer *into, const unsigned char *data, Py_ssize_t n, PyObject *a, PyObject *b,
+                     PyObject *c, PyObject *d) {
     memcpy(into->buf, data, (size_t)n);
     PyObject *done = PyObject_CallFunctionObjArgs(call, a, b, c, d, NULL);
     if (done == NULL)
@@ -546,7 +564,8 @@ PyObject *native_drain(PyObject *module, PyObject *const *arguments, Py_ssize_t 
     /* only what the last call used is not as it was */
     for (int index = 0; index < prepared; index++) {
         vectors[index] = (struct iovec){ring[index], DATAGRAM};
-        headers[index].msg_hdr = (struct msghdr){.msg_name = &sources[index], .msg_namelen = sizeof sources[index], .msg_iov = &vectors[index], .msg_iovlen = 1};
+        headers[index].msg_hdr = (struct msghdr){
+            .msg_name = &sources[index], .msg_namelen = sizeof sources[index], .msg_iov = &vectors[index], .msg_iovlen = 1};
     }
     prepared = 0;
     int received = recvmmsg((int)fd, headers, (unsigned)limit, MSG_DONTWAIT, NULL);
@@ -577,8 +596,9 @@ PyObject *native_drain(PyObject *module, PyObject *const *arguments, Py_ssize_t 
         failed = find_sender(&sender, &sources[index], by_address) < 0;
         if (failed)
             continue;
-        if (n >= 12 && n <= LONGEST && (data[0] & 0xC0) == 0x80 && !(data[1] > 191 && data[1] < 224) && sender.context != NULL &&
-            SLOT(sender.peer, at_peer_rx) == sender.keys && SLOT(sender.peer, at_peer_flooding) == Py_False) {
+        if (n >= 12 && n <= LONGEST && (data[0] & 0xC0) == 0x80 && !(data[1] > 191 && data[1] < 224) &&
+            sender.context != NULL && SLOT(sender.peer, at_peer_rx) == sender.keys &&
+            SLOT(sender.peer, at_peer_flooding) == Py_False) {
             bound = bound_to(sender.peer, data);
             failed = bound == NULL && PyErr_Occurred();
             if (failed)

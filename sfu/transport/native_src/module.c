@@ -1,4 +1,4 @@
-/* The module `sfu.transport._native`: its classes as they are given to it, and lanes. */
+/* The module `sfu.transport._native`: its classes as they are given to it, and peer states. */
 #include "native.h"
 
 #include <arpa/inet.h>
@@ -8,42 +8,43 @@
 SLOTS(DEFINE)
 #undef DEFINE
 
-PyTypeObject *peer_class, *route_class, *encoding_class, *track_class, *packet_class, *special_class, *outlet_class;
+PyTypeObject *peer_class, *down_track_class, *encoding_class, *track_class, *packet_class, *codec_patch_class,
+    *datagram_sink_class;
 PyObject *plain, *slow_fan_out, *describe, *word_of;
 Words words;
 int (*srtp_protect)(void *, void *, int *);
 int (*srtp_unprotect)(void *, void *, int *);
 
-/* -- lanes ------------------------------------------------------------------------------------------------------- */
+/* -- peer states ------------------------------------------------------------------------------------------------------- */
 
-static void lane_free(PyObject *self) {
-    Lane *lane = (Lane *)self;
-    Py_XDECREF(lane->tx_object);
-    Py_XDECREF(lane->rx_object);
-    Py_XDECREF(lane->address_object);
+static void peer_state_free(PyObject *self) {
+    PeerState *state = (PeerState *)self;
+    Py_XDECREF(state->tx_object);
+    Py_XDECREF(state->rx_object);
+    Py_XDECREF(state->address_object);
     PyObject_Free(self);
 }
 
-PyTypeObject LaneType = {
-    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "sfu.transport._native.Lane",
-    .tp_basicsize = sizeof(Lane),
-    .tp_dealloc = lane_free,
+PyTypeObject PeerStateType = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "sfu.transport._native.PeerState",
+    .tp_basicsize = sizeof(PeerState),
+    .tp_dealloc = peer_state_free,
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_doc = "What a peer's keys and address are to libsrtp and the kernel.",
 };
 
-Lane *lane_of(PyObject *peer) {
-    PyObject *known = SLOT(peer, at_peer_lane);
-    if (known != NULL && Py_TYPE(known) == &LaneType)
-        return (Lane *)known;
-    Lane *lane = PyObject_New(Lane, &LaneType);
-    if (lane == NULL)
+PeerState *peer_state_of(PyObject *peer) {
+    PyObject *known = SLOT(peer, at_peer_native_state);
+    if (known != NULL && Py_TYPE(known) == &PeerStateType)
+        return (PeerState *)known;
+    PeerState *state = PyObject_New(PeerState, &PeerStateType);
+    if (state == NULL)
         return NULL;
-    lane->tx_object = lane->rx_object = lane->address_object = NULL;
-    lane->tx = lane->rx = NULL;
-    lane->to_size = 0;
-    put(peer, at_peer_lane, (PyObject *)lane);
-    return lane;
+    state->tx_object = state->rx_object = state->address_object = NULL;
+    state->tx = state->rx = NULL;
+    state->to_size = 0;
+    put(peer, at_peer_native_state, (PyObject *)state);
+    return state;
 }
 
 static void *address_of(PyObject *context, PyObject **kept) {
@@ -60,21 +61,21 @@ static void *address_of(PyObject *context, PyObject **kept) {
     return address;
 }
 
-void *lane_tx(Lane *lane, PyObject *tx) {
-    if (lane->tx_object != tx)
-        lane->tx = address_of(tx, &lane->tx_object);
-    return lane->tx;
+void *peer_state_tx(PeerState *state, PyObject *tx) {
+    if (state->tx_object != tx)
+        state->tx = address_of(tx, &state->tx_object);
+    return state->tx;
 }
 
-void *lane_rx(Lane *lane, PyObject *rx) {
-    if (lane->rx_object != rx)
-        lane->rx = address_of(rx, &lane->rx_object);
-    return lane->rx;
+void *peer_state_rx(PeerState *state, PyObject *rx) {
+    if (state->rx_object != rx)
+        state->rx = address_of(rx, &state->rx_object);
+    return state->rx;
 }
 
-/* 1 when `lane->to` is `address`; 0 when this cannot tell what address it is. */
-int lane_address(Lane *lane, PyObject *address) {
-    if (lane->address_object == address)
+/* 1 when `state->to` is `address`; 0 when this cannot tell what address it is. */
+int peer_state_address(PeerState *state, PyObject *address) {
+    if (state->address_object == address)
         return 1;
     if (!PyTuple_CheckExact(address) || PyTuple_GET_SIZE(address) < 2)
         return 0;
@@ -95,7 +96,7 @@ int lane_address(Lane *lane, PyObject *address) {
         v4->sin_port = htons((uint16_t)port);
         if (inet_pton(AF_INET, text, &v4->sin_addr) != 1)
             return 0;
-        lane->to_size = sizeof *v4;
+        state->to_size = sizeof *v4;
     } else {
         if (PyTuple_GET_SIZE(address) != 4)
             return 0;
@@ -109,12 +110,12 @@ int lane_address(Lane *lane, PyObject *address) {
         v6->sin6_scope_id = (uint32_t)scope;
         if (inet_pton(AF_INET6, text, &v6->sin6_addr) != 1)
             return 0;
-        lane->to_size = sizeof *v6;
+        state->to_size = sizeof *v6;
     }
-    lane->to = to;
+    state->to = to;
     Py_INCREF(address);
-    Py_XDECREF(lane->address_object);
-    lane->address_object = address;
+    Py_XDECREF(state->address_object);
+    state->address_object = address;
     return 1;
 }
 
@@ -146,8 +147,8 @@ static PyObject *set_up(PyObject *arguments) {
                           &said.dependency, &said.send_time, &said.ignore, &said.twcc_action, &said.level_action,
                           &said.dependency_action, &said.send_time_action, &said.pass))
         return NULL;
-    PyTypeObject **kept[] = {&peer_class,   &route_class,   &encoding_class, &track_class,
-                             &packet_class, &special_class, &outlet_class};
+    PyTypeObject **kept[] = {&peer_class,   &down_track_class,   &encoding_class, &track_class,
+                             &packet_class, &codec_patch_class, &datagram_sink_class};
     if (PyTuple_GET_SIZE(classes) != 7) {
         PyErr_SetString(PyExc_TypeError, "seven classes are wanted");
         return NULL;
@@ -161,8 +162,9 @@ static PyObject *set_up(PyObject *arguments) {
         Py_INCREF(class);
         *kept[index] = (PyTypeObject *)class;
     }
-    if (packet_class->tp_basicsize != PyTuple_Type.tp_basicsize || special_class->tp_basicsize != PyTuple_Type.tp_basicsize ||
-        !PyType_IsSubtype(packet_class, &PyTuple_Type) || !PyType_IsSubtype(special_class, &PyTuple_Type)) {
+    if (packet_class->tp_basicsize != PyTuple_Type.tp_basicsize ||
+        codec_patch_class->tp_basicsize != PyTuple_Type.tp_basicsize || !PyType_IsSubtype(packet_class, &PyTuple_Type) ||
+        !PyType_IsSubtype(codec_patch_class, &PyTuple_Type)) {
         PyErr_SetString(PyExc_TypeError, "packets are not bare tuples");
         return NULL;
     }
@@ -198,8 +200,10 @@ static PyObject *setup(PyObject *module, PyObject *arguments) {
 
 static PyMethodDef methods[] = {
     {"setup", setup, METH_VARARGS,
-     "setup((EnginePeer, Route, Encoding, Track, Packet, Special, UdpSocket), Words, PLAIN, fan_out, describe, word_of, protect, unprotect)"},
-    {"fan_out", (PyCFunction)(void (*)(void))native_fan_out, METH_FASTCALL, "fan_out(routes, groups, sealer) -> dropped"},
+     "setup((EnginePeer, Route, Encoding, Track, Packet, Special, UdpSocket), Words, PLAIN, fan_out, describe, word_of, "
+     "protect, unprotect)"},
+    {"fan_out", (PyCFunction)(void (*)(void))native_fan_out, METH_FASTCALL,
+     "fan_out(down_tracks, groups, sealer) -> dropped"},
     {"take", (PyCFunction)(void (*)(void))native_take, METH_FASTCALL,
      "take(peer, view, n, now, dirty) -> bool: an opened packet; False and nothing done when it is not a usual one"},
     {"drain", (PyCFunction)(void (*)(void))native_drain, METH_FASTCALL,
@@ -208,14 +212,15 @@ static PyMethodDef methods[] = {
 };
 
 static struct PyModuleDef definition = {
-    PyModuleDef_HEAD_INIT, .m_name = "_native", .m_doc = "The packet path in C; see native.py.", .m_size = -1, .m_methods = methods,
+    PyModuleDef_HEAD_INIT, .m_name = "_native",  .m_doc = "The packet path in C; see native.py.",
+    .m_size = -1,          .m_methods = methods,
 };
 
 PyMODINIT_FUNC PyInit__native(void) {
-    if (PyType_Ready(&LaneType) < 0)
+    if (PyType_Ready(&PeerStateType) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 4) < 0) {
+    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 5) < 0) {
         Py_DECREF(module);
         return NULL;
     }

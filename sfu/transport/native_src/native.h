@@ -19,17 +19,17 @@
 
 /* Attributes in __slots__, read at their offset: class, attribute. */
 #define SLOTS(X) \
-    X(peer, tx) X(peer, rx) X(peer, outlet) X(peer, address) X(peer, tag) X(peer, twcc_number) X(peer, lane) \
-    X(peer, streams) X(peer, actions) X(peer, twcc) X(peer, packets_in) X(peer, bytes_in) X(peer, last_arrival) \
-    X(peer, flooding) X(peer, payload_time) \
-    X(route, peer) X(route, offsets) X(route, ssrc) X(route, mid_word) X(route, payload_types) X(route, packets) \
-    X(route, octets) \
+    X(peer, tx) X(peer, rx) X(peer, datagram_sink) X(peer, address) X(peer, auth_tag_size) X(peer, twcc_number) \
+    X(peer, native_state) X(peer, streams) X(peer, extension_actions) X(peer, twcc) X(peer, packets_in) \
+    X(peer, bytes_in) X(peer, last_arrival) X(peer, flooding) X(peer, payload_time) \
+    X(down_track, peer) X(down_track, offsets) X(down_track, ssrc) X(down_track, mid_word) \
+    X(down_track, payload_types) X(down_track, packets) X(down_track, octets) \
     X(encoding, track) X(encoding, highest) X(encoding, last_timestamp) X(encoding, received) \
     X(encoding, last_arrival) X(encoding, packets) X(encoding, bytes) X(encoding, history) X(encoding, mask) \
-    X(encoding, routes) X(encoding, batch) X(encoding, last_special) X(encoding, _transit) X(encoding, jitter) \
-    X(encoding, thinning) \
+    X(encoding, down_tracks) X(encoding, batch) X(encoding, last_codec_patch) X(encoding, _transit) \
+    X(encoding, jitter) X(encoding, layer_filter) \
     X(track, payload_types) X(track, level) X(track, muted) X(track, kind) X(track, codec) X(track, clock_rate) \
-    X(outlet, fd) X(outlet, segments)
+    X(datagram_sink, fd) X(datagram_sink, segments)
 
 #define DECLARE(class, name) extern Py_ssize_t at_##class##_##name;
 SLOTS(DECLARE)
@@ -38,9 +38,10 @@ SLOTS(DECLARE)
 #define SLOT(object, which) (*(PyObject **)((char *)(object) + (which)))
 
 /* Classes and functions of the Python side, given once by `setup`. */
-extern PyTypeObject *peer_class, *route_class, *encoding_class, *track_class, *packet_class, *special_class, *outlet_class;
+extern PyTypeObject *peer_class, *down_track_class, *encoding_class, *track_class, *packet_class, *codec_patch_class,
+    *datagram_sink_class;
 extern PyObject *plain;
-extern PyObject *slow_fan_out; /* fanout.fan_out(routes, groups, sealer) */
+extern PyObject *slow_fan_out; /* fanout.fan_out(down_tracks, groups, sealer) */
 extern PyObject *describe;     /* inbound.describe */
 extern PyObject *word_of;      /* libsrtp session → its address as an int */
 /* Constants of packet.py and peer.py. */
@@ -53,7 +54,7 @@ extern Words words;
 extern int (*srtp_protect)(void *context, void *packet, int *length);
 extern int (*srtp_unprotect)(void *context, void *packet, int *length);
 
-/* What a peer's keys and address are to libsrtp and the kernel. Kept in `EnginePeer.lane`; good as long as the peer still
+/* What a peer's keys and address are to libsrtp and the kernel. Kept in `EnginePeer.state`; good as long as the peer still
  * has the very objects that it was made from. */
 typedef struct {
     PyObject_HEAD
@@ -61,15 +62,15 @@ typedef struct {
     void *tx, *rx;
     struct sockaddr_storage to;
     socklen_t to_size;
-} Lane;
+} PeerState;
 
-extern PyTypeObject LaneType;
+extern PyTypeObject PeerStateType;
 
-/* The peer's lane, borrowed. NULL with an exception, or NULL without one: it has no such thing as this can use. */
-Lane *lane_of(PyObject *peer);
-void *lane_tx(Lane *lane, PyObject *tx);
-void *lane_rx(Lane *lane, PyObject *rx);
-int lane_address(Lane *lane, PyObject *address);
+/* The peer's state, borrowed. NULL with an exception, or NULL without one: it has no such thing as this can use. */
+PeerState *peer_state_of(PyObject *peer);
+void *peer_state_tx(PeerState *state, PyObject *tx);
+void *peer_state_rx(PeerState *state, PyObject *rx);
+int peer_state_address(PeerState *state, PyObject *address);
 
 /* The slot's new value; takes the reference. */
 static inline void put(PyObject *object, Py_ssize_t at, PyObject *value) {

@@ -6,13 +6,13 @@ from hypothesis import strategies as st
 
 from sfu.errors import MalformedPacket
 from sfu.rtp.codecs.dependency_descriptor import (
+    DecodeTargetIndication,
+    DependencyDescriptorReader,
     Descriptor,
-    DescriptorState,
-    Indication,
     describe,
 )
 
-NOT, DISCARDABLE, SWITCH, REQUIRED = Indication
+NOT, DISCARDABLE, SWITCH, REQUIRED = DecodeTargetIndication
 
 
 def packed(bits: str) -> bytes:
@@ -38,7 +38,7 @@ KEY = packed("10 000101" + f"{77:016b}" + "1 0 0 0 0" + STRUCTURE)
 
 def test_key_frame() -> None:
     assert describe(KEY, 0, len(KEY)) == Descriptor(True, False, 5, 77, True)
-    state = DescriptorState()
+    state = DependencyDescriptorReader()
     frame = state.read(KEY, 0, len(KEY))
     assert (frame.spatial, frame.temporal, frame.width, frame.height) == (0, 0, 640, 360)
     assert frame.indications == (SWITCH, SWITCH)
@@ -67,12 +67,12 @@ def test_key_frame() -> None:
 def test_following_frames(
     bits: str,
     temporal: int,
-    indications: tuple[Indication, ...],
+    indications: tuple[DecodeTargetIndication, ...],
     frames: tuple[int, ...],
     chains: tuple[int, ...],
     active: int,
 ) -> None:
-    state = DescriptorState()
+    state = DependencyDescriptorReader()
     state.read(KEY, 0, len(KEY))
     data = packed(bits)
     frame = state.read(memoryview(b"ab" + data + b"z"), 2, 2 + len(data))
@@ -96,7 +96,7 @@ def test_following_frames(
     ],
 )
 def test_malformed(data: bytes) -> None:
-    state = DescriptorState()
+    state = DependencyDescriptorReader()
     state.read(KEY, 0, len(KEY))
     before = state.structure, state.active_decode_targets
     with pytest.raises(MalformedPacket):
@@ -106,12 +106,12 @@ def test_malformed(data: bytes) -> None:
 
 def test_before_the_structure() -> None:
     with pytest.raises(MalformedPacket):
-        DescriptorState().read(packed("11 000110" + f"{78:016b}"), 0, 3)
+        DependencyDescriptorReader().read(packed("11 000110" + f"{78:016b}"), 0, 3)
 
 
 @given(st.lists(st.binary(max_size=60), max_size=5))
 def test_random_bytes(datas: list[bytes]) -> None:
-    state = DescriptorState()
+    state = DependencyDescriptorReader()
     for data in [KEY, *datas]:
         try:
             frame = state.read(data, 0, len(data))
@@ -125,7 +125,7 @@ def test_mutations(data: st.DataObject) -> None:
     changed = bytearray(KEY)
     for _ in range(data.draw(st.integers(1, 4))):
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
-    state = DescriptorState()
+    state = DependencyDescriptorReader()
     try:
         state.read(changed, 0, data.draw(st.integers(0, len(changed))))
     except MalformedPacket:

@@ -44,7 +44,7 @@ for (const [name, messages, look, expected] of [
   ['qualities add up', [{ type: 'quality', participants: { B: 'poor' } }, { type: 'quality', participants: { ME: 'good' }, rtt_ms: 20 }], (s) => [s.quality.get('B'), s.quality.get('ME'), s.rtt], ['poor', 'good', 0.02]],
   ['a line is kept once', [{ type: 'chat_message', entry: { id: 'C2', text: 'a' } }, { type: 'chat_message', entry: { id: 'C2', text: 'a' } }], (s) => s.chat.length, 2],
   ['the room is locked', [{ type: 'room_updated', room: { name: 'r', id: 'R', locked: true } }], (s) => s.room.locked, true],
-  ['the room is live', [{ type: 'room_updated', room: { name: 'r', id: 'R', programme: { live: true } } }], (s) => [s.room.programme.live, s.room.programme.recording, s.room.programme.layout], [true, false, 'auto']],
+  ['the room is live', [{ type: 'room_updated', room: { name: 'r', id: 'R', egress: { live: true } } }], (s) => [s.room.egress.live, s.room.egress.recording, s.room.egress.layout], [true, false, 'auto']],
   ['somebody waits', [{ type: 'lobby', waiting: [{ participant: 'E', identity: 'eve' }] }], (s) => s.waiting[0].name, 'eve'],
   ['permissions change', [{ type: 'permissions', permissions: { publish: false } }], (s) => s.permissions.publish, false],
 ]) {

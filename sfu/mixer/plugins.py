@@ -1,0 +1,364 @@
+"""Programs of others inside the mixer: they see pictures, hear sound, and give both back, without ever holding it up.
+
+A package offers a plug-in by an entry point of the group `sfu.mixer`; the operator names those that run. Each has a
+thread and a queue of its own: what it is too slow for is dropped, oldest first, and counted. One that raises is disabled
+with its traceback in the log, what it showed goes, and the programme goes on.
+
+    [project.entry-points."sfu.mixer"]
+    captions = "sfu.mixer.examples.captions:Captions"
+
+Pictures are I420 of shape (height * 3 // 2, width), limited range BT.601; sound is float32 of shape (samples, 2), 48 kHz.
+"""
+
+import logging
+import re
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sfu.errors import ConfigurationError
+from sfu.mixer.labels import Overlay
+from sfu.mixer.picture import Picture, planes_of
+
+__all__ = [
+    "I420",
+    "MIX",
+    "Cue",
+    "Overlay",
+    "Plugin",
+    "PluginContext",
+    "PluginHost",
+    "PluginInputs",
+    "Sound",
+    "available",
+    "load",
+]
+
+log = logging.getLogger(__name__)
+
+I420: TypeAlias = NDArray[np.uint8]
+Sound: TypeAlias = NDArray[np.float32]
+
+GROUP: Final = "sfu.mixer"
+MIX: Final = ""
+"""The source's name for the programme itself."""
+PICTURES: Final = 4
+"""Pictures of all sources together that wait for a plug-in."""
+SOUNDS: Final = 100
+"""Blocks of 20 ms of all sources together."""
+FRESH: Final = 0.5
+"""Seconds for which a picture that was given back stands for its source."""
+_OVERLAYS: Final = 16
+_CUE: Final = 500
+"""Characters of a caption."""
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
+_CLOSE: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class PluginInputs:
+    """What a plug-in is given. Nothing is copied that nobody wants."""
+
+    pictures: bool = False
+    "Of participants; one given back is shown instead."
+    sound: bool = False
+    "Of participants."
+    replaces_sound: bool = False
+    "The participants' own sound is left out of the mix; what is given back is heard instead, a few ticks later."
+    mix_pictures: bool = False
+    mix_sound: bool = False
+
+
+class PluginContext(Protocol):
+    """What a plug-in may do at any time, from any thread."""
+
+    def show(self, name: str, overlay: Overlay | None, x: int = 0, y: int = 0) -> None:
+        """Puts something over the programme until it is replaced, or taken away by None. `x` and `y` are even."""
+
+    def say(self, samples: Sound) -> None:
+        """A voice of its own: plays after what it said before."""
+
+    def caption(self, text: str, start: float, end: float, language: str = "en") -> None:
+        """For the viewers' caption track, from and to a programme time in seconds."""
+
+    def note(self, kind: str, text: str, **fields: str) -> None:
+        """For the programme's event log, at the present programme time."""
+
+
+class Cue(NamedTuple):
+    """One caption, from and to a programme time in seconds; `language` as in BCP 47."""
+
+    language: str
+    text: str
+    start: float
+    end: float
+
+
+class Note(Protocol):
+    def __call__(self, kind: str, text: str, **fields: str) -> None: ...
+
+
+def _unheard(kind: str, text: str, **fields: str) -> None:
+    """There is no event log."""
+
+
+class Plugin:
+    """To be inherited: every method but `inputs` is there to be replaced. All but the constructor run on its thread."""
+
+    inputs = PluginInputs()
+
+    def start(self, stage: PluginContext) -> None:
+        """Before anything else."""
+
+    def picture(self, source: str, picture: I420, at: float) -> I420 | None:
+        """`at`: programme time in seconds; the array is the plug-in's to change and give back."""
+        return None
+
+    def sound(self, source: str, sound: Sound, at: float) -> Sound | None:
+        """20 ms, as `picture`."""
+        return None
+
+    def close(self) -> None:
+        """After everything else."""
+
+
+Factory: TypeAlias = Callable[[Mapping[str, str]], Plugin]
+"""What an entry point names: takes the operator's options for it."""
+
+
+class PluginCounters(NamedTuple):
+    taken: int
+    dropped: int
+    "Pictures and blocks that it was too slow for."
+    failed: bool
+
+
+class _Item(NamedTuple):
+    sound: bool
+    source: str
+    array: NDArray[np.uint8] | NDArray[np.float32]
+    at: float
+
+
+class _Runner:
+    """One plug-in with its thread and queues. Also its Stage."""
+
+    def __init__(
+        self,
+        name: str,
+        plugin: Plugin,
+        say: Callable[[str, Sound], None],
+        tell: Callable[[Cue], None],
+        note: "Note",
+    ) -> None:
+        self.name = name
+        self._tell = tell
+        self._note = note
+        self.inputs = plugin.inputs
+        self.taken = self.dropped = 0
+        self.failed = False
+        self.pictures: dict[str, tuple[Picture, float]] = {}
+        self.overlays: dict[str, tuple[Overlay, int, int]] = {}
+        self._plugin = plugin
+        self._say = say
+        self._condition = threading.Condition()
+        self._queues: tuple[deque[_Item], deque[_Item]] = deque(), deque()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=f"plug-in {name}", daemon=True)
+        self._thread.start()
+
+    def offer(self, item: _Item) -> None:
+        queue, limit = self._queues[item.sound], SOUNDS if item.sound else PICTURES
+        with self._condition:
+            if self.failed or self._closed:
+                return
+            if len(queue) >= limit:
+                queue.popleft()
+                self.dropped += 1
+            queue.append(item)
+            self._condition.notify()
+
+    def show(self, name: str, overlay: Overlay | None, x: int = 0, y: int = 0) -> None:
+        found = {key: value for key, value in self.overlays.items() if key != name}
+        if overlay is not None and not self.failed:
+            if x % 2 or y % 2 or x < 0 or y < 0:
+                raise ValueError("an overlay lies at even coordinates on the canvas")
+            if len(found) >= _OVERLAYS:
+                raise ValueError(f"a plug-in shows at most {_OVERLAYS} overlays")
+            found[name] = overlay, x, y
+        self.overlays = found
+
+    def say(self, samples: Sound) -> None:
+        if not self.failed:
+            self._say(f"plug-in {self.name}", _checked_sound(samples))
+
+    def caption(self, text: str, start: float, end: float, language: str = "en") -> None:
+        if not _LANGUAGE.fullmatch(language):
+            raise ValueError("a language is like `en` or `pt-BR`")
+        if text.strip() and end > start and not self.failed:
+            self._tell(Cue(language, text.strip()[:_CUE], float(start), float(end)))
+
+    def note(self, kind: str, text: str, **fields: str) -> None:
+        if not self.failed:
+            self._note(kind[:64], text[:_CUE], **{key[:64]: value[:_CUE] for key, value in fields.items()})
+
+    def close(self) -> None:
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+        self._thread.join(_CLOSE)
+
+    def _run(self) -> None:
+        try:
+            self._plugin.start(self)
+            while (item := self._next()) is not None:
+                self.taken += 1
+                if item.sound:
+                    self._take_sound(item)
+                else:
+                    self._take_picture(item)
+            self._plugin.close()
+        except Exception:
+            log.exception("mixer plug-in disabled", extra={"plugin": self.name})
+            with self._condition:
+                self.failed = True
+                for queue in self._queues:
+                    queue.clear()
+        self.overlays = {}
+        self.pictures = {}
+
+    def _next(self) -> _Item | None:
+        pictures, sounds = self._queues
+        with self._condition:
+            self._condition.wait_for(lambda: pictures or sounds or self._closed)
+            if self._closed:
+                return None
+            return sounds.popleft() if sounds else pictures.popleft()
+
+    def _take_picture(self, item: _Item) -> None:
+        picture = np.asarray(item.array, np.uint8)
+        given = self._plugin.picture(item.source, picture, item.at)
+        if given is None or item.source == MIX:
+            return
+        if given.dtype != np.uint8 or given.ndim != 2 or given.shape[0] % 3 or given.shape[1] % 2:
+            raise ValueError("a picture given back is I420: uint8 of shape (height * 3 // 2, width)")
+        made = Picture.of_array(np.ascontiguousarray(given))
+        now = time.monotonic()
+        fresh = {source: found for source, found in self.pictures.items() if now - found[1] < FRESH}
+        self.pictures = {**fresh, item.source: (made, now)}
+
+    def _take_sound(self, item: _Item) -> None:
+        given = self._plugin.sound(item.source, np.asarray(item.array, np.float32), item.at)
+        if given is not None:
+            voice = f"plug-in {self.name}" + (f" {item.source}" if item.source else "")
+            self._say(voice, _checked_sound(given))
+
+
+class PluginHost:
+    """All plug-ins of a programme. Offering never waits and never raises."""
+
+    def __init__(
+        self,
+        plugins: Mapping[str, Plugin],
+        say: Callable[[str, Sound], None],
+        tell: Callable[[Cue], None] = lambda cue: None,
+        note: "Note | None" = None,
+    ) -> None:
+        """`say`: `AudioMixer.say`; `tell` and `note`: for the track of captions and the event log. All are called on the
+        plug-ins' threads."""
+        self._runners = [_Runner(name, plugin, say, tell, note or _unheard) for name, plugin in plugins.items()]
+
+    def offer_picture(self, source: str, picture: Callable[[], I420] | I420, at: float) -> None:
+        """`source`: a participant's tile, or PROGRAMME. A function is called only if somebody wants the picture, and
+        gives a copy (`picture.Picture.as_array`); an array is copied.
+        """
+        for runner in self._runners:
+            wanted = runner.inputs.mix_pictures if source == MIX else runner.inputs.pictures
+            if wanted and not runner.failed:
+                runner.offer(_Item(False, source, picture() if callable(picture) else picture.copy(), at))
+
+    def offer_sound(self, source: str, sound: Sound, at: float) -> None:
+        """Silences `sound` in place if a plug-in's own will be heard instead: call it before mixing."""
+        replaced = False
+        for runner in self._runners:
+            wanted = runner.inputs.mix_sound if source == MIX else runner.inputs.sound
+            if wanted and not runner.failed:
+                runner.offer(_Item(True, source, sound.copy(), at))
+                replaced = replaced or (runner.inputs.replaces_sound and source != MIX)
+        if replaced:
+            sound[:] = 0
+
+    def picture(self, source: str) -> Picture | None:
+        """What stands for a participant's picture now, if a plug-in gave something back lately."""
+        now = time.monotonic()
+        for runner in self._runners:
+            found = runner.pictures.get(source)
+            if found is not None and now - found[1] < FRESH:
+                return found[0]
+        return None
+
+    @contextmanager
+    def over(self, canvas: I420) -> Iterator[None]:
+        """Inside, the canvas bears all overlays: encode it there. Afterwards it is as before."""
+        planes = planes_of(canvas)
+        beneath: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
+        for runner in self._runners:
+            for overlay, x, y in runner.overlays.values():
+                for index, plane in enumerate(planes):
+                    half = 2 if index else 1
+                    rows = slice(y // half, (y + overlay.height) // half)
+                    region = plane[rows, x // half : (x + overlay.width) // half]
+                    beneath.append((region, region.copy()))
+                overlay.apply(planes, x, y)
+        try:
+            yield
+        finally:
+            for region, before in reversed(beneath):
+                region[:] = before
+
+    def counters(self) -> dict[str, PluginCounters]:
+        return {runner.name: PluginCounters(runner.taken, runner.dropped, runner.failed) for runner in self._runners}
+
+    def close(self) -> None:
+        """Idempotent; a plug-in that does not end in time is left behind."""
+        for runner in self._runners:
+            runner.close()
+
+
+def available() -> list[str]:
+    """Names of the plug-ins that are installed."""
+    return sorted(point.name for point in entry_points(group=GROUP))
+
+
+def load(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, Plugin]:
+    """Plug-ins by name with their options. One that is not installed is the operator's error; one that fails is logged.
+
+    Raises ConfigurationError.
+    """
+    points = {point.name: point for point in entry_points(group=GROUP)}
+    found: dict[str, Plugin] = {}
+    for name, options in wanted.items():
+        if name not in points:
+            known = ", ".join(sorted(points)) or "none"
+            raise ConfigurationError(f"there is no mixer plug-in {name}; installed: {known}")
+        try:
+            factory: Factory = points[name].load()
+            found[name] = factory(options)
+        except Exception:
+            log.exception("mixer plug-in cannot be loaded", extra={"plugin": name})
+    return found
+
+
+def _checked_sound(samples: Sound) -> Sound:
+    sound = np.asarray(samples, np.float32)
+    if sound.ndim != 2 or sound.shape[1] != 2 or not np.isfinite(sound).all():
+        raise ValueError("sound given back is float32 of shape (samples, 2)")
+    return np.clip(sound, -4, 4)

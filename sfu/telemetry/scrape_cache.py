@@ -1,0 +1,55 @@
+"""Answers scrapes of `/metrics`: one rendering a second, shared by all who wait for it.
+
+A rendering takes milliseconds, and anybody may ask: hundreds of connections at once would hold the event loop for seconds.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from sfu.telemetry.metrics import Metrics
+
+INTERVAL = 1.0
+"""Seconds between two renderings, at least."""
+MAX_WAITING = 64
+"""Scrapes that wait for the next rendering; further ones get the last page at once."""
+SLICE = 0.0005
+"""Seconds of rendering after which other callbacks run."""
+
+
+class ScrapeCache:
+    """Pages are never older than their request, except for the scrapes beyond `MAX_WAITING`."""
+
+    def __init__(self, metrics: Metrics, now: Callable[[], float] = time.monotonic) -> None:
+        self._metrics = metrics
+        self._now = now
+        self._lock = asyncio.Lock()
+        self._waiting = 0
+        self._page = b""
+        self._began = -INTERVAL
+        self.rendered = 0
+
+    async def page(self) -> bytes:
+        if self._waiting >= MAX_WAITING and self._page:
+            return self._page
+        asked = self._now()
+        self._waiting += 1
+        try:
+            async with self._lock:
+                if self._began < asked or not self._page:
+                    await asyncio.sleep(max(0.0, self._began + INTERVAL - self._now()))
+                    self._page = await self._render()
+                return self._page
+        finally:
+            self._waiting -= 1
+
+    async def _render(self) -> bytes:
+        self._began = started = self._now()
+        self.rendered += 1
+        parts = []
+        for part in self._metrics.parts():
+            parts.append(part)
+            if self._now() - started > SLICE:
+                await asyncio.sleep(0)
+                started = self._now()
+        return b"".join(parts)

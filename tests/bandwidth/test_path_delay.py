@@ -1,0 +1,52 @@
+"""What counts as waiting: a queue that stands, and not what a busy receiver reads late."""
+
+import pytest
+
+from sfu.bandwidth.path_delay import PathDelay
+
+
+def told(delay: PathDelay, begin: float, waits: list[float], *, way: float = 0.03, back: float = 0.02) -> None:
+    """One feedback: packets 10 ms apart from `begin` on, each `waits` seconds longer on its way than `way`."""
+    times = [begin + number / 100 for number in range(len(waits))]
+    ticks = [round((time + way + wait + 1000) * 4000) for time, wait in zip(times, waits, strict=True)]
+    delay.update(times, ticks, times[-1] + way + waits[-1] + back)
+
+
+def feedbacks(delay: PathDelay, begin: float, end: float, waits: list[float]) -> None:
+    for step in range(round((end - begin) * 10)):
+        told(delay, begin + step / 10, waits)
+
+
+@pytest.mark.parametrize(
+    ("waits", "newest", "standing"),
+    [
+        ([0.0] * 5, 0.0, 0.0),
+        ([0.08] * 5, 0.08, 0.08),
+        # read in one go, 80 ms late at most: a computer that had something else to do
+        ([0.0, 0.08, 0.07, 0.06, 0.05], 0.05, 0.0),
+        ([0.04, 0.05, 0.06, 0.07, 0.08], 0.08, 0.04),
+    ],
+)
+def test_waiting(waits: list[float], newest: float, standing: float) -> None:
+    delay = PathDelay()
+    feedbacks(delay, 10.0, 11.0, [0.0] * 5)
+    feedbacks(delay, 11.0, 12.5, waits)
+    assert delay.newest == pytest.approx(newest, abs=0.001)
+    assert delay.standing == pytest.approx(standing, abs=0.001)
+    assert delay.path_rtt == pytest.approx(0.05 + standing, abs=0.012)  # smoothed
+
+
+def test_a_longer_way_is_the_way_after_a_while() -> None:
+    delay = PathDelay()
+    feedbacks(delay, 0.0, 5.0, [0.0] * 5)
+    feedbacks(delay, 5.0, 60.0, [0.06] * 5)
+    assert delay.standing == pytest.approx(0.06, abs=0.001)
+    feedbacks(delay, 60.0, 130.0, [0.06] * 5)
+    assert delay.standing == pytest.approx(0.0, abs=0.001)
+
+
+def test_nothing_arrived() -> None:
+    delay = PathDelay()
+    delay.update([1.0, 1.1], [None, None], 1.2)
+    delay.update([0.0], [4000], 1.2)  # a number of which nobody knows when it was sent
+    assert (delay.rtt, delay.path_rtt, delay.standing) == (None, None, 0.0)

@@ -1,0 +1,234 @@
+"""sfu.mixer.plugins: what plug-ins are given and give back, and that a slow, broken or hanging one holds nothing up."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pytest
+
+from sfu.errors import ConfigurationError
+from sfu.mixer import plugins as module
+from sfu.mixer.plugins import MIX, PICTURES, Overlay, Plugin, PluginContext, PluginHost, PluginInputs, available, load
+
+CANVAS = np.full((270, 320), 100, np.uint8)
+TICK = np.full((960, 2), 0.5, np.float32)
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 5
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+class Voices:
+    """What was said."""
+
+    def __init__(self) -> None:
+        self.said: list[tuple[str, np.ndarray]] = []
+
+    def __call__(self, voice: str, samples: np.ndarray) -> None:
+        self.said.append((voice, samples))
+
+
+class Negative(Plugin):
+    """An effect on pictures and sound."""
+
+    inputs = PluginInputs(pictures=True, sound=True, replaces_sound=True)
+
+    def picture(self, source: str, picture: np.ndarray, at: float) -> np.ndarray | None:
+        picture[:] = 255 - picture
+        return picture
+
+    def sound(self, source: str, sound: np.ndarray, at: float) -> np.ndarray | None:
+        return -sound
+
+
+def test_an_effect_stands_for_the_participant() -> None:
+    voices = Voices()
+    hooks = PluginHost({"negative": Negative()}, voices)
+    assert hooks.picture("ana") is None
+    hooks.offer_picture("ana", CANVAS, 0.0)
+    hooks.offer_picture(MIX, CANVAS, 0.0)
+    until(lambda: hooks.picture("ana"))
+    found = hooks.picture("ana")
+    assert found is not None
+    assert (found.as_array() == 155).all()
+    assert found is hooks.picture("ana")
+    assert (CANVAS == 100).all()
+    sound = TICK.copy()
+    hooks.offer_sound("ana", sound, 0.0)
+    assert not sound.any()
+    until(lambda: voices.said)
+    assert voices.said[0][0] == "plug-in negative ana"
+    assert (voices.said[0][1] == -0.5).all()
+    programme = TICK.copy()
+    hooks.offer_sound(MIX, programme, 0.0)
+    assert programme.all()
+    hooks.close()
+    hooks.close()
+    assert hooks.picture("ana") is None
+    assert hooks.counters() == {"negative": (2, 0, False)}
+
+
+def test_what_was_given_back_long_ago_stands_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    hooks = PluginHost({"negative": Negative()}, Voices())
+    hooks.offer_picture("ana", lambda: CANVAS.copy(), 0.0)
+    until(lambda: hooks.picture("ana"))
+    monkeypatch.setattr(module, "FRESH", 0.0)
+    assert hooks.picture("ana") is None
+    hooks.close()
+
+
+def test_nothing_is_copied_that_nobody_wants() -> None:
+    class Nothing(Plugin):
+        pass
+
+    hooks = PluginHost({"nothing": Nothing()}, Voices())
+
+    def picture() -> np.ndarray:
+        raise AssertionError
+
+    hooks.offer_picture("ana", picture, 0.0)
+    hooks.offer_sound("ana", TICK, 0.0)
+    hooks.close()
+    assert hooks.counters() == {"nothing": (0, 0, False)}
+
+
+class Slow(Plugin):
+    inputs = PluginInputs(mix_pictures=True)
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.seen: list[float] = []
+
+    def picture(self, source: str, picture: np.ndarray, at: float) -> np.ndarray | None:
+        self.seen.append(at)
+        self.go.wait(5)
+        return None
+
+
+def test_a_slow_one_loses_the_oldest_and_holds_nothing_up() -> None:
+    slow = Slow()
+    hooks = PluginHost({"slow": slow}, Voices())
+    hooks.offer_picture(MIX, CANVAS, 0.0)
+    until(lambda: slow.seen)
+    before = time.monotonic()
+    for number in range(1, 21):
+        hooks.offer_picture(MIX, CANVAS, float(number))
+    assert time.monotonic() - before < 2.5  # its five seconds are nobody else's
+    assert hooks.counters()["slow"].dropped == 20 - PICTURES
+    slow.go.set()
+    until(lambda: len(slow.seen) == 1 + PICTURES)
+    assert slow.seen == [0.0, 17.0, 18.0, 19.0, 20.0]
+    hooks.close()
+
+
+def test_one_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CLOSE", 0.05)
+    slow = Slow()
+    hooks = PluginHost({"slow": slow}, Voices())
+    hooks.offer_picture(MIX, CANVAS, 0.0)
+    until(lambda: slow.seen)
+    hooks.close()
+    slow.go.set()
+
+
+class Broken(Plugin):
+    inputs = PluginInputs(pictures=True, sound=True, replaces_sound=True)
+
+    def start(self, stage: PluginContext) -> None:
+        self.stage = stage
+        stage.show("mark", Overlay(np.full((20, 20, 4), 255, np.uint8)), 0, 0)
+
+    def picture(self, source: str, picture: np.ndarray, at: float) -> np.ndarray | None:
+        if source == "odd":
+            return picture[:-1]
+        if source == "float":
+            return picture.astype(np.float32)  # type: ignore[return-value]
+        raise RuntimeError("this plug-in is broken")
+
+    def sound(self, source: str, sound: np.ndarray, at: float) -> np.ndarray | None:
+        return sound[:, :1] if source == "mono" else sound * np.nan
+
+
+@pytest.mark.parametrize("source", ["odd", "float", "ana", "mono", "nan"])
+def test_a_broken_one_is_disabled_with_its_traceback(source: str, caplog: pytest.LogCaptureFixture) -> None:
+    voices = Voices()
+    broken = Broken()
+    hooks = PluginHost({"broken": broken, "negative": Negative()}, voices)
+    canvas = CANVAS.copy()
+
+    def shown() -> bool:
+        with hooks.over(canvas):
+            return bool((canvas[:20, :20] > 200).any())
+
+    until(shown)
+    if source in ("mono", "nan"):
+        hooks.offer_sound(source, TICK.copy(), 0.0)
+    else:
+        hooks.offer_picture(source, CANVAS, 0.0)
+    until(lambda: hooks.counters()["broken"].failed)
+    until(lambda: not shown())
+    assert "Traceback" in caplog.text
+    broken.stage.say(TICK)
+    broken.stage.show("late", Overlay(np.full((20, 20, 4), 255, np.uint8)))
+    assert not shown()
+    hooks.offer_picture("ana", CANVAS, 0.0)
+    until(lambda: hooks.picture("ana"))  # the other one works on
+    assert not [voice for voice, _ in voices.said if "broken" in voice]
+    hooks.close()
+
+
+def test_overlays_lie_on_the_canvas_only_while_it_is_encoded() -> None:
+    class Shows(Plugin):
+        def start(self, stage: PluginContext) -> None:
+            red = np.zeros((40, 60, 4), np.uint8)
+            red[..., 0], red[..., 3] = 255, 128
+            stage.show("a", red_overlay := Overlay(red), 10, 20)
+            stage.show("b", red_overlay, 300, 170)  # reaches over the edge
+            with pytest.raises(ValueError, match="even"):
+                stage.show("c", red_overlay, 1, 2)
+            stage.show("gone", red_overlay, 100, 100)
+            stage.show("gone", None)
+            stage.say(TICK)
+
+    voices = Voices()
+    hooks = PluginHost({"shows": Shows()}, voices)
+    until(lambda: voices.said)
+    canvas = np.random.default_rng(1).integers(16, 235, (270, 320), np.uint8)
+    before = canvas.copy()
+    for _ in range(3):
+        with hooks.over(canvas):
+            changed = canvas != before
+            assert changed[20:60, 10:70].mean() > 0.5
+            assert changed[170:180, 300:].mean() > 0.5
+            assert not changed[100:140, 100:160].any()
+        assert np.array_equal(canvas, before)
+    with pytest.raises(RuntimeError), hooks.over(canvas):
+        raise RuntimeError
+    assert np.array_equal(canvas, before)
+    hooks.close()
+
+
+def negative(options: Mapping[str, str]) -> Plugin:
+    assert options == {"a": "b"}
+    return Negative()
+
+
+def test_plug_ins_are_found_by_name(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    points = [
+        EntryPoint("negative", "tests.mixer.test_plugins:negative", module.GROUP),
+        EntryPoint("gone", "tests.mixer.no_such_module:x", module.GROUP),
+    ]
+    monkeypatch.setattr(module, "entry_points", lambda group: points)
+    assert available() == ["gone", "negative"]
+    caplog.set_level(logging.ERROR)
+    found = load({"negative": {"a": "b"}, "gone": {}})
+    assert list(found) == ["negative"]
+    assert "no_such_module" in caplog.text
+    with pytest.raises(ConfigurationError, match="negative"):
+        load({"other": {}})
