@@ -44,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     arguments = sys.argv[1:] if arguments is None else arguments
     # The bots bring aiortc and PyAV: loaded, even for their arguments, only for the command that needs them.
-    apart = {"bot": _bot, "compose": _compose}
+    apart = {"bot": _bot, "mix": _mix}
     parsed = (
         argparse.Namespace(run=apart[arguments[0]], rest=arguments[1:])
         if arguments and arguments[0] in apart
@@ -115,10 +115,10 @@ def _parser() -> argparse.ArgumentParser:
         _add_server(command, default=argparse.SUPPRESS)
     egress.set_defaults(run=_egress)
 
-    # Composing brings PyAV and numpy: loaded, even for its arguments, only when it is asked for.
-    compose = commands.add_parser("compose", help="make a programme of recorded tracks", add_help=False)
-    compose.add_argument("rest", nargs=argparse.REMAINDER)
-    compose.set_defaults(run=_compose)
+    # Mixing imports PyAV and numpy, so its arguments are parsed only on request.
+    mix = commands.add_parser("mix", help="mix recorded tracks into one recording", add_help=False)
+    mix.add_argument("rest", nargs=argparse.REMAINDER)
+    mix.set_defaults(run=_mix)
 
     _add_config(commands.add_parser("config", help="check, show or describe the configuration"))
 
@@ -329,7 +329,7 @@ def _egress(parsed: argparse.Namespace) -> int:
     return egress_cli.run(parsed, request)
 
 
-def _compose(parsed: argparse.Namespace) -> int:
+def _mix(parsed: argparse.Namespace) -> int:
     from sfu.egress import offline_mix
 
     parser = argparse.ArgumentParser(prog="sfu mix", description="Makes a programme of a room's recorded tracks.")

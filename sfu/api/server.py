@@ -323,7 +323,7 @@ def connection_of(request: web.Request) -> HeadDeadlineProtocol | None:
     return protocol if isinstance(protocol, HeadDeadlineProtocol) else None
 
 
-UNAUTHENTICATED_BUDGET = web.AppKey("strangers", LoopBudget)
+UNAUTHENTICATED_BUDGET = web.AppKey("unauthenticated_budget", LoopBudget)
 """The loop budget of connections without a valid token."""
 CONNECTION_LIMITER = web.AppKey("connections", ConnectionLimiter)
 """Where an application has them: its metrics and its server count the same."""

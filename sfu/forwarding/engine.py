@@ -333,6 +333,6 @@ class Engine:
 
 
 COUNTED: Final = (
-    "packets_in", "bytes_in", "packets_out", "bytes_out", "nacks_sent", "nacks_asked", "keyframes_asked",
+    "packets_in", "bytes_in", "packets_out", "bytes_out", "nacks_sent", "nacks_received", "keyframe_requests_received",
     "retransmitted", "unrouted",
 )  # fmt: skip

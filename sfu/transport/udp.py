@@ -283,7 +283,7 @@ class UdpPort:
                 known.peer.budget.charge_elapsed(time.monotonic() - began, now)
                 return
         elif not self.unauthenticated_budget.admits(now) and stun.local_fragment(data) not in self.by_ufrag:
-            self.dropped["strangers_budget"] += 1
+            self.dropped["unauthenticated_budget"] += 1
             return
         handler = self._check_received(data, source, address, now)
         budget = self.unauthenticated_budget if handler is None else handler.peer.budget

@@ -245,8 +245,8 @@ async def test_why_somebodys_pictures_are_as_they_are(server: Server) -> None:
     }  # fmt: skip
     assert shown["connection"] == {
         "path": {"estimate": 610e3, "rtt": 0.048, "loss": 0.013, "height": 480, "rule": "estimate"},
-        "pictures": [
-            {"track": "TR_cam", "cause": "budget", "layer": "h", "width": 640, "height": 360, "top_height": 720,
+        "video_stats": [
+            {"track": "TR_cam", "cause": "budget", "layer": "h", "width": 640, "height": 360, "max_height": 720,
              "limitation": "cpu"}
         ],
         "report": {"age": 5, "rtt": 0.05, "jitter": 0.006, "loss": 0.01, "freezes": 1, "frozen": 0.7,

@@ -179,7 +179,7 @@ async def test_a_hinted_part_is_waited_for_and_others_are_not(hall: Site) -> Non
 
 async def test_a_programme_that_hangs_is_told_after_a_while(hall: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfu.api.long_polling.LONGEST_HOLD", 0.02)
-    monkeypatch.setattr("sfu.api.long_polling.ALARM", 0.01)
+    monkeypatch.setattr("sfu.api.long_polling.DEADLINE_CHECK_INTERVAL", 0.01)
     live_stream = on_air(hall)
     assert await hall.status(LIVE + "?_HLS_msn=1&_HLS_part=3") == 503
     assert await hall.status("/hls/town-hall/PG_1/720p/1.3.m4s") == 404

@@ -250,7 +250,7 @@ async def slow(request: web.Request) -> web.Response:
 async def test_a_request_that_waited_too_long_is_refused_with_the_reason(
     url: str, unauthenticated_budget: LoopBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(loop_time, "PATIENCE", 0.1)
+    monkeypatch.setattr(loop_time, "QUEUE_TIMEOUT", 0.1)
     async with aiohttp.ClientSession() as http:
         unauthenticated_budget.charge(5.0, time.monotonic())
         async with http.get(f"{url}/public") as answer:

@@ -13,7 +13,7 @@ from tests.attacks.sctp import Association, data
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 USED = "sfu_loop_budget_seconds_total:media"
-UNAUTHENTICATED_BUDGET = "sfu_loop_budget_seconds_total:strangers"
+UNAUTHENTICATED_BUDGET = "sfu_loop_budget_seconds_total:unauthenticated"
 DROPPED = "sfu_packets_dropped_total:loop_budget"
 DISCONNECTS = "sfu_loop_budget_disconnects_total"
 HONEST = 0.02

@@ -122,7 +122,7 @@ def test_entries_must_be_origins(entry: str) -> None:
     ],
 )  # fmt: skip
 def test_other_patterns_are_refused_with_what_to_write(entry: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"egress\.hls\.origins: .* as in https://\*\.example\.org"):
+    with pytest.raises(ConfigurationError, match=r"outputs\.hls\.origins: .* as in https://\*\.example\.org"):
         Origins((entry,), setting="outputs.hls.origins")
 
 

@@ -1,4 +1,4 @@
-"""The rate that arrives, from uneven feedback."""
+"""Acknowledged bitrate from irregular feedback."""
 
 import random
 

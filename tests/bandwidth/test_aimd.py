@@ -1,4 +1,4 @@
-"""Additive and multiplicative: how the rate answers to each state of the path."""
+"""Delay-based rate control: reaction to each state of the path."""
 
 import pytest
 
@@ -20,11 +20,11 @@ def run(usages: list[BandwidthUsage], acked: float | None, start: float = 1e6, s
     [
         ([N] * 12, None, 1e6 * 1.08**1.1),
         ([N] * 12, 1e6, 1e6 * 1.08**1.1),
-        ([N] * 200, 1e6, 1.51e6),  # what is not used does not grow
+        ([N] * 200, 1e6, 1.51e6),  # an unused rate does not grow
         ([N] * 30, 0.2e6, 1e6),  # nor does it shrink
         ([O], 0.8e6, 0.85 * 0.8e6),
         ([O], None, 0.85e6),
-        ([O], 5e6, 1e6),  # never up by overuse
+        ([O], 5e6, 1e6),  # overuse never raises the rate
         ([N, U, U, U], 1e6, 1e6 * 1.0),
         ([O], 10e3, 50e3),
     ],

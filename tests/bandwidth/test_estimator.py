@@ -1,4 +1,7 @@
-"""The parts joined: what feedback, REMB, reports and silence do to the target. Behaviour over time: tests/scenarios."""
+"""Estimator: effect of feedback, REMB, receiver reports and missing feedback on the target.
+
+Behaviour over time: tests/scenarios.
+"""
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +19,7 @@ SETTINGS = Settings(start=1e6)
 def steady(
     estimator: Estimator, seconds: float, *, since: float = 0.0, rate: float = 0.8e6, clock: float = 0.0
 ) -> float:
-    """An empty path for so long; the receiver's clock is `clock` ahead. Returns when it ended."""
+    """Sends at a constant rate over an uncongested path. The receiver's clock is `clock` ahead. Returns the end time."""
     recorder = Recorder(1)
     number, count = getattr(estimator, "sent_bytes", 0) // 1000, int(rate / 8000 * 0.1)
     now = since

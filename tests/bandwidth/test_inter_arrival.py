@@ -1,4 +1,4 @@
-"""Groups of packets, and the deltas between them."""
+"""Packet groups and their deltas."""
 
 import pytest
 
@@ -13,11 +13,11 @@ Packet = tuple[float, int | None]
     [
         ([(1.0, 0), (1.010, 40), (1.020, 80), (1.030, 120)], [(10, 10), (10, 10)]),
         ([(1.0, 0), (1.0, 4), (1.004, 8), (1.010, 48), (1.020, 88)], [(6, 10)]),  # sent within 5 ms: one group
-        ([(1.0, 0), (1.010, None), (1.020, 80), (1.030, 120)], [(20, 20)]),  # the lost one does not count
-        ([(1.0, 0), (0.0, 20), (1.020, 80), (1.030, 120)], [(20, 20)]),  # nor an unknown one
-        ([(1.0, 0), (1.010, 40), (1.020, 60), (1.040, 140), (1.060, 220)], [(20, 15), (20, 20)]),  # 5 ms after: a burst
+        ([(1.0, 0), (1.010, None), (1.020, 80), (1.030, 120)], [(20, 20)]),  # lost packets are ignored
+        ([(1.0, 0), (0.0, 20), (1.020, 80), (1.030, 120)], [(20, 20)]),  # unknown packets too
+        ([(1.0, 0), (1.010, 40), (1.020, 60), (1.040, 140), (1.060, 220)], [(20, 15), (20, 20)]),  # arrives within 5 ms: a burst
         ([(1.0, 0), (1.010, 40), (1.005, 44), (1.030, 120)], [(10, 10)]),  # reordered
-        ([(1.0, 0), (1.1, 400), (5.0, 16_000), (5.1, 16_400)], [(100, 100)]),  # a pause is no delay
+        ([(1.0, 0), (1.1, 400), (5.0, 16_000), (5.1, 16_400)], [(100, 100)]),  # a pause is not a delay
     ],
 )
 def test_deltas(packets: list[Packet], deltas: list[tuple[int, int]]) -> None:

@@ -1,4 +1,4 @@
-"""What loss does to the rate, and what loss is taken for the link's own."""
+"""Loss-based rate limit, and detection of link loss."""
 
 import random
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from tests.support.network import Burst, Link, Network
 
 
 def drive(lost: Callable[[float, float], float], *, delayed: bool, seconds: float, target: float = 1e6) -> LossLimit:
-    """`lost(rate, now)` is the share that a path loses when this rate is sent."""
+    """`lost(rate, now)`: loss ratio of the path at this send rate."""
     limit, chance, carry = LossLimit(), random.Random(1), 0.0
     for step in range(int(seconds * 20)):
         now = step * 0.05

@@ -1,4 +1,4 @@
-"""When a slope is overuse, and how the threshold follows it."""
+"""Overuse detection and threshold adaptation."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from sfu.bandwidth.overuse import HIGHEST, LOWEST, START, BandwidthUsage, Overus
         ([0.0] * 5, BandwidthUsage.NORMAL),
         ([0.1], BandwidthUsage.NORMAL),  # not long enough
         ([0.1, 0.1, 0.1], BandwidthUsage.OVER),
-        ([0.1, 0.09, 0.08], BandwidthUsage.NORMAL),  # it gets better by itself
+        ([0.1, 0.09, 0.08], BandwidthUsage.NORMAL),  # recovers by itself
         ([-0.1], BandwidthUsage.UNDER),
         ([0.1, 0.1, 0.1, 0.0], BandwidthUsage.NORMAL),
     ],

@@ -1,4 +1,4 @@
-"""Bursts are spread, sound is not held up, nothing waits for ever."""
+"""Pacer: spreads bursts, never delays audio, limits the queueing time."""
 
 import pytest
 
@@ -33,7 +33,7 @@ def test_what_waits_too_long_goes() -> None:
     for n in range(200):
         pacer.push(n, 1200, 0.0)
     assert len(pacer.due(0.1)) <= 2
-    assert len(pacer.due(0.51)) > 150  # half a second is the limit
+    assert len(pacer.due(0.51)) > 150  # the limit is half a second
 
 
 def test_sound_uses_the_budget_and_never_waits() -> None:

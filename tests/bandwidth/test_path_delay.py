@@ -1,4 +1,4 @@
-"""What counts as waiting: a queue that stands, and not what a busy receiver reads late."""
+"""Queueing delay: a standing queue counts, a busy receiver does not."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from sfu.bandwidth.path_delay import PathDelay
 
 
 def told(delay: PathDelay, begin: float, waits: list[float], *, way: float = 0.03, back: float = 0.02) -> None:
-    """One feedback: packets 10 ms apart from `begin` on, each `waits` seconds longer on its way than `way`."""
+    """One feedback: packets sent every 10 ms from `begin`, delayed by `waits` seconds beyond the transit time `way`."""
     times = [begin + number / 100 for number in range(len(waits))]
     ticks = [round((time + way + wait + 1000) * 4000) for time, wait in zip(times, waits, strict=True)]
     delay.update(times, ticks, times[-1] + way + waits[-1] + back)
@@ -22,7 +22,7 @@ def feedbacks(delay: PathDelay, begin: float, end: float, waits: list[float]) ->
     [
         ([0.0] * 5, 0.0, 0.0),
         ([0.08] * 5, 0.08, 0.08),
-        # read in one go, 80 ms late at most: a computer that had something else to do
+        # a busy receiver reads packets late, by at most 80 ms
         ([0.0, 0.08, 0.07, 0.06, 0.05], 0.05, 0.0),
         ([0.04, 0.05, 0.06, 0.07, 0.08], 0.08, 0.04),
     ],
@@ -48,5 +48,5 @@ def test_a_longer_way_is_the_way_after_a_while() -> None:
 def test_nothing_arrived() -> None:
     delay = PathDelay()
     delay.update([1.0, 1.1], [None, None], 1.2)
-    delay.update([0.0], [4000], 1.2)  # a number of which nobody knows when it was sent
+    delay.update([0.0], [4000], 1.2)  # a packet with an unknown send time
     assert (delay.rtt, delay.path_rtt, delay.standing) == (None, None, 0.0)

@@ -1,4 +1,4 @@
-"""The operator's rules, one by one."""
+"""Rate policy rules."""
 
 import pytest
 
@@ -10,7 +10,7 @@ RTT = 0.1
 
 
 def after(policy: Policy, seconds: float, estimate: float, *, rtt: float = RTT, loss: float = 0.0, since: float = 0.0):
-    """The verdict at the end of so many seconds of the same."""
+    """Returns the decision after `seconds` of constant input."""
     policy_decision = policy.update(estimate, rtt, loss, since)
     for step in range(1, round(seconds * 20) + 1):
         policy_decision = policy.update(estimate, rtt, loss, since + step / 20)

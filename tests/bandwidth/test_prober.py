@@ -1,4 +1,4 @@
-"""When a probe is sent, what it fills up with, and what it shows."""
+"""Probe scheduling, padding and results."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def test_what_a_step_asks_for(used: float, step: float, rate: float) -> None:
 
 
 def arrived(rate: float, capacity: float, begin: float = 10.0) -> ProbeCluster:
-    """A cluster of 1000-byte packets every 5 ms or so at `rate`, through a line of `capacity`."""
+    """A probe cluster of 1000-byte packets, about every 5 ms at `rate`, over a link with `capacity`."""
     probe_cluster = ProbeCluster(rate, begin, 0)
     interval = 8000 / rate
     sends = [begin + n * interval for n in range(int(LENGTH / interval))]
@@ -64,7 +64,7 @@ def test_the_first_probes_leap_and_then_it_waits() -> None:
     first = ask(prober, 0.0, target=0.3e6)
     assert first is not None
     assert first.rate == pytest.approx(0.9e6)
-    assert ask(prober, 0.1) is None  # one at a time
+    assert ask(prober, 0.1) is None  # one probe at a time
     assert prober.take_result(0.3, 0.05) is None
     assert prober.take_result(0.46, 0.05) is first  # nothing arrived
     assert ask(prober, 1.0) is None
@@ -90,7 +90,7 @@ def test_failures_wait_longer_and_success_goes_on_at_once() -> None:
         assert prober.take_result(now, 0.05) is not None
     assert waits[0] == pytest.approx(INTERVAL, abs=0.2)
     assert waits == sorted(waits)
-    assert waits[-1] < 30  # the path became worse two minutes ago: it may become better as soon
+    assert waits[-1] < 30  # the path became worse two minutes ago and may recover soon
     now += 200
     probe_cluster = ask(prober, now)
     assert probe_cluster is not None

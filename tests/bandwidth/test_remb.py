@@ -1,4 +1,4 @@
-"""What of a REMB is a limit, and what only follows the rate."""
+"""REMB: which values are limits, and which only follow the send rate."""
 
 from sfu.bandwidth.remb import GROUPS, HOLD, RembLimit
 
@@ -6,7 +6,7 @@ INFINITE = float("inf")
 
 
 class Path:
-    """A REMB every half second, about one stream."""
+    """Sends one stream and receives a REMB every half second."""
 
     def __init__(self) -> None:
         self.limit, self.now, self.octets = RembLimit(), 0.0, 0.0
@@ -35,7 +35,7 @@ def test_a_remb_before_anything_is_sent_is_a_limit() -> None:
 
 
 def test_a_remb_that_follows_the_rate_is_no_limit() -> None:
-    """As aiortc: what arrives, then a little more with each."""
+    """Like aiortc: the arrival rate, slightly raised with each REMB."""
     path = Path()
     assert path.run(4, 0.8e6, 0.75e6, growth=1.04) > 1.0e6
     assert path.run(10, 0.2e6, 0.31e6) > 1.5e6

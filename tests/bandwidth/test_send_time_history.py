@@ -1,4 +1,4 @@
-"""Sent packets come back by their transport-wide number, once."""
+"""Send time history: lookup of sent packets by transport-wide number, once each."""
 
 from sfu.bandwidth.send_time_history import LARGEST, SMALLEST, SendTimeHistory
 
@@ -59,7 +59,7 @@ def test_the_ring_goes_round_and_grows_when_feedback_reaches_far_back() -> None:
         sent.process_batches()
     number = 3 * SMALLEST - 100
     assert sent.find(number, 1)[2] == [number & ~7]
-    assert sent.find(number - SMALLEST, 1)[2] == [0]  # gone, and now there is room
+    assert sent.find(number - SMALLEST, 1)[2] == [0]  # overwritten, but the ring has grown
     for number in range(3 * SMALLEST, 5 * SMALLEST, 8):
         sent.sent(number & 0xFFFF, [number] * 8, 1.0)
     sent.process_batches()
@@ -70,7 +70,7 @@ def test_the_ring_goes_round_and_grows_when_feedback_reaches_far_back() -> None:
 
 
 def test_a_number_that_was_left_out_has_no_time_of_a_round_ago() -> None:
-    """The time that a packet of long ago was sent under this place of the ring would be a delay of seconds."""
+    """The send time of an older packet in the same ring entry would look like a delay of seconds."""
     sent = SendTimeHistory()
     for number in range(0, SMALLEST, 8):
         sent.sent(number, [100] * 8, 1.0)

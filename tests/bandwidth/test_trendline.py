@@ -1,4 +1,4 @@
-"""The slope of the delay against a least-squares line computed plainly."""
+"""Trendline slope, compared with a plain least-squares computation."""
 
 import random
 

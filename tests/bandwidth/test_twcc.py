@@ -1,4 +1,4 @@
-"""Transport-wide feedback: what is recorded comes back from the other end."""
+"""Transport-wide feedback: recorded arrivals, encoded and parsed again."""
 
 from struct import pack
 
@@ -14,7 +14,7 @@ TICK = 1 / 4000
 
 
 def told(packets: list[bytes]) -> dict[int, float | None]:
-    """Number to arrival, of well-formed RTCP packets only."""
+    """Maps numbers to arrivals and checks that the RTCP packets are well-formed."""
     found: dict[int, float | None] = {}
     for packet in packets:
         assert len(packet) <= 1150

@@ -89,7 +89,7 @@ async def test_single_tracks_and_what_is_composed_of_them_have_one_clock(tmp_pat
     assert np.percentile(np.abs(late), 95) < LIPS, late
     assert np.percentile(np.abs(seen), 95) < LIPS, seen
 
-    words = ["compose", str(track_egress.directory), "--picture", "320x180@300", "--layout", "single"]
+    words = ["mix", str(track_egress.directory), "--picture", "320x180@300", "--layout", "single"]
     assert await asyncio.to_thread(cli.main, words) == 0
     found = await asyncio.to_thread(claps, (track_egress.directory / "mix" / "recording.mp4").read_bytes())
     assert len(found) > 1.3 * stalls[-1][1]

@@ -48,7 +48,7 @@ async def test_each_track_becomes_a_file_of_its_own(tmp_path: Path) -> None:
         assert {line["message"]["type"] for line in lines} >= {"members"}
 
         # and the same programme can be made of it afterwards
-        words = ["compose", str(track_egress.directory), "--picture", "320x180@300", "--layout", "grid"]
+        words = ["mix", str(track_egress.directory), "--picture", "320x180@300", "--layout", "grid"]
         assert await asyncio.to_thread(cli.main, words) == 0
         programme = track_egress.directory / "mix" / "recording.mp4"
         found = probe(programme)

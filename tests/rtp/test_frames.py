@@ -1,4 +1,4 @@
-"""RTP packets become coded frames: every codec as a decoder takes it, in spite of reordering, loss and nonsense."""
+"""RTP packets to coded frames, for every codec, with reordering, loss and malformed input."""
 
 import contextlib
 import struct
@@ -263,7 +263,7 @@ def test_audio_that_begins_anew_is_taken_up() -> None:
 
 @pytest.mark.parametrize("codec", ["opus", "red"])
 def test_audio_whose_timestamps_step_back_is_taken_up_at_once(codec: str) -> None:
-    """Consecutive sequence numbers tell a step of the clock from packets that are late."""
+    """Consecutive sequence numbers distinguish a clock step from late packets."""
     assembler = FrameAssembler(codec, audio=True)
     payload = red([], b"x") if codec == "red" else b"x"
     before = [rtp(payload, 65_500 + index & 0xFFFF, 960 * (index + 500)) for index in range(60)]
@@ -284,7 +284,7 @@ def test_a_sender_that_begins_anew_is_taken_up() -> None:
 @pytest.mark.parametrize(
     ("codec", "payloads"),
     [
-        ("H264", [b"\x65\x80", b"\x7c\x05x"]),  # a fragment without its beginning
+        ("H264", [b"\x65\x80", b"\x7c\x05x"]),  # a fragment without its start
         ("H264", [b"\x65\x80", b"\x7c\x81x", b"\x41x"]),
         ("H264", [b"\x65\x80", b"\x1fx"]),
         ("AV1", [b"\x18\x0ahead", b"\x90tail"]),

@@ -1,4 +1,4 @@
-"""Compound RTCP, from the examples of the RFCs to bytes that mean nothing."""
+"""Compound RTCP: examples from the RFCs, malformed packets and random bytes."""
 
 from struct import pack
 

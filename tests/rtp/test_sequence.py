@@ -1,4 +1,4 @@
-"""Arithmetic on the circle of sixteen bits."""
+"""Circular arithmetic with 16-bit sequence numbers."""
 
 import pytest
 from hypothesis import given

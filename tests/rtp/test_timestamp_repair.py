@@ -1,4 +1,4 @@
-"""sfu.rtp.timestamp_repair: clocks that stood still or jumped, told apart from networks that hold packets up."""
+"""Timestamp repair: distinguishes media clocks that stopped or jumped from network delay."""
 
 import random
 
@@ -13,7 +13,7 @@ WALL = 3.9e9
 
 
 class Stream:
-    """Frames of 20 ms over a path of 30 ms; `offset`: seconds by which the media clock differs from real time."""
+    """Frames of 20 ms over a path of 30 ms. `offset`: seconds by which the media clock differs from real time."""
 
     def __init__(self, jitter: float = 0.0) -> None:
         self.steps = TimestampRepair(RATE)
@@ -35,12 +35,12 @@ class Stream:
         self.out += self.steps.receive(CodedFrame(b"", self.timestamp(captured), True, arrival, 0))
 
     def stall(self, seconds: float) -> None:
-        """Gap-free: the media clock stands still."""
+        """A pause without a timestamp gap: the media clock stands still."""
         self.now += seconds
         self.offset -= seconds
 
     def report(self, offset: float | None = None) -> float:
-        """The wall time that the repaired report gives to media time 0."""
+        """Returns the wall-clock time that the repaired report assigns to media time 0."""
         rtp = round((self.now + (self.offset if offset is None else offset)) * RATE)
         ntp = int((WALL + self.now) * NTP)
         repaired = self.steps.report(ntp, rtp & 0xFFFF_FFFF, self.now)
@@ -124,12 +124,12 @@ def test_what_is_held_is_bounded() -> None:
 @pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0, 5.0])
 def test_reports_of_before_and_after_a_step_give_the_same_mapping(seconds: float) -> None:
     stream = Stream()
-    assert stream.steps.report(1, 77, 0.0) == 77  # before the first frame nothing is known
+    assert stream.steps.report(1, 77, 0.0) == 77  # nothing is known before the first frame
     stream.send(2)
     before = stream.report()
     stream.stall(seconds)
     stream.send(1)
-    stale = stream.report(offset=0.0)  # the server's extrapolation of the report of before
+    stale = stream.report(offset=0.0)  # extrapolated by the server from the report before the step
     stream.send(3)
     assert stale == pytest.approx(before, abs=1e-4)
     assert stream.report() == pytest.approx(before, abs=0.005)
@@ -140,7 +140,7 @@ def test_reports_of_before_and_after_a_step_give_the_same_mapping(seconds: float
 
 
 def test_a_report_long_after_a_step_is_believed() -> None:
-    """The path became slower at once; what looked like a step was none, and the lips are right again in the end."""
+    """The path became slower at once, which first looked like a clock step. Later reports restore lip sync."""
     stream = Stream()
     stream.send(3)
     before = stream.report()

@@ -1,4 +1,4 @@
-"""Extended reports: a receiver's clock there and back."""
+"""XR blocks: RRTR and DLRR, encoded and parsed."""
 
 from struct import pack
 

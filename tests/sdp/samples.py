@@ -1,4 +1,4 @@
-"""Recorded descriptions of real browsers, and edits of them."""
+"""Recorded browser descriptions, and edited variants."""
 
 from pathlib import Path
 
@@ -20,12 +20,12 @@ def sample(name: str) -> str:
 
 
 def offer_case(name: str) -> str:
-    """An offer that real clients make and that servers get wrong."""
+    """A valid but unusual offer of a real client."""
     return (DIRECTORY / "offers" / f"{name}.sdp").read_bytes().decode()
 
 
 def section(lines: str, *, kind: str = "video", port: int = 9, formats: str = "96 97", mid: str = "0") -> str:
-    """A whole offer of one m-line with all that it needs, and `lines` besides."""
+    """A complete offer with one m-line that contains `lines`."""
     digest = ":".join(["AB"] * 32)
     head = f"v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nt=0 0\na=group:BUNDLE {mid}\n"
     media = f"m={kind} {port} UDP/TLS/RTP/SAVPF {formats}\nc=IN IP4 0.0.0.0\na=mid:{mid}\na=rtcp-mux\n"

@@ -1,4 +1,4 @@
-"""Answers to publishers, from the recorded offers of browsers and aiortc."""
+"""Answers to publishers, based on recorded offers of browsers and aiortc."""
 
 from typing import Literal
 
@@ -214,7 +214,7 @@ def test_offers_of_real_clients(
 
 
 def test_only_the_m_line_that_is_not_usable_is_rejected() -> None:
-    """A second m-line of every kind that we reject, behind one that we take."""
+    """Adds each kind of unsupported m-line after a supported one."""
     for odd in (
         "m=video 9 UDP/TLS/RTP/SAVPF 98\na=mid:odd\na=rtpmap:98 H265/90000\n",
         "m=video 9 UDP/TLS/RTP/SAVPF\na=mid:odd\n",

@@ -1,4 +1,4 @@
-"""Codecs by name, what identifies them, and the table of payload types."""
+"""Codec names, identifying parameters, and the payload type table."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The profile that most subscribers decode, of the codec that the publisher prefers."""
+"""Codec choice: the publisher's preferred codec, in the profile with the widest decoder support."""
 
 import pytest
 

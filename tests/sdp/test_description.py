@@ -1,4 +1,4 @@
-"""The SDP parser: real descriptions, wrong ones, and ones made to be slow."""
+"""SDP parser: recorded, malformed and deliberately expensive descriptions."""
 
 import contextlib
 import time
@@ -263,7 +263,7 @@ HOSTILE = {
     "blanks": "v=0\ns=" + " x" * 90_000 + " \n",
     "not ASCII": "v=0\ns=" + "é" * 190_000 + "\n",
 }
-"""Each is near a limit; `python -m tests.bench.parsers` prints what they cost."""
+"""Each is close to a limit. `python -m tests.bench.parsers` prints their parsing times."""
 
 
 @pytest.mark.parametrize(("answer", "limit"), [(False, MEDIA_LIMIT), (True, ANSWER_MEDIA_LIMIT)])

@@ -1,4 +1,4 @@
-"""The codec lines alone; whole descriptions are in test_description.py."""
+"""Codec and extension lines. Complete descriptions: test_description.py."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Offers to subscribers and what their answers accept."""
+"""Offers to subscribers, and parsing of their answers."""
 
 import contextlib
 from dataclasses import replace
@@ -90,7 +90,7 @@ def test_recorded_answers(name: str) -> None:
     assert accepted.sections["1"].payload_types == {96: "VP8"}
     assert accepted.sections["1"].rtx == {97: 96}
     assert accepted.sections["1"].extensions.items() >= {URI_MID: 1, URI_TRANSPORT_CC: 2}.items()
-    assert URI_AUDIO_LEVEL not in accepted.sections["0"].extensions  # recorded with another id than ours
+    assert URI_AUDIO_LEVEL not in accepted.sections["0"].extensions  # recorded with a different id
     assert all(section.accepted for section in accepted.sections.values())
 
 

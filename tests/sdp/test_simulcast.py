@@ -1,4 +1,4 @@
-"""The rid and simulcast lines alone; whole descriptions are in test_description.py."""
+"""Rid and simulcast lines. Complete descriptions: test_description.py."""
 
 import pytest
 

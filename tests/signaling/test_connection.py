@@ -218,7 +218,7 @@ async def test_a_bug_in_a_request_is_one_error(
     def broken(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("sfu.rooms.messages.Conversation.say", broken)
+    monkeypatch.setattr("sfu.rooms.messages.Messages.send_chat", broken)
     assert error_of(ada.say("chat", id=3, text="my secret text")) == (3, "internal")
     assert "my secret text" not in caplog.text
     assert types(ada.say("mute", id=4, track="TR_x", muted=True)) == ["error"]

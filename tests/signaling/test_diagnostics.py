@@ -42,8 +42,8 @@ async def test_news_are_told_once_a_second(world: World) -> None:
         "number": 1, "at": 1_767_225_600.0 + world.now - 1.0, "kind": "layer_down", "cause": "budget", "track": "TR_1",
         "before": 720, "after": 360, "rate": 600_000,
     }  # fmt: skip
-    assert told["pictures"] == [
-        {"track": "TR_1", "cause": "budget", "layer": "h", "width": 640, "height": 360, "top_height": 720}
+    assert told["video_stats"] == [
+        {"track": "TR_1", "cause": "budget", "layer": "h", "width": 640, "height": 360, "max_height": 720}
     ]
     assert (told["estimate"], told["rtt_ms"], told["loss"]) == (610_400, 48.2, 0.0131)
     assert (told["height"], told["rule"]) == (480, "delay")
@@ -52,7 +52,7 @@ async def test_news_are_told_once_a_second(world: World) -> None:
     subscriber.decision_log.write(world.now, DecisionKind.ESTIMATE, Cause.ESTIMATE, after=1e6)
     assert explanations(world, bob, 0.3) == []
     [told] = explanations(world, bob, 0.7)
-    assert ([event["number"] for event in told["events"]], "pictures" in told) == ([4], False)
+    assert ([event["number"] for event in told["events"]], "video_stats" in told) == ([4], False)
 
 
 async def test_only_oneself_is_told(world: World) -> None:
@@ -76,7 +76,7 @@ async def test_what_a_broken_socket_lost_is_told_again(world: World) -> None:
     again.say("join", id=1, resume=key, last=0)
     [told] = explanations(world, again)
     assert [event["number"] for event in told["events"]] == [1, 2]
-    assert len(told["pictures"]) == 1
+    assert len(told["video_stats"]) == 1
 
 
 async def test_loss_on_the_way_from_somebody(world: World) -> None:

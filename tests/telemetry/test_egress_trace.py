@@ -23,7 +23,7 @@ class Tracer:
         self.said.append((name, began, ended))
 
     def end(self, ended: float, **attributes: str | float | bool) -> None:
-        self.said.append(("end", ended, attributes["framed"], attributes["replacement"]))
+        self.said.append(("end", ended, attributes["first_frame"], attributes["replacement"]))
 
 
 def clock(*moments: float) -> Iterator[float]:
@@ -34,11 +34,11 @@ def clock(*moments: float) -> Iterator[float]:
     ("calls", "said"),
     [
         (
-            ("started", "started", "framed", "framed", "close"),
+            ("started", "started", "first_frame", "first_frame", "close"),
             [("worker", 0.0, 1.0), ("first frame", 1.0, 2.0), ("end", 2.0, True, True)],
         ),
-        (("framed", "started"), [("first frame", 0.0, 1.0), ("end", 1.0, True, True)]),
-        (("started", "close", "close", "framed"), [("worker", 0.0, 1.0), ("end", 2.0, False, True)]),
+        (("first_frame", "started"), [("first frame", 0.0, 1.0), ("end", 1.0, True, True)]),
+        (("started", "close", "close", "first_frame"), [("worker", 0.0, 1.0), ("end", 2.0, False, True)]),
         (("close",), [("end", 1.0, False, True)]),
     ],
     ids=["whole", "no word of its start", "it dies young", "at once"],

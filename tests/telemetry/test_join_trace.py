@@ -41,7 +41,7 @@ class Span:
         self.children.append((name, round(ended - began, 3)))
 
     def end(self, ended: float, **attributes: str | float | bool) -> None:
-        self.ended.append((ended, bool(attributes["pictured"])))
+        self.ended.append((ended, bool(attributes["sending_video"])))
 
 
 class Tracer:

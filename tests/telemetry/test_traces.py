@@ -94,7 +94,7 @@ async def test_a_join_is_one_trace_and_its_records_carry_it(tmp_path: Path) -> N
     assert {span.name for span in theirs} == {"negotiate", "connect", "first picture"}
     assert all(span.parent_span_id == root.span_id for span in theirs)
     assert all(root.start_time_unix_nano <= span.start_time_unix_nano <= span.end_time_unix_nano for span in theirs)
-    assert [each.value.bool_value for each in root.attributes if each.key == "pictured"] == [True]
+    assert [each.value.bool_value for each in root.attributes if each.key == "sending_video"] == [True]
     assert any(span.name == "publish" and span.trace_id != root.trace_id for span in collector.spans), "Ada's"
     assert collector.services == {"aiosfu"}
     joined = [record for record in server.records() if record["message"] == "session joined"]
@@ -120,7 +120,7 @@ async def test_the_start_of_a_mixer_is_one_trace_and_that_of_its_replacement_ano
         first, second = starts()
         for root, replacement in ((first, False), (second, True)):
             assert {each.key: each.value.bool_value for each in root.attributes} == {
-                "framed": True,
+                "first_frame": True,
                 "replacement": replacement,
             }
             parts = {span.name: span for span in collector.spans if span.parent_span_id == root.span_id}

@@ -35,10 +35,10 @@ async def test_strangers_without_credit_are_dropped_before_parsing_and_known_fra
         stranger.bind(("127.0.0.1", 0))
         for _ in range(20):
             stranger.sendto(binding_request("nobody:else", "x" * 24), ("127.0.0.1", webrtc_server.port.port))
-        await until(lambda: webrtc_server.port.dropped["strangers_budget"] == 20)
+        await until(lambda: webrtc_server.port.dropped["unauthenticated_budget"] == 20)
     assert webrtc_server.port.dropped["stun_unknown_user"] == 0
     publisher, peer, _ = await published(WebRtcEndpoint(webrtc_server))
-    assert webrtc_server.port.dropped["strangers_budget"] == 20
+    assert webrtc_server.port.dropped["unauthenticated_budget"] == 20
     publisher.close()
     peer.close()
 

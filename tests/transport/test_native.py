@@ -35,7 +35,7 @@ EXTENSIONS = {
     caps.URI_ABS_SEND_TIME: 2, caps.URI_DEPENDENCY_DESCRIPTOR: 8, caps.URI_VIDEO_ORIENTATION: 13,
 }  # fmt: skip
 VIDEO, REPAIR, AUDIO = 11, 12, 21
-NOT_COMPARED = {"track", "origin", "routes", "batch", "thinning"}
+NOT_COMPARED = {"track", "origin", "down_tracks", "batch", "layer_filter"}
 
 
 class World:
@@ -119,7 +119,7 @@ class World:
         out["peer"] = [peer.packets_in, peer.bytes_in, peer.last_arrival, peer.unrouted, sorted(peer.streams)]
         assert peer.twcc is not None
         out["twcc"] = list(peer.twcc._pending)
-        out["routes"] = [
+        out["down_tracks"] = [
             (down_track.packets, down_track.octets, down_track.offsets, down_track.peer.twcc_number)
             for down_track in self.down_tracks
         ]

@@ -79,7 +79,7 @@ def other_track(world: World, encoding: Encoding) -> None:
 
 
 def no_slots(world: World, encoding: Encoding) -> None:
-    for name in ("history", "batch", "routes", "highest", "received", "jitter"):
+    for name in ("history", "batch", "down_tracks", "highest", "received", "jitter"):
         delattr(encoding, name)
     del world.publisher.streams
 

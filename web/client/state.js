@@ -174,7 +174,7 @@ function withTrack(participant, track) {
  * @returns {import('./types.js').Account}
  */
 function explained({ pictures, decisions }, { estimate = 0, rtt_ms: rtt = 0, loss = 0, height = 0, rule = 'estimate', ...news }) {
-  const changed = (news['pictures'] ?? []).map((/** @type {any} */ { top_height: topHeight = 0, ...raw }) => [
+  const changed = (news['video_stats'] ?? []).map((/** @type {any} */ { max_height: topHeight = 0, ...raw }) => [
     raw.track,
     { paused: false, layer: '', width: 0, height: 0, limitation: 'none', ...raw, topHeight },
   ]);

@@ -1,4 +1,4 @@
-"""AV1 payloads: aggregation headers, layers, and the sequence header's picture size."""
+"""AV1 payloads: aggregation headers, layers, and the picture size in the sequence header."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The bit cursor."""
+"""Bit reader."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Dependency descriptors: one made by hand from the specification, and anything else."""
+"""Dependency descriptors: a hand-made one from the specification, mutations and random bytes."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""H.264 payloads: single units, aggregations, fragments, and the parameter set's picture size."""
+"""H.264 payloads: single units, aggregations, fragments, and the picture size in the parameter set."""
 
 from struct import pack
 
@@ -53,7 +53,7 @@ def test_keyframes(payload: bytes, keyframe: bool, parameter_set: bool) -> None:
 
 
 class Writer:
-    """The mirror of Bits, to make parameter sets of known contents."""
+    """The counterpart of BitReader, to create parameter sets with known contents."""
 
     def __init__(self) -> None:
         self.bits = ""
@@ -97,7 +97,7 @@ def sps(width: int, height: int, crop: tuple[int, int, int, int] | None, *, high
         (sps(1920, 1088, (0, 0, 0, 4)), (1920, 1080)),
         (sps(320, 192, (0, 0, 0, 6)), (320, 180)),
         (sps(1280, 720, None, high=True), (1280, 720)),
-        # as x264 writes them: high 720p, baseline 180p, high 1080p
+        # written by x264: high 720p, baseline 180p, high 1080p
         (bytes.fromhex("64001facd9405005ba10000003001000000303c0f1831960"), (1280, 720)),
         (bytes.fromhex("42c00dd901419f9e10000003001000000303c0f142a480"), (320, 180)),
         (bytes.fromhex("640028acd940780227e584000003000400000300f03c60c658"), (1920, 1080)),
