@@ -12,6 +12,7 @@ from sfu.telemetry.histogram import Histogram
 from sfu.telemetry.metrics import Metrics, Snapshot
 from sfu.telemetry.scrape_cache import MAX_WAITING, ScrapeCache
 from tests.api.support import Server, running, token
+from tests.support.cpu import attempts
 from tests.support.loop_cost import measured
 
 MOST = 0.004
@@ -65,22 +66,24 @@ def ask_together(port: int, path: str, *headers: str) -> list[bytes]:
     ],
 )
 async def test_a_crowd_of_strangers(path: str, status: bytes) -> None:
-    async with running(page_root=WEB, access_log=False) as server:
-        server.node.snapshot = large  # type: ignore[method-assign]
-        with measured() as cost:
-            answers = await asyncio.to_thread(ask_together, server.port, path)
-        assert {answer[9:12] for answer in answers} == {status}
-        assert cost.longest < MOST, cost
-        assert cost.total / CROWD < EACH, cost
+    for attempt in attempts():
+        async with running(page_root=WEB, access_log=False) as server:
+            server.node.snapshot = large  # type: ignore[method-assign]
+            with measured() as cost:
+                answers = await asyncio.to_thread(ask_together, server.port, path)
+            assert {answer[9:12] for answer in answers} == {status}
+            attempt.spent(cost.longest, MOST, cost)
+            attempt.spent(cost.total / CROWD, EACH, cost)
 
 
 async def test_a_crowd_with_wrong_tokens() -> None:
-    async with running(access_log=False) as server:
-        with measured() as cost:
-            wrong = f"Authorization: Bearer {token(room_list=True)}x"
-            answers = await asyncio.to_thread(ask_together, server.port, "/api/v1/rooms", wrong)
-        assert {answer[9:12] for answer in answers} == {b"401"}
-        assert cost.longest < MOST, cost
+    for attempt in attempts():
+        async with running(access_log=False) as server:
+            with measured() as cost:
+                wrong = f"Authorization: Bearer {token(room_list=True)}x"
+                answers = await asyncio.to_thread(ask_together, server.port, "/api/v1/rooms", wrong)
+            assert {answer[9:12] for answer in answers} == {b"401"}
+            attempt.spent(cost.longest, MOST, cost)
 
 
 async def metrics_of(server: Server) -> str:

@@ -13,6 +13,7 @@ from aiohttp import web
 from sfu.api.server import TlsContext
 from tests.api.support import running, token
 from tests.support.certificate import self_signed
+from tests.support.cpu import attempts
 from tests.support.loop_cost import measured
 
 MOST = 0.002
@@ -64,13 +65,14 @@ ZIPPED = gzip.compress(b" " * 50_000_000)
     ],
 )  # fmt: skip
 async def test_the_loop_is_not_held(sent: bytes, last: bytes) -> None:
-    async with running() as server:
-        with measured() as cost:
-            received = await asyncio.to_thread(exchange, server.port, sent, last)
-        assert received.startswith(b"HTTP/1."), received[:100]
-        assert last in received
-        assert cost.longest < MOST, cost
-        assert (await server.ask("GET", "/livez"))[0] == 200
+    for attempt in attempts():
+        async with running() as server:
+            with measured() as cost:
+                received = await asyncio.to_thread(exchange, server.port, sent, last)
+            assert received.startswith(b"HTTP/1."), received[:100]
+            assert last in received
+            attempt.spent(cost.longest, MOST, cost)
+            assert (await server.ask("GET", "/livez"))[0] == 200
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "br"])

@@ -11,6 +11,7 @@ from sfu.api.loop_time import REQUEST_COST, REQUESTS_PER_TURN, Gate, MeteredAwai
 from sfu.api.settings import Settings
 from sfu.forwarding.loop_budget import LoopBudget
 from tests.api.support import running
+from tests.support.cpu import attempts
 
 
 def busy(seconds: float) -> None:
@@ -26,11 +27,14 @@ async def test_each_step_is_measured_and_waiting_is_not() -> None:
         busy(0.02)
         return "done"
 
-    charged: list[float] = []
-    assert await MeteredAwaitable(work(), charged.append) == "done"
-    assert len(charged) == 2
-    assert 0.01 <= charged[0] < 0.015
-    assert 0.02 <= charged[1] < 0.025
+    for attempt in attempts():
+        charged: list[float] = []
+        assert await MeteredAwaitable(work(), charged.append) == "done"
+        assert len(charged) == 2
+        assert charged[0] >= 0.01
+        assert charged[1] >= 0.02
+        attempt.spent(charged[0] - 0.01, 0.005)
+        attempt.spent(charged[1] - 0.02, 0.005)
 
 
 async def test_only_the_first_steps_are_measured_when_asked() -> None:
@@ -38,10 +42,11 @@ async def test_only_the_first_steps_are_measured_when_asked() -> None:
         await asyncio.sleep(0)
         busy(0.01)
 
-    charged: list[float] = []
-    await MeteredAwaitable(work(), charged.append, steps=1)
-    assert len(charged) == 1
-    assert charged[0] < 0.005
+    for attempt in attempts():
+        charged: list[float] = []
+        await MeteredAwaitable(work(), charged.append, steps=1)
+        assert len(charged) == 1
+        attempt.spent(charged[0], 0.005)
 
 
 @pytest.mark.parametrize("steps", [0, 1])
@@ -158,12 +163,13 @@ async def test_authorized_connections_do_not_wait_for_strangers(
             assert answer.status == 200
         for _ in range(5):
             unauthenticated_budget.charge(1.0, time.monotonic())
-        used = unauthenticated_budget.used
-        async with asyncio.timeout(5):
-            for _ in range(10):
-                async with http.get(f"{url}/hls/x") as answer:
-                    assert answer.status == 200
-        assert unauthenticated_budget.used - used < 0.01
+        for attempt in attempts():
+            used = unauthenticated_budget.used
+            async with asyncio.timeout(5):
+                for _ in range(10):
+                    async with http.get(f"{url}/hls/x") as answer:
+                        assert answer.status == 200
+            attempt.spent(unauthenticated_budget.used - used, 0.01)
 
 
 async def test_reads_that_wait_for_their_turn_keep_their_order(
@@ -220,10 +226,12 @@ async def test_authorized_requests_on_connections_of_their_own_are_not_charged_t
 ) -> None:
     """A proxy without keep-alive opens a connection for each request of each viewer."""
     async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as http:
-        for _ in range(20):
-            async with http.get(f"{url}/hls/x") as answer:
-                assert answer.status == 200
-    assert unauthenticated_budget.used < 20 * 0.002
+        for attempt in attempts():
+            used = unauthenticated_budget.used
+            for _ in range(20):
+                async with http.get(f"{url}/hls/x") as answer:
+                    assert answer.status == 200
+            attempt.spent(unauthenticated_budget.used - used, 20 * 0.002)
 
 
 async def test_authorized_connections_share_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from sfu.auth.addresses import MAX_HOPS, UNKNOWN, ClientAddresses
+from tests.support.cpu import attempts
 
 PROXIES = tuple(ipaddress.ip_network(words) for words in ("10.0.0.0/8", "::1", "fc00::/7"))
 REAL, FORGED = "198.51.100.7", "1.1.1.1"
@@ -116,8 +117,9 @@ def test_of_both_headers_one_is_read() -> None:
 
 def test_long_lists_cost_little() -> None:
     lines = ["10.0.0.1," * 900] * 100
-    began = time.thread_time()
-    for _ in range(10):
-        assert client("10.0.0.1", *lines) == "10.0.0.1"
-    assert (time.thread_time() - began) / 10 < 0.002
+    for attempt in attempts():
+        began = time.thread_time()
+        for _ in range(10):
+            assert client("10.0.0.1", *lines) == "10.0.0.1"
+        attempt.spent((time.thread_time() - began) / 10, 0.002)
     assert client("10.0.0.1", *[REAL] * 1, *["10.0.0.2"] * MAX_HOPS) == "10.0.0.2"

@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient
 from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
 from tests.signaling.test_frames import frame
 from tests.signaling.test_websocket import TOKEN, Site, join, until
+from tests.support.cpu import attempts
 from tests.support.loop_cost import measured
 
 MOST = 0.002
@@ -68,54 +69,59 @@ def closing(received: bytes) -> tuple[int, str]:
     ids=["pings", "pongs", "long pings", "empty fragments", "small fragments"],
 )
 async def test_a_flood_of_small_frames_in_one_write(flood: bytes, joined: bool) -> None:
-    site = Site()
-    async with site.running() as client:
-        with measured() as cost:
-            received = await asyncio.to_thread(exchange, client, handshake(client), (JOIN if joined else b"") + flood)
-        code, reason = closing(received)
-        assert (code, "too many control frames" in reason) == (1008, True)
-        assert cost.longest < MOST, cost
-        assert site.signaling.statistics().counters.violations == 1
-        ada, _ = await join(client, "ada")
-        await ada.close()
+    for attempt in attempts():
+        site = Site()
+        async with site.running() as client:
+            with measured() as cost:
+                received = await asyncio.to_thread(
+                    exchange, client, handshake(client), (JOIN if joined else b"") + flood
+                )
+            code, reason = closing(received)
+            assert (code, "too many control frames" in reason) == (1008, True)
+            attempt.spent(cost.longest, MOST, cost)
+            assert site.signaling.statistics().counters.violations == 1
+            ada, _ = await join(client, "ada")
+            await ada.close()
 
 
 @pytest.mark.parametrize(
     "each", [frame(b""), frame(b'{"type":"pong","at":1}'), frame(b"{}"), frame(b'{"type":"chat","id":2,"text":"x"}')]
 )
 async def test_a_flood_of_messages_in_one_write(each: bytes) -> None:
-    site = Site()
-    async with site.running() as client:
-        with measured() as cost:
-            received = await asyncio.to_thread(exchange, client, handshake(client), JOIN + each * 9_000)
-        assert closing(received)[0] == 1008
-        assert cost.longest < MOST, cost
+    for attempt in attempts():
+        site = Site()
+        async with site.running() as client:
+            with measured() as cost:
+                received = await asyncio.to_thread(exchange, client, handshake(client), JOIN + each * 9_000)
+            assert closing(received)[0] == 1008
+            attempt.spent(cost.longest, MOST, cost)
 
 
 async def test_a_flood_that_comes_with_the_handshake() -> None:
-    async with Site().running() as client:
-        with measured() as cost:
-            received = await asyncio.to_thread(exchange, client, handshake(client) + frame(b"", 9) * 40_000, b"")
-        assert closing(received)[0] == 1008
-        assert cost.longest < MOST, cost
+    for attempt in attempts():
+        async with Site().running() as client:
+            with measured() as cost:
+                received = await asyncio.to_thread(exchange, client, handshake(client) + frame(b"", 9) * 40_000, b"")
+            assert closing(received)[0] == 1008
+            attempt.spent(cost.longest, MOST, cost)
 
 
 async def test_a_client_that_goes_on_sending_after_it_was_closed() -> None:
-    async with Site().running() as client:
+    def send(client: TestClient) -> int:
         url = client.make_url("/ws")
+        sent = 0
+        with socket.create_connection((url.host, url.port), timeout=5) as sock:
+            sock.sendall(handshake(client) + frame(b"", 9) * 100)
+            with contextlib.suppress(ConnectionError):
+                while sent < 400_000_000:
+                    sent += sock.send(frame(b"", 9) * 10_000)
+        return sent
 
-        def send() -> int:
-            sent = 0
-            with socket.create_connection((url.host, url.port), timeout=5) as sock:
-                sock.sendall(handshake(client) + frame(b"", 9) * 100)
-                with contextlib.suppress(ConnectionError):
-                    while sent < 400_000_000:
-                        sent += sock.send(frame(b"", 9) * 10_000)
-            return sent
-
-        with measured() as cost:
-            assert await asyncio.to_thread(send) < 100_000_000
-        assert cost.longest < MOST, cost
+    for attempt in attempts():
+        async with Site().running() as client:
+            with measured() as cost:
+                assert await asyncio.to_thread(send, client) < 100_000_000
+            attempt.spent(cost.longest, MOST, cost)
 
 
 async def test_pings_are_answered() -> None:
