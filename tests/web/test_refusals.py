@@ -1,6 +1,8 @@
 """What the server refuses, drops or limits: the sender's page shows the same state as the server within a moment."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 import aiohttp
 import pytest
@@ -11,6 +13,7 @@ from tests.web.conftest import launch
 from tests.web.guest import Guest, Meeting
 from tests.web.server import ServerProcess, serve
 
+T = TypeVar("T")
 SMALL = "320x180x10"
 SAME = """() => {
     // The own tracks as the other participant's server events tell them, against what this page shows.
@@ -44,23 +47,22 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
         yield running
 
 
-async def agree(owner: Guest, other: Guest, within: float = 20) -> dict[str, bool]:
+async def settled(one: Callable[[], Awaitable[T]], other: Callable[[], Awaitable[T]], within: float = 20) -> T:
+    """Waits until both pages show the same, and still do a moment later."""
+    for _ in range(int(within * 5)):
+        if await one() == await other():
+            await asyncio.sleep(0.7)
+            shown = await one()
+            if shown == await other():
+                return shown
+        await asyncio.sleep(0.2)
+    raise AssertionError(f"{await one()} != {await other()}")
+
+
+async def agree(owner: Guest, other: Guest) -> dict[str, bool]:
     """Waits until the other participant knows what the owner's page shows."""
     identifier = await owner.id()
-    shown: dict[str, bool] = {}
-
-    async def same() -> bool:
-        nonlocal shown
-        shown = await owner.run(SAME)
-        return bool(shown == await other.run(OTHERS, identifier))
-
-    for _ in range(int(within * 5)):
-        if await same():
-            await owner.page.wait_for_timeout(700)
-            if await same():
-                return shown
-        await owner.page.wait_for_timeout(200)
-    raise AssertionError(f"{shown} != {await other.run(OTHERS, identifier)}")
+    return await settled(lambda: owner.run(SAME), lambda: other.run(OTHERS, identifier))
 
 
 async def test_rapid_toggles_end_in_the_state_that_the_page_shows(meeting: Meeting) -> None:
@@ -87,7 +89,8 @@ async def test_bursts_of_other_requests_arrive_in_order(meeting: Meeting) -> Non
     await bob.until("all lines", "() => sfu.room.state.chat.length === 40", within=30)
     assert await bob.run("() => sfu.room.state.chat.map(({ text }) => text)") == [f"line {line}" for line in range(40)]
     hand = "(id) => Boolean((id ? sfu.room.state.participants.get(id) : sfu.room.state.me).attributes.hand)"
-    assert await ada.run(hand) == await bob.run(hand, await ada.id())
+    identifier = await ada.id()
+    await settled(lambda: ada.run(hand), lambda: bob.run(hand, identifier))
     await bob.run(
         """() => {
             const [track] = [...sfu.room.wishes.current.keys()];
