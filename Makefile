@@ -1,6 +1,8 @@
 # make run    a server at http://localhost:8080, with nothing on the machine but Python
-# make test   lint, types, unit, scenario and browser tests; installs what they need
+# make test   lint, types, unit, scenario and browser tests; installs what they need. WORKERS=2
+# make quick  lint, types and the tests that need neither a browser nor another process, in less than a minute
 # make check  lint, types and the order of imports
+# one test    .venv/bin/pytest tests/rooms/test_room.py -k part_of_its_name
 # make fuzz   looks for inputs that break a parser, SECONDS=60 in all
 # make fuzz-cost  looks for the inputs that cost most CPU time, SECONDS=60 in all
 # make sanitize  the tests of the C part, and a differential fuzzer, with it under ASan and UBSan
@@ -16,6 +18,7 @@ VENV ?= .venv
 PORT ?= 8080
 PYTEST_ARGS ?=
 SECONDS ?= 60
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 NATIVE := $(wildcard sfu/transport/native_src/*)
@@ -34,17 +37,40 @@ NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-cor
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
 BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
-.PHONY: run test check web-check fuzz fuzz-cost sanitize show bench soak clean
+# Browsers need processors, most other tests wait: both kinds run at the same time, on WORKERS processes each.
+PARALLEL = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not quiet"
+# Tests that use no browser and start no process of their own.
+QUICK := $(addprefix tests/,auth bandwidth cluster forwarding mixer rooms rtp sdp signaling telemetry transport)
+
+.PHONY: run test stages programs browser-tests other-tests quick check web-check fuzz fuzz-cost sanitize show bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
 	@echo "aiosfu: http://localhost:$(PORT)"
 	@$(BIN)/sfu serve --port $(PORT) --demo
 
-test: $(VENV)/.installed-test
+test:
+	@.ci/stage "make test" $(MAKE) --no-print-directory stages
+
+stages:
+	@.ci/stage installation $(MAKE) --no-print-directory $(VENV)/.installed-test programs $(TSC)
+	@.ci/stage check $(MAKE) --no-print-directory check
+	@.ci/stage web-check $(MAKE) --no-print-directory web-check
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target browser-tests other-tests
+	@.ci/stage "quiet tests" $(BIN)/pytest -q -m quiet $(PYTEST_ARGS)
+
+browser-tests:
+	@.ci/stage "browser tests" $(PARALLEL) $(PYTEST_ARGS) tests/web
+
+other-tests:
+	@.ci/stage "other tests" $(PARALLEL) --no-loadscope-reorder $(PYTEST_ARGS) tests --ignore tests/web
+
+programs:
 	@.ci/packages $(PROGRAMS) $(NOTO)
-	@$(MAKE) --no-print-directory check web-check
-	$(BIN)/pytest $(PYTEST_ARGS)
+
+quick: $(VENV)/.installed-test
+	@.ci/stage check $(MAKE) --no-print-directory check
+	@.ci/stage "unit tests" $(PARALLEL) $(QUICK)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.egress.support import ROOM, bots, house, until
 
+pytestmark = pytest.mark.quiet  # it keeps all processors busy for half a minute
 LOOPS = 12 * (os.cpu_count() or 1)
 """What keeps a thread of the mixer, which is nicer, from running for seconds."""
 BOUND = 90

@@ -4,11 +4,13 @@ import asyncio
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from sfu.egress.track_reader import recorded_tracks
 from tests.egress.support import ROOM, bots, house, until
 from tests.support.broadcast import CLAP_EVERY, flashes, onsets
 
+pytestmark = pytest.mark.quiet  # lips are judged to 40 ms
 LIPS = 40.0
 """Milliseconds."""
 

@@ -11,6 +11,7 @@ from sfu.egress.track_reader import recorded_tracks
 from tests.egress.support import ROOM, bots, house, until
 from tests.support.broadcast import CLAP_EVERY, claps, fetch, flashes, onsets
 
+pytestmark = pytest.mark.quiet  # a pause of the encoder is a loss of sound
 LIPS = 40.0
 """Milliseconds between picture and sound, median of each stretch between two stalls."""
 LOST = 1.0
