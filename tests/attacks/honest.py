@@ -6,9 +6,11 @@ the packets sent since the line before, as JSON; it ends with standard input.
 """
 
 import asyncio
+import contextlib
 import json
 import socket
 import struct
+import subprocess
 import sys
 import time
 
@@ -53,6 +55,53 @@ class Ears:
             self.latency[number] = (seconds * 1_000_000_000 + nanoseconds - sent) / 1e9
 
 
+REFLECTOR = """
+import socket, sys
+mirror = socket.fromfd(0, socket.AF_INET, socket.SOCK_DGRAM)
+while True:
+    mirror.sendto(*mirror.recvfrom(64))
+"""
+
+
+class Mirror:
+    """Delays of packets on the way to another process and back, by their number."""
+
+    def __init__(self) -> None:
+        self.latency: dict[int, float] = {}
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
+            far.bind(("127.0.0.1", 0))
+            self._far = far.getsockname()
+            self._process = subprocess.Popen([sys.executable, "-S", "-c", REFLECTOR], stdin=far)
+        self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._sock.setblocking(False)
+        self._sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        self._sock.bind(("127.0.0.1", 0))
+        asyncio.get_running_loop().add_reader(self._sock.fileno(), self._readable)
+
+    def send(self, number: int) -> None:
+        with contextlib.suppress(OSError):  # the network is gone
+            self._sock.sendto(struct.pack("!QQ", number, time.time_ns()), self._far)
+
+    def _readable(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                data, ancillary, _, _ = self._sock.recvmsg(64, 64)
+                number, sent = struct.unpack("!QQ", data)
+                seconds, nanoseconds = struct.unpack("@qq", ancillary[0][2])
+                self.latency[number] = (seconds * 1_000_000_000 + nanoseconds - sent) / 1e9
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._sock.fileno())
+        self._sock.close()
+        self._process.kill()
+        self._process.wait()
+
+
+def taken(latency: dict[int, float], begin: int, end: int) -> list[float]:
+    """The delays of these packets, sorted."""
+    return sorted(latency.pop(number) for number in range(begin, end) if number in latency)
+
+
 async def main(url: str, *tokens: str) -> None:
     async with aiohttp.ClientSession() as http:
         speaker, listener = (Client(http, url, token) for token in tokens)
@@ -60,7 +109,7 @@ async def main(url: str, *tokens: str) -> None:
         await speaker.publish()
         await listener.join()
         await listener.until(lambda: listener.subscribing.tx)
-        ears = Ears(listener)
+        ears, mirror = Ears(listener), Mirror()
         state = [0]
 
         async def speak() -> None:
@@ -70,6 +119,7 @@ async def main(url: str, *tokens: str) -> None:
                 payload = struct.pack("!QQ", number, time.time_ns())
                 sound = {"timestamp": 240 * number & 0xFFFFFFFF, "sequence": number & 0xFFFF, "payload_type": 111}
                 speaker.publishing.send(rtp(payload, ssrc=1, extensions={4: b"0", 1: b"\x14"}, **sound))
+                mirror.send(number)
                 if number % PICTURE_EVERY == 1:
                     at = number // PICTURE_EVERY & 0xFFFF
                     picture = {"sequence": at, "timestamp": 9000 * at & 0xFFFFFFFF, "extensions": {4: b"1"}}
@@ -94,7 +144,7 @@ async def main(url: str, *tokens: str) -> None:
         while await lines.readline():
             end = state[0] + 1
             await asyncio.sleep(LATE)
-            seen = sorted(ears.latency.pop(number) for number in range(begin, end) if number in ears.latency)
+            seen, machine = taken(ears.latency, begin, end), taken(mirror.latency, begin, end)
             print(
                 json.dumps(
                     {
@@ -102,12 +152,15 @@ async def main(url: str, *tokens: str) -> None:
                         "received": len(seen),
                         "p99": seen[int(len(seen) * 0.99)] if seen else 9.0,
                         "longest": seen[-1] if seen else 9.0,
+                        "machine_p99": machine[int(len(machine) * 0.99)] if machine else 0.0,
+                        "machine_longest": machine[-1] if machine else 0.0,
                     }
                 ),
                 flush=True,
             )
             begin = end
         talking.cancel()
+        mirror.close()
         asyncio.get_running_loop().remove_reader(listener.subscribing.sock.fileno())
         await speaker.close()
         await listener.close()
