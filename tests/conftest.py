@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
 ROOT = Path(__file__).parent
-WAITING = ("attacks", "production")
+WAITING = ("attacks", "egress")
 """Folders whose tests wait for other processes most of the time. The others use a processor all the time."""
 
 

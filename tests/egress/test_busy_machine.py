@@ -17,7 +17,7 @@ LOOPS = 12 * (os.cpu_count() or 1)
 """What keeps a thread of the mixer, which is nicer, from running for seconds."""
 BOUND = 90
 """Seconds after which the loops end by themselves."""
-MAX_STARVED_SHARE = 30.0
+STARVED_FOR = 30.0
 """Seconds."""
 
 
@@ -41,7 +41,7 @@ async def test_a_mixer_that_starts_on_a_busy_machine_is_left_alone(tmp_path: Pat
         with busy(LOOPS):
             await here.ask("PUT", "/egress", json={"live": True, "recording": True})
             job = here.job
-            await asyncio.sleep(MAX_STARVED_SHARE)
+            await asyncio.sleep(STARVED_FOR)
             assert job.supervisor.starts == 1, "a mixer that was starting was replaced"
         await until(lambda: job.live_stream is not None and job.live_stream.state.name == "LIVE", 60)
         assert job.supervisor.starts == 1
