@@ -40,7 +40,7 @@ BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 # Browsers need processors, most other tests wait: both kinds run at the same time, on WORKERS processes each.
 PARALLEL = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not quiet"
 # Tests that use no browser and start no process of their own.
-QUICK := $(addprefix tests/,auth bandwidth cluster forwarding mixer rooms rtp sdp signaling telemetry transport)
+QUICK := $(addprefix tests/,auth bandwidth forwarding resources mixer rooms rtp sdp signaling telemetry transport)
 
 .PHONY: run test stages programs browser-tests other-tests quick check web-check fuzz fuzz-cost sanitize show bench soak clean
 .DELETE_ON_ERROR:
