@@ -1,7 +1,7 @@
-"""The operator's own pictures: a background and a logo, from a directory of his or from inside of the JSON scene.
+"""Loads the operator's background and logo from a directory, or from data URLs in the JSON scene.
 
-A file name never leads out of the directory (the scene's parser takes no slashes), and a picture is measured before its
-pixels are unpacked.
+A file name cannot leave the directory (the scene parser rejects slashes). The size of an image is checked before its
+pixels are decoded.
 """
 
 import base64
@@ -23,9 +23,10 @@ FORMATS: Final = ("PNG", "JPEG", "WEBP")
 
 @lru_cache(maxsize=16)
 def load(picture: str, directory: Path | None, width: int, height: int, *, whole: bool) -> npt.NDArray[np.uint8]:
-    """(height, width, 4) RGBA. `whole`: all of it is seen with nothing beside it; otherwise it fills and is cropped.
+    """Returns RGBA of shape (height, width, 4).
 
-    Raises BadRequest (code `bad_picture`), whose message may be shown to whoever sent the scene.
+    `whole`: scales the image to fit and pads it with transparency; otherwise the image fills the area and is cropped.
+    Raises BadRequest (code `bad_picture`); its message is safe to return to the client that sent the scene.
     """
     try:
         if picture.startswith("data:"):
@@ -33,13 +34,13 @@ def load(picture: str, directory: Path | None, width: int, height: int, *, whole
         elif directory is not None:
             source = io.BytesIO((directory / Path(picture).name).read_bytes())
         else:
-            raise BadRequest("No directory for pictures is set on this server.", code="bad_picture")
+            raise BadRequest("This server has no picture directory configured.", code="bad_picture")
         with Image.open(source, formats=FORMATS) as image:
             if image.width * image.height > PIXEL_LIMIT:
                 raise BadRequest("The picture has more than 16 million pixels.", code="bad_picture")
             rgba = image.convert("RGBA")
     except (OSError, binascii.Error, ValueError, SyntaxError, Image.DecompressionBombError):
-        raise BadRequest("The picture cannot be found or read.", code="bad_picture") from None
+        raise BadRequest("The picture was not found or cannot be read.", code="bad_picture") from None
     if whole:
         return np.asarray(ImageOps.pad(rgba, (width, height), color=(0, 0, 0, 0)))
     return np.asarray(ImageOps.fit(rgba, (width, height)))

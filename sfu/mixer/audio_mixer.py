@@ -1,7 +1,7 @@
-"""The programme's sound: everyone's voice, placed in time, summed and limited, 20 ms at a time.
+"""Audio mixer of a room: aligns all sources in time, sums them and limits the sum, in blocks of 20 ms.
 
-Float throughout at 48 kHz, so that nothing clips before the limiter. Who joins, leaves or is muted fades over 5 ms.
-RFC 7587 (Opus in RTP).
+Samples are 32-bit float at 48 kHz, so nothing clips before the limiter. A source that joins, leaves or is muted fades
+over 5 ms. RFC 7587 (Opus in RTP).
 """
 
 import threading
@@ -19,25 +19,25 @@ from sfu.rtp.frames import CodedFrame
 __all__ = ["LATENCY", "MARGIN", "RATE", "TICK", "AudioMixer", "SourceCounters"]
 
 MARGIN: Final = 0.020
-"""Seconds after the end of a tick that its caller best waits: the last twentieth of the packets may come then."""
+"""Seconds to wait after the end of a tick before rendering it. About 5 % of the packets arrive within this time."""
 LATENCY: Final = BLOCK
-"""Samples by which the mix lags behind the time it was asked for: the limiter's look-ahead."""
+"""Samples by which the mix lags behind the requested time: the limiter's look-ahead."""
 VOICE_LIMIT: Final = RATE
-"""Samples that a voice given as samples may be ahead."""
+"""Samples that a synthetic voice may buffer; the oldest are dropped beyond that."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceCounters:
     late: int
-    "Packets after their time."
+    "Packets that arrived after their playout time."
     lost: int
-    "Holes concealed."
+    "Gaps that were concealed."
     corrected: int
-    "Samples taken out (negative: put in) to follow the sender's clock."
+    "Samples removed (negative: inserted) to follow the sender's clock."
 
 
 class _Voice:
-    """Samples that come from a program rather than from a participant."""
+    """Buffers samples from a plug-in or a bot rather than from a participant."""
 
     def __init__(self) -> None:
         self.dropped = 0
@@ -69,18 +69,18 @@ class _Voice:
         if self._count:
             self._held.append(joined[given:])
         elif given >= FADE:
-            # Nothing more is there: it may have ended, so it ends softly.
+            # The buffer is empty, so the voice may have ended: fade out.
             out[given - FADE : given] *= ramp[::-1]
         self._playing = self._count > 0
         return out
 
 
 class AudioMixer:
-    """Mixes all sources of a room. `tick` runs on the sound's thread; every other method may be called by any."""
+    """Mixes all sources of a room. `tick` runs on the audio thread; any thread may call the other methods."""
 
     def __init__(self) -> None:
         self.on_source: Callable[[str, Sound], None] | None = None
-        """Told each source's 20 ms, on the sound's thread, before they are mixed; may change them in place."""
+        """Called on the audio thread with each source's 20 ms before mixing; may modify the samples in place."""
         self._lock = threading.Lock()
         self._sources: dict[str, AudioSource] = {}
         self._leaving: list[AudioSource] = []
@@ -88,14 +88,14 @@ class AudioMixer:
         self._limiter = Limiter()
 
     def open(self, source: str, clock: Clock) -> None:
-        """`clock` tells when the source's timestamps are due: a `timeline.TrackClock`."""
+        """`clock` maps the source's timestamps to playout times: a `playout_sync.TrackClock`."""
         with self._lock:
             if (old := self._sources.pop(source, None)) is not None:
                 self._let_go(old)
             self._sources[source] = AudioSource(clock)
 
     def close(self, source: str) -> None:
-        """Fades it out with the next tick. Idempotent."""
+        """Fades the source out in the next tick. Idempotent."""
         with self._lock:
             if (old := self._sources.pop(source, None)) is not None:
                 self._let_go(old)
@@ -108,7 +108,7 @@ class AudioMixer:
                 found.receive(frame.data, frame.timestamp)
 
     def set_gain(self, source: str, gain: float) -> None:
-        """0 mutes, 1 is as it came."""
+        """0 mutes; 1 leaves the level unchanged; limited to 4."""
         with self._lock:
             if (found := self._sources.get(source)) is not None:
                 found.gain = min(max(gain, 0.0), 4.0)
@@ -117,7 +117,7 @@ class AudioMixer:
         self.set_gain(source, 0.0 if muted else 1.0)
 
     def say(self, voice: str, samples: Sound) -> None:
-        """Samples of a plug-in or a bot, played one after the other from the next tick on; `close(voice)` ends it."""
+        """Queues samples of a plug-in or a bot for playout from the next tick on. `close(voice)` discards the rest."""
         with self._lock:
             self._voices.setdefault(voice, _Voice()).push(samples)
 
@@ -127,8 +127,10 @@ class AudioMixer:
             return None if found is None else SourceCounters(found.late, found.lost, found.corrected)
 
     def tick(self, start: float) -> Sound:
-        """The 960 × 2 samples due from monotonic `start` on, `LATENCY` late. Each call is 20 ms after the last one's
-        `start`; it is best made `TICK / RATE + MARGIN` seconds after it, when what was due has come.
+        """Renders the 960 × 2 samples due from monotonic `start` on, delayed by `LATENCY`.
+
+        `start` advances by 20 ms per call. Call `TICK / RATE + MARGIN` seconds after `start`, when the packets that are
+        due have arrived.
         """
         with self._lock:
             mix = np.zeros((TICK, 2), np.float32)
@@ -148,7 +150,7 @@ class AudioMixer:
                 if sound is not None:
                     mix += sound
                 else:
-                    del self._voices[name]  # it begins anew when it speaks again
+                    del self._voices[name]  # the next `say` opens it again
         return self._limiter.process(mix)
 
     def _let_go(self, source: AudioSource) -> None:

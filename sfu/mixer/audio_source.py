@@ -1,9 +1,9 @@
-"""One participant's voice as an even stream of samples, out of Opus packets that come late, twice or never.
+"""Jitter buffer and decoder of one Opus stream: turns late, duplicate and lost packets into an even stream of samples.
 
-Packets wait by their timestamps until they are due. Where one is missing the decoder's own concealment goes on (a packet
-of its TOC byte alone means that to libopus), which fades out, and plays comfort noise in the pauses of DTX; after half a
-second of nothing the source sleeps. The distance to the due time is worn off a sample or so in 20 ms, by cubic
-interpolation; ticks without a correction are copied. RFC 6716 3.1 (TOC), RFC 7587 (timestamps at 48 kHz).
+Packets are held by timestamp until they are due. The decoder conceals a missing packet (libopus does so for a packet
+that consists of the TOC byte alone): concealment fades out, and plays comfort noise during DTX. After half a second
+without packets the source goes to sleep. A deviation from the due time is corrected by one to four samples per 20 ms
+with cubic interpolation; ticks without a correction are copied. RFC 6716 3.1 (TOC), RFC 7587 (timestamps at 48 kHz).
 """
 
 from typing import Final, Protocol
@@ -19,37 +19,40 @@ TICK: Final = 960
 FADE: Final = 240
 """Samples of a fade in or out: 5 ms."""
 PACKET_LIMIT: Final = 64
-"""Packets that wait; more than a second of what browsers send."""
+"""Packets buffered at most; more than one second of the packets that browsers send."""
 _CONCEAL_LIMIT: Final = RATE // 2
+"""Samples of concealment in a row after which the source goes to sleep."""
 _LOSS_LIMIT: Final = 5 * TICK
-"""A hole no longer than this is counted as loss; a longer one was silence that was not sent."""
+"""Samples. A gap up to this length counts as loss; a longer one is silence that was not sent."""
 _EARLY_STEP: Final = RATE // 40
-"""Playing more than 25 ms early is mended at once, by as many concealed frames."""
+"""Samples. Playout that is early by more than this (25 ms) is corrected at once with concealed frames."""
 _LATE_STEP: Final = 60 * RATE // 1000
-"""Playing later than this cannot wait until it is worn off: pictures do not wait for it."""
+"""Samples. Playout that is late by more than this is corrected at once: video does not wait for gradual correction."""
 _LATE_QUIET: Final = RATE // 100
+"""Samples. Playout that is late by more than this is corrected at once if the signal is quiet."""
 _QUIET: Final = 0.003
-"""Below −50 dB nobody hears that 20 ms are left out."""
+"""Amplitude (−50 dB) below which skipping 20 ms is inaudible."""
 _RESTART: Final = 2 * RATE
-"""Further than this from its due time, a stream has begun anew."""
+"""Samples. A stream further than this from its due time has restarted."""
 _TOLERANCE: Final = 240
-"""Timestamps this near to the expected one follow on."""
+"""Samples. A timestamp this close to the expected one counts as contiguous."""
 _START_CORRECTING: Final = 72
 _STOP_CORRECTING: Final = 8
-_STRONGEST: Final = 4
-"""Samples in a tick: 0.42 %."""
+"""Deviations in samples at which gradual correction starts and stops."""
+_MAX_CORRECTION: Final = 4
+"""Samples per tick: 0.42 %."""
 _SIZES: Final = (480, 960, 1920, 2880), (480, 960), (120, 240, 480, 960)
 _RAMP: Final = ((np.arange(FADE, dtype=np.float32) + 0.5) / FADE)[:, None]
 
 
 class Clock(Protocol):
-    """`sfu.mixer.playout_sync.TrackClock`, as it is needed here."""
+    """The part of `sfu.mixer.playout_sync.TrackClock` that an audio source needs."""
 
     def due(self, timestamp: int) -> float | None: ...
 
 
 def duration(packet: bytes) -> int:
-    """Samples at 48 kHz that an Opus packet decodes to; 0 if its head makes no sense."""
+    """Samples at 48 kHz that an Opus packet decodes to; 0 if its header is invalid."""
     if not packet:
         return 0
     count = packet[0] & 3
@@ -67,23 +70,23 @@ def _frame_size(toc: int) -> int:
 
 
 class AudioSource:
-    """Decodes and plays one Opus stream. `receive` and `render` are called under the mix's lock."""
+    """Decodes and plays one Opus stream. `receive` and `render` are called under the mixer's lock."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
         self.late = 0
-        "Packets that came after their time."
+        "Packets that arrived after their playout time."
         self.lost = 0
-        "Holes in the stream that were concealed."
+        "Gaps that were concealed."
         self.corrected = 0
-        "Samples that were squeezed out (or, negative, in) to follow the sender's clock."
+        "Samples removed (negative: inserted) to follow the sender's clock."
         self.gain = 1.0
         self._gain_now = 1.0
         self._packets: dict[int, bytes] = {}
         self._decoder: av.AudioCodecContext | None = None
         self._ready: Sound = np.zeros((0, 2), np.float32)
-        self._end = 0  # timestamp behind the last sample of `_ready`
-        self._before: Sound = np.zeros((1, 2), np.float32)  # the sample played last
+        self._end = 0  # timestamp after the last sample of `_ready`
+        self._before: Sound = np.zeros((1, 2), np.float32)  # the last sample played
         self._toc = 0xF8
         self._concealed = 0
         self._asleep = True
@@ -95,7 +98,7 @@ class AudioSource:
         return self._asleep and self._gain_now == self.gain and not self._packets
 
     def receive(self, data: bytes, timestamp: int) -> None:
-        """One packet, at most once."""
+        """Buffers one packet; drops it if its playout time has passed."""
         if not duration(data):
             return
         if not self._asleep and self._end - _RESTART < timestamp < self._end - self._tolerance:
@@ -106,7 +109,7 @@ class AudioSource:
         self._packets[timestamp] = data
 
     def render(self, start: float) -> Sound | None:
-        """The 960 samples due from monotonic `start` on; None: silence. The array is the caller's to change."""
+        """Renders the 960 samples due from monotonic `start` on; None: silence. The caller owns the array."""
         origin = self.clock.due(0)
         if origin is None or (self.gain == 0.0 and self._gain_now == 0.0):
             self._packets.clear()
@@ -129,14 +132,14 @@ class AudioSource:
                 return False
             if timestamp + duration(self._packets[timestamp]) > wanted:
                 break
-            del self._packets[timestamp]  # its time passed while nobody listened
+            del self._packets[timestamp]  # its playout time passed while the source slept
             self.late += 1
         else:
             return False
         self._asleep, self._concealed = False, 0
         if self._decoder is None:
             self._decoder = _decoder()
-        # Silence up to the packet, which begins somewhere within this tick or before it.
+        # Play silence up to the packet, which begins within this tick or before it.
         self._ready = np.zeros((max(0, timestamp - wanted), 2), np.float32)
         self._end = timestamp
         self._waking = timestamp >= wanted
@@ -148,7 +151,7 @@ class AudioSource:
 
     @property
     def _tolerance(self) -> int:
-        # Behind a concealed stretch the stream may go on in the middle of a frame.
+        # After concealment the stream may continue in the middle of a concealed frame.
         return TICK - 1 if self._concealed else _TOLERANCE
 
     def _sleep(self) -> None:
@@ -159,7 +162,7 @@ class AudioSource:
     # -- playing ------------------------------------------------------------------------------------------------------
 
     def _play(self, wanted: int) -> Sound:
-        early = self._end - len(self._ready) - wanted  # samples by which the next one is ahead of its time
+        early = self._end - len(self._ready) - wanted  # samples by which playout is ahead of its due time
         if abs(early) > _RESTART:
             return self._stop()
         if early > _EARLY_STEP:
@@ -193,7 +196,7 @@ class AudioSource:
         return out
 
     def _correction(self, early: int) -> int:
-        """Samples by which the next tick takes fewer from the stream than it gives."""
+        """How many samples fewer than 960 the next tick consumes from the stream (negative: more)."""
         distance = abs(early)
         if distance > _START_CORRECTING:
             self._correcting = True
@@ -201,16 +204,16 @@ class AudioSource:
             self._correcting = False
         if not self._correcting or self._concealed:
             return 0
-        strength = min(_STRONGEST, 1 + distance // 480)
+        strength = min(_MAX_CORRECTION, 1 + distance // 480)
         return strength if early > 0 else -strength
 
     def _is_quiet(self) -> bool:
-        """The two ticks that come next."""
+        """Whether the next two ticks are quiet."""
         self._fill(2 * TICK)
         return bool(np.abs(self._ready[: 2 * TICK]).max() < _QUIET)
 
     def _skip(self, samples: int) -> Sound:
-        """Goes on `samples` later, over a short crossfade."""
+        """Skips `samples` with a short crossfade."""
         self._fill(TICK)
         old = self._ready[:FADE].copy()
         while samples > 0:
@@ -250,7 +253,7 @@ class AudioSource:
         self._end += duration
 
     def _next_packet(self) -> int | None:
-        """The packet that comes next, if it begins before a concealed frame would end."""
+        """Timestamp of the next contiguous packet; None if it is missing. Drops packets that are too late."""
         if self._end in self._packets:
             return self._end
         for timestamp in sorted(self._packets):
@@ -281,7 +284,7 @@ class AudioSource:
 
 
 def _decoder() -> av.AudioCodecContext:
-    """libopus rather than FFmpeg's own: it conceals losses, and makes stereo of mono."""
+    """Uses libopus rather than FFmpeg's own decoder: it conceals losses and upmixes mono to stereo."""
     codec = av.CodecContext.create("libopus", "r")
     assert isinstance(codec, av.AudioCodecContext)
     codec.sample_rate, codec.layout = RATE, "stereo"
@@ -294,7 +297,7 @@ def _fade_in(sound: Sound) -> None:
 
 
 def _weights(take: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
-    """Catmull-Rom: where in the stream each sample of a tick lies, and what its four neighbours count."""
+    """Catmull-Rom interpolation: source index of each sample of a tick, and the weights of its four neighbours."""
     position = np.arange(TICK) * (take / TICK)
     index = position.astype(np.intp)
     t = (position - index).astype(np.float32)
@@ -309,11 +312,11 @@ def _weights(take: int) -> tuple[NDArray[np.intp], NDArray[np.float32]]:
     return index, weights[:, :, None].astype(np.float32)
 
 
-_TABLES: Final = {take: _weights(take) for take in range(TICK - _STRONGEST, TICK + _STRONGEST + 1)}
+_TABLES: Final = {take: _weights(take) for take in range(TICK - _MAX_CORRECTION, TICK + _MAX_CORRECTION + 1)}
 
 
 def _stretch(before: Sound, sound: Sound, take: int) -> Sound:
-    """`take` samples of `sound` as 960."""
+    """Resamples `take` samples of `sound` to 960."""
     index, weights = _TABLES[take]
     ahead = sound[take : take + 2]
     if len(ahead) < 2:

@@ -1,7 +1,7 @@
-"""The canvas: puts the pictures of a scene where they belong, and at every tick only those that changed.
+"""Compositor: draws the pictures of a scene onto a canvas, and per tick only the tiles that changed.
 
-Cost: copying three planes per changed tile, and a label's few thousand pixels on top. Nothing is scaled here but for a
-frame or two after a scene change, while pictures still come in the old sizes.
+Cost: a copy of three planes per changed tile, plus a few thousand pixels for its label. Pictures arrive at the size of
+their tile; scaling here happens only for a frame or two after a scene change.
 """
 
 from collections.abc import Mapping
@@ -21,16 +21,18 @@ _Drawn = tuple[Tile, Picture | None]
 
 
 class Compositor:
-    """Owned by the thread that ticks. `canvas` is I420 of shape (height * 3 // 2, width) and always the same array: it
-    may be encoded without a copy, by whoever is done with it before the next `composite`.
+    """Owned by the video thread.
+
+    `canvas` is I420 of shape (height * 3 // 2, width) and always the same array. It may be encoded without a copy if
+    the encoder is done with it before the next `composite`.
     """
 
     __slots__ = ("_backdrop", "_drawn", "_logo", "_over", "_planes", "_scene", "_under_logo", "canvas", "directory")
 
     def __init__(self, width: int, height: int, *, directory: Path | None = None) -> None:
-        """Even sizes; `directory`: where the operator's pictures are."""
+        """`width` and `height` are even. `directory` contains the operator's pictures."""
         if width % 2 or height % 2:
-            raise ValueError("a canvas has even sizes")
+            raise ValueError("canvas width and height must be even")
         self.directory = directory
         self.canvas: Plane = np.empty((height * 3 // 2, width), np.uint8)
         self._planes = planes_of(self.canvas)
@@ -42,7 +44,7 @@ class Compositor:
         self._under_logo: frozenset[int] = frozenset()
 
     def composite(self, scene: Scene, pictures: Mapping[str, Picture | None]) -> Plane:
-        """`pictures` by source; a source that is not there or None has its avatar shown. Returns `canvas`."""
+        """`pictures` by source; a missing source or None is replaced by the avatar. Returns `canvas`."""
         if scene is not self._scene:
             self._enter(scene)
         tiles = scene.tiles
@@ -59,7 +61,7 @@ class Compositor:
                 dirty.update(self._over[index])
         logo = scene.logo if self._logo is not None and self._under_logo & dirty else None
         if logo is not None:
-            # What is half transparent must not be put on twice.
+            # The logo is translucent and must not be blended twice: redraw everything below it.
             dirty |= self._under_logo
             self._fill(logo.area)
         for index in sorted(dirty):
@@ -81,7 +83,7 @@ class Compositor:
         height, width = self._planes[0].shape
         self._backdrop = self._logo = None
         self._under_logo = frozenset()
-        # A picture that has vanished since the scene was accepted costs its place, not the programme.
+        # A picture that was removed after the scene was accepted is left out; the egress continues.
         try:
             if scene.background_picture:
                 rgba = artwork.load(scene.background_picture, self.directory, width, height, whole=False)
@@ -101,7 +103,7 @@ class Compositor:
                 self._logo.apply(self._planes, area.x, area.y)
 
     def _fill(self, area: Rectangle) -> None:
-        """With the background."""
+        """Fills an area with the background."""
         assert self._scene is not None
         colour = colour_of(self._scene.background)
         backdrop = self._backdrop
@@ -153,7 +155,7 @@ class Compositor:
 
 
 def _fits(picture: Picture, area: Rectangle) -> bool:
-    """Whether it fills the area in one direction at least and in none too much."""
+    """Whether the picture matches the area in at least one dimension and exceeds it in none."""
     across, down = area.width - picture.width, area.height - picture.height
     return (across == 0 and down >= 0) or (down == 0 and across > 0)
 
@@ -165,6 +167,6 @@ def _window(area: Rectangle, *, chroma: bool) -> tuple[slice, slice]:
 
 
 def _skeleton(scene: Scene) -> tuple[object, ...]:
-    """What makes everything be drawn anew when it changes."""
+    """The properties of a scene whose change requires a full redraw."""
     areas = tuple([(tile.area, tile.z) for tile in scene.tiles])
     return areas, scene.background, scene.background_picture, scene.logo

@@ -1,8 +1,8 @@
-"""A decoder thread with the frames that wait for it.
+"""A decoder thread and its queue of frames, which it decodes in batches.
 
-Waking a thread for every frame costs as much as decoding a small one. So small ones wait for each other: until a tick is
-near, which is when pictures are needed, or until together they are worth it. What that adds to a picture's way is `lead`:
-the time before a tick from which on it is too late for it.
+Waking a thread costs as much as decoding a small frame. Small frames are therefore batched until a tick is near, when
+pictures are needed, or until the batch is worth a wake-up. `lead` is the latency that this adds: frames that arrive
+less than `lead` before a tick miss it.
 """
 
 import logging
@@ -17,31 +17,33 @@ from sfu.rtp.frames import CodedFrame
 log = logging.getLogger(__name__)
 
 PATIENCE: Final = 0.008
-"""Seconds that a frame waits for others at most."""
+"""Seconds that a frame waits for a batch at most."""
 ROUND: Final = 0.001
-"""Seconds of decoding that are worth waking the thread: so much, and not much more, is left to do when a tick is near."""
+"""Seconds of decoding that justify waking the thread. This bounds the work that is left when a tick is near."""
 LEAST_LEAD: Final = 0.001
 MOST_LEAD: Final = 0.012
-"""Seconds before a tick at which what came until then is decoded: as many as that takes, nearly always."""
+"""Limits of `lead`: seconds before a tick at which the last batch starts."""
 _WINDOW: Final = 64
+"""Recent batches from whose durations `lead` is computed."""
 _SLOWEST: Final = 0.05
+"""Fraction of the batches that may take longer than `lead`."""
 _EVERY: Final = 8
-"""Rounds over which `lead` is judged, the share of them that may take longer, and how often."""
+"""Batches between two updates of `lead`."""
 
 _Job = Callable[[], object]
 
 
 class Source(Protocol):
-    """A `sfu.mixer.decoding.VideoSource`."""
+    """The part of `sfu.mixer.decoding.VideoSource` that a decode worker needs."""
 
     cost: float
-    "Seconds that a frame of it takes, about."
+    "Estimated seconds to decode one frame."
 
     def decode(self, frame: CodedFrame, begun: float, lead: float) -> None: ...
 
 
 class DecodeWorker:
-    """`add` is the receiving thread's, `decode_waiting` and `submit` anybody's. Ends with `close`."""
+    """The receiving thread calls `add`; any thread may call `decode_waiting` and `submit`. Runs until `close`."""
 
     def __init__(self, name: str, now: Callable[[], float]) -> None:
         self.lead = LEAST_LEAD
@@ -49,9 +51,9 @@ class DecodeWorker:
         self._waiting: deque[tuple[Source, CodedFrame]] = deque()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._cost = 0.0
-        """Of what waits."""
+        """Estimated seconds to decode the queued frames."""
         self._called: float | None = None
-        """When the thread was last woken for what waits; None: nobody has since it began its last round."""
+        """When the thread was woken for the queued frames; None if no batch is pending."""
         self._took: deque[float] = deque(maxlen=_WINDOW)
         self._rounds = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -64,29 +66,29 @@ class DecodeWorker:
         try:
             first = waiting[0][1].arrival
         except IndexError:
-            return  # its round has come already
+            return  # a running batch has already taken it
         if self._cost >= ROUND or frame.arrival - first >= PATIENCE:
             self.decode_waiting()
 
     def decode_waiting(self) -> None:
-        """A round for all that waits, now."""
+        """Starts a batch with all queued frames now."""
         if self._waiting and self._called is None:
             self._called = self._now()
             self.submit(self._decode)
 
     def submit(self, job: _Job) -> None:
-        """Anything else that has to be done on this thread."""
+        """Runs another job on this thread."""
         self._jobs.put(job)
 
     def wait_idle(self) -> None:
-        """Returns when nothing waits any more."""
+        """Blocks until all frames queued so far are decoded."""
         done = threading.Event()
         self.submit(self._decode)
         self.submit(done.set)
         done.wait()
 
     def close(self) -> None:
-        """Waits for what is running."""
+        """Waits for the running job, at most 5 seconds."""
         self._jobs.put(None)
         self._thread.join(timeout=5)
 
@@ -95,12 +97,12 @@ class DecodeWorker:
             try:
                 job()
             except Exception:
-                log.exception("frame decode failed")  # one source's, and the others on this thread go on
+                log.exception("frame decode failed")  # the other sources on this thread continue
 
     def _decode(self) -> None:
         called, self._called, self._cost = self._called, None, 0.0
         waiting, begun = self._waiting, called if called is not None else self._now()
-        count = len(waiting)  # what comes meanwhile has a round of its own
+        count = len(waiting)  # frames that arrive from now on belong to the next batch
         for _ in range(count):
             source, frame = waiting.popleft()
             try:

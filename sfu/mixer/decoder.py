@@ -1,5 +1,7 @@
-"""libav's decoders, set for live pictures: no threads of their own, which at these sizes only add delay, nothing held
-back, and a picture of more than `MAX_PIXELS` refused by libav itself before it takes memory for it.
+"""Video decoders of libav, configured for low delay.
+
+They run single-threaded, because at these sizes threads only add delay, and output each picture at once. libav itself
+rejects pictures of more than `MAX_PIXELS` before it allocates memory for them.
 """
 
 from typing import Final
@@ -13,16 +15,16 @@ from av.video.frame import VideoFrame
 MAX_PIXELS: Final = 4096 * 2304
 _NAMES: Final = {"vp8": "vp8", "vp9": "vp9", "h264": "h264", "av1": "libdav1d"}
 _FAILURES: Final = 3
-"""In a row, before a decoder is made anew."""
+"""Failures in a row after which the decoder is replaced."""
 
 
 class Decoder:
-    """Of one stream; used by one thread. `failed` counts what it could not decode."""
+    """Decodes one stream; used by one thread. `failed` counts the access units that could not be decoded."""
 
     __slots__ = ("_codec", "_context", "_failing", "failed")
 
     def __init__(self, codec: str) -> None:
-        """`VP8`, `VP9`, `H264` or `AV1` in any case. ValueError for others."""
+        """`codec`: `VP8`, `VP9`, `H264` or `AV1`, case-insensitive. Raises ValueError for others."""
         name = _NAMES.get(codec.lower())
         if name is None:
             raise ValueError(f"no decoder for {codec!r}")
@@ -32,9 +34,9 @@ class Decoder:
         self.failed = 0
 
     def decode(self, data: bytes) -> VideoFrame | None:
-        """The picture of one access unit: the last one, where layers of one picture come out separately.
+        """Decodes one access unit. If the decoder outputs spatial layers separately, returns the last one.
 
-        Raises FFmpegError if it cannot be decoded; a keyframe is needed then.
+        Raises FFmpegError if decoding fails; decoding can then resume at a keyframe.
         """
         try:
             frames = self._context.decode(Packet(data))
@@ -59,6 +61,6 @@ def _open(name: str) -> VideoCodecContext:
     context.flags |= Flags.low_delay
     context.options = {"max_pixels": str(MAX_PIXELS)}
     if name == "libdav1d":
-        # Otherwise it keeps a picture back to decode the next one beside it.
+        # By default dav1d delays output by a frame to decode frames in parallel.
         context.options = {"max_pixels": str(MAX_PIXELS), "max_frame_delay": "1"}
     return context

@@ -1,7 +1,7 @@
-"""Video tracks on their way to their tiles: decoded and scaled soon after they arrive, shown when they are due.
+"""Decodes and scales video tracks soon after their frames arrive, and shows the pictures when they are due.
 
-One to four threads (`sfu.mixer.decode_worker`) serve all sources. Each source stays with one thread, so its frames are
-decoded in order without a lock. libav gives the interpreter's lock back while it decodes and scales.
+One to four threads (`sfu.mixer.decode_worker`) serve all sources. Each source stays on one thread, so its frames are
+decoded in order without a lock. libav releases the GIL while it decodes and scales.
 """
 
 import time
@@ -21,41 +21,42 @@ from sfu.rtp.frames import CodedFrame
 
 VIDEO_RATE: Final = 90_000
 QUEUE_LIMIT: Final = 30
-"""Coded frames of one source that wait for their decoder; one more and all go by until a keyframe."""
+"""Coded frames that one source queues for its decoder. On overflow, frames are dropped until a keyframe."""
 STALE_AFTER: Final = 8.0
-"""Seconds without a picture after which a camera counts as off. A shared screen may stand still for hours."""
+"""Seconds without a picture after which a camera counts as off. A shared screen may be static for hours."""
 HIDDEN_AFTER: Final = 1.0
-"""Seconds in which nobody asked for a source's picture, after which it is decoded but not scaled any more."""
+"""Seconds without a call of `picture_at` after which a source is decoded but no longer scaled."""
 
 COST_GAIN: Final = 1 / 16
-"""Weight of the newest picture in what one costs to decode."""
+"""Weight of the newest picture in the average decoding cost."""
 TOOK_WINDOW: Final = 128
+"""Recent pictures over which the 95th percentile of the processing time is taken."""
 TOOK_EVERY: Final = 8
-"""Pictures over which decoding times are judged, all but the slowest twentieth, and how often."""
+"""Pictures between two reports of that percentile to the track's clock."""
 
 
 class Clock(Protocol):
-    """Of the track: a `sfu.mixer.playout_sync.TrackClock`."""
+    """The part of `sfu.mixer.playout_sync.TrackClock` that a video source needs."""
 
     def due(self, timestamp: int) -> float | None: ...
 
     def took(self, seconds: float) -> None:
-        """From arrival to ready, so that the sound of these pictures waits for them, too."""
+        """Reports the time from arrival to a finished picture, so that the sound is delayed accordingly."""
 
 
 class DecoderPool:
-    """The threads. `open` and the sources' `close` belong to one thread; `close` waits for what is running."""
+    """The decoder threads. One thread calls `open` and the sources' `close`; `close` waits for running jobs."""
 
     def __init__(self, count: int = 2, *, now: Callable[[], float] = time.monotonic) -> None:
-        """1 to 4 threads."""
+        """`count`: 1 to 4 threads."""
         if not 1 <= count <= 4:
-            raise ValueError("1 to 4 decoder threads")
+            raise ValueError("the number of decoder threads must be 1 to 4")
         self._now = now
         self._workers = [DecodeWorker(f"decoder-{index}", now) for index in range(count)]
         self._sources = [0] * count
 
     def open(self, codec: str, clock: Clock | None = None, *, screen: bool = False) -> "VideoSource":
-        """`clock`: when its pictures' sound is heard, so that they wait for it. ValueError for codecs that nobody knows."""
+        """`clock`: playout times of the participant's sound; pictures wait for it. Raises ValueError for unknown codecs."""
         thread = self._sources.index(min(self._sources))
         source = VideoSource(
             Decoder(codec), self._workers[thread], lambda: self._release(thread), clock, screen=screen, now=self._now
@@ -65,16 +66,16 @@ class DecoderPool:
 
     @property
     def lead(self) -> float:
-        """Seconds before a tick at which `decode_waiting` is called, so that what came until then is ready."""
+        """Seconds before a tick at which to call `decode_waiting`, so that the decoded pictures are ready in time."""
         return max([worker.lead for worker in self._workers])
 
     def decode_waiting(self) -> None:
-        """Decodes what waits, because a tick is near."""
+        """Decodes all queued frames now. Called shortly before a tick."""
         for worker in self._workers:
             worker.decode_waiting()
 
     def wait_idle(self) -> None:
-        """Returns when everything that was received has been decoded."""
+        """Blocks until all received frames are decoded."""
         for worker in self._workers:
             worker.wait_idle()
 
@@ -87,9 +88,10 @@ class DecoderPool:
 
 
 class VideoSource:
-    """Three threads meet here: `receive` and `close` are the receiving one's, `show`, `picture_at` and `waited` the
-    ticking one's, the rest runs on a decoder thread. What they share is single attributes and a deque, each changed in
-    one step. Made by `DecoderPool.open`.
+    """Decodes and paces one video track. Created by `DecoderPool.open`.
+
+    Three threads use it: the receiving thread calls `receive` and `close`; the video thread calls `show`, `picture_at`
+    and `waited`; the rest runs on a decoder thread. They share single attributes and a deque, each changed atomically.
     """
 
     def __init__(
@@ -104,15 +106,15 @@ class VideoSource:
     ) -> None:
         self.screen = screen
         self.paused = False
-        "The publisher muted it: nothing is shown, whatever still arrives."
+        "The publisher muted the track: no picture is shown, even if frames still arrive."
         self.needs_keyframe = False
-        "The decoder failed or fell behind: until a keyframe comes, the last picture stands."
+        "The decoder failed or fell behind. The last picture stays until a keyframe arrives."
         self.cost = ROUND
         self.decoded = 0
         self.size = (0, 0)
-        "Of the last decoded picture, upright."
+        "Width and height of the last decoded picture after rotation."
         self.on_frame: Callable[[VideoFrame, float], None] | None = None
-        "Told every decoded frame and its media time in seconds, on the decoder thread."
+        "Called on the decoder thread with every decoded frame and its media time in seconds."
         self.pacer: FramePacer[Picture] = FramePacer()
         if clock is not None:
             self.pacer.due_of_sound = lambda media: clock.due(round(media * VIDEO_RATE))
@@ -150,7 +152,7 @@ class VideoSource:
         self._worker.add(self, frame)
 
     def show(self, width: int, height: int, fit: Fit) -> None:
-        """The tile that pictures are made for from now on; the last one is made again for it."""
+        """Sets the tile size for the next pictures, and scales the last one for it again."""
         wanted = width, height, fit
         if wanted != self._place:
             self._place = wanted
@@ -158,7 +160,7 @@ class VideoSource:
                 self._worker.submit(self._fit_again)
 
     def picture_at(self, now: float) -> Picture | None:
-        """Of this tick, which belongs to a scene that this source is in; None: there is nothing to show."""
+        """The picture for the tick at `now`; None: there is none. Called only while the scene contains this source."""
         hidden = now - self._asked > HIDDEN_AFTER
         self._asked = now
         if hidden and self._last is not None and self._place is not None:
@@ -176,7 +178,7 @@ class VideoSource:
         return self._shown
 
     def waited(self, now: float) -> float | None:
-        """How long before `now` the picture was due that is shown: what a tick that is locked to it reduces."""
+        """Seconds between the due time of the current picture and `now`. `FrameClock` minimizes it when locked."""
         return self.pacer.waited(now)
 
     def close(self) -> None:
@@ -185,7 +187,7 @@ class VideoSource:
             self._release()
 
     def decode(self, frame: CodedFrame, begun: float, lead: float) -> None:
-        """On the decoder thread. `begun`: when it was woken for this frame and others; `lead`: how long that may take."""
+        """Runs on the decoder thread. `begun`: when the batch was started; `lead`: see `DecodeWorker.lead`."""
         self._waiting -= 1
         if self._closed:
             return
@@ -215,7 +217,7 @@ class VideoSource:
             self.pacer.push(media, frame.arrival + took, picture)
 
     def _tell(self, took: float) -> None:
-        """Sound can be ready at once; on a busy machine pictures are not, and lips would come late."""
+        """Reports the processing time to the track's clock: on a busy machine, sound has to wait for the pictures."""
         self._took.append(took)
         if self._clock is not None and self.decoded % TOOK_EVERY == 0:
             order = sorted(self._took)
@@ -232,4 +234,4 @@ class VideoSource:
         try:
             return self._fitter.fit(frame, *place, rotation)
         except FFmpegError:
-            return None  # a format that cannot be converted: as if it had not come
+            return None  # drop frames in formats that cannot be converted

@@ -1,8 +1,9 @@
-"""Decides what is on air: which layout, who is on stage, whose screen is shared. Pure: `now` comes in.
+"""Chooses the layout of the mix, the participant on stage (in the main tile) and the screen share. Pure.
 
-Left alone it goes by what happens: a screen share becomes a presentation, one person is shown alone, two side by side,
-more with the one who speaks on stage. A new speaker takes the stage when he has been the dominant one for `patience`
-and the one before had it for `hold`: a cough moves nobody. What the operator chooses stands until he gives it back.
+In automatic mode a screen share selects the presentation layout. Without one, one participant is shown alone, two side
+by side, and more in the speaker layout. A new speaker takes the stage after being dominant for `patience` seconds, if
+the previous one was on stage for at least `hold` seconds: a cough does not change the picture. A layout that the
+operator chooses stays until the operator returns to automatic mode.
 """
 
 from collections.abc import Sequence
@@ -20,13 +21,13 @@ HOLD: Final = 2.0
 class Decision:
     layout: Layout
     stage: str = ""
-    "Identity of who is on stage; empty: nobody is there."
+    "Identity of the participant on stage; empty: none."
     presenter: str = ""
-    "Identity of whose screen is seen; empty: none."
+    "Identity of the participant whose screen is shown; empty: none."
 
 
 class Director:
-    """Owned by the one who ticks; `direct` is cheap and is called at every tick."""
+    """Owned by the video thread. `direct` is cheap and is called at every tick."""
 
     __slots__ = (
         "_candidate", "_candidate_since", "_chosen", "_pinned", "_recent", "_stage_since", "_template", "decision",
@@ -46,9 +47,9 @@ class Director:
         self._recent: list[str] = []
 
     def choose(self, layout: Layout | None) -> None:
-        """None: automatic again. ValueError for CUSTOM, which `use_template` chooses."""
+        """None returns to automatic mode. Raises ValueError for CUSTOM; call `use_template` instead."""
         if layout is Layout.CUSTOM:
-            raise ValueError("a custom layout needs its template")
+            raise ValueError("a custom layout needs a template")
         self._chosen = layout
         self._template = None
 
@@ -57,11 +58,11 @@ class Director:
         self._chosen = Layout.CUSTOM
 
     def pin(self, identity: str) -> None:
-        """Stays on stage, whoever speaks, as long as he is there; empty: nobody is pinned."""
+        """Keeps a participant on stage while present, regardless of who speaks; empty: unpins."""
         self._pinned = identity
 
     def direct(self, members: Sequence[Member], dominant: str, now: float) -> Decision:
-        """`members` in the order in which they came; `dominant`: identity of who speaks loudest, or empty."""
+        """`members` in join order; `dominant`: identity of the dominant speaker, or empty."""
         present = {member.identity for member in members}
         self._recent = [identity for identity in self._recent if identity in present]
         if dominant in present:
@@ -77,7 +78,7 @@ class Director:
         return self.decision
 
     def scene(self, members: Sequence[Member], width: int, height: int) -> Scene:
-        """What the last decision looks like."""
+        """Arranges the last decision on a canvas."""
         decision = self.decision
         shown = self._visible(members)
         return arrange(
@@ -123,7 +124,7 @@ class Director:
         return wanted
 
     def _visible(self, members: Sequence[Member]) -> list[Member]:
-        """Those who are seen when there are too many: who spoke last, then who shows a picture; in their old order."""
+        """The members to show, in join order. Beyond the limit, recent speakers come first, then members with cameras."""
         limit = VISIBLE[self.decision.layout]
         sharing = self.decision.presenter
         if len(members) <= limit:
@@ -141,6 +142,6 @@ class Director:
         found = [member for member in members if member.identity in kept]
         presenter = next((member for member in members if member.identity == sharing), None)
         if presenter is not None and presenter.identity not in kept:
-            # His screen is seen without him: he comes last, where no layout has a place left for his face.
+            # Only the screen is shown: as the last member, the presenter gets no camera tile in any layout.
             found.append(presenter)
         return found

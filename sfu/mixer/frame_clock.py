@@ -1,21 +1,23 @@
-"""The programme's picture clock: when each tick is, which one it is, and how its phase follows the one on stage.
+"""Frame clock of the mix: due time and number of each tick, and phase lock to the participant on stage.
 
-An HLS programme has exact times and an even clock. One that goes out over RTMP or WebRTC only may be locked: the phase is
-moved, by no more than 0.7 ms a tick and 16 ms in all, until the pictures of the one on stage are due just before it, which
-saves them half a tick. Pure; monotonic seconds.
+HLS output needs an even clock. Output over RTMP or WebRTC only may be locked: the phase moves, by at most 0.7 ms per
+tick and 16 ms in total, until the pictures of the participant on stage are due just before the tick, which reduces
+their latency by half a tick on average. Pure; monotonic seconds.
 """
 
 from typing import Final
 
 SLEW: Final = 0.0007
+"""Seconds that the phase moves per tick at most."""
 REACH: Final = 0.016
+"""Seconds that the phase may differ from the even clock."""
 TARGET: Final = 0.004
-"""Seconds before a tick at which the leading picture is due; more than what `sfu.mixer.frame_pacer` calls being behind."""
+"""Seconds before a tick at which the leading picture should be due. More than `frame_pacer.BEHIND`."""
 _GAIN: Final = 0.25
 
 
 class FrameClock:
-    """Owned by the ticking thread: sleep until `due`, then `begin`; after the work maybe `steer`."""
+    """Owned by the video thread: sleep until `due`, call `begin`, draw, and call `steer` if the clock may be locked."""
 
     __slots__ = ("_number", "_phase", "_start", "dropped", "period")
 
@@ -31,8 +33,8 @@ class FrameClock:
         return self._start + self._number * self.period + self._phase
 
     def begin(self, now: float) -> int:
-        """The number of the tick that is done now. Ticks that are missed by more than a period are dropped: the picture
-        before is seen longer, and nothing falls behind.
+        """Starts a tick and returns its number. Ticks missed by more than a period are dropped: the previous picture
+        stays longer, and no delay accumulates.
         """
         late = max(0, int((now - self.due) / self.period))
         self.dropped += late
@@ -41,7 +43,7 @@ class FrameClock:
         return number
 
     def steer(self, waited: float | None) -> None:
-        """`waited`: how long before this tick the leading picture was due; None: nobody leads, back to the even clock."""
+        """`waited`: seconds between the due time of the leading picture and this tick; None: return to the even clock."""
         if waited is None:
             wanted = -self._phase
         else:

@@ -1,8 +1,8 @@
-"""When each picture of a source is shown: late enough that jitter loses next to none, and no later.
+"""Video jitter buffer of one source: delays pictures just enough that jitter drops almost none of them.
 
-Showing the newest picture at every tick loses one in eight at 25 ms of jitter, because two come within one tick and none
-in the next. Here each is due as much after its capture as all but the slowest hundredth of the last ones took to be
-decoded, and one is taken per tick. The tick's phase decides what that costs: half a tick on average. Pure; seconds.
+Showing the newest picture at every tick drops one in eight at 25 ms of jitter, because two arrive within one tick and
+none in the next. Here the delay from capture to due time is the 99th percentile of the recent lateness, and each tick
+takes one picture. Depending on the phase of the tick, this adds half a tick on average. Pure; times in seconds.
 """
 
 from collections import deque
@@ -12,29 +12,31 @@ from typing import Final, Generic, TypeVar
 T = TypeVar("T")
 
 _WINDOW: Final = 256
-"""Pictures over which lateness is judged."""
+"""Recent pictures from whose lateness the delay is computed."""
 _SLOWEST: Final = 0.01
-"""Share of them that may be too late."""
+"""Fraction of them that may be too late."""
 _EVERY: Final = 8
+"""Pictures between two updates of the delay."""
 _EARLY: Final = 0.0015
-"""A picture due so shortly after a tick is shown in it: otherwise a tick's own jitter would decide."""
-_BEHIND: Final = 0.002
-"""One that was due so long before a tick, with another one before it still to be shown, means a frame too much delay."""
+"""A picture due this shortly after a tick is shown in it; otherwise the jitter of the tick would decide."""
+BEHIND: Final = 0.002
+"""A picture due this long before a tick while an older one is still waiting means one frame of excess delay."""
 _CATCH_UP: Final = 3
-"""Ticks of that in a row before one is left out; two pictures too many are never kept."""
+"""Ticks in a row with such an excess frame before it is dropped. A second excess frame is dropped at once."""
 _DELAY_LIMIT: Final = 0.2
-"""Behind the fastest; lateness beyond it is loss."""
+"""Maximum delay relative to the fastest picture. Later pictures count as lost."""
 _RESTART: Final = 3.0
-"""Seconds by which a timestamp must miss its place to be another clock's."""
+"""A timestamp that deviates by more seconds than this belongs to a new clock."""
 _STEADY: Final = 6
-"""Pictures in a row that come later than `_DELAY_LIMIT`: their capture or their path changed, older ones do not count."""
+"""After this many pictures in a row beyond `_DELAY_LIMIT`, the capture or the path has changed: forget older ones."""
 _HELD: Final = 16
+"""Pictures buffered at most."""
 LEAD: Final = 0.015
-"""Seconds by which pictures may come before their sound, so that the tick's rounding centres them on it."""
+"""Seconds that a picture may precede its sound. Centres the rounding error of the tick on the sound."""
 
 
 class FramePacer(Generic[T]):
-    """One thread pushes, another takes; `take` is called at every tick."""
+    """One thread calls `push`; another calls `take` at every tick."""
 
     __slots__ = (
         "_behind", "_count", "_held", "_lateness", "_shift", "_slow", "dropped", "due_of_sound", "shown", "taken",
@@ -43,9 +45,9 @@ class FramePacer(Generic[T]):
     def __init__(self) -> None:
         self.shown = 0
         self.dropped = 0
-        "Decoded in vain."
+        "Pictures decoded but not shown."
         self.due_of_sound: Callable[[float], float | None] | None = None
-        "When the sound that was captured at a media time is heard: pictures wait for it, but for `LEAD`."
+        "Maps a media time to the playout time of its sound. Pictures wait until `LEAD` before it."
         self._held: deque[tuple[float, T]] = deque()
         self._lateness: deque[float] = deque(maxlen=_WINDOW)
         self._shift = 0.0
@@ -53,10 +55,10 @@ class FramePacer(Generic[T]):
         self._slow = 0
         self._behind = 0
         self.taken: float | None = None
-        "Media time of the picture that is shown."
+        "Media time of the current picture."
 
     def push(self, media: float, ready: float, picture: T) -> None:
-        """`media`: capture time on the sender's clock; `ready`: when it was decoded, on ours."""
+        """`media`: capture time on the sender's clock; `ready`: monotonic time at which it was decoded."""
         lateness = ready - media
         if self._lateness and abs(lateness - self._shift) > _RESTART:
             self._lateness.clear()
@@ -80,18 +82,18 @@ class FramePacer(Generic[T]):
         self._held.append((media, picture))
 
     def take(self, now: float) -> T | None:
-        """The picture of this tick; None: the one before stays."""
+        """The picture for this tick; None: keep the previous one."""
         taken: T | None = None
         found = False
         while self._held:
             due = self._due(self._held[0][0])
             if found:
-                # One more than this tick has use for.
-                if due > now - _BEHIND:
+                # A second picture is due in this tick.
+                if due > now - BEHIND:
                     self._behind = 0
                     break
                 self._behind += 1
-                second = len(self._held) > 1 and self._due(self._held[1][0]) <= now - _BEHIND
+                second = len(self._held) > 1 and self._due(self._held[1][0]) <= now - BEHIND
                 if self._behind < _CATCH_UP and not second:
                     break
                 self._behind = 0
@@ -107,7 +109,7 @@ class FramePacer(Generic[T]):
         return taken
 
     def waited(self, now: float) -> float | None:
-        """How long ago the picture was due that was taken last: what a locked tick reduces. None: none was taken."""
+        """Seconds since the current picture was due; None: there is none. `FrameClock` minimizes it when locked."""
         return None if self.taken is None else now - self._due(self.taken)
 
     @property
@@ -120,6 +122,6 @@ class FramePacer(Generic[T]):
         if self.due_of_sound is not None:
             sound = self.due_of_sound(media)
             if sound is not None:
-                # Later than its sound none is meant to be: what a hiccup delays must not be the rule for those after it.
+                # Pictures must not lag behind their sound: one delayed picture must not delay all that follow.
                 due = max(min(due, sound), min(sound - LEAD, due + _DELAY_LIMIT))
         return due
