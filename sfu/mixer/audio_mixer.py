@@ -91,14 +91,14 @@ class AudioMixer:
         """`clock` maps the source's timestamps to playout times: a `playout_sync.TrackClock`."""
         with self._lock:
             if (old := self._sources.pop(source, None)) is not None:
-                self._let_go(old)
+                self._fade_out(old)
             self._sources[source] = AudioSource(clock)
 
     def close(self, source: str) -> None:
         """Fades the source out in the next tick. Idempotent."""
         with self._lock:
             if (old := self._sources.pop(source, None)) is not None:
-                self._let_go(old)
+                self._fade_out(old)
             self._voices.pop(source, None)
 
     def receive(self, source: str, frame: CodedFrame) -> None:
@@ -153,6 +153,6 @@ class AudioMixer:
                     del self._voices[name]  # the next `say` opens it again
         return self._limiter.process(mix)
 
-    def _let_go(self, source: AudioSource) -> None:
+    def _fade_out(self, source: AudioSource) -> None:
         source.gain = 0.0
         self._leaving.append(source)

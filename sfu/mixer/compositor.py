@@ -72,7 +72,7 @@ class Compositor:
 
     def _enter(self, scene: Scene) -> None:
         before, self._scene = self._scene, scene
-        if before is not None and _skeleton(before) == _skeleton(scene):
+        if before is not None and _redraw_key(before) == _redraw_key(scene):
             return
         tiles = scene.tiles
         self._drawn = [None] * len(tiles)
@@ -109,8 +109,8 @@ class Compositor:
         backdrop = self._backdrop
         sources = (backdrop.y, backdrop.u, backdrop.v) if backdrop is not None else (None, None, None)
         for index, (plane, source) in enumerate(zip(self._planes, sources, strict=True)):
-            window = _window(area, chroma=index > 0)
-            plane[window] = colour[index] if source is None else source[window]
+            slices = _slices(area, chroma=index > 0)
+            plane[slices] = colour[index] if source is None else source[slices]
 
     def _draw(self, index: int, tile: Tile, picture: Picture | None) -> None:
         area = tile.area
@@ -147,11 +147,11 @@ class Compositor:
     def _frame(self, area: Rectangle) -> None:
         thickness = max(2, min(area.height // 60, 8) & ~1)
         for index, plane in enumerate(self._planes):
-            window = plane[_window(area, chroma=index > 0)]
+            region = plane[_slices(area, chroma=index > 0)]
             wide = thickness if not index else thickness // 2
             colour = _BORDER[index]
-            window[:wide] = window[-wide:] = colour
-            window[:, :wide] = window[:, -wide:] = colour
+            region[:wide] = region[-wide:] = colour
+            region[:, :wide] = region[:, -wide:] = colour
 
 
 def _fits(picture: Picture, area: Rectangle) -> bool:
@@ -160,13 +160,13 @@ def _fits(picture: Picture, area: Rectangle) -> bool:
     return (across == 0 and down >= 0) or (down == 0 and across > 0)
 
 
-def _window(area: Rectangle, *, chroma: bool) -> tuple[slice, slice]:
+def _slices(area: Rectangle, *, chroma: bool) -> tuple[slice, slice]:
     if not chroma:
         return np.s_[area.y : area.y + area.height, area.x : area.x + area.width]
     return np.s_[area.y // 2 : (area.y + area.height) // 2, area.x // 2 : (area.x + area.width) // 2]
 
 
-def _skeleton(scene: Scene) -> tuple[object, ...]:
+def _redraw_key(scene: Scene) -> tuple[object, ...]:
     """The properties of a scene whose change requires a full redraw."""
     areas = tuple([(tile.area, tile.z) for tile in scene.tiles])
     return areas, scene.background, scene.background_picture, scene.logo

@@ -16,12 +16,12 @@ from sfu.rtp.frames import CodedFrame
 
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = 0.008
+MAX_WAIT: Final = 0.008
 """Seconds that a frame waits for a batch at most."""
-ROUND: Final = 0.001
+BATCH_COST: Final = 0.001
 """Seconds of decoding that justify waking the thread. This bounds the work that is left when a tick is near."""
-LEAST_LEAD: Final = 0.001
-MOST_LEAD: Final = 0.012
+MIN_LEAD: Final = 0.001
+MAX_LEAD: Final = 0.012
 """Limits of `lead`: seconds before a tick at which the last batch starts."""
 _WINDOW: Final = 64
 """Recent batches from whose durations `lead` is computed."""
@@ -46,16 +46,16 @@ class DecodeWorker:
     """The receiving thread calls `add`; any thread may call `decode_waiting` and `submit`. Runs until `close`."""
 
     def __init__(self, name: str, now: Callable[[], float]) -> None:
-        self.lead = LEAST_LEAD
+        self.lead = MIN_LEAD
         self._now = now
         self._waiting: deque[tuple[Source, CodedFrame]] = deque()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._cost = 0.0
         """Estimated seconds to decode the queued frames."""
-        self._called: float | None = None
+        self._woken_at: float | None = None
         """When the thread was woken for the queued frames; None if no batch is pending."""
-        self._took: deque[float] = deque(maxlen=_WINDOW)
-        self._rounds = 0
+        self._durations: deque[float] = deque(maxlen=_WINDOW)
+        self._batches = 0
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -67,13 +67,13 @@ class DecodeWorker:
             first = waiting[0][1].arrival
         except IndexError:
             return  # a running batch has already taken it
-        if self._cost >= ROUND or frame.arrival - first >= PATIENCE:
+        if self._cost >= BATCH_COST or frame.arrival - first >= MAX_WAIT:
             self.decode_waiting()
 
     def decode_waiting(self) -> None:
         """Starts a batch with all queued frames now."""
-        if self._waiting and self._called is None:
-            self._called = self._now()
+        if self._waiting and self._woken_at is None:
+            self._woken_at = self._now()
             self.submit(self._decode)
 
     def submit(self, job: _Job) -> None:
@@ -100,8 +100,8 @@ class DecodeWorker:
                 log.exception("frame decode failed")  # the other sources on this thread continue
 
     def _decode(self) -> None:
-        called, self._called, self._cost = self._called, None, 0.0
-        waiting, begun = self._waiting, called if called is not None else self._now()
+        woken_at, self._woken_at, self._cost = self._woken_at, None, 0.0
+        waiting, begun = self._waiting, woken_at if woken_at is not None else self._now()
         count = len(waiting)  # frames that arrive from now on belong to the next batch
         for _ in range(count):
             source, frame = waiting.popleft()
@@ -110,12 +110,12 @@ class DecodeWorker:
             except Exception:
                 log.exception("frame decode failed")
         if count:
-            self._judge(self._now() - begun)
+            self._update_lead(self._now() - begun)
 
-    def _judge(self, took: float) -> None:
-        self._took.append(took)
-        self._rounds += 1
-        if self._rounds % _EVERY == 0:
-            order = sorted(self._took)
+    def _update_lead(self, took: float) -> None:
+        self._durations.append(took)
+        self._batches += 1
+        if self._batches % _EVERY == 0:
+            order = sorted(self._durations)
             slow = order[len(order) - 1 - int(len(order) * _SLOWEST)]
-            self.lead = min(MOST_LEAD, max(LEAST_LEAD, slow))
+            self.lead = min(MAX_LEAD, max(MIN_LEAD, slow))

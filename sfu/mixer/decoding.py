@@ -12,7 +12,7 @@ from typing import Final, Protocol
 from av.error import FFmpegError
 from av.video.frame import VideoFrame
 
-from sfu.mixer.decode_worker import ROUND, DecodeWorker
+from sfu.mixer.decode_worker import BATCH_COST, DecodeWorker
 from sfu.mixer.decoder import Decoder
 from sfu.mixer.frame_pacer import FramePacer
 from sfu.mixer.picture import Fitter, Picture
@@ -29,9 +29,9 @@ HIDDEN_AFTER: Final = 1.0
 
 COST_GAIN: Final = 1 / 16
 """Weight of the newest picture in the average decoding cost."""
-TOOK_WINDOW: Final = 128
+PROCESSING_WINDOW: Final = 128
 """Recent pictures over which the 95th percentile of the processing time is taken."""
-TOOK_EVERY: Final = 8
+REPORT_EVERY: Final = 8
 """Pictures between two reports of that percentile to the track's clock."""
 
 
@@ -109,7 +109,7 @@ class VideoSource:
         "The publisher muted the track: no picture is shown, even if frames still arrive."
         self.needs_keyframe = False
         "The decoder failed or fell behind. The last picture stays until a keyframe arrives."
-        self.cost = ROUND
+        self.cost = BATCH_COST
         self.decoded = 0
         self.size = (0, 0)
         "Width and height of the last decoded picture after rotation."
@@ -119,7 +119,7 @@ class VideoSource:
         if clock is not None:
             self.pacer.due_of_sound = lambda media: clock.due(round(media * VIDEO_RATE))
         self._clock = clock
-        self._took: deque[float] = deque(maxlen=TOOK_WINDOW)
+        self._processing_times: deque[float] = deque(maxlen=PROCESSING_WINDOW)
         self._decoder = decoder
         self._fitter = Fitter()
         self._worker = worker
@@ -213,14 +213,14 @@ class VideoSource:
             ready = self._now()
             self.cost += COST_GAIN * (ready - started - self.cost)
             took = max(lead, ready - max(begun, frame.arrival))
-            self._tell(took)
+            self._report_processing_time(took)
             self.pacer.push(media, frame.arrival + took, picture)
 
-    def _tell(self, took: float) -> None:
+    def _report_processing_time(self, took: float) -> None:
         """Reports the processing time to the track's clock: on a busy machine, sound has to wait for the pictures."""
-        self._took.append(took)
-        if self._clock is not None and self.decoded % TOOK_EVERY == 0:
-            order = sorted(self._took)
+        self._processing_times.append(took)
+        if self._clock is not None and self.decoded % REPORT_EVERY == 0:
+            order = sorted(self._processing_times)
             self._clock.took(order[len(order) * 19 // 20])
 
     def _fit_again(self) -> None:

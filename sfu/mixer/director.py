@@ -14,7 +14,9 @@ from sfu.mixer.layout import VISIBLE, Layout, Member, arrange
 from sfu.mixer.scene import Scene, SceneTemplate
 
 PATIENCE: Final = 0.8
+"""Seconds that a participant must be the dominant speaker before taking the stage."""
 HOLD: Final = 2.0
+"""Seconds that a participant stays on stage at least."""
 
 
 @dataclass(frozen=True, slots=True)

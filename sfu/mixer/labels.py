@@ -1,8 +1,8 @@
-"""Letters and marks on the picture: name labels in any script, initials for who shows no picture, the muted mark.
+"""Draws overlays: name labels in any script, avatars with initials, and the muted icon.
 
-Pillow draws each once; it is kept as a multiplier and an addend per plane, so that putting it on the canvas at every
-frame is three small numpy operations. Scripts are found in the Noto fonts of the machine by their name; without any,
-Pillow's own font shows what it has.
+Pillow draws each overlay once. It is stored as a multiplier and an addend per plane, so that blending it into every
+frame takes three small numpy operations. Fonts are chosen by script from the installed Noto fonts; without these,
+Pillow's default font is used.
 """
 
 import unicodedata
@@ -19,7 +19,7 @@ from sfu.mixer.picture import Picture, Plane, colour_of, planes_of, rgb_planes
 
 FONT_DIRECTORIES: Final = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
 LABEL_LIMIT: Final = 64
-"""Characters of a name that are looked at."""
+"""Characters of a name that are drawn at most."""
 _Font: TypeAlias = "ImageFont.FreeTypeFont | ImageFont.ImageFont"
 _CJK = frozenset({"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "IDEOGRAPHIC", "FULLWIDTH", "HALFWIDTH"})
 _PLAIN = frozenset({"LATIN", "GREEK", "CYRILLIC"})
@@ -33,26 +33,26 @@ _AVATARS = (
 
 
 class Overlay:
-    """Something half transparent: `apply` puts it onto planes at even coordinates."""
+    """A translucent image; `apply` blends it into planes at even coordinates."""
 
     __slots__ = ("_planes", "height", "width")
 
     def __init__(self, rgba: npt.NDArray[np.uint8]) -> None:
-        """From (height, width, 4) of even size, alpha not premultiplied."""
+        """`rgba` has shape (height, width, 4), even width and height, and straight (not premultiplied) alpha."""
         self.height, self.width = rgba.shape[:2]
         alpha = rgba[..., 3].astype(np.float32) / np.float32(255)
-        # Black stands for what is transparent, which is luma 16 and chroma 128: taken off again below.
+        # Transparent pixels become black, which is luma 16 and chroma 128. The loop below subtracts it.
         coloured = rgb_planes(rgba[..., :3].astype(np.float32) * alpha[..., None])
         half = alpha.reshape(self.height // 2, 2, self.width // 2, 2).mean(axis=(1, 3))
         self._planes: list[tuple[npt.NDArray[np.uint16], npt.NDArray[np.uint16]]] = []
         for plane, cover, black in zip(coloured, (alpha, half, half), (16, 128, 128), strict=True):
             multiplier = np.rint(256 * (1 - cover)).astype(np.uint16)
-            # The weights add up to 256 where the colour is constant; half a step rounds.
+            # The weights add up to 256 where the colour is constant; adding 127 rounds.
             addend = np.rint((plane - black) * 256 + black * (256 - multiplier.astype(np.float32)) + 127)
             self._planes.append((multiplier, np.clip(addend, 0, 65535 - 255 * multiplier).astype(np.uint16)))
 
     def apply(self, planes: tuple[Plane, Plane, Plane], x: int, y: int) -> None:
-        """At most as far as the planes reach."""
+        """Blends the overlay at (`x`, `y`), clipped to the planes."""
         for index, (plane, (multiplier, addend)) in enumerate(zip(planes, self._planes, strict=True)):
             left, top = (x, y) if not index else (x // 2, y // 2)
             target = plane[top : top + multiplier.shape[0], left : left + multiplier.shape[1]]
@@ -65,7 +65,7 @@ class Overlay:
 
 @lru_cache(maxsize=256)
 def label(text: str, muted: bool, tile_width: int, tile_height: int) -> Overlay | None:
-    """A dark pill with the name and, if `muted`, a crossed microphone; None: there is nothing to show."""
+    """A dark pill with the name and, if `muted`, a crossed-out microphone; None if there is nothing to show."""
     size = max(11, min(32, tile_height // 13))
     name = visible(text)
     if not name and not muted:
@@ -90,11 +90,11 @@ def label(text: str, muted: bool, tile_width: int, tile_height: int) -> Overlay 
 
 @lru_cache(maxsize=48)
 def avatar(name: str, width: int, height: int) -> Picture:
-    """Initials on a colour that is always the same for the same name, of even size."""
+    """Initials on a colour derived from the name. `width` and `height` are even."""
     shade = _AVATARS[sum(name.encode("utf-8", "replace")) % len(_AVATARS)]
     red, green, blue = (channel // 3 + 10 for channel in shade)
     radius = min(width, height) * 0.28
-    # Only the disc and the letters on it are drawn: the rest is one colour, and this is done while viewers wait.
+    # Pillow draws only the disc and its letters. The rest is filled with one colour, which is faster; this runs in a tick.
     side = max(2, min(width, height, 2 * round(radius * 1.1)) & ~1)
     image = Image.new("RGB", (side, side), (red, green, blue))
     finer = 4 if radius < 64 else 2
@@ -119,7 +119,7 @@ def avatar(name: str, width: int, height: int) -> Picture:
 
 
 def initials(name: str) -> str:
-    """Of the first and the last word, of one script; one sign for those that write words with one."""
+    """Initials of the first and the last word if both are Latin, Greek or Cyrillic; otherwise the first character."""
     words = [word for word in visible(name).split() if word[0].isalnum()]
     if not words:
         return ""
@@ -130,7 +130,9 @@ def initials(name: str) -> str:
 
 
 def visible(text: str) -> str:
-    """What can be drawn: no control signs and emoji, no tower of accents, spaces joined."""
+    """The drawable part of a text: no control characters or emoji, at most two combining marks per character, and
+    whitespace collapsed.
+    """
     found: list[str] = []
     marks = 0
     for sign in unicodedata.normalize("NFC", text[: 4 * LABEL_LIMIT]):
@@ -145,7 +147,7 @@ def visible(text: str) -> str:
 
 
 def _fitting(text: str, size: int, room: int) -> list[tuple[str, _Font]]:
-    """Its runs in the order in which they are drawn, cut with an ellipsis to the room there is."""
+    """Runs of the text in drawing order, shortened with an ellipsis to a width of `room` pixels."""
     for length in range(len(text), 0, -1):
         shown = text if length == len(text) else text[:length].rstrip() + "…"
         runs = list(_runs(shown, size))
@@ -155,7 +157,7 @@ def _fitting(text: str, size: int, room: int) -> list[tuple[str, _Font]]:
 
 
 def _runs(text: str, size: int) -> Iterator[tuple[str, _Font]]:
-    """Parts of one font each; a name that begins from the right has its parts from the right."""
+    """Splits a text into runs of one font each. If the text starts in a right-to-left script, the runs are reversed."""
     parts: list[list[str]] = []
     script = ""
     for sign in text:
@@ -175,7 +177,7 @@ def _runs(text: str, size: int) -> Iterator[tuple[str, _Font]]:
 
 @lru_cache(maxsize=4096)
 def _script(sign: str) -> str:
-    """LATIN, ARABIC, CJK …; empty for what belongs to no script (digits, spaces, punctuation, marks)."""
+    """Script of a character (LATIN, ARABIC, CJK …); empty for digits, spaces, punctuation and marks."""
     if not sign.isalpha():
         return ""
     script = unicodedata.name(sign, "LATIN").split()[0].split("-")[0]
@@ -184,7 +186,7 @@ def _script(sign: str) -> str:
 
 @lru_cache(maxsize=128)
 def font_of(sign: str, size: int) -> _Font:
-    """The font that has this sign's script."""
+    """A font for the script of the character."""
     script = _script(sign) or "LATIN"
     for name in _file_names(script):
         path = _fonts().get(name)
@@ -213,7 +215,7 @@ def _file_names(script: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1)
 def _fonts() -> dict[str, str]:
-    """File name → path of every font here that we may ask for."""
+    """Maps file name to path for all installed Noto Sans and DejaVu Sans fonts."""
     found: dict[str, str] = {}
     for directory in FONT_DIRECTORIES:
         for pattern in ("NotoSans*", "DejaVuSans*"):
@@ -222,7 +224,7 @@ def _fonts() -> dict[str, str]:
 
 
 def _scales(font: _Font) -> bool:
-    """Whether it is an outline font, which knows anchors."""
+    """Whether it is an outline font, which supports anchors."""
     return isinstance(font, ImageFont.FreeTypeFont)
 
 
@@ -231,7 +233,7 @@ def _length(font: _Font, text: str) -> float:
 
 
 def _draw_microphone(image: Image.Image, x: int, y: int, size: int) -> None:
-    """Crossed out; drawn four times as large and reduced."""
+    """Draws a crossed-out microphone at four times its size and scales it down."""
     large = 4 * size
     mark = Image.new("RGBA", (large, large), (*_RED[:3], 0))
     draw = ImageDraw.Draw(mark)

@@ -1,8 +1,8 @@
-"""Who is where: members and the size of the canvas in, a `Scene` out.
+"""Arranges members on a canvas: takes members and canvas size, returns a `Scene`.
 
-Rectangles are chosen so that what cameras send fits them without scaling wherever that is possible: on 1280 × 720 four
-people get 640 × 360 each and sixteen get 320 × 180, which are the simulcast layers of a 720p camera; the stage beside
-the strip is 960 × 720, a 720p picture cut at its sides. Even numbers throughout: chroma has half the size.
+Tile sizes match what cameras send, so that scaling is avoided where possible: on 1280 × 720, four people get 640 × 360
+each and sixteen get 320 × 180, which are the simulcast layers of a 720p camera. The stage beside the strip is
+960 × 720, a 720p picture cropped at its sides. All coordinates are even because chroma has half the resolution.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class Layout(StrEnum):
     PICTURE_IN_PICTURE = "pip"
     SINGLE = "single"
     CUSTOM = "custom"
-    "A scene given as JSON."
+    "A `SceneTemplate` from JSON."
 
 
 VISIBLE: Final = {
@@ -35,19 +35,19 @@ VISIBLE: Final = {
     Layout.SINGLE: 1,
     Layout.CUSTOM: 99,
 }
-"""So many people are seen at most."""
+"""Maximum number of participants shown per layout."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A participant as the picture knows him."""
+    """A participant, as far as the layout is concerned."""
 
     identity: str
     name: str
     camera: str = ""
-    "Track id; empty: no camera, he is shown by his initials."
+    "Track id of the camera; empty: no camera, the avatar is shown."
     screen: str = ""
-    "Track id of his screen share; empty: he shares none."
+    "Track id of the screen share; empty: none."
     muted: bool = False
     speaking: bool = False
 
@@ -62,9 +62,9 @@ def arrange(
     presenter: str = "",
     template: SceneTemplate | None = None,
 ) -> Scene:
-    """`stage` and `presenter` are identities; without them the first member, and the first who shares.
+    """`stage` and `presenter` are identities. They default to the first member and the first who shares a screen.
 
-    A layout that makes no sense with these members (a presentation nobody gives) becomes the nearest that does.
+    A layout that does not apply (a presentation without a screen share) falls back to the closest one that does.
     """
     if layout is Layout.CUSTOM and template is not None:
         return _custom(template, members, width, height, stage, presenter)
@@ -100,7 +100,7 @@ def arrange(
 
 
 def grid(count: int, width: int, height: int) -> list[Rectangle]:
-    """`count` equal rectangles of the canvas's own shape, in rows that are centred."""
+    """`count` equal rectangles with the aspect ratio of the canvas, in centred rows."""
     if not count:
         return []
     columns = next(columns for columns in range(1, count + 1) if columns * columns >= count)
@@ -137,7 +137,7 @@ def _share(member: Member, area: Rectangle) -> Tile:
 
 
 def _column(members: Sequence[Member], x: int, width: int, height: int, limit: int) -> list[Tile]:
-    """Tiles below each other, each a `limit`-th of the height, centred."""
+    """A centred column of tiles, each `height / limit` high."""
     shown = members[:limit]
     cell = _even(height // limit)
     top = _even((height - len(shown) * cell) // 2)
@@ -199,7 +199,7 @@ def _slot_tile(slot: Slot, member: Member, area: Rectangle, *, share: bool) -> T
 
 
 def _scaled(area: Rectangle, template: SceneTemplate, width: int, height: int) -> Rectangle:
-    """From the template's units to even pixels inside the canvas; edges that met still meet."""
+    """Scales template units to even pixels inside the canvas. Adjacent edges stay adjacent."""
     left, right = _even(area.x * width // template.width), _even((area.x + area.width) * width // template.width)
     top, bottom = _even(area.y * height // template.height), _even((area.y + area.height) * height // template.height)
     left, top = min(left, width - 2), min(top, height - 2)

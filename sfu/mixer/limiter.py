@@ -1,7 +1,7 @@
-"""Keeps the sum of many voices below full scale: a look-ahead limiter in blocks of 5 ms.
+"""Look-ahead limiter in blocks of 5 ms: keeps the sum of many voices below full scale.
 
-The gain is a straight line within each block and is already low enough when a block begins, so nothing ever exceeds the
-ceiling and nothing ever steps. While nobody is loud it copies. After Giannoulis, Massberg and Reiss, JAES 60(6), 2012.
+The gain is linear within each block and low enough before a block begins, so no sample exceeds the ceiling and the gain
+has no steps. Without peaks the input is copied. After Giannoulis, Massberg and Reiss, JAES 60(6), 2012.
 """
 
 from typing import Final
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 Sound = NDArray[np.float32]
 
 BLOCK: Final = 240
-"""Samples that the limiter looks ahead, and that its output is late by: 5 ms at 48 kHz."""
+"""Look-ahead, and therefore output delay, in samples: 5 ms at 48 kHz."""
 CEILING: Final = 0.891
-"""−1 dB of full scale: room for what AAC adds."""
+"""−1 dBFS: headroom for overshoot of the AAC encoder."""
 RELEASE: Final = 0.02
-"""By how much the gain may rise in a block: from half to full in 125 ms."""
+"""Maximum gain increase per block: from half to full in 125 ms."""
 
 
 class Limiter:
-    """Float stereo in, as much out, `BLOCK` samples later."""
+    """Takes and returns float stereo of equal length; the output is delayed by `BLOCK` samples."""
 
     def __init__(self) -> None:
         self.gain = 1.0
@@ -28,7 +28,7 @@ class Limiter:
         self._ceiling_of_held = 1.0
 
     def process(self, sound: Sound) -> Sound:
-        """`sound` has a multiple of `BLOCK` samples."""
+        """The length of `sound` is a multiple of `BLOCK` samples."""
         blocks = len(sound) // BLOCK
         peaks = np.abs(sound.reshape(blocks, -1)).max(axis=1)
         needed = [float(CEILING / peak) if peak > CEILING else 1.0 for peak in peaks]

@@ -1,7 +1,8 @@
-"""A picture as three planes, and how a decoded frame becomes one: upright, of the right size, in the canvas's colours.
+"""I420 pictures, and the conversion of decoded frames: rotation, scaling and colour space.
 
-Everything on the canvas is I420, limited range BT.601. What a source declares otherwise (BT.709, BT.2020, full range) is
-converted; what declares nothing is taken as it is, because that is what senders mean. ITU-T H.273 (code points).
+The canvas is I420 in limited-range BT.601. Frames that declare another colour space (BT.709, BT.2020, full range) are
+converted. Frames that declare none are treated as limited-range BT.601, which senders normally mean. ITU-T H.273 (code
+points).
 """
 
 import functools
@@ -17,18 +18,18 @@ from sfu.mixer.scene import Fit
 Plane = npt.NDArray[np.uint8]
 
 CROP_LIMIT: Final = 0.5
-"""A picture that would lose more than this when cropped (a portrait in a landscape tile) is shown whole instead."""
+"""A picture that would lose more than this fraction when cropped (a portrait in a landscape tile) is fitted instead."""
 
 _COLOURS: Final = {1: Colorspace.ITU709, 9: Colorspace.BT2020, 10: Colorspace.BT2020}
-"""What a source may declare that is not the canvas's, by H.273's code point."""
+"""Colour spaces that are converted, by H.273 code point."""
 _FULL_RANGE = 2
 _FORMAT = "yuv420p"
 
 
 class Picture:
-    """Planes `y` (height, width) and `u`, `v` (half of both), uint8; even sizes; never written to once made.
+    """An immutable I420 picture: planes `y` (height, width) and `u`, `v` (half of both), uint8, even width and height.
 
-    The planes may be views of a decoder's buffer, which they keep alive. Identity tells whether it is a new one.
+    The planes may be views of a decoder's buffer and keep it alive. Pictures are compared by identity.
     """
 
     __slots__ = ("height", "u", "v", "width", "y")
@@ -41,7 +42,7 @@ class Picture:
 
     @classmethod
     def of_frame(cls, frame: VideoFrame) -> "Picture":
-        """Views of a yuv420p frame of even size."""
+        """Wraps a yuv420p frame of even width and height without a copy."""
         planes = []
         for plane in frame.planes:
             rows = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
@@ -50,23 +51,23 @@ class Picture:
 
     @classmethod
     def of_array(cls, array: Plane) -> "Picture":
-        """Views of a contiguous I420 array of shape (height * 3 // 2, width)."""
+        """Wraps a contiguous I420 array of shape (height * 3 // 2, width) without a copy."""
         return cls(*planes_of(array))
 
     @classmethod
     def of_rgb(cls, rgb: npt.NDArray[np.uint8]) -> "Picture":
-        """From (height, width, 3) sRGB of even size."""
+        """Converts sRGB of shape (height, width, 3), with even height and width."""
         return cls(*(np.rint(plane).astype(np.uint8) for plane in rgb_planes(rgb.astype(np.float32))))
 
     def as_array(self) -> Plane:
-        """A copy: contiguous I420 of shape (height * 3 // 2, width)."""
+        """Copies the picture to a contiguous I420 array of shape (height * 3 // 2, width)."""
         array = np.empty((self.height * 3 // 2, self.width), np.uint8)
         for target, plane in zip(planes_of(array), (self.y, self.u, self.v), strict=True):
             target[:] = plane
         return array
 
     def cut(self, width: int, height: int) -> "Picture":
-        """The middle, of at most that size."""
+        """Crops to the centre, to at most this size."""
         width, height = min(width, self.width), min(height, self.height)
         if (width, height) == (self.width, self.height):
             return self
@@ -75,7 +76,7 @@ class Picture:
         return Picture(self.y[y : y + height, x : x + width], self.u[chroma], self.v[chroma])
 
     def turned(self, rotation: int) -> "Picture":
-        """By `rotation` degrees clockwise, a multiple of 90."""
+        """Rotates clockwise by `rotation` degrees, a multiple of 90."""
         turns = rotation // 90 % 4
         if not turns:
             return self
@@ -83,7 +84,7 @@ class Picture:
 
 
 def planes_of(array: Plane) -> tuple[Plane, Plane, Plane]:
-    """Views of a contiguous I420 array of shape (height * 3 // 2, width), writable if it is."""
+    """Views of the Y, U and V planes of a contiguous I420 array of shape (height * 3 // 2, width)."""
     rows, width = array.shape
     height = rows * 2 // 3
     flat = array.reshape(-1)
@@ -97,7 +98,7 @@ def planes_of(array: Plane) -> tuple[Plane, Plane, Plane]:
 
 
 def rgb_planes(rgb: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], ...]:
-    """(height, width, 3) of 0 … 255 → float planes of limited range BT.601; chroma averaged over two by two."""
+    """Converts (height, width, 3) with values 0–255 to float planes in limited-range BT.601. Chroma is averaged 2 × 2."""
     red, green, blue = (rgb[..., index] / np.float32(255) for index in range(3))
     height, width = red.shape
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
@@ -109,7 +110,7 @@ def rgb_planes(rgb: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], .
 
 
 def colour_of(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
-    """One sRGB colour in the canvas's own."""
+    """Converts one sRGB colour to the Y, U and V of the canvas."""
     planes = rgb_planes(np.full((2, 2, 3), rgb, np.float32))
     y, u, v = (round(float(plane[0, 0])) for plane in planes)
     return y, u, v
@@ -117,14 +118,14 @@ def colour_of(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
 
 @functools.lru_cache(maxsize=256)
 def fitting_size(width: int, height: int, area_width: int, area_height: int, fit: Fit) -> tuple[int, int]:
-    """What a picture is scaled to (even, its shape kept) before it is cut to, or centred in, its area."""
+    """Size to scale a picture to before it is cropped to its area or centred in it: even, aspect ratio preserved."""
     across, down = area_width / width, area_height / height
     low, high = sorted((across, down))
     crop = fit is Fit.CROP and low / high >= CROP_LIMIT
     scale = high if crop else low
     if crop:
         found = max(area_width, _even_up(width * scale)), max(area_height, _even_up(height * scale))
-        # A hair's breadth more than the area is no reason to scale by other factors than the area's.
+        # Ignore an excess of up to two pixels, so that the picture exactly fits the area.
         return (
             area_width if found[0] - area_width <= 2 else found[0],
             area_height if found[1] - area_height <= 2 else found[1],
@@ -138,7 +139,7 @@ def _even_up(size: float) -> int:
 
 
 class Fitter:
-    """Turns the frames of one source into pictures for its tile. Used by one thread at a time; keeps swscale's tables."""
+    """Converts the frames of one source to pictures for its tile. Used by one thread at a time; reuses swscale contexts."""
 
     __slots__ = ("_convert", "_scale")
 
@@ -147,7 +148,7 @@ class Fitter:
         self._convert = VideoReformatter()
 
     def fit(self, frame: VideoFrame, width: int, height: int, fit: Fit, rotation: int = 0) -> Picture:
-        """Of exactly the area's size, or smaller in one direction where the background is to be seen beside it."""
+        """Returns a picture of exactly the given size, or smaller in one dimension if the picture is fitted."""
         sideways = rotation % 180 != 0
         frame_width, frame_height = frame.width, frame.height
         if sideways:
@@ -182,6 +183,6 @@ class Fitter:
 
 
 def refit(picture: Picture, width: int, height: int, fit: Fit) -> Picture:
-    """A picture that was made for another tile; costs more than `Fitter`, which the next frame goes through."""
+    """Fits a picture that was made for another tile size. More expensive than `Fitter`, which handles the next frame."""
     frame = VideoFrame.from_ndarray(picture.as_array(), format=_FORMAT)
     return Fitter().fit(frame, width, height, fit)

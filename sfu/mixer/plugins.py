@@ -1,8 +1,8 @@
-"""Programs of others inside the mixer: they see pictures, hear sound, and give both back, without ever holding it up.
+"""Third-party plug-ins of the mixer: they receive and replace pictures and sound, and never block the mixer.
 
-A package offers a plug-in by an entry point of the group `sfu.mixer`; the operator names those that run. Each has a
-thread and a queue of its own: what it is too slow for is dropped, oldest first, and counted. One that raises is disabled
-with its traceback in the log, what it showed goes, and the programme goes on.
+A package registers a plug-in as an entry point in the group `sfu.mixer`; the operator configures which ones run. Each
+has its own thread and bounded queue: if it is too slow, the oldest entries are dropped and counted. A plug-in that
+raises is disabled, its traceback is logged and its overlays are removed; the egress continues.
 
     [project.entry-points."sfu.mixer"]
     captions = "sfu.mixer.examples.captions:Captions"
@@ -49,52 +49,54 @@ Sound: TypeAlias = NDArray[np.float32]
 
 GROUP: Final = "sfu.mixer"
 MIX: Final = ""
-"""The source's name for the programme itself."""
+"""Source name of the mix itself."""
 PICTURES: Final = 4
-"""Pictures of all sources together that wait for a plug-in."""
+"""Pictures of all sources together that are queued for one plug-in."""
 SOUNDS: Final = 100
-"""Blocks of 20 ms of all sources together."""
+"""Blocks of 20 ms of all sources together that are queued for one plug-in."""
 FRESH: Final = 0.5
-"""Seconds for which a picture that was given back stands for its source."""
+"""Seconds for which a returned picture replaces that of its source."""
 _OVERLAYS: Final = 16
+"""Overlays of one plug-in at most."""
 _CUE: Final = 500
-"""Characters of a caption."""
+"""Characters of a caption or an event text."""
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}")
 _CLOSE: Final = 2.0
+"""Seconds to wait for the thread of a plug-in to end."""
 
 
 @dataclass(frozen=True, slots=True)
 class PluginInputs:
-    """What a plug-in is given. Nothing is copied that nobody wants."""
+    """The inputs that a plug-in requests. Only requested inputs are copied."""
 
     pictures: bool = False
-    "Of participants; one given back is shown instead."
+    "Pictures of the participants; a returned one is shown instead."
     sound: bool = False
-    "Of participants."
+    "Sound of the participants."
     replaces_sound: bool = False
-    "The participants' own sound is left out of the mix; what is given back is heard instead, a few ticks later."
+    "The mix contains the returned sound, a few ticks later, instead of the participants' original sound."
     mix_pictures: bool = False
     mix_sound: bool = False
 
 
 class PluginContext(Protocol):
-    """What a plug-in may do at any time, from any thread."""
+    """Actions that a plug-in may take at any time, from any thread."""
 
     def show(self, name: str, overlay: Overlay | None, x: int = 0, y: int = 0) -> None:
-        """Puts something over the programme until it is replaced, or taken away by None. `x` and `y` are even."""
+        """Shows an overlay on the mix until it is replaced, or removed with None. `x` and `y` are even."""
 
     def say(self, samples: Sound) -> None:
-        """A voice of its own: plays after what it said before."""
+        """Queues sound for the mix, after the sound queued before."""
 
     def caption(self, text: str, start: float, end: float, language: str = "en") -> None:
-        """For the viewers' caption track, from and to a programme time in seconds."""
+        """Adds a caption to the caption track. `start` and `end` are times of the mix in seconds."""
 
     def note(self, kind: str, text: str, **fields: str) -> None:
-        """For the programme's event log, at the present programme time."""
+        """Adds an event to the event log of the egress, at the current time of the mix."""
 
 
 class Cue(NamedTuple):
-    """One caption, from and to a programme time in seconds; `language` as in BCP 47."""
+    """One caption. `start` and `end` are times of the mix in seconds; `language` is a BCP 47 tag."""
 
     language: str
     text: str
@@ -106,38 +108,38 @@ class Note(Protocol):
     def __call__(self, kind: str, text: str, **fields: str) -> None: ...
 
 
-def _unheard(kind: str, text: str, **fields: str) -> None:
-    """There is no event log."""
+def _no_event_log(kind: str, text: str, **fields: str) -> None:
+    """Discards an event."""
 
 
 class Plugin:
-    """To be inherited: every method but `inputs` is there to be replaced. All but the constructor run on its thread."""
+    """Base class of plug-ins: override `inputs` and the methods you need. All methods run on the plug-in's thread."""
 
     inputs = PluginInputs()
 
-    def start(self, stage: PluginContext) -> None:
-        """Before anything else."""
+    def start(self, context: PluginContext) -> None:
+        """Called first."""
 
     def picture(self, source: str, picture: I420, at: float) -> I420 | None:
-        """`at`: programme time in seconds; the array is the plug-in's to change and give back."""
+        """`at`: time of the mix in seconds. The plug-in owns the array and may modify and return it."""
         return None
 
     def sound(self, source: str, sound: Sound, at: float) -> Sound | None:
-        """20 ms, as `picture`."""
+        """20 ms of sound; otherwise like `picture`."""
         return None
 
     def close(self) -> None:
-        """After everything else."""
+        """Called last."""
 
 
 Factory: TypeAlias = Callable[[Mapping[str, str]], Plugin]
-"""What an entry point names: takes the operator's options for it."""
+"""The object that an entry point refers to. Takes the operator's options for the plug-in."""
 
 
 class PluginCounters(NamedTuple):
     taken: int
     dropped: int
-    "Pictures and blocks that it was too slow for."
+    "Pictures and blocks of sound that were dropped because the plug-in was too slow."
     failed: bool
 
 
@@ -149,18 +151,18 @@ class _Item(NamedTuple):
 
 
 class _Runner:
-    """One plug-in with its thread and queues. Also its Stage."""
+    """One plug-in with its thread and queues. Implements `PluginContext`."""
 
     def __init__(
         self,
         name: str,
         plugin: Plugin,
         say: Callable[[str, Sound], None],
-        tell: Callable[[Cue], None],
+        add_caption: Callable[[Cue], None],
         note: "Note",
     ) -> None:
         self.name = name
-        self._tell = tell
+        self._add_caption = add_caption
         self._note = note
         self.inputs = plugin.inputs
         self.taken = self.dropped = 0
@@ -190,9 +192,9 @@ class _Runner:
         found = {key: value for key, value in self.overlays.items() if key != name}
         if overlay is not None and not self.failed:
             if x % 2 or y % 2 or x < 0 or y < 0:
-                raise ValueError("an overlay lies at even coordinates on the canvas")
+                raise ValueError("the coordinates of an overlay must be even and not negative")
             if len(found) >= _OVERLAYS:
-                raise ValueError(f"a plug-in shows at most {_OVERLAYS} overlays")
+                raise ValueError(f"a plug-in may show at most {_OVERLAYS} overlays")
             found[name] = overlay, x, y
         self.overlays = found
 
@@ -202,9 +204,9 @@ class _Runner:
 
     def caption(self, text: str, start: float, end: float, language: str = "en") -> None:
         if not _LANGUAGE.fullmatch(language):
-            raise ValueError("a language is like `en` or `pt-BR`")
+            raise ValueError("the language must be a tag such as `en` or `pt-BR`")
         if text.strip() and end > start and not self.failed:
-            self._tell(Cue(language, text.strip()[:_CUE], float(start), float(end)))
+            self._add_caption(Cue(language, text.strip()[:_CUE], float(start), float(end)))
 
     def note(self, kind: str, text: str, **fields: str) -> None:
         if not self.failed:
@@ -249,7 +251,7 @@ class _Runner:
         if given is None or item.source == MIX:
             return
         if given.dtype != np.uint8 or given.ndim != 2 or given.shape[0] % 3 or given.shape[1] % 2:
-            raise ValueError("a picture given back is I420: uint8 of shape (height * 3 // 2, width)")
+            raise ValueError("a returned picture must be I420: uint8 of shape (height * 3 // 2, width)")
         made = Picture.of_array(np.ascontiguousarray(given))
         now = time.monotonic()
         fresh = {source: found for source, found in self.pictures.items() if now - found[1] < FRESH}
@@ -263,22 +265,26 @@ class _Runner:
 
 
 class PluginHost:
-    """All plug-ins of a programme. Offering never waits and never raises."""
+    """All plug-ins of an egress. The `offer` methods never block and never raise."""
 
     def __init__(
         self,
         plugins: Mapping[str, Plugin],
         say: Callable[[str, Sound], None],
-        tell: Callable[[Cue], None] = lambda cue: None,
+        add_caption: Callable[[Cue], None] = lambda cue: None,
         note: "Note | None" = None,
     ) -> None:
-        """`say`: `AudioMixer.say`; `tell` and `note`: for the track of captions and the event log. All are called on the
-        plug-ins' threads."""
-        self._runners = [_Runner(name, plugin, say, tell, note or _unheard) for name, plugin in plugins.items()]
+        """`say`: `AudioMixer.say`; `add_caption` writes to the caption track and `note` to the event log.
+
+        All three are called on the threads of the plug-ins.
+        """
+        self._runners = [
+            _Runner(name, plugin, say, add_caption, note or _no_event_log) for name, plugin in plugins.items()
+        ]
 
     def offer_picture(self, source: str, picture: Callable[[], I420] | I420, at: float) -> None:
-        """`source`: a participant's tile, or PROGRAMME. A function is called only if somebody wants the picture, and
-        gives a copy (`picture.Picture.as_array`); an array is copied.
+        """`source`: a participant's tile, or MIX. `picture`: an array, which is copied for each plug-in that wants it,
+        or a function that returns a copy (`Picture.as_array`) and is called once per such plug-in.
         """
         for runner in self._runners:
             wanted = runner.inputs.mix_pictures if source == MIX else runner.inputs.pictures
@@ -286,7 +292,7 @@ class PluginHost:
                 runner.offer(_Item(False, source, picture() if callable(picture) else picture.copy(), at))
 
     def offer_sound(self, source: str, sound: Sound, at: float) -> None:
-        """Silences `sound` in place if a plug-in's own will be heard instead: call it before mixing."""
+        """Offers sound before it is mixed. Silences `sound` in place if a plug-in replaces it."""
         replaced = False
         for runner in self._runners:
             wanted = runner.inputs.mix_sound if source == MIX else runner.inputs.sound
@@ -297,7 +303,7 @@ class PluginHost:
             sound[:] = 0
 
     def picture(self, source: str) -> Picture | None:
-        """What stands for a participant's picture now, if a plug-in gave something back lately."""
+        """The replacement for a participant's picture, if a plug-in returned one recently."""
         now = time.monotonic()
         for runner in self._runners:
             found = runner.pictures.get(source)
@@ -307,7 +313,7 @@ class PluginHost:
 
     @contextmanager
     def over(self, canvas: I420) -> Iterator[None]:
-        """Inside, the canvas bears all overlays: encode it there. Afterwards it is as before."""
+        """Draws all overlays onto the canvas while the context is active, and removes them afterwards."""
         planes = planes_of(canvas)
         beneath: list[tuple[NDArray[np.uint8], NDArray[np.uint8]]] = []
         for runner in self._runners:
@@ -328,20 +334,20 @@ class PluginHost:
         return {runner.name: PluginCounters(runner.taken, runner.dropped, runner.failed) for runner in self._runners}
 
     def close(self) -> None:
-        """Idempotent; a plug-in that does not end in time is left behind."""
+        """Idempotent. A plug-in that does not end in time is abandoned."""
         for runner in self._runners:
             runner.close()
 
 
 def available() -> list[str]:
-    """Names of the plug-ins that are installed."""
+    """Names of the installed plug-ins."""
     return sorted(point.name for point in entry_points(group=GROUP))
 
 
 def load(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, Plugin]:
-    """Plug-ins by name with their options. One that is not installed is the operator's error; one that fails is logged.
+    """Creates the plug-ins in `wanted`, which maps names to options. A plug-in that fails to load is logged and left out.
 
-    Raises ConfigurationError.
+    Raises ConfigurationError if one is not installed.
     """
     points = {point.name: point for point in entry_points(group=GROUP)}
     found: dict[str, Plugin] = {}
@@ -360,5 +366,5 @@ def load(wanted: Mapping[str, Mapping[str, str]]) -> dict[str, Plugin]:
 def _checked_sound(samples: Sound) -> Sound:
     sound = np.asarray(samples, np.float32)
     if sound.ndim != 2 or sound.shape[1] != 2 or not np.isfinite(sound).all():
-        raise ValueError("sound given back is float32 of shape (samples, 2)")
+        raise ValueError("returned sound must be finite float32 of shape (samples, 2)")
     return np.clip(sound, -4, 4)

@@ -1,8 +1,8 @@
-"""What is to be seen: rectangles of a canvas and who is in them, and the JSON in which an operator gives his own.
+"""Scenes: the tiles of a canvas and their contents, and the JSON format for custom scenes.
 
-A `Scene` is final: pixels of the canvas, even numbers (chroma has half the size), sources by track id. A `SceneTemplate`
-is what the JSON says: in units of its own canvas, tiles that name a part ("stage", "share", the third of the others)
-or a participant; `sfu.mixer.layout` turns it into a Scene whenever somebody joins or speaks.
+A `Scene` is concrete: canvas pixels, even coordinates (chroma has half the resolution), sources by track id. A
+`SceneTemplate` is the parsed JSON: its own units, and tiles that refer to a role ("stage", "share", "member:3") or a
+participant. `sfu.mixer.layout` resolves it to a `Scene` whenever a participant joins or speaks.
 
     {"width": 1280, "height": 720, "background": "#101418", "background_picture": "studio.png",
      "logo": {"picture": "logo.png", "x": 1100, "y": 24, "width": 156, "height": 64},
@@ -10,7 +10,7 @@ or a participant; `sfu.mixer.layout` turns it into a Scene whenever somebody joi
                {"show": "member:1", "x": 960, "y": 0, "width": 320, "height": 180},
                {"show": "participant:anna", "x": 960, "y": 180, "width": 320, "height": 180, "label": "Anna, Berlin"}]}
 
-Pictures are the names of files in the operator's directory, or `data:image/png;base64,…` (JPEG and WebP too).
+Pictures are file names in the operator's directory, or `data:image/png;base64,…` (also JPEG and WebP).
 """
 
 import json
@@ -24,7 +24,7 @@ from sfu.errors import BadRequest
 
 TILE_LIMIT: Final = 64
 JSON_LIMIT: Final = 4_000_000
-"""Characters of a whole JSON scene: two pictures may lie inside."""
+"""Characters of a JSON scene, which may contain two embedded pictures."""
 CANVAS_LIMIT: Final = 4096
 DEFAULT_BACKGROUND: Final = (16, 20, 24)
 
@@ -37,9 +37,9 @@ _LABEL_LIMIT = 128
 
 class Fit(StrEnum):
     CROP = "crop"
-    "Fills its rectangle; what does not fit is cut off at the sides."
+    "Fills the rectangle; the edges are cropped."
     FIT = "fit"
-    "All of it is seen; the background is seen beside it."
+    "Shows the whole picture, with the background beside it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +61,22 @@ class Rectangle:
 @dataclass(frozen=True, slots=True)
 class Tile:
     area: Rectangle
-    "Pixels of the canvas, all even, inside of it."
+    "In canvas pixels; all values are even, and the area lies within the canvas."
     source: str = ""
-    "Track id; empty: there is only an avatar."
+    "Track id; empty: the avatar is shown."
     name: str = ""
-    "Whose avatar is shown when the source has no picture; empty: the background stays."
+    "Name for the avatar that is shown while the source has no picture; empty: the background is shown."
     label: str = ""
     fit: Fit = Fit.CROP
     z: int = 0
     border: bool = False
-    "Speaks at the moment."
+    "The participant is speaking."
     muted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Artwork:
-    """A picture of the operator's: the background (its area is the canvas then) or a logo."""
+    """A picture of the operator, such as the logo, and its area."""
 
     picture: str
     area: Rectangle
@@ -87,14 +87,14 @@ class Scene:
     width: int
     height: int
     tiles: tuple[Tile, ...] = ()
-    "Lowest first."
+    "In drawing order, bottom first."
     background: tuple[int, int, int] = DEFAULT_BACKGROUND
-    "Red, green, blue."
+    "Red, green, blue (0–255)."
     background_picture: str = ""
     logo: Artwork | None = None
 
     def as_json(self) -> str:
-        """What is shown, for logs and for whoever starts his own scene from one of ours. Nothing reads it back."""
+        """JSON for logs, or as a starting point for a custom scene. There is no parser for it."""
         return json.dumps(
             {
                 "width": self.width,
@@ -117,17 +117,17 @@ class Slot:
     """A tile of a template."""
 
     show: str
-    "`stage`, `share`, `member:N` (the Nth of those who are not on stage, from 1) or `participant:IDENTITY`."
+    "`stage`, `share`, `member:N` (the Nth participant who is not on stage, from 1) or `participant:IDENTITY`."
     area: Rectangle
-    "In units of the template."
+    "In template units."
     fit: Fit = Fit.CROP
     z: int = 0
     label: str | None = None
     "None: the participant's name; empty: no label."
     border: bool = True
-    "Whether it gets one while its participant speaks."
+    "Whether to draw a border while the participant speaks."
     muted: bool = True
-    "Whether it is marked while its participant is muted."
+    "Whether to show the muted icon while the participant is muted."
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class SceneTemplate:
     logo: Artwork | None = None
 
     def as_json(self) -> str:
-        """`parse_template` reads it back."""
+        """JSON that `parse_template` accepts."""
         red, green, blue = self.background
         found: dict[str, object] = {
             "width": self.width,
@@ -166,13 +166,13 @@ def _area_json(area: Rectangle) -> dict[str, int]:
 
 
 def parse_template(text: str | bytes) -> SceneTemplate:
-    """Of a JSON scene. Raises BadRequest that says where and what (code `bad_scene`)."""
+    """Parses a JSON scene. Raises BadRequest (code `bad_scene`) with the location and the cause."""
     if len(text) > JSON_LIMIT:
         raise _bad("the scene is larger than 4 MB")
     try:
         found: object = json.loads(text)
     except (ValueError, RecursionError):
-        raise _bad("the scene is not JSON") from None
+        raise _bad("the scene is not valid JSON") from None
     scene = _Object(found, "the scene")
     scene.only("width", "height", "background", "background_picture", "logo", "tiles")
     width = scene.number("width", 16, CANVAS_LIMIT, 1280)
@@ -204,7 +204,7 @@ def _slot(tile: "_Object", width: int, height: int) -> Slot:
         raise _bad(f"{tile.where}.fit must be crop or fit")
     label = tile.fields.get("label", True)
     if not isinstance(label, str | bool) or (isinstance(label, str) and len(label) > _LABEL_LIMIT):
-        raise _bad(f"{tile.where}.label must be true, false or a text of at most {_LABEL_LIMIT} characters")
+        raise _bad(f"{tile.where}.label must be true, false or a string of at most {_LABEL_LIMIT} characters")
     return Slot(
         show,
         tile.area(width, height),
@@ -221,7 +221,7 @@ def _bad(message: str) -> BadRequest:
 
 
 class _Object:
-    """A JSON object and where it was, so that a complaint can say so."""
+    """A JSON object and its location for error messages."""
 
     __slots__ = ("fields", "where")
 
@@ -239,13 +239,13 @@ class _Object:
     def number(self, name: str, low: int, high: int, default: int | None = None) -> int:
         value = self.fields.get(name, default)
         if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise _bad(f"{self.where}.{name} must be a whole number from {low} to {high}")
+            raise _bad(f"{self.where}.{name} must be an integer from {low} to {high}")
         return value
 
     def text(self, name: str, default: str) -> str:
         value = self.fields.get(name, default)
         if not isinstance(value, str):
-            raise _bad(f"{self.where}.{name} must be a text")
+            raise _bad(f"{self.where}.{name} must be a string")
         return value
 
     def flag(self, name: str) -> bool:
@@ -257,7 +257,7 @@ class _Object:
     def picture(self, name: str, *, required: bool = False) -> str:
         value = self.text(name, "")
         if (value or required) and not _FILE(value) and not _DATA(value):
-            raise _bad(f"{self.where}.{name} must be the name of a file or data:image/png;base64,…")
+            raise _bad(f"{self.where}.{name} must be a file name or data:image/png;base64,…")
         return value
 
     def area(self, width: int, height: int) -> Rectangle:

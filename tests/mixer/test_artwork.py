@@ -1,4 +1,4 @@
-"""The operator's pictures: sizes, and what is refused."""
+"""sfu.mixer.artwork: pictures are scaled to their area; unreadable ones are rejected."""
 
 import base64
 import io
@@ -36,7 +36,7 @@ def test_pictures_are_fitted(kind: str, tmp_path: Path) -> None:
         "data:image/png;base64,AAAA", "data:image/png;base64,A", "../secret",
     ],
 )  # fmt: skip
-def test_what_cannot_be_read_is_refused(picture: str, tmp_path: Path) -> None:
+def test_unreadable_pictures_are_rejected(picture: str, tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(stored("PNG", (2, 2)))
     inner = tmp_path / "pictures"
     inner.mkdir()
@@ -50,6 +50,6 @@ def test_what_cannot_be_read_is_refused(picture: str, tmp_path: Path) -> None:
         artwork.load("text", None, 20, 20, whole=False)
 
 
-def test_pictures_inside_of_the_scene() -> None:
+def test_pictures_embedded_in_the_scene() -> None:
     data = "data:image/png;base64," + base64.b64encode(stored("PNG", (2, 2))).decode()
     assert np.array_equal(artwork.load(data, None, 2, 2, whole=True)[0, 0], [10, 200, 30, 255])

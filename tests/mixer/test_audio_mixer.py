@@ -1,4 +1,4 @@
-"""sfu.mixer.audio_mixer and sound_source: voices made of sines, so that a click is a step larger than a sine can make."""
+"""sfu.mixer.audio_mixer and audio_source. Voices are sines: a step larger than that of the sine is a click."""
 
 from collections.abc import Iterable
 
@@ -14,11 +14,11 @@ from sfu.rtp.frames import CodedFrame
 
 PITCH = 300.0
 CLICK = 2.0
-"""Times the largest step of the sine itself."""
+"""Multiples of the largest step of the sine itself."""
 
 
 class FixedClock:
-    """Timestamp 0 is due at `shift`, at `speed` times the nominal rate."""
+    """Timestamp 0 is due at `shift`; the clock runs at `speed` times the nominal rate."""
 
     def __init__(self, shift: float = 0.0) -> None:
         self.shift = shift
@@ -51,7 +51,7 @@ def play(
     ahead: int = 2,
     source: str = "a",
 ) -> np.ndarray:
-    """Packet n is there two ticks before it is due."""
+    """Packet n arrives two ticks before it is due."""
     missing, out = set(lost), []
     for tick in range(first, first + ticks):
         number = tick + ahead
@@ -72,7 +72,7 @@ def mix() -> AudioMixer:
     return mix
 
 
-def test_a_voice_comes_out_as_it_went_in_at_its_time(mix: AudioMixer) -> None:
+def test_a_voice_is_played_unchanged_and_on_time(mix: AudioMixer) -> None:
     sound = play(mix, 150, VOICE)
     decoder = av.CodecContext.create("libopus", "r")
     decoder.sample_rate, decoder.layout = 48_000, "stereo"
@@ -123,7 +123,7 @@ def test_losses_are_concealed_without_a_click(mix: AudioMixer, lost: list[int]) 
     assert counters.lost == {1: 1, 2: 1, 5: 3, 20: 0}[len(lost)]
     if len(lost) == 1:
         hole = sound[40 * 960 + LATENCY : 41 * 960 + LATENCY]
-        assert np.abs(hole).max() > 0.15  # the decoder goes on with the tone
+        assert np.abs(hole).max() > 0.15  # the decoder continues the tone
 
 
 def test_two_percent_of_loss_for_a_while(mix: AudioMixer) -> None:
@@ -131,8 +131,8 @@ def test_two_percent_of_loss_for_a_while(mix: AudioMixer) -> None:
     assert largest_step(play(mix, 280, VOICE, lost=lost)) < CLICK
 
 
-def test_silence_that_is_not_sent_is_no_loss_and_does_not_click(mix: AudioMixer) -> None:
-    """DTX: a second of nothing, a packet every 400 ms, then voice again."""
+def test_dtx_does_not_count_as_loss_and_does_not_click(mix: AudioMixer) -> None:
+    """A second without packets, then one packet every 400 ms, then voice again."""
     envelope = np.interp(np.arange(200 * 960), np.array([0, 49, 50, 149, 150, 200]) * 960, [1, 1, 0, 0, 1, 1])
     voice = packets(4, 0.25 * envelope)
     kept = {number for number in range(50, 150) if number % 20 == 0 or number < 60}
@@ -144,7 +144,7 @@ def test_silence_that_is_not_sent_is_no_loss_and_does_not_click(mix: AudioMixer)
     assert counters.lost == 0
 
 
-def test_nothing_for_long_sleeps_and_wakes_in_the_middle_of_a_packet() -> None:
+def test_a_source_sleeps_without_packets_and_wakes_in_the_middle_of_a_packet() -> None:
     mix = AudioMixer()
     clock = FixedClock(0.007)
     mix.open("a", clock)
@@ -156,8 +156,8 @@ def test_nothing_for_long_sleeps_and_wakes_in_the_middle_of_a_packet() -> None:
 
 
 @pytest.mark.parametrize("ppm", [200, -200, 1000])
-def test_drift_is_worn_off_sample_by_sample(ppm: int) -> None:
-    """The sender's clock runs `ppm` too fast: its timestamps are due ever earlier."""
+def test_drift_is_corrected_sample_by_sample(ppm: int) -> None:
+    """The sender's clock is `ppm` fast, so its timestamps are due earlier and earlier."""
     mix, clock = AudioMixer(), FixedClock()
     mix.open("a", clock)
     out, sent = [], 0
@@ -186,7 +186,7 @@ def test_a_jump_of_the_playout_time_does_not_click(jump: float) -> None:
         now = tick * 0.02
         if tick == 60:
             clock.shift += jump
-        if tick > 60 and abs(jump) > 1:  # timestamps began anew: the sender goes on from another number
+        if tick > 60 and abs(jump) > 1:  # the timestamps restarted at another offset
             sent = max(sent, round((now + 0.04 - clock.shift) * 50)) if jump < 0 else 60 + tick
             if jump > 0:
                 mix.receive("a", coded(VOICE[50 + sent % 200], round((now + 0.04 - clock.shift) * 50) * 960))
@@ -197,8 +197,8 @@ def test_a_jump_of_the_playout_time_does_not_click(jump: float) -> None:
     assert largest_step(np.concatenate(out)[:, 0]) < CLICK
 
 
-def test_what_plays_late_catches_up_where_nobody_hears_it() -> None:
-    """The path becomes 50 ms faster while somebody speaks: the pause after the word is that much shorter."""
+def test_late_playout_catches_up_in_a_pause() -> None:
+    """The path becomes 50 ms faster during speech; the next pause is shortened by as much."""
     mix, clock = AudioMixer(), FixedClock(0.05)
     mix.open("a", clock)
     envelope = np.interp(np.arange(200 * 960), np.array([0, 59, 60, 99, 100, 200]) * 960, [1, 1, 0, 0, 1, 1])
@@ -214,10 +214,10 @@ def test_what_plays_late_catches_up_where_nobody_hears_it() -> None:
     assert largest_step(sound) < CLICK
     (loud,) = np.nonzero(np.abs(sound[70 * 960 :]) > 0.05)
     heard = (loud[0] / 960 + 70 - 100) * 20
-    assert abs(heard) < 20  # without the pause, nearly three seconds of speech would have had to pass
+    assert abs(heard) < 20  # without the pause, this would take almost three seconds of speech
 
 
-def test_muting_fades_and_comes_back(mix: AudioMixer) -> None:
+def test_muting_and_unmuting_fade(mix: AudioMixer) -> None:
     parts = [play(mix, 40, VOICE)]
     mix.set_muted("a", True)
     parts.append(play(mix, 40, VOICE, first=40))
@@ -228,7 +228,7 @@ def test_muting_fades_and_comes_back(mix: AudioMixer) -> None:
     assert np.abs(parts[2]).max() > 0.2
 
 
-def test_late_packets_are_counted_and_hostile_ones_ignored(mix: AudioMixer) -> None:
+def test_late_packets_are_counted_and_malformed_ones_ignored(mix: AudioMixer) -> None:
     play(mix, 50, VOICE)
     mix.receive("a", coded(VOICE[20], 20 * 960))
     for data in (b"", b"\xff", b"\x03", bytes([0x1B, 63]) + bytes(40)):
@@ -262,7 +262,7 @@ def test_duration(head: bytes, samples: int) -> None:
     assert duration(head) == samples
 
 
-def test_a_plug_ins_voice_is_mixed_and_ends_softly(mix: AudioMixer) -> None:
+def test_a_plug_ins_voice_is_mixed_and_fades_out(mix: AudioMixer) -> None:
     wave = 0.25 * np.sin(2 * np.pi * PITCH * np.arange(4_800) / 48_000 + 1)
     mix.say("bot", np.stack([wave, wave], axis=1).astype(np.float32))
     sound = np.concatenate([mix.tick(tick * 0.02) for tick in range(10)])[:, 0]
@@ -275,7 +275,7 @@ def test_a_plug_ins_voice_is_mixed_and_ends_softly(mix: AudioMixer) -> None:
     assert not mix.tick(0.3)[LATENCY:].any()
 
 
-def test_who_listens_to_a_source_may_change_it(mix: AudioMixer) -> None:
+def test_on_source_may_modify_the_samples(mix: AudioMixer) -> None:
     heard: list[str] = []
 
     def silence(source: str, sound: np.ndarray) -> None:
@@ -290,7 +290,7 @@ def test_who_listens_to_a_source_may_change_it(mix: AudioMixer) -> None:
 @pytest.mark.parametrize("silent", [0, 1], ids=["right only", "left only"])
 @pytest.mark.parametrize("jump", [0.0, 0.15], ids=["even", "behind a jump"])
 def test_left_and_right_stay_apart(silent: int, jump: float) -> None:
-    """A stereo source (screen sound, music) keeps its sides through decoding, stretching, a crossfade and the limiter."""
+    """A stereo source keeps its channels apart through decoding, resampling, a crossfade and the limiter."""
     wave = 0.6 * np.sin(2 * np.pi * PITCH * np.arange(48_000 * 3) / 48_000).astype(np.float32)
     both = np.stack([wave, wave], axis=1)
     both[:, silent] = 0.0
@@ -298,7 +298,7 @@ def test_left_and_right_stay_apart(silent: int, jump: float) -> None:
     mix, clock, out = AudioMixer(), FixedClock(), []
     mix.open("a", clock)
     for tick in range(140):
-        clock.shift = -tick * 0.02 * 400e-6 - (jump if tick > 70 else 0.0)  # a drift: samples are squeezed out
+        clock.shift = -tick * 0.02 * 400e-6 - (jump if tick > 70 else 0.0)  # drift: samples are removed
         for number in (tick, tick + 8) if tick == 71 and jump else (tick + (8 if tick > 71 and jump else 0),):
             if number < len(stereo):
                 mix.receive("a", coded(stereo[number], number * 960))
@@ -340,8 +340,8 @@ def test_sixteen_loud_voices_stay_below_full_scale() -> None:
 
 
 @pytest.mark.parametrize(("jitter", "loss"), [(0.0, 0.0), (0.005, 0.0), (0.025, 0.02)])
-def test_with_a_timeline_over_a_path_with_jitter(jitter: float, loss: float) -> None:
-    """A minute: what is late or lost stays rare, nothing clicks, and the sound is soon after its capture."""
+def test_with_playout_sync_over_a_path_with_jitter(jitter: float, loss: float) -> None:
+    """One minute: late and lost packets stay rare, nothing clicks, and the playout delay stays low."""
     rng = np.random.default_rng(3)
     mix, timeline = AudioMixer(), PlayoutSync()
     clock = timeline.open(48_000, leads=True)

@@ -1,4 +1,4 @@
-"""The canvas by its pixels."""
+"""sfu.mixer.compositor: checks the pixels of the canvas."""
 
 import base64
 import io
@@ -32,7 +32,7 @@ RED, GREEN, BLUE = (81, 90, 240), (145, 54, 34), (41, 240, 110)
 LEFT, RIGHT = Rectangle(0, 0, 160, 90), Rectangle(160, 90, 160, 90)
 
 
-def test_pictures_lie_where_the_scene_says() -> None:
+def test_pictures_are_drawn_in_their_areas() -> None:
     compositor = Compositor(320, 180)
     scene = Scene(320, 180, (Tile(LEFT, "a"), Tile(RIGHT, "b")))
     canvas = compositor.composite(scene, {"a": solid(160, 90, RED), "b": solid(160, 90, GREEN)})
@@ -47,7 +47,7 @@ def test_pictures_lie_where_the_scene_says() -> None:
     assert canvas is compositor.canvas
 
 
-def test_what_did_not_change_is_not_drawn() -> None:
+def test_unchanged_tiles_are_not_drawn() -> None:
     compositor = Compositor(320, 180)
     scene = Scene(320, 180, (Tile(LEFT, "a"), Tile(RIGHT, "b")))
     first, second = solid(160, 90, RED), solid(160, 90, GREEN)
@@ -126,7 +126,7 @@ def test_background_picture_and_logo(tmp_path: Path) -> None:
         assert at(canvas, x, y) == pytest.approx(colour, abs=1)
 
 
-def test_a_half_transparent_logo_is_put_on_once() -> None:
+def test_a_translucent_logo_is_blended_once() -> None:
     compositor = Compositor(320, 180)
     logo = Artwork(png((255, 255, 255, 128)), Rectangle(150, 80, 20, 20))
     tiles = (Tile(LEFT, "a"), Tile(RIGHT, "b"))
@@ -140,13 +140,13 @@ def test_a_half_transparent_logo_is_put_on_once() -> None:
     assert at(canvas, 164, 84) == pytest.approx(half, abs=2)
 
 
-def test_pictures_that_cannot_be_had_cost_their_place_only(tmp_path: Path) -> None:
+def test_missing_pictures_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "torn.png").write_bytes(b"\x89PNG")
     logo = Artwork("gone.png", Rectangle(0, 0, 20, 20))
     scene = Scene(320, 180, background_picture="torn.png", logo=logo)
     assert at(Compositor(320, 180, directory=tmp_path).composite(scene, {}), 5, 5) == BACK
 
 
-def test_odd_canvases_are_refused() -> None:
+def test_odd_canvas_sizes_are_rejected() -> None:
     with pytest.raises(ValueError, match="even"):
         Compositor(321, 180)

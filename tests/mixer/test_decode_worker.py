@@ -1,11 +1,11 @@
-"""sfu.mixer.decode_worker: frames wait for a tick or for `PATIENCE` and come out in order; the lead follows the rounds."""
+"""sfu.mixer.decode_worker: frames wait for a tick, `MAX_WAIT` or a full batch, and are decoded in order."""
 
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from sfu.mixer.decode_worker import LEAST_LEAD, MOST_LEAD, PATIENCE, ROUND, DecodeWorker
+from sfu.mixer.decode_worker import BATCH_COST, MAX_LEAD, MAX_WAIT, MIN_LEAD, DecodeWorker
 from sfu.rtp.frames import CodedFrame
 
 
@@ -17,7 +17,7 @@ class Time:
 
 
 class Source:
-    """Takes `takes` seconds for every frame."""
+    """Spends `takes` seconds on every frame."""
 
     def __init__(self, time: Time, takes: float = 0.0) -> None:
         self._time, self._takes = time, takes
@@ -49,7 +49,7 @@ def frame(number: int, arrival: float) -> CodedFrame:
 
 
 def finished(worker: DecodeWorker) -> None:
-    """What the thread was woken for is done."""
+    """Waits until the thread has finished its jobs."""
     done = threading.Event()
     worker.submit(done.set)
     assert done.wait(5)
@@ -58,7 +58,7 @@ def finished(worker: DecodeWorker) -> None:
 def test_frames_wait_for_the_tick(worker: DecodeWorker, time: Time) -> None:
     source = Source(time)
     worker.add(source, frame(1, time.now))
-    worker.add(source, frame(2, time.now + PATIENCE / 2))
+    worker.add(source, frame(2, time.now + MAX_WAIT / 2))
     finished(worker)
     assert source.seen == []
     time.now += 0.007
@@ -67,18 +67,18 @@ def test_frames_wait_for_the_tick(worker: DecodeWorker, time: Time) -> None:
     assert source.seen == [(1, time.now), (2, time.now)]
 
 
-def test_one_that_has_waited_for_long_takes_the_others_along(worker: DecodeWorker, time: Time) -> None:
+def test_a_frame_that_waited_too_long_starts_a_batch(worker: DecodeWorker, time: Time) -> None:
     first, second = Source(time), Source(time)
     for number in range(4):
-        worker.add((first, second)[number % 2], frame(number, time.now + number * PATIENCE / 2.9))
+        worker.add((first, second)[number % 2], frame(number, time.now + number * MAX_WAIT / 2.9))
     finished(worker)
     assert [number for number, _ in first.seen] == [0, 2]
     assert [number for number, _ in second.seen] == [1, 3]
 
 
-def test_what_is_worth_a_round_does_not_wait(worker: DecodeWorker, time: Time) -> None:
+def test_frames_worth_a_batch_do_not_wait(worker: DecodeWorker, time: Time) -> None:
     small, large = Source(time), Source(time)
-    small.cost, large.cost = ROUND / 4, ROUND * 0.9
+    small.cost, large.cost = BATCH_COST / 4, BATCH_COST * 0.9
     for number in range(3):
         worker.add(small, frame(number, time.now))
     finished(worker)
@@ -92,7 +92,7 @@ def test_what_is_worth_a_round_does_not_wait(worker: DecodeWorker, time: Time) -
     assert len(large.seen) == 1
 
 
-def test_a_thread_is_woken_once_for_all_that_waits(worker: DecodeWorker, time: Time) -> None:
+def test_a_thread_is_woken_once_per_batch(worker: DecodeWorker, time: Time) -> None:
     held = threading.Event()
     worker.submit(held.wait)
     source = Source(time)
@@ -105,8 +105,8 @@ def test_a_thread_is_woken_once_for_all_that_waits(worker: DecodeWorker, time: T
     assert len(source.seen) == 1
 
 
-@pytest.mark.parametrize(("takes", "lead"), [(0.0, LEAST_LEAD), (0.002, 0.004), (0.1, MOST_LEAD)])
-def test_the_lead_is_what_rounds_take(worker: DecodeWorker, time: Time, takes: float, lead: float) -> None:
+@pytest.mark.parametrize(("takes", "lead"), [(0.0, MIN_LEAD), (0.002, 0.004), (0.1, MAX_LEAD)])
+def test_the_lead_follows_the_duration_of_batches(worker: DecodeWorker, time: Time, takes: float, lead: float) -> None:
     source = Source(time, takes)
     for number in range(64):
         worker.add(source, frame(2 * number, time.now))
@@ -116,7 +116,7 @@ def test_the_lead_is_what_rounds_take(worker: DecodeWorker, time: Time, takes: f
     assert worker.lead == pytest.approx(lead)
 
 
-def test_a_fault_costs_one_picture(worker: DecodeWorker, time: Time, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_exception_loses_one_picture(worker: DecodeWorker, time: Time, caplog: pytest.LogCaptureFixture) -> None:
     bad, good = Source(time), Source(time)
     bad.fails = True
     worker.add(bad, frame(1, time.now))

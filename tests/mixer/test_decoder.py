@@ -1,4 +1,4 @@
-"""What comes out of libav, and what it refuses."""
+"""sfu.mixer.decoder: one picture per access unit; oversized and unknown input is rejected."""
 
 import resource
 
@@ -18,7 +18,7 @@ def units(codec: str, width: int = 320, height: int = 180, count: int = 3) -> li
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_each_unit_gives_its_picture_at_once(codec: str) -> None:
+def test_each_access_unit_is_output_at_once(codec: str) -> None:
     decoder = Decoder(codec)
     for unit in units(codec):
         frame = decoder.decode(unit)
@@ -27,7 +27,7 @@ def test_each_unit_gives_its_picture_at_once(codec: str) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_giants_are_refused(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_oversized_pictures_are_rejected(codec: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PIXELS", 320 * 180 - 1)
     decoder = Decoder(codec)
     with pytest.raises(FFmpegError):
@@ -36,7 +36,7 @@ def test_giants_are_refused(codec: str, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_it_goes_on_with_a_keyframe_after_rubbish(codec: str) -> None:
+def test_it_recovers_with_a_keyframe_after_invalid_data(codec: str) -> None:
     decoder = Decoder(codec)
     rubbish = np.random.default_rng(7).integers(0, 256, 400, dtype=np.uint8).tobytes()
     for _ in range(5):
@@ -47,12 +47,12 @@ def test_it_goes_on_with_a_keyframe_after_rubbish(codec: str) -> None:
     assert any(decoder.decode(unit) is not None for unit in units(codec))
 
 
-def test_codecs_that_nobody_knows() -> None:
+def test_unknown_codecs_are_rejected() -> None:
     with pytest.raises(ValueError, match="theora"):
         Decoder("theora")
 
 
-def test_a_keyframe_that_says_it_is_16k_takes_no_memory() -> None:
+def test_a_keyframe_that_declares_16k_allocates_no_memory() -> None:
     unit = bytearray(units("VP8", count=1)[0])
     unit[6:10] = b"\xff\x3f\xff\x3f"
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,4 +1,4 @@
-"""Coded frames in, pictures of the right size at the right tick out; time is the test's own."""
+"""sfu.mixer.decoding: decoded pictures have the right size and tick. Uses virtual time."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ def decoders(time: Time) -> Iterator[DecoderPool]:
 
 
 def coded(count: int, *, rotation: int = 0, width: int = 320, height: int = 180) -> list[CodedFrame]:
-    """VP8, luma 60, 70, 80 …"""
+    """VP8 frames with luma 60, 70, 80 …"""
     pictures = []
     for index in range(count):
         picture = np.full((height * 3 // 2, width), 128, np.uint8)
@@ -47,7 +47,7 @@ def luma(picture: Picture | None) -> int:
 
 
 def feed(decoders: DecoderPool, source: VideoSource, frame: CodedFrame, time: Time) -> Picture | None:
-    """Its picture one tick later."""
+    """The picture of a frame one tick later."""
     source.receive(frame._replace(arrival=time.now))
     decoders.wait_idle()
     time.now += 1 / 30
@@ -75,7 +75,7 @@ def test_rotated_pictures_stand_upright(decoders: DecoderPool, time: Time) -> No
     assert (picture.width, picture.height, source.size) == (90, 160, (180, 320))
 
 
-def test_another_tile_gets_the_last_picture_again(decoders: DecoderPool, time: Time) -> None:
+def test_a_new_tile_size_gets_the_last_picture(decoders: DecoderPool, time: Time) -> None:
     source = decoders.open("VP8", screen=True)
     source.show(160, 90, Fit.CROP)
     source.picture_at(time.now)
@@ -123,7 +123,7 @@ def test_a_camera_that_is_silent_or_paused_is_off(decoders: DecoderPool, time: T
     assert camera.picture_at(time.now) is None, "the picture of before the pause is not shown again"
 
 
-def test_rubbish_freezes_and_asks_for_a_keyframe(decoders: DecoderPool, time: Time) -> None:
+def test_invalid_data_freezes_the_picture_and_requests_a_keyframe(decoders: DecoderPool, time: Time) -> None:
     source = decoders.open("VP8")
     source.show(160, 90, Fit.CROP)
     source.picture_at(time.now)
@@ -139,12 +139,12 @@ def test_rubbish_freezes_and_asks_for_a_keyframe(decoders: DecoderPool, time: Ti
     assert source.decoded == 2
 
 
-def test_a_decoder_that_falls_behind_is_not_buried(time: Time) -> None:
+def test_a_decoder_that_falls_behind_drops_frames(time: Time) -> None:
     decoders = DecoderPool(1, now=time)
     source = decoders.open("VP8")
     (frame,) = coded(1)
     for _ in range(QUEUE_LIMIT + 9):
-        source.receive(frame._replace(arrival=time.now))  # all at once: they wait for the tick
+        source.receive(frame._replace(arrival=time.now))  # all arrive at once and wait for the tick
     assert source.needs_keyframe
     decoders.wait_idle()
     assert source.decoded == QUEUE_LIMIT
@@ -163,7 +163,7 @@ def test_sources_are_spread_over_the_threads_and_closed(decoders: DecoderPool, t
     assert sources[0].decoded == 0
 
 
-def test_frames_can_be_listened_to_and_a_listener_that_fails_costs_a_picture_only(
+def test_on_frame_receives_frames_and_an_exception_in_it_loses_one_picture(
     decoders: DecoderPool, time: Time, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = decoders.open("VP8")
@@ -173,7 +173,7 @@ def test_frames_can_be_listened_to_and_a_listener_that_fails_costs_a_picture_onl
     source.on_frame = lambda frame, media: heard.append((frame.width, media))
     frames = coded(3)
     feed(decoders, source, frames[0], time)
-    source.on_frame = lambda frame, media: 1 // 0  # type: ignore[assignment, return-value]  # it fails
+    source.on_frame = lambda frame, media: 1 // 0  # type: ignore[assignment, return-value]  # raises
     feed(decoders, source, frames[1], time)
     source.on_frame = None
     assert luma(feed(decoders, source, frames[2], time)) == 80
@@ -182,6 +182,6 @@ def test_frames_can_be_listened_to_and_a_listener_that_fails_costs_a_picture_onl
 
 
 @pytest.mark.parametrize("count", [0, 5])
-def test_so_many_threads_are_not_had(count: int) -> None:
+def test_invalid_thread_counts_are_rejected(count: int) -> None:
     with pytest.raises(ValueError, match="1 to 4"):
         DecoderPool(count)

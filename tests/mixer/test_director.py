@@ -1,4 +1,4 @@
-"""What is on air: automatic, by hand, and not at every cough."""
+"""sfu.mixer.director: automatic and manual choice of layout and stage; short noises change nothing."""
 
 import pytest
 
@@ -32,23 +32,23 @@ def stages(director: Director, script: list[tuple[float, str]]) -> list[str]:
     return [director.direct(members, dominant, now).stage for now, dominant in script]
 
 
-def test_a_new_speaker_waits_for_his_turn() -> None:
+def test_a_new_speaker_takes_the_stage_after_hold_and_patience() -> None:
     script = [(0, "a"), (HOLD, "b"), (HOLD + PATIENCE - 0.1, "b"), (HOLD + PATIENCE + 0.01, "b")]
     assert stages(Director(), script) == ["a", "a", "a", "b"]
 
 
-def test_a_cough_moves_nobody() -> None:
+def test_a_cough_does_not_change_the_stage() -> None:
     assert set(stages(Director(), [(0, "a"), (10, "b"), (10.5, "a"), (10.9, "b"), (11.5, "b"), (11.6, "")])) == {"a"}
 
 
-def test_nobody_leaves_the_stage_before_he_had_it() -> None:
+def test_the_stage_is_held_for_the_minimum_time() -> None:
     director = Director(patience=0.1, hold=5.0)
     assert stages(director, [(0, "a"), (1, "b"), (4.9, "b"), (5.0, "b"), (6, "c"), (9.9, "c"), (10, "c")]) == [
         "a", "a", "a", "b", "b", "b", "c",
     ]  # fmt: skip
 
 
-def test_who_leaves_is_replaced_at_once() -> None:
+def test_a_participant_who_leaves_is_replaced_at_once() -> None:
     director = Director()
     director.direct(people("a", "b", "c"), "a", 0.0)
     assert director.direct(people("b", "c"), "c", 0.1).stage == "c"
@@ -56,7 +56,7 @@ def test_who_leaves_is_replaced_at_once() -> None:
     assert director.direct([], "", 0.3).stage == ""
 
 
-def test_a_pin_holds_while_its_participant_is_there() -> None:
+def test_a_pin_holds_while_its_participant_is_present() -> None:
     director = Director()
     director.pin("b")
     assert stages(director, [(0, "a"), (1, "a"), (9, "c")]) == ["b", "b", "b"]
@@ -65,7 +65,7 @@ def test_a_pin_holds_while_its_participant_is_there() -> None:
     assert director.direct(people("a", "b", "c"), "c", 11.0).stage == "c"
 
 
-def test_the_operator_chooses_and_gives_back() -> None:
+def test_the_operator_chooses_a_layout_and_returns_to_automatic() -> None:
     director = Director()
     members = people("a", "b", "c", sharing="a")
     director.choose(Layout.GRID)
@@ -79,7 +79,7 @@ def test_the_operator_chooses_and_gives_back() -> None:
         director.choose(Layout.CUSTOM)
 
 
-def test_the_last_who_shared_is_seen_and_stays() -> None:
+def test_the_latest_screen_share_is_shown_and_stays() -> None:
     director = Director()
     assert director.direct(people("a", "b", sharing="a"), "", 0.0).presenter == "a"
     assert director.direct(people("a", "b", sharing="ab"), "", 0.1).presenter == "a"
@@ -87,7 +87,7 @@ def test_the_last_who_shared_is_seen_and_stays() -> None:
     assert director.direct(people("a", "b"), "", 0.3) == Decision(Layout.GRID, "a")
 
 
-def test_who_spoke_last_is_seen_when_there_are_too_many() -> None:
+def test_recent_speakers_are_shown_when_there_are_too_many() -> None:
     director = Director()
     members = people(*"abcdefghij", sharing="j")
     director.choose(Layout.SPEAKER)

@@ -1,4 +1,4 @@
-"""The example plug-ins at work: captions are seen while they are due, loudness is what EBU R 128 says."""
+"""sfu.mixer.examples: captions are shown while they are due; loudness matches EBU R 128."""
 
 import shutil
 import subprocess
@@ -21,7 +21,7 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
-def test_what_the_callback_says_is_seen_for_its_time() -> None:
+def test_captions_from_the_callback_are_shown_for_their_time() -> None:
     heard: list[str] = []
 
     def transcribe(source: str, sound: np.ndarray) -> str | None:
@@ -72,7 +72,7 @@ def measure(sound: np.ndarray, **options: str) -> Loudness:
 
 @pytest.mark.parametrize(("level", "expected"), [(-23.0, -23.0), (-33.0, -33.0)])
 def test_a_tone_of_1_kilohertz(level: float, expected: float) -> None:
-    """EBU Tech 3341, cases 1 and 2: ± 0.1 LU."""
+    """EBU Tech 3341, cases 1 and 2, within ± 0.1 LU."""
     tone = 10 ** (level / 20) * np.sin(2 * np.pi * 1000 * np.arange(20 * 48_000) / 48_000)
     meter = measure(np.stack([tone, tone], axis=1).astype(np.float32))
     for value in (meter.momentary, meter.short_term, meter.integrated):
@@ -80,7 +80,7 @@ def test_a_tone_of_1_kilohertz(level: float, expected: float) -> None:
 
 
 def test_quiet_passages_are_gated() -> None:
-    """EBU Tech 3341, case 3: 10 s at −36, 60 s at −23, 10 s at −36 LUFS are −23."""
+    """EBU Tech 3341, case 3: 10 s at −36, 60 s at −23 and 10 s at −36 LUFS give −23 LUFS."""
     levels = np.repeat(10 ** (np.array([-36.0] * 10 + [-23.0] * 60 + [-36.0] * 10) / 20), 48_000)
     tone = levels * np.sin(2 * np.pi * 1000 * np.arange(80 * 48_000) / 48_000)
     meter = measure(np.stack([tone, tone], axis=1).astype(np.float32))
@@ -88,14 +88,14 @@ def test_quiet_passages_are_gated() -> None:
     assert meter.short_term == pytest.approx(-36, abs=0.1)
 
 
-def test_silence_and_others_sound() -> None:
+def test_silence_and_sound_of_participants_do_not_count() -> None:
     meter = measure(np.zeros((48_000, 2), np.float32))
     meter.sound("ana", np.ones((48_000, 2), np.float32), 0.0)
     assert (meter.momentary, meter.short_term, meter.integrated) == (SILENCE,) * 3
 
 
 @pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg's ebur128 is the judge here")
-def test_noise_is_as_loud_as_ffmpeg_says(tmp_path: Path) -> None:
+def test_loudness_of_noise_matches_ffmpeg(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     noise = np.cumsum(rng.normal(0, 0.01, (10 * 48_000, 2)), axis=0)
     noise = (noise - np.roll(noise, 300, axis=0) + rng.normal(0, 0.02, noise.shape)).astype(np.float32)

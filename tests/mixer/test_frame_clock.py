@@ -1,4 +1,4 @@
-"""The tick: even, late, and locked to somebody."""
+"""sfu.mixer.frame_clock: even, late and locked ticks."""
 
 import pytest
 
@@ -36,7 +36,7 @@ def test_a_locked_tick_comes_just_after_the_picture(offset: float) -> None:
     )
 
 
-def test_phase_moves_little_by_little_and_back() -> None:
+def test_the_phase_moves_slowly_and_returns() -> None:
     clock = FrameClock(0.0)
     before = clock.due
     for number in range(1, 200):

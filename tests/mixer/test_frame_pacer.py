@@ -1,4 +1,4 @@
-"""Jitter in, an even sequence of pictures out, and what that costs."""
+"""sfu.mixer.frame_pacer: turns arrivals with jitter into an even sequence of pictures with little delay and loss."""
 
 import random
 from statistics import mean
@@ -14,7 +14,7 @@ TICK = 1 / 30
 def play(
     *, phase: float, jitter: float, count: int = 1200, fps: float = 30.0, drift: float = 0.0, seed: int = 1
 ) -> tuple[FramePacer[int], list[float], list[int]]:
-    """The cadence, each shown picture's delay since its last packet came, and what was shown."""
+    """Returns the pacer, the delay of each shown picture since its last packet, and the shown pictures."""
     dice = random.Random(seed)
     pacer: FramePacer[int] = FramePacer()
     arrivals: list[float] = []
@@ -36,14 +36,14 @@ def play(
 
 @pytest.mark.parametrize("phase", [0.0, 0.004, 0.008, 0.012, 0.016, 0.02, 0.024, 0.028, 0.032])
 @pytest.mark.parametrize("jitter", [0.0, 0.01, 0.025, 0.06])
-def test_jitter_loses_next_to_nothing(phase: float, jitter: float) -> None:
+def test_jitter_loses_almost_no_pictures(phase: float, jitter: float) -> None:
     pacer, _, shown = play(phase=phase, jitter=jitter)
     assert shown == sorted(shown)
     assert pacer.shown == len(shown)
     assert len(shown) >= 0.985 * 1200
 
 
-def test_the_delay_is_what_jitter_and_tick_make_necessary() -> None:
+def test_the_delay_is_no_larger_than_jitter_and_tick_require() -> None:
     spread = [mean(play(phase=step / 1000, jitter=0.025)[1][200:]) for step in range(0, 33, 4)]
     assert mean(spread) < 0.036
     even = [mean(play(phase=step / 1000, jitter=0.0)[1][50:]) for step in range(0, 33, 4)]
@@ -52,7 +52,7 @@ def test_the_delay_is_what_jitter_and_tick_make_necessary() -> None:
 
 
 @pytest.mark.parametrize("drift", [-0.0003, 0.0003])
-def test_clocks_that_drift_lose_a_frame_when_they_have_to(drift: float) -> None:
+def test_clock_drift_drops_single_frames(drift: float) -> None:
     _, delays, shown = play(phase=0.01, jitter=0.005, drift=drift, count=3000)
     assert len(shown) > 0.99 * 3000
     assert max(delays[300:]) < 0.1
@@ -75,7 +75,7 @@ def test_a_pause_does_not_stay_as_delay() -> None:
     assert seen[-1] is not None
 
 
-def test_a_clock_that_begins_anew_is_followed() -> None:
+def test_a_restarted_clock_is_followed() -> None:
     pacer: FramePacer[str] = FramePacer()
     pacer.push(1000.0, 1.0, "before")
     pacer.push(5.0, 1.05, "after")
@@ -83,8 +83,8 @@ def test_a_clock_that_begins_anew_is_followed() -> None:
     assert pacer.take(1.1) is None
 
 
-def test_pictures_that_stay_late_are_not_judged_by_those_before() -> None:
-    """The path is half a second slower from now on: pictures wait for their sound again, not only for each other."""
+def test_pictures_that_stay_late_reset_the_delay() -> None:
+    """The path becomes half a second slower; pictures still wait for their sound afterwards."""
     pacer: FramePacer[int] = FramePacer()
     pacer.due_of_sound = lambda media: media + (0.15 if media < 60 * TICK else 0.65)
     shown = []
@@ -97,7 +97,7 @@ def test_pictures_that_stay_late_are_not_judged_by_those_before() -> None:
     assert all(abs(delay - 0.65) < TICK + LEAD for index, delay in shown if index > 75)
 
 
-def test_one_late_picture_does_not_put_a_locked_tick_behind_for_good() -> None:
+def test_one_late_picture_does_not_delay_a_locked_tick_permanently() -> None:
     pacer: FramePacer[int] = FramePacer()
     shown = []
     for index in range(250):
@@ -110,7 +110,7 @@ def test_one_late_picture_does_not_put_a_locked_tick_behind_for_good() -> None:
     assert shown[210:] == list(range(210, 250))
 
 
-def test_little_is_held() -> None:
+def test_the_buffer_is_bounded() -> None:
     pacer: FramePacer[int] = FramePacer()
     for index in range(100):
         pacer.push(index * TICK, 5.0 + index * TICK, index)

@@ -1,4 +1,4 @@
-"""Names in many scripts, initials, and what is laid over the picture without changing what lies beside it."""
+"""sfu.mixer.labels: names in many scripts, initials, and overlays that change only the pixels they cover."""
 
 import numpy as np
 import pytest
@@ -44,7 +44,7 @@ def test_labels_show_something_of_every_script(name: str) -> None:
 
 
 def test_scripts_are_drawn_with_their_own_letters() -> None:
-    """A font without the script would draw the same box for every sign."""
+    """A font that lacks the script draws the same box for every character."""
     pairs = [("山", "川"), ("ع", "م"), ("김", "박"), ("अ", "म"), ("ש", "ר")]
     for first, second in pairs:
         font = labels.font_of(first, 40)
@@ -53,7 +53,7 @@ def test_scripts_are_drawn_with_their_own_letters() -> None:
         assert bytes(font.getmask(first)) != bytes(font.getmask(second))
 
 
-def test_without_fonts_there_is_pillows_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pillows_font_is_the_fallback(monkeypatch: pytest.MonkeyPatch) -> None:
     caches = (labels._fonts, labels.font_of, labels.label, labels.avatar)
     for cache in caches:
         cache.cache_clear()
@@ -65,7 +65,7 @@ def test_without_fonts_there_is_pillows_own(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("text", ["", " ", "\u200b\n", "🎉"])
-def test_what_cannot_be_seen_has_no_label(text: str) -> None:
+def test_invisible_text_has_no_label(text: str) -> None:
     assert label(text, False, 320, 180) is None
 
 
@@ -118,7 +118,7 @@ def test_visible(text: str, expected: str) -> None:
     assert visible(text) == expected
 
 
-def test_avatars_are_full_of_colour_and_the_same_for_the_same_name() -> None:
+def test_avatars_show_initials_and_are_cached() -> None:
     for name in [*NAMES, "", "!"]:
         picture = avatar(name, 320, 180)
         assert (picture.width, picture.height) == (320, 180)
@@ -129,7 +129,7 @@ def test_avatars_are_full_of_colour_and_the_same_for_the_same_name() -> None:
 
 @pytest.mark.parametrize("alpha", [0, 1, 64, 128, 200, 254, 255])
 @pytest.mark.parametrize("below", [0, 16, 128, 235, 255])
-def test_overlays_mix_exactly(alpha: int, below: int) -> None:
+def test_overlays_blend_exactly(alpha: int, below: int) -> None:
     rgba = np.zeros((4, 4, 4), np.uint8)
     rgba[...] = (255, 255, 255, alpha)
     planes = planes_of(np.full((6, 4), below, np.uint8))
@@ -141,7 +141,7 @@ def test_overlays_mix_exactly(alpha: int, below: int) -> None:
         assert (planes[0] == below).all()
 
 
-def test_overlays_end_where_the_planes_do() -> None:
+def test_overlays_are_clipped_to_the_planes() -> None:
     planes = planes_of(np.full((6, 4), 16, np.uint8))
     Overlay(np.full((8, 8, 4), 255, np.uint8)).apply(planes, 2, 2)
     assert planes[0].tolist() == [[16] * 4, [16] * 4, [16, 16, 235, 235], [16, 16, 235, 235]]

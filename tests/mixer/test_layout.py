@@ -1,4 +1,4 @@
-"""Layouts as tables: who is where."""
+"""sfu.mixer.layout: tables of layouts and expected tiles."""
 
 import itertools
 
@@ -43,7 +43,7 @@ def test_grids(count: int, width: int, cell: tuple[int, int], places: list[tuple
 
 
 @pytest.mark.parametrize(("count", "cell"), [(9, (426, 240)), (16, (320, 180)), (17, (256, 144)), (25, (256, 144))])
-def test_grids_keep_the_shape_of_pictures(count: int, cell: tuple[int, int]) -> None:
+def test_grids_keep_the_aspect_ratio(count: int, cell: tuple[int, int]) -> None:
     assert {(area.width, area.height) for area in grid(count, 1280, 720)} == {cell}
 
 
@@ -80,7 +80,7 @@ def test_layouts(layout: Layout, count: int, sharing: int, expected: list[tuple[
 
 @pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (854, 480), (720, 1280), (640, 640)])
 @pytest.mark.parametrize("layout", list(Layout))
-def test_every_layout_stays_inside_on_even_numbers(layout: Layout, size: tuple[int, int]) -> None:
+def test_every_tile_lies_inside_the_canvas_at_even_coordinates(layout: Layout, size: tuple[int, int]) -> None:
     for count, sharing in itertools.product((1, 2, 3, 7, 25, 60), (-1, 0)):
         scene = arrange(layout, people(count, sharing=sharing), *size, stage="p1", presenter="p0")
         assert scene.tiles
@@ -95,13 +95,13 @@ def test_every_layout_stays_inside_on_even_numbers(layout: Layout, size: tuple[i
             assert not any(first.area.overlaps(second.area) for first, second in pairs)
 
 
-def test_a_full_grid_shows_the_stage() -> None:
+def test_a_full_grid_includes_the_participant_on_stage() -> None:
     scene = arrange(Layout.GRID, people(40), 1280, 720, stage="p30")
     assert len(scene.tiles) == 25
     assert scene.tiles[-1].source == "cam30"
 
 
-def test_tiles_say_who_it_is() -> None:
+def test_tiles_carry_name_mute_and_border() -> None:
     scene = arrange(Layout.GRID, people(3), 1280, 720)
     assert [(tile.name, tile.label, tile.muted, tile.border) for tile in scene.tiles] == [
         ("P 0", "P 0", False, False),

@@ -1,4 +1,4 @@
-"""sfu.mixer.limiter: nothing above the ceiling, nothing that steps, nothing touched while it is quiet."""
+"""sfu.mixer.limiter: no sample exceeds the ceiling, the gain has no steps, quiet sound is unchanged."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ def run(sound: np.ndarray) -> np.ndarray:
     return np.concatenate([limiter.process(sound[at : at + 960]) for at in range(0, len(sound), 960)])
 
 
-def test_quiet_sound_passes_untouched_a_block_later() -> None:
+def test_quiet_sound_passes_unchanged_one_block_later() -> None:
     sound = np.random.default_rng(1).uniform(-0.8, 0.8, (9600, 2)).astype(np.float32)
     out = run(sound)
     assert np.array_equal(out[BLOCK:], sound[:-BLOCK])
@@ -25,7 +25,7 @@ def test_the_ceiling_holds_for_anything(seed: int) -> None:
     assert np.abs(run(sound.astype(np.float32))).max() <= CEILING + 1e-6
 
 
-def test_a_loud_passage_is_turned_down_without_a_step_and_comes_back() -> None:
+def test_the_gain_falls_without_a_step_and_recovers() -> None:
     wave = np.sin(2 * np.pi * 200 * np.arange(96_000) / 48_000)
     level = np.where((np.arange(96_000) > 24_000) & (np.arange(96_000) < 48_000), 3.0, 0.5)
     sound = np.stack([wave * level] * 2, axis=1).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Planes, colours, sizes and turns, by pixels."""
+"""sfu.mixer.picture: planes, colours, sizes and rotations, checked by pixels."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def solid(width: int, height: int, colour: tuple[int, int, int]) -> Picture:
 
 
 def quarters(width: int = 64, height: int = 32) -> Picture:
-    """Luma 40, 80 above 120, 160; chroma likewise."""
+    """Quarters with luma 40 and 80 above 120 and 160; chroma likewise."""
     picture = solid(width, height, (0, 0, 0))
     for plane in (picture.y, picture.u, picture.v):
         rows, columns = plane.shape[0] // 2, plane.shape[1] // 2
@@ -54,7 +54,7 @@ def test_arrays_and_frames_are_viewed_not_copied() -> None:
     ("rotation", "expected"),
     [(0, [40, 80, 120, 160]), (90, [120, 40, 160, 80]), (180, [160, 120, 80, 40]), (270, [80, 160, 40, 120])],
 )
-def test_turns_are_clockwise(rotation: int, expected: list[int]) -> None:
+def test_rotation_is_clockwise(rotation: int, expected: list[int]) -> None:
     turned = quarters().turned(rotation)
     assert corners(turned) == [expected] * 3
     assert (turned.width, turned.height) == ((64, 32) if rotation % 180 == 0 else (32, 64))
@@ -94,7 +94,7 @@ def test_sizes(size: tuple[int, int], area: tuple[int, int], fit: Fit, expected:
     assert fitting_size(*size, *area, fit) == expected
 
 
-def test_what_fits_is_not_touched() -> None:
+def test_frames_of_the_right_size_are_not_copied() -> None:
     frame = frame_of(quarters())
     fitted = Fitter().fit(frame, 64, 32, Fit.CROP)
     assert np.shares_memory(fitted.y, np.frombuffer(memoryview(frame.planes[0]), np.uint8))
@@ -147,7 +147,7 @@ def test_other_formats_are_converted() -> None:
     assert [plane[0] for plane in corners(shown)] == pytest.approx((120, 110, 150), abs=1)
 
 
-def test_a_picture_made_for_another_tile_is_made_again() -> None:
+def test_a_picture_made_for_another_tile_is_refitted() -> None:
     again = refit(quarters(), 32, 16, Fit.CROP)
     assert (again.width, again.height) == (32, 16)
     assert corners(again) == [[40, 80, 120, 160]] * 3

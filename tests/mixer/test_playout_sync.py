@@ -1,4 +1,4 @@
-"""sfu.mixer.playout_sync in virtual time: jitter, drift, lost reports, clocks that are set, tracks that restart."""
+"""sfu.mixer.playout_sync in virtual time: jitter, drift, lost reports, clock steps and restarted tracks."""
 
 import random
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ NTP = 1 << 32
 
 @dataclass
 class Sender:
-    """Sound and picture of one browser whose clocks run at their own speeds, over a path with jitter."""
+    """Audio and video of one browser with separate drifting clocks, over a path with jitter."""
 
     seed: int = 1
     jitter: float = 0.0
@@ -44,7 +44,7 @@ class Sender:
         return self.rng.expovariate(1 / self.jitter) if self.jitter else 0.0
 
     def run(self, start: float, end: float, *, reports: bool = True, skip: float = 0.0) -> None:
-        """`skip`: measures from so many seconds after `start`. Steps of 20 ms; pictures at every second one."""
+        """`skip`: seconds after `start` at which measuring begins. One step is 20 ms; every second one has a picture."""
         arrivals: list[tuple[float, TrackClock, int]] = []
         for step in range(round(start * 50), round(end * 50)):
             now = step / 50
@@ -95,16 +95,16 @@ def test_lips_within_40_ms(jitter: float, slow_video: float, drift: float, sound
 
 
 def test_drift_is_followed_for_hours() -> None:
-    """The clock of the sender is 200 ppm fast: 2.9 s after four hours, of which nothing is to be seen."""
+    """The sender's clock is 200 ppm fast, which is 2.9 s after four hours. Lip sync is unaffected."""
     sender = Sender(jitter=0.010, slow_video=0.050, drift=200e-6, sound_drift=100e-6)
     for hour in range(4):
         sender.run(hour * 3600, hour * 3600 + 60, skip=0.1 if hour else 15)
-        # In between nothing is heard of it (muted): the clock runs on.
+        # No media arrives in between (muted), but the clock continues.
     assert p95(sender.lips) < 0.040
     assert all(0.03 <= shift <= 0.25 for _, shift in sender.sound_shifts[500:])
 
 
-def test_an_hour_on_end_in_small() -> None:
+def test_lip_sync_holds_for_half_an_hour() -> None:
     sender = Sender(jitter=0.005, slow_video=0.050, drift=-200e-6)
     sender.run(0, 1800, skip=10)
     assert p95(sender.lips) < 0.040
@@ -122,7 +122,7 @@ def test_before_the_first_report_arrival_decides() -> None:
     assert p95(sender.lips) < 0.003
 
 
-def test_when_reports_stop_the_difference_they_told_is_kept() -> None:
+def test_the_known_difference_is_kept_when_reports_stop() -> None:
     sender = Sender(slow_video=0.060, sound_drift=150e-6)
     sender.run(0, 30)
     sender.lips.clear()
@@ -131,7 +131,7 @@ def test_when_reports_stop_the_difference_they_told_is_kept() -> None:
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 0.2, -0.2])
-def test_a_sender_whose_clock_is_set_keeps_its_lips(step: float) -> None:
+def test_a_step_of_the_senders_clock_keeps_lip_sync(step: float) -> None:
     sender = Sender(jitter=0.005, slow_video=0.050)
     sender.run(0, 30)
     sender.lips.clear()
@@ -142,7 +142,7 @@ def test_a_sender_whose_clock_is_set_keeps_its_lips(step: float) -> None:
 
 @pytest.mark.parametrize("off", [0.3, -0.3, 0.9, -0.9, 5.0, -3600.0])
 def test_false_reports_never_place_sound_before_it_arrives(off: float) -> None:
-    """All reports of the sound are `off` wrong: nobody can know, but what would be dropped is not."""
+    """All reports of the audio track are wrong by `off`. This is undetectable, but audio must not be dropped."""
     sender = Sender(jitter=0.005)
     late = 0
     for step in range(60 * 50):
@@ -158,8 +158,8 @@ def test_false_reports_never_place_sound_before_it_arrives(off: float) -> None:
     assert late < 60 * 50 * 0.08
 
 
-def test_a_step_that_arrivals_and_a_report_show_is_followed_at_once() -> None:
-    """The sound's clock stood still for 0.15 s: the first report after it puts the lips right."""
+def test_a_step_in_both_arrivals_and_reports_is_followed_at_once() -> None:
+    """The audio clock stops for 0.15 s. The first report afterwards restores lip sync."""
     sender = Sender(jitter=0.003, slow_video=0.030)
     sender.run(100, 120)
     lips = []
@@ -195,7 +195,7 @@ def test_reports_that_contradict_each_other_do_not_move_the_sound() -> None:
 
 
 def test_sound_moves_slowly_and_pictures_with_it() -> None:
-    """The path gets 20 ms faster: nobody hears it, and lips stay together on the way."""
+    """The path becomes 20 ms faster. The change is inaudible, and lip sync holds throughout."""
     sender = Sender(slow_video=0.020)
     sender.run(0, 20, skip=15)
     before = sender.sound_shifts[-1][1]
@@ -216,8 +216,8 @@ def test_sound_moves_slowly_and_pictures_with_it() -> None:
     assert timeline.delay <= 0.06
 
 
-def test_first_packets_that_were_held_up_do_not_delay_what_follows() -> None:
-    """A burst of ten, the oldest 0.2 s late, as after a path was set up: soon nothing of it is left."""
+def test_delayed_first_packets_do_not_delay_the_following_ones() -> None:
+    """A burst of ten packets, the oldest 0.2 s late, as after connection setup. Its effect is soon gone."""
     timeline = PlayoutSync()
     sound, picture = timeline.open(48_000, leads=True), timeline.open(90_000, leads=False)
     for tick in range(100):
@@ -231,7 +231,7 @@ def test_first_packets_that_were_held_up_do_not_delay_what_follows() -> None:
     assert timeline.delay <= MAX_DELAY
 
 
-def test_a_burst_of_lateness_steps_once_and_says_so() -> None:
+def test_a_burst_of_late_packets_causes_one_counted_step() -> None:
     sender = Sender()
     sender.run(0, 10)
     for step in range(200):
@@ -241,7 +241,7 @@ def test_a_burst_of_lateness_steps_once_and_says_so() -> None:
     assert 0.1 <= sender.timeline.delay <= MAX_DELAY
 
 
-def test_a_track_whose_timestamps_start_anew_finds_its_place() -> None:
+def test_a_track_with_restarted_timestamps_is_synchronized_again() -> None:
     sender = Sender()
     sender.run(0, 10)
     assert sender.sound.due(123_456_789_000) is not None
@@ -249,7 +249,7 @@ def test_a_track_whose_timestamps_start_anew_finds_its_place() -> None:
     assert sender.sound.due(5_000) == pytest.approx(10.03 + MIN_DELAY, abs=0.01)
 
 
-def test_what_is_closed_leads_no_more() -> None:
+def test_a_closed_track_no_longer_leads() -> None:
     timeline = PlayoutSync()
     sound, video = timeline.open(48_000, leads=True), timeline.open(90_000, leads=False)
     assert sound.due(0) is None
@@ -261,8 +261,8 @@ def test_what_is_closed_leads_no_more() -> None:
     assert video.due(0) == pytest.approx(5.0 + timeline.delay)
 
 
-def test_a_track_that_stopped_is_waited_for_no_more() -> None:
-    """Slow pictures make the sound wait; when they are paused it need not."""
+def test_a_stopped_track_no_longer_delays_the_others() -> None:
+    """Slow video delays audio, but not while the video is paused."""
     sender = Sender(slow_video=0.100)
     sender.run(0, 30)
     assert sender.timeline.delay > 0.1

@@ -1,4 +1,4 @@
-"""sfu.mixer.plugins: what plug-ins are given and give back, and that a slow, broken or hanging one holds nothing up."""
+"""sfu.mixer.plugins: inputs and outputs of plug-ins; a slow, broken or hanging one does not block the mixer."""
 
 import logging
 import threading
@@ -25,7 +25,7 @@ def until(true: Callable[[], object]) -> None:
 
 
 class Voices:
-    """What was said."""
+    """Records the samples passed to `say`."""
 
     def __init__(self) -> None:
         self.said: list[tuple[str, np.ndarray]] = []
@@ -35,7 +35,7 @@ class Voices:
 
 
 class Negative(Plugin):
-    """An effect on pictures and sound."""
+    """Inverts pictures and sound."""
 
     inputs = PluginInputs(pictures=True, sound=True, replaces_sound=True)
 
@@ -47,7 +47,7 @@ class Negative(Plugin):
         return -sound
 
 
-def test_an_effect_stands_for_the_participant() -> None:
+def test_returned_media_replaces_that_of_the_participant() -> None:
     voices = Voices()
     hooks = PluginHost({"negative": Negative()}, voices)
     assert hooks.picture("ana") is None
@@ -74,7 +74,7 @@ def test_an_effect_stands_for_the_participant() -> None:
     assert hooks.counters() == {"negative": (2, 0, False)}
 
 
-def test_what_was_given_back_long_ago_stands_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_returned_pictures_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     hooks = PluginHost({"negative": Negative()}, Voices())
     hooks.offer_picture("ana", lambda: CANVAS.copy(), 0.0)
     until(lambda: hooks.picture("ana"))
@@ -83,7 +83,7 @@ def test_what_was_given_back_long_ago_stands_for_nobody(monkeypatch: pytest.Monk
     hooks.close()
 
 
-def test_nothing_is_copied_that_nobody_wants() -> None:
+def test_only_requested_inputs_are_copied() -> None:
     class Nothing(Plugin):
         pass
 
@@ -111,7 +111,7 @@ class Slow(Plugin):
         return None
 
 
-def test_a_slow_one_loses_the_oldest_and_holds_nothing_up() -> None:
+def test_a_slow_plug_in_loses_the_oldest_input_and_does_not_block() -> None:
     slow = Slow()
     hooks = PluginHost({"slow": slow}, Voices())
     hooks.offer_picture(MIX, CANVAS, 0.0)
@@ -119,7 +119,7 @@ def test_a_slow_one_loses_the_oldest_and_holds_nothing_up() -> None:
     before = time.monotonic()
     for number in range(1, 21):
         hooks.offer_picture(MIX, CANVAS, float(number))
-    assert time.monotonic() - before < 2.5  # its five seconds are nobody else's
+    assert time.monotonic() - before < 2.5  # the caller does not wait for the plug-in's five seconds
     assert hooks.counters()["slow"].dropped == 20 - PICTURES
     slow.go.set()
     until(lambda: len(slow.seen) == 1 + PICTURES)
@@ -127,7 +127,7 @@ def test_a_slow_one_loses_the_oldest_and_holds_nothing_up() -> None:
     hooks.close()
 
 
-def test_one_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hanging_plug_in_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CLOSE", 0.05)
     slow = Slow()
     hooks = PluginHost({"slow": slow}, Voices())
@@ -140,9 +140,9 @@ def test_one_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
 class Broken(Plugin):
     inputs = PluginInputs(pictures=True, sound=True, replaces_sound=True)
 
-    def start(self, stage: PluginContext) -> None:
-        self.stage = stage
-        stage.show("mark", Overlay(np.full((20, 20, 4), 255, np.uint8)), 0, 0)
+    def start(self, context: PluginContext) -> None:
+        self.context = context
+        context.show("mark", Overlay(np.full((20, 20, 4), 255, np.uint8)), 0, 0)
 
     def picture(self, source: str, picture: np.ndarray, at: float) -> np.ndarray | None:
         if source == "odd":
@@ -156,7 +156,7 @@ class Broken(Plugin):
 
 
 @pytest.mark.parametrize("source", ["odd", "float", "ana", "mono", "nan"])
-def test_a_broken_one_is_disabled_with_its_traceback(source: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_plug_in_is_disabled_and_its_traceback_logged(source: str, caplog: pytest.LogCaptureFixture) -> None:
     voices = Voices()
     broken = Broken()
     hooks = PluginHost({"broken": broken, "negative": Negative()}, voices)
@@ -174,27 +174,27 @@ def test_a_broken_one_is_disabled_with_its_traceback(source: str, caplog: pytest
     until(lambda: hooks.counters()["broken"].failed)
     until(lambda: not shown())
     assert "Traceback" in caplog.text
-    broken.stage.say(TICK)
-    broken.stage.show("late", Overlay(np.full((20, 20, 4), 255, np.uint8)))
+    broken.context.say(TICK)
+    broken.context.show("late", Overlay(np.full((20, 20, 4), 255, np.uint8)))
     assert not shown()
     hooks.offer_picture("ana", CANVAS, 0.0)
-    until(lambda: hooks.picture("ana"))  # the other one works on
+    until(lambda: hooks.picture("ana"))  # the other plug-in continues
     assert not [voice for voice, _ in voices.said if "broken" in voice]
     hooks.close()
 
 
-def test_overlays_lie_on_the_canvas_only_while_it_is_encoded() -> None:
+def test_overlays_are_on_the_canvas_only_inside_the_context() -> None:
     class Shows(Plugin):
-        def start(self, stage: PluginContext) -> None:
+        def start(self, context: PluginContext) -> None:
             red = np.zeros((40, 60, 4), np.uint8)
             red[..., 0], red[..., 3] = 255, 128
-            stage.show("a", red_overlay := Overlay(red), 10, 20)
-            stage.show("b", red_overlay, 300, 170)  # reaches over the edge
+            context.show("a", red_overlay := Overlay(red), 10, 20)
+            context.show("b", red_overlay, 300, 170)  # extends beyond the edge
             with pytest.raises(ValueError, match="even"):
-                stage.show("c", red_overlay, 1, 2)
-            stage.show("gone", red_overlay, 100, 100)
-            stage.show("gone", None)
-            stage.say(TICK)
+                context.show("c", red_overlay, 1, 2)
+            context.show("gone", red_overlay, 100, 100)
+            context.show("gone", None)
+            context.say(TICK)
 
     voices = Voices()
     hooks = PluginHost({"shows": Shows()}, voices)
@@ -219,7 +219,7 @@ def negative(options: Mapping[str, str]) -> Plugin:
     return Negative()
 
 
-def test_plug_ins_are_found_by_name(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_plug_ins_are_loaded_by_name(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     points = [
         EntryPoint("negative", "tests.mixer.test_plugins:negative", module.GROUP),
         EntryPoint("gone", "tests.mixer.no_such_module:x", module.GROUP),

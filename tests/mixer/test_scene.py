@@ -1,4 +1,4 @@
-"""JSON scenes: what is taken, and what is said about the rest."""
+"""sfu.mixer.scene: valid JSON scenes are accepted; errors state location and cause."""
 
 import json
 
@@ -49,42 +49,42 @@ def tile(**fields: object) -> dict[str, object]:
 
 
 @pytest.mark.parametrize(
-    ("scene", "complaint"),
+    ("scene", "message"),
     [
         ([], "The scene must be an object."),
         ({"colour": 1}, "has no field 'colour'"),
-        ({"width": 8}, "The scene.width must be a whole number from 16 to 4096."),
-        ({"width": True}, "width must be a whole number"),
+        ({"width": 8}, "The scene.width must be an integer from 16 to 4096."),
+        ({"width": True}, "width must be an integer"),
         ({"background": "red"}, "Background must be a colour such as #101418."),
-        ({"background": 5}, "background must be a text"),
-        ({"background_picture": "../etc/passwd"}, "background_picture must be the name of a file"),
-        ({"background_picture": ".."}, "background_picture must be the name of a file"),
-        ({"logo": {**AREA}}, "Logo.picture must be the name of a file"),
+        ({"background": 5}, "background must be a string"),
+        ({"background_picture": "../etc/passwd"}, "background_picture must be a file name"),
+        ({"background_picture": ".."}, "background_picture must be a file name"),
+        ({"logo": {**AREA}}, "Logo.picture must be a file name"),
         ({"tiles": {}}, "Tiles must be a list of at most 64."),
         ({"tiles": [{}] * 65}, "Tiles must be a list of at most 64."),
         ({"tiles": [5]}, "Tiles[0] must be an object."),
-        (tile(show="nobody"), "Tiles[0].show must be stage, share, member:1 to member:99 or participant:IDENTITY."),
+        (tile(show="other"), "Tiles[0].show must be stage, share, member:1 to member:99 or participant:IDENTITY."),
         (tile(show="member:0"), "Tiles[0].show"),
-        (tile(x=-2), "Tiles[0].x must be a whole number from 0 to 1278."),
-        (tile(width=1282), "Tiles[0].width must be a whole number from 2 to 1280."),
-        (tile(x=1000, width=300), "Tiles[0].width must be a whole number from 2 to 280."),
+        (tile(x=-2), "Tiles[0].x must be an integer from 0 to 1278."),
+        (tile(width=1282), "Tiles[0].width must be an integer from 2 to 1280."),
+        (tile(x=1000, width=300), "Tiles[0].width must be an integer from 2 to 280."),
         (tile(height=None), "Tiles[0].height must be"),
         (tile(fit="stretch"), "Tiles[0].fit must be crop or fit."),
         (tile(z=1.5), "Tiles[0].z must be"),
-        (tile(label=7), "Tiles[0].label must be true, false or a text of at most 128 characters."),
+        (tile(label=7), "Tiles[0].label must be true, false or a string of at most 128 characters."),
         (tile(label="x" * 129), "Tiles[0].label"),
         (tile(border="yes"), "Tiles[0].border must be true or false."),
     ],
 )
-def test_complaints_say_where_and_what(scene: object, complaint: str) -> None:
+def test_errors_state_location_and_cause(scene: object, message: str) -> None:
     with pytest.raises(BadRequest) as found:
         parse_template(json.dumps(scene))
-    assert complaint in found.value.message
+    assert message in found.value.message
     assert found.value.code == "bad_scene"
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, b"\xff\xfe", " " * 4_000_001])
-def test_what_is_no_json(text: str | bytes) -> None:
+def test_invalid_json_is_rejected(text: str | bytes) -> None:
     with pytest.raises(BadRequest):
         parse_template(text)
 
@@ -96,7 +96,7 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_any_json_gives_a_template_or_bad_request(value: object) -> None:
+def test_any_json_results_in_a_template_or_bad_request(value: object) -> None:
     try:
         found = parse_template(json.dumps(value))
     except BadRequest:
@@ -119,7 +119,7 @@ def test_overlap(other: Rectangle, expected: bool) -> None:
     assert other.overlaps(Rectangle(0, 0, 20, 20)) is expected
 
 
-def test_a_scene_can_be_written_down() -> None:
+def test_a_scene_is_converted_to_json() -> None:
     scene = Scene(1280, 720, (Tile(Rectangle(0, 0, 2, 4), "track", "Änne", z=1, border=True),))
     (written,) = json.loads(scene.as_json())["tiles"]
     assert written == {

@@ -1,9 +1,9 @@
-"""Live captions: what a callback makes of the sound is shown over the programme.
+"""Example plug-in: live captions on the mix, from a speech recognition callback.
 
     captions = Captions({"seconds": "5"}, transcribe=lambda source, sound: recogniser.feed(source, sound))
 
-`transcribe` is given 20 ms of a participant's sound at a time and returns a text whenever it has one. Or a program calls
-`caption` from wherever its texts come from.
+`transcribe` receives 20 ms of a participant's sound at a time, and returns a text when it has one. Alternatively, a
+program calls `caption` with its own texts.
 """
 
 import pkgutil
@@ -25,8 +25,9 @@ Transcribe = Callable[[str, Sound], str | None]
 
 
 class Captions(Plugin):
-    """Options: `seconds` that a caption stays (4), `language` of the caption track (en),
-    `callback` as in `package.module:function` (what `transcribe` is for programs)."""
+    """Options: `seconds` that a caption stays (4), `language` of the caption track (en), and `callback`, a
+    `package.module:function` that is used as `transcribe`.
+    """
 
     inputs = PluginInputs(sound=True, mix_pictures=True)
 
@@ -35,7 +36,7 @@ class Captions(Plugin):
         self._language = options.get("language", "en")
         callback = options.get("callback")
         self._transcribe: Transcribe | None = pkgutil.resolve_name(callback) if callback else transcribe
-        self._stage: PluginContext | None = None
+        self._context: PluginContext | None = None
         self._lock = threading.Lock()
         self._text = ""
         self._shown = ""
@@ -43,16 +44,16 @@ class Captions(Plugin):
         self._now = 0.0
         self._size = (0, 0)
 
-    def start(self, stage: PluginContext) -> None:
-        self._stage = stage
+    def start(self, context: PluginContext) -> None:
+        self._context = context
 
     def caption(self, text: str) -> None:
-        """Shows a text from the next picture on. Any thread may call it."""
+        """Shows a text from the next picture on. May be called from any thread."""
         with self._lock:
             self._text = text
             start, self._until = self._now, self._now + self._seconds
-        if self._stage is not None:
-            self._stage.caption(text, start, start + self._seconds, self._language)
+        if self._context is not None:
+            self._context.caption(text, start, start + self._seconds, self._language)
 
     def sound(self, source: str, sound: Sound, at: float) -> Sound | None:
         if source != MIX and self._transcribe is not None:
@@ -62,24 +63,24 @@ class Captions(Plugin):
         return None
 
     def picture(self, source: str, picture: I420, at: float) -> I420 | None:
-        """The programme's pictures are its clock, and tell how large a caption may be."""
+        """Updates the caption. The pictures of the mix provide the time and the size of the canvas."""
         with self._lock:
             self._now = at
             text = self._text if at < self._until else ""
         size = picture.shape[1], picture.shape[0] * 2 // 3
-        if (text, size) != (self._shown, self._size) and self._stage is not None:
+        if (text, size) != (self._shown, self._size) and self._context is not None:
             self._shown, self._size = text, size
             overlay = draw(text, *size)
             if overlay is None:
-                self._stage.show("caption", None)
+                self._context.show("caption", None)
             else:
                 x = (size[0] - overlay.width) // 2 & ~1
-                self._stage.show("caption", overlay, x, (size[1] - overlay.height - size[1] // 20) & ~1)
+                self._context.show("caption", overlay, x, (size[1] - overlay.height - size[1] // 20) & ~1)
         return None
 
 
 def draw(text: str, width: int, height: int) -> Overlay | None:
-    """The last lines that fit, white on dark; None: there is nothing to show."""
+    """Draws the last lines that fit, white on dark; None if there is nothing to show."""
     size = max(12, height // 22)
     lines = _lines(text, size, width * 4 // 5)
     if not lines:

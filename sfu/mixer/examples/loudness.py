@@ -1,7 +1,7 @@
-"""A loudness meter of the programme: momentary (0.4 s), short-term (3 s) and integrated loudness, as a bar on request.
+"""Example plug-in: loudness meter of the mix, with momentary (0.4 s), short-term (3 s) and integrated loudness.
 
-K-weighting is put on the spectrum of blocks of 100 ms, which is exact for their energy and costs one transform each.
-ITU-R BS.1770-5 annex 1, EBU R 128 and Tech 3341.
+K-weighting is applied to the spectrum of blocks of 100 ms, which is exact for their energy and costs one transform per
+block. ITU-R BS.1770-5 annex 1, EBU R 128 and Tech 3341.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ from sfu.mixer.plugins import MIX, Overlay, Plugin, PluginContext, PluginInputs,
 RATE: Final = 48_000
 BLOCK: Final = RATE // 10
 SILENCE: Final = -70.0
-"""LUFS below which nothing counts (the absolute gate), and what silence is given as."""
+"""Absolute gate in LUFS: quieter blocks do not count. Also the value reported for silence."""
 TARGET: Final = -23.0
 _MOMENTARY: Final = 4
 _SHORT_TERM: Final = 30
@@ -25,14 +25,14 @@ _BAR: Final = 12, 160
 
 
 def _k_weighting() -> NDArray[np.float64]:
-    """Power of the two filters of BS.1770 (tables 1 and 2) at the frequencies of a block's transform."""
+    """Power response of the two filters of BS.1770 (tables 1 and 2) at the frequencies of the transform."""
     z = np.exp(-2j * np.pi * np.arange(BLOCK // 2 + 1) / BLOCK)
     shelf = (1.53512485958697 - 2.69169618940638 * z + 1.19839281085285 * z**2) / (
         1 - 1.69065929318241 * z + 0.73248077421585 * z**2
     )
     high_pass = (1 - 2 * z + z**2) / (1 - 1.99004745483398 * z + 0.99007225036621 * z**2)
     weights: NDArray[np.float64] = np.abs(shelf * high_pass) ** 2
-    weights[1:-1] *= 2  # the other half of a real signal's spectrum
+    weights[1:-1] *= 2  # account for the negative frequencies of a real signal
     return weights / BLOCK**2
 
 
@@ -40,25 +40,25 @@ _WEIGHTS: Final = _k_weighting()
 
 
 class Loudness(Plugin):
-    """Options: `bar` = yes shows one at the left edge; `log` = seconds between notes in the event log (0: none)."""
+    """Options: `bar` = yes shows a bar at the left edge; `log` = seconds between entries in the event log (0: none)."""
 
     inputs = PluginInputs(mix_sound=True)
 
     def __init__(self, options: Mapping[str, str]) -> None:
         self.momentary = self.short_term = self.integrated = SILENCE
-        "LUFS."
+        "In LUFS."
         self._bar = options.get("bar", "no") in ("yes", "true", "1")
         self._log_every = float(options.get("log", "0"))
         self._logged = 0.0
-        self._stage: PluginContext | None = None
+        self._context: PluginContext | None = None
         self._held: list[Sound] = []
         self._count = 0
         self._powers: deque[float] = deque(maxlen=_SHORT_TERM)
         self._gated: deque[float] = deque(maxlen=_HISTORY)
         self._drawn = -1
 
-    def start(self, stage: PluginContext) -> None:
-        self._stage = stage
+    def start(self, context: PluginContext) -> None:
+        self._context = context
 
     def sound(self, source: str, sound: Sound, at: float) -> Sound | None:
         if source != MIX:
@@ -72,9 +72,9 @@ class Loudness(Plugin):
             self._measure(joined[:BLOCK])
         if self._log_every and at - self._logged >= self._log_every:
             self._logged = at
-            if self._stage is not None:
+            if self._context is not None:
                 figures = {"short_term": f"{self.short_term:.1f}", "integrated": f"{self.integrated:.1f}"}
-                self._stage.note("loudness", f"{self.integrated:.1f} LUFS", **figures)
+                self._context.note("loudness", f"{self.integrated:.1f} LUFS", **figures)
         return None
 
     def _measure(self, block: Sound) -> None:
@@ -94,7 +94,7 @@ class Loudness(Plugin):
     def _show(self) -> None:
         width, height = _BAR
         filled = round(min(1.0, max(0.0, (self.short_term + 41) / 36)) * height)
-        if filled == self._drawn or self._stage is None:
+        if filled == self._drawn or self._context is None:
             return
         self._drawn = filled
         rgba = np.empty((height, width, 4), np.uint8)
@@ -102,7 +102,7 @@ class Loudness(Plugin):
         colour = (80, 200, 120, 230) if self.short_term <= TARGET + 3 else (230, 90, 70, 230)
         if filled:
             rgba[-filled:, 2:-2] = colour
-        self._stage.show("bar", Overlay(rgba), 16, 16)
+        self._context.show("bar", Overlay(rgba), 16, 16)
 
 
 def lufs(power: float) -> float:
@@ -110,6 +110,8 @@ def lufs(power: float) -> float:
 
 
 def gated(powers: NDArray[np.float64]) -> float:
-    """Integrated loudness of blocks above the absolute gate: those no more than 10 LU below their mean (BS.1770 2.4)."""
+    """Integrated loudness with the relative gate: the mean of all blocks at most 10 LU below the mean of `powers`, which
+    are above the absolute gate (BS.1770 2.4).
+    """
     threshold = float(np.mean(powers)) / 10
     return lufs(float(np.mean(powers[powers > threshold])))
