@@ -1,10 +1,10 @@
-"""Bots: WebRTC clients without a browser, for demonstration and for load.
+"""Bots: WebRTC clients without a browser, for demos and load tests.
 
-    cli ─▶ crew ─▶ bot ─▶ client (signalling)
-                    ├──▶ publisher  ─▶ link (ICE, DTLS, SRTP over one UDP socket)
-                    └──▶ subscriber ─▶ link
-            studio: camera and microphone, encoded once for all bots that share them
+    cli ─▶ load_test ─▶ bot ─▶ client (signalling)
+                         ├──▶ publisher  ─▶ connection (ICE, DTLS, SRTP over one UDP socket)
+                         └──▶ subscriber ─▶ connection
+            media_sources: camera and microphone, encoded once for all bots that share them
 
-A bot makes its packets itself rather than with aiortc's RTCPeerConnection: that can neither send simulcast nor share one
-encoder between many peers, skips loopback addresses, and costs several times as much.
+Bots build their packets themselves instead of using aiortc's RTCPeerConnection, which cannot send simulcast or share one
+encoder between many peers, skips loopback addresses, and costs several times as much CPU.
 """

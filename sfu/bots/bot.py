@@ -1,6 +1,6 @@
-"""One bot: a participant with its signalling and its two connections, which it makes anew whenever they are lost.
+"""One bot: a participant with a signalling client and two media connections, which it replaces when they are lost.
 
-Ends with its signalling: connections first, then the socket.
+A bot ends when its signalling ends. Media connections close first, then the socket.
 """
 
 import asyncio
@@ -26,13 +26,13 @@ from sfu.transport.dtls import Identity
 log = logging.getLogger(__name__)
 
 ALWAYS: Final = Turn()
-AGAIN_AFTER: Final = 1.0
-"""Seconds until a lost connection is made anew."""
+RECONNECT_DELAY: Final = 1.0
+"""Seconds until a lost connection is replaced."""
 
 
 @dataclass(frozen=True, slots=True)
 class BotConfig:
-    """What a bot plays."""
+    """Configuration of one bot: the media that it publishes, and whether it subscribes and decodes."""
 
     name: str
     camera: Camera | None = None
@@ -44,67 +44,67 @@ class BotConfig:
 
 @dataclass(slots=True)
 class BotStats:
-    """What a bot counted so far; bytes are those of datagrams without IP and UDP headers."""
+    """Counters of one bot. Bytes count datagrams without IP and UDP headers."""
 
     name: str
     joined: bool
     joining: float | None
     "Seconds from the start to `joined`."
     publishing: float | None
-    "Seconds from the start until the publishing connection was up."
+    "Seconds from the start until the publishing connection was connected."
     first_frame: float | None
-    "Seconds from `joined` to the first whole picture of anybody."
+    "Seconds from `joined` to the first complete picture of any participant."
     sent_bytes: int
     sent_packets: int
     resent: int
     sent_lost: int
-    "Of our packets, as the server reports them."
+    "Lost packets of this bot, according to the server's receiver reports."
     keyframes_asked: int
     received_bytes: int
     received_packets: int
     lost: int
     repaired: int
     frames: int
-    "Whole pictures received."
+    "Complete pictures received."
     decoded: int
     freezes: int
     streams: int
     rtt: float | None
     latency: float | None
-    "Seconds from drawing a test picture to having decoded it: the worst of those seen now."
+    "Seconds from drawing a test picture to decoding it: the maximum over the current streams."
     reconnects: int
 
 
 class Bot:
-    """`run` is its whole life; `handle_timer` is to be called 20 times a second meanwhile."""
+    """Runs inside `run`. Call `handle_timer` 20 times a second meanwhile."""
 
     def __init__(
         self,
-        part: BotConfig,
+        config: BotConfig,
         url: str,
         http: aiohttp.ClientSession,
         token: Callable[[], Awaitable[str]],
         identity: Identity,
     ) -> None:
-        self.part = part
-        self.client = SignalingClient(url, http, token, self, name=part.name, auto_subscribe=part.subscribe)
+        self.config = config
+        self.client = SignalingClient(url, http, token, self, name=config.name, auto_subscribe=config.subscribe)
         self.publisher: PublishingConnection | None = None
         self.subscriber: SubscribingConnection | None = None
         self.participant = ""
-        """Our id in the room, once joined."""
+        """Participant id, once joined."""
         self._identity = identity
         self._tasks: asyncio.TaskGroup | None = None
         self._own: dict[str, str] = {}
-        "Track id to m-line."
+        "Maps the ids of own tracks to m-lines."
         self._started = time.monotonic()
         self._joined_at: float | None = None
         self._published_at: float | None = None
         self._first_frame: float | None = None
-        self._gone: list[PublishingConnection | SubscribingConnection] = []
-        "Connections that ended, for their counts."
+        self._closed: list[PublishingConnection | SubscribingConnection] = []
+        "Closed connections, kept for their counters."
 
     async def run(self) -> None:
-        """Raises RemoteError when the server sends us away or refuses us."""
+        """Raises RemoteError when the server rejects or disconnects the bot."""
         self._started = time.monotonic()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -112,7 +112,7 @@ class Bot:
                 life = tasks.create_task(self.client.run())
                 life.add_done_callback(lambda _: self._close_connections())
         except* RemoteError as group:
-            raise group.exceptions[0] from None  # one bot has one reason to end
+            raise group.exceptions[0] from None  # a bot ends for a single reason
         finally:
             self._tasks = None
             self._close_connections()
@@ -140,7 +140,7 @@ class Bot:
             return
         self._joined_at = self._joined_at or time.monotonic()
         self._close_connections()
-        if self.part.camera is not None or self.part.microphone is not None:
+        if self.config.camera is not None or self.config.microphone is not None:
             self._spawn(self._publish())
 
     def event(self, message: m.ServerMessage) -> None:
@@ -150,7 +150,7 @@ class Bot:
             case m.TrackUnpublished() if message.track in self._own:
                 del self._own[message.track]
                 if not self._own and self.publisher is not None:
-                    self._publisher_lost("the server closed it")
+                    self._publisher_lost("closed by the server")
             case m.TrackMuted() if message.track in self._own:
                 if self.publisher is not None:
                     self.publisher.muted[self._own[message.track]] = message.muted
@@ -162,7 +162,7 @@ class Bot:
             self._retire(self.subscriber)
             self.subscriber = SubscribingConnection(
                 self._identity,
-                decode=self.part.decode,
+                decode=self.config.decode,
                 lost=self._subscriber_lost,
                 broken=lambda: self._spawn(self._restart()),
             )
@@ -171,11 +171,11 @@ class Bot:
     # -- connections ------------------------------------------------------------------------------------------------
 
     async def _publish(self) -> None:
-        part = self.part
+        config = self.config
         publisher = self.publisher = PublishingConnection(
-            self._identity, part.camera, part.microphone, turn=part.turn, lost=self._publisher_lost
+            self._identity, config.camera, config.microphone, turn=config.turn, lost=self._publisher_lost
         )
-        with suppress(ConnectionError):  # joined again meanwhile, and published again
+        with suppress(ConnectionError):  # a new join in the meantime has published again
             reply = await self.client.request(m.Publish(id=0, sdp=publisher.offer(), tracks=publisher.tracks()))
             if isinstance(reply, m.Answer) and self.publisher is publisher:
                 self._own = {track: mid for mid, track in reply.tracks.items()}
@@ -186,25 +186,25 @@ class Bot:
         self._retire(self.publisher)
         self.publisher = None
         self._own.clear()
-        self._spawn(self._later(self._publish))
+        self._spawn(self._run_later(self._publish))
 
     def _subscriber_lost(self, reason: str) -> None:
         log.info("subscribing connection lost", extra={"reason": reason})
         self._retire(self.subscriber)
         self.subscriber = None
-        self._spawn(self._later(self._restart))
+        self._spawn(self._run_later(self._restart))
 
     async def _restart(self) -> None:
         with suppress(ConnectionError):
             await self.client.request(m.IceRestart(id=0))
 
-    async def _later(self, act: Callable[[], Awaitable[None]]) -> None:
-        await asyncio.sleep(AGAIN_AFTER)
+    async def _run_later(self, act: Callable[[], Awaitable[None]]) -> None:
+        await asyncio.sleep(RECONNECT_DELAY)
         await act()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         if self._tasks is not None:
-            with suppress(RuntimeError):  # it is ending
+            with suppress(RuntimeError):  # the task group is shutting down
                 self._tasks.create_task(work)
                 return
         work.close()
@@ -212,7 +212,7 @@ class Bot:
     def _retire(self, connection: PublishingConnection | SubscribingConnection | None) -> None:
         if connection is not None:
             connection.close()
-            self._gone.append(connection)
+            self._closed.append(connection)
 
     def _close_connections(self) -> None:
         self._retire(self.publisher)
@@ -220,22 +220,22 @@ class Bot:
         self.publisher = self.subscriber = None
         self._own.clear()
 
-    # -- numbers ----------------------------------------------------------------------------------------------------
+    # -- statistics -------------------------------------------------------------------------------------------------
 
     def _receptions(self) -> list[ReceivedTrack]:
-        subscribers = [each for each in [*self._gone, self.subscriber] if isinstance(each, SubscribingConnection)]
+        subscribers = [each for each in [*self._closed, self.subscriber] if isinstance(each, SubscribingConnection)]
         return [each for s in subscribers for each in [*s.receptions.values(), *s.retired]]
 
     def stats(self) -> BotStats:
-        connections = [each for each in [*self._gone, self.publisher, self.subscriber] if each is not None]
+        connections = [each for each in [*self._closed, self.publisher, self.subscriber] if each is not None]
         publishers = [each for each in connections if isinstance(each, PublishingConnection)]
         streams = [stream for each in publishers for stream in each.streams]
         receptions = self._receptions()
         pictures = [each.stream.counts for each in receptions if each.stream.kind == "video"]
         live = list(self.subscriber.receptions.values()) if self.subscriber is not None else []
-        links = [each.connection for each in (self.publisher, self.subscriber) if each is not None]
+        current = [each.connection for each in (self.publisher, self.subscriber) if each is not None]
         return BotStats(
-            name=self.part.name,
+            name=self.config.name,
             joined=bool(self.participant),
             joining=_since(self._joined_at, self._started),
             publishing=_since(self._published_at, self._started),
@@ -253,7 +253,7 @@ class Bot:
             decoded=sum(each.decoded for each in receptions if each.stream.kind == "video"),
             freezes=sum(counts.skips for counts in pictures),
             streams=len(live),
-            rtt=max((connection.ice.rtt for connection in links if connection.ice.rtt is not None), default=None),
+            rtt=max((connection.ice.rtt for connection in current if connection.ice.rtt is not None), default=None),
             latency=max((each.latency for each in live if each.latency is not None), default=None),
             reconnects=self.client.reconnects,
         )

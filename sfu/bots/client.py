@@ -1,6 +1,6 @@
-"""The signalling side of a bot: joins, asks and is answered, answers pings, and resumes when the socket drops.
+"""Signalling client of a bot: joins, sends requests, answers pings, and resumes the session after a lost socket.
 
-See PROTOCOL.md beside sfu.signaling.
+The protocol is described in PROTOCOL.md in sfu/signaling.
 """
 
 import asyncio
@@ -20,14 +20,15 @@ from sfu.signaling import messages as m
 
 log = logging.getLogger(__name__)
 
-BACKOFF_FIRST: Final = 0.2
-BACKOFF_LAST: Final = 5.0
+MIN_BACKOFF: Final = 0.2
+MAX_BACKOFF: Final = 5.0
 CONNECT_TIMEOUT: Final = 10.0
 FINAL_CODES: Final = frozenset({1000, 1003, 1008, 1009, 4001})
-"""Closing codes after which nobody should come back."""
+"""Close codes after which a client must not reconnect."""
 TRANSIENT: Final = frozenset({"draining", "rate_limited", "internal", "at_capacity", "resume_failed", "room_full"})
-"""Refusals of a join that may be over in a moment."""
+"""Error codes of a rejected join after which a retry may succeed."""
 NOT_REPEATABLE: Final = (m.Chat, m.Data)
+"""Requests that are not sent again after a reconnection, because the server may have carried them out."""
 
 Request = (
     m.Publish | m.Unpublish | m.Mute | m.IceRestart | m.Subscribe | m.Unsubscribe | m.Chat | m.Data | m.UpdateMetadata
@@ -39,14 +40,14 @@ _decode = msgspec.json.Decoder(m.ServerMessage | list[m.ServerMessage]).decode
 
 class ClientListener(Protocol):
     def joined(self, message: m.Joined) -> None:
-        """`message.resumed` False: everything begins anew."""
+        """`message.resumed` is False for a new session."""
 
     def event(self, message: m.ServerMessage) -> None:
-        """Offers and everything that is neither a reply nor a ping."""
+        """Receives offers and all other messages except replies and pings."""
 
 
 class SignalingClient:
-    """`run` returns when the server sends us away for good or `leave` is called, and raises RemoteError when refused."""
+    """Keeps one session. `run` returns after `leave`, and raises RemoteError if the server rejects or disconnects it."""
 
     def __init__(
         self,
@@ -73,7 +74,7 @@ class SignalingClient:
         self._last = 0
         self._heartbeat = 30.0
         self._leaving = False
-        self._farewell: m.Leave | None = None
+        self._leave_message: m.Leave | None = None
 
     async def run(self) -> None:
         failures = 0
@@ -83,29 +84,30 @@ class SignalingClient:
                 code = await self._connect()
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 if isinstance(error, aiohttp.WSServerHandshakeError) and error.status in (400, 401, 403, 404):
-                    raise RemoteError(f"The server refused the socket: {error.status} {error.message}") from error
+                    raise RemoteError(f"The server rejected the WebSocket: {error.status} {error.message}") from error
                 if not self._resume_key and failures >= 5:
                     raise RemoteError(f"The server cannot be reached: {error}") from error
                 code = 1006
             self._joined, self._socket = False, None
-            farewell, self._farewell = self._farewell, None
+            leave_message, self._leave_message = self._leave_message, None
             if self._leaving:
                 break
-            if farewell is not None and farewell.action == "disconnect":
-                raise RemoteError(farewell.message, code=farewell.reason)
-            if farewell is None and code in FINAL_CODES:
-                raise RemoteError(f"The server closed the socket with code {code}.")
-            if farewell is not None and farewell.action == "reconnect":
+            if leave_message is not None and leave_message.action == "disconnect":
+                raise RemoteError(leave_message.message, code=leave_message.reason)
+            if leave_message is None and code in FINAL_CODES:
+                raise RemoteError(f"The server closed the WebSocket with code {code}.")
+            if leave_message is not None and leave_message.action == "reconnect":
                 self._resume_key = ""
             failures = 0 if time.monotonic() - began > CONNECT_TIMEOUT else failures + 1
             self.reconnects += 1
-            wait = min(BACKOFF_LAST, BACKOFF_FIRST * 2 ** max(0, failures - 1)) * random.uniform(0.7, 1.3)
-            await asyncio.sleep(max(wait, farewell.retry_after if farewell is not None else 0.0))
+            wait = min(MAX_BACKOFF, MIN_BACKOFF * 2 ** max(0, failures - 1)) * random.uniform(0.7, 1.3)
+            await asyncio.sleep(max(wait, leave_message.retry_after if leave_message is not None else 0.0))
 
     async def request(self, message: Request) -> Reply:
-        """Numbers and sends a request, and waits for the reply, over a reconnection if need be.
+        """Sends a request under a new id and waits for the reply, across a reconnection if necessary.
 
-        Raises RemoteError when the answer is an error, ConnectionError when it is not known whether it was carried out.
+        Raises RemoteError if the reply is an error, and ConnectionError if it is unknown whether the server carried out
+        the request.
         """
         numbered = msgspec.structs.replace(message, id=next(self._ids))
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -124,7 +126,7 @@ class SignalingClient:
         await self._send(m.Answer(id=offer_id, sdp=sdp))
 
     async def leave(self) -> None:
-        """Says goodbye; `run` returns. Idempotent."""
+        """Sends a leave message and closes the socket; `run` returns. Idempotent."""
         if not self._leaving:
             self._leaving = True
             await self._send(m.ClientLeave(reason="bot stopped"))
@@ -132,7 +134,7 @@ class SignalingClient:
                 await self._socket.close()
 
     async def drop(self) -> None:
-        """Loses the socket on purpose, as a bad network would: it will be resumed."""
+        """Closes the socket as a network failure would; the session is then resumed. For tests."""
         if self._socket is not None:
             await self._socket.close(code=4500)
 
@@ -142,12 +144,12 @@ class SignalingClient:
             try:
                 await socket.send_str(m.encode(message).decode())  # type: ignore[arg-type]
             except (aiohttp.ClientError, OSError):
-                log.debug("a message was not sent: the socket is gone")
+                log.debug("message not sent: socket closed")
 
     async def _connect(self) -> int:
-        """One socket's life; its closing code."""
+        """Opens a socket and serves it until it closes. Returns the close code."""
         token = await self._token()
-        # A full server lets those in who show that they are in already.
+        # A server at capacity admits clients that present a resume key.
         protocols = ("sfu", f"resume.{self._resume_key}") if self._resume_key else ("sfu",)
         async with (
             asyncio.timeout(CONNECT_TIMEOUT) as deadline,
@@ -169,7 +171,7 @@ class SignalingClient:
                 return await self._listen(socket, deadline)
             except asyncio.CancelledError:
                 if not deadline.expired():
-                    await self.leave()  # while there is a socket to say it through
+                    await self.leave()  # while the socket is still open
                 raise
 
     async def _listen(self, socket: aiohttp.ClientWebSocketResponse, deadline: asyncio.Timeout) -> int:
@@ -180,7 +182,7 @@ class SignalingClient:
             received = _decode(frame.data)
             for message in received if isinstance(received, list) else [received]:
                 await self._received(message)
-            # the deadline, at first that of joining, becomes that of silence (in the lobby as well)
+            # The deadline for joining becomes one for silence, also in the lobby.
             deadline.reschedule(asyncio.get_running_loop().time() + 2.5 * self._heartbeat)
 
     async def _received(self, message: m.ServerMessage) -> None:
@@ -198,9 +200,9 @@ class SignalingClient:
                 if future is not None and not future.done():
                     future.set_result(message)
                 elif isinstance(message, m.Error):
-                    log.warning("the server complains", extra={"code": message.code})
+                    log.warning("error from the server", extra={"code": message.code})
             case m.Leave():
-                self._farewell = message
+                self._leave_message = message
             case _:
                 self._listener.event(message)
 
@@ -208,7 +210,7 @@ class SignalingClient:
         if error.code not in TRANSIENT:
             raise RemoteError(error.message, code=error.code)
         action = "reconnect" if error.code == "resume_failed" else "resume"
-        self._farewell = m.Leave(reason="draining", message=error.message, action=action, retry_after=1.0)  # type: ignore[arg-type]
+        self._leave_message = m.Leave(reason="draining", message=error.message, action=action, retry_after=1.0)  # type: ignore[arg-type]
 
     async def _enter(self, message: m.Joined) -> None:
         self._resume_key, self._heartbeat = message.resume_key, message.heartbeat
@@ -221,21 +223,23 @@ class SignalingClient:
             if message.resumed and not isinstance(request, NOT_REPEATABLE):
                 await self._send(request)
             elif not future.done():
-                future.set_exception(ConnectionError("the connection was lost before the answer came"))
+                future.set_exception(ConnectionError("the connection was lost before the reply arrived"))
 
 
 def socket_url(url: str) -> str:
-    """`http://host:port` or `ws://…` as the address of the signalling socket. Raises ConfigurationError."""
+    """Converts `http://host:port` or `ws://…` to the URL of the signalling socket. Raises ConfigurationError."""
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}.get(parts.scheme)
     if scheme is None or not parts.netloc:
-        raise ConfigurationError(f"--url {url} should be like http://localhost:8080 or wss://sfu.example.org.")
+        raise ConfigurationError(
+            f"--url {url} is invalid. Use a URL such as http://localhost:8080 or wss://sfu.example.org."
+        )
     path = parts.path.rstrip("/")
     return urlunsplit((scheme, parts.netloc, path if path.endswith("/ws") else path + "/ws", "", ""))
 
 
 def page_url(url: str) -> str:
-    """The address of the HTTP API that belongs to a signalling address."""
+    """Converts a server URL to the base URL of its HTTP API."""
     parts = urlsplit(socket_url(url))
     scheme = "https" if parts.scheme == "wss" else "http"
     return urlunsplit((scheme, parts.netloc, parts.path.removesuffix("/ws"), "", ""))

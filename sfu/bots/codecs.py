@@ -1,4 +1,4 @@
-"""VP8 and Opus through PyAV, set for many small live pictures: the only module of the bots that encodes and decodes."""
+"""VP8 and Opus codecs through PyAV, configured for many small live streams. Only this module encodes and decodes."""
 
 from fractions import Fraction
 from typing import Final
@@ -15,7 +15,7 @@ OPUS_BITRATE: Final = 24_000
 
 
 class VideoEncoder:
-    """One VP8 stream of a fixed size; frames of other sizes are scaled."""
+    """Encodes one VP8 stream of a fixed size; frames of other sizes are scaled."""
 
     def __init__(self, width: int, height: int, bitrate: int, fps: float) -> None:
         self._width, self._height = width, height
@@ -24,7 +24,7 @@ class VideoEncoder:
         codec.width, codec.height = width, height
         codec.pix_fmt = "yuv420p"
         codec.bit_rate = bitrate
-        codec.gop_size = 100_000  # keyframes are made when they are asked for
+        codec.gop_size = 100_000  # keyframes only on request
         codec.time_base = VIDEO_CLOCK
         codec.framerate = Fraction(fps).limit_denominator(1001)
         codec.thread_count = 1
@@ -38,11 +38,11 @@ class VideoEncoder:
             "static-thresh": "100",
         }
         self._codec = codec
-        # kept: setting up a scaler for each frame costs five times as much as scaling it
+        # Reused: setting up a scaler for each frame costs five times as much as scaling it.
         self._scaler = VideoReformatter()
 
     def encode(self, frame: av.VideoFrame, timestamp: int, key: bool) -> tuple[bytes, bool]:
-        """(encoded frame, whether it is a keyframe); `timestamp` at 90 kHz. Empty if the encoder dropped it."""
+        """Returns the encoded frame, empty if the encoder dropped it, and whether it is a keyframe. `timestamp` at 90 kHz."""
         if frame.width != self._width or frame.height != self._height or frame.format.name != "yuv420p":
             frame = self._scaler.reformat(
                 frame, self._width, self._height, "yuv420p", interpolation="FAST_BILINEAR", threads=1
@@ -57,7 +57,7 @@ class VideoEncoder:
 
 
 class SoundEncoder:
-    """Opus, mono, 20 ms a frame."""
+    """Encodes mono Opus in frames of 20 ms."""
 
     def __init__(self) -> None:
         codec = av.CodecContext.create("libopus", "w")
@@ -68,20 +68,20 @@ class SoundEncoder:
         self._codec = codec
 
     def encode(self, samples: bytes, timestamp: int) -> bytes:
-        """960 mono samples of 16 bits; `timestamp` at 48 kHz."""
+        """`samples`: 960 mono samples of 16 bits; `timestamp` at 48 kHz."""
         frame = av.AudioFrame.from_ndarray(np.frombuffer(samples, np.int16)[None, :], format="s16", layout="mono")
         frame.sample_rate, frame.pts, frame.time_base = 48_000, timestamp, AUDIO_CLOCK
         return b"".join(bytes(packet) for packet in self._codec.encode(frame))
 
 
 class VideoDecoder:
-    """Decodes what a bot receives."""
+    """Decodes one VP8 stream."""
 
     def __init__(self) -> None:
         self._codec = av.CodecContext.create("libvpx", "r")
 
     def decode(self, data: bytes, timestamp: int) -> NDArray[np.uint8] | None:
-        """The luma plane, rows by columns; None if nothing came of it."""
+        """The luma plane of shape (height, width); None if decoding failed or produced no picture."""
         packet = av.Packet(data)
         packet.pts, packet.time_base = timestamp, VIDEO_CLOCK
         luma = None

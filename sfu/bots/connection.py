@@ -1,8 +1,8 @@
-"""One connection of a bot to the server: a UDP socket with ICE checks, DTLS and SRTP on it.
+"""One connection of a bot to the server: ICE, DTLS and SRTP over a UDP socket.
 
     NEW ──connect──▶ CHECKING ──answer──▶ SECURING ──keys──▶ CONNECTED ──▶ CLOSED
 
-Reads in the event loop's reader callback; everything that depends on time happens in `handle_timer`.
+Datagrams are read in a reader callback of the event loop. Timers run in `handle_timer`.
 """
 
 import asyncio
@@ -46,14 +46,14 @@ class ConnectionListener(Protocol):
     def rtcp_received(self, packet: bytes, now: float) -> None: ...
 
     def path_broken(self) -> None:
-        """The server has not answered for a while: ask for a restart."""
+        """The server has not answered for `SILENT_AFTER` seconds: request an ICE restart."""
 
     def lost(self, reason: str) -> None:
-        """The link has closed itself."""
+        """The connection failed and is closed."""
 
 
 class Connection:
-    """`connect` once, and again with new credentials for an ICE restart; `close` ends it."""
+    """Call `connect` once, again with new credentials for an ICE restart, and `close` at the end."""
 
     def __init__(self, identity: Identity, listener: ConnectionListener) -> None:
         self.state = State.NEW
@@ -62,7 +62,7 @@ class Connection:
         self.sent_bytes = 0
         self.received_bytes = 0
         self.dropped = 0
-        """Datagrams that did not open, or could not be sent."""
+        """Datagrams that could not be decrypted or sent."""
         self._identity = identity
         self._listener = listener
         self._loop = asyncio.get_running_loop()
@@ -72,10 +72,10 @@ class Connection:
         self._tx: SrtpSession | None = None
         self._rx: SrtpSession | None = None
         self._started = 0.0
-        self._complained = 0.0
+        self._restart_requested = 0.0
 
     def connect(self, remote: RemoteTransport) -> None:
-        """`remote.setup` is the server's role; left open, ours is the DTLS client's."""
+        """`remote.setup` is the server's DTLS role; for `actpass` and `passive` the bot is the DTLS client."""
         now = time.monotonic()
         if self.state is State.NEW:
             self._started = now
@@ -88,7 +88,7 @@ class Connection:
         self._check(now)
 
     def send_rtp(self, packet: bytes) -> None:
-        """Dropped until connected, and when the socket is full, as a network would."""
+        """Drops the packet while not connected, or if the socket buffer is full."""
         if self._tx is not None and self._send is not None:
             sealed = self._tx.session.protect(packet)
             self._transmit(sealed)
@@ -98,7 +98,7 @@ class Connection:
             self._transmit(self._tx.session.protect_rtcp(packet))
 
     def handle_timer(self, now: float) -> None:
-        """A few times a second."""
+        """Runs ICE, DTLS and consent timers. Call it several times a second."""
         if self.state in (State.NEW, State.CLOSED):
             return
         self._check(now)
@@ -111,15 +111,15 @@ class Connection:
         if self.state is State.CONNECTED:
             silent = self.ice.silent_for(now)
             if silent > CONSENT_TIMEOUT:
-                self._fail("the server stopped answering")
-            elif silent > SILENT_AFTER and now - self._complained > SILENT_AFTER:
-                self._complained = now
+                self._fail("no answer from the server")
+            elif silent > SILENT_AFTER and now - self._restart_requested > SILENT_AFTER:
+                self._restart_requested = now
                 self._listener.path_broken()
         elif now - self._started > CONNECT_TIMEOUT:
-            self._fail("no connection in time")
+            self._fail("connection timed out")
 
     def close(self) -> None:
-        """Idempotent; the listener is not told."""
+        """Idempotent; does not notify the listener."""
         if self.state is State.CLOSED:
             return
         self.state = State.CLOSED
@@ -140,7 +140,7 @@ class Connection:
         try:
             sock = socket.socket(family, socket.SOCK_DGRAM)
         except OSError:
-            return  # no IPv6 here
+            return  # this host has no IPv6
         sock.setblocking(False)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             sock.setsockopt(socket.SOL_SOCKET, option, BUFFER_BYTES)
@@ -177,7 +177,7 @@ class Connection:
         except BlockingIOError:
             pass
         except OSError:
-            self.dropped += 1  # an ICMP error of an earlier send
+            self.dropped += 1  # an ICMP error caused by an earlier datagram
 
     def _received(self, sock: socket.socket, data: bytes, now: float) -> None:
         first = data[0] if data else 255
@@ -211,13 +211,13 @@ class Connection:
                 other.close()
                 del self._sockets[family]
         try:
-            sock.connect(address)  # the kernel then refuses strangers, and sends without looking up a route
+            sock.connect(address)  # the kernel then drops datagrams from other addresses and caches the route
         except OSError:
             self._fail("the server's address is unreachable")
             return
         self._send = sock.send
         self.state = State.SECURING
-        self._check(time.monotonic())  # this one nominates, before anything else takes the path
+        self._check(time.monotonic())  # nominate the path before sending anything else on it
         assert self._dtls is not None
         self._dtls.start()
         self._after_dtls()
@@ -243,5 +243,5 @@ class Connection:
     def _fail(self, reason: str) -> None:
         if self.state is not State.CLOSED:
             self.close()
-            log.info("link lost", extra={"reason": reason})
+            log.info("connection lost", extra={"reason": reason})
             self._listener.lost(reason)

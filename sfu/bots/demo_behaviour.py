@@ -1,4 +1,4 @@
-"""What demonstration bots do besides being seen: a line of chat and a raised hand now and then."""
+"""Behaviour of demo bots: occasional chat messages and raised hands."""
 
 import asyncio
 import random
@@ -10,13 +10,13 @@ from sfu.errors import RemoteError
 from sfu.signaling import messages as m
 
 LINES: Final = (
-    "Hello! We are bots; our pictures are drawn and encoded by a process beside the server.",
-    "Open this page in a second window and you are one more.",
-    "The block in the corner of my picture says when it was drawn: that is how latency is measured.",
-    "I publish three sizes at once. You get the one that fits my tile.",
+    "Hello! We are bots. A separate process draws and encodes our pictures.",
+    "Open this page in a second window to join as another participant.",
+    "The block in the corner of my picture encodes the time at which it was drawn, to measure latency.",
+    "I publish three sizes at once. You receive the one that fits my tile.",
     "My face is a disc, but my timing is good.",
     "Try the speaker layout: we take turns.",
-    "Anybody here who can hear colours?",
+    "Can anyone here hear colours?",
 )
 FIRST_AFTER: Final = 5.0
 PAUSE: Final = (45.0, 120.0)
@@ -25,7 +25,7 @@ HAND_UP: Final = 8.0
 
 
 async def run_demo_behaviour(client: SignalingClient, index: int, count: int) -> None:
-    """Runs until cancelled. The bots say the lines in turn, so that none is said twice in a row."""
+    """Runs until cancelled. The bots take the lines in turn, so that none repeats in a row."""
     await asyncio.sleep(FIRST_AFTER * (1 + index))
     number = index
     while True:
@@ -37,5 +37,5 @@ async def run_demo_behaviour(client: SignalingClient, index: int, count: int) ->
             await asyncio.sleep(HAND_UP)
             await client.request(m.UpdateMetadata(id=0, attributes={"hand": ""}))
         except (RemoteError, ConnectionError):
-            pass  # not allowed to, or just away: mingling is not worth an end
+            pass  # not permitted or reconnecting: try again later
         await asyncio.sleep(random.uniform(*PAUSE) * count / 3)

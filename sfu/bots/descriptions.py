@@ -1,6 +1,6 @@
-"""The session descriptions that a bot writes: offers to publish, answers to subscribe. Pure.
+"""SDP of a bot: offers for publishing, answers for subscribing. Pure.
 
-RFC 9429, RFC 8853 (simulcast), RFC 5576 (SSRCs, where there is no rid).
+RFC 9429 (JSEP), RFC 8853 (simulcast), RFC 5576 (SSRCs, used without RIDs).
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ WANTED_EXTENSIONS = frozenset({caps.URI_MID, caps.URI_TRANSPORT_CC, caps.URI_AUD
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A bot's end of one connection."""
+    """ICE and DTLS credentials of the bot for one connection."""
 
     ufrag: str
     pwd: str
@@ -42,21 +42,21 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class RemoteTransport:
-    """The server's end of a connection."""
+    """ICE and DTLS parameters of the server for one connection."""
 
     ufrag: str
     pwd: str
     fingerprints: tuple[tuple[str, str], ...]
     setup: str
     addresses: tuple[tuple[str, int], ...]
-    "UDP candidates, best first."
+    "UDP candidates, highest priority first."
 
 
 def remote_of(description: SessionDescription) -> RemoteTransport:
-    """Raises BadRequest if the description has no transport."""
+    """Raises BadRequest if the description lacks ICE credentials or a fingerprint."""
     used = next((section for section in description.media if not section.rejected), None)
     if used is None or not used.ufrag or not used.fingerprints:
-        raise BadRequest("The server's description has no transport.")
+        raise BadRequest("The server's description has no transport parameters.")
     found: list[tuple[int, str, int]] = []
     for section in description.media:
         for candidate in section.candidates:
@@ -74,7 +74,7 @@ def publishing_offer(
     audio: OutboundStream | None,
     video: Sequence[OutboundStream],
 ) -> str:
-    """`video`: one stream per simulcast layer, lowest first; only one, without rid, when there is no simulcast."""
+    """`video`: one stream per simulcast layer, lowest first; without simulcast, a single stream without RID."""
     sections: list[list[str]] = []
     if audio is not None:
         sections.append(
@@ -129,7 +129,7 @@ def _video_lines(stream_id: str, video: Sequence[OutboundStream]) -> list[str]:
 
 
 def subscribing_answer(offer: SessionDescription | str, credentials: Credentials, version: int) -> str:
-    """Takes every m-line for media as it is offered, and no data channels."""
+    """Accepts every audio and video m-line as offered, and rejects data channels."""
     if isinstance(offer, str):
         offer = parse(offer)
     taken = [section for section in offer.media if section.kind in ("audio", "video") and not section.rejected]

@@ -1,4 +1,4 @@
-"""Text for test pictures: a bitmap font of 5 × 7 dots, since no font library is needed for a clock and a name."""
+"""A bitmap font of 5 × 7 dots for test pictures: a clock and a name do not need a font library."""
 
 import unicodedata
 
@@ -9,7 +9,7 @@ WIDTH = 6
 """Dots from one character to the next."""
 HEIGHT = 7
 
-# One character is five columns of seven dots, the lowest bit on top; from space to Z.
+# Five columns of seven dots per character, least significant bit on top; from space to Z.
 _COLUMNS = bytes.fromhex(
     "0000000000 00005f0000 0007000700 147f147f14 242a7f2a12 2313086462 3649552250 0005030000 001c224100 0041221c00"
     "14083e0814 08083e0808 0050300000 0808080808 0060600000 2010080402 3e5149453e 00427f4000 4261514946 2141454b31"
@@ -21,7 +21,7 @@ _COLUMNS = bytes.fromhex(
 
 
 def mask(text: str, scale: int) -> NDArray[np.bool_]:
-    """The dots of `text` in capitals, (7 × scale) rows by (6 × scale × length) columns. Unknown characters are `?`."""
+    """Mask of `text` in capitals, of shape (7 × scale, 6 × scale × length). Unknown characters become `?`."""
     columns = bytearray()
     for character in unicodedata.normalize("NFKD", text.replace("ß", "ss")).upper():
         if unicodedata.combining(character):

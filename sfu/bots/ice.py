@@ -1,7 +1,7 @@
-"""The controlling side of ICE towards an ICE-lite server: checks all its candidates, uses the first that answers.
+"""ICE agent in the controlling role for an ICE-lite server: checks all its candidates and uses the first that answers.
 
-The server learns our address from the checks, so nothing is gathered and every local address works, loopback as well.
-Sans-IO. RFC 8445, RFC 8489 (STUN), RFC 7675 (consent).
+The server learns the bot's address from the checks. The bot therefore gathers no candidates, and every local address
+works, including loopback. Sans-IO. RFC 8445, RFC 8489 (STUN), RFC 7675 (consent).
 """
 
 import hmac
@@ -16,15 +16,15 @@ Address = tuple[str, int]
 
 MAGIC: Final = 0x2112A442
 CHECK_INTERVAL: Final = 0.1
-"""Between checks of one candidate until it answers; doubled up to a second."""
+"""Seconds between checks of one candidate until it answers; doubles up to one second."""
 CONSENT_INTERVAL: Final = 4.0
 CONSENT_TIMEOUT: Final = 30.0
 SILENT_AFTER: Final = 12.0
-"""Seconds without an answer after which the path counts as broken and is to be restarted."""
+"""Seconds without an answer after which the path counts as broken and ICE should be restarted."""
 
 
 def binding_request(username: str, password: str, transaction: bytes, tie_breaker: int, *, nominate: bool) -> bytes:
-    """A connectivity check (RFC 8445 7.2.2) of the controlling side."""
+    """Encodes a connectivity check of the controlling agent (RFC 8445 7.2.2)."""
     name = username.encode()
     body = pack("!HH", 0x0006, len(name)) + name + bytes(-len(name) % 4)
     body += pack("!HHI", 0x0024, 4, 0x6E7F1EFF) + pack("!HHQ", 0x802A, 8, tie_breaker)
@@ -36,8 +36,8 @@ def binding_request(username: str, password: str, transaction: bytes, tie_breake
     return head + body + pack("!HHI", 0x8028, 4, crc32(head + body) ^ 0x5354554E)
 
 
-def answered(data: bytes, password: str) -> bytes | None:
-    """The transaction of an authentic success response; None for anything else."""
+def response_transaction(data: bytes, password: str) -> bytes | None:
+    """Transaction id of an authentic success response; None for any other data."""
     if len(data) < 44 or unpack_from("!HHI", data) != (0x0101, len(data) - 20, MAGIC):
         return None
     at = 20
@@ -52,7 +52,7 @@ def answered(data: bytes, password: str) -> bytes | None:
 
 
 class IceClient:
-    """One connection's checks. `now` is monotonic seconds."""
+    """Connectivity and consent checks of one connection. `now` is monotonic seconds."""
 
     def __init__(self) -> None:
         self.ufrag = secrets.token_hex(4)
@@ -65,17 +65,17 @@ class IceClient:
         self._tie_breaker = secrets.randbits(64)
         self._open: dict[bytes, tuple[Address, float]] = {}
         self._due: dict[Address, tuple[float, float]] = {}
-        "When to check a candidate next, and how long to wait then."
+        "Per candidate: time of the next check and the interval after it."
 
     def use(self, ufrag: str, pwd: str, addresses: Sequence[Address], now: float) -> None:
-        """Begins to check, or begins again after a restart; the selected path is kept meanwhile."""
+        """Starts checks, or restarts them with new credentials. A selected path stays in use during a restart."""
         self._remote_ufrag, self._remote_pwd = ufrag, pwd
         self._open.clear()
         candidates = list(addresses) if self.selected is None else [self.selected]
         self._due = dict.fromkeys(candidates, (now, CHECK_INTERVAL))
 
     def checks(self, now: float) -> list[tuple[bytes, Address]]:
-        """Datagrams to send now."""
+        """Returns the datagrams to send now, with their destinations."""
         out = []
         for address, (when, wait) in self._due.items():
             if when > now:
@@ -88,15 +88,15 @@ class IceClient:
             while len(self._open) > 32:
                 del self._open[next(iter(self._open))]
             username = f"{self._remote_ufrag}:{self.ufrag}"
-            # nominated is only what answered: the server moves to every candidate that a check nominates
+            # Nominate only a candidate that answered: the server switches to every candidate that is nominated.
             nominate = self.selected is not None
             request = binding_request(username, self._remote_pwd, transaction, self._tie_breaker, nominate=nominate)
             out.append((request, address))
         return out
 
     def receive(self, data: bytes, now: float) -> bool:
-        """True when this answer selected the path."""
-        transaction = answered(data, self._remote_pwd)
+        """Returns True if this response selected the path."""
+        transaction = response_transaction(data, self._remote_pwd)
         check = self._open.pop(transaction, None) if transaction is not None else None
         if check is None:
             return False

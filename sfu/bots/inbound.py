@@ -1,6 +1,6 @@
-"""One stream that a bot receives: counted as RFC 3550 does it, put in order, gaps asked for again, frames made whole.
+"""One RTP stream received by a bot: statistics, reordering, retransmission requests and frame assembly.
 
-Pure: what is to be sent comes back as values. RFC 3550 6.4.1 and appendix A, RFC 4585, RFC 4588.
+Pure: packets to send are returned as values. RFC 3550 6.4.1 and appendix A, RFC 4585, RFC 4588.
 """
 
 from dataclasses import dataclass
@@ -13,13 +13,14 @@ from sfu.rtp.packet import Header
 from sfu.rtp.rtcp import ReportBlock
 from sfu.rtp.sequence import SequenceUnwrapper
 
-PATIENCE: Final = 0.6
-"""Seconds that a gap holds up what comes behind it."""
+GAP_TIMEOUT: Final = 0.6
+"""Seconds to wait for the missing packets of a gap."""
 HELD_LIMIT: Final = 1024
+"""Packets buffered at most."""
 
 
 class Frame(NamedTuple):
-    """A whole encoded frame of video, or one packet of sound."""
+    """A complete encoded video frame, or one audio packet."""
 
     data: bytes
     timestamp: int
@@ -36,17 +37,17 @@ class _Held(NamedTuple):
 
 @dataclass(slots=True)
 class Counts:
-    """Of one stream, since its beginning."""
+    """Counters of one stream since its start."""
 
     packets: int = 0
     octets: int = 0
     repaired: int = 0
-    "Came as a retransmission."
+    "Packets received as a retransmission."
     frames: int = 0
-    "Whole, and all that they depend on was whole as well."
+    "Complete frames whose references were complete as well."
     keyframes: int = 0
     skips: int = 0
-    "Times that a picture stood still until the next keyframe."
+    "Times that the picture froze until the next keyframe."
 
 
 class InboundStream:
@@ -64,7 +65,7 @@ class InboundStream:
         self._first = -1
         self._highest = -1
         self._next = -1
-        "The number that the next frame continues with."
+        "Sequence number at which the next frame starts."
         self._held: dict[int, _Held] = {}
         self._stuck_since: float | None = None
         self._started = kind == "audio"
@@ -75,19 +76,19 @@ class InboundStream:
 
     @property
     def lost(self) -> int:
-        """Packets that never came, retransmissions taken into account."""
+        """Packets that never arrived, including retransmissions."""
         if self._first < 0:
             return 0
         return max(0, self._highest - self._first + 1 - self.counts.packets)
 
     def receive(self, header: Header, payload: bytes, now: float, *, repaired: bool = False) -> list[Frame]:
-        """Frames that became whole by this packet."""
+        """Returns the frames that this packet completes."""
         number = self._unwrapper.unwrap(header.sequence)
         if self._first < 0:
             self._first = self._highest = self._next = number
             self._highest -= 1
         if number < self._next or number in self._held:
-            return []  # a duplicate, or too late
+            return []  # duplicate or too late
         self.counts.packets += 1
         self.counts.octets += len(payload)
         if number > self._highest:
@@ -109,10 +110,10 @@ class InboundStream:
         return self._advance(now)
 
     def handle_timer(self, now: float) -> list[Frame]:
-        """Gives up a gap that is too old."""
-        if self._stuck_since is None or now - self._stuck_since < PATIENCE:
+        """Abandons a gap that is older than `GAP_TIMEOUT`."""
+        if self._stuck_since is None or now - self._stuck_since < GAP_TIMEOUT:
             return []
-        self._begin_again()
+        self._await_keyframe()
         self._next = min(self._held, default=self._highest + 1)
         self._stuck_since = None
         return self._advance(now)
@@ -121,7 +122,7 @@ class InboundStream:
         self._sender_report = (ntp >> 16 & 0xFFFFFFFF, now)
 
     def report(self, now: float) -> ReportBlock | None:
-        """What is due to the sender; None before anything came."""
+        """Report block for the sender; None before the first packet."""
         if self._first < 0:
             return None
         expected = self._highest - self._first + 1
@@ -144,7 +145,7 @@ class InboundStream:
         return _Held(header.timestamp, header.marker, begin, key, data)
 
     def _advance(self, now: float) -> list[Frame]:
-        """Takes whole frames from what is held, in order."""
+        """Removes complete frames from the buffer, in order."""
         held, found = self._held, []
         while True:
             end = self._next
@@ -158,7 +159,7 @@ class InboundStream:
             data = b"".join([part.data for part in parts])
             first = parts[0]
             if not data:
-                continue  # padding and probes
+                continue  # padding or probe packets
             if not self._started:
                 if not (first.begin and first.key):
                     continue
@@ -173,13 +174,13 @@ class InboundStream:
             self._stuck_since = None
         elif self._stuck_since is None or found:
             self._stuck_since = now
-        if len(held) > HELD_LIMIT:  # a frame without end, or too much behind a gap
+        if len(held) > HELD_LIMIT:  # a frame without an end, or too many packets after a gap
             held.clear()
             self._next, self._stuck_since = self._highest + 1, None
-            self._begin_again()
+            self._await_keyframe()
         return found
 
-    def _begin_again(self) -> None:
+    def _await_keyframe(self) -> None:
         self._started = False
         self.wants_keyframe = True
         self.counts.skips += 1
@@ -188,13 +189,13 @@ class InboundStream:
         transit = now * self.clock_rate - timestamp
         if self._transit is not None:
             deviation = abs(transit - self._transit)
-            if deviation < self.clock_rate:  # not across a wrap or a switch of layers
+            if deviation < self.clock_rate:  # ignore timestamp wraps and layer switches
                 self._jitter += (deviation - self._jitter) / 16
         self._transit = transit
 
 
 def _vp8_descriptor_length(payload: bytes) -> int:
-    """Bytes of the descriptor (RFC 7741 4.2) of a payload that `vp8.describe` has accepted."""
+    """Length of the VP8 payload descriptor (RFC 7741 4.2) of a payload that `vp8.describe` accepted."""
     if not payload[0] & 0x80:
         return 1
     present, at = payload[1], 2

@@ -1,7 +1,7 @@
-"""Camera and microphone: what bots publish, encoded once and handed to every bot that is attached.
+"""Camera and microphone of bots: each encodes a source once and passes the result to every attached bot.
 
-Encoding runs on one thread per camera and microphone at most, a frame at a time, and PyAV gives up the interpreter lock
-meanwhile; everything else here runs on the event loop. Nothing is encoded while nobody is attached.
+Video is encoded on one thread per camera, and PyAV releases the GIL meanwhile. Everything else runs on the event loop.
+Nothing is encoded while no bot is attached.
 """
 
 import asyncio
@@ -18,9 +18,9 @@ from sfu.bots.outbound import vp8_payloads
 from sfu.bots.voice import FRAME, RATE, SILENT
 
 KEYFRAME_SPACING: Final = 0.5
-"""Seconds: more keyframes than that are not made, whoever asks."""
+"""Minimum seconds between keyframes, regardless of requests."""
 BEHIND: Final = 0.2
-"""Seconds that a camera or microphone may be late before it skips."""
+"""Seconds that a camera or microphone may be late before it skips frames."""
 RIDS: Final = ("q", "h", "f")
 
 
@@ -36,37 +36,37 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """One encoded frame of one layer, cut into RTP payloads."""
+    """One encoded frame of one layer, split into RTP payloads."""
 
     payloads: tuple[bytes, ...]
     timestamp: int
-    "90 kHz, the same for all layers and unwrapped."
+    "90 kHz, unwrapped, equal for all layers."
     key: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """20 ms."""
+    """20 ms of encoded audio."""
 
     payload: bytes
     timestamp: int
     "48 kHz, unwrapped."
     level: int
-    "−dBov."
+    "In −dBov."
     at: float
-    "Seconds since 1970."
+    "Unix time in seconds."
 
 
 class PictureSource(Protocol):
     def picture(self, at: float, width: int, height: int) -> av.VideoFrame:
-        """What is to be seen at `at`, seconds since 1970, in this size or another one. Called on the camera's thread."""
+        """Draws the picture for Unix time `at`. Its size may differ from the requested one. Runs on the camera's thread."""
 
 
 class SoundSource(Protocol):
     def sound(self, number: int) -> tuple[bytes, int]:
-        """Frame `number`, counted in 20 ms since 1970: 960 mono samples of 16 bits, and their level in −dBov.
+        """Returns frame `number`, counted in units of 20 ms since 1970: 960 mono samples of 16 bits and their −dBov level.
 
-        Called on the event loop: has to be quick.
+        Called on the event loop, so it must be fast.
         """
 
 
@@ -75,7 +75,10 @@ SoundSink = Callable[[Sound], None]
 
 
 def layers_of(width: int, height: int, fps: float, bitrate: int = 0, count: int = 3) -> tuple[Layer, ...]:
-    """A ladder of halves, lowest first. `bitrate` of the highest; 0: what suits its size."""
+    """Simulcast layers, each half the size of the next, lowest first.
+
+    `bitrate` is that of the highest layer; 0 derives it from the size.
+    """
     if not bitrate:
         bitrate = int(1_400_000 * (width * height / (1280 * 720)) ** 0.8 * (fps / 30) ** 0.5)
     if height < 360:
@@ -86,7 +89,7 @@ def layers_of(width: int, height: int, fps: float, bitrate: int = 0, count: int 
     for index in range(count):
         divisor = 1 << (count - 1 - index)
         rid = RIDS[len(RIDS) - count + index] if count > 1 else ""
-        # even numbers: chroma has half of the size
+        # Sizes are even because chroma has half the resolution.
         found.append(
             Layer(rid, width // divisor // 2 * 2, height // divisor // 2 * 2, max(30_000, int(bitrate / divisor**1.5)))
         )
@@ -94,7 +97,7 @@ def layers_of(width: int, height: int, fps: float, bitrate: int = 0, count: int 
 
 
 class Camera:
-    """Encodes a source in layers while somebody is attached. `run` is its whole life."""
+    """Encodes a source in simulcast layers while bots are attached. Works while `run` runs."""
 
     def __init__(self, source: PictureSource, layers: tuple[Layer, ...], fps: float) -> None:
         self.layers = layers
@@ -117,7 +120,7 @@ class Camera:
             self._sinks.remove(sink)
 
     def request_keyframe(self) -> None:
-        """Requests are merged: the next frame, or the first one that is not too soon after the last keyframe."""
+        """Makes the next frame a keyframe, at most one per `KEYFRAME_SPACING`. Requests are merged."""
         self._key_wanted = True
 
     async def run(self) -> None:
@@ -152,7 +155,7 @@ class Camera:
 
 
 class Microphone:
-    """Encodes a source while one of those attached speaks; the others' packets say silence."""
+    """Encodes a source while at least one attached bot speaks. The other bots send silence."""
 
     def __init__(self, source: SoundSource) -> None:
         self._source = source

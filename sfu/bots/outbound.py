@@ -1,4 +1,4 @@
-"""Packets that a bot sends: VP8 frames cut into payloads, RTP headers with the extensions that browsers send, resends.
+"""RTP packets sent by a bot: VP8 payloads, headers with the extensions that browsers send, and retransmissions.
 
 RFC 3550, RFC 7741 (VP8 payload), RFC 8285 (header extensions), RFC 8852 (mid, rid), RFC 4588 (retransmission).
 """
@@ -10,7 +10,7 @@ from typing import Final
 from sfu.rtp.rtcp import SenderReport
 
 PAYLOAD_LIMIT: Final = 1100
-"""Bytes: with headers, extensions and the SRTP tag below 1200."""
+"""Bytes of payload per packet; with headers, extensions and the SRTP tag a packet stays below 1200."""
 EXT_AUDIO_LEVEL: Final = 1
 EXT_TRANSPORT_CC: Final = 3
 EXT_MID: Final = 4
@@ -22,7 +22,7 @@ NTP_EPOCH: Final = 2_208_988_800
 
 
 def vp8_payloads(frame: bytes, picture_id: int) -> list[bytes]:
-    """One encoded frame as RTP payloads with a 15-bit picture id."""
+    """Splits one encoded frame into RTP payloads with a 15-bit picture id."""
     number = pack("!BH", 0x80, 0x8000 | picture_id & 0x7FFF)
     return [
         (b"\x90" if at == 0 else b"\x80") + number + frame[at : at + PAYLOAD_LIMIT]
@@ -32,7 +32,7 @@ def vp8_payloads(frame: bytes, picture_id: int) -> list[bytes]:
 
 @dataclass(slots=True)
 class OutboundStream:
-    """One SSRC with its retransmissions: numbers packets and remembers them. Says mid and rid until they are known."""
+    """One SSRC and its RTX stream. Keeps packets for retransmission, and sends MID and RID until they are known."""
 
     ssrc: int
     payload_type: int
@@ -45,17 +45,17 @@ class OutboundStream:
     timestamp_offset: int = 0
     rtx_sequence: int = 0
     known: bool = False
-    "The receiver has reported on this SSRC, so it needs no mid and rid any more."
+    "The receiver has reported on this SSRC and no longer needs MID and RID."
     packets: int = 0
     octets: int = 0
     resent: int = 0
     reported_lost: int = 0
-    "As the receiver's last report has it."
+    "From the last receiver report."
     fraction_lost: float = 0.0
     history: dict[int, tuple[int, bool, bytes]] = field(default_factory=dict)
 
     def packet(self, payload: bytes, timestamp: int, marker: bool, transport: int, level: int | None = None) -> bytes:
-        """`timestamp` before the stream's offset; `transport`: the connection's running number; `level` in −dBov."""
+        """`timestamp`: without the random offset; `transport`: transport-wide sequence number; `level` in −dBov."""
         sequence = self.sequence
         self.sequence = sequence + 1 & 0xFFFF
         timestamp = timestamp + self.timestamp_offset & 0xFFFFFFFF

@@ -1,7 +1,7 @@
-"""The moving test picture: a face that speaks, a ball that circles it, a clock, and the time again for machines.
+"""Animated test picture: a face with a moving mouth, a ball that circles it, a clock, and a machine-readable time stamp.
 
-The time is drawn as a block of 8 × 6 black and white cells, large enough to survive the smallest simulcast layer, so that
-whoever decodes a frame knows when it was drawn: `read_stamp` is what measures latency and what tests look at.
+The stamp is a block of 8 × 6 black and white cells, large enough to survive the smallest simulcast layer. `read_stamp`
+decodes it to determine when a frame was drawn, for latency measurements and tests.
 """
 
 import colorsys
@@ -16,29 +16,29 @@ from numpy.typing import NDArray
 from sfu.bots import font
 
 Planes = NDArray[np.uint8]
-"""A picture as YUV 4:2:0 in one array of (height × 3 / 2) rows by width, as PyAV takes it."""
+"""A YUV 4:2:0 picture in one array of shape (height × 3 / 2, width), the format of PyAV."""
 
 COLUMNS: Final = 8
 ROWS: Final = 6
 CELLS: Final = 18
-"""Cells in the height of a picture."""
+"""Height of a picture in cells."""
 STAMP_BITS: Final = 40
-"""Milliseconds since 1970, the lower 40 bits (34 years); 8 bits of checksum follow."""
+"""The stamp is the lower 40 bits of Unix time in milliseconds (34 years), followed by a checksum of 8 bits."""
 BLACK: Final = 16
 WHITE: Final = 235
 UNITS: Final = 36
-"""The height of the picture in the units it is drawn in; the lowest fifth is left to the labels of pages."""
+"""Height of a picture in drawing units. The lowest fifth is left empty for labels of the page."""
 
 
 class TestPicture:
-    """Draws one bot. `draw` may be called by any one thread at a time."""
+    """Draws one bot. Only one thread at a time may call `draw`."""
 
     __test__ = False
 
     def __init__(self, width: int, height: int, name: str = "", hue: float = 0.6, grain: int = 0) -> None:
-        """`hue` 0–1 as in HSV; `grain`: amplitude of noise in luma steps, which makes an encoder spend its bit rate."""
+        """`hue`: 0–1 as in HSV; `grain`: amplitude of noise in luma steps, which makes an encoder use its bit rate."""
         if width % 2 or height % 2 or width < 64 or height < 36:
-            raise ValueError("a test picture is at least 64 × 36, and its sides are even")
+            raise ValueError("the size of a test picture must be even and at least 64 × 36")
         self.width = width
         self.height = height
         self._unit = height / UNITS
@@ -56,12 +56,13 @@ class TestPicture:
         self._cell_columns = (np.arange(round(COLUMNS * cell)) / cell).astype(np.intp)
 
     def draw(self, at: float, loudness: float = 0.0) -> Planes:
-        """The picture of `at` (seconds since 1970); `loudness` 0–1 opens the mouth."""
+        """Draws the picture for Unix time `at`; `loudness` from 0 to 1 opens the mouth."""
         picture = self._base.copy()
         luma = picture[: self.height]
         if self._grain is not None:
             self._count += 1
-            luma += self._grain[self._count % 4].view(np.uint8)  # wraps like the signed sum; the base leaves room
+            # Unsigned wrap-around equals signed addition, and the base picture has headroom.
+            luma += self._grain[self._count % 4].view(np.uint8)
         unit, middle = self._unit, self.width / 2
         opening = 0.4 + 2.2 * loudness
         self._box(luma, middle - 3 * unit, (15 - opening) * unit, middle + 3 * unit, (15 + opening) * unit, BLACK)
@@ -116,12 +117,12 @@ class TestPicture:
 
 
 def read_stamp(luma: NDArray[np.uint8]) -> int | None:
-    """The milliseconds (lower 40 bits) that a decoded luma plane shows, at any size; None if it shows none."""
+    """Reads the stamp (lower 40 bits of milliseconds) from a decoded luma plane of any size; None if it has none."""
     height, width = luma.shape
     if height < UNITS or width < UNITS:
         return None
     cell = height / CELLS
-    half = max(1, int(cell / 4))  # the middle of a cell, away from blurred edges
+    half = max(1, int(cell / 4))  # sample the middle of a cell, away from blurred edges
     values = np.empty((ROWS, COLUMNS))
     for row in range(ROWS):
         for column in range(COLUMNS):
@@ -134,7 +135,7 @@ def read_stamp(luma: NDArray[np.uint8]) -> int | None:
 
 
 def stamp_age(stamp: int, at: float) -> float:
-    """Seconds between a stamp and `at` (seconds since 1970); both clocks have to agree."""
+    """Seconds from a stamp to Unix time `at`. Requires synchronized clocks."""
     span = 1 << STAMP_BITS
     return ((int(at * 1000) - stamp + span // 2) % span - span // 2) / 1000
 
@@ -145,7 +146,7 @@ def _stamp_bytes(milliseconds: int) -> bytes:
 
 
 def _yuv(hue: float, saturation: float, value: float) -> tuple[int, int, int]:
-    """BT.601, limited range."""
+    """Converts HSV to limited-range BT.601."""
     red, green, blue = colorsys.hsv_to_rgb(hue % 1.0, saturation, value)
     luma = 0.299 * red + 0.587 * green + 0.114 * blue
     return round(16 + 219 * luma), round(128 + 126.4 * (blue - luma)), round(128 + 159.5 * (red - luma))

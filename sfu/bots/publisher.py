@@ -1,4 +1,4 @@
-"""The publishing connection of a bot: one sound, one picture in simulcast layers, and what the server says of them."""
+"""Publishing connection of a bot: one audio track and one video track with simulcast, and their RTCP feedback."""
 
 import random
 import secrets
@@ -27,12 +27,12 @@ from sfu.transport.dtls import Identity
 
 REPORT_INTERVAL: Final = 1.0
 SILENCE: Final = b"\xf8\xff\xfe"
-"""Opus: 20 ms of nothing (RFC 6716 3.1: CELT, full band, one frame)."""
+"""Opus packet of 20 ms of silence (RFC 6716 3.1: CELT, full band, one frame)."""
 RESENDS_PER_REPORT: Final = 64
 
 
 class PublishingConnection:
-    """Attached to a camera and a microphone from the moment the link is up until `close`."""
+    """Attached to a camera and a microphone from the time it is connected until `close`."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class PublishingConnection:
     ) -> None:
         self.connection = Connection(identity, self)
         self.muted = {AUDIO_MID: False, VIDEO_MID: False}
-        """By an admin: m-lines that send nothing."""
+        """M-lines that a moderator muted; they send nothing."""
         self.keyframes_asked = 0
         self._camera = camera
         self._microphone = microphone
@@ -71,7 +71,7 @@ class PublishingConnection:
         return publishing_offer(self.connection.credentials, self._version, self._cname, self.audio, self.video)
 
     def tracks(self) -> list[TrackSpec]:
-        """What the m-lines of the offer are."""
+        """Describes the m-lines of the offer."""
         specs = [TrackSpec(mid=AUDIO_MID, source="microphone")] if self.audio is not None else []
         if self._camera is not None:
             layers: Sequence[Layer] = self._camera.layers
@@ -120,7 +120,7 @@ class PublishingConnection:
         if self._microphone is not None:
             self._microphone.detach(self.send_sound)
 
-    # -- what camera and microphone give ----------------------------------------------------------------------------
+    # -- camera and microphone --------------------------------------------------------------------------------------
 
     def send_picture(self, layer: int, picture: Picture) -> None:
         if self.muted[VIDEO_MID]:
@@ -152,7 +152,7 @@ class PublishingConnection:
         self._transport_sequence += 1
         return self._transport_sequence & 0xFFFF
 
-    # -- LinkListener -----------------------------------------------------------------------------------------------
+    # -- ConnectionListener -----------------------------------------------------------------------------------------
 
     def connected(self) -> None:
         if self._camera is not None:
@@ -165,10 +165,10 @@ class PublishingConnection:
         self._lost(reason)
 
     def path_broken(self) -> None:
-        """The checks go on; a publishing connection that stays broken is lost and made anew."""
+        """Does nothing: checks continue, and a connection that stays broken is replaced."""
 
     def rtp_received(self, packet: bytes, now: float) -> None:
-        """A server sends no media here."""
+        """Ignores packets: the server sends no media on this connection."""
 
     def rtcp_received(self, packet: bytes, now: float) -> None:
         try:

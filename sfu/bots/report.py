@@ -1,4 +1,4 @@
-"""What a crew of bots tells the person who started it: a line every few seconds, and everything as JSON in the end."""
+"""Reports of a load test: a status line every few seconds, and all statistics as JSON at the end."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,7 +14,7 @@ TIMES = ("joining", "publishing", "first_frame", "rtt", "latency")
 
 
 def totals(bots: Sequence[BotStats]) -> dict[str, Any]:
-    """Sums of what is counted; median and worst of what is timed, seconds."""
+    """Sums of all counters; median and worst value of all times in seconds."""
     found: dict[str, Any] = {"bots": len(bots), "joined": sum(bot.joined for bot in bots)}
     found |= {name: sum(getattr(bot, name) for bot in bots) for name in SUMS}
     for name in TIMES:
@@ -24,7 +24,7 @@ def totals(bots: Sequence[BotStats]) -> dict[str, Any]:
 
 
 def line(now: dict[str, Any], before: dict[str, Any], seconds: float) -> str:
-    """The last `seconds` in one line, from two totals."""
+    """Status line for the last `seconds`, from two results of `totals`."""
 
     def rate(name: str) -> float:
         return max(0.0, float(now[name] - before[name])) / seconds

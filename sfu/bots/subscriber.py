@@ -1,6 +1,6 @@
-"""The subscribing connection of a bot: answers the server's offers, receives, and tells the server how that goes.
+"""Subscribing connection of a bot: answers the server's offers, receives media and sends RTCP feedback.
 
-Feedback as browsers send it: receiver reports, requests for lost packets and keyframes, transport-wide arrival times.
+It sends the same feedback as browsers: receiver reports, NACK, PLI, and transport-wide congestion control.
 """
 
 import random
@@ -33,27 +33,28 @@ DEFAULT_RTT: Final = 0.1
 
 @dataclass(slots=True)
 class ReceivedTrack:
-    """One track that the bot receives, and what it saw and heard of it."""
+    """One received track and the results of decoding it."""
 
     track: str
     stream: InboundStream
     decoder: VideoDecoder | SoundDecoder | None = None
     decoded: int = 0
-    "Pictures or packets of sound."
+    "Decoded pictures or audio packets."
     size: tuple[int, int] = (0, 0)
     latency: float | None = None
-    "Seconds from drawing to decoding of the last picture that shows when it was drawn; the clocks have to agree."
+    "Seconds from drawing to decoding of the last picture with a stamp. Requires synchronized clocks."
     pitch: float = 0.0
-    "Of the last sound that was louder than a whisper, in hertz."
+    "Strongest frequency in hertz of the last audio packet that was not quiet."
     first_at: float | None = None
-    "When the first whole frame was there (decoded, where it is decoded); monotonic seconds."
-    asked_at: float = 0.0
+    "Monotonic time of the first complete frame, or of the first decoded one if the track is decoded."
+    keyframe_requested_at: float = 0.0
+    "Monotonic time of the last keyframe request."
     red: int | None = None
-    "The payload type under which its sound comes with older sound in it (RFC 2198)."
+    "Payload type of redundant audio (RFC 2198), if negotiated."
 
 
 class SubscribingConnection:
-    """Made for the server's first offer; `answer` serves every further one until the server starts afresh."""
+    """Created for a `fresh` offer of the server; `answer` also handles all later offers of the same connection."""
 
     def __init__(
         self, identity: Identity, *, decode: bool, lost: Callable[[str], None], broken: Callable[[], None]
@@ -62,7 +63,7 @@ class SubscribingConnection:
         self.receptions: dict[int, ReceivedTrack] = {}
         """By SSRC."""
         self.retired: list[ReceivedTrack] = []
-        """What is not sent any more; counted in the end."""
+        """Tracks that have ended, kept for their counters."""
         self._decode = decode
         self._lost = lost
         self._broken = broken
@@ -73,12 +74,12 @@ class SubscribingConnection:
         self._recorder = Recorder(self._ssrc)
         self._transport_id = 0
         self._rtx: dict[int, int] = {}
-        "SSRC of retransmissions: SSRC of what they repeat."
+        "Maps RTX SSRC to media SSRC."
         self._report_at = 0.0
         self._feedback_at = 0.0
 
     def answer(self, sdp: str, tracks: dict[str, str]) -> str:
-        """`tracks`: m-line to track id. Connects, or restarts ICE when the server has new credentials."""
+        """`tracks` maps m-lines to track ids. Connects, or restarts ICE if the server has new credentials."""
         offer = parse(sdp)
         self._version += 1
         answer = subscribing_answer(offer, self.connection.credentials, self._version)
@@ -86,7 +87,7 @@ class SubscribingConnection:
         for section in offer.media:
             track = tracks.get(section.mid, "")
             if section.kind in ("audio", "video") and section.direction == "sendonly" and track:
-                self._learn(section, track, wanted)
+                self._add_streams(section, track, wanted)
         for ssrc in [ssrc for ssrc in self.receptions if ssrc not in wanted]:
             self.retired.append(self.receptions.pop(ssrc))
         remote = remote_of(offer)
@@ -95,7 +96,7 @@ class SubscribingConnection:
             self.connection.connect(remote)
         return answer
 
-    def _learn(self, section: MediaSection, track: str, wanted: set[int]) -> None:
+    def _add_streams(self, section: MediaSection, track: str, wanted: set[int]) -> None:
         repairs = {group[1]: group[0] for semantics, group in section.ssrc_groups if semantics == "FID"}
         self._transport_id = section.extensions.get(caps.URI_TRANSPORT_CC, self._transport_id)
         for ssrc in section.ssrcs:
@@ -123,12 +124,16 @@ class SubscribingConnection:
         for reception in self.receptions.values():
             stream = reception.stream
             for frame in stream.handle_timer(now):
-                self._take(reception, frame, now)
+                self._decode_frame(reception, frame, now)
             missing = stream.nack.due(now, rtt) if stream.nack.missing else []
             if missing:
                 self.connection.send_rtcp(rtcp.encode_nack(self._ssrc, stream.ssrc, missing))
-            if stream.wants_keyframe and stream.counts.packets and now - reception.asked_at > KEYFRAME_INTERVAL:
-                reception.asked_at = now
+            if (
+                stream.wants_keyframe
+                and stream.counts.packets
+                and now - reception.keyframe_requested_at > KEYFRAME_INTERVAL
+            ):
+                reception.keyframe_requested_at = now
                 self.connection.send_rtcp(rtcp.encode_pli(self._ssrc, stream.ssrc))
         if now >= self._feedback_at:
             self._feedback_at = now + FEEDBACK_INTERVAL
@@ -149,7 +154,7 @@ class SubscribingConnection:
     def close(self) -> None:
         self.connection.close()
 
-    # -- LinkListener -----------------------------------------------------------------------------------------------
+    # -- ConnectionListener -----------------------------------------------------------------------------------------
 
     def connected(self) -> None:
         pass
@@ -191,7 +196,7 @@ class SubscribingConnection:
                 return
             payload = payload[start:end]
         for frame in reception.stream.receive(header, payload, now, repaired=repaired):
-            self._take(reception, frame, now)
+            self._decode_frame(reception, frame, now)
 
     def rtcp_received(self, packet: bytes, now: float) -> None:
         try:
@@ -203,7 +208,7 @@ class SubscribingConnection:
             if isinstance(report, rtcp.SenderReport) and report.ssrc in self.receptions:
                 self.receptions[report.ssrc].stream.sender_reported(report.ntp, now)
 
-    def _take(self, reception: ReceivedTrack, frame: Frame, now: float) -> None:
+    def _decode_frame(self, reception: ReceivedTrack, frame: Frame, now: float) -> None:
         decoder = reception.decoder
         if isinstance(decoder, VideoDecoder):
             luma = decoder.decode(frame.data, frame.timestamp)

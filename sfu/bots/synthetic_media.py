@@ -1,4 +1,4 @@
-"""What cameras and microphones are pointed at: the drawn bot with its voice, one that claps, or a media file in a loop."""
+"""Media sources: a drawn bot with a voice, a clapper for lip sync tests, and a media file in a loop."""
 
 import time
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from sfu.errors import ConfigurationError
 
 
 class DrawnBot:
-    """A test picture whose mouth moves while its voice is to be heard. Drawing a size costs less than scaling to it."""
+    """A test picture whose mouth moves with its voice. Each size is drawn separately, which is cheaper than scaling."""
 
     def __init__(self, name: str, hue: float, voice: Voice, turn: Turn, grain: int = 0) -> None:
         self._name = name
@@ -42,14 +42,14 @@ class DrawnBot:
 CLAPS: Final = 25
 """Frames of 20 ms from one clap to the next."""
 CLAP: Final = 5
-"""Frames of 20 ms that it lasts."""
+"""Duration of a clap in frames of 20 ms."""
 
 
 class Clapper:
-    """For lip sync: at each half second of the wall clock a tone begins and the picture below the stamp turns white.
+    """For lip sync tests: at each half second of Unix time a tone starts and the picture below the stamp turns white.
 
-    Whoever has both again compares how late each is: the picture says when it was drawn (`read_stamp`), and a clap is heard
-    at a multiple of half a second.
+    A receiver compares the delays of both: `read_stamp` returns the time at which the picture was drawn, and claps start
+    at multiples of half a second.
     """
 
     def __init__(self, name: str, hue: float = 0.1) -> None:
@@ -77,15 +77,15 @@ class Clapper:
 
 
 def clapping(at: float) -> bool:
-    """Whether a `Clapper` is to be seen and heard at `at`, seconds since 1970."""
+    """Whether a `Clapper` claps at Unix time `at`."""
     return at * RATE / FRAME % CLAPS < CLAP
 
 
 class MediaFile:
-    """A file played in a loop. `picture` and `sound` each read it for themselves and may run on different threads."""
+    """Plays a file in a loop. `picture` and `sound` open it separately and may run on different threads."""
 
     def __init__(self, path: Path) -> None:
-        """Raises ConfigurationError if the file cannot be read or has neither picture nor sound."""
+        """Raises ConfigurationError if the file cannot be read or has neither video nor audio."""
         try:
             with av.open(str(path)) as container:
                 self.has_video = bool(container.streams.video)
@@ -94,7 +94,7 @@ class MediaFile:
         except (av.FFmpegError, OSError) as error:
             raise ConfigurationError(f"{path} cannot be played: {error.strerror or error}.") from error
         if not (self.has_video or self.has_audio):
-            raise ConfigurationError(f"{path} has neither a picture nor sound.")
+            raise ConfigurationError(f"{path} has neither video nor audio.")
         self._path = path
         self._begun = time.time()
         self._frames: Iterator[tuple[float, av.VideoFrame]] = iter(())
@@ -113,7 +113,7 @@ class MediaFile:
                 self._frames = self._video(elapsed)
                 self._next = next(self._frames, None)
                 if self._next is None:
-                    raise ConfigurationError(f"{self._path} has no picture that can be decoded.")
+                    raise ConfigurationError(f"{self._path} has no video that can be decoded.")
         return self._shown or self._next[1]
 
     def sound(self, number: int) -> tuple[bytes, int]:
@@ -127,13 +127,13 @@ class MediaFile:
         return samples.tobytes(), level(samples)
 
     def _video(self, begin: float) -> Iterator[tuple[float, av.VideoFrame]]:
-        """Frames of one run with the time each is due, seconds since the file was first played."""
+        """Frames of one pass with their due times, in seconds since the first pass started."""
         with av.open(str(self._path)) as container:
             for frame in container.decode(video=0):
                 yield begin + (frame.time or 0.0), frame
 
     def _audio(self) -> Iterator[NDArray[np.int16]]:
-        """Samples of one run, silence at the end until the picture has ended as well."""
+        """Samples of one pass, padded with silence to the duration of the file."""
         resampler = av.AudioResampler(format="s16", layout="mono", rate=RATE)
         count = 0
         with av.open(str(self._path)) as container:

@@ -1,4 +1,4 @@
-"""Bots meet in a whole server in this process, over real sockets: each sees the other's clock and hears its voice."""
+"""sfu.bots.bot: bots join a complete server in this process over real sockets and receive each other's media."""
 
 import argparse
 import asyncio
@@ -54,8 +54,8 @@ async def gather(server: Server) -> AsyncIterator[Gather]:
 
         async def make(*, publish: str = "camera", **fields: object) -> LoadTest:
             words = ["--room", "r", "--key", KEY, "--secret", SECRET, "--publish", publish]
-            plan = LoadTestConfig(url=server.url, publish=publish, size=(320, 180), ramp=100.0, **fields)  # type: ignore[arg-type]
-            load_test = LoadTest(plan, tokens_of(parser.parse_args(words), http), http)
+            config = LoadTestConfig(url=server.url, publish=publish, size=(320, 180), ramp=100.0, **fields)  # type: ignore[arg-type]
+            load_test = LoadTest(config, tokens_of(parser.parse_args(words), http), http)
             lives.append(asyncio.create_task(load_test.run()))
             return load_test
 
@@ -69,7 +69,7 @@ async def gather(server: Server) -> AsyncIterator[Gather]:
 async def until(done: Callable[[], object], seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not done():
-        assert time.monotonic() < deadline, "nothing came of it in time"
+        assert time.monotonic() < deadline, "condition not met in time"
         await asyncio.sleep(0.02)
 
 
@@ -88,7 +88,7 @@ async def test_two_bots_meet(gather: Gather) -> None:
         assert picture.latency is not None
         assert 0 <= picture.latency < 5
         assert picture.size in ((160, 90), (320, 180))
-    # they take turns of six seconds, so within twelve each has heard the other
+    # Turns last six seconds, so each bot hears the other within twelve.
     for bot, other in ((ada, grace), (grace, ada)):
         pitch = PITCHES[load_test.bots.index(other)]
         await until(lambda bot=bot: [each for each in received(bot, "audio") if each.pitch])  # type: ignore[misc]
@@ -99,14 +99,14 @@ async def test_two_bots_meet(gather: Gather) -> None:
     assert not load_test.failures
 
 
-async def test_the_layer_that_is_wished_for_comes(gather: Gather) -> None:
+async def test_the_requested_layer_is_sent(gather: Gather) -> None:
     await gather(count=1, subscribe=False)
     [watcher] = (await gather(count=1, decode=True, publish="none")).bots
     await until(lambda: received(watcher, "video") and received(watcher, "video")[0].decoded)
     [picture] = received(watcher, "video")
     for width, height in ((160, 90), (320, 180), (160, 90)):
-        wish = m.SubscriptionUpdate(track=picture.track, width=width, height=height)
-        await watcher.client.request(m.Subscribe(id=0, tracks=[wish]))
+        update = m.SubscriptionUpdate(track=picture.track, width=width, height=height)
+        await watcher.client.request(m.Subscribe(id=0, tracks=[update]))
         await until(lambda size=(width, height): picture.size == size)  # type: ignore[misc]
     assert picture.stream.counts.skips == 0
 
@@ -124,7 +124,7 @@ async def test_a_dropped_socket_does_not_stop_the_media(gather: Gather) -> None:
     assert (ada.participant, ada.publisher, ada.subscriber) == (me, publisher, subscriber)
 
 
-async def test_a_lost_connection_is_made_anew(gather: Gather) -> None:
+async def test_a_lost_connection_is_replaced(gather: Gather) -> None:
     load_test = await gather(count=2)
     ada, grace = load_test.bots
     await until(lambda: all(bot.stats().frames > 5 for bot in load_test.bots))
@@ -138,21 +138,21 @@ async def test_a_lost_connection_is_made_anew(gather: Gather) -> None:
     await until(lambda: all(bot.stats().frames > was + 5 for bot, was in zip((ada, grace), before, strict=True)))
 
 
-async def test_many_share_a_camera(gather: Gather) -> None:
+async def test_many_bots_share_four_microphones(gather: Gather) -> None:
     load_test = await gather(count=6, publish="audio")
     assert (len(load_test.cameras), len(load_test.microphones)) == (0, 4)
     await until(lambda: all(len(received(bot, "audio")) == 5 for bot in load_test.bots))
     await until(lambda: all(each.stream.counts.packets for bot in load_test.bots for each in received(bot, "audio")))
 
 
-async def test_a_bot_that_is_removed_stays_away(server: Server, gather: Gather) -> None:
+async def test_a_removed_bot_does_not_rejoin(server: Server, gather: Gather) -> None:
     load_test = await gather(count=1)
     await until(lambda: load_test.stats()[0].joined)
     server.rooms.delete("r")
     await until(lambda: load_test.failures)
 
 
-async def test_the_demonstration_comes_and_goes(server: Server) -> None:
+async def test_demo_bots_join_and_leave(server: Server) -> None:
     life = asyncio.create_task(run_demo(server.url, room="demo", count=2, key=(KEY, SECRET)))
 
     def tracks() -> int:
@@ -162,4 +162,6 @@ async def test_the_demonstration_comes_and_goes(server: Server) -> None:
     await until(lambda: tracks() == 4, 40)
     life.cancel()
     await asyncio.gather(life, return_exceptions=True)
-    await until(lambda: tracks() == 0)  # they said goodbye: without it, only the resume window of 30 s would end them
+    await until(
+        lambda: tracks() == 0
+    )  # the bots leave explicitly: otherwise their sessions would end only after the resume window of 30 s

@@ -4,7 +4,7 @@ import aiohttp
 import jwt
 import pytest
 
-from sfu.bots.cli import add_arguments, plan_of, tokens_of
+from sfu.bots.cli import add_arguments, config_of, tokens_of
 from sfu.errors import ConfigurationError
 
 
@@ -15,15 +15,23 @@ def parsed(*words: str) -> argparse.Namespace:
 
 
 def test_defaults() -> None:
-    plan = plan_of(parsed())
-    assert (plan.count, plan.publish, plan.size, plan.subscribe, plan.layers) == (1, "camera", (1280, 720), True, 3)
+    config = config_of(parsed())
+    assert (config.count, config.publish, config.size, config.subscribe, config.layers) == (
+        1,
+        "camera",
+        (1280, 720),
+        True,
+        3,
+    )
 
 
-def test_what_is_asked() -> None:
-    plan = plan_of(parsed("--publish", "file", "a.mp4", "--subscribe", "none", "--size", "640x360", "--no-simulcast"))
-    assert plan.path is not None
-    assert (plan.publish, plan.path.name, plan.size) == ("file", "a.mp4", (640, 360))
-    assert (plan.subscribe, plan.layers) == (False, 1)
+def test_arguments() -> None:
+    config = config_of(
+        parsed("--publish", "file", "a.mp4", "--subscribe", "none", "--size", "640x360", "--no-simulcast")
+    )
+    assert config.path is not None
+    assert (config.publish, config.path.name, config.size) == ("file", "a.mp4", (640, 360))
+    assert (config.subscribe, config.layers) == (False, 1)
 
 
 @pytest.mark.parametrize(
@@ -33,18 +41,18 @@ def test_what_is_asked() -> None:
         "--size 63x20", "--size 641x361", "--token x --count 2",
     ],
 )  # fmt: skip
-def test_what_does_not_fit_together(words: str) -> None:
+def test_invalid_combinations(words: str) -> None:
     with pytest.raises(ConfigurationError):
-        plan_of(parsed(*words.split()))
+        config_of(parsed(*words.split()))
 
 
 @pytest.mark.parametrize("size", ["big", "640", "x", "-1x5"])
-def test_a_size_that_is_none(size: str) -> None:
+def test_invalid_sizes(size: str) -> None:
     with pytest.raises(SystemExit):
         parsed(f"--size={size}")
 
 
-async def test_tokens_are_made_with_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tokens_are_signed_with_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SFU_BOT_KEY", "key")
     monkeypatch.setenv("SFU_BOT_SECRET", "a secret of the tests that is long enough")
     async with aiohttp.ClientSession() as http:
@@ -56,7 +64,7 @@ async def test_tokens_are_made_with_a_key(monkeypatch: pytest.MonkeyPatch) -> No
     assert given == "mine"
 
 
-async def test_half_a_key_is_a_mistake() -> None:
+async def test_a_key_without_a_secret_is_rejected() -> None:
     async with aiohttp.ClientSession() as http:
         with pytest.raises(ConfigurationError):
             tokens_of(parsed("--key", "key"), http)

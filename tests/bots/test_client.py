@@ -1,4 +1,4 @@
-"""The signalling client against a small server that says what a test wants."""
+"""sfu.bots.client against a small scripted server."""
 
 import asyncio
 import contextlib
@@ -17,8 +17,8 @@ from sfu.signaling import messages as m
 Json = dict[str, Any]
 
 
-class Stage:
-    """A server of one room: sockets and the messages on them in order, both ways."""
+class ScriptedServer:
+    """A scripted server: queues the sockets and the messages received on them."""
 
     def __init__(self) -> None:
         self.sockets: asyncio.Queue[web.WebSocketResponse] = asyncio.Queue()
@@ -49,7 +49,7 @@ class Stage:
         return socket, join
 
 
-class Ear:
+class RecordingListener:
     def __init__(self) -> None:
         self.joins: list[m.Joined] = []
         self.events: list[m.ServerMessage] = []
@@ -71,14 +71,14 @@ class Ear:
 
 
 @pytest.fixture
-async def stage() -> Stage:
-    return Stage()
+async def server() -> ScriptedServer:
+    return ScriptedServer()
 
 
 @pytest.fixture
-async def address(stage: Stage) -> AsyncIterator[str]:
+async def address(server: ScriptedServer) -> AsyncIterator[str]:
     app = web.Application()
-    app.router.add_get("/ws", stage.serve)
+    app.router.add_get("/ws", server.serve)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -88,19 +88,21 @@ async def address(stage: Stage) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def ear() -> Ear:
-    return Ear()
+async def listener() -> RecordingListener:
+    return RecordingListener()
 
 
 @pytest.fixture
-async def bot(address: str, ear: Ear, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[SignalingClient]:
-    monkeypatch.setattr(client_module, "BACKOFF_FIRST", 0.01)
+async def bot(
+    address: str, listener: RecordingListener, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[SignalingClient]:
+    monkeypatch.setattr(client_module, "MIN_BACKOFF", 0.01)
 
     async def token() -> str:
         return "the token"
 
     async with aiohttp.ClientSession() as http:
-        yield SignalingClient(address, http, token, ear, name="Ada")
+        yield SignalingClient(address, http, token, listener, name="Ada")
 
 
 @contextlib.asynccontextmanager
@@ -114,72 +116,76 @@ async def running(bot: SignalingClient) -> AsyncIterator[Awaitable[None]]:
             await life
 
 
-async def test_it_joins_answers_pings_and_asks(stage: Stage, bot: SignalingClient, ear: Ear) -> None:
+async def test_it_joins_answers_pings_and_sends_requests(
+    server: ScriptedServer, bot: SignalingClient, listener: RecordingListener
+) -> None:
     async with running(bot) as life:
-        socket, join = await stage.admit()
+        socket, join = await server.admit()
         assert (join["token"], join["name"], join.get("resume", "")) == ("the token", "Ada", "")
-        await ear.until(lambda: bool(ear.joins))
+        await listener.until(lambda: bool(listener.joins))
         await socket.send_json(
             [{"type": "ping", "at": 1.5}, {"type": "track_unpublished", "participant": "P", "track": "T"}]
         )
-        assert (await stage.hear("pong"))["at"] == 1.5
-        await ear.until(lambda: bool(ear.events))
-        assert ear.events == [m.TrackUnpublished(participant="P", track="T")]
+        assert (await server.hear("pong"))["at"] == 1.5
+        await listener.until(lambda: bool(listener.events))
+        assert listener.events == [m.TrackUnpublished(participant="P", track="T")]
         asked = asyncio.create_task(bot.request(m.Chat(id=0, text="hello")))
-        chat = await stage.hear("chat")
+        chat = await server.hear("chat")
         await socket.send_json({"type": "ok", "id": chat["id"]})
         assert await asked == m.Ok(id=chat["id"])
         asked = asyncio.create_task(bot.request(m.Chat(id=0, text="again")))
-        chat = await stage.hear("chat")
+        chat = await server.hear("chat")
         await socket.send_json({"type": "error", "id": chat["id"], "code": "rate_limited", "message": "Slower."})
         with pytest.raises(RemoteError, match=r"Slower\."):
             await asked
         await bot.leave()
-        await stage.hear("leave")
+        await server.hear("leave")
         await asyncio.wait_for(life, 5)
 
 
 async def test_a_dropped_socket_is_resumed_and_requests_are_repeated(
-    stage: Stage, bot: SignalingClient, ear: Ear
+    server: ScriptedServer, bot: SignalingClient, listener: RecordingListener
 ) -> None:
     async with running(bot):
-        socket, _ = await stage.admit()
+        socket, _ = await server.admit()
         await socket.send_json({"type": "track_unpublished", "n": 12, "participant": "P", "track": "T"})
-        await ear.until(lambda: bool(ear.events))
+        await listener.until(lambda: bool(listener.events))
         asked = asyncio.create_task(bot.request(m.Mute(id=0, track="T", muted=True)))
         chatted = asyncio.create_task(bot.request(m.Chat(id=0, text="once")))
-        mute = await stage.hear("mute")
-        await stage.hear("chat")
+        mute = await server.hear("mute")
+        await server.hear("chat")
         await socket.close(code=4000)
-        socket, join = await stage.admit(resumed=True, n=12)
+        socket, join = await server.admit(resumed=True, n=12)
         assert (join["resume"], join["last"], join["token"]) == ("key", 12, "the token")
-        assert await stage.hear("mute") == mute
+        assert await server.hear("mute") == mute
         await socket.send_json({"type": "ok", "id": mute["id"]})
         assert await asked == m.Ok(id=mute["id"])
         with pytest.raises(ConnectionError):
             await chatted
-        assert (bot.reconnects, [join.resumed for join in ear.joins]) == (1, [False, True])
+        assert (bot.reconnects, [join.resumed for join in listener.joins]) == (1, [False, True])
 
 
-async def test_a_session_that_is_gone_begins_anew(stage: Stage, bot: SignalingClient, ear: Ear) -> None:
+async def test_an_expired_session_is_replaced(
+    server: ScriptedServer, bot: SignalingClient, listener: RecordingListener
+) -> None:
     async with running(bot):
-        socket, _ = await stage.admit()
-        await ear.until(lambda: bool(ear.joins))
+        socket, _ = await server.admit()
+        await listener.until(lambda: bool(listener.joins))
         asked = asyncio.create_task(bot.request(m.IceRestart(id=0)))
-        await stage.hear("restart")
+        await server.hear("restart")
         await socket.close(code=4002)
-        await stage.admit(resumed=False)
+        await server.admit(resumed=False)
         with pytest.raises(ConnectionError):
             await asked
-        await ear.until(lambda: len(ear.joins) == 2)
+        await listener.until(lambda: len(listener.joins) == 2)
 
 
-async def test_told_to_reconnect_it_joins_afresh(stage: Stage, bot: SignalingClient) -> None:
+async def test_it_joins_with_a_new_session_after_action_reconnect(server: ScriptedServer, bot: SignalingClient) -> None:
     async with running(bot):
-        socket, _ = await stage.admit()
+        socket, _ = await server.admit()
         await socket.send_json({"type": "leave", "reason": "draining", "message": "Bye.", "action": "reconnect"})
         await socket.close()
-        _, join = await stage.admit()
+        _, join = await server.admit()
         assert "resume" not in join
 
 
@@ -190,9 +196,11 @@ async def test_told_to_reconnect_it_joins_afresh(stage: Stage, bot: SignalingCli
         (None, "error"),
     ],
 )
-async def test_sent_away_it_stays_away(stage: Stage, bot: SignalingClient, said: Json | None, code: str) -> None:
+async def test_it_does_not_return_after_action_disconnect_or_a_final_code(
+    server: ScriptedServer, bot: SignalingClient, said: Json | None, code: str
+) -> None:
     async with running(bot) as life:
-        socket, _ = await stage.admit()
+        socket, _ = await server.admit()
         if said is not None:
             await socket.send_json(said)
         await socket.close(code=1008)
@@ -201,20 +209,20 @@ async def test_sent_away_it_stays_away(stage: Stage, bot: SignalingClient, said:
         assert caught.value.code == code
 
 
-async def test_a_refused_join_ends_it_and_a_full_room_does_not(stage: Stage, bot: SignalingClient) -> None:
+async def test_a_rejected_join_is_final_unless_the_room_is_full(server: ScriptedServer, bot: SignalingClient) -> None:
     async with running(bot) as life:
-        socket = await stage.sockets.get()
-        join = await stage.hear("join")
+        socket = await server.sockets.get()
+        join = await server.hear("join")
         await socket.send_json({"type": "error", "id": join["id"], "code": "room_full", "message": "Full."})
         await socket.close(code=1008)
-        socket = await asyncio.wait_for(stage.sockets.get(), 5)
-        join = await stage.hear("join")
+        socket = await asyncio.wait_for(server.sockets.get(), 5)
+        join = await server.hear("join")
         await socket.send_json({"type": "error", "id": join["id"], "code": "token_expired", "message": "Too old."})
         with pytest.raises(RemoteError, match="Too old"):
             await asyncio.wait_for(life, 5)
 
 
-async def test_a_server_that_is_not_there(bot: SignalingClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_unreachable_server(bot: SignalingClient, monkeypatch: pytest.MonkeyPatch) -> None:
     bot.url = "ws://127.0.0.1:9/ws"
     with pytest.raises(RemoteError, match="cannot be reached"):
         await asyncio.wait_for(bot.run(), 10)
@@ -233,6 +241,6 @@ def test_addresses(url: str, socket: str, page: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "ftp://x", ""])
-def test_an_address_that_is_none(url: str) -> None:
+def test_invalid_addresses(url: str) -> None:
     with pytest.raises(ConfigurationError):
         socket_url(url)

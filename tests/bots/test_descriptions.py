@@ -30,7 +30,7 @@ AUDIO = OutboundStream(ssrc=1, payload_type=111, clock_rate=48_000, mid="0")
     ("audio", "rids", "mids"),
     [(AUDIO, ("q", "h", "f"), ["0", "1"]), (AUDIO, ("",), ["0", "1"]), (AUDIO, (), ["0"]), (None, ("q", "f"), ["1"])],
 )
-def test_the_server_takes_what_is_offered(audio: OutboundStream | None, rids: tuple[str, ...], mids: list[str]) -> None:
+def test_the_server_accepts_the_offer(audio: OutboundStream | None, rids: tuple[str, ...], mids: list[str]) -> None:
     offer = publishing_offer(MINE, 1, "stream", audio, streams(*rids))
     answer = answer_offer(offer, SERVER, session_id=1, session_version=1)
     assert [track.mid for track in answer.tracks] == mids
@@ -47,7 +47,7 @@ def test_the_server_takes_what_is_offered(audio: OutboundStream | None, rids: tu
     assert remote.addresses == (("192.0.2.1", 7882), ("127.0.0.1", 7882))
 
 
-def test_the_answer_takes_every_m_line_for_media() -> None:
+def test_the_answer_accepts_every_media_m_line() -> None:
     slots = [
         Transceiver("00", "video", (("VP8", 90_000, 1, "", 96, 97),), 5, 6, "ada", "TR_1", True),
         Transceiver("01", "audio", (("opus", 48_000, 2, "", 111, None),), 7, None, "ada", "TR_2", True),

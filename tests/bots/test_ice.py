@@ -1,4 +1,4 @@
-from sfu.bots.ice import CONSENT_INTERVAL, IceClient, answered, binding_request
+from sfu.bots.ice import CONSENT_INTERVAL, IceClient, binding_request, response_transaction
 from sfu.transport import stun
 
 FIRST, SECOND = ("192.0.2.1", 7882), ("127.0.0.1", 7882)
@@ -16,7 +16,7 @@ def reply(request: bytes, password: str = PWD) -> bytes:
     return stun.binding_response(parsed.transaction_id, ("127.0.0.1", 4000), password.encode())
 
 
-def test_a_check_is_what_the_server_expects() -> None:
+def test_the_server_accepts_a_check() -> None:
     request = binding_request("server:bot", PWD, bytes(range(12)), 77, nominate=True)
     parsed = stun.parse_binding_request(request)
     assert stun.verify(parsed, request, PWD.encode())
@@ -29,7 +29,7 @@ def test_a_check_is_what_the_server_expects() -> None:
     assert not stun.parse_binding_request(binding_request("a:b", PWD, bytes(12), 1, nominate=False)).use_candidate
 
 
-def test_the_first_answer_selects_and_only_that_is_nominated() -> None:
+def test_the_first_responding_candidate_is_selected_and_nominated() -> None:
     ice = client()
     checks = ice.checks(0.0)
     assert [address for _, address in checks] == [FIRST, SECOND]
@@ -55,13 +55,13 @@ def test_checks_are_repeated_until_answered_and_rarely_afterwards() -> None:
     assert ice.silent_for(9.0) == 8.0
 
 
-def test_what_proves_nothing_is_ignored() -> None:
+def test_unauthenticated_responses_are_ignored() -> None:
     ice = client()
     request, _ = ice.checks(0.0)[0]
     good = reply(request)
     for data in (b"", request, good[:-30], reply(request, "wrong"), good[:8] + bytes(12) + good[20:]):
         assert not ice.receive(data, 0.0)
-    assert answered(good, PWD) == request[8:20]
+    assert response_transaction(good, PWD) == request[8:20]
     assert ice.receive(good, 0.0)
     assert not ice.receive(good, 0.0)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from sfu.bots.inbound import PATIENCE, Frame, InboundStream
+from sfu.bots.inbound import GAP_TIMEOUT, Frame, InboundStream
 from sfu.rtp.packet import Header
 from tests.support.wire import vp8 as payload
 
@@ -26,7 +26,7 @@ def test_frames_in_order() -> None:
     assert not stream.wants_keyframe
 
 
-def test_nothing_counts_before_a_keyframe() -> None:
+def test_frames_before_the_first_keyframe_are_dropped() -> None:
     stream = video()
     assert stream.receive(header(1), DELTA, 0.0) == []
     assert stream.wants_keyframe
@@ -34,7 +34,7 @@ def test_nothing_counts_before_a_keyframe() -> None:
 
 
 @pytest.mark.parametrize("repaired", [False, True])
-def test_a_gap_holds_frames_up_until_it_is_filled(repaired: bool) -> None:
+def test_a_gap_delays_frames_until_it_is_filled(repaired: bool) -> None:
     stream = video()
     stream.receive(header(1), KEY, 0.0)
     assert stream.receive(header(3), DELTA, 0.0) == []
@@ -43,30 +43,30 @@ def test_a_gap_holds_frames_up_until_it_is_filled(repaired: bool) -> None:
     assert len(stream.receive(header(2), DELTA, 0.1, repaired=repaired)) == 2
     assert (stream.lost, stream.counts.repaired) == (0, repaired)
     assert stream.receive(header(2), DELTA, 0.1) == []
-    assert stream.handle_timer(0.1 + PATIENCE) == []
+    assert stream.handle_timer(0.1 + GAP_TIMEOUT) == []
     assert stream.counts.skips == 0
 
 
-def test_an_old_gap_is_given_up_for_the_next_keyframe() -> None:
+def test_an_old_gap_is_abandoned_until_the_next_keyframe() -> None:
     stream = video()
     stream.receive(header(1), KEY, 0.0)
     stream.receive(header(3), DELTA, 0.0)
-    assert stream.handle_timer(PATIENCE / 2) == []
-    assert stream.handle_timer(PATIENCE + 0.01) == []
+    assert stream.handle_timer(GAP_TIMEOUT / 2) == []
+    assert stream.handle_timer(GAP_TIMEOUT + 0.01) == []
     assert stream.wants_keyframe
     assert stream.receive(header(4), DELTA, 1.0) == []
     assert len(stream.receive(header(5), KEY, 1.0)) == 1
     assert (stream.counts.skips, stream.lost) == (1, 1)
 
 
-def test_padding_is_passed_over() -> None:
+def test_padding_is_skipped() -> None:
     stream = video()
     stream.receive(header(1), KEY, 0.0)
     assert stream.receive(header(2, marker=False), b"", 0.0) == []
     assert len(stream.receive(header(3), DELTA, 0.0)) == 1
 
 
-def test_sound_comes_at_once() -> None:
+def test_audio_is_returned_immediately() -> None:
     stream = InboundStream(5, "audio", "opus", 48_000)
     assert stream.receive(header(10, 960), b"a", 0.0) == [Frame(b"a", 960, True)]
     assert stream.receive(header(12, 2880), b"c", 0.0) == [Frame(b"c", 2880, True)]
@@ -92,7 +92,7 @@ def test_reports() -> None:
     assert again.fraction_lost == 0
 
 
-def test_a_stream_of_nothing_whole_does_not_grow() -> None:
+def test_the_buffer_is_bounded_without_complete_frames() -> None:
     stream = video()
     stream.receive(header(0), KEY, 0.0)
     for number in range(2, 4000):

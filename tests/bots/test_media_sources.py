@@ -18,13 +18,13 @@ from sfu.bots.voice import SILENT
         ((160, 90), [("", 160, 90)]),
     ],
 )
-def test_ladders(size: tuple[int, int], ladder: list[tuple[str, int, int]]) -> None:
+def test_simulcast_layers(size: tuple[int, int], ladder: list[tuple[str, int, int]]) -> None:
     layers = layers_of(*size, fps=15)
     assert [(layer.rid, layer.width, layer.height) for layer in layers] == ladder
     assert [layer.bitrate for layer in layers] == sorted(layer.bitrate for layer in layers)
 
 
-def test_a_ladder_of_one_step() -> None:
+def test_a_single_layer_has_no_rid() -> None:
     assert layers_of(1280, 720, 30, 2_000_000, 1) == (Layer("", 1280, 720, 2_000_000),)
 
 
@@ -39,7 +39,7 @@ class Grey:
         return bytes(1920), 33
 
 
-async def test_a_camera_runs_while_somebody_looks_and_makes_keyframes_when_asked() -> None:
+async def test_a_camera_runs_while_attached_and_makes_keyframes_on_request() -> None:
     source = Grey()
     camera = Camera(source, (*layers_of(64, 64, 60, 50_000, 1), Layer("x", 32, 32, 30_000)), 60)
     seen: list[tuple[int, Picture]] = []
@@ -67,7 +67,7 @@ async def test_a_camera_runs_while_somebody_looks_and_makes_keyframes_when_asked
     assert second - first >= 0.4 * 90_000
 
 
-async def test_a_microphone_encodes_only_while_somebody_speaks() -> None:
+async def test_a_microphone_encodes_only_while_a_bot_speaks() -> None:
     microphone = Microphone(Grey())
     heard: list[Sound] = []
     enough = asyncio.Event()

@@ -9,7 +9,7 @@ def stream(**fields: object) -> OutboundStream:
     return OutboundStream(ssrc=7, payload_type=96, clock_rate=90_000, mid="1", **fields)  # type: ignore[arg-type]
 
 
-def test_frames_are_cut_into_payloads() -> None:
+def test_frames_are_split_into_payloads() -> None:
     frame = KEYFRAME + bytes(2 * PAYLOAD_LIMIT)
     payloads = vp8_payloads(frame, 0x1234)
     described = [vp8.describe(payload, 0, len(payload)) for payload in payloads]
@@ -20,7 +20,7 @@ def test_frames_are_cut_into_payloads() -> None:
     assert max(len(payload) for payload in payloads) <= PAYLOAD_LIMIT + 4
 
 
-def test_packets_are_numbered_and_say_what_they_are_until_that_is_known() -> None:
+def test_packets_are_numbered_and_carry_mid_and_rid_until_known() -> None:
     sent = stream(rid="q", sequence=0xFFFF, timestamp_offset=0xFFFFFFFF, rtx_ssrc=8, rtx_payload_type=97)
     first = Rtp.parse(sent.packet(b"one", 5, False, 0x10001))
     assert (first.sequence, first.timestamp, first.ssrc, first.payload_type) == (0xFFFF, 4, 7, 96)
@@ -32,7 +32,7 @@ def test_packets_are_numbered_and_say_what_they_are_until_that_is_known() -> Non
     assert (sent.packets, sent.octets) == (2, 6)
 
 
-def test_the_level_is_told_with_voice_activity() -> None:
+def test_the_audio_level_carries_voice_activity() -> None:
     sent = stream()
     assert Rtp.parse(sent.packet(b"", 0, False, 1, level=20)).extensions[1] == bytes((0x80 | 20,))
     assert Rtp.parse(sent.packet(b"", 0, False, 1, level=127)).extensions[1] == bytes((127,))
@@ -53,7 +53,7 @@ def test_retransmissions() -> None:
     assert sent.retransmission(100, 79) is None
 
 
-def test_sender_reports_place_the_timestamps_in_time() -> None:
+def test_sender_reports_map_timestamps_to_wall_clock() -> None:
     sent = stream(timestamp_offset=10)
     sent.packet(b"abc", 0, False, 0)
     report = sent.sender_report(2.5)

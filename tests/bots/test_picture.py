@@ -37,7 +37,7 @@ def test_the_stamp_survives_the_encoder(width: int, height: int, bitrate: int) -
         assert read_stamp(luma) == int(at * 1000) % (1 << STAMP_BITS)
 
 
-def test_it_moves_and_the_mouth_opens() -> None:
+def test_the_picture_moves_and_the_mouth_opens() -> None:
     picture = TestPicture(320, 180)
     assert not np.array_equal(picture.draw(AT)[60:], picture.draw(AT + 2)[60:])
     assert not np.array_equal(picture.draw(AT)[60:], picture.draw(AT, 1.0)[60:])

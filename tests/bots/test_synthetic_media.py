@@ -11,7 +11,7 @@ from sfu.bots.voice import FRAME, SILENT, Turn, Voice
 from sfu.errors import ConfigurationError
 
 
-def test_a_drawn_bot_speaks_with_its_mouth() -> None:
+def test_the_mouth_of_a_drawn_bot_moves_with_its_voice() -> None:
     bot = DrawnBot("Ada", 0.5, Voice(320), Turn(0, 2, 6.0))
     silent, speaking = (bot.picture(at, 320, 180).to_ndarray()[60:120] for at in (6.1, 0.1))
     assert not np.array_equal(silent, speaking)
@@ -23,7 +23,7 @@ def test_a_drawn_bot_speaks_with_its_mouth() -> None:
 @pytest.mark.parametrize(
     ("at", "claps"), [(100.0, True), (100.09, True), (100.11, False), (100.49, False), (100.5, True)]
 )
-def test_a_clap_is_seen_when_it_is_heard(at: float, claps: bool) -> None:
+def test_flash_and_tone_of_a_clap_coincide(at: float, claps: bool) -> None:
     assert clapping(at) is claps
     bot = Clapper("Clara")
     luma = bot.picture(at, 320, 180).to_ndarray()[:180]
@@ -36,7 +36,7 @@ def test_a_clap_is_seen_when_it_is_heard(at: float, claps: bool) -> None:
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One second at 10 pictures a second that grow brighter, and half a second of a loud tone."""
+    """One second of video at 10 fps that becomes brighter, and half a second of a loud tone."""
     path = tmp_path_factory.mktemp("film") / "film.mkv"
     with av.open(str(path), "w") as container:
         video = container.add_stream("libvpx", rate=10)
@@ -70,7 +70,7 @@ def test_a_file_is_played_in_a_loop(film: Path) -> None:
     assert min(levels[55:75]) < 20
 
 
-def test_what_cannot_be_played(tmp_path: Path) -> None:
+def test_unplayable_files_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="cannot be played"):
         MediaFile(tmp_path / "none.mp4")
     (tmp_path / "text.txt").write_text("hello")

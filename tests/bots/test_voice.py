@@ -6,7 +6,7 @@ from sfu.bots.voice import FRAME, SILENT, Turn, Voice, level, strongest_pitch
 
 
 @pytest.mark.parametrize("pitch", PITCHES)
-def test_a_voice_is_known_by_its_pitch(pitch: int) -> None:
+def test_a_voice_is_identified_by_its_pitch(pitch: int) -> None:
     voice = Voice(pitch)
     samples = np.concatenate([voice.frame(number) for number in range(3, 9)])
     assert strongest_pitch(samples) == pytest.approx(pitch, rel=0.05)
@@ -20,7 +20,7 @@ def test_syllables_join_without_a_click() -> None:
     assert abs(np.diff(samples)).max() < 1500
 
 
-def test_an_odd_pitch_is_refused() -> None:
+def test_an_odd_pitch_is_rejected() -> None:
     with pytest.raises(ValueError, match="multiple"):
         Voice(441)
 
