@@ -1,8 +1,9 @@
-"""How full this machine is: the worst of its CPU and its network, averaged over some seconds, and its memory as it is.
+"""Capacity of this server: CPU and network usage as moving averages, and memory and file descriptors as measured.
 
-All media of a process pass one thread, so that thread's share of a core is what runs out first; a container may have less
-than a core (its quota), which all threads share. Memory has a mark of its own: too little processor makes everybody's media
-late, too little memory ends them. Rooms are counted elsewhere: a cap that the operator chose is no load.
+One thread handles all media of a process, so the usage of that thread's core is usually the limit. A container may have
+less than one core (its quota), which all threads share. Memory has a separate limit because the consequences differ:
+without CPU time media become late, without memory the process is killed. Limits on the number of rooms are configured
+caps rather than load, and are counted elsewhere.
 """
 
 import math
@@ -12,31 +13,32 @@ from pathlib import Path
 from sfu.resources.memory import MemoryUsage
 
 SMOOTHING = 10.0
-"""Seconds: one short burst, as of a hundred joins, closes no door."""
+"""Time constant of the averages in seconds. A short burst, such as a hundred joins, does not reach the limit."""
 DESCRIPTORS_LIMIT = 0.9
-"""Used share of the file descriptors at which joins end: a refusal takes one as well, and so do recordings and programmes."""
+"""File descriptor usage at which joins are rejected. A rejection needs a descriptor too, as do recordings and egress."""
 QUOTA_FILE = Path("/sys/fs/cgroup/cpu.max")
-"""`200000 100000`: microseconds of processor time per period, or `max` (Linux, cgroup v2)."""
+"""Contains for example `200000 100000`: microseconds of CPU time per period, or `max` (Linux, cgroup v2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Counters since the start, at one moment."""
+    """Counters since the start of the process, read at one time."""
 
     now: float
     "Monotonic seconds."
     loop_cpu: float
-    "Seconds of processor time of the event loop's thread."
+    "CPU seconds of the event loop thread."
     process_cpu: float
-    "The same of all threads."
+    "CPU seconds of all threads."
     bytes_in: int
     bytes_out: int
 
 
 class Capacity:
-    """`observe` every few seconds, `update_memory` before each newcomer. Shares are 0 to 1 of what there is.
+    """Call `observe` every few seconds and `update_memory` before each join. Usage is a fraction from 0 to 1.
 
-    `cores` is what the container may use; `limit` and `memory_limit` are the shares at which joins end.
+    `cores`: CPU quota of the container; `bandwidth`: bit/s per direction, 0 for unknown; `limit` and `memory_limit`: usage
+    at which joins are rejected.
     """
 
     def __init__(self, *, limit: float, bandwidth: int, cores: float, memory_limit: float = 1.0) -> None:
@@ -51,7 +53,10 @@ class Capacity:
         self.descriptors = 0.0
 
     def update_memory(self, memory: MemoryUsage, descriptors: float) -> None:
-        """Not averaged: they grow with those who are in, and the kernel does not average either. `descriptors`: share."""
+        """Memory and descriptors are not averaged, because the kernel enforces their limits at once.
+
+        `descriptors`: used fraction.
+        """
         self.memory = memory
         self.descriptors = descriptors
 
@@ -75,27 +80,26 @@ class Capacity:
 
     @property
     def memory_refusal(self) -> str:
-        """The same, of the memory alone."""
+        """Why memory does not allow another participant or egress; empty if it does."""
         if self.memory.share < self._memory_limit:
             return ""
-        return f"its memory is {self.memory.share:.0%} used, and joins end at {self._memory_limit:.0%}"
+        return f"memory usage is {self.memory.share:.0%}, the limit is {self._memory_limit:.0%}"
 
     @property
     def refusal(self) -> str:
-        """Why nobody new comes in, in a few words; empty: there is room."""
+        """Why joins are rejected; empty if there is capacity."""
         if self.memory_refusal:
             return self.memory_refusal
         if self.descriptors >= DESCRIPTORS_LIMIT:
-            return f"its file descriptors are {self.descriptors:.0%} used, and joins end at {DESCRIPTORS_LIMIT:.0%}"
+            return f"file descriptor usage is {self.descriptors:.0%}, the limit is {DESCRIPTORS_LIMIT:.0%}"
         if max(self.cpu, self.network) < self._limit:
             return ""
-        what = "processor" if self.cpu >= self.network else "network"
-        share = max(self.cpu, self.network)
-        return f"its {what} is {share:.0%} used, and joins end at {self._limit:.0%}"
+        resource = "CPU" if self.cpu >= self.network else "network"
+        return f"{resource} usage is {max(self.cpu, self.network):.0%}, the limit is {self._limit:.0%}"
 
 
 def available_cores(quota: str, machine: int) -> float:
-    """Processors that the text of `cpu.max` allows, at most those of the machine."""
+    """Cores that the content of `cpu.max` allows, at most those of the machine."""
     words = quota.split()
     if len(words) == 2 and all(word.isdigit() for word in words) and int(words[1]):
         return max(0.01, min(float(machine), int(words[0]) / int(words[1])))

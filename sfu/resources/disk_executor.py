@@ -1,7 +1,7 @@
-"""File-system work in daemon threads behind a bounded queue: a disk that blocks never stops an event loop.
+"""Runs file-system jobs in daemon threads behind a bounded queue, so that a slow disk never blocks the event loop.
 
-`submit` never waits. When the queue is full the job is refused, and its owner decides what is lost. Threads are daemons,
-because one that waits for a dead disk cannot be ended and must not keep the process from exiting.
+`submit` never blocks. When the queue is full the job is rejected, and the caller decides what to drop. The threads are
+daemons because a thread that waits for a dead disk cannot be stopped and must not keep the process from exiting.
 """
 
 import asyncio
@@ -17,22 +17,22 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 JOBS: Final = 10_000
-"""Jobs that wait."""
+"""Jobs queued at most."""
 SIZE: Final = 64_000_000
-"""Bytes that they hold."""
+"""Bytes held by queued jobs at most."""
 
 
 class DiskBusyError(OSError):
-    """The queue is full: the disk does not keep up."""
+    """The queue is full because the disk is too slow."""
 
 
 class DiskExecutor:
-    """With one thread, jobs run in the order of their submission. Every method may be called by any thread."""
+    """With one thread, jobs run in submission order. All methods may be called from any thread."""
 
     def __init__(self, name: str, *, threads: int = 1, jobs: int = JOBS, size: int = SIZE) -> None:
-        """Threads start with the first job."""
+        """`jobs` and `size` bound the queue. Threads start on demand."""
         self.refused = 0
-        "Jobs that a full queue refused."
+        "Jobs rejected because the queue was full or closed."
         self._name = name
         self._threads = threads
         self._jobs_limit = jobs
@@ -45,8 +45,10 @@ class DiskExecutor:
         self._closed = False
 
     def submit(self, job: Callable[[], None], size: int = 0, *, admitted: bool = False) -> bool:
-        """`size`: bytes that the job holds. `admitted`: it continues earlier work, so a full queue takes it. False: the
-        queue is full, or closed.
+        """Queues a job. Returns False if the queue is full or closed.
+
+        `size`: bytes that the job holds. `admitted`: the job continues earlier work and is queued even if the queue is
+        full.
         """
         with self._condition:
             full = len(self._jobs) >= self._jobs_limit or self._held + size > self._size_limit
@@ -62,11 +64,11 @@ class DiskExecutor:
             return True
 
     async def run(self, job: Callable[[], T]) -> T:
-        """Its result, when it comes. Raises what the job raises, and DiskBusyError when the queue is full."""
+        """Returns the job's result. Raises the job's exception, or DiskBusyError if the queue is full."""
         return await self._run_in_thread(job, admitted=False)
 
     async def run_on(self, job: Callable[[], T]) -> T:
-        """As `run`, for the next step of work that `run` began: a full queue takes it. The caller bounds their number."""
+        """Like `run`, for a follow-up of a job that `run` accepted: never rejected. The caller bounds their number."""
         return await self._run_in_thread(job, admitted=True)
 
     async def _run_in_thread(self, job: Callable[[], T], *, admitted: bool) -> T:
@@ -88,20 +90,20 @@ class DiskExecutor:
                 result = job()
             except BaseException as raised:
                 error = raised
-            with suppress(RuntimeError):  # the loop is closed
+            with suppress(RuntimeError):  # the event loop is closed
                 loop.call_soon_threadsafe(settle, result, error)
 
         if not self.submit(work, admitted=admitted):
-            raise DiskBusyError("the disk does not keep up")
+            raise DiskBusyError("the disk is too slow: its queue is full")
         return await future
 
     def flush(self, timeout: float = 10.0) -> bool:
-        """Waits until everything that was submitted is done; False: it took too long."""
+        """Waits until all submitted jobs are done. Returns False on timeout."""
         with self._condition:
             return self._condition.wait_for(lambda: not self._jobs and not self._running, timeout)
 
     def close(self, timeout: float = 10.0) -> bool:
-        """Takes nothing more; waits as `flush` does. Idempotent."""
+        """Waits like `flush`, then rejects new jobs. Idempotent."""
         done = self.flush(timeout)
         with self._condition:
             self._closed = True
@@ -120,7 +122,7 @@ class DiskExecutor:
             try:
                 job()
             except Exception:
-                log.exception("a job of %s failed", self._name)
+                log.exception("disk job failed", extra={"executor": self._name})
             finally:
                 with self._condition:
                     self._running -= 1

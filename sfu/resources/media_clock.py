@@ -1,9 +1,9 @@
-"""A wall clock for media that never jumps: Unix time as it was known when the server started, gone on evenly since.
+"""Wall clock for media that never steps: Unix time at the start of the server, advanced by the monotonic clock.
 
-When somebody sets a machine's clock, tokens and logs have to follow; a recording must not get an hour of nothing, nor may
-the reports by which receivers keep lips in sync. `CLOCK_MONOTONIC` is one for all processes of a machine, so workers
-that are given the server's offset agree with it to the microsecond. A server that starts before its machine knows the time
-keeps what it took for the time then until it is started again.
+When the system clock is set, tokens and logs must follow it. Recordings must not get a gap, and the sender reports that
+receivers use for lip sync must not step. `CLOCK_MONOTONIC` is the same for all processes of a machine, so workers that
+receive the server's offset agree with it to the microsecond. If a server starts before its system clock is set, its
+media clock stays wrong until it restarts.
 """
 
 import os
@@ -11,18 +11,18 @@ import time
 from typing import Final
 
 OFFSET_VARIABLE: Final = "AIOSFU_UNIX_OFFSET"
-"""Of the environment: what a process's workers are told by."""
+"""Environment variable that passes the offset to worker processes."""
 OFFSET: Final = float(os.environ.get(OFFSET_VARIABLE) or time.time() - time.monotonic())
 """Seconds from `time.monotonic` to Unix time."""
 NTP_EPOCH: Final = 2_208_988_800
-"""Seconds between NTP's beginning and Unix's (RFC 868)."""
+"""Seconds between the NTP and Unix epochs (RFC 868)."""
 
 
 def unix_time() -> float:
-    """Seconds since 1970, evenly."""
+    """Unix time in seconds, without steps."""
     return time.monotonic() + OFFSET
 
 
 def ntp_time(now: float) -> float:
-    """Seconds since 1900 at a monotonic time."""
+    """NTP time (seconds since 1900) at monotonic time `now`."""
     return now + (OFFSET + NTP_EPOCH)

@@ -1,8 +1,8 @@
-"""How full this server's memory is, and what ends it: its container's limit, the machine's end, or what the operator gave it.
+"""Memory usage of this server, and the tightest limit on it: the container, the machine, or the `node.memory` setting.
 
-At a container's limit the kernel ends processes, at the machine's end any of them: nobody new may come in well before either.
-What the kernel would give back without harm (files that were read or written: recordings, above all) does not count as used.
-Control groups: Linux, Documentation/admin-guide/cgroup-v2.rst ("memory.current", "memory.stat") and cgroup-v1/memory.rst.
+At the limit of a container the kernel kills processes of that container; if the machine runs out, any process. Joins must
+therefore be rejected well before. Memory that the kernel can reclaim (the page cache, mainly of recordings) does not count
+as used. Linux Documentation/admin-guide/cgroup-v2.rst ("memory.current", "memory.stat") and cgroup-v1/memory.rst.
 """
 
 import os
@@ -11,31 +11,31 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 RESERVE = 0.02
-"""Of the machine's memory, which is its kernel's and others': without it the kernel has to look for each page."""
+"""Fraction of the machine's memory reserved for the kernel and other processes; below it, page reclaim slows everything."""
 _PAGE = os.sysconf("SC_PAGESIZE")
 _FILES = {
     "memory.current": ("memory.max", "inactive_file", "active_file"),
     "memory.usage_in_bytes": ("memory.limit_in_bytes", "total_inactive_file", "total_active_file"),
 }
-"""By the file with the usage, of version 2 and of version 1: the file with the limit, and lines of `memory.stat`."""
+"""Maps the usage file of cgroup v2 and v1 to the limit file and the reclaimable entries of `memory.stat`."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryUsage:
-    """Bytes, and whose end it would be."""
+    """Used bytes, the limit, and the source of the limit."""
 
     used: int
     limit: int
-    end: str
+    limited_by: str
 
     @property
     def share(self) -> float:
-        """0 to 1."""
+        """Used fraction from 0 to 1."""
         return min(1.0, max(0.0, self.used / self.limit)) if self.limit > 0 else 1.0
 
 
 def measured(own: int, allowed: int = 0, root: Path = Path("/")) -> MemoryUsage:
-    """The fullest of all that limit us. `own`: bytes of this server's processes; `allowed`: what it was given, 0: all."""
+    """Usage relative to the tightest limit. `own`: bytes of this server's processes; `allowed`: `node.memory`, 0 for none."""
     found = [*_machine(root, own)]
     found += _containers(root, found[0].limit if found else 0)
     if allowed:
@@ -44,7 +44,7 @@ def measured(own: int, allowed: int = 0, root: Path = Path("/")) -> MemoryUsage:
 
 
 def resident_bytes(root: Path = Path("/")) -> int:
-    """Bytes of this process that are in memory; 0 where that cannot be told."""
+    """Resident set size of this process in bytes; 0 if unknown."""
     try:
         return int((root / "proc/self/statm").read_text().split()[1]) * _PAGE
     except (OSError, ValueError, IndexError):
@@ -52,7 +52,7 @@ def resident_bytes(root: Path = Path("/")) -> int:
 
 
 def _machine(root: Path, own: int) -> Iterator[MemoryUsage]:
-    """Of what others have left. They may have most of it: that is not our load, and no other server would help."""
+    """Usage relative to the memory that other processes leave. Their share does not count as load of this server."""
     numbers = _numbers(root / "proc/meminfo")
     if {"MemTotal:", "MemAvailable:"} <= numbers.keys():
         total, available = numbers["MemTotal:"] * 1024, numbers["MemAvailable:"] * 1024
@@ -60,18 +60,21 @@ def _machine(root: Path, own: int) -> Iterator[MemoryUsage]:
 
 
 def _containers(root: Path, most: int) -> Iterator[MemoryUsage]:
-    """Of our control group and those above it, which of them have a limit below `most` (0: any)."""
+    """Usage of this process's control group and its ancestors, if their limit is below `most` (0: any limit)."""
     for folder in _groups(root):
         for usage, (limit, *reclaimed) in _FILES.items():
             used, end = _number(folder / usage), _number(folder / limit)
-            # version 1 writes no limit as a number that no machine has
+            # cgroup v1 represents "no limit" by a number larger than any machine's memory.
             if used is not None and end is not None and end < (most or 1 << 60):
                 statistics = _numbers(folder / "memory.stat")
                 yield MemoryUsage(used - sum(statistics.get(name, 0) for name in reclaimed), end, "the container")
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """Inside a container its own group is mounted as if it were the topmost one, whatever `/proc` calls it."""
+    """Directories of the control group and its ancestors.
+
+    Inside a container its group may be mounted as the root, regardless of the path in `/proc/self/cgroup`.
+    """
     base = root / "sys/fs/cgroup"
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -98,7 +101,7 @@ def _number(path: Path) -> int | None:
 
 
 def _numbers(path: Path) -> dict[str, int]:
-    """Lines of a word and a number, and perhaps a unit."""
+    """Parses lines of a name, a number and an optional unit."""
     try:
         rows = [line.split() for line in path.read_text().splitlines()]
     except OSError:

@@ -1,4 +1,4 @@
-"""Settings of this server as one of the operator's machines: how full it may get, and how it goes."""
+"""Settings of this node: capacity limits and draining."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -9,12 +9,12 @@ from msgspec import Meta
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     drain_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
-    "Seconds after SIGTERM that open meetings may go on, without new rooms; then, or when all are over, everybody is sent on."
+    "Seconds after SIGTERM for which open meetings continue while new rooms are rejected. Then clients are redirected."
     capacity_limit: Annotated[float, Meta(gt=0, le=1)] = 0.95
-    "Used share of the capacity (CPU, bandwidth) from which on nobody new comes in; who is in stays, and may come back."
+    "CPU or bandwidth usage (0 to 1) at which joins are rejected. Participants stay connected and may reconnect."
     memory_limit: Annotated[float, Meta(gt=0, le=1)] = 0.9
-    "Used share of the memory from which on nobody new comes in and no programme starts."
+    "Memory usage (0 to 1) at which joins and new egress jobs are rejected."
     memory: Annotated[int, Meta(ge=0)] = 0
-    "Bytes that this server and its programmes may take; 0: what its container may, or else what the machine has left."
+    "Memory limit in bytes for the server and its egress workers. 0: the container limit, or else the free machine memory."
     bandwidth: Annotated[int, Meta(ge=0)] = 0
-    "Bits a second that the machine's network carries in each direction; 0: not counted."
+    "Network capacity in bit/s per direction. 0: network usage does not count."

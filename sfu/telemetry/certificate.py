@@ -1,4 +1,4 @@
-"""When a certificate ends, for the alert that comes before people cannot join any more."""
+"""Expiry time of the TLS certificate, for an alert before clients can no longer connect."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ from cryptography import x509
 
 
 def expires_at(path: str | Path) -> float:
-    """`notAfter` of the first certificate in a PEM file, seconds since 1970. Raises OSError, ValueError."""
+    """Unix time of `notAfter` of the first certificate in a PEM file. Raises OSError, ValueError."""
     return x509.load_pem_x509_certificate(Path(path).read_bytes()).not_valid_after_utc.timestamp()

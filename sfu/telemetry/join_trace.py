@@ -1,12 +1,12 @@
-"""A client's way from its join to the first picture: measured for everybody, and traced when an operator wants traces.
+"""Duration of a client's join up to the first picture: always measured, and traced if tracing is enabled.
 
-    join ─ publish (the offer that it sends, answered)
-         ─ negotiate (our first offer, until its answer)
-         ─ connect (until the keys are there: ICE and DTLS)
-         ─ first picture (until a keyframe goes out to it)
+    join ─ publish (the client's offer, until it is answered)
+         ─ negotiate (the server's first offer, until the client answers)
+         ─ connect (until ICE and DTLS are complete)
+         ─ first picture (until a keyframe is sent to the client)
 
-The marks are made where these things happen, except for the last two, which are looked for in every tick of the media
-timer while somebody is under way: neither the handshake nor the packet path knows of this.
+Signalling reports the first two. The last two are polled in each tick of the media timer while a join is in progress, so
+that neither the handshake nor the packet path depends on this module.
 """
 
 import time
@@ -16,18 +16,18 @@ from typing import Protocol
 from sfu.telemetry import logs
 from sfu.telemetry.histogram import Histogram
 
-PATIENCE = 15.0
-"""Seconds from the first answer after which nobody is waited for any more: what comes to them may have no pictures."""
+FIRST_PICTURE_TIMEOUT = 15.0
+"""Seconds after the first answer at which a trace ends without a picture: the room may have no video."""
 
 
 class Span(Protocol):
-    """An open span of a trace. Times are seconds since 1970."""
+    """An open span of a trace. Times are Unix time."""
 
     @property
     def trace_id(self) -> str: ...
 
     def child(self, name: str, began: float, ended: float, **attributes: str | float | bool) -> None:
-        """A span within this one that is over."""
+        """Adds a completed child span."""
 
     def end(self, ended: float, **attributes: str | float | bool) -> None: ...
 
@@ -37,18 +37,18 @@ class Tracer(Protocol):
 
 
 class View(Protocol):
-    """What a client is shown, as far as it is known here."""
+    """State of a subscribing connection, as far as a join trace needs it."""
 
     @property
     def established(self) -> bool: ...
 
     @property
     def sending_video(self) -> bool:
-        """Whether a picture is on its way to it."""
+        """Whether a keyframe has been sent to the client."""
 
 
 class JoinTraces:
-    """All that are under way. `now` is monotonic seconds."""
+    """All joins in progress. `now` returns monotonic seconds."""
 
     def __init__(self, tracer: Tracer | None = None, now: Callable[[], float] = time.monotonic) -> None:
         self.now = now
@@ -58,7 +58,7 @@ class JoinTraces:
         self._waiting: dict[JoinTrace, None] = {}
 
     def begin(self) -> "JoinTrace":
-        """A client asks to join. Its log records carry the trace's id from now on."""
+        """Starts the trace of a join, and binds its trace id to the log records of the current task."""
         join_trace = JoinTrace(self)
         if join_trace.span is not None:
             logs.bind(trace_id=join_trace.span.trace_id)
@@ -71,12 +71,12 @@ class JoinTraces:
         self._waiting.pop(join_trace, None)
 
     def tick(self, now: float) -> None:
-        """As often as pictures come."""
+        """Polls the joins in progress. Called in each tick of the media timer."""
         for join_trace in list(self._waiting):
             join_trace.look(now)
 
     def wall(self, at: float) -> float:
-        """Seconds since 1970 of a moment."""
+        """Converts monotonic to Unix time."""
         return time.time() - self.now() + at
 
 
@@ -94,16 +94,16 @@ class JoinTrace:
         self.span: Span | None = tracer.start("join", join_traces.wall(self._began)) if tracer is not None else None
 
     def published(self, began: float) -> None:
-        """Its offer, which came at `began`, is answered."""
+        """The server answered the client's offer, which arrived at `began`."""
         self._child("publish", began, self._join_traces.now())
 
     def offered(self) -> None:
-        """It was made an offer; the first one counts."""
+        """The server sent an offer; only the first one counts."""
         if self._offered_at is None:
             self._offered_at = self._join_traces.now()
 
     def answered(self, view: View) -> None:
-        """It answered; `view` is what it will be shown."""
+        """The client answered the offer; `view` is its subscribing connection."""
         if self._answered_at is not None or self._offered_at is None:
             return
         self._answered_at = self._join_traces.now()
@@ -123,11 +123,11 @@ class JoinTrace:
             self._join_traces.first_picture.observe(now - offered_at)
             self._child("first picture", self._connected_at, now)
             self._end(now, sending_video=True)
-        elif now - answered_at > PATIENCE:
+        elif now - answered_at > FIRST_PICTURE_TIMEOUT:
             self._end(now, sending_video=False)
 
     def close(self) -> None:
-        """It left, or was refused. Idempotent."""
+        """The client left or was rejected. Idempotent."""
         self._end(self._join_traces.now(), sending_video=False)
 
     def _end(self, now: float, *, sending_video: bool) -> None:

@@ -1,7 +1,7 @@
-"""Logs: one JSON object per line for machines, or one readable line for people.
+"""Log output: one JSON object per line, or human-readable lines.
 
-A record is a static message plus fields: those of `extra=`, and those bound to the running task by `bind` (session and
-room ids), so that everything that one session causes can be found by one search. Times are RFC 3339.
+A record is a static message plus fields. Fields come from `extra=` and from `bind`, which attaches session and room ids
+to the current task, so that one search finds all records of a session. Times are in RFC 3339 format.
 """
 
 import logging
@@ -23,13 +23,13 @@ _bound: ContextVar[Mapping[str, object]] = ContextVar("sfu_log_fields", default=
 
 
 def bind(**fields: object) -> None:
-    """Adds fields to every record of the running task from now on, and of the tasks that it starts."""
+    """Adds fields to all further records of the current task and of tasks that it starts."""
     _bound.set({**_bound.get(), **fields})
 
 
 @contextmanager
 def bound(**fields: object) -> Iterator[None]:
-    """`bind` for the length of a `with`."""
+    """Like `bind`, for the duration of a `with` block."""
     token = _bound.set({**_bound.get(), **fields})
     try:
         yield
@@ -38,7 +38,7 @@ def bound(**fields: object) -> Iterator[None]:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, object]:
-    """What a record carries beyond its message; `extra=` wins over what is bound."""
+    """Fields of a record; `extra=` takes precedence over bound fields."""
     extra = {name: value for name, value in vars(record).items() if name not in _STANDARD}
     fields = {**_bound.get(), **extra}
     return {f"{name}_" if name in _RESERVED else name: value for name, value in fields.items()}
@@ -60,12 +60,12 @@ class JsonFormatter(logging.Formatter):
         try:
             return msgspec.json.encode(entry, enc_hook=str).decode()
         except (TypeError, ValueError, RecursionError):
-            # Odd keys, lone surrogates or endless structures in a field must not lose the record.
+            # Unusual keys, lone surrogates or recursive structures in a field must not lose the record.
             return msgspec.json.encode({name: ascii(value)[:1000] for name, value in entry.items()}).decode()
 
 
 class TextFormatter(logging.Formatter):
-    """`12:34:56.789 WARNING sfu.api  message  field=value`; control characters escaped, so no field can fake a line."""
+    """`12:34:56.789 WARNING sfu.api  message  field=value`. Escapes control characters, so that no field can forge a line."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = f"{_time(record)[11:23]} {record.levelname:<7} {record.name}  {_printable(record.getMessage())}"
@@ -77,7 +77,7 @@ class TextFormatter(logging.Formatter):
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
-    """Sends all logging of the process to `stream`, by default standard error."""
+    """Writes all log records of the process to `stream`, by default standard error."""
     stream = stream or sys.stderr
     as_text = settings.format == "text" or (settings.format == "auto" and stream.isatty())
     output = logging.StreamHandler(stream)
@@ -86,10 +86,10 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     root.handlers[:] = [output]
     root.setLevel(settings.level.upper())
     logging.captureWarnings(True)
-    # no format has these, and finding them out takes longer than all the rest (Python's logging HOWTO, "Optimization")
+    # No format uses these, and collecting them is the most expensive part (Python's logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    # aioice and aiortc tell of every candidate and packet at these levels.
+    # At lower levels these log every candidate and packet.
     for name in ("aioice", "aiortc", "asyncio"):
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
 

@@ -1,4 +1,4 @@
-"""Measures how long the event loop is kept from its work, which is what a listener hears as a gap."""
+"""Measures event loop lag, which listeners hear as gaps."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ INTERVAL = 0.25
 
 
 class LoopMonitor:
-    """Asks to be called four times a second and records how late that happens. `start` in the loop, `close` ends it."""
+    """Schedules a callback four times a second and records its delay. Call `start` in the loop and `close` at the end."""
 
     __slots__ = ("_due", "_lag", "_loop", "_timer", "_worst")
 
@@ -34,7 +34,7 @@ class LoopMonitor:
         return self._lag.distribution()
 
     def take_worst(self) -> float:
-        """The longest stall since the last call, seconds."""
+        """Maximum lag in seconds since the last call."""
         worst, self._worst = self._worst, 0.0
         return worst
 

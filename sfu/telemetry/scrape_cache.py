@@ -1,6 +1,7 @@
-"""Answers scrapes of `/metrics`: one rendering a second, shared by all who wait for it.
+"""Serves `/metrics`: renders at most once a second and shares the page among all waiting requests.
 
-A rendering takes milliseconds, and anybody may ask: hundreds of connections at once would hold the event loop for seconds.
+Rendering takes milliseconds and needs no authentication. Without the cache, hundreds of simultaneous requests would block
+the event loop for seconds.
 """
 
 import asyncio
@@ -10,15 +11,15 @@ from collections.abc import Callable
 from sfu.telemetry.metrics import Metrics
 
 INTERVAL = 1.0
-"""Seconds between two renderings, at least."""
+"""Minimum seconds between two renderings."""
 MAX_WAITING = 64
-"""Scrapes that wait for the next rendering; further ones get the last page at once."""
+"""Requests that wait for the next rendering; further ones get the previous page at once."""
 SLICE = 0.0005
-"""Seconds of rendering after which other callbacks run."""
+"""Seconds of rendering after which it yields to the event loop."""
 
 
 class ScrapeCache:
-    """Pages are never older than their request, except for the scrapes beyond `MAX_WAITING`."""
+    """A page is rendered after its request arrived, except for requests beyond `MAX_WAITING`."""
 
     def __init__(self, metrics: Metrics, now: Callable[[], float] = time.monotonic) -> None:
         self._metrics = metrics

@@ -1,6 +1,6 @@
-"""Traces by OpenTelemetry over OTLP/HTTP (extra `otel`). Nothing of it is imported unless an operator names a collector.
+"""OpenTelemetry traces over OTLP/HTTP (extra `otel`). The SDK is imported only if a collector is configured.
 
-The SDK's own thread batches and sends; what a slow collector does not take is dropped there, never waited for.
+A thread of the SDK batches and sends spans. If the collector is too slow, the SDK drops spans instead of blocking.
 """
 
 import logging
@@ -22,14 +22,14 @@ NANOSECONDS = 1e9
 
 @dataclass(frozen=True, slots=True)
 class Traces:
-    """Fulfils `journeys.Tracer`. `close` sends what is left."""
+    """Implements `join_trace.Tracer`. `close` sends the remaining spans."""
 
     start: Callable[[str, float], Span]
     close: Callable[[], None]
 
 
 class _Span:
-    """Fulfils `journeys.Span`."""
+    """Implements `join_trace.Span`."""
 
     __slots__ = ("_provider", "_span")
 
@@ -55,7 +55,7 @@ class _Span:
 
 
 def open_traces(settings: TraceSettings) -> Traces | None:
-    """None when no collector is named. Raises ConfigurationError when the extra is not installed."""
+    """Returns None if no collector is configured. Raises ConfigurationError if the extra is not installed."""
     if not settings.endpoint:
         return None
     try:
@@ -66,7 +66,7 @@ def open_traces(settings: TraceSettings) -> Traces | None:
         from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
     except ImportError:
         raise ConfigurationError(
-            "traces.endpoint: OpenTelemetry is not installed; `pip install aiosfu[otel]` brings it."
+            "traces.endpoint: OpenTelemetry is not installed. Install it with `pip install aiosfu[otel]`."
         ) from None
     logging.getLogger("opentelemetry").setLevel(logging.ERROR)
     logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -1,7 +1,8 @@
-"""Says where the event loop is blocked, while it is: a thread looks whether the loop still beats.
+"""Detects a blocked event loop from a thread, and logs where it is blocked.
 
-A stall is seen too late by the loop itself, and then only its length is known. The thread sleeps nearly always, so it costs
-the packet path nothing; when the loop missed its beat, it writes the stack of the loop's thread once per stall.
+The loop itself notices a stall only afterwards, and then knows only its duration. The loop sends a heartbeat; when one is
+overdue, the watchdog thread logs the stack of the loop's thread, once per stall. The thread sleeps almost all the time,
+so it does not slow down the packet path.
 """
 
 import asyncio
@@ -16,16 +17,17 @@ from typing import Final
 log = logging.getLogger(__name__)
 
 BEAT: Final = 0.25
+"""Seconds between heartbeats."""
 PATIENCE: Final = 0.25
-"""Seconds without a beat beyond its time that make a stall."""
+"""Seconds by which a heartbeat must be overdue to count as a stall."""
 DEPTH: Final = 12
-"""Innermost frames that are written."""
-SAID_EVERY: Final = 10.0
-"""Seconds between records; all stalls are counted."""
+"""Innermost stack frames that are logged."""
+LOG_INTERVAL: Final = 10.0
+"""Minimum seconds between log records; all stalls are counted."""
 
 
 class Watchdog:
-    """`start` and `close` in the loop. `_beat` runs in the loop, `_watch` in the thread; floats and counters are shared."""
+    """Call `start` and `close` in the loop. `_beat` runs in the loop and `_watch` in the thread; they share only numbers."""
 
     def __init__(self, *, beat: float = BEAT, patience: float = PATIENCE) -> None:
         self.stalls = 0
@@ -56,21 +58,21 @@ class Watchdog:
         self._timer = loop.call_later(self._beat_every, self._beat, loop)
 
     def _watch(self) -> None:
-        told_of, said_at = 0.0, float("-inf")
+        reported, logged_at = 0.0, float("-inf")
         while not self._stop.wait(self._patience):
             beaten_at, now = self._beaten_at, time.monotonic()
-            if now - beaten_at < self._beat_every + self._patience or beaten_at == told_of:
+            if now - beaten_at < self._beat_every + self._patience or beaten_at == reported:
                 continue
-            told_of = beaten_at
+            reported = beaten_at
             self.stalls += 1
-            if now - said_at < SAID_EVERY:
+            if now - logged_at < LOG_INTERVAL:
                 continue
-            said_at = now
+            logged_at = now
             frame = sys._current_frames().get(self._thread_id)
             log.warning("event loop is blocked", extra={"seconds": round(now - beaten_at, 2), "where": _where(frame)})
 
 
 def _where(frame: FrameType | None) -> list[str]:
-    """`file:line function`, innermost last: no values, so nothing private."""
+    """Lines of `file:line function`, innermost last. Contains no values, which could be private."""
     stack = traceback.extract_stack(frame)[-DEPTH:] if frame is not None else []
     return [f"{entry.filename}:{entry.lineno} {entry.name}" for entry in stack]

@@ -24,7 +24,7 @@ def test_full(server: Server) -> None:
     server._admit("room")
     assert server.node.no_new_rooms() == ""
     work(server, 0.97)
-    reason = "its processor is 97% used, and joins end at 90%"
+    reason = "CPU usage is 97%, the limit is 90%"
     with pytest.raises(AtCapacity, match=reason) as refused:
         server._admit("room")
     assert (refused.value.code, refused.value.http_status) == ("at_capacity", 503)
@@ -40,7 +40,7 @@ def test_out_of_memory() -> None:
     flags = [("auth.keys", "{app: 0123456789abcdef0123456789abcdef}"), ("node.memory", "1000000")]
     server = Server(config.load(flags=flags))
     for refused in (lambda: server._admit("room"), server.node.admit_egress):
-        with pytest.raises(AtCapacity, match="its memory is 100% used, and joins end at 90%"):
+        with pytest.raises(AtCapacity, match="memory usage is 100%, the limit is 90%"):
             refused()
     assert "memory" in server.node.no_new_rooms()
     assert server.node.not_ready() == ""

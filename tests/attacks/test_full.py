@@ -92,9 +92,7 @@ async def test_joins_end_before_the_memory_does(http: aiohttp.ClientSession) -> 
         assert field.memory() < allowed
         status, code, message, later = await refusal(field, http)
         assert (status, code) == (503, "at_capacity")
-        assert re.fullmatch(
-            r"This server is full: its memory is 9\d% used, and joins end at 90%. Try again later.", message
-        )
+        assert re.fullmatch(r"This server is full: memory usage is 9\d%, the limit is 90%. Try again later.", message)
         assert int(later) > 0
         metrics = field.metrics()
         assert metrics["sfu_joins_refused_total:capacity"] >= 2

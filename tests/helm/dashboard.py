@@ -147,7 +147,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             ),
         ),
     ),
-    "CandidatePairs": (
+    "Paths": (
         Panel("Latency", "s", LATENCY, "One round trip and the server: what a listener waits for.", (0.1, 0.3)),
         Panel("Round trip", "s", quantiles("sfu_rtt_seconds", 0.5, 0.95)),
         Panel("Through the server", "s", quantiles("sfu_forward_latency_seconds", 0.5, 0.99), "", (0.02, 0.1)),
@@ -183,11 +183,11 @@ ROWS: dict[str, tuple[Panel, ...]] = {
     "Signalling and API": (
         Panel("Messages", "cps", each(rate("sfu_signaling_messages_total", "direction"), "direction")),
         Panel("Refused for their rate", "cps", ((rate("sfu_signaling_rate_limited_total"), "messages"),)),
-        Panel("RequestCounters", "reqps", each(rate("sfu_http_requests_total", "status"), "status")),
+        Panel("Requests", "reqps", each(rate("sfu_http_requests_total", "status"), "status")),
         Panel("Tokens refused", "cps", each(f"{rate('sfu_tokens_refused_total', 'reason')} or vector(0)", "reason")),
     ),
     "Programmes": (
-        Panel("Programmes", "none", ((now("sfu_egress_jobs"), "running"),)),
+        Panel("Jobs", "none", ((now("sfu_egress_jobs"), "running"),)),
         Panel("Behind real time", "percentunit", ((BEHIND, "left out"),), "Pictures left out.", (0.02, 0.1)),
         Panel("Pictures", "cps", ((rate("sfu_egress_frames_total"), "composed"),)),
         Panel("Processor", "percentunit", ((rate("sfu_egress_cpu_seconds_total"), "cores"),)),

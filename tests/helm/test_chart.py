@@ -241,7 +241,7 @@ def test_a_generated_key_is_one_that_the_server_takes() -> None:
 def test_network_policy_lists_what_is_allowed() -> None:
     """Nothing but names and media, unless asked for."""
     (rules,) = [each["spec"] for each in objects({}) if each["kind"] == "NetworkPolicy"]
-    assert rules["policyTypes"] == ["IngressLimits", "Egress"]
+    assert rules["policyTypes"] == ["Ingress", "Egress"]
     assert [{(p["protocol"], p["port"]) for p in rule["ports"]} for rule in rules["egress"]] == [
         {("UDP", 53), ("TCP", 53)},
         {("UDP", 1024)},

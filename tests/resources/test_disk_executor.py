@@ -1,4 +1,4 @@
-"""Bounded queues of file-system work, with jobs that block as a disk does."""
+"""sfu.resources.disk_executor: bounded queues, with jobs that block like a slow disk."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ import pytest
 from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
 
 
-def test_jobs_run_in_order_and_are_waited_for() -> None:
+def test_jobs_run_in_order_and_close_waits_for_them() -> None:
     disk, done = DiskExecutor("disk"), list[int]()
     for number in range(100):
         assert disk.submit(lambda number=number: done.append(number))  # type: ignore[misc]
@@ -21,7 +21,7 @@ def test_jobs_run_in_order_and_are_waited_for() -> None:
 
 
 @pytest.mark.parametrize(("jobs", "size", "fit"), [(3, 1000, 3), (100, 1000, 5)])
-def test_a_full_queue_refuses_and_never_waits(jobs: int, size: int, fit: int) -> None:
+def test_a_full_queue_rejects_jobs_without_blocking(jobs: int, size: int, fit: int) -> None:
     gate, disk = threading.Event(), DiskExecutor("disk", jobs=jobs, size=size)
     begun = threading.Event()
 
@@ -40,16 +40,16 @@ def test_a_full_queue_refuses_and_never_waits(jobs: int, size: int, fit: int) ->
     assert disk.submit(lambda: None, 200)
 
 
-def test_a_job_that_fails_costs_itself_only(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_job_does_not_affect_others(caplog: pytest.LogCaptureFixture) -> None:
     disk, done = DiskExecutor("disk"), list[int]()
     disk.submit(lambda: done.append(1 // 0))
     disk.submit(lambda: done.append(1))
     assert disk.flush()
     assert done == [1]
-    assert "a job of disk failed" in caplog.text
+    assert "disk job failed" in caplog.text
 
 
-async def test_results_and_errors_come_back_to_the_loop() -> None:
+async def test_results_and_errors_return_to_the_event_loop() -> None:
     gate, disk = threading.Event(), DiskExecutor("disk", threads=1, jobs=3)
     assert await disk.run(lambda: 7) == 7
     with pytest.raises(FileNotFoundError):
@@ -64,7 +64,7 @@ async def test_results_and_errors_come_back_to_the_loop() -> None:
     assert disk.close()
 
 
-async def test_admitted_work_goes_on_when_the_queue_is_full() -> None:
+async def test_admitted_work_continues_when_the_queue_is_full() -> None:
     gate, disk = threading.Event(), DiskExecutor("disk", threads=1, jobs=1)
     started = threading.Event()
 

@@ -1,4 +1,4 @@
-"""Descriptors of this process, in ever fuller tables."""
+"""sfu.resources.file_descriptors: usage under lowered limits of this process."""
 
 import os
 import resource
@@ -27,6 +27,6 @@ def test_share(limits: tuple[int, int]) -> None:
     assert more == pytest.approx(file_descriptors.used() + 5 / (2 * count))
 
 
-def test_none_left(limits: tuple[int, int]) -> None:
+def test_no_descriptor_left(limits: tuple[int, int]) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
     assert file_descriptors.used() == 1.0

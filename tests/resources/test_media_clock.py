@@ -1,4 +1,4 @@
-"""sfu.resources.media_clock: even Unix time, the same in a worker as in its server."""
+"""sfu.resources.media_clock: Unix time without steps, equal in a server and its workers."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ def test_it_is_unix_time() -> None:
     )
 
 
-def test_a_worker_goes_by_its_servers() -> None:
+def test_a_worker_uses_the_offset_of_its_server() -> None:
     told = subprocess.run(
         [sys.executable, "-c", "from sfu.resources import media_clock; print(media_clock.OFFSET)"],
         env={**os.environ, media_clock.OFFSET_VARIABLE: "1234.5"}, capture_output=True, text=True, check=True,

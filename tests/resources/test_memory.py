@@ -1,4 +1,4 @@
-"""Memory as control groups and machines tell it, from trees of files like theirs; and this process's own."""
+"""sfu.resources.memory: usage from fake /proc and cgroup file trees, and of this process."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 from sfu.resources.memory import MemoryUsage, measured, resident_bytes
 
 MACHINE = {"proc/meminfo": "MemTotal:  1000 kB\nMemFree:  10 kB\nMemAvailable:  520 kB\nHugePages_Total:  0\n"}
-"""The reserve is 20 kB of it."""
+"""20 kB of it are the reserve."""
 UNLIMITED_V1 = "9223372036854771712\n"
 NEW = "sys/fs/cgroup"
 OLD = "sys/fs/cgroup/memory"
@@ -33,9 +33,9 @@ def v1(folder: str, limit: str, current: int, inactive: int = 0) -> dict[str, st
     ("files", "own", "allowed", "expected"),
     [
         pytest.param({}, 5, 0, MemoryUsage(0, 1, "unknown"), id="not Linux"),
-        pytest.param({}, 5, 10, MemoryUsage(5, 10, "node.memory"), id="what the operator gave it"),
-        pytest.param(MACHINE, 12_000, 0, MemoryUsage(12_000, 12_000 + 512_000, "the machine"), id="the machine has the rest"),
-        pytest.param(MACHINE, 12_000, 13_000, MemoryUsage(12_000, 13_000, "node.memory"), id="less than the machine has"),
+        pytest.param({}, 5, 10, MemoryUsage(5, 10, "node.memory"), id="node.memory only"),
+        pytest.param(MACHINE, 12_000, 0, MemoryUsage(12_000, 12_000 + 512_000, "the machine"), id="no limit but the machine"),
+        pytest.param(MACHINE, 12_000, 13_000, MemoryUsage(12_000, 13_000, "node.memory"), id="node.memory below the machine"),
         pytest.param(
             {"proc/meminfo": "MemTotal: 1000 kB\nMemAvailable: 5 kB\n"}, 7, 0, MemoryUsage(7, 7, "the machine"), id="none left"
         ),
@@ -63,16 +63,18 @@ def v1(folder: str, limit: str, current: int, inactive: int = 0) -> dict[str, st
         ),
         pytest.param(
             MACHINE | {"proc/self/cgroup": "0::/../../other\n"} | v2(NEW, "100000", 60_000),
-            12_000, 0, MemoryUsage(60_000, 100_000, "the container"), id="a name that leads out",
+            12_000, 0, MemoryUsage(60_000, 100_000, "the container"), id="a path outside the hierarchy",
         ),
         pytest.param(
             {"proc/self/cgroup": "garbage\n\n:\n0::/\n", "proc/meminfo": "MemTotal: many\n"}
             | v2(NEW, "100000", 60_000) | {f"{NEW}/memory.stat": "?"},
-            12_000, 0, MemoryUsage(60_000, 100_000, "the container"), id="files that make no sense",
+            12_000, 0, MemoryUsage(60_000, 100_000, "the container"), id="unparsable files",
         ),
     ],
 )  # fmt: skip
-def test_what_ends_first(tmp_path: Path, files: dict[str, str], own: int, allowed: int, expected: MemoryUsage) -> None:
+def test_the_tightest_limit_counts(
+    tmp_path: Path, files: dict[str, str], own: int, allowed: int, expected: MemoryUsage
+) -> None:
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)

@@ -36,7 +36,7 @@ KINDS: Mapping[str, Mapping[str, str]] = {
     },
     "apps/v1": {"deployments": "Deployment", "replicasets": "ReplicaSet"},
     "autoscaling/v2": {"horizontalpodautoscalers": "HorizontalPodAutoscaler"},
-    "networking.k8s.io/v1": {"ingresses": "IngressLimits", "networkpolicies": "NetworkPolicy"},
+    "networking.k8s.io/v1": {"ingresses": "Ingress", "networkpolicies": "NetworkPolicy"},
     "policy/v1": {"poddisruptionbudgets": "PodDisruptionBudget"},
 }
 CUSTOM: Mapping[str, Mapping[str, str]] = {
@@ -192,7 +192,7 @@ def _deployed(manifest: Object) -> Object:
 STATUS = {
     "Deployment": _deployed,
     "PersistentVolumeClaim": lambda _: {"phase": "Bound"},
-    "Pod": lambda _: {"phase": "Succeeded", "conditions": [{"type": "PreparedResponse", "status": "True"}]},
+    "Pod": lambda _: {"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "True"}]},
     "Service": lambda _: {"loadBalancer": {"ingress": [{"ip": "203.0.113.7"}]}},
 }
 

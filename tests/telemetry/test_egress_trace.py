@@ -1,4 +1,4 @@
-"""Marks of a worker's start at fixed moments, and the spans made of them."""
+"""sfu.telemetry.egress_trace: events of a worker's start at fixed times, and the resulting spans."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from sfu.telemetry.egress_trace import EgressTrace
 
 @dataclass
 class Tracer:
-    """Its own span, too."""
+    """Tracer and span in one."""
 
     trace_id: str = "ab" * 16
     said: list[tuple[object, ...]] = field(default_factory=list)
@@ -41,9 +41,9 @@ def clock(*moments: float) -> Iterator[float]:
         (("started", "close", "close", "first_frame"), [("worker", 0.0, 1.0), ("end", 2.0, False, True)]),
         (("close",), [("end", 1.0, False, True)]),
     ],
-    ids=["whole", "no word of its start", "it dies young", "at once"],
+    ids=["complete", "frame before start", "ends without a frame", "ends at once"],
 )
-def test_a_start_is_one_span_with_two_in_it(calls: tuple[str, ...], said: list[tuple[object, ...]]) -> None:
+def test_a_start_is_one_span_with_two_children(calls: tuple[str, ...], said: list[tuple[object, ...]]) -> None:
     tracer = Tracer()
     trace = EgressTrace(tracer, replacement=True, now=clock(0.0, 1.0, 2.0).__next__)
     for name in calls:
@@ -52,7 +52,7 @@ def test_a_start_is_one_span_with_two_in_it(calls: tuple[str, ...], said: list[t
     assert trace.trace_id == "ab" * 16
 
 
-def test_how_long_it_took_is_known_without_traces() -> None:
+def test_the_duration_is_measured_without_a_tracer() -> None:
     trace = EgressTrace(None, now=clock(10.0, 10.5, 11.25).__next__)
     trace.started()
     assert trace.first_frame() == 1.25

@@ -1,4 +1,4 @@
-"""Marks at fixed moments, and what is measured and traced of them."""
+"""sfu.telemetry.join_trace: events at fixed times, and the resulting measurements and spans."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,12 +7,12 @@ import pytest
 
 from sfu.telemetry import logs
 from sfu.telemetry.histogram import Histogram
-from sfu.telemetry.join_trace import PATIENCE, JoinTraces
+from sfu.telemetry.join_trace import FIRST_PICTURE_TIMEOUT, JoinTraces
 
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
-    """What a journey binds to the log records ends with its test."""
+    """Removes the log fields that a trace binds after each test."""
     with logs.bound():
         yield
 
@@ -84,7 +84,7 @@ def test_from_the_join_to_the_first_picture() -> None:
 
 
 @pytest.mark.parametrize("how", ["leaves", "hears only"])
-def test_whoever_gets_no_picture_counts_for_nothing(how: str) -> None:
+def test_joins_without_a_picture_are_not_measured(how: str) -> None:
     clock, tracer = Clock(), Tracer()
     join_traces = JoinTraces(tracer, clock)
     join_trace = join_traces.begin()
@@ -93,9 +93,9 @@ def test_whoever_gets_no_picture_counts_for_nothing(how: str) -> None:
     if how == "leaves":
         join_trace.close()
     else:
-        join_traces.tick(clock.now + PATIENCE)
+        join_traces.tick(clock.now + FIRST_PICTURE_TIMEOUT)
         assert tracer.spans[0].ended == []
-        join_traces.tick(clock.now + PATIENCE + 0.1)
+        join_traces.tick(clock.now + FIRST_PICTURE_TIMEOUT + 0.1)
     join_traces.tick(clock.now + 60)
     assert total(join_traces.first_picture) == (0, 0)
     assert [sending_video for _, sending_video in tracer.spans[0].ended] == [False]

@@ -49,7 +49,7 @@ def test_exception_stays_on_one_line() -> None:
 @pytest.mark.parametrize(
     "value", [object(), {"a": {1, 2}}, float("nan"), b"\xff", "\ud800", {(1, 2): 3}, {None: 1}, "line\nline\u2028"]
 )
-def test_any_field_can_be_written(value: object) -> None:
+def test_any_value_can_be_logged(value: object) -> None:
     for format_ in ("json", "text"):
         stream, log = written(format_)
         log.info("odd", extra={"value": value})
@@ -58,7 +58,7 @@ def test_any_field_can_be_written(value: object) -> None:
             assert "value" in json.loads(line)
 
 
-def test_endless_structure_does_not_lose_the_record() -> None:
+def test_recursive_structures_do_not_lose_the_record() -> None:
     stream, log = written()
     endless: list[object] = []
     endless.append(endless)
@@ -66,7 +66,7 @@ def test_endless_structure_does_not_lose_the_record() -> None:
     assert "odd" in json.loads(stream.getvalue())["message"]
 
 
-def test_fields_do_not_replace_the_record() -> None:
+def test_fields_do_not_override_reserved_keys() -> None:
     stream, log = written()
     with logs.bound(level="x", time="y"):
         log.info("kept")

@@ -1,4 +1,4 @@
-"""What Prometheus reads: parsed back with its own client's parser, and judged by promtool where there is one."""
+"""sfu.telemetry.metrics: pages are parsed by the Prometheus client library, and checked by promtool if installed."""
 
 import shutil
 import subprocess
@@ -126,7 +126,7 @@ def test_values(name: str, labels: dict[str, str], value: float) -> None:
     assert samples(FULL)[name, tuple(sorted(labels.items()))] == pytest.approx(value)
 
 
-def test_every_field_is_shown() -> None:
+def test_every_field_is_exported() -> None:
     shown = set(samples(FULL).values())
     for number in {*range(2, 59)} - {25, 26}:
         assert number in shown

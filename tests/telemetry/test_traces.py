@@ -1,4 +1,4 @@
-"""Traces as a collector gets them: real joins, the real exporter, and its protobuf decoded."""
+"""sfu.telemetry.traces: real joins and the real exporter; a fake collector decodes the protobuf."""
 
 import asyncio
 import logging
@@ -25,7 +25,7 @@ from tests.web.server import KEYS, serve, token
 
 
 class Collector:
-    """What OTLP/HTTP says a collector does, as much as an exporter can tell."""
+    """A minimal OTLP/HTTP collector."""
 
     def __init__(self) -> None:
         self.spans: list[Span] = []
@@ -60,7 +60,7 @@ async def collecting() -> AsyncIterator[Collector]:
         await runner.cleanup()
 
 
-async def test_a_join_is_one_trace_and_its_records_carry_it(tmp_path: Path) -> None:
+async def test_a_join_is_one_trace_and_its_log_records_carry_the_id(tmp_path: Path) -> None:
     async with collecting() as collector:
         settings = {
             "http.host": "localhost",
@@ -101,7 +101,7 @@ async def test_a_join_is_one_trace_and_its_records_carry_it(tmp_path: Path) -> N
     assert root.trace_id.hex() in {record["trace_id"] for record in joined}
 
 
-async def test_the_start_of_a_mixer_is_one_trace_and_that_of_its_replacement_another(
+async def test_the_start_of_a_worker_and_its_replacement_are_separate_traces(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -133,18 +133,18 @@ async def test_the_start_of_a_mixer_is_one_trace_and_that_of_its_replacement_ano
     assert [record.__dict__["trace_id"] for record in begins] == [first.trace_id.hex(), second.trace_id.hex()]
 
 
-def test_off_it_costs_no_import() -> None:
+def test_the_sdk_is_not_imported_when_tracing_is_off() -> None:
     code = "import sys, sfu.app; sys.exit(any(name.startswith('opentelemetry') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     assert open_traces(TraceSettings()) is None
 
 
-def test_without_the_extra_the_operator_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_extra_is_a_configuration_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     with pytest.raises(ConfigurationError, match=r"pip install aiosfu\[otel\]"):
         open_traces(TraceSettings(endpoint="http://127.0.0.1:9"))
 
 
-def test_an_endpoint_that_is_none() -> None:
-    with pytest.raises(ConfigurationError, match="should begin with http"):
+def test_an_invalid_endpoint_is_rejected() -> None:
+    with pytest.raises(ConfigurationError, match="must begin with http"):
         TraceSettings(endpoint="collector:4318")

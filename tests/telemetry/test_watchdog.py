@@ -1,4 +1,4 @@
-"""A loop that is blocked is named while it is; one that beats is left alone."""
+"""sfu.telemetry.watchdog: a blocked loop is logged while it is blocked; a responsive one is not."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ def culprit(seconds: float) -> None:
     time.sleep(seconds)
 
 
-async def test_a_stall_is_counted_once_and_its_place_is_written(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_stall_is_counted_once_and_its_location_logged(caplog: pytest.LogCaptureFixture) -> None:
     watchdog = Watchdog(beat=0.02, patience=0.05)
     watchdog.start()
     try:
@@ -28,7 +28,7 @@ async def test_a_stall_is_counted_once_and_its_place_is_written(caplog: pytest.L
     assert any("culprit" in place for place in record.where)  # type: ignore[attr-defined]
 
 
-async def test_a_loop_that_beats_is_left_alone(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_responsive_loop_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:
     watchdog = Watchdog(beat=0.01, patience=5.0)
     watchdog.start()
     await asyncio.sleep(0.1)
