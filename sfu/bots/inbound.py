@@ -76,7 +76,7 @@ class InboundStream:
 
     @property
     def lost(self) -> int:
-        """Packets that never arrived, including retransmissions."""
+        """Packets that arrived neither originally nor as a retransmission."""
         if self._first < 0:
             return 0
         return max(0, self._highest - self._first + 1 - self.counts.packets)

@@ -19,7 +19,7 @@ from sfu.rtp.frames import CodedFrame
 __all__ = ["LATENCY", "MARGIN", "RATE", "TICK", "AudioMixer", "SourceCounters"]
 
 MARGIN: Final = 0.020
-"""Seconds to wait after the end of a tick before rendering it. About 5 % of the packets arrive within this time."""
+"""Seconds to wait after the end of a tick before rendering it. The latest 5 % of the packets may arrive in this time."""
 LATENCY: Final = BLOCK
 """Samples by which the mix lags behind the requested time: the limiter's look-ahead."""
 VOICE_LIMIT: Final = RATE

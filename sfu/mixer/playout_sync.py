@@ -1,9 +1,9 @@
 """Lip sync and playout delay of one participant: maps the RTP timestamps of its tracks to playout times.
 
 The RTP clock of a track drifts and starts at a random offset. The fastest packets of the last ten seconds map it to the
-local clock. Sender reports map it to the sender's wall clock; from these, the difference between the fastest video and
-the fastest audio path is derived, and kept while no reports arrive. All media of a participant are due `delay` after
-the slower of these paths; `delay` is the 95th percentile of jitter plus decoding time, within 20–200 ms. Playout times
+local clock. Sender reports map it to the sender's wall clock, which yields the difference between the fastest video and
+the fastest audio path; it is kept while no reports arrive. All media of a participant are due `delay` after its fastest
+path. `delay` covers the 95th percentile of the lateness behind that path plus decoding, within 20–200 ms. Playout times
 follow changes at 0.5 %, together on all tracks: audio can be resampled at this rate inaudibly.
 
 Sans-IO: `now` and arrivals are monotonic seconds. One thread calls all methods except `due` and `took`, which any
@@ -129,7 +129,7 @@ class TrackClock:
 
     @property
     def base(self) -> float:
-        """Offset of the participant's common path on this track's clock: the playout offset without any delay."""
+        """Offset of the participant's fastest path on this track's clock: the playout offset without any delay."""
         return self._offset - self._extra
 
     def path(self, now: float) -> float | None:

@@ -113,7 +113,9 @@ def _no_event_log(kind: str, text: str, **fields: str) -> None:
 
 
 class Plugin:
-    """Base class of plug-ins: override `inputs` and the methods you need. All methods run on the plug-in's thread."""
+    """Base class of plug-ins: override `inputs` and the methods you need. All methods but the constructor run on the
+    plug-in's thread.
+    """
 
     inputs = PluginInputs()
 

@@ -9,7 +9,7 @@ from msgspec import Meta
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     drain_timeout: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
-    "Seconds after SIGTERM for which open meetings continue while new rooms are rejected. Then clients are redirected."
+    "Seconds after SIGTERM for which open meetings continue, without new rooms, before all clients are asked to reconnect."
     capacity_limit: Annotated[float, Meta(gt=0, le=1)] = 0.95
     "CPU or bandwidth usage (0 to 1) at which joins are rejected. Participants stay connected and may reconnect."
     memory_limit: Annotated[float, Meta(gt=0, le=1)] = 0.9
