@@ -109,8 +109,8 @@ class Bot:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                life = tasks.create_task(self.client.run())
-                life.add_done_callback(lambda _: self._close_connections())
+                client = tasks.create_task(self.client.run())
+                client.add_done_callback(lambda _: self._close_connections())
         except* RemoteError as group:
             raise group.exceptions[0] from None  # a bot ends for a single reason
         finally:

@@ -73,7 +73,7 @@ class JoinTraces:
     def tick(self, now: float) -> None:
         """Polls the joins in progress. Called in each tick of the media timer."""
         for join_trace in list(self._waiting):
-            join_trace.look(now)
+            join_trace.poll(now)
 
     def wall(self, at: float) -> float:
         """Converts monotonic to Unix time."""
@@ -112,7 +112,7 @@ class JoinTrace:
         self._view = view
         self._join_traces.wait(self)
 
-    def look(self, now: float) -> None:
+    def poll(self, now: float) -> None:
         view, answered_at, offered_at = self._view, self._answered_at, self._offered_at
         if view is None or answered_at is None or offered_at is None:
             return

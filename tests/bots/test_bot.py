@@ -48,7 +48,7 @@ Gather = Callable[..., Awaitable[LoadTest]]
 async def gather(server: Server) -> AsyncIterator[Gather]:
     parser = argparse.ArgumentParser()
     add_arguments(parser)
-    lives: list[asyncio.Task[None]] = []
+    tasks: list[asyncio.Task[None]] = []
 
     async with aiohttp.ClientSession() as http:
 
@@ -56,13 +56,13 @@ async def gather(server: Server) -> AsyncIterator[Gather]:
             words = ["--room", "r", "--key", KEY, "--secret", SECRET, "--publish", publish]
             config = LoadTestConfig(url=server.url, publish=publish, size=(320, 180), ramp=100.0, **fields)  # type: ignore[arg-type]
             load_test = LoadTest(config, tokens_of(parser.parse_args(words), http), http)
-            lives.append(asyncio.create_task(load_test.run()))
+            tasks.append(asyncio.create_task(load_test.run()))
             return load_test
 
         yield make
-        for life in lives:
-            life.cancel()
-        await asyncio.gather(*lives, return_exceptions=True)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
     assert not server.webrtc_server.connections
 
 
@@ -153,15 +153,15 @@ async def test_a_removed_bot_does_not_rejoin(server: Server, gather: Gather) -> 
 
 
 async def test_demo_bots_join_and_leave(server: Server) -> None:
-    life = asyncio.create_task(run_demo(server.url, room="demo", count=2, key=(KEY, SECRET)))
+    task = asyncio.create_task(run_demo(server.url, room="demo", count=2, key=(KEY, SECRET)))
 
     def tracks() -> int:
         rooms = {room.name: room for room in server.rooms.list()}
         return sum(len(p.publications) for p in rooms["demo"].members) if "demo" in rooms else 0
 
     await until(lambda: tracks() == 4, 40)
-    life.cancel()
-    await asyncio.gather(life, return_exceptions=True)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     await until(
         lambda: tracks() == 0
     )  # the bots leave explicitly: otherwise their sessions would end only after the resume window of 30 s

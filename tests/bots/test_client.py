@@ -107,19 +107,19 @@ async def bot(
 
 @contextlib.asynccontextmanager
 async def running(bot: SignalingClient) -> AsyncIterator[Awaitable[None]]:
-    life = asyncio.create_task(bot.run())
+    task = asyncio.create_task(bot.run())
     try:
-        yield life
+        yield task
     finally:
-        life.cancel()
+        task.cancel()
         with contextlib.suppress(asyncio.CancelledError, RemoteError):
-            await life
+            await task
 
 
 async def test_it_joins_answers_pings_and_sends_requests(
     server: ScriptedServer, bot: SignalingClient, listener: RecordingListener
 ) -> None:
-    async with running(bot) as life:
+    async with running(bot) as task:
         socket, join = await server.admit()
         assert (join["token"], join["name"], join.get("resume", "")) == ("the token", "Ada", "")
         await listener.until(lambda: bool(listener.joins))
@@ -140,7 +140,7 @@ async def test_it_joins_answers_pings_and_sends_requests(
             await asked
         await bot.leave()
         await server.hear("leave")
-        await asyncio.wait_for(life, 5)
+        await asyncio.wait_for(task, 5)
 
 
 async def test_a_dropped_socket_is_resumed_and_requests_are_repeated(
@@ -199,18 +199,18 @@ async def test_it_joins_with_a_new_session_after_action_reconnect(server: Script
 async def test_it_does_not_return_after_action_disconnect_or_a_final_code(
     server: ScriptedServer, bot: SignalingClient, said: Json | None, code: str
 ) -> None:
-    async with running(bot) as life:
+    async with running(bot) as task:
         socket, _ = await server.admit()
         if said is not None:
             await socket.send_json(said)
         await socket.close(code=1008)
         with pytest.raises(RemoteError) as caught:
-            await asyncio.wait_for(life, 5)
+            await asyncio.wait_for(task, 5)
         assert caught.value.code == code
 
 
 async def test_a_rejected_join_is_final_unless_the_room_is_full(server: ScriptedServer, bot: SignalingClient) -> None:
-    async with running(bot) as life:
+    async with running(bot) as task:
         socket = await server.sockets.get()
         join = await server.hear("join")
         await socket.send_json({"type": "error", "id": join["id"], "code": "room_full", "message": "Full."})
@@ -219,7 +219,7 @@ async def test_a_rejected_join_is_final_unless_the_room_is_full(server: Scripted
         join = await server.hear("join")
         await socket.send_json({"type": "error", "id": join["id"], "code": "token_expired", "message": "Too old."})
         with pytest.raises(RemoteError, match="Too old"):
-            await asyncio.wait_for(life, 5)
+            await asyncio.wait_for(task, 5)
 
 
 async def test_an_unreachable_server(bot: SignalingClient, monkeypatch: pytest.MonkeyPatch) -> None:

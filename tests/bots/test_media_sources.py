@@ -53,13 +53,13 @@ async def test_a_camera_runs_while_attached_and_makes_keyframes_on_request() -> 
         else:
             enough.set()
 
-    life = asyncio.create_task(camera.run())
+    task = asyncio.create_task(camera.run())
     await asyncio.sleep(0)
     assert source.drawn == 0
     camera.attach(look)
     await asyncio.wait_for(enough.wait(), 10)
     camera.detach(look)
-    life.cancel()
+    task.cancel()
     assert seen[0][1].key
     assert seen[1][1].key
     assert {layer for layer, _ in seen} == {0, 1}
@@ -80,10 +80,10 @@ async def test_a_microphone_encodes_only_while_a_bot_speaks() -> None:
         if len(heard) == 6:
             enough.set()
 
-    life = asyncio.create_task(microphone.run())
+    task = asyncio.create_task(microphone.run())
     microphone.attach(hear, lambda at: speaking)
     await asyncio.wait_for(enough.wait(), 10)
-    life.cancel()
+    task.cancel()
     assert [sound.level for sound in heard[:6]] == [SILENT] * 3 + [33] * 3
     assert heard[5].payload
     assert {(b.timestamp - a.timestamp) % 960 for a, b in pairwise(heard)} == {0}

@@ -60,7 +60,7 @@ def test_unchanged_tiles_are_not_drawn() -> None:
     equal = Scene(320, 180, (Tile(LEFT, "a"), Tile(RIGHT, "b", border=True)))
     canvas[:] = 0
     compositor.composite(equal, {"a": first, "b": second})
-    assert at(canvas, 80, 45) == (0, 0, 0), "a border on one tile is no reason to draw the other"
+    assert at(canvas, 80, 45) == (0, 0, 0), "a border on one tile does not redraw the other"
     assert at(canvas, 240, 135) == GREEN
 
 

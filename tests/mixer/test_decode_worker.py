@@ -29,7 +29,7 @@ class Source:
         self._time.now += self._takes
         self.seen.append((frame.timestamp, begun))
         if self.fails:
-            raise RuntimeError("a fault of ours")
+            raise RuntimeError("a bug")
 
 
 @pytest.fixture

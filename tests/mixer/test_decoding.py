@@ -101,7 +101,7 @@ def test_hidden_sources_are_decoded_and_not_scaled(decoders: DecoderPool, time: 
     assert source.decoded == 4
     assert luma(source.picture_at(time.now)) == 60
     decoders.wait_idle()
-    assert luma(source.picture_at(time.now)) == 90, "the newest, when it is asked for again"
+    assert luma(source.picture_at(time.now)) == 90, "the newest one, once it is requested again"
 
 
 def test_a_camera_that_is_silent_or_paused_is_off(decoders: DecoderPool, time: Time) -> None:
@@ -120,7 +120,7 @@ def test_a_camera_that_is_silent_or_paused_is_off(decoders: DecoderPool, time: T
     camera.paused = True
     assert camera.picture_at(time.now) is None
     camera.paused = False
-    assert camera.picture_at(time.now) is None, "the picture of before the pause is not shown again"
+    assert camera.picture_at(time.now) is None, "the picture from before the pause is not shown again"
 
 
 def test_invalid_data_freezes_the_picture_and_requests_a_keyframe(decoders: DecoderPool, time: Time) -> None:

@@ -29,28 +29,28 @@ def test_captions_from_the_callback_are_shown_for_their_time() -> None:
         return "Guten Morgen, 早上好" if len(heard) == 3 else None
 
     captions = Captions({"seconds": "2"}, transcribe)
-    hooks = PluginHost({"captions": captions}, lambda voice, samples: None)
+    host = PluginHost({"captions": captions}, lambda voice, samples: None)
     canvas = np.full((540, 640), 60, np.uint8)
 
     def seen() -> bool:
-        with hooks.over(canvas):
+        with host.over(canvas):
             return bool((canvas[280:350] > 200).any())
 
-    hooks.offer_picture(MIX, canvas, 10.0)
-    until(lambda: hooks.counters()["captions"].taken == 1)
+    host.offer_picture(MIX, canvas, 10.0)
+    until(lambda: host.counters()["captions"].taken == 1)
     assert not seen()
     for _ in range(3):
-        hooks.offer_sound("ana", np.zeros((960, 2), np.float32), 10.0)
+        host.offer_sound("ana", np.zeros((960, 2), np.float32), 10.0)
     until(lambda: len(heard) == 3)
-    hooks.offer_picture(MIX, canvas, 10.1)
+    host.offer_picture(MIX, canvas, 10.1)
     until(seen)
-    hooks.offer_picture(MIX, canvas, 12.1)
+    host.offer_picture(MIX, canvas, 12.1)
     until(lambda: not seen())
     captions.caption("And from elsewhere")
-    hooks.offer_picture(MIX, canvas, 12.2)
+    host.offer_picture(MIX, canvas, 12.2)
     until(seen)
     assert (canvas == 60).all()
-    hooks.close()
+    host.close()
 
 
 @pytest.mark.parametrize("text", ["", "   ", "short", "a very " * 60, "名前" * 200, "\x00\n\u202e"])
@@ -94,7 +94,7 @@ def test_silence_and_sound_of_participants_do_not_count() -> None:
     assert (meter.momentary, meter.short_term, meter.integrated) == (SILENCE,) * 3
 
 
-@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg's ebur128 is the judge here")
+@pytest.mark.skipif(not shutil.which("ffmpeg"), reason="requires ffmpeg with its ebur128 filter")
 def test_loudness_of_noise_matches_ffmpeg(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     noise = np.cumsum(rng.normal(0, 0.01, (10 * 48_000, 2)), axis=0)
@@ -112,14 +112,14 @@ def test_loudness_of_noise_matches_ffmpeg(tmp_path: Path) -> None:
 def test_the_bar_is_shown() -> None:
     tone = 0.1 * np.sin(np.arange(48_000) / 8)
     sound = np.stack([tone, tone], axis=1).astype(np.float32)
-    hooks = PluginHost({"loudness": Loudness({"bar": "yes", "log": "0.5"})}, lambda voice, samples: None)
+    host = PluginHost({"loudness": Loudness({"bar": "yes", "log": "0.5"})}, lambda voice, samples: None)
     for at in range(0, 48_000, 960):
-        hooks.offer_sound(MIX, sound[at : at + 960], at / 48_000)
+        host.offer_sound(MIX, sound[at : at + 960], at / 48_000)
     canvas = np.full((540, 640), 60, np.uint8)
 
     def seen() -> bool:
-        with hooks.over(canvas):
+        with host.over(canvas):
             return bool((canvas[16:176, 16:28] > 100).any())
 
     until(seen)
-    hooks.close()
+    host.close()

@@ -128,10 +128,10 @@ def test_pictures_wait_for_their_sound() -> None:
     pacer.push(3.0, 3.01, "without")
     assert pacer.take(3.012) == "without"
     pacer.due_of_sound = lambda media: media + 0.005
-    pacer.push(3.5, 3.51, "after its sound it is shown as soon as it is there")
+    pacer.push(3.5, 3.51, "a picture later than its sound is shown at once")
     pacer.push(3.6, 3.61, "on time")
     assert pacer.take(3.515) is not None
     assert pacer.take(3.611) is not None
     pacer.due_of_sound = lambda media: media + 9.0
-    pacer.push(4.0, 4.01, "nonsense is not waited for")
+    pacer.push(4.0, 4.01, "an implausible sound time is ignored")
     assert pacer.take(4.22) is not None

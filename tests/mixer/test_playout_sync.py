@@ -16,13 +16,13 @@ class Sender:
 
     seed: int = 1
     jitter: float = 0.0
-    "Mean of an exponential delay of each frame."
+    "Mean of the exponential delay of each frame."
     slow_video: float = 0.0
-    "Seconds that pictures take longer: capture and encoding."
+    "Extra seconds for capturing and encoding a picture."
     drift: float = 0.0
-    "Of all of the sender's clocks."
+    "Drift of all of the sender's clocks."
     sound_drift: float = 0.0
-    "Of its sound card against its wall clock."
+    "Drift of its sound card relative to its wall clock."
     wall: float = 3.9e9
     lost_reports: float = 0.0
     rng: random.Random = field(init=False)
@@ -210,7 +210,7 @@ def test_sound_moves_slowly_and_pictures_with_it() -> None:
         sender.sound_shifts.append((now, (sender.sound.due(audio) or 0) - now))
         sender.lips.append((sender.video.due(video) or 0) - (sender.sound.due(audio) or 0))
     moves = [abs(b[1] - a[1]) for a, b in zip(sender.sound_shifts, sender.sound_shifts[1:], strict=False)]
-    assert max(moves) <= SLEW * 0.021 + 1 / 48_000  # a timestamp is a whole number
+    assert max(moves) <= SLEW * 0.021 + 1 / 48_000  # timestamps are integers
     assert sender.sound_shifts[-1][1] == pytest.approx(before - 0.020, abs=0.004)
     assert p95(sender.lips) < 0.005
     assert timeline.delay <= 0.06

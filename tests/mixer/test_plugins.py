@@ -49,53 +49,53 @@ class Negative(Plugin):
 
 def test_returned_media_replaces_that_of_the_participant() -> None:
     voices = Voices()
-    hooks = PluginHost({"negative": Negative()}, voices)
-    assert hooks.picture("ana") is None
-    hooks.offer_picture("ana", CANVAS, 0.0)
-    hooks.offer_picture(MIX, CANVAS, 0.0)
-    until(lambda: hooks.picture("ana"))
-    found = hooks.picture("ana")
+    host = PluginHost({"negative": Negative()}, voices)
+    assert host.picture("ana") is None
+    host.offer_picture("ana", CANVAS, 0.0)
+    host.offer_picture(MIX, CANVAS, 0.0)
+    until(lambda: host.picture("ana"))
+    found = host.picture("ana")
     assert found is not None
     assert (found.as_array() == 155).all()
-    assert found is hooks.picture("ana")
+    assert found is host.picture("ana")
     assert (CANVAS == 100).all()
     sound = TICK.copy()
-    hooks.offer_sound("ana", sound, 0.0)
+    host.offer_sound("ana", sound, 0.0)
     assert not sound.any()
     until(lambda: voices.said)
     assert voices.said[0][0] == "plug-in negative ana"
     assert (voices.said[0][1] == -0.5).all()
-    programme = TICK.copy()
-    hooks.offer_sound(MIX, programme, 0.0)
-    assert programme.all()
-    hooks.close()
-    hooks.close()
-    assert hooks.picture("ana") is None
-    assert hooks.counters() == {"negative": (2, 0, False)}
+    mix = TICK.copy()
+    host.offer_sound(MIX, mix, 0.0)
+    assert mix.all()
+    host.close()
+    host.close()
+    assert host.picture("ana") is None
+    assert host.counters() == {"negative": (2, 0, False)}
 
 
 def test_old_returned_pictures_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    hooks = PluginHost({"negative": Negative()}, Voices())
-    hooks.offer_picture("ana", lambda: CANVAS.copy(), 0.0)
-    until(lambda: hooks.picture("ana"))
+    host = PluginHost({"negative": Negative()}, Voices())
+    host.offer_picture("ana", lambda: CANVAS.copy(), 0.0)
+    until(lambda: host.picture("ana"))
     monkeypatch.setattr(module, "FRESH", 0.0)
-    assert hooks.picture("ana") is None
-    hooks.close()
+    assert host.picture("ana") is None
+    host.close()
 
 
 def test_only_requested_inputs_are_copied() -> None:
     class Nothing(Plugin):
         pass
 
-    hooks = PluginHost({"nothing": Nothing()}, Voices())
+    host = PluginHost({"nothing": Nothing()}, Voices())
 
     def picture() -> np.ndarray:
         raise AssertionError
 
-    hooks.offer_picture("ana", picture, 0.0)
-    hooks.offer_sound("ana", TICK, 0.0)
-    hooks.close()
-    assert hooks.counters() == {"nothing": (0, 0, False)}
+    host.offer_picture("ana", picture, 0.0)
+    host.offer_sound("ana", TICK, 0.0)
+    host.close()
+    assert host.counters() == {"nothing": (0, 0, False)}
 
 
 class Slow(Plugin):
@@ -113,27 +113,27 @@ class Slow(Plugin):
 
 def test_a_slow_plug_in_loses_the_oldest_input_and_does_not_block() -> None:
     slow = Slow()
-    hooks = PluginHost({"slow": slow}, Voices())
-    hooks.offer_picture(MIX, CANVAS, 0.0)
+    host = PluginHost({"slow": slow}, Voices())
+    host.offer_picture(MIX, CANVAS, 0.0)
     until(lambda: slow.seen)
     before = time.monotonic()
     for number in range(1, 21):
-        hooks.offer_picture(MIX, CANVAS, float(number))
+        host.offer_picture(MIX, CANVAS, float(number))
     assert time.monotonic() - before < 2.5  # the caller does not wait for the plug-in's five seconds
-    assert hooks.counters()["slow"].dropped == 20 - PICTURES
+    assert host.counters()["slow"].dropped == 20 - PICTURES
     slow.go.set()
     until(lambda: len(slow.seen) == 1 + PICTURES)
     assert slow.seen == [0.0, 17.0, 18.0, 19.0, 20.0]
-    hooks.close()
+    host.close()
 
 
 def test_a_hanging_plug_in_is_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CLOSE", 0.05)
     slow = Slow()
-    hooks = PluginHost({"slow": slow}, Voices())
-    hooks.offer_picture(MIX, CANVAS, 0.0)
+    host = PluginHost({"slow": slow}, Voices())
+    host.offer_picture(MIX, CANVAS, 0.0)
     until(lambda: slow.seen)
-    hooks.close()
+    host.close()
     slow.go.set()
 
 
@@ -159,28 +159,28 @@ class Broken(Plugin):
 def test_a_broken_plug_in_is_disabled_and_its_traceback_logged(source: str, caplog: pytest.LogCaptureFixture) -> None:
     voices = Voices()
     broken = Broken()
-    hooks = PluginHost({"broken": broken, "negative": Negative()}, voices)
+    host = PluginHost({"broken": broken, "negative": Negative()}, voices)
     canvas = CANVAS.copy()
 
     def shown() -> bool:
-        with hooks.over(canvas):
+        with host.over(canvas):
             return bool((canvas[:20, :20] > 200).any())
 
     until(shown)
     if source in ("mono", "nan"):
-        hooks.offer_sound(source, TICK.copy(), 0.0)
+        host.offer_sound(source, TICK.copy(), 0.0)
     else:
-        hooks.offer_picture(source, CANVAS, 0.0)
-    until(lambda: hooks.counters()["broken"].failed)
+        host.offer_picture(source, CANVAS, 0.0)
+    until(lambda: host.counters()["broken"].failed)
     until(lambda: not shown())
     assert "Traceback" in caplog.text
     broken.context.say(TICK)
     broken.context.show("late", Overlay(np.full((20, 20, 4), 255, np.uint8)))
     assert not shown()
-    hooks.offer_picture("ana", CANVAS, 0.0)
-    until(lambda: hooks.picture("ana"))  # the other plug-in continues
+    host.offer_picture("ana", CANVAS, 0.0)
+    until(lambda: host.picture("ana"))  # the other plug-in continues
     assert not [voice for voice, _ in voices.said if "broken" in voice]
-    hooks.close()
+    host.close()
 
 
 def test_overlays_are_on_the_canvas_only_inside_the_context() -> None:
@@ -197,21 +197,21 @@ def test_overlays_are_on_the_canvas_only_inside_the_context() -> None:
             context.say(TICK)
 
     voices = Voices()
-    hooks = PluginHost({"shows": Shows()}, voices)
+    host = PluginHost({"shows": Shows()}, voices)
     until(lambda: voices.said)
     canvas = np.random.default_rng(1).integers(16, 235, (270, 320), np.uint8)
     before = canvas.copy()
     for _ in range(3):
-        with hooks.over(canvas):
+        with host.over(canvas):
             changed = canvas != before
             assert changed[20:60, 10:70].mean() > 0.5
             assert changed[170:180, 300:].mean() > 0.5
             assert not changed[100:140, 100:160].any()
         assert np.array_equal(canvas, before)
-    with pytest.raises(RuntimeError), hooks.over(canvas):
+    with pytest.raises(RuntimeError), host.over(canvas):
         raise RuntimeError
     assert np.array_equal(canvas, before)
-    hooks.close()
+    host.close()
 
 
 def negative(options: Mapping[str, str]) -> Plugin:

@@ -18,8 +18,8 @@ def test_it_is_unix_time() -> None:
 
 
 def test_a_worker_uses_the_offset_of_its_server() -> None:
-    told = subprocess.run(
+    child = subprocess.run(
         [sys.executable, "-c", "from sfu.resources import media_clock; print(media_clock.OFFSET)"],
         env={**os.environ, media_clock.OFFSET_VARIABLE: "1234.5"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert float(told.stdout) == 1234.5
+    assert float(child.stdout) == 1234.5
