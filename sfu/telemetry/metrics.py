@@ -128,7 +128,7 @@ class Snapshot:
     "Times that the event loop was blocked for half a second or longer."
 
     loop_seconds: Mapping[str, float] = field(default_factory=dict)
-    "Event loop time charged to budgets, by source: media, signaling, unauthenticated."
+    "Event-loop time charged to budgets, by source: media, signaling, unauthenticated."
     loop_throttled: Counts = field(default_factory=dict)
     "Inputs dropped or delayed because their budget was used up, by source."
     loop_disconnects: int = 0
@@ -298,7 +298,7 @@ def families(now: Snapshot) -> Iterator[Metric]:
 
     seconds = CounterMetricFamily(
         "sfu_loop_budget_seconds",
-        "Event loop time charged to participants (media, signaling) and to unauthenticated datagrams (unauthenticated).",
+        "Event-loop time charged to participants (media, signaling) and to unauthenticated sources (unauthenticated).",
         labels=["source"],
     )
     for source, used in now.loop_seconds.items():
