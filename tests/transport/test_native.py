@@ -110,11 +110,11 @@ class World:
             encoding = track.encodings[""]
             for name in (*Stream.__slots__, *Encoding.__slots__):
                 value = getattr(encoding, name)
-                if name not in NOT_COMPARED and name != "missing":
+                if name not in NOT_COMPARED and name != "nack_generator":
                     out[f"{track.kind}.{name}"] = value
             out[f"{track.kind}.level"] = track.level
             if encoding.nack_generator is not None:
-                out[f"{track.kind}.missing"] = sorted(encoding.nack_generator.missing)
+                out[f"{track.kind}.nack_generator"] = sorted(encoding.nack_generator.missing)
         peer = self.publisher
         out["peer"] = [peer.packets_in, peer.bytes_in, peer.last_arrival, peer.unrouted, sorted(peer.streams)]
         assert peer.twcc is not None
