@@ -1,5 +1,5 @@
 # make run    a server at http://localhost:8080, with nothing on the machine but Python
-# make test   lint, types, unit, scenario and browser tests; installs what they need. WORKERS=2
+# make test   lint, types, unit, scenario and browser tests; installs what they need
 # make quick  lint, types and the tests that need neither a browser nor another process, in less than a minute
 # make check  lint, types and the order of imports
 # one test    .venv/bin/pytest tests/rooms/test_room.py -k part_of_its_name
@@ -18,7 +18,8 @@ VENV ?= .venv
 PORT ?= 8080
 PYTEST_ARGS ?=
 SECONDS ?= 60
-WORKERS ?= 2
+BROWSERS ?= 2
+WORKERS ?= 3
 
 BIN := $(VENV)/bin
 NATIVE := $(wildcard sfu/transport/native_src/*)
@@ -37,12 +38,14 @@ NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-cor
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
 BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
-# Browsers need processors, most other tests wait: both kinds run at the same time, on WORKERS processes each.
-PARALLEL = $(BIN)/pytest -q -n $(WORKERS) --dist loadfile -m "not quiet"
+# A meeting of two browsers needs half a processor, and its tests fail if there is none left. The others wait more.
+PARALLEL = $(BIN)/pytest -q --dist loadfile -m "not quiet"
+# pytest fails if PYTEST_ARGS select no test of a stage.
+MAYBE_NONE = $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 # Tests that use no browser and start no process of their own.
 QUICK := $(addprefix tests/,auth bandwidth forwarding resources mixer rooms rtp sdp signaling telemetry transport)
 
-.PHONY: run test stages programs browser-tests other-tests quick check web-check fuzz fuzz-cost sanitize show bench soak clean
+.PHONY: run test stages programs quick check web-check fuzz fuzz-cost sanitize show bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -56,21 +59,19 @@ stages:
 	@.ci/stage installation $(MAKE) --no-print-directory $(VENV)/.installed-test programs $(TSC)
 	@.ci/stage check $(MAKE) --no-print-directory check
 	@.ci/stage web-check $(MAKE) --no-print-directory web-check
-	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target browser-tests other-tests
-	@.ci/stage "quiet tests" $(BIN)/pytest -q -m quiet $(PYTEST_ARGS)
-
-browser-tests:
-	@.ci/stage "browser tests" $(PARALLEL) $(PYTEST_ARGS) tests/web
-
-other-tests:
-	@.ci/stage "other tests" $(PARALLEL) --no-loadscope-reorder $(PYTEST_ARGS) tests --ignore tests/web
+	@failed=0; \
+	.ci/stage "browser tests" $(PARALLEL) -n $(BROWSERS) $(PYTEST_ARGS) tests/web $(MAYBE_NONE) || failed=1; \
+	.ci/stage "other tests" $(PARALLEL) -n $(WORKERS) --no-loadscope-reorder $(PYTEST_ARGS) tests --ignore tests/web \
+	  $(MAYBE_NONE) || failed=1; \
+	.ci/stage "quiet tests" $(BIN)/pytest -q -m quiet $(PYTEST_ARGS) $(MAYBE_NONE) || failed=1; \
+	exit $$failed
 
 programs:
 	@.ci/packages $(PROGRAMS) $(NOTO)
 
 quick: $(VENV)/.installed-test
 	@.ci/stage check $(MAKE) --no-print-directory check
-	@.ci/stage "unit tests" $(PARALLEL) $(QUICK)
+	@.ci/stage "unit tests" $(PARALLEL) -n 2 $(QUICK)
 
 check: $(VENV)/.installed-test
 	$(BIN)/ruff check

@@ -1,6 +1,7 @@
 """axe-core, the usual checker of accessibility, run in a page."""
 
 import asyncio
+import fcntl
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,17 @@ AT_REST = """() => document.getAnimations().every(
 
 
 async def source() -> str:
-    """Of axe-core itself, from the npm registry once."""
-    if not SCRIPT.exists():
-        npm = shutil.which("npm")
-        assert npm, "the accessibility tests need npm: apt-get install npm"
-        NODE.mkdir(parents=True, exist_ok=True)
-        process = await asyncio.create_subprocess_exec(
-            npm, "install", "--prefix", str(NODE), "--silent", "--no-audit", "--no-fund", PACKAGE
-        )
-        assert await process.wait() == 0
+    """Of axe-core itself, from the npm registry once. Test processes that run at the same time wait for the first."""
+    NODE.mkdir(parents=True, exist_ok=True)
+    with (NODE / "axe.lock").open("w") as lock:
+        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
+        if not SCRIPT.exists():
+            npm = shutil.which("npm")
+            assert npm, "the accessibility tests need npm: apt-get install npm"
+            process = await asyncio.create_subprocess_exec(
+                npm, "install", "--prefix", str(NODE), "--silent", "--no-audit", "--no-fund", PACKAGE
+            )
+            assert await process.wait() == 0
     return await asyncio.to_thread(SCRIPT.read_text)
 
 
