@@ -150,8 +150,14 @@ class Field:
             await attack()
             seen = await self.figures()
             assert self.server.returncode is None, self.log.read_text()[-3000:]
-            after = self.metrics()
-            grown = {name: value - before.get(name, 0.0) for name, value in after.items()}
+            deadline = time.monotonic() + 5
+            while True:  # what the attack sent may still wait in the server's socket
+                grown = {name: value - before.get(name, 0.0) for name, value in self.metrics().items()}
+                if time.monotonic() > deadline or all(
+                    any(grown.get(each, 0) > 0 for each in name.split("|")) for name in counted
+                ):
+                    break
+                await asyncio.sleep(0.1)
             # who closed without a word is given up later, perhaps in the middle of the next attack
             records = [each for each in self.records()[said:] if not any(late in each for late in LATE)]
             assert not [record for record in records if '"exception"' in record], records[:3]
