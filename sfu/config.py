@@ -1,8 +1,8 @@
-"""Composes the packages' Settings and loads them: defaults ← YAML file ← environment ← flags.
+"""Composes the Settings of all packages and loads them: defaults ← YAML file ← environment ← flags.
 
-The loader knows no single setting: it walks the dataclasses. A section is a field that is a dataclass, every other
-field is an option with a dotted key (`rtc.udp_port`). Field metadata: `secret` is never shown; `secret` and `file`
-options may be given as `<key>_file`, the path of a file that holds the value.
+The loader is generic: it walks the dataclasses. A field whose type is a dataclass is a section; every other field is an
+option with a dotted key (`rtc.udp_port`). Field metadata: the value of a `secret` option is never displayed; `secret` and
+`file` options also accept `<key>_file`, the path of a file that contains the value.
 """
 
 import ast
@@ -41,37 +41,37 @@ S = TypeVar("S")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """Everything an operator can set, one section per package."""
+    """The whole configuration, one section per package."""
 
     http: HttpSettings = field(default_factory=HttpSettings)
-    "HTTP server: page, signalling, API."
+    "HTTP server: page, signalling and API."
     auth: AuthSettings = field(default_factory=AuthSettings)
     "Tokens and keys."
     rtc: RtcSettings = field(default_factory=RtcSettings)
-    "Media: addresses, ports, limits of a connection."
+    "Media transport: addresses, ports, connection limits."
     bandwidth: BandwidthSettings = field(default_factory=BandwidthSettings)
-    "What subscribers' paths are taken to carry, and the tiers of quality above it."
+    "Bandwidth estimation and quality tiers."
     turn: TurnSettings = field(default_factory=TurnSettings)
-    "TURN servers beside this one, for networks that let no UDP through."
+    "TURN servers for clients in networks that block UDP."
     rooms: RoomsSettings = field(default_factory=RoomsSettings)
-    "Caps of rooms, and how long things stay."
+    "Limits and lifetimes of rooms."
     signaling: SignalingSettings = field(default_factory=SignalingSettings)
-    "Signalling sockets: deadlines, rates, what is kept for a resume."
+    "Signalling: timeouts, rate limits and buffers."
     outputs: OutputsSettings = field(default_factory=OutputsSettings)
-    "Programmes: pictures, and how they are watched."
+    "The mix: renditions and HLS."
     egress: EgressSettings = field(default_factory=EgressSettings)
-    "Programmes: how many, what one may take, recordings."
+    "Egress jobs: number, worker resources, recordings, RTMP."
     node: NodeSettings = field(default_factory=NodeSettings)
-    "This server as one machine: when it is full, and how it goes."
+    "This node: capacity limits and draining."
     log: LogSettings = field(default_factory=LogSettings)
-    "Logs."
+    "Logging."
     traces: TraceSettings = field(default_factory=TraceSettings)
-    "Traces of joins."
+    "OpenTelemetry traces of joins."
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One setting, as the loader sees it."""
+    """One setting with its type and metadata."""
 
     key: str
     hint: Any
@@ -83,7 +83,7 @@ class Option:
 
     @property
     def is_text(self) -> bool:
-        """Takes the words of the environment and of flags as they are."""
+        """Whether values from the environment and from flags are used verbatim, without YAML parsing."""
         origin, inner = typing.get_origin(self.hint), typing.get_args(self.hint)
         if origin is typing.Literal:
             return all(isinstance(word, str) for word in inner)
@@ -91,13 +91,13 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
-    """A value that somebody gave, and where."""
+class _RawValue:
+    """A configured value before conversion, and its source."""
 
     value: object
     origin: str
     parsed: bool
-    "From YAML, with types; otherwise a word of the environment or of a flag."
+    "True: from YAML, with types. False: text from the environment or from a flag."
 
 
 def load(
@@ -106,22 +106,25 @@ def load(
     environment: Mapping[str, str] | None = None,
     flags: Iterable[tuple[str, str]] = (),
 ) -> Settings:
-    """Settings from all sources. `flags`: dotted key and word. Raises ConfigurationError, one sentence, no secrets."""
+    """Settings from all sources. `flags`: pairs of dotted key and text.
+
+    Raises ConfigurationError with one sentence that contains no secrets.
+    """
     environment = environment or {}
     known = options(Settings)
-    given: dict[str, _Given] = {}
+    given: dict[str, _RawValue] = {}
     path = file or environment.get(PREFIX + "CONFIG_FILE")
     if path:
         given |= _from_yaml(_read(path, "the configuration file"), path, known)
     if inline := environment.get(PREFIX + "CONFIG"):
         given |= _from_yaml(inline, PREFIX + "CONFIG", known)
     given |= _resolved(_from_environment(environment), known)
-    given |= _resolved(((key, _Given(word, "the command line", False)) for key, word in flags), known)
+    given |= _resolved(((key, _RawValue(word, "the command line", False)) for key, word in flags), known)
     return _build(Settings, "", given, known)
 
 
 def options(settings: type[object], prefix: str = "") -> dict[str, Option]:
-    """Every option below a settings class by its dotted key, in the order of declaration."""
+    """All options of a settings class by dotted key, in the order of declaration."""
     found: dict[str, Option] = {}
     hints, words = typing.get_type_hints(settings, include_extras=True), descriptions(settings)
     for each in _fields(settings):
@@ -137,7 +140,7 @@ def options(settings: type[object], prefix: str = "") -> dict[str, Option]:
 
 
 def descriptions(settings: type[object]) -> dict[str, str]:
-    """The line in quotes below each field."""
+    """The descriptions of the fields: the string literal below each of them."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
     assert isinstance(tree, ast.ClassDef)
     words: dict[str, str] = {}
@@ -149,7 +152,7 @@ def descriptions(settings: type[object]) -> dict[str, str]:
 
 
 def shown(settings: object) -> dict[str, Any]:
-    """Settings as nested plain values, with secrets redacted (of a mapping, only its values)."""
+    """Settings as nested plain values, with secrets redacted. In a mapping of secrets, only the values are redacted."""
     plain: dict[str, Any] = {}
     for each in _fields(type(settings)):
         value = getattr(settings, each.name)
@@ -185,7 +188,7 @@ def _section_schema(settings: type[object]) -> dict[str, Any]:
         properties[name] = leaf | ({"writeOnly": True} if option.secret else {"default": _plain(option.default)})
         if option.from_file:
             properties[name + "_file"] = {
-                "description": f"Path of a file that holds `{name}`.",
+                "description": f"Path of a file that contains `{name}`.",
                 "type": "string",
             }
     return {"type": "object", "additionalProperties": False, "properties": properties}
@@ -196,7 +199,7 @@ def _plain(value: object) -> Any:
 
 
 def _fields(settings: type[object]) -> tuple[Field[Any], ...]:
-    return fields(settings)  # type: ignore[arg-type]  # callers pass dataclasses only; mypy has no type for their class
+    return fields(settings)  # type: ignore[arg-type]  # callers pass dataclasses only, which mypy cannot express
 
 
 def _default(each: Field[Any]) -> object:
@@ -220,24 +223,24 @@ def _yaml(text: str, origin: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f", line {mark.line + 1}" if mark else ""
-        raise ConfigurationError(f"{origin}{place}: this is not YAML: {error.problem}.") from None
+        raise ConfigurationError(f"{origin}{place}: invalid YAML: {error.problem}.") from None
     except (yaml.YAMLError, RecursionError, ValueError):
-        raise ConfigurationError(f"{origin}: this is not YAML.") from None
+        raise ConfigurationError(f"{origin}: invalid YAML.") from None
 
 
-def _from_yaml(text: str, origin: str, known: Mapping[str, Option]) -> dict[str, _Given]:
+def _from_yaml(text: str, origin: str, known: Mapping[str, Option]) -> dict[str, _RawValue]:
     document = _yaml(text, origin)
     if document is None:
         return {}
     if not isinstance(document, dict):
-        raise ConfigurationError(f"{origin}: the configuration should be a mapping of sections.")
-    return _resolved(((key, _Given(value, origin, True)) for key, value in _flat(document, known)), known)
+        raise ConfigurationError(f"{origin}: the configuration must be a mapping of sections.")
+    return _resolved(((key, _RawValue(value, origin, True)) for key, value in _flat(document, known)), known)
 
 
 def _flat(
     document: Mapping[object, object], known: Mapping[str, Option], prefix: str = ""
 ) -> Iterator[tuple[str, object]]:
-    """Dotted keys; a mapping is a section unless an option of that name takes it."""
+    """Flattens sections to dotted keys. A mapping is a section unless an option has this name."""
     for name, value in document.items():
         key = f"{prefix}{name}"
         is_section = any(option.startswith(key + ".") for option in known)
@@ -249,16 +252,16 @@ def _flat(
             yield key, value
 
 
-def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, _Given]]:
+def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, _RawValue]]:
     for name, word in environment.items():
-        # Without "__" it is not ours: Kubernetes sets SFU_SERVICE_HOST and the like for a service called "sfu".
+        # Ignore names without "__": Kubernetes sets SFU_SERVICE_HOST and others for a service named "sfu".
         if name.startswith(PREFIX) and "__" in name:
-            yield name.removeprefix(PREFIX).replace("__", ".").lower(), _Given(word, name, False)
+            yield name.removeprefix(PREFIX).replace("__", ".").lower(), _RawValue(word, name, False)
 
 
-def _resolved(given: Iterable[tuple[str, _Given]], known: Mapping[str, Option]) -> dict[str, _Given]:
-    """One source's values by the option they set: unknown keys refused, files read."""
-    found: dict[str, _Given] = {}
+def _resolved(given: Iterable[tuple[str, _RawValue]], known: Mapping[str, Option]) -> dict[str, _RawValue]:
+    """Values of one source by option key. Reads `_file` options; raises ConfigurationError for unknown keys."""
+    found: dict[str, _RawValue] = {}
     for name, value in given:
         key = name
         if name not in known:
@@ -266,9 +269,9 @@ def _resolved(given: Iterable[tuple[str, _Given]], known: Mapping[str, Option]) 
             if name == key or key not in known or not known[key].from_file:
                 raise ConfigurationError(_unknown(name, value.origin, known))
             text = _read(str(value.value), name).removesuffix("\n")
-            value = _Given(text, f"{name} ({value.origin})", False)
+            value = _RawValue(text, f"{name} ({value.origin})", False)
         if key in found:
-            raise ConfigurationError(f"{key} and {key}_file are both set ({value.origin}): keep one of them.")
+            raise ConfigurationError(f"{key} and {key}_file are both set ({value.origin}); set only one of them.")
         found[key] = value
     return found
 
@@ -276,14 +279,14 @@ def _resolved(given: Iterable[tuple[str, _Given]], known: Mapping[str, Option]) 
 def _unknown(name: str, origin: str, known: Mapping[str, Option]) -> str:
     candidates = [*known, *(f"{key}_file" for key, option in known.items() if option.from_file)]
     near = difflib.get_close_matches(name, candidates, n=1, cutoff=0.6)
-    # Right name, wrong or missing section.
+    # The name is right, but the section is wrong or missing.
     last = name.rpartition(".")[2]
     near = near or [key for key in candidates if key.rpartition(".")[2] == last]
-    advice = f"did you mean {near[0]}?" if near else "`sfu config schema` lists all of them."
+    advice = f"did you mean {near[0]}?" if near else "`sfu config schema` lists all settings."
     return f"{name} ({origin}) is not a setting; {advice}"
 
 
-def _build(settings: type[S], prefix: str, given: Mapping[str, _Given], known: Mapping[str, Option]) -> S:
+def _build(settings: type[S], prefix: str, given: Mapping[str, _RawValue], known: Mapping[str, Option]) -> S:
     hints = typing.get_type_hints(settings)
     arguments: dict[str, object] = {}
     for each in _fields(settings):
@@ -299,10 +302,10 @@ def _build(settings: type[S], prefix: str, given: Mapping[str, _Given], known: M
         raise ConfigurationError(f"{prefix.removesuffix('.')}: {error}") from None
 
 
-def _converted(option: Option, given: _Given) -> object:
+def _converted(option: Option, given: _RawValue) -> object:
     value = given.value
     if not given.parsed and isinstance(value, str) and not option.is_text:
-        value = _word(option, value, given.origin)
+        value = _from_text(option, value, given.origin)
     try:
         return msgspec.convert(value, option.hint, strict=given.parsed)
     except msgspec.ValidationError as error:
@@ -310,13 +313,13 @@ def _converted(option: Option, given: _Given) -> object:
         problem = problem[:1].lower() + problem[1:]
         what = "" if option.secret else f" {given.value!r}"
         if option.secret:
-            # The complaint could quote a part of the value.
-            problem = problem.partition(" - at")[0] if problem.startswith("expected") else "this value is not possible"
+            # The error message could quote a part of the secret.
+            problem = problem.partition(" - at")[0] if problem.startswith("expected") else "this value is invalid"
         raise ConfigurationError(f"{option.key}{what} ({given.origin}): {problem}.") from None
 
 
-def _word(option: Option, word: str, origin: str) -> object:
-    """A word of the environment or of a flag as the value that YAML would make of it."""
-    if typing.get_origin(option.hint) is tuple and not word.lstrip().startswith("["):
-        return [part.strip() for part in word.split(",") if part.strip()]
-    return _yaml(word, option.key if option.secret else f"{option.key} ({origin})")
+def _from_text(option: Option, text: str, origin: str) -> object:
+    """Parses text from the environment or from a flag as YAML; tuples also accept comma-separated items."""
+    if typing.get_origin(option.hint) is tuple and not text.lstrip().startswith("["):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return _yaml(text, option.key if option.secret else f"{option.key} ({origin})")

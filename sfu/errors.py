@@ -1,34 +1,34 @@
 """The exception tree.
 
     SfuError
-    ├── ConfigurationError            the operator's settings are wrong; says which key and what to do
-    ├── RemoteError(code, message)    a remote party asked for something it cannot have; becomes an `error` message
-    │   ├── BadRequest                its message makes no sense
-    │   ├── NotAuthorized             its token is missing, wrong, or does not grant this
-    │   ├── NotFound                  what it names is not there (foreign and absent look alike)
-    │   ├── Conflict                  what it asks contradicts the present state
-    │   ├── RateLimited               it asks too often
-    │   └── AtCapacity                a cap of the server or the room is reached
-    └── MalformedPacket(ValueError)   bytes from the network that do not parse; counted and dropped at the edge
+    ├── ConfigurationError            a setting is wrong; the message names the key and the fix
+    ├── RemoteError(code, message)    a request by a remote party was refused; becomes an `error` message
+    │   ├── BadRequest                the request is invalid
+    │   ├── NotAuthorized             the token is missing, invalid, or lacks the grant
+    │   ├── NotFound                  the object does not exist or is not accessible (both look the same)
+    │   ├── Conflict                  the request contradicts the current state
+    │   ├── RateLimited               too many requests
+    │   └── AtCapacity                a limit of the server or of the room is reached
+    └── MalformedPacket(ValueError)   bytes from the network do not parse; the receiver counts and drops them
 
-Misuse of our own functions raises the ordinary Python errors (ValueError, RuntimeError): those are our bugs.
+Misuse of our own functions raises ordinary Python errors (ValueError, RuntimeError): those are bugs in this package.
 """
 
 from typing import ClassVar
 
 
 class SfuError(Exception):
-    """Root of everything that this package raises on purpose."""
+    """Base of all exceptions that this package raises deliberately."""
 
 
 class ConfigurationError(SfuError):
-    """A setting is unknown, of the wrong type, or impossible together with another."""
+    """A setting is unknown, has the wrong type, or conflicts with another setting."""
 
 
 class RemoteError(SfuError):
-    """A remote party's request that cannot be met.
+    """A refused request of a remote party.
 
-    `code` is a stable snake_case word for programs; `message` one sentence for people. Neither carries secrets.
+    `code` is a stable snake_case identifier for programs, `message` one sentence for people. Neither contains secrets.
     """
 
     default_code: ClassVar[str] = "error"
@@ -61,7 +61,7 @@ class Conflict(RemoteError):
 
 
 class RateLimited(RemoteError):
-    """`retry_after`: seconds until the same request can succeed; 0: unknown."""
+    """`retry_after`: seconds after which the same request can succeed; 0: unknown."""
 
     default_code = "rate_limited"
     http_status = 429
@@ -77,4 +77,4 @@ class AtCapacity(RemoteError):
 
 
 class MalformedPacket(SfuError, ValueError):
-    """Bytes from the network that break their format. The edge counts and drops; nothing else sees it."""
+    """Bytes from the network that violate their format. The receiver catches it, counts, and drops the packet."""

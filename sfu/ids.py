@@ -1,21 +1,21 @@
-"""Identifiers as distinct types, so that one kind is never passed for another."""
+"""Identifiers as distinct types, so that mypy rejects one kind in place of another."""
 
 from typing import NewType
 
 RoomName = NewType("RoomName", str)
-"""The name of a room as users and tokens write it: 1 to 128 characters."""
+"""Name of a room in URLs and tokens: 1 to 128 characters."""
 
 Identity = NewType("Identity", str)
-"""Who a participant is according to the token's `sub`; unique inside a room."""
+"""Identity of a participant, the token's `sub`; unique within a room."""
 
 ParticipantId = NewType("ParticipantId", str)
-"""One stay of an identity in a room (`PA_…`); a rejoin gets a new one."""
+"""One stay of an identity in a room (`PA_…`); a rejoin creates a new id."""
 
 SessionId = NewType("SessionId", str)
-"""A signalling session (`SE_…`); outlives a dropped socket."""
+"""One signalling session (`SE_…`); it survives the loss of its socket."""
 
 TrackId = NewType("TrackId", str)
-"""One publication (`TR_…`), as events, tokens and subscriptions name it."""
+"""One publication (`TR_…`)."""
 
 PeerId = NewType("PeerId", int)
-"""One WebRTC connection inside this process, as the engine numbers it."""
+"""Number of one WebRTC connection in the engine of this process."""

@@ -1,7 +1,7 @@
-"""Credentials for TURN servers that share a secret with this one ("TURN REST API", draft-uberti-behave-turn-rest-00).
+"""Time-limited credentials for TURN servers with a shared secret ("TURN REST API", draft-uberti-behave-turn-rest-00).
 
-The user name is the time at which it expires, so that the TURN server needs no list of users; coturn's `use-auth-secret`
-and STUNner's `ephemeral` know the scheme.
+The user name contains its expiry time, so the TURN server needs no user database. coturn (`use-auth-secret`) and STUNner
+(`ephemeral`) support the scheme.
 """
 
 import base64
@@ -20,19 +20,19 @@ SCHEMES = ("turn:", "turns:", "stun:", "stuns:")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     urls: tuple[str, ...] = ()
-    "TURN servers that clients are told of at join, e.g. `turns:turn.example.org:443?transport=tcp`; with `turn.secret`."
+    "URLs of TURN servers for clients, e.g. `turns:turn.example.org:443?transport=tcp`; requires `turn.secret`."
     secret: str = field(default="", repr=False, metadata={"secret": True})
-    "The secret that the TURN servers share with this one."
+    "Secret shared with the TURN servers."
     lifetime: Annotated[float, Meta(ge=60, le=86_400)] = 600.0
-    "Seconds that a client's TURN credentials can be used to begin with; what has begun goes on."
+    "Seconds during which TURN credentials can open an allocation; existing allocations outlive them."
 
     def __post_init__(self) -> None:
         for url in self.urls:
             if not url.startswith(SCHEMES):
-                raise ConfigurationError(f"turn.urls: {url!r} should begin with turn:, turns: or stun:.")
+                raise ConfigurationError(f"turn.urls: {url!r} must start with turn:, turns:, stun: or stuns:.")
         if any(url.startswith("turn") for url in self.urls) and not self.secret:
             raise ConfigurationError(
-                "turn.urls needs turn.secret (or turn.secret_file), from which credentials are made."
+                "turn.urls requires turn.secret (or turn.secret_file), from which credentials are derived."
             )
 
 
@@ -43,7 +43,7 @@ class Credentials:
 
 
 def credentials(secret: str, name: str, now: float, lifetime: float) -> Credentials:
-    """For `name` (an opaque id, for the TURN server's log) from `now`, seconds since 1970."""
+    """Credentials valid for `lifetime` seconds from `now` (Unix time). `name`: an opaque id for the TURN server's log."""
     username = f"{int(now + lifetime)}:{name}"
     digest = hmac.new(secret.encode(), username.encode(), hashlib.sha1).digest()
     return Credentials(username, base64.b64encode(digest).decode())

@@ -1,4 +1,4 @@
-"""What an operator may set of bandwidth estimation and of the policy above it."""
+"""Settings of bandwidth estimation and of the quality tiers that depend on it."""
 
 from dataclasses import dataclass
 from typing import Annotated
@@ -15,38 +15,38 @@ Share = Annotated[float, Meta(ge=0, le=1)]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     enabled: bool = True
-    "Give each subscriber what its path carries; else everybody gets the layers that fill their tiles."
+    "Adapt the layers of each subscriber to its estimated bandwidth; if false, the tile size alone selects layers."
     dynacast: bool = True
-    "Publishers are asked not to send the layers that nobody watches."
+    "Pause simulcast layers that have no subscribers."
     start: Rate = 2_500_000.0
-    "Bits per second taken for granted towards a new subscriber; probing finds the rest within a second."
+    "Initial estimate for a new subscriber, in bits per second; probing raises it within a second."
     least: Rate = 50_000.0
-    "Bits per second; no estimate falls below."
+    "Lower bound of the estimate, in bits per second."
     most: Rate = 50_000_000.0
-    "Bits per second; no estimate grows beyond."
+    "Upper bound of the estimate, in bits per second."
     rtt_rise: Share = 0.2
-    "The round trip may grow by this share of its shortest of late; above it the rate is lowered."
+    "Tolerated increase of the round-trip time, as a fraction of its recent minimum; beyond it the rate is reduced."
     rtt_rise_least: Seconds = 0.025
-    "Seconds that the round trip has to grow by at least; less is noise."
+    "Smallest round-trip time increase that counts, in seconds; smaller ones are noise."
     rtt_rise_for: Seconds = 1.0
-    "Seconds that a longer round trip has to last."
+    "Seconds that the increase must last before the rate is reduced."
     loss: Share = 0.05
-    "Above this share of lost packets the rate is lowered."
+    "Fraction of lost packets above which the rate is reduced."
     tier_limits: tuple[Rate, ...] = (1_000_000.0, 3_000_000.0)
-    "Bits per second at which the tiers part, rising."
+    "Boundaries between the quality tiers in bits per second, ascending."
     tier_rates: tuple[Rate, ...] = (700_000.0, 1_500_000.0, 4_000_000.0)
-    "Bits per second that one picture gets in each tier; one more than there are limits."
+    "Maximum bit rate of one video in each tier; one entry more than `tier_limits`."
     tier_heights: tuple[int, ...] = (480, 720, 1080)
-    "Lines of a picture in each tier."
+    "Maximum height of one video in each tier, in pixels."
     down_after: Seconds = 1.0
-    "Seconds below a tier's limit until the lower tier is taken; decided anew up to 20 times a second."
+    "Seconds below a tier's limit before switching down; evaluated up to 20 times a second."
     up_after: Seconds = 5.0
-    "Seconds above a tier's limit until the higher tier is taken."
+    "Seconds above a tier's limit before switching up."
     headroom: Share = 0.15
-    "Share by which a tier's limit has to be exceeded for that."
+    "Fraction by which the estimate must exceed a tier's limit before switching up."
 
     def __post_init__(self) -> None:
         if not len(self.tier_limits) + 1 == len(self.tier_rates) == len(self.tier_heights):
             raise ConfigurationError("bandwidth: tier_rates and tier_heights need one entry more than tier_limits.")
         if list(self.tier_limits) != sorted(self.tier_limits):
-            raise ConfigurationError("bandwidth.tier_limits must rise.")
+            raise ConfigurationError("bandwidth.tier_limits must be in ascending order.")

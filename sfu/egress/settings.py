@@ -1,4 +1,4 @@
-"""Settings of productions: how many, what a worker may take, where recordings lie. Pictures and HLS: `sfu.outputs.settings`."""
+"""Settings of egress jobs: number, resources of a worker, directory of recordings. See `sfu.outputs.settings` for HLS."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -12,42 +12,42 @@ Count = Annotated[int, Meta(ge=1)]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class S3:
     bucket: str = ""
-    "S3 bucket that finished recordings are copied to (extra `s3`); empty: they stay in the directory only."
+    "S3 bucket that finished recordings are copied to (requires the extra `s3`); empty: recordings stay local."
     endpoint: str = ""
-    "URL of the storage; empty: Amazon's."
+    "Endpoint URL of the storage; empty: Amazon S3."
     region: str = "us-east-1"
     "Region of the bucket."
     prefix: str = ""
-    "Of all keys, without a slash at its end."
+    "Prefix of all object keys, without a trailing slash."
     access_key: str = ""
-    "Access key; empty: wherever boto3 finds one."
+    "Access key; empty: the default credential chain of boto3."
     secret_key: str = field(default="", repr=False, metadata={"secret": True})
-    "Secret of the access key."
+    "Secret access key."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     s3: S3 = field(default_factory=S3)
-    "Where recordings are copied to."
+    "Copies of recordings in object storage."
     max_jobs: Annotated[int, Meta(ge=0)] = 4
-    "Rooms that are composed at once, each in a process of its own; 0 turns the feature off."
+    "Maximum concurrent egress jobs, each in its own process; 0 disables egress."
     audio_bit_rate: Annotated[int, Meta(ge=16_000, le=512_000)] = 128_000
-    "Bits per second of the programme's sound (AAC)."
+    "Audio bit rate of the mix (AAC), in bits per second."
     decoder_threads: Annotated[int, Meta(ge=1, le=4)] = 2
-    "Threads that decode what participants send."
+    "Decoder threads per worker."
     directory: str = "recordings"
-    "Where programmes are recorded, one directory each."
+    "Directory of recordings; each recording gets a subdirectory."
     scenes: str = "scenes"
-    "Where backgrounds and logos lie that JSON scenes name."
+    "Directory of the background and logo images that JSON scenes refer to."
     max_destinations: Annotated[int, Meta(ge=0, le=64)] = 8
-    "RTMP destinations of one programme."
+    "Maximum RTMP destinations of one egress job."
     rtmp_allow_private: bool = False
-    "Whether RTMP may be pushed to private and loopback addresses; if not, nobody reaches the inner network with it."
+    "Allow RTMP push to private and loopback addresses. The default protects the internal network from requests by users."
     plugins: dict[str, dict[str, str]] = field(default_factory=dict)
-    "`sfu.mixer` plug-ins that every programme loads, by name, each with its options."
+    "`sfu.mixer` plug-ins that every egress job loads, by name, each with its options."
     worker_memory: Annotated[int, Meta(ge=268_435_456)] = 4_294_967_296
-    "Bytes of address space that a worker may take."
+    "Address space limit of a worker, in bytes."
     worker_nice: Annotated[int, Meta(ge=0, le=19)] = 5
-    "How far a worker stands back behind the server for processor time."
+    "Nice value of a worker; a higher value gives way to the server."
     heartbeat_timeout: Seconds = 1.5
-    "Seconds without a sign of life after which a worker is replaced."
+    "Seconds without a heartbeat after which a worker is replaced."

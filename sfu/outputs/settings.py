@@ -1,4 +1,4 @@
-"""What an operator may set of programmes: their renditions, and how they are watched by HLS."""
+"""Settings of the mix: its renditions and HLS."""
 
 import re
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ _RENDITION = re.compile(r"([1-9]\d{1,3})x([1-9]\d{1,3})@([1-9]\d{1,5})")
 
 @dataclass(frozen=True, slots=True)
 class Rendition:
-    """One size and rate in which a programme is coded."""
+    """One size and bit rate in which the mix is encoded."""
 
     name: str
     width: int
@@ -21,13 +21,13 @@ class Rendition:
     bit_rate: int
 
     @classmethod
-    def parse(cls, words: str) -> "Rendition":
-        """`1280x720@1500`, kbit/s, is called 720p. Raises ConfigurationError."""
-        found = _RENDITION.fullmatch(words.strip())
+    def parse(cls, text: str) -> "Rendition":
+        """Parses `WIDTHxHEIGHT@KBPS`; `1280x720@1500` is named 720p. Raises ConfigurationError."""
+        found = _RENDITION.fullmatch(text.strip())
         width, height, rate = (int(word) for word in found.groups()) if found else (0, 0, 0)
         if not rate or width % 2 or height % 2 or not (width <= 4096 and height <= 4096):
             raise ConfigurationError(
-                f"outputs.renditions: {words!r} is no rendition; write even width and height and kbit/s, as in 1280x720@1500."
+                f"outputs.renditions: {text!r} is not a rendition; use even width and height and kbit/s, as in 1280x720@1500."
             )
         return cls(f"{height}p", width, height, rate * 1000)
 
@@ -35,32 +35,32 @@ class Rendition:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hls:
     public: tuple[str, ...] = ()
-    "Rooms whose programme everybody may watch without a token; `*`: every room."
+    "Rooms whose live stream needs no token; `*`: every room."
     origins: tuple[str, ...] = ()
-    "Origins of web pages and apps that may play programmes, written as in `http.allowed_origins`; `*` allows all."
+    "Further origins of web pages and apps that may play live streams; same syntax as `http.allowed_origins`."
     dvr: Annotated[float, Meta(ge=6, le=86_400)] = 600.0
-    "Seconds that a viewer can go back while the programme is on air."
+    "Seconds that viewers can seek back during a live stream."
     memory: Annotated[float, Meta(ge=6)] = 60.0
-    "Seconds of a programme kept in memory; what is older is on disk only."
+    "Seconds of a live stream kept in memory; older segments are on disk only."
     replay: Annotated[float, Meta(ge=0)] = 86_400.0
-    "Seconds that the whole programme can be watched after its end; 0: not at all, and it leaves nothing on disk."
+    "Seconds that a live stream can be replayed after its end; 0: no replay, and its files are deleted at the end."
     directory: str = ""
-    "Where programmes lie while they can be watched; empty: `aiosfu-hls` in the system's directory for temporary files."
+    "Directory of HLS segments; empty: `aiosfu-hls` in the system's temporary directory."
     pass_lifetime: Annotated[float, Meta(ge=60)] = 21_600.0
-    "Seconds that a viewer's address works for which a token was given; a token that ends earlier ends it earlier."
+    "Lifetime of a viewer's playback URL in seconds; it also ends when the token expires for which it was issued."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     renditions: tuple[str, ...] = ("1920x1080@4000", "1280x720@1500", "848x480@700")
-    "Sizes and rates of the picture, WIDTHxHEIGHT@KBPS, of which a room may ask for fewer."
+    "Video sizes and bit rates as WIDTHxHEIGHT@KBPS. An egress job may use a subset."
     hls: Hls = field(default_factory=Hls)
-    "Watching by HLS."
+    "HLS live streams."
 
     def __post_init__(self) -> None:
         if len({one.name for one in self.ladder}) != len(self.renditions) or not self.renditions:
-            raise ConfigurationError("outputs.renditions: name at least one, and no height twice.")
+            raise ConfigurationError("outputs.renditions needs at least one entry, and heights must be unique.")
 
     @property
     def ladder(self) -> tuple[Rendition, ...]:
-        return tuple(Rendition.parse(words) for words in self.renditions)
+        return tuple(Rendition.parse(text) for text in self.renditions)

@@ -1,41 +1,39 @@
-"""What an operator may set of the media transport."""
+"""Settings of the media transport."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The media port and how it is announced."""
-
     udp_port: int = 7882
-    "The one UDP port of all media (0: any free one)."
+    "UDP port of all media; 0: any free port."
     bind: tuple[str, ...] = ("0.0.0.0", "::")
-    "Addresses to listen on; one that the machine does not have is left out with a warning."
+    "Addresses to listen on. An address that the machine lacks is skipped with a warning."
     announce: tuple[str, ...] = ()
-    "What candidates say instead of the machine's own addresses, e.g. the public one of a NAT; `ADDRESS` or `ADDRESS:PORT`."
+    "Addresses for ICE candidates instead of the machine's own, e.g. the public address of a NAT; `ADDRESS` or `ADDRESS:PORT`."
     include_loopback: bool = False
-    "Announce loopback addresses too (development and tests)."
+    "Also announce loopback addresses (for development and tests)."
     handshake_timeout: float = 10.0
-    "Seconds from the first valid connectivity check until DTLS must be done."
+    "Seconds from the first valid connectivity check to the end of the DTLS handshake."
     connect_timeout: float = 30.0
-    "Seconds an offered connection may wait for its first connectivity check."
+    "Seconds that an offered connection waits for its first connectivity check."
     consent_timeout: float = 30.0
     "Seconds without a valid connectivity check after which a connection is lost (RFC 7675)."
     half_open_per_address: int = 32
-    "Handshakes under way at once from one IP address."
+    "Maximum concurrent handshakes per IP address."
     socket_buffer_bytes: int = 4_194_304
-    "Wanted size of the socket's buffers; the kernel's limit may be lower."
+    "Requested size of the socket buffers; the kernel may limit it."
     publish_bits_per_second: int = 30_000_000
-    "What one participant may send; above it packets are dropped, for each is sent on to every subscriber."
+    "Maximum incoming bit rate per participant; excess packets are dropped, because each packet reaches every subscriber."
     publish_packets_per_second: int = 6_000
-    "The same in packets."
+    "Maximum incoming packet rate per participant."
     segmentation_offload: bool = True
-    "Send several packets in one system call where the kernel can (UDP GSO)."
+    "Send several packets per system call if the kernel supports UDP GSO."
     native: bool = True
-    "Use the packet path in C where it was built with the installation; it does the same for less."
+    "Use the C packet path if it was built at installation; it behaves the same and costs less CPU."
     packet_log: str = ""
-    "File for the headers of all that passes, for developers to play a call again; no content. Empty: none. It costs CPU."
+    "File that records all packet headers (no payload), so that developers can replay a call. Costs CPU. Empty: off."
     packet_log_bytes: int = 200_000_000
-    "Where that file ends."
+    "Maximum size of the packet log."
     data_channel_buffer_bytes: int = 1_048_576
-    "Bytes queued towards one slow data channel before it is closed."
+    "Maximum bytes queued on one data channel before it is closed."

@@ -65,7 +65,7 @@ def test_no_proxy_is_trusted_that_is_not_named() -> None:
 
 @pytest.mark.parametrize("words", ["proxy.example", "10.0.0.1/8", ""])
 def test_what_is_no_network(words: str) -> None:
-    with pytest.raises(ConfigurationError, match="is no address or network"):
+    with pytest.raises(ConfigurationError, match="is not an address or network"):
         Settings(trusted_proxies=(words,))
 
 

@@ -21,8 +21,8 @@ def test_credentials_expire_by_their_name() -> None:
 @pytest.mark.parametrize(
     ("urls", "secret", "complaint"),
     [
-        (("turn:a.example",), "", "turn.urls needs turn.secret"),
-        (("https://a.example",), "s", "'https://a.example' should begin with"),
+        (("turn:a.example",), "", "turn.urls requires turn.secret"),
+        (("https://a.example",), "s", "'https://a.example' must start with"),
     ],
 )
 def test_settings_that_cannot_work(urls: tuple[str, ...], secret: str, complaint: str) -> None:

@@ -146,5 +146,5 @@ def test_a_missing_extra_is_a_configuration_error(monkeypatch: pytest.MonkeyPatc
 
 
 def test_an_invalid_endpoint_is_rejected() -> None:
-    with pytest.raises(ConfigurationError, match="must begin with http"):
+    with pytest.raises(ConfigurationError, match="must start with http"):
         TraceSettings(endpoint="collector:4318")
