@@ -1,11 +1,11 @@
-"""The server: the only place where objects are wired, and their beginning and end.
+"""The server: creates, wires, opens and closes all objects. No other module does.
 
-    settings ─▶ Verifier ──────────────┐
-             ─▶ Hub ─▶ WebRtcEdge ─────┼─▶ Signaling ─▶ routes ─▶ HTTP application ─▶ listening
-             ─▶ Rooms ─────────────────┤
-             ─▶ Productions ───────────┘   (programmes, each with a worker process)
+    settings ─▶ Verifier ────────────────────────┐
+             ─▶ WebRtcServer ─▶ WebRtcEndpoint ──┼─▶ Signaling ─▶ routes ─▶ HTTP application ─▶ listening
+             ─▶ Rooms ───────────────────────────┤
+             ─▶ EgressJobs ──────────────────────┘   (each job with a worker process)
 
-Ends with SIGTERM or SIGINT: not ready for new rooms, clients told to move, then HTTP, then media.
+SIGTERM or SIGINT stops it: it refuses new rooms, asks clients to reconnect elsewhere, then closes HTTP, then media.
 """
 
 import asyncio
@@ -50,12 +50,12 @@ log = logging.getLogger(__name__)
 
 HLS_SECRET_BYTES = 32
 GARBAGE_THRESHOLDS = (10_000, 10, 20)
-"""When Python looks for reference cycles. Its defaults look after every 700 objects, which joins pay for (an eighth of
-their CPU) and the packets of everybody else wait for."""
+"""Thresholds of the garbage collector. The default, a collection per 700 objects, costs an eighth of the CPU of joins and
+delays packets meanwhile."""
 
 
 def run(settings: Settings, *, demo: bool = False, reload: Callable[[], Settings] | None = None) -> None:
-    """Serves until a signal. `reload` reads the settings again. Raises ConfigurationError before anything listens."""
+    """Serves until a signal. `reload` reads the settings again on SIGHUP. Raises ConfigurationError before it listens."""
     logs.configure(settings.log)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(serve(settings, demo=demo, reload=reload))
@@ -68,7 +68,7 @@ async def serve(
     ready: asyncio.Event | None = None,
     reload: Callable[[], Settings] | None = None,
 ) -> None:
-    """The server's whole life; `ready` is set once it listens. Raises ConfigurationError."""
+    """Runs a server from start to stop; sets `ready` when it listens. Raises ConfigurationError."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -85,7 +85,7 @@ async def serve(
     try:
         await server.open()
         gc.collect()
-        gc.freeze()  # what is there now stays: no collection has to look at it again
+        gc.freeze()  # objects from startup live until the end: exclude them from collections
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         if ready is not None:
             ready.set()
@@ -96,7 +96,7 @@ async def serve(
             await stop.wait()
             log.info("draining", extra={"seconds": settings.node.drain_timeout})
             stop.clear()
-            hurry = tasks.create_task(stop.wait())  # a second signal: at once
+            hurry = tasks.create_task(stop.wait())  # a second signal stops immediately
             draining = tasks.create_task(server.drain())
             await asyncio.wait((hurry, draining), return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
@@ -109,7 +109,7 @@ async def serve(
 
 
 class Server:
-    """All parts of one server, wired; `open` and `close` once each."""
+    """All wired parts of one server. Call `open` once; `close` is idempotent."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -145,12 +145,12 @@ class Server:
             unauthenticated_budget=self.webrtc_server.port.unauthenticated_budget,
             addresses=self.client_addresses,
         )
-        self._pass_secret = secrets.token_bytes(HLS_SECRET_BYTES)
+        self._playback_secret = secrets.token_bytes(HLS_SECRET_BYTES)
         self.hls = HlsRoutes(
             settings.outputs.hls,
             self.egress_jobs.live_streams,
             self.verifier,
-            *self._pass_secrets(settings.auth),
+            *self._playback_secrets(settings.auth),
             base_path=settings.http.base_path,
         )
         self.monitor = LoopMonitor()
@@ -171,7 +171,7 @@ class Server:
         self._close_http: Coroutine[object, object, None] | None = None
 
     async def open(self) -> None:
-        """Media first, then HTTP: who can join can also be heard."""
+        """Opens media, then HTTP, so that clients can connect as soon as they can join."""
         http = self.settings.http
         tls = TlsContext(http.tls_certificate, http.tls_key) if http.tls_certificate else None
         self.webrtc_server.open()
@@ -201,7 +201,7 @@ class Server:
         )
 
     async def drain(self) -> None:
-        """No new rooms; open meetings may go on for as long as the operator allows; then everybody is told to move on."""
+        """Refuses new rooms, waits up to `node.drain_timeout` for open meetings, then asks clients to reconnect elsewhere."""
         self.node.draining = True
         if self.settings.node.drain_timeout:
             self.signaling.announce_drain(self.settings.node.drain_timeout)
@@ -209,7 +209,7 @@ class Server:
         await asyncio.gather(self.egress_jobs.close(), self.signaling.close())
 
     async def close(self) -> None:
-        """Sessions, HTTP, rooms, media. Idempotent."""
+        """Closes sessions, HTTP, rooms and media in this order. Idempotent."""
         if self._close_http is not None:
             await self.egress_jobs.close()
             await self.signaling.close()
@@ -221,11 +221,11 @@ class Server:
         self.watchdog.close()
         if self.traces is not None:
             traces, self.traces = self.traces, None
-            await asyncio.to_thread(traces.close)  # it sends what is left
+            await asyncio.to_thread(traces.close)  # exports the remaining spans, may block
         self.webrtc_server.close()
 
     async def renew_soon(self, reload: Callable[[], Settings] | None) -> None:
-        """SIGHUP: the certificate and the keys of tokens are read again, by another thread, because the disk may block."""
+        """Reloads certificate and token keys (SIGHUP). Reads the files in another thread, because the disk may block."""
         if self._tls is not None:
             await self._tls.renew_soon()
         if reload is None:
@@ -238,20 +238,20 @@ class Server:
             self.renew(lambda: settings)
 
     def renew(self, reload: Callable[[], Settings] | None) -> None:
-        """Keys of tokens: what is wrong with them is logged, and the old stay."""
+        """Replaces the token keys. Logs an invalid configuration and keeps the old keys."""
         if reload is not None and self.development is None:
             try:
                 renewed = reload().auth
                 self.verifier.reload_keys(renewed)
-                self.hls.playback_tokens.secrets = self._pass_secrets(renewed)
+                self.hls.playback_tokens.secrets = self._playback_secrets(renewed)
             except ConfigurationError as error:
                 log.error("keys not renewed", extra={"reason": str(error)})
             else:
                 log.info("keys renewed")
 
-    def _pass_secrets(self, settings: AuthSettings) -> tuple[bytes, ...]:
-        """Viewers' addresses outlive a restart where there is a key that only we and the makers of tokens know."""
-        return derive_secrets(settings.keys.values()) or (self._pass_secret,)
+    def _playback_secrets(self, settings: AuthSettings) -> tuple[bytes, ...]:
+        """Secrets for playback tokens. If HS256 keys exist, playback URLs stay valid across restarts."""
+        return derive_secrets(settings.keys.values()) or (self._playback_secret,)
 
     def _authenticate(self, token: str) -> Claims:
         return self.verifier.verify(token, time.time())
@@ -260,18 +260,18 @@ class Server:
         self.node.admit(room)
 
     def _ice_servers(self, claims: Claims) -> tuple[IceServer, ...]:
-        given = self.settings.turn
-        if not given.urls:
+        settings = self.settings.turn
+        if not settings.urls:
             return ()
-        made = turn.credentials(given.secret, secrets.token_hex(8), time.time(), given.lifetime)
-        return (IceServer(urls=list(given.urls), username=made.username, credential=made.password),)
+        made = turn.credentials(settings.secret, secrets.token_hex(8), time.time(), settings.lifetime)
+        return (IceServer(urls=list(settings.urls), username=made.username, credential=made.password),)
 
     def _revoke(self, claims: Claims) -> None:
         self.verifier.revoke(claims, time.time())
 
 
 async def _demo(server: Server) -> None:
-    """A few bots in a room called demo, in a process of their own: they encode, we forward."""
+    """Runs a few bots in the room `demo`, in a separate process because they encode video."""
     from sfu.bots.demo import run_demo
 
     key = next(iter(server.settings.auth.keys.items()), None)
@@ -279,7 +279,7 @@ async def _demo(server: Server) -> None:
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed (extra `perf`): a turn of its loop costs a fraction of asyncio's."""
+    """uvloop if it is installed (extra `perf`): one iteration of its loop costs a fraction of asyncio's."""
     try:
         import uvloop
     except ImportError:

@@ -1,6 +1,6 @@
-"""The command `sfu`: arguments to settings, and from there to the part that does the work.
+"""The command `sfu`: parses arguments, loads settings and runs one subcommand.
 
-What goes wrong is said in one sentence on standard error, with exit status 2; a traceback is a bug of ours.
+An expected failure prints one sentence on standard error and exits with status 2; a traceback indicates a bug.
 """
 
 import argparse
@@ -34,7 +34,7 @@ NAMED_FLAGS = {
     "--log-level": ("log.level", "LEVEL"),
     "--log-format": ("log.format", "FORMAT"),
 }
-"""Short names of common settings; every other one is set by `--set`."""
+"""Flags for common settings; `--set` sets any other one."""
 
 SOURCES = ("camera", "microphone", "screen_share", "screen_share_audio")
 
@@ -43,11 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and returns the exit status."""
     parser = _parser()
     arguments = sys.argv[1:] if arguments is None else arguments
-    # The bots bring aiortc and PyAV: loaded, even for their arguments, only for the command that needs them.
-    apart = {"bot": _bot, "mix": _mix}
+    # These commands import aiortc, PyAV or numpy, also for their arguments; other commands must start without them.
+    lazy = {"bot": _bot, "mix": _mix}
     parsed = (
-        argparse.Namespace(run=apart[arguments[0]], rest=arguments[1:])
-        if arguments and arguments[0] in apart
+        argparse.Namespace(run=lazy[arguments[0]], rest=arguments[1:])
+        if arguments and arguments[0] in lazy
         else parser.parse_args(arguments)
     )
     if parsed.run is None:
@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # `sfu config schema | head`: the reader has enough. Nothing may be flushed into the pipe at exit.
+        # The reader has closed the pipe (`sfu config schema | head`). Python must not flush into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return int(status or 0)
@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="sfu", description="A media SFU: meetings through one process and one UDP port."
+        prog="sfu", description="A WebRTC SFU: meetings through one process and one UDP port."
     )
     parser.add_argument("--version", action="version", version=f"aiosfu {__version__}")
     parser.set_defaults(run=None)
@@ -77,96 +77,105 @@ def _parser() -> argparse.ArgumentParser:
 
     serve = commands.add_parser("serve", help="run the server")
     _add_settings(serve)
-    serve.add_argument("--demo", action="store_true", help="also run a few bots in a room called demo")
+    serve.add_argument("--demo", action="store_true", help="also run a few bots in the room `demo`")
     serve.set_defaults(run=_serve)
 
-    token = commands.add_parser("token", help="make an access token")
+    token = commands.add_parser("token", help="create an access token")
     _add_settings(token)
     _add_token_arguments(token)
     token.set_defaults(run=_token)
 
-    rooms = commands.add_parser("rooms", help="list the rooms of a running server, or the people in one")
+    rooms = commands.add_parser("rooms", help="list the rooms of a running server, or the participants of one room")
     _add_settings(rooms)
     rooms.add_argument("room", nargs="?", help="list the participants of this room")
     _add_server(rooms)
-    rooms.add_argument("--json", action="store_true", help="print what the server answered")
+    rooms.add_argument("--json", action="store_true", help="print the response as JSON")
     rooms.set_defaults(run=_rooms)
 
-    top = commands.add_parser("top", help="watch a running server: rooms, people, bit rates, loss, CPU")
+    top = commands.add_parser("top", help="monitor a running server: rooms, participants, bit rates, loss, CPU")
     _add_settings(top)
     _add_server(top)
-    top.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="default: 2")
-    top.add_argument("--count", type=int, default=0, metavar="N", help="look so many times; default: until interrupted")
+    top.add_argument("--interval", type=float, default=2.0, metavar="SECONDS", help="refresh interval (default: 2)")
+    top.add_argument(
+        "--count", type=int, default=0, metavar="N", help="number of refreshes (default: until interrupted)"
+    )
     top.set_defaults(run=_top)
 
-    doctor = commands.add_parser("doctor", help="find what keeps people out of a meeting, and say what to do about it")
+    doctor = commands.add_parser("doctor", help="diagnose why participants cannot join, and suggest fixes")
     _add_settings(doctor)
     doctor.add_argument(
-        "--url", default="", help="a server elsewhere; by default the one of this machine and its settings"
+        "--url", default="", help="URL of a remote server (default: the server that the settings describe)"
     )
-    doctor.add_argument("--insecure", action="store_true", help="accept any certificate of the server")
+    doctor.add_argument("--insecure", action="store_true", help="accept any server certificate")
     doctor.set_defaults(run=_doctor)
 
-    egress = commands.add_parser("egress", help="show rooms of a running server to others, or record them")
+    egress = commands.add_parser("egress", help="stream or record rooms of a running server")
     _add_settings(egress)
     _add_server(egress)
-    for command in egress_cli.add_arguments(egress):  # before the command's name or behind it
+    for command in egress_cli.add_arguments(egress):  # accepted before and after the subcommand
         _add_settings(command, default=argparse.SUPPRESS)
         _add_server(command, default=argparse.SUPPRESS)
     egress.set_defaults(run=_egress)
 
-    # Mixing imports PyAV and numpy, so its arguments are parsed only on request.
-    mix = commands.add_parser("mix", help="mix recorded tracks into one recording", add_help=False)
+    mix = commands.add_parser("mix", help="mix recorded tracks into one file", add_help=False)
     mix.add_argument("rest", nargs=argparse.REMAINDER)
     mix.set_defaults(run=_mix)
 
     _add_config(commands.add_parser("config", help="check, show or describe the configuration"))
 
-    # The bots bring aiortc and PyAV: loaded only for the command that needs them.
-    bot = commands.add_parser(
-        "bot", help="join a room as a WebRTC client that publishes a test picture", add_help=False
-    )
+    bot = commands.add_parser("bot", help="join a room as a WebRTC client that publishes test media", add_help=False)
     bot.add_argument("rest", nargs=argparse.REMAINDER)
     bot.set_defaults(run=_bot)
     return parser
 
 
 def _add_server(parser: argparse.ArgumentParser, *, default: str = "") -> None:
-    parser.add_argument("--url", default=default, help="the server, by default the one that the settings describe")
-    parser.add_argument("--token", default=default, help="by default one made with the first key of the settings")
+    parser.add_argument(
+        "--url", default=default, help="URL of the server (default: the server that the settings describe)"
+    )
+    parser.add_argument(
+        "--token", default=default, help="access token (default: created with the first key of the settings)"
+    )
 
 
 def _add_settings(parser: argparse.ArgumentParser, *, default: str | None = None) -> None:
-    """`default`: None, or `argparse.SUPPRESS` for a command within one that takes the same."""
+    """`default`: None, or `argparse.SUPPRESS` for a subcommand whose parent takes the same options."""
     group = parser.add_argument_group("settings")
-    words = "YAML file (also SFU_CONFIG_FILE, or inline in SFU_CONFIG)"
-    group.add_argument("--config", metavar="FILE", default=default, help=words)
+    group.add_argument(
+        "--config",
+        metavar="FILE",
+        default=default,
+        help="YAML file (also SFU_CONFIG_FILE, or inline in SFU_CONFIG)",
+    )
     for flag, (key, metavar) in NAMED_FLAGS.items():
-        words = f"same as --set {key}={metavar}"
-        group.add_argument(flag, dest=f"setting:{key}", metavar=metavar, default=default, help=words)
+        group.add_argument(
+            flag, dest=f"setting:{key}", metavar=metavar, default=default, help=f"same as --set {key}={metavar}"
+        )
     group.add_argument(
         "--set",
         dest="set",
         action="append",
         default=default or [],
         metavar="KEY=VALUE",
-        help="any setting by its dotted key; `sfu config schema` lists them",
+        help="set any setting by its dotted key; `sfu config schema` lists all settings",
     )
 
 
 def _add_token_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--room", default="", help="the room that the token is for")
-    parser.add_argument("--identity", default="", help="who the bearer is; unique in the room")
-    parser.add_argument("--name", default="", help="the name that others see")
+    parser.add_argument("--room", default="", help="room that the token grants access to")
+    parser.add_argument("--identity", default="", help="identity of the participant; unique in the room")
+    parser.add_argument("--name", default="", help="display name")
     parser.add_argument("--metadata", default="")
-    parser.add_argument("--key", default="", help="name of the key in the settings, by default the first")
-    parser.add_argument("--lifetime", type=float, default=21_600.0, metavar="SECONDS", help="default: six hours")
+    parser.add_argument("--key", default="", help="name of the key in the settings (default: the first)")
+    parser.add_argument(
+        "--lifetime", type=float, default=21_600.0, metavar="SECONDS", help="default: 21600 (six hours)"
+    )
     parser.add_argument("--admin", action="store_true", help="may moderate the room")
-    parser.add_argument("--create", action="store_true", help="may create and delete rooms by the API")
-    parser.add_argument("--list", action="store_true", help="may list rooms by the API")
-    parser.add_argument("--record", action="store_true", help="may have the room recorded")
-    parser.add_argument("--egress", action="store_true", help="may show the room to others: live, by RTMP")
-    parser.add_argument("--hidden", action="store_true", help="the others do not see the bearer")
+    parser.add_argument("--create", action="store_true", help="may create and delete rooms with the API")
+    parser.add_argument("--list", action="store_true", help="may list rooms with the API")
+    parser.add_argument("--record", action="store_true", help="may record the room")
+    parser.add_argument("--egress", action="store_true", help="may stream the room: HLS, RTMP, mix as a track")
+    parser.add_argument("--hidden", action="store_true", help="invisible to other participants")
     parser.add_argument("--recorder", action="store_true")
     parser.add_argument("--no-publish", action="store_true")
     parser.add_argument("--no-subscribe", action="store_true")
@@ -174,18 +183,20 @@ def _add_token_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-update-metadata", action="store_true", help="may not change its own name, metadata and attributes"
     )
-    parser.add_argument("--source", action="append", default=[], choices=SOURCES, help="only these; may be repeated")
+    parser.add_argument(
+        "--source", action="append", default=[], choices=SOURCES, help="allowed source (repeatable; default: all)"
+    )
 
 
 def _add_config(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for name, run, words in (
-        ("check", _config_check, "say what is wrong with the settings, if anything"),
-        ("show", _config_show, "print the settings in force, without secrets"),
+    for name, run, description in (
+        ("check", _config_check, "validate the settings"),
+        ("show", _config_show, "print the effective settings, without secrets"),
         ("schema", _config_schema, "print the JSON Schema of the configuration file"),
-        ("bounds", _config_bounds, "print what may be kept at most of everything, and the memory that this adds up to"),
+        ("bounds", _config_bounds, "print the limit of every queue, buffer and cache, and the memory of all together"),
     ):
-        command = commands.add_parser(name, help=words)
+        command = commands.add_parser(name, help=description)
         _add_settings(command)
         command.set_defaults(run=run)
 
@@ -196,7 +207,7 @@ def _settings(parsed: argparse.Namespace) -> config.Settings:
     for pair in parsed.set:
         key, separator, word = pair.partition("=")
         if not separator:
-            raise ConfigurationError(f"--set {key}: write the value behind an equals sign, as in --set http.port=8080.")
+            raise ConfigurationError(f"--set {key}: write the value after an equals sign, as in --set http.port=8080.")
         given.append((key.strip(), word))
     return config.load(file=parsed.config, environment=os.environ, flags=given)
 
@@ -211,9 +222,9 @@ def _serve(parsed: argparse.Namespace) -> int:
 
 def _token(parsed: argparse.Namespace) -> int:
     if not parsed.identity and not (parsed.admin or parsed.create or parsed.list or parsed.record or parsed.egress):
-        raise ConfigurationError("--identity is needed for a token that joins a room.")
+        raise ConfigurationError("--identity is required for a token that joins a room.")
     if not parsed.room and not (parsed.create or parsed.list):
-        raise ConfigurationError("--room is needed: a token is for one room.")
+        raise ConfigurationError("--room is required: a token grants access to one room.")
     grants = VideoGrants(
         room=parsed.room,
         room_join=bool(parsed.room and parsed.identity),
@@ -239,14 +250,14 @@ def _mint(settings: config.Settings, grants: VideoGrants, parsed: argparse.Names
     name = getattr(parsed, "key", "") or next(iter(keys), "")
     if name not in keys:
         raise ConfigurationError(
-            f"auth.keys has no key called {name}."
+            f"auth.keys has no key named {name}."
             if name
-            else "auth.keys is empty: a token needs a key, and a development server hands out its own."
+            else "auth.keys is empty: a token needs a key. A server in development mode issues its own tokens."
         )
     lifetime = float(getattr(parsed, "lifetime", 60.0))
     if not 0 < lifetime <= settings.auth.max_lifetime:
         raise ConfigurationError(
-            f"--lifetime must be above 0 and at most auth.max_lifetime, {settings.auth.max_lifetime:g} seconds."
+            f"--lifetime must be greater than 0 and at most auth.max_lifetime, {settings.auth.max_lifetime:g} seconds."
         )
     return mint(
         name,
@@ -287,7 +298,7 @@ def _rooms(parsed: argparse.Namespace) -> int:
 
 def _top(parsed: argparse.Namespace) -> int:
     if not parsed.interval > 0:
-        raise ConfigurationError("--interval is above 0.")
+        raise ConfigurationError("--interval must be greater than 0.")
     settings = _settings(parsed)
     server = AdminClient(parsed.url, settings.http)
     from sfu.admin import top
@@ -332,7 +343,7 @@ def _egress(parsed: argparse.Namespace) -> int:
 def _mix(parsed: argparse.Namespace) -> int:
     from sfu.egress import offline_mix
 
-    parser = argparse.ArgumentParser(prog="sfu mix", description="Makes a programme of a room's recorded tracks.")
+    parser = argparse.ArgumentParser(prog="sfu mix", description="Mixes the recorded tracks of a room into one file.")
     offline_mix.add_arguments(parser)
     return offline_mix.run(parser.parse_args(parsed.rest))
 
@@ -376,6 +387,6 @@ def _config_schema(parsed: argparse.Namespace) -> int:
 def _bot(parsed: argparse.Namespace) -> int:
     from sfu.bots import cli
 
-    parser = argparse.ArgumentParser(prog="sfu bot", description="Joins a room as a real WebRTC client.")
+    parser = argparse.ArgumentParser(prog="sfu bot", description="Joins a room as a WebRTC client.")
     cli.add_arguments(parser)
     return int(cli.run(parser.parse_args(parsed.rest)) or 0)

@@ -47,11 +47,11 @@ def test_no_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
     ("arguments", "complaint"),
     [
         (["serve", "--set", "http.prot=1"], "http.prot (the command line) is not a setting; did you mean http.port?"),
-        (["serve", "--set", "http.port"], "--set http.port: write the value behind an equals sign"),
+        (["serve", "--set", "http.port"], "--set http.port: write the value after an equals sign"),
         (["serve", "--config", "/nowhere"], "the configuration file /nowhere cannot be read"),
         (["config", "check", "--port", "x"], "http.port 'x' (the command line): expected int, got str."),
         (["config", "check", "--set", "auth.keys=devkey: secret"], "auth.keys.devkey has 6 bytes"),
-        (["config", "check", "--set", "http.allowed_origins=meet"], "http.allowed_origins: 'meet' is no origin"),
+        (["config", "check", "--set", "http.allowed_origins=meet"], "http.allowed_origins: 'meet' is not an origin"),
         (["config", "check", "--set", "auth.jwks={}"], "auth.jwks has no keys"),
         (["config", "check", "--set", "rtc.announce=meet.example.org"], "'meet.example.org' is not an IP address"),
         (
@@ -59,8 +59,8 @@ def test_no_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
             "/nowhere: there is no such file",
         ),
         (["token", "--room", "r", "--identity", "i"], "auth.keys is empty"),
-        (["token", "--room", "r"], "--identity is needed"),
-        (["token", "--identity", "i"], "--room is needed"),
+        (["token", "--room", "r"], "--identity is required"),
+        (["token", "--identity", "i"], "--room is required"),
         (["rooms", "--url", "file:///etc/passwd"], "should start with http"),
         (["rooms", "--url", "http://127.0.0.1:1"], "Connection refused"),
     ],
@@ -97,7 +97,7 @@ def test_token_for_somebody_who_keeps_the_name(
 @pytest.mark.parametrize(
     ("more", "complaint"),
     [
-        (["--key", "other"], "no key called other"),
+        (["--key", "other"], "no key named other"),
         (["--lifetime", "1e9"], "--lifetime must be"),
         (["--lifetime", "nan"], "--l"),
     ],

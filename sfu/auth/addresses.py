@@ -1,8 +1,8 @@
-"""The address of the client behind trusted reverse proxies: one rule for limits, logs and development mode.
+"""Client addresses behind trusted reverse proxies, for limits, logs and development mode.
 
-A proxy appends the address it was called from to `X-Forwarded-For` or `Forwarded` (RFC 7239), in the same line or in a
-further one (RFC 9110 5.3 makes them one list). Everything to the left of what the outermost trusted proxy wrote may be
-forged, so the list is read from its end: the first hop that is no trusted proxy is the client.
+A proxy appends the address of its peer to `X-Forwarded-For` or `Forwarded` (RFC 7239), in the same line or in a further
+line (RFC 9110 5.3: both form one list). Entries to the left of those from trusted proxies may be forged. Therefore the
+list is read from its end: the first hop that is not a trusted proxy is the client.
 """
 
 import ipaddress
@@ -14,12 +14,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 HEADERS = ("X-Forwarded-For", "Forwarded")
 UNKNOWN = "unknown"
-"""A hop that is no address, such as `unknown` or `_hidden` (RFC 7239 6). All of them count as one client."""
+"""Client of a hop that is not an address, such as `unknown` or `_hidden` (RFC 7239 6). All of these count as one client."""
 MAX_HOPS = 32
-"""Hops that are read, from the end."""
+"""Maximum hops that are read, from the end."""
 
 MAX_LENGTH = 2048
-"""Characters of `Forwarded` that are read, from the end."""
+"""Maximum characters of `Forwarded` that are read, from the end."""
 
 _FOR = re.compile(r'[ \t]*for[ \t]*=[ \t]*("[^"]*"|[^"]*)[ \t]*', re.IGNORECASE)
 _PORT = r"(?::(?:\d{1,5}|_[A-Za-z0-9._-]+))?"
@@ -28,31 +28,31 @@ _WITH_PORT = re.compile(rf"([0-9.]+){_PORT}", re.ASCII)
 
 
 class ClientAddresses:
-    """Finds clients' addresses. Holds only settings."""
+    """Determines the client address of a request. Stateless apart from its settings."""
 
     __slots__ = ("_any_peer", "_headers", "_proxies")
 
     def __init__(self, proxies: Iterable[Network] = (), *, header: str = "", any_peer: bool = False) -> None:
-        """`header`: the only one to read; empty: X-Forwarded-For, or Forwarded where that is missing.
+        """`header`: the only header to read; empty: X-Forwarded-For, or Forwarded if that is absent.
 
-        `any_peer`: every peer counts as a proxy; safe only where a firewall lets nothing but the proxy reach the port.
+        `any_peer`: every peer counts as a proxy. Safe only if a firewall lets the proxy alone reach the port.
         """
         self._proxies = tuple(proxies)
         self._headers = (header,) if header else HEADERS
         self._any_peer = any_peer
 
     def is_proxy(self, peer: str) -> bool:
-        """Whether forwarding headers of this peer are read."""
+        """Whether forwarding headers from this peer are trusted."""
         return self._any_peer or self.trusts(peer)
 
     def trusts(self, address: str) -> bool:
-        """Whether it is in the networks of trusted proxies."""
+        """Whether the address is in a network of trusted proxies."""
         return self._trusts(parse_address(address))
 
     def client(self, peer: str, headers: Iterable[tuple[str, str]]) -> str:
-        """The client's address. `peer`: the connection's other end. `headers`: names and values of all header lines.
+        """The client's address: the peer itself unless it is a proxy; the leftmost hop if all hops are trusted proxies.
 
-        Of a peer that is no trusted proxy, the peer. When all hops are trusted proxies, the leftmost one.
+        `peer`: remote address of the connection. `headers`: names and values of all header lines.
         """
         if not self.is_proxy(peer):
             return peer
@@ -70,7 +70,7 @@ class ClientAddresses:
         return address is not None and any(address in network for network in self._proxies)
 
     def _hops(self, headers: Sequence[tuple[str, str]]) -> Iterator[str]:
-        """From the last to the first."""
+        """Hops from last to first."""
         for wanted in self._headers:
             lines = [value for name, value in headers if name.lower() == wanted.lower()]
             if lines:
@@ -80,7 +80,8 @@ class ClientAddresses:
 
 
 def parse_address(address: str) -> Address | None:
-    """Also `1.2.3.4:80`, `[::1]`, `[::1]:80` and quoted ones; IPv4-mapped addresses as IPv4. None: it is no address."""
+    """Parses an address, also `1.2.3.4:80`, `[::1]`, `[::1]:80` and quoted forms. Returns IPv4 for IPv4-mapped addresses
+    and None for text that is not an address."""
     text = address.strip().strip('"')
     if found := _BRACKETED.fullmatch(text) or _WITH_PORT.fullmatch(text):
         text = found[1]
@@ -92,7 +93,7 @@ def parse_address(address: str) -> Address | None:
 
 
 def _elements(lines: Sequence[str]) -> Iterator[str]:
-    """The list's elements, the last one first; empty ones are left out (RFC 9110 5.6.1)."""
+    """Non-empty elements of the list (RFC 9110 5.6.1), from last to first."""
     for line in reversed(lines):
         for element in reversed(line.rsplit(",", MAX_HOPS)[-MAX_HOPS:]):
             if element.strip():
@@ -100,7 +101,7 @@ def _elements(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _for_parameters(lines: Sequence[str]) -> Iterator[str]:
-    """RFC 7239 4, the last element first. An element without `for` is a hop that says nothing."""
+    """`for` parameters (RFC 7239 4), from last to first; UNKNOWN for an element without one."""
     for element in _split(",".join(lines)[-MAX_LENGTH:], ","):
         if element.strip():
             found = next(filter(None, map(_FOR.fullmatch, _split(element, ";"))), None)
@@ -108,8 +109,8 @@ def _for_parameters(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _split(text: str, separator: str) -> Iterator[str]:
-    """From the last piece to the first. Separators in quoted strings (RFC 9110 5.6.4) are none: a proxy quotes values that
-    clients choose, such as `host`. Read from the end, so that quotes which a client left open change nothing behind them.
+    """Pieces of `text` from last to first. Ignores separators in quoted strings (RFC 9110 5.6.4): a proxy quotes values that
+    clients choose, such as `host`. Reads from the end, so an unbalanced quote from a client does not affect later hops.
     """
     end, quoted = len(text), False
     for position in range(len(text) - 1, -1, -1):

@@ -1,9 +1,9 @@
-"""What a token allows, under LiveKit's claim names, so that tokens of any LiveKit server SDK mean the same here.
+"""Grants of an access token, with LiveKit's claim names, so that tokens of any LiveKit server SDK work unchanged.
 
-Source: the `video` claim of livekit/protocol `auth/grants.go`. Absent permissions mean what they mean there: publishing
-and subscribing are allowed, sending data follows publishing, and everything that governs others is refused. One default
-differs: changing one's own name, metadata and attributes is allowed unless `canUpdateOwnMetadata` is false. Claims for
-features that this server lacks grant nothing; `IGNORED_CLAIMS` lists them.
+Source: the `video` claim of livekit/protocol `auth/grants.go`. Defaults of absent claims are LiveKit's: publishing and
+subscribing are allowed, sending data follows publishing, and administration is refused. One default differs: participants
+may change their own name, metadata and attributes unless `canUpdateOwnMetadata` is false. Claims for features that this
+server lacks have no effect; `IGNORED_CLAIMS` lists them.
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ IGNORED_CLAIMS = {
     "canManageAgentSession": "There is no agent dispatch.",
     "canSubscribeMetrics": "Metrics of participants are not sent to other participants.",
 }
-"""Video grants of LiveKit that have no effect, and why."""
+"""LiveKit's video grants without effect, with the reason."""
 
 
 class VideoClaim(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """The `video` object as JSON. Unknown claims are ignored: newer SDKs add some that govern features we lack."""
+    """The `video` claim as JSON. Unknown claims are ignored, because newer SDKs add claims for features we lack."""
 
     room: str = ""
     room_join: bool = False
@@ -41,10 +41,10 @@ class VideoClaim(Struct, frozen=True, kw_only=True, omit_defaults=True, rename="
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoGrants:
-    """What the bearer may do, with every default filled in."""
+    """Permissions of a token, with all defaults applied."""
 
     room: str = ""
-    "The room that `room_join` and `room_admin` are bound to; empty: none."
+    "The only room that the grants apply to; empty: none."
     room_join: bool = False
     room_create: bool = False
     room_list: bool = False
@@ -55,13 +55,13 @@ class VideoGrants:
     can_publish_sources: tuple[str, ...] = ()
     "`camera`, `microphone`, `screen_share`, `screen_share_audio`; empty: every source."
     can_update_own_metadata: bool = True
-    "May change its own name, metadata and attributes. Absent means allowed; LiveKit's default is refused."
+    "May change its own name, metadata and attributes. Allowed by default, unlike in LiveKit."
     hidden: bool = False
     recorder: bool = False
     room_record: bool = False
-    "May have the room recorded."
+    "May record the room."
     room_egress: bool = False
-    "May show the room to others: live by HLS, by RTMP, as a track. Ours; LiveKit's `roomRecord` means both."
+    "May stream the room: HLS, RTMP, mix as a track. A grant of this server; LiveKit's `roomRecord` covers both."
 
     @classmethod
     def from_claim(cls, claim: VideoClaim) -> "VideoGrants":
@@ -76,7 +76,7 @@ class VideoGrants:
             can_subscribe=claim.can_subscribe is not False,
             # grants.go GetCanPublishData: absent follows canPublish.
             can_publish_data=can_publish if claim.can_publish_data is None else claim.can_publish_data,
-            # Unknown names stay: dropping the only one would turn "nothing we know" into "everything".
+            # Keep unknown names: an empty list would allow every source.
             can_publish_sources=tuple(source.lower() for source in claim.can_publish_sources or ()),
             can_update_own_metadata=claim.can_update_own_metadata is not False,
             hidden=claim.hidden,

@@ -1,15 +1,15 @@
-"""Which web pages may talk to this server: one rule for the WebSocket and for CORS.
+"""Allowed origins of web pages, for the WebSocket and for CORS.
 
-A browser sends `Origin` (RFC 6454) with every WebSocket and every foreign request and no page can forge it; programs
-send none, and are held by their token alone. Apps in a web view have origins of their own schemes, such as
-`capacitor://localhost`.
+Browsers send `Origin` (RFC 6454) with every WebSocket handshake and every cross-origin request, and pages cannot forge it.
+Other programs send no origin; only their token limits them. Apps in a web view have origins with their own schemes, such
+as `capacitor://localhost`.
 
-An entry of a list is one of
+An entry of the list is one of
 
 - `https://meet.example.org`, `http://localhost:3000`, `capacitor://localhost`: exactly this scheme, host and port;
-- `https://*.example.org`: every subdomain at any depth (`a.example.org`, `a.b.example.org`), not `example.org` itself;
-- `null`: pages without an origin, such as local files and sandboxed frames of any site;
-- `*`: all.
+- `https://*.example.org`: every subdomain at any depth (`a.example.org`, `a.b.example.org`), but not `example.org`;
+- `null`: pages with an opaque origin, such as local files and sandboxed frames of any site;
+- `*`: all origins.
 """
 
 import ipaddress
@@ -30,11 +30,11 @@ _ORIGIN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Scheme and host in lower case; the port is explicit where the scheme has a default."""
+    """Scheme and host in lower case. `port` is explicit for schemes with a default port."""
 
     scheme: str
     host: str
-    "With brackets if it is an IPv6 address; may begin with `*.` in a list."
+    "IPv6 addresses have brackets. Entries of the list may start with `*.`."
     port: int | None
 
     @property
@@ -43,24 +43,24 @@ class Origin:
 
 
 class Origins:
-    """The server's own origin is always allowed; others by the list."""
+    """Accepts the server's own origin and those of a list."""
 
     __slots__ = ("_any", "_exact", "_opaque", "_suffixes")
 
     def __init__(self, allowed: tuple[str, ...] = (), *, setting: str = "http.allowed_origins") -> None:
-        """Raises ConfigurationError for an entry that is no origin, such as one with a path."""
+        """Raises ConfigurationError for an invalid entry, such as one with a path."""
         self._any = ANY in allowed
         self._opaque = OPAQUE in allowed
-        entries = [_entry(words, setting) for words in allowed if words not in (ANY, OPAQUE)]
+        entries = [_entry(text, setting) for text in allowed if text not in (ANY, OPAQUE)]
         self._exact = frozenset(entry for entry in entries if not entry.host.startswith("*."))
         self._suffixes = tuple(
             (entry.scheme, entry.host[1:], entry.port) for entry in entries if entry.host.startswith("*.")
         )
 
     def accepts(self, origin: str | None, host: str | None) -> bool:
-        """`origin` and `host`: the request's headers; `origin` None when it has none.
+        """`origin` and `host`: headers of the request, None if absent.
 
-        The scheme of the own origin is not compared: behind a proxy that ends TLS the server does not know it.
+        The scheme of the server's own origin is not compared, because it is unknown behind a proxy that terminates TLS.
         """
         if origin is None or self._any:
             return True
@@ -97,34 +97,34 @@ def _parsed(text: str) -> Origin | None:
     return Origin(scheme, host, port) if port is None or 0 < port < 65_536 else None
 
 
-def _entry(words: str, setting: str) -> Origin:
+def _entry(text: str, setting: str) -> Origin:
     """Raises ConfigurationError."""
-    if not words.isascii():
+    if not text.isascii():
         raise ConfigurationError(
-            f"{setting}: {words!r} is not ASCII; write the host as browsers send it, as in https://xn--bcher-kva.example."
+            f"{setting}: {text!r} is not ASCII; use Punycode for the host, as in https://xn--bcher-kva.example."
         )
-    found = _parsed(words)
-    if found is None and "*" in words:
+    found = _parsed(text)
+    if found is None and "*" in text:
         raise ConfigurationError(
-            f"{setting}: {words!r} is no pattern; the only ones are * for all origins and a whole first label, as in "
+            f"{setting}: {text!r} is not a valid pattern; use * for all origins, or * as the whole first label, as in "
             "https://*.example.org."
         )
     if found is None:
         raise ConfigurationError(
-            f"{setting}: {words!r} is no origin; write scheme and host without a path, as in https://meet.example.org or "
-            "capacitor://localhost."
+            f"{setting}: {text!r} is not an origin; use scheme and host without a path, as in https://meet.example.org "
+            "or capacitor://localhost."
         )
     suffix = found.host.removeprefix("*.")
     if found.host.startswith("*.") and ("." not in suffix.strip(".") and suffix != "localhost"):
         raise ConfigurationError(
-            f"{setting}: {words!r} matches every host of a top-level domain; name at least two labels, as in "
+            f"{setting}: {text!r} matches every host of a top-level domain; use at least two labels, as in "
             "https://*.example.org."
         )
     return found
 
 
 def _is_own(origin: Origin, host: str) -> bool:
-    """Whether the Host header, with the port that the origin's scheme implies, names the same."""
+    """Whether the Host header, with the default port of the origin's scheme, equals the origin's authority."""
     if origin.scheme not in DEFAULT_PORTS:
         return False
     name = host.lower()

@@ -1,6 +1,6 @@
-"""Tokens and participants whose access ended before their tokens did: what makes a kick last.
+"""Revoked tokens and participants, so that a kicked participant cannot rejoin with a token issued before the kick.
 
-Bounded: past the limit the entry that would end first is forgotten and counted, for it protects the shortest time.
+The number of entries is bounded. Beyond the limit, the entry that expires first is dropped and counted.
 """
 
 import heapq
@@ -14,7 +14,7 @@ class _Entry:
 
 
 class Revocations:
-    """Remembers until a token's own expiry. Times are seconds since 1970, as in tokens."""
+    """Stores revocations until the tokens expire. All times are Unix times, as in tokens."""
 
     __slots__ = ("_entries", "_expiries", "_limit", "evicted")
 
@@ -28,11 +28,11 @@ class Revocations:
         return len(self._entries)
 
     def revoke_token(self, token_id: str, *, now: float, until: float) -> None:
-        """Refuses this one token until `until`, its expiry."""
+        """Revokes one token until `until`, its expiry."""
         self._remember((token_id,), _Entry(now, until), now)
 
     def revoke_participant(self, room: str, identity: str, *, now: float, until: float) -> None:
-        """Refuses every token of this identity for this room that was issued up to `now`; newer ones are welcome."""
+        """Revokes the tokens of this identity for this room that were issued up to `now`. Newer tokens stay valid."""
         self._remember((room, identity), _Entry(now, until), now)
 
     def is_revoked(self, token_id: str, room: str, identity: str, issued_at: float, now: float) -> bool:
@@ -54,7 +54,7 @@ class Revocations:
         while self._expiries and (self._expiries[0][0] <= now or len(self._entries) > self._limit):
             until, key = heapq.heappop(self._expiries)
             entry = self._entries.get(key)
-            # A renewed entry has a later twin in the heap.
+            # An extended entry has another, later item in the heap.
             if entry is None or entry.until != until:
                 continue
             del self._entries[key]

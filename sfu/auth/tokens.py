@@ -1,8 +1,8 @@
-"""Access tokens: made by `mint`, checked by `Verifier`, in the shape that LiveKit's server SDKs make.
+"""Access tokens: `mint` creates them, `Verifier` checks them. The format is that of LiveKit's server SDKs.
 
 RFC 7519 (JWT), RFC 8725 (best practice). `iss` is the key's name, `sub` the identity, `video` the grants. LiveKit's
-tokens have no `aud` (the room in `video` is what binds them) and often no `jti`: then a SHA-256 of what is signed names
-the token, whichever way its signature is written. Times are seconds since 1970, since that is what tokens carry.
+tokens have no `aud` (the room in `video` limits their scope) and often no `jti`. Without `jti`, the SHA-256 of the signed
+part identifies the token, independent of how the signature is encoded. All times are Unix times, as in tokens.
 """
 
 import binascii
@@ -23,11 +23,11 @@ from sfu.auth.settings import Settings
 from sfu.errors import ConfigurationError, NotAuthorized
 
 TOKEN_LIMIT = 8192
-"""Characters. The same as the `token` of a `join` message."""
+"""Maximum characters of a token; the `token` of a `join` message has the same limit."""
 
 
 class _Claims(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The payload as JSON. Numbers may be fractions (RFC 7519 2, NumericDate)."""
+    """The payload as JSON. Dates may have fractions (RFC 7519 2, NumericDate)."""
 
     iss: str = ""
     sub: str = ""
@@ -46,7 +46,7 @@ class _Issuer(msgspec.Struct, frozen=True):
 
 
 class _Header(msgspec.Struct, frozen=True):
-    """The protected header (RFC 7515 4.1), as far as it has a say here."""
+    """The relevant parameters of the protected header (RFC 7515 4.1)."""
 
     alg: str = ""
     kid: str | None = None
@@ -62,11 +62,11 @@ _TO_STANDARD = bytes.maketrans(b"-_+/=", b"+/!!!")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """A verified token."""
+    """The claims of a verified token."""
 
     issuer: str
     identity: str
-    "Empty in tokens that only administer."
+    "Empty in tokens for the admin API only."
     name: str = ""
     metadata: str = field(default="", repr=False)
     attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -82,9 +82,10 @@ def _refuse(message: str, code: str = "not_authorized") -> NotAuthorized:
 
 
 class Verifier:
-    """Turns a token into Claims, or raises NotAuthorized with a sentence that holds nothing of the token.
+    """Verifies tokens.
 
-    A wrong signature, an unknown key name and a forged algorithm are told alike.
+    `verify` returns Claims or raises NotAuthorized; the message contains no part of the token. An invalid signature, an
+    unknown key name and a forged algorithm raise the same error.
     """
 
     __slots__ = ("_issuer", "_jwks", "_jws", "_keys", "_leeway", "_max_lifetime", "revocations")
@@ -99,7 +100,7 @@ class Verifier:
         max_lifetime: float = 86_400.0,
         revocations: Revocations | None = None,
     ) -> None:
-        """`keys`: HS256 secrets by name. Raises ConfigurationError when one of them is too short."""
+        """`keys`: HS256 secrets by name. Raises ConfigurationError if one of them is too short."""
         self._keys = {name: secret_key(name, secret) for name, secret in (keys or {}).items()}
         self._jwks = {key.name: key for key in jwks}
         self._issuer = jwks_issuer
@@ -120,44 +121,44 @@ class Verifier:
         )
 
     def reload_keys(self, settings: Settings) -> None:
-        """Takes other keys from now on; who was revoked stays so. Raises ConfigurationError, and the old keys stay."""
+        """Replaces the keys and keeps the revocations. On ConfigurationError the old keys stay in use."""
         keys = {name: secret_key(name, secret) for name, secret in settings.keys.items()}
         jwks = {key.name: key for key in (jwks_keys(settings.jwks) if settings.jwks else ())}
         if not keys and not jwks:
-            raise ConfigurationError("auth: without any key nobody could come in.")
+            raise ConfigurationError("auth: no keys and no JWKS are configured, so no token could be verified.")
         self._keys, self._jwks, self._issuer = keys, jwks, settings.jwks_issuer
 
     def verify(self, token: str, now: float) -> Claims:
-        """`now`: seconds since 1970."""
+        """`now`: Unix time. Raises NotAuthorized."""
         if not token:
-            raise _refuse("A token is needed.", "token_missing")
+            raise _refuse("A token is required.", "token_missing")
         if len(token) > TOKEN_LIMIT:
             raise _refuse("The token is too long.", "token_malformed")
         header, payload = _opened(token)
         key = self._key_of(header, payload)
         try:
-            if header.crit or header.b64:  # RFC 7515 4.1.11; not every release of PyJWT looks
-                raise ValueError("extensions that are not understood")
+            if header.crit or header.b64:  # RFC 7515 4.1.11; some releases of PyJWT do not check
+                raise ValueError("unsupported extensions")
             payload = self._jws.decode_complete(token, key.material, algorithms=[key.algorithm])["payload"]
             raw = _decode_claims(payload)
         except msgspec.ValidationError:
-            raise _refuse("The token's claims are not of the kind expected.", "token_malformed") from None
+            raise _refuse("The token's claims have the wrong types.", "token_malformed") from None
         except (jwt.PyJWTError, msgspec.DecodeError, ValueError, TypeError, RecursionError):
-            raise _refuse("The token's signature does not fit any key of this server.", "token_invalid") from None
+            raise _refuse("The token's signature does not match any key of this server.", "token_invalid") from None
         if key.algorithm != "HS256" and self._issuer and raw.iss != self._issuer:
-            raise _refuse("The token's issuer is not accepted here.", "token_invalid")
+            raise _refuse("This server does not accept the token's issuer.", "token_invalid")
         claims = self._checked(raw, token, now)
         if self.revocations.is_revoked(claims.token_id, claims.video.room, claims.identity, claims.issued_at, now):
             raise _refuse("The token was revoked.", "token_revoked")
         return claims
 
     def revoke(self, claims: Claims, now: float) -> None:
-        """For a kick: this token, and every other one of the same person for the same room issued until now."""
+        """Revokes this token and all other tokens of its identity for its room that were issued up to `now`."""
         self.revocations.revoke_token(claims.token_id, now=now, until=claims.expires_at + self._leeway)
         self.revoke_participant(claims.video.room, claims.identity, now)
 
     def revoke_participant(self, room: str, identity: str, now: float) -> None:
-        """When the token is not at hand: as long as any token that exists now could live."""
+        """Revokes all tokens of a participant that were issued up to `now`, until the last of them has expired."""
         self.revocations.revoke_participant(room, identity, now=now, until=now + self._max_lifetime + self._leeway)
 
     def _key_of(self, header: _Header, payload: bytes) -> Key:
@@ -169,18 +170,18 @@ class Verifier:
         except (msgspec.MsgspecError, ValueError, RecursionError):
             raise _refuse("This is not a JSON Web Token.", "token_malformed") from None
         if key is None or key.algorithm != header.alg:
-            raise _refuse("The token's signature does not fit any key of this server.", "token_invalid")
+            raise _refuse("The token's signature does not match any key of this server.", "token_invalid")
         return key
 
     def _checked(self, raw: _Claims, token: str, now: float) -> Claims:
         if not raw.iss:
-            raise _refuse("The token names no issuer.", "token_invalid")
+            raise _refuse("The token has no issuer.", "token_invalid")
         if raw.exp is None or not isfinite(raw.exp):
             raise _refuse("The token has no expiry.", "token_invalid")
         if now >= raw.exp + self._leeway:
             raise _refuse("The token has expired.", "token_expired")
         if raw.exp > now + self._max_lifetime + self._leeway:
-            raise _refuse("The token lives longer than this server allows.", "token_invalid")
+            raise _refuse("The token's lifetime exceeds the limit of this server.", "token_invalid")
         if raw.nbf is not None and now + self._leeway < raw.nbf:
             raise _refuse("The token is not valid yet.", "token_not_yet_valid")
         return Claims(
@@ -197,7 +198,7 @@ class Verifier:
 
 
 def _opened(token: str) -> tuple[_Header, bytes]:
-    """Header and payload, nothing of which is proven yet."""
+    """Decodes header and payload without verification."""
     try:
         head, payload, _ = token.encode().split(b".")
         return _decode_header(_base64(head)), _base64(payload)
@@ -206,7 +207,7 @@ def _opened(token: str) -> tuple[_Header, bytes]:
 
 
 def _base64(segment: bytes) -> bytes:
-    """RFC 7515 2, and padding, which some issuers write all the same. Raises ValueError."""
+    """Decodes base64url (RFC 7515 2), also with padding, which some issuers write. Raises ValueError."""
     standard = segment.rstrip(b"=").translate(_TO_STANDARD)
     return binascii.a2b_base64(standard + b"=" * (-len(standard) % 4), strict_mode=True)
 
@@ -224,7 +225,7 @@ def mint(
     metadata: str = "",
     attributes: Mapping[str, str] | None = None,
 ) -> str:
-    """An HS256 token. `now`: seconds since 1970. Raises ConfigurationError when the secret is too short."""
+    """Creates an HS256 token. `now`: Unix time. Raises ConfigurationError if the secret is too short."""
     algorithm: Algorithm = "HS256"
     payload: dict[str, Any] = {
         "iss": key_name,
@@ -237,7 +238,7 @@ def mint(
         "attributes": dict(attributes or {}),
         "video": msgspec.to_builtins(video.to_claim()),
     }
-    kept = {claim: value for claim, value in payload.items() if value or claim == "nbf"}
+    claims = {claim: value for claim, value in payload.items() if value or claim == "nbf"}
     material = secret_key(key_name, secret).material
     assert isinstance(material, bytes)
-    return jwt.encode(kept, material, algorithm=algorithm)
+    return jwt.encode(claims, material, algorithm=algorithm)

@@ -34,7 +34,7 @@ WEAK_RSA: dict[str, Any] = {
         ('{"keys": [{"kid": "x", "kty": "oct", "k": "AAAA"}]}', "private or shared"),
         (json.dumps({"keys": [EC_PRIVATE]}), "private or shared"),
         (json.dumps({"keys": [EC_JWK, EC_JWK]}), "two keys with the kid 'e'"),
-        (json.dumps({"keys": [EC_JWK | {"use": "enc"}]}), "not for signatures"),
+        (json.dumps({"keys": [EC_JWK | {"use": "enc"}]}), "not a signing key"),
         (json.dumps({"keys": [EC_JWK | {"alg": "ES384"}]}), "'e'"),
         (json.dumps({"keys": [P384]}), "'p384' is neither"),
         (json.dumps({"keys": [WEAK_RSA]}), "'weak' is neither"),

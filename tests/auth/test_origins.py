@@ -110,7 +110,7 @@ def test_an_app_on_the_host_of_the_server_is_another_origin() -> None:
     ],
 )  # fmt: skip
 def test_entries_must_be_origins(entry: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"http\.allowed_origins: .*is no origin"):
+    with pytest.raises(ConfigurationError, match=r"http\.allowed_origins: .*is not an origin"):
         Origins((entry,))
 
 

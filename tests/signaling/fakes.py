@@ -251,7 +251,7 @@ class World:
 
     def authenticate(self, token: str) -> Claims:
         if not token or token == "bad":
-            raise NotAuthorized("A token is needed.", code="token_missing")
+            raise NotAuthorized("A token is required.", code="token_missing")
         return self.tokens.get(token) or claims(token, room_admin=token == "ada")
 
     def pass_time(self, seconds: float, wall: float = 0.0) -> None:

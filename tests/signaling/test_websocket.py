@@ -43,7 +43,7 @@ class Site:
 
     def authenticate(self, token: str) -> Claims:
         if not token.startswith(TOKEN):
-            raise NotAuthorized("A token is needed.", code="token_missing")
+            raise NotAuthorized("A token is required.", code="token_missing")
         return claims(token.removeprefix(TOKEN + "-"), room_admin=True)
 
     def admit(self, room: str) -> None:
