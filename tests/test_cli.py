@@ -61,7 +61,7 @@ def test_no_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["token", "--room", "r", "--identity", "i"], "auth.keys is empty"),
         (["token", "--room", "r"], "--identity is required"),
         (["token", "--identity", "i"], "--room is required"),
-        (["rooms", "--url", "file:///etc/passwd"], "should start with http"),
+        (["rooms", "--url", "file:///etc/passwd"], "must start with http"),
         (["rooms", "--url", "http://127.0.0.1:1"], "Connection refused"),
     ],
 )
@@ -129,8 +129,8 @@ def test_config_show_hides_secrets(
 def test_config_bounds(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["config", "bounds", "--set", "rooms.max_participants=10"]) == 0
     said = capsys.readouterr().out
-    assert "| packets kept for repair | publication |" in said
-    assert "a room of 10 people" in said
+    assert "| retransmission history | publication |" in said
+    assert "a room of 10 participants" in said
 
 
 def test_config_schema(capsys: pytest.CaptureFixture[str]) -> None:

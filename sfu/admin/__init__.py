@@ -1,1 +1,1 @@
-"""What operators use: status of this node, `sfu doctor`, `sfu top`, the admin API's client and the table of bounds."""
+"""Tools for operators: node status, `sfu doctor`, `sfu top`, the client of the admin API and the table of bounds."""

@@ -1,8 +1,8 @@
-"""Every queue, buffer, cache and map that what others send can fill: how much of it there may be, and why no more.
+"""Memory bounds: the limit of every queue, buffer, cache and map that remote parties can fill, with the reason.
 
-One row per thing, counted within what owns it; added up they are the most that a participant, a room or a server may take.
-Bytes are what CPython and OpenSSL take for one entry, measured and rounded up (`tests/bounds/` fills the real things and
-compares). Nearly nobody is near a bound, let alone all: what a server takes in practice is what `node.memory_limit` watches.
+Each row belongs to one owner (a participant, a room, the server, …). The sums are the maximum memory of an owner. Bytes per
+entry are those of CPython and OpenSSL, measured and rounded up; `tests/bounds/` fills the real objects and compares. Actual
+use is far below these bounds; `node.memory_limit` limits it.
 """
 
 from collections.abc import Iterable
@@ -26,13 +26,13 @@ from sfu.transport import candidate_pairs, srtp
 from sfu.transport.sctp_guard import RECEIVE_WINDOW, SctpLimits
 
 PACKET = 2_400
-"""Bytes of a kept packet: the largest datagram of the open internet, its numbers, and what of it is rewritten."""
-WORDS = 4
-"""Bytes of a character, when one of them is an emoji."""
+"""Bytes of a stored packet: the largest datagram on the Internet, its metadata and the rewritten header."""
+CHARACTER = 4
+"""Bytes of a character in a CPython string that contains an emoji."""
 
 
 class Owner(Enum):
-    """What a bound is counted within, and what the ending of which frees it."""
+    """The object that a bound applies to; its end frees the memory."""
 
     PUBLICATION = "publication"
     SUBSCRIPTION = "subscription"
@@ -44,14 +44,14 @@ class Owner(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
+    """One row: at most `count` entries of at most `each` bytes per owner."""
+
     what: str
     owner: Owner
     count: int
-    "At most so many in one owner,"
     each: int
-    "of at most so many bytes."
     set_by: str
-    "The setting or constant."
+    "The settings or constants that define the limit."
     reason: str
 
     @property
@@ -60,7 +60,7 @@ class Bound:
 
 
 def table(settings: Settings) -> tuple[Bound, ...]:
-    """All of them, from the smallest owner to the largest."""
+    """All rows, from the smallest owner to the largest."""
     return (*_media(settings), *_participant(settings), *_room(settings), *_egress(settings), *_server(settings))
 
 
@@ -68,129 +68,129 @@ def table(settings: Settings) -> tuple[Bound, ...]:
 def _media(settings: Settings) -> Iterable[Bound]:
     encodings = description.RID_LIMIT
     yield Bound(
-        "packets kept for repair", Owner.PUBLICATION, encodings * HISTORY["video"], PACKET,
-        "`HISTORY`, `RID_LIMIT`", "2.5 s at 2 Mbit/s: what is older comes too late for any picture",
+        "retransmission history", Owner.PUBLICATION, encodings * HISTORY["video"], PACKET,
+        "`HISTORY`, `RID_LIMIT`", "2.5 s at 2 Mbit/s; older packets would arrive too late to be decoded",
     )
     yield Bound(
-        "the same with layers left out", Owner.PUBLICATION, layer_filter.LIMIT * HISTORY["video"], PACKET,
-        "`HISTORY`", "while somebody takes them; their bytes are mostly those of the row above",
+        "history of filtered layers", Owner.PUBLICATION, layer_filter.LIMIT * HISTORY["video"], PACKET,
+        "`HISTORY`", "only while a subscriber uses the filtered layer; shares most bytes with the row above",
     )
     yield Bound(
-        "packets asked for again", Owner.PUBLICATION, encodings * nack.MAX_MISSING, 180,
-        "`MAX_MISSING`", "a longer gap is no loss but a new beginning",
+        "missing packets", Owner.PUBLICATION, encodings * nack.MAX_MISSING, 180,
+        "`MAX_MISSING`", "a longer gap is a restart of the stream, not a loss",
     )
     yield Bound(
-        "packets repaired", Owner.SUBSCRIPTION, down_track.RESENDS_KEPT, 200,
-        "`RESENDS_KEPT`", "twice a history, so that no packet is repaired more often than allowed",
+        "recent retransmissions", Owner.SUBSCRIPTION, down_track.RESENDS_KEPT, 200,
+        "`RESENDS_KEPT`", "twice the history, to limit the retransmissions of each packet",
     )
     yield Bound(
-        "packets of a picture at once", Owner.SUBSCRIPTION, pacer.COUNT_LIMIT, PACKET + 200,
-        "`SHARE`, `QUEUE_LIMIT`, `COUNT_LIMIT`", "for a newcomer: half a second of the path, sent within that time",
+        "paced packets", Owner.SUBSCRIPTION, pacer.COUNT_LIMIT, PACKET + 200,
+        "`SHARE`, `QUEUE_LIMIT`, `COUNT_LIMIT`", "GOP for a new subscriber, at most 0.5 s at the path's rate",
     )
     yield Bound(
-        "layers that were sent before", Owner.SUBSCRIPTION, down_track.SEGMENTS, 600,
-        "`SEGMENTS`", "packets before the last eight switches are in no history any more",
+        "layer switch history", Owner.SUBSCRIPTION, down_track.SEGMENTS, 600,
+        "`SEGMENTS`", "packets from before the last eight switches have left the history",
     )
     yield Bound(
-        "route, m-line and decision", Owner.SUBSCRIPTION, 1, 8_000,
-        "`MEDIA_LIMIT`", "one of each",
+        "down track, m-line and allocation", Owner.SUBSCRIPTION, 1, 8_000,
+        "`MEDIA_LIMIT`", "one of each per subscription",
     )
 
 
 def _participant(settings: Settings) -> Iterable[Bound]:
     yield Bound(
-        "connections: DTLS, ICE, keys", Owner.PARTICIPANT, 2, 250_000,
-        "", "one to publish, one to subscribe",
+        "connections: DTLS, ICE, SRTP keys", Owner.PARTICIPANT, 2, 250_000,
+        "", "one for publishing, one for subscribing",
     )
     yield Bound(
         "SRTP streams", Owner.PARTICIPANT,
         2 * (peer.LIFETIME_LIMIT + peer.REPORTER_LIMIT), 1_000 + srtp.REPLAY_WINDOW // 8,
-        "`LIFETIME_LIMIT`, `REPORTER_LIMIT`", "libsrtp keeps what it knows of each, and slows with every one",
+        "`LIFETIME_LIMIT`, `REPORTER_LIMIT`", "libsrtp keeps state per stream and slows down with their number",
     )
     yield Bound(
-        "streams known", Owner.PARTICIPANT, 2 * (peer.SSRC_LIMIT + peer.LIFETIME_LIMIT + peer.REPORTER_LIMIT), 200,
-        "`SSRC_LIMIT`, …", "beyond it packets are dropped before they are opened",
+        "known SSRCs", Owner.PARTICIPANT, 2 * (peer.SSRC_LIMIT + peer.LIFETIME_LIMIT + peer.REPORTER_LIMIT), 200,
+        "`SSRC_LIMIT`, …", "packets of further SSRCs are dropped before decryption",
     )
     yield Bound(
-        "addresses checked", Owner.PARTICIPANT, 2 * candidate_pairs.ADDRESSES, 1_000,
-        "`ADDRESSES`", "a client has a handful of networks; the oldest is forgotten",
+        "candidate pairs", Owner.PARTICIPANT, 2 * candidate_pairs.ADDRESSES, 1_000,
+        "`ADDRESSES`", "a client has few network interfaces; the oldest pair is dropped",
     )
     yield Bound(
-        "arrivals that feedback is owed for", Owner.PARTICIPANT, twcc.PENDING_LIMIT, 130,
-        "`PENDING_LIMIT`", "told ten times a second; the oldest goes first",
+        "arrivals to report", Owner.PARTICIPANT, twcc.PENDING_LIMIT, 130,
+        "`PENDING_LIMIT`", "transport-wide feedback is sent ten times a second; the oldest is dropped",
     )
     yield Bound(
-        "arrivals that were told", Owner.PARTICIPANT,
+        "reported arrivals", Owner.PARTICIPANT,
         max(twcc.PENDING_LIMIT, settings.rtc.publish_packets_per_second), 130,
-        "`rtc.publish_packets_per_second`", "half a second of them, for packets that come late",
+        "`rtc.publish_packets_per_second`", "0.5 s, for packets that arrive late",
     )
     yield Bound(
-        "packets sent that feedback may speak of", Owner.PARTICIPANT, send_time_history.LARGEST, 100,
-        "`LARGEST`", "three seconds at 30 Mbit/s",
+        "send times", Owner.PARTICIPANT, send_time_history.LARGEST, 100,
+        "`LARGEST`", "3 s at 30 Mbit/s, to match incoming feedback",
     )
     yield Bound(
-        "batches sent since the last look", Owner.PARTICIPANT, send_time_history.BATCHES, 400,
-        "`BATCHES`", "looked at with each feedback; the oldest count as never sent",
+        "unprocessed send batches", Owner.PARTICIPANT, send_time_history.BATCHES, 400,
+        "`BATCHES`", "processed with each feedback; the oldest are dropped",
     )
     yield Bound(
-        "estimator, allocator, steering", Owner.PARTICIPANT, 1, 60_000,
-        "", "windows of seconds, one number per group or feedback",
+        "estimator, allocator, layer control", Owner.PARTICIPANT, 1, 60_000,
+        "", "time windows of seconds with one number per packet group or feedback",
     )
     yield Bound(
-        "decisions told", Owner.PARTICIPANT, decision_log.KEPT, 400,
-        "`KEPT`", "for people to read; what comes too thick is counted only",
+        "decision log", Owner.PARTICIPANT, decision_log.KEPT, 400,
+        "`KEPT`", "for the statistics overlay and the admin API; entries above the rate are only counted",
     )
     limits = SctpLimits()
     yield Bound(
-        "data not yet acknowledged", Owner.PARTICIPANT, 2 * settings.rtc.data_channel_buffer_bytes, 2,
-        "`rtc.data_channel_buffer_bytes`", "a reader who is slower than that loses the channel",
+        "unacknowledged data", Owner.PARTICIPANT, 2 * settings.rtc.data_channel_buffer_bytes, 2,
+        "`rtc.data_channel_buffer_bytes`", "the data channel of a slower receiver is closed",
     )
     yield Bound(
-        "data not yet whole", Owner.PARTICIPANT, 1, 2 * (RECEIVE_WINDOW + 1_200 * limits.chunks),
-        "`SctpLimits`", "what does not fit is sent again by the peer",
+        "SCTP reassembly", Owner.PARTICIPANT, 1, 2 * (RECEIVE_WINDOW + 1_200 * limits.chunks),
+        "`SctpLimits`", "the peer retransmits chunks that do not fit",
     )
     signaling = settings.signaling
     yield Bound(
-        "messages waiting in the socket", Owner.PARTICIPANT,
+        "outgoing messages", Owner.PARTICIPANT,
         2 * signaling.queue_bytes + messages.MESSAGE_LIMIT_BYTES, 1,
-        "`signaling.queue_bytes`", "a client that does not read is closed, and may resume",
+        "`signaling.queue_bytes`", "the socket of a slower client is closed; it may resume",
     )
     yield Bound(
-        "message being received", Owner.PARTICIPANT, 1, 2 * WORDS * messages.MESSAGE_LIMIT_BYTES + 65_536,
-        "`MESSAGE_LIMIT_BYTES`", "as bytes and as what it says; the socket stops reading meanwhile",
+        "incoming message", Owner.PARTICIPANT, 1, 2 * CHARACTER * messages.MESSAGE_LIMIT_BYTES + 65_536,
+        "`MESSAGE_LIMIT_BYTES`", "as bytes and decoded; the socket is not read meanwhile",
     )
     yield Bound(
-        "events kept for a resume", Owner.PARTICIPANT, 1, signaling.replay_bytes + 160 * signaling.replay_events,
-        "`signaling.replay_bytes`, `…_events`", "more, and the client joins afresh",
+        "events for a resume", Owner.PARTICIPANT, 1, signaling.replay_bytes + 160 * signaling.replay_events,
+        "`signaling.replay_bytes`, `…_events`", "beyond it, a client must rejoin instead of resuming",
     )
     yield Bound(
-        "what it says of itself", Owner.PARTICIPANT, 2 * messages.MESSAGE_LIMIT_BYTES, WORDS,
+        "name, metadata and attributes", Owner.PARTICIPANT, 2 * messages.MESSAGE_LIMIT_BYTES, CHARACTER,
         f"`MESSAGE_LIMIT_BYTES`, {moderation.ATTRIBUTE_LIMIT} attributes",
-        "name, metadata, attributes come in one message or token",
+        "all arrive in one message or token",
     )
     yield Bound(
-        "session and wishes", Owner.PARTICIPANT, settings.rooms.max_room_tracks, 500,
-        "`rooms.max_room_tracks`", "a wish, what was told, and a name of each track of the room",
+        "session and subscription settings", Owner.PARTICIPANT, settings.rooms.max_room_tracks, 500,
+        "`rooms.max_room_tracks`", "requested settings, last sent state and name of each track in the room",
     )
 
 
 def _room(settings: Settings) -> Iterable[Bound]:
     rooms = settings.rooms
     yield Bound(
-        "chat for late joiners", Owner.ROOM, 1, WORDS * rooms.chat_bytes + 600 * rooms.chat_entries,
-        "`rooms.chat_bytes`, `…_entries`", "the oldest goes first",
+        "chat for late joiners", Owner.ROOM, 1, CHARACTER * rooms.chat_bytes + 600 * rooms.chat_entries,
+        "`rooms.chat_bytes`, `…_entries`", "the oldest is dropped",
     )
     yield Bound(
-        "data for late joiners", Owner.ROOM, 1, WORDS * rooms.data_bytes + 600 * rooms.data_entries,
-        "`rooms.data_bytes`, `…_entries`", "the oldest goes first",
+        "data for late joiners", Owner.ROOM, 1, CHARACTER * rooms.data_bytes + 600 * rooms.data_entries,
+        "`rooms.data_bytes`, `…_entries`", "the oldest is dropped",
     )
     yield Bound(
-        "people waiting", Owner.ROOM, rooms.max_waiting, messages.MESSAGE_LIMIT_BYTES,
-        "`rooms.max_waiting`", "a full lobby takes nobody",
+        "lobby", Owner.ROOM, rooms.max_waiting, messages.MESSAGE_LIMIT_BYTES,
+        "`rooms.max_waiting`", "further participants are refused",
     )
     yield Bound(
-        "speakers, order, qualities", Owner.ROOM, rooms.max_participants, 3_000,
-        "`rooms.max_participants`", "some numbers of each of the people",
+        "speakers and quality levels", Owner.ROOM, rooms.max_participants, 3_000,
+        "`rooms.max_participants`", "a few numbers per participant",
     )
 
 
@@ -199,94 +199,94 @@ def _egress(settings: Settings) -> Iterable[Bound]:
     rate = sum(one.bit_rate + egress_settings.audio_bit_rate for one in outputs.ladder) // 8
     yield Bound(
         "worker process", Owner.EGRESS, 1, egress_settings.worker_memory,
-        "`egress.worker_memory`", "it decodes what strangers send: an allocation beyond it fails, and it is replaced",
+        "`egress.worker_memory`", "it decodes untrusted media; beyond the limit it fails and is replaced",
     )
     yield Bound(
-        "messages to and from the worker", Owner.EGRESS, 1, supervisor.MAX_BACKLOG_BYTES + protocol.LIMIT,
-        "`MAX_BACKLOG_BYTES`, `LIMIT`", "a worker that does not read hangs, and is replaced",
+        "worker IPC messages", Owner.EGRESS, 1, supervisor.MAX_BACKLOG_BYTES + protocol.LIMIT,
+        "`MAX_BACKLOG_BYTES`, `LIMIT`", "a worker that does not read has hung and is replaced",
     )
     yield Bound(
-        "parts of HLS in memory", Owner.EGRESS, int(outputs.hls.memory), 2 * rate,
+        "HLS parts in memory", Owner.EGRESS, int(outputs.hls.memory), 2 * rate,
         "`outputs.hls.memory`", "older ones are on disk",
     )
     yield Bound(
-        "parts of HLS that the disk did not take", Owner.EGRESS,
+        "HLS parts without a file", Owner.EGRESS,
         max(0, int(outputs.hls.dvr - outputs.hls.memory)), 2 * rate,
-        "`outputs.hls.dvr`", "kept as long as the live playlist names them",
+        "`outputs.hls.dvr`", "kept in memory while the live playlist lists them, if writing to disk failed",
     )
     yield Bound(
-        "segments listed", Owner.EGRESS, len(outputs.ladder) * rendition_stream.KEPT, 1_200,
-        "`KEPT`", "a day",
+        "segment index", Owner.EGRESS, len(outputs.ladder) * rendition_stream.KEPT, 1_200,
+        "`KEPT`", "one day",
     )
     yield Bound(
         "captions", Owner.EGRESS, job.LANGUAGES * (rendition_stream.KEPT + 2 * captions.CUES), 600,
-        "`LANGUAGES`, `KEPT`, `CUES`", "a day of each language; a hundred cues at a time",
+        "`LANGUAGES`, `KEPT`, `CUES`", "one day per language; a hundred cues at a time",
     )
     yield Bound(
-        "recording not yet on disk", Owner.EGRESS, 1, 2 * disk_writer.QUEUE_LIMIT,
-        "`QUEUE_LIMIT`", "in the worker or, of single tracks, here: a slower disk gets gaps",
+        "recording write queue", Owner.EGRESS, 1, 2 * disk_writer.QUEUE_LIMIT,
+        "`QUEUE_LIMIT`", "in the worker; for track recordings, in the server. A slower disk causes gaps",
     )
     yield Bound(
-        "pushes", Owner.EGRESS, egress_settings.max_destinations, 2 * rtmp.QUEUE_LIMIT,
-        "`egress.max_destinations`, `QUEUE_LIMIT`", "in the worker: a slower destination skips to the next keyframe",
+        "RTMP push queues", Owner.EGRESS, egress_settings.max_destinations, 2 * rtmp.QUEUE_LIMIT,
+        "`egress.max_destinations`, `QUEUE_LIMIT`", "in the worker; a slower destination skips to the next keyframe",
     )
 
 
 def _server(settings: Settings) -> Iterable[Bound]:
     yield Bound(
-        "the empty server", Owner.SERVER, 1, 160_000_000,
-        "", "Python, its modules, one arena for datagrams",
+        "idle server", Owner.SERVER, 1, 160_000_000,
+        "", "Python, its modules and one arena for datagrams",
     )
     yield Bound(
         "HTTP connections", Owner.SERVER,
         settings.http.max_connections, 300_000 if settings.http.tls_certificate else 12_000,  # asyncio's buffer for TLS
-        "`http.max_connections`, `…_per_address`", "idle or with a request; one whose head does not come in time is closed",
+        "`http.max_connections`, `…_per_address`", "idle or with a request; a connection whose request head is late is closed",
     )
     yield Bound(
-        "requests' bodies under way", Owner.SERVER, settings.http.max_connections, 2 * settings.http.body_limit_bytes,
-        "`http.max_connections`, `http.body_limit_bytes`", "larger ones are refused; a whole one has ten seconds",
+        "request bodies", Owner.SERVER, settings.http.max_connections, 2 * settings.http.body_limit_bytes,
+        "`http.max_connections`, `http.body_limit_bytes`", "larger bodies are refused; a body must arrive within 10 s",
     )
     yield Bound(
         "revoked tokens", Owner.SERVER, settings.auth.revocation_limit, 1_200,
-        "`auth.revocation_limit`", "until they expire; then the one that ends first",
+        "`auth.revocation_limit`", "until they expire; beyond it, the first to expire is dropped",
     )
     yield Bound(
-        "viewers' passes", Owner.SERVER, playback_tokens.HOLDERS, 900,
-        "`HOLDERS`", "whose pass is older comes anew after a kick of somebody else",
+        "playback tokens", Owner.SERVER, playback_tokens.MAX_HOLDERS, 900,
+        "`MAX_HOLDERS`", "for revocation; the oldest are no longer revocable and stay valid until they expire",
     )
     yield Bound(
-        "answers packed for viewers", Owner.SERVER, hls.KEPT, 100_000,
-        "`KEPT`", "playlists, each asked for by many",
+        "cached HLS responses", Owner.SERVER, hls.CACHE_SIZE, 100_000,
+        "`CACHE_SIZE`", "the newest playlists and parts, requested by many viewers",
     )
     yield Bound(
-        "ended programmes", Owner.SERVER, live_streams.KEPT, 4_000,
-        "`KEPT`", "the oldest are no longer replayed; their segments are counted above",
+        "ended live streams", Owner.SERVER, live_streams.KEPT, 4_000,
+        "`KEPT`", "the oldest can no longer be replayed; the row for segments counts their index",
     )
     yield Bound(
-        "programmes' files that wait for the disk", Owner.SERVER, 1, disk_executor.SIZE,
-        "`disk_executor.SIZE`", "a file that does not fit is not stored; the window in memory continues",
+        "HLS write queue", Owner.SERVER, 1, disk_executor.SIZE,
+        "`disk_executor.SIZE`", "a file that does not fit is not stored; the live stream continues from memory",
     )
     yield Bound(
-        "half-open connections' hosts, counters", Owner.SERVER, 20_000, 200,
-        "`rtc.half_open_per_address`", "one entry per address with somebody under way",
+        "half-open connections by address", Owner.SERVER, 20_000, 200,
+        "`rtc.half_open_per_address`", "one entry per address with a handshake in progress",
     )
 
 
 # fmt: on
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Bytes at most, everything at its bound at once."""
+    """Maximum bytes per owner, with everything at its bound at the same time."""
 
     participant: int
     room: int
     egress: int
     server: int
     people: int
-    "Who may be on the server at once: sockets end before rooms do, as a rule."
+    "Maximum participants on the server; usually `signaling.max_sockets` limits it."
 
 
 def totals(settings: Settings) -> Totals:
-    """A participant who publishes and is sent all that is allowed; rooms and a server full of such."""
+    """Totals for participants that publish and subscribe to the maximum, and for rooms and a server full of them."""
     rows = table(settings)
     rooms = settings.rooms
 
@@ -294,7 +294,7 @@ def totals(settings: Settings) -> Totals:
         return sum(row.bytes for row in rows if row.owner is owner)
 
     publications = min(rooms.max_tracks, peer.SSRC_LIMIT)
-    # One peer's streams end before all its publications have all their encodings.
+    # The SSRC limit of a peer is reached before all its publications have all their encodings.
     publication = of(Owner.PUBLICATION) * min(peer.SSRC_LIMIT, publications * description.RID_LIMIT)
     publication //= publications * description.RID_LIMIT
     subscriptions = description.MEDIA_LIMIT
@@ -310,7 +310,7 @@ def totals(settings: Settings) -> Totals:
 
 
 def size(count: float) -> str:
-    """`1.5 MB`."""
+    """Formats bytes with three significant digits, such as `1.5 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 999.5:
             return f"{count:.3g} {unit}"
@@ -319,8 +319,8 @@ def size(count: float) -> str:
 
 
 def rows(settings: Settings) -> Iterable[str]:
-    """The table, as Markdown."""
-    yield "| what | in each | at most | of | together | by | because |"
+    """The table in Markdown."""
+    yield "| resource | owner | limit | bytes each | total | set by | reason |"
     yield "|---|---|---|---|---|---|---|"
     for row in table(settings):
         yield (
@@ -333,8 +333,8 @@ def summary(settings: Settings) -> str:
     found = totals(settings)
     publications, subscriptions = min(settings.rooms.max_tracks, peer.SSRC_LIMIT), description.MEDIA_LIMIT
     return (
-        f"Everything at its bound at once: a participant (with {publications} publications and {subscriptions}"
-        f" subscriptions) takes {size(found.participant)}, a room of {settings.rooms.max_participants:,} people"
-        f" {size(found.room)}, a programme {size(found.egress)}, a server with {found.people:,} people"
-        f" {size(found.server)}."
+        f"Maximum memory with everything at its bound: {size(found.participant)} for a participant with {publications}"
+        f" publications and {subscriptions} subscriptions, {size(found.room)} for a room of"
+        f" {settings.rooms.max_participants:,} participants, {size(found.egress)} for an egress job, {size(found.server)}"
+        f" for a server with {found.people:,} participants."
     )

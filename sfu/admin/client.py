@@ -1,4 +1,4 @@
-"""A running server, as its operator's commands ask it: over HTTP, with a token, and in one sentence when it does not answer."""
+"""HTTP client of the admin API for the operator's commands. Failures raise SfuError with one sentence."""
 
 import json
 import ssl
@@ -9,12 +9,12 @@ from typing import Any
 from sfu.api.settings import Settings
 from sfu.errors import ConfigurationError, SfuError
 
-PATIENCE = 10.0
-"""Seconds for an answer."""
+TIMEOUT = 10.0
+"""Seconds to wait for a response."""
 
 
 def own_url(settings: Settings) -> str:
-    """Where the server of these settings is, on its own machine."""
+    """URL of the server with these settings on this machine."""
     host = settings.host
     if host in ("", "0.0.0.0", "::"):
         host = "localhost"
@@ -23,30 +23,30 @@ def own_url(settings: Settings) -> str:
 
 
 class AdminClient:
-    """One server. `url` empty: the one of these settings, on this machine."""
+    """Client of one server. `url` empty: the server with these settings on this machine."""
 
     def __init__(self, url: str, settings: Settings) -> None:
-        """Raises ConfigurationError."""
+        """Raises ConfigurationError for an invalid URL or certificate."""
         self.base = (url or own_url(settings)).rstrip("/")
         if not self.base.startswith(("http://", "https://")):
-            raise ConfigurationError(f"--url {url} should start with http:// or https://.")
-        self._context = None if url or not settings.tls_certificate else _by_file(settings.tls_certificate)
+            raise ConfigurationError(f"--url {url} must start with http:// or https://.")
+        self._context = None if url or not settings.tls_certificate else _pinned_context(settings.tls_certificate)
 
     def development_token(self, identity: str, room: str = "") -> str:
-        """What a server without keys gives to whoever asks on its own machine. Raises SfuError."""
+        """A token from a server in development mode, which issues tokens to local clients. Raises SfuError."""
         body = {"room": room or "any", "identity": identity, "admin": True}
         return str(self.request("/api/dev/token", body=body)["token"])
 
     def request(self, path: str, *, token: str = "", body: object = None, method: str | None = None) -> Any:
-        """The answer's JSON. Raises SfuError."""
+        """The decoded JSON response. Raises SfuError."""
         text = self.text(path, token=token, body=body, method=method)
         try:
             return json.loads(text or "null")
         except ValueError:
-            raise SfuError(f"{self.base}{path}: the answer is no JSON; is this the server?") from None
+            raise SfuError(f"{self.base}{path}: the response is not JSON; is this an aiosfu server?") from None
 
     def text(self, path: str, *, token: str = "", body: object = None, method: str | None = None) -> str:
-        """Raises SfuError."""
+        """The response body. Raises SfuError."""
         url = self.base + path
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         if token:
@@ -54,7 +54,7 @@ class AdminClient:
         data = None if body is None else json.dumps(body).encode()
         try:
             request = urllib.request.Request(url, data, headers, method=method)
-            with urllib.request.urlopen(request, timeout=PATIENCE, context=self._context) as response:
+            with urllib.request.urlopen(request, timeout=TIMEOUT, context=self._context) as response:
                 return str(response.read().decode())
         except urllib.error.HTTPError as error:
             try:
@@ -67,8 +67,8 @@ class AdminClient:
             raise SfuError(f"{url}: {getattr(reason, 'strerror', None) or reason}") from None
 
 
-def _by_file(certificate: str) -> ssl.SSLContext:
-    """This machine's server is asked as localhost, for which its certificate is not made: it is known by the file."""
+def _pinned_context(certificate: str) -> ssl.SSLContext:
+    """A TLS context that accepts this certificate only, without a host name check: it is rarely valid for `localhost`."""
     try:
         context = ssl.create_default_context(cafile=certificate)
     except OSError as error:

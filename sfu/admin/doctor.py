@@ -1,6 +1,6 @@
-"""`sfu doctor`: looks at everything that keeps people out of a meeting, and says what to do about it.
+"""`sfu doctor`: checks everything that can prevent participants from joining, and suggests fixes.
 
-Each check is a function that returns Findings; `run` prints them. The one that matters most is a real call: a bot joins
+Each check is a function that returns Findings; `run` prints them. The most important check is a real call: a bot joins
 through the announced address and the UDP port, as a browser would.
 """
 
@@ -32,23 +32,26 @@ from sfu.telemetry.certificate import expires_at
 from sfu.transport.webrtc_server import announced
 
 TIMEOUT = 5.0
-CALL = 3.0
-"""Seconds of the call."""
-CLOCK_ERROR = 2.0
-CERTIFICATE_DAYS = 14
+TEST_CALL_SECONDS = 3.0
+MAX_CLOCK_ERROR = 2.0
+CERTIFICATE_WARNING_DAYS = 14
 SPARE_FILES = 256
-FREE_SHARE = 0.1
+"""File descriptors for everything except signalling sockets."""
+MIN_FREE_RATIO = 0.1
+"""Warn if less than this fraction of the disk for recordings is free."""
 
 
 class Verdict(Enum):
-    GOOD = "ok"
-    DOUBTFUL = "warning"
-    BAD = "problem"
-    UNKNOWN = "not checked"
+    OK = "ok"
+    WARNING = "warning"
+    PROBLEM = "problem"
+    NOT_CHECKED = "not checked"
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """The result of one check."""
+
     what: str
     verdict: Verdict
     seen: str
@@ -56,7 +59,7 @@ class Finding:
 
 
 def http(url: str, *, insecure: bool, now: float) -> Iterator[Finding]:
-    """The page's port, readiness, and the server's clock beside this machine's."""
+    """Checks the HTTP port, readiness, and the server's clock against the clock of this machine."""
     context = ssl.create_default_context()
     if insecure:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -64,78 +67,87 @@ def http(url: str, *, insecure: bool, now: float) -> Iterator[Finding]:
         with urllib.request.urlopen(f"{url}/livez", timeout=TIMEOUT, context=context) as answer:
             date = answer.headers.get("Date", "")
     except urllib.error.URLError as error:
-        advice = "Is the server running, is the port open in the firewall, does the proxy lead to it?"
+        advice = "Check that the server is running, the firewall allows the port, and the proxy forwards to it."
         if isinstance(error.reason, ssl.SSLCertVerificationError):
-            advice = "Browsers refuse this certificate as well. Get one that is signed for this host name."
-        yield Finding("http", Verdict.BAD, f"{url} does not answer: {error.reason}", advice)
+            advice = "Browsers reject this certificate too. Use one that a public CA has issued for this host name."
+        yield Finding("http", Verdict.PROBLEM, f"{url} does not answer: {error.reason}", advice)
         return
     except (OSError, ValueError) as error:
-        yield Finding("http", Verdict.BAD, f"{url} does not answer: {error}", "Is --url right?")
+        yield Finding("http", Verdict.PROBLEM, f"{url} does not answer: {error}", "Check --url.")
         return
-    yield Finding("http", Verdict.GOOD, f"{url} answers")
+    yield Finding("http", Verdict.OK, f"{url} answers")
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=TIMEOUT, context=context) as answer:
             words = answer.read(200).decode(errors="replace").strip()
         if words == "ok":
-            yield Finding("readiness", Verdict.GOOD, "takes new rooms")
+            yield Finding("readiness", Verdict.OK, "accepts new rooms")
         else:
-            yield Finding("readiness", Verdict.DOUBTFUL, words, "See node.* and rooms.max_rooms.")
+            yield Finding("readiness", Verdict.WARNING, words, "Check node.* and rooms.max_rooms.")
     except urllib.error.HTTPError as error:
         reason = error.read(200).decode(errors="replace").strip()
         yield Finding(
-            "readiness", Verdict.DOUBTFUL, f"takes nobody: {reason}", "It is stopping: see node.drain_timeout."
+            "readiness", Verdict.WARNING, f"not ready: {reason}", "The server is shutting down; see node.drain_timeout."
         )
     except OSError as error:
-        yield Finding("readiness", Verdict.BAD, str(error), "See the server's log.")
+        yield Finding("readiness", Verdict.PROBLEM, str(error), "Check the server's log.")
     if date:
         off = abs(email.utils.parsedate_to_datetime(date).timestamp() - now)
-        if off > CLOCK_ERROR + 1:  # the header has whole seconds
-            yield Finding("clock", Verdict.BAD, f"server and this machine differ by {off:.0f} s", "Run NTP on both.")
+        if off > MAX_CLOCK_ERROR + 1:  # the header has a resolution of one second
+            yield Finding(
+                "clock", Verdict.PROBLEM, f"server and this machine differ by {off:.0f} s", "Run NTP on both machines."
+            )
 
 
 def certificate(path: str, now: float) -> Iterator[Finding]:
     if not path:
         advice = (
-            "Browsers give cameras to HTTPS pages only (and to localhost): a proxy in front, or http.tls_certificate."
+            "Browsers allow cameras only on HTTPS pages and localhost. Use a TLS proxy or set http.tls_certificate."
         )
-        yield Finding("certificate", Verdict.UNKNOWN, "the server speaks plain HTTP", advice)
+        yield Finding("certificate", Verdict.NOT_CHECKED, "the server uses plain HTTP", advice)
         return
     try:
         days = (expires_at(path) - now) / 86_400
     except (OSError, ValueError) as error:
-        yield Finding("certificate", Verdict.BAD, f"{path}: {error}", "It should be a PEM file with the whole chain.")
+        yield Finding(
+            "certificate",
+            Verdict.PROBLEM,
+            f"{path}: {error}",
+            "The file must contain the certificate chain in PEM format.",
+        )
         return
     if days <= 0:
-        yield Finding("certificate", Verdict.BAD, f"ended {-days:.0f} days ago", "Renew it, then send SIGHUP.")
-    elif days < CERTIFICATE_DAYS:
-        yield Finding("certificate", Verdict.DOUBTFUL, f"ends in {days:.0f} days", "Renew it, then send SIGHUP.")
+        yield Finding("certificate", Verdict.PROBLEM, f"expired {-days:.0f} days ago", "Renew it, then send SIGHUP.")
+    elif days < CERTIFICATE_WARNING_DAYS:
+        yield Finding("certificate", Verdict.WARNING, f"expires in {days:.0f} days", "Renew it, then send SIGHUP.")
     else:
-        yield Finding("certificate", Verdict.GOOD, f"ends in {days:.0f} days")
+        yield Finding("certificate", Verdict.OK, f"expires in {days:.0f} days")
 
 
 def addresses(found: Iterable[tuple[str, int]]) -> Iterator[Finding]:
-    """What clients are told to send media to."""
+    """Checks the announced media addresses."""
     seen = sorted(set(found))
     words = ", ".join(f"{host} port {port}" for host, port in seen)
     kinds = [ipaddress.ip_address(host) for host, _ in seen]
     if not seen:
         yield Finding(
-            "announced", Verdict.BAD, "no address at all", "Set rtc.announce to the address that clients reach."
+            "announced", Verdict.PROBLEM, "no address", "Set rtc.announce to an address that clients can reach."
         )
     elif all(kind.is_loopback or kind.is_link_local for kind in kinds):
-        yield Finding("announced", Verdict.BAD, words, "Only this machine reaches that: set rtc.announce.")
+        yield Finding(
+            "announced", Verdict.PROBLEM, words, "Only this machine can reach these addresses. Set rtc.announce."
+        )
     elif not any(kind.is_global for kind in kinds):
-        advice = "Right in a private network; people on the Internet do not reach it: set rtc.announce to the public address."
-        yield Finding("announced", Verdict.DOUBTFUL, words, advice)
+        advice = "Fine in a private network. For clients on the Internet, set rtc.announce to the public address."
+        yield Finding("announced", Verdict.WARNING, words, advice)
     else:
-        yield Finding("announced", Verdict.GOOD, words)
+        yield Finding("announced", Verdict.OK, words)
 
 
 def call(url: str, key: tuple[str, str] | None, *, insecure: bool) -> Finding:
-    """A bot publishes sound for a few seconds: signalling, ICE on the UDP port, DTLS, SRTP."""
+    """A bot publishes audio for a few seconds, which tests signalling, ICE on the UDP port, DTLS and SRTP."""
     command = [
         *(sys.executable, "-m", "sfu", "bot", "--url", url, "--room", f"doctor-{os.getpid()}", "--publish", "audio"),
-        *("--subscribe", "none", "--duration", str(CALL), "--interval", "0", "--json"),
+        *("--subscribe", "none", "--duration", str(TEST_CALL_SECONDS), "--interval", "0", "--json"),
         *(("--insecure",) if insecure else ()),
     ]
     environment = dict(os.environ)
@@ -143,30 +155,28 @@ def call(url: str, key: tuple[str, str] | None, *, insecure: bool) -> Finding:
         environment["SFU_BOT_KEY"], environment["SFU_BOT_SECRET"] = key
     try:
         answer = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=CALL + 20, check=False
+            command, env=environment, capture_output=True, text=True, timeout=TEST_CALL_SECONDS + 20, check=False
         )
         total = json.loads(answer.stdout)["total"]
     except subprocess.TimeoutExpired:
-        return Finding("call", Verdict.BAD, "a bot could not even say goodbye", "See the server's log.")
+        return Finding("call", Verdict.PROBLEM, "the test call did not end in time", "Check the server's log.")
     except (ValueError, KeyError):
         reason = answer.stderr.strip().rpartition("\n")[2]
-        return Finding("call", Verdict.BAD, f"a bot could not join: {reason}", "See the server's log.")
+        return Finding("call", Verdict.PROBLEM, f"a bot could not join: {reason}", "Check the server's log.")
     if not total["sent_packets"]:
-        advice = (
-            "UDP does not get through: open rtc.udp_port for everybody, and see that the announced address leads to it."
-        )
-        return Finding("call", Verdict.BAD, "a bot joined, but no media went through the UDP port", advice)
-    words = f"a bot was heard: {total['sent_packets']} packets"
+        advice = "UDP is blocked. Open rtc.udp_port in the firewall, and check that the announced address leads to it."
+        return Finding("call", Verdict.PROBLEM, "a bot joined, but the UDP port carried no media", advice)
+    words = f"a bot sent {total['sent_packets']} media packets"
     if total["publishing"]:
         words += f", connected in {total['publishing']['median']:.2f} s"
-    return Finding("call", Verdict.GOOD, words)
+    return Finding("call", Verdict.OK, words)
 
 
 def turn(settings: Settings) -> Iterator[Finding]:
-    """An allocation at each TURN server, with credentials as clients get them."""
+    """Allocates a relay on each TURN server with credentials like those of clients."""
     if not settings.turn.urls:
-        advice = "Networks that let no UDP through keep people out: set turn.urls (see helm/README.md)."
-        yield Finding("turn", Verdict.UNKNOWN, "no TURN server is set", advice)
+        advice = "Clients in networks that block UDP cannot connect. Set turn.urls (see helm/README.md)."
+        yield Finding("turn", Verdict.NOT_CHECKED, "no TURN server is configured", advice)
     for url in settings.turn.urls:
         if not url.startswith(("turn:", "turns:")):
             continue
@@ -175,10 +185,12 @@ def turn(settings: Settings) -> Iterator[Finding]:
             relayed = asyncio.run(_allocate(url, made.username, made.password))
         except (OSError, TimeoutError, ValueError, aioice.stun.TransactionError) as error:
             reason = getattr(getattr(error, "response", None), "attributes", {}).get("ERROR-CODE", error) or "no answer"
-            advice = "Is it running, is its port open, and does it share turn.secret (coturn: use-auth-secret)?"
-            yield Finding("turn", Verdict.BAD, f"{url}: {reason}", advice)
+            advice = (
+                "Check that it is running, its port is open, and its secret is turn.secret (coturn: use-auth-secret)."
+            )
+            yield Finding("turn", Verdict.PROBLEM, f"{url}: {reason}", advice)
         else:
-            yield Finding("turn", Verdict.GOOD, f"{url} relays from {relayed}")
+            yield Finding("turn", Verdict.OK, f"{url} relays from {relayed}")
 
 
 async def _allocate(url: str, username: str, password: str) -> str:
@@ -198,23 +210,23 @@ async def _allocate(url: str, username: str, password: str) -> str:
     )
     relayed = transport.get_extra_info("sockname")
     transport.close()
-    await asyncio.sleep(0.1)  # the release of the allocation
-    return str(relayed[0] if relayed else "somewhere")
+    await asyncio.sleep(0.1)  # lets the release of the allocation be sent
+    return str(relayed[0] if relayed else "an unknown address")
 
 
 def clock() -> Finding:
-    """Whether the kernel's clock is disciplined (adjtimex(2)): tokens and reports live by the time."""
+    """Whether the kernel's clock is synchronized (adjtimex(2)). Token validity depends on the time."""
     try:
         state = ctypes.CDLL(None).adjtimex(ctypes.create_string_buffer(512))
     except (OSError, AttributeError):
-        return Finding("time", Verdict.UNKNOWN, "this system does not say")
+        return Finding("time", Verdict.NOT_CHECKED, "not available on this system")
     if state in range(5):
-        return Finding("time", Verdict.GOOD, "the clock is synchronized")
+        return Finding("time", Verdict.OK, "the clock is synchronized")
     return Finding(
         "time",
-        Verdict.DOUBTFUL,
+        Verdict.WARNING,
         "the clock is not synchronized",
-        "Run chrony or systemd-timesyncd; tokens need the time.",
+        "Run chrony or systemd-timesyncd; token validity depends on the clock.",
     )
 
 
@@ -223,43 +235,45 @@ def socket_buffers(wanted: int, root: Path = Path("/proc/sys/net/core")) -> Iter
         try:
             limit = int((root / name).read_text())
         except (OSError, ValueError):
-            yield Finding(f"net.core.{name}", Verdict.UNKNOWN, "this system does not say (containers see none)")
+            yield Finding(
+                f"net.core.{name}", Verdict.NOT_CHECKED, "not available on this system (hidden in containers)"
+            )
             continue
         if limit >= wanted:
-            yield Finding(f"net.core.{name}", Verdict.GOOD, f"{limit} bytes")
+            yield Finding(f"net.core.{name}", Verdict.OK, f"{limit} bytes")
         else:
-            advice = f"sysctl -w net.core.{name}={wanted} (and in /etc/sysctl.d): bursts are dropped in the kernel otherwise."
-            yield Finding(f"net.core.{name}", Verdict.DOUBTFUL, f"{limit} bytes, {wanted} are wanted", advice)
+            advice = (
+                f"sysctl -w net.core.{name}={wanted} (persist in /etc/sysctl.d); otherwise the kernel drops bursts."
+            )
+            yield Finding(f"net.core.{name}", Verdict.WARNING, f"{limit} bytes, {wanted} recommended", advice)
 
 
 def files(sockets: int) -> Finding:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = sockets + SPARE_FILES
     if limit == resource.RLIM_INFINITY or limit >= wanted:
-        return Finding("open files", Verdict.GOOD, f"limit {limit}")
-    advice = f"LimitNOFILE={wanted} in the systemd unit, or ulimit -n; or a lower signaling.max_sockets."
-    return Finding("open files", Verdict.DOUBTFUL, f"limit {limit}, {wanted} are wanted", advice)
+        return Finding("open files", Verdict.OK, f"limit {limit}")
+    advice = f"Set LimitNOFILE={wanted} in the systemd unit, raise ulimit -n, or lower signaling.max_sockets."
+    return Finding("open files", Verdict.WARNING, f"limit {limit}, {wanted} recommended", advice)
 
 
 def recordings(directory: str) -> Finding:
     place = Path(directory)
     existing = next(each for each in (place.absolute(), *place.absolute().parents) if each.exists())
     if not os.access(existing, os.W_OK):
-        return Finding(
-            "recordings", Verdict.BAD, f"{place} cannot be written", "Its owner should be the server's user."
-        )
+        return Finding("recordings", Verdict.PROBLEM, f"{place} is not writable", "Make the server's user its owner.")
     usage = shutil.disk_usage(existing)
     words = f"{place}: {usage.free / 1e9:.0f} GB free"
-    if usage.free < FREE_SHARE * usage.total:
-        return Finding("recordings", Verdict.DOUBTFUL, words, "Make room: a recording that cannot be written ends.")
-    return Finding("recordings", Verdict.GOOD, words)
+    if usage.free < MIN_FREE_RATIO * usage.total:
+        return Finding("recordings", Verdict.WARNING, words, "Free disk space; recordings end when the disk is full.")
+    return Finding("recordings", Verdict.OK, words)
 
 
 def examine(settings: Settings, url: str, *, local: bool, insecure: bool) -> Iterator[Finding]:
-    """Everything. `local`: this is the server's machine, so its kernel, files and certificate are looked at as well."""
+    """Runs all checks. `local`: this is the server's machine; check its kernel, files and certificate too."""
     answers = list(http(url, insecure=insecure, now=time.time()))
     yield from answers
-    if answers[0].verdict is Verdict.GOOD:
+    if answers[0].verdict is Verdict.OK:
         key = next(iter(settings.auth.keys.items()), None)
         yield call(url, key, insecure=insecure)
     yield from turn(settings)
@@ -274,12 +288,12 @@ def examine(settings: Settings, url: str, *, local: bool, insecure: bool) -> Ite
 
 
 def run(findings: Iterable[Finding], out: TextIO = sys.stdout) -> int:
-    """Prints as they come; 1 when something is a problem."""
+    """Prints each finding immediately. Returns 1 if there is a problem, otherwise 0."""
     worst = 0
     for each in findings:
         out.write(f"{each.verdict.value:>11}  {each.what}: {each.seen}\n")
         if each.advice:
             out.write(f"{'':>11}  → {each.advice}\n")
         out.flush()
-        worst = max(worst, each.verdict is Verdict.BAD)
+        worst = max(worst, each.verdict is Verdict.PROBLEM)
     return int(worst)

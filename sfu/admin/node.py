@@ -1,4 +1,4 @@
-"""This server as operators see it: whether it takes new rooms and people, and its counters at one moment."""
+"""Status of this node: admission of rooms and participants, readiness, and a snapshot of all counters for metrics."""
 
 import asyncio
 import os
@@ -27,20 +27,20 @@ from sfu.telemetry.loop_monitor import LoopMonitor
 from sfu.telemetry.metrics import Directions, Snapshot
 from sfu.transport.webrtc_server import WebRtcServer
 
-SAMPLE_EVERY = 5.0
+SAMPLE_INTERVAL = 5.0
 """Seconds between samples of round-trip time, loss and jitter."""
-EMPTY_EVERY = 0.25
-"""Seconds between looks at whether a draining server is empty."""
-MEMORY_EVERY = 0.1
-"""Seconds for which a look at the memory holds: it costs half a millisecond, and a dozen people may come in meanwhile."""
+DRAIN_POLL_INTERVAL = 0.25
+"""Seconds between checks whether a draining server is empty."""
+MEMORY_INTERVAL = 0.1
+"""Seconds between memory measurements: one costs 0.5 ms, and about twelve participants can join in this time."""
 STATES = ("connecting", "live", "waiting", "failed")
-"""Of pushes."""
+"""States of RTMP destinations."""
 OVERHEAD_BYTES = 28
-"""IPv4 and UDP headers of a packet, which the network carries as well."""
+"""IPv4 and UDP headers of a packet; they count towards the network load."""
 
 
 class Node:
-    """Fulfils the API's NodePort."""
+    """Implements the API's NodePort."""
 
     def __init__(
         self,
@@ -56,8 +56,8 @@ class Node:
         certificate: str = "",
         stalls: Callable[[], int] = int,
     ) -> None:
-        """`recorded`: recordings under way, by state. `certificate`: path of the server's own, if it has one. `stalls`:
-        how often the event loop was blocked."""
+        """`recorded`: number of active recordings by state. `certificate`: path of the server's TLS certificate, or empty.
+        `stalls`: number of event loop stalls."""
         self._stalls = stalls
         self._join_traces = join_traces or JoinTraces()
         self._egress_jobs = egress_jobs
@@ -73,7 +73,7 @@ class Node:
             memory_limit=settings.memory_limit,
         )
         self._memory_allowed = settings.memory
-        self._remembered_at = -MEMORY_EVERY
+        self._memory_measured_at = -MEMORY_INTERVAL
         self._webrtc_server = webrtc_server
         self._rooms = rooms
         self._signaling = signaling
@@ -84,13 +84,13 @@ class Node:
         self.draining = False
 
     async def run(self) -> None:
-        """Samples every path now and then, until cancelled: the packet path itself observes nothing."""
+        """Calls `sample` periodically until cancelled, so that the packet path does not have to update histograms."""
         while True:
-            await asyncio.sleep(SAMPLE_EVERY)
+            await asyncio.sleep(SAMPLE_INTERVAL)
             self.sample()
 
     def sample(self) -> None:
-        """Called in the event loop's thread, whose processor time it reads."""
+        """Updates load, histograms and egress counters. Must run in the event loop's thread, whose CPU time it reads."""
         totals = self._totals()
         self._capacity.observe(
             Usage(
@@ -101,7 +101,7 @@ class Node:
                 totals["bytes_out"] + OVERHEAD_BYTES * totals["packets_out"],
             )
         )
-        self._remember()
+        self._measure_memory()
         self._egress_counters.observe(self._egress_jobs())
         if self._certificate:
             with suppress(OSError, ValueError):
@@ -122,22 +122,25 @@ class Node:
                         self._jitter.observe(encoding.jitter / track.clock_rate)
 
     def not_ready(self) -> str:
-        """Why balancers should send nobody here; empty: it is ready. A full node stays ready: those who are in come back to
-        it, viewers watch, and who is turned away is told why, none of which a balancer does that has nobody to ask."""
+        """Why load balancers should not use this node; empty: ready.
+
+        A full node stays ready: its participants may resume, viewers continue to watch, and refused clients get the
+        reason, which a load balancer without a ready node could not give.
+        """
         return "draining" if self.draining else ""
 
     def no_new_rooms(self) -> str:
-        """Why this node takes none; empty: it does."""
+        """Why this node refuses new rooms; empty: it accepts them."""
         if self.draining:
             return "draining"
         if len(self._rooms) >= self._rooms.settings.max_rooms:
-            return "at the cap of rooms"
-        self._remember()
+            return "room limit reached"
+        self._measure_memory()
         return self._capacity.refusal
 
     def admit(self, room: str) -> None:
-        """Whether somebody new may join; `room` is empty if it is not known yet. Raises AtCapacity, HTTP's 503."""
-        self._remember()
+        """Checks whether a new participant may join. `room`: empty if not known yet. Raises AtCapacity (HTTP 503)."""
+        self._measure_memory()
         if self._capacity.refusal:
             self._refused["capacity"] += 1
             raise AtCapacity(f"This server is full: {self._capacity.refusal}. Try again later.")
@@ -146,24 +149,24 @@ class Node:
                 self._rooms.find(room)
             except NotFound:
                 self._refused["draining"] += 1
-                raise AtCapacity("This server is going down; try another.", code="draining") from None
+                raise AtCapacity("This server is shutting down. Use another server.", code="draining") from None
 
     def admit_egress(self) -> None:
-        """Whether there is memory for another worker: one takes what dozens of people do. Raises AtCapacity."""
-        self._remember()
+        """Checks the memory for another worker, which needs as much as dozens of participants. Raises AtCapacity."""
+        self._measure_memory()
         if self._capacity.memory_refusal:
-            raise AtCapacity(f"This server has no place for another programme: {self._capacity.memory_refusal}.")
+            raise AtCapacity(f"This server has no memory for another egress job: {self._capacity.memory_refusal}.")
 
     def capacity_used(self) -> float:
-        """0 to 1: the fullest of processor, network, memory, descriptors and the cap of rooms."""
+        """0 to 1: the highest used fraction of CPU, network, memory, file descriptors and the room limit."""
         return min(1.0, max(self._capacity.used, len(self._rooms) / self._rooms.settings.max_rooms))
 
     async def emptied(self, timeout: float) -> None:
-        """Returns when nobody is in a room, waits for one or may come back to one, or after `timeout` seconds."""
+        """Waits until no participant is in a room, in a lobby or able to resume, or until `timeout` seconds have passed."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while self._occupied():  # noqa: ASYNC110  # four looks a second cost less than everybody's telling
-                    await asyncio.sleep(EMPTY_EVERY)
+                while self._occupied():  # noqa: ASYNC110  # four checks a second are cheaper than an event from every session
+                    await asyncio.sleep(DRAIN_POLL_INTERVAL)
 
     def _occupied(self) -> bool:
         return bool(self._signaling.statistics().sessions) or any(room.occupied for room in self._rooms.list())
@@ -257,18 +260,18 @@ class Node:
             recordings={state: self._recorded().get(state, 0) for state in RECORDING_STATES},
         )
 
-    def _remember(self) -> None:
-        """Looks at what joins take, memory and descriptors, unless it just did."""
+    def _measure_memory(self) -> None:
+        """Updates memory and file descriptor usage, at most once per MEMORY_INTERVAL."""
         now = time.monotonic()
-        if now - self._remembered_at < MEMORY_EVERY:
+        if now - self._memory_measured_at < MEMORY_INTERVAL:
             return
-        self._remembered_at = now
+        self._memory_measured_at = now
         statuses = (job.status for job in self._egress_jobs())
         own = resident_bytes() + sum(status.memory for status in statuses if status is not None)
         self._capacity.update_memory(measured(own, self._memory_allowed), file_descriptors.used())
 
     def _totals(self) -> Counter[str]:
-        """What the engine counts per peer, those that are gone included."""
+        """The engine's counters summed over all peers, closed peers included."""
         engine = self._webrtc_server.engine
         totals = Counter(engine.closed_totals)
         for peer in engine.peers.values():
@@ -285,7 +288,7 @@ def _qualities(rooms: Iterable[Room]) -> dict[str, int]:
 def _tasks() -> int:
     try:
         return len(asyncio.all_tasks())
-    except RuntimeError:  # outside of the loop
+    except RuntimeError:  # no running event loop
         return 0
 
 

@@ -1,6 +1,6 @@
-"""`sfu top`: a running server in a terminal, from its metrics and its list of rooms, anew every few seconds.
+"""`sfu top`: displays a running server in a terminal, from its metrics and its list of rooms.
 
-`screen` is a pure function of two looks at the server; `run` looks, prints and waits.
+`screen` is a pure function of two samples; `run` takes samples periodically and prints the screen.
 """
 
 import shutil
@@ -26,7 +26,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class MetricsSample:
-    """One moment. `values`: every sample of the metrics by name and sorted labels."""
+    """The server at one time. `values`: all metric samples by name and sorted labels."""
 
     at: float
     values: Mapping[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -42,7 +42,7 @@ class MetricsSample:
         return cls(at, values, rooms)
 
     def value(self, name: str, **labels: str) -> float:
-        """The sum over all labels that are not named."""
+        """The sum of all samples that have these labels."""
         wanted = set(labels.items())
         return sum(value for (each, its), value in self.values.items() if each == name and wanted <= set(its))
 
@@ -51,7 +51,7 @@ class MetricsSample:
 
 
 def screen(before: MetricsSample, now: MetricsSample, width: int, height: int) -> list[str]:
-    """Lines for a terminal; rates are those between the two looks."""
+    """The lines of the screen. Rates are averages between the two samples."""
     seconds = max(1e-3, now.at - before.at)
 
     def rate(name: str, **labels: str) -> float:
@@ -77,13 +77,13 @@ def screen(before: MetricsSample, now: MetricsSample, width: int, height: int) -
         f"loss {_or_dash(loss, lambda value: f'{value:.2%}')}",
         f"rtt {_or_dash(rtt, _milliseconds)}",
         f"jitter {_or_dash(jitter, _milliseconds)}",
-        f"through the server {_or_dash(late, _milliseconds)}",
+        f"forwarding {_or_dash(late, _milliseconds)}",
     ]
     repairs = [
         f"dropped {rate('sfu_packets_dropped_total'):.0f}/s",
         f"nack {rate('sfu_nacks_total'):.0f}/s",
         f"resent {rate('sfu_retransmissions_total'):.0f}/s",
-        f"keyframes asked {rate('sfu_plis_total', direction='sent'):.1f}/s",
+        f"keyframe requests {rate('sfu_plis_total', direction='sent'):.1f}/s",
     ]
     qualities = "  ".join(
         f"{quality} {now.value('sfu_participant_quality', quality=quality):.0f}"
@@ -93,24 +93,24 @@ def screen(before: MetricsSample, now: MetricsSample, width: int, height: int) -
         f"aiosfu {now.label('sfu_node_info', 'version')}  {state}  up {uptime}",
         f"capacity [{'#' * full}{'.' * (BAR - full)}] {used:.0%}"
         f"   CPU {rate('process_cpu_seconds_total'):.0%}   memory {now.value('process_resident_memory_bytes') / 1e6:.0f} MB"
-        f" ({now.value('sfu_capacity_ratio', resource='memory'):.0%} of what there is)",
-        f"rooms {now.value('sfu_rooms'):.0f}   people {now.value('sfu_participants'):.0f}"
+        f" ({now.value('sfu_capacity_ratio', resource='memory'):.0%} of the limit)",
+        f"rooms {now.value('sfu_rooms'):.0f}   participants {now.value('sfu_participants'):.0f}"
         f" (+{now.value('sfu_participants_waiting'):.0f} waiting)   tracks {now.value('sfu_tracks'):.0f}"
-        f"   subscriptions {now.value('sfu_subscriptions'):.0f}   programmes {now.value('sfu_egress_jobs'):.0f}",
+        f"   subscriptions {now.value('sfu_subscriptions'):.0f}   egress {now.value('sfu_egress_jobs'):.0f}",
         traffic,
         "   ".join(path),
         "   ".join(repairs),
-        f"quality  {qualities}   smaller {60 * rate('sfu_decisions_total', kind='layer_down'):.0f}/min"
+        f"quality  {qualities}   downgraded {60 * rate('sfu_decisions_total', kind='layer_down'):.0f}/min"
         f"  paused {60 * rate('sfu_decisions_total', kind='paused'):.0f}/min",
         "",
-        f"{'ROOM':<{max(8, width - 32)}} {'PEOPLE':>8} {'WAITING':>8} {'TRACKS':>8}",
+        f"{'ROOM':<{max(8, width - 36)}} {'PARTICIPANTS':>12} {'WAITING':>8} {'TRACKS':>8}",
     ]
     rooms = sorted(now.rooms, key=lambda room: (-room.participants, room.name))
     shown = max(0, height - len(lines) - 1)
     for room in rooms[:shown]:
         name = room.name if room.name.isprintable() else ascii(room.name)
-        column = max(8, width - 32)
-        lines.append(f"{name[:column]:<{column}} {room.participants:>8} {room.waiting:>8} {room.tracks:>8}")
+        column = max(8, width - 36)
+        lines.append(f"{name[:column]:<{column}} {room.participants:>12} {room.waiting:>8} {room.tracks:>8}")
     if len(rooms) > shown:
         lines.append(f"and {len(rooms) - shown} more")
     return [line[:width] for line in lines]
@@ -124,7 +124,7 @@ def run(
     count: int = 0,
     out: TextIO = sys.stdout,
 ) -> None:
-    """Until interrupted, or `count` times. Raises what the two callables raise."""
+    """Refreshes until interrupted, or `count` times. Propagates exceptions of the two callables."""
     before = MetricsSample.parse(time.monotonic(), metrics(), ())
     shown = 0
     while True:
@@ -139,8 +139,8 @@ def run(
             return
 
 
-def _or_dash(value: float | None, words: Callable[[float], str]) -> str:
-    return "–" if value is None else words(value)
+def _or_dash(value: float | None, text: Callable[[float], str]) -> str:
+    return "–" if value is None else text(value)
 
 
 def _milliseconds(value: float) -> str:

@@ -41,7 +41,7 @@ class ConnectionLimiter:
         self.unanswered = 0
         "Refused connections whose request is awaited."
         self.refused: Counter[str] = Counter({"total": 0, "address": 0, "late_head": 0})
-        self._told_at: dict[str, float] = {}
+        self._logged_at: dict[str, float] = {}
 
     def enter(self, address: str) -> str:
         """A connection from there: why it is refused, or empty, and then `leave` has to follow."""
@@ -83,8 +83,8 @@ class ConnectionLimiter:
     def _refuse(self, reason: str, address: str) -> str:
         self.refused[reason] += 1
         now = time.monotonic()
-        if now - self._told_at.get(reason, -LOG_INTERVAL) >= LOG_INTERVAL:
-            self._told_at[reason] = now
+        if now - self._logged_at.get(reason, -LOG_INTERVAL) >= LOG_INTERVAL:
+            self._logged_at[reason] = now
             log.warning("connections refused", extra={"reason": reason, "remote": address, "open": self.open})
         return reason
 

@@ -40,7 +40,7 @@ from sfu.resources.media_clock import unix_time
 PLAYLIST = "application/vnd.apple.mpegurl"
 MEDIA = "video/mp4"
 CAPTIONS = "text/vtt; charset=utf-8"
-KEPT = 256
+CACHE_SIZE = 256
 """Answers held ready: the newest playlists, and the parts that everybody fetches now."""
 COMPRESSED_FROM = 256
 RENDERED_EACH_SECOND = frozenset({"index", "captions list"})
@@ -397,7 +397,7 @@ class HlsRoutes:
         held = (head, body)
         if key is not None:
             self._ready[key] = held
-            if len(self._ready) > KEPT:
+            if len(self._ready) > CACHE_SIZE:
                 self._ready.popitem(last=False)
         return held
 
@@ -411,7 +411,7 @@ class HlsRoutes:
     def _accepts(self, origin: str, host: str | None) -> bool:
         accepted = self._accepted.get((origin, host))
         if accepted is None:
-            if len(self._accepted) >= KEPT:
+            if len(self._accepted) >= CACHE_SIZE:
                 self._accepted.clear()
             accepted = self._accepted[origin, host] = self._origins.accepts(origin, host)
         return accepted

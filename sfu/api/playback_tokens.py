@@ -19,7 +19,7 @@ from sfu.errors import NotAuthorized
 NONCE_BYTES = 6
 _MAC_BYTES = 16
 _SIZE = 4 + NONCE_BYTES + _MAC_BYTES
-HOLDERS = 20_000
+MAX_HOLDERS = 20_000
 """Passes whose holders are remembered; of the others a revocation has to wait for their end."""
 _LABEL = b"aiosfu hls passes 1"
 
@@ -53,7 +53,7 @@ class PlaybackTokens:
         """`nonce`: NONCE_BYTES random ones."""
         head = struct.pack(">I", int(expires_at)) + nonce
         self._holders[nonce] = _Holder(claims.token_id, claims.identity, claims.issued_at)
-        if len(self._holders) > HOLDERS:
+        if len(self._holders) > MAX_HOLDERS:
             self._holders.popitem(last=False)
         return base64.urlsafe_b64encode(head + _mac(self.secrets[0], head, room)).rstrip(b"=").decode()
 

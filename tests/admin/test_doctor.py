@@ -26,56 +26,56 @@ SECRET = "a-turn-secret-of-the-tests"
 @pytest.mark.parametrize(
     ("found", "verdict"),
     [
-        ([("203.0.113.7", 7882)], Verdict.DOUBTFUL),
-        ([("8.8.8.8", 7882), ("10.0.0.1", 7882)], Verdict.GOOD),
-        ([("2600::1", 7882)], Verdict.GOOD),
-        ([("192.168.0.2", 7882)], Verdict.DOUBTFUL),
-        ([("127.0.0.1", 7882), ("fe80::1", 7882)], Verdict.BAD),
-        ([], Verdict.BAD),
+        ([("203.0.113.7", 7882)], Verdict.WARNING),
+        ([("8.8.8.8", 7882), ("10.0.0.1", 7882)], Verdict.OK),
+        ([("2600::1", 7882)], Verdict.OK),
+        ([("192.168.0.2", 7882)], Verdict.WARNING),
+        ([("127.0.0.1", 7882), ("fe80::1", 7882)], Verdict.PROBLEM),
+        ([], Verdict.PROBLEM),
     ],
 )
 def test_addresses(found: list[tuple[str, int]], verdict: Verdict) -> None:
     (finding,) = doctor.addresses(found)
     assert finding.verdict is verdict
-    assert bool(finding.advice) == (verdict is not Verdict.GOOD)
+    assert bool(finding.advice) == (verdict is not Verdict.OK)
 
 
-@pytest.mark.parametrize(("days", "verdict"), [(90, Verdict.GOOD), (5, Verdict.DOUBTFUL), (0.0001, Verdict.DOUBTFUL)])
+@pytest.mark.parametrize(("days", "verdict"), [(90, Verdict.OK), (5, Verdict.WARNING), (0.0001, Verdict.WARNING)])
 def test_certificate(days: float, verdict: Verdict, tmp_path: Path) -> None:
     path, _ = self_signed(tmp_path, days=days)
     (finding,) = doctor.certificate(str(path), time.time())
     assert finding.verdict is verdict
     (finding,) = doctor.certificate(str(path), time.time() + 100 * 86_400)
-    assert finding.verdict is Verdict.BAD
+    assert finding.verdict is Verdict.PROBLEM
 
 
 def test_certificate_that_is_none(tmp_path: Path) -> None:
     path = tmp_path / "certificate.pem"
-    assert [each.verdict for each in doctor.certificate(str(path), 0)] == [Verdict.BAD]
+    assert [each.verdict for each in doctor.certificate(str(path), 0)] == [Verdict.PROBLEM]
     path.write_text("no PEM")
-    assert [each.verdict for each in doctor.certificate(str(path), 0)] == [Verdict.BAD]
-    assert [each.verdict for each in doctor.certificate("", 0)] == [Verdict.UNKNOWN]
+    assert [each.verdict for each in doctor.certificate(str(path), 0)] == [Verdict.PROBLEM]
+    assert [each.verdict for each in doctor.certificate("", 0)] == [Verdict.NOT_CHECKED]
 
 
 def test_socket_buffers(tmp_path: Path) -> None:
     (tmp_path / "rmem_max").write_text("212992\n")
     few, unknown = doctor.socket_buffers(4_194_304, tmp_path)
-    assert (few.verdict, unknown.verdict) == (Verdict.DOUBTFUL, Verdict.UNKNOWN)
+    assert (few.verdict, unknown.verdict) == (Verdict.WARNING, Verdict.NOT_CHECKED)
     assert "sysctl -w net.core.rmem_max=4194304" in few.advice
     (tmp_path / "wmem_max").write_text("8000000\n")
-    assert [each.verdict for each in doctor.socket_buffers(4_194_304, tmp_path)][1] is Verdict.GOOD
+    assert [each.verdict for each in doctor.socket_buffers(4_194_304, tmp_path)][1] is Verdict.OK
 
 
 def test_files_and_clock_and_recordings(tmp_path: Path) -> None:
-    assert doctor.files(0).verdict is Verdict.GOOD
-    assert doctor.files(10**9).verdict is Verdict.DOUBTFUL
-    assert doctor.clock().verdict is not Verdict.BAD
-    assert doctor.recordings(str(tmp_path / "not" / "yet")).verdict in (Verdict.GOOD, Verdict.DOUBTFUL)
+    assert doctor.files(0).verdict is Verdict.OK
+    assert doctor.files(10**9).verdict is Verdict.WARNING
+    assert doctor.clock().verdict is not Verdict.PROBLEM
+    assert doctor.recordings(str(tmp_path / "not" / "yet")).verdict in (Verdict.OK, Verdict.WARNING)
 
 
 def test_what_is_printed() -> None:
     out = io.StringIO()
-    findings = [Finding("http", Verdict.GOOD, "answers"), Finding("call", Verdict.BAD, "no media", "Open the port.")]
+    findings = [Finding("http", Verdict.OK, "answers"), Finding("call", Verdict.PROBLEM, "no media", "Open the port.")]
     assert doctor.run(findings, out) == 1
     assert out.getvalue().splitlines()[1:] == ["    problem  call: no media", "             → Open the port."]
     assert doctor.run(findings[:1], out) == 0
@@ -84,7 +84,7 @@ def test_what_is_printed() -> None:
 def test_nobody_is_there() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     findings = doctor.examine(Settings(), url, local=False, insecure=False)
-    assert [each.verdict for each in findings] == [Verdict.BAD, Verdict.UNKNOWN]
+    assert [each.verdict for each in findings] == [Verdict.PROBLEM, Verdict.NOT_CHECKED]
 
 
 async def examined(*arguments: str, environment: dict[str, str]) -> tuple[int, str]:
@@ -103,10 +103,10 @@ async def test_a_server_that_is_well_and_one_whose_port_nobody_reaches(tmp_path:
     settings = {"http.host": "localhost", "http.tls_certificate": certificate, "http.tls_key": key}
     async with serve(tmp_path / "log", {**settings, "rtc.include_loopback": "true"}, KEYS, scheme="https") as server:
         status, said = await examined("--url", server.url, "--insecure", environment=KEYS)
-        assert "ok  call: a bot was heard" in said
+        assert "ok  call: a bot sent" in said
         assert status == 0
         status, said = await examined("--url", server.url, environment=KEYS)
-        assert "Browsers refuse this certificate as well." in said
+        assert "Browsers reject this certificate too." in said
         assert status == 1
     closed = {**settings, "rtc.announce": f"127.0.0.1:{free_port(2)}"}
     async with serve(tmp_path / "log", closed, KEYS, scheme="https") as server:
@@ -125,7 +125,7 @@ async def test_the_server_of_the_settings_is_known_by_its_certificate(tmp_path: 
         environment = {**KEYS, "SFU_HTTP__PORT": str(server.port), "SFU_HTTP__TLS_KEY": str(key)}
         mine = {**environment, "SFU_HTTP__TLS_CERTIFICATE": str(certificate)}
         status, said = await examined(environment=mine)
-        assert "ok  call: a bot was heard" in said
+        assert "ok  call: a bot sent" in said
         assert status == 0
         for path, expected in ((certificate, 0), (other, 2)):
             process = await asyncio.create_subprocess_exec(
@@ -166,7 +166,7 @@ async def coturn(folder: Path) -> AsyncIterator[int]:
 async def test_turn(tmp_path: Path) -> None:
     async with coturn(tmp_path) as port:
         urls = [f"turn:127.0.0.1:{port}?transport={transport}" for transport in ("udp", "tcp")]
-        for secret, verdict in ((SECRET, Verdict.GOOD), ("another secret", Verdict.BAD)):
+        for secret, verdict in ((SECRET, Verdict.OK), ("another secret", Verdict.PROBLEM)):
             settings = Settings(turn=TurnSettings(urls=tuple(urls), secret=secret))
             findings = await asyncio.to_thread(lambda given: list(doctor.turn(given)), settings)
             assert [each.verdict for each in findings] == [verdict] * 2, json.dumps([each.seen for each in findings])

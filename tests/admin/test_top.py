@@ -40,13 +40,13 @@ def test_screen() -> None:
     text = "\n".join(lines)
     assert lines[0].startswith("aiosfu 1.2.3  ready")
     assert "[#####...............] 25%" in text
-    assert "rooms 2   people 5 (+1 waiting)" in text
+    assert "rooms 2   participants 5 (+1 waiting)" in text
     assert "in 4.0 Mbit/s 1000 packets/s   out 500 kbit/s 100 packets/s" in text
     assert "rtt 50.0 ms" in text
     assert "loss –" in text, "nothing was reported"
     assert "dropped 10/s" in text
     assert "good 4" in text
-    assert "smaller 90/min  paused 30/min" in text
+    assert "downgraded 90/min  paused 30/min" in text
     assert [line.split()[0] for line in lines[-3:]] == ["'large\\x1b[31m'", "small", "empty"]
     assert "\x1b" not in text
 

@@ -84,7 +84,7 @@ def _repaired() -> object:
         bench.now += 0.01
         bench.send(_picture(number, "f", 11))
         wire.take()
-        down_track.lost(down_track.last_sent(), bench.now)
+        down_track.packet_to_resend(down_track.last_sent(), bench.now)
     assert len(down_track._resends) == RESENDS_KEPT
     return {number: (tries, at + 1.0) for number, (tries, at) in down_track._resends.items()}
 
@@ -202,20 +202,20 @@ def _sctp() -> object:
 
 
 ALL = (
-    Filled("packets kept for repair", _publication),
-    Filled("the same with layers left out", _thinned, Fraction(1, LIMIT)),
-    Filled("packets asked for again", _missing, Fraction(1, RID_LIMIT)),
-    Filled("packets repaired", _repaired),
-    Filled("arrivals that feedback is owed for", _arrivals),
-    Filled("arrivals that were told", _told),
-    Filled("packets sent that feedback may speak of", _sent),
-    Filled("batches sent since the last look", _batches),
-    Filled("decisions told", _decisions),
-    Filled("events kept for a resume", _replay),
+    Filled("retransmission history", _publication),
+    Filled("history of filtered layers", _thinned, Fraction(1, LIMIT)),
+    Filled("missing packets", _missing, Fraction(1, RID_LIMIT)),
+    Filled("recent retransmissions", _repaired),
+    Filled("arrivals to report", _arrivals),
+    Filled("reported arrivals", _told),
+    Filled("send times", _sent),
+    Filled("unprocessed send batches", _batches),
+    Filled("decision log", _decisions),
+    Filled("events for a resume", _replay),
     Filled("chat for late joiners", _chat),
-    Filled("data not yet whole", _sctp),
+    Filled("SCTP reassembly", _sctp),
     Filled("revoked tokens", _revoked),
-    Filled("segments listed", _segments, Fraction(1, 8 * len(SETTINGS.outputs.ladder))),
+    Filled("segment index", _segments, Fraction(1, 8 * len(SETTINGS.outputs.ladder))),
     Filled("SRTP streams", _srtp, native=True),
 )
 
