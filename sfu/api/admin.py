@@ -1,7 +1,7 @@
-"""The admin API: what an operator's program may do to rooms, under a token with `roomAdmin`, `roomList` or `roomCreate`.
+"""The admin API for rooms and participants. Requires a token with `roomAdmin`, `roomList` or `roomCreate`.
 
-Each operation is a row of OPERATIONS: from it come the route, the check of grant and body, and the OpenAPI document.
-A room that the token does not open and a room that does not exist are answered alike.
+OPERATIONS defines the routes, the required grants and the body types; the OpenAPI document is generated from it. A room
+outside the token's scope and a room that does not exist get the same response.
 """
 
 import time
@@ -22,7 +22,7 @@ PREFIX = "/api/v1"
 
 Grant = Literal["list", "create", "view", "delete", "admin", "record", "egress", "record_or_egress"]
 
-GRANT_WORDS: dict[Grant, str] = {
+GRANT_DESCRIPTIONS: dict[Grant, str] = {
     "list": "`roomList`",
     "create": "`roomCreate`",
     "view": "`roomAdmin` for this room, or `roomList`",
@@ -37,7 +37,7 @@ _EGRESS_GRANTS: dict[Grant, Callable[[VideoGrants], bool]] = {
     "egress": lambda grants: grants.room_egress,
     "record_or_egress": lambda grants: grants.room_record or grants.room_egress,
 }
-"""Grants over the programme of the room that the token names."""
+"""Egress grants; they apply to the token's room."""
 _GENERAL: dict[Grant, Callable[[VideoGrants], bool]] = {
     "list": lambda grants: grants.room_list,
     "create": lambda grants: grants.room_create,
@@ -48,7 +48,7 @@ _GENERAL: dict[Grant, Callable[[VideoGrants], bool]] = {
     "egress": lambda grants: False,
     "record_or_egress": lambda grants: False,
 }
-"""Grants that open every room; `roomAdmin` opens the one that the token names."""
+"""Grants for all rooms; `roomAdmin` applies to the token's room only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +58,14 @@ class Call:
     rooms: RoomsPort
     claims: Claims
     parameters: dict[str, str]
-    "From the path, decoded."
+    "Decoded path parameters."
     query: dict[str, str]
     body: Struct | None
     revoke: Callable[[str, str], None]
-    "(room, identity): their tokens of before now open nothing any more."
+    "(room, identity): revokes the participant's tokens that were issued up to now."
     egress_jobs: EgressPort | None = None
     base_path: str = ""
-    "In front of paths that the answer names."
+    "Prefix of paths in the response."
 
     @property
     def room(self) -> str:
@@ -81,8 +81,10 @@ Answer = Struct | Path | None
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One row of the API. `run` is synchronous: it runs to completion on the loop that owns the rooms. An operation that
-    reads the disk returns a function, which is called in another thread and returns the answer.
+    """One operation of the API.
+
+    `run` is synchronous and runs on the event loop that owns the rooms. If it has to read the disk, it returns a function
+    that returns the answer; that function runs in another thread.
     """
 
     name: str
@@ -91,28 +93,28 @@ class Operation:
     summary: str
     grant: Grant
     run: Callable[[Call], Answer | Callable[[], Answer]]
-    "A path: the file is the answer, whole or in ranges (RFC 9110 14)."
+    "Returns the response body; a path means that the response is this file, with range support (RFC 9110 14)."
     body: type[Struct] | None = None
     answer: type[Struct] | None = None
     status: int = 200
     query: tuple[str, ...] = ()
     file: bool = False
-    "Whether the answer is a file."
+    "Whether the response is a file."
 
 
 def authorize(operation: Operation, grants: VideoGrants, room: str) -> None:
-    """Raises NotAuthorized when the token has no such grant at all, NotFound when it is for another room."""
+    """Raises NotAuthorized if the token lacks the grant, NotFound if the token is for another room."""
     if _GENERAL[operation.grant](grants):
         return
     if grants.room_admin and operation.grant in ("view", "delete", "admin"):
         if grants.may_administer(room):
             return
-        raise NotFound("There is no such room, or this token does not open it.")
+        raise NotFound("The room does not exist, or this token has no access to it.")
     if operation.grant in _EGRESS_GRANTS and _EGRESS_GRANTS[operation.grant](grants):
         if grants.room == room and room:
             return
-        raise NotFound("There is no such room, or this token does not open it.")
-    raise NotAuthorized(f"This needs a token with {GRANT_WORDS[operation.grant].replace('`', '')}.")
+        raise NotFound("The room does not exist, or this token has no access to it.")
+    raise NotAuthorized(f"This requires a token with {GRANT_DESCRIPTIONS[operation.grant].replace('`', '')}.")
 
 
 def _list_rooms(call: Call) -> schemas.RoomList:
@@ -191,10 +193,10 @@ def _mute(call: Call) -> None:
     body = call.body
     assert isinstance(body, schemas.Mute)
     if not body.muted:
-        raise BadRequest("Only the owner may unmute a track.")
+        raise BadRequest("Only its owner can unmute a track.")
     participant = call.rooms.participant(call.room, call.identity)
     if call.parameters["track"] not in participant.publications:
-        raise NotFound("The participant publishes no such track.")
+        raise NotFound("The participant does not publish this track.")
     call.rooms.mute(call.room, call.parameters["track"], True)
 
 
@@ -212,7 +214,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="listRooms",
         method="GET",
         path=f"{PREFIX}/rooms",
-        summary="All rooms.",
+        summary="Lists all rooms.",
         grant="list",
         run=_list_rooms,
         answer=schemas.RoomList,
@@ -221,7 +223,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="createRoom",
         method="POST",
         path=f"{PREFIX}/rooms",
-        summary="Opens a room before anybody joins.",
+        summary="Creates a room.",
         grant="create",
         run=_create_room,
         body=schemas.CreateRoom,
@@ -232,7 +234,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="getRoom",
         method="GET",
         path=_ROOM,
-        summary="One room.",
+        summary="Returns a room.",
         grant="view",
         run=_view_room,
         answer=schemas.RoomInfo,
@@ -241,7 +243,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="updateRoom",
         method="PATCH",
         path=_ROOM,
-        summary="Changes metadata, lock and lobby.",
+        summary="Changes metadata, lock and lobby of a room.",
         grant="admin",
         run=_update_room,
         body=schemas.UpdateRoom,
@@ -251,7 +253,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="deleteRoom",
         method="DELETE",
         path=_ROOM,
-        summary="Ends the room for everybody.",
+        summary="Closes a room and disconnects all participants.",
         grant="delete",
         run=_delete_room,
         status=204,
@@ -260,7 +262,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="listParticipants",
         method="GET",
         path=f"{_ROOM}/participants",
-        summary="Everybody in the room, hidden ones too, and who waits in its lobby.",
+        summary="Lists all participants of a room, including hidden ones, and those in its lobby.",
         grant="admin",
         run=_list_participants,
         answer=schemas.ParticipantList,
@@ -269,7 +271,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="getParticipant",
         method="GET",
         path=_PARTICIPANT,
-        summary="One participant with its tracks, what it is sent and why, and what its browser reports.",
+        summary="Returns a participant with its tracks, the layers sent to it with the reason, and its client statistics.",
         grant="admin",
         run=_view_participant,
         answer=schemas.ParticipantDetail,
@@ -278,7 +280,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="updateParticipant",
         method="PATCH",
         path=_PARTICIPANT,
-        summary="Changes name, metadata, attributes and permissions.",
+        summary="Changes name, metadata, attributes and permissions of a participant.",
         grant="admin",
         run=_update_participant,
         body=schemas.UpdateParticipant,
@@ -288,7 +290,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="removeParticipant",
         method="DELETE",
         path=_PARTICIPANT,
-        summary="Removes somebody from the room or its lobby, and revokes the tokens made for them so far.",
+        summary="Removes a participant from a room or its lobby and revokes its existing tokens.",
         grant="admin",
         run=_remove_participant,
         status=204,
@@ -298,7 +300,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="muteTrack",
         method="POST",
         path=f"{_PARTICIPANT}/tracks/{{track}}/mute",
-        summary="Stops a track at the server until its owner unmutes it.",
+        summary="Mutes a track at the server until its owner unmutes it.",
         grant="admin",
         run=_mute,
         body=schemas.Mute,
@@ -308,7 +310,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="sendData",
         method="POST",
         path=f"{_ROOM}/data",
-        summary="Sends application data to the room or to some of it.",
+        summary="Sends application data to a room or to some of its participants.",
         grant="admin",
         run=_send_data,
         body=schemas.SendData,

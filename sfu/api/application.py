@@ -1,4 +1,4 @@
-"""Puts the HTTP side together: page, probes, metrics, admin API, development tokens, and routes that others bring."""
+"""Assembles the HTTP application: page, probes, metrics, admin API, development tokens, and routes of other packages."""
 
 import asyncio
 import logging
@@ -41,12 +41,12 @@ from sfu.telemetry.scrape_cache import ScrapeCache
 log = logging.getLogger("sfu.api")
 
 PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "Via")
-"""One of them is sent by every reverse proxy, whatever its client asks for (RFC 7239, RFC 9110 7.6.3)."""
+"""Every reverse proxy sends at least one of these, independent of the client's request (RFC 7239, RFC 9110 7.6.3)."""
 DISK_THREADS = 2
 DISK_JOBS = 512
-"""Requests that wait for the disk; more are refused. Downloads under way are not: each has one read at a time."""
+"""Maximum requests that wait for the disk; further ones get 503. Reads of running downloads are never refused."""
 BODY_TIMEOUT = 10.0
-"""Seconds for a whole request body, which is at most `http.body_limit_bytes`."""
+"""Seconds to receive a complete request body."""
 
 B = TypeVar("B", bound=Struct)
 OPERATIONS = (*admin.OPERATIONS, *egress.OPERATIONS)
@@ -67,9 +67,10 @@ def create_app(
     unauthenticated_budget: LoopBudget | None = None,
     addresses: ClientAddresses | None = None,
 ) -> web.Application:
-    """The application. `development`: hand out tokens; `page_root`: where the meeting page lies; `routes`: the socket's.
+    """Creates the application.
 
-    Raises ConfigurationError for an origin that is none.
+    `development`: issue development tokens. `page_root`: directory of the meeting page. `routes`: routes of other packages,
+    such as the signalling WebSocket and HLS. Raises ConfigurationError for an invalid origin.
     """
     requests = middleware.RequestCounters()
     connections = ConnectionLimiter(settings, addresses)
@@ -119,7 +120,7 @@ def routes_below(base: str, routes: Iterable[web.AbstractRouteDef]) -> Iterator[
     """The same routes below `base`, for a proxy that does not strip it."""
 
     async def slash(request: web.Request) -> web.StreamResponse:
-        # Relative: the client may know the server by another address.
+        # Relative, because the server may have another URL for the client.
         query = f"?{request.query_string}" if request.query_string else ""
         raise web.HTTPPermanentRedirect(f"{base.rpartition('/')[2]}/{query}")
 
@@ -139,7 +140,7 @@ def _json(shape: Struct, status: int = 200) -> web.Response:
 
 
 def _file(path: Path, disk: DiskExecutor) -> File:
-    """To be kept, not shown: what participants made may be anything."""
+    """A download. Never displayed inline, because participants control the content."""
     content_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
     return File(
         path,
@@ -168,7 +169,7 @@ def _probes(node: NodePort) -> list[web.RouteDef]:
         if reason := node.not_ready():
             return web.Response(text=f"{reason}\n", status=503)
         full = node.no_new_rooms()
-        return web.Response(text=f"ok, but takes no new rooms: {full}\n" if full else "ok\n")
+        return web.Response(text=f"ok, but accepts no new rooms: {full}\n" if full else "ok\n")
 
     return [web.get("/healthz", alive), web.get("/livez", alive), web.get("/readyz", ready)]
 
@@ -212,7 +213,7 @@ def _development(development: Development | None, rooms: RoomsPort) -> list[web.
 
 
 async def _body(request: web.Request, shape: type[B]) -> B:
-    # A compressed body would be decompressed before its length is known.
+    # Refuse compressed bodies: aiohttp would decompress them before their length is known.
     if (
         request.content_type != "application/json"
         or request.headers.get(hdrs.CONTENT_ENCODING, "identity") != "identity"
@@ -223,8 +224,8 @@ async def _body(request: web.Request, shape: type[B]) -> B:
     try:
         return msgspec.json.decode(data or b"{}", type=shape)
     except (msgspec.DecodeError, RecursionError) as error:
-        words = str(error).replace("`", "")
-        raise BadRequest(f"The body is not what is expected: {words}.") from None
+        reason = str(error).replace("`", "")
+        raise BadRequest(f"The body is invalid: {reason}.") from None
 
 
 def _operation(
@@ -242,10 +243,10 @@ def _operation(
     async def respond(request: web.Request) -> web.StreamResponse:
         claims = verifier.verify(_bearer(request), time.time())
         parameters = dict(request.match_info)
-        # Before the body is read: without the grant nothing of it matters.
+        # Authorize before reading the body.
         authorize(operation, claims.video, parameters.get("room", ""))
         if operation.name == "createRoom" and (reason := node.no_new_rooms()):
-            raise AtCapacity(f"This server takes no new rooms: {reason}.")
+            raise AtCapacity(f"This server accepts no new rooms: {reason}.")
         body = None if operation.body is None else await _body(request, operation.body)
         call = Call(rooms, claims, parameters, dict(request.query), body, revoke, egress_jobs, base_path)
         done = operation.run(call)
@@ -253,7 +254,7 @@ def _operation(
             try:
                 done = await disk.run(done)
             except DiskBusyError:
-                raise AtCapacity("The disk of this server does not answer; try again in a moment.") from None
+                raise AtCapacity("The server's disk is overloaded. Try again later.") from None
         answer = done
         if operation.method != "GET":
             fields = {"operation": operation.name, "key": claims.issuer, "by": claims.identity}
@@ -268,5 +269,5 @@ def _operation(
 def _bearer(request: web.Request) -> str:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
-        raise NotAuthorized("Send an access token in the header Authorization: Bearer.", code="token_missing")
+        raise NotAuthorized("Send an access token in the header `Authorization: Bearer`.", code="token_missing")
     return token.strip()

@@ -1,8 +1,8 @@
-"""How many HTTP connections there may be, in all and from one address, so that nobody can take them all from everybody else.
+"""Limits HTTP connections in total and per client address, so that one client cannot use up all connections.
 
-Counted as soon as a connection is there (with TLS of its own: is encrypted), before a byte of it is read. Connections of a
-trusted reverse proxy all come from one address; its requests under way (sockets included) are counted instead, by client.
-An IPv6 /64 counts as one address: it is what one customer is given.
+A connection counts from its acceptance (with TLS: from the end of the handshake), before any byte of a request is read. All
+connections of a trusted reverse proxy come from one address; therefore its active requests, WebSockets included, are counted
+per client instead. An IPv6 /64 counts as one address, because it is the usual allocation of one customer.
 """
 
 import ipaddress
@@ -17,35 +17,35 @@ from sfu.auth.addresses import ClientAddresses, parse_address
 log = logging.getLogger("sfu.api")
 
 RETRY_AFTER = 5
-"""Seconds after which whoever is refused may come again."""
+"""`Retry-After` of refused connections, in seconds."""
 LOG_INTERVAL = 60.0
-"""Seconds between two lines in the log about refusals: a flood is one event."""
+"""Minimum seconds between log records about refusals with the same reason."""
 MAX_PENDING_REFUSALS = 64
-"""Refused connections that wait for their request to be answered; of more than these none hears why."""
+"""Maximum refused connections that stay open to receive an error response; further ones are closed at once."""
 
-_WORDS = {
-    "total": ("503 Service Unavailable", "at_capacity", "This server takes no more connections. Try again later."),
-    "address": ("429 Too Many Requests", "too_many_connections", "There are too many connections from your address."),
+_RESPONSES = {
+    "total": ("503 Service Unavailable", "at_capacity", "This server accepts no more connections. Try again later."),
+    "address": ("429 Too Many Requests", "too_many_connections", "Too many connections from your address."),
 }
 
 
 class ConnectionLimiter:
-    """One for the server. Refusals are counted by reason: `total`, `address`, `late_head`."""
+    """Counts the connections of the server. `refused` counts refusals by reason: `total`, `address`, `late_head`."""
 
     def __init__(self, settings: Settings, addresses: ClientAddresses | None = None) -> None:
         self.addresses = addresses or ClientAddresses(settings.proxy_networks, header=settings.forwarded_header)
-        self._most = settings.max_connections
-        self._most_of_one = settings.connections_per_address
-        self._of: Counter[str] = Counter()
+        self._max_connections = settings.max_connections
+        self._max_per_address = settings.connections_per_address
+        self._by_address: Counter[str] = Counter()
         self.open = 0
         self.unanswered = 0
-        "Refused connections whose request is awaited."
+        "Refused connections that are still open to receive an error response."
         self.refused: Counter[str] = Counter({"total": 0, "address": 0, "late_head": 0})
         self._logged_at: dict[str, float] = {}
 
     def enter(self, address: str) -> str:
-        """A connection from there: why it is refused, or empty, and then `leave` has to follow."""
-        if self.open >= self._most:
+        """Admits a connection from `address`. Returns the reason of a refusal; if empty, the caller must call `leave`."""
+        if self.open >= self._max_connections:
             return self._refuse("total", address)
         if not self.is_proxy(address) and not self._add(address):
             return self._refuse("address", address)
@@ -58,7 +58,7 @@ class ConnectionLimiter:
             self._remove(address)
 
     def begin(self, client: str) -> str:
-        """A request of this client through a proxy: why it is refused, or empty, and then `end` has to follow."""
+        """Admits a proxied request of a client. Returns the reason of a refusal; if empty, the caller must call `end`."""
         return "" if self._add(client) else self._refuse("address", client)
 
     def end(self, client: str) -> None:
@@ -69,16 +69,16 @@ class ConnectionLimiter:
 
     def _add(self, address: str) -> bool:
         key = _key(address)
-        if self._of[key] >= self._most_of_one:
+        if self._by_address[key] >= self._max_per_address:
             return False
-        self._of[key] += 1
+        self._by_address[key] += 1
         return True
 
     def _remove(self, address: str) -> None:
         key = _key(address)
-        self._of[key] -= 1
-        if self._of[key] <= 0:
-            del self._of[key]
+        self._by_address[key] -= 1
+        if self._by_address[key] <= 0:
+            del self._by_address[key]
 
     def _refuse(self, reason: str, address: str) -> str:
         self.refused[reason] += 1
@@ -90,8 +90,8 @@ class ConnectionLimiter:
 
 
 def refusal_response(reason: str) -> bytes:
-    """The whole answer to whoever does not get as far as HTTP."""
-    status, code, message = _WORDS[reason]
+    """The raw HTTP response to a refused connection."""
+    status, code, message = _RESPONSES[reason]
     body = json.dumps({"code": code, "message": message}, separators=(",", ":"))
     return (
         f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"

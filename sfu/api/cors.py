@@ -1,6 +1,6 @@
-"""What pages of other origins may send and read, once their origin is accepted (Fetch standard, 3.2 CORS protocol).
+"""CORS headers for accepted origins: the methods and headers that pages may send and read (Fetch standard, 3.2).
 
-`tests/api/test_cors.py` compares the methods with the route table.
+`tests/api/test_cors.py` checks the methods against the route table.
 """
 
 _HEADERS = (
@@ -8,7 +8,7 @@ _HEADERS = (
     "If-Unmodified-Since", "Cache-Control", "Pragma", "X-Requested-With",
 )  # fmt: skip
 _PLAYERS = ("X-Playback-Session-Id", "CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status")
-"""Sent by Safari, and by hls.js and Shaka with common media client data (CTA-5004)."""
+"""Request headers of Safari, and of hls.js and Shaka with common media client data (CTA-5004)."""
 
 API_PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, PATCH, DELETE",
@@ -26,4 +26,4 @@ EXPOSED = ", ".join(
         "Location", "Retry-After", "WWW-Authenticate",
     )
 )  # fmt: skip
-"""Response headers that scripts may read beside the safelisted ones."""
+"""Response headers that scripts may read in addition to the CORS-safelisted ones."""

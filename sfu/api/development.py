@@ -1,8 +1,8 @@
-"""Development mode: no keys are configured, so the server makes one for itself and hands tokens to the page.
+"""Development mode: without configured keys, the server generates one and issues tokens to its page.
 
-Whoever reaches the token route owns the server, so everything here keeps strangers away: the server listens on loopback
-only, and the route answers only requests that a browser or a program of this machine meant for it (a loopback `Host`
-against DNS rebinding, the own `Origin` against other pages).
+The token route gives full control of the server. Therefore the server listens on loopback only, and the route accepts
+requests from this machine only: it checks for a loopback `Host` (against DNS rebinding) and for the server's own `Origin`
+(against other pages).
 """
 
 import ipaddress
@@ -20,22 +20,22 @@ from sfu.errors import ConfigurationError, NotAuthorized, NotFound
 
 KEY_NAME = "development"
 LIFETIME = 21_600.0
-MESSAGE = "Development mode: no keys are configured, everybody on this machine may enter every room as anybody."
+MESSAGE = "Development mode: no keys are configured. Everyone on this machine can join every room with any identity."
 OWN = Origins()
-"""No list: a setting that lets other pages use the API does not let them have tokens made."""
+"""Ignores `http.allowed_origins`: pages that may use the API must not obtain development tokens."""
 LOOPBACK = ("127.0.0.1", "::1")
 EVERYWHERE = ("0.0.0.0", "::")
 
 
 class Development:
-    """The key of this run, and the tokens made with it."""
+    """Issues tokens with a random key, which is valid until the server stops."""
 
     def __init__(self) -> None:
         self.secret = secrets.token_urlsafe(32)
 
     @property
     def keys(self) -> dict[str, str]:
-        """For the Verifier."""
+        """The key for the Verifier."""
         return {KEY_NAME: self.secret}
 
     def token(self, asked: DevelopmentTokenRequest, rooms: RoomsPort) -> DevelopmentToken:
@@ -72,7 +72,7 @@ def _lacks_admin(room: str, rooms: RoomsPort) -> bool:
 
 
 def check_local(host: str | None, origin: str | None, remote: str | None) -> None:
-    """The request's Host and Origin headers and its address. Raises NotAuthorized unless all are of this machine."""
+    """Checks a request's Host and Origin headers and its address. Raises NotAuthorized unless all are local."""
     if not host or not _is_loopback(_hostname(f"http://{host}")):
         raise NotAuthorized("Development tokens are for pages at http://localhost only.")
     if origin is not None and not OWN.accepts(origin, host):
@@ -82,9 +82,9 @@ def check_local(host: str | None, origin: str | None, remote: str | None) -> Non
 
 
 def listen_addresses(settings: Settings, *, development: bool) -> tuple[str, ...]:
-    """Where to listen; all but the first may be missing on this machine.
+    """Addresses to listen on; this machine may lack all but the first.
 
-    Raises ConfigurationError for more than loopback in development mode.
+    Raises ConfigurationError for a non-loopback address in development mode.
     """
     if not development:
         return (settings.host,) if settings.host else EVERYWHERE
@@ -92,8 +92,8 @@ def listen_addresses(settings: Settings, *, development: bool) -> tuple[str, ...
         return LOOPBACK
     if not _is_loopback(settings.host):
         raise ConfigurationError(
-            f"http.host is {settings.host}, but without auth.keys the server hands out tokens to everybody and listens on "
-            "127.0.0.1 only: configure a key (`openssl rand -base64 32` makes a secret), or leave http.host out."
+            f"http.host is {settings.host}, but without auth.keys the server issues tokens to every client and therefore "
+            "listens on 127.0.0.1 only. Configure a key (`openssl rand -base64 32` creates a secret) or unset http.host."
         )
     return LOOPBACK if settings.host == "localhost" else (settings.host,)
 

@@ -1,6 +1,6 @@
-"""The admin API of programmes: a room mixed into one picture for viewers, recordings, RTMP, or the room itself.
+"""The admin API of egress: live streams, recordings, RTMP push, and the mix as a track in the room.
 
-Rows like those of `admin.OPERATIONS`, under tokens with `roomRecord` and `roomEgress`.
+OPERATIONS extends `admin.OPERATIONS`; its operations require tokens with `roomRecord` or `roomEgress`.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ Url = Annotated[str, Meta(min_length=8, max_length=1024)]
 
 
 class DestinationInfo(Schema, frozen=True, kw_only=True):
-    """One RTMP destination. Its address may hold a stream key and is never shown again."""
+    """One RTMP destination. Its URL may contain a stream key and is never returned."""
 
     id: str
     host: str
@@ -33,7 +33,7 @@ class DestinationInfo(Schema, frozen=True, kw_only=True):
 
 
 class EgressInfo(Schema, frozen=True, kw_only=True):
-    """One room's programme."""
+    """The egress job of a room."""
 
     room: str
     id: str
@@ -42,27 +42,27 @@ class EgressInfo(Schema, frozen=True, kw_only=True):
     track: bool
     layout: LayoutName
     layout_now: str
-    "What the layout `auto` has chosen."
+    "The layout that `auto` currently selects."
     focus: str
     started_at: float
     renditions: list[str]
     watch: str
-    "Path of the page on which it can be watched; empty unless it is live."
+    "Path of the watch page; empty unless live."
     directory: str
-    "Where it is being recorded, on the server; empty unless it is."
+    "Directory of the recording on the server; empty unless recording."
     destinations: list[DestinationInfo]
     worker: int
-    "Process id; 0 while there is none."
+    "Process id of the worker; 0: no worker is running."
     restarts: int
-    "How often its worker had to be replaced."
+    "Number of worker replacements."
     problem: str
     ticks: int
-    "Pictures that its worker has made."
+    "Number of mixed video frames."
     dropped_ticks: int
     cpu: float
-    "Seconds of processor time that its worker has used."
+    "CPU seconds of the worker."
     memory: int
-    "Bytes that its worker holds."
+    "Memory of the worker in bytes."
 
 
 class EgressList(Schema, frozen=True, kw_only=True):
@@ -70,17 +70,17 @@ class EgressList(Schema, frozen=True, kw_only=True):
 
 
 class ChangeEgress(RequestBody, frozen=True, kw_only=True):
-    """What is left out stays. `live` and `track` need `roomEgress`, `recording` needs `roomRecord`."""
+    """Omitted fields stay unchanged. `live` and `track` require `roomEgress`, `recording` requires `roomRecord`."""
 
     live: bool | None = None
     recording: bool | None = None
     track: bool | None = None
-    "The programme as a participant of the room, for whoever wants it over WebRTC."
+    "Publish the mix to the room over WebRTC."
     layout: LayoutName | None = None
     focus: Annotated[str, Meta(max_length=128)] | None = None
-    "Participant id of whom the large tile shows; empty: whoever speaks."
+    "Id of the participant in the large tile; empty: the active speaker."
     renditions: Annotated[list[str], Meta(min_length=1, max_length=8)] | None = None
-    "Names of the server's renditions, for a programme that starts, e.g. `720p`; left out: all."
+    "Names of the server's renditions, e.g. `720p`; takes effect at the start of a job. Omitted: all."
 
 
 class ChangeLayout(RequestBody, frozen=True, kw_only=True):
@@ -90,7 +90,7 @@ class ChangeLayout(RequestBody, frozen=True, kw_only=True):
 
 class AddDestination(RequestBody, frozen=True, kw_only=True):
     url: Url
-    "`rtmp://` or `rtmps://`, with the stream key."
+    "`rtmp://` or `rtmps://` URL including the stream key."
 
 
 class RecordingFile(Schema, frozen=True, kw_only=True):
@@ -101,10 +101,10 @@ class RecordingFile(Schema, frozen=True, kw_only=True):
 class RecordingInfo(Schema, frozen=True, kw_only=True):
     name: str
     directory: str
-    "On the server."
+    "Directory on the server."
     started_at: float
     recording: bool
-    "Still being written."
+    "The recording is still in progress."
     files: list[RecordingFile]
 
 
@@ -151,7 +151,7 @@ def _shape(call: Call, job: EgressJob) -> EgressInfo:
 
 def _egress_jobs(call: Call) -> EgressPort:
     if call.egress_jobs is None:
-        raise NotFound("This server makes no programmes.")
+        raise NotFound("Egress is disabled on this server.")
     return call.egress_jobs
 
 
@@ -167,9 +167,9 @@ def _change(call: Call) -> EgressInfo | None:
     body, grants = call.body, call.claims.video
     assert isinstance(body, ChangeEgress)
     if (body.live is not None or body.track is not None) and not grants.may_live_stream(call.room):
-        raise NotAuthorized("This needs a token with roomEgress.")
+        raise NotAuthorized("This requires a token with roomEgress.")
     if body.recording is not None and not grants.may_record(call.room):
-        raise NotAuthorized("This needs a token with roomRecord.")
+        raise NotAuthorized("This requires a token with roomRecord.")
     egress_jobs, room = _egress_jobs(call), call.rooms.find(call.room)
     job = egress_jobs.change(
         room,
@@ -187,9 +187,9 @@ def _stop(call: Call) -> None:
     job, grants = _egress_jobs(call).find(call.room), call.claims.video
     spec = job.spec
     if spec.recording and not grants.may_record(call.room):
-        raise NotAuthorized("It is being recorded: this needs a token with roomRecord.")
+        raise NotAuthorized("The room is being recorded: this requires a token with roomRecord.")
     if (spec.live or spec.publish_to_room or spec.destinations) and not grants.may_live_stream(call.room):
-        raise NotAuthorized("It is live: this needs a token with roomEgress.")
+        raise NotAuthorized("The room is being streamed: this requires a token with roomEgress.")
     _egress_jobs(call).stop(call.room)
 
 
@@ -203,7 +203,7 @@ def _layout(call: Call) -> EgressInfo | None:
 
 
 class Scene(RequestBody, frozen=True, kw_only=True):
-    """A scene, see `sfu.mixer.scene`; null goes back to the layout."""
+    """A JSON scene (see `sfu.mixer.scene`); null returns to the layout."""
 
     scene: dict[str, Any] | None
 
@@ -258,7 +258,7 @@ def _recordings(call: Call) -> Callable[[], RecordingList]:
 
 
 def _recording(call: Call) -> Callable[[], Path]:
-    """What is listed, and nothing else: no path is made of what was asked for."""
+    """A file of a listed recording. Never builds a path from the request, which prevents path traversal."""
     egress_jobs, room = _egress_jobs(call), call.room
     recording, file = call.parameters["recording"], call.parameters["file"]
 
@@ -267,12 +267,12 @@ def _recording(call: Call) -> Callable[[], Path]:
             if each.name != recording:
                 continue
             if each.recording:
-                raise Conflict("This recording is not finished yet.")
+                raise Conflict("This recording is still in progress.")
             for name, _ in each.files:
                 path = each.directory / name
                 if name == file and path.is_file() and not path.is_symlink():
                     return path
-        raise NotFound("There is no such recording, or no such file of it.")
+        raise NotFound("The recording or the file does not exist.")
 
     return read
 
@@ -284,7 +284,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="listEgress",
         method="GET",
         path=f"{PREFIX}/egress",
-        summary="The programmes of all rooms.",
+        summary="Lists the egress jobs of all rooms.",
         grant="list",
         run=_list,
         answer=EgressList,
@@ -293,7 +293,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="getEgress",
         method="GET",
         path=_EGRESS,
-        summary="A room's programme.",
+        summary="Returns the egress job of a room.",
         grant="record_or_egress",
         run=_view,
         answer=EgressInfo,
@@ -302,7 +302,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="changeEgress",
         method="PUT",
         path=_EGRESS,
-        summary="Starts a room's programme, or changes what it goes to; 200 without a body when nothing is left of it.",
+        summary="Starts or changes the egress of a room. 200 without a body: no output is left, so the job has ended.",
         grant="record_or_egress",
         run=_change,
         body=ChangeEgress,
@@ -312,7 +312,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="stopEgress",
         method="DELETE",
         path=_EGRESS,
-        summary="Ends a room's programme and everything that it goes to.",
+        summary="Stops the egress of a room with all its outputs.",
         grant="record_or_egress",
         run=_stop,
         status=204,
@@ -321,7 +321,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="changeLayout",
         method="PUT",
         path=f"{_EGRESS}/layout",
-        summary="Arranges the programme another way.",
+        summary="Changes the layout of the mix.",
         grant="record_or_egress",
         run=_layout,
         body=ChangeLayout,
@@ -331,7 +331,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="changeScene",
         method="PUT",
         path=f"{_EGRESS}/scene",
-        summary="Arranges the programme exactly as a scene says.",
+        summary="Sets a JSON scene that defines the mix exactly.",
         grant="record_or_egress",
         run=_scene,
         body=Scene,
@@ -341,7 +341,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="addDestination",
         method="POST",
         path=f"{_EGRESS}/destinations",
-        summary="Pushes the programme to another RTMP server; starts it if need be.",
+        summary="Adds an RTMP destination; starts the egress if necessary.",
         grant="egress",
         run=_push,
         body=AddDestination,
@@ -352,7 +352,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="removeDestination",
         method="DELETE",
         path=f"{_EGRESS}/destinations/{{destination}}",
-        summary="Ends one push.",
+        summary="Removes an RTMP destination.",
         grant="egress",
         run=_unpush,
         status=204,
@@ -361,7 +361,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="recordTracks",
         method="PUT",
         path=f"{PREFIX}/rooms/{{room}}/recordings/tracks",
-        summary="Records everybody's tracks as they come, each into a file of its own; `sfu mix` mixes them afterwards.",
+        summary="Records all tracks of a room without transcoding, one file each; `sfu mix` mixes them later.",
         grant="record",
         run=_start_track_recording,
         status=204,
@@ -370,7 +370,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="stopRecordingTracks",
         method="DELETE",
         path=f"{PREFIX}/rooms/{{room}}/recordings/tracks",
-        summary="Ends that.",
+        summary="Stops the recording of tracks.",
         grant="record",
         run=_release_tracks,
         status=204,
@@ -379,7 +379,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="listRecordings",
         method="GET",
         path=f"{PREFIX}/rooms/{{room}}/recordings",
-        summary="What was recorded of a room, newest first, and where it lies on the server.",
+        summary="Lists the recordings of a room, newest first, with their directories on the server.",
         grant="record",
         run=_recordings,
         answer=RecordingList,
@@ -388,7 +388,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="getRecordingFile",
         method="GET",
         path=f"{PREFIX}/rooms/{{room}}/recordings/{{recording}}/{{file}}",
-        summary="One file of a finished recording, whole or in ranges.",
+        summary="Returns a file of a finished recording; supports range requests.",
         grant="record",
         run=_recording,
         file=True,

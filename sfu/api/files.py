@@ -1,7 +1,7 @@
-"""Files as HTTP answers: validators, conditions and byte ranges (RFC 9110 8.8, 13, 14), names for downloads (RFC 6266).
+"""File responses with validators, conditional requests, byte ranges (RFC 9110 8.8, 13, 14) and download names (RFC 6266).
 
-aiohttp's FileResponse answers 206 although `If-Range` names another entity tag, refuses several ranges, and logs an error
-when a client resets its connection during a transfer with TLS.
+Replaces aiohttp's FileResponse, which returns 206 although `If-Range` names another entity tag, rejects requests for
+several ranges, and logs an error when a client resets its connection during a transfer with TLS.
 """
 
 import asyncio
@@ -25,17 +25,17 @@ from sfu.resources.disk_executor import DiskBusyError
 T = TypeVar("T")
 
 CHUNK_BYTES = 131_072
-"""Read and written at once; the transport holds up to twice as much."""
+"""Size of one read and write; the transport buffers up to twice as much."""
 
 
 class RunInThread(Protocol):
-    """`asyncio.to_thread`, or the threads that read a disk which may block."""
+    """Runs a function in another thread: `asyncio.to_thread` or a DiskExecutor."""
 
     def __call__(self, work: Callable[[], T], /) -> Awaitable[T]: ...
 
 
 class File(web.StreamResponse):
-    """A regular file, whole or in part."""
+    """Response with a regular file or a range of it."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class File(web.StreamResponse):
         run: RunInThread = asyncio.to_thread,
         run_on: RunInThread = asyncio.to_thread,
     ) -> None:
-        """`run`: where the file is opened; `run_on`: where it is read, which is never refused."""
+        """`run`: opens the file, may raise DiskBusyError. `run_on`: reads it, never refuses."""
         super().__init__(headers=headers)
         self._path = path
         self._run, self._run_on = run, run_on
@@ -70,7 +70,7 @@ class File(web.StreamResponse):
                 while position < end:
                     chunk = await self._run_on(partial(file.read, min(CHUNK_BYTES, end - position)))
                     if not chunk:
-                        raise ConnectionResetError("the file is shorter than it was")
+                        raise ConnectionResetError("the file was truncated during the transfer")
                     position += len(chunk)
                     await self.write(chunk)
             return writer
@@ -78,7 +78,7 @@ class File(web.StreamResponse):
             file.close()
 
     def _respond(self, request: web.BaseRequest, facts: os.stat_result) -> tuple[int, int] | None:
-        """Sets status and headers. The first byte to send and the one behind the last; None: no body."""
+        """Sets status and headers. Returns the first byte to send and the end (exclusive), or None for no body."""
         size, modified = facts.st_size, facts.st_mtime
         tag = f"{facts.st_mtime_ns:x}-{size:x}"
         self.etag = tag
@@ -112,7 +112,7 @@ class File(web.StreamResponse):
 
 
 def attachment(name: str) -> str:
-    """The value of Content-Disposition for a file that is downloaded and not shown (RFC 6266, RFC 8187)."""
+    """`Content-Disposition` of a download (RFC 6266, RFC 8187)."""
     plain = "".join(char if " " <= char <= "~" and char not in '"\\%' else "_" for char in name)
     if plain == name:
         return f'attachment; filename="{plain}"'
@@ -120,7 +120,7 @@ def attachment(name: str) -> str:
 
 
 def _opened(path: Path) -> tuple[BufferedReader, os.stat_result]:
-    """Raises OSError for whatever is no regular file."""
+    """Opens a file. Raises OSError, also for anything that is not a regular file."""
     file = path.open("rb")
     facts = os.fstat(file.fileno())
     if not stat.S_ISREG(facts.st_mode):
@@ -130,7 +130,7 @@ def _opened(path: Path) -> tuple[BufferedReader, os.stat_result]:
 
 
 def _condition(request: web.BaseRequest, tag: str, modified: float) -> int:
-    """304, 412, or 0: no condition fails (RFC 9110 13.2.2)."""
+    """Evaluates preconditions (RFC 9110 13.2.2). Returns 304, 412, or 0 to proceed."""
     assert isinstance(request, web.Request)
     if (match := request.if_match) is not None:
         if not _matches(match, tag, weak=False):

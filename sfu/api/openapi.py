@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made from the admin API's rows and types, so that it cannot tell anything else."""
+"""Generates the OpenAPI 3.1 document from the operations and types of the admin API."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from sfu.api.admin import GRANT_WORDS, Operation
+from sfu.api.admin import GRANT_DESCRIPTIONS, Operation
 from sfu.api.schemas import Problem
 
 REFERENCE = "#/components/schemas/{name}"
@@ -16,32 +16,32 @@ PARAMETERS = {
     "room": "The room's name.",
     "identity": "The participant's identity, the `sub` of its token.",
     "track": "The track's id.",
-    "reason": "Shown to the person.",
+    "reason": "Reason shown to the participant.",
     "destination": "The destination's id.",
     "recording": "The recording's name.",
     "file": "The file's name.",
 }
 ERRORS = {
-    "400": "The request makes no sense.",
-    "401": "The token is missing, wrong, expired or revoked.",
-    "403": "The token does not grant this, or the web page's origin is not on the list.",
-    "404": "There is no such thing, or this token does not open it.",
-    "409": "Contradicts the present state.",
+    "400": "The request is invalid.",
+    "401": "The token is missing, invalid, expired or revoked.",
+    "403": "The token lacks the required grant, or the origin of the web page is not allowed.",
+    "404": "The object does not exist, or the token has no access to it.",
+    "409": "The request conflicts with the current state.",
     "413": "The body is too large.",
-    "415": "The body is not JSON, or it is compressed.",
-    "503": "A cap of the server is reached.",
+    "415": "The body is not JSON or is compressed.",
+    "503": "A limit of the server is reached.",
 }
 
 
 _BYTES: dict[str, Any] = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _RANGES: dict[str, Any] = {
-    "206": {"description": "The part that `Range` asks for."} | _BYTES,
-    "416": {"description": "The file has no such part."},
+    "206": {"description": "The requested range."} | _BYTES,
+    "416": {"description": "The range is not satisfiable."},
 }
 
 
 def document(version: str, operations: Sequence[Operation], base_path: str = "") -> dict[str, Any]:
-    """`base_path`: of the server behind its proxy."""
+    """The document. `base_path`: path prefix of the server behind a proxy."""
     types: list[type[Struct]] = [Problem]
     for operation in operations:
         types += [each for each in (operation.body, operation.answer) if each is not None and each not in types]
@@ -54,7 +54,7 @@ def document(version: str, operations: Sequence[Operation], base_path: str = "")
         "info": {
             "title": "aiosfu admin API",
             "version": version,
-            "description": "Rooms and the people in them, for an operator's programs.",
+            "description": "Manages rooms, participants, egress and recordings.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         **({"servers": [{"url": base_path}]} if base_path else {}),
@@ -66,7 +66,7 @@ def document(version: str, operations: Sequence[Operation], base_path: str = "")
                     "type": "http",
                     "scheme": "bearer",
                     "bearerFormat": "JWT",
-                    "description": "An access token with the grant that the operation names; `sfu token` makes one.",
+                    "description": "An access token with the required grant; `sfu token` creates one.",
                 }
             },
             "schemas": components,
@@ -78,12 +78,12 @@ def _operation(operation: Operation) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.name,
         "summary": operation.summary,
-        "description": f"Needs {GRANT_WORDS[operation.grant]}.",
+        "description": f"Requires {GRANT_DESCRIPTIONS[operation.grant]}.",
         "parameters": [_parameter(name, "path") for name in re.findall(r"{(\w+)}", operation.path)]
         + [_parameter(name, "query") for name in operation.query],
         "responses": {str(operation.status): _answer(operation)}
         | (_RANGES if operation.file else {})
-        | {status: _content(Problem, words) for status, words in ERRORS.items()},
+        | {status: _content(Problem, text) for status, text in ERRORS.items()},
     }
     if operation.body is not None:
         described["requestBody"] = {"required": True} | _content(operation.body, "")
@@ -108,7 +108,7 @@ def _answer(operation: Operation) -> dict[str, Any]:
     return _content(operation.answer, "Done.")
 
 
-def _content(shape: type[Struct], words: str) -> dict[str, Any]:
-    described = {"description": words} if words else {}
+def _content(shape: type[Struct], description: str) -> dict[str, Any]:
+    described = {"description": description} if description else {}
     reference = {"$ref": REFERENCE.format(name=shape.__name__)}
     return described | {"content": {"application/json": {"schema": reference}}}

@@ -16,7 +16,7 @@ from tests.api.support import Server, running, token
 ADMIN = token(room="demo", room_admin=True)
 LISTER = token(room_list=True)
 CREATOR = token(room_create=True)
-NO_SUCH_ROOM = {"code": "not_found", "message": "There is no such room, or this token does not open it."}
+NO_SUCH_ROOM = {"code": "not_found", "message": "The room does not exist, or this token has no access to it."}
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ async def test_probes() -> None:
         for path in ("/healthz", "/livez", "/readyz"):
             assert await server.ask("GET", path) == (200, "ok\n")
         server.node.full = "room limit reached"
-        full = "ok, but takes no new rooms: room limit reached\n"
+        full = "ok, but accepts no new rooms: room limit reached\n"
         assert await server.ask("GET", "/readyz") == (200, full), "who is in comes back, and viewers watch"
         server.node.draining = True
         assert await server.ask("GET", "/readyz") == (503, "draining\n")
