@@ -56,7 +56,7 @@ def test_no_command_prints_help(capsys: pytest.CaptureFixture[str]) -> None:
         (["config", "check", "--set", "rtc.announce=meet.example.org"], "'meet.example.org' is not an IP address"),
         (
             ["config", "check", "--tls-certificate", "/nowhere", "--tls-key", "/nowhere"],
-            "/nowhere: there is no such file",
+            "/nowhere: the file does not exist",
         ),
         (["token", "--room", "r", "--identity", "i"], "auth.keys is empty"),
         (["token", "--room", "r"], "--identity is required"),

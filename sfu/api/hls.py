@@ -1,14 +1,14 @@
-"""Programmes by HLS, below `/hls/{room}/`: passes for tokens, playlists with blocking reload, parts and segments.
+"""HLS live streams below `/hls/{room}/`: playback tokens, playlists with blocking reload, parts and segments.
 
-    POST pass                    a token (Authorization) or a public room → the address of `index.m3u8`, and until when
-    GET  index.m3u8              with a token, as header or `?token=`: on to the same behind a pass
-    GET  [~PASS/]index.m3u8      the multivariant playlist of the programme on air, or of the last one's replay
-    GET  [~PASS/]state           what is on: waiting, live or ended
-    GET  [~PASS/]PROGRAMME/…     what those name, all by relative addresses
+    POST pass                    exchanges an access token (Authorization) for a playback URL with its expiry time
+    GET  index.m3u8              with an access token (Authorization or `?token=`): redirects to the playback URL
+    GET  [~TOKEN/]index.m3u8     multivariant playlist of the current live stream, or of the last one's replay
+    GET  [~TOKEN/]state          state of the live stream: waiting, live or ended
+    GET  [~TOKEN/]STREAM/…       media playlists, parts and segments; playlists contain relative URLs
 
-RFC 8216bis 6.2.5 (blocking reload, delta updates), 6.2.6 (hinted parts); RFC 9110, 9111. Playlists are `no-cache`,
-everything else never changes under its name. Per viewer and second this answers ten requests, so what everybody gets is
-rendered once, head included.
+TOKEN is a playback token; public rooms need none. RFC 8216bis 6.2.5 (blocking reload, delta updates), 6.2.6 (preload
+hints); RFC 9110, 9111. Playlists are `no-cache`, all other files are immutable. Each viewer sends ten requests per second,
+so common responses are rendered once, including their heads.
 """
 
 import gzip
@@ -41,13 +41,13 @@ PLAYLIST = "application/vnd.apple.mpegurl"
 MEDIA = "video/mp4"
 CAPTIONS = "text/vtt; charset=utf-8"
 CACHE_SIZE = 256
-"""Answers held ready: the newest playlists, and the parts that everybody fetches now."""
+"""Maximum cached responses: the newest playlists and the parts that viewers currently fetch."""
 COMPRESSED_FROM = 256
 RENDERED_EACH_SECOND = frozenset({"index", "captions list"})
 READERS = 4
-"""Threads that read segments which have left memory."""
+"""Threads that read segments from disk."""
 WAITING = 512
-"""Viewers that wait for them; more are refused."""
+"""Maximum requests that wait for the disk; further ones get 503."""
 
 _NAME = re.compile(
     r"(?P<stream_id>[A-Za-z0-9_-]{1,64})/(?:"
@@ -61,7 +61,7 @@ _MEDIA_FIELDS = "Vary: Origin\r\nAccept-Ranges: bytes\r\n"
 
 
 class LiveStreamsPort(Protocol):
-    """Fulfilled by `sfu.outputs.hls.live_streams.Programmes`."""
+    """Implemented by `sfu.outputs.hls.live_streams.LiveStreams`."""
 
     def current(self, room: str) -> LiveStream | None: ...
 
@@ -69,7 +69,7 @@ class LiveStreamsPort(Protocol):
 
 
 class LiveStreamState(msgspec.Struct, frozen=True):
-    """The answer to `state`; times are seconds since 1970."""
+    """Response to `state`. Times are Unix times."""
 
     state: str
     "`waiting`, `live` or `ended`."
@@ -78,20 +78,20 @@ class LiveStreamState(msgspec.Struct, frozen=True):
     started_at: float = 0.0
     ended_at: float = 0.0
     replay: bool = False
-    "It has ended, and `index.m3u8` plays the whole of it."
+    "The live stream has ended, and `index.m3u8` replays all of it."
     captions: list[dict[str, str]] = []
-    "`language`, `name`, and `uri` of a playlist of WebVTT, relative to this address."
+    "Per caption track: `language`, `name`, and `uri` of its WebVTT playlist, relative to this URL."
 
 
 class PlaybackTokenResponse(msgspec.Struct, frozen=True):
     url: str
-    "Of the multivariant playlist, relative to the server's root."
+    "URL path of the multivariant playlist."
     expires_at: float
-    "Seconds since 1970; 0: never."
+    "Unix time; 0: never."
 
 
 class HlsRoutes:
-    """Holds what was rendered; one for the server."""
+    """Routes of all live streams of the server, with a cache of rendered responses."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class HlsRoutes:
         *playback_token_secrets: bytes,
         base_path: str = "",
     ) -> None:
-        """`playback_token_secrets`: as `PlaybackTokens` takes them. Raises ConfigurationError for a wrong origin."""
+        """`playback_token_secrets`: see `PlaybackTokens`. Raises ConfigurationError for an invalid origin."""
         self._base_path = base_path
         self._settings = settings
         self._live_streams = live_streams
@@ -111,19 +111,19 @@ class HlsRoutes:
         self._policy = "cross-origin" if settings.origins else "same-origin"
         self._long_poller = LongPoller()
         self._disk = DiskExecutor("old segments", threads=READERS, jobs=WAITING)
-        self._accepted: dict[tuple[str, str | None], bool] = {}
-        "Origins and hosts that were looked at already."
-        self._ready: OrderedDict[tuple[object, ...], tuple[bytes, bytes]] = OrderedDict()
+        self._origin_results: dict[tuple[str, str | None], bool] = {}
+        "Results by origin and host."
+        self._responses: OrderedDict[tuple[object, ...], tuple[bytes, bytes]] = OrderedDict()
 
     def routes(self) -> Iterable[web.RouteDef]:
-        # In the order of how often each is asked for.
+        # Sorted by frequency of requests, highest first.
         return (
             web.get("/hls/{room}/{path:.+}", self._get),
             web.options("/hls/{room}/{path:.+}", self._preflight),
             web.post("/hls/{room}/pass", self._pass),
         )
 
-    # Who may.
+    # Authorization.
 
     def _is_public(self, room: str) -> bool:
         return "*" in self._settings.public or room in self._settings.public
@@ -132,11 +132,11 @@ class HlsRoutes:
         claims = self._verifier.verify(token, time.time())
         grants = claims.video
         if not ((grants.may_join(room) and grants.can_subscribe) or grants.may_administer(room)):
-            raise NotAuthorized("This token does not open this room's programme.")
+            raise NotAuthorized("This token does not grant access to this room's live stream.")
         return claims
 
     def _issue(self, room: str, token: str) -> tuple[str, float]:
-        """A pass and its end."""
+        """A playback token and its expiry time."""
         claims = self._claims(token, room)
         expires_at = min(time.time() + self._settings.pass_lifetime, claims.expires_at)
         return self.playback_tokens.issue(room, claims, expires_at, secrets.token_bytes(NONCE_BYTES)), expires_at
@@ -146,7 +146,7 @@ class HlsRoutes:
 
     async def _answer_pass(self, request: web.Request) -> web.StreamResponse:
         room = request.match_info["room"]
-        # With the path of the proxy, whether it stripped that from the request or not.
+        # Includes the base path whether or not the proxy stripped it from the request.
         escaped = f"{self._base_path}{request.rel_url.raw_path.removeprefix(self._base_path).rpartition('/')[0]}"
         if self._is_public(room):
             answer = PlaybackTokenResponse(f"{escaped}/index.m3u8", 0.0)
@@ -158,7 +158,7 @@ class HlsRoutes:
     async def _preflight(self, request: web.Request) -> web.StreamResponse:
         return self._with_origin(request, web.Response(status=204, headers=cors.MEDIA_PREFLIGHT))
 
-    # What is asked for.
+    # Routing.
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
         return self._with_origin(request, await self._guarded(request, self._answer))
@@ -166,7 +166,7 @@ class HlsRoutes:
     async def _guarded(
         self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        """Other origins' players read errors too, so that these need the headers of CORS as well."""
+        """Converts RemoteError to a response here, so that it gets CORS headers and players of other origins can read it."""
         try:
             return await answer(request)
         except RemoteError as error:
@@ -186,9 +186,9 @@ class HlsRoutes:
             token = _token(request)
             if path != "index.m3u8":
                 self._claims(token, room)
-                raise NotFound("With a token, ask for index.m3u8 only; it leads on.")
+                raise NotFound("With an access token, request only index.m3u8; it redirects to the playback URL.")
             word, _ = self._issue(room, token)
-            # Not logged, not kept: the token ends here.
+            # `no-store`, because the URL of this request may contain the token.
             raise web.HTTPFound(f"~{word}/index.m3u8", headers={"Cache-Control": "no-store"})
         if path == "state":
             return _json(self._state(room))
@@ -220,7 +220,7 @@ class HlsRoutes:
     def _index(self, request: web.Request, room: str) -> web.StreamResponse:
         live_stream = self._live_streams.current(room)
         if live_stream is None or live_stream.state is State.WAITING:
-            raise NotFound("This room has no programme yet.", code="no_live_stream")
+            raise NotFound("This room has no live stream yet.", code="no_live_stream")
         return self._playlist(
             request,
             ("index", live_stream.stream_id, room),
@@ -231,24 +231,24 @@ class HlsRoutes:
         found = _NAME.fullmatch(path)
         live_stream = self._live_streams.find(room, found["stream_id"]) if found is not None else None
         if found is None or live_stream is None:
-            raise NotFound("There is no such file, or no longer.")
+            raise NotFound("The file does not exist or has expired.")
         if found["index_playlist"]:
             return self._playlist(request, ("index", live_stream.stream_id, None), live_stream.multivariant)
         if found["language"]:
             return self._captions(request, live_stream, found["language"], found["block"], cache)
         stream = live_stream.streams.get(found["stream"])
         if stream is None:
-            raise NotFound("The programme has no such rendition.")
+            raise NotFound("The live stream does not have this rendition.")
         if found["live"]:
             return await self._media_playlist(request, live_stream, stream)
         if found["replay"]:
             if not live_stream.replayable:
-                raise NotFound("This programme has no replay, or not yet.")
+                raise NotFound("This live stream cannot be replayed.")
             return self._playlist(request, ("replay", live_stream.stream_id, stream.name), stream.replay)
         if found["init"]:
             number = int(found["init"])
             if number >= len(stream.inits):
-                raise NotFound("There is no such file, or no longer.")
+                raise NotFound("The file does not exist or has expired.")
             return self._media(
                 request, ("init", live_stream.stream_id, stream.name, number), stream.inits[number], cache
             )
@@ -262,13 +262,13 @@ class HlsRoutes:
     ) -> web.StreamResponse:
         asked = DeliveryDirectives.parse(request.query)
         if live_stream.state is State.WAITING:
-            raise NotFound("This room has no programme yet.", code="no_live_stream")
+            raise NotFound("This room has no live stream yet.", code="no_live_stream")
         if asked.msn is not None:
             if not stream.ended:
                 asked.check(stream.last[0])
             msn, part = asked.msn, asked.part
             if not await self._long_poller.wait_until(stream, lambda: stream.has(msn, part)):
-                raise AtCapacity("The programme does not go on at the moment.", code="stalled")
+                raise AtCapacity("The live stream has stalled.", code="stalled")
         key = ("live", live_stream.stream_id, stream.name, stream.version, asked.skip)
         return self._playlist(request, key, lambda: live_stream.media(stream.name, skip=asked.skip))
 
@@ -282,16 +282,16 @@ class HlsRoutes:
         cache: str,
     ) -> web.StreamResponse:
         key = ("part", live_stream.stream_id, stream.name, place, init)
-        if key in self._ready:
+        if key in self._responses:
             return self._media(request, key, b"", cache)
         if stream.last < place <= stream.next:
-            # The hinted part: asked for before it is there (6.2.6).
+            # A preload hint: the part does not exist yet (6.2.6).
             await self._long_poller.wait_until(stream, lambda: stream.last >= place or stream.ended)
-            if key in self._ready:
+            if key in self._responses:
                 return self._media(request, key, b"", cache)
         data = stream.part(*place, init)
         if data is None:
-            raise NotFound("There is no such part, or no longer.")
+            raise NotFound("The part does not exist or has expired.")
         return self._media(request, key, data, cache)
 
     async def _segment(
@@ -304,17 +304,17 @@ class HlsRoutes:
                 return await self._stored(request, path, cache)
             data = None
         if data is None:
-            raise NotFound("There is no such segment, or no longer.")
+            raise NotFound("The segment does not exist or has expired.")
         return self._media(request, ("segment", live_stream.stream_id, stream.name, msn), data, cache)
 
     async def _stored(self, request: web.Request, path: Path, cache: str) -> web.StreamResponse:
-        """A file of the storage, read by another thread: the disk may block."""
+        """Reads a file of the storage in another thread, because the disk may block."""
         try:
             data = await self._disk.run(path.read_bytes)
         except DiskBusyError:
-            raise AtCapacity("The disk that holds the programme does not answer; try again in a moment.") from None
+            raise AtCapacity("The server's disk is overloaded. Try again later.") from None
         except OSError:
-            raise NotFound("There is no such segment, or no longer.") from None
+            raise NotFound("The segment does not exist or has expired.") from None
         return self._media(request, None, data, cache)
 
     def _captions(
@@ -322,7 +322,7 @@ class HlsRoutes:
     ) -> web.StreamResponse:
         track = live_stream.captions.get(language)
         if track is None:
-            raise NotFound("The programme has no such captions.")
+            raise NotFound("The live stream does not have captions in this language.")
         if block is None:
             return self._playlist(
                 request,
@@ -331,18 +331,18 @@ class HlsRoutes:
             )
         data = track.segment(int(block))
         if data is None:
-            raise NotFound("There is no such segment, or no longer.")
+            raise NotFound("The segment does not exist or has expired.")
         key = ("captions", live_stream.stream_id, language, block)
-        return self._ready_answer(request, key, CAPTIONS, _forever(cache), data)
+        return self._responses_answer(request, key, CAPTIONS, _immutable(cache), data)
 
-    # How it is answered.
+    # Responses.
 
     def _playlist(
         self, request: web.Request, key: tuple[object, ...], render: Callable[[], bytes]
     ) -> web.StreamResponse:
         zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
         if key[0] in RENDERED_EACH_SECOND:
-            # Nothing counts their changes. After hours of programme a rendering takes milliseconds.
+            # These have no version number; render them once per second, because it takes milliseconds after hours.
             key = (*key, int(time.monotonic()))
         key = (*key, zipped)
         held = self._held(key)
@@ -357,10 +357,10 @@ class HlsRoutes:
     def _media(
         self, request: web.Request, key: tuple[object, ...] | None, data: bytes, cache: str
     ) -> web.StreamResponse:
-        """`key` None: not held ready."""
-        return self._ready_answer(request, key, MEDIA, _forever(cache), data)
+        """`key`: cache key; None: do not cache."""
+        return self._responses_answer(request, key, MEDIA, _immutable(cache), data)
 
-    def _ready_answer(
+    def _cached_response(
         self, request: web.Request, key: tuple[object, ...] | None, kind: str, cache: str, data: bytes
     ) -> web.StreamResponse:
         held = self._held(key) if key is not None else None
@@ -371,7 +371,7 @@ class HlsRoutes:
         return self._ranged(request, held, kind, cache)
 
     def _ranged(self, request: web.Request, held: tuple[bytes, bytes], kind: str, cache: str) -> web.StreamResponse:
-        """RFC 9110 14. Media have no entity tag: a request with `If-Range` gets the whole."""
+        """Range requests (RFC 9110 14). Media have no entity tag, so a request with `If-Range` gets the whole file."""
         head, body = held
         headers = request.headers
         try:
@@ -388,17 +388,17 @@ class HlsRoutes:
         return PreparedResponse(206, self._head(kind, cache, len(chosen), fields, "206 Partial Content"), chosen)
 
     def _held(self, key: tuple[object, ...]) -> tuple[bytes, bytes] | None:
-        held = self._ready.get(key)
+        held = self._responses.get(key)
         if held is not None:
-            self._ready.move_to_end(key)
+            self._responses.move_to_end(key)
         return held
 
     def _hold(self, key: tuple[object, ...] | None, head: bytes, body: bytes) -> tuple[bytes, bytes]:
         held = (head, body)
         if key is not None:
-            self._ready[key] = held
-            if len(self._ready) > CACHE_SIZE:
-                self._ready.popitem(last=False)
+            self._responses[key] = held
+            if len(self._responses) > CACHE_SIZE:
+                self._responses.popitem(last=False)
         return held
 
     def _head(self, kind: str, cache: str, length: int, extra: str, status: str = "200 OK") -> bytes:
@@ -409,11 +409,11 @@ class HlsRoutes:
         ).encode()
 
     def _accepts(self, origin: str, host: str | None) -> bool:
-        accepted = self._accepted.get((origin, host))
+        accepted = self._origin_results.get((origin, host))
         if accepted is None:
-            if len(self._accepted) >= CACHE_SIZE:
-                self._accepted.clear()
-            accepted = self._accepted[origin, host] = self._origins.accepts(origin, host)
+            if len(self._origin_results) >= CACHE_SIZE:
+                self._origin_results.clear()
+            accepted = self._origin_results[origin, host] = self._origins.accepts(origin, host)
         return accepted
 
     def _with_origin(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
@@ -434,7 +434,7 @@ def _token(request: web.Request) -> str:
     scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     found = token.strip() if scheme.lower() == "bearer" else request.query.get("token", "")
     if not found:
-        raise NotAuthorized("A token is needed to watch this room.", code="token_missing")
+        raise NotAuthorized("A token is required to watch this room.", code="token_missing")
     return found
 
 
@@ -443,6 +443,6 @@ def _json(answer: msgspec.Struct) -> web.Response:
     return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
 
 
-def _forever(cache: str) -> str:
-    """Nothing is ever written twice under one name (RFC 8246)."""
+def _immutable(cache: str) -> str:
+    """`Cache-Control` of files that never change (RFC 8246)."""
     return f"{cache}, max-age=3600, immutable"

@@ -1,6 +1,6 @@
-"""What makes many viewers cheap: answers whose bytes are there, and one timer for all who wait for the same.
+"""Efficient HLS responses for many viewers: prepared response bytes, and one timer per stream for all blocked requests.
 
-RFC 9112 (HTTP/1.1), RFC 8216bis 6.2.5.2 (how long a reload may be held).
+RFC 9112 (HTTP/1.1), RFC 8216bis 6.2.5.2 (maximum duration of a blocking reload).
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from sfu.outputs.hls.delivery_directives import LONGEST_HOLD
 from sfu.outputs.hls.rendition_stream import RenditionStream
 
 DEADLINE_CHECK_INTERVAL = 0.5
-"""Seconds between two looks at whether somebody has waited long enough."""
+"""Seconds between checks for requests whose maximum duration has passed."""
 
 
 class PreparedResponse(web.StreamResponse):
-    """An answer whose bytes are there. aiohttp would put its head together anew for every viewer."""
+    """A response from prepared bytes. aiohttp would build the head again for every viewer."""
 
     def __init__(self, status: int, head: bytes, body: bytes) -> None:
         super().__init__(status=status)
@@ -28,7 +28,10 @@ class PreparedResponse(web.StreamResponse):
         self._more = b""
 
     def allow(self, origin: str, exposed: str) -> None:
-        """Pages of this origin, which came in a header's line, may read it and the headers named in `exposed`."""
+        """Adds CORS headers: pages of `origin` may read the response and the headers in `exposed`.
+
+        `origin` must come from a parsed request header, which cannot contain line breaks.
+        """
         self._more = f"Access-Control-Allow-Origin: {origin}\r\nAccess-Control-Expose-Headers: {exposed}\r\n".encode()
 
     @property
@@ -38,30 +41,30 @@ class PreparedResponse(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         transport = request.transport
         if transport is None or transport.is_closing():
-            raise ConnectionResetError("the viewer has gone")
+            raise ConnectionResetError("the viewer has disconnected")
         head, body = self._bytes
         self._alive = request.keep_alive
-        # RFC 9112 9.6: who does not keep the connection says so.
+        # RFC 9112 9.6: a server that closes the connection announces it.
         close = b"" if self._alive and request.version >= (1, 1) else b"Connection: close\r\n"
         self._alive = self._alive and not close
         date = f"Date: {rfc822_formatted_time()}\r\n".encode()
         transport.write(b"".join((head, date, self._more, close, b"\r\n", b"" if request.method == "HEAD" else body)))
-        # Waits only for a viewer that reads slower than it asks.
+        # Waits only for a viewer that reads more slowly than it sends requests.
         await request._payload_writer.drain()
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Everything is written."""
+        """Does nothing: `prepare` has written the whole response."""
 
 
 class LongPoller:
-    """Waits for streams to change. One timer for everybody who waits for a stream: there are thousands a second."""
+    """Waits for changes of streams. All waiting requests of a stream share one timer: there are thousands per second."""
 
     def __init__(self) -> None:
         self._alarms: dict[RenditionStream, asyncio.TimerHandle] = {}
 
     async def wait_until(self, stream: RenditionStream, there: Callable[[], bool]) -> bool:
-        """Whether it is there, at the latest after the time that RFC 8216bis 6.2.5.2 allows."""
+        """Waits until `there()` is true; False after the maximum duration of RFC 8216bis 6.2.5.2."""
         if there():
             return True
         loop = asyncio.get_running_loop()

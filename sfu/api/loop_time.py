@@ -1,8 +1,8 @@
-"""Event-loop time of HTTP requests: measured, charged, and waited for when none is left.
+"""Limits the event loop time of HTTP requests: measures it, charges it to a budget, and delays requests without budget.
 
-All requests that show no valid token share one budget with the unauthenticated datagrams of the media port, so that no
-number of connections can stall the media. A connection whose last request was authorized has a budget of its own. A
-WebSocket is charged for its handshake only: `sfu.signaling` charges its messages.
+All requests without a valid token share one budget with the unauthenticated datagrams of the media port, so that no number
+of connections can stall media. A connection whose last request was authorized has its own budget. A WebSocket is charged
+for its handshake only; `sfu.signaling` charges its messages.
 """
 
 import asyncio
@@ -19,30 +19,30 @@ from sfu.errors import AtCapacity
 from sfu.forwarding.loop_budget import LoopBudget
 
 AUTHORIZED_SHARE: Final = 0.25
-"""Fraction of the loop's time for one connection with authorized requests. A proxy may send many clients' on one."""
+"""Fraction of the loop's time for one authorized connection. A proxy may multiplex many clients over it."""
 AUTHORIZED_BURST: Final = 0.25
 ALL_AUTHORIZED_SHARE: Final = 0.6
-"""Fraction of the loop's time for the requests of all authorized connections: viewers of public rooms are among them."""
+"""Fraction of the loop's time for all authorized connections, including viewers of public rooms."""
 ALL_AUTHORIZED_BURST: Final = 1.0
 QUEUE_TIMEOUT: Final = 10.0
 """Seconds that a request waits for loop time before it is refused with 503."""
 REQUEST_COST: Final = 0.0001
-"""Seconds charged for what aiohttp does before and after the measured part of a request: head, response, log record."""
+"""Seconds charged per request for aiohttp's work outside the measured part: head, response, log record."""
 REQUESTS_PER_TURN: Final = 8
-"""Requests let through a gate per turn of the loop, some 2 ms of work, so that media are read in between."""
+"""Requests admitted per loop iteration, about 2 ms of work, so that media packets are read in between."""
 WAITING_LIMIT: Final = 2000
 READ_SLICE: Final = 0.001
-"""Seconds per turn of the loop for reads of connections without a valid token."""
+"""Seconds per loop iteration for reads from connections without a valid token."""
 EXEMPT: Final = frozenset({"/healthz", "/livez", "/readyz"})
-"""Probes are cheap, and an orchestrator must not restart a server because strangers flood it."""
+"""Probes are cheap, and an orchestrator must not restart a server that is flooded with requests."""
 AUTHORIZED: Final = ("/api/v1/", "/hls/")
-"""Routes below these check a token or a pass, except for `OPTIONS`: an answer below 400 means that they accepted it."""
+"""Routes below these check a token, except for `OPTIONS`: a status below 400 means that the token is valid."""
 
 R = TypeVar("R")
 
 
 class Source(Protocol):
-    """A connection, as it is charged."""
+    """A connection with its budget."""
 
     budget: LoopBudget
 
@@ -81,7 +81,7 @@ class MeteredAwaitable(Awaitable[R]):
 
 
 class ReadScheduler:
-    """Shares out the time for reads of strangers' connections: `READ_SLICE` seconds in each turn of the loop."""
+    """Limits reads from connections without a valid token to `READ_SLICE` seconds per loop iteration."""
 
     def __init__(self) -> None:
         self._waiting: deque[Callable[[], None]] = deque()
@@ -90,7 +90,7 @@ class ReadScheduler:
 
     @property
     def full(self) -> bool:
-        """Whether this turn's time is used up: what was read has to wait."""
+        """Whether the time of this iteration is used up, so that further data must be deferred."""
         return self._left <= 0 or bool(self._waiting)
 
     def spend(self, seconds: float) -> None:
@@ -98,7 +98,7 @@ class ReadScheduler:
         self._arm()
 
     def defer(self, read: Callable[[], None]) -> None:
-        """Calls `read` in a later turn. It is to call `spend`."""
+        """Calls `read` in a later iteration; `read` must call `spend`."""
         self._waiting.append(read)
         self._arm()
 
@@ -116,7 +116,7 @@ class ReadScheduler:
 
 
 class Gate:
-    """Lets requests through in order: a few in each turn of the loop, and only while their budget lasts."""
+    """Admits requests in order: a few per loop iteration, and only while their budget lasts."""
 
     def __init__(self, budget: LoopBudget) -> None:
         self._budget = budget
@@ -125,7 +125,7 @@ class Gate:
         self._armed = False
 
     async def enter(self) -> bool:
-        """Waits for the request's turn; False if it does not come within `QUEUE_TIMEOUT`."""
+        """Waits for admission; False if the queue is full or after `QUEUE_TIMEOUT`."""
         if not self._waiting and self._left and self._budget.admits(time.monotonic()):
             self._left -= 1
             self._arm()
@@ -163,12 +163,12 @@ class Gate:
 def loop_budget_middleware(
     unauthenticated_budget: LoopBudget, source_of: Callable[[web.Request], Source | None], base_path: str = ""
 ) -> Middleware:
-    """Charges requests to the budget of their connection; those of authorized ones share a further budget.
+    """Charges requests to the budget of their connection. All authorized connections also share one total budget.
 
-    `source_of`: the connection; None: it is not charged. `base_path`: prefix that a proxy may leave in paths.
+    `source_of`: the connection of a request; None: not charged. `base_path`: prefix that a proxy may leave in paths.
     """
-    everybody = LoopBudget(ALL_AUTHORIZED_SHARE, ALL_AUTHORIZED_BURST, time.monotonic())
-    gate, authorized_gate = Gate(unauthenticated_budget), Gate(everybody)
+    all_authorized = LoopBudget(ALL_AUTHORIZED_SHARE, ALL_AUTHORIZED_BURST, time.monotonic())
+    gate, authorized_gate = Gate(unauthenticated_budget), Gate(all_authorized)
     below = f"{base_path}/" if base_path else ""
 
     @web.middleware
@@ -184,20 +184,20 @@ def loop_budget_middleware(
         known = budget is not unauthenticated_budget
         if not known:
             if not await gate.enter():
-                return problem_of(AtCapacity("This server gets too many requests without a token. Try again later."))
+                return problem_of(AtCapacity("The server receives too many requests without a token. Try again later."))
         else:
             if delay := budget.delay(time.monotonic()):
                 await asyncio.sleep(delay)
             if not await authorized_gate.enter():
-                return problem_of(AtCapacity("This server gets too many requests. Try again later."))
+                return problem_of(AtCapacity("The server receives too many requests. Try again later."))
         if not known and may_authorize:
-            # The answer shows whether the token is valid. A proxy without keep-alive opens a connection for each request.
+            # The response status shows whether the token is valid. A proxy without keep-alive uses a connection per request.
             budget = LoopBudget(AUTHORIZED_SHARE, AUTHORIZED_BURST, time.monotonic())
         used = budget.used
         budget.charge(REQUEST_COST, time.monotonic())
         upgrade = hdrs.UPGRADE in request.headers
         if upgrade:
-            # Strangers that exhaust their budget must not delay the sockets of participants.
+            # Clients without a token that exhaust their budget must not delay the sockets of participants.
             source.budget = LoopBudget(AUTHORIZED_SHARE, AUTHORIZED_BURST, time.monotonic())
         status = 500
         try:
@@ -210,7 +210,7 @@ def loop_budget_middleware(
         finally:
             authorized = status < 400 and may_authorize
             if budget is not unauthenticated_budget:
-                (everybody if known or authorized else unauthenticated_budget).charge(
+                (all_authorized if known or authorized else unauthenticated_budget).charge(
                     budget.used - used, time.monotonic()
                 )
             source.budget = budget if authorized else unauthenticated_budget

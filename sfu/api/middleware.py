@@ -1,4 +1,4 @@
-"""What holds for every HTTP answer: security headers, CORS, errors as JSON, counters and the access log.
+"""Middlewares for all HTTP responses: security headers, CORS, JSON errors, counters and the access log.
 
 RFC 6797 (HSTS), Fetch standard (CORS), CSP Level 3, RFC 6750 3 (`WWW-Authenticate: Bearer`).
 """
@@ -37,7 +37,7 @@ CONTENT_SECURITY_POLICY = "; ".join(
     )
 )
 RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
-"""A route may set another one."""
+"""A route may override it."""
 SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "Permissions-Policy": "camera=(self), microphone=(self), display-capture=(self), geolocation=(), payment=(), usb=()",
@@ -49,17 +49,17 @@ SECURITY_HEADERS = {
 }
 TRANSPORT_SECURITY = "max-age=31536000"
 RETRY_AFTER = 5
-"""Seconds (RFC 9110 10.2.3) after which a full or ending server may be asked again."""
+"""`Retry-After` when full or draining (RFC 9110 10.2.3), in seconds."""
 
 CLIENT_GONE = 499
-"""Status in counters and the access log of a request whose client closed the connection first."""
+"""Status in counters and access log for a request whose client closed the connection before the response."""
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 _HTTP_CODES = {404: "not_found", 405: "method_not_allowed", 408: "timeout", 413: "too_large", 415: "unsupported_media"}
 
 
 class RequestCounters:
-    """Counts of what came in, by labels that a client cannot invent."""
+    """Counters of requests. Labels come from fixed sets, so that clients cannot create new ones."""
 
     __slots__ = ("by_route", "refused_tokens")
 
@@ -69,11 +69,11 @@ class RequestCounters:
 
 
 REQUEST_COUNTERS = web.AppKey("requests", RequestCounters)
-"""Where an application has them, for routes that answer their errors themselves."""
+"""The application's counters, for routes that handle RemoteError themselves."""
 
 
 def route_of(request: web.Request) -> str:
-    """The route's pattern, never the path: that may hold a room's name."""
+    """The pattern of the route. Never the path, which may contain a room name."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "none"
 
@@ -93,7 +93,7 @@ def problem(status: int, code: str, message: str) -> web.Response:
 
 
 def problem_of(error: RemoteError) -> web.Response:
-    # A token that is missing or wrong may be replaced by a better one (401), a missing grant may not (403).
+    # 401 for a missing or invalid token: the client may retry with another one. 403 for a missing grant.
     status = 401 if error.code.startswith("token_") else error.http_status
     return problem(status, error.code, error.message)
 
@@ -115,18 +115,18 @@ def error_middleware(requests: RequestCounters) -> Middleware:
                 answer.headers[hdrs.ALLOW] = error.headers[hdrs.ALLOW]
             return answer
         except TimeoutError:
-            return problem(408, "timeout", "The request's body came too slowly.")
+            return problem(408, "timeout", "The request body arrived too slowly.")
         except Exception as error:
             if isinstance(error, ConnectionError) and (request.transport is None or request.transport.is_closing()):
-                return web.Response(status=CLIENT_GONE)  # aiohttp would log the error; this answer is never sent
+                return web.Response(status=CLIENT_GONE)  # never sent; without it, aiohttp would log the error
             log.exception("request failed", extra={"method": request.method, "route": route_of(request)})
-            return problem(500, "internal", "The server failed at this; its log says why.")
+            return problem(500, "internal", "Internal error. The server's log has the details.")
 
     return middleware
 
 
 def cors_middleware(origins: Origins, base_path: str = "") -> Middleware:
-    """Refuses other pages' requests to the API, and answers their browsers' questions (CORS)."""
+    """Rejects API requests from pages of other origins and answers CORS preflight requests."""
     api = ("/api/", f"{base_path}/api/")
 
     @web.middleware
@@ -135,7 +135,9 @@ def cors_middleware(origins: Origins, base_path: str = "") -> Middleware:
         if origin is None or not request.path.startswith(api):
             return await handler(request)
         if not origins.accepts(origin, request.headers.get(hdrs.HOST)):
-            answer: web.StreamResponse = problem(403, "origin_refused", "Pages of this origin may not use this server.")
+            answer: web.StreamResponse = problem(
+                403, "origin_refused", "This origin is not allowed to use this server."
+            )
         else:
             preflight = request.method == "OPTIONS" and hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
             answer = web.Response(status=204, headers=cors.API_PREFLIGHT) if preflight else await handler(request)
@@ -148,7 +150,10 @@ def cors_middleware(origins: Origins, base_path: str = "") -> Middleware:
 
 
 def request_log_middleware(requests: RequestCounters, addresses: ClientAddresses, *, access_log: bool) -> Middleware:
-    """Counts and logs every request when it is answered, a socket when it ends. Outermost, so that it sees all errors."""
+    """Counts and logs each request after its response, and each WebSocket after its end.
+
+    It must wrap the error middleware, so that it sees the final status.
+    """
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -182,11 +187,11 @@ PROBES = frozenset({"/healthz", "/livez", "/readyz", "/metrics"})
 
 
 def security_headers(*, tls: bool) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """For `on_response_prepare`, which sees every answer, files included."""
+    """A signal handler for `on_response_prepare`, which receives every response, files included."""
 
     async def add(request: web.Request, answer: web.StreamResponse) -> None:
         if answer.status == 101:
-            return  # no document: there is nothing that they could protect
+            return  # a WebSocket: the headers apply to documents only
         policy = answer.headers.get(RESOURCE_POLICY)
         for name, value in SECURITY_HEADERS.items():
             answer.headers[name] = value

@@ -1,8 +1,8 @@
-"""The pages: `index.html` for `/` and every `/r/{room}`, `watch.html` for `/watch/{room}`, their files below `/static/`.
+"""Web pages: `index.html` for `/` and `/r/{room}`, `watch.html` for `/watch/{room}`, static files below `/static/`.
 
-The files are listed once, when the server starts: a request can only name what is on the list, so no path out of a URL
-ever reaches the file system. Addresses in the pages are relative, because a proxy may serve them below a prefix that the
-server does not know; scripts find everything else from their own addresses (`web/page/base.js`).
+The server lists the files once, at startup. Requests can name only listed files, so no path from a URL reaches the file
+system. URLs in the pages are relative, because a proxy may serve them below a prefix that the server does not know; scripts
+derive all other URLs from their own (`web/page/base.js`).
 """
 
 import hashlib
@@ -27,11 +27,11 @@ CONTENT_TYPES = {
     ".webp": "image/webp",
     ".woff2": "font/woff2",
 }
-"""What of `web/` is served, and as what: never guessed from the machine's own tables."""
+"""Served file types of `web/`. A fixed table, because `mimetypes` depends on the machine."""
 
 
 def files(root: Path) -> dict[str, Path]:
-    """Path below `/static/` → file."""
+    """Files by path below `/static/`."""
     found = (path for path in sorted(root.rglob("*")) if path.suffix in CONTENT_TYPES and path.is_file())
     return {path.relative_to(root).as_posix(): path for path in found}
 
@@ -55,10 +55,10 @@ def routes(root: Path) -> list[web.RouteDef]:
 
 
 class _Page:
-    """A page with its addresses relative to its own. Read again when the file changes."""
+    """An HTML page whose `/static/` URLs are made relative. Reloaded when the file changes."""
 
     def __init__(self, path: Path, up: str) -> None:
-        """`up`: from the page's address to the root."""
+        """`up`: relative path from the page's URL to the root."""
         self._path = path
         self._up = up
         self._modified = 0
@@ -80,5 +80,5 @@ class _Page:
 
 
 def _answer(path: Path) -> File:
-    # no-cache: kept, but asked for again each time (by ETag), so that an update reaches everybody at once.
+    # no-cache: browsers revalidate on each use (by ETag), so that an update takes effect immediately.
     return File(path, {"Cache-Control": "no-cache", "Content-Type": CONTENT_TYPES[path.suffix]})

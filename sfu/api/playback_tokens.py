@@ -1,7 +1,8 @@
-"""Passes: short words in the path of a programme's addresses that stand for a token shown once.
+"""Playback tokens: short signed strings in the path of HLS URLs, issued in exchange for an access token.
 
-A player asks for hundreds of files a minute, most players cannot send a header with them, and a token in a query would
-lie in every log on the way. A pass opens one room's programmes and nothing else, for some hours.
+A player requests hundreds of files per minute, most players cannot send an Authorization header, and an access token in the
+query would appear in the logs of every proxy. A playback token grants access to the live streams of one room only, for a
+few hours.
 """
 
 import base64
@@ -20,14 +21,17 @@ NONCE_BYTES = 6
 _MAC_BYTES = 16
 _SIZE = 4 + NONCE_BYTES + _MAC_BYTES
 MAX_HOLDERS = 20_000
-"""Passes whose holders are remembered; of the others a revocation has to wait for their end."""
+"""Maximum tokens whose holder is stored. Older tokens cannot be revoked and stay valid until they expire."""
 _LABEL = b"aiosfu hls passes 1"
 
 
 def derive_secrets(keys: Iterable[str]) -> tuple[bytes, ...]:
-    """What a server signs passes with whose tokens are signed with these keys: the same after a restart, and in each server
-    of several. One for each, so that a rotation by two keys closes nobody's address, and a key withdrawn closes those of its
-    own. Who does not know the key learns nothing of it (RFC 2104)."""
+    """Signing secrets derived from the HS256 keys of access tokens.
+
+    They are equal after a restart and on all servers with the same keys. There is one secret per key: a rotation with two
+    keys keeps existing URLs valid, and the removal of a key invalidates the URLs signed with its secret. HMAC does not
+    reveal the key (RFC 2104).
+    """
     return tuple(hmac.digest(key.encode(), _LABEL, "sha256") for key in keys)
 
 
@@ -38,19 +42,21 @@ class _Holder(NamedTuple):
 
 
 class PlaybackTokens:
-    """Times are seconds since 1970."""
+    """Issues and checks playback tokens. All times are Unix times."""
 
     __slots__ = ("_holders", "_revocations", "secrets")
 
     def __init__(self, secrets: Sequence[bytes], revocations: Revocations) -> None:
-        """`secrets`: at least one, of 32 bytes or more; the first signs, any opens. Others after a restart, or later on:
-        viewers come anew."""
+        """`secrets`: at least one, each of at least 32 bytes. The first one signs; all of them verify.
+
+        Replacing a secret invalidates the tokens that it has signed.
+        """
         self.secrets = secrets
         self._revocations = revocations
         self._holders: OrderedDict[bytes, _Holder] = OrderedDict()
 
     def issue(self, room: str, claims: Claims, expires_at: float, nonce: bytes) -> str:
-        """`nonce`: NONCE_BYTES random ones."""
+        """Creates a token. `nonce`: NONCE_BYTES random bytes."""
         head = struct.pack(">I", int(expires_at)) + nonce
         self._holders[nonce] = _Holder(claims.token_id, claims.identity, claims.issued_at)
         if len(self._holders) > MAX_HOLDERS:
@@ -58,16 +64,16 @@ class PlaybackTokens:
         return base64.urlsafe_b64encode(head + _mac(self.secrets[0], head, room)).rstrip(b"=").decode()
 
     def check(self, word: str, room: str, now: float) -> None:
-        """Raises NotAuthorized; a pass of another room and an invented one are told alike."""
+        """Raises NotAuthorized, with the same error for a forged token and one of another room."""
         try:
             raw = base64.urlsafe_b64decode(word + "=" * (-len(word) % 4))
         except (binascii.Error, ValueError):
             raw = b""
         head, mac = raw[: -_MAC_BYTES or None], raw[-_MAC_BYTES:]
         if len(raw) != _SIZE or not any(hmac.compare_digest(mac, _mac(one, head, room)) for one in self.secrets):
-            raise NotAuthorized("This address does not open this room's programme.")
+            raise NotAuthorized("This URL does not grant access to this room's live stream.")
         if now >= struct.unpack_from(">I", head)[0]:
-            raise NotAuthorized("This address has expired: ask for a new one.", code="token_expired")
+            raise NotAuthorized("This URL has expired. Request a new one.", code="token_expired")
         holder = self._holders.get(head[4:])
         if holder is not None and self._revocations.is_revoked(
             holder.token_id, room, holder.identity, holder.issued_at, now

@@ -1,5 +1,5 @@
-"""What the HTTP API needs of the rest: rooms (fulfilled by `sfu.rooms.Rooms`), programmes (`sfu.egress.EgressJobs`) and
-the node (`sfu.admin.node.Node`)."""
+"""Protocols that the HTTP API depends on: rooms (implemented by `sfu.rooms.registry.Rooms`), egress jobs
+(`sfu.egress.jobs.EgressJobs`) and the node (`sfu.admin.node.Node`)."""
 
 import builtins
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from sfu.telemetry.metrics import Snapshot
 
 
 class RoomsPort(Protocol):
-    """Synchronous; refuses with RemoteErrors, NotFound for whatever is not there."""
+    """Room operations. Synchronous; raises RemoteError, in particular NotFound for unknown rooms and participants."""
 
     def list(self) -> builtins.list[Room]: ...
 
@@ -34,7 +34,7 @@ class RoomsPort(Protocol):
     def update(
         self, name: str, *, metadata: str | None = None, locked: bool | None = None, lobby: bool | None = None
     ) -> Room:
-        """None: stays."""
+        """None leaves a value unchanged."""
 
     def delete(self, name: str) -> None: ...
 
@@ -49,7 +49,7 @@ class RoomsPort(Protocol):
         metadata: str | None = None,
         attributes: Mapping[str, str] | None = None,
     ) -> Participant:
-        """None: stays."""
+        """None leaves a value unchanged."""
 
     def set_permissions(self, name: str, identity: str, permissions: Permissions) -> Participant: ...
 
@@ -63,7 +63,7 @@ class RoomsPort(Protocol):
 
 
 class EgressPort(Protocol):
-    """Synchronous; refuses with RemoteErrors."""
+    """Egress operations. Synchronous; raises RemoteError."""
 
     def list(self) -> Sequence[EgressJob]: ...
 
@@ -81,7 +81,7 @@ class EgressPort(Protocol):
         scene: str | None = None,
         renditions: Sequence[str] | None = None,
     ) -> EgressJob | None:
-        """None: stays."""
+        """None leaves a value unchanged."""
 
     def add_destination(self, room: Room, url: str) -> Destination: ...
 
@@ -98,10 +98,10 @@ class EgressPort(Protocol):
 
 class NodePort(Protocol):
     def not_ready(self) -> str:
-        """Why balancers should send nobody here, in a few words; empty: it is ready."""
+        """Why load balancers should not use this node; empty: ready."""
 
     def no_new_rooms(self) -> str:
-        """Why this node takes none, in a few words; empty: it does."""
+        """Why this node refuses new rooms; empty: it accepts them."""
 
     def snapshot(self) -> Snapshot:
-        """For `/metrics`. HTTP requests are added by the API itself."""
+        """Counters for `/metrics`, without those of HTTP requests, which the API adds."""

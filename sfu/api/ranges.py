@@ -1,7 +1,7 @@
 """Byte ranges of one representation (RFC 9110 13.1.5, 14). Pure.
 
-A request for several ranges, in another unit, or with another method than GET is answered whole, which RFC 9110 14.2
-permits or requires.
+Requests for several ranges, with another unit, or with a method other than GET get the whole representation, which
+RFC 9110 14.2 permits or requires.
 """
 
 import re
@@ -11,7 +11,7 @@ _ONE = re.compile(r"bytes=[ \t]*(\d{0,19})-(\d{0,19})[ \t]*", re.ASCII | re.IGNO
 
 
 class Unsatisfiable(ValueError):
-    """The representation has no such part; answered 416 with `Content-Range: bytes */size`."""
+    """The range is outside the representation. The response is 416 with `Content-Range: bytes */size`."""
 
 
 def parse_range(
@@ -19,7 +19,7 @@ def parse_range(
 ) -> tuple[int, int] | None:
     """First and last byte to send with 206; None: the whole representation with 200. Raises Unsatisfiable.
 
-    `wanted` and `condition`: the headers Range and If-Range. `etag`: strong, with quotes. `modified`: seconds since 1970.
+    `wanted` and `condition`: the headers Range and If-Range. `etag`: strong, with quotes. `modified`: Unix time.
     """
     if wanted is None or method != "GET" or not _unchanged(condition, etag, modified):
         return None
@@ -47,7 +47,7 @@ def content_range(part: tuple[int, int], size: int) -> str:
 
 
 def _unchanged(condition: str | None, etag: str, modified: float | None) -> bool:
-    """Strong comparison (RFC 9110 13.1.5)."""
+    """Evaluates If-Range with strong comparison (RFC 9110 13.1.5)."""
     if condition is None:
         return True
     condition = condition.strip()

@@ -1,4 +1,4 @@
-"""What the admin API reads and writes, as types: the OpenAPI document is made from them and the server checks by them."""
+"""Request and response bodies of the admin API. They validate requests and define the OpenAPI schemas."""
 
 from typing import Annotated
 
@@ -26,18 +26,18 @@ from sfu.signaling.serialization import decision_state, video_state
 
 
 class Schema(Struct, frozen=True, kw_only=True):
-    """Base of all: every field is always written."""
+    """Base class. Responses always contain every field."""
 
 
 class RequestBody(Schema, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Base of bodies: a misspelt field is refused instead of ignored."""
+    """Base class of request bodies. Unknown fields are errors, so that misspelt names are detected."""
 
 
 class Problem(Schema, frozen=True, kw_only=True):
-    """Every error."""
+    """Body of every error response."""
 
     code: str
-    "A stable word for programs."
+    "Stable identifier for programs."
     message: str
     "One sentence for people."
 
@@ -64,13 +64,13 @@ class CreateRoom(RequestBody, frozen=True, kw_only=True):
     lobby: bool = False
     idle_timeout: Annotated[float, Meta(ge=0, le=31_536_000)] | None = None
     last_n: Annotated[int, Meta(ge=0, le=10_000)] | None = None
-    "Cameras that one participant is sent, 0: all; without it, as the settings say."
+    "Number of cameras forwarded to each participant; 0: all. Omitted: `rooms.last_n`."
     loudest: Annotated[int, Meta(ge=0, le=10_000)] | None = None
-    "Microphones that are sent, likewise."
+    "Number of microphones forwarded; 0: all. Omitted: `rooms.loudest`."
 
 
 class UpdateRoom(RequestBody, frozen=True, kw_only=True):
-    """What is left out stays."""
+    """Omitted fields stay unchanged."""
 
     metadata: Metadata | None = None
     locked: bool | None = None
@@ -91,25 +91,25 @@ class ParticipantInfo(Schema, frozen=True, kw_only=True):
 
 
 class DownlinkInfo(Schema, frozen=True, kw_only=True):
-    """The way to the participant, as the server estimates it."""
+    """The server's estimate of the participant's downlink."""
 
     estimate: float
-    "Bits per second that it carries."
+    "Bits per second."
     rtt: float | None
     "Seconds."
     loss: float
-    "0 to 1, over the last second."
+    "Fraction of lost packets over the last second."
     height: int
-    "Lines that the rules of this server allow for one picture now."
+    "Maximum video height that the quality tiers currently allow, in pixels."
     rule: Cause
-    "By which of them: `estimate`, `delay` or `loss`."
+    "The cause of this limit: `estimate`, `delay` or `loss`."
 
 
 class ClientReportInfo(Schema, frozen=True, kw_only=True):
-    """What the participant's browser said last; not to be relied on. Seconds, and shares of 1, of the worst track."""
+    """The last client statistics: unverified values of the worst track, in seconds or as fractions."""
 
     age: float
-    "Seconds since then."
+    "Seconds since the report."
     rtt: float
     jitter: float
     loss: float
@@ -117,24 +117,24 @@ class ClientReportInfo(Schema, frozen=True, kw_only=True):
     frozen: float
     concealed: float
     limited: dict[str, QualityLimitation]
-    "Own tracks of which the browser sends less than it should."
+    "Published tracks that the browser sends with reduced quality, with the reason."
 
 
 class ConnectionInfo(Schema, frozen=True, kw_only=True):
-    """Why the participant's media are as they are."""
+    """Diagnostics of a participant's media."""
 
     path: DownlinkInfo | None
-    "Null: no picture was sent yet, or the server makes no estimates."
+    "Null: no video was sent yet, or bandwidth estimation is disabled."
     video_stats: list[VideoState]
-    "Every video that it is subscribed to, with what is sent of it and why."
+    "All subscribed videos with the forwarded layer and the reason."
     report: ClientReportInfo | None
     events: list[Decision]
-    "The newest, oldest first."
+    "The newest entries of the decision log, oldest first."
 
 
 class ParticipantDetail(ParticipantInfo, frozen=True, kw_only=True):
     connection: ConnectionInfo | None
-    "Null for what has no connection of its own, e.g. a recorder of this server."
+    "Null for participants without a WebRTC connection, e.g. a recorder of this server."
 
 
 class ParticipantList(Schema, frozen=True, kw_only=True):
@@ -143,7 +143,7 @@ class ParticipantList(Schema, frozen=True, kw_only=True):
 
 
 class UpdatePermissions(RequestBody, frozen=True, kw_only=True):
-    """What is left out stays."""
+    """Omitted fields stay unchanged."""
 
     publish: bool | None = None
     subscribe: bool | None = None
@@ -151,11 +151,11 @@ class UpdatePermissions(RequestBody, frozen=True, kw_only=True):
     admin: bool | None = None
     sources: list[Source] | None = None
     update_metadata: bool | None = None
-    "Its own name, metadata and attributes."
+    "May change its own name, metadata and attributes."
 
 
 class UpdateParticipant(RequestBody, frozen=True, kw_only=True):
-    """What is left out stays; an attribute with an empty value is removed."""
+    """Omitted fields stay unchanged. An attribute with an empty value is removed."""
 
     name: Name | None = None
     metadata: Metadata | None = None
@@ -164,7 +164,7 @@ class UpdateParticipant(RequestBody, frozen=True, kw_only=True):
 
 
 class Mute(RequestBody, frozen=True, kw_only=True):
-    """A server mutes; only the owner unmutes."""
+    """The API can mute a track; only its owner can unmute it."""
 
     muted: bool = True
 
@@ -173,15 +173,15 @@ class SendData(RequestBody, frozen=True, kw_only=True):
     payload: Annotated[str, Meta(max_length=32_768)]
     topic: Annotated[str, Meta(max_length=64)] = ""
     to: Annotated[list[Identifier], Meta(max_length=256)] = []
-    "Identities; empty for everybody."
+    "Identities of the recipients; empty: all participants."
     keep: bool = False
-    "Kept in the room's history for late joiners."
+    "Store the message in the room's history for late joiners."
 
 
 class Development(Schema, frozen=True, kw_only=True):
     dev: bool
     message: str
-    "For the page to show; empty in production."
+    "Notice for the page; empty outside development mode."
 
 
 class DevelopmentTokenRequest(RequestBody, frozen=True, kw_only=True):
@@ -189,7 +189,7 @@ class DevelopmentTokenRequest(RequestBody, frozen=True, kw_only=True):
     identity: Annotated[str, Meta(max_length=128)] = ""
     name: Name = ""
     admin: bool | None = None
-    "Left out: whoever comes to a room without an admin is one."
+    "Omitted: true if the room has no admin yet."
 
 
 class DevelopmentToken(Schema, frozen=True, kw_only=True):
@@ -228,7 +228,7 @@ def participant_info(participant: Participant) -> ParticipantInfo:
             subscribe=permissions.subscribe,
             data=permissions.data,
             admin=permissions.admin,
-            sources=list(permissions.sources),  # type: ignore[arg-type]  # a token may name sources we do not know
+            sources=list(permissions.sources),  # type: ignore[arg-type]  # a token may contain unknown sources
             record=permissions.record,
             egress=permissions.egress,
             update_metadata=UNSET if permissions.update_metadata else False,
@@ -238,7 +238,7 @@ def participant_info(participant: Participant) -> ParticipantInfo:
 
 
 def participant_detail(participant: Participant, wall: float) -> ParticipantDetail:
-    """`wall`: now, seconds since 1970."""
+    """`wall`: current Unix time."""
     shape = participant_info(participant)
     media_stats = participant.sink.media_stats()
     return ParticipantDetail(

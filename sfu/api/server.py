@@ -1,8 +1,8 @@
-"""Listening: addresses, TLS, how many connections there may be, and the deadline for request heads that aiohttp lacks.
+"""The HTTP listener: addresses, TLS, connection limits, and a timeout for request heads, which aiohttp lacks.
 
-aiohttp waits for a head as long as its keep-alive timeout, over an hour by default, and a client that sends one byte a
-minute holds a connection for nothing (security: "Slowloris"). The protocol here stands between the transport and
-aiohttp's and closes a connection whose head is late; TLS handshakes have the same deadline.
+aiohttp waits for a request head as long as its keep-alive timeout (over an hour by default), so a client that sends one
+byte per minute can occupy a connection (Slowloris attack). The protocol in this module sits between the transport and
+aiohttp's protocol and closes connections whose head is late. TLS handshakes have the same timeout.
 """
 
 import asyncio
@@ -31,18 +31,18 @@ from sfu.forwarding.loop_budget import LoopBudget
 log = logging.getLogger("sfu.api")
 
 BACKLOG = 128
-"""Connections that wait to be accepted; the loop accepts all of them in one piece, 15 µs each."""
+"""Maximum connections in the accept queue; the loop accepts all of them in one iteration, 15 µs each."""
 READ_BYTES = 4096
-"""Bytes read from a connection per turn of the loop. Larger reads cost more in one piece and save little: bodies and
+"""Bytes read from a connection per loop iteration. Larger reads block the loop longer and save little, because bodies and
 messages are at most 64 KiB."""
 LINGER = 1.0
-"""Seconds in which the rest of a body is read and dropped after its request was answered."""
+"""Seconds to read and discard the rest of a request body after the response."""
 REFUSED_TIMEOUT = 1.0
-"""Seconds that a connection too many has to say what it wants, to be told why it is not to be had."""
+"""Seconds that a refused connection has to send its request and receive the error response."""
 
 
 class MalformedRequestFilter(logging.Filter):
-    """aiohttp logs the first line of each request that is none, token and all. It is answered with 400, which is enough."""
+    """Suppresses aiohttp's log records of malformed requests, which may contain tokens. These requests get 400."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -50,7 +50,7 @@ class MalformedRequestFilter(logging.Filter):
 
 
 class TlsContext:
-    """The server's certificate: TLS 1.2 and 1.3, forward secrecy and AEAD only."""
+    """The server's TLS context: TLS 1.2 and 1.3, forward secrecy and AEAD only."""
 
     def __init__(self, certificate: str, key: str) -> None:
         """Raises ConfigurationError."""
@@ -62,8 +62,9 @@ class TlsContext:
         self.reload()
 
     async def renew_soon(self) -> None:
-        """For a signal's sake: another thread reads the files, because the disk may block. What is wrong is logged, and the
-        old certificate stays.
+        """Reloads the certificate; for signal handlers. Reads the files in another thread, because the disk may block.
+
+        Logs an error and keeps the old certificate if the new one is unusable.
         """
         try:
             self._use(await asyncio.to_thread(self._read))
@@ -73,7 +74,7 @@ class TlsContext:
             log.info("certificate renewed")
 
     def reload(self) -> None:
-        """For new connections from now on; on ConfigurationError the old certificate stays."""
+        """Reloads the certificate for new connections. On ConfigurationError the old one stays in use."""
         self._use(self._read())
 
     def _read(self) -> tuple[bytes, bytes]:
@@ -83,19 +84,21 @@ class TlsContext:
             try:
                 found.append(Path(path).read_bytes())
             except FileNotFoundError:
-                raise ConfigurationError(f"{option} {path}: there is no such file.") from None
+                raise ConfigurationError(f"{option} {path}: the file does not exist.") from None
             except OSError as error:
                 raise ConfigurationError(f"{option} {path} cannot be read: {error.strerror}.") from None
         return found[0], found[1]
 
     def _use(self, files: tuple[bytes, bytes]) -> None:
-        # A first try in a context of its own: half a renewal must not end in a certificate without its key.
+        # Try a separate context first: a failure must not leave the new certificate with the old key.
         for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context):
             try:
                 with _in_memory(files[0]) as certificate, _in_memory(files[1]) as key:
                     context.load_cert_chain(certificate, key, password="")
             except (OSError, ValueError) as error:
-                reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or "it has a passphrase"
+                reason = (
+                    getattr(error, "reason", None) or getattr(error, "strerror", None) or "the key has a passphrase"
+                )
                 raise ConfigurationError(
                     f"http.tls_certificate and http.tls_key cannot be used together: {reason}."
                 ) from None
@@ -103,7 +106,7 @@ class TlsContext:
 
 @contextmanager
 def _in_memory(data: bytes) -> Iterator[str]:
-    """A path of `data`, because OpenSSL takes paths only; nothing of it lies on a disk."""
+    """A path of an in-memory file with `data`, because `load_cert_chain` accepts paths only."""
     file = os.memfd_create("aiosfu-tls")
     try:
         with os.fdopen(os.dup(file), "wb") as writing:
@@ -114,7 +117,7 @@ def _in_memory(data: bytes) -> Iterator[str]:
 
 
 class RefusedProtocol(asyncio.Protocol):
-    """A connection too many: its request is answered without being read, and it is closed. Who says nothing hears nothing."""
+    """A refused connection: it gets an error response after its first bytes, without parsing, and is closed."""
 
     __slots__ = ("_answer", "_connections", "_timer", "_transport")
 
@@ -130,7 +133,7 @@ class RefusedProtocol(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(patience, _abort, transport)
 
     def data_received(self, data: bytes) -> None:
-        # Not before the request is there: closed with bytes unread, TCP resets, and the answer may be lost.
+        # Not earlier: closing a socket with unread bytes sends a TCP reset, and the response may be lost.
         assert self._transport is not None
         if not self._transport.is_closing():
             cast("asyncio.Transport", self._transport).write(self._answer)
@@ -142,13 +145,13 @@ class RefusedProtocol(asyncio.Protocol):
 
 
 class HeadDeadlineProtocol(asyncio.BufferedProtocol):
-    """Passes everything on to aiohttp's protocol, and aborts the connection when a request's head is late.
+    """Forwards everything to aiohttp's protocol, and aborts the connection when a request head is late.
 
-    It reads at most `READ_BYTES` per turn of the loop: aiohttp parses a read at once, and a read of 256 KiB may hold 40,000
-    chunks of a body, which take 20 ms.
+    It reads at most `READ_BYTES` per loop iteration, because aiohttp parses all data of a read at once: 256 KiB may contain
+    40,000 body chunks, which take 20 ms.
 
-    The clock runs from the connection's start until the first request is there, and later from a request's first byte
-    until its head is complete. The middleware `head_complete_middleware` says so: it finds this object through the transport.
+    The timeout runs from the start of the connection until the first head is complete, and later from the first byte of a
+    request until its head is complete. `head_complete_middleware` stops it; it finds this object through the transport.
     """
 
     __slots__ = (
@@ -177,8 +180,10 @@ class HeadDeadlineProtocol(asyncio.BufferedProtocol):
         unauthenticated_budget: LoopBudget,
         turns: ReadScheduler,
     ) -> None:
-        """`make`: aiohttp's protocol, of a connection that is let in. `buffer`: shared, in use during one read only.
-        `unauthenticated_budget`, `turns`: the loop budget of connections without a valid token, and when they are read."""
+        """`make`: creates aiohttp's protocol for an admitted connection. `buffer`: shared; in use during one read only.
+
+        `unauthenticated_budget`, `turns`: loop budget and read scheduler of connections without a valid token.
+        """
         self.budget = self._unauthenticated_budget = unauthenticated_budget
         self._turns = turns
         self._make = make
@@ -192,7 +197,7 @@ class HeadDeadlineProtocol(asyncio.BufferedProtocol):
         self._admitted: str | None = None
         self._busy = False
         self._held = b""
-        "What was read and waits for its turn."
+        "Data that was read and waits for the read scheduler."
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -200,7 +205,7 @@ class HeadDeadlineProtocol(asyncio.BufferedProtocol):
         address = str(peer[0]) if peer else ""
         reason = self._connections.enter(address)
         if reason:
-            self._busy = True  # it has a deadline of its own
+            self._busy = True  # RefusedProtocol has its own timeout
             self._inner = RefusedProtocol(reason, self._connections)
         else:
             self._admitted = address
@@ -216,7 +221,7 @@ class HeadDeadlineProtocol(asyncio.BufferedProtocol):
             self._arm()
         data = bytes(self._buffer[:nbytes])
         if self._held:
-            self._held += data  # aiohttp started reading again by itself
+            self._held += data  # aiohttp has resumed reading
             self._pause()
         elif self.budget is self._unauthenticated_budget and self._turns.full:
             self._held = data
@@ -244,19 +249,19 @@ class HeadDeadlineProtocol(asyncio.BufferedProtocol):
             self._turns.spend(took)
         delay = self.budget.delay(now)
         transport = cast("asyncio.Transport", self._transport)
-        # libuv reads up to 32 times per turn while the buffer is filled.
+        # libuv reads up to 32 times per iteration while reads fill the buffer.
         if not paused and (len(data) == len(self._buffer) or delay) and transport.is_reading():
             transport.pause_reading()
             paused = True
         if paused:
-            # spread, so that not all who wait are read in one turn
+            # Randomized, so that not all waiting connections are read in the same iteration.
             self._loop.call_later(delay * random.uniform(1.0, 2.0), self._read_on)
 
     def _read_on(self) -> None:
         transport, inner = self._transport, self._inner
         if transport is None or transport.is_closing():
             return
-        # aiohttp's own flow control may have stopped reading meanwhile; it starts again by itself.
+        # aiohttp's flow control may have paused reading meanwhile; then aiohttp resumes it.
         if not (getattr(inner, "_reading_paused", False) or getattr(inner, "_buffer_paused", False)):
             cast("asyncio.Transport", transport).resume_reading()
 
@@ -277,7 +282,7 @@ class HeadDeadlineProtocol(asyncio.BufferedProtocol):
         self._inner.connection_lost(error)
 
     def request_began(self) -> None:
-        """The head is complete."""
+        """Stops the timeout: the request head is complete."""
         self._busy = True
         self._disarm()
 
@@ -300,13 +305,13 @@ class HeadDeadlineProtocol(asyncio.BufferedProtocol):
 
 
 def _abort(transport: asyncio.BaseTransport) -> None:
-    # uvloop's transports are no asyncio.Transport to `isinstance`, but have its methods.
+    # uvloop's transports are not instances of asyncio.Transport, but have its methods.
     cast("asyncio.Transport", transport).abort()
 
 
 @web.middleware
 async def head_complete_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Outermost of all middlewares; needs a server made by `Site`, and does nothing elsewhere."""
+    """Stops the head timeout. Must be the outermost middleware; has no effect on servers without `Site`."""
     deadline = connection_of(request)
     if deadline is None:
         return await handler(request)
@@ -318,7 +323,7 @@ async def head_complete_middleware(request: web.Request, handler: Handler) -> we
 
 
 def connection_of(request: web.Request) -> HeadDeadlineProtocol | None:
-    """The connection that a request came on; None if its server was not made by `Site`."""
+    """The connection of a request; None if `Site` did not create the server."""
     protocol = request.transport.get_protocol() if request.transport is not None else None
     return protocol if isinstance(protocol, HeadDeadlineProtocol) else None
 
@@ -326,22 +331,22 @@ def connection_of(request: web.Request) -> HeadDeadlineProtocol | None:
 UNAUTHENTICATED_BUDGET = web.AppKey("unauthenticated_budget", LoopBudget)
 """The loop budget of connections without a valid token."""
 CONNECTION_LIMITER = web.AppKey("connections", ConnectionLimiter)
-"""Where an application has them: its metrics and its server count the same."""
+"""The application's limiter, shared by its metrics and its server."""
 
 
 def client_limit_middleware(connections: ConnectionLimiter) -> Middleware:
-    """Counts the requests of each client that a trusted proxy speaks for, as long as they last."""
+    """Limits the concurrent requests of each client behind a trusted proxy."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         peer = request.remote or ""
         if not connections.is_proxy(peer):
-            return await handler(request)  # counted as a connection
+            return await handler(request)  # already counted as a connection
         client = connections.addresses.client(peer, request.headers.items())
         if connections.addresses.trusts(client):
             return await handler(request)
         if connections.begin(client):
-            raise RateLimited("There are too many connections from your address.", code="too_many_connections")
+            raise RateLimited("Too many connections from your address.", code="too_many_connections")
         try:
             return await handler(request)
         finally:
@@ -351,7 +356,7 @@ def client_limit_middleware(connections: ConnectionLimiter) -> Middleware:
 
 
 class Site(web.BaseSite):
-    """Listens on several addresses with one port."""
+    """Listens on several addresses with the same port."""
 
     def __init__(
         self,
@@ -378,14 +383,14 @@ class Site(web.BaseSite):
         return f"{scheme}://{shown}:{self.port}"
 
     async def start(self) -> None:
-        """Raises ConfigurationError when the first address cannot be had; further ones may be missing (no IPv6)."""
+        """Raises ConfigurationError if the first address is unavailable; others are optional (IPv6 may be missing)."""
         await super().start()
         for address in self._addresses:
             try:
                 await self._listen(address)
             except OSError as error:
                 if self._servers:
-                    log.info("address left out", extra={"address": address, "reason": error.strerror})
+                    log.info("address skipped", extra={"address": address, "reason": error.strerror})
                     continue
                 await super().stop()
                 reason = error.strerror or error
@@ -416,17 +421,17 @@ class Site(web.BaseSite):
 async def listen(
     app: web.Application, settings: Settings, addresses: tuple[str, ...], tls: TlsContext | None = None
 ) -> tuple[web.AppRunner, Site]:
-    """Serves until the runner's `cleanup`. Raises ConfigurationError."""
+    """Starts to serve, until `cleanup` of the returned runner. Raises ConfigurationError."""
     if not any(isinstance(each, MalformedRequestFilter) for each in server_logger.filters):
         server_logger.addFilter(MalformedRequestFilter())
     runner = web.AppRunner(
         app,
         access_log=None,
         keepalive_timeout=settings.keepalive_timeout,
-        tcp_keepalive=False,  # sockets have heartbeats, requests deadlines
+        tcp_keepalive=False,  # WebSockets have heartbeats, requests have timeouts
         shutdown_timeout=5.0,
         lingering_time=LINGER,
-        auto_decompress=False,  # 50 KB of gzip are 50 MB
+        auto_decompress=False,  # 50 KB of gzip may expand to 50 MB
         handle_signals=False,
     )
     await runner.setup()
