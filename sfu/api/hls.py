@@ -333,7 +333,7 @@ class HlsRoutes:
         if data is None:
             raise NotFound("The segment does not exist or has expired.")
         key = ("captions", live_stream.stream_id, language, block)
-        return self._responses_answer(request, key, CAPTIONS, _immutable(cache), data)
+        return self._cached_response(request, key, CAPTIONS, _immutable(cache), data)
 
     # Responses.
 
@@ -358,7 +358,7 @@ class HlsRoutes:
         self, request: web.Request, key: tuple[object, ...] | None, data: bytes, cache: str
     ) -> web.StreamResponse:
         """`key`: cache key; None: do not cache."""
-        return self._responses_answer(request, key, MEDIA, _immutable(cache), data)
+        return self._cached_response(request, key, MEDIA, _immutable(cache), data)
 
     def _cached_response(
         self, request: web.Request, key: tuple[object, ...] | None, kind: str, cache: str, data: bytes

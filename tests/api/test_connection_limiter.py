@@ -43,7 +43,7 @@ def test_who_is_refused(addresses: list[str], reasons: list[str]) -> None:
         if not reason:
             one.leave(address)
     assert one.open == 0
-    assert not one._of
+    assert not one._by_address
     assert one.enter(addresses[-1]) == ""
 
 
@@ -156,7 +156,7 @@ async def test_requests_through_a_proxy_are_counted_by_whom_they_are_for() -> No
             return (await server.ask("GET", path, headers={"X-Forwarded-For": f"spoofed, {client}"}))[0]
 
         waiting = [asyncio.create_task(ask("198.51.100.1")) for _ in range(3)]
-        while server.site.connections._of.get("198.51.100.1") != 3:  # noqa: ASYNC110
+        while server.site.connections._by_address.get("198.51.100.1") != 3:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         assert await ask("198.51.100.1", "/livez") == 429
         assert await ask("198.51.100.2", "/livez") == 200
@@ -164,7 +164,7 @@ async def test_requests_through_a_proxy_are_counted_by_whom_they_are_for() -> No
         release.set()
         assert await asyncio.gather(*waiting) == [200] * 3
         assert await ask("198.51.100.1", "/livez") == 200
-        assert not server.site.connections._of
+        assert not server.site.connections._by_address
 
 
 def test_the_same_with_uvloop() -> None:
@@ -208,7 +208,7 @@ async def test_a_forged_first_line_of_x_forwarded_for_is_not_believed() -> None:
                 writer.close()
 
         waiting = [asyncio.create_task(ask(f"1.1.1.{number}", "198.51.100.1")) for number in range(2)]
-        while server.site.connections._of.get("198.51.100.1") != 2:  # noqa: ASYNC110
+        while server.site.connections._by_address.get("198.51.100.1") != 2:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
         assert await ask("1.1.1.9", "198.51.100.1") == 429
         release.set()
