@@ -1,4 +1,4 @@
-"""What the wiring alone decides: what lives on after a restart, and what ends with a key."""
+"""Lifetime of playback URLs across restarts and key changes, as wired by the application."""
 
 from dataclasses import replace
 
@@ -23,19 +23,19 @@ def word_of(one: Server) -> str:
     return one.hls.playback_tokens.issue("hall", CLAIMS, 1500.0, b"nonce!")
 
 
-async def test_an_address_of_a_programme_outlives_the_server() -> None:
+async def test_playback_url_survives_a_restart() -> None:
     word = word_of(server(app=OLD))
     server(app=OLD, other=NEW).hls.playback_tokens.check(word, "hall", 1000.0)
     with pytest.raises(NotAuthorized):
         server(app=NEW).hls.playback_tokens.check(word, "hall", 1000.0)
 
 
-async def test_in_development_it_ends_with_the_server() -> None:
+async def test_playback_url_ends_with_the_server_in_development_mode() -> None:
     with pytest.raises(NotAuthorized):
         server().hls.playback_tokens.check(word_of(server()), "hall", 1000.0)
 
 
-async def test_a_key_withdrawn_by_sighup_closes_its_addresses() -> None:
+async def test_removing_a_key_by_sighup_invalidates_its_playback_urls() -> None:
     one = server(app=OLD)
     word = word_of(one)
     one.renew(lambda: replace(one.settings, auth=replace(one.settings.auth, keys={"app": NEW, "before": OLD})))

@@ -1,6 +1,6 @@
-"""The one statement of the import order, of which packages are pure, and of who may not know whom.
+"""Defines and checks the import order, the pure packages and forbidden dependencies.
 
-Read by `ast`, so that nothing is imported and an import inside a function or under `if TYPE_CHECKING` counts as well.
+Parses the source with `ast` without importing it, so that imports in functions and under `if TYPE_CHECKING` count as well.
 """
 
 import ast
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
-# From the ground up. A unit may import itself and units of lower floors. Those on one floor are siblings and never
+# From bottom to top. A unit may import itself and units of lower floors. Units on one floor are siblings and must not
 # import each other.
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "ids"),
@@ -37,12 +37,12 @@ def floor(unit: str) -> int:
 
 
 def unit_of(module: str) -> str:
-    """`sfu.rtp.codecs.vp8` → `rtp`; the package `sfu` itself → the empty string."""
+    """The unit of a module: `sfu.rtp.codecs.vp8` → `rtp`; the package `sfu` itself → the empty string."""
     return [*module.split("."), ""][1]
 
 
 def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[tuple[int, str]]:
-    """(line, dotted name) of everything that a module imports, relative imports resolved."""
+    """(line, dotted name) of each import of a module, with relative imports resolved."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
@@ -60,7 +60,7 @@ def imports(source: str, module: str, *, is_package: bool = False) -> Iterator[t
 
 
 def breaches(source: str, module: str, *, is_package: bool = False) -> list[str]:
-    """What a module imports against the rules, one line each."""
+    """Violations of the rules by a module, one line each."""
     unit, found = unit_of(module), []
     if unit and not any(unit in units for units in FLOORS):
         return [f"{module}: {unit} has no place in FLOORS"]
@@ -121,7 +121,7 @@ PLANTED = [
         "from sfu.signaling.ports import MediaEdge\nimport asyncio, socket",
         "transport imports sfu.signaling.ports from above",
     ),
-    # And what is right stays quiet.
+    # Allowed imports.
     ("sfu.rooms.room", "from sfu.auth.grants import VideoGrants\nfrom sfu.rooms import ports", None),
     ("sfu.signaling.session", "import time\nfrom ..rooms import room\nfrom . import messages", None),
     ("sfu.cli", "from sfu import __version__, app, config", None),

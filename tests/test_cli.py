@@ -1,4 +1,4 @@
-"""The command line as people use it: what is printed, where, and with which status."""
+"""The command line: output, error messages and exit status."""
 
 import json
 import sys
@@ -86,7 +86,7 @@ def test_token(keys: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("flags", "allowed"), [([], True), (["--no-update-metadata"], False)])
-def test_token_for_somebody_who_keeps_the_name(
+def test_token_without_permission_to_update_metadata(
     flags: list[str], allowed: bool, keys: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["token", "--keys-file", keys, "--room", "r", "--identity", "i", *flags]) == 0

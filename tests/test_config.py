@@ -1,4 +1,4 @@
-"""The loader: what wins, what is refused and in which words, and that secrets stay secret."""
+"""The configuration loader: precedence, error messages, and protection of secrets."""
 
 import dataclasses
 import json
@@ -45,7 +45,7 @@ def test_precedence(tmp_path: Path) -> None:
         ("auth.keys", f"app: {SECRET}", {"app": SECRET}),
     ],
 )
-def test_words(key: str, word: str, value: object) -> None:
+def test_values_from_text(key: str, word: str, value: object) -> None:
     section, _, name = key.partition(".")
     by_flag = config.load(flags=[(key, word)])
     by_environment = config.load(environment={f"SFU_{section}__{name}".upper().replace("SFU_", "SFU_", 1): word})
@@ -101,7 +101,7 @@ def test_refused_environment(environment: dict[str, str], complaint: str) -> Non
     assert complaint in str(caught.value)
 
 
-def test_what_kubernetes_adds_is_not_ours() -> None:
+def test_service_variables_of_kubernetes_are_ignored() -> None:
     environment = {"SFU_SERVICE_HOST": "10.0.0.1", "SFU_PORT_7880_TCP": "tcp://10.0.0.1:7880"}
     assert config.load(environment=environment) == config.Settings()
 
@@ -123,7 +123,7 @@ def test_secret_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "word", [SECRET, f"app: [{SECRET}]", f"app: {{{SECRET}", f"[{SECRET}]", f"? {SECRET}\n- x", f"'{SECRET}"]
 )
-def test_secrets_never_shown_in_complaints(word: str, tmp_path: Path) -> None:
+def test_secrets_never_shown_in_errors(word: str, tmp_path: Path) -> None:
     file = tmp_path / "keys"
     file.write_text(word)
     for flag in (("auth.keys", word), ("auth.keys_file", str(file))):
@@ -157,7 +157,7 @@ def test_schema() -> None:
     json.dumps(schema)
 
 
-def test_every_option_has_words_and_can_be_made_from_a_word() -> None:
+def test_every_option_has_a_description() -> None:
     for key, option in config.options(config.Settings).items():
         assert option.description.endswith("."), key
     for section in dataclasses.fields(config.Settings):

@@ -1,4 +1,4 @@
-"""SIGTERM to a real server with people in it: what they are told, who still gets in, and when it ends."""
+"""SIGTERM to a real server with participants: messages to clients, admission, and the time of the exit."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ from tests.web.server import KEYS, ServerProcess, serve, token
 async def draining(
     tmp_path: Path, seconds: float
 ) -> AsyncIterator[tuple[ServerProcess, aiohttp.ClientSession, Client]]:
-    """A server that was told to stop, with Ada in the room `open`."""
+    """A draining server with Ada in the room `open`."""
     settings = {"http.host": "localhost", "rtc.include_loopback": "true", "signaling.resume_window": 0.5}
     settings |= {"node.drain_timeout": seconds}
     async with (
@@ -33,7 +33,7 @@ async def draining(
 async def joining(
     http: aiohttp.ClientSession, server: ServerProcess, room: str, identity: str
 ) -> AsyncIterator[tuple[Client, dict[str, object]]]:
-    """A client, and what it was answered."""
+    """A client and the response to its join."""
     client = Client(http, server.url, await token(room, identity))
     try:
         yield client, await client.join()
@@ -41,7 +41,7 @@ async def joining(
         await client.close()
 
 
-async def test_meetings_go_on_and_the_server_ends_with_the_last(tmp_path: Path) -> None:
+async def test_meetings_continue_and_the_server_exits_after_the_last(tmp_path: Path) -> None:
     async with draining(tmp_path, 30) as (server, http, ada):
         assert 29 <= (await ada.event("draining"))["seconds"] <= 30
         async with http.get(f"{server.url}/readyz") as answer:
@@ -58,13 +58,13 @@ async def test_meetings_go_on_and_the_server_ends_with_the_last(tmp_path: Path) 
             assert (answer.status, (await answer.json())["code"]) == (503, "at_capacity")
 
         assert server.process.returncode is None
-        await ada.close()  # she could come back for half a second
+        await ada.close()  # her session can be resumed for 0.5 s
         assert await asyncio.wait_for(server.process.wait(), 10) == 0
         assert server.errors() == []
 
 
 @pytest.mark.parametrize("how", ["deadline", "second signal"])
-async def test_whoever_stays_is_sent_on(tmp_path: Path, how: str) -> None:
+async def test_remaining_participants_are_asked_to_reconnect(tmp_path: Path, how: str) -> None:
     async with draining(tmp_path, 1.0 if how == "deadline" else 60.0) as (server, _, ada):
         await ada.event("draining")
         if how == "second signal":

@@ -1,5 +1,5 @@
-"""The README's table of settings is the settings, and that of bounds the bounds (`python -m tests.test_readme` writes them
-anew), and the commands that both READMEs show are ones that there are."""
+"""The generated tables of settings and bounds in the README are current (`python -m tests.test_readme` updates them), and
+the commands in both READMEs exist."""
 
 import json
 import re
@@ -60,7 +60,7 @@ def commands() -> list[str]:
 @pytest.mark.parametrize("line", commands())
 def test_commands(line: str) -> None:
     _, *words = shlex.split(line.replace("…", "TOKEN"))
-    if words not in (["egress"], ["config"]):  # named in a sentence, without their commands
+    if words not in (["egress"], ["config"]):  # mentioned in a sentence without a subcommand
         assert cli._parser().parse_args(words).run is not None
 
 

@@ -109,11 +109,11 @@ def authorize(operation: Operation, grants: VideoGrants, room: str) -> None:
     if grants.room_admin and operation.grant in ("view", "delete", "admin"):
         if grants.may_administer(room):
             return
-        raise NotFound("The room does not exist, or this token has no access to it.")
+        raise NotFound("There is no such room, or this token does not open it.")
     if operation.grant in _EGRESS_GRANTS and _EGRESS_GRANTS[operation.grant](grants):
         if grants.room == room and room:
             return
-        raise NotFound("The room does not exist, or this token has no access to it.")
+        raise NotFound("There is no such room, or this token does not open it.")
     raise NotAuthorized(f"This requires a token with {GRANT_DESCRIPTIONS[operation.grant].replace('`', '')}.")
 
 

@@ -1,4 +1,4 @@
-"""What the doctor says of servers, files, addresses and kernels that are well or not."""
+"""Findings of `sfu doctor` for healthy and broken servers, files, addresses and kernel settings."""
 
 import asyncio
 import io
@@ -49,7 +49,7 @@ def test_certificate(days: float, verdict: Verdict, tmp_path: Path) -> None:
     assert finding.verdict is Verdict.PROBLEM
 
 
-def test_certificate_that_is_none(tmp_path: Path) -> None:
+def test_missing_or_invalid_certificate(tmp_path: Path) -> None:
     path = tmp_path / "certificate.pem"
     assert [each.verdict for each in doctor.certificate(str(path), 0)] == [Verdict.PROBLEM]
     path.write_text("no PEM")
@@ -73,7 +73,7 @@ def test_files_and_clock_and_recordings(tmp_path: Path) -> None:
     assert doctor.recordings(str(tmp_path / "not" / "yet")).verdict in (Verdict.OK, Verdict.WARNING)
 
 
-def test_what_is_printed() -> None:
+def test_output_and_exit_status() -> None:
     out = io.StringIO()
     findings = [Finding("http", Verdict.OK, "answers"), Finding("call", Verdict.PROBLEM, "no media", "Open the port.")]
     assert doctor.run(findings, out) == 1
@@ -81,7 +81,7 @@ def test_what_is_printed() -> None:
     assert doctor.run(findings[:1], out) == 0
 
 
-def test_nobody_is_there() -> None:
+def test_unreachable_server() -> None:
     url = f"http://127.0.0.1:{free_port()}"
     findings = doctor.examine(Settings(), url, local=False, insecure=False)
     assert [each.verdict for each in findings] == [Verdict.PROBLEM, Verdict.NOT_CHECKED]
@@ -98,7 +98,7 @@ async def examined(*arguments: str, environment: dict[str, str]) -> tuple[int, s
     return process.returncode, output.decode()
 
 
-async def test_a_server_that_is_well_and_one_whose_port_nobody_reaches(tmp_path: Path) -> None:
+async def test_healthy_server_and_unreachable_udp_port(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path, days=90)
     settings = {"http.host": "localhost", "http.tls_certificate": certificate, "http.tls_key": key}
     async with serve(tmp_path / "log", {**settings, "rtc.include_loopback": "true"}, KEYS, scheme="https") as server:
@@ -115,8 +115,8 @@ async def test_a_server_that_is_well_and_one_whose_port_nobody_reaches(tmp_path:
         assert status == 1
 
 
-async def test_the_server_of_the_settings_is_known_by_its_certificate(tmp_path: Path) -> None:
-    """It is made for a name of the Internet, and asked as localhost: that is no problem, and nobody else's will do."""
+async def test_local_server_is_verified_by_its_certificate_file(tmp_path: Path) -> None:
+    """The certificate is for a public name, but the URL is localhost: accepted. Another certificate is rejected."""
     certificate, key = self_signed(tmp_path, days=90, host="meet.example.org")
     settings = {"http.tls_certificate": certificate, "http.tls_key": key, "rtc.include_loopback": "true"}
     (tmp_path / "other").mkdir()

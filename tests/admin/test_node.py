@@ -1,4 +1,4 @@
-"""Who is let in by a server that is full or going, as its own application wires it; nothing listens."""
+"""Admission by a full or draining node, with the wiring of the application but without listening sockets."""
 
 import pytest
 
@@ -49,22 +49,22 @@ def test_out_of_memory() -> None:
     assert shown.memory_used_bytes > shown.memory_limit_bytes == 1_000_000
 
 
-def test_going(server: Server) -> None:
+def test_draining(server: Server) -> None:
     room: Room = server.rooms.create("open")
     server.node.draining = True
     server._admit(room.name)
-    server._admit("")  # whoever has not said yet for which room it comes
+    server._admit("")  # a client whose room is not known yet
     with pytest.raises(AtCapacity) as refused:
         server._admit("another")
     assert refused.value.code == "draining"
     assert server.node.not_ready() == server.node.no_new_rooms() == "draining"
 
 
-def test_credentials_for_turn() -> None:
+def test_turn_credentials() -> None:
     flags = [("turn.urls", "turns:turn.example.org:443"), ("turn.secret", "s")]
     server = Server(config.load(flags=flags))
     claims = None
-    (told,) = server._ice_servers(claims)  # type: ignore[arg-type]  # whoever joined
-    assert told.urls == ["turns:turn.example.org:443"]
-    assert told.username.partition(":")[0].isdigit()
-    assert told.credential
+    (ice_server,) = server._ice_servers(claims)  # type: ignore[arg-type]  # the claims are not used
+    assert ice_server.urls == ["turns:turn.example.org:443"]
+    assert ice_server.username.partition(":")[0].isdigit()
+    assert ice_server.credential

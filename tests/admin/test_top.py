@@ -1,4 +1,4 @@
-"""The screen of `sfu top` from two looks at fixed moments, and the command against a real server."""
+"""The screen of `sfu top` from two samples at fixed times, and the command against a real server."""
 
 import asyncio
 import sys
@@ -31,19 +31,19 @@ SECOND = replace(
 ROOMS = (Room("small", 2, 0, 4), Room("large\x1b[31m", 3, 1, 6), Room("empty", 0, 0, 0))
 
 
-def look(at: float, snapshot: Snapshot, rooms: tuple[Room, ...] = ()) -> MetricsSample:
+def sample(at: float, snapshot: Snapshot, rooms: tuple[Room, ...] = ()) -> MetricsSample:
     return MetricsSample.parse(at, Metrics(lambda: snapshot).render().decode(), rooms)
 
 
 def test_screen() -> None:
-    lines = screen(look(10.0, FIRST), look(12.0, SECOND, ROOMS), 80, 40)
+    lines = screen(sample(10.0, FIRST), sample(12.0, SECOND, ROOMS), 80, 40)
     text = "\n".join(lines)
     assert lines[0].startswith("aiosfu 1.2.3  ready")
     assert "[#####...............] 25%" in text
     assert "rooms 2   participants 5 (+1 waiting)" in text
     assert "in 4.0 Mbit/s 1000 packets/s   out 500 kbit/s 100 packets/s" in text
     assert "rtt 50.0 ms" in text
-    assert "loss –" in text, "nothing was reported"
+    assert "loss –" in text, "no loss was reported"
     assert "dropped 10/s" in text
     assert "good 4" in text
     assert "downgraded 90/min  paused 30/min" in text
@@ -53,7 +53,7 @@ def test_screen() -> None:
 
 def test_it_fits_the_terminal() -> None:
     rooms = tuple(Room(f"room-{number}", number, 0, 0) for number in range(50))
-    lines = screen(look(10.0, FIRST), look(12.0, SECOND, rooms), 60, 20)
+    lines = screen(sample(10.0, FIRST), sample(12.0, SECOND, rooms), 60, 20)
     assert len(lines) <= 20
     assert max(map(len, lines)) <= 60
     assert lines[-1] == "and 40 more"

@@ -1,4 +1,4 @@
-"""A server on a free port of loopback, with real rooms and a fake far end."""
+"""A server on a free loopback port, with real rooms and a fake media sink."""
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -32,7 +32,7 @@ KEY = "a-secret-of-thirty-two-bytes-or-more"
 
 @dataclass
 class FarEnd:
-    """A ParticipantSink that remembers."""
+    """A ParticipantSink that records all calls."""
 
     events: list[object] = field(default_factory=list)
     removals: list[tuple[str, str]] = field(default_factory=list)
@@ -72,7 +72,7 @@ class Media:
 
 @dataclass
 class Node:
-    """A NodePort."""
+    """A fake NodePort."""
 
     draining: bool = False
     full: str = ""
@@ -102,7 +102,7 @@ class Server:
     async def ask(
         self, method: str, path: str, *, token: str = "", headers: Mapping[str, str] | None = None, **options: Any
     ) -> tuple[int, Any]:
-        """Status, and the body as JSON or else as text."""
+        """Status, and the body as JSON or, if it is not JSON, as text."""
         status, _, body = await self.exchange(method, path, token=token, headers=headers, **options)
         return status, body
 

@@ -1,4 +1,4 @@
-"""The admin API from outside: what each operation does, and who may not do it."""
+"""The admin API over HTTP: effects of each operation, and required grants."""
 
 import asyncio
 import time
@@ -16,7 +16,7 @@ from tests.api.support import Server, running, token
 ADMIN = token(room="demo", room_admin=True)
 LISTER = token(room_list=True)
 CREATOR = token(room_create=True)
-NO_SUCH_ROOM = {"code": "not_found", "message": "The room does not exist, or this token has no access to it."}
+NO_SUCH_ROOM = {"code": "not_found", "message": "There is no such room, or this token does not open it."}
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ async def test_rooms(server: Server) -> None:
     assert await server.ask("GET", "/api/v1/rooms/demo", token=ADMIN) == (404, NO_SUCH_ROOM)
 
 
-async def test_the_cap_is_told(server: Server) -> None:
+async def test_room_limit(server: Server) -> None:
     for name in ("a", "b", "c"):
         assert (await server.ask("POST", "/api/v1/rooms", token=CREATOR, json={"name": name}))[0] == 201
     status, problem = await server.ask("POST", "/api/v1/rooms", token=CREATOR, json={"name": "d"})
@@ -101,7 +101,7 @@ async def test_participants(server: Server) -> None:
     assert changed["tracks"] == []
 
 
-async def test_a_kick_lasts(server: Server) -> None:
+async def test_kick_revokes_tokens(server: Server) -> None:
     _, far_end = server.join("demo", "eve")
     mine = token(room="demo", room_join=True, room_admin=True, identity="eve")
     path = "/api/v1/rooms/demo/participants/eve"
@@ -143,7 +143,7 @@ async def test_data(server: Server) -> None:
         ("POST", "/api/v1/rooms/{room}/data", {"payload": "x"}),
     ],
 )
-async def test_foreign_and_absent_rooms_answer_alike(
+async def test_inaccessible_and_missing_rooms_get_the_same_response(
     server: Server, method: str, path: str, body: dict[str, Any] | None
 ) -> None:
     server.join("foreign", "ada")
@@ -169,13 +169,13 @@ async def test_foreign_and_absent_rooms_answer_alike(
         ({"Authorization": f"Bearer {CREATOR}"}, 403, "not_authorized"),
     ],
 )
-async def test_who_may_not_list(server: Server, headers: dict[str, str], status: int, code: str) -> None:
+async def test_list_requires_grant(server: Server, headers: dict[str, str], status: int, code: str) -> None:
     got, answered, problem = await server.exchange("GET", "/api/v1/rooms", headers=headers)
     assert (got, problem["code"]) == (status, code)
     assert ("WWW-Authenticate" in answered) is (status == 401)
 
 
-async def test_a_creator_bound_to_a_room_creates_only_that(server: Server) -> None:
+async def test_create_token_for_a_room_creates_only_that_room(server: Server) -> None:
     bound = token(room="mine", room_create=True)
     assert (await server.ask("POST", "/api/v1/rooms", token=bound, json={"name": "other"}))[0] == 403
     assert (await server.ask("POST", "/api/v1/rooms", token=bound, json={"name": "mine"}))[0] == 201
@@ -188,8 +188,8 @@ async def test_a_creator_bound_to_a_room_creates_only_that(server: Server) -> No
         (b"", 400, "missing required field name"),
         (b"{", 400, "truncated"),
         (b"[1]", 400, "Expected object"),
-        (b"\xff", 400, "not what is expected"),
-        (b"[" * 20_000, 400, "not what is expected"),
+        (b"\xff", 400, "The body is invalid"),
+        (b"[" * 20_000, 400, "The body is invalid"),
         (b'{"name": ""}', 400, "length >= 1"),
         (b'{"name": "x", "nmae": "y"}', 400, "unknown field nmae"),
         (b'{"name": "x", "idle_timeout": 1e99}', 400, "<="),
@@ -205,12 +205,12 @@ async def test_bad_bodies(server: Server, body: bytes, status: int, words: str) 
     assert words in problem["message"]
 
 
-async def test_bodies_are_json(server: Server) -> None:
+async def test_bodies_must_be_json(server: Server) -> None:
     status, problem = await server.ask("POST", "/api/v1/rooms", token=CREATOR, data={"name": "x"})
     assert (status, problem["code"]) == (415, "unsupported_media")
 
 
-async def test_a_body_that_does_not_come(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_body_timeout(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfu.api.application.BODY_TIMEOUT", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(
@@ -231,7 +231,7 @@ ACCOUNT = MediaStats(
 )
 
 
-async def test_why_somebodys_pictures_are_as_they_are(server: Server) -> None:
+async def test_connection_diagnostics_of_a_participant(server: Server) -> None:
     _, far_end = server.join("demo", "ann")
     status, shown = await server.ask("GET", "/api/v1/rooms/demo/participants/ann", token=ADMIN)
     assert (status, shown["connection"]) == (200, None)

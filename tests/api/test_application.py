@@ -1,4 +1,4 @@
-"""Probes, metrics, headers, origins, errors and the access log, as a client sees them."""
+"""Probes, metrics, headers, origins, errors and the access log, as seen by a client."""
 
 import json
 import logging
@@ -19,7 +19,7 @@ async def test_probes() -> None:
             assert await server.ask("GET", path) == (200, "ok\n")
         server.node.full = "room limit reached"
         full = "ok, but accepts no new rooms: room limit reached\n"
-        assert await server.ask("GET", "/readyz") == (200, full), "who is in comes back, and viewers watch"
+        assert await server.ask("GET", "/readyz") == (200, full), "a full node stays ready for resumes and viewers"
         server.node.draining = True
         assert await server.ask("GET", "/readyz") == (503, "draining\n")
         assert await server.ask("GET", "/livez") == (200, "ok\n")
@@ -46,13 +46,13 @@ async def test_metrics() -> None:
     assert any(name.startswith("process_") for name, _ in samples)
 
 
-async def test_metrics_can_be_off() -> None:
+async def test_metrics_can_be_disabled() -> None:
     async with running(Settings(port=0, metrics=False)) as server:
         assert (await server.ask("GET", "/metrics"))[0] == 404
 
 
 @pytest.mark.parametrize("header", ["Forwarded", "X-Forwarded-For", "x-forwarded-for", "Via"])
-async def test_metrics_can_be_for_the_inner_network_only(header: str) -> None:
+async def test_metrics_can_be_hidden_behind_proxies(header: str) -> None:
     async with running(Settings(port=0, metrics_behind_proxy=False)) as server:
         for headers, status in (({}, 200), ({header: "203.0.113.9"}, 404)):
             async with server.client.get(f"{server.site.name}/metrics", headers=headers) as answer:
@@ -98,7 +98,7 @@ async def test_origins(origin: str | None, allowed: bool) -> None:
             assert ("Access-Control-Allow-Headers" in answered) is allowed
 
 
-async def test_errors_readable_by_listed_pages() -> None:
+async def test_errors_are_readable_for_allowed_origins() -> None:
     async with running(Settings(port=0, allowed_origins=(LISTED,))) as server:
         status, headers, _ = await server.exchange("GET", "/api/v1/rooms", headers={"Origin": LISTED})
     assert status == 401
@@ -113,7 +113,7 @@ async def test_unknown_routes_and_methods() -> None:
         assert set(headers["Allow"].split(",")) == {"GET", "HEAD", "POST"}
 
 
-async def test_a_bug_is_a_500_with_its_traceback_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unexpected_exception_is_500_with_logged_traceback(caplog: pytest.LogCaptureFixture) -> None:
     async def broken(request: web.Request) -> web.StreamResponse:
         raise RuntimeError("inner secret")
 
@@ -125,7 +125,7 @@ async def test_a_bug_is_a_500_with_its_traceback_in_the_log(caplog: pytest.LogCa
     assert record.exc_info is not None
 
 
-async def test_access_log_holds_neither_query_nor_names(caplog: pytest.LogCaptureFixture) -> None:
+async def test_access_log_contains_neither_query_nor_names(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     secret = token(room="secret-name", room_admin=True)
     async with running() as server:
@@ -140,7 +140,7 @@ async def test_access_log_holds_neither_query_nor_names(caplog: pytest.LogCaptur
         assert secret not in str(vars(each))
 
 
-async def test_access_log_can_be_off(caplog: pytest.LogCaptureFixture) -> None:
+async def test_access_log_can_be_disabled(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     async with running(access_log=False) as server:
         await server.ask("GET", "/livez")

@@ -1,4 +1,4 @@
-"""The meeting page is found in a checkout, and a wheel carries it."""
+"""`web_root` finds the meeting page in a checkout and in an installed wheel."""
 
 import shutil
 import subprocess
@@ -46,13 +46,13 @@ def test_wheel(tmp_path: Path) -> None:
     assert set(carried) == set(files(web_root()))
     assert (installed / "sfu" / "py.typed").is_file()
     assert not (installed / "tests").exists()
-    # As the installed package itself finds it.
+    # Uses the installed package's own lookup.
     asked = "from sfu.api.assets import web_root; print(web_root())"
     found = subprocess.run([sys.executable, "-c", asked], cwd=installed, check=True, capture_output=True, text=True)
     assert Path(found.stdout.strip()) == (installed / "sfu" / "_web").resolve()
 
 
-def test_an_installation_without_it_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_missing_page_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     from sfu.api import assets
     from sfu.errors import ConfigurationError
 

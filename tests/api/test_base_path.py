@@ -1,4 +1,4 @@
-"""`http.base_path`: every route with the prefix and without it, and addresses in answers that have it."""
+"""`http.base_path`: every route works with and without the prefix, and URLs in responses contain it."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ BEHIND = Settings(port=0, base_path=BASE, allowed_origins=("https://app.example.
 
 
 @pytest.mark.parametrize("prefix", ["", BASE])
-async def test_every_route_with_the_prefix_and_without(prefix: str) -> None:
+async def test_every_route_with_and_without_prefix(prefix: str) -> None:
     async with running(BEHIND, page_root=WEB) as server:
         for path in (
             "/livez",
@@ -43,7 +43,7 @@ async def test_every_route_with_the_prefix_and_without(prefix: str) -> None:
         assert (status, answered["Access-Control-Allow-Origin"]) == (204, "https://app.example.org")
 
 
-async def test_the_prefix_alone_leads_to_the_page() -> None:
+async def test_prefix_alone_redirects_to_the_page() -> None:
     async with running(BEHIND, page_root=WEB) as server:
         status, headers, _ = await server.exchange("GET", f"{BASE}?a=b", allow_redirects=False)
         assert (status, headers["Location"]) == (308, "meet/?a=b")
@@ -53,7 +53,7 @@ async def test_the_prefix_alone_leads_to_the_page() -> None:
 @pytest.mark.parametrize(
     ("path", "up"), [("/", ""), ("/r/hall", "../"), ("/watch/hall", "../"), (f"{BASE}/r/hall", "../")]
 )
-async def test_addresses_in_pages_are_relative(path: str, up: str) -> None:
+async def test_urls_in_pages_are_relative(path: str, up: str) -> None:
     async with running(BEHIND, page_root=WEB) as server:
         status, headers, text = await server.exchange("GET", path)
         assert status == 200
@@ -65,7 +65,7 @@ async def test_addresses_in_pages_are_relative(path: str, up: str) -> None:
 
 @pytest.mark.parametrize("prefix", ["", BASE], ids=["stripped", "kept"])
 @pytest.mark.parametrize("public", [True, False])
-async def test_the_address_of_a_programme_has_the_prefix(tmp_path: Path, prefix: str, public: bool) -> None:
+async def test_playback_url_contains_the_prefix(tmp_path: Path, prefix: str, public: bool) -> None:
     chosen = Hls(directory=str(tmp_path), memory=6.0, public=("town-hall",) if public else ())
     live_streams = LiveStreams(chosen)
     routes = HlsRoutes(chosen, live_streams, Verifier({"app": KEY}), b"s" * 32, base_path=BASE).routes()
@@ -82,19 +82,19 @@ async def test_the_address_of_a_programme_has_the_prefix(tmp_path: Path, prefix:
         assert (await server.ask("GET", state.removeprefix(BASE)))[0] == 200
 
 
-def test_the_api_document_names_it() -> None:
+def test_openapi_document_contains_the_prefix() -> None:
     assert openapi.document("1", OPERATIONS, BASE)["servers"] == [{"url": BASE}]
     assert "servers" not in openapi.document("1", OPERATIONS)
 
 
 @pytest.mark.parametrize("base", ["", "/meet", "/a/b-c/d_e.f~g", "/Meet2"])
-def test_paths(base: str) -> None:
+def test_valid_base_paths(base: str) -> None:
     assert Settings(base_path=base).base_path == base
 
 
 @pytest.mark.parametrize(
     "base", ["meet", "/", "/meet/", "//meet", "/a//b", "/..", "/a/../b", "/.", "/a b", "/{x}", "/ä", "/a?b", "/%61"]
 )
-def test_what_is_no_path(base: str) -> None:
+def test_invalid_base_paths(base: str) -> None:
     with pytest.raises(ConfigurationError, match=r"http\.base_path: .* as in /meet"):
         Settings(base_path=base)

@@ -1,4 +1,4 @@
-"""How many connections there may be: by addresses and proxies, and what whoever is refused is told."""
+"""Connection limits in total, per address and behind proxies, and the responses to refused connections."""
 
 import asyncio
 import json
@@ -36,7 +36,7 @@ def counted(**settings: object) -> ConnectionLimiter:
         (["", "", ""], ["", "", "address"]),
     ],
 )
-def test_who_is_refused(addresses: list[str], reasons: list[str]) -> None:
+def test_refused_addresses(addresses: list[str], reasons: list[str]) -> None:
     one = counted()
     assert [one.enter(address) for address in addresses] == reasons
     for address, reason in zip(addresses, reasons, strict=True):
@@ -50,7 +50,7 @@ def test_who_is_refused(addresses: list[str], reasons: list[str]) -> None:
 PROXIES = ("10.0.0.0/8", "::1")
 
 
-def test_clients_behind_a_proxy_are_told_apart() -> None:
+def test_clients_behind_a_proxy_are_distinguished() -> None:
     one = counted()
     assert [one.begin(client) for client in ("198.51.100.1",) * 3] == ["", "", "address"]
     assert one.begin("198.51.100.2") == ""
@@ -59,17 +59,17 @@ def test_clients_behind_a_proxy_are_told_apart() -> None:
     assert one.refused == {"total": 0, "address": 1, "late_head": 0}
 
 
-def test_no_proxy_is_trusted_that_is_not_named() -> None:
+def test_only_configured_proxies_are_trusted() -> None:
     assert not counted(trusted_proxies=()).is_proxy("127.0.0.1")
 
 
 @pytest.mark.parametrize("words", ["proxy.example", "10.0.0.1/8", ""])
-def test_what_is_no_network(words: str) -> None:
+def test_invalid_networks(words: str) -> None:
     with pytest.raises(ConfigurationError, match="is not an address or network"):
         Settings(trusted_proxies=(words,))
 
 
-def test_a_flood_is_one_line_in_the_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_logs_one_record(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     one = counted()
     with caplog.at_level(logging.WARNING):
         for _ in range(1000):
@@ -93,7 +93,7 @@ async def answer(server: Server, said: bytes = HEAD) -> bytes:
         writer.close()
 
 
-async def test_one_too_many_is_told_why_and_has_a_place_again_when_others_go() -> None:
+async def test_refused_connection_gets_a_response_and_can_retry_later() -> None:
     async with running(FEW) as server:
         taken = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
         head, _, body = (await answer(server)).partition(b"\r\n\r\n")
@@ -111,7 +111,7 @@ async def test_one_too_many_is_told_why_and_has_a_place_again_when_others_go() -
         taken[0][1].close()
 
 
-async def test_all_there_may_be() -> None:
+async def test_total_limit() -> None:
     async with running(Settings(port=0, max_connections=2)) as server:
         taken = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(2)]
         assert (await answer(server)).startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
@@ -119,7 +119,7 @@ async def test_all_there_may_be() -> None:
             writer.close()
 
 
-async def test_who_is_refused_and_says_nothing_is_closed_soon_and_of_many_at_once() -> None:
+async def test_silent_refused_connections_are_closed_soon() -> None:
     async with running(Settings(port=0, max_connections=1)) as server:
         loop = asyncio.get_running_loop()
         held = [await asyncio.open_connection("127.0.0.1", server.port)]
@@ -142,7 +142,7 @@ async def test_who_is_refused_and_says_nothing_is_closed_soon_and_of_many_at_onc
         assert server.site.connections.unanswered == 0
 
 
-async def test_requests_through_a_proxy_are_counted_by_whom_they_are_for() -> None:
+async def test_proxied_requests_are_counted_per_client() -> None:
     release = asyncio.Event()
 
     async def slow(request: web.Request) -> web.StreamResponse:
@@ -171,9 +171,9 @@ def test_the_same_with_uvloop() -> None:
     uvloop = pytest.importorskip("uvloop")
 
     async def scenario() -> None:
-        await test_one_too_many_is_told_why_and_has_a_place_again_when_others_go()
-        await test_all_there_may_be()
-        await test_who_is_refused_and_says_nothing_is_closed_soon_and_of_many_at_once()
+        await test_refused_connection_gets_a_response_and_can_retry_later()
+        await test_total_limit()
+        await test_silent_refused_connections_are_closed_soon()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario())
@@ -188,8 +188,8 @@ async def test_aiohttp_reads_the_refusal() -> None:
             writer.close()
 
 
-async def test_a_forged_first_line_of_x_forwarded_for_is_not_believed() -> None:
-    """A proxy that appends a line of its own (RFC 9110 5.3) instead of an entry."""
+async def test_forged_x_forwarded_for_line_is_ignored() -> None:
+    """The proxy appends a header line (RFC 9110 5.3) instead of a list entry."""
     release = asyncio.Event()
 
     async def slow(request: web.Request) -> web.StreamResponse:

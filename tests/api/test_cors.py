@@ -1,4 +1,4 @@
-"""Preflight requests: every route's methods and every header that clients send, from an accepted origin and from others."""
+"""CORS preflight requests for the methods of every route and all headers that clients send, from allowed and other origins."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def names(value: str) -> set[str]:
 
 
 def routes() -> list[tuple[str, str]]:
-    """Method and path of every route of the API, with its parameters filled in."""
+    """Method and path of every API route, with sample parameters."""
     rooms = Rooms(RoomsSettings(), lambda prefix: prefix, lambda: 0.0)
     app = create_app(Settings(), rooms, Node(), Verifier({"app": KEY}))
     found = []
@@ -32,7 +32,7 @@ def routes() -> list[tuple[str, str]]:
     return found
 
 
-def test_the_table_is_not_empty() -> None:
+def test_routes_cover_all_methods() -> None:
     assert {method for method, _ in routes()} >= {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"}
     assert len(routes()) > 25
 
@@ -56,7 +56,7 @@ async def test_every_route_passes_its_preflight() -> None:
             assert "Access-Control-Allow-Origin" not in refused[1]
 
 
-async def test_answers_expose_what_clients_need() -> None:
+async def test_exposed_headers() -> None:
     async with running(Settings(port=0, allowed_origins=(LISTED,))) as server:
         for path in ("/api/v1/rooms", "/api/openapi.json", "/api/nowhere"):
             _, answered, _ = await server.exchange("GET", path, token=token(room_list=True), headers={"Origin": LISTED})

@@ -1,4 +1,4 @@
-"""Hundreds of connections ask for the same address at once: what strangers can ask for costs the loop little."""
+"""Hundreds of connections request the same URL at once; unauthenticated requests must cost little loop time."""
 
 import asyncio
 import itertools
@@ -16,9 +16,9 @@ from tests.support.cpu import attempts
 from tests.support.loop_cost import measured
 
 MOST = 0.004
-"""Seconds of CPU time that one callback of the loop may take; accepting 128 connections takes 2 ms of them."""
+"""Maximum CPU seconds of one loop callback; accepting 128 connections takes 2 ms."""
 EACH = 0.001
-"""Seconds of CPU time for a connection and its request, on average."""
+"""Maximum average CPU seconds per connection with its request."""
 CROWD = 300
 WEB = Path(__file__).parents[2] / "web"
 
@@ -34,7 +34,7 @@ def large() -> Snapshot:
 
 
 def ask_together(port: int, path: str, *headers: str) -> list[bytes]:
-    """Blocking; for a thread."""
+    """Blocking; runs in a thread."""
     lines = (f"GET {path} HTTP/1.1", "Host: here", "Accept-Encoding: gzip", "Connection: close", *headers, "", "")
     data = "\r\n".join(lines).encode()
     sockets = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(CROWD)]
@@ -65,7 +65,7 @@ def ask_together(port: int, path: str, *headers: str) -> list[bytes]:
         ("/nowhere", b"404"),
     ],
 )
-async def test_a_crowd_of_strangers(path: str, status: bytes) -> None:
+async def test_many_unauthenticated_connections(path: str, status: bytes) -> None:
     for attempt in attempts():
         async with running(page_root=WEB, access_log=False) as server:
             server.node.snapshot = large  # type: ignore[method-assign]
@@ -76,7 +76,7 @@ async def test_a_crowd_of_strangers(path: str, status: bytes) -> None:
             attempt.spent(cost.total / CROWD, EACH, cost)
 
 
-async def test_a_crowd_with_wrong_tokens() -> None:
+async def test_many_wrong_tokens() -> None:
     for attempt in attempts():
         async with running(access_log=False) as server:
             with measured() as cost:
@@ -107,14 +107,14 @@ async def test_metrics_are_rendered_once_a_second() -> None:
         assert all(later - earlier >= 0.99 for earlier, later in itertools.pairwise(taken))
 
 
-async def test_a_page_is_not_older_than_its_request() -> None:
+async def test_metrics_are_not_older_than_the_request() -> None:
     rooms = 0
     scrapes = ScrapeCache(Metrics(lambda: Snapshot(rooms=rooms)))
     for rooms in range(1, 4):  # the snapshot reads it
         assert f"sfu_rooms {rooms}.0".encode() in await scrapes.page()
 
 
-async def test_scrapes_that_wait_are_bounded_and_the_rest_get_the_last_page() -> None:
+async def test_waiting_scrapes_are_bounded_and_the_rest_get_the_last_page() -> None:
     scrapes = ScrapeCache(Metrics(Snapshot))
     page = await scrapes.page()
     waiting = [asyncio.create_task(scrapes.page()) for _ in range(MAX_WAITING)]

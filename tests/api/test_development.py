@@ -1,4 +1,4 @@
-"""Development tokens reach the own page on this machine, and nobody else."""
+"""Development tokens are issued only to the server's own page on this machine."""
 
 import time
 
@@ -18,7 +18,7 @@ from tests.api.support import Server, running
         ("127.0.0.1", "http://127.0.0.1", "127.0.0.1", True),
         ("[::1]:8080", "http://[::1]:8080", "::ffff:127.0.0.1", True),
         ("LocalHost:8080", "http://localhost:8080", "127.0.0.1", True),
-        # DNS rebinding: the page's own name leads to this machine, so Origin and Host agree.
+        # DNS rebinding: the page's host name resolves to this machine, so Origin and Host match.
         ("evil.example:8080", "http://evil.example:8080", "127.0.0.1", False),
         ("evil.example", None, "127.0.0.1", False),
         ("localhost.evil.example", None, "127.0.0.1", False),
@@ -31,12 +31,12 @@ from tests.api.support import Server, running
         ("localhost:8080", "https://evil.example", "127.0.0.1", False),
         ("localhost:8080", "null", "127.0.0.1", False),
         ("localhost:8080", "http://[::1", "127.0.0.1", False),
-        # Somebody else's machine.
+        # A remote machine.
         ("localhost:8080", None, "192.0.2.1", False),
         ("localhost:8080", None, None, False),
     ],
 )
-def test_who_is_local(host: str | None, origin: str | None, remote: str | None, allowed: bool) -> None:
+def test_check_local(host: str | None, origin: str | None, remote: str | None, allowed: bool) -> None:
     if allowed:
         check_local(host, origin, remote)
     else:
@@ -59,7 +59,7 @@ def test_who_is_local(host: str | None, origin: str | None, remote: str | None, 
         ("example.org", True, None),
     ],
 )
-def test_where_to_listen(host: str, development: bool, addresses: tuple[str, ...] | None) -> None:
+def test_listen_addresses(host: str, development: bool, addresses: tuple[str, ...] | None) -> None:
     settings = Settings(host=host)
     if addresses is None:
         with pytest.raises(ConfigurationError, match="configure a key"):
@@ -93,7 +93,7 @@ async def test_tokens() -> None:
         assert listed[0] == 200
 
 
-async def test_strangers_get_none() -> None:
+async def test_remote_clients_get_no_token() -> None:
     async with running(development=Development()) as server:
         own = f"http://127.0.0.1:{server.port}"
         for headers, status in (
@@ -104,18 +104,18 @@ async def test_strangers_get_none() -> None:
         ):
             got, _ = await server.ask("POST", "/api/dev/token", json={"room": "r"}, headers=headers)
             assert got == status, headers
-        # A form of another page could send this without being asked (no preflight).
+        # An HTML form of another page could send this without a preflight request.
         got, _ = await server.ask("POST", "/api/dev/token", data='{"room":"r"}', headers={"Content-Type": "text/plain"})
         assert got == 415
 
 
-async def test_production_has_no_such_route() -> None:
+async def test_no_token_route_outside_development_mode() -> None:
     async with running() as server:
         assert await server.ask("GET", "/api/dev") == (200, {"dev": False, "message": ""})
         assert (await server.ask("POST", "/api/dev/token", json={"room": "r"}))[0] == 404
 
 
-def test_every_run_has_its_own_secret() -> None:
+def test_each_run_has_a_new_secret() -> None:
     first, second = Development(), Development()
     assert first.secret != second.secret
     assert len(first.secret) >= 32
@@ -130,8 +130,8 @@ def test_every_run_has_its_own_secret() -> None:
         ("X-Forwarded-For", "127.0.0.1", 200),
     ],
 )
-async def test_a_stranger_behind_a_proxy_on_this_machine_gets_none(header: str, value: str, status: int) -> None:
-    """Many proxies send the upstream's own name as Host, so that alone tells nothing."""
+async def test_remote_client_behind_a_local_proxy_gets_no_token(header: str, value: str, status: int) -> None:
+    """Many proxies send the upstream's name as Host, so a loopback Host alone is no proof."""
     async with running(development=Development()) as server:
         answer = await server.ask("POST", "/api/dev/token", json={"room": "hall"}, headers={header: value})
         assert answer[0] == status

@@ -1,4 +1,4 @@
-"""Files of recordings over the admin API: those that are listed, to those who may record the room, in ranges too."""
+"""Recording files over the admin API: only listed files, only with the grant, whole or in ranges."""
 
 import asyncio
 import json
@@ -31,7 +31,7 @@ RECORDER = {"room": "hall", "room_record": True}
 
 @pytest_asyncio.fixture
 async def url(tmp_path: Path) -> AsyncIterator[str]:
-    """A server with recordings of two rooms; one of `hall` is still being written."""
+    """A server with recordings of two rooms; one recording of `hall` is in progress."""
     for name, room, ended in (("hall-1", "hall", True), ("hall-2", "hall", False), ("other-1", "other", True)):
         directory = tmp_path / "recordings" / name
         directory.mkdir(parents=True)
@@ -104,13 +104,13 @@ async def test_whole_and_in_ranges(url: str, wanted: str, status: int, expected:
         ("/hall/recordings/hall-1/%00programme.mp4", RECORDER, 404),
     ],
 )
-async def test_nothing_else(url: str, path: str, grants: dict[str, object], status: int) -> None:
+async def test_inaccessible_files(url: str, path: str, grants: dict[str, object], status: int) -> None:
     found, body, _ = await get(url, path, token(**grants))
     assert found == status
     assert b"secret" not in body
 
 
-async def test_names_of_every_script_are_listed_and_downloaded(url: str, tmp_path: Path) -> None:
+async def test_unicode_names_are_listed_and_downloaded(url: str, tmp_path: Path) -> None:
     directory = tmp_path / "recordings" / "会議室-20261127-184500-abcdef"
     directory.mkdir()
     (directory / "about.json").write_text('{"room":"会議室","programme":"PR_1","started_at":1.0,"ended":true}')
@@ -127,8 +127,8 @@ async def test_names_of_every_script_are_listed_and_downloaded(url: str, tmp_pat
     )
 
 
-async def test_a_class_downloads_together(url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """More downloads at once than jobs wait for the disk; none is cut off."""
+async def test_many_simultaneous_downloads(url: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """More simultaneous downloads than the disk queue has places; none is aborted."""
     content = CONTENT * 200
     (tmp_path / "recordings" / "hall-1" / "recording.mp4").write_bytes(content)
     headers = {"Authorization": f"Bearer {token(**RECORDER)}"}

@@ -1,4 +1,4 @@
-"""Programmes over HTTP: who may watch, when a reload is answered, what caches are told, and every byte as it was made."""
+"""HLS over HTTP: authorization, blocking reload, cache headers, and unchanged media bytes."""
 
 import asyncio
 import gzip
@@ -73,7 +73,7 @@ def on_air(one: Site, parts: int = 8, room: str = "town-hall", programme: str = 
 
 
 async def waiting(live_stream: LiveStream, many: int = 1) -> None:
-    """Until so many requests are held."""
+    """Waits until `many` requests are blocked."""
     while len(live_stream.streams["720p"].waiting) < many:  # noqa: ASYNC110 (what is waited for is that others wait)
         await asyncio.sleep(0.001)
 
@@ -140,7 +140,7 @@ async def test_only_playlists_are_compressed(hall: Site) -> None:
         ("?unknown=1", 200),
     ],
 )
-async def test_reloads_that_need_not_wait(hall: Site, query: str, expected: int) -> None:
+async def test_reloads_without_blocking(hall: Site, query: str, expected: int) -> None:
     on_air(hall)
     assert await hall.status(LIVE + query) == expected
 
@@ -155,7 +155,7 @@ async def test_reloads_that_need_not_wait(hall: Site, query: str, expected: int)
         ("?_HLS_msn=2", 7),
     ],
 )
-async def test_a_reload_waits_for_exactly_what_it_asked_for(hall: Site, query: str, parts: int) -> None:
+async def test_reload_blocks_until_the_requested_part(hall: Site, query: str, parts: int) -> None:
     live_stream = on_air(hall)
     asked = asyncio.create_task(hall.get(LIVE + query))
     for number in range(8, 8 + parts):
@@ -167,7 +167,7 @@ async def test_a_reload_waits_for_exactly_what_it_asked_for(hall: Site, query: s
     assert (status, body) == (200, live_stream.media("720p", skip=False))
 
 
-async def test_a_hinted_part_is_waited_for_and_others_are_not(hall: Site) -> None:
+async def test_only_the_hinted_part_blocks(hall: Site) -> None:
     live_stream = on_air(hall)
     asked = asyncio.create_task(hall.get("/hls/town-hall/PG_1/720p/1.3.m4s"))
     await waiting(live_stream)
@@ -177,7 +177,7 @@ async def test_a_hinted_part_is_waited_for_and_others_are_not(hall: Site) -> Non
         assert await hall.status(f"/hls/town-hall/PG_1/720p/{name}.m4s") == 404
 
 
-async def test_a_programme_that_hangs_is_told_after_a_while(hall: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_stalled_live_stream_is_reported(hall: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfu.api.long_polling.LONGEST_HOLD", 0.02)
     monkeypatch.setattr("sfu.api.long_polling.DEADLINE_CHECK_INTERVAL", 0.01)
     live_stream = on_air(hall)
@@ -186,7 +186,7 @@ async def test_a_programme_that_hangs_is_told_after_a_while(hall: Site, monkeypa
     assert not live_stream.streams["720p"].waiting
 
 
-async def test_the_end_answers_everybody(hall: Site) -> None:
+async def test_end_of_stream_answers_all_blocked_requests(hall: Site) -> None:
     live_stream = on_air(hall)
     asked = [asyncio.create_task(hall.get(LIVE + "?_HLS_msn=2")) for _ in range(3)]
     asked += [asyncio.create_task(hall.get("/hls/town-hall/PG_1/720p/1.3.m4s"))]
@@ -227,7 +227,7 @@ async def test_before_during_and_after(hall: Site) -> None:
     assert len(m3u8.loads(body.decode()).segments) == 2
 
 
-async def test_what_memory_forgot_comes_from_disk(hall: Site) -> None:
+async def test_old_segments_come_from_disk(hall: Site) -> None:
     live_stream = on_air(hall, 100)
     assert isinstance(live_stream.streams["720p"].segment(2), str)
     status, headers, body = await hall.get("/hls/town-hall/PG_1/720p/2.m4s")
@@ -279,7 +279,7 @@ async def test_who_may_watch(hall: Site, grants: dict[str, Any], expected: int, 
         assert await hall.status(f"/hls/board/{answer['Location']}") == (200 if exists else 404)
 
 
-async def test_without_a_token_nobody_learns_which_rooms_exist(hall: Site) -> None:
+async def test_existence_of_rooms_is_hidden_without_a_token(hall: Site) -> None:
     on_air(hall, room="board", programme="PG_2")
     for path in ("index.m3u8", "state", "PG_2/720p.m3u8", "PG_2/720p/0.0.m4s", "~/index.m3u8", f"~{'A' * 35}/state"):
         there, absent = await hall.get(f"/hls/board/{path}"), await hall.get(f"/hls/nowhere/{path}")
@@ -287,7 +287,7 @@ async def test_without_a_token_nobody_learns_which_rooms_exist(hall: Site) -> No
         assert (there[0], there[2]) == (absent[0], absent[2])
 
 
-async def test_a_pass_is_for_one_room(hall: Site) -> None:
+async def test_playback_token_is_valid_for_one_room(hall: Site) -> None:
     on_air(hall, room="board", programme="PG_2")
     on_air(hall, room="other", programme="PG_3")
     word = token(room="board", room_join=True, lifetime=60.0)
@@ -304,7 +304,7 @@ async def test_a_pass_is_for_one_room(hall: Site) -> None:
     assert await hall.status("/hls/board/pass", method="POST") == 401
 
 
-async def test_a_room_whose_name_has_to_be_escaped(hall: Site) -> None:
+async def test_room_name_that_needs_escaping(hall: Site) -> None:
     on_air(hall, room="a b/ü")
     word = token(room="a b/ü", room_join=True)
     async with hall.server.client.post(
@@ -337,7 +337,7 @@ async def test_a_room_whose_name_has_to_be_escaped(hall: Site) -> None:
         "PG_1%00/720p.m3u8",
     ],
 )
-async def test_nothing_else_can_be_named(hall: Site, path: str) -> None:
+async def test_invalid_paths(hall: Site, path: str) -> None:
     on_air(hall)
     assert await hall.status(f"/hls/town-hall/{path}") == 404
 
@@ -358,7 +358,7 @@ async def test_other_origins(tmp_path: Path) -> None:
         assert headers["Cross-Origin-Resource-Policy"] == "cross-origin"
 
 
-async def test_connections_that_end_and_that_stay(hall: Site) -> None:
+async def test_keep_alive_and_close(hall: Site) -> None:
     on_air(hall)
     request = f"GET {LIVE} HTTP/1.1\r\nHost: localhost\r\n%s\r\n"
     for more, ends in (("", False), ("Connection: close\r\n", True)):
@@ -375,7 +375,7 @@ async def test_connections_that_end_and_that_stay(hall: Site) -> None:
         await writer.wait_closed()
 
 
-async def test_a_viewer_that_does_not_read_costs_no_memory(hall: Site) -> None:
+async def test_slow_viewer_does_not_increase_memory(hall: Site) -> None:
     live_stream = hall.live_streams.open("town-hall", "PG_1", LADDER[:1])
     live_stream.begin(time.time())
     live_stream.add_init("1080p", INIT)
@@ -399,7 +399,7 @@ async def test_a_viewer_that_does_not_read_costs_no_memory(hall: Site) -> None:
     del reader
 
 
-def test_programmes_one_after_the_other(tmp_path: Path) -> None:
+def test_consecutive_live_streams(tmp_path: Path) -> None:
     live_streams = LiveStreams(Hls(directory=str(tmp_path), replay=100.0))
     first = live_streams.open("hall", "PG_1", LADDER)
     with pytest.raises(ValueError, match="already"):
@@ -430,7 +430,7 @@ def test_programmes_one_after_the_other(tmp_path: Path) -> None:
     assert again.current("hall") is not None
 
 
-def test_an_unwritable_directory_costs_the_replay_only(tmp_path: Path) -> None:
+def test_unwritable_directory_disables_only_the_replay(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     live_streams = LiveStreams(Hls(directory=str(tmp_path / "file")))
     live_stream = live_streams.open("hall", "PG_1", LADDER)
@@ -443,13 +443,13 @@ def test_an_unwritable_directory_costs_the_replay_only(tmp_path: Path) -> None:
     assert not live_stream.replayable
 
 
-def test_aiohttp_is_what_ready_answers_are_made_for() -> None:
-    """Prepared responses use its writer's `drain` and the order of `prepare` and `write_eof`: check them when this changes."""
+def test_aiohttp_internals_used_by_prepared_responses() -> None:
+    """Prepared responses depend on the writer's `drain` and on the order of `prepare` and `write_eof`."""
     assert aiohttp.__version__.startswith("3.")
 
 
-async def test_a_player_that_knows_nothing_of_low_latency(hall: Site) -> None:
-    """ffprobe, by way of a token in the query and the redirection, while on air and afterwards."""
+async def test_player_without_low_latency_support(hall: Site) -> None:
+    """ffprobe plays the live stream and its replay, with a token in the query and a redirect."""
     inits, parts = recorded(6, ("180p",))
     live_stream = hall.live_streams.open("board", "PG_9", (Rendition("180p", 320, 180, 150_000),))
     live_stream.begin(time.time())
@@ -478,7 +478,7 @@ async def test_a_player_that_knows_nothing_of_low_latency(hall: Site) -> None:
 
 @pytest.mark.parametrize("name", ["index.m3u8", "PG_1/index.m3u8"])
 async def test_indexes_are_rendered_once_a_second(hall: Site, name: str) -> None:
-    """After hours of programme a rendering takes milliseconds, and any viewer may ask."""
+    """After hours of live streaming, rendering takes milliseconds, and every viewer may request it."""
     live_stream = on_air(hall)
     rendered: list[str] = []
     original = LiveStream.multivariant
@@ -497,8 +497,8 @@ async def test_indexes_are_rendered_once_a_second(hall: Site, name: str) -> None
         assert len(rendered) <= time.monotonic() - began + 2
 
 
-async def test_answers_that_are_asked_for_stay_ready(hall: Site) -> None:
-    """A replay's playlist takes milliseconds to render after hours; parts of live programmes must not push it out."""
+async def test_requested_responses_stay_cached(hall: Site) -> None:
+    """A long replay playlist takes milliseconds to render; parts of live streams must not evict it from the cache."""
     live_stream = on_air(hall, 60)
     live_stream.end(time.time())
     rendered: list[str] = []

@@ -1,4 +1,4 @@
-"""HTTP requests that cost much to parse or to answer, sent in one write: the loop is never held for long."""
+"""HTTP requests that are expensive to parse or answer, sent in one write, must not block the loop for long."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ from tests.support.cpu import attempts
 from tests.support.loop_cost import measured
 
 MOST = 0.002
-"""Seconds of CPU time that one callback of the loop may take."""
+"""Maximum CPU seconds of one loop callback."""
 GET = b"GET /healthz HTTP/1.1\r\nHost: here\r\n"
 
 
@@ -27,7 +27,7 @@ def post(*headers: str) -> bytes:
 
 
 def exchange(port: int, data: bytes, last: bytes) -> bytes:
-    """What comes until `last` or the end. Blocking; for a thread."""
+    """Reads until `last` or the end of the stream. Blocking; runs in a thread."""
     received = b""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
         try:
@@ -35,7 +35,7 @@ def exchange(port: int, data: bytes, last: bytes) -> bytes:
             while last not in received[-4096:] and (chunk := sock.recv(65_536)):
                 received += chunk
         except ConnectionError:
-            pass  # closed while bytes were unread
+            pass  # the server closed the connection with unread bytes
     return received
 
 
@@ -122,8 +122,8 @@ def test_reads_of_every_size_over_tls(loop: str, tmp_path: Path) -> None:
         runner.run(lengths_over_tls(tmp_path))
 
 
-async def test_an_endless_body_is_cut_off_soon_after_its_answer() -> None:
-    """Its request was refused; what still comes would be parsed for nothing."""
+async def test_endless_body_is_cut_off_soon_after_the_response() -> None:
+    """The request was refused, so parsing the rest of the body is wasted work."""
     async with running() as server:
         head = b"POST /api/v1/rooms HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)

@@ -50,7 +50,7 @@ async def test_only_the_first_steps_are_measured_when_asked() -> None:
 
 
 @pytest.mark.parametrize("steps", [0, 1])
-async def test_errors_and_cancellation_pass(steps: int) -> None:
+async def test_errors_and_cancellation_propagate(steps: int) -> None:
     seen: list[str] = []
 
     async def fails() -> None:
@@ -72,7 +72,7 @@ async def test_errors_and_cancellation_pass(steps: int) -> None:
     assert seen == ["cancelled"]
 
 
-async def test_the_gate_lets_a_few_requests_through_per_turn_and_in_order() -> None:
+async def test_gate_admits_a_few_requests_per_iteration_in_order() -> None:
     gate = Gate(LoopBudget(1.0, 1.0, time.monotonic()))
     order: list[int] = []
 
@@ -89,7 +89,7 @@ async def test_the_gate_lets_a_few_requests_through_per_turn_and_in_order() -> N
     assert order == sorted(order)
 
 
-async def test_the_gate_forgets_those_who_gave_up() -> None:
+async def test_gate_drops_cancelled_requests() -> None:
     budget = LoopBudget(1.0, 0.1, time.monotonic())
     gate = Gate(budget)
     budget.charge(0.2, time.monotonic())
@@ -136,7 +136,7 @@ async def url(unauthenticated_budget: LoopBudget) -> AsyncIterator[str]:
         yield server.site.name
 
 
-async def test_requests_of_strangers_wait_for_credit(url: str, unauthenticated_budget: LoopBudget) -> None:
+async def test_unauthenticated_requests_wait_for_budget(url: str, unauthenticated_budget: LoopBudget) -> None:
     async with aiohttp.ClientSession() as http:
         async with http.get(f"{url}/public", headers={"Connection": "close"}) as answer:
             assert answer.status == 200
@@ -154,7 +154,7 @@ async def test_requests_of_strangers_wait_for_credit(url: str, unauthenticated_b
 
 
 @pytest.mark.parametrize("base", ["", "/meet"])
-async def test_authorized_connections_do_not_wait_for_strangers(
+async def test_authorized_connections_do_not_wait_for_unauthenticated_ones(
     url: str, unauthenticated_budget: LoopBudget, base: str
 ) -> None:
     url += base
@@ -172,7 +172,7 @@ async def test_authorized_connections_do_not_wait_for_strangers(
             attempt.spent(unauthenticated_budget.used - used, 0.01)
 
 
-async def test_reads_that_wait_for_their_turn_keep_their_order(
+async def test_deferred_reads_keep_their_order(
     url: str, unauthenticated_budget: LoopBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop_time, "READ_SLICE", 1e-9)
@@ -193,7 +193,9 @@ async def test_reads_that_wait_for_their_turn_keep_their_order(
         await asyncio.gather(*[ask(number) for number in range(60)])
 
 
-async def test_sockets_are_read_while_strangers_have_no_credit(url: str, unauthenticated_budget: LoopBudget) -> None:
+async def test_sockets_are_read_while_the_unauthenticated_budget_is_empty(
+    url: str, unauthenticated_budget: LoopBudget
+) -> None:
     async with aiohttp.ClientSession() as http, http.ws_connect(f"{url}/socket") as socket:
         for _ in range(3):
             unauthenticated_budget.charge(100.0, time.monotonic())
@@ -207,7 +209,7 @@ async def test_sockets_are_read_while_strangers_have_no_credit(url: str, unauthe
     ("method", "path", "status"),
     [("OPTIONS", "/hls/x", 204), ("OPTIONS", "/api/v1/rooms", 204), ("GET", "/hls/y", 404)],
 )
-async def test_what_needs_no_token_authorizes_no_connection(
+async def test_public_routes_do_not_authorize_a_connection(
     url: str, unauthenticated_budget: LoopBudget, method: str, path: str, status: int
 ) -> None:
     headers = {"Origin": url, "Access-Control-Request-Method": "GET"}
@@ -221,7 +223,7 @@ async def test_what_needs_no_token_authorizes_no_connection(
         assert unauthenticated_budget.used - used > 20 * REQUEST_COST
 
 
-async def test_authorized_requests_on_connections_of_their_own_are_not_charged_to_strangers(
+async def test_authorized_request_on_a_new_connection_is_not_charged_to_the_unauthenticated_budget(
     url: str, unauthenticated_budget: LoopBudget
 ) -> None:
     """A proxy without keep-alive opens a connection for each request of each viewer."""
@@ -235,7 +237,7 @@ async def test_authorized_requests_on_connections_of_their_own_are_not_charged_t
 
 
 async def test_authorized_connections_share_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many of them leave time for the media."""
+    """Many authorized connections together leave loop time for media."""
     monkeypatch.setattr(loop_time, "ALL_AUTHORIZED_SHARE", 0.1)
     monkeypatch.setattr(loop_time, "ALL_AUTHORIZED_BURST", 0.1)
     async with running(routes=[web.get("/hls/x", slow)]) as server, aiohttp.ClientSession() as http:
@@ -255,7 +257,7 @@ async def slow(request: web.Request) -> web.Response:
     return web.Response(text="ok")
 
 
-async def test_a_request_that_waited_too_long_is_refused_with_the_reason(
+async def test_request_that_waited_too_long_is_refused_with_the_reason(
     url: str, unauthenticated_budget: LoopBudget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(loop_time, "QUEUE_TIMEOUT", 0.1)

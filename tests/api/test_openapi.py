@@ -1,4 +1,4 @@
-"""The document is valid, and tells of every operation and nothing else."""
+"""The OpenAPI document is valid and contains exactly the operations of the API."""
 
 from typing import Any
 

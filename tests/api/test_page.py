@@ -1,4 +1,4 @@
-"""The page's files: what is served, as what, and that nothing else can be named."""
+"""Static pages: served files, content types, and rejected paths."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -59,8 +59,8 @@ async def test_files_and_revalidation(server: Server) -> None:
         "/r/demo/more",
     ],
 )
-async def test_nothing_else(server: Server, target: str) -> None:
-    """By a raw socket: clients tidy such paths up."""
+async def test_rejected_paths(server: Server, target: str) -> None:
+    """Uses a raw socket, because HTTP clients normalize such paths."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     answer = await reader.read()

@@ -1,4 +1,4 @@
-"""What a pass opens, and what it does not."""
+"""Scope, expiry, revocation and secrets of playback tokens."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def refusal(playback_tokens: PlaybackTokens, word: str, room: str = "hall", now:
     return caught.value.code
 
 
-def test_it_opens_one_room_until_its_end() -> None:
+def test_valid_for_one_room_until_expiry() -> None:
     playback_tokens = PlaybackTokens((SECRET,), Revocations())
     word = issued(playback_tokens)
     playback_tokens.check(word, "hall", 1499.0)
@@ -30,7 +30,7 @@ def test_it_opens_one_room_until_its_end() -> None:
     assert refusal(playback_tokens, word, "other") == "not_authorized"
 
 
-def test_it_outlives_the_server_but_not_the_secret() -> None:
+def test_survives_a_restart_but_not_a_new_secret() -> None:
     word = issued(PlaybackTokens((SECRET,), Revocations()))
     PlaybackTokens((SECRET,), Revocations()).check(word, "hall", 1000.0)
     assert refusal(PlaybackTokens((b"t" * 32,), Revocations()), word) == "not_authorized"
@@ -45,7 +45,7 @@ def test_it_outlives_the_server_but_not_the_secret() -> None:
         (("new" * 11,), False),
     ],
 )
-def test_keys_of_tokens_make_the_secrets(later: tuple[str, ...], opens: bool) -> None:
+def test_secrets_are_derived_from_token_keys(later: tuple[str, ...], opens: bool) -> None:
     word = issued(PlaybackTokens(derive_secrets(["old" * 11]), Revocations()))
     playback_tokens = PlaybackTokens(derive_secrets(later), Revocations())
     if opens:
@@ -54,7 +54,7 @@ def test_keys_of_tokens_make_the_secrets(later: tuple[str, ...], opens: bool) ->
         assert refusal(playback_tokens, word) == "not_authorized"
 
 
-def test_a_key_itself_is_no_secret_of_passes() -> None:
+def test_token_key_itself_does_not_sign() -> None:
     key = "k" * 32
     assert (
         refusal(
@@ -65,19 +65,19 @@ def test_a_key_itself_is_no_secret_of_passes() -> None:
 
 
 @pytest.mark.parametrize("word", ["", "x", "ü", "=" * 9, "A" * 35, "A" * 36, "A" * 8192, "-_" * 17])
-def test_invented(word: str) -> None:
+def test_forged(word: str) -> None:
     assert refusal(PlaybackTokens((SECRET,), Revocations()), word) == "not_authorized"
 
 
-def test_every_letter_counts() -> None:
+def test_every_character_is_significant() -> None:
     playback_tokens = PlaybackTokens((SECRET,), Revocations())
     word = issued(playback_tokens)
-    # The last letter has two bits that say nothing.
+    # The last character has two unused bits.
     for place in range(len(word) - 1):
         assert refusal(playback_tokens, word[:place] + ("A" if word[place] != "A" else "B") + word[place + 1 :])
 
 
-def test_revoked_with_its_token() -> None:
+def test_revoked_with_its_access_token() -> None:
     revocations = Revocations()
     playback_tokens = PlaybackTokens((SECRET,), revocations)
     word, other = issued(playback_tokens), issued(playback_tokens, b"other!")

@@ -1,4 +1,4 @@
-"""Byte ranges (RFC 9110 14): what is chosen, and what files, recordings and segments answer."""
+"""Byte ranges (RFC 9110 14): selection, and responses for files, recordings and segments."""
 
 from email.utils import formatdate
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_ranges(wanted: str | None, expected: tuple[int, int] | None) -> None:
 
 
 @pytest.mark.parametrize("wanted", UNSATISFIABLE)
-def test_ranges_that_do_not_exist(wanted: str) -> None:
+def test_unsatisfiable_ranges(wanted: str) -> None:
     with pytest.raises(Unsatisfiable):
         parse_range("GET", wanted, None, SIZE, etag='"tag"')
 
@@ -154,7 +154,7 @@ async def test_segments_in_memory_and_on_disk(tmp_path: Path, name: str) -> None
         assert (await hall.get(path, "HEAD", headers={"Range": "bytes=0-1"}))[0] == 200
 
 
-async def test_a_part_is_whole_after_a_range_of_it(tmp_path: Path) -> None:
+async def test_full_part_after_a_range_request(tmp_path: Path) -> None:
     async with site(tmp_path) as hall:
         on_air(hall)
         path = "/hls/town-hall/PG_1/720p/0.0.m4s"

@@ -1,4 +1,4 @@
-"""Clients that reset their TCP connection at any moment: ordinary on mobile networks, so nothing is logged as an error."""
+"""TCP resets at any time are normal on mobile networks and must not be logged as errors."""
 
 import asyncio
 import logging
@@ -53,12 +53,12 @@ def reset(sock: socket.socket) -> None:
 
 
 def send_and_reset(port: int, sent: bytes, context: ssl.SSLContext | None) -> None:
-    """Blocking; for a thread."""
+    """Blocking; runs in a thread."""
     sock = socket.create_connection(("127.0.0.1", port), timeout=5)
     if context is not None:
         sock = context.wrap_socket(sock)
     sock.sendall(sent)
-    time.sleep(0.05)  # some of it is being answered
+    time.sleep(0.05)  # the server is sending a part of the responses
     reset(sock)
 
 
@@ -119,7 +119,7 @@ async def status(port: int) -> bytes:
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "TLS"])
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_a_reset_at_any_moment(tmp_path: Path, caplog: pytest.LogCaptureFixture, loop: str, tls: bool) -> None:
+def test_reset_at_any_time(tmp_path: Path, caplog: pytest.LogCaptureFixture, loop: str, tls: bool) -> None:
     caplog.set_level(logging.INFO)
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if loop == "uvloop":
@@ -129,7 +129,7 @@ def test_a_reset_at_any_moment(tmp_path: Path, caplog: pytest.LogCaptureFixture,
     assert complaints(caplog.records) == []
 
 
-async def test_a_reset_while_a_playlist_is_held(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_reset_during_a_blocking_reload(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with site(tmp_path) as one:
         live_stream = on_air(one)

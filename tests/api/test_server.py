@@ -1,4 +1,4 @@
-"""Slow heads, TLS and addresses, by raw sockets."""
+"""Slow request heads, TLS and listen addresses, tested with raw sockets."""
 
 import asyncio
 import datetime
@@ -50,7 +50,7 @@ async def test_an_unfinished_head_is_cut_off(said: bytes) -> None:
         writer.close()
 
 
-async def test_a_dripping_head_is_cut_off_however_lively() -> None:
+async def test_a_dripping_head_is_cut_off() -> None:
     async with running(QUICK) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         dripping = asyncio.create_task(drip(writer, HEAD))
@@ -72,7 +72,7 @@ async def test_a_second_slow_head_is_cut_off_but_an_idle_connection_is_not() -> 
         writer.close()
 
 
-async def test_a_slow_answer_and_an_open_socket_have_no_deadline() -> None:
+async def test_slow_response_and_open_websocket_have_no_timeout() -> None:
     async def slow(request: web.Request) -> web.StreamResponse:
         await asyncio.sleep(0.6)
         return web.Response(text="done")
@@ -99,14 +99,14 @@ def test_the_same_with_uvloop() -> None:
     async def scenario() -> None:
         await test_an_unfinished_head_is_cut_off(HEAD[:-2])
         await test_a_second_slow_head_is_cut_off_but_an_idle_connection_is_not()
-        await test_a_slow_answer_and_an_open_socket_have_no_deadline()
+        await test_slow_response_and_open_websocket_have_no_timeout()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(scenario())
 
 
 async def test_many_slow_clients_do_not_keep_others_out() -> None:
-    patient = Settings(port=0, request_header_timeout=1.5)  # a machine that stands still for a moment is no slow client
+    patient = Settings(port=0, request_header_timeout=1.5)  # tolerates a short stall of the test machine
     async with running(patient) as server:
         connections = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(200)]
         for _, writer in connections:
@@ -129,7 +129,7 @@ async def test_garbage_is_answered_with_400() -> None:
         assert (await server.ask("GET", "/livez"))[0] == 200
 
 
-async def test_the_port_in_use_is_told() -> None:
+async def test_port_in_use_is_reported() -> None:
     async with running(QUICK) as server:
         with pytest.raises(ConfigurationError, match=rf"127\.0\.0\.1 port {server.port}: .*in use"):
             async with running(Settings(port=server.port)):
@@ -160,7 +160,7 @@ def certificate(folder: Path, name: str) -> tuple[str, str]:
 
 
 async def spoken(port: int, client: ssl.SSLContext, name: str) -> tuple[str | None, str]:
-    """TLS version and the certificate's name."""
+    """TLS version and common name of the certificate."""
     _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=client, server_hostname=name)
     tls = writer.get_extra_info("ssl_object")
     version, subject = tls.version(), tls.getpeercert()["subject"][0][0][1]
@@ -225,7 +225,7 @@ async def test_a_silent_tls_handshake_is_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("broken", ["missing", "garbage", "other key"])
-def test_certificates_that_cannot_be_used(tmp_path: Path, broken: str) -> None:
+def test_unusable_certificates(tmp_path: Path, broken: str) -> None:
     first, second = tmp_path / "1", tmp_path / "2"
     first.mkdir()
     second.mkdir()

@@ -1,4 +1,4 @@
-"""Who the client is behind reverse proxies, whatever header lines it sends itself."""
+"""Client addresses behind reverse proxies, also with forged headers from the client."""
 
 import ipaddress
 import time
@@ -79,7 +79,7 @@ def test_x_forwarded_for(lines: tuple[str, ...], expected: str) -> None:
         # RFC 7239 6: a port may be obfuscated
         (('for="[2001:db8::17]:_gazonk"',), "2001:db8::17"),
         ((f'for="{REAL}:_a.b-c"',), REAL),
-        # what a client writes into a value that its proxy quotes
+        # client-controlled text in a value that the proxy quotes
         ((f'for={REAL};host="a,for={FORGED}"',), REAL),
         ((f'for={REAL};host="a\\",for={FORGED}"',), REAL),
         ((f'host="a;for={FORGED}";for={REAL}',), REAL),
@@ -93,7 +93,7 @@ def test_forwarded(lines: tuple[str, ...], expected: str) -> None:
     assert client("10.0.0.1", *lines, name="Forwarded") == expected
 
 
-def test_a_peer_that_is_no_proxy_is_not_believed() -> None:
+def test_headers_of_untrusted_peers_are_ignored() -> None:
     assert client(REAL, FORGED) == REAL
     assert client(REAL, f"for={FORGED}", name="Forwarded") == REAL
     assert client("", FORGED) == ""
@@ -106,7 +106,7 @@ def test_any_peer() -> None:
     assert client(FORGED, any_peer=True) == FORGED
 
 
-def test_of_both_headers_one_is_read() -> None:
+def test_only_one_header_is_read() -> None:
     lines = [("Forwarded", f"for={FORGED}"), ("X-Forwarded-For", REAL)]
     assert ClientAddresses(PROXIES).client("10.0.0.1", lines) == REAL
     assert ClientAddresses(PROXIES, header="X-Forwarded-For").client("10.0.0.1", lines) == REAL
@@ -115,7 +115,7 @@ def test_of_both_headers_one_is_read() -> None:
     assert ClientAddresses(PROXIES, header="X-Forwarded-For").client("10.0.0.1", lines[:1]) == "10.0.0.1"
 
 
-def test_long_lists_cost_little() -> None:
+def test_long_lists_are_cheap() -> None:
     lines = ["10.0.0.1," * 900] * 100
     for attempt in attempts():
         began = time.thread_time()

@@ -121,12 +121,12 @@ def test_entries_must_be_origins(entry: str) -> None:
         "*.example.org", "*://a.example.org", "https://a.example.org:*", "https://a*.example.org", "**", "https://*:3000",
     ],
 )  # fmt: skip
-def test_other_patterns_are_refused_with_what_to_write(entry: str) -> None:
+def test_invalid_patterns_are_refused_with_a_hint(entry: str) -> None:
     with pytest.raises(ConfigurationError, match=r"outputs\.hls\.origins: .* as in https://\*\.example\.org"):
         Origins((entry,), setting="outputs.hls.origins")
 
 
-def test_hosts_that_are_not_ascii_are_written_as_browsers_send_them() -> None:
+def test_non_ascii_hosts_need_punycode() -> None:
     with pytest.raises(ConfigurationError, match="xn--"):
         Origins(("https://bücher.example",))
     assert Origins(("https://xn--bcher-kva.example",)).accepts("https://xn--bcher-kva.example", "here")

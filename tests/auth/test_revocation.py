@@ -20,7 +20,7 @@ def test_participant_only_for_older_tokens() -> None:
     assert not revocations.is_revoked("T", "other", "i", NOW, NOW + 1)
 
 
-def test_renewing_never_shortens() -> None:
+def test_second_revocation_never_shortens_the_first() -> None:
     revocations = Revocations()
     revocations.revoke_token("T", now=NOW, until=NOW + 10)
     revocations.revoke_token("T", now=NOW + 1, until=NOW + 5)

@@ -1,4 +1,4 @@
-"""Tokens as LiveKit's server SDKs make them, assembled by hand from JSON and HMAC, and what must be refused."""
+"""Tokens in the format of LiveKit's server SDKs, built by hand from JSON and HMAC, and tokens that must be refused."""
 
 import base64
 import hashlib
@@ -51,7 +51,7 @@ def public_jwk(key: Any, kid: str, **changes: Any) -> dict[str, Any]:
     return {**jwk, "kid": kid, "use": "sig", **changes}
 
 
-# What each SDK writes, read off their sources: claim order, optional claims and header fields as they are there.
+# Tokens of each SDK according to its source: claim order, optional claims and header fields.
 SDK_TOKENS = {
     "go": (
         {"alg": "HS256", "typ": "JWT"},
@@ -247,7 +247,7 @@ class TestJwks:
             self.verifier().verify(text, NOW)
 
     def test_public_key_is_no_shared_secret(self) -> None:
-        """The classic confusion: HS256 with the public key's text as the secret."""
+        """Algorithm confusion: HS256 with the text of the public key as secret."""
         pem = json.dumps(public_jwk(self.rsa_key, "r"))
         for issuer in ("app", "r"):
             with pytest.raises(NotAuthorized):
@@ -291,7 +291,7 @@ def test_short_secret_is_refused() -> None:
     assert "zzz" not in str(caught.value)
 
 
-def test_claims_hide_what_people_wrote() -> None:
+def test_repr_of_claims_hides_user_text() -> None:
     shown = repr(Verifier(KEYS).verify(token(claims(metadata="private", attributes={"a": "hush"})), NOW))
     assert "private" not in shown
     assert "hush" not in shown

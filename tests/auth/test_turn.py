@@ -1,4 +1,4 @@
-"""TURN credentials against a value made by hand (`printf '1700000600:x' | openssl dgst -sha1 -hmac key -binary | base64`)."""
+"""TURN credentials against a value from `printf '1700000600:x' | openssl dgst -sha1 -hmac key -binary | base64`."""
 
 import base64
 import subprocess
@@ -9,7 +9,7 @@ from sfu.auth.turn import Settings, credentials
 from sfu.errors import ConfigurationError
 
 
-def test_credentials_expire_by_their_name() -> None:
+def test_user_name_contains_expiry() -> None:
     made = credentials("key", "x", 1_700_000_000.9, 600.0)
     assert made.username == "1700000600:x"
     answer = subprocess.run(
@@ -25,7 +25,7 @@ def test_credentials_expire_by_their_name() -> None:
         (("https://a.example",), "s", "'https://a.example' must start with"),
     ],
 )
-def test_settings_that_cannot_work(urls: tuple[str, ...], secret: str, complaint: str) -> None:
+def test_invalid_settings(urls: tuple[str, ...], secret: str, complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         Settings(urls=urls, secret=secret)
 

@@ -1,6 +1,6 @@
-"""The real things behind rows of `sfu/admin/bounds.py`, filled to their bounds by the ways that strangers fill them.
+"""The real objects behind rows of `sfu/admin/bounds.py`, filled to their bounds through their public interfaces.
 
-Run as a program it fills all of them at once and prints what the process grew by and what the rows allow, in bytes.
+As a program, it fills all of them at once and prints the growth of the process and the sum of the rows, in bytes.
 """
 
 import gc
@@ -35,15 +35,15 @@ SETTINGS = Settings()
 class Filled:
     what: str
     fill: Callable[[], object]
-    "What it returns holds the memory."
+    "Returns an object that keeps the memory alive."
     share: Fraction = Fraction(1)
-    "Of the row, that is filled."
+    "Fraction of the row that is filled."
     native: bool = False
-    "Outside of Python's own memory."
+    "Uses memory outside of Python's allocator."
 
 
 def _picture(number: int, rid: str, ssrc: int, *, temporal: int = 0) -> bytes:
-    """As long as datagrams are."""
+    """A video packet with the size of a typical datagram."""
     key = number == 0
     payload = vp8(key=key, picture=number & 0x7FFF, tl0=number & 0xFF, temporal=temporal, size=1_360)
     extensions = {4: b"1", 10: rid.encode(), 3: (number & 0xFFFF).to_bytes(2, "big")}
@@ -60,7 +60,7 @@ def _publication() -> object:
     return bench
 
 
-def _thinned() -> object:
+def _filtered() -> object:
     bench = Bench()
     track = bench.video(("f",))
     stream = filtered(track.encodings["f"], temporal=0)
@@ -104,7 +104,7 @@ def _arrivals() -> object:
     return found
 
 
-def _told() -> object:
+def _reported() -> object:
     found = Recorder(1)
     for batch in range(40):
         for number in range(300):
@@ -203,11 +203,11 @@ def _sctp() -> object:
 
 ALL = (
     Filled("retransmission history", _publication),
-    Filled("history of filtered layers", _thinned, Fraction(1, LIMIT)),
+    Filled("history of filtered layers", _filtered, Fraction(1, LIMIT)),
     Filled("missing packets", _missing, Fraction(1, RID_LIMIT)),
     Filled("recent retransmissions", _repaired),
     Filled("arrivals to report", _arrivals),
-    Filled("reported arrivals", _told),
+    Filled("reported arrivals", _reported),
     Filled("send times", _sent),
     Filled("unprocessed send batches", _batches),
     Filled("decision log", _decisions),
@@ -228,7 +228,7 @@ def resident() -> int:
 def main() -> None:
     rows = {row.what: row for row in bounds.table(SETTINGS)}
     for each in ALL:
-        each.fill()  # what is loaded and cached with the first is nobody's
+        each.fill()  # modules and caches that the first use loads do not count
     gc.collect()
     before = resident()
     held = [[each.fill() for _ in range(int(1 / each.share))] for each in ALL for _ in range(2)]

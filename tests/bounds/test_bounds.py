@@ -1,4 +1,4 @@
-"""The table of bounds against what the real things take when they are full."""
+"""The table of bounds against the memory of the real objects at their bounds."""
 
 import gc
 import subprocess
@@ -16,7 +16,7 @@ from tests.bounds.filled import ALL, Filled
 SETTINGS = config.Settings()
 ROWS = {row.what: row for row in bounds.table(SETTINGS)}
 WIDE = 5
-"""A row that says this many times more than the thing takes says nothing."""
+"""Maximum factor by which a row may overestimate the real memory."""
 
 
 def test_rows() -> None:
@@ -30,8 +30,8 @@ def test_rows() -> None:
 
 
 @pytest.mark.parametrize("filled", [each for each in ALL if not each.native], ids=lambda each: each.what)
-def test_a_row_is_what_the_thing_takes(filled: Filled) -> None:
-    filled.fill()  # caches
+def test_row_matches_measured_memory(filled: Filled) -> None:
+    filled.fill()  # fills caches
     gc.collect()
     tracemalloc.start()
     try:
@@ -47,7 +47,7 @@ def test_a_row_is_what_the_thing_takes(filled: Filled) -> None:
     assert allowed / WIDE <= taken <= allowed
 
 
-def test_a_process_that_is_full_takes_no_more_than_the_sum() -> None:
+def test_process_growth_matches_the_sum() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.bounds.filled"], capture_output=True, text=True, check=True, timeout=120
     )

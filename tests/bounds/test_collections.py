@@ -1,7 +1,7 @@
-"""Nothing that grows is forgotten: every collection that an object of the server's process holds is on a list with its end.
+"""Every collection in the server process has a documented limit.
 
-Found in the source: attributes that an `__init__` makes as a list, dict, set, deque and the like. A new one fails here until
-`judged.txt` says what ends its growth; the workers' own are bounded by their process (`egress.worker_memory`).
+The test finds attributes in the source that an `__init__` creates as a list, dict, set, deque or similar. A new one fails
+until `judged.txt` names its limit. Collections of workers are bounded by their process (`egress.worker_memory`).
 """
 
 import ast
@@ -19,7 +19,7 @@ ELSEWHERE = re.compile(
     r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs|timestamp_repair)\.|sfu\.outputs\.(encoder|rtmp|rtmp_session|segmenter|track_writer)\.|"
     r"sfu\.egress\.(offline_mix|rtp_receiver|track_recorder|composite_outputs|packaging|inputs|heartbeat|pipeline|track_reader)\."
 )
-"""Bots, and what runs in workers."""
+"""Bots and modules that run in workers."""
 
 
 def attributes() -> Iterator[str]:
@@ -61,15 +61,15 @@ def judged() -> dict[str, str]:
     return found
 
 
-def test_every_collection_has_an_end() -> None:
+def test_every_collection_has_a_limit() -> None:
     there = {one for one in attributes() if not ELSEWHERE.match(one)}
     assert len(there) > 100
-    assert sorted(there - judged().keys()) == [], "say in tests/bounds/judged.txt what ends their growth"
-    assert sorted(judged().keys() - there) == [], "these are gone: take them off tests/bounds/judged.txt"
+    assert sorted(there - judged().keys()) == [], "add their limits to tests/bounds/judged.txt"
+    assert sorted(judged().keys() - there) == [], "remove these from tests/bounds/judged.txt, they no longer exist"
     assert all(judged().values())
 
 
-def test_rows_that_are_named_are_there() -> None:
+def test_named_rows_exist() -> None:
     rows = {row.what for row in bounds.table(config.Settings())}
     named_rows = {name for end in judged().values() for name in re.findall(r'"([^"]+)"', end)}
     assert named_rows <= rows
