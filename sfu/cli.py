@@ -202,13 +202,13 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _settings(parsed: argparse.Namespace) -> config.Settings:
-    flags = {name.removeprefix("setting:"): word for name, word in vars(parsed).items() if name.startswith("setting:")}
-    given = [(key, word) for key, word in flags.items() if word is not None]
+    flags = {name.removeprefix("setting:"): text for name, text in vars(parsed).items() if name.startswith("setting:")}
+    given = [(key, text) for key, text in flags.items() if text is not None]
     for pair in parsed.set:
-        key, separator, word = pair.partition("=")
+        key, separator, text = pair.partition("=")
         if not separator:
             raise ConfigurationError(f"--set {key}: write the value after an equals sign, as in --set http.port=8080.")
-        given.append((key.strip(), word))
+        given.append((key.strip(), text))
     return config.load(file=parsed.config, environment=os.environ, flags=given)
 
 

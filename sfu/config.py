@@ -86,7 +86,7 @@ class Option:
         """Whether values from the environment and from flags are used verbatim, without YAML parsing."""
         origin, inner = typing.get_origin(self.hint), typing.get_args(self.hint)
         if origin is typing.Literal:
-            return all(isinstance(word, str) for word in inner)
+            return all(isinstance(value, str) for value in inner)
         return self.hint is str or (origin in (typing.Annotated, typing.Union, types.UnionType) and str in inner)
 
 
@@ -119,14 +119,14 @@ def load(
     if inline := environment.get(PREFIX + "CONFIG"):
         given |= _from_yaml(inline, PREFIX + "CONFIG", known)
     given |= _resolved(_from_environment(environment), known)
-    given |= _resolved(((key, _RawValue(word, "the command line", False)) for key, word in flags), known)
+    given |= _resolved(((key, _RawValue(text, "the command line", False)) for key, text in flags), known)
     return _build(Settings, "", given, known)
 
 
 def options(settings: type[object], prefix: str = "") -> dict[str, Option]:
     """All options of a settings class by dotted key, in the order of declaration."""
     found: dict[str, Option] = {}
-    hints, words = typing.get_type_hints(settings, include_extras=True), descriptions(settings)
+    hints, described = typing.get_type_hints(settings, include_extras=True), descriptions(settings)
     for each in _fields(settings):
         hint, key = hints[each.name], prefix + each.name
         if is_dataclass(hint):
@@ -135,7 +135,7 @@ def options(settings: type[object], prefix: str = "") -> dict[str, Option]:
         else:
             secret = bool(each.metadata.get("secret"))
             from_file = secret or bool(each.metadata.get("file"))
-            found[key] = Option(key, hint, _default(each), words.get(each.name, ""), secret, from_file)
+            found[key] = Option(key, hint, _default(each), described.get(each.name, ""), secret, from_file)
     return found
 
 
@@ -143,12 +143,12 @@ def descriptions(settings: type[object]) -> dict[str, str]:
     """The descriptions of the fields: the string literal below each of them."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
     assert isinstance(tree, ast.ClassDef)
-    words: dict[str, str] = {}
+    found: dict[str, str] = {}
     for previous, statement in zip(tree.body, tree.body[1:], strict=False):
         match previous, statement:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
-                words[name] = " ".join(text.split())
-    return words
+                found[name] = " ".join(text.split())
+    return found
 
 
 def shown(settings: object) -> dict[str, Any]:
@@ -176,11 +176,11 @@ def schema() -> dict[str, Any]:
 
 def _section_schema(settings: type[object]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
-    hints, words = typing.get_type_hints(settings), descriptions(settings)
+    hints, described = typing.get_type_hints(settings), descriptions(settings)
     for each in _fields(settings):
         if is_dataclass(hints[each.name]):
             assert isinstance(hints[each.name], type)
-            properties[each.name] = {"description": words.get(each.name, ""), **_section_schema(hints[each.name])}
+            properties[each.name] = {"description": described.get(each.name, ""), **_section_schema(hints[each.name])}
     for name, option in options(settings).items():
         if "." in name:
             continue
@@ -253,10 +253,10 @@ def _flat(
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[tuple[str, _RawValue]]:
-    for name, word in environment.items():
+    for name, text in environment.items():
         # Ignore names without "__": Kubernetes sets SFU_SERVICE_HOST and others for a service named "sfu".
         if name.startswith(PREFIX) and "__" in name:
-            yield name.removeprefix(PREFIX).replace("__", ".").lower(), _RawValue(word, name, False)
+            yield name.removeprefix(PREFIX).replace("__", ".").lower(), _RawValue(text, name, False)
 
 
 def _resolved(given: Iterable[tuple[str, _RawValue]], known: Mapping[str, Option]) -> dict[str, _RawValue]:

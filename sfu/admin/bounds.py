@@ -281,7 +281,7 @@ class Totals:
     room: int
     egress: int
     server: int
-    people: int
+    max_participants: int
     "Maximum participants on the server; usually `signaling.max_sockets` limits it."
 
 
@@ -302,11 +302,11 @@ def totals(settings: Settings) -> Totals:
     participant = receiving + publications * publication
     room = of(Owner.ROOM) + rooms.max_participants * receiving
     room += min(rooms.max_participants * publications, rooms.max_room_tracks) * publication
-    people = min(rooms.max_rooms * rooms.max_participants, settings.signaling.max_sockets)
+    max_participants = min(rooms.max_rooms * rooms.max_participants, settings.signaling.max_sockets)
     egress = of(Owner.EGRESS)
-    server = of(Owner.SERVER) + rooms.max_rooms * of(Owner.ROOM) + people * participant
+    server = of(Owner.SERVER) + rooms.max_rooms * of(Owner.ROOM) + max_participants * participant
     server += settings.egress.max_jobs * egress
-    return Totals(participant, room, egress, server, people)
+    return Totals(participant, room, egress, server, max_participants)
 
 
 def size(count: float) -> str:
@@ -336,5 +336,5 @@ def summary(settings: Settings) -> str:
         f"Maximum memory with everything at its bound: {size(found.participant)} for a participant with {publications}"
         f" publications and {subscriptions} subscriptions, {size(found.room)} for a room of"
         f" {settings.rooms.max_participants:,} participants, {size(found.egress)} for an egress job, {size(found.server)}"
-        f" for a server with {found.people:,} participants."
+        f" for a server with {found.max_participants:,} participants."
     )

@@ -78,11 +78,11 @@ def http(url: str, *, insecure: bool, now: float) -> Iterator[Finding]:
     yield Finding("http", Verdict.OK, f"{url} answers")
     try:
         with urllib.request.urlopen(f"{url}/readyz", timeout=TIMEOUT, context=context) as answer:
-            words = answer.read(200).decode(errors="replace").strip()
-        if words == "ok":
+            text = answer.read(200).decode(errors="replace").strip()
+        if text == "ok":
             yield Finding("readiness", Verdict.OK, "accepts new rooms")
         else:
-            yield Finding("readiness", Verdict.WARNING, words, "Check node.* and rooms.max_rooms.")
+            yield Finding("readiness", Verdict.WARNING, text, "Check node.* and rooms.max_rooms.")
     except urllib.error.HTTPError as error:
         reason = error.read(200).decode(errors="replace").strip()
         yield Finding(
@@ -126,7 +126,7 @@ def certificate(path: str, now: float) -> Iterator[Finding]:
 def addresses(found: Iterable[tuple[str, int]]) -> Iterator[Finding]:
     """Checks the announced media addresses."""
     seen = sorted(set(found))
-    words = ", ".join(f"{host} port {port}" for host, port in seen)
+    text = ", ".join(f"{host} port {port}" for host, port in seen)
     kinds = [ipaddress.ip_address(host) for host, _ in seen]
     if not seen:
         yield Finding(
@@ -134,13 +134,13 @@ def addresses(found: Iterable[tuple[str, int]]) -> Iterator[Finding]:
         )
     elif all(kind.is_loopback or kind.is_link_local for kind in kinds):
         yield Finding(
-            "announced", Verdict.PROBLEM, words, "Only this machine can reach these addresses. Set rtc.announce."
+            "announced", Verdict.PROBLEM, text, "Only this machine can reach these addresses. Set rtc.announce."
         )
     elif not any(kind.is_global for kind in kinds):
         advice = "Fine in a private network. For clients on the Internet, set rtc.announce to the public address."
-        yield Finding("announced", Verdict.WARNING, words, advice)
+        yield Finding("announced", Verdict.WARNING, text, advice)
     else:
-        yield Finding("announced", Verdict.OK, words)
+        yield Finding("announced", Verdict.OK, text)
 
 
 def call(url: str, key: tuple[str, str] | None, *, insecure: bool) -> Finding:
@@ -166,10 +166,10 @@ def call(url: str, key: tuple[str, str] | None, *, insecure: bool) -> Finding:
     if not total["sent_packets"]:
         advice = "UDP is blocked. Open rtc.udp_port in the firewall, and check that the announced address leads to it."
         return Finding("call", Verdict.PROBLEM, "a bot joined, but the UDP port carried no media", advice)
-    words = f"a bot sent {total['sent_packets']} media packets"
+    text = f"a bot sent {total['sent_packets']} media packets"
     if total["publishing"]:
-        words += f", connected in {total['publishing']['median']:.2f} s"
-    return Finding("call", Verdict.OK, words)
+        text += f", connected in {total['publishing']['median']:.2f} s"
+    return Finding("call", Verdict.OK, text)
 
 
 def turn(settings: Settings) -> Iterator[Finding]:
@@ -263,10 +263,10 @@ def recordings(directory: str) -> Finding:
     if not os.access(existing, os.W_OK):
         return Finding("recordings", Verdict.PROBLEM, f"{place} is not writable", "Make the server's user its owner.")
     usage = shutil.disk_usage(existing)
-    words = f"{place}: {usage.free / 1e9:.0f} GB free"
+    text = f"{place}: {usage.free / 1e9:.0f} GB free"
     if usage.free < MIN_FREE_RATIO * usage.total:
-        return Finding("recordings", Verdict.WARNING, words, "Free disk space; recordings end when the disk is full.")
-    return Finding("recordings", Verdict.OK, words)
+        return Finding("recordings", Verdict.WARNING, text, "Free disk space; recordings end when the disk is full.")
+    return Finding("recordings", Verdict.OK, text)
 
 
 def examine(settings: Settings, url: str, *, local: bool, insecure: bool) -> Iterator[Finding]:

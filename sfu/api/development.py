@@ -21,10 +21,10 @@ from sfu.errors import ConfigurationError, NotAuthorized, NotFound
 KEY_NAME = "development"
 LIFETIME = 21_600.0
 MESSAGE = "Development mode: no keys are configured. Everyone on this machine can join every room with any identity."
-OWN = Origins()
+OWN_ORIGIN = Origins()
 """Ignores `http.allowed_origins`: pages that may use the API must not obtain development tokens."""
 LOOPBACK = ("127.0.0.1", "::1")
-EVERYWHERE = ("0.0.0.0", "::")
+ALL_ADDRESSES = ("0.0.0.0", "::")
 
 
 class Development:
@@ -75,7 +75,7 @@ def check_local(host: str | None, origin: str | None, remote: str | None) -> Non
     """Checks a request's Host and Origin headers and its address. Raises NotAuthorized unless all are local."""
     if not host or not _is_loopback(_hostname(f"http://{host}")):
         raise NotAuthorized("Development tokens are for pages at http://localhost only.")
-    if origin is not None and not OWN.accepts(origin, host):
+    if origin is not None and not OWN_ORIGIN.accepts(origin, host):
         raise NotAuthorized("Development tokens are for this server's own page only.")
     if remote is None or not _is_loopback(remote):
         raise NotAuthorized("Development tokens are for this machine only.")
@@ -87,7 +87,7 @@ def listen_addresses(settings: Settings, *, development: bool) -> tuple[str, ...
     Raises ConfigurationError for a non-loopback address in development mode.
     """
     if not development:
-        return (settings.host,) if settings.host else EVERYWHERE
+        return (settings.host,) if settings.host else ALL_ADDRESSES
     if not settings.host:
         return LOOPBACK
     if not _is_loopback(settings.host):

@@ -112,7 +112,7 @@ class RecordingList(Schema, frozen=True, kw_only=True):
     recordings: list[RecordingInfo]
 
 
-def _shape(call: Call, job: EgressJob) -> EgressInfo:
+def _egress_info(call: Call, job: EgressJob) -> EgressInfo:
     spec, status, recording = job.spec, job.status, job.recording
     hosts = {one.id: one.url.split("/")[2] for one in spec.destinations}
     return EgressInfo(
@@ -156,11 +156,11 @@ def _egress_jobs(call: Call) -> EgressPort:
 
 
 def _list(call: Call) -> EgressList:
-    return EgressList(egress=[_shape(call, each) for each in _egress_jobs(call).list()])
+    return EgressList(egress=[_egress_info(call, each) for each in _egress_jobs(call).list()])
 
 
 def _view(call: Call) -> EgressInfo:
-    return _shape(call, _egress_jobs(call).find(call.room))
+    return _egress_info(call, _egress_jobs(call).find(call.room))
 
 
 def _change(call: Call) -> EgressInfo | None:
@@ -180,7 +180,7 @@ def _change(call: Call) -> EgressInfo | None:
         focus=body.focus,
         renditions=body.renditions,
     )
-    return _shape(call, job) if job is not None else None
+    return _egress_info(call, job) if job is not None else None
 
 
 def _stop(call: Call) -> None:
@@ -199,7 +199,7 @@ def _layout(call: Call) -> EgressInfo | None:
     egress_jobs = _egress_jobs(call)
     egress_jobs.find(call.room)
     job = egress_jobs.change(call.rooms.find(call.room), layout=body.layout, focus=body.focus)
-    return _shape(call, job) if job is not None else None
+    return _egress_info(call, job) if job is not None else None
 
 
 class Scene(RequestBody, frozen=True, kw_only=True):
@@ -215,17 +215,17 @@ def _scene(call: Call) -> EgressInfo | None:
     egress_jobs.find(call.room)
     text = "" if body.scene is None else msgspec.json.encode(body.scene).decode()
     job = egress_jobs.change(call.rooms.find(call.room), scene=text)
-    return _shape(call, job) if job is not None else None
+    return _egress_info(call, job) if job is not None else None
 
 
-def _push(call: Call) -> EgressInfo:
+def _add_destination(call: Call) -> EgressInfo:
     body = call.body
     assert isinstance(body, AddDestination)
     _egress_jobs(call).add_destination(call.rooms.find(call.room), body.url)
-    return _shape(call, _egress_jobs(call).find(call.room))
+    return _egress_info(call, _egress_jobs(call).find(call.room))
 
 
-def _unpush(call: Call) -> None:
+def _remove_destination(call: Call) -> None:
     _egress_jobs(call).remove_destination(call.rooms.find(call.room), call.parameters["destination"])
 
 
@@ -233,7 +233,7 @@ def _start_track_recording(call: Call) -> None:
     _egress_jobs(call).start_track_egress(call.rooms.find(call.room))
 
 
-def _release_tracks(call: Call) -> None:
+def _stop_track_recording(call: Call) -> None:
     _egress_jobs(call).stop_track_egress(call.room)
 
 
@@ -343,7 +343,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path=f"{_EGRESS}/destinations",
         summary="Adds an RTMP destination; starts the egress if necessary.",
         grant="egress",
-        run=_push,
+        run=_add_destination,
         body=AddDestination,
         answer=EgressInfo,
         status=201,
@@ -354,7 +354,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path=f"{_EGRESS}/destinations/{{destination}}",
         summary="Removes an RTMP destination.",
         grant="egress",
-        run=_unpush,
+        run=_remove_destination,
         status=204,
     ),
     Operation(
@@ -372,7 +372,7 @@ OPERATIONS: tuple[Operation, ...] = (
         path=f"{PREFIX}/rooms/{{room}}/recordings/tracks",
         summary="Stops the recording of tracks.",
         grant="record",
-        run=_release_tracks,
+        run=_stop_track_recording,
         status=204,
     ),
     Operation(

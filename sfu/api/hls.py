@@ -120,7 +120,7 @@ class HlsRoutes:
         return (
             web.get("/hls/{room}/{path:.+}", self._get),
             web.options("/hls/{room}/{path:.+}", self._preflight),
-            web.post("/hls/{room}/pass", self._pass),
+            web.post("/hls/{room}/pass", self._issue_playback_token),
         )
 
     # Authorization.
@@ -141,18 +141,18 @@ class HlsRoutes:
         expires_at = min(time.time() + self._settings.pass_lifetime, claims.expires_at)
         return self.playback_tokens.issue(room, claims, expires_at, secrets.token_bytes(NONCE_BYTES)), expires_at
 
-    async def _pass(self, request: web.Request) -> web.StreamResponse:
-        return self._with_origin(request, await self._guarded(request, self._answer_pass))
+    async def _issue_playback_token(self, request: web.Request) -> web.StreamResponse:
+        return self._with_origin(request, await self._guarded(request, self._playback_url))
 
-    async def _answer_pass(self, request: web.Request) -> web.StreamResponse:
+    async def _playback_url(self, request: web.Request) -> web.StreamResponse:
         room = request.match_info["room"]
         # Includes the base path whether or not the proxy stripped it from the request.
         escaped = f"{self._base_path}{request.rel_url.raw_path.removeprefix(self._base_path).rpartition('/')[0]}"
         if self._is_public(room):
             answer = PlaybackTokenResponse(f"{escaped}/index.m3u8", 0.0)
         else:
-            word, expires_at = self._issue(room, _token(request))
-            answer = PlaybackTokenResponse(f"{escaped}/~{word}/index.m3u8", expires_at)
+            playback_token, expires_at = self._issue(room, _token(request))
+            answer = PlaybackTokenResponse(f"{escaped}/~{playback_token}/index.m3u8", expires_at)
         return _json(answer)
 
     async def _preflight(self, request: web.Request) -> web.StreamResponse:
@@ -177,8 +177,8 @@ class HlsRoutes:
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         room, path = request.match_info["room"], request.match_info["path"]
         if path[0] == "~":
-            word, _, path = path[1:].partition("/")
-            self.playback_tokens.check(word, room, time.time())
+            playback_token, _, path = path[1:].partition("/")
+            self.playback_tokens.check(playback_token, room, time.time())
             cache = "private"
         elif self._is_public(room):
             cache = "public"
@@ -187,9 +187,9 @@ class HlsRoutes:
             if path != "index.m3u8":
                 self._claims(token, room)
                 raise NotFound("With an access token, request only index.m3u8; it redirects to the playback URL.")
-            word, _ = self._issue(room, token)
+            playback_token, _ = self._issue(room, token)
             # `no-store`, because the URL of this request may contain the token.
-            raise web.HTTPFound(f"~{word}/index.m3u8", headers={"Cache-Control": "no-store"})
+            raise web.HTTPFound(f"~{playback_token}/index.m3u8", headers={"Cache-Control": "no-store"})
         if path == "state":
             return _json(self._state(room))
         if path == "index.m3u8":
@@ -345,13 +345,13 @@ class HlsRoutes:
             # These have no version number; render them once per second, because it takes milliseconds after hours.
             key = (*key, int(time.monotonic()))
         key = (*key, zipped)
-        held = self._held(key)
+        held = self._cached(key)
         if held is None:
             body = render()
             extra = "Vary: Accept-Encoding, Origin\r\n"
             if zipped and len(body) >= COMPRESSED_FROM:
                 body, extra = gzip.compress(body, 6, mtime=0), extra + "Content-Encoding: gzip\r\n"
-            held = self._hold(key, self._head(PLAYLIST, "no-cache", len(body), extra), body)
+            held = self._store(key, self._head(PLAYLIST, "no-cache", len(body), extra), body)
         return PreparedResponse(200, *held)
 
     def _media(
@@ -363,9 +363,9 @@ class HlsRoutes:
     def _cached_response(
         self, request: web.Request, key: tuple[object, ...] | None, kind: str, cache: str, data: bytes
     ) -> web.StreamResponse:
-        held = self._held(key) if key is not None else None
+        held = self._cached(key) if key is not None else None
         if held is None:
-            held = self._hold(key, self._head(kind, cache, len(data), _MEDIA_FIELDS), data)
+            held = self._store(key, self._head(kind, cache, len(data), _MEDIA_FIELDS), data)
         if hdrs.RANGE not in request.headers:
             return PreparedResponse(200, *held)
         return self._ranged(request, held, kind, cache)
@@ -387,13 +387,13 @@ class HlsRoutes:
         chosen = body[part[0] : part[1] + 1]
         return PreparedResponse(206, self._head(kind, cache, len(chosen), fields, "206 Partial Content"), chosen)
 
-    def _held(self, key: tuple[object, ...]) -> tuple[bytes, bytes] | None:
+    def _cached(self, key: tuple[object, ...]) -> tuple[bytes, bytes] | None:
         held = self._responses.get(key)
         if held is not None:
             self._responses.move_to_end(key)
         return held
 
-    def _hold(self, key: tuple[object, ...] | None, head: bytes, body: bytes) -> tuple[bytes, bytes]:
+    def _store(self, key: tuple[object, ...] | None, head: bytes, body: bytes) -> tuple[bytes, bytes]:
         held = (head, body)
         if key is not None:
             self._responses[key] = held

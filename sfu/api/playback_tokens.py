@@ -63,10 +63,10 @@ class PlaybackTokens:
             self._holders.popitem(last=False)
         return base64.urlsafe_b64encode(head + _mac(self.secrets[0], head, room)).rstrip(b"=").decode()
 
-    def check(self, word: str, room: str, now: float) -> None:
+    def check(self, token: str, room: str, now: float) -> None:
         """Raises NotAuthorized, with the same error for a forged token and one of another room."""
         try:
-            raw = base64.urlsafe_b64decode(word + "=" * (-len(word) % 4))
+            raw = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
         except (binascii.Error, ValueError):
             raw = b""
         head, mac = raw[: -_MAC_BYTES or None], raw[-_MAC_BYTES:]

@@ -250,18 +250,18 @@ def participant_detail(participant: Participant, wall: float) -> ParticipantDeta
 def connection_info(media_stats: MediaStats, wall: float) -> ConnectionInfo:
     report = media_stats.report
     return ConnectionInfo(
-        path=_path_shape(media_stats.path) if media_stats.path is not None else None,
+        path=_downlink_info(media_stats.path) if media_stats.path is not None else None,
         video_stats=[video_state(picture) for picture in media_stats.video_stats],
-        report=_report_shape(report, media_stats.at - report.at) if report is not None else None,
+        report=_client_report_info(report, media_stats.at - report.at) if report is not None else None,
         events=[decision_state(entry, wall - media_stats.at) for entry in media_stats.entries],
     )
 
 
-def _path_shape(path: DownlinkStats) -> DownlinkInfo:
+def _downlink_info(path: DownlinkStats) -> DownlinkInfo:
     return DownlinkInfo(estimate=path.estimate, rtt=path.rtt, loss=path.loss, height=path.height, rule=path.rule)
 
 
-def _report_shape(report: ClientReport, age: float) -> ClientReportInfo:
+def _client_report_info(report: ClientReport, age: float) -> ClientReportInfo:
     return ClientReportInfo(
         age=round(age, 1),
         rtt=report.rtt,

@@ -62,7 +62,7 @@ def test_check_local(host: str | None, origin: str | None, remote: str | None, a
 def test_listen_addresses(host: str, development: bool, addresses: tuple[str, ...] | None) -> None:
     settings = Settings(host=host)
     if addresses is None:
-        with pytest.raises(ConfigurationError, match="configure a key"):
+        with pytest.raises(ConfigurationError, match="Configure a key"):
             listen_addresses(settings, development=development)
     else:
         assert listen_addresses(settings, development=development) == addresses

@@ -35,10 +35,10 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
     for name, room, ended in (("hall-1", "hall", True), ("hall-2", "hall", False), ("other-1", "other", True)):
         directory = tmp_path / "recordings" / name
         directory.mkdir(parents=True)
-        about = f'{{"room":"{room}","programme":"PR_1","started_at":1.0,"ended":{str(ended).lower()}}}'
-        (directory / "about.json").write_text(about)
+        manifest = f'{{"room":"{room}","egress_id":"EG_1","started_at":1.0,"ended":{str(ended).lower()}}}'
+        (directory / "about.json").write_text(manifest)
         (directory / "recording.mp4").write_bytes(CONTENT)
-        (directory / "programme").mkdir()
+        (directory / "subdirectory").mkdir()
         (directory / "leak.mp4").symlink_to(tmp_path / "secret")
     (tmp_path / "secret").write_text("secret")
     (tmp_path / "recordings" / "secret").write_text("secret")
@@ -113,7 +113,7 @@ async def test_inaccessible_files(url: str, path: str, grants: dict[str, object]
 async def test_unicode_names_are_listed_and_downloaded(url: str, tmp_path: Path) -> None:
     directory = tmp_path / "recordings" / "会議室-20261127-184500-abcdef"
     directory.mkdir()
-    (directory / "about.json").write_text('{"room":"会議室","programme":"PR_1","started_at":1.0,"ended":true}')
+    (directory / "about.json").write_text('{"room":"会議室","egress_id":"EG_1","started_at":1.0,"ended":true}')
     (directory / "Ève-camera.webm").write_bytes(CONTENT)
     given = token(room="会議室", room_record=True)
     room = quote("会議室")

@@ -66,7 +66,7 @@ def test_sums() -> None:
     )  # fmt: skip
     smaller = bounds.totals(small)
     assert found.participant < found.room < found.server
-    assert smaller.people == 50
+    assert smaller.max_participants == 50
     assert smaller.participant < found.participant
     assert smaller.room < 11 * smaller.participant + 10_000_000
     assert smaller.server < found.server
