@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from sfu.api.development import EVERYWHERE, LOOPBACK, Development, check_local, listen_addresses
+from sfu.api.development import ALL_ADDRESSES, LOOPBACK, Development, check_local, listen_addresses
 from sfu.api.settings import Settings
 from sfu.errors import ConfigurationError, NotAuthorized
 from tests.api.support import Server, running
@@ -51,7 +51,7 @@ def test_check_local(host: str | None, origin: str | None, remote: str | None, a
         ("localhost", True, LOOPBACK),
         ("127.0.0.1", True, ("127.0.0.1",)),
         ("::1", True, ("::1",)),
-        ("", False, EVERYWHERE),
+        ("", False, ALL_ADDRESSES),
         ("192.0.2.1", False, ("192.0.2.1",)),
         ("0.0.0.0", True, None),
         ("::", True, None),
