@@ -27,7 +27,7 @@ class Settings:
     unjoined_per_address: Count = 32
     "Maximum sockets per address that have not joined yet; further ones get 429."
     trust_forwarded_for: bool = False
-    "Treat every peer as if it were in `http.trusted_proxies`. Safe only if your proxy alone can reach the port."
+    "Trust the forwarding header of every peer, not only of `http.trusted_proxies`. Safe only behind a firewall."
     message_rate: Duration = 20.0
     "Sustained messages per second per participant; large messages count as several."
     message_burst: Count = 100
