@@ -45,7 +45,7 @@ class FarEnd:
         raise AssertionError("nothing relays here")
 
     def admitted(self, participant: Participant) -> None:
-        raise AssertionError("nobody is admitted here")
+        raise AssertionError("joins are not supported")
 
     def removed(self, reason: LeaveReason, message: str) -> None:
         self.removals.append((reason, message))

@@ -26,7 +26,7 @@ from tests.api.support import Server, running
         ("[::1", None, "127.0.0.1", False),
         ("", None, "127.0.0.1", False),
         (None, None, "127.0.0.1", False),
-        # Another page on this machine, or on another port of it.
+        # Another page on this machine, or another port.
         ("localhost:8080", "http://localhost:3000", "127.0.0.1", False),
         ("localhost:8080", "https://evil.example", "127.0.0.1", False),
         ("localhost:8080", "null", "127.0.0.1", False),

@@ -66,7 +66,7 @@ def on_air(one: Site, parts: int = 8, room: str = "town-hall", programme: str = 
     live_stream.begin(time.time())
     for name in live_stream.streams:
         live_stream.add_init(name, INIT)
-    for begin in range(0, parts, 5):  # as slowly as the disk stores them
+    for begin in range(0, parts, 5):  # paced, so that the disk can keep up
         feed(live_stream, range(begin, min(begin + 5, parts)))
         assert one.live_streams.disk.flush()
     return live_stream
@@ -74,7 +74,7 @@ def on_air(one: Site, parts: int = 8, room: str = "town-hall", programme: str = 
 
 async def waiting(live_stream: LiveStream, many: int = 1) -> None:
     """Waits until `many` requests are blocked."""
-    while len(live_stream.streams["720p"].waiting) < many:  # noqa: ASYNC110 (what is waited for is that others wait)
+    while len(live_stream.streams["720p"].waiting) < many:  # noqa: ASYNC110 (waits for other waiters)
         await asyncio.sleep(0.001)
 
 

@@ -144,7 +144,7 @@ async def test_unauthenticated_requests_wait_for_budget(url: str, unauthenticate
         unauthenticated_budget.charge(0.5 + 0.35 * 1.0, time.monotonic())
         async with asyncio.timeout(5):
             for path in ("/livez", "/meet/livez"):
-                # probes never wait, if they open a connection
+                # a probe on a new connection never waits
                 async with http.get(f"{url}{path}", headers={"Connection": "close"}) as answer:
                     assert answer.status == 200
             assert not unauthenticated_budget.admits(time.monotonic())
@@ -248,7 +248,7 @@ async def test_authorized_connections_share_a_budget(monkeypatch: pytest.MonkeyP
                     assert answer.status == 200
 
         began = time.monotonic()
-        await asyncio.gather(*[viewer() for _ in range(10)])  # 0.3 s of work, 0.1 s of them at once
+        await asyncio.gather(*[viewer() for _ in range(10)])  # 0.3 s of work, of which the burst allows 0.1 s
         assert time.monotonic() - began > 1.0
 
 
