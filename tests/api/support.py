@@ -42,10 +42,10 @@ class FarEnd:
         self.events.append(delivery.event)
 
     def relay_data(self, text: str, *, reliable: bool) -> None:
-        raise AssertionError("nothing relays here")
+        raise AssertionError("relaying is not supported")
 
     def admitted(self, participant: Participant) -> None:
-        raise AssertionError("joins are not supported")
+        raise AssertionError("admission is not supported")
 
     def removed(self, reason: LeaveReason, message: str) -> None:
         self.removals.append((reason, message))
