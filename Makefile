@@ -3,6 +3,7 @@
 # make quick  lint, types and the tests that need neither a browser nor another process, in less than a minute
 # make check  lint, types and the order of imports
 # one test    .venv/bin/pytest tests/rooms/test_room.py -k part_of_its_name
+# make docs   regenerates the generated documents
 # make fuzz   looks for inputs that break a parser, SECONDS=60 in all
 # make fuzz-cost  looks for the inputs that cost most CPU time, SECONDS=60 in all
 # make sanitize  the tests of the C part, and a differential fuzzer, with it under ASan and UBSan
@@ -45,7 +46,7 @@ MAYBE_NONE = $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 # Tests that use no browser and start no process of their own.
 QUICK := $(addprefix tests/,auth bandwidth forwarding resources mixer rooms rtp sdp signaling telemetry transport)
 
-.PHONY: run test stages programs quick check web-check fuzz fuzz-cost sanitize show bench soak clean
+.PHONY: run test stages programs quick check web-check docs fuzz fuzz-cost sanitize show bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -78,6 +79,9 @@ check: $(VENV)/.installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_architecture.py
+
+docs: $(VENV)/.installed-test
+	@$(BIN)/python -m tests.documents
 
 web-check: $(TSC)
 	$(TSC) --project web/tsconfig.json --noEmit

@@ -45,6 +45,8 @@ def test_wheel(tmp_path: Path) -> None:
     carried = files(installed / "sfu" / "_web")
     assert set(carried) == set(files(web_root()))
     assert (installed / "sfu" / "py.typed").is_file()
+    for document in ("OPERATIONS.md", "SETTINGS.md", "signaling/PROTOCOL.md", "signaling/schema.json"):
+        assert (installed / "sfu" / document).is_file()
     assert not (installed / "tests").exists()
     # Uses the installed package's own lookup.
     asked = "from sfu.api.assets import web_root; print(web_root())"

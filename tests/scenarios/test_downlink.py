@@ -1,6 +1,6 @@
 """One subscriber's path in a whole virtual SFU: capacity that falls and returns, loss, many who join, flows that share.
 
-`python -m tests.scenarios.test_downlink` prints the story of the path that falls and returns (README.md shows it).
+`python -m tests.scenarios.test_downlink` prints the layers on the path that falls and returns (README.md here shows them).
 """
 
 import itertools
