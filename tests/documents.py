@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from sfu import config
+from sfu import cli, config
 from sfu.admin import bounds
 from sfu.signaling import schema
 from tests.helm import generated
@@ -39,7 +39,7 @@ environment variables, command-line flags.
 | YAML | `rtc: {udp_port: 7882}` |
 | environment | `SFU_RTC__UDP_PORT=7882` (two underscores between section and name) |
 | flag for any setting | `--set rtc.udp_port=7882` |
-| flags of frequent settings | `--host`, `--port`, `--tls-certificate`, `--tls-key`, `--keys-file`, `--udp-port`, `--log-level`, `--log-format` |
+| flags of frequent settings | {FLAGS} |
 
 An unknown key is an error, and the message names the closest known key. A key with the note "Also `<key>_file`" can be
 read from a file instead. Times are in seconds, rates in bits per second, sizes in bytes, unless a description says
@@ -70,7 +70,12 @@ def settings() -> str:
     sections: dict[str, list[tuple[str, config.Option]]] = {}
     for key, option in config.options(config.Settings).items():
         sections.setdefault(key.partition(".")[0], []).append((key, option))
-    return NOTE + SETTINGS_HEAD + "".join(_section(name, words[name], rows) for name, rows in sections.items())
+    flags = ", ".join(f"`{flag}`" for flag in cli.NAMED_FLAGS)
+    return (
+        NOTE
+        + SETTINGS_HEAD.replace("{FLAGS}", flags)
+        + "".join(_section(name, words[name], rows) for name, rows in sections.items())
+    )
 
 
 def _section(name: str, words: str, rows: list[tuple[str, config.Option]]) -> str:
