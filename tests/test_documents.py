@@ -225,11 +225,12 @@ def test_the_plugin_example(tmp_path: Path) -> None:
 # -- names in ARCHITECTURE.md -------------------------------------------------------------------------------------------
 
 IDENTIFIER = re.compile(r"_?[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)?(\(\))?")
-OTHERS = frozenset(
-    "ffi lib srtp_protect srtp_unprotect srtp_protect_rtcp srtp_unprotect_rtcp srtp_remove_stream RTCSctpTransport"
-    " RTCDataChannel RTCSctpCapabilities RTCPeerConnection RTCDtlsTransport Policy Session.protect SSL.Context"
-    " SSL.Connection Error export_keying_material crypto.dump_certificate Protocol NewType SIGTERM".split()
-)
+OTHERS = {
+    "ffi", "lib", "srtp_protect", "srtp_unprotect", "srtp_protect_rtcp", "srtp_unprotect_rtcp", "srtp_remove_stream",
+    "RTCSctpTransport", "RTCDataChannel", "RTCSctpCapabilities", "RTCPeerConnection", "RTCDtlsTransport", "Policy",
+    "Session.protect", "SSL.Context", "SSL.Connection", "Error", "export_keying_material", "crypto.dump_certificate",
+    "Protocol", "NewType", "SIGTERM",
+}  # fmt: skip
 """Names of other libraries."""
 
 
