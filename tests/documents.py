@@ -6,6 +6,7 @@
 | `sfu/BOUNDS.md` | `sfu.admin.bounds`, with the default settings |
 | the import order in `sfu/ARCHITECTURE.md` | `FLOORS` in tests/test_architecture.py |
 | `sfu/signaling/schema.json` | `sfu.signaling.schema` |
+| `helm/files/dashboard.json` | `tests.helm.dashboard` |
 | `helm/values.schema.json`, the table in `helm/README.md` | `tests.helm.generated` |
 
 tests/test_documents.py fails when one of them is stale.
@@ -20,7 +21,7 @@ import msgspec
 from sfu import cli, config
 from sfu.admin import bounds
 from sfu.signaling import schema
-from tests.helm import generated
+from tests.helm import dashboard, generated
 from tests.test_architecture import FLOORS, PURE
 
 ROOT = Path(__file__).parent.parent
@@ -118,6 +119,7 @@ GENERATED: Mapping[Path, Callable[[], str]] = {
     ROOT / "sfu" / "BOUNDS.md": bound_table,
     ARCHITECTURE: architecture,
     schema.PATH: schema.render,
+    dashboard.PATH: dashboard.text,
     generated.SCHEMA: generated.schema,
     generated.README: generated.readme,
 }

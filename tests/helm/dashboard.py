@@ -1,6 +1,6 @@
 """The Grafana dashboard as rows of panels: `python -m tests.helm.dashboard` writes helm/files/dashboard.json.
 
-Grafana's JSON says everything five times; this is what there is to say.
+Grafana's JSON is repetitive; this module is its source.
 """
 
 import json
@@ -24,7 +24,7 @@ class Panel:
     "(PromQL, legend)."
     words: str = ""
     marks: tuple[float, ...] = ()
-    "Where it gets yellow and red."
+    "Thresholds of yellow and red."
 
 
 def rate(metric: str, by: str = "", where: str = "") -> str:
@@ -77,9 +77,9 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Capacity used", "percentunit", each(f"sfu_capacity_used_ratio{{{SCOPE}}}", "instance"), "", (0.8, 0.95)),
         Panel("… by resource", "percentunit", each(f"max by (resource) (sfu_capacity_ratio{{{SCOPE}}})", "resource")),
         Panel("Joins refused", "cps", each(rate("sfu_joins_refused_total", "reason"), "reason")),
-        Panel("Processor", "percentunit", each(rate("process_cpu_seconds_total", "instance"), "instance"), "Cores."),
+        Panel("CPU", "percentunit", each(rate("process_cpu_seconds_total", "instance"), "instance"), "Cores."),
         Panel("Memory", "bytes", each(now("process_resident_memory_bytes", "instance"), "instance")),
-        Panel("Event loop late", "s", quantiles("sfu_loop_lag_seconds", 0.5, 0.99), "", (0.05, 0.1)),
+        Panel("Event loop lag", "s", quantiles("sfu_loop_lag_seconds", 0.5, 0.99), "", (0.05, 0.1)),
         Panel("Stalls above 50 ms", "cps", ((STALLS, "stalls"),)),
         Panel(
             "Loop time by source",
@@ -101,9 +101,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             each(f"sfu_tls_certificate_expiry_time_seconds{{{SCOPE}}} - time()", "instance"),
             "Time left.",
         ),
-        Panel(
-            "Running for", "s", each(f"time() - sfu_node_start_time_seconds{{{SCOPE}}}", "instance"), "Of each process."
-        ),
+        Panel("Uptime", "s", each(f"time() - sfu_node_start_time_seconds{{{SCOPE}}}", "instance"), "Of each process."),
         Panel("Version", "none", each(now("sfu_node_info", "version"), "version")),
         Panel("Draining", "none", each(now("sfu_node_draining", "instance"), "instance")),
     ),
@@ -114,7 +112,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "none",
             ((now("sfu_participants"), "in rooms"), (now("sfu_participants_waiting"), "waiting")),
         ),
-        Panel("Fullest room", "none", ((f"max(sfu_largest_room_participants{{{SCOPE}}})", "participants"),)),
+        Panel("Largest room", "none", ((f"max(sfu_largest_room_participants{{{SCOPE}}})", "participants"),)),
         Panel(
             "Joins",
             "cps",
@@ -127,7 +125,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Sessions", "none", ((now("sfu_sessions"), "sessions"), (now("sfu_signaling_sockets"), "sockets"))),
     ),
     "Joining": (
-        Panel("First picture", "s", quantiles("sfu_first_picture_seconds", 0.5, 0.95), "From the first offer.", (1, 3)),
+        Panel("First frame", "s", quantiles("sfu_first_picture_seconds", 0.5, 0.95), "From the first offer.", (1, 3)),
         Panel("Offer to answer", "s", quantiles("sfu_negotiation_seconds", 0.5, 0.95)),
         Panel("ICE and DTLS", "s", quantiles("sfu_join_latency_seconds", 0.5, 0.95)),
         Panel("Handshakes", "cps", each(rate("sfu_dtls_handshakes_total", "result"), "result")),
@@ -136,8 +134,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Bit rate", "bps", each(f"8 * {rate('sfu_media_bytes_total', 'direction')}", "direction")),
         Panel("Packets", "pps", each(rate("sfu_packets_total", "direction"), "direction")),
         Panel("Dropped", "pps", each(f"{rate('sfu_packets_dropped_total', 'reason')} or vector(0)", "reason")),
-        Panel("NACK", "cps", each(rate("sfu_nacks_total", "direction"), "direction"), "Packets asked for again."),
-        Panel("Sent again", "pps", each(rate("sfu_retransmissions_total", "direction"), "direction")),
+        Panel("NACK", "cps", each(rate("sfu_nacks_total", "direction"), "direction"), "Packets requested again."),
+        Panel("Retransmissions", "pps", each(rate("sfu_retransmissions_total", "direction"), "direction")),
         Panel(
             "Keyframe requests",
             "cps",
@@ -148,15 +146,25 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
     ),
     "Paths": (
-        Panel("Latency", "s", LATENCY, "One round trip and the server: what a listener waits for.", (0.1, 0.3)),
+        Panel(
+            "Latency",
+            "s",
+            LATENCY,
+            "One round trip plus forwarding: the delay that a listener experiences.",
+            (0.1, 0.3),
+        ),
         Panel("Round trip", "s", quantiles("sfu_rtt_seconds", 0.5, 0.95)),
-        Panel("Through the server", "s", quantiles("sfu_forward_latency_seconds", 0.5, 0.99), "", (0.02, 0.1)),
+        Panel("Forwarding latency", "s", quantiles("sfu_forward_latency_seconds", 0.5, 0.99), "", (0.02, 0.1)),
         Panel("Jitter", "s", quantiles("sfu_jitter_seconds", 0.5, 0.95), "", (0.015, 0.05)),
         Panel(
-            "Loss", "percentunit", ((LOSS, "mean"), quantile(0.95, "sfu_loss_ratio")), "On the way here.", (0.02, 0.05)
+            "Loss",
+            "percentunit",
+            ((LOSS, "mean"), quantile(0.95, "sfu_loss_ratio")),
+            "From clients to the server.",
+            (0.02, 0.05),
         ),
     ),
-    "What people see": (
+    "User experience": (
         Panel(
             "Decisions",
             "cps",
@@ -164,35 +172,41 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "About participants' media.",
         ),
         Panel(
-            "Worse, and why",
+            "Degradations by cause",
             "cps",
             each(f"{rate('sfu_decisions_total', 'cause', WORSE)} or vector(0)", "cause"),
-            "Pictures that became smaller or were paused.",
+            "Videos that became smaller or were paused.",
         ),
         Panel(
-            "Pictures that stand still",
+            "Frozen video",
             "percentunit",
             ((FROZEN, "share"),),
-            "Share of the time, of all pictures, as browsers report it.",
+            "Fraction of the time, over all videos, as browsers report it.",
             (0.01, 0.05),
         ),
-        Panel("Latency of browsers", "s", told("sfu_client_rtt_seconds"), "Their round trip.", (0.1, 0.3)),
+        Panel("Round trip of browsers", "s", told("sfu_client_rtt_seconds"), "As browsers report it.", (0.1, 0.3)),
         Panel("Jitter of browsers", "s", told("sfu_client_jitter_seconds"), "Of their worst track.", (0.015, 0.05)),
         Panel("Loss of browsers", "percentunit", told("sfu_client_loss_ratio"), "Of their worst track.", (0.02, 0.05)),
     ),
     "Signalling and API": (
         Panel("Messages", "cps", each(rate("sfu_signaling_messages_total", "direction"), "direction")),
-        Panel("Refused for their rate", "cps", ((rate("sfu_signaling_rate_limited_total"), "messages"),)),
+        Panel("Rate limited", "cps", ((rate("sfu_signaling_rate_limited_total"), "messages"),)),
         Panel("Requests", "reqps", each(rate("sfu_http_requests_total", "status"), "status")),
         Panel("Tokens refused", "cps", each(f"{rate('sfu_tokens_refused_total', 'reason')} or vector(0)", "reason")),
     ),
-    "Programmes": (
+    "Egress": (
         Panel("Jobs", "none", ((now("sfu_egress_jobs"), "running"),)),
-        Panel("Behind real time", "percentunit", ((BEHIND, "left out"),), "Pictures left out.", (0.02, 0.1)),
-        Panel("Pictures", "cps", ((rate("sfu_egress_frames_total"), "composed"),)),
-        Panel("Processor", "percentunit", ((rate("sfu_egress_cpu_seconds_total"), "cores"),)),
-        Panel("Workers replaced", "cps", ((rate("sfu_egress_worker_restarts_total"), "replaced"),)),
-        Panel("Pushes", "none", each(now("sfu_egress_destinations", "state"), "state")),
+        Panel(
+            "Frames dropped",
+            "percentunit",
+            ((BEHIND, "dropped"),),
+            "Frames that a mixer was too late for.",
+            (0.02, 0.1),
+        ),
+        Panel("Frames composed", "cps", ((rate("sfu_egress_frames_total"), "composed"),)),
+        Panel("CPU", "percentunit", ((rate("sfu_egress_cpu_seconds_total"), "cores"),)),
+        Panel("Worker restarts", "cps", ((rate("sfu_egress_worker_restarts_total"), "restarts"),)),
+        Panel("RTMP pushes", "none", each(now("sfu_egress_destinations", "state"), "state")),
         Panel("Recordings", "none", each(now("sfu_recordings", "state"), "state")),
     ),
 }

@@ -1,7 +1,7 @@
-"""What of the chart is made from elsewhere: `python -m tests.helm.generated` writes it anew, and a test fails on drift.
+"""Generated parts of the chart. `python -m tests.helm.generated` writes them, `make docs` too; a test fails on drift.
 
-- `config` in values.schema.json: the settings of the server (`sfu config schema`).
-- the table of values in README.md: values.schema.json and values.yaml.
+- `config` in values.schema.json comes from the settings of the server (`sfu config schema`).
+- The table of values in README.md comes from values.schema.json and values.yaml.
 """
 
 import json
@@ -34,7 +34,7 @@ def readme() -> str:
 
 def table() -> str:
     values, document = yaml.safe_load(VALUES.read_text(encoding="utf-8")), json.loads(schema())
-    rows = ["| value | default | |\n", "|---|---|---|\n"]
+    rows = ["| value | default | description |\n", "|---|---|---|\n"]
     for key, default, words in _rows(document, values):
         rows.append(f"| `{key}` | `{default}` | {words} |\n")
     return "".join(rows)

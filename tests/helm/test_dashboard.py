@@ -129,9 +129,7 @@ async def test_every_query_has_an_answer(tmp_path: Path) -> None:
     without = [title for (title, _), values in answers.items() if not values or not all(map(math.isfinite, values))]
     assert without == []
     busy = {title for (title, _), values in answers.items() if any(values)}
-    assert {title for (title, _) in answers if title.startswith(("Joining", "Paths"))} - busy <= {
-        "Paths: Loss"
-    }
+    assert {title for (title, _) in answers if title.startswith(("Joining", "Paths"))} - busy <= {"Paths: Loss"}
     assert all(recorded[name] for name in records if name != "sfu:egress_frames_dropped_ratio")
     assert firing == []
     write_table({title: values for (title, _), values in answers.items()})
