@@ -1,4 +1,4 @@
-{{- /* Combinations that cannot work, each refused with its reason. values.schema.json refuses what is wrong by itself. */ -}}
+{{- /* Rejects invalid combinations of values with a reason. values.schema.json rejects invalid single values. */ -}}
 {{- define "aiosfu.validate" -}}
 {{- $v := .Values -}}
 {{- $mode := $v.media.mode -}}
@@ -9,7 +9,7 @@
   {{- $found := $v.config }}
   {{- range splitList "." $path }}{{ $found = get ($found | default dict) . }}{{ end }}
   {{- if $found }}
-    {{- fail (printf "config.%s: no key belongs into a ConfigMap. Put it into a Secret and name that in secrets.existingSecret (recordings.s3.existingSecret)." $path) }}
+    {{- fail (printf "config.%s: secrets do not belong in a ConfigMap. Store it in a Secret and name the Secret in secrets.existingSecret (recordings.s3.existingSecret)." $path) }}
   {{- end }}
 {{- end }}
 {{- if and $v.secrets.existingSecret (or $v.secrets.keys $v.secrets.turn) }}
@@ -21,34 +21,34 @@
 
 {{- range $announce }}
   {{- if not (regexMatch "^[0-9a-fA-F:.\\[\\]]+$" .) }}
-    {{- fail (printf "media.announce %s: an address (or ADDRESS:PORT), for clients do not look up names in candidates." .) }}
+    {{- fail (printf "media.announce %s: must be an address (or ADDRESS:PORT), because clients do not resolve names in candidates." .) }}
   {{- end }}
 {{- end }}
 {{- range $name, $port := dict "http.port" (include "aiosfu.httpPort" .) "rtc.udp_port" (include "aiosfu.udpPort" .) }}
   {{- if lt (int $port) 1024 }}
-    {{- fail (printf "config.%s is %s: the server runs without capabilities and cannot open a port below 1024 (nor any free one, 0, which no Service could name)." $name $port) }}
+    {{- fail (printf "config.%s is %s: the server runs without capabilities and cannot open a port below 1024. Port 0 is not possible either, because a Service needs a fixed port." $name $port) }}
   {{- end }}
 {{- end }}
 
 {{- $drain := dig "node" "drain_timeout" 0 $v.config | int }}
 {{- if and $v.terminationGracePeriodSeconds (lt (int $v.terminationGracePeriodSeconds) (add $drain 15 | int)) }}
-  {{- fail (printf "terminationGracePeriodSeconds %d: the kubelet would kill the server before its meetings' time is over (config.node.drain_timeout %d, and a quarter of a minute for goodbyes). Leave it 0, or make it longer." (int $v.terminationGracePeriodSeconds) $drain) }}
+  {{- fail (printf "terminationGracePeriodSeconds %d: the kubelet would kill the server before it has drained (config.node.drain_timeout %d plus 15 seconds). Leave it 0, or increase it." (int $v.terminationGracePeriodSeconds) $drain) }}
 {{- end }}
 {{- if and $v.networkPolicy.enabled (dig "traces" "endpoint" "" $v.config) (not $v.networkPolicy.otlp) (not $v.networkPolicy.extraEgress) }}
-  {{- fail "config.traces.endpoint: the NetworkPolicy lets nothing out to it. Name the collector's peers in networkPolicy.otlp." }}
+  {{- fail "config.traces.endpoint: the NetworkPolicy blocks connections to the collector. List its peers in networkPolicy.otlp." }}
 {{- end }}
 
 {{- if and $many (not $v.sharded) }}
-  {{- fail "replicas above 1 (or autoscaling): a room lives in one process, and two pods do not share it. Set sharded: true if what is in front of them sends everybody of a room to the same pod." }}
+  {{- fail "replicas above 1 (or autoscaling): a room lives in one process, and pods do not share rooms. Set sharded: true if your load balancer sends all participants of a room to the same pod." }}
 {{- end }}
 {{- if and (eq $mode "loadBalancer") $many }}
-  {{- fail "media.mode loadBalancer with several pods: one UDP address leads a packet to any of them, but a connection lives in one. Use hostPort, hostNetwork or stunner, or one release per pod." }}
+  {{- fail "media.mode loadBalancer with several pods: one UDP address delivers packets to any of them, but a connection lives in one pod. Use hostPort, hostNetwork or stunner, or one release per pod." }}
 {{- end }}
 {{- if and (eq $mode "loadBalancer") $v.strategy (ne (get $v.strategy "type" | default "RollingUpdate") "Recreate") }}
-  {{- fail "strategy with media.mode loadBalancer: during a rolling update one UDP address would lead to two pods, and each would get half of the packets. Leave it empty, which is Recreate." }}
+  {{- fail "strategy with media.mode loadBalancer: during a rolling update one UDP address would lead to two pods, and each would receive half of the packets. Leave it empty, which means Recreate." }}
 {{- end }}
 {{- if and (eq $mode "loadBalancer") (not $announce) }}
-  {{- fail "media.mode loadBalancer: the server has to announce the load balancer's address, which it cannot see. Reserve one, and set media.announce (and media.loadBalancer.ip)." }}
+  {{- fail "media.mode loadBalancer: the server has to announce the load balancer's address, which it cannot detect. Reserve an address, and set media.announce (and media.loadBalancer.ip)." }}
 {{- end }}
 {{- if and (eq $mode "loadBalancer") $v.media.loadBalancer.port (ne (int $v.media.loadBalancer.port) (int (include "aiosfu.udpPort" .))) }}
   {{- range $announce }}
@@ -58,35 +58,35 @@
   {{- end }}
 {{- end }}
 {{- if and (has $mode (list "hostPort" "hostNetwork")) $v.media.announce $many }}
-  {{- fail (printf "media.announce with several pods in media.mode %s: each is at another node's address, and all would announce the same." $mode) }}
+  {{- fail (printf "media.announce with several pods in media.mode %s: each pod has another node's address, but all would announce the same." $mode) }}
 {{- end }}
 {{- if and (eq $mode "hostNetwork") $v.networkPolicy.enabled }}
-  {{- fail "media.mode hostNetwork: network policies do not hold for pods of the host's network, so networkPolicy.enabled would only look safe. Set it to false and use the node's firewall, or use hostPort." }}
+  {{- fail "media.mode hostNetwork: NetworkPolicies do not apply to pods in the host's network. Set networkPolicy.enabled to false and use the node's firewall, or use hostPort." }}
 {{- end }}
 {{- if eq $mode "stunner" }}
   {{- if not (dig "turn" "urls" "" $v.config) }}
-    {{- fail "media.mode stunner: clients reach the pods through the gateway's TURN only, so the server has to tell them of it: set config.turn.urls to its address, and the shared secret." }}
+    {{- fail "media.mode stunner: clients reach the pods only through the gateway's TURN server, which the server has to announce: set config.turn.urls to its address, and the shared secret." }}
   {{- end }}
   {{- if $announce }}
-    {{- fail "media.mode stunner: the gateway relays to the pods' own addresses; media.announce (or config.rtc.announce) would hide them." }}
+    {{- fail "media.mode stunner: the gateway relays to the pods' own addresses; media.announce (or config.rtc.announce) would replace them." }}
   {{- end }}
   {{- if $v.coturn.enabled }}
-    {{- fail "media.mode stunner is a TURN server itself: coturn beside it would get nobody further." }}
+    {{- fail "media.mode stunner already has a TURN server: disable coturn." }}
   {{- end }}
 {{- end }}
 
 {{- if and (not $v.secrets.existingSecret) (include "aiosfu.usesTurn" .) (not $v.secrets.turn) (dig "turn" "urls" "" $v.config) }}
-  {{- fail "config.turn.urls: the secret that the TURN server shares is missing: set secrets.turn, or secrets.existingSecret with an entry turn." }}
+  {{- fail "config.turn.urls: the shared secret of the TURN server is missing: set secrets.turn, or secrets.existingSecret with an entry turn." }}
 {{- end }}
 {{- if $v.coturn.enabled }}
   {{- if not $v.coturn.realm }}
-    {{- fail "coturn.realm: the host name under which clients reach it is missing." }}
+    {{- fail "coturn.realm: set the host name that clients use for coturn." }}
   {{- end }}
   {{- if dig "turn" "urls" "" $v.config }}
     {{- fail "coturn.enabled and config.turn.urls are both set: the chart announces its own coturn; keep one of them." }}
   {{- end }}
   {{- if and (not $v.coturn.allowedPeers) (not $v.media.announce) }}
-    {{- fail "coturn.allowedPeers: coturn relays to no address but those of the server's media; name them (a range of the nodes' own, 10.0.0.1-10.0.0.99, or media.announce)." }}
+    {{- fail "coturn.allowedPeers: coturn relays to the server's media addresses only; list them (a range of node addresses such as 10.0.0.1-10.0.0.99), or set media.announce." }}
   {{- end }}
 {{- end }}
 
@@ -104,7 +104,7 @@
   {{- end }}
 {{- end }}
 {{- if and (eq $v.autoscaling.type "keda") (not $v.autoscaling.prometheus) }}
-  {{- fail "autoscaling.type keda asks Prometheus for sfu_capacity_used_ratio: set autoscaling.prometheus to its address." }}
+  {{- fail "autoscaling.type keda queries Prometheus for sfu_capacity_used_ratio: set autoscaling.prometheus to its address." }}
 {{- end }}
 {{- if gt (int $v.autoscaling.minReplicas) (int $v.autoscaling.maxReplicas) }}
   {{- fail "autoscaling.minReplicas is above autoscaling.maxReplicas." }}
@@ -122,7 +122,7 @@
   {{- end }}
   {{- if eq (include "aiosfu.scheme" .) "HTTPS" }}
     {{- if not $v.ingress.annotations }}
-      {{- fail "ingress with tls.existingSecret: the server speaks HTTPS itself, which an ingress has to be told (e.g. nginx.ingress.kubernetes.io/backend-protocol: HTTPS). Set ingress.annotations, or let only one of them do TLS." }}
+      {{- fail "ingress with tls.existingSecret: the server terminates TLS itself, and the ingress needs to know (for example nginx.ingress.kubernetes.io/backend-protocol: HTTPS). Set ingress.annotations, or terminate TLS in one place only." }}
     {{- end }}
   {{- end }}
 {{- end }}
@@ -137,10 +137,10 @@
       {{- if gt (int .weight) 0 }}{{ $live = add1 $live }}{{ end }}
     {{- end }}
     {{- if ne (int $sum) 100 }}
-      {{- fail (printf "istio.routes: the weights make %d, not 100." (int $sum)) }}
+      {{- fail (printf "istio.routes: the weights sum to %d, not 100." (int $sum)) }}
     {{- end }}
     {{- if and (gt (int $live) 1) (not $v.sharded) }}
-      {{- fail "istio.routes with several live weights: they divide requests, not rooms, and would tear meetings apart. Use istio.canaries, weights of 100 and 0, or set sharded: true if what is in front keeps rooms together." }}
+      {{- fail "istio.routes with several live weights: they divide requests, not rooms, and would split meetings. Use istio.canaries, weights of 100 and 0, or set sharded: true if your load balancer keeps rooms together." }}
     {{- end }}
   {{- end }}
 {{- end }}

@@ -107,7 +107,7 @@ def test_every_secret_setting_is_refused_in_config() -> None:
         given: Any = {"k": "x" * 32} if key == "auth.keys" else "x" * 32
         for name in reversed(key.split(".")):
             given = {name: given}
-        with pytest.raises(helm_python.HelmError, match=f"config.{key}: no key belongs into a ConfigMap"):
+        with pytest.raises(helm_python.HelmError, match=f"config.{key}: secrets do not belong in a ConfigMap"):
             render({"config": given})
 
 
@@ -124,23 +124,29 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"config": {"rtc": {"udp_port": 443}}}, "cannot open a port below 1024"),
     ({"config": {"rtc": {"udp_port": 0}}}, "cannot open a port below 1024"),
     ({"config": {"http": {"port": 80}}}, "cannot open a port below 1024"),
-    ({"terminationGracePeriodSeconds": 60, "config": {"node": {"drain_timeout": 50}}}, "would kill the server before"),
-    ({"config": {"traces": {"endpoint": "http://tempo:4318"}}}, "the NetworkPolicy lets nothing out to it"),
+    (
+        {"terminationGracePeriodSeconds": 60, "config": {"node": {"drain_timeout": 50}}},
+        "would kill the server before it has drained",
+    ),
+    (
+        {"config": {"traces": {"endpoint": "http://tempo:4318"}}},
+        "the NetworkPolicy blocks connections to the collector",
+    ),
     ({"coturn": {"enabled": True, "realm": "x"}}, "coturn.allowedPeers"),
     ({"media": {**LB}, "strategy": {"type": "RollingUpdate"}}, "one UDP address would lead to two pods"),
     ({"replicas": 2}, "a room lives in one process"),
     ({"autoscaling": {"type": "hpa"}}, "a room lives in one process"),
-    ({"media": LB, "replicas": 2, "sharded": True}, "one UDP address leads a packet to any of them"),
+    ({"media": LB, "replicas": 2, "sharded": True}, "one UDP address delivers packets to any of them"),
     ({"media": {"mode": "loadBalancer"}}, "has to announce the load balancer's address"),
     ({"media": {**LB, "loadBalancer": {"port": 443}}}, "announce 203.0.113.7:443"),
     ({"media": {"announce": ["203.0.113.7"]}, "replicas": 2, "sharded": True}, "all would announce the same"),
     ({"media": {"announce": ["a"]}, "config": {"rtc": {"announce": ["a"]}}}, "are both set"),
-    ({"media": {"announce": ["meet.example.org"]}}, "do not look up names"),
-    ({"media": {"mode": "hostNetwork"}}, "network policies do not hold for pods of the host's network"),
-    ({"media": {"mode": "stunner"}}, "the server has to tell them of it"),
+    ({"media": {"announce": ["meet.example.org"]}}, "do not resolve names"),
+    ({"media": {"mode": "hostNetwork"}}, "NetworkPolicies do not apply to pods in the host's network"),
+    ({"media": {"mode": "stunner"}}, "which the server has to announce"),
     (
         {"media": {"mode": "stunner", "announce": ["203.0.113.7"]}, "config": {"turn": TURN}, "secrets": {"turn": "x"}},
-        "would hide them",
+        "would replace them",
     ),
     (
         {
@@ -149,9 +155,9 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
             "secrets": {"turn": "x"},
             "coturn": {"enabled": True, "realm": "x"},
         },
-        "TURN server itself",
+        "already has a TURN server",
     ),
-    ({"config": {"turn": TURN}}, "the secret that the TURN server shares is missing"),
+    ({"config": {"turn": TURN}}, "the shared secret of the TURN server is missing"),
     ({"coturn": {"enabled": True}}, "coturn.realm"),
     (
         {"coturn": {"enabled": True, "realm": "x"}, "config": {"turn": TURN}, "secrets": {"turn": "x"}},
@@ -174,13 +180,13 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"ingress": {"enabled": True}}, "ingress.hosts"),
     (
         {"ingress": {"enabled": True, "hosts": ["a.example"]}, "tls": {"existingSecret": "x"}},
-        "the server speaks HTTPS itself",
+        "the server terminates TLS itself",
     ),
     ({"istio": {"enabled": True}}, "needs hosts and gateways"),
-    ({"istio": {**ISTIO, "routes": [{"service": "a", "weight": 90}]}}, "the weights make 90"),
+    ({"istio": {**ISTIO, "routes": [{"service": "a", "weight": 90}]}}, "the weights sum to 90"),
     (
         {"istio": {**ISTIO, "routes": [{"service": "a", "weight": 50}, {"service": "b", "weight": 50}]}},
-        "would tear meetings apart",
+        "would split meetings",
     ),
 ]
 
