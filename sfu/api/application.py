@@ -5,6 +5,7 @@ import logging
 import mimetypes
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -110,10 +111,31 @@ def create_app(
     found += routes
     if page_root is not None:
         found += page.routes(page_root)
-    app.add_routes(found)
     if base:
-        app.add_routes(routes_below(base, found))
+        found += [*routes_below(base, found)]
+    app.add_routes(_expecting(found))
     return app
+
+
+def _expecting(routes: Iterable[web.AbstractRouteDef]) -> Iterator[web.RouteDef]:
+    """The same routes with our handler for `Expect: 100-continue`."""
+    for route in routes:
+        assert isinstance(route, web.RouteDef)
+        kwargs = {"expect_handler": _continue, **route.kwargs}
+        yield web.RouteDef(route.method, route.path, route.handler, kwargs)
+
+
+async def _continue(request: web.Request) -> None:
+    """Answers `Expect: 100-continue` (RFC 9110 10.1.1).
+
+    aiohttp's own handler raises when the client has disconnected, which aiohttp logs as an error. Here reading the body
+    notices the disconnect.
+    """
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        raise web.HTTPExpectationFailed(text="Only Expect: 100-continue is supported.")
+    with suppress(ConnectionError):
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0
 
 
 def routes_below(base: str, routes: Iterable[web.AbstractRouteDef]) -> Iterator[web.RouteDef]:

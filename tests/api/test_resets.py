@@ -148,3 +148,31 @@ async def test_reset_during_a_blocking_reload(tmp_path: Path, caplog: pytest.Log
         await asyncio.sleep(0)
         assert await one.status("/hls/town-hall/PG_1/720p.m3u8") == 200
     assert complaints(caplog.records) == []
+
+
+async def test_reset_before_100_continue(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    sent = MOMENTS["while 100 is awaited"]
+    async with running(Settings(port=0)) as server:
+        for _ in range(30):
+            sock = socket.create_connection(("127.0.0.1", server.port))
+            sock.sendall(sent)
+            reset(sock)  # the server has not read the request yet
+        async with asyncio.timeout(5):
+            while server.site.connections.open:  # noqa: ASYNC110  # no event announces it
+                await asyncio.sleep(0.01)
+        assert await status(server.port) == b"200"
+    assert complaints(caplog.records) == []
+
+
+@pytest.mark.parametrize(("expect", "answer"), [("100-continue", b"100"), ("100-Continue", b"100"), ("tea", b"417")])
+async def test_expectations(expect: str, answer: bytes) -> None:
+    async with running(Settings(port=0)) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(POST + f"Content-Length: 15\r\nExpect: {expect}\r\n\r\n".encode())
+        assert (await reader.readline())[9:12] == answer
+        if answer == b"100":
+            await reader.readline()
+            writer.write(b'{"name":"town"}')
+            assert (await reader.readline())[9:12] == b"201"
+        writer.close()
