@@ -1,7 +1,7 @@
-"""Everything that the programme goes to, in the worker: encoders for it, packaging, pushes, the track.
+"""Outputs of the mix in the worker: encoders, packaging, RTMP pushes and the track that is sent back to the room.
 
-`video` and `lower` are called by one thread each, `sound` by its own; `change` by the one that ticks. What is slow has a
-bounded queue and a thread of its own: a tick never waits for anybody.
+The tick thread calls `video` and `change`; the sound thread calls `sound`; one thread encodes the lower renditions.
+Every slow step has a bounded queue and its own thread, so that a tick never blocks.
 """
 
 import logging
@@ -23,9 +23,9 @@ from sfu.outputs.segmenter import PART_TICKS, SEGMENT_TICKS
 log = logging.getLogger(__name__)
 
 LOWER_WAITING: Final = 3
-"""Canvases that may wait for the lower renditions."""
+"""Maximum number of canvases in the queue of the lower renditions."""
 PAYLOAD_TYPES: Final = (102, 111)
-"""Of H.264 and Opus on the way back to the server (`sfu.transport.plain_transport`)."""
+"""RTP payload types of H.264 and Opus towards the server (`sfu.transport.plain_transport`)."""
 _STATES: Final[dict[str, Literal["connecting", "live", "waiting", "failed"]]] = {
     "connecting": "connecting",
     "live": "live",
@@ -38,7 +38,7 @@ class CompositeOutputs:
     def __init__(self, start: Start, send: Callable[[ToServer], None], send_rtp: Callable[[list[bytes]], None]) -> None:
         self._start = start
         self.started_at = 0.0
-        """Seconds since 1970 of programme time 0."""
+        """Unix time, in seconds, of mix time 0."""
         self._send_rtp = send_rtp
         self._wanted = Outputs()
         self._top = self._encoder(start.renditions[0])
@@ -65,14 +65,14 @@ class CompositeOutputs:
         self._thread.start()
 
     def prepare(self, wanted: Outputs) -> None:
-        """Opens encoders that will be needed: any thread but the one that ticks, for which it takes too long."""
+        """Opens the encoders that `change` will need. It takes too long for the tick thread; call it from another thread."""
         if wanted.live and not self._ready:
             ready = [(one.name, self._encoder(one)) for one in self._start.renditions[1:]]
             self._extradata |= {name: encoder.extradata for name, encoder in ready}
             self._ready = ready
 
     def change(self, wanted: Outputs, pts: int) -> None:
-        """From programme time `pts` (1/90000 s) on; `prepare` was called before."""
+        """Switches to the outputs `wanted` at mix time `pts` (1/90000 s). `prepare` must be called first."""
         if not wanted.live:
             self._ready = []
         self._lower = self._ready
@@ -82,7 +82,7 @@ class CompositeOutputs:
         self._wanted = wanted
 
     def video(self, canvas: Canvas, pts: int) -> None:
-        """The canvas is free again when this returns."""
+        """Encodes one canvas. Returns when the caller may overwrite it."""
         if self._lower:
             try:
                 self._canvases.put_nowait((canvas.copy(), pts))
@@ -96,7 +96,7 @@ class CompositeOutputs:
         self._push(VIDEO, packets)
 
     def sound(self, samples: Sound, pts: int) -> None:
-        """`pts` in samples."""
+        """Encodes one block of sound. `pts` counts samples."""
         packets = self._aac.encode(samples, pts)
         self._packaging.audio(packets)
         self._push(AUDIO, packets)
@@ -105,7 +105,7 @@ class CompositeOutputs:
             track.audio(opus.encode(samples, pts))
 
     def keyframe(self) -> None:
-        """Somebody who takes the track waits for one. Any thread."""
+        """Requests a keyframe for a subscriber of the track. Any thread."""
         self._keyframe_wanted = True
 
     def states(self) -> list[DestinationState]:
@@ -127,7 +127,7 @@ class CompositeOutputs:
         return {"lower": self.lower_dropped, "packaging": self._packaging.dropped}
 
     def close(self) -> None:
-        """What is encoded goes out."""
+        """Flushes packaging and closes all destinations."""
         self._canvases.put(None)
         self._thread.join(2.0)
         self._packaging.close()
@@ -137,13 +137,16 @@ class CompositeOutputs:
         return VideoEncoder(rendition.width, rendition.height, rendition.bit_rate, self._start.fps)
 
     def _place_keyframe(self, pts: int) -> None:
-        """One more in each second at most, and none near those of the grid: a segment has to begin at the same picture in
-        all renditions, and who can wait for the grid's does."""
+        """Forces a requested keyframe: at most one per segment, and none close to the regular ones.
+
+        Segments must begin with the same picture in all renditions. A request just before or after a regular keyframe
+        is answered by that keyframe.
+        """
         if not self._keyframe_wanted:
             return
         group, within = divmod(pts, SEGMENT_TICKS)
         if within < SEGMENT_TICKS // 30:
-            self._keyframe_wanted = False  # this picture is the grid's
+            self._keyframe_wanted = False  # this picture is a regular keyframe
         if within < PART_TICKS or within >= SEGMENT_TICKS - PART_TICKS or group == self._keyframe_group:
             return
         self._keyframe_wanted, self._keyframe_group = False, group
@@ -160,7 +163,7 @@ class CompositeOutputs:
             canvas, pts = item
             picture = None
             for name, encoder in self._lower:
-                # Each takes what the one above made of it: fewer pixels to scale.
+                # Scale from the next larger rendition: fewer pixels to read.
                 picture = encoder.scale(canvas if picture is None else picture)
                 self._packaging.video(name, encoder.encode(picture, pts))
 

@@ -1,6 +1,6 @@
-"""What all programmes of a server have done since its start, whichever of them is over: counters that never fall.
+"""Counters over all egress jobs since the server started. They never decrease.
 
-A worker counts for itself and begins anew when it is replaced; here its counts are added up.
+Each worker counts from zero, and a replacement starts again at zero. This module adds the counts up.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from sfu.egress.protocol import Status
 
 @dataclass(frozen=True, slots=True)
 class EgressTotals:
-    """Totals."""
+    """Sums over all workers, running and ended."""
 
     ticks: int = 0
     dropped: int = 0
@@ -22,11 +22,11 @@ class EgressTotals:
 
 
 class EgressCounters:
-    """`observe` now and then: what a worker did between the last look and its end is not seen."""
+    """Accumulates totals. Call `observe` regularly: counts between the last call and the end of a worker are lost."""
 
     def __init__(self) -> None:
         self._seen: dict[str, tuple[Status | None, int]] = {}
-        """Of each programme its worker's last word, and how often it had to be replaced."""
+        """Last status and number of restarts per egress id."""
         self.total = EgressTotals()
         self.destinations: Counter[str] = Counter()
         self.running = 0
@@ -42,11 +42,11 @@ class EgressCounters:
             ticks = dropped = 0
             cpu = 0.0
             if now is not None and now is not before:
-                # One that has done less than the last is another worker, which began anew.
-                goes_on = before is not None and now.ticks >= before.ticks
-                ticks = now.ticks - (before.ticks if before and goes_on else 0)
-                dropped = now.dropped_ticks - (before.dropped_ticks if before and goes_on else 0)
-                cpu = now.cpu - (before.cpu if before and goes_on else 0.0)
+                # A lower count means that a new worker has replaced the old one.
+                same_worker = before is not None and now.ticks >= before.ticks
+                ticks = now.ticks - (before.ticks if before and same_worker else 0)
+                dropped = now.dropped_ticks - (before.dropped_ticks if before and same_worker else 0)
+                cpu = now.cpu - (before.cpu if before and same_worker else 0.0)
             total = EgressTotals(
                 total.ticks + ticks,
                 total.dropped + max(0, dropped),

@@ -1,8 +1,9 @@
-"""Hang detection of a worker process, from outside. A worker that is starting, or that a full machine starves, is not hung.
+"""Detects that a worker process hangs, from outside the process.
 
-Replacing a worker costs more processor time than letting it wait. So time that its threads waited for a processor does not
-count (Linux: `/proc/PID/task/*/schedstat`, nanoseconds run, and waited in the run queue). Until a worker is ready, it has
-`START` seconds of its own time between two beats, because it loads libraries, fonts and encoders.
+A worker that is starting, or that gets no processor time on a busy machine, does not hang: replacing it would cost more
+processor time than waiting. Time that its threads waited in the run queue therefore does not count (Linux:
+`/proc/PID/task/*/schedstat`: nanoseconds run, nanoseconds waited). Until a worker is ready, it has `START_TIMEOUT`
+seconds between two heartbeats, because it loads libraries, fonts and encoders.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,17 +11,17 @@ from pathlib import Path
 from typing import Final
 
 MAX_STARVED_SHARE: Final = 0.3
-"""Share of the time that some thread of a worker waited for a processor, from which on the machine is full."""
-PATIENCE: Final = 20
-"""How many times the timeout a worker gets at most on such a machine."""
-START: Final = 15.0
-"""Seconds without a beat, less those for which it waited for a processor, that a worker has until it is ready."""
+"""The machine counts as busy if a thread of the worker waited for a processor for this share of the time."""
+MAX_TIMEOUT_FACTOR: Final = 20
+"""Maximum silence on a busy machine, as a multiple of the timeout."""
+START_TIMEOUT: Final = 15.0
+"""Maximum silence in seconds, without run-queue waits, before the worker is ready."""
 MAX_START_TIME: Final = 120.0
-"""The same, with those."""
+"""Maximum silence in seconds, including run-queue waits, before the worker is ready."""
 
 
 def run_queue_wait(pid: int) -> dict[str, float]:
-    """Seconds that each thread of a process waited for a processor so far; empty where the kernel does not tell."""
+    """Seconds that each thread of a process has waited in the run queue. Empty if the kernel does not report them."""
     found = {}
     for path in Path(f"/proc/{pid}/task").glob("*/schedstat"):
         try:
@@ -31,43 +32,46 @@ def run_queue_wait(pid: int) -> dict[str, float]:
 
 
 class HangDetector:
-    """Over one process, from its start. `now`: monotonic seconds."""
+    """Watches one process from its start. `now`: monotonic seconds."""
 
     def __init__(
-        self, pid: int, timeout: float, now: float, look: Callable[[int], Mapping[str, float]] = run_queue_wait
+        self, pid: int, timeout: float, now: float, read_waits: Callable[[int], Mapping[str, float]] = run_queue_wait
     ) -> None:
         self._pid = pid
         self._timeout = timeout
-        self._look = look
+        self._read_waits = read_waits
         self._ready = False
         self._at = now
         self._waited: Mapping[str, float] = {}
 
     def beat(self, now: float) -> None:
         self._at = now
-        self._waited = {} if self._ready else self._look(self._pid)
+        self._waited = {} if self._ready else self._read_waits(self._pid)
 
     def ready(self) -> None:
-        """It has begun its work: from now on silence counts. Idempotent."""
+        """The worker is ready: the normal timeout applies from now on. Idempotent."""
         if not self._ready:
             self._ready, self._waited = True, {}
 
     def hung(self, now: float) -> bool:
-        """To be asked several times within the timeout: what the process waited is counted from the first time."""
+        """Whether the worker hangs. Call it several times per timeout: run-queue waits are measured from the first call."""
         silent = now - self._at
         if not self._ready:
-            return silent > START and (silent - self._starved(self._look(self._pid)) > START or silent > MAX_START_TIME)
+            return silent > START_TIMEOUT and (
+                silent - self._starved(self._read_waits(self._pid)) > START_TIMEOUT or silent > MAX_START_TIME
+            )
         if silent < self._timeout / 3:
             return False
-        seen = self._look(self._pid)
+        seen = self._read_waits(self._pid)
         if not self._waited:
             self._waited = seen
         if silent <= self._timeout:
             return False
         return (
-            self._starved(seen) < MAX_STARVED_SHARE * (silent - self._timeout / 3) or silent > PATIENCE * self._timeout
+            self._starved(seen) < MAX_STARVED_SHARE * (silent - self._timeout / 3)
+            or silent > MAX_TIMEOUT_FACTOR * self._timeout
         )
 
     def _starved(self, seen: Mapping[str, float]) -> float:
-        """Seconds that some thread waited since the last look."""
+        """Longest time, in seconds, that a thread has waited in the run queue since the last measurement."""
         return max((seen[thread] - self._waited.get(thread, 0.0) for thread in seen), default=0.0)

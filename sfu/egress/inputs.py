@@ -1,6 +1,6 @@
-"""Who is in the programme, in the worker: the server's members become streams, clocks, sources, and the director's members.
+"""Participants and tracks of the mix, in the worker: turns the server's members into RTP streams, clocks and mixer sources.
 
-Used by the receiving thread. The thread that ticks reads `members`, `sources`, `dominant`, which are replaced and never
+The receiving thread calls it. The tick thread reads `members`, `sources` and `dominant`, which are replaced and never
 changed in place.
 """
 
@@ -17,7 +17,7 @@ from sfu.mixer.playout_sync import PlayoutSync, TrackClock
 
 @dataclass(slots=True)
 class _TrackInput:
-    """One track that is received."""
+    """One received track."""
 
     track: Track
     clock: TrackClock
@@ -31,25 +31,25 @@ class _ParticipantInput:
     name: str
     timeline: PlayoutSync
     tracks: dict[str, _TrackInput] = field(default_factory=dict)
-    voiced: bool = False
-    "Whether there is sound that pictures have to wait for."
+    has_sound: bool = False
+    "Whether the participant has unmuted sound, with which its pictures must be synchronized."
 
 
-def _silent(kind: str, text: str) -> None:
-    """Nothing happened."""
+def _ignore(kind: str, text: str) -> None:
+    """Ignores the event."""
 
 
 class LipSyncClock:
-    """When pictures' sound is heard, while there is any: without sound they wait for nothing."""
+    """Clock of a video track that follows the participant's sound. Without sound, `due` returns None: show at once."""
 
-    __slots__ = ("_clock", "_person")
+    __slots__ = ("_clock", "_participant")
 
     def __init__(self, participant_input: _ParticipantInput, clock: TrackClock) -> None:
-        self._person = participant_input
+        self._participant = participant_input
         self._clock = clock
 
     def due(self, timestamp: int) -> float | None:
-        return self._clock.due(timestamp) if self._person.voiced else None
+        return self._clock.due(timestamp) if self._participant.has_sound else None
 
     def took(self, seconds: float) -> None:
         self._clock.took(seconds)
@@ -61,46 +61,46 @@ class Inputs:
         rtp_receiver: RtpReceiver,
         sound: AudioMixer,
         open_picture: Callable[[Track, "LipSyncClock"], VideoSource],
-        tell: Callable[[str, str], None],
+        log_event: Callable[[str, str], None],
     ) -> None:
-        """`tell(kind, text)`: for the event log."""
+        """`log_event(kind, text)` writes to the event log."""
         self._rtp_receiver = rtp_receiver
         self._sound = sound
         self._open_picture = open_picture
-        self._tell = tell
+        self._log_event = log_event
         self._participants: dict[str, _ParticipantInput] = {}
-        self._begun = False
-        self._said: list[Member] = []
+        self._applied = False
+        self._member_list: list[Member] = []
         self._levels: Mapping[str, float] = {}
         self._dominant = ""
         self.members: tuple[LayoutMember, ...] = ()
-        """In the order of their coming."""
+        """In order of joining."""
         self.sources: Mapping[str, VideoSource] = {}
         """By track id."""
         self.dominant = ""
-        """Identity."""
+        """Identity of the dominant speaker; empty: none."""
         self.version = 0
-        """Grows with every change of the three."""
+        """Increases with each change of `members`, `sources` or `dominant`."""
 
     def apply(self, members: list[Member]) -> None:
-        """Everybody who is there now. Those of the first call were there before: they are no news."""
-        tell, self._tell = self._tell, self._tell if self._begun else _silent
+        """Applies the complete list of members. The first call logs no events, because those members joined earlier."""
+        log_event, self._log_event = self._log_event, self._log_event if self._applied else _ignore
         self._apply(members)
-        self._tell, self._begun = tell, True
+        self._log_event, self._applied = log_event, True
 
     def _apply(self, members: list[Member]) -> None:
-        self._said = members
+        self._member_list = members
         present = {member.id for member in members}
         for gone in [one for one in self._participants if one not in present]:
             participant_input = self._participants.pop(gone)
             for track_input in list(participant_input.tracks.values()):
                 self._close(participant_input, track_input)
-            self._tell("leave", participant_input.name)
+            self._log_event("leave", participant_input.name)
         for member in members:
             known = self._participants.get(member.id)
             if known is None:
                 known = self._participants[member.id] = _ParticipantInput(member.identity, member.name, PlayoutSync())
-                self._tell("join", member.name)
+                self._log_event("join", member.name)
             known.name = member.name
             self._apply_tracks(known, member.tracks)
         self._publish()
@@ -110,12 +110,12 @@ class Inputs:
         self._publish()
 
     def identity(self, participant: str) -> str:
-        """Of a participant id (or an identity already)."""
+        """Identity of a participant id. An unknown id is returned unchanged: it may already be an identity."""
         known = self._participants.get(participant)
         return known.identity if known is not None else participant
 
     def set_visible_tracks(self, tracks: set[str]) -> None:
-        """Which pictures are needed now: only theirs are asked for."""
+        """Requests keyframes only for these tracks, whose pictures are visible."""
         for participant_input in self._participants.values():
             for track_input in participant_input.tracks.values():
                 if track_input.picture is not None:
@@ -142,8 +142,8 @@ class Inputs:
             if known.picture is not None:
                 known.picture.paused = track.muted
             if track.source == "screen_share" and before.muted != track.muted:
-                self._tell("share-stop" if track.muted else "share", participant_input.name)
-        participant_input.voiced = any(track.kind == "audio" and not track.muted for track in wanted.values())
+                self._log_event("share-stop" if track.muted else "share", participant_input.name)
+        participant_input.has_sound = any(track.kind == "audio" and not track.muted for track in wanted.values())
 
     def _open(self, participant_input: _ParticipantInput, track: Track) -> _TrackInput:
         audio = track.kind == "audio"
@@ -167,7 +167,7 @@ class Inputs:
         track_input = participant_input.tracks[track.id] = _TrackInput(track, clock, stream, picture)
         self._rtp_receiver.streams[track.ssrc] = stream
         if track.source == "screen_share":
-            self._tell("share", participant_input.name)
+            self._log_event("share", participant_input.name)
         return track_input
 
     def _close(self, participant_input: _ParticipantInput, track_input: _TrackInput) -> None:
@@ -179,13 +179,13 @@ class Inputs:
         else:
             self._sound.close(track_input.track.id)
         if track_input.track.source == "screen_share":
-            self._tell("share-stop", participant_input.name)
+            self._log_event("share-stop", participant_input.name)
 
     def _publish(self) -> None:
         track_input = [
             one for participant_input in self._participants.values() for one in participant_input.tracks.values()
         ]
-        self.members = layout_members(self._said, self._levels, {one.track.id for one in track_input})
+        self.members = layout_members(self._member_list, self._levels, {one.track.id for one in track_input})
         self.sources = {one.track.id: one.picture for one in track_input if one.picture is not None}
         self.dominant = self.identity(self._dominant) if self._dominant in self._participants else ""
         self.version += 1
@@ -194,7 +194,7 @@ class Inputs:
 def layout_members(
     members: Iterable[Member], levels: Mapping[str, float], received: Container[str]
 ) -> tuple[LayoutMember, ...]:
-    """Members as the director knows them. `levels`: who speaks, by participant id; `received`: ids of tracks that are."""
+    """Converts members for the director. `levels`: audio level by participant id. `received`: ids of received tracks."""
     found = []
     for member in members:
         pictures = [

@@ -1,8 +1,8 @@
-"""One room's programme from the first wish to the last: what was asked for, and the nouns that do it.
+"""Egress job of one room: what was requested, and the objects that produce it.
 
-It exists while something takes the programme: viewers (HLS), a recording, a push, the room itself. The meeting goes on
-whatever happens here. Closing order: the worker (what is encoded still arrives), the room's two seats, the feed, then
-window and recording.
+A job exists while it has outputs: viewers (HLS), a recording, RTMP pushes, or a participant that publishes the mix. A
+failure here never affects the meeting. Closing order: the worker (encoded media still arrives), both participants, the
+plain transport, then the live stream and the recording.
 """
 
 import asyncio
@@ -36,14 +36,14 @@ from sfu.transport.plain_transport import PlainTransport
 log = logging.getLogger(__name__)
 
 MAX_EARLY_EVENTS = 64
-"""Events of a worker that wait for its first part."""
+"""Worker events kept until the recording's first part."""
 LANGUAGES = 8
-"""Caption tracks of one programme."""
+"""Maximum number of caption tracks of a live stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class EgressSpec:
-    """Everything that is asked of a room's programme."""
+    """Requested outputs and layout of a room's egress."""
 
     live: bool = False
     recording: bool = False
@@ -59,21 +59,24 @@ class EgressSpec:
 
 
 class OutputStore(Protocol):
-    """Where productions put what outlives them."""
+    """Opens and finishes live streams and recordings, which outlive their job."""
 
     def open_live_stream(self, room: str, renditions: tuple[Rendition, ...]) -> LiveStream: ...
 
     def open_recording(self, room: str, egress_id: str) -> Recording: ...
 
     def finish_recording(self, recording: Recording) -> None:
-        """Nothing more is recorded: it is to be finished."""
+        """Finishes a recording to which nothing is added any more."""
 
     def publish_state(self, room: Room) -> None:
-        """The room is told of its programme."""
+        """Publishes the room's egress state to its participants."""
 
 
 class EgressJob:
-    """The worker's Listener. `change` and the rest on the loop; `ended` is called once when it is over."""
+    """Runs the egress of one room; the Listener of its worker.
+
+    All methods are called on the event loop. `ended` is called once, after everything is closed.
+    """
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class EgressJob:
         ended: Callable[["EgressJob"], None],
         tracer: Tracer | None = None,
     ) -> None:
-        """Takes its seat in the room. Raises what `Room.enter` raises."""
+        """Joins the room as a hidden recorder. Raises what `Room.join` raises."""
         self.room = room
         self.id = f"EG_{secrets.token_urlsafe(9)}"
         self.spec = EgressSpec()
@@ -101,15 +104,15 @@ class EgressJob:
         self._ended = ended
         self._output_participant: OutputParticipant | None = None
         self._epoch = 0.0
-        self._placed = False
-        "Whether the recording knows the present worker's time."
+        self._recording_begun = False
+        "Whether the recording has the epoch of the current worker."
         self._early_events: deque[protocol.Event] = deque(maxlen=MAX_EARLY_EVENTS)
         self._task: asyncio.Task[None] | None = None
         self._closing = False
         self._tracer = tracer
         self._trace = EgressTrace(tracer)
-        tell = self.supervisor.tell
-        tell(
+        send = self.supervisor.send
+        send(
             protocol.Start(
                 room=room.name,
                 renditions=[
@@ -123,18 +126,18 @@ class EgressJob:
                 plugins=settings.plugins,
             )
         )
-        self.recorder = RecorderParticipant(room, plain_transport, tell, self.close, secrets.token_urlsafe(9))
-        tell(protocol.Layout())
-        tell(protocol.Outputs())
+        self.recorder = RecorderParticipant(room, plain_transport, send, self.close, secrets.token_urlsafe(9))
+        send(protocol.Layout())
+        send(protocol.Outputs())
 
     @property
     def closing(self) -> bool:
-        """It ends now, and takes no wishes any more."""
+        """The job is ending and accepts no changes."""
         return self._closing
 
     @property
     def room_state(self) -> EgressStatus:
-        """What the room is told of it."""
+        """State that the room's participants see."""
         spec = self.spec
         if self._closing:
             return EgressStatus(problem=self.problem)
@@ -153,23 +156,26 @@ class EgressJob:
 
     @property
     def destinations(self) -> list[DestinationState]:
-        """How each push does."""
+        """State of each RTMP push."""
         known = {one.id: one for one in (self.status.destinations if self.status is not None else ())}
         return [known.get(one.id, DestinationState(id=one.id, state="connecting")) for one in self.spec.destinations]
 
     def change(self, spec: EgressSpec) -> None:
-        """What is asked for from now on. Without anything it ends. Raises RemoteErrors; then nothing changed."""
+        """Applies a new specification. Without outputs, the job ends.
+
+        Raises RemoteError; then nothing has changed.
+        """
         before, now = self.spec, spec
         self._open(now)
         self.spec = now
         if (now.layout, now.focus, now.scene) != (before.layout, before.focus, before.scene):
-            self.supervisor.tell(protocol.Layout(layout=now.layout, focus=now.focus, scene=now.scene))
+            self.supervisor.send(protocol.Layout(layout=now.layout, focus=now.focus, scene=now.scene))
         if not now.has_outputs:
             self.close()
             return
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
-        self._tell_outputs()
+        self._send_outputs()
         if before.live and not now.live:
             self._end_live_stream()
         if before.recording and not now.recording:
@@ -177,14 +183,14 @@ class EgressJob:
         self._store.publish_state(self.room)
 
     def close(self) -> None:
-        """Ends in good order; `ended` follows. Idempotent."""
+        """Stops the worker and flushes its outputs; `ended` follows. Idempotent."""
         if self._closing:
             return
         self._closing = True
         self._store.publish_state(self.room)
         self.supervisor.stop()
         if self._task is None:
-            self._cleared()
+            self._close_children()
 
     async def wait_closed(self) -> None:
         if self._task is not None:
@@ -201,13 +207,13 @@ class EgressJob:
             case Status():
                 self.status = message
                 if message.ticks:
-                    self._framed()
+                    self._trace_first_frame()
                 if self.recording is not None:
-                    self._say(self.recording.problem)
+                    self._set_problem(self.recording.problem)
             case protocol.Init(rendition="recording"):
                 if self.recording is not None:
                     self.recording.begin(message.data, self._epoch)
-                    self._placed = True
+                    self._recording_begun = True
                     for event in self._early_events:
                         self.recording.note(event)
                 self._early_events.clear()
@@ -216,13 +222,13 @@ class EgressJob:
                     self.live_stream.add_init(message.rendition, message.data)
             case protocol.Started():
                 self._epoch = message.at
-                self._placed = False
+                self._recording_begun = False
                 self._trace.started()
                 if self.live_stream is not None:
                     self.live_stream.begin(message.at)
-                self._say("")
+                self._set_problem("")
             case protocol.Event():
-                if self.recording is not None and self._placed:
+                if self.recording is not None and self._recording_begun:
                     self.recording.note(message)
                 else:
                     self._early_events.append(message)
@@ -235,10 +241,10 @@ class EgressJob:
         self.status = None
         self._trace.close()
         self._trace = EgressTrace(self._tracer, replacement=True)
-        self._say("The programme was interrupted and goes on in a moment.")
+        self._set_problem("The live stream was interrupted and resumes in a moment.")
 
     def gave_up(self, reason: str) -> None:
-        self.problem = f"The programme ended: its worker died again and again. {reason}"
+        self.problem = f"The live stream ended: its worker failed repeatedly. {reason}"
         log.error("egress gave up restarting its worker", extra={"egress": self.id, "reason": reason})
 
     # ---------------------------------------------------------------------------------------------------------------
@@ -248,12 +254,12 @@ class EgressJob:
             await self.supervisor.run()
         except Exception:
             log.exception("egress failed")
-            self.problem = "The programme ended by a fault of the server."
+            self.problem = "The live stream ended because of an internal error."
         finally:
-            self._cleared()
+            self._close_children()
 
     def _open(self, spec: EgressSpec) -> None:
-        """What `spec` needs and is not there yet."""
+        """Opens what `spec` needs and is not open yet."""
         if spec.live and self.live_stream is None:
             self.live_stream = self._store.open_live_stream(self.room.name, self.renditions)
             if self._epoch:
@@ -264,16 +270,16 @@ class EgressJob:
             top = self.renditions[0]
             secret = secrets.token_urlsafe(9)
             self._output_participant = OutputParticipant(
-                self.room, self._plain_transport, Size(top.width, top.height), secret, self._sent_away
+                self.room, self._plain_transport, Size(top.width, top.height), secret, self._output_participant_removed
             )
             self.recorder.excluded.add(self._output_participant.participant.id)
             self.recorder.schedule_refresh()
         elif not spec.publish_to_room:
-            self._leave_stage()
+            self._close_output_participant()
 
-    def _tell_outputs(self) -> None:
+    def _send_outputs(self) -> None:
         participant = self._output_participant
-        self.supervisor.tell(
+        self.supervisor.send(
             protocol.Outputs(
                 live=self.spec.live,
                 recording=self.spec.recording,
@@ -283,19 +289,19 @@ class EgressJob:
             )
         )
 
-    def _framed(self) -> None:
+    def _trace_first_frame(self) -> None:
         seconds = self._trace.first_frame()
         if seconds is not None:
             traced = {"trace_id": self._trace.trace_id} if self._trace.trace_id else {}
             log.info("egress live", extra={"egress": self.id, "seconds": round(seconds, 3), **traced})
 
     def _take_part(self, part: protocol.Part) -> None:
-        self._framed()
+        self._trace_first_frame()
         if part.rendition == "recording":
             if self.recording is not None:
                 self.recording.add(part)
         elif self.live_stream is not None and part.rendition in self.live_stream.streams:
-            with suppress(ValueError):  # it ended meanwhile, or its beginning was lost with a worker
+            with suppress(ValueError):  # the stream has ended, or a lost worker left it without a start
                 self.live_stream.add_part(
                     HlsPart(part.rendition, part.msn, part.index, part.independent, part.duration, part.pts, part.data)
                 )
@@ -309,11 +315,11 @@ class EgressJob:
         live_stream.add_captions(caption.language, caption.language)
         live_stream.caption(caption.language, caption.text, self._epoch + caption.start, self._epoch + caption.end)
 
-    def _sent_away(self) -> None:
-        """Somebody removed the programme from the room."""
+    def _output_participant_removed(self) -> None:
+        """Stops publishing to the room after the output participant was removed."""
         asyncio.get_running_loop().call_soon(lambda: self.change(replace(self.spec, publish_to_room=False)))
 
-    def _leave_stage(self) -> None:
+    def _close_output_participant(self) -> None:
         participant, self._output_participant = self._output_participant, None
         if participant is not None:
             participant.close()
@@ -325,19 +331,19 @@ class EgressJob:
 
     def _end_recording(self) -> None:
         recording, self.recording = self.recording, None
-        self._placed = False
+        self._recording_begun = False
         if recording is not None:
             self._store.finish_recording(recording)
 
-    def _say(self, problem: str) -> None:
+    def _set_problem(self, problem: str) -> None:
         if problem != self.problem and not self._closing:
             self.problem = problem
             self._store.publish_state(self.room)
 
-    def _cleared(self) -> None:
+    def _close_children(self) -> None:
         self._closing = True
         self._trace.close()
-        self._leave_stage()
+        self._close_output_participant()
         self.recorder.close()
         self._plain_transport.close()
         self._end_live_stream()

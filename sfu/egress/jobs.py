@@ -1,4 +1,4 @@
-"""All programmes of a server: one per room at most, started and stopped by those who may, within the operator's caps."""
+"""All egress jobs of a server: at most one per room, within the operator's limits."""
 
 import asyncio
 import logging
@@ -35,15 +35,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-SWEEP = 10.0
-"""Seconds between looks at ended programmes."""
+CLEANUP_INTERVAL = 10.0
+"""Seconds between two searches for expired live streams."""
 RECORDING_STATES = ("recording", "interrupted")
-ROOM_BYTES = 100
-"""Of a room's name in the name of a recording's directory; the API takes names of 128 characters."""
+MAX_ROOM_NAME_BYTES = 100
+"""Maximum length, in bytes, of the room name in a recording's directory name; the API accepts names of 128 characters."""
 
 
 class EgressJobs:
-    """Fulfils signalling's Programmes port and the API's ProductionsPort."""
+    """Starts, changes and stops egress jobs. Implements the egress ports of signaling and the API, and OutputStore."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class EgressJobs:
         tracer: Tracer | None = None,
         admit: Callable[[], None] = lambda: None,
     ) -> None:
-        """`admit` raises AtCapacity if the machine has no memory for another worker."""
+        """`admit` raises AtCapacity if the machine has too little memory for another worker."""
         self.settings = settings
         self._admit = admit
         self._tracer = tracer
@@ -64,9 +64,9 @@ class EgressJobs:
         self._track_egresses: dict[str, TrackEgress] = {}
         self._finishing: set[asyncio.Task[None]] = set()
         self.started = 0
-        """In total."""
+        """Number of jobs started."""
         self.restarts = 0
-        """Of workers of productions that are over."""
+        """Worker restarts in ended jobs."""
 
     def __len__(self) -> int:
         return len(self._by_room)
@@ -78,7 +78,7 @@ class EgressJobs:
         """Raises NotFound."""
         found = self._by_room.get(room)
         if found is None:
-            raise NotFound("This room has no programme now.")
+            raise NotFound("This room has no active egress.")
         return found
 
     def change(
@@ -93,9 +93,10 @@ class EgressJobs:
         scene: str | None = None,
         renditions: "Sequence[str] | None" = None,
     ) -> EgressJob | None:
-        """None: stays. Starts what is not there, and ends what nothing wants any more (then None is returned).
+        """Changes the room's egress; starts a job if there is none. Parameters that are None stay unchanged.
 
-        `renditions`: names, of the settings', for a programme that starts. Raises AtCapacity, BadRequest, NotFound.
+        `renditions`: names from the settings, for a job that starts. Returns None if the job ends, because it has no
+        outputs left. Raises AtCapacity, BadRequest, NotFound.
         """
         job = self._by_room.get(room.name)
         before = job.spec if job is not None else EgressSpec()
@@ -113,13 +114,13 @@ class EgressJobs:
         return self._apply(room, job, spec, renditions)
 
     def add_destination(self, room: Room, url: str) -> Destination:
-        """Another RTMP destination. Raises BadRequest, AtCapacity."""
+        """Adds an RTMP destination. Raises BadRequest, AtCapacity."""
         job = self._by_room.get(room.name)
         before = job.spec if job is not None else EgressSpec()
         if len(before.destinations) >= self.settings.max_destinations:
-            raise AtCapacity(f"A programme is pushed to at most {self.settings.max_destinations} destinations.")
+            raise AtCapacity(f"An egress has at most {self.settings.max_destinations} destinations.")
         if not url.startswith(("rtmp://", "rtmps://")):
-            raise BadRequest("A destination's address begins with rtmp:// or rtmps://.")
+            raise BadRequest("The URL of a destination must begin with rtmp:// or rtmps://.")
         destination = Destination(id=f"DE_{secrets.token_urlsafe(6)}", url=url)
         self._apply(room, job, replace(before, destinations=(*before.destinations, destination)), None)
         return destination
@@ -129,20 +130,20 @@ class EgressJobs:
         job = self.find(room.name)
         left = tuple(one for one in job.spec.destinations if one.id != destination)
         if len(left) == len(job.spec.destinations):
-            raise NotFound("The programme is not pushed there.")
+            raise NotFound("The room's egress has no such destination.")
         self._apply(room, job, replace(job.spec, destinations=left), None)
 
     def stop(self, room: str) -> None:
-        """Everything of it. Raises NotFound."""
+        """Stops all outputs of the room's egress. Raises NotFound."""
         job = self.find(room)
         job.change(EgressSpec(layout=job.spec.layout))
 
     def start_track_egress(self, room: Room) -> TrackEgress:
-        """Records everybody's tracks as they come. Raises Conflict, AtCapacity, RemoteError."""
+        """Records every track of the room to its own file. Raises Conflict, AtCapacity, RemoteError."""
         if room.name in self._track_egresses:
-            raise Conflict("This room's tracks are being recorded already.")
+            raise Conflict("This room's tracks are already being recorded.")
         if len(self._track_egresses) >= self.settings.max_jobs:
-            raise AtCapacity("This server has no place for another recording.")
+            raise AtCapacity("This server cannot run another recording.")
         plain_transport = PlainTransport(self._webrtc_server, "tracks")
         try:
             track_egress = TrackEgress(
@@ -158,7 +159,7 @@ class EgressJobs:
         return track_egress
 
     def stop_track_egress(self, room: str) -> None:
-        """Ends that. Raises NotFound."""
+        """Stops the room's track recording. Raises NotFound."""
         if room not in self._track_egresses:
             raise NotFound("This room's tracks are not being recorded.")
         self._track_egresses[room].close()
@@ -169,31 +170,31 @@ class EgressJobs:
         self.publish_state(track_egress.room)
 
     def active_recordings(self) -> Counter[str]:
-        """How many recordings are being made, by `RECORDING_STATES`."""
+        """Number of active recordings per state in `RECORDING_STATES`."""
         composites = [one.recording.problem for one in self.list() if one.recording is not None]
         tracks = [one.problem for one in self._track_egresses.values()]
         return Counter(RECORDING_STATES[bool(problem)] for problem in (*composites, *tracks))
 
     def recordings(self, room: str) -> "Sequence[StoredRecording]":
-        """Newest first. Reads the disk: for another thread than the loop's."""
+        """The room's recordings, newest first. Reads the disk: call it from a thread other than the loop's."""
         return list_recordings(Path(self.settings.directory), room)
 
     async def run(self) -> None:
-        """Forgets programmes that ended too long ago, until cancelled."""
+        """Restores live streams and finishes recordings after a crash, then removes expired live streams until cancelled."""
         for stored in self.live_streams.restore(await asyncio.to_thread(self.live_streams.find_stored), unix_time()):
             stored.live_stream.end(unix_time())
         for recording in await asyncio.to_thread(list_recordings, Path(self.settings.directory)):
-            if recording.recording:  # a crash of the server ended it
+            if recording.recording:  # the server crashed during this recording
                 self._finish(finalize(recording.directory, self.settings.s3))
         while True:
-            await asyncio.sleep(SWEEP)
+            await asyncio.sleep(CLEANUP_INTERVAL)
             try:
                 self.live_streams.expire(unix_time())
             except Exception:
                 log.exception("live stream cleanup failed")
 
     async def close(self) -> None:
-        """Ends every programme in good order."""
+        """Closes all jobs and waits, up to 10 s, until recordings are finished."""
         egress_jobs = self.list()
         for job in egress_jobs:
             job.close()
@@ -207,7 +208,7 @@ class EgressJobs:
                     await asyncio.wait(self._finishing)
         await asyncio.to_thread(self.live_streams.close)
 
-    # -- Shelf ------------------------------------------------------------------------------------------------------
+    # -- OutputStore ------------------------------------------------------------------------------------------------
 
     def open_live_stream(self, room: str, renditions: tuple[Rendition, ...]) -> LiveStream:
         return self.live_streams.open(room, f"P{secrets.token_hex(8)}", renditions)
@@ -217,7 +218,7 @@ class EgressJobs:
 
     def _directory(self, room: str) -> Path:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-        name = safe_name(room, ROOM_BYTES, fallback="room")
+        name = safe_name(room, MAX_ROOM_NAME_BYTES, fallback="room")
         return unused_path(Path(self.settings.directory), f"{name}-{stamp}-{secrets.token_hex(3)}")
 
     def publish_state(self, room: Room) -> None:
@@ -251,10 +252,10 @@ class EgressJobs:
         self, room: Room, job: EgressJob | None, spec: EgressSpec, renditions: "Sequence[str] | None"
     ) -> EgressJob | None:
         if job is not None and job.closing:
-            raise Conflict("The room's last programme is just ending; try again in a moment.")
+            raise Conflict("The room's previous egress is still ending; try again in a moment.")
         if job is None:
             if not spec.has_outputs:
-                raise NotFound("This room has no programme now.")
+                raise NotFound("This room has no active egress.")
             job = self._start(room, renditions)
         try:
             job.change(spec)
@@ -266,17 +267,17 @@ class EgressJobs:
 
     def _start(self, room: Room, renditions: "Sequence[str] | None") -> EgressJob:
         if len(self._by_room) >= self.settings.max_jobs:
-            raise AtCapacity("This server has no place for another programme.")
+            raise AtCapacity("This server cannot run another egress.")
         self._admit()
         ladder = self._ladder
         if renditions is not None:
             ladder = tuple(one for one in ladder if one.name in renditions)
             if not ladder or len(ladder) != len(set(renditions)):
                 names = ", ".join(one.name for one in self._ladder)
-                raise BadRequest(f"This server's renditions are {names}.")
+                raise BadRequest(f"Unknown rendition. This server offers {names}.")
         plain_transport = PlainTransport(self._webrtc_server, "egress")
         try:
-            job = EgressJob(room, plain_transport, self.settings, ladder, self, self._over, self._tracer)
+            job = EgressJob(room, plain_transport, self.settings, ladder, self, self._job_ended, self._tracer)
         except BaseException:
             plain_transport.close()
             raise
@@ -285,7 +286,7 @@ class EgressJobs:
         log.info("egress started", extra={"egress": job.id, "room_id": room.id})
         return job
 
-    def _over(self, job: EgressJob) -> None:
+    def _job_ended(self, job: EgressJob) -> None:
         if self._by_room.get(job.room.name) is job:
             del self._by_room[job.room.name]
         self.restarts += job.restarts
@@ -294,6 +295,6 @@ class EgressJobs:
 
 
 def _check_scene(scene: str) -> None:
-    """The worker reads it once more; here so that a mistake is told to whoever made it. Raises BadRequest."""
+    """Raises BadRequest for an invalid scene. The worker parses it again; this check reports errors to the caller."""
     if scene:
         parse_template(scene)

@@ -1,7 +1,7 @@
-"""`sfu mix`: the programme of a room, made afterwards from its recorded tracks and from what happened in it.
+"""`sfu mix`: mixes recorded tracks after the meeting.
 
-The same director decides by the same members and speakers at the same times as when it was live, the same compositor draws,
-the same encoder codes; only nobody waits. What comes out is a recording like any other, chapters included.
+The director, compositor and encoders are those of the live mix; they get the members and speakers at the recorded
+times, but run as fast as they can. The result is an ordinary recording with chapters.
 """
 
 import argparse
@@ -41,7 +41,7 @@ RoomMessage = protocol.Members | protocol.Speakers | protocol.Layout
 
 
 class Line(msgspec.Struct, frozen=True):
-    """Of `room.jsonl`."""
+    """One line of `room.jsonl`."""
 
     time: float
     message: protocol.ToWorker
@@ -50,23 +50,23 @@ class Line(msgspec.Struct, frozen=True):
 @dataclass(frozen=True, slots=True)
 class Progress:
     done: float
-    "Seconds of programme."
-    whole: float
+    "Seconds of mixed media."
+    duration: float
     speed: float
-    "Times as fast as it happened."
+    "Multiple of real time."
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("recording", metavar="DIRECTORY", help="recorded tracks: what `sfu egress start --tracks` made")
-    parser.add_argument("--output", metavar="DIRECTORY", default="", help="default: `programme` in the recording")
+    parser.add_argument("recording", metavar="DIRECTORY", help="recorded tracks from `sfu egress start --tracks`")
+    parser.add_argument("--output", metavar="DIRECTORY", default="", help="default: `mix` in the recording")
     parser.add_argument("--picture", default="1280x720@1500", metavar="WxH@KBPS", help="default: %(default)s")
     parser.add_argument("--layout", choices=get_args(LayoutName), default="auto")
-    parser.add_argument("--scene", metavar="FILE", help="JSON with rectangles, labels and pictures")
-    parser.add_argument("--quiet", action="store_true", help="no progress")
+    parser.add_argument("--scene", metavar="FILE", help="JSON scene with rectangles, labels and images")
+    parser.add_argument("--quiet", action="store_true", help="do not print progress")
 
 
 def run(parsed: argparse.Namespace) -> int:
-    """Composes one recording. Raises SfuError."""
+    """Mixes one recording. Raises SfuError."""
     directory = Path(parsed.recording)
     layout = protocol.Layout(layout=parsed.layout)
     if parsed.scene:
@@ -79,7 +79,7 @@ def run(parsed: argparse.Namespace) -> int:
     mix = OfflineMix(directory, output, Rendition.parse(parsed.picture), layout)
     for progress in mix.run():
         if not parsed.quiet and sys.stderr.isatty():
-            share = progress.done / progress.whole if progress.whole else 1.0
+            share = progress.done / progress.duration if progress.duration else 1.0
             print(f"\r{share:6.1%}  {progress.done:8.1f} s  {progress.speed:4.1f}×", end="", file=sys.stderr)
     if not parsed.quiet and sys.stderr.isatty():
         print(file=sys.stderr)
@@ -88,10 +88,10 @@ def run(parsed: argparse.Namespace) -> int:
 
 
 class OfflineMix:
-    """One programme in the making: `run` to its end, then `finish`."""
+    """Mixes one recording: call `run` to its end, then `finish`."""
 
     def __init__(self, directory: Path, output: Path, rendition: Rendition, layout: protocol.Layout) -> None:
-        """Raises SfuError when there is nothing to compose, or it cannot be written."""
+        """Raises SfuError if the directory holds no finished tracks, or if the output cannot be written."""
         self._lines = _lines(directory)
         files = recorded_tracks(directory)
         if not self._lines or not files:
@@ -115,8 +115,8 @@ class OfflineMix:
         self._scene = Scene(rendition.width, rendition.height)
         self._members: list[protocol.Member] = []
         self._speakers = protocol.Speakers()
-        self._drawn: object = None
-        self._decided: object = None
+        self._scene_key: object = None
+        self._last_decision: object = None
         self._limiter = Limiter()
         self._video = VideoEncoder(rendition.width, rendition.height, rendition.bit_rate, FPS)
         self._audio = AudioEncoder()
@@ -130,9 +130,9 @@ class OfflineMix:
         self._recorder.begin(init_segment(video, AudioTrack(self._audio.extradata)), self._begin)
 
     def run(self) -> Iterator[Progress]:
-        """Works and tells now and then how far it is."""
-        whole, began, blocks, line = self._end - self._begin, time.monotonic(), 0, 0
-        for number in range(int(whole * FPS)):
+        """Mixes the recording and yields the progress once per second of media."""
+        duration, began, blocks, line = self._end - self._begin, time.monotonic(), 0, 0
+        for number in range(int(duration * FPS)):
             at = number / FPS
             while line < len(self._lines) and self._lines[line].time <= self._begin + at:
                 self._take(self._lines[line].message, at)
@@ -142,11 +142,11 @@ class OfflineMix:
                 blocks += 1
             self._tick(at, number * VIDEO_RATE // FPS)
             if number % FPS == 0:
-                yield Progress(at, whole, at / max(time.monotonic() - began, 0.001))
-        yield Progress(whole, whole, whole / max(time.monotonic() - began, 0.001))
+                yield Progress(at, duration, at / max(time.monotonic() - began, 0.001))
+        yield Progress(duration, duration, duration / max(time.monotonic() - began, 0.001))
 
     def finish(self) -> Path:
-        """The one file that it became. Raises SfuError."""
+        """Flushes the encoders and returns the path of the finished file. Raises SfuError."""
         self._segmenter.receive_audio(self._audio.close())
         self._put(self._segmenter.receive_video(self._video.close()))
         self._put(self._segmenter.flush())
@@ -154,9 +154,9 @@ class OfflineMix:
         try:
             done = finalize(self._output, self._output.absolute().parent.name)
         except OSError as error:
-            raise SfuError(f"The programme could not be finished: {error}.") from None
+            raise SfuError(f"The mix could not be finished: {error}.") from None
         if done is None:
-            raise SfuError("The programme is empty.")
+            raise SfuError("The mix is empty.")
         return Path(done.path)
 
     def _take(self, message: protocol.ToWorker, at: float) -> None:
@@ -170,16 +170,16 @@ class OfflineMix:
             self._speakers = message
 
     def _tick(self, at: float, pts: int) -> None:
-        wall = self._begin + at + 0.5 / FPS  # the picture that is nearest: taking older ones only would show all late
+        wall = self._begin + at + 0.5 / FPS  # take the nearest picture; only older ones would be late
         members = layout_members(self._members, self._speakers.levels, set(self._pictures))
         names = {member.id: member.identity for member in self._members}
         decision = self._director.direct(members, names.get(self._speakers.dominant, ""), at)
-        if (members, decision) != self._drawn:
-            self._drawn = (members, decision)
+        if (members, decision) != self._scene_key:
+            self._scene_key = (members, decision)
             scene = self._director.scene(members, self._rendition.width, self._rendition.height)
             self._scene = scene if scene != self._scene else self._scene
-        if decision != self._decided:
-            self._decided = decision
+        if decision != self._last_decision:
+            self._last_decision = decision
             self._recorder.note("layout", at, str(decision.layout), chapter=True, stage=decision.stage)
         pictures: dict[str, Picture | None] = {}
         for tile in self._scene.tiles:
@@ -190,7 +190,7 @@ class OfflineMix:
         self._put(self._segmenter.receive_video(self._video.encode(canvas, pts)))
 
     def _mix(self, number: int) -> None:
-        """The sound of one 20 ms; the limiter gives it out a little later, which its time makes good."""
+        """Mixes 20 ms of sound. The timestamp compensates the delay of the limiter."""
         muted = {track.id for member in self._members for track in member.tracks if track.muted}
         mix = np.zeros((TICK, 2), np.float32)
         for track, voices in self._sounds.items():
@@ -216,7 +216,7 @@ def _lines(directory: Path) -> list[Line]:
             try:
                 found.append(decode(line))
             except msgspec.MsgspecError:
-                continue  # the last one may be half
+                continue  # the last line may be incomplete
     except OSError:
         return []
     return found

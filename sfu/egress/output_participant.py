@@ -1,7 +1,7 @@
-"""The programme in the room itself: a participant of its own that publishes what the worker sends back (H.264 and Opus).
+"""Participant that publishes the mix, which the worker sends back as H.264 and Opus, into its own room.
 
-Whoever needs the programme within a second, or has only one decoder, subscribes to it over WebRTC like to anybody. It is
-not part of the programme, and receives nothing.
+It serves viewers who need latency below one second or can decode only one video: they subscribe to it over WebRTC. The
+mix does not include it, and it receives no media.
 """
 
 import secrets
@@ -18,16 +18,19 @@ from sfu.rooms.quality import Link
 from sfu.rooms.room import Room
 from sfu.transport.plain_transport import PlainTransport
 
-NAME = "Programme"
+NAME = "Live mix"
 
 
 class OutputParticipant:
-    """A ParticipantSink."""
+    """A ParticipantSink that ignores all events."""
 
     def __init__(
         self, room: Room, plain_transport: PlainTransport, size: Size, secret: str, removed: Callable[[], None]
     ) -> None:
-        """`secret`: makes the identity; `removed`: somebody sent it away. Raises what `Room.join` raises."""
+        """`secret` is part of the identity. `removed` is called when the participant is removed from the room.
+
+        Raises what `Room.join` raises.
+        """
         self._room = room
         self._removed = removed
         self.video_ssrc, self.audio_ssrc = secrets.randbits(31) | 1, secrets.randbits(31) & ~1 | 2
@@ -36,7 +39,7 @@ class OutputParticipant:
             identity=Identity(f"egress:{secret}"), permissions=permissions, name=NAME, auto_subscribe=False
         )
         seat = room.join(profile, self)
-        assert isinstance(seat, Participant)  # recorders pass doors
+        assert isinstance(seat, Participant)  # recorders skip the lobby
         self.participant = seat
         self._plain_transport = plain_transport
         video = plain_transport.publish("video", "H264", self.video_ssrc, size)
@@ -49,7 +52,7 @@ class OutputParticipant:
         publications.publish(seat, audio, TrackDescription(source="screen_share_audio", name=NAME))
 
     def close(self) -> None:
-        """Idempotent."""
+        """Leaves the room. Idempotent."""
         self._room.leave(self.participant)
         for media in self._media:
             self._plain_transport.unpublish(media)

@@ -1,7 +1,7 @@
-"""From coded packets to parts: segmenters for viewers and for the recording, on a thread of their own.
+"""Packages encoded packets into parts for the live stream and the recording, on its own thread.
 
-Whatever starts, starts with the next segment of programme time, in every rendition at once, so that they stay aligned.
-The queue before it is bounded: a server that does not take parts costs parts, never a tick.
+An output starts with the next segment of mix time, in all renditions at once, so that they stay aligned. The input
+queue is bounded: a server that does not read loses parts, but never delays a tick.
 """
 
 import logging
@@ -15,26 +15,26 @@ from sfu.egress.protocol import Init, Part, ToServer
 from sfu.outputs.encoder import AUDIO_RATE, VIDEO_RATE, EncodedPacket
 from sfu.outputs.fmp4 import AudioTrack, VideoTrack, init_segment
 from sfu.outputs.segmenter import SEGMENT_TICKS, Segmenter
-from sfu.outputs.segmenter import Part as Cut
+from sfu.outputs.segmenter import Part as MuxedPart
 
 log = logging.getLogger(__name__)
 
-WAITING: Final = 512
-"""Packets of all renditions that may wait: several seconds."""
+QUEUE_LENGTH: Final = 512
+"""Maximum number of queued packet runs of all renditions; several seconds."""
 RECORDING: Final = "recording"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be packaged from when on, in programme time of 1/90000 s; None: not."""
+    """Mix times (1/90000 s) from which each output is packaged; None: off."""
 
     live: int | None = None
     recording: int | None = None
 
 
 @dataclass(slots=True)
-class _Cutter:
-    """One stream of parts: from which rendition, since when."""
+class _PartStream:
+    """One stream of parts: its source rendition, its start and its segmenter."""
 
     source: str
     since: int
@@ -42,7 +42,7 @@ class _Cutter:
 
 
 class Packaging:
-    """`video`, `audio` and `plan` from any thread; parts leave on its own."""
+    """`video`, `audio` and `plan` may be called from any thread. Parts are sent on the packaging thread."""
 
     def __init__(
         self,
@@ -52,15 +52,15 @@ class Packaging:
         audio_config: bytes,
         send: Callable[[ToServer], None],
     ) -> None:
-        """`sizes` by rendition, `top` the one that is recorded; `avcc(rendition)`: its encoder's extradata."""
+        """`sizes`: by rendition. `top`: the recorded rendition. `avcc(rendition)`: extradata of its encoder."""
         self._sizes = sizes
         self._top = top
         self._avcc = avcc
         self._audio_config = audio_config
         self._send = send
-        self._queue: queue.Queue[tuple[str, list[EncodedPacket]] | Plan | None] = queue.Queue(WAITING)
+        self._queue: queue.Queue[tuple[str, list[EncodedPacket]] | Plan | None] = queue.Queue(QUEUE_LENGTH)
         self._plan = Plan()
-        self._cutters: dict[str, _Cutter] = {}
+        self._part_streams: dict[str, _PartStream] = {}
         self.dropped = 0
         self._thread = threading.Thread(target=self._run, name="packaging", daemon=True)
         self._thread.start()
@@ -72,7 +72,7 @@ class Packaging:
         self._put(("", packets))
 
     def plan(self, live: bool, recording: bool, now: int) -> None:
-        """What is wanted from programme time `now` on; what begins waits for the next segment."""
+        """Sets the outputs from mix time `now` on. A new output starts with the next segment."""
         begin = -(-now // SEGMENT_TICKS) * SEGMENT_TICKS
         old = self._plan
         self._plan = Plan(
@@ -83,7 +83,7 @@ class Packaging:
             self._queue.put(self._plan)
 
     def close(self) -> None:
-        """Sends what is left."""
+        """Flushes the remaining parts."""
         self._queue.put(None)
         self._thread.join(3.0)
 
@@ -99,40 +99,40 @@ class Packaging:
         try:
             while (item := self._queue.get()) is not None:
                 if isinstance(item, Plan):
-                    self._arrange(item)
+                    self._apply_plan(item)
                 else:
-                    self._take(*item)
-            self._arrange(Plan())
+                    self._segment(*item)
+            self._apply_plan(Plan())
         except OSError:
-            log.info("the server takes no parts any more")
+            log.info("server closed the control socket")
 
-    def _take(self, rendition: str, packets: list[EncodedPacket]) -> None:
-        for name, cutter in self._cutters.items():
+    def _segment(self, rendition: str, packets: list[EncodedPacket]) -> None:
+        for name, part_stream in self._part_streams.items():
             if not rendition:
-                since = cutter.since * AUDIO_RATE // VIDEO_RATE
-                cutter.segmenter.receive_audio([packet for packet in packets if packet.pts >= since])
-            elif cutter.source == rendition:
-                wanted = [packet for packet in packets if packet.pts >= cutter.since]
-                for part in cutter.segmenter.receive_video(wanted):
-                    self._part(name, part)
+                since = part_stream.since * AUDIO_RATE // VIDEO_RATE
+                part_stream.segmenter.receive_audio([packet for packet in packets if packet.pts >= since])
+            elif part_stream.source == rendition:
+                wanted = [packet for packet in packets if packet.pts >= part_stream.since]
+                for part in part_stream.segmenter.receive_video(wanted):
+                    self._send_part(name, part)
 
-    def _arrange(self, plan: Plan) -> None:
+    def _apply_plan(self, plan: Plan) -> None:
         wanted: dict[str, tuple[str, int]] = {}
         if plan.live is not None:
             wanted |= {name: (name, plan.live) for name in self._sizes}
         if plan.recording is not None:
             wanted[RECORDING] = (self._top, plan.recording)
-        for name in [name for name in self._cutters if name not in wanted]:
-            for part in self._cutters.pop(name).segmenter.flush():
-                self._part(name, part)
+        for name in [name for name in self._part_streams if name not in wanted]:
+            for part in self._part_streams.pop(name).segmenter.flush():
+                self._send_part(name, part)
         for name, (source, since) in wanted.items():
-            if name not in self._cutters:
+            if name not in self._part_streams:
                 width, height = self._sizes[source]
                 video = VideoTrack(width, height, self._avcc(source))
                 self._send(Init(rendition=name, data=init_segment(video, AudioTrack(self._audio_config))))
-                self._cutters[name] = _Cutter(source, since, Segmenter(name))
+                self._part_streams[name] = _PartStream(source, since, Segmenter(name))
 
-    def _part(self, name: str, part: Cut) -> None:
+    def _send_part(self, name: str, part: MuxedPart) -> None:
         self._send(
             Part(
                 rendition=name,

@@ -1,7 +1,7 @@
-"""The worker's two clocks: the tick that composes and encodes a picture, and the 20 ms of sound. Programme time is theirs.
+"""The worker's two clocks: the tick, which composites and encodes a picture, and the 20 ms sound block. Both define mix time.
 
-The thread that ticks is the only writer of the canvas and encodes the first rendition. Late by more than a tick, it drops
-ticks: viewers see a picture for twice as long, and nothing ever falls behind.
+The tick thread alone writes the canvas and encodes the first rendition. If it is late by more than a tick, it drops
+ticks: viewers see one picture for twice the time, and no delay builds up.
 """
 
 import logging
@@ -34,16 +34,16 @@ from sfu.resources.media_clock import unix_time
 
 log = logging.getLogger(__name__)
 
-STATUS_EVERY: Final = 0.5
-LEAD: Final = 0.005
-"""Seconds from the start to the first tick."""
+STATUS_INTERVAL: Final = 0.5
+START_DELAY: Final = 0.005
+"""Seconds between the start and the first tick."""
 _PAGE: Final = resource.getpagesize()
 
 Command = protocol.Layout | Outputs
 
 
 class Pipeline:
-    """`command` and `event` from any thread; the rest on its two."""
+    """Composites, encodes and mixes on two threads. `command` and `event` may be called from any thread."""
 
     def __init__(
         self,
@@ -65,19 +65,19 @@ class Pipeline:
         self._focus = ""
         self._compositor = Compositor(top.width, top.height, directory=Path(start.scenes) if start.scenes else None)
         self._scene = Scene(top.width, top.height)
-        self._drawn: tuple[object, ...] = ()
-        self._decided: object = None
+        self._scene_key: tuple[object, ...] = ()
+        self._last_decision: object = None
         self._visible_sent: VisibleTracks | None = None
         self._commands: deque[Command] = deque()
         self._stopping = threading.Event()
         self.shown: set[str] = set()
         """Track ids of the pictures in the scene."""
         self._ticks = self._sounds = 0
-        self._even = True
+        self._steady_clock = True
         self._plugins: PluginHost | None = None
         self._offered: dict[str, Picture | None] = {}
         self._sound_at = 0.0
-        self._told_at = 0.0
+        self._status_sent_at = 0.0
         self._send_rtp = send_rtp
         self._t0 = float("inf")
         self._threads = [
@@ -91,7 +91,7 @@ class Pipeline:
         return self._t0 < float("inf")
 
     def start(self) -> None:
-        """Programme time begins now. What is to be shown first has been told: commands, members."""
+        """Starts mix time. The commands and members of the first picture must be set before."""
         self._warm_up()
         self._plugins = (
             PluginHost(load(self._start.plugins), self._sound.say, self._caption, self._note)
@@ -99,13 +99,13 @@ class Pipeline:
             else None
         )
         if self._plugins is not None:
-            self._sound.on_source = self._offer_voice
+            self._sound.on_source = self._offer_source_sound
         self._outputs = CompositeOutputs(self._start, self._send, self._send_rtp)
         for command in self._commands:
             if isinstance(command, Outputs):
                 self._outputs.prepare(command)
-        at = unix_time() + LEAD
-        self._t0 = time.monotonic() + LEAD
+        at = unix_time() + START_DELAY
+        self._t0 = time.monotonic() + START_DELAY
         self._clock = FrameClock(self._t0, self._start.fps)
         self._outputs.started_at = at
         self._send(Started(at=at))
@@ -113,33 +113,33 @@ class Pipeline:
             thread.start()
 
     def _warm_up(self) -> None:
-        """Fonts are loaded and names drawn once before they cost ticks."""
+        """Loads fonts and renders the names once, because both are too slow for the first ticks."""
         area = Rectangle(0, 0, 160, 90)
         tiles = [Tile(area, name=member.name, label=member.name) for member in self._inputs.members]
         Compositor(160, 90).composite(Scene(160, 90, (Tile(area, name="a", label="a", muted=True), *tiles)), {})
 
     def command(self, command: Command) -> None:
-        """Obeyed with the next tick."""
+        """Queues a command for the next tick."""
         if isinstance(command, Outputs) and self.started:
             self._outputs.prepare(command)
         self._commands.append(command)
 
     def keyframe(self) -> None:
-        """Somebody who takes the programme as a track waits for one."""
+        """Requests a keyframe for a subscriber of the output participant."""
         if self.started:
             self._outputs.keyframe()
 
     def progress(self) -> Progress:
-        """Of the two clocks."""
+        """Counters of both clocks."""
         return (self._ticks, self._sounds) if self.started and self.running else ()
 
     def event(self, kind: str, text: str, *, chapter: bool = False, **fields: str) -> None:
-        """For the event log, at the present programme time."""
+        """Writes to the event log with the current mix time."""
         at = max(0.0, time.monotonic() - self._t0)  # 0 before the start
         self._send(Event(at=round(at, 3), kind=kind, text=text, chapter=chapter, fields=fields))
 
     def close(self) -> None:
-        """Stops both clocks and lets what is encoded go out."""
+        """Stops both clocks and flushes the outputs."""
         self._stopping.set()
         if self.started:
             for thread in self._threads:
@@ -156,10 +156,10 @@ class Pipeline:
         try:
             step()
         except OSError:
-            pass  # the server is gone, and with it everybody who would care
+            pass  # the server is gone; so are its viewers
         except Exception as error:
             log.exception("pipeline failed")
-            self.failed = f"{type(error).__name__} in the studio."
+            self.failed = f"{type(error).__name__} in the pipeline."
         finally:
             self._stopping.set()
 
@@ -174,33 +174,35 @@ class Pipeline:
             _sleep_until(clock.due)
             now = time.monotonic()
             self._tick(now, clock.begin(now) * step)
-            # An even clock for whoever cuts by it; otherwise the tick follows the pictures of the one on stage.
-            leader = None if self._even else self._leader(now)
-            clock.steer(leader)
+            # Segments need a steady clock. Otherwise the tick follows the largest picture, which lowers latency.
+            wait = None if self._steady_clock else self._largest_wait(now)
+            clock.steer(wait)
 
-    def _leader(self, now: float) -> float | None:
-        """How long ago the picture was due that is shown largest."""
+    def _largest_wait(self, now: float) -> float | None:
+        """Seconds that the largest visible picture has waited for this tick."""
         tile = max(self._scene.tiles, key=lambda tile: tile.area.width * tile.area.height, default=None)
         source = self._inputs.sources.get(tile.source) if tile is not None else None
         return source.waited(now) if source is not None else None
 
     def _tick(self, now: float, pts: int) -> None:
         while self._commands:
-            self._obey(self._commands.popleft(), pts)
+            self._apply_command(self._commands.popleft(), pts)
         scene = self._direct(now)
         sources = self._inputs.sources
         pictures = {tile.source: sources[tile.source].picture_at(now) for tile in scene.tiles if tile.source in sources}
         if self._plugins is None:
             self._outputs.video(self._compositor.composite(scene, pictures), pts)
         else:
-            self._tick_hooked(self._plugins, scene, pictures, pts)
+            self._tick_with_plugins(self._plugins, scene, pictures, pts)
         self._ticks += 1
-        if now - self._told_at >= STATUS_EVERY:
-            self._told_at = now
+        if now - self._status_sent_at >= STATUS_INTERVAL:
+            self._status_sent_at = now
             self._send(self._status())
 
-    def _tick_hooked(self, plugins: PluginHost, scene: Scene, pictures: dict[str, Picture | None], pts: int) -> None:
-        """The same with plug-ins: they see what is new, and what they gave back is shown."""
+    def _tick_with_plugins(
+        self, plugins: PluginHost, scene: Scene, pictures: dict[str, Picture | None], pts: int
+    ) -> None:
+        """Composites with plug-ins: offers them each new picture and shows their replacements."""
         at = pts / VIDEO_RATE
         offered, self._offered = self._offered, dict(pictures)
         for source, picture in pictures.items():
@@ -213,24 +215,24 @@ class Pipeline:
             self._outputs.video(canvas, pts)
 
     def _caption(self, cue: Cue) -> None:
-        with suppress(OSError):  # the server is gone, which ends all
+        with suppress(OSError):  # the server is gone, and the process ends
             self._send(Caption(language=cue.language, text=cue.text, start=max(0.0, cue.start), end=max(0.0, cue.end)))
 
     def _note(self, kind: str, text: str, **fields: str) -> None:
         with suppress(OSError):
             self.event(f"plug-in {kind}", text, chapter=False, **fields)
 
-    def _offer_voice(self, source: str, sound: Sound) -> None:
+    def _offer_source_sound(self, source: str, sound: Sound) -> None:
         if self._plugins is not None:
             self._plugins.offer_sound(source, sound, self._sound_at)
 
-    def _obey(self, command: Command, pts: int) -> None:
+    def _apply_command(self, command: Command, pts: int) -> None:
         if isinstance(command, Outputs):
             self._outputs.change(command, pts)
-            self._even = command.live or command.recording
+            self._steady_clock = command.live or command.recording
             return
         self._focus = command.focus
-        self._drawn = ()
+        self._scene_key = ()
         if command.scene:
             try:
                 self._director.use_template(parse_template(command.scene))
@@ -244,20 +246,20 @@ class Pipeline:
         version, members = inputs.version, inputs.members
         self._director.pin(inputs.identity(self._focus) if self._focus else "")
         decision = self._director.direct(members, inputs.dominant, now)
-        drawn = (version, decision)
-        if drawn == self._drawn:
+        scene_key = (version, decision)
+        if scene_key == self._scene_key:
             return self._scene
-        self._drawn = drawn
+        self._scene_key = scene_key
         scene = self._director.scene(members, self._width, self._height)
         if scene != self._scene:
             self._scene = scene
-        self._wish(self._scene)
-        if decision != self._decided:
-            self._decided = decision
+        self._request_tiles(self._scene)
+        if decision != self._last_decision:
+            self._last_decision = decision
             self.event("layout", decision.layout, chapter=True, stage=decision.stage, presenter=decision.presenter)
         return self._scene
 
-    def _wish(self, scene: Scene) -> None:
+    def _request_tiles(self, scene: Scene) -> None:
         sources = self._inputs.sources
         tiles: dict[str, TileSize] = {}
         for tile in scene.tiles:

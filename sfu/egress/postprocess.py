@@ -1,7 +1,7 @@
-"""A recording's directory made fit for players: the programme and every track, in a short-lived process; then copied to S3.
+"""Finishes the files of a recording, both the mix and the tracks, in a short-lived process, then copies them to S3.
 
-`python -m sfu.egress.postprocess DIRECTORY`, with the storage as JSON on its standard input (`settings.S3`). Run again,
-it does what is left. One that cannot be read costs itself only.
+`python -m sfu.egress.postprocess DIRECTORY` reads the storage settings (`settings.S3`) as JSON from standard input. It
+can be repeated and continues where it stopped. An unreadable file does not affect the others.
 """
 
 import os
@@ -18,28 +18,28 @@ from sfu.outputs.track_writer import finalize_track
 
 
 def finish(directory: Path) -> list[str]:
-    """What went wrong, one line each: for the log, so without the names of files, which are people's."""
+    """Returns one line per problem, for the log. The lines contain no file names, because those contain names of people."""
     problems = []
     try:
         while finalize(directory, directory.name) is not None:
             pass
     except (OSError, ValueError, MemoryError) as error:
-        problems.append(f"programme: {_why(error)}")
+        problems.append(f"mix: {_reason(error)}")
     for index, path in enumerate(sorted(directory.glob("*.mkv")), 1):
         try:
             if finalize_track(path) is None:
                 path.unlink()
         except (OSError, ValueError, MemoryError) as error:
-            problems.append(f"track {index}: {_why(error)}")
+            problems.append(f"track {index}: {_reason(error)}")
     return problems
 
 
-def _why(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
 
 
 def store(directory: Path, s3: S3) -> list[str]:
-    """Copies what is finished to the bucket, if there is one."""
+    """Copies finished files to the bucket, if one is configured. Returns problems."""
     if not s3.bucket:
         return []
     bucket = Bucket(s3.bucket, s3.endpoint, s3.region, s3.prefix, s3.access_key, s3.secret_key)
@@ -50,8 +50,10 @@ def store(directory: Path, s3: S3) -> list[str]:
     return []
 
 
-def tell(problems: list[str]) -> None:
-    """To the server; if that has ended meanwhile there is nobody to tell, and nothing may be flushed into its pipe at exit."""
+def print_problems(problems: list[str]) -> None:
+    """Prints the problems for the server. If the server is gone, redirects stdout, so that the flush at exit does not
+    fail.
+    """
     try:
         print("\n".join(problems), flush=True)
     except BrokenPipeError:
@@ -61,5 +63,5 @@ def tell(problems: list[str]) -> None:
 if __name__ == "__main__":
     found = finish(Path(sys.argv[1]))
     found += store(Path(sys.argv[1]), msgspec.json.decode(sys.stdin.buffer.read() or b"{}", type=S3))
-    tell(found)
+    print_problems(found)
     sys.exit(1 if found else 0)

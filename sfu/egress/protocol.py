@@ -1,8 +1,8 @@
-"""What the server and a production's worker say to each other, over a Unix stream socket: msgpack behind a 32-bit length.
+"""Messages between the server and an egress worker over a Unix stream socket: msgpack with a 32-bit length prefix.
 
-Media takes another path (`sfu.transport.plain_transport`). Every message of the server states a whole (all members, all
-outputs, the layout), never a difference, so that the server can repeat it to a restarted worker. The worker decodes what
-strangers send and is not trusted: these types bound and check what it sends.
+Media uses another socket (`sfu.transport.plain_transport`). Each message of the server carries complete state (all
+members, all outputs, the layout), never a difference, so that the server can repeat it to a restarted worker. The
+worker decodes untrusted media and is not trusted itself: these types bound and validate its messages.
 """
 
 import struct
@@ -16,7 +16,7 @@ from sfu.errors import MalformedPacket
 from sfu.rooms.egress_status import LayoutName
 
 LIMIT: Final = 16_777_216
-"""Bytes of one message: a part of 0.2 s has a few hundred thousand."""
+"""Maximum bytes of a message. A part of 0.2 s has a few hundred thousand."""
 _LENGTH: Final = struct.Struct("!I")
 
 Name = Annotated[str, Meta(max_length=256)]
@@ -24,15 +24,15 @@ TrackKind = Literal["audio", "video"]
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type"):
-    """Base of all."""
+    """Base class of messages."""
 
 
 class MessagePart(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Base of what messages are made of."""
+    """Base class of structures within messages."""
 
 
 class Rendition(MessagePart, frozen=True, kw_only=True):
-    """One picture size of the programme. `bit_rate` in bits per second."""
+    """One size of the mix. `bit_rate` in bits per second."""
 
     name: Name
     width: int
@@ -41,18 +41,18 @@ class Rendition(MessagePart, frozen=True, kw_only=True):
 
 
 class Destination(MessagePart, frozen=True, kw_only=True):
-    """Where the programme is pushed to."""
+    """RTMP destination of the mix."""
 
     id: str
     url: str
 
 
 class Track(MessagePart, frozen=True, kw_only=True):
-    """One publication that the worker may be sent."""
+    """A publication that the worker may receive."""
 
     id: str
     ssrc: int
-    "Under which its packets come; 0: it is not subscribed to."
+    "SSRC of its packets; 0: not subscribed."
     kind: TrackKind
     codec: str
     source: str
@@ -60,11 +60,11 @@ class Track(MessagePart, frozen=True, kw_only=True):
 
 
 class Member(MessagePart, frozen=True, kw_only=True):
-    """One participant with its publications."""
+    """A participant and its publications."""
 
     id: str
     identity: str
-    "As its token says: the same after it joined again."
+    "Identity from the token; it stays the same when the participant rejoins."
     name: str
     tracks: list[Track] = []
 
@@ -73,67 +73,67 @@ class Member(MessagePart, frozen=True, kw_only=True):
 
 
 class Start(Message, frozen=True, kw_only=True, tag="start"):
-    """The first message. The canvas has the size of the first rendition."""
+    """First message. The canvas has the size of the first rendition."""
 
     room: str
     renditions: list[Rendition]
-    "The largest first."
+    "Largest first."
     fps: int = 30
     audio_bit_rate: int = 128_000
     decoders: int = 2
-    "Threads that decode."
+    "Number of decoder threads."
     scenes: str = ""
-    "Directory of the pictures that scenes name; empty: none."
+    "Directory of the images that scenes name; empty: none."
     rtmp_allow_private: bool = False
-    "Whether RTMP may go to addresses of this machine and its private networks."
+    "Whether RTMP may connect to loopback and private addresses."
     plugins: dict[str, dict[str, str]] = {}
-    "`sfu.mixer` plug-ins by name, with their options."
+    "Names of `sfu.mixer` plug-ins, with their options."
 
 
 class RecordTracks(Message, frozen=True, kw_only=True, tag="record_tracks"):
-    """The first message to a keeper (`sfu.egress.track_recorder`): where everybody's tracks are recorded."""
+    """First message to a track recorder (`sfu.egress.track_recorder`): the directory of the recording."""
 
     directory: str
 
 
 class Members(Message, frozen=True, kw_only=True, tag="members"):
-    """Everybody whom the programme may show or let be heard, in the order of their coming."""
+    """All participants that the mix may include, in order of joining."""
 
     members: list[Member]
 
 
 class Speakers(Message, frozen=True, kw_only=True, tag="speakers"):
-    """Who speaks now: participant id → 0 … 1, and the dominant one (empty: nobody yet)."""
+    """Audio levels (0 … 1) by participant id, and the dominant speaker (empty: none yet)."""
 
     dominant: str = ""
     levels: dict[str, float] = {}
 
 
 class Layout(Message, frozen=True, kw_only=True, tag="layout"):
-    """How the members are arranged. With `scene`, exactly so (`sfu.mixer.scene`), whatever the layout says."""
+    """Layout of the mix. A `scene` (`sfu.mixer.scene`) overrides `layout`."""
 
     layout: LayoutName = "auto"
     focus: str = ""
-    "Participant (or track) id that the large tile shows; empty: whoever speaks."
+    "Participant or track id of the large tile; empty: the dominant speaker."
     scene: str = ""
-    "JSON."
+    "JSON; empty: none."
 
 
 class Outputs(Message, frozen=True, kw_only=True, tag="outputs"):
-    """Everything that the programme goes to now."""
+    """All outputs of the mix."""
 
     live: bool = False
-    "Parts of every rendition."
+    "Send parts of every rendition."
     recording: bool = False
-    "Parts of the first rendition, as the rendition `recording`."
+    "Send parts of the first rendition, under the rendition name `recording`."
     destinations: list[Destination] = []
     video_ssrc: int = 0
-    "The programme as a track, RTP under this SSRC; 0: no."
+    "Send the mix back as RTP with this SSRC; 0: do not."
     audio_ssrc: int = 0
 
 
 class Stop(Message, frozen=True, kw_only=True, tag="stop"):
-    """What is encoded goes out, then the worker ends."""
+    """Flush the outputs and exit."""
 
 
 ToWorker = Start | RecordTracks | Members | Speakers | Layout | Outputs | Stop
@@ -143,21 +143,21 @@ ToWorker = Start | RecordTracks | Members | Speakers | Layout | Outputs | Stop
 
 
 class Started(Message, frozen=True, kw_only=True, tag="started"):
-    """Programme time began to run."""
+    """Mix time has started."""
 
     at: float
-    "Seconds since 1970 of programme time 0."
+    "Unix time, in seconds, of mix time 0."
 
 
 class Init(Message, frozen=True, kw_only=True, tag="init"):
-    """The initialization segment of a rendition, before its first part."""
+    """Initialization segment of a rendition; precedes its first part."""
 
     rendition: Name
     data: bytes
 
 
 class Part(Message, frozen=True, kw_only=True, tag="part"):
-    """One fragment, as `sfu.outputs.segmenter.Part`."""
+    """One fragment; see `sfu.outputs.segmenter.Part`."""
 
     rendition: Name
     msn: Annotated[int, Meta(ge=0)]
@@ -169,23 +169,23 @@ class Part(Message, frozen=True, kw_only=True, tag="part"):
 
 
 class TileSize(MessagePart, frozen=True, kw_only=True):
-    """Pixels of the tile that shows a track."""
+    """Size, in pixels, of the tile that shows a track."""
 
     width: Annotated[int, Meta(ge=0, le=16_384)]
     height: Annotated[int, Meta(ge=0, le=16_384)]
 
 
 class VisibleTracks(Message, frozen=True, kw_only=True, tag="visible_tracks"):
-    """The tracks whose pictures are shown, by id; the others' pictures are not needed now."""
+    """Tile sizes of the visible tracks, by track id. Other video tracks are not needed now."""
 
     tracks: Annotated[dict[str, TileSize], Meta(max_length=256)]
 
 
 class Event(Message, frozen=True, kw_only=True, tag="event"):
-    """For the programme's event log and its chapters."""
+    """Entry of the event log; a chapter mark if `chapter` is set."""
 
     at: float
-    "Programme time, seconds."
+    "Mix time, in seconds."
     kind: Name
     text: Annotated[str, Meta(max_length=4096)] = ""
     chapter: bool = False
@@ -193,21 +193,21 @@ class Event(Message, frozen=True, kw_only=True, tag="event"):
 
 
 class Caption(Message, frozen=True, kw_only=True, tag="caption"):
-    """What a plug-in says for the viewers' caption track."""
+    """Caption cue from a plug-in, for the live stream."""
 
     language: Annotated[str, Meta(max_length=35, pattern="^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8}){0,3}$")]
     text: Annotated[str, Meta(max_length=500)]
     start: Annotated[float, Meta(ge=0)]
-    "Programme time, seconds."
+    "Mix time, in seconds."
     end: Annotated[float, Meta(ge=0)]
 
 
 class Alive(Message, frozen=True, kw_only=True, tag="alive"):
-    """The heartbeat, from a thread that does nothing else."""
+    """Heartbeat, from a dedicated thread."""
 
 
 class DestinationState(MessagePart, frozen=True, kw_only=True):
-    """How a push does. `detail` never holds the stream key."""
+    """State of an RTMP push. `detail` never contains the stream key."""
 
     id: str
     state: Literal["connecting", "live", "waiting", "failed"]
@@ -217,26 +217,26 @@ class DestinationState(MessagePart, frozen=True, kw_only=True):
 
 
 class Status(Message, frozen=True, kw_only=True, tag="status"):
-    """What was done since the start."""
+    """Counters since the worker started, and its current state."""
 
     ticks: int
     dropped_ticks: int = 0
     tiles: int = 0
     decoded: int = 0
-    "Pictures."
+    "Decoded pictures; of a track recorder: recorded frames."
     layout: Name = ""
-    "Chosen now."
+    "Current layout; of a track recorder: its problem."
     cpu: float = 0.0
-    "Seconds of processor time."
+    "Processor time, in seconds."
     memory: int = 0
-    "Resident bytes."
+    "Resident memory, in bytes."
     overloaded: dict[str, int] = {}
-    "What queues dropped, by name."
+    "Items dropped per queue."
     destinations: list[DestinationState] = []
 
 
 class Failed(Message, frozen=True, kw_only=True, tag="failed"):
-    """The worker cannot go on, and why, in one sentence."""
+    """The worker cannot continue; `message` is one sentence with the reason."""
 
     message: Annotated[str, Meta(max_length=1024)]
 
@@ -249,13 +249,13 @@ decode_to_server: Final = msgspec.msgpack.Decoder(ToServer).decode
 
 
 def encode(message: ToWorker | ToServer) -> bytes:
-    """One message with its length in front."""
+    """Encodes a message with its length prefix."""
     body = _encoder.encode(message)
     return _LENGTH.pack(len(body)) + body
 
 
 class Frames:
-    """Cuts the stream into messages."""
+    """Splits the byte stream into messages."""
 
     __slots__ = ("_buffer",)
 
@@ -263,12 +263,12 @@ class Frames:
         self._buffer = bytearray()
 
     def receive(self, data: bytes) -> Iterator[bytes]:
-        """The messages that are complete now. Raises MalformedPacket for one that is too long."""
+        """Yields the complete messages. Raises MalformedPacket for a message above `LIMIT`."""
         self._buffer += data
         while len(self._buffer) >= _LENGTH.size:
             size = _LENGTH.unpack_from(self._buffer)[0]
             if size > LIMIT:
-                raise MalformedPacket("a message of a production's worker is too long")
+                raise MalformedPacket("egress worker message is too long")
             end = _LENGTH.size + size
             if len(self._buffer) < end:
                 return

@@ -1,8 +1,8 @@
-"""A production in its room: a hidden recorder that nobody sees or counts, what it subscribes to, and what the worker knows.
+"""Hidden participant through which an egress receives a room: its subscriptions, and the member list that the worker gets.
 
-Its identity is random, so that nobody's token can name it and throw it out. Whatever happens in the room makes the next
-turn of the loop tell the worker of everybody at once; what it shows comes back as wishes, and only that is subscribed to
-with pictures.
+It is neither visible nor counted. Its identity is random, so that no token can name it and displace it. Any change in
+the room schedules one update of the complete member list for the next iteration of the event loop. The worker answers
+with the tracks that it shows, and only their video is unpaused.
 """
 
 import asyncio
@@ -25,39 +25,42 @@ PERMISSIONS = Permissions(publish=False, data=False, hidden=True, recorder=True)
 
 
 class RecorderParticipant:
-    """A ParticipantSink."""
+    """A ParticipantSink that subscribes to the room's tracks and forwards members and speakers to the worker."""
 
     def __init__(
         self,
         room: Room,
         plain_transport: PlainTransport,
-        tell: Callable[[ToWorker], None],
+        send: Callable[[ToWorker], None],
         removed: Callable[[], None],
         secret: str,
         *,
         all_video: bool = False,
     ) -> None:
-        """`removed`: the room is over. `secret`: makes the identity. `all_video`: all pictures, as large as they come,
-        not only what is wished for. Raises what `Room.join` raises."""
+        """`removed` is called when the room has closed. `secret` is part of the identity. `all_video`: receive all
+        video at full size, not only the tracks that the worker requests.
+
+        Raises what `Room.join` raises.
+        """
         self._room = room
         self._plain_transport = plain_transport
-        self._tell = tell
+        self._send = send
         self._removed = removed
         self._default = SubscriptionSettings() if all_video else PAUSED
-        self._refresh_soon: asyncio.Handle | None = None
+        self._refresh_handle: asyncio.Handle | None = None
         self._settings: dict[str, SubscriptionSettings] = {}
-        self._told: Members | None = None
+        self._members_sent: Members | None = None
         self.excluded: set[str] = set()
-        """Participants that are not shown: the programme itself, when it is in the room as a track."""
+        """Ids of participants to leave out, such as the one that publishes the mix into the room."""
         profile = Profile(identity=Identity(f"egress-recorder:{secret}"), permissions=PERMISSIONS, auto_subscribe=False)
         seat = room.join(profile, self)
-        assert isinstance(seat, Participant)  # recorders pass doors
+        assert isinstance(seat, Participant)  # recorders skip the lobby
         self.participant = seat
         self.participant.subscriptions.attach_sink(plain_transport)
         self._refresh()
 
     def set_tile_sizes(self, tracks: Mapping[str, TileSize]) -> None:
-        """The pictures that are shown now; all others pause."""
+        """Sets the visible tracks and their tile sizes; pauses the video of all others."""
         self._settings = {
             track: SubscriptionSettings(width=tile.width, height=tile.height, priority=255)
             for track, tile in tracks.items()
@@ -70,18 +73,18 @@ class RecorderParticipant:
                     subscriptions.subscribe(publication, settings)
 
     def schedule_refresh(self) -> None:
-        """Tells the worker of everybody, once, after what happens now."""
-        if self._refresh_soon is None and not self._room.closed:
-            self._refresh_soon = asyncio.get_running_loop().call_soon(self._refresh)
+        """Sends the member list to the worker in the next iteration of the event loop, once for all changes until then."""
+        if self._refresh_handle is None and not self._room.closed:
+            self._refresh_handle = asyncio.get_running_loop().call_soon(self._refresh)
 
     def close(self) -> None:
         """Leaves the room. Idempotent."""
-        if self._refresh_soon is not None:
-            self._refresh_soon.cancel()
+        if self._refresh_handle is not None:
+            self._refresh_handle.cancel()
         self._room.leave(self.participant)
 
     def _refresh(self) -> None:
-        self._refresh_soon = None
+        self._refresh_handle = None
         members = Members(
             members=[
                 Member(
@@ -94,9 +97,9 @@ class RecorderParticipant:
                 if participant.id not in self.excluded
             ]
         )
-        if members != self._told:
-            self._told = members
-            self._tell(members)
+        if members != self._members_sent:
+            self._members_sent = members
+            self._send(members)
 
     def _track(self, publication: Publication) -> Track:
         subscriptions = self.participant.subscriptions
@@ -120,7 +123,7 @@ class RecorderParticipant:
         event = delivery.event
         if isinstance(event, SpeakersChanged):
             speakers = {name: level for name, level in event.speakers if name not in self.excluded}
-            self._tell(Speakers(dominant=event.dominant, levels=speakers))
+            self._send(Speakers(dominant=event.dominant, levels=speakers))
         elif delivery.number:
             self.schedule_refresh()
 

@@ -1,7 +1,8 @@
-"""A programme that is kept: a directory of its own for `sfu.outputs.recorder`, and afterwards one fast-start file.
+"""Recordings of the mix: each has its own directory, written by `sfu.outputs.recorder` and finalized into one
+fast-start file.
 
-The file is made by a short-lived process, because libavformat reads what may end anywhere. What a crash of the server left
-is found and finished when it starts again.
+A short-lived process finalizes the file, because libavformat then reads files that may be truncated. After a server
+crash, unfinished recordings are found and finalized at the next start.
 """
 
 import asyncio
@@ -22,25 +23,25 @@ from sfu.outputs.recorder import Recorder
 log = logging.getLogger(__name__)
 
 ABOUT = "about.json"
-NICE = "10"
-"""Finishing a file is nobody's hurry."""
+FINALIZE_NICE = "10"
+"""Nice value of finalization, which is not urgent."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredRecording:
-    """One recording as its directory tells of it."""
+    """A recording as found on disk."""
 
     name: str
     directory: Path
     started_at: float
     recording: bool
-    "Still being written, or made into one file."
+    "Still being written or finalized."
     files: list[tuple[str, int]]
-    "Names and bytes."
+    "File names and sizes in bytes."
 
 
 class RecordingManifest(msgspec.Struct, frozen=True):
-    """What a recording's directory says of itself."""
+    """Content of `about.json` in the recording's directory."""
 
     room: str
     egress_id: str
@@ -49,10 +50,10 @@ class RecordingManifest(msgspec.Struct, frozen=True):
 
 
 class Recording:
-    """Of one programme, from `begin` to `finish`."""
+    """One recording of the mix, from `begin` to `finish`."""
 
     def __init__(self, directory: Path, room: str, egress_id: str) -> None:
-        """`directory`: a new one. Nothing here waits for the disk; see `problem`."""
+        """`directory` must be new. No method except `finish` waits for the disk; write errors show in `problem`."""
         self._recorder = Recorder(directory, fresh=True)
         self.directory = directory
         self._recorder.disk.append(
@@ -61,14 +62,14 @@ class Recording:
 
     @property
     def problem(self) -> str:
-        """One sentence for people, while it cannot be written; else empty."""
+        """One sentence for participants while the recording cannot be written; otherwise empty."""
         state = self._recorder.snapshot().state
         if state == "full":
             return "The recording is interrupted: the disk is full."
         return "The recording is interrupted: the disk fails." if state == "failing" else ""
 
     def begin(self, init: bytes, epoch: float) -> None:
-        """A (new) worker's media follow; its programme time 0 was at `epoch`."""
+        """Starts the media of a new worker, whose mix time 0 is `epoch`."""
         self._recorder.begin(init, epoch)
 
     def add(self, part: protocol.Part) -> None:
@@ -78,13 +79,13 @@ class Recording:
         self._recorder.note(event.kind, event.at, event.text, chapter=event.chapter, **event.fields)
 
     async def finish(self, s3: S3) -> None:
-        """Writes what is left, makes one file of it, and copies it to where it should be."""
+        """Writes what is buffered, finalizes the file and uploads it."""
         await asyncio.to_thread(self._recorder.close)
         await finalize(self.directory, s3)
 
 
 def list_recordings(root: Path, room: str | None = None) -> list[StoredRecording]:
-    """Recordings of a room (None: of all), newest first."""
+    """Recordings of a room, or of all rooms if None, newest first."""
     found = []
     for path in root.glob(f"*/{ABOUT}"):
         try:
@@ -100,14 +101,15 @@ def list_recordings(root: Path, room: str | None = None) -> list[StoredRecording
 
 
 async def finalize(directory: Path, s3: S3) -> None:
-    """In a process of its own, which is told of the storage by its standard input: secrets are nobody else's to see.
+    """Finalizes and uploads a recording in a separate process, which reads the storage settings from standard input to
+    keep secrets out of its arguments.
 
-    What it cannot do stays as it is, and is tried again when the server starts.
+    What fails stays unchanged and is tried again at the next start of the server.
     """
     process = await asyncio.create_subprocess_exec(
         "nice",
         "-n",
-        NICE,
+        FINALIZE_NICE,
         sys.executable,
         "-m",
         "sfu.egress.postprocess",
@@ -115,10 +117,10 @@ async def finalize(directory: Path, s3: S3) -> None:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    told, _ = await process.communicate(msgspec.json.encode(s3))
+    output, _ = await process.communicate(msgspec.json.encode(s3))
     if process.returncode:
         log.error(
-            "recording not finished", extra={"recording": number(directory), "reason": told.decode(errors="replace")}
+            "recording not finished", extra={"recording": number(directory), "reason": output.decode(errors="replace")}
         )
         return
     await asyncio.to_thread(_mark_ended, directory / ABOUT)

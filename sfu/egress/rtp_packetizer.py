@@ -1,7 +1,7 @@
-"""The programme as a track: what the encoders made, as RTP on its way back to the server, which publishes it.
+"""Packetizes the encoded mix as RTP, which the server publishes into the room as tracks.
 
-H.264 in packetization mode 1 (RFC 6184 5.6–5.8: single units, parameter sets aggregated, fragments), Opus one packet per
-packet (RFC 7587). Sender reports tie both to one clock, so that lips stay in sync (RFC 3550 6.4.1).
+H.264 uses packetization mode 1 (RFC 6184 5.6–5.8: single units, aggregated parameter sets, fragments); Opus uses one
+RTP packet per Opus packet (RFC 7587). Sender reports tie both streams to one clock for lip sync (RFC 3550 6.4.1).
 """
 
 import secrets
@@ -15,15 +15,15 @@ from sfu.resources.media_clock import NTP_EPOCH, unix_time
 from sfu.rtp import rtcp
 from sfu.rtp.rtcp import SenderReport
 
-PAYLOAD: Final = 1180
-"""Bytes of payload in one packet: with headers and seals it must fit paths of 1280."""
+MAX_PAYLOAD_BYTES: Final = 1180
+"""Maximum RTP payload in bytes: with headers and SRTP overhead it must fit a path MTU of 1280."""
 MIN_REPORT_INTERVAL: Final = 1.0
 _IDR, _STAP_A, _FU_A = 5, 24, 28
 _HEAD: Final = struct.Struct("!BBHII")
 
 
 class RtpStream:
-    """Numbers of one stream; `send` gets runs of packets. One thread calls it, or those who call agree on a lock."""
+    """RTP header state of one stream; `send` gets the packets of one frame. Callers must serialize their calls."""
 
     def __init__(self, ssrc: int, payload_type: int, rate: int, send: Callable[[list[bytes]], None]) -> None:
         self.ssrc = ssrc
@@ -35,7 +35,7 @@ class RtpStream:
         self._packets = self._octets = 0
 
     def push(self, payloads: list[bytes], pts: int) -> None:
-        """One frame; its last packet is marked. `pts` in units of the stream's rate."""
+        """Sends one frame and marks its last packet. `pts` in units of the stream's clock rate."""
         timestamp = (self._base + pts) & 0xFFFFFFFF
         packets = []
         for index, payload in enumerate(payloads):
@@ -48,7 +48,7 @@ class RtpStream:
         self._send(packets)
 
     def report(self, wall: float, since: float) -> bytes:
-        """`wall`: seconds since 1970; `since`: of programme time at that moment."""
+        """Encodes a sender report. `wall`: Unix time. `since`: mix time at that moment."""
         timestamp = (self._base + int(since * self._rate)) & 0xFFFFFFFF
         ntp = int((wall + NTP_EPOCH) * (1 << 32))
         return rtcp.encode_sender_report(
@@ -57,7 +57,7 @@ class RtpStream:
 
 
 class RtpPacketizer:
-    """Both streams. Pictures come from the thread that ticks, sound from its own."""
+    """Packetizes both streams. The tick thread calls `video`; the sound thread calls `audio`."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class RtpPacketizer:
         started_at: float,
         send: Callable[[list[bytes]], None],
     ) -> None:
-        """`payload_types`: of H.264 and Opus; `extradata`: the avcC record; `started_at`: of programme time 0."""
+        """`payload_types`: of H.264 and Opus. `extradata`: avcC record. `started_at`: Unix time of mix time 0."""
         self.ssrcs = (video_ssrc, audio_ssrc)
         self._sets = parameter_sets(extradata)
         self._started_at = started_at
@@ -100,15 +100,15 @@ class RtpPacketizer:
 
 
 def payloads(packet: EncodedPacket, sets: list[bytes]) -> Iterator[bytes]:
-    """Of one picture; a keyframe begins with its parameter sets in one packet."""
+    """Splits a picture into RTP payloads. A keyframe begins with its parameter sets in one STAP-A packet."""
     units = nal_units(packet.data)
     if packet.keyframe and sets:
         yield bytes((_STAP_A | sets[0][0] & 0x60,)) + b"".join(struct.pack("!H", len(unit)) + unit for unit in sets)
     for unit in units:
-        if len(unit) <= PAYLOAD:
+        if len(unit) <= MAX_PAYLOAD_BYTES:
             yield unit
             continue
         head, body = unit[0], unit[1:]
-        for at in range(0, len(body), PAYLOAD - 2):
-            edge = (0x80 if at == 0 else 0) | (0x40 if at + PAYLOAD - 2 >= len(body) else 0)
-            yield bytes((head & 0xE0 | _FU_A, edge | head & 0x1F)) + body[at : at + PAYLOAD - 2]
+        for at in range(0, len(body), MAX_PAYLOAD_BYTES - 2):
+            edge = (0x80 if at == 0 else 0) | (0x40 if at + MAX_PAYLOAD_BYTES - 2 >= len(body) else 0)
+            yield bytes((head & 0xE0 | _FU_A, edge | head & 0x1F)) + body[at : at + MAX_PAYLOAD_BYTES - 2]

@@ -1,7 +1,7 @@
-"""What comes in on the worker's media socket: runs of plain RTP and RTCP → coded frames of known streams.
+"""Reads batches of plain RTP and RTCP from the worker's media socket and assembles coded frames of known streams.
 
-The other end is `sfu.transport.plain_transport`, which defines the messages. The server names the streams beforehand;
-packets of other streams are dropped. The server merges and throttles keyframe requests.
+The peer is `sfu.transport.plain_transport`, which defines the messages. The server announces streams before their
+packets; packets of unknown streams are dropped. The server merges and throttles keyframe requests.
 """
 
 import logging
@@ -18,17 +18,17 @@ from sfu.rtp.timestamp_repair import TimestampRepair
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE_BYTES: Final = 65_536 + 2
-BATCH: Final = 64
-"""Messages taken at once, so that commands get their turn."""
+MAX_MESSAGES_PER_READ: Final = 64
+"""Messages read per call, so that control messages are not delayed."""
 KEYFRAME_REQUEST_INTERVAL: Final = 0.3
-"""Seconds between two requests for a keyframe of one stream."""
+"""Minimum seconds between two keyframe requests for one stream."""
 CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}
 _SIZE: Final = struct.Struct("!H")
 _SSRC: Final = struct.Struct("!I").unpack_from
 
 
 class Clock(Protocol):
-    """Of one track: a `sfu.mixer.playout_sync.TrackClock`."""
+    """Clock of one track; see `sfu.mixer.playout_sync.TrackClock`."""
 
     def receive_frame(self, timestamp: int, arrival: float) -> None: ...
 
@@ -36,24 +36,24 @@ class Clock(Protocol):
 
 
 class InboundStream:
-    """One stream: its packets become frames on an even clock, and its reports set that clock."""
+    """One stream: assembles packets into frames with repaired timestamps, and sets the clock from sender reports."""
 
     def __init__(self, ssrc: int, codec: str, *, audio: bool, clock: Clock, take: Callable[[CodedFrame], None]) -> None:
         self.ssrc = ssrc
         self.assembler = FrameAssembler(codec, audio=audio)
-        self.steps = TimestampRepair(CLOCK_RATES["audio" if audio else "video"])
+        self.timestamps = TimestampRepair(CLOCK_RATES["audio" if audio else "video"])
         self.clock = clock
         self.take = take
         self.wanted = True
-        """Whether its frames are needed now; keyframes are not asked for otherwise."""
+        """Whether frames are needed now. Otherwise no keyframes are requested."""
         self.needs_keyframe: Callable[[], bool] = bool
-        """Whether whoever takes the frames needs a keyframe, though none was lost on the way."""
+        """Whether the decoder needs a keyframe, although no packet was lost."""
         self.keyframe_requested_at = float("-inf")
         self.frames = 0
 
 
 class RtpReceiver:
-    """Used by the receiving thread; `send` by every thread."""
+    """The receiving thread calls all methods; any thread may call `send`."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -61,16 +61,16 @@ class RtpReceiver:
         self.streams: dict[int, InboundStream] = {}
         self.packets = self.unknown = self.malformed = self.unsent = 0
         self.keyframe_wanted: Callable[[], None] = lambda: None
-        """Called when somebody who takes the programme as a track needs a keyframe of it."""
+        """Called when a subscriber of the mix requests a keyframe."""
         self._memory = memoryview(bytearray(MAX_MESSAGE_BYTES))
 
     def fileno(self) -> int:
         return self.sock.fileno()
 
     def readable(self, now: float) -> bool:
-        """Takes what is there; False: the server is gone."""
+        """Reads the waiting messages; False: the server closed the socket."""
         memory = self._memory
-        for _ in range(BATCH):
+        for _ in range(MAX_MESSAGES_PER_READ):
             try:
                 count = self.sock.recv_into(memory)
             except (BlockingIOError, InterruptedError):
@@ -83,14 +83,14 @@ class RtpReceiver:
         return True
 
     def handle_timer(self, now: float) -> None:
-        """Some ten times a second: gaps are given up, keyframes asked for again."""
+        """Gives up on missing packets and repeats keyframe requests. Call it about ten times per second."""
         for stream in self.streams.values():
             self._deliver(stream, stream.assembler.handle_timer(now))
-            self._take(stream, stream.steps.handle_timer(now))
+            self._take(stream, stream.timestamps.handle_timer(now))
             self._request_keyframe(stream, now)
 
     def send(self, packets: list[bytes]) -> None:
-        """RTP or RTCP to the server, in as few messages as sizes allow; dropped when it does not read."""
+        """Sends RTP or RTCP packets to the server in as few messages as possible. Drops them if the server does not read."""
         at = 0
         while at < len(packets):
             size, end = len(packets[at]), at + 1
@@ -135,7 +135,7 @@ class RtpReceiver:
 
     def _deliver(self, stream: InboundStream, frames: list[CodedFrame]) -> None:
         for frame in frames:
-            self._take(stream, stream.steps.receive(frame))
+            self._take(stream, stream.timestamps.receive(frame))
 
     def _take(self, stream: InboundStream, frames: list[CodedFrame]) -> None:
         for frame in frames:
@@ -160,7 +160,7 @@ class RtpReceiver:
             return
         for each in packets:
             if isinstance(each, rtcp.SenderReport) and (stream := self.streams.get(each.ssrc)) is not None:
-                timestamp = stream.steps.report(each.ntp, each.rtp_timestamp, now)
+                timestamp = stream.timestamps.report(each.ntp, each.rtp_timestamp, now)
                 stream.clock.receive_report(each.ntp, timestamp, now)
             elif isinstance(each, rtcp.PictureLossIndication | rtcp.FullIntraRequest):
                 self.keyframe_wanted()

@@ -1,10 +1,11 @@
-"""Keeps one worker process alive: starts it, watches it, replaces it when it dies or hangs, tells it everything again.
+"""Supervises one worker process: starts it, watches it, and replaces it when it exits or hangs.
 
     start ─▶ alive ──Stop──▶ ended
-      ▲        │ exit, end of its socket, no heartbeat
-      └────────┘ at once after the first death, ever later while it dies young; then `gave_up`
+      ▲        │ exit, closed socket or no heartbeat
+      └────────┘ immediately after the first failure, with growing delays while workers are short-lived; then `gave_up`
 
-It decodes what strangers send, so it gets nothing of the server's: no environment, two sockets, an address-space limit.
+The worker decodes untrusted media, so it gets few resources: a reduced environment, two sockets and an address-space limit.
+A replacement gets the last message of each type again.
 """
 
 import asyncio
@@ -41,22 +42,22 @@ from sfu.transport.plain_transport import pair
 log = logging.getLogger(__name__)
 
 RESTART_DELAYS: Final = (0.0, 0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-"""Seconds before the next start, by how many in a row died young; after the last one it gives up."""
+"""Seconds before the next start, by the number of consecutive short-lived workers. After the last one it gives up."""
 MIN_HEALTHY_LIFETIME: Final = 10.0
-"""Seconds below which a life was a failure."""
+"""Seconds below which a worker's lifetime counts as a failure."""
 HANG_CHECK_INTERVAL: Final = 0.2
-"""Seconds between looks at whether the worker hangs."""
+"""Seconds between checks for a hang."""
 SHUTDOWN_TIMEOUT: Final = 5.0
-"""Seconds to write what is encoded after `Stop`."""
+"""Seconds that a worker has after `Stop` to flush its outputs."""
 MAX_BACKLOG_BYTES: Final = 8_388_608
-"""Bytes that wait for a worker that does not read, after which it counts as hung."""
+"""Maximum bytes queued for a worker. A worker that reads less counts as hung."""
 RESTARTS_KEPT: Final = 16
 ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME", "LD_LIBRARY_PATH", "XDG_DATA_DIRS")
-"""What a worker inherits; the server's secrets may be in the rest."""
+"""Environment variables that a worker inherits; others may hold secrets of the server."""
 
 
 class PlainTransport(Protocol):
-    """The media beside the conversation."""
+    """Media path to the worker."""
 
     def attach(self, sock: socket.socket) -> None: ...
 
@@ -67,14 +68,14 @@ class Listener(Protocol):
     def received(self, message: ToServer) -> None: ...
 
     def lost(self, reason: str) -> None:
-        """The worker is gone; another one comes."""
+        """The worker is gone; a replacement follows."""
 
     def gave_up(self, reason: str) -> None:
-        """No other one comes."""
+        """No replacement follows."""
 
 
 class Supervisor:
-    """One per production. `tell` from the loop's thread; `run` is a task of the production."""
+    """Supervises the worker of one egress job. Call `send` on the event loop; run `run` as a task of the job."""
 
     def __init__(
         self,
@@ -85,35 +86,35 @@ class Supervisor:
         *,
         module: str = "sfu.egress.worker",
     ) -> None:
-        """`name`: for logs; `module`: what the process runs."""
+        """`name`: for logs. `module`: Python module that the process runs."""
         self._module = module
         self._name = name
         self._plain_transport = plain_transport
         self._listener = listener
         self._settings = settings
-        self._told: dict[type[ToWorker], ToWorker] = {}
-        """The last of each kind, in the order in which a new worker is told them."""
+        self._last_messages: dict[type[ToWorker], ToWorker] = {}
+        """Last message of each type, in the order in which a new worker gets them."""
         self._writer: asyncio.StreamWriter | None = None
         self._stopping = asyncio.Event()
         self.pid = 0
-        """0: there is no process now."""
+        """Process id; 0: no process."""
         self.starts = 0
         self.restart_times: deque[float] = deque(maxlen=RESTARTS_KEPT)
-        """Seconds from each death to its successor's first tick, of the newest ones."""
-        self._died_at: float | None = None
+        """Seconds from each exit to the replacement's first tick, for the most recent restarts."""
+        self._exited_at: float | None = None
 
-    def tell(self, message: ToWorker) -> None:
-        """Now, if there is a worker, and again to each one that follows."""
-        self._told[type(message)] = message
+    def send(self, message: ToWorker) -> None:
+        """Sends a message to the worker, if there is one, and to each replacement."""
+        self._last_messages[type(message)] = message
         self._write(message)
 
     def stop(self) -> None:
-        """Lets the worker end; `run` then returns."""
+        """Stops the worker; `run` then returns."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Until `stop`, or until it gives up."""
-        young = 0
+        """Runs workers until `stop` is called or too many fail."""
+        short_lived = 0
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
@@ -122,19 +123,19 @@ class Supervisor:
                 reason = f"The worker could not be started: {error.strerror}."
             if self._stopping.is_set():
                 return
-            self._died_at = time.monotonic()
-            young = young + 1 if self._died_at - began < MIN_HEALTHY_LIFETIME else 1
-            log.warning("egress worker lost", extra={"egress": self._name, "reason": reason, "young": young})
-            if young >= len(RESTART_DELAYS):
+            self._exited_at = time.monotonic()
+            short_lived = short_lived + 1 if self._exited_at - began < MIN_HEALTHY_LIFETIME else 1
+            log.warning("egress worker lost", extra={"egress": self._name, "reason": reason, "young": short_lived})
+            if short_lived >= len(RESTART_DELAYS):
                 self._listener.gave_up(reason)
                 return
             self._listener.lost(reason)
             with suppress(TimeoutError):
-                async with asyncio.timeout(RESTART_DELAYS[young]):
+                async with asyncio.timeout(RESTART_DELAYS[short_lived]):
                     await self._stopping.wait()
 
     async def _run_worker(self) -> str:
-        """One worker's whole life; why it ended."""
+        """Runs one worker to its end. Returns the reason."""
         media, their_media = pair()
         control, their_control = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         control.setblocking(False)
@@ -163,7 +164,7 @@ class Supervisor:
         self.pid = process.pid
         self._plain_transport.attach(media)
         reader, self._writer = await asyncio.open_connection(sock=control, limit=1 << 20)
-        for message in self._told.values():
+        for message in self._last_messages.values():
             self._write(message)
         stopping = asyncio.create_task(self._request_stop())
         try:
@@ -178,24 +179,24 @@ class Supervisor:
             self.pid = 0
             if process.returncode is None:
                 with suppress(ProcessLookupError):
-                    # Not process.kill(): that polls, and so takes the status away from the loop's watcher.
+                    # Not process.kill(): it polls, which takes the exit status away from the loop's child watcher.
                     os.kill(process.pid, signal.SIGKILL)
             await process.wait()
 
     async def _listen(self, reader: asyncio.StreamReader, hang_detector: HangDetector) -> str:
         frames = Frames()
-        reason = "The worker ended without a word."
-        looking: asyncio.Task[None] | None = None
+        reason = "The worker exited without an error message."
+        watching: asyncio.Task[None] | None = None
         try:
             async with asyncio.timeout(None) as deadline:
-                looking = asyncio.create_task(self._watch_for_hangs(hang_detector, deadline))
+                watching = asyncio.create_task(self._watch_for_hangs(hang_detector, deadline))
                 while data := await reader.read(1 << 18):
                     for body in frames.receive(data):
                         message = decode_to_server(body)
                         if isinstance(message, Alive):
                             hang_detector.beat(time.monotonic())
-                        elif isinstance(message, Started) and self._died_at is not None:
-                            self.restart_times.append(time.monotonic() - self._died_at)
+                        elif isinstance(message, Started) and self._exited_at is not None:
+                            self.restart_times.append(time.monotonic() - self._exited_at)
                         elif isinstance(message, Status):
                             if message.ticks:
                                 hang_detector.ready()
@@ -204,27 +205,27 @@ class Supervisor:
                         if not isinstance(message, Alive):
                             self._listener.received(message)
                     if self._writer is not None and self._writer.transport.get_write_buffer_size() > MAX_BACKLOG_BYTES:
-                        return "The worker does not read what it is told."
+                        return "The worker does not read its messages."
         except TimeoutError:
             return "The worker hung."
         except OSError:
             return reason
         except (MalformedPacket, msgspec.MsgspecError):
-            return "The worker said something that makes no sense."
+            return "The worker sent an invalid message."
         finally:
-            if looking is not None:
-                looking.cancel()
+            if watching is not None:
+                watching.cancel()
         return reason
 
     async def _watch_for_hangs(self, hang_detector: HangDetector, deadline: asyncio.Timeout) -> None:
-        """Ends the conversation when the worker hangs. While it says goodbye it has that time, whatever it does."""
+        """Makes `_listen` time out when the worker hangs. After `stop`, only the shutdown timeout applies."""
         due = time.monotonic()
         while True:
             due += HANG_CHECK_INTERVAL
             await asyncio.sleep(HANG_CHECK_INTERVAL)
             now = time.monotonic()
             if now - due > HANG_CHECK_INTERVAL:
-                due = now  # this process itself was late: what the worker said meanwhile is still to be read
+                due = now  # this process was late: heartbeats may still be unread
             elif not self._stopping.is_set() and hang_detector.hung(now):
                 deadline.reschedule(0.0)
                 return

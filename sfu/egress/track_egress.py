@@ -1,4 +1,4 @@
-"""Everybody's tracks on disk, as they come: the server's side of `sfu.egress.track_recorder`. One per room at most."""
+"""Track recording of one room, in the server: the counterpart of `sfu.egress.track_recorder`. At most one per room."""
 
 import asyncio
 import logging
@@ -25,7 +25,9 @@ MODULE = "sfu.egress.track_recorder"
 
 
 class TrackEgress:
-    """The keeper's Listener. `ended` is called once, when the files are finished."""
+    """The Listener of a track recorder. `ended` is called once, when recording has stopped, before the files are
+    finalized.
+    """
 
     def __init__(
         self,
@@ -35,7 +37,7 @@ class TrackEgress:
         directory: Path,
         ended: Callable[["TrackEgress"], None],
     ) -> None:
-        """`directory`: a new one, made by other threads. Raises what `Room.enter` raises."""
+        """`directory` must be new; it is created in another thread. Raises what `Room.join` raises."""
         self.room = room
         self.directory = directory
         self.started_at = time.time()
@@ -45,43 +47,45 @@ class TrackEgress:
         self._plain_transport = plain_transport
         self._s3 = settings.s3
         self._ended = ended
-        self.supervisor.tell(protocol.RecordTracks(directory=str(directory.absolute())))
+        self.supervisor.send(protocol.RecordTracks(directory=str(directory.absolute())))
         secret = secrets.token_urlsafe(9)
         self._recorder = RecorderParticipant(
-            room, plain_transport, self.supervisor.tell, self.close, secret, all_video=True
+            room, plain_transport, self.supervisor.send, self.close, secret, all_video=True
         )
         self.task = asyncio.get_running_loop().create_task(self._run())
 
     def close(self) -> None:
-        """Ends in good order. Idempotent."""
+        """Stops the recorder and flushes its files. Idempotent."""
         self.supervisor.stop()
 
-    # -- the keeper's Listener --------------------------------------------------------------------------------------
+    # -- the worker's Listener --------------------------------------------------------------------------------------
 
     def received(self, message: ToServer) -> None:
         if isinstance(message, Status):
             self.problem, self.frames = message.layout, message.decoded
 
     def lost(self, reason: str) -> None:
-        self.problem = "The recording was interrupted and goes on in a moment."
+        self.problem = "The recording was interrupted and resumes in a moment."
         self.frames = 0
 
     def gave_up(self, reason: str) -> None:
-        self.problem = f"The recording ended: its process died again and again. {reason}"
+        self.problem = f"The recording ended: its process failed repeatedly. {reason}"
 
     async def _run(self) -> None:
-        described = asyncio.create_task(asyncio.to_thread(self._describe))
+        manifest = asyncio.create_task(asyncio.to_thread(self._write_manifest))
         try:
             await self.supervisor.run()
         finally:
             self._recorder.close()
             self._plain_transport.close()
             self._ended(self)
-        await described
+        await manifest
         await finalize(self.directory, self._s3)
 
-    def _describe(self) -> None:
-        """In a thread of its own: the disk may block. Without it the recording is not listed."""
+    def _write_manifest(self) -> None:
+        """Creates the directory and its manifest in a thread, because the disk may block. Without the manifest, the
+        recording is not listed.
+        """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             (self.directory / ABOUT).write_bytes(

@@ -1,6 +1,6 @@
-"""Recorded tracks read back in step with a clock: the pictures and the sound of one file each, by the wall's time.
+"""Reads recorded tracks for offline mixing: the picture and the sound of one file at a given wall-clock time.
 
-Their files are `sfu.outputs.track_writer`'; the side file says when each began.
+`sfu.outputs.track_writer` writes the files; their side files hold the start times.
 """
 
 import json
@@ -24,22 +24,22 @@ from sfu.resources.media_clock import NTP_EPOCH
 
 log = logging.getLogger(__name__)
 
-COHERENT: Final = 2.0
-"""Seconds by which capture and arrival may differ before the reports are not believed."""
-STALE: Final = 8.0
-"""Seconds without a picture after which a camera counts as off; as when it is live."""
-HOLE: Final = RATE // 66
-"""Samples (15 ms) by which sound must miss its place to be moved: less is the file's rounding."""
+MAX_CAPTURE_OFFSET: Final = 2.0
+"""Maximum seconds between capture and arrival time. Beyond this, sender reports are ignored."""
+PICTURE_TIMEOUT: Final = 8.0
+"""Seconds without a picture after which a camera counts as off, as in the live mix."""
+MAX_ROUNDING: Final = RATE // 66
+"""Minimum gap, in samples (15 ms), that moves sound. Smaller gaps are rounding of the container."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordedTrackFile:
-    """One file, as its side file tells of it."""
+    """A recorded track as described by its side file."""
 
     path: Path
     track: str
     started_at: float
-    "Seconds since 1970 of the file's beginning."
+    "Unix time, in seconds, of the file's first media."
     video: bool
     screen: bool
     rotation: int
@@ -59,15 +59,17 @@ def recorded_tracks(directory: Path) -> list[RecordedTrackFile]:
                 rotation = int(begin.get("rotation", 0))
                 begun = float(begin["started_at"])
                 if begin.get("clock") != "reports":
-                    begun = _captured(lines, begun)
+                    begun = _capture_time(lines, begun)
                 found.append(RecordedTrackFile(path, begin["track"], begun, video, screen, rotation))
         except (ValueError, KeyError, TypeError):
-            continue  # `room.jsonl`, or one of somebody else's
+            continue  # `room.jsonl` or a foreign file
     return found
 
 
-def _captured(lines: list[str], arrived: float) -> float:
-    """When the file's first moment was captured: by the sender's reports, on the server's clock; else when it arrived."""
+def _capture_time(lines: list[str], arrived: float) -> float:
+    """Capture time of the file's first media on the server's clock, from sender reports; without plausible ones, its
+    arrival time.
+    """
     found = []
     for line in lines[1:]:
         try:
@@ -77,11 +79,11 @@ def _captured(lines: list[str], arrived: float) -> float:
         except (ValueError, KeyError, TypeError):
             continue
     captured = median(found) if found else arrived
-    return captured if abs(captured - arrived) < COHERENT else arrived
+    return captured if abs(captured - arrived) < MAX_CAPTURE_OFFSET else arrived
 
 
 class VideoTrackReader:
-    """`picture_at` with times that grow; pictures that nobody looks at are decoded and not scaled."""
+    """Pictures of one file. Call `picture_at` with increasing times; pictures that are skipped are decoded but not scaled."""
 
     def __init__(self, track_file: RecordedTrackFile) -> None:
         self._track_file = track_file
@@ -92,13 +94,13 @@ class VideoTrackReader:
         self._made: tuple[VideoFrame, int, int, Fit, Picture] | None = None
 
     def picture_at(self, wall: float, width: int, height: int, fit: Fit) -> Picture | None:
-        """What was to be seen at that moment, made for a tile of this size."""
+        """The picture that was visible at `wall`, scaled for a tile of this size."""
         while self._next is not None and self._next[0] <= wall:
             self._now, self._next = self._next, next(self._frames, None)
         if self._now is None or (self._next is None and wall - self._now[0] > 1.0):
             return None
         at, frame = self._now
-        if not self._track_file.screen and wall - at > STALE:
+        if not self._track_file.screen and wall - at > PICTURE_TIMEOUT:
             return None
         if self._made is None or self._made[:4] != (frame, width, height, fit):
             picture = self._fitter.fit(frame, width, height, fit, self._track_file.rotation)
@@ -107,46 +109,46 @@ class VideoTrackReader:
 
 
 class AudioTrackReader:
-    """`take` gives 20 ms after 20 ms."""
+    """Sound of one file; each `take` returns the next 20 ms."""
 
     def __init__(self, track_file: RecordedTrackFile, begin: float) -> None:
-        """`begin`: wall time of the first sample that is taken."""
+        """`begin`: Unix time of the first sample to return."""
         self._blocks = _blocks(track_file, begin)
-        self._held = np.zeros((0, 2), np.float32)
+        self._buffer = np.zeros((0, 2), np.float32)
         self._at = 0
         self._position = 0
-        """Of the first sample held, and of the next one taken, in samples since `begin`."""
+        """Positions of the first buffered sample and of the next sample to return, in samples since `begin`."""
 
     def take(self) -> Sound | None:
-        """None: there is nothing, or no more."""
+        """None: no sound in this block, or end of file."""
         start, end = self._position, self._position + TICK
         self._position = end
-        while self._at + len(self._held) < end:
+        while self._at + len(self._buffer) < end:
             block = next(self._blocks, None)
             if block is None:
                 break
             place, samples = block
-            expected = self._at + len(self._held)
-            if not len(self._held):
+            expected = self._at + len(self._buffer)
+            if not len(self._buffer):
                 self._at = place
-                self._held = samples
-            elif place - expected > HOLE:
+                self._buffer = samples
+            elif place - expected > MAX_ROUNDING:
                 silence = np.zeros((place - expected, 2), np.float32)
-                self._held = np.concatenate((self._held, silence, samples))
-            elif expected - place > HOLE:
-                self._held = np.concatenate((self._held, samples[expected - place :]))
+                self._buffer = np.concatenate((self._buffer, silence, samples))
+            elif expected - place > MAX_ROUNDING:
+                self._buffer = np.concatenate((self._buffer, samples[expected - place :]))
             else:
-                self._held = np.concatenate((self._held, samples))
+                self._buffer = np.concatenate((self._buffer, samples))
         skipped = start - self._at
         if skipped > 0:
-            self._held, self._at = self._held[skipped:], start
-        if not len(self._held) or self._at >= end:
+            self._buffer, self._at = self._buffer[skipped:], start
+        if not len(self._buffer) or self._at >= end:
             return None
         out = np.zeros((TICK, 2), np.float32)
         offset = self._at - start
-        given = min(TICK - offset, len(self._held))
-        out[offset : offset + given] = self._held[:given]
-        self._held, self._at = self._held[given:], self._at + given
+        given = min(TICK - offset, len(self._buffer))
+        out[offset : offset + given] = self._buffer[:given]
+        self._buffer, self._at = self._buffer[given:], self._at + given
         return out
 
 

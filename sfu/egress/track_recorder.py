@@ -1,7 +1,7 @@
-"""The process that records a room's tracks as they come: `python -m sfu.egress.track_recorder MEDIA_FD CONTROL_FD MEMORY NICE`.
+"""Worker process that records a room's tracks: `python -m sfu.egress.track_recorder MEDIA_FD CONTROL_FD MEMORY NICE`.
 
-Nothing is decoded. Beside the tracks, `room.jsonl` keeps what the server said of the room (who was there, who spoke) with
-the time of each: with both, `sfu mix` makes the programme afterwards.
+It decodes no media. Next to the tracks, `room.jsonl` stores each message of the server about the room (members,
+speakers) with its time, from which `sfu mix` can produce the mix later.
 """
 
 import sys
@@ -25,13 +25,13 @@ from sfu.resources.media_clock import OFFSET, unix_time
 from sfu.rtp.frames import CodedFrame
 
 ROOM: Final = "room.jsonl"
-STATUS_EVERY: Final = 0.5
-IDENTITY_BYTES: Final = 64
-"""Of an identity in a file's name."""
+STATUS_INTERVAL: Final = 0.5
+MAX_IDENTITY_BYTES: Final = 64
+"""Maximum length, in bytes, of an identity in a file name."""
 
 
 class RecordedTrack:
-    """One track on its way to its file. A Clock too: the sender's reports are kept."""
+    """Writes one track to its file. It is also the stream's Clock, to record sender reports."""
 
     def __init__(self, recorder: TrackWriter) -> None:
         self.recorder = recorder
@@ -40,7 +40,7 @@ class RecordedTrack:
         self.recorder.receive(frame, frame.arrival + OFFSET)
 
     def receive_frame(self, timestamp: int, arrival: float) -> None:
-        """The recorder is given the arrival with the frame."""
+        """Does nothing: `take` gets the arrival time with the frame."""
 
     def receive_report(self, ntp: int, rtp_timestamp: int, now: float) -> None:
         self.recorder.report(ntp, rtp_timestamp, now + OFFSET)
@@ -52,8 +52,8 @@ class TrackRecorderWorker:
         self._rtp_receiver = rtp_receiver
         self._disk: DiskWriter | None = None
         self._tracks: dict[str, tuple[Track, RecordedTrack]] = {}
-        self._told_at = 0.0
-        self._looks = 0
+        self._status_sent_at = 0.0
+        self._checks = 0
         self.stopped = False
 
     def handle(self, message: ToWorker) -> None:
@@ -63,7 +63,7 @@ class TrackRecorderWorker:
         elif isinstance(message, protocol.Stop):
             self.stopped = True
         elif self._disk is None:
-            raise MalformedPacket("the first message has to be `keep`")
+            raise MalformedPacket("the first message must be `record_tracks`")
         else:
             if isinstance(message, protocol.Members):
                 self._apply(self._disk, message.members)
@@ -71,20 +71,20 @@ class TrackRecorderWorker:
             self._disk.append(ROOM, msgspec.json.encode(line) + b"\n", vital=True)
 
     def failed(self) -> str:
-        self._looks += 1
+        self._checks += 1
         now = time.monotonic()
         for _, recorded in self._tracks.values():
             recorded.recorder.handle_timer(now + OFFSET)
-        if self._disk is not None and now - self._told_at >= STATUS_EVERY:
-            self._told_at = now
+        if self._disk is not None and now - self._status_sent_at >= STATUS_INTERVAL:
+            self._status_sent_at = now
             state = self._disk.snapshot()
             problem = {"full": "The disk is full.", "failing": "The disk fails."}.get(state.state, "")
             frames = sum(recorded.recorder.frames for _, recorded in self._tracks.values())
-            self._control.send(Status(ticks=self._looks, tiles=len(self._tracks), decoded=frames, layout=problem))
+            self._control.send(Status(ticks=self._checks, tiles=len(self._tracks), decoded=frames, layout=problem))
         return ""
 
     def progress(self) -> Progress:
-        return (self._looks,) if self._looks and not self.stopped else ()
+        return (self._checks,) if self._checks and not self.stopped else ()
 
     def close(self) -> None:
         for _, recorded in self._tracks.values():
@@ -102,10 +102,10 @@ class TrackRecorderWorker:
         for name, (member, track) in wanted.items():
             if name in self._tracks:
                 continue
-            about = TrackMetadata(track.id, member.identity, track.source)
-            # A keeper that was started again must not write behind what its predecessor left.
-            stem = f"{safe_name(member.identity, IDENTITY_BYTES)}-{track.source}-{track.id}-{int(unix_time())}"
-            recorded = RecordedTrack(TrackWriter(disk, stem, track.codec, about))
+            metadata = TrackMetadata(track.id, member.identity, track.source)
+            # The time in the name keeps a restarted recorder from appending to an old file.
+            stem = f"{safe_name(member.identity, MAX_IDENTITY_BYTES)}-{track.source}-{track.id}-{int(unix_time())}"
+            recorded = RecordedTrack(TrackWriter(disk, stem, track.codec, metadata))
             self._tracks[name] = (track, recorded)
             audio = track.kind == "audio"
             stream = InboundStream(track.ssrc, track.codec, audio=audio, clock=recorded, take=recorded.take)

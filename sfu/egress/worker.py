@@ -1,10 +1,10 @@
-"""The process that mixes one room: `python -m sfu.egress.worker MEDIA_FD CONTROL_FD MEMORY_BYTES NICE`.
+"""Worker process that mixes one room: `python -m sfu.egress.worker MEDIA_FD CONTROL_FD MEMORY_BYTES NICE`.
 
-It decodes what strangers send, so it is made to die alone: no secrets in its environment, a limit on its address space, no
-core dumps, no network of its own but for RTMP. Whatever goes wrong in it ends it, and the server starts another one.
+It decodes untrusted media, so it is isolated: no secrets in its environment, limited address space, no core dumps, and
+no network access of its own except RTMP. Any failure ends the process, and the server starts another one.
 
-Threads: this one receives and assembles; decoders; the tick and the sound (`studio`); the lower renditions, packaging and
-one per destination (`outputs`).
+Threads: the receiving thread (this module), decoders, tick and sound (`pipeline`), and those of the outputs
+(`composite_outputs`): lower renditions, packaging and one per RTMP destination.
 """
 
 import sys
@@ -23,7 +23,7 @@ from sfu.mixer.decoding import DecoderPool, VideoSource
 
 
 class Worker:
-    """Everything of the process, on the thread that receives."""
+    """Handles control messages and owns the inputs and the pipeline. Runs on the receiving thread."""
 
     def __init__(self, control: ControlSocket, rtp_receiver: RtpReceiver) -> None:
         self._control = control
@@ -39,7 +39,7 @@ class Worker:
         elif isinstance(message, protocol.Stop):
             self.stopped = True
         elif self._inputs is None or self._pipeline is None:
-            raise MalformedPacket("the first message has to be `start`")
+            raise MalformedPacket("the first message must be `start`")
         elif isinstance(message, protocol.Members):
             self._inputs.apply(message.members)
         elif isinstance(message, protocol.Speakers):
@@ -52,7 +52,7 @@ class Worker:
     def failed(self) -> str:
         if self._pipeline is None or self._pipeline.running:
             return ""
-        return self._pipeline.failed or "The studio stopped."
+        return self._pipeline.failed or "The pipeline stopped."
 
     def progress(self) -> Progress:
         return () if self._pipeline is None or self.stopped else self._pipeline.progress()
@@ -67,13 +67,13 @@ class Worker:
         def open_picture(track: Track, clock: LipSyncClock) -> VideoSource:
             return decoders.open(track.codec, clock, screen=track.source == "screen_share")
 
-        self._inputs = Inputs(self._rtp_receiver, self._sound, open_picture, self._tell)
+        self._inputs = Inputs(self._rtp_receiver, self._sound, open_picture, self._log_event)
         self._pipeline = Pipeline(
             start, self._inputs, decoders, self._sound, self._control.send, self._rtp_receiver.send
         )
         self._rtp_receiver.keyframe_wanted = self._pipeline.keyframe
 
-    def _tell(self, kind: str, text: str) -> None:
+    def _log_event(self, kind: str, text: str) -> None:
         if self._pipeline is not None:
             self._pipeline.event(kind, text, chapter=kind in ("join", "share"))
 

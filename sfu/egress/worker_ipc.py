@@ -1,4 +1,4 @@
-"""A worker process's end of the conversation with the server, its receiving loop, and the limits that it lives in."""
+"""Worker side of the control socket, the receive loop of a worker, and its resource limits."""
 
 import logging
 import os
@@ -21,13 +21,13 @@ from sfu.errors import MalformedPacket
 
 log = logging.getLogger(__name__)
 
-TIMER: Final = 0.05
+TIMER_INTERVAL: Final = 0.05
 SEND_TIMEOUT: Final = 5.0
-"""Seconds for the server to take what is written; it reads all the time, or it hangs."""
+"""Seconds that the server may take to read a message. It reads constantly unless it hangs."""
 
 
 class ControlSocket:
-    """The control socket. `send` from any thread."""
+    """Sends and receives messages. `send` may be called from any thread."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.settimeout(SEND_TIMEOUT)
@@ -42,7 +42,7 @@ class ControlSocket:
             self.sock.sendall(data)
 
     def try_send(self, message: ToServer, timeout: float) -> None:
-        """Only if no other thread is sending for so long."""
+        """Sends, unless another thread holds the socket for longer than `timeout`."""
         if self._writing.acquire(timeout=timeout):
             try:
                 self.sock.sendall(encode(message))
@@ -50,36 +50,38 @@ class ControlSocket:
                 self._writing.release()
 
     def receive(self) -> list[ToWorker] | None:
-        """What can be read now; None: the server is gone. Raises MalformedPacket and msgspec's errors."""
+        """Messages that have arrived; None: the server is gone. Raises MalformedPacket and MsgspecError."""
         data = self.sock.recv(1 << 18)
         return [decode_to_worker(body) for body in self._frames.receive(data)] if data else None
 
 
 class WorkerProcess(Protocol):
-    """What a worker does, on the thread that receives."""
+    """Work of a worker process. The receiving thread calls all methods except `progress`."""
 
     def handle(self, message: ToWorker) -> None: ...
 
     def failed(self) -> str:
-        """Asked some twenty times a second: why it cannot go on; empty: it can."""
+        """Reason why the worker cannot continue, or empty. Called about twenty times per second."""
 
     def progress(self) -> Progress:
-        """Asked by another thread."""
+        """Counters for the heartbeat thread, which calls it."""
 
     def close(self) -> None:
-        """What is there goes out."""
+        """Flushes all outputs."""
 
 
 def run(work: WorkerProcess, control: ControlSocket, rtp_receiver: RtpReceiver, stopped: Callable[[], bool]) -> str:
-    """Until the server says stop or goes, or something fails; why."""
+    """Runs the worker until the server stops it or disappears, or until it fails. Returns the reason of a failure, or
+    empty.
+    """
     selector = selectors.DefaultSelector()
     selector.register(control.sock, selectors.EVENT_READ)
     selector.register(rtp_receiver.sock, selectors.EVENT_READ)
     timer = time.monotonic()
     alive = True
     while alive and not stopped():
-        ready = {key.fileobj for key, _ in selector.select(TIMER)}
-        if control.sock in ready:  # commands first: they name the streams whose packets follow
+        ready = {key.fileobj for key, _ in selector.select(TIMER_INTERVAL)}
+        if control.sock in ready:  # control first: it announces the streams whose packets follow
             messages = control.receive()
             alive = messages is not None
             for message in messages or ():
@@ -87,7 +89,7 @@ def run(work: WorkerProcess, control: ControlSocket, rtp_receiver: RtpReceiver, 
         now = time.monotonic()
         if rtp_receiver.sock in ready:
             alive = rtp_receiver.readable(now) and alive
-        if now - timer >= TIMER:
+        if now - timer >= TIMER_INTERVAL:
             timer = now
             rtp_receiver.handle_timer(now)
             if reason := work.failed():
@@ -102,10 +104,11 @@ def serve(
 ) -> None:
     """Runs the worker process until it ends.
 
-    `arguments` come from the supervisor. `create_worker` returns the work and a function that says whether it was stopped.
+    `arguments` come from the supervisor. `create_worker` returns the worker and a function that reports whether it was
+    stopped.
     """
     media_fd, control_fd, memory, nice = (int(word) for word in arguments)
-    # The server decides when this process ends: an interrupt from the terminal is for it.
+    # Ctrl-C in the terminal is for the server, which then stops this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     logging.basicConfig(level=logging.WARNING, format="sfu worker: %(message)s")
     rtp_receiver, control = RtpReceiver(socket.socket(fileno=media_fd)), ControlSocket(socket.socket(fileno=control_fd))
@@ -113,7 +116,7 @@ def serve(
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
         work, stopped = create_worker(control, rtp_receiver)
-        # Threads of Linux are nice each by itself: the heartbeat begins before and stays on time.
+        # Linux applies nice per thread: the heartbeat thread starts before and keeps its priority.
         Heartbeat(control, work.progress).start()
         with suppress(OSError):
             os.nice(nice)
@@ -126,6 +129,6 @@ def serve(
     if reason:
         with suppress(OSError):
             control.send(Failed(message=reason))
-    # Threads of libraries may hang in what made this process fail: it ends here, whatever they do.
+    # Library threads may hang after a failure. Exit without waiting for them.
     logging.shutdown()
     os._exit(1 if reason else 0)

@@ -50,7 +50,7 @@ async def test_a_programme_from_start_to_stop(tmp_path: Path, run) -> None:
     ("words", "complaint"),
     [
         (("start", ROOM), "needs --live"),
-        (("status", "nowhere"), "no programme"),
+        (("status", "nowhere"), "no active egress"),
         (("start", "nowhere", "--live"), "no such room"),
         (("layout", ROOM, "--scene", "/nowhere.json"), "cannot be read"),
         (("stop", ROOM, "--destination", "DE_1"), "no such room"),

@@ -47,7 +47,7 @@ async def test_the_programme_is_a_participant_that_anybody_can_watch(tmp_path: P
         job = here.job
         guest = here.client("guest")
         joined = await guest.join()
-        programme = next(one for one in joined["participants"] if one["name"] == "Programme")
+        programme = next(one for one in joined["participants"] if one["name"] == "Live mix")
         assert {track["codec"] for track in programme["tracks"]} == {"H264", "opus"}
         assert programme["id"] in job.recorder.excluded
         wanted = {track["id"] for track in programme["tracks"]}

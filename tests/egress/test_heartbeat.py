@@ -2,26 +2,35 @@
 
 import pytest
 
-from sfu.egress.heartbeat import EVERY, LATE, PATIENCE, START, STILL, Heartbeat, Progress, StallDetector
+from sfu.egress.heartbeat import (
+    BEAT_INTERVAL,
+    MAX_BEAT_DELAY,
+    MAX_IDLE_BEATS,
+    MAX_IDLE_BEATS_AT_START,
+    MAX_IDLE_BEATS_WHEN_BUSY,
+    Heartbeat,
+    Progress,
+    StallDetector,
+)
 from sfu.egress.protocol import Alive, Failed, ToServer
 from tests.egress.support import until
 
-ON_TIME, TOO_LATE = 0.0, LATE + 0.01
+ON_TIME, DELAYED = 0.0, MAX_BEAT_DELAY + 0.01
 
 
 @pytest.mark.parametrize(
     ("seen", "hung"),
     [
         ([((), ON_TIME)] * 20, False),
-        ([((1,), ON_TIME)] * STILL, False),
-        ([((1,), ON_TIME)] * (STILL + 1), True),
-        ([((1,), TOO_LATE)] * 50, False),
-        ([((1,), ON_TIME), ((1,), TOO_LATE)] * STILL, False),
-        ([((1,), ON_TIME), ((1,), TOO_LATE)] * STILL + [((1,), ON_TIME)], True),
+        ([((1,), ON_TIME)] * MAX_IDLE_BEATS, False),
+        ([((1,), ON_TIME)] * (MAX_IDLE_BEATS + 1), True),
+        ([((1,), DELAYED)] * 50, False),
+        ([((1,), ON_TIME), ((1,), DELAYED)] * MAX_IDLE_BEATS, False),
+        ([((1,), ON_TIME), ((1,), DELAYED)] * MAX_IDLE_BEATS + [((1,), ON_TIME)], True),
         ([((number,), ON_TIME) for number in range(50)], False),
-        ([((number, 7), ON_TIME) for number in range(STILL + 1)], True),
-        ([((1,), ON_TIME)] * STILL + [((2,), ON_TIME)] + [((2,), ON_TIME)] * (STILL - 1), False),
-        ([((1,), ON_TIME)] * STILL + [((), ON_TIME)] + [((1,), ON_TIME)] * STILL, False),
+        ([((number, 7), ON_TIME) for number in range(MAX_IDLE_BEATS + 1)], True),
+        ([((1,), ON_TIME)] * MAX_IDLE_BEATS + [((2,), ON_TIME)] + [((2,), ON_TIME)] * (MAX_IDLE_BEATS - 1), False),
+        ([((1,), ON_TIME)] * MAX_IDLE_BEATS + [((), ON_TIME)] + [((1,), ON_TIME)] * MAX_IDLE_BEATS, False),
     ],
 )
 def test_still(seen: list[tuple[Progress, float]], hung: bool) -> None:
@@ -33,15 +42,15 @@ def test_still(seen: list[tuple[Progress, float]], hung: bool) -> None:
 
 def test_threads_that_wait_for_a_processor_are_not_still() -> None:
     stall_detector = StallDetector()
-    for _ in range(PATIENCE):
+    for _ in range(MAX_IDLE_BEATS_WHEN_BUSY):
         assert not stall_detector.beat((1,), ON_TIME, 0.2)
     assert stall_detector.beat((1,), ON_TIME, 0.2)
 
 
 def test_a_thread_that_has_not_begun_has_more_time() -> None:
     stall_detector = StallDetector()
-    assert not any(stall_detector.beat((0, number), ON_TIME) for number in range(START))
-    assert stall_detector.beat((0, START), ON_TIME)
+    assert not any(stall_detector.beat((0, number), ON_TIME) for number in range(MAX_IDLE_BEATS_AT_START))
+    assert stall_detector.beat((0, MAX_IDLE_BEATS_AT_START), ON_TIME)
 
 
 class ControlSocket:
@@ -59,7 +68,7 @@ async def test_it_beats_and_ends_what_hangs() -> None:
     post, ended = ControlSocket(), []
     Heartbeat(post, lambda: (1, 2), lambda: ended.append(True)).start()
     took = await until(lambda: ended, 30)
-    assert took > STILL * EVERY * 0.9
-    assert len(post.sent) > STILL
+    assert took > MAX_IDLE_BEATS * BEAT_INTERVAL * 0.9
+    assert len(post.sent) > MAX_IDLE_BEATS
     assert {type(message) for message in post.sent[:-1]} == {Alive}
     assert isinstance(post.sent[-1], Failed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sfu.egress.rtp_packetizer import PAYLOAD, RtpPacketizer, RtpStream, payloads
+from sfu.egress.rtp_packetizer import MAX_PAYLOAD_BYTES, RtpPacketizer, RtpStream, payloads
 from sfu.outputs.encoder import VideoEncoder, annex_b, parameter_sets
 from sfu.rtp import rtcp
 from sfu.rtp.frames import FrameAssembler
@@ -21,7 +21,7 @@ def test_pictures_survive_the_way() -> None:
     sets = parameter_sets(encoder.extradata)
     for packet in packets:
         stream.push(list(payloads(packet, sets)), packet.pts)
-    assert max(len(packet) for packet in sent) <= PAYLOAD + 12
+    assert max(len(packet) for packet in sent) <= MAX_PAYLOAD_BYTES + 12
     assembler = FrameAssembler("H264")
     frames = [frame for packet in sent for frame in assembler.receive(packet, 1.0)]
     assert [frame.data for frame in frames] == [annex_b(packet, encoder.extradata) for packet in packets]

@@ -46,29 +46,31 @@ class Listener:
 async def test_it_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "RESTART_DELAYS", (0.0, 0.0, 0.05))
     plain_transport, listener = Feed(), Listener()
-    keeps = Supervisor("room", plain_transport, listener, Settings(), module="sfu.nowhere")
-    await keeps.run()
-    assert (keeps.starts, plain_transport.attached, len(listener.losses)) == (3, 3, 2)
-    assert listener.given_up == "The worker ended without a word."
+    worker_supervisor = Supervisor("room", plain_transport, listener, Settings(), module="sfu.nowhere")
+    await worker_supervisor.run()
+    assert (worker_supervisor.starts, plain_transport.attached, len(listener.losses)) == (3, 3, 2)
+    assert listener.given_up == "The worker exited without an error message."
     assert plain_transport.sock is None
 
 
 async def test_what_a_worker_cannot_do_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "RESTART_DELAYS", (0.0,))
     plain_transport, listener = Feed(), Listener()
-    keeps = Supervisor("room", plain_transport, listener, Settings())
-    keeps.tell(Outputs())
-    await keeps.run()
+    worker_supervisor = Supervisor("room", plain_transport, listener, Settings())
+    worker_supervisor.send(Outputs())
+    await worker_supervisor.run()
     assert listener.given_up == "MalformedPacket on the server's socket."
 
 
 async def test_what_was_told_is_told_to_each_and_a_stop_is_the_end() -> None:
     plain_transport, listener = Feed(), Listener()
-    keeps = Supervisor("room", plain_transport, listener, Settings())
-    keeps.tell(Start(room="room", renditions=[{"name": "90p", "width": 160, "height": 90, "bit_rate": 100_000}]))  # type: ignore[list-item]
-    keeps.tell(Outputs())
-    task = asyncio.create_task(keeps.run())
+    worker_supervisor = Supervisor("room", plain_transport, listener, Settings())
+    worker_supervisor.send(
+        Start(room="room", renditions=[{"name": "90p", "width": 160, "height": 90, "bit_rate": 100_000}])
+    )  # type: ignore[list-item]
+    worker_supervisor.send(Outputs())
+    task = asyncio.create_task(worker_supervisor.run())
     await until(lambda: any(isinstance(message, Started) for message in listener.heard))
-    keeps.stop()
+    worker_supervisor.stop()
     await asyncio.wait_for(task, 10)
-    assert (keeps.starts, listener.losses, listener.given_up, keeps.pid) == (1, [], "", 0)
+    assert (worker_supervisor.starts, listener.losses, listener.given_up, worker_supervisor.pid) == (1, [], "", 0)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sfu.egress.jobs import ROOM_BYTES
-from sfu.egress.track_recorder import IDENTITY_BYTES
+from sfu.egress.jobs import MAX_ROOM_NAME_BYTES
+from sfu.egress.track_recorder import MAX_IDENTITY_BYTES
 from sfu.outputs.file_names import MAX_COMPONENT_BYTES, safe_name, unused_path
 
 
@@ -75,8 +75,8 @@ def test_names_are_cut_at_whole_characters(text: str, tmp_path: Path) -> None:
 
 
 def test_components_fit_with_all_that_is_appended() -> None:
-    assert len(f"{'x' * ROOM_BYTES}-20261127-184500-abcdef") <= 128  # what the API takes as a recording's name
-    longest = f"{'x' * IDENTITY_BYTES}-screen_share_audio-TR_{'x' * 12}-1767225600.finished.track.json"
+    assert len(f"{'x' * MAX_ROOM_NAME_BYTES}-20261127-184500-abcdef") <= 128  # what the API takes as a recording's name
+    longest = f"{'x' * MAX_IDENTITY_BYTES}-screen_share_audio-TR_{'x' * 12}-1767225600.finished.track.json"
     assert len(longest) <= MAX_COMPONENT_BYTES
 
 
