@@ -1,7 +1,7 @@
-"""AMF0, the values that RTMP's commands are made of: as much as publishing needs.
+"""AMF0, the encoding of RTMP command values; only the part that publishing needs.
 
-What a server answers is not trusted: depth and number of values are bounded, MalformedPacket is all that comes out.
-Action Message Format 0 (Adobe, 2007).
+Responses of a server are untrusted: depth and number of values are bounded, and invalid data raises MalformedPacket
+only. Action Message Format 0 (Adobe, 2007).
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ def encode(*values: Value) -> bytes:
 
 
 class EcmaArray(dict[str, Value]):
-    """An object that is written as an associative array, as stream metadata is."""
+    """An object encoded as an associative array, as stream metadata requires."""
 
 
 def _encode(value: Value) -> bytes:
@@ -43,7 +43,7 @@ def _encode(value: Value) -> bytes:
 
 
 def decode(data: bytes) -> list[Value]:
-    """All values of a command. Raises MalformedPacket."""
+    """Decodes all values of a command. Raises MalformedPacket."""
     reader, values = _Reader(data), []
     try:
         while reader.at < len(data):
@@ -87,7 +87,7 @@ class _Reader:
         if kind == 11:
             self.at += 10
             return float(unpack_from("!d", self._data, self.at - 10)[0])
-        raise MalformedPacket("AMF type is unknown")
+        raise MalformedPacket("unknown AMF type")
 
     def _object(self, depth: int) -> Value:
         found: dict[str, Value] = {}

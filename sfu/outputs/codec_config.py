@@ -1,7 +1,7 @@
-"""What a file's header says of a coded picture: its size, and the record that describes the stream to a decoder.
+"""Picture size and decoder configuration record of a video stream, read from a keyframe without decoding it.
 
-Read from a keyframe as it came, without decoding. VP8: RFC 6386 9.1; VP9: bitstream specification 6.2; H.264: ISO/IEC
-14496-15 5.3.3.1 (avcC); AV1: AV1-ISOBMFF 2.3.3 (av1C), whose fields here are those of 8-bit 4:2:0.
+VP8: RFC 6386 9.1; VP9: bitstream specification 6.2; H.264: ISO/IEC 14496-15 5.3.3.1 (avcC); AV1: AV1-ISOBMFF 2.3.3
+(av1C), for 8-bit 4:2:0 only.
 """
 
 from typing import Final, NamedTuple
@@ -24,7 +24,7 @@ class CodecConfig(NamedTuple):
 
 
 def codec_config(codec: str, keyframe: bytes) -> CodecConfig:
-    """Of `VP8`, `VP9`, `H264` (Annex B) or `AV1` (low-overhead OBUs). Raises MalformedPacket."""
+    """Configuration of a `VP8`, `VP9`, `H264` (Annex B) or `AV1` (low-overhead OBUs) stream. Raises MalformedPacket."""
     try:
         match codec.upper():
             case "VP8":
@@ -37,11 +37,11 @@ def codec_config(codec: str, keyframe: bytes) -> CodecConfig:
                 return _av1(keyframe)
     except IndexError as problem:
         raise MalformedPacket("keyframe is truncated") from problem
-    raise ValueError(f"no shape is known of {codec}")
+    raise ValueError(f"unsupported codec {codec}")
 
 
 def length_prefixed(annex_b: bytes) -> bytes:
-    """H.264 with start codes → with lengths of four bytes."""
+    """Converts H.264 from start codes to 4-byte length prefixes."""
     return b"".join([len(unit).to_bytes(4, "big") + unit for unit in nal_units(annex_b)])
 
 
@@ -73,7 +73,7 @@ def _vp9(frame: bytes) -> CodecConfig:
     if profile == 3:
         bits.read(1)
     if bits.flag() or bits.flag():
-        raise MalformedPacket("VP9 frame is no keyframe")
+        raise MalformedPacket("VP9 frame is not a keyframe")
     bits.read(2)
     if bits.read(24) != 0x498342:
         raise MalformedPacket("VP9 sync code is wrong")
@@ -100,7 +100,7 @@ def _h264(frame: bytes) -> CodecConfig:
     record += bytes([min(len(pictures), 255)])
     record += b"".join([len(unit).to_bytes(2, "big") + unit for unit in pictures[:255]])
     if sets[0][1] in (100, 110, 122, 144):
-        record += b"\xfd\xf8\xf8\x00"  # 4:2:0, 8 bits, no extensions of the parameter set
+        record += b"\xfd\xf8\xf8\x00"  # 4:2:0, 8 bits, no SPS extensions
     return CodecConfig(width, height, record)
 
 

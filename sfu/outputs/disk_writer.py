@@ -1,7 +1,7 @@
-"""Files that grow while something runs: appended by a thread of their own, whole pieces only, made durable as it goes.
+"""Appends to files on a dedicated thread, in whole chunks, and syncs them regularly.
 
-A slow disk stops nobody and a full one harms nobody: pieces are lost, counted, and a file goes on with the next piece
-that needs none before it (a keyframe's). What a full disk took half of is cut off again.
+A slow or full disk never blocks the caller: chunks are dropped and counted, and the file continues with the next
+independent chunk (one that begins with a keyframe). A partly written chunk is truncated again.
 """
 
 import errno
@@ -17,12 +17,12 @@ from typing import BinaryIO, Final, Literal
 log = logging.getLogger(__name__)
 
 QUEUE_LIMIT: Final = 32_000_000
-"""Bytes that wait for the disk: half a minute of 1080p."""
+"""Maximum bytes queued for the disk: half a minute of 1080p."""
 RESERVE: Final = 256_000_000
-"""Bytes of the file system that are left to others."""
-SYNC_EVERY: Final = 2.0
-"""Seconds that a power failure may cost."""
-_RETRY: Final = 5.0
+"""Bytes to leave free on the file system."""
+SYNC_INTERVAL: Final = 2.0
+"""Seconds between syncs: at most this much is lost in a power failure."""
+_RETRY_DELAY: Final = 5.0
 
 State = Literal["writing", "full", "failing", "closed"]
 
@@ -31,15 +31,15 @@ State = Literal["writing", "full", "failing", "closed"]
 class DiskStatus:
     state: State
     error: str
-    "The operating system's word for the last failure."
+    "Message of the operating system for the last failure."
     size: int
     "Bytes written."
     dropped: int
-    "Pieces that were lost to a full or slow disk."
+    "Chunks dropped because the disk was full or too slow."
 
 
 @dataclass(frozen=True, slots=True)
-class _Piece:
+class _Chunk:
     name: str
     data: bytes
     independent: bool
@@ -47,26 +47,28 @@ class _Piece:
 
 
 def number(directory: Path) -> str:
-    """What a recording is called in logs: the end of its directory's name, without the room's."""
+    """Name of a recording in logs: the end of its directory name, without the room name."""
     return "-".join(directory.name.split("-")[-3:])
 
 
 class DiskWriter:
-    """Files of one directory. Every method may be called by any thread; only `close` waits."""
+    """Appends to the files of one directory. Any thread may call all methods; only `close` blocks."""
 
     def __init__(self, directory: Path, *, reserve: int = RESERVE, deferred: bool = False) -> None:
-        """Makes the directory. Raises OSError. `deferred`: its thread makes it with the first piece, so nothing waits."""
+        """Creates the directory; raises OSError. With `deferred`, the writer thread creates it with the first chunk, so
+        that the constructor never waits for the disk.
+        """
         if not deferred:
             directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self._made = not deferred
+        self._created = not deferred
         self._reserve = reserve
         self._condition = threading.Condition()
-        self._queue: deque[_Piece] = deque()
-        self._held = 0
+        self._queue: deque[_Chunk] = deque()
+        self._queued_bytes = 0
         self._closed = False
-        self._skipping: set[str] = set()  # of which the queue did not hold the piece before
-        self._broken: set[str] = set()  # of which the disk did not take it
+        self._skipping: set[str] = set()  # files whose previous chunk did not fit the queue
+        self._broken: set[str] = set()  # files whose previous chunk was not written
         self._files: dict[str, BinaryIO] = {}
         self._unsynced = False
         self._state: State = "writing"
@@ -77,19 +79,19 @@ class DiskWriter:
         self._thread.start()
 
     def append(self, name: str, data: bytes, *, independent: bool = True, vital: bool = False) -> None:
-        """`independent`: makes sense without the piece before. `vital`: small, and tried whatever the state is."""
+        """`independent`: readable without the previous chunk. `vital`: small, and written in any state."""
         with self._condition:
             if self._closed:
                 return
-            full = self._held + len(data) > QUEUE_LIMIT
+            full = self._queued_bytes + len(data) > QUEUE_LIMIT
             if not vital and (full or (name in self._skipping and not independent)):
                 self._skipping.add(name)
                 self._dropped += 1
                 return
             if not vital:
                 self._skipping.discard(name)
-            self._queue.append(_Piece(name, data, independent, vital))
-            self._held += len(data)
+            self._queue.append(_Chunk(name, data, independent, vital))
+            self._queued_bytes += len(data)
             self._condition.notify()
 
     def snapshot(self) -> DiskStatus:
@@ -97,28 +99,28 @@ class DiskWriter:
             return DiskStatus(self._state, self._error, self._size, self._dropped)
 
     def close(self, timeout: float = 10.0) -> None:
-        """Writes what is queued and makes it durable. Idempotent."""
+        """Writes and syncs what is queued. Idempotent."""
         with self._condition:
             self._closed = True
             self._condition.notify()
         self._thread.join(timeout)
 
-    # -- its thread ---------------------------------------------------------------------------------------------------
+    # -- writer thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        sync_at = time.monotonic() + SYNC_EVERY
+        sync_at = time.monotonic() + SYNC_INTERVAL
         while True:
             with self._condition:
-                self._condition.wait_for(lambda: self._queue or self._closed, SYNC_EVERY)
+                self._condition.wait_for(lambda: self._queue or self._closed, SYNC_INTERVAL)
                 batch = list(self._queue)
                 self._queue.clear()
-                self._held = 0
+                self._queued_bytes = 0
                 closing = self._closed
-            for piece in batch:
-                self._write(piece)
+            for chunk in batch:
+                self._write(chunk)
             if closing or time.monotonic() >= sync_at:
                 self._sync()
-                sync_at = time.monotonic() + SYNC_EVERY
+                sync_at = time.monotonic() + SYNC_INTERVAL
             if closing:
                 break
         for file in self._files.values():
@@ -126,33 +128,33 @@ class DiskWriter:
         with self._condition:
             self._state = "closed"
 
-    def _write(self, piece: _Piece) -> None:
+    def _write(self, chunk: _Chunk) -> None:
         pause = self._state != "writing" and time.monotonic() < self._retry_at
-        if not piece.vital and (pause or (piece.name in self._broken and not piece.independent)):
-            self._lost(piece)
+        if not chunk.vital and (pause or (chunk.name in self._broken and not chunk.independent)):
+            self._count_dropped(chunk)
             return
         try:
-            if not self._made:
+            if not self._created:
                 self.directory.mkdir(parents=True, exist_ok=True)
-                self._made = True
-            if not piece.vital:
-                self._check_room(len(piece.data))
-            file = self._file(piece.name)
+                self._created = True
+            if not chunk.vital:
+                self._check_room(len(chunk.data))
+            file = self._file(chunk.name)
             before = file.seek(0, os.SEEK_END)
-            if file.write(piece.data) != len(piece.data):
+            if file.write(chunk.data) != len(chunk.data):
                 os.ftruncate(file.fileno(), before)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            self._lost(piece)
+            self._count_dropped(chunk)
             self._failed(error)
             return
         self._unsynced = True
         with self._condition:
-            self._size += len(piece.data)
-            if not piece.vital:
-                self._broken.discard(piece.name)
+            self._size += len(chunk.data)
+            if not chunk.vital:
+                self._broken.discard(chunk.name)
                 if self._state != "writing":
-                    log.warning("recording goes on", extra={"recording": number(self.directory)})
+                    log.warning("recording resumed", extra={"recording": number(self.directory)})
                     self._state, self._error = "writing", ""
 
     def _file(self, name: str) -> BinaryIO:
@@ -165,11 +167,11 @@ class DiskWriter:
         if found.f_bavail * found.f_frsize - size < self._reserve:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    def _lost(self, piece: _Piece) -> None:
+    def _count_dropped(self, chunk: _Chunk) -> None:
         with self._condition:
             self._dropped += 1
-            if not piece.vital:
-                self._broken.add(piece.name)
+            if not chunk.vital:
+                self._broken.add(chunk.name)
 
     def _failed(self, error: OSError) -> None:
         with self._condition:
@@ -179,7 +181,7 @@ class DiskWriter:
                 )
             self._state = "full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "failing"
             self._error = error.strerror or type(error).__name__
-            self._retry_at = time.monotonic() + _RETRY
+            self._retry_at = time.monotonic() + _RETRY_DELAY
 
     def _sync(self) -> None:
         if not self._unsynced:

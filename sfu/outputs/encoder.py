@@ -1,9 +1,9 @@
-"""The programme's encoders: x264, AAC-LC and Opus through PyAV, set for live output that is cut at exact places.
+"""Encoders of the mix: x264, AAC-LC and Opus through PyAV, configured for live output with exact segment boundaries.
 
-One encode feeds HLS, recordings, RTMP and the programme as a track, so its shape is the strictest of their wishes: IDR
-pictures at the same frame numbers in every rendition and nowhere else, no B-frames, length-prefixed units (ISO/IEC
-14496-15) with the parameter sets in `extradata` alone, colours tagged as BT.601 (ITU-T H.273: 6/6/6, limited range).
-H.264: ITU-T H.264; AAC: ISO/IEC 14496-3; Opus: RFC 6716.
+One encode serves HLS, recordings, RTMP and the published track, so it meets the strictest requirement of each: IDR
+pictures at the same frame numbers in all renditions, no B-frames, length-prefixed NAL units (ISO/IEC 14496-15) with
+parameter sets only in `extradata`, colours tagged as BT.601 (ITU-T H.273: 6/6/6, limited range). H.264: ITU-T H.264;
+AAC: ISO/IEC 14496-3; Opus: RFC 6716.
 """
 
 from fractions import Fraction
@@ -26,15 +26,15 @@ AUDIO_RATE: Final = 48_000
 AAC_FRAME: Final = 1024
 OPUS_FRAME: Final = 960
 _BT601: Final = 6
-"""SMPTE 170M in all three of H.273's tables: primaries, transfer, matrix."""
+"""SMPTE 170M: the value for primaries, transfer and matrix in ITU-T H.273."""
 _LIMITED: Final = 1
 _SEI: Final = 6
 _GAP_LIMIT: Final = 10 * AUDIO_RATE
-"""Samples of silence that a hole in the sound's time is filled with; a longer one is an error of ours."""
+"""Maximum gap in sound, in samples, that is filled with silence. A longer gap is a programming error."""
 
 
 class EncodedPacket(NamedTuple):
-    """One picture or one frame of sound; times in 1/90000 s for pictures, 1/48000 s for sound."""
+    """One encoded picture or audio frame. Times in 1/90000 s (video) or 1/48000 s (audio)."""
 
     data: bytes
     "Length-prefixed H.264, raw AAC (no ADTS) or an Opus packet."
@@ -45,17 +45,17 @@ class EncodedPacket(NamedTuple):
 
 
 class Scaler:
-    """I420 pictures to one other size: bilinear, on the calling thread."""
+    """Scales I420 pictures to one size, bilinear, on the calling thread."""
 
     def __init__(self, width: int, height: int) -> None:
         if width % 2 or height % 2 or width <= 0 or height <= 0:
-            raise ValueError("a rendition has even sides")
+            raise ValueError("width and height of a rendition must be even and positive")
         self.width, self.height = width, height
-        # Kept: setting up a scaler for each picture costs more than scaling it.
+        # Reused: creating a scaler per picture costs more than scaling.
         self._reformatter = VideoReformatter()
 
     def scale(self, picture: "Canvas | av.VideoFrame") -> av.VideoFrame:
-        """A canvas of the right size is not copied."""
+        """Scales a picture. A canvas that already has the size is not copied."""
         frame = picture if isinstance(picture, av.VideoFrame) else av.VideoFrame.from_numpy_buffer(picture, "yuv420p")
         if frame.width == self.width and frame.height == self.height:
             return frame
@@ -65,17 +65,17 @@ class Scaler:
 
 
 class VideoEncoder:
-    """H.264 of one rendition. One thread at a time calls it; the canvas is free again when `encode` returns.
+    """H.264 encoder of one rendition. Not thread-safe. The caller may overwrite the canvas when `encode` returns.
 
-    `extradata` is the avcC record. Pictures of other sizes are scaled; a lower rendition may take what the `scale` of
-    the one above gave. Which picture is an IDR follows from its `pts` alone, so renditions agree even if ticks were
-    dropped: the first one at or after each multiple of `gop` frames.
+    `extradata` is the avcC record. Pictures of other sizes are scaled; a lower rendition can use the output of `scale`
+    of the next larger one. The `pts` alone decides which picture is an IDR (the first one at or after each multiple of
+    `gop` frames), so renditions agree even if ticks were dropped.
     """
 
     def __init__(
         self, width: int, height: int, bit_rate: int, fps: int = 30, gop: int = 30, *, profile: str = "high"
     ) -> None:
-        """`bit_rate` in bits per second, kept within each second. `profile`: baseline, main or high."""
+        """`bit_rate`: bits per second, kept within each second. `profile`: baseline, main or high."""
         self.width, self.height, self.bit_rate = width, height, bit_rate
         self._step = VIDEO_RATE // fps
         self._gop = gop
@@ -99,9 +99,9 @@ class VideoEncoder:
             "maxrate": str(bit_rate),
             "bufsize": str(bit_rate),
             "forced-idr": "1",
-            # Keyframes are ours alone to place; annexb=0 gives length prefixes and an avcC without a pass in Python. The
-            # last three cost a fifth of the encode and gain nothing here: four tiles at 4 Mbit/s are 0.3 dB better
-            # without adaptive quantisation, and weighted prediction is for fades.
+            # Only this class places keyframes. annexb=0 gives length prefixes and an avcC without a pass in Python. The
+            # last three cost a fifth of the encode time without benefit: four tiles at 4 Mbit/s are 0.3 dB better
+            # without adaptive quantisation, and weighted prediction helps only with fades.
             "x264-params": "keyint=infinite:scenecut=0:annexb=0:aq-mode=0:no-dct-decimate=1:weightp=0",
         }
         codec.open()
@@ -109,15 +109,15 @@ class VideoEncoder:
         self.extradata = bytes(codec.extradata or b"")
 
     def force_keyframe(self) -> None:
-        """The next picture is an IDR too, beside those of the grid (somebody joined the programme as a track)."""
+        """Makes the next picture an additional IDR, for a new subscriber of the published track."""
         self._wants_keyframe = True
 
     def scale(self, picture: "Canvas | av.VideoFrame") -> av.VideoFrame:
-        """The picture in this rendition's size, to be given to `encode` and to the next lower rendition."""
+        """Scales a picture to this rendition, for `encode` and for the next lower rendition."""
         return self._scaler.scale(picture)
 
     def encode(self, picture: "Canvas | av.VideoFrame", pts: int) -> list[EncodedPacket]:
-        """`pts` grows. The packet of this very picture comes out, nothing is held back."""
+        """Returns the packet of this picture without delay. `pts` must increase."""
         frame = self._scaler.scale(picture)
         group = pts // (self._step * self._gop)
         key = group > self._group or self._wants_keyframe
@@ -127,7 +127,7 @@ class VideoEncoder:
         return self._packets(self._codec.encode(frame))
 
     def close(self) -> list[EncodedPacket]:
-        """What is left; the encoder takes nothing more."""
+        """Flushes the encoder, which then accepts no more pictures."""
         return self._packets(self._codec.encode(None))
 
     def _packets(self, packets: "list[av.Packet[av.VideoStream]]") -> list[EncodedPacket]:
@@ -142,46 +142,46 @@ class VideoEncoder:
 
 
 class AudioEncoder:
-    """AAC-LC, 48 kHz stereo. `extradata` is the AudioSpecificConfig.
+    """AAC-LC encoder, 48 kHz stereo. `extradata` is the AudioSpecificConfig.
 
-    Any number of samples goes in, frames of 1024 come out, each with the time of the samples that it decodes to. The
-    encoder's priming frame, which lies before the first sample, is not given out.
+    Accepts any number of samples and returns frames of 1024, each with the time of the samples that it decodes to. The
+    encoder's priming frame, which precedes the first sample, is dropped.
     """
 
     def __init__(self, bit_rate: int = 128_000) -> None:
         self._codec = _sound_codec("aac", "fltp", bit_rate)
         self.extradata = bytes(self._codec.extradata or b"")
-        self._feed = _Blocks(AAC_FRAME)
+        self._blocks = _Blocks(AAC_FRAME)
 
     def encode(self, samples: Sound, pts: int) -> list[EncodedPacket]:
-        """`pts` of the first sample; a hole since the last call is filled with silence."""
+        """`pts`: time of the first sample. A gap since the last call is filled with silence."""
         found: list[EncodedPacket] = []
-        for block, at in self._feed.push(samples, pts):
+        for block, at in self._blocks.push(samples, pts):
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T), format="fltp", layout="stereo")
-            found += _encode(self._codec, frame, at, AAC_FRAME, self._feed.first)
+            found += _encode(self._codec, frame, at, AAC_FRAME, self._blocks.first)
         return found
 
     def close(self) -> list[EncodedPacket]:
-        """The last samples, padded with silence to whole frames."""
+        """Encodes the last samples, padded with silence to whole frames."""
         found: list[EncodedPacket] = []
-        for block, at in self._feed.flush():
+        for block, at in self._blocks.flush():
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block.T), format="fltp", layout="stereo")
-            found += _encode(self._codec, frame, at, AAC_FRAME, self._feed.first)
-        return found + _drain(self._codec, AAC_FRAME, self._feed.first)
+            found += _encode(self._codec, frame, at, AAC_FRAME, self._blocks.first)
+        return found + _drain(self._codec, AAC_FRAME, self._blocks.first)
 
 
 class OpusEncoder:
-    """Opus, 48 kHz stereo, 20 ms a packet: the programme's sound as a track. `extradata` is the OpusHead (RFC 7845)."""
+    """Opus encoder, 48 kHz stereo, 20 ms per packet, for the published track. `extradata` is the OpusHead (RFC 7845)."""
 
     def __init__(self, bit_rate: int = 96_000, *, application: str = "audio") -> None:
         self._codec = _sound_codec("libopus", "flt", bit_rate, {"application": application, "frame_duration": "20"})
         self.extradata = bytes(self._codec.extradata or b"")
-        self._feed = _Blocks(OPUS_FRAME)
+        self._blocks = _Blocks(OPUS_FRAME)
 
     def encode(self, samples: Sound, pts: int) -> list[EncodedPacket]:
-        """`pts` of the first sample; packets carry the time of the samples that went in, for RTP timestamps."""
+        """`pts`: time of the first sample. Packets carry the time of their input samples, for RTP timestamps."""
         found: list[EncodedPacket] = []
-        for block, at in self._feed.push(samples, pts):
+        for block, at in self._blocks.push(samples, pts):
             frame = av.AudioFrame.from_ndarray(block.reshape(1, -1), format="flt", layout="stereo")
             frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, at, Fraction(1, AUDIO_RATE)
             found += [EncodedPacket(bytes(p), at, at, True, OPUS_FRAME) for p in self._codec.encode(frame)]
@@ -189,11 +189,11 @@ class OpusEncoder:
 
 
 class _Blocks:
-    """Cuts sound into blocks of one size, each with its time."""
+    """Splits sound into blocks of one size with their times."""
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._held: list[Sound] = []
+        self._pending: list[Sound] = []
         self._count = 0
         self._next = 0
         self.first: int | None = None
@@ -203,19 +203,19 @@ class _Blocks:
             self.first = self._next = pts
         gap = pts - self._next - self._count
         if not 0 <= gap <= _GAP_LIMIT:
-            raise ValueError(f"sound at {pts} does not follow what came before")
+            raise ValueError(f"sound at {pts} does not follow the previous block")
         if gap:
-            self._held.append(np.zeros((gap, 2), np.float32))
-        self._held.append(np.asarray(samples, np.float32))
+            self._pending.append(np.zeros((gap, 2), np.float32))
+        self._pending.append(np.asarray(samples, np.float32))
         self._count += gap + len(samples)
         if self._count < self._size:
             return []
-        joined = np.concatenate(self._held)
+        joined = np.concatenate(self._pending)
         whole = len(joined) // self._size
         blocks = [
             (joined[at * self._size : (at + 1) * self._size], self._next + at * self._size) for at in range(whole)
         ]
-        self._held = [joined[whole * self._size :].copy()]
+        self._pending = [joined[whole * self._size :].copy()]
         self._count -= whole * self._size
         self._next += whole * self._size
         return blocks
@@ -228,13 +228,13 @@ class _Blocks:
 
 
 def annex_b(packet: EncodedPacket, extradata: bytes) -> bytes:
-    """The picture with start codes, and with its parameter sets before a keyframe: what an RTP packetiser takes."""
+    """The picture with start codes, and with parameter sets before a keyframe."""
     sets = parameter_sets(extradata) if packet.keyframe else []
     return b"".join(b"\0\0\0\1" + unit for unit in (*sets, *nal_units(packet.data)))
 
 
 def nal_units(data: bytes) -> list[bytes]:
-    """The units of a length-prefixed picture."""
+    """NAL units of a length-prefixed picture."""
     return [unit for _, unit in _units(data)]
 
 
@@ -279,14 +279,14 @@ def _encode(
     codec: av.AudioCodecContext, frame: av.AudioFrame, pts: int, duration: int, first: int | None
 ) -> list[EncodedPacket]:
     frame.sample_rate, frame.pts, frame.time_base = AUDIO_RATE, pts, Fraction(1, AUDIO_RATE)
-    return _given(codec.encode(frame), duration, first)
+    return _converted(codec.encode(frame), duration, first)
 
 
 def _drain(codec: av.AudioCodecContext, duration: int, first: int | None) -> list[EncodedPacket]:
-    return _given(codec.encode(None), duration, first)
+    return _converted(codec.encode(None), duration, first)
 
 
-def _given(packets: "list[av.Packet[av.AudioStream]]", duration: int, first: int | None) -> list[EncodedPacket]:
+def _converted(packets: "list[av.Packet[av.AudioStream]]", duration: int, first: int | None) -> list[EncodedPacket]:
     return [
         EncodedPacket(bytes(packet), packet.pts, packet.pts, True, duration)
         for packet in packets

@@ -1,7 +1,7 @@
-"""Names of directories and files made from names that people chose: readable, and safe on every usual file system.
+"""Directory and file names from user-chosen names: readable, and safe on all common file systems.
 
-Letters of every script stay; what separates paths, hides a file, controls a terminal or turns text around does not.
-Unicode Standard Annex 15 (NFC); reserved names: Microsoft, "Naming Files, Paths, and Namespaces".
+Letters of every script are kept. Path separators, leading dots, control characters and bidirectional controls are
+replaced or removed. Unicode Standard Annex 15 (NFC); reserved names: Microsoft, "Naming Files, Paths, and Namespaces".
 """
 
 import os
@@ -9,21 +9,21 @@ import unicodedata
 from pathlib import Path
 
 MAX_COMPONENT_BYTES = 255
-"""Of one name on ext4, XFS, APFS and NTFS (there UTF-16 units, of which there are no more than bytes)."""
+"""Limit of one path component on ext4, XFS, APFS and NTFS (which counts UTF-16 units; there are never more than bytes)."""
 _RESERVED = frozenset(
     {"CON", "PRN", "AUX", "NUL", *(f"{device}{n}" for device in ("COM", "LPT") for n in "0123456789¹²³")}
 )
 _KEPT = "LMN"
-"""Letters, marks and numbers, by the first letter of the general category."""
+"""General categories to keep, by first letter: letters, marks and numbers."""
 _KEPT_EXACTLY = frozenset("-_")
 _SYMBOLS = "So"
-"""Emoji and the like."""
+"""General category of emoji and similar symbols, which are kept."""
 _INVISIBLE = "Cf"
-"""Bidirectional controls, joiners, soft hyphens: left out without a trace."""
+"""General category of bidirectional controls, joiners and soft hyphens, which are removed."""
 
 
 def safe_name(text: str, max_bytes: int, *, fallback: str = "unnamed") -> str:
-    """At most `max_bytes` of UTF-8. Two texts may have the same name: add what tells them apart."""
+    """At most `max_bytes` of UTF-8. Different texts can give the same name; the caller must add a unique part."""
     kept: list[str] = []
     for char in unicodedata.normalize("NFC", text):
         category = unicodedata.category(char)
@@ -41,7 +41,7 @@ def safe_name(text: str, max_bytes: int, *, fallback: str = "unnamed") -> str:
 
 
 def unused_path(parent: Path, name: str) -> Path:
-    """A path in `parent` that does not exist: `name`, or with a number behind it."""
+    """A path in `parent` that does not exist: `name`, with a number appended if necessary."""
     path, number = parent / name, 2
     while path.exists() or path.is_symlink():
         path, number = parent / f"{name}-{number}", number + 1

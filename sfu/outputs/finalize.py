@@ -1,8 +1,8 @@
-"""A finished recording: fragments → one fast-start MP4 with chapters. Also after a crash, of whatever was written.
+"""Finalizes a recording: remuxes fragments into one fast-start MP4 with chapters. Also recovers recordings after a crash.
 
-Meant for a short-lived process (`python -m sfu.outputs.finalize DIRECTORY`), because libavformat reads files that may end
-anywhere. The result replaces nothing until it is whole and on disk; then the fragments go. Run twice it does nothing.
-ISO/IEC 14496-12 8.8 (fragments), QuickTime's chapter track as libavformat writes it.
+Run it in a short-lived process (`python -m sfu.outputs.finalize DIRECTORY`), because libavformat reads files that may
+be truncated. The result appears under its name only when it is complete and synced; then the fragments are deleted. A
+second run does nothing. ISO/IEC 14496-12 8.8 (fragments); the QuickTime chapter track as libavformat writes it.
 """
 
 import json
@@ -23,7 +23,7 @@ RECORDING_FILE: Final = "recording.mp4"
 _PART: Final = "recording.mp4.part"
 _MILLISECOND: Final = Fraction(1, 1000)
 _CHAPTER_LIMIT: Final = 255
-"""What the chapter list of players counts in one byte."""
+"""Maximum number of chapters: players count them in one byte."""
 _TITLE_LIMIT: Final = 200
 
 
@@ -35,7 +35,7 @@ class Finalized:
     chapters: int
     size: int
     cut: int
-    "Bytes of unfinished fragments that were left out."
+    "Bytes of incomplete fragments that were left out."
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +45,16 @@ class Mark:
 
 
 def runs(directory: Path) -> list[Path]:
-    """The fragment files of a recording that is not finalised, in order; none: there is nothing to do."""
+    """Fragment files of a recording that is not finalized yet, in order; empty if it is finalized."""
     found = [path for path in directory.glob("recording.*.mp4") if path.name.split(".")[1].isdigit()]
     return sorted(found, key=lambda path: int(path.name.split(".")[1]))
 
 
 def finalize(directory: Path, title: str = "") -> Finalized | None:
-    """None if there is nothing to finalise. Raises OSError (av.FFmpegError is one).
+    """Finalizes a recording; None if there is nothing to do. Raises OSError, of which av.FFmpegError is a subclass.
 
-    Fragments that another kind of encoder made (a setting was changed between two workers) do not fit into one file:
-    they are left, and the next call makes one of them.
+    Fragments of different encoders (a setting changed between two workers) do not fit into one file. Those of another
+    encoder are left for the next call, which makes a second file.
     """
     files = runs(directory)
     if not files:
@@ -69,11 +69,11 @@ def finalize(directory: Path, title: str = "") -> Finalized | None:
             usable.append(path)
     if not usable:
         return None
-    together = _alike(usable)
-    files = [path for path in files if path not in usable or path in together]
+    compatible = _same_encoder(usable)
+    files = [path for path in files if path not in usable or path in compatible]
     epochs, marks = _events(directory)
-    part, result = directory / _PART, directory / _name(together[0])
-    duration, count = _remux(together, epochs, marks, part, title)
+    part, result = directory / _PART, directory / _name(compatible[0])
+    duration, count = _remux(compatible, epochs, marks, part, title)
     with part.open("rb+") as file:
         os.fsync(file.fileno())
     part.replace(result)
@@ -84,26 +84,26 @@ def finalize(directory: Path, title: str = "") -> Finalized | None:
 
 
 def _name(first: Path) -> str:
-    """Always the same for the same fragments: who is killed here writes over his own work, not over another's."""
+    """Depends only on the fragments, so that a run after a crash overwrites its own unfinished result and no other file."""
     number = int(first.name.split(".")[1])
     return RECORDING_FILE if number == 1 else f"recording-{number}.mp4"
 
 
-def _alike(files: list[Path]) -> list[Path]:
+def _same_encoder(files: list[Path]) -> list[Path]:
     found: list[Path] = []
     wanted: list[tuple[str, bytes | None]] = []
     for path in files:
         with av.open(str(path)) as source:
-            shape = [(stream.codec_context.name, stream.codec_context.extradata) for stream in source.streams]
-        if found and shape != wanted:
+            config = [(stream.codec_context.name, stream.codec_context.extradata) for stream in source.streams]
+        if found and config != wanted:
             break
-        wanted = shape
+        wanted = config
         found.append(path)
     return found
 
 
 def whole(path: Path) -> tuple[int, int]:
-    """(bytes up to the end of the last whole fragment, number of fragments) of a fragmented MP4 that may end anywhere."""
+    """Returns (offset behind the last complete fragment, number of fragments) of a possibly truncated fragmented MP4."""
     size, at, end, fragments, moof = path.stat().st_size, 0, 0, 0, False
     with path.open("rb") as file:
         while at + 8 <= size:
@@ -134,16 +134,16 @@ def _events(directory: Path) -> tuple[dict[str, float], list[Mark]]:
                 if event["event"] == "media":
                     epochs.setdefault(str(event["file"]), float(event["epoch"]))
                 elif event.get("chapter"):
-                    words = str(event.get("text") or event["event"])
-                    title = "".join([letter if letter.isprintable() else " " for letter in words])
+                    text = str(event.get("text") or event["event"])
+                    title = "".join([letter if letter.isprintable() else " " for letter in text])
                     marks.append(Mark(float(event["media"]), title[:_TITLE_LIMIT]))
             except (ValueError, KeyError, TypeError):
-                continue  # the last line may be half of one
+                continue  # the last line may be incomplete
     return epochs, sorted(marks, key=lambda mark: mark.at)
 
 
 def _chapters(marks: list[Mark], duration: float) -> list[Mark]:
-    """Each at its time, those within half a second together, the first at 0."""
+    """Sorts chapter marks: merges those within half a second, and starts the first at 0."""
     found: list[Mark] = []
     for mark in marks:
         if mark.at >= duration:
@@ -161,10 +161,10 @@ def _chapters(marks: list[Mark], duration: float) -> list[Mark]:
 
 
 def _remux(files: list[Path], epochs: dict[str, float], marks: list[Mark], part: Path, title: str) -> tuple[float, int]:
-    """(duration, number of chapters). Later files follow at the distance of their workers' starts."""
+    """Returns (duration, number of chapters). Later files are placed by the start times of their workers."""
     spans = [_span(path) for path in files]
     first = files[0].name
-    # Programme times of all workers on the first one's clock; without an event log, one after the other.
+    # Mix times of all workers on the clock of the first one. Without an event log, files follow each other directly.
     shifts: list[Fraction] = []
     after = Fraction(0)
     for path, (start, end) in zip(files, spans, strict=True):
@@ -204,7 +204,7 @@ def _remux(files: list[Path], epochs: dict[str, float], marks: list[Mark], part:
                     assert packet.time_base is not None
                     move = round(shift / packet.time_base)
                     if packet.pts + move < 0:
-                        continue  # sound from before the first picture
+                        continue  # sound before the first picture
                     packet.pts += move
                     packet.dts += move
                     packet.stream = streams[packet.stream.index]
@@ -213,7 +213,7 @@ def _remux(files: list[Path], epochs: dict[str, float], marks: list[Mark], part:
 
 
 def _span(path: Path) -> tuple[Fraction, Fraction]:
-    """Programme times at which the pictures of a file begin and end."""
+    """Mix times at which the pictures of a file begin and end."""
     start: Fraction | None = None
     end = Fraction(0)
     with av.open(str(path)) as source:

@@ -1,7 +1,7 @@
-"""CMAF: the initialization segment of a programme, and fragments of coded pictures and sound that follow it.
+"""CMAF muxer: initialization segments, and fragments of encoded video and audio.
 
-Written by hand, because a muxer of its own mind cuts fragments where it likes, and low-latency HLS needs one `moof` and
-`mdat` per part. Pure: packets in, bytes out. Sound and picture are muxed into one file, the picture as track 1.
+Low-latency HLS needs exactly one `moof` and `mdat` per part; libavformat's muxer chooses fragment boundaries itself.
+Pure: packets in, bytes out. Video is track 1 and audio track 2 of one file.
 
 ISO/IEC 14496-12 (boxes), 14496-15 (`avc1`), 14496-14 (`mp4a`, `esds`), 23000-19 (CMAF).
 """
@@ -16,17 +16,17 @@ AUDIO_TIMESCALE = 48_000
 VIDEO_TRACK, AUDIO_TRACK = 1, 2
 
 BT601 = 6
-"""Colour primaries, transfer and matrix of ITU-T H.273 that every picture of ours has (SMPTE 170M), limited range."""
+"""Colour primaries, transfer and matrix (ITU-T H.273, SMPTE 170M) of all pictures of the mix; limited range."""
 
 _MATRIX = struct.pack(">9I", 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
 _NO_LANGUAGE = 0x55C4
-"""`und`, five bits a letter."""
+"""`und`, five bits per letter."""
 _SYNC, _NOT_SYNC = 0x02000000, 0x01010000
-"""Sample flags (14496-12 8.8.3.1): depends on no other; depends on others and is no sync sample."""
+"""Sample flags (14496-12 8.8.3.1): independent sync sample; dependent non-sync sample."""
 
 
 class Packet(Protocol):
-    """One coded picture or stretch of sound, as encoders make them: times in the track's timescale."""
+    """An encoded picture or audio frame. Times in the track's timescale."""
 
     @property
     def data(self) -> bytes: ...
@@ -41,7 +41,7 @@ class Packet(Protocol):
 
 
 class Sample(NamedTuple):
-    """A Packet with nothing behind it."""
+    """Plain implementation of Packet."""
 
     data: bytes
     pts: int
@@ -55,22 +55,22 @@ class VideoTrack:
     width: int
     height: int
     avcc: bytes
-    "AVCDecoderConfigurationRecord, the encoder's extradata."
+    "AVCDecoderConfigurationRecord; the encoder's extradata."
     timescale: int = VIDEO_TIMESCALE
 
     @property
     def codec(self) -> str:
-        """As CODECS attributes name it (RFC 6381 3.3)."""
+        """Value for CODECS attributes (RFC 6381 3.3)."""
         return f"avc1.{self.avcc[1:4].hex()}"
 
 
 @dataclass(frozen=True, slots=True)
 class AudioTrack:
     config: bytes
-    "AudioSpecificConfig, the encoder's extradata."
+    "AudioSpecificConfig; the encoder's extradata."
     channels: int = 2
     timescale: int = AUDIO_TIMESCALE
-    "The sampling rate."
+    "Sample rate."
     bit_rate: int = 128_000
 
     @property
@@ -79,7 +79,7 @@ class AudioTrack:
 
 
 def init_segment(video: VideoTrack | None, audio: AudioTrack | None) -> bytes:
-    """`ftyp` and `moov` of a fragmented file without samples of its own."""
+    """`ftyp` and `moov` of a fragmented file without samples."""
     tracks: list[tuple[int, bytes]] = []
     if video is not None:
         tracks.append((VIDEO_TRACK, _video_trak(video)))
@@ -94,7 +94,7 @@ def init_segment(video: VideoTrack | None, audio: AudioTrack | None) -> bytes:
 
 
 def codecs(init: bytes) -> str:
-    """The CODECS attribute of what an initialization segment of ours begins; empty if it holds no known track."""
+    """CODECS attribute for an initialization segment of this module; empty if it has no known track."""
     found = []
     if (at := init.find(b"avcC")) >= 0:
         found.append(f"avc1.{init[at + 5 : at + 8].hex()}")
@@ -106,15 +106,15 @@ def codecs(init: bytes) -> str:
 
 
 class Fragmenter:
-    """Makes fragments of packets. A packet lasts until the next one of its fragment, the last as long as it says."""
+    """Muxes packets into fragments. A packet lasts until the next one in its fragment; the last one uses its own duration."""
 
     __slots__ = ()
 
     def fragment(self, video: Sequence[Packet], audio: Sequence[Packet], sequence: int) -> bytes:
-        """`moof` and `mdat`. `sequence` grows from fragment to fragment. Decoding times may not be negative."""
+        """Returns `moof` and `mdat`. `sequence` must increase. Decoding times must not be negative."""
         runs = [(number, run) for number, run in ((VIDEO_TRACK, video), (AUDIO_TRACK, audio)) if run]
         head = _full(b"mfhd", 0, 0, struct.pack(">I", sequence))
-        # Offsets count from the first byte of moof, whose size does not depend on them.
+        # Offsets are relative to the first byte of moof, whose size does not depend on them.
         size = 8 + len(head) + sum(len(_traf(number, run, 0)) for number, run in runs)
         offset, trafs = size + 8, []
         for number, run in runs:
@@ -125,12 +125,12 @@ class Fragmenter:
 
 
 def _traf(number: int, run: Sequence[Packet], offset: int) -> bytes:
-    """Track fragment (14496-12 8.8.6): base is the moof, decoding time absolute, everything else sample by sample."""
+    """Track fragment (14496-12 8.8.6): offsets relative to the moof, absolute decoding time, all other values per sample."""
     shifted = any(packet.pts != packet.dts for packet in run)
     flags = 0x000701 | (0x000800 if shifted else 0)
     entries = []
-    for place, packet in enumerate(run):
-        duration = run[place + 1].dts - packet.dts if place + 1 < len(run) else packet.duration
+    for index, packet in enumerate(run):
+        duration = run[index + 1].dts - packet.dts if index + 1 < len(run) else packet.duration
         entries.append(struct.pack(">III", duration, len(packet.data), _SYNC if packet.keyframe else _NOT_SYNC))
         if shifted:
             entries.append(struct.pack(">i", packet.pts - packet.dts))
@@ -157,7 +157,7 @@ def _video_trak(track: VideoTrack) -> bytes:
 
 
 def _audio_trak(track: AudioTrack) -> bytes:
-    # AAC, an audio stream, no size of buffer, highest and average rate.
+    # Object type AAC, stream type audio, buffer size 0, maximum and average bit rate.
     kind = struct.pack(">BBBHII", 0x40, 0x15, 0, 0, track.bit_rate, track.bit_rate)
     decoder = _descriptor(4, kind + _descriptor(5, track.config))
     elementary = _descriptor(3, struct.pack(">HB", AUDIO_TRACK, 0) + decoder + _descriptor(6, b"\x02"))
@@ -189,7 +189,7 @@ def _trak(number: int, timescale: int, kind: bytes, media: bytes, entry: bytes, 
         _box(
             b"mdia",
             _full(b"mdhd", 0, 0, struct.pack(">IIIIHH", 0, 0, timescale, 0, _NO_LANGUAGE, 0)),
-            _full(b"hdlr", 0, 0, bytes(4) + kind + bytes(12) + b"programme\0"),
+            _full(b"hdlr", 0, 0, bytes(4) + kind + bytes(12) + b"aiosfu\0"),
             _box(b"minf", media, _box(b"dinf", _full(b"dref", 0, 0, struct.pack(">I", 1), here)), tables),
         ),
     )
@@ -205,5 +205,5 @@ def _full(kind: bytes, version: int, flags: int, *content: bytes) -> bytes:
 
 
 def _descriptor(tag: int, body: bytes) -> bytes:
-    """MPEG-4 Systems (14496-1 8.3.3), the length in its long form."""
+    """MPEG-4 Systems descriptor (14496-1 8.3.3) with a 4-byte length."""
     return bytes((tag, 0x80, 0x80, 0x80, len(body))) + body

@@ -1,8 +1,8 @@
-"""Matroska and WebM as bytes: a header, and clusters that stand on their own.
+"""Matroska and WebM writer: a header, and self-contained clusters.
 
-Written by hand because a recording without decoding has no muxer's idea of its streams: codec, size and private data come
-from what was published. Sizes of the segment are unknown (live WebM), so a file that ends anywhere is whole up to its
-last block. RFC 9559 (Matroska), RFC 8794 (EBML), the WebM container guidelines.
+Recordings without decoding get codec, size and private data from the publication, not from a muxer's probing. The
+segment size is unknown (live WebM), so a truncated file is valid up to its last block. RFC 9559 (Matroska), RFC 8794
+(EBML), WebM container guidelines.
 """
 
 from dataclasses import dataclass
@@ -11,27 +11,27 @@ from struct import pack
 from typing import BinaryIO, Final
 
 MILLISECOND: Final = 1_000_000
-"""Nanoseconds: the usual scale of time."""
+"""Nanoseconds; the default timestamp scale."""
 _UNKNOWN: Final = b"\x01\xff\xff\xff\xff\xff\xff\xff"
 _SEGMENT: Final = 0x18538067
 _CLUSTER: Final = 0x1F43B675
 _RELATIVE_LIMIT: Final = 0x7FFF
-"""Ticks that a block's time may lie behind its cluster's (signed 16 bits)."""
+"""Maximum offset, in ticks, of a block's time from its cluster's time (signed 16 bits)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
     codec: str
-    "Matroska's name: V_VP8, V_VP9, V_AV1, V_MPEG4/ISO/AVC, A_OPUS, A_AAC."
+    "Matroska codec ID: V_VP8, V_VP9, V_AV1, V_MPEG4/ISO/AVC, A_OPUS, A_AAC."
     private: bytes = b""
-    "avcC, av1C, OpusHead, AudioSpecificConfig; nothing for VP8 and VP9."
+    "avcC, av1C, OpusHead or AudioSpecificConfig; empty for VP8 and VP9."
     width: int = 0
     height: int = 0
-    "Of pictures; 0 for sound."
+    "0 for audio."
     rate: int = 48_000
     channels: int = 2
     delay: int = 0
-    "Nanoseconds that a decoder of this sound drops at the start (Opus' pre-skip)."
+    "Nanoseconds that a decoder drops at the start (Opus pre-skip)."
 
     @property
     def is_video(self) -> bool:
@@ -39,7 +39,7 @@ class Track:
 
 
 def header(tracks: list[Track], *, application: str = "aiosfu", scale: int = MILLISECOND) -> bytes:
-    """Everything before the first cluster. Numbers of tracks count from 1; `scale`: nanoseconds of a tick."""
+    """Everything before the first cluster. Track numbers start at 1. `scale`: nanoseconds per tick."""
     webm = all(track.codec in ("V_VP8", "V_VP9", "V_AV1", "A_OPUS") for track in tracks)
     ebml = _element(
         0x1A45DFA3,
@@ -74,12 +74,12 @@ def _track(number: int, track: Track) -> bytes:
 
 
 def cluster(time: int, blocks: bytes) -> bytes:
-    """Frames that follow `time` ticks; written whole, so a file ends behind its last whole cluster."""
+    """A complete cluster of blocks that start at `time` ticks. A truncated file ends behind its last complete cluster."""
     return _element(_CLUSTER, _number(0xE7, time) + blocks)
 
 
 def block(track: int, relative: int, data: bytes, *, keyframe: bool) -> bytes:
-    """A frame, `relative` ticks after its cluster's time: see `fits`."""
+    """One frame, `relative` ticks after the cluster's time; see `fits`."""
     head = _size(track) + pack("!hB", relative, 0x80 if keyframe else 0)
     return b"\xa3" + _size(len(head) + len(data)) + head + data
 
@@ -89,7 +89,7 @@ def fits(relative: int) -> bool:
 
 
 def whole(file: BinaryIO) -> int:
-    """Where the last whole cluster of a file of ours ends; 0 if there is none."""
+    """Offset behind the last complete cluster of a file from this module; 0 if there is none."""
     size, at, end = file.seek(0, SEEK_END), 0, 0
     while at < size:
         file.seek(at)
@@ -109,7 +109,7 @@ def whole(file: BinaryIO) -> int:
 
 
 def opus_head(channels: int = 2, pre_skip: int = 0) -> bytes:
-    """RFC 7845 5.1, for 48 kHz."""
+    """OpusHead (RFC 7845 5.1) for 48 kHz."""
     return b"OpusHead" + pack("<BBHIhB", 1, channels, pre_skip, 48_000, 0, 0)
 
 
@@ -123,7 +123,7 @@ def _number(identifier: int, value: int) -> bytes:
 
 
 def _size(value: int) -> bytes:
-    """A variable-length integer (RFC 8794 4); all ones is reserved for unknown sizes."""
+    """Variable-length integer (RFC 8794 4). All ones is reserved for unknown sizes."""
     for length in range(1, 9):
         if value < (1 << 7 * length) - 1:
             return (value | 1 << 7 * length).to_bytes(length, "big")

@@ -1,10 +1,10 @@
-"""A programme on disk while it runs: fragments appended as they are made, and beside them what happened when.
+"""Records the mix to disk: appends fragments while they are produced, and writes an event log next to them.
 
-    recording.1.mp4     `ftyp moov (moof mdat)…` of the first worker; recording.2.mp4 that of the next one, and so on
-    events.jsonl        one object a line: {"event", "media", "time", …}; `media`: seconds into the finished recording
+    recording.1.mp4     `ftyp moov (moof mdat)…` of the first worker; recording.2.mp4 of the next one, and so on
+    events.jsonl        one object per line: {"event", "media", "time", …}; `media`: seconds into the finished recording
 
-Whatever ends the process, everything but the last fragment is there: `sfu.outputs.finalize` makes of it one fast-start
-file. JSON lines: jsonlines.org.
+After a crash only the last fragment is lost. `sfu.outputs.finalize` turns the files into one fast-start MP4. JSON lines:
+jsonlines.org.
 """
 
 import json
@@ -31,13 +31,13 @@ def fragments_name(run: int) -> str:
 class RecorderStatus:
     state: State
     error: str
-    "The operating system's word for the last failure."
+    "Message of the operating system for the last failure."
     size: int
     "Bytes written."
     seconds: float
-    "Media given, lost ones included."
+    "Seconds of media received, including dropped fragments."
     dropped: int
-    "Fragments that were lost to a full or slow disk."
+    "Fragments dropped because the disk was full or too slow."
 
 
 @dataclass(slots=True)
@@ -48,7 +48,7 @@ class _Run:
 
 
 class Recorder:
-    """Of one programme, in a directory of its own. Every method may be called by any thread; only `close` waits."""
+    """Records one mix into its own directory. Any thread may call all methods; only `close` blocks."""
 
     def __init__(
         self,
@@ -58,9 +58,9 @@ class Recorder:
         now: Callable[[], float] = time.time,
         fresh: bool = False,
     ) -> None:
-        """Makes the directory; continues after what an earlier recorder left in it. Raises OSError.
+        """Creates the directory, or continues a recording in it. Raises OSError.
 
-        `fresh`: there is no such directory yet, and nothing here waits for the disk.
+        `fresh`: the directory does not exist yet, and the constructor does not wait for the disk.
         """
         self.disk = DiskWriter(directory, reserve=reserve, deferred=fresh)
         self.directory = directory
@@ -73,7 +73,7 @@ class Recorder:
         self._ended = False
 
     def begin(self, init: bytes, epoch: float) -> None:
-        """The media of a (new) worker follow; its programme time 0 was at `epoch`, Unix seconds."""
+        """Starts the media of a new worker. `epoch`: Unix time of its mix time 0."""
         with self._lock:
             self._run = _Run(self._run.number + 1, epoch)
             if self._origin is None:
@@ -83,7 +83,7 @@ class Recorder:
         self._log("media", 0.0, {"file": name, "epoch": epoch})
 
     def add(self, fragment: bytes, pts: int, *, independent: bool = True, duration: float = 0.0) -> None:
-        """`pts` of its first picture in 1/90000 s; `independent`: it begins with a keyframe; `duration` in seconds."""
+        """`pts`: time of the first picture in 1/90000 s. `independent`: begins with a keyframe. `duration`: seconds."""
         with self._lock:
             run = self._run
             if self._origin is None:
@@ -96,7 +96,7 @@ class Recorder:
             self.disk.append(fragments_name(run.number), fragment, independent=independent)
 
     def note(self, kind: str, at: float, text: str = "", *, chapter: bool = False, **fields: object) -> None:
-        """An event at programme time `at` of the present worker; a `chapter` bears `text` (or `kind`) as its title."""
+        """Logs an event at mix time `at` of the current worker. A `chapter` gets `text` (or `kind`) as its title."""
         self._log(kind, at, {**({"text": text} if text else {}), **({"chapter": True} if chapter else {}), **fields})
 
     def snapshot(self) -> RecorderStatus:
@@ -105,7 +105,7 @@ class Recorder:
         return RecorderStatus(state, disk.error, disk.size, self._seconds, disk.dropped)
 
     def close(self, timeout: float = 10.0) -> None:
-        """Writes what is queued and makes it durable. Idempotent."""
+        """Writes and syncs what is queued. Idempotent."""
         if not self._ended:
             self._ended = True
             self._log("end", None, {})

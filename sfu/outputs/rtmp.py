@@ -1,8 +1,8 @@
-"""RTMP(S) push: the programme's own packets to any number of destinations, each with a queue and a thread of its own.
+"""RTMP(S) push: sends the encoded mix to any number of destinations, each with its own queue and thread.
 
-A destination starts at a keyframe. One that is slow loses what does not fit its queue, up to the next keyframe; one that
-is dead is tried again after 1, 2, 4 … 60 seconds, with jitter; the others never notice. Stream keys never reach a log, an
-error or a status. Adobe's RTMP 1.0 under `sfu.outputs.rtmp_session`.
+A destination starts at a keyframe. A slow destination loses packets that do not fit its queue, up to the next keyframe.
+A failed one is retried after 1, 2, 4 … 60 seconds, with jitter. Destinations do not affect each other. Stream keys
+never appear in a log, an error or a status. Adobe's RTMP 1.0 is implemented in `sfu.outputs.rtmp_session`.
 """
 
 import ipaddress
@@ -28,24 +28,24 @@ log = logging.getLogger(__name__)
 Status = Literal["connecting", "live", "waiting", "closed"]
 
 QUEUE_LIMIT: Final = 4_000_000
-"""Bytes: eight seconds of the highest rendition."""
+"""Bytes per destination: eight seconds of the largest rendition."""
 TIMEOUT: Final = 8.0
-"""Seconds for connecting, for each answer, and for the socket to take anything at all."""
-_FIRST_DELAY: Final = 1.0
-_LONGEST_DELAY: Final = 60.0
-_STEADY: Final = 30.0
-"""Seconds of life after which a failure counts as a first one again."""
-_PIECE: Final = 65_536
-"""Bytes, each of which pieces may take `TIMEOUT`: slow is not dead."""
+"""Seconds to connect, to wait for each response, and for the socket to accept any data."""
+_MIN_RETRY_DELAY: Final = 1.0
+_MAX_RETRY_DELAY: Final = 60.0
+_STABLE_AFTER: Final = 30.0
+"""Seconds of connection after which the retry delay starts again at its minimum."""
+_SEND_SIZE: Final = 65_536
+"""Bytes per `sendall`: each of them may take `TIMEOUT`, so a slow connection does not count as dead."""
 _URL_LIMIT: Final = 1024
-_EMBEDDING: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96")))
-"""NAT64 (RFC 6052 2.1), and the older way to write an IPv4 address as one of IPv6 (RFC 4291 2.5.5.1)."""
+_IPV4_EMBEDDING_PREFIXES: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96")))
+"""Prefixes with an embedded IPv4 address: NAT64 (RFC 6052 2.1) and IPv4-compatible IPv6 (RFC 4291 2.5.5.1)."""
 _PORTS: Final = {"rtmp": 1935, "rtmps": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class RtmpTarget:
-    """A checked RTMP URL."""
+    """A validated RTMP URL."""
 
     scheme: str
     host: str
@@ -55,41 +55,41 @@ class RtmpTarget:
 
     @property
     def address(self) -> str:
-        """Without the key: may be shown and logged."""
+        """The URL without the key; may be shown and logged."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}/{self.application}"
 
 
 def parse_rtmp_url(url: str) -> RtmpTarget:
-    """`rtmp(s)://host[:port]/application/key`. Raises BadRequest, whose words do not repeat the URL."""
+    """Parses `rtmp(s)://host[:port]/application/key`. Raises BadRequest with a message that does not contain the URL."""
     if len(url) > _URL_LIMIT or not url.isascii() or not url.isprintable() or " " in url:
-        raise BadRequest("an RTMP destination is a URL in plain letters")
+        raise BadRequest("the URL of an RTMP destination must be printable ASCII without spaces")
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise BadRequest("the RTMP destination is not a URL") from None
+        raise BadRequest("the RTMP destination is not a valid URL") from None
     if parts.scheme not in _PORTS:
-        raise BadRequest("an RTMP destination begins with rtmp:// or rtmps://")
+        raise BadRequest("the URL of an RTMP destination must begin with rtmp:// or rtmps://")
     if not parts.hostname or parts.username is not None or parts.fragment:
-        raise BadRequest("an RTMP destination names a host, no user and no fragment")
+        raise BadRequest("the URL of an RTMP destination requires a host and must not have a user or a fragment")
     application, _, key = parts.path.lstrip("/").rpartition("/")
     if not application or not key:
-        raise BadRequest("an RTMP destination ends with an application and a stream key")
+        raise BadRequest("the URL of an RTMP destination must end with an application and a stream key")
     if parts.query:
         key = f"{key}?{parts.query}"
     return RtmpTarget(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], application, key)
 
 
 def is_public(address: str) -> bool:
-    """Whether it is one host's of the open internet; of an IPv6 address that stands for one of IPv4, whether that is."""
+    """Whether the address is public and unicast. An embedded IPv4 address decides for the IPv6 address around it."""
     found = ipaddress.ip_address(address)
     if isinstance(found, ipaddress.IPv6Address):
         if found.is_site_local or found.teredo:
             return False
         inner = found.ipv4_mapped or found.sixtofour
-        if inner is None and any(found in prefix for prefix in _EMBEDDING):
+        if inner is None and any(found in prefix for prefix in _IPV4_EMBEDDING_PREFIXES):
             inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
         if inner is not None:
             return is_public(str(inner))
@@ -98,7 +98,7 @@ def is_public(address: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """What the packets are: the encoders' extradata and numbers for the metadata."""
+    """Stream parameters: extradata of the encoders, and values for the metadata."""
 
     avcc: bytes
     aac: bytes
@@ -115,26 +115,26 @@ class DestinationStatus:
     "Without the key."
     status: Status
     error: str
-    "Of the last attempt; empty if there was none."
+    "Error of the last attempt; empty: none."
     attempts: int
     sent_bytes: int
     dropped: int
-    "Packets that it was too slow for, or that came while it was away."
+    "Packets dropped because the destination was too slow or not connected."
     live_for: float
-    "Seconds since this connection began to publish; 0 if it does not."
+    "Seconds since the connection started publishing; 0: not publishing."
 
 
 class Destination:
-    """One destination. `push` and `snapshot` may be called by any thread and never wait."""
+    """Pushes to one destination. Any thread may call `push` and `snapshot`; neither blocks."""
 
     def __init__(self, target: RtmpTarget, stream: Stream, *, private: bool = False) -> None:
-        """`private`: whether addresses of this machine and its private networks may be reached."""
+        """`private`: allow loopback and private addresses."""
         self.target = target
         self._stream = stream
         self._private = private
         self._condition = threading.Condition()
         self._queue: deque[tuple[int, EncodedPacket]] = deque()
-        self._held = 0
+        self._queued_bytes = 0
         self._closed = False
         self._skipping = True
         self._status: Status = "connecting"
@@ -145,9 +145,9 @@ class Destination:
         self._thread.start()
 
     def push(self, kind: int, packet: EncodedPacket) -> None:
-        """`kind`: rtmp_session.VIDEO or AUDIO."""
+        """`kind`: `rtmp_session.VIDEO` or `AUDIO`."""
         with self._condition:
-            fits = self._held + len(packet.data) <= QUEUE_LIMIT
+            fits = self._queued_bytes + len(packet.data) <= QUEUE_LIMIT
             if self._skipping and kind == VIDEO and packet.keyframe and self._status == "live":
                 self._skipping = False
             if self._closed or self._skipping or not fits:
@@ -155,7 +155,7 @@ class Destination:
                 self._skipping = True
                 return
             self._queue.append((kind, packet))
-            self._held += len(packet.data)
+            self._queued_bytes += len(packet.data)
             self._condition.notify()
 
     def snapshot(self) -> DestinationStatus:
@@ -166,13 +166,13 @@ class Destination:
             )
 
     def close(self, timeout: float = 2.0) -> None:
-        """Sends what is queued if that takes no longer than `timeout`. Idempotent."""
+        """Sends what is queued, within `timeout` seconds. Idempotent."""
         with self._condition:
             self._closed = True
             self._condition.notify()
         self._thread.join(timeout)
 
-    # -- its thread ---------------------------------------------------------------------------------------------------
+    # -- sender thread ------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
         failures = 0
@@ -185,27 +185,29 @@ class Destination:
                 self._connect_and_send()
                 error = ""
             except (OSError, MalformedPacket, BadRequest) as problem:
-                error = _words(problem).replace(self.target.key, "…")
+                error = _error_text(problem).replace(self.target.key, "…")
             except Exception:
                 log.exception("RTMP destination failed unexpectedly", extra={"address": self.target.address})
                 error = "internal error"
             if self._closed:
                 break
-            failures = 1 if time.monotonic() - began > _STEADY else failures + 1
+            failures = 1 if time.monotonic() - began > _STABLE_AFTER else failures + 1
             log.warning("RTMP destination lost", extra={"address": self.target.address, "error": error})
             with self._condition:
                 self._status, self._error = "waiting", error
-                self._forget()
-                delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(failures - 1, 10)) * random.uniform(0.75, 1.25)
+                self._drop_queue()
+                delay = min(_MAX_RETRY_DELAY, _MIN_RETRY_DELAY * 2 ** min(failures - 1, 10)) * random.uniform(
+                    0.75, 1.25
+                )
                 self._condition.wait_for(lambda: self._closed, delay)
         with self._condition:
             self._status = "closed"
-            self._forget()
+            self._drop_queue()
 
-    def _forget(self) -> None:
+    def _drop_queue(self) -> None:
         self._dropped += len(self._queue)
         self._queue.clear()
-        self._held = 0
+        self._queued_bytes = 0
         self._skipping = True
 
     def _connect_and_send(self) -> None:
@@ -213,7 +215,7 @@ class Destination:
         try:
             sock.settimeout(TIMEOUT)
             session = self._publish(sock)
-            log.info("RTMP destination accepts the stream", extra={"address": self.target.address})
+            log.info("RTMP destination connected", extra={"address": self.target.address})
             with self._condition:
                 self._status, self._error, self._live_since = "live", "", time.monotonic()
             self._send_packets(sock, session)
@@ -280,30 +282,30 @@ class Destination:
                 self._condition.wait_for(lambda: self._queue or self._closed, 1.0)
                 batch = list(self._queue)
                 self._queue.clear()
-                self._held = 0
+                self._queued_bytes = 0
                 closing = self._closed
             for kind, packet in batch:
                 at = packet.pts / (VIDEO_RATE if kind == VIDEO else AUDIO_RATE)
                 if origin is None:
                     origin = at
                 if kind == AUDIO and at < origin:
-                    continue  # belongs to a picture before the first keyframe
+                    continue  # belongs to pictures before the first keyframe
                 body = video_body(packet.data, keyframe=packet.keyframe) if kind == VIDEO else audio_body(packet.data)
                 session.send_media(kind, round((at - origin) * 1000), body)
             if closing:
                 session.send_end()
             data = session.data_to_send()
-            for start in range(0, len(data), _PIECE):
-                piece = data[start : start + _PIECE]
-                sock.sendall(piece)
+            for start in range(0, len(data), _SEND_SIZE):
+                chunk = data[start : start + _SEND_SIZE]
+                sock.sendall(chunk)
                 with self._condition:
-                    self._sent += len(piece)
+                    self._sent += len(chunk)
             if closing:
                 return
             self._listen(sock, session)
 
     def _listen(self, sock: socket.socket, session: PublishingSession) -> None:
-        """Takes what the server says meanwhile, without waiting for it."""
+        """Reads responses of the server without blocking."""
         sock.settimeout(0)
         try:
             data = sock.recv(65_536)
@@ -319,7 +321,7 @@ class Destination:
 
 
 class Push:
-    """All destinations of a programme. Packets come from its encoders' threads; nothing here waits for a network."""
+    """All destinations of a mix. Encoder threads call `push_video` and `push_audio`, which never block on the network."""
 
     def __init__(self, stream: Stream, *, private: bool = False) -> None:
         self._stream = stream
@@ -327,7 +329,7 @@ class Push:
         self._destinations: dict[str, Destination] = {}
 
     def open(self, name: str, url: str) -> None:
-        """Raises BadRequest if the URL is none. A destination of that name is closed first."""
+        """Starts a push. A destination with the same name is closed first. Raises BadRequest for an invalid URL."""
         target = parse_rtmp_url(url)
         self.close(name)
         self._destinations = {**self._destinations, name: Destination(target, self._stream, private=self._private)}
@@ -354,8 +356,8 @@ class Push:
         return {name: destination.snapshot() for name, destination in self._destinations.items()}
 
 
-def _words(problem: Exception) -> str:
-    """Of our own or the operating system's; certificate errors included, addresses and keys not."""
+def _error_text(problem: Exception) -> str:
+    """Error text from this package or the operating system; never contains addresses or keys."""
     if isinstance(problem, BadRequest):
         return problem.message
     if isinstance(problem, ssl.SSLCertVerificationError):

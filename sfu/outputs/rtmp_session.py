@@ -1,8 +1,8 @@
-"""One RTMP connection that publishes, without its socket: bytes in and out, and a state that only goes forward.
+"""Sans-IO RTMP client that publishes: bytes in and out, and a state that only moves forward.
 
-Written here because libavformat's client connects while it holds the interpreter, which would stop the whole mixer for a
-destination that does not answer. Adobe's RTMP 1.0 (2012): 5.2 handshake, 5.3 chunks, 5.4 control, 7.2 commands; media as
-FLV tags' bodies (Video File Format 10.1, E.4). Messages carry absolute times, extended after 4.6 hours.
+libavformat's RTMP client is not used, because it holds the GIL while connecting, so that a destination that does not
+answer would block the whole worker. Adobe's RTMP 1.0 (2012): 5.2 handshake, 5.3 chunks, 5.4 control, 7.2 commands;
+media as bodies of FLV tags (Video File Format 10.1, E.4). Messages carry absolute timestamps, extended after 4.6 hours.
 """
 
 import enum
@@ -16,8 +16,8 @@ AUDIO: Final = 8
 VIDEO: Final = 9
 _SET_CHUNK_SIZE, _ABORT, _ACK, _CONTROL, _WINDOW, _BANDWIDTH, _DATA, _COMMAND = 1, 2, 3, 4, 5, 6, 18, 20
 _HANDSHAKE: Final = 1536
-_CHUNK: Final = 4096
-"""Bytes of our chunks; what OBS sends, so what every server takes."""
+_CHUNK_SIZE: Final = 4096
+"""Size of outgoing chunks in bytes; OBS uses the same, so every server accepts it."""
 _MESSAGE_LIMIT: Final = 65_536
 _STREAM_LIMIT: Final = 64
 _EXTENDED: Final = 0xFFFFFF
@@ -33,8 +33,8 @@ class State(enum.Enum):
     REFUSED = "refused"
 
 
-class _Incoming:
-    """What is known of one of the server's chunk streams."""
+class _ChunkStream:
+    """State of one incoming chunk stream."""
 
     __slots__ = ("data", "extended", "kind", "size")
 
@@ -46,18 +46,18 @@ class _Incoming:
 
 
 class PublishingSession:
-    """Give it what the server sends, send what `data_to_send` has; media may follow once it is PUBLISHING."""
+    """Pass it the bytes from the server, and send those of `data_to_send`. Media may be sent in state PUBLISHING."""
 
     def __init__(self, application: str, key: str, address: str, noise: bytes) -> None:
-        """`address`: the URL without its key, as the server wants to read it; `noise`: 1528 random bytes."""
+        """`address`: the URL without the key, sent as `tcUrl`. `noise`: 1528 random bytes."""
         self.state = State.HANDSHAKE
         self.refusal = ""
-        "The server's word for why it does not take us: a code, never text with our key in it."
+        "Status code with which the server refused; never contains text with the stream key."
         self._application, self._key, self._address = application, key, address
         self._out = bytearray(b"\x03" + bytes(8) + noise)
         self._in = bytearray()
-        self._sizes = [128, 128]  # theirs, ours
-        self._streams: dict[int, _Incoming] = {}
+        self._sizes = [128, 128]  # incoming, outgoing
+        self._streams: dict[int, _ChunkStream] = {}
         self._stream = 0
         self._window = 0
         self._received = self._acknowledged = 0
@@ -68,12 +68,12 @@ class PublishingSession:
         return data
 
     def receive_data(self, data: bytes) -> None:
-        """Raises MalformedPacket: then the connection is of no more use."""
+        """Raises MalformedPacket; the connection must then be closed."""
         self._in += data
         self._received += len(data)
-        if self.state is State.HANDSHAKE and not self._shake_hands():
+        if self.state is State.HANDSHAKE and not self._receive_handshake():
             return
-        while self._take_chunk():
+        while self._receive_chunk():
             pass
         if self._window and self._received - self._acknowledged >= self._window // 2:
             self._acknowledged = self._received
@@ -89,9 +89,9 @@ class PublishingSession:
         self._command("FCUnpublish", 6, None, self._key)
         self._command("deleteStream", 7, None, self._stream)
 
-    # -- the server's side --------------------------------------------------------------------------------------------
+    # -- incoming -----------------------------------------------------------------------------------------------------
 
-    def _shake_hands(self) -> bool:
+    def _receive_handshake(self) -> bool:
         if len(self._in) < 1 + 2 * _HANDSHAKE:
             return False
         if self._in[0] != 3:
@@ -99,8 +99,8 @@ class PublishingSession:
         self._out += self._in[1 : 1 + _HANDSHAKE]
         del self._in[: 1 + 2 * _HANDSHAKE]
         self.state = State.CONNECTING
-        self._send(2, _SET_CHUNK_SIZE, 0, pack("!I", _CHUNK))
-        self._sizes[1] = _CHUNK
+        self._send(2, _SET_CHUNK_SIZE, 0, pack("!I", _CHUNK_SIZE))
+        self._sizes[1] = _CHUNK_SIZE
         self._command(
             "connect",
             1,
@@ -113,7 +113,7 @@ class PublishingSession:
         )
         return True
 
-    def _take_chunk(self) -> bool:
+    def _receive_chunk(self) -> bool:
         data, at = self._in, 1
         if not data:
             return False
@@ -127,7 +127,7 @@ class PublishingSession:
         if stream is None:
             if len(self._streams) >= _STREAM_LIMIT:
                 raise MalformedPacket("too many RTMP chunk streams")
-            stream = _Incoming()
+            stream = _ChunkStream()
         length = (11, 7, 3, 0)[form]
         if len(data) < at + length:
             return False
@@ -139,26 +139,26 @@ class PublishingSession:
             if size > _MESSAGE_LIMIT:
                 raise MalformedPacket("RTMP message is too large")
         at += length + (4 if extended else 0)
-        held = stream.data if form == 3 else bytearray()
-        take = min(self._sizes[0], size - len(held))
+        pending = stream.data if form == 3 else bytearray()
+        take = min(self._sizes[0], size - len(pending))
         if len(data) < at + take:
             return False
         stream.size, stream.kind, stream.extended = size, kind, extended
-        held += data[at : at + take]  # in place: a message may come in chunks of one byte
-        stream.data = held
+        pending += data[at : at + take]  # in place: a message may arrive in chunks of one byte
+        stream.data = pending
         self._streams[channel] = stream
         del data[: at + take]
         if len(stream.data) >= size:
             message, stream.data = bytes(stream.data), bytearray()
-            self._take_message(kind, message)
+            self._receive_message(kind, message)
         return True
 
-    def _take_message(self, kind: int, data: bytes) -> None:
+    def _receive_message(self, kind: int, data: bytes) -> None:
         if kind in (_SET_CHUNK_SIZE, _WINDOW, _BANDWIDTH) and len(data) >= 4:
             (value,) = unpack_from("!I", data)
             if kind == _SET_CHUNK_SIZE:
                 if not 1 <= value <= 0xFFFFFF:
-                    raise MalformedPacket("RTMP chunk size makes no sense")
+                    raise MalformedPacket("invalid RTMP chunk size")
                 self._sizes[0] = value
             elif kind == _WINDOW:
                 self._window = value
@@ -167,12 +167,12 @@ class PublishingSession:
         elif kind == _CONTROL and len(data) >= 6 and data[:2] == b"\0\x06":
             self._send(2, _CONTROL, 0, b"\0\x07" + data[2:6])
         elif kind == _COMMAND:
-            self._take_command(amf.decode(data))
+            self._receive_command(amf.decode(data))
 
-    def _take_command(self, values: list[amf.Value]) -> None:
+    def _receive_command(self, values: list[amf.Value]) -> None:
         name, number = (*values, None, None)[:2]
         if name == "_error":
-            # Servers may not know releaseStream and FCPublish; the two that count are connect and createStream.
+            # Servers may not support releaseStream and FCPublish. Only errors of connect (1) and createStream (4) matter.
             if number in (1, 4):
                 self._refuse(values)
         elif name == "_result" and number == 1 and self.state is State.CONNECTING:
@@ -183,7 +183,7 @@ class PublishingSession:
         elif name == "_result" and number == 4 and self.state is State.CREATING:
             found = values[3] if len(values) > 3 else None
             if not isinstance(found, float) or not 0 <= found <= 0xFFFFFFFF:
-                raise MalformedPacket("RTMP stream has no number")
+                raise MalformedPacket("invalid RTMP stream id")
             self._stream = int(found)
             self.state = State.STARTING
             self._command("publish", 5, None, self._key, "live", stream=self._stream)
@@ -200,7 +200,7 @@ class PublishingSession:
         self.state = State.REFUSED
         self.refusal = _code(values)
 
-    # -- our side -----------------------------------------------------------------------------------------------------
+    # -- outgoing -----------------------------------------------------------------------------------------------------
 
     def _command(self, name: str, number: int, *values: amf.Value, stream: int = 0) -> None:
         self._send(3, _COMMAND, stream, amf.encode(name, number, *values))
@@ -217,12 +217,12 @@ class PublishingSession:
 
 
 def video_body(data: bytes, *, keyframe: bool, header: bool = False) -> bytes:
-    """Length-prefixed H.264, or with `header` its avcC record."""
+    """Body of a video tag: length-prefixed H.264, or the avcC record if `header` is set."""
     return bytes([0x17 if keyframe else 0x27, 0 if header else 1, 0, 0, 0]) + data
 
 
 def audio_body(data: bytes, *, header: bool = False) -> bytes:
-    """Raw AAC, or with `header` its AudioSpecificConfig."""
+    """Body of an audio tag: raw AAC, or the AudioSpecificConfig if `header` is set."""
     return bytes([0xAF, 0 if header else 1]) + data
 
 

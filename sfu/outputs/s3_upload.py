@@ -1,8 +1,9 @@
-"""Finished recordings to S3-compatible storage: an extra (`pip install aiosfu[s3]`), called in a thread or process of its own.
+"""Uploads finished recordings to S3-compatible storage. Needs the extra `aiosfu[s3]`; runs in its own thread or process.
 
-boto3 does the transfer: large files in parts, each tried again; a whole file is tried again on top of that, with back-off,
-and counts as stored when the storage names its size. What is there already with that size is not sent again, so that an
-upload may be repeated after any end. Amazon S3 API (2006-03-01), as MinIO, Ceph, Garage and R2 speak it.
+boto3 uploads large files in parts and retries each part. On top of that, a whole file is retried with backoff; it
+counts as stored when the storage reports its size. Files that are already stored with the same size are skipped, so an
+upload can be repeated after any interruption. Amazon S3 API (2006-03-01), also implemented by MinIO, Ceph, Garage and
+R2.
 """
 
 import logging
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PART: Final = 16 * 1024 * 1024
-"""Bytes of a part of a large file; 10,000 of them are the most that S3 takes."""
+"""Bytes per part of a large file; S3 accepts at most 10,000 parts."""
 _UNFINISHED: Final = (".part", ".mkv")
 _TYPES: Final = {
     ".mp4": "video/mp4",
@@ -34,38 +35,38 @@ _TYPES: Final = {
 
 
 class UploadFailed(SfuError):
-    """A file could not be stored; the local one is untouched."""
+    """A file could not be uploaded. The local file is unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """Where recordings go. Without keys boto3 looks where it always does: environment, files, instance role."""
+    """Destination bucket. Without keys, boto3 uses its default sources: environment, files, instance role."""
 
     name: str
     endpoint: str = ""
-    "URL of the storage; empty: Amazon's."
+    "Endpoint URL of the storage; empty: Amazon S3."
     region: str = "us-east-1"
     prefix: str = ""
-    "Of all keys, without a slash at its end."
+    "Prefix of all object keys, without a trailing slash."
     access_key: str = field(default="", repr=False)
     secret_key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.endpoint and urlsplit(self.endpoint).scheme not in ("http", "https"):
-            raise ConfigurationError("the S3 endpoint begins with https:// or http://")
+            raise ConfigurationError("the S3 endpoint must begin with https:// or http://")
         if bool(self.access_key) != bool(self.secret_key):
-            raise ConfigurationError("an S3 access key and its secret key come together")
+            raise ConfigurationError("the S3 access key and secret key must be set together")
         if not self.name:
-            raise ConfigurationError("the S3 bucket has no name")
+            raise ConfigurationError("the S3 bucket requires a name")
 
 
 @dataclass(frozen=True, slots=True)
 class Uploaded:
     keys: list[str]
     size: int
-    "Bytes that are stored, what was there already included."
+    "Total bytes stored, including files that were already there."
     sent: int
-    "Bytes that were sent by this call."
+    "Bytes sent by this call."
 
 
 def upload(
@@ -76,10 +77,10 @@ def upload(
     progress: Callable[[str, int], None] | None = None,
     pause: Callable[[float], None] = time.sleep,
 ) -> Uploaded:
-    """Stores the finished files of a recording's directory as `prefix/directory/file`. Waits for the network.
+    """Uploads the finished files of a recording as `prefix/directory/file`. Blocks on the network.
 
-    `progress` is told (file, bytes more). Raises UploadFailed when a file was tried `attempts` times, ConfigurationError
-    when the extra is not installed.
+    `progress` is called with the file name and the number of bytes sent since its last call. Raises UploadFailed if a
+    file fails `attempts` times, and ConfigurationError if the extra is not installed.
     """
     client = _client(bucket)
     keys: list[str] = []
@@ -101,7 +102,7 @@ def _client(bucket: Bucket) -> "BaseClient":
         import boto3
         from botocore.config import Config
     except ImportError as error:
-        raise ConfigurationError("uploading to S3 needs boto3: pip install aiosfu[s3]") from error
+        raise ConfigurationError("uploading to S3 requires boto3: pip install aiosfu[s3]") from error
     return boto3.client(
         "s3",
         endpoint_url=bucket.endpoint or None,
@@ -112,9 +113,9 @@ def _client(bucket: Bucket) -> "BaseClient":
             retries={"mode": "standard", "max_attempts": 5},
             connect_timeout=10,
             read_timeout=60,
-            # Storages of one's own seldom have a name per bucket.
+            # Self-hosted storage rarely has a host name per bucket.
             s3={"addressing_style": "path" if bucket.endpoint else "auto"},
-            # Checksums that not every compatible storage knows are sent only where they are required.
+            # Not every compatible storage supports these checksums: send them only where required.
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
         ),
@@ -151,17 +152,17 @@ def _store(
             )
             if _stored_size(client, bucket, key) == size:
                 return size
-            problem = UploadFailed("the storage has another size")
+            problem = UploadFailed("the stored size differs")
         except (BotoCoreError, Boto3Error, ClientError) as error:
             problem = error
-        log.warning("upload failed, to be tried again", extra={"file": path.name, "attempt": attempt + 1})
+        log.warning("upload attempt failed", extra={"file": path.name, "attempt": attempt + 1})
         if attempt + 1 < attempts:
             pause(min(60.0, 2.0**attempt) * random.uniform(0.75, 1.25))
-    raise UploadFailed(f"{path.name} could not be stored: {type(problem).__name__}") from problem
+    raise UploadFailed(f"{path.name} could not be uploaded: {type(problem).__name__}") from problem
 
 
 def _stored_size(client: "BaseClient", bucket: Bucket, key: str) -> int:
-    """−1: not there."""
+    """−1: not stored."""
     from botocore.exceptions import ClientError
 
     try:

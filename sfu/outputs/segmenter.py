@@ -1,8 +1,8 @@
-"""Cuts a rendition's coded pictures and the programme's sound into parts and segments of low-latency HLS.
+"""Splits the video of one rendition and the sound of the mix into parts and segments of low-latency HLS.
 
-Cuts lie on a grid of programme time (parts of 0.2 s, segments of 1 s), not on counted frames: a tick that the mixer drops
-then shortens nothing, and all renditions cut at the same times. RFC 8216bis 3.3 (Partial Segments), 4.4.4.9
-(`EXT-X-PART`: no part longer than PART-TARGET). Pure; packets in, Parts out.
+Boundaries lie on a grid of mix time (parts of 0.2 s, segments of 1 s), not on frame counts: dropped ticks do not
+shorten parts, and all renditions split at the same times. RFC 8216bis 3.3 (Partial Segments), 4.4.4.9 (`EXT-X-PART`: no
+part is longer than PART-TARGET). Pure: packets in, parts out.
 """
 
 from collections import deque
@@ -15,30 +15,30 @@ PART_DURATION = 0.2
 PARTS_PER_SEGMENT = 5
 PART_TICKS = round(PART_DURATION * VIDEO_TIMESCALE)
 SEGMENT_TICKS = PART_TICKS * PARTS_PER_SEGMENT
-LONGEST_PARTS = 7
-"""Parts of a segment whose successor's keyframe does not come: a longer one would exceed the target duration, rounded."""
-SOUND_LIMIT = 500
-"""Packets of sound kept when no picture comes: more than 10 s, then the oldest go."""
+MAX_PARTS_PER_SEGMENT = 7
+"""Maximum parts per segment if the next keyframe is missing. A longer segment would exceed the rounded target duration."""
+MAX_QUEUED_SOUND = 500
+"""Maximum queued audio packets without video: more than 10 s. The oldest are dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One fragment of one rendition, as a playlist speaks of it."""
+    """One fragment of a rendition; one EXT-X-PART of its playlist."""
 
     rendition: str
     msn: int
-    "Media sequence number of its segment, from 0 for each segmenter."
+    "Media sequence number of its segment; each segmenter starts at 0."
     index: int
     independent: bool
     "Begins with a keyframe."
     duration: float
     pts: int
-    "Programme time of its first picture, 1/90000 s."
+    "Mix time of its first picture, 1/90000 s."
     data: bytes
 
 
 class Segmenter:
-    """One rendition. Sound goes in first: a part takes all that is there up to its end, and never waits for more."""
+    """Segmenter of one rendition. Pass sound before video: a part includes the sound received so far, up to its end."""
 
     __slots__ = (
         "_fragmenter",
@@ -57,29 +57,31 @@ class Segmenter:
         self._rendition = rendition
         self._fragmenter = Fragmenter()
         self._pictures: list[Packet] = []
-        self._sound: deque[Packet] = deque(maxlen=SOUND_LIMIT)
+        self._sound: deque[Packet] = deque(maxlen=MAX_QUEUED_SOUND)
         self._msn, self._index, self._sequence = -1, 0, 0
         self._segment_start = self._part_start = 0
         self.stretched = 0
-        "Parts whose media lasts longer than the playlist says, since no picture came for a part's length or more."
+        "Parts with media longer than their listed duration, because no picture came for the length of a part or more."
 
     def wants_keyframe(self, pts: int) -> bool:
-        """Whether a picture of this time would begin a segment, so that its encoder has to make a keyframe of it."""
+        """Whether a picture at this time would begin a segment and must be a keyframe."""
         return self._msn < 0 or pts - self._segment_start >= SEGMENT_TICKS
 
     def receive_audio(self, packets: Iterable[Packet]) -> None:
-        """An encoder's priming, before time 0, is left out: decoders begin with a short fade instead."""
+        """Priming packets of the encoder, before time 0, are dropped; decoders then start with a short fade."""
         self._sound.extend(packet for packet in packets if packet.dts >= 0)
 
     def receive_video(self, packets: Iterable[Packet]) -> list[Part]:
-        """The parts that these pictures complete, as a rule none or one. What comes before a first keyframe is dropped."""
+        """Returns the parts that these pictures complete, usually none or one. Pictures before the first keyframe are
+        dropped.
+        """
         parts: list[Part] = []
         for packet in packets:
             self._receive(packet, parts)
         return parts
 
     def flush(self) -> list[Part]:
-        """What is left at the end of a programme."""
+        """Returns the last part, if any."""
         if not self._pictures:
             return []
         last = self._pictures[-1]
@@ -92,10 +94,10 @@ class Segmenter:
             self._begin(packet.pts)
         begins = packet.keyframe and packet.pts - self._segment_start >= SEGMENT_TICKS - PART_TICKS // 2
         if self._pictures and (begins or packet.pts >= self._part_start + PART_TICKS):
-            # Pictures of this part's end were never made; until this one, the last stays.
+            # The pictures at this part's end were dropped; the last one is shown until this one.
             parts.append(self._complete(packet.pts))
         if not self._pictures:
-            if begins or self._index >= LONGEST_PARTS:
+            if begins or self._index >= MAX_PARTS_PER_SEGMENT:
                 self._begin(packet.pts)
             self._part_start = packet.pts - (packet.pts - self._segment_start) % PART_TICKS
         self._pictures.append(packet)
@@ -105,7 +107,7 @@ class Segmenter:
     def _begin(self, pts: int) -> None:
         self._msn += 1
         self._index = 0
-        # A keyframe a little late (a tick was dropped) does not move the grid.
+        # A keyframe that is slightly late (a tick was dropped) does not move the grid.
         late = pts % SEGMENT_TICKS
         self._segment_start = self._part_start = pts - late if late < PART_TICKS // 2 else pts
 

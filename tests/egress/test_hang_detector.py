@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from sfu.egress.hang_detector import MAX_START_TIME, START, HangDetector, run_queue_wait
+from sfu.egress.hang_detector import MAX_START_TIME, START_TIMEOUT, HangDetector, run_queue_wait
 
 TIMEOUT = 1.5
 
@@ -31,11 +31,11 @@ def test_silence(waits: float, hung_from: float) -> None:
 
 def test_beats_and_the_start() -> None:
     hang_detector = HangDetector(1, TIMEOUT, 100.0, lambda pid: {})
-    assert not hang_detector.hung(100.0 + START)
-    assert hang_detector.hung(100.1 + START)
+    assert not hang_detector.hung(100.0 + START_TIMEOUT)
+    assert hang_detector.hung(100.1 + START_TIMEOUT)
     hang_detector.beat(150.0)
-    assert not hang_detector.hung(150.0 + START), "it has to load its encoders"
-    assert hang_detector.hung(150.1 + START)
+    assert not hang_detector.hung(150.0 + START_TIMEOUT), "it has to load its encoders"
+    assert hang_detector.hung(150.1 + START_TIMEOUT)
     hang_detector.ready()
     for second in range(20):
         hang_detector.beat(200.0 + second)

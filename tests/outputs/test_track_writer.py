@@ -164,7 +164,7 @@ def test_pictures_begin_with_a_keyframe_that_parses(tmp_path: Path) -> None:
     frames = pictures("VP8", 3)
     recorder.receive(frames[1], WALL)
     recorder.receive(frames[0]._replace(data=b"\0\1\2"), WALL)
-    recorder.handle_timer(WALL + track_writer.PATIENCE)
+    recorder.handle_timer(WALL + track_writer.MAX_REPORT_WAIT)
     assert (recorder.refused, recorder.frames) == (2, 0)
     recorder.report(1, 1, WALL)
     recorder.receive(frames[0], WALL)
@@ -202,7 +202,7 @@ def test_shapes_of_anything_are_found_or_malformed() -> None:
 
 def test_start_codes_of_three_and_four_bytes() -> None:
     assert length_prefixed(b"\0\0\0\1ab\0\0\1c\0\0\0\1d") == b"\0\0\0\2ab\0\0\0\1c\0\0\0\1d"
-    assert track_writer.SLEW == 0.005
+    assert track_writer.MAX_SLEW == 0.005
 
 
 def reports_of(frames: list[CodedFrame], rate: int, wall: float) -> tuple[int, int]:

@@ -1,7 +1,7 @@
-"""A programme's captions: cues in, WebVTT segments and their playlist out, cut where the picture's segments are.
+"""Captions of a live stream: takes cues and returns WebVTT segments and their playlist, aligned with the video segments.
 
-A cue that somebody's words became seconds later is shown from the segment that is made then: older ones are already with
-the viewers. RFC 8216bis 3.1.4 (WebVTT, X-TIMESTAMP-MAP), W3C WebVTT. Pure.
+Cues from speech recognition arrive seconds late. They are shown from the current segment on, because viewers already
+have the older ones. RFC 8216bis 3.1.4 (WebVTT, X-TIMESTAMP-MAP), W3C WebVTT. Pure.
 """
 
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from sfu.outputs.hls import playlist
 from sfu.outputs.hls.rendition_stream import KEPT
 
-SHORTEST = 1.0
-"""Seconds that a cue is shown at least."""
-CUE_LIMIT = 500
-"""Characters of one cue."""
+MIN_CUE_DURATION = 1.0
+"""Minimum seconds that a cue is shown."""
+MAX_CUE_LENGTH = 500
+"""Maximum characters per cue."""
 CUES = 100
-"""That are shown at once, and that wait for their time."""
+"""Maximum number of visible cues, and of waiting cues."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Cue:
     text: str
     start: float
     end: float
-    "Seconds since 1970, as `start`."
+    "Unix time, like `start`."
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,54 +37,56 @@ class _Block:
 
 
 class CaptionTrack:
-    """One language."""
+    """Captions in one language."""
 
     def __init__(self, language: str, name: str) -> None:
         self.language = language
         self.name = name
         self.ended = False
         self._waiting: list[Cue] = []
-        "For segments to come."
+        "Cues for future segments."
         self._shown: list[Cue] = []
         self._blocks: list[_Block] = []
-        self._gone = 0
-        "Discontinuities of those that are forgotten."
+        self._removed_discontinuities = 0
+        "Number of discontinuities in removed segments."
 
     def add(self, text: str, start: float, end: float) -> None:
-        """A cue, in seconds since 1970."""
+        """Adds a cue; times are Unix times."""
         if text.strip() and not self.ended and len(self._waiting) < CUES:
-            self._waiting.append(Cue(text.strip()[:CUE_LIMIT], start, end))
+            self._waiting.append(Cue(text.strip()[:MAX_CUE_LENGTH], start, end))
 
     def add_segment(self, msn: int, starts_at: float, duration: float, *, discontinuity: bool, epoch: float) -> None:
-        """The picture's segment of this number is complete. `epoch`: when its media's time 0 was."""
+        """Adds the caption segment for a completed video segment. `epoch`: Unix time of media time 0."""
         edge, late = starts_at + duration, []
         for cue in self._waiting:
             start = max(cue.start, starts_at)
             if start >= edge:
                 late.append(cue)
             elif len(self._shown) < CUES:
-                end = cue.end if cue.start >= starts_at else max(cue.end, start + SHORTEST)
+                end = cue.end if cue.start >= starts_at else max(cue.end, start + MIN_CUE_DURATION)
                 self._shown.append(Cue(cue.text, start, end))
         self._waiting = late
         self._blocks.append(_Block(msn, starts_at, duration, discontinuity, epoch, tuple(self._shown)))
-        # A segment holds every cue that is shown during it, whichever it began in.
+        # A segment contains every cue that is visible during it, including cues from earlier segments.
         self._shown = [cue for cue in self._shown if cue.end > edge]
         if len(self._blocks) > KEPT:
-            self._gone += self._blocks.pop(0).discontinuity
+            self._removed_discontinuities += self._blocks.pop(0).discontinuity
 
     def end(self) -> None:
         self.ended = True
 
     def playlist(self, first_msn: int) -> bytes:
-        """From this segment on."""
+        """Playlist that begins with segment `first_msn`."""
         listed = [block for block in self._blocks if block.msn >= first_msn]
-        gone = self._gone + sum(block.discontinuity for block in self._blocks if block.msn < first_msn)
+        discontinuities = self._removed_discontinuities + sum(
+            block.discontinuity for block in self._blocks if block.msn < first_msn
+        )
         lines = [
             playlist.header(),
             playlist.playlist_type_vod() if self.ended else "",
             playlist.target_duration(),
             playlist.media_sequence(listed[0].msn if listed else first_msn),
-            playlist.discontinuity_sequence(gone),
+            playlist.discontinuity_sequence(discontinuities),
         ]
         for block in listed:
             lines.append(playlist.discontinuity() if block.discontinuity else "")
@@ -95,11 +97,11 @@ class CaptionTrack:
         return "".join(lines).encode()
 
     def segment(self, msn: int) -> bytes | None:
-        place = msn - self._blocks[0].msn if self._blocks else -1
-        if not 0 <= place < len(self._blocks):
+        index = msn - self._blocks[0].msn if self._blocks else -1
+        if not 0 <= index < len(self._blocks):
             return None
-        block = self._blocks[place]
-        # The note is for the watch page, which goes by the wall clock.
+        block = self._blocks[index]
+        # The watch page reads the wall-clock time of media time 0 from this note.
         zero = datetime.fromtimestamp(round(block.epoch, 3), UTC).isoformat(timespec="milliseconds")
         lines = [f"WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n\nNOTE zero {zero}\n"]
         for cue in block.cues:
@@ -117,6 +119,6 @@ def _clock(seconds: float) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Cue text (WebVTT 3.1): no markup, no empty line, no arrow."""
+    """Escapes cue text (WebVTT 3.1): no markup, no empty lines, no arrows."""
     plain = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "\n")
     return "\n".join(line for line in plain.split("\n") if line.strip())

@@ -1,7 +1,7 @@
-"""A programme as viewers of HLS see it: its renditions, on air or ended, and after its end the replay.
+"""A live stream as HLS viewers see it: its renditions and captions, active or ended; after the end, the replay.
 
-Outlives the process that makes the programme: when that one starts again there is a discontinuity. And the server's own:
-`LiveStream.restored` finds in the storage what was on air. Pure but for the storage's files.
+It outlives the worker that produces it: a restarted worker causes a discontinuity. It also outlives the server process:
+`LiveStream.restored` rebuilds it from storage. Pure except for files of the storage.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,27 +17,27 @@ from sfu.outputs.hls.storage import NoStorage, Storage
 from sfu.outputs.segmenter import Part
 from sfu.outputs.settings import Rendition
 
-SOUND_RATE = 128_000
-PEAK = 1.5
-"""How much more than its average a segment may have while nobody has measured yet."""
+AUDIO_BIT_RATE = 128_000
+PEAK_RATIO = 1.5
+"""Assumed ratio of peak to average bit rate before segments have been measured."""
 
 
 class State(Enum):
     WAITING = "waiting"
-    "Nothing to see yet."
+    "No media yet."
     LIVE = "live"
     ENDED = "ended"
 
 
 class Begun(msgspec.Struct, frozen=True, tag_field="is", tag="init", omit_defaults=True):
-    """Journal: media of an encoder begin."""
+    """Journal entry: media of an encoder begins."""
 
     rendition: str
     number: int
 
 
 class Completed(msgspec.Struct, frozen=True, tag_field="is", tag="segment", omit_defaults=True):
-    """Journal: a segment is in the storage."""
+    """Journal entry: a segment is in storage."""
 
     rendition: str
     msn: int
@@ -49,7 +49,7 @@ class Completed(msgspec.Struct, frozen=True, tag_field="is", tag="segment", omit
 
 
 class Ended(msgspec.Struct, frozen=True, tag_field="is", tag="end"):
-    """Journal: the programme is over."""
+    """Journal entry: the stream has ended."""
 
     at: float
 
@@ -59,18 +59,20 @@ _decode = msgspec.json.Decoder(Note).decode
 
 
 class LiveStream:
-    """`begin`, `add_init` for every rendition, `add_part` …; `discontinuity`, `add_init`, `add_part` …; `end`."""
+    """Call order: `begin`, `add_init` for every rendition, `add_part` …; after a restart `discontinuity`, `add_init`,
+    `add_part` …; finally `end`.
+    """
 
     def __init__(
         self, stream_id: str, renditions: Sequence[Rendition], limits: Limits, storage: Storage | None = None
     ) -> None:
         self.stream_id = stream_id
-        "Its id: letters, digits, `_` and `-`, never used twice."
+        "Unique id of letters, digits, `_` and `-`; never reused."
         self.limits = limits
         self.storage = storage or NoStorage()
         self.streams = {one.name: RenditionStream(one, limits, self.storage) for one in renditions}
         self.captions: dict[str, CaptionTrack] = {}
-        "By language (BCP 47)."
+        "By language tag (BCP 47)."
         self.started_at = 0.0
         self.ended_at: float | None = None
         self._epoch = 0.0
@@ -80,46 +82,46 @@ class LiveStream:
     def state(self) -> State:
         if self.ended_at is not None:
             return State.ENDED
-        # Once every rendition has something, all will always have.
+        # Renditions never lose all their media, so the result can be kept.
         self._is_live = self._is_live or all(stream.inits and stream.last[0] >= 0 for stream in self.streams.values())
         return State.LIVE if self._is_live else State.WAITING
 
-    # What comes in.
+    # -- input ---------------------------------------------------------------------------------------------------------
 
     def begin(self, started_at: float) -> None:
-        """Programme time 0 was at `started_at`, seconds since 1970."""
+        """Starts media whose mix time 0 is `started_at` (Unix time)."""
         for stream in self.streams.values():
             self._completed(stream, stream.interrupt())
         self._epoch = started_at
         self.started_at = self.started_at or started_at
 
     def discontinuity(self, started_at: float) -> None:
-        """The programme's process started again, and its time with it. `add_init` follows for every rendition."""
+        """Starts the media of a restarted worker. `add_init` must follow for every rendition."""
         self.begin(started_at)
 
     def add_init(self, rendition: str, init: bytes) -> None:
-        """Raises KeyError for a rendition that the programme does not have."""
+        """Raises KeyError for an unknown rendition."""
         stream = self.streams[rendition]
         stream.begin(init, self._epoch)
         self._note(Begun(rendition, len(stream.inits) - 1))
 
     def add_part(self, part: Part) -> None:
-        """Raises KeyError for an unknown rendition, ValueError before `add_init` and after `end`."""
+        """Raises KeyError for an unknown rendition, and ValueError before `add_init` or after `end`."""
         stream = self.streams[part.rendition]
         self._completed(stream, stream.add(part))
 
     def add_captions(self, language: str, name: str) -> CaptionTrack:
-        """A track of captions from now on; the same again for the same language."""
+        """Returns the caption track of a language; creates it on the first call."""
         if language not in self.captions:
             self.captions[language] = CaptionTrack(language, name)
         return self.captions[language]
 
     def caption(self, language: str, text: str, start: float, end: float) -> None:
-        """One cue, `start` and `end` in seconds since 1970; it is shown no earlier than what is made now."""
+        """Adds one cue. `start` and `end` are Unix times. It is shown in the current segment at the earliest."""
         self.captions[language].add(text, start, end)
 
     def end(self, now: float) -> None:
-        """Idempotent."""
+        """Ends the stream. Idempotent."""
         if self.ended_at is not None:
             return
         self.ended_at = now
@@ -130,20 +132,22 @@ class LiveStream:
         self._note(Ended(now))
 
     def release_memory(self) -> None:
-        """After the end: from now on only the storage holds it. Idempotent."""
+        """Releases media held in memory after the end; storage then serves it. Idempotent."""
         for stream in self.streams.values():
             stream.release_memory()
 
-    # What goes out.
+    # -- output --------------------------------------------------------------------------------------------------------
 
     def multivariant(self, prefix: str = "") -> bytes:
-        """Of the live playlists, or after the end of the replay's. `prefix`: of every URI in it."""
+        """Multivariant playlist of the live playlists, or after the end of the replay playlists. `prefix`: prepended to
+        each URI.
+        """
         replay = self.replayable
         variants = []
         for stream in self.streams.values():
             rendition = stream.rendition
-            average = rendition.bit_rate + SOUND_RATE
-            bandwidth = int(rendition.bit_rate * PEAK) + SOUND_RATE
+            average = rendition.bit_rate + AUDIO_BIT_RATE
+            bandwidth = int(rendition.bit_rate * PEAK_RATIO) + AUDIO_BIT_RATE
             if replay and stream.segments:
                 bandwidth, average = stream.rates()
             variants.append(
@@ -163,11 +167,11 @@ class LiveStream:
         return playlist.multivariant(variants, tracks).encode()
 
     def media(self, rendition: str, *, skip: bool) -> bytes:
-        """The live media playlist. Raises KeyError."""
+        """Live media playlist of a rendition. Raises KeyError."""
         return self.streams[rendition].playlist(self.streams.values(), skip=skip)
 
     def captions_playlist(self, language: str) -> bytes:
-        """Raises KeyError."""
+        """Caption playlist of a language. Raises KeyError."""
         stream = next(iter(self.streams.values()))
         return self.captions[language].playlist(0 if self.ended_at is not None else stream.first_listed)
 
@@ -176,7 +180,7 @@ class LiveStream:
         return self.ended_at is not None and self.limits.keep and self.storage.works
 
     def close(self) -> None:
-        """Removes everything that it left in the storage."""
+        """Ends the stream and removes its files."""
         self.end(self.ended_at or self.started_at)
         self.storage.clear()
 
@@ -184,7 +188,7 @@ class LiveStream:
     def restored(
         cls, stream_id: str, renditions: Sequence[Rendition], limits: Limits, storage: Storage, notes: Iterable[bytes]
     ) -> "LiveStream":
-        """As the journal tells. What a crash left half written is passed over."""
+        """Rebuilds a live stream from its journal. Skips what a crash left incomplete."""
         live_stream = cls(stream_id, renditions, limits, storage)
         segments: dict[str, list[Segment]] = {name: [] for name in live_stream.streams}
         inits: dict[str, dict[int, bytes]] = {name: {} for name in live_stream.streams}
@@ -231,8 +235,8 @@ class LiveStream:
 
 
 def _unbroken(segments: list[Segment]) -> list[Segment]:
-    """The longest run of consecutive numbers at the end."""
-    for place in range(len(segments) - 1, 0, -1):
-        if segments[place].msn != segments[place - 1].msn + 1:
-            return segments[place:]
+    """The longest run of consecutive segments at the end."""
+    for index in range(len(segments) - 1, 0, -1):
+        if segments[index].msn != segments[index - 1].msn + 1:
+            return segments[index:]
     return segments

@@ -1,7 +1,7 @@
-"""Every programme of this server that can be watched: one on air for each room at most, and ended ones to be replayed.
+"""All live streams of this server: at most one active stream per room, and ended streams for replay.
 
-What lies in the directory is found again when the server starts: a programme that was on air goes on behind a
-discontinuity, or ends if nobody goes on with it.
+Stored streams are restored when the server starts. A stream that was active either continues after a discontinuity or
+is ended by the caller.
 """
 
 import logging
@@ -24,13 +24,13 @@ log = logging.getLogger(__name__)
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 ABOUT = "about.json"
 KEPT = 1000
-"""Programmes, ended ones included: the oldest of those go first."""
+"""Maximum number of live streams, including ended ones; the oldest ended ones are removed first."""
 MEMORY_RELEASE_DELAY = 60.0
-"""Seconds after its end that the newest of a programme is still held in memory, for those who were watching."""
+"""Seconds after the end during which recent media stays in memory for viewers who are still watching."""
 
 
 class StreamManifest(msgspec.Struct, frozen=True):
-    """Whose programme lies in a directory."""
+    """Content of `about.json` in the directory of a live stream."""
 
     room: str
     renditions: list[Rendition]
@@ -43,23 +43,25 @@ class StoredLiveStream:
 
 
 class LiveStreams:
-    """Opens and forgets windows. `expire` from time to time; times are seconds since 1970."""
+    """Opens, restores and expires live streams. Call `expire` regularly. Times are Unix times in seconds."""
 
     def __init__(self, settings: Hls) -> None:
         self._settings = settings
         self._root = Path(settings.directory or Path(tempfile.gettempdir()) / "aiosfu-hls")
-        self.disk = DiskExecutor("programmes")
-        "Does everything that waits for the disk, in order."
+        self.disk = DiskExecutor("live-streams")
+        "Executes all disk operations in order."
         self._all: dict[str, StoredLiveStream] = {}
         self._of_room: dict[str, str] = {}
 
     def open(self, room: str, stream_id: str, renditions: Sequence[Rendition]) -> LiveStream:
-        """A window for `programme`, an id never used before; another one of the room has to have ended."""
+        """Opens a live stream. `stream_id` must be new, and the room must have no active stream; otherwise raises
+        ValueError.
+        """
         if NAME.fullmatch(stream_id) is None or stream_id in self._all:
-            raise ValueError("a programme needs a name of its own")
+            raise ValueError("the stream id is invalid or in use")
         current = self.current(room)
         if current is not None and current.ended_at is None:
-            raise ValueError("this room has a programme already")
+            raise ValueError("this room already has an active live stream")
         if len(self._all) >= KEPT:
             ended = (name for name, one in self._all.items() if one.live_stream.ended_at is not None)
             self.remove(next(ended, ""))
@@ -71,23 +73,23 @@ class LiveStreams:
         return live_stream
 
     def current(self, room: str) -> LiveStream | None:
-        """What a room's viewers see: the programme on air, or the last one if it can be replayed."""
+        """The room's active live stream, or its last one if that can be replayed."""
         stored = self._all.get(self._of_room.get(room, ""))
         return stored.live_stream if stored is not None else None
 
     def find(self, room: str, stream_id: str) -> LiveStream | None:
-        """One programme of a room, on air or ended."""
+        """A live stream of the room, active or ended."""
         found = self._all.get(stream_id)
         return found.live_stream if found is not None and found.room == room else None
 
     def replays(self, room: str) -> list[LiveStream]:
-        """Ended programmes of a room, oldest first."""
+        """Ended live streams of the room, oldest first."""
         return [
             one.live_stream for one in self._all.values() if one.room == room and one.live_stream.ended_at is not None
         ]
 
     def remove(self, stream_id: str) -> None:
-        """With everything that is stored of it. Idempotent."""
+        """Removes a live stream and its files. Idempotent."""
         found = self._all.pop(stream_id, None)
         if found is None:
             return
@@ -96,7 +98,9 @@ class LiveStreams:
         found.live_stream.close()
 
     def expire(self, now: float) -> None:
-        """Removes what ended too long ago. Viewers see the end for a minute, then the replay, if there is one."""
+        """Removes streams that ended too long ago. For the first minute after the end, viewers can watch the end; then
+        the replay.
+        """
         kept = max(self._settings.replay, MEMORY_RELEASE_DELAY)
         for name, stored in list(self._all.items()):
             ended_at = stored.live_stream.ended_at
@@ -106,43 +110,42 @@ class LiveStreams:
                 stored.live_stream.release_memory()
 
     def find_stored(self) -> list[StoredLiveStream]:
-        """What an earlier process left in the directory. Reads the disk: for another thread than the loop's."""
+        """Reads the streams that an earlier process stored. Blocks on the disk: do not call it on the event loop."""
         found = []
         for path in sorted(self._root.glob(f"*/{ABOUT}")):
             try:
-                about = msgspec.json.decode(path.read_bytes(), type=StreamManifest)
+                manifest = msgspec.json.decode(path.read_bytes(), type=StreamManifest)
                 name = path.parent.name
                 if NAME.fullmatch(name) is None or name in self._all:
                     continue
                 storage = DirectoryStorage(path.parent, self.disk)
-                live_stream = LiveStream.restored(name, about.renditions, self._limits(), storage, storage.found())
+                live_stream = LiveStream.restored(name, manifest.renditions, self._limits(), storage, storage.found())
             except (OSError, msgspec.MsgspecError):
                 continue
-            found.append(StoredLiveStream(about.room, live_stream))
+            found.append(StoredLiveStream(manifest.room, live_stream))
         return found
 
     def restore(self, found: Sequence[StoredLiveStream], now: float) -> list[StoredLiveStream]:
-        """Takes up what `find_stored` found; those that are still on air, for whoever can go on with them.
-
-        Who cannot calls their `end`.
+        """Adds the streams from `find_stored`. Returns those that were still active; the caller must continue or `end`
+        them.
         """
-        on_air = []
-        begun = set(self._all)  # since this server started
+        active = []
+        opened = set(self._all)  # opened since this server started
         for stored in found:
             room, live_stream = stored.room, stored.live_stream
             if live_stream.stream_id in self._all:
                 continue
             self._all[live_stream.stream_id] = stored
             newest = self.current(room)
-            if newest is None or (newest.stream_id not in begun and newest.started_at <= live_stream.started_at):
+            if newest is None or (newest.stream_id not in opened and newest.started_at <= live_stream.started_at):
                 self._of_room[room] = live_stream.stream_id
             if live_stream.ended_at is None:
-                on_air.append(stored)
+                active.append(stored)
         self.expire(now)
-        return on_air
+        return active
 
     def close(self) -> None:
-        """Waits for what is not written yet, some seconds at most."""
+        """Waits for pending writes, for a few seconds at most."""
         self.disk.close()
 
     def _limits(self) -> Limits:

@@ -1,7 +1,7 @@
-"""HLS playlists as text: one small function for each tag, and the two kinds of playlist made of them.
+"""HLS playlists as text: one small function per tag, and the multivariant playlist.
 
-Nothing that players take for constant ever changes between two reloads: VERSION, TARGETDURATION, PART-TARGET and
-SERVER-CONTROL are the constants below. draft-pantos-hls-rfc8216bis; sections in each docstring. Pure.
+Values that players treat as constant never change between reloads: VERSION, TARGETDURATION, PART-TARGET and
+SERVER-CONTROL are the constants below. Docstrings cite sections of draft-pantos-hls-rfc8216bis. Pure.
 """
 
 from collections.abc import Iterable, Sequence
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 VERSION = 9
-"""EXT-X-SKIP needs 9 (8)."""
+"""EXT-X-SKIP requires version 9 (section 8)."""
 TARGET_DURATION = 1
 PART_TARGET = 0.2
 PART_HOLD_BACK = 3 * PART_TARGET
 HOLD_BACK = 3.0 * TARGET_DURATION
 CAN_SKIP_UNTIL = 6.0 * TARGET_DURATION
 PART_SEGMENTS = 3
-"""Complete segments at the live edge that are listed by part as well: 3 target durations (6.2.2)."""
+"""Complete segments at the live edge that are also listed by part: 3 target durations (6.2.2)."""
 
-FIRST_CHOICE = 2_000_000
-"""Bits per second of the variant that should come first, since players begin with it (Apple's authoring rules, 9.13)."""
+PREFERRED_BIT_RATE = 2_000_000
+"""Bits per second of the preferred first variant, with which players start (Apple's authoring specification, 9.13)."""
 
 
 def header() -> str:
@@ -33,7 +33,7 @@ def independent_segments() -> str:
 
 
 def target_duration(seconds: int = TARGET_DURATION) -> str:
-    """4.4.3.1: no segment, rounded, is longer."""
+    """4.4.3.1: no segment is longer, after rounding."""
     return f"#EXT-X-TARGETDURATION:{seconds}\n"
 
 
@@ -43,7 +43,7 @@ def media_sequence(number: int) -> str:
 
 
 def discontinuity_sequence(number: int) -> str:
-    """4.4.3.3: how many discontinuities left the playlist at its beginning."""
+    """4.4.3.3: number of discontinuities removed from the beginning of the playlist."""
     return f"#EXT-X-DISCONTINUITY-SEQUENCE:{number}\n" if number else ""
 
 
@@ -76,7 +76,7 @@ def extinf(duration: float, uri: str) -> str:
 
 
 def gap() -> str:
-    """4.4.4.7: the segment that follows cannot be had."""
+    """4.4.4.7: the following segment is not available."""
     return "#EXT-X-GAP\n"
 
 
@@ -91,7 +91,7 @@ def map_(uri: str) -> str:
 
 
 def program_date_time(at: float) -> str:
-    """4.4.4.6; `at`: seconds since 1970."""
+    """4.4.4.6; `at`: Unix time."""
     moment = datetime.fromtimestamp(round(at, 3), UTC)
     return f"#EXT-X-PROGRAM-DATE-TIME:{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z\n"
 
@@ -122,7 +122,7 @@ class Variant:
 
     uri: str
     bandwidth: int
-    "The highest rate of any segment."
+    "Peak bit rate of any segment."
     average: int
     codecs: str
     width: int
@@ -143,7 +143,7 @@ CAPTIONS_GROUP = "captions"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captions:
-    """4.4.6.1: EXT-X-MEDIA of one track of captions."""
+    """4.4.6.1: EXT-X-MEDIA of one caption track."""
 
     uri: str
     name: str
@@ -158,8 +158,8 @@ class Captions:
 
 
 def multivariant(variants: Sequence[Variant], captions: Sequence[Captions] = ()) -> str:
-    """4.4.6: the playlist of playlists; first the variant that suits most viewers."""
-    first = min(variants, key=lambda one: abs(one.average - FIRST_CHOICE))
+    """4.4.6: multivariant playlist; the variant that suits most viewers comes first."""
+    first = min(variants, key=lambda one: abs(one.average - PREFERRED_BIT_RATE))
     ordered = [first, *(one for one in variants if one is not first)]
     lines: Iterable[str] = (
         header(),
@@ -171,5 +171,5 @@ def multivariant(variants: Sequence[Variant], captions: Sequence[Captions] = ())
 
 
 def _quoted(text: str) -> str:
-    """A quoted-string has neither quotes nor line breaks, and there is no way to write them (4.2)."""
+    """Replaces quotes and line breaks, which a quoted-string cannot contain (4.2)."""
     return text.replace('"', "'").replace("\n", " ").replace("\r", " ")

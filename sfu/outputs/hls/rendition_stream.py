@@ -1,7 +1,7 @@
-"""One rendition of a programme: its segments and parts, and the media playlists that list them.
+"""One rendition of a live stream: its segments and parts, and the media playlists that list them.
 
-Segments are numbered here, not by the process that made them: when that one starts again the numbers go on, behind a
-discontinuity. RFC 8216bis 6.2.1 (a playlist only grows at its end and shrinks at its beginning), 6.2.5.2. Pure.
+Segments are numbered here, not by the worker: after a worker restart the numbers continue behind a discontinuity. RFC
+8216bis 6.2.1 (a playlist grows only at its end and shrinks only at its beginning), 6.2.5.2. Pure.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -12,40 +12,40 @@ from sfu.outputs.hls.storage import Storage
 from sfu.outputs.segmenter import PARTS_PER_SEGMENT, Part
 from sfu.outputs.settings import Rendition
 
-GRACE = 10.0
-"""Seconds that a segment can still be fetched after the playlist forgot it (6.2.2)."""
+SEGMENT_REMOVAL_DELAY = 10.0
+"""Seconds that a segment stays available after its removal from the playlist (6.2.2)."""
 VIDEO_TIMESCALE = 90_000
 
 KEPT = 86_400
-"""Segments of a programme, whatever may be replayed: a day. Each has a row in the playlist, and so some hundred bytes here."""
+"""Maximum segments of a live stream, replay included: one day. Each takes about a hundred bytes for its playlist lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How long what stays, in seconds of programme."""
+    """How long media is kept, in seconds of mix time."""
 
     dvr: float
     "In the live playlist."
     memory: float
     keep: bool
-    "Everything stays in the storage, for a replay."
+    "Keep everything in storage for a replay."
 
 
 @dataclass(slots=True)
 class Segment:
     msn: int
     starts_at: float
-    "Seconds since 1970."
+    "Unix time."
     init: int
     discontinuity: bool
     duration: float = 0.0
     size: int = 0
-    "Bytes, once it is complete."
+    "Bytes, once complete."
     complete: bool = False
     parts: list[Part] = field(default_factory=list)
-    "Empty when it is too old for the memory."
+    "Empty if the segment is too old for memory."
     text: str = ""
-    "Its lines in a playlist that does not list parts."
+    "Playlist lines without parts."
 
     def head(self, rendition: str, *, new_map: bool, program_date_time: bool = True) -> str:
         return (
@@ -56,7 +56,7 @@ class Segment:
 
 
 class RenditionStream:
-    """Parts in; playlists, parts and segments out. `waiting` is called after every change and forgotten."""
+    """Takes parts; returns playlists, parts and segments. Callbacks in `waiting` are called once, at the next change."""
 
     def __init__(self, rendition: Rendition, limits: Limits, storage: Storage) -> None:
         self.rendition = rendition
@@ -65,39 +65,41 @@ class RenditionStream:
         self.waiting: set[Callable[[], None]] = set()
         self.ended = False
         self.version = 0
-        "Changes with every playlist."
+        "Changes with every change of the playlist."
         self.last = (-1, -1)
-        "Media sequence number and part index of the newest part, which every viewer asks for some times a second."
+        "Media sequence number and part index of the newest part; every viewer polls it several times per second."
         self._limits = limits
         self._storage = storage
         self._segments: list[Segment] = []
         self._first = 0
-        "Place of the first one that is listed."
+        "Index of the first listed segment."
         self._in_memory = 0
-        "Place of the first one whose parts are held."
+        "Index of the first segment whose parts are in memory."
         self._removed_discontinuities = 0
         self._epoch = 0.0
         self._source_msn = -1
-        self._broken = False
+        self._discontinuity_pending = False
         self._restored = False
-        "Parts were told of that are lost: their numbers come again, under other names, which an own init gives them."
+        """After a restore, announced parts are lost and their numbers recur. A new init segment gives them different
+        names.
+        """
         self._next_msn = 0
         self._cache: dict[bool, bytes] = {}
         self._rates: tuple[int, int, int] | None = None
-        "For the playlist of this version."
+        "Version, peak and average bit rate."
 
-    # What comes in.
+    # -- input ---------------------------------------------------------------------------------------------------------
 
     def interrupt(self) -> Segment | None:
-        """The encoder is gone: the segment that it left unfinished, if any, is complete as it is."""
+        """Closes the unfinished segment of a lost encoder and returns it, if any."""
         completed = self._close_segment()
         self._changed()
         return completed
 
     def begin(self, init: bytes, epoch: float) -> None:
-        """Media of one encoder follow, whose programme time 0 was at `epoch`, seconds since 1970."""
+        """Starts media of an encoder whose mix time 0 is `epoch` (Unix time)."""
         self._close_segment()
-        self._broken = bool(self._segments)
+        self._discontinuity_pending = bool(self._segments)
         self._epoch = epoch
         self._source_msn = -1
         if not self.inits or self.inits[-1] != init or self._restored:
@@ -106,61 +108,61 @@ class RenditionStream:
             self._restored = False
 
     def add(self, part: Part) -> Segment | None:
-        """The segment that it completes, if it does. Raises ValueError before `begin` and after `end`."""
+        """Adds a part. Returns the segment that it completes, if any. Raises ValueError before `begin` and after `end`."""
         if not self.inits or self.ended:
-            raise ValueError("a stream takes parts between its initialization segment and its end")
+            raise ValueError("parts are accepted only after an initialization segment and before the end")
         completed = None
         last = self._segments[-1] if self._segments else None
         if last is None or last.complete or part.msn != self._source_msn:
             completed = self._close_segment()
             starts_at = self._epoch + part.pts / VIDEO_TIMESCALE
-            last = Segment(self._next_msn, starts_at, len(self.inits) - 1, self._broken)
+            last = Segment(self._next_msn, starts_at, len(self.inits) - 1, self._discontinuity_pending)
             self._segments.append(last)
             self._next_msn += 1
-            self._broken = False
+            self._discontinuity_pending = False
             self._source_msn = part.msn
         last.parts.append(part)
         last.duration += part.duration
         if len(last.parts) >= PARTS_PER_SEGMENT:
             completed = self._close_segment()
-        self._forget()
+        self._expire_segments()
         self._changed()
         return completed
 
     def end(self) -> Segment | None:
-        """Nothing follows any more; everybody who waits is answered. The segment that this completes, if any."""
+        """Ends the rendition and wakes all waiting requests. Returns the segment that this completes, if any."""
         completed = self._close_segment()
         self.ended = True
         self._changed()
         return completed
 
     def restore(self, segments: Iterable[Segment], inits: Iterable[bytes]) -> None:
-        """What an earlier process left in the storage; what comes next comes behind a discontinuity."""
+        """Restores the segments of an earlier process. Later media follows behind a discontinuity."""
         self.inits = list(inits)
         self._segments = list(segments)
-        for place, segment in enumerate(self._segments):
+        for index, segment in enumerate(self._segments):
             segment.complete = True
-            segment.text = self._text(segment, place)
+            segment.text = self._text(segment, index)
         self._next_msn = self._segments[-1].msn + 1 if self._segments else 0
         self._in_memory = len(self._segments)
-        self._broken = self._restored = bool(self._segments)
-        self._forget()
+        self._discontinuity_pending = self._restored = bool(self._segments)
+        self._expire_segments()
         self._changed()
 
-    # What goes out.
+    # -- output --------------------------------------------------------------------------------------------------------
 
     @property
     def next(self) -> tuple[int, int]:
-        """The part that will come, as far as one can know."""
+        """Expected media sequence number and part index of the next part."""
         msn, index = self.last
         return (msn, index + 1) if self._segments and not self._segments[-1].complete else (msn + 1, 0)
 
     def has(self, msn: int, part: int | None) -> bool:
-        """Whether a playlist that is asked for with these directives may be sent (6.2.5.2)."""
+        """Whether a blocking playlist request with these directives can be answered (6.2.5.2)."""
         if self.ended:
             return True
         if part is not None:
-            # A part past its segment's end is the first one of the next segment.
+            # A part index past the end of its segment means the first part of the next segment.
             return self.last >= (msn, part)
         segment = self._segments[-1] if self._segments else None
         return segment is not None and (segment.msn > msn or (segment.msn == msn and segment.complete))
@@ -172,7 +174,7 @@ class RenditionStream:
         return segment.parts[index].data
 
     def segment(self, msn: int) -> bytes | str | None:
-        """Its bytes, or the storage's name of them; None when it is not there or not complete."""
+        """Segment data, or its name in storage; None: unknown or incomplete."""
         segment = self._find(msn)
         if segment is None or not segment.complete:
             return None
@@ -185,18 +187,18 @@ class RenditionStream:
 
     @property
     def segments(self) -> list[Segment]:
-        """All that can be fetched, oldest first."""
+        """All available segments, oldest first."""
         return self._segments
 
     def playlist(self, reports: Iterable["RenditionStream"], *, skip: bool) -> bytes:
-        """The live media playlist, or with `skip` its update (6.2.5.1), if there is anything to skip."""
+        """Live media playlist; with `skip` a delta update (6.2.5.1), if there is anything to skip."""
         cached = self._cache.get(skip)
         if cached is None:
             cached = self._cache[skip] = "".join(self._live(reports, skip)).encode()
         return cached
 
     def replay(self) -> bytes:
-        """Everything, as video on demand."""
+        """Playlist of the whole stream as video on demand."""
         longest = max((segment.duration for segment in self._segments), default=1.0)
         begin = (
             playlist.header(),
@@ -208,7 +210,7 @@ class RenditionStream:
         return "".join([*begin, *(segment.text for segment in self._segments), playlist.end_list()]).encode()
 
     def rates(self) -> tuple[int, int]:
-        """Highest and average bits per second of the segments there are. Milliseconds of work after an hour: remembered."""
+        """Peak and average bits per second of all segments. Cached, because it takes milliseconds after an hour."""
         if self._rates is None or self._rates[0] != self.version:
             self._rates = (self.version, *self._measured_rates())
         return self._rates[1:]
@@ -233,12 +235,12 @@ class RenditionStream:
         if skipped:
             yield playlist.skip(skipped)
         with_parts = max(0, sum(segment.complete for segment in listed) - playlist.PART_SEGMENTS)
-        for place, segment in enumerate(listed[skipped:], skipped):
-            if place < with_parts or not segment.parts:
-                # The first one listed names its map, whoever was first before.
-                yield segment.text if place else self._text(segment, self._first, new_map=True)
+        for index, segment in enumerate(listed[skipped:], skipped):
+            if index < with_parts or not segment.parts:
+                # The first listed segment must name its EXT-X-MAP, which its cached text may lack.
+                yield segment.text if index else self._text(segment, self._first, new_map=True)
             else:
-                yield self._with_parts(segment, self._first + place, new_map=place == 0)
+                yield self._with_parts(segment, self._first + index, new_map=index == 0)
         if self.ended:
             yield playlist.end_list()
             return
@@ -248,7 +250,7 @@ class RenditionStream:
                 yield playlist.rendition_report(f"{other.name}.m3u8", *other.last)
 
     def _skippable(self, listed: list[Segment]) -> int:
-        """Segments that end earlier than CAN-SKIP-UNTIL before the playlist's end."""
+        """Number of segments that end more than CAN-SKIP-UNTIL before the end of the playlist."""
         left, count = sum(segment.duration for segment in listed), 0
         for segment in listed:
             left -= segment.duration
@@ -257,8 +259,8 @@ class RenditionStream:
             count += 1
         return count
 
-    def _with_parts(self, segment: Segment, place: int, *, new_map: bool) -> str:
-        lines = [segment.head(self.name, new_map=new_map or self._new_map(segment, place))]
+    def _with_parts(self, segment: Segment, index: int, *, new_map: bool) -> str:
+        lines = [segment.head(self.name, new_map=new_map or self._new_map(segment, index))]
         lines += (
             playlist.part(part.duration, self._part_uri(segment.msn, index, segment.init), independent=part.independent)
             for index, part in enumerate(segment.parts)
@@ -267,12 +269,12 @@ class RenditionStream:
             lines.append(playlist.extinf(segment.duration, self._segment_name(segment.msn)))
         return "".join(lines)
 
-    def _text(self, segment: Segment, place: int, *, new_map: bool = False) -> str:
-        head = segment.head(self.name, new_map=new_map or self._new_map(segment, place))
+    def _text(self, segment: Segment, index: int, *, new_map: bool = False) -> str:
+        head = segment.head(self.name, new_map=new_map or self._new_map(segment, index))
         return head + playlist.extinf(segment.duration, self._segment_name(segment.msn))
 
-    def _new_map(self, segment: Segment, place: int) -> bool:
-        return place == 0 or self._segments[place - 1].init != segment.init
+    def _new_map(self, segment: Segment, index: int) -> bool:
+        return index == 0 or self._segments[index - 1].init != segment.init
 
     def _part_uri(self, msn: int, index: int, init: int) -> str:
         return f"{self.name}/{msn}.{index}{f'.{init}' if init else ''}.m4s"
@@ -283,7 +285,7 @@ class RenditionStream:
     def _init_name(self, number: int) -> str:
         return f"{self.name}/init{number}.mp4"
 
-    # What goes away.
+    # -- removal -------------------------------------------------------------------------------------------------------
 
     def _find(self, msn: int) -> Segment | None:
         first = self._segments[0].msn if self._segments else 0
@@ -300,7 +302,7 @@ class RenditionStream:
         self._storage.write(self._segment_name(segment.msn), data)
         return segment
 
-    def _forget(self) -> None:
+    def _expire_segments(self) -> None:
         if not self._segments:
             return
         newest = self._segments[-1]
@@ -312,7 +314,8 @@ class RenditionStream:
         while self._age(self._in_memory, end) > self._limits.memory:
             self._drop_parts()
         while self._first and (
-            len(self._segments) > KEPT or (not self._limits.keep and self._age(0, end) > self._limits.dvr + GRACE)
+            len(self._segments) > KEPT
+            or (not self._limits.keep and self._age(0, end) > self._limits.dvr + SEGMENT_REMOVAL_DELAY)
         ):
             gone = self._segments.pop(0)
             self._storage.remove(self._segment_name(gone.msn))
@@ -320,14 +323,16 @@ class RenditionStream:
             self._in_memory = max(0, self._in_memory - 1)
 
     def _forget_parts(self, segment: Segment) -> None:
-        """Also if they could not be stored: a full disk fills no memory. The replay then says that they are missing."""
+        """Drops parts even if they were not stored, so that a full disk does not fill the memory. The replay marks such
+        segments as gaps.
+        """
         if segment.parts and self._storage.path(self._segment_name(segment.msn)) is None:
             entry = playlist.extinf(segment.duration, self._segment_name(segment.msn))
             segment.text = segment.text.removesuffix(entry) + playlist.gap() + entry
         segment.parts = []
 
     def release_memory(self) -> None:
-        """Nobody watches the end any more: what is stored is held no longer."""
+        """Drops the parts of all stored segments, when viewers no longer watch the live edge."""
         while self._in_memory < len(self._segments):
             self._drop_parts()
 
@@ -337,11 +342,11 @@ class RenditionStream:
             segment.parts = []
         self._in_memory += 1
 
-    def _age(self, place: int, end: float) -> float:
-        """Seconds from a segment's end to the programme's; 0 for what is not complete."""
-        if place >= len(self._segments) or not self._segments[place].complete:
+    def _age(self, index: int, end: float) -> float:
+        """Seconds from the end of a segment to the end of the stream; 0 for an incomplete one."""
+        if index >= len(self._segments) or not self._segments[index].complete:
             return 0.0
-        segment = self._segments[place]
+        segment = self._segments[index]
         return end - segment.starts_at - segment.duration
 
     def _changed(self) -> None:

@@ -1,8 +1,8 @@
-"""Where a programme lies once it is older than the last minute: one face for a directory and for nothing.
+"""Storage of live-stream segments that are no longer in memory: a directory, or none.
 
-Names are made by `stream`, never by a request. What is written under a name never changes. No method waits for a disk: a
-server's programmes share one `DiskExecutor` with one thread, which does all writes in their order. When its queue is full, a
-file is dropped: it stays out of the directory, is counted and logged, and the window in memory goes on.
+Names come from `rendition_stream`, never from a request. Files never change once written. No method waits for the disk:
+all live streams of a server share one `DiskExecutor` with one thread, which writes in order. When its queue is full,
+the file is dropped, counted and logged; the live stream in memory is not affected.
 """
 
 import logging
@@ -18,24 +18,24 @@ log = logging.getLogger(__name__)
 class Storage(Protocol):
     @property
     def works(self) -> bool:
-        """Whether what is written can be expected to be there later."""
+        """Whether written files can be expected to exist later."""
 
     def write(self, name: str, data: bytes) -> None: ...
 
     def path(self, name: str) -> Path | None:
-        """The file that holds it; None: it is not here, or not yet."""
+        """Path of the stored file; None: not stored, or not yet."""
 
     def remove(self, name: str) -> None: ...
 
     def note(self, line: bytes) -> None:
-        """Appends to the journal, by which a server that starts again finds the programme."""
+        """Appends a line to the journal, from which a restarted server restores the live stream."""
 
     def clear(self) -> None:
         """Removes everything."""
 
 
 class NoStorage:
-    """Keeps nothing: what leaves memory is gone."""
+    """Stores nothing: media that leaves memory is lost."""
 
     works = False
 
@@ -59,23 +59,23 @@ JOURNAL = "journal.jsonl"
 
 
 class DirectoryStorage:
-    """A directory of one programme. A full or slow disk costs the past of a programme, not the programme.
+    """Stores one live stream in a directory. A full or slow disk affects DVR and replay, not the live edge.
 
-    Methods are called on the loop; `found` and those with an underscore on the disk's thread.
+    The event loop calls the methods; the disk thread calls `found` and the methods with an underscore.
     """
 
-    __slots__ = ("_disk", "_made", "_stored", "_unusable", "dropped", "failures", "root")
+    __slots__ = ("_created", "_disk", "_stored", "_unusable", "dropped", "failures", "root")
 
     def __init__(self, root: Path, disk: DiskExecutor) -> None:
-        """The directory is made with the first write."""
+        """Does not touch the disk; the first write creates the directory."""
         self.root = root
         self.failures = 0
-        "Operations that the disk refused."
+        "Failed disk operations."
         self.dropped = 0
-        "Files that a full queue refused."
+        "Files dropped because the queue was full."
         self._disk = disk
-        self._made: set[Path] = set()
-        self._stored: set[str] = set()  # names that are on the disk; the other thread adds them
+        self._created: set[Path] = set()
+        self._stored: set[str] = set()  # names on disk; added by the disk thread
         self._unusable = False
 
     @property
@@ -85,8 +85,8 @@ class DirectoryStorage:
     def write(self, name: str, data: bytes) -> None:
         if not self._disk.submit(lambda: self._write(name, data), len(data)):
             self.dropped += 1
-            if self.dropped & (self.dropped - 1) == 0:  # each time their number has doubled
-                log.error("programme not stored: the disk is too slow", extra={"dropped": self.dropped})
+            if self.dropped & (self.dropped - 1) == 0:  # whenever the number has doubled
+                log.error("live stream not stored: the disk is too slow", extra={"dropped": self.dropped})
 
     def path(self, name: str) -> Path | None:
         return self.root / name if name in self._stored else None
@@ -102,7 +102,7 @@ class DirectoryStorage:
         self._disk.submit(lambda: shutil.rmtree(self.root, ignore_errors=True))
 
     def found(self) -> list[bytes]:
-        """Looks at what an earlier process left. The journal's whole lines: one that a crash cut short is left out."""
+        """Scans the files of an earlier process. Returns the journal's complete lines, without one that a crash cut short."""
         self._stored = {str(path.relative_to(self.root)) for path in self.root.glob("*/*") if path.is_file()}
         try:
             return (self.root / JOURNAL).read_bytes().split(b"\n")[:-1]
@@ -112,7 +112,7 @@ class DirectoryStorage:
     def _write(self, name: str, data: bytes) -> None:
         path = self.root / name
         try:
-            self._make(path.parent)
+            self._create(path.parent)
             path.write_bytes(data)
             self._stored.add(name)
         except OSError as error:
@@ -131,23 +131,23 @@ class DirectoryStorage:
 
     def _note(self, line: bytes) -> None:
         try:
-            self._make(self.root)
+            self._create(self.root)
             with (self.root / JOURNAL).open("ab") as journal:
                 journal.write(line + b"\n")
         except OSError as error:
             self._failed(error)
 
-    def _make(self, directory: Path) -> None:
-        if directory not in self._made:
+    def _create(self, directory: Path) -> None:
+        if directory not in self._created:
             try:
                 directory.mkdir(parents=True, exist_ok=True)
             except OSError:
-                self._unusable = not self._made
+                self._unusable = not self._created
                 raise
-            self._made.add(directory)
+            self._created.add(directory)
             self._unusable = False
 
     def _failed(self, error: OSError) -> None:
         self.failures += 1
         if self.failures == 1:
-            log.error("programme not written", extra={"reason": error.strerror})
+            log.error("live stream not written", extra={"reason": error.strerror})
