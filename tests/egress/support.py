@@ -1,4 +1,4 @@
-"""A whole server in this process that makes small programmes, and bots in a process of their own to fill them."""
+"""A complete server in this process with small renditions, and bots in another process."""
 
 import asyncio
 import os
@@ -35,7 +35,7 @@ def token(identity: str, **grants: Any) -> str:
 
 @dataclass
 class House:
-    """The server and ways to talk to it."""
+    """The server, and helpers to call it."""
 
     server: Server
     http: aiohttp.ClientSession
@@ -45,7 +45,7 @@ class House:
         return Client(self.http, self.server.url, token(identity, room_join=True))
 
     async def ask(self, method: str, path: str, **arguments: Any) -> Any:
-        """The admin API, with every grant over the programme."""
+        """Calls the admin API with all egress grants."""
         headers = {"Authorization": f"Bearer {token('operator', room_record=True, room_egress=True, room_admin=True)}"}
         url = f"{self.server.url}/api/v1/rooms/{ROOM}{path}"
         async with self.http.request(method, url, headers=headers, **arguments) as answer:
@@ -58,7 +58,7 @@ class House:
         return self.server.egress_jobs.find(ROOM)
 
     async def playlist(self, rendition: str = "180p") -> str:
-        """The live playlist as a viewer gets it."""
+        """The live playlist as a viewer fetches it."""
         headers = {"Authorization": f"Bearer {token('viewer', room_join=True)}"}
         async with self.http.post(f"{self.server.url}/hls/{ROOM}/pass", headers=headers) as answer:
             index = self.server.url + (await answer.json())["url"]
@@ -116,9 +116,9 @@ async def bots(
 
 
 async def until(check: Callable[[], object], seconds: float = 15.0) -> float:
-    """Waits until it is true; the seconds that it took."""
+    """Waits until the condition is true and returns the seconds that it took."""
     began = time.monotonic()
     while not check():
-        assert time.monotonic() - began < seconds, "this did not happen in time"
+        assert time.monotonic() - began < seconds, "the condition did not become true in time"
         await asyncio.sleep(0.05)
     return time.monotonic() - began

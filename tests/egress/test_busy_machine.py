@@ -1,4 +1,4 @@
-"""A machine with more work than processors: a mixer that starts slowly, or is starved for a while, is not replaced."""
+"""A worker that starts slowly, or gets no processor time for a while, on an overloaded machine is not replaced."""
 
 import asyncio
 import os
@@ -33,7 +33,7 @@ def busy(count: int) -> Iterator[None]:
             process.wait()
 
 
-async def test_a_mixer_that_starts_on_a_busy_machine_is_left_alone(tmp_path: Path) -> None:
+async def test_a_worker_that_starts_on_a_busy_machine_is_not_replaced(tmp_path: Path) -> None:
     ladder = '["1920x1080@4000", "1280x720@1500", "848x480@700"]'
     async with house(tmp_path, outputs__renditions=ladder) as here, bots(here.server, 1):
         rooms = here.server.rooms
@@ -42,7 +42,7 @@ async def test_a_mixer_that_starts_on_a_busy_machine_is_left_alone(tmp_path: Pat
             await here.ask("PUT", "/egress", json={"live": True, "recording": True})
             job = here.job
             await asyncio.sleep(STARVED_FOR)
-            assert job.supervisor.starts == 1, "a mixer that was starting was replaced"
+            assert job.supervisor.starts == 1, "the worker was replaced while it was starting"
         await until(lambda: job.live_stream is not None and job.live_stream.state.name == "LIVE", 60)
         assert job.supervisor.starts == 1
         await here.ask("DELETE", "/egress")

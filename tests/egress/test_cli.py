@@ -15,7 +15,7 @@ def run(capsys: pytest.CaptureFixture[str]):
     async def run(here: House, *given: str) -> tuple[int, str, str]:
         command, *rest = given
         settings = ["--url", here.server.url, "--set", f'auth.keys={{key: "{SECRET}"}}']
-        # Before the command's name and behind it, as one likes.
+        # Common options are accepted before and after the command.
         words = ["egress", *settings, command, *rest] if len(rest) % 2 else ["egress", command, *rest, *settings]
         status = await asyncio.to_thread(cli.main, words)
         captured = capsys.readouterr()
@@ -24,7 +24,7 @@ def run(capsys: pytest.CaptureFixture[str]):
     return run
 
 
-async def test_a_programme_from_start_to_stop(tmp_path: Path, run) -> None:
+async def test_start_layout_status_and_stop(tmp_path: Path, run) -> None:
     async with house(tmp_path) as here:
         guest = here.client("guest")
         await guest.join()
@@ -56,16 +56,16 @@ async def test_a_programme_from_start_to_stop(tmp_path: Path, run) -> None:
         (("stop", ROOM, "--destination", "DE_1"), "no such room"),
     ],
 )
-async def test_what_cannot_be_is_said_in_one_sentence(tmp_path: Path, run, words, complaint) -> None:
+async def test_errors_are_one_sentence(tmp_path: Path, run, words, complaint) -> None:
     async with house(tmp_path) as here:
         status, _, err = await run(here, *words)
         assert status == 2
         assert complaint in err
 
 
-async def test_a_wrong_scene_and_a_cap(tmp_path: Path, run) -> None:
+async def test_an_invalid_scene_and_the_job_limit(tmp_path: Path, run) -> None:
     async with house(tmp_path, egress__max_jobs="0") as here:
         guest = here.client("guest")
         await guest.join()
-        assert "no place" in (await run(here, "start", ROOM, "--live"))[2]
+        assert "cannot run another egress" in (await run(here, "start", ROOM, "--live"))[2]
         await guest.close()

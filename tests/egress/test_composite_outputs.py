@@ -1,4 +1,4 @@
-"""Keyframes that are asked for: beside those of the grid, seldom, and only where segments stay where they are."""
+"""Requested keyframes: limited in rate, and without effect on segment boundaries."""
 
 import time
 
@@ -17,7 +17,7 @@ START = Start(
 WANTED = Outputs(live=True, video_ssrc=11, audio_ssrc=12)
 
 
-def test_keyframes_that_viewers_of_the_track_ask_for() -> None:
+def test_keyframe_requests_of_track_subscribers() -> None:
     told: list[ToServer] = []
     sent: list[bytes] = []
     outputs = CompositeOutputs(START, told.append, sent.extend)
@@ -30,7 +30,7 @@ def test_keyframes_that_viewers_of_the_track_ask_for() -> None:
             outputs.keyframe()
         begun = len(sent)
         outputs.video(canvas, 3000 * number)
-        while not outputs._canvases.empty():  # a programme's ticks come 33 ms apart: the lower rendition keeps up
+        while not outputs._canvases.empty():  # real ticks are 33 ms apart, so that the lower rendition keeps up
             time.sleep(0.001)
         media = [packet for packet in sent[begun:] if not 191 < packet[1] < 224]
         # a keyframe begins with its parameter sets, aggregated (STAP-A)

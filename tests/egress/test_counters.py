@@ -1,4 +1,4 @@
-"""Totals over programmes that come, die, are replaced and go."""
+"""Totals over egress jobs that start, restart and end."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from sfu.egress.job import EgressJob
 
 @dataclass
 class FakeJob:
-    """What is looked at of a Production."""
+    """The attributes of EgressJob that the counters read."""
 
     id: str
     ticks: int
@@ -34,11 +34,11 @@ class FakeJob:
         )
 
 
-def test_totals_never_fall() -> None:
+def test_totals_never_decrease() -> None:
     workload = EgressCounters()
     last_word = FakeJob("a", 150, 2, cpu=1.5).seen()
     again = FakeJob("a", 150, 2, starts=2, cpu=1.5).seen()
-    again.status = last_word.status  # its worker died; the next has not said anything yet
+    again.status = last_word.status  # the worker was replaced; the new one has not reported yet
     looks: list[tuple[list[EgressJob], EgressTotals]] = [
         ([], EgressTotals()),
         ([FakeJob("a", 0).seen()], EgressTotals()),

@@ -1,4 +1,4 @@
-"""The programme pushed by RTMP and published back into the room."""
+"""The mix pushed by RTMP, and published into the room."""
 
 import asyncio
 import socket
@@ -15,7 +15,7 @@ def free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-async def test_a_push_and_one_that_goes_nowhere(tmp_path: Path) -> None:
+async def test_a_push_and_an_unreachable_destination(tmp_path: Path) -> None:
     port = free_port()
     async with house(tmp_path, egress__rtmp_allow_private="true") as here:
         guest = here.client("guest")
@@ -39,7 +39,7 @@ async def test_a_push_and_one_that_goes_nowhere(tmp_path: Path) -> None:
         await guest.close()
 
 
-async def test_the_programme_is_a_participant_that_anybody_can_watch(tmp_path: Path) -> None:
+async def test_the_mix_is_published_as_a_participant(tmp_path: Path) -> None:
     async with house(tmp_path) as here, bots(here.server, 1):
         rooms = here.server.rooms
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)
@@ -47,10 +47,10 @@ async def test_the_programme_is_a_participant_that_anybody_can_watch(tmp_path: P
         job = here.job
         guest = here.client("guest")
         joined = await guest.join()
-        programme = next(one for one in joined["participants"] if one["name"] == "Live mix")
-        assert {track["codec"] for track in programme["tracks"]} == {"H264", "opus"}
-        assert programme["id"] in job.recorder.excluded
-        wanted = {track["id"] for track in programme["tracks"]}
+        mix = next(one for one in joined["participants"] if one["name"] == "Live mix")
+        assert {track["codec"] for track in mix["tracks"]} == {"H264", "opus"}
+        assert mix["id"] in job.recorder.excluded
+        wanted = {track["id"] for track in mix["tracks"]}
         await guest.request("unsubscribe", tracks=[
             track["id"] for one in joined["participants"] for track in one["tracks"] if track["id"] not in wanted
         ])  # fmt: skip

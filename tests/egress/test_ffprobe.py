@@ -1,4 +1,4 @@
-"""One programme, everything that comes of it, and a judge that is not ours: ffprobe decodes each and has nothing to say."""
+"""All outputs of one egress job, each decoded completely by ffprobe without warnings."""
 
 import asyncio
 import json
@@ -15,15 +15,15 @@ FPS = 30
 RENDITIONS = {"360p": (640, 360), "180p": (320, 180)}
 
 
-async def judged(path: str | Path) -> dict[str, dict[str, Any]]:
-    """Streams by kind, every frame decoded; any warning fails."""
+async def probed(path: str | Path) -> dict[str, dict[str, Any]]:
+    """Streams by kind. Decodes every frame; any warning fails the test."""
     process = await asyncio.create_subprocess_exec(
         "ffprobe", "-v", "warning", "-count_frames", "-show_streams", "-show_format", "-of", "json", str(path),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )  # fmt: skip
     output, errors = await asyncio.wait_for(process.communicate(), 60)
-    # Chapters are a track of text as well, which has no decoder.
+    # Chapters are also a text track, which has no decoder.
     complaints = [line for line in errors.decode().splitlines() if "Unsupported codec with id 98314" not in line]
     assert complaints == [], f"{path}: {complaints}"
     found = json.loads(output)
@@ -31,7 +31,7 @@ async def judged(path: str | Path) -> dict[str, dict[str, Any]]:
 
 
 async def times(path: str | Path, kind: str) -> list[float]:
-    """Of all packets of the first such stream."""
+    """Times of all packets of the first stream of this kind."""
     process = await asyncio.create_subprocess_exec(
         "ffprobe", "-v", "error", "-select_streams", f"{kind}:0", "-show_entries", "packet=dts_time", "-of", "csv=p=0",
         str(path),
@@ -41,7 +41,7 @@ async def times(path: str | Path, kind: str) -> list[float]:
     return [float(line.strip(",")) for line in output.decode().split()]
 
 
-def is_programme(found: dict[str, dict[str, Any]], size: tuple[int, int]) -> None:
+def is_mix(found: dict[str, dict[str, Any]], size: tuple[int, int]) -> None:
     video, audio = found["video"], found["audio"]
     assert (video["codec_name"], video["width"], video["height"]) == ("h264", *size)
     assert (video["pix_fmt"], video["color_range"], video["color_space"]) == ("yuv420p", "tv", "smpte170m")
@@ -56,10 +56,10 @@ def is_programme(found: dict[str, dict[str, Any]], size: tuple[int, int]) -> Non
 async def grows(path: Path) -> None:
     for kind in ("v", "a"):
         found = await times(path, kind)
-        assert found == sorted(set(found)), f"{path}: times of {kind} do not grow"
+        assert found == sorted(set(found)), f"{path}: times of {kind} do not increase"
 
 
-async def test_ffprobe_has_nothing_to_say_of_any_output(tmp_path: Path) -> None:
+async def test_ffprobe_decodes_every_output_without_warnings(tmp_path: Path) -> None:
     port = free_port()
     ladder = json.dumps([f"{width}x{height}@300" for width, height in RENDITIONS.values()])
     settings = {"outputs__renditions": ladder, "outputs__hls__public": '["*"]', "egress__rtmp_private": "true"}
@@ -95,21 +95,21 @@ async def test_ffprobe_has_nothing_to_say_of_any_output(tmp_path: Path) -> None:
         await until(kept.is_file)
         files[kept] = RENDITIONS["360p"]
 
-        # The ended programme's playlists, which a player without low latency reads: one of all, and each.
+        # Playlists of the ended stream, as a player without low latency reads them: the multivariant one, then each rendition.
         async with here.http.get(index) as answer:
             multivariant = m3u8.loads(await answer.text(), uri=str(answer.url))
         assert len(multivariant.playlists) == 2
-        is_programme(await judged(index), RENDITIONS["360p"])
+        is_mix(await probed(index), RENDITIONS["360p"])
         for one in multivariant.playlists:
-            is_programme(await judged(one.absolute_uri), one.stream_info.resolution)
+            is_mix(await probed(one.absolute_uri), one.stream_info.resolution)
 
     for path, size in files.items():
-        is_programme(await judged(path), size)
+        is_mix(await probed(path), size)
         await grows(path)
     tracks = sorted(track_egress.directory.glob("*.webm"))
     assert len(tracks) == 4
     for path in tracks:
-        found = await judged(path)
+        found = await probed(path)
         (stream,) = (found[kind] for kind in ("video", "audio") if kind in found)
         assert stream["codec_name"] in ("vp8", "opus")
         assert int(stream["nb_read_frames"]) > 20

@@ -1,4 +1,4 @@
-"""What counts as hung: no progress for some beats in time. A machine that is late with everything hangs nothing."""
+"""Stall detection: no progress during several punctual heartbeats. Delays of a busy machine do not count."""
 
 import pytest
 
@@ -33,21 +33,21 @@ ON_TIME, DELAYED = 0.0, MAX_BEAT_DELAY + 0.01
         ([((1,), ON_TIME)] * MAX_IDLE_BEATS + [((), ON_TIME)] + [((1,), ON_TIME)] * MAX_IDLE_BEATS, False),
     ],
 )
-def test_still(seen: list[tuple[Progress, float]], hung: bool) -> None:
+def test_stall(seen: list[tuple[Progress, float]], hung: bool) -> None:
     stall_detector = StallDetector()
     found = [stall_detector.beat(*each) for each in seen]
     assert found[-1] is hung
     assert not any(found[:-1])
 
 
-def test_threads_that_wait_for_a_processor_are_not_still() -> None:
+def test_waiting_for_a_processor_is_not_a_stall() -> None:
     stall_detector = StallDetector()
     for _ in range(MAX_IDLE_BEATS_WHEN_BUSY):
         assert not stall_detector.beat((1,), ON_TIME, 0.2)
     assert stall_detector.beat((1,), ON_TIME, 0.2)
 
 
-def test_a_thread_that_has_not_begun_has_more_time() -> None:
+def test_a_starting_thread_has_more_time() -> None:
     stall_detector = StallDetector()
     assert not any(stall_detector.beat((0, number), ON_TIME) for number in range(MAX_IDLE_BEATS_AT_START))
     assert stall_detector.beat((0, MAX_IDLE_BEATS_AT_START), ON_TIME)
@@ -64,11 +64,11 @@ class ControlSocket:
         self.sent.append(message)
 
 
-async def test_it_beats_and_ends_what_hangs() -> None:
-    post, ended = ControlSocket(), []
-    Heartbeat(post, lambda: (1, 2), lambda: ended.append(True)).start()
+async def test_heartbeats_and_the_end_of_a_stalled_process() -> None:
+    control, ended = ControlSocket(), []
+    Heartbeat(control, lambda: (1, 2), lambda: ended.append(True)).start()
     took = await until(lambda: ended, 30)
     assert took > MAX_IDLE_BEATS * BEAT_INTERVAL * 0.9
-    assert len(post.sent) > MAX_IDLE_BEATS
-    assert {type(message) for message in post.sent[:-1]} == {Alive}
-    assert isinstance(post.sent[-1], Failed)
+    assert len(control.sent) > MAX_IDLE_BEATS
+    assert {type(message) for message in control.sent[:-1]} == {Alive}
+    assert isinstance(control.sent[-1], Failed)

@@ -1,4 +1,4 @@
-"""Recordings that begin at awkward moments: a silent person, a camera that comes later, each with the right length and time."""
+"""Recordings that start early: a stalled microphone and a later camera, each with the right length and time."""
 
 import asyncio
 from pathlib import Path
@@ -16,7 +16,7 @@ LIPS = 40.0
 
 
 async def test_tracks_that_begin_at_different_times_share_one_clock(tmp_path: Path) -> None:
-    """The recording begins before anybody is there; sound stalls from the first second on, the camera from the second."""
+    """The recording starts in an empty room; audio stalls from the first second on, video from the second one."""
     environment = {"STALLS": "sound 0.3 4; picture 1.5 3"}
     clapper = ("--publish", "clap", "--fps", "30")
     async with house(tmp_path) as here:

@@ -1,7 +1,7 @@
-"""A long programme in simulated time: two per cent of loss, jitter and a sender whose clock is wrong, from RTP to the MP4.
+"""A long mix in simulated time with 2 % loss, jitter and a wrong sender clock, from RTP to the MP4.
 
-What is played back must be as long as what went by on the wall, and its lips together to the end. Everything is the
-worker's own but its two clocks and its threads, for which a loop stands here. `make soak` makes it an hour.
+Playback must be as long as wall-clock time, with lip sync to the end. All code is the worker's except its two clocks
+and its threads, which a loop replaces. `make soak` simulates an hour.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ PICTURE, SOUND = 11, 12
 
 
 class Sender:
-    """Packets in the order in which they arrive: (time, packet)."""
+    """Packets in order of arrival: (time, packet)."""
 
     def __init__(self) -> None:
         self._dice = random.Random(3)
@@ -110,7 +110,7 @@ class Now:
 
 
 def produce(directory: Path, seconds: float) -> None:
-    """The worker's life in its own order of time."""
+    """Runs the steps of the worker in order of simulated time."""
     now = Now()
     server, theirs = pair()
     rtp_receiver, sound = RtpReceiver(theirs), AudioMixer()
@@ -139,7 +139,7 @@ def produce(directory: Path, seconds: float) -> None:
             now.at = arrival
             server.send(struct.pack("!H", len(packet)) + packet)
             assert rtp_receiver.readable(arrival)
-            decoders.wait_idle()  # or a busy machine's thread would find its picture late by our clock
+            decoders.wait_idle()  # otherwise a decoder thread on a busy machine would be late on the simulated clock
             arrival, packet = next(arriving, (float("inf"), b""))
         now.at = due
         if sound_at <= tick_at:
@@ -162,7 +162,7 @@ def produce(directory: Path, seconds: float) -> None:
 
 
 def onsets(path: Path) -> tuple[list[float], list[float], float, float]:
-    """Seconds at which flashes and tones begin; where pictures and sound end."""
+    """Start times of flashes and tones, in seconds, and the ends of video and sound."""
     flashes: list[float] = []
     dark, end = False, 0.0
     with av.open(str(path)) as source:
@@ -187,25 +187,25 @@ def onsets(path: Path) -> tuple[list[float], list[float], float, float]:
 
 
 def phase(times: list[float]) -> np.ndarray:
-    """How late each is in the sender's cycle, whose clock is fast."""
+    """Delay of each time within the sender's cycle, whose clock is fast."""
     cycle = CYCLE / (1 + DRIFT)
     late = (np.array(times) + 1) % cycle
     return np.where(late > cycle / 2, late - cycle, late)
 
 
-async def test_playback_is_as_long_as_the_wall_clock_and_lips_hold_to_the_end(tmp_path: Path) -> None:
+async def test_playback_has_wall_clock_length_and_lip_sync_to_the_end(tmp_path: Path) -> None:
     await asyncio.to_thread(produce, tmp_path / "mix", SECONDS)
     done = finalize(tmp_path / "mix")
     assert done is not None
     flashes, tones, end, heard = await asyncio.to_thread(onsets, tmp_path / "mix" / "recording.mp4")
     assert end == pytest.approx(SECONDS, abs=0.040)
-    # Of the sound, what was still on its way when the last picture was made is left out.
+    # Sound that arrived after the last picture is not part of the file.
     assert SECONDS - 0.1 - 1 / FPS - 0.05 < heard < SECONDS + 0.040
     assert min(len(flashes), len(tones)) > 0.85 * SECONDS / CYCLE
     shown, spoken = phase(flashes), phase(tones)
     fifth = max(20, len(spoken) // 5)
     for part in (slice(None, fifth), slice(-fifth, None)):
         assert abs(float(np.median(spoken[part]) - np.median(shown[part]))) < 0.040 + 0.5 / FPS
-    # The last are as late as the first: nothing of the sender's drift is left in the programme.
+    # The last delays equal the first ones: the mix contains none of the sender's drift.
     assert float(np.median(spoken[-fifth:])) == pytest.approx(float(np.median(spoken[:fifth])), abs=0.040)
     assert float(np.percentile(np.abs(spoken - np.median(spoken)), 95)) < 0.040

@@ -1,4 +1,4 @@
-"""Lips through the whole chain: somebody who claps on air, and how far flash and tone are apart in what viewers are sent."""
+"""Lip sync through the whole chain: the offset between flash and tone in the live stream and the recording."""
 
 import asyncio
 from pathlib import Path
@@ -17,8 +17,8 @@ BUSY = 0.1
 """Share of pictures not made, above which the machine cannot be judged by."""
 
 
-async def test_lips_within_40_ms_in_what_is_watched_and_recorded(tmp_path: Path) -> None:
-    clapper = ("--publish", "clap", "--fps", "30")  # the last of an argument counts
+async def test_lip_sync_within_40_ms_in_live_stream_and_recording(tmp_path: Path) -> None:
+    clapper = ("--publish", "clap", "--fps", "30")  # the last occurrence of an option wins
     async with house(tmp_path, outputs__hls__public='["*"]') as here, bots(here.server, 1, *clapper):
         rooms = here.server.rooms
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)

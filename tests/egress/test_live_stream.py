@@ -1,4 +1,4 @@
-"""A room of bots on air: what viewers get, what is recorded, and what a worker's death does to the programme and the room."""
+"""A live room of bots: the stream, the recording, and the effects of a lost worker."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ def probe(path: str | Path) -> dict[str, dict[str, str]]:
     return streams | {"format": found["format"], "chapters": {str(n): c for n, c in enumerate(found["chapters"])}}
 
 
-async def test_a_room_is_watched_and_recorded_and_outlives_its_worker(tmp_path: Path) -> None:
+async def test_live_stream_and_recording_survive_the_worker(tmp_path: Path) -> None:
     async with house(tmp_path) as here, bots(here.server, 2):
         watcher = here.client("watcher")
         await watcher.join()
@@ -38,7 +38,7 @@ async def test_a_room_is_watched_and_recorded_and_outlives_its_worker(tmp_path: 
         await until(lambda: told or any(event["type"] == "room_updated" for event in watcher.events))
         assert job.recorder.participant.id not in {one.id for one in rooms.find(ROOM).members.visible()}
 
-        # kill -9: another one within 2 s, a discontinuity for viewers, nothing for the meeting
+        # kill -9: a new worker within 2 s, a discontinuity for viewers, no effect on the meeting
         received: list[Rtp] = []
         await watcher.until(lambda: received.extend(watcher.media()) or len(received) > 20)
         received.clear()
@@ -92,8 +92,8 @@ async def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
         await guest.close()
 
 
-async def test_what_no_decoder_understands_costs_at_most_a_worker(tmp_path: Path) -> None:
-    """Keyframes that announce 16k × 16k and carry zeros: the programme goes on."""
+async def test_undecodable_video_costs_at_most_a_worker(tmp_path: Path) -> None:
+    """Keyframes with a size of 16k × 16k and zeros as data cost at most a worker; the egress continues."""
     async with house(tmp_path) as here:
         guest = here.client("mallory")
         await guest.join()

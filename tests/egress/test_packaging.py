@@ -1,4 +1,4 @@
-"""Parts of several renditions: they begin together, at a segment, and end with what was left."""
+"""Packaging of several renditions: they start together with a segment and are flushed at the end."""
 
 from sfu.egress.packaging import RECORDING, Packaging
 from sfu.egress.protocol import Init, Part, ToServer
@@ -26,7 +26,7 @@ def feed(packaging: Packaging, *numbers: int) -> None:
             packaging.video(rendition, [picture(number)])
 
 
-def test_all_renditions_begin_at_the_same_segment() -> None:
+def test_all_renditions_begin_with_the_same_segment() -> None:
     def run(packaging: Packaging) -> None:
         feed(packaging, *range(10))
         packaging.plan(True, False, 3000 * 10)
@@ -40,7 +40,7 @@ def test_all_renditions_begin_at_the_same_segment() -> None:
     assert sum(part.duration for part in parts if part.rendition == "180p") > 1.3
 
 
-def test_a_recording_goes_on_while_viewers_come_and_go() -> None:
+def test_a_recording_continues_when_the_live_stream_stops() -> None:
     def run(packaging: Packaging) -> None:
         packaging.plan(False, True, 0)
         feed(packaging, *range(30))
@@ -55,7 +55,7 @@ def test_a_recording_goes_on_while_viewers_come_and_go() -> None:
     assert {part.pts // 90_000 for part in parts if part.rendition == "360p"} == {1}
 
 
-def test_a_server_that_is_gone_ends_it_without_a_word() -> None:
+def test_a_closed_control_socket_ends_packaging() -> None:
     def gone(message: ToServer) -> None:
         raise BrokenPipeError
 

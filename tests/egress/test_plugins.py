@@ -19,7 +19,7 @@ HOOKS = json.dumps(
 
 
 def seen(path: Path) -> "np.ndarray":
-    """The luma of a picture of the end."""
+    """Luma of a picture near the end."""
     with av.open(str(path)) as source:
         frames = [frame.to_ndarray(format="gray") for frame in source.decode(video=0)]
     return frames[-20]

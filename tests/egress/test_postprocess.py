@@ -1,4 +1,4 @@
-"""The process that makes recordings fit for players, as the server starts it."""
+"""Postprocessing of recordings in its own process."""
 
 import os
 import subprocess
@@ -9,8 +9,8 @@ import pytest
 
 
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_server_that_has_ended_meanwhile_is_told_nothing(tmp_path: Path, broken: bool) -> None:
-    """No traceback on the terminal of whoever stopped it; the status is the same."""
+def test_a_closed_stdout_is_ignored(tmp_path: Path, broken: bool) -> None:
+    """No traceback on the terminal when the server has exited; the exit status is unchanged."""
     if broken:
         (tmp_path / "ada.mkv").mkdir()
     reading, writing = os.pipe()

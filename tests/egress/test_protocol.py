@@ -1,4 +1,4 @@
-"""What the two processes say: every message survives the way, and nothing that makes no sense is taken."""
+"""Messages between server and worker: encoding, framing and validation."""
 
 import msgspec
 import pytest
@@ -30,7 +30,7 @@ TO_SERVER = [
 
 
 @pytest.mark.parametrize("step", [1, 3, 1000])
-def test_messages_come_out_as_they_went_in_however_they_are_cut(step: int) -> None:
+def test_round_trip_with_any_chunk_size(step: int) -> None:
     for messages, decode in ((TO_WORKER, decode_to_worker), (TO_SERVER, decode_to_server)):
         stream = b"".join(encode(message) for message in messages)
         frames, found = Frames(), []
@@ -39,7 +39,7 @@ def test_messages_come_out_as_they_went_in_however_they_are_cut(step: int) -> No
         assert found == messages
 
 
-def test_a_message_that_is_too_long_is_refused_before_it_is_kept() -> None:
+def test_a_message_that_is_too_long_is_refused_before_buffering() -> None:
     with pytest.raises(MalformedPacket):
         list(Frames().receive((protocol.LIMIT + 1).to_bytes(4, "big")))
 
@@ -55,6 +55,6 @@ def test_a_message_that_is_too_long_is_refused_before_it_is_kept() -> None:
         [],
     ],
 )  # fmt: skip
-def test_what_a_worker_may_not_say(message: object) -> None:
+def test_invalid_messages_of_a_worker(message: object) -> None:
     with pytest.raises(msgspec.ValidationError):
         decode_to_server(msgspec.msgpack.encode(message))

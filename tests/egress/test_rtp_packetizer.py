@@ -1,4 +1,4 @@
-"""The programme as RTP: what a receiver puts together again is what the encoder made."""
+"""Packetizing the mix: a receiver reassembles the encoder's output."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def noise(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 255, (180 * 3 // 2, 320), np.uint8)
 
 
-def test_pictures_survive_the_way() -> None:
+def test_pictures_survive_packetization() -> None:
     encoder = VideoEncoder(320, 180, 4_000_000)
     packets = [packet for number in range(3) for packet in encoder.encode(noise(number), 3000 * number)]
     sent: list[bytes] = []

@@ -1,4 +1,4 @@
-"""The worker's end of the media socket."""
+"""RTP input of the worker's media socket."""
 
 import struct
 
@@ -23,7 +23,7 @@ class Clock:
         self.reports.append((ntp, rtp_timestamp))
 
 
-class Stand:
+class Setup:
     def __init__(self) -> None:
         self.server, theirs = pair()
         self.rtp_receiver = RtpReceiver(theirs)
@@ -46,59 +46,59 @@ class Stand:
 
 
 @pytest.fixture
-def stand():
-    stand = Stand()
-    yield stand
-    stand.server.close()
-    stand.rtp_receiver.sock.close()
+def setup():
+    setup = Setup()
+    yield setup
+    setup.server.close()
+    setup.rtp_receiver.sock.close()
 
 
 def picture(number: int, *, key: bool = False, ssrc: int = 7) -> bytes:
     return rtp(vp8(key=key, size=100 - 7 * key), ssrc=ssrc, sequence=number, timestamp=3000 * number, marker=True)
 
 
-def test_runs_become_frames_and_reports_set_the_clock(stand: Stand) -> None:
+def test_batches_become_frames_and_reports_set_the_clock(setup: Setup) -> None:
     report = rtcp.encode_sender_report(rtcp.SenderReport(7, 1 << 40, 3000, 1, 1, ()))
-    stand.send(picture(1, key=True), picture(2), picture(3))
-    stand.send(report)
-    assert stand.rtp_receiver.readable(1.0)
-    assert [frame.keyframe for frame in stand.frames] == [True, False, False]
-    assert stand.clock.frames == [3000, 6000, 9000]
-    assert stand.clock.reports == [(1 << 40, 3000)]
-    assert stand.asked() == 0
+    setup.send(picture(1, key=True), picture(2), picture(3))
+    setup.send(report)
+    assert setup.rtp_receiver.readable(1.0)
+    assert [frame.keyframe for frame in setup.frames] == [True, False, False]
+    assert setup.clock.frames == [3000, 6000, 9000]
+    assert setup.clock.reports == [(1 << 40, 3000)]
+    assert setup.asked() == 0
 
 
-def test_a_keyframe_is_asked_for_while_it_is_wanted_and_not_too_often(stand: Stand) -> None:
-    stand.send(picture(1))
-    stand.rtp_receiver.readable(1.0)
-    assert stand.asked() == 1
-    stand.rtp_receiver.handle_timer(1.0 + KEYFRAME_REQUEST_INTERVAL / 2)
-    assert stand.asked() == 0
-    stand.rtp_receiver.handle_timer(1.1 + KEYFRAME_REQUEST_INTERVAL)
-    assert stand.asked() == 1
-    stand.stream.wanted = False
-    stand.rtp_receiver.handle_timer(9.0)
-    assert stand.asked() == 0
+def test_keyframe_requests_are_limited_in_rate(setup: Setup) -> None:
+    setup.send(picture(1))
+    setup.rtp_receiver.readable(1.0)
+    assert setup.asked() == 1
+    setup.rtp_receiver.handle_timer(1.0 + KEYFRAME_REQUEST_INTERVAL / 2)
+    assert setup.asked() == 0
+    setup.rtp_receiver.handle_timer(1.1 + KEYFRAME_REQUEST_INTERVAL)
+    assert setup.asked() == 1
+    setup.stream.wanted = False
+    setup.rtp_receiver.handle_timer(9.0)
+    assert setup.asked() == 0
 
 
 @pytest.mark.parametrize(
     "message", [b"\0", b"\0\0\0", b"\0\x05hello", b"\0\x0d" + bytes(13), b"\0\x10\x80\xc8\xff\xff" + bytes(12)]
 )
-def test_what_is_malformed_or_unknown_is_counted(stand: Stand, message: bytes) -> None:
-    stand.server.send(message)
-    stand.send(picture(1, ssrc=8))
-    assert stand.rtp_receiver.readable(1.0)
-    assert stand.frames == []
-    assert stand.rtp_receiver.malformed + stand.rtp_receiver.unknown >= 2
+def test_malformed_and_unknown_packets_are_counted(setup: Setup, message: bytes) -> None:
+    setup.server.send(message)
+    setup.send(picture(1, ssrc=8))
+    assert setup.rtp_receiver.readable(1.0)
+    assert setup.frames == []
+    assert setup.rtp_receiver.malformed + setup.rtp_receiver.unknown >= 2
 
 
-def test_the_server_is_gone(stand: Stand) -> None:
-    stand.server.close()
-    assert not stand.rtp_receiver.readable(1.0)
-    stand.rtp_receiver.send([b"x" * 20])
-    assert stand.rtp_receiver.unsent == 1
+def test_a_closed_socket(setup: Setup) -> None:
+    setup.server.close()
+    assert not setup.rtp_receiver.readable(1.0)
+    setup.rtp_receiver.send([b"x" * 20])
+    assert setup.rtp_receiver.unsent == 1
 
 
-def test_equal_packets_leave_in_one_message(stand: Stand) -> None:
-    stand.rtp_receiver.send([b"a" * 30, b"b" * 30, b"c" * 20, b"d" * 30])
-    assert [len(stand.server.recv(2000)) for _ in range(2)] == [2 + 80, 2 + 30]
+def test_packets_of_equal_size_share_a_message(setup: Setup) -> None:
+    setup.rtp_receiver.send([b"a" * 30, b"b" * 30, b"c" * 20, b"d" * 30])
+    assert [len(setup.server.recv(2000)) for _ in range(2)] == [2 + 80, 2 + 30]

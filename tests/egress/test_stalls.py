@@ -1,4 +1,4 @@
-"""Capture that stalls and clocks that step, through the whole chain: what viewers and recordings still contain."""
+"""Stalled capture and clock steps through the whole chain: the effect on the live stream and the recordings."""
 
 import asyncio
 from pathlib import Path
@@ -59,15 +59,15 @@ async def test_sound_continues_within_a_second_of_a_stall(
         assert pauses.max() < max(silent) + LOST, pauses
         assert pauses[pauses > 0].sum() < sum(silent) + disturbed * LOST / 2, pauses
         if reports == "false" or status.dropped_ticks > BUSY * status.ticks:
-            continue  # lips cannot be right then, or the machine is too busy to judge them
+            continue  # no lip sync during the stall, or the machine is too busy to measure it
         found = await asyncio.to_thread(claps, media)
         assert len(found) > len(heard) * 0.7
         for stretch in np.array_split([clap.error for clap in found], len(stalls)):
             assert abs(float(np.median(stretch))) < LIPS, [round(clap.error) for clap in found]
 
 
-async def test_single_tracks_and_what_is_composed_of_them_have_one_clock(tmp_path: Path) -> None:
-    """Recorded from the first second on, with stalls: each file's time and beginning say when it was captured."""
+async def test_recorded_tracks_and_their_mix_share_one_clock(tmp_path: Path) -> None:
+    """Tracks with stalls, recorded from the first second on: length and start of each file match the capture time."""
     stalls = (("sound", 9, 0.5), ("both", 13, 1.5))
     environment = {"STALLS": ";".join(f"{kind} {at} {seconds}" for kind, at, seconds in stalls)}
     clapper = ("--publish", "clap", "--fps", "30")

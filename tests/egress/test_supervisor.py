@@ -1,4 +1,4 @@
-"""A worker that dies again and again is given up with the reason; one that ends as told is not replaced."""
+"""Worker supervision: repeated failures end it with a reason; a worker that ends after `Stop` is not replaced."""
 
 import asyncio
 import socket
@@ -12,7 +12,7 @@ from sfu.egress.supervisor import Supervisor
 from tests.egress.support import until
 
 
-class Feed:
+class FakePlainTransport:
     def __init__(self) -> None:
         self.sock: socket.socket | None = None
         self.attached = 0
@@ -30,40 +30,40 @@ class Feed:
 class Listener:
     def __init__(self) -> None:
         self.heard: list[ToServer] = []
-        self.losses: list[str] = []
-        self.given_up = ""
+        self.failures: list[str] = []
+        self.failure = ""
 
     def received(self, message: ToServer) -> None:
         self.heard.append(message)
 
     def lost(self, reason: str) -> None:
-        self.losses.append(reason)
+        self.failures.append(reason)
 
     def gave_up(self, reason: str) -> None:
-        self.given_up = reason
+        self.failure = reason
 
 
-async def test_it_gives_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_it_gives_up_after_repeated_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "RESTART_DELAYS", (0.0, 0.0, 0.05))
-    plain_transport, listener = Feed(), Listener()
+    plain_transport, listener = FakePlainTransport(), Listener()
     worker_supervisor = Supervisor("room", plain_transport, listener, Settings(), module="sfu.nowhere")
     await worker_supervisor.run()
-    assert (worker_supervisor.starts, plain_transport.attached, len(listener.losses)) == (3, 3, 2)
-    assert listener.given_up == "The worker exited without an error message."
+    assert (worker_supervisor.starts, plain_transport.attached, len(listener.failures)) == (3, 3, 2)
+    assert listener.failure == "The worker exited without an error message."
     assert plain_transport.sock is None
 
 
-async def test_what_a_worker_cannot_do_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_error_message_of_a_worker_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisor, "RESTART_DELAYS", (0.0,))
-    plain_transport, listener = Feed(), Listener()
+    plain_transport, listener = FakePlainTransport(), Listener()
     worker_supervisor = Supervisor("room", plain_transport, listener, Settings())
     worker_supervisor.send(Outputs())
     await worker_supervisor.run()
-    assert listener.given_up == "MalformedPacket on the server's socket."
+    assert listener.failure == "MalformedPacket on the server's socket."
 
 
-async def test_what_was_told_is_told_to_each_and_a_stop_is_the_end() -> None:
-    plain_transport, listener = Feed(), Listener()
+async def test_messages_are_repeated_and_stop_ends_the_worker() -> None:
+    plain_transport, listener = FakePlainTransport(), Listener()
     worker_supervisor = Supervisor("room", plain_transport, listener, Settings())
     worker_supervisor.send(
         Start(room="room", renditions=[{"name": "90p", "width": 160, "height": 90, "bit_rate": 100_000}])
@@ -73,4 +73,4 @@ async def test_what_was_told_is_told_to_each_and_a_stop_is_the_end() -> None:
     await until(lambda: any(isinstance(message, Started) for message in listener.heard))
     worker_supervisor.stop()
     await asyncio.wait_for(task, 10)
-    assert (worker_supervisor.starts, listener.losses, listener.given_up, worker_supervisor.pid) == (1, [], "", 0)
+    assert (worker_supervisor.starts, listener.failures, listener.failure, worker_supervisor.pid) == (1, [], "", 0)

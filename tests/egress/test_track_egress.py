@@ -1,4 +1,4 @@
-"""Everybody's tracks on disk: files that players read, and what happened in the room beside them."""
+"""Track recording: playable files, and the room's event log next to them."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.egress.test_live_stream import probe
 
 
 def read(path: Path) -> tuple[list[np.ndarray], float]:
-    """The pictures' luma, and the loudest sample."""
+    """Luma of the pictures, and the peak sample."""
     with av.open(str(path)) as source:
         frames = [frame.to_ndarray(format="gray") for frame in source.decode(video=0)]
     with av.open(str(path)) as source:
@@ -23,7 +23,7 @@ def read(path: Path) -> tuple[list[np.ndarray], float]:
     return frames, loudest
 
 
-async def test_each_track_becomes_a_file_of_its_own(tmp_path: Path) -> None:
+async def test_each_track_becomes_one_file(tmp_path: Path) -> None:
     async with house(tmp_path) as here, bots(here.server, 2):
         rooms = here.server.rooms
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 4)
@@ -38,7 +38,7 @@ async def test_each_track_becomes_a_file_of_its_own(tmp_path: Path) -> None:
         (recording,) = (await here.ask("GET", "/recordings"))["recordings"]
         assert not recording["recording"]
         tracks = sorted(track_egress.directory.glob("*.webm"))
-        assert len(tracks) == 8  # of two keepers
+        assert len(tracks) == 8  # of two workers
         assert not list(track_egress.directory.glob("*.mkv"))
         for track in tracks:
             found = probe(track)
@@ -47,14 +47,14 @@ async def test_each_track_becomes_a_file_of_its_own(tmp_path: Path) -> None:
         lines = [json.loads(line) for line in (track_egress.directory / "room.jsonl").read_text().splitlines()]
         assert {line["message"]["type"] for line in lines} >= {"members"}
 
-        # and the same programme can be made of it afterwards
+        # the recorded tracks can be mixed later
         words = ["mix", str(track_egress.directory), "--picture", "320x180@300", "--layout", "grid"]
         assert await asyncio.to_thread(cli.main, words) == 0
-        programme = track_egress.directory / "mix" / "recording.mp4"
-        found = probe(programme)
+        mix = track_egress.directory / "mix" / "recording.mp4"
+        found = probe(mix)
         length = max(float(probe(track)["format"]["duration"]) for track in tracks)
         assert float(found["format"]["duration"]) > 1.5 * length
-        frames, loudest = await asyncio.to_thread(read, programme)
+        frames, loudest = await asyncio.to_thread(read, mix)
         assert len(frames) > 100
         left, right = frames[60][40:140, :160], frames[60][40:140, 160:]
         assert left.std() > 10

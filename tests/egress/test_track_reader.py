@@ -1,4 +1,4 @@
-"""Where the tracks of a recording lie in time."""
+"""Start times of recorded tracks."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def report(captured: float, media: float) -> dict[str, object]:
         ([BEGIN, {"event": "report"}, {"event": "end"}], 1000.5),
     ],
 )
-def test_a_track_begins_when_it_was_captured(tmp_path: Path, lines: list[object], started_at: float) -> None:
+def test_a_track_begins_at_its_capture_time(tmp_path: Path, lines: list[object], started_at: float) -> None:
     (tmp_path / "a.webm").write_bytes(b"")
     (tmp_path / "a.jsonl").write_text("\n".join(json.dumps(line) for line in lines))
     (tmp_path / "room.jsonl").write_text('{"time": 1}\nhalf of a li')

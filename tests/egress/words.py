@@ -1,4 +1,4 @@
-"""A recogniser of speech that always hears the same."""
+"""Speech-recognition plug-in that always recognises the same words."""
 
 from sfu.mixer.plugins import Sound
 
@@ -6,8 +6,8 @@ WORDS = "Welcome everybody"
 
 
 def heard(source: str, sound: Sound) -> str | None:
-    """Every second of somebody's sound."""
-    heard.blocks += 1  # type: ignore[attr-defined]  # its memory
+    """Handles one block of sound; returns words once per second."""
+    heard.blocks += 1  # type: ignore[attr-defined]  # counter of blocks
     return WORDS if heard.blocks % 50 == 1 else None  # type: ignore[attr-defined]
 
 

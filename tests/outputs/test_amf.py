@@ -1,4 +1,4 @@
-"""sfu.outputs.amf: what goes in comes out, and nothing hostile gets further than MalformedPacket."""
+"""sfu.outputs.amf: round trips, and hostile input that raises only MalformedPacket."""
 
 import random
 from contextlib import suppress

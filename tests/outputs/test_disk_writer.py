@@ -1,4 +1,4 @@
-"""sfu.outputs.disk_writer: whole pieces or none, and what a slow, full or broken disk costs."""
+"""sfu.outputs.disk_writer: whole chunks, and the effect of a slow, full or failing disk."""
 
 import errno
 import logging
@@ -20,7 +20,7 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
-def test_pieces_are_appended_in_order_and_files_stay_apart(tmp_path: Path) -> None:
+def test_chunks_are_appended_in_order_to_each_file(tmp_path: Path) -> None:
     disk = DiskWriter(tmp_path / "a" / "b", reserve=0)
     for number in range(100):
         disk.append(f"{number % 2}", bytes([number]))
@@ -32,7 +32,7 @@ def test_pieces_are_appended_in_order_and_files_stay_apart(tmp_path: Path) -> No
     assert (disk.snapshot().state, disk.snapshot().size, disk.snapshot().dropped) == ("closed", 100, 0)
 
 
-def test_what_is_there_is_continued(tmp_path: Path) -> None:
+def test_an_existing_file_is_continued(tmp_path: Path) -> None:
     for piece in (b"one", b"two"):
         disk = DiskWriter(tmp_path, reserve=0)
         disk.append("f", piece)
@@ -40,15 +40,15 @@ def test_what_is_there_is_continued(tmp_path: Path) -> None:
     assert (tmp_path / "f").read_bytes() == b"onetwo"
 
 
-def test_a_directory_that_cannot_be_made(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match=r"[Dd]irectory|exists"):
         DiskWriter(tmp_path / "file")
 
 
-def test_a_slow_disk_costs_pieces_up_to_an_independent_one_of_that_file(tmp_path: Path) -> None:
+def test_a_slow_disk_drops_chunks_until_an_independent_one(tmp_path: Path) -> None:
     disk = DiskWriter(tmp_path, reserve=0)
-    with disk._condition:  # the disk's thread waits, as behind a slow disk
+    with disk._condition:  # blocks the writer thread like a slow disk
         disk.append("a", bytes(QUEUE_LIMIT - 10), independent=True)
         disk.append("a", bytes(20), independent=False)
         disk.append("b", b"b", independent=False)
@@ -62,7 +62,7 @@ def test_a_slow_disk_costs_pieces_up_to_an_independent_one_of_that_file(tmp_path
     assert (tmp_path / "b").read_bytes() == b"b"
 
 
-def test_a_full_one_says_so_once_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_is_logged_once_and_writing_resumes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     disk = DiskWriter(tmp_path, reserve=1 << 60)
     disk.append("a", b"lost")
@@ -80,9 +80,9 @@ def test_a_full_one_says_so_once_and_goes_on(tmp_path: Path, caplog: pytest.LogC
     assert disk.snapshot().dropped == 3
 
 
-def test_half_a_piece_is_cut_off_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_partly_written_chunk_is_truncated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Half:
-        """A file on a disk that has room for three bytes more."""
+        """A file on a disk with three free bytes."""
 
         def __init__(self, path: Path) -> None:
             self._file = path.open("ab", buffering=0)
@@ -109,7 +109,7 @@ def test_half_a_piece_is_cut_off_again(tmp_path: Path, monkeypatch: pytest.Monke
     assert (tmp_path / "a").read_bytes() == b"abc"
 
 
-def test_one_that_does_not_keep_what_it_took(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fails_to_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 

@@ -1,4 +1,4 @@
-"""sfu.outputs.encoder: cuts, sizes, colours and times of what it makes, read back by decoders."""
+"""sfu.outputs.encoder: keyframes, sizes, colours and times, verified with decoders."""
 
 from fractions import Fraction
 
@@ -19,7 +19,7 @@ from sfu.outputs.encoder import (
 
 
 def moving(number: int, width: int = 640, height: int = 360) -> np.ndarray:
-    """A gradient that moves, with a cut to another picture every 17 frames."""
+    """A moving gradient, with a scene cut every 17 frames."""
     row = (np.arange(width) + 3 * number + 90 * (number // 17)) % 200 + 20
     canvas = np.empty((height * 3 // 2, width), np.uint8)
     canvas[:height] = row
@@ -31,7 +31,7 @@ def encode(encoder: VideoEncoder, numbers: range, **size: int) -> list[EncodedPa
     return [packet for number in numbers for packet in encoder.encode(moving(number, **size), number * 3000)]
 
 
-def test_renditions_have_their_keyframes_at_the_same_numbers_and_nowhere_else() -> None:
+def test_renditions_have_keyframes_at_the_same_frames_only() -> None:
     for width, height, rate in ((640, 360, 700_000), (426, 240, 300_000)):
         packets = encode(VideoEncoder(width, height, rate), range(95))
         assert [packet.pts // 3000 for packet in packets] == list(range(95))
@@ -42,14 +42,14 @@ def test_renditions_have_their_keyframes_at_the_same_numbers_and_nowhere_else() 
             assert (packet.dts, packet.duration) == (packet.pts, 3000)
 
 
-def test_a_dropped_tick_moves_a_keyframe_to_the_next_picture_only() -> None:
+def test_a_dropped_tick_moves_a_keyframe_to_the_next_picture() -> None:
     encoder = VideoEncoder(320, 180, 300_000)
     kept = [number for number in range(95) if number not in (30, 31, 45)]
     packets = [packet for number in kept for packet in encoder.encode(moving(number, 320, 180), number * 3000)]
     assert [packet.pts // 3000 for packet in packets if packet.keyframe] == [0, 32, 60, 90]
 
 
-def test_a_keyframe_asked_for_comes_with_the_next_picture_and_leaves_the_grid_alone() -> None:
+def test_a_forced_keyframe_does_not_move_the_regular_ones() -> None:
     encoder = VideoEncoder(320, 180, 300_000)
     encode(encoder, range(7), width=320, height=180)
     encoder.force_keyframe()
@@ -58,7 +58,7 @@ def test_a_keyframe_asked_for_comes_with_the_next_picture_and_leaves_the_grid_al
 
 
 @pytest.mark.parametrize("profile", ["high", "main", "baseline"])
-def test_avcc_and_annex_b_decode_to_the_picture_with_its_tags(profile: str) -> None:
+def test_avcc_and_annex_b_decode_with_colour_tags(profile: str) -> None:
     encoder = VideoEncoder(640, 360, 1_500_000, profile=profile)
     packets = encode(encoder, range(3))
     sets = parameter_sets(encoder.extradata)
@@ -93,7 +93,7 @@ def test_the_bit_rate_is_kept_within_every_second() -> None:
     assert 300_000 < sum(sizes[30:]) * 8 / 4 < 480_000
 
 
-def test_the_canvas_may_change_as_soon_as_it_is_encoded() -> None:
+def test_the_canvas_may_change_after_encode() -> None:
     def run(spoil: bool) -> bytes:
         encoder, canvas, found = VideoEncoder(320, 180, 300_000), np.empty((270, 320), np.uint8), b""
         for number in range(5):
@@ -106,7 +106,7 @@ def test_the_canvas_may_change_as_soon_as_it_is_encoded() -> None:
     assert run(True) == run(False)
 
 
-def test_a_lower_rendition_takes_the_canvas_or_what_another_scaled() -> None:
+def test_a_lower_rendition_accepts_the_canvas_or_a_scaled_picture() -> None:
     upper, lower = VideoEncoder(426, 240, 300_000), VideoEncoder(214, 120, 100_000)
     canvas = moving(0)
     scaled = upper.scale(canvas)
@@ -136,7 +136,7 @@ def test_aac_has_the_times_of_its_samples() -> None:
     assert np.abs(sound[2048:90_000] - tone(0, 96_000)[2048:90_000, 0]).max() < 0.05
 
 
-def test_a_hole_in_the_sound_becomes_silence_and_a_step_back_is_our_error() -> None:
+def test_a_gap_becomes_silence_and_a_step_back_raises() -> None:
     encoder = AudioEncoder()
     encoder.encode(tone(0, 960), 0)
     packets = encoder.encode(tone(0, 4096), 4096)
@@ -145,7 +145,7 @@ def test_a_hole_in_the_sound_becomes_silence_and_a_step_back_is_our_error() -> N
         encoder.encode(tone(0, 960), 0)
 
 
-def test_opus_gives_a_packet_for_each_20_ms_with_the_time_that_went_in() -> None:
+def test_opus_returns_a_packet_per_20_ms_with_input_times() -> None:
     encoder = OpusEncoder()
     packets = [packet for at in range(0, 48_000, 960) for packet in encoder.encode(tone(at, 960), at)]
     assert [packet.pts for packet in packets] == list(range(0, 48_000, 960))

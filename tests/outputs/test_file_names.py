@@ -1,4 +1,4 @@
-"""Names on disk made from names of rooms and people."""
+"""File names from names of rooms and people."""
 
 import unicodedata
 from pathlib import Path
@@ -67,20 +67,20 @@ def test_every_name_is_safe(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["x" * 500, "会" * 500, "é" * 500, "e\u0301" * 500, "🎉" * 500, "a" + "\u0301" * 500])
-def test_names_are_cut_at_whole_characters(text: str, tmp_path: Path) -> None:
+def test_names_are_truncated_between_characters(text: str, tmp_path: Path) -> None:
     name = safe_name(text, 100)
     assert 90 < len(name.encode()) <= 100
     (tmp_path / name).mkdir()
     assert [one.name for one in tmp_path.iterdir()] == [name]
 
 
-def test_components_fit_with_all_that_is_appended() -> None:
-    assert len(f"{'x' * MAX_ROOM_NAME_BYTES}-20261127-184500-abcdef") <= 128  # what the API takes as a recording's name
+def test_path_components_fit_with_all_suffixes() -> None:
+    assert len(f"{'x' * MAX_ROOM_NAME_BYTES}-20261127-184500-abcdef") <= 128  # limit of a recording's name in the API
     longest = f"{'x' * MAX_IDENTITY_BYTES}-screen_share_audio-TR_{'x' * 12}-1767225600.finished.track.json"
     assert len(longest) <= MAX_COMPONENT_BYTES
 
 
-def test_nothing_is_overwritten(tmp_path: Path) -> None:
+def test_unused_path(tmp_path: Path) -> None:
     taken = [unused_path(tmp_path, "a")]
     for _ in range(3):
         taken[-1].mkdir()

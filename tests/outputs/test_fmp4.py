@@ -1,4 +1,4 @@
-"""Boxes as the standards have them, and files that programs which are not ours read without a complaint."""
+"""Boxes according to the standards, and files that other programs read without warnings."""
 
 import io
 import json
@@ -18,7 +18,7 @@ CONTAINERS = {b"moov", b"trak", b"mdia", b"minf", b"stbl", b"mvex", b"moof", b"t
 
 
 def boxes(data: bytes, path: str = "") -> Iterator[tuple[str, bytes]]:
-    """(path, content) of every box, containers entered."""
+    """(path, content) of every box, recursively."""
     at = 0
     while at < len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
@@ -30,7 +30,7 @@ def boxes(data: bytes, path: str = "") -> Iterator[tuple[str, bytes]]:
         at += size
 
 
-def test_the_initialization_segment_says_what_is_in_it() -> None:
+def test_the_initialization_segment() -> None:
     init = init_segment(VideoTrack(1280, 720, AVCC), AudioTrack(b"\x11\x90"))
     found = dict(boxes(init))
     paths = [path for path, _ in boxes(init)]
@@ -56,7 +56,7 @@ def test_either_track_may_be_missing(video: bool, audio: bool, expected: str) ->
     assert [path for path, _ in boxes(init)].count("/moov/trak") == video + audio
 
 
-def test_a_fragment_tells_times_sizes_and_where_the_media_lies() -> None:
+def test_times_sizes_and_offsets_of_a_fragment() -> None:
     video = [Sample(b"key", 9000, 9000, True, 3000), Sample(b"delta!", 12_000, 12_000, False, 3100)]
     audio = [Sample(b"a" * 10, 4800, 4800, True, 1024)]
     fragment = Fragmenter().fragment(video, audio, 7)
@@ -77,13 +77,13 @@ def test_a_fragment_tells_times_sizes_and_where_the_media_lies() -> None:
     assert fragment[struct.unpack(">i", runs[1][8:12])[0] :] == b"a" * 10
 
 
-def test_a_lost_picture_stretches_the_one_before() -> None:
+def test_a_lost_picture_extends_the_previous_one() -> None:
     video = [Sample(b"1", 0, 0, True, 3000), Sample(b"2", 6000, 6000, False, 3000)]
     run = dict(boxes(Fragmenter().fragment(video, [], 1)))["/moof/traf/trun"]
     assert struct.unpack(">Ii6I", run[4:])[2] == 6000
 
 
-def test_shifted_presentation_is_told() -> None:
+def test_composition_offsets() -> None:
     run = dict(boxes(Fragmenter().fragment([Sample(b"1", 3000, 0, True, 3000)], [], 1)))["/moof/traf/trun"]
     assert struct.unpack(">I", run[:4])[0] == 0x01000F01
     assert struct.unpack(">i", run[-4:])[0] == 3000
@@ -94,7 +94,7 @@ def programme(seconds: int = 3) -> bytes:
     return inits["180p"] + b"".join(part.data for part in parts)
 
 
-def test_pyav_reads_every_picture_and_all_of_the_sound() -> None:
+def test_pyav_reads_all_pictures_and_sound() -> None:
     with av.open(io.BytesIO(programme())) as file:
         pictures = [frame.pts for frame in file.decode(video=0)]
     assert pictures == [number * 3000 for number in range(90)]
@@ -103,7 +103,7 @@ def test_pyav_reads_every_picture_and_all_of_the_sound() -> None:
     assert samples == pytest.approx(3 * 48_000, abs=3 * 1024)
 
 
-def test_ffprobe_has_nothing_to_complain_about(tmp_path: Path) -> None:
+def test_ffprobe_reports_no_errors(tmp_path: Path) -> None:
     path = tmp_path / "recording.mp4"
     path.write_bytes(programme())
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""sfu.outputs.matroska: its sizes and bounds; that players read it is shown in test_tracks."""
+"""sfu.outputs.matroska: sizes and limits. `test_track_writer` shows that players can read the files."""
 
 import io
 
@@ -7,27 +7,27 @@ import pytest
 from sfu.outputs.matroska import Track, _size, block, cluster, fits, header, opus_head, whole
 
 
-def test_the_kind_of_document_follows_from_its_codecs() -> None:
+def test_the_document_type_depends_on_the_codecs() -> None:
     assert b"\x42\x82\x84webm" in header([Track("V_VP8", width=640, height=360), Track("A_OPUS", opus_head())])
     assert b"\x42\x82\x88matroska" in header([Track("V_MPEG4/ISO/AVC", b"\x01", 640, 360)])
 
 
 @pytest.mark.parametrize(("size", "encoded"), [(0, "84"), (122, "fe"), (123, "407f"), (20_000, "204e24")])
 def test_sizes(size: int, encoded: str) -> None:
-    """Four bytes of the block's head count too; 127 takes two bytes, for all ones mean an unknown size."""
+    """Four bytes of the block header count too; 127 needs two bytes, because all ones means unknown size."""
     data = block(1, 0, bytes(size), keyframe=True)
     assert data.hex().startswith("a3" + encoded + "81000080")
     assert len(data) == 1 + len(encoded) // 2 + 4 + size
 
 
-def test_what_fits_a_block() -> None:
+def test_range_of_block_times() -> None:
     assert fits(32_767)
     assert not fits(32_768)
     with pytest.raises(ValueError, match="EBML"):
         _size(1 << 60)
 
 
-def test_where_the_last_whole_cluster_ends() -> None:
+def test_end_of_the_last_complete_cluster() -> None:
     head = header([Track("V_VP8", width=640, height=360)])
     one = cluster(0, block(1, 0, bytes(500), keyframe=True))
     data = head + one * 3

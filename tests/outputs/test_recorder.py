@@ -1,4 +1,4 @@
-"""sfu.outputs.recorder and finalise: what ffprobe says of the result, after ends of every kind."""
+"""sfu.outputs.recorder and finalize: the result according to ffprobe, after all kinds of ends."""
 
 import json
 import os
@@ -23,7 +23,7 @@ EPOCH = 1_700_000_000.0
 
 
 class SyntheticStream:
-    """A few pictures and a tone, in fragments of 0.2 s."""
+    """Pictures and a tone, in fragments of 0.2 s."""
 
     def __init__(self, width: int = 320) -> None:
         self.video, self.audio = VideoEncoder(width, 180, 300_000), AudioEncoder()
@@ -78,14 +78,14 @@ def boxes(path: Path) -> list[bytes]:
 
 @needs_ffprobe
 def test_a_recording_becomes_a_fast_start_file_with_chapters(tmp_path: Path) -> None:
-    recorder, programme = Recorder(tmp_path / "one", reserve=0), SyntheticStream()
+    recorder, stream = Recorder(tmp_path / "one", reserve=0), SyntheticStream()
     for _ in range(15):
-        programme.fragment()  # the programme ran for 3 s before anybody recorded
-    recorder.begin(programme.init, EPOCH)
-    programme.feed(recorder, 1)
+        stream.fragment()  # the stream ran for 3 s before anybody recorded
+    recorder.begin(stream.init, EPOCH)
+    stream.feed(recorder, 1)
     recorder.note("join", 3.0, "Ana", chapter=True)
     recorder.note("layout", 3.1, "Grid", chapter=True, layout="grid")
-    programme.feed(recorder, 29)
+    stream.feed(recorder, 29)
     recorder.note("screen", 6.0, "Ben shares a screen\n", chapter=True)
     recorder.note("leave", 7.0, "Ana")
     recorder.note("layout", 99.0, "After the end", chapter=True)
@@ -116,12 +116,12 @@ def test_a_recording_becomes_a_fast_start_file_with_chapters(tmp_path: Path) -> 
 
 
 @needs_ffprobe
-def test_two_workers_make_one_file_as_long_as_the_wall_clock(tmp_path: Path) -> None:
+def test_two_workers_make_one_file_of_wall_clock_length(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, reserve=0)
     for start in (0.0, 5.0):
-        programme = SyntheticStream()
-        recorder.begin(programme.init, EPOCH + start)
-        programme.feed(recorder, 10)
+        stream = SyntheticStream()
+        recorder.begin(stream.init, EPOCH + start)
+        stream.feed(recorder, 10)
         recorder.note("layout", 1.0, f"at {start}", chapter=True)
     recorder.close()
     done = finalize(tmp_path)
@@ -133,12 +133,12 @@ def test_two_workers_make_one_file_as_long_as_the_wall_clock(tmp_path: Path) -> 
 
 
 @needs_ffprobe
-def test_another_picture_size_makes_another_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_picture_size_makes_a_second_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recorder = Recorder(tmp_path, reserve=0)
     for width in (320, 240):
-        programme = SyntheticStream(width)
-        recorder.begin(programme.init, EPOCH)
-        programme.feed(recorder, 3)
+        stream = SyntheticStream(width)
+        recorder.begin(stream.init, EPOCH)
+        stream.feed(recorder, 3)
     recorder.close()
     assert main([str(tmp_path)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
@@ -149,20 +149,20 @@ def test_another_picture_size_makes_another_file(tmp_path: Path, capsys: pytest.
 KILLED = """
 import sys, time
 from pathlib import Path
-from tests.outputs.test_recorder import Programme
+from tests.outputs.test_recorder import SyntheticStream
 from sfu.outputs.recorder import Recorder
-programme, recorder = Programme(), Recorder(Path(sys.argv[1]), reserve=0)
-recorder.begin(programme.init, 1_700_000_000.0)
+stream, recorder = SyntheticStream(), Recorder(Path(sys.argv[1]), reserve=0)
+recorder.begin(stream.init, 1_700_000_000.0)
 recorder.note("join", 0.0, "Ana", chapter=True)
 while True:
-    programme.feed(recorder, 1)
-    print(programme.number, flush=True)
+    stream.feed(recorder, 1)
+    print(stream.number, flush=True)
     time.sleep(0.005)
 """
 
 
 @needs_ffprobe
-def test_after_kill_9_all_but_the_last_fragment_is_there(tmp_path: Path) -> None:
+def test_kill_9_costs_only_the_last_fragment(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     count = 0
@@ -187,10 +187,10 @@ def test_after_kill_9_all_but_the_last_fragment_is_there(tmp_path: Path) -> None
 
 @needs_ffprobe
 @pytest.mark.parametrize("kept", [0.35, 0.62, 0.9, 0.999])
-def test_a_file_that_ends_anywhere_is_finalised(tmp_path: Path, kept: float) -> None:
-    recorder, programme = Recorder(tmp_path, reserve=0), SyntheticStream()
-    recorder.begin(programme.init, EPOCH)
-    programme.feed(recorder, 8)
+def test_a_truncated_file_is_finalized(tmp_path: Path, kept: float) -> None:
+    recorder, stream = Recorder(tmp_path, reserve=0), SyntheticStream()
+    recorder.begin(stream.init, EPOCH)
+    stream.feed(recorder, 8)
     recorder.close()
     path = tmp_path / "recording.1.mp4"
     os.truncate(path, int(path.stat().st_size * kept))
@@ -202,7 +202,7 @@ def test_a_file_that_ends_anywhere_is_finalised(tmp_path: Path, kept: float) -> 
     decodes(tmp_path / "recording.mp4")
 
 
-def test_nothing_usable_is_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_recording_without_media(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert finalize(tmp_path) is None
     (tmp_path / "recording.1.mp4").write_bytes(SyntheticStream().init)
     assert finalize(tmp_path) is None
@@ -221,17 +221,17 @@ def settled(recorder: Recorder) -> RecorderStatus:
     return recorder.snapshot()
 
 
-def test_a_full_disk_is_told_and_does_no_harm(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    recorder, programme = Recorder(tmp_path, reserve=1 << 60), SyntheticStream()
-    recorder.begin(programme.init, EPOCH)
-    programme.feed(recorder, 3)
+def test_a_full_disk_is_reported_and_writing_resumes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    recorder, stream = Recorder(tmp_path, reserve=1 << 60), SyntheticStream()
+    recorder.begin(stream.init, EPOCH)
+    stream.feed(recorder, 3)
     status = settled(recorder)
     assert (status.state, status.error) == ("full", "No space left on device")
     assert status.dropped >= 3
     recorder.disk._reserve = 0
     recorder.disk._retry_at = 0.0
-    recorder.begin(programme.init, EPOCH)
-    programme.feed(recorder, 7)
+    recorder.begin(stream.init, EPOCH)
+    stream.feed(recorder, 7)
     status = settled(recorder)
     assert status.state == "recording"
     assert status.size > 3000
@@ -243,19 +243,19 @@ def test_a_full_disk_is_told_and_does_no_harm(tmp_path: Path, caplog: pytest.Log
 def test_a_disk_that_fills_while_writing(tmp_path: Path) -> None:
     (tmp_path / "recording.1.mp4").symlink_to("/dev/full")
     (tmp_path / "recording.0.mp4").touch()
-    recorder, programme = Recorder(tmp_path / "x", reserve=0), SyntheticStream()
+    recorder, stream = Recorder(tmp_path / "x", reserve=0), SyntheticStream()
     (tmp_path / "x" / "recording.1.mp4").symlink_to("/dev/full")
-    recorder.begin(programme.init, EPOCH)
-    programme.feed(recorder, 2)
+    recorder.begin(stream.init, EPOCH)
+    stream.feed(recorder, 2)
     assert settled(recorder).state in ("full", "failing")
     recorder.close()
 
 
-def test_a_slow_disk_loses_up_to_the_next_keyframe(tmp_path: Path) -> None:
+def test_a_slow_disk_drops_fragments_until_a_keyframe(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path, reserve=0)
     recorder.begin(b"init", EPOCH)
     settled(recorder)
-    with recorder.disk._condition:  # the disk's thread waits, as behind a slow disk
+    with recorder.disk._condition:  # blocks the writer thread like a slow disk
         big = bytes(QUEUE_LIMIT // 4)
         for number in range(6):
             recorder.add(big, number, independent=number == 0)
@@ -269,7 +269,7 @@ def test_a_slow_disk_loses_up_to_the_next_keyframe(tmp_path: Path) -> None:
     assert (tmp_path / "recording.1.mp4").read_bytes().endswith(b"Ip")
 
 
-def test_what_comes_before_the_media_or_after_the_end_is_no_error(tmp_path: Path) -> None:
+def test_fragments_before_begin_and_after_close_are_ignored(tmp_path: Path) -> None:
     recorder = Recorder(tmp_path / "deep" / "er", reserve=0)
     recorder.add(b"x", 0)
     recorder.note("join", 0.0, "Ana")

@@ -1,4 +1,4 @@
-"""sfu.outputs.rtmp against ffmpeg as the server: what arrives, and that a slow or dead one troubles nobody else."""
+"""sfu.outputs.rtmp with ffmpeg as the server: received streams, and isolation from slow or dead destinations."""
 
 import json
 import logging
@@ -52,7 +52,7 @@ def test_urls(url: str, address: str, key: str) -> None:
         "rtmp://exämple.org/live/key",
     ],
 )  # fmt: skip
-def test_what_is_no_destination(url: str) -> None:
+def test_invalid_urls(url: str) -> None:
     with pytest.raises(BadRequest) as caught:
         parse_rtmp_url(url)
     assert not url or "key" not in caught.value.message.replace("stream key", "")
@@ -69,12 +69,12 @@ def test_what_is_no_destination(url: str) -> None:
         ("64:ff9b:1::1", False), ("2002:a00:1::1", False), ("2001:0:4136:e378:8000:63bf:f5ff:fffe", False),
     ],
 )  # fmt: skip
-def test_whose_address_it_is(address: str, public: bool) -> None:
+def test_public_addresses(address: str, public: bool) -> None:
     assert is_public(address) is public
 
 
 class SyntheticStream:
-    """Three hundred pictures of a second's worth of bytes each hundred, in real time or faster."""
+    """300 pictures and their sound, in real time or faster."""
 
     def __init__(self, private: bool = True) -> None:
         self.video, self.audio = VideoEncoder(320, 180, 800_000), AudioEncoder()
@@ -84,7 +84,7 @@ class SyntheticStream:
         self.noise = np.random.default_rng(1).integers(16, 235, (270, 320), np.uint8)
 
     def run(self, pictures: int, pace: float = 0.005) -> float:
-        """The longest that handing over a packet took."""
+        """Pushes packets; returns the longest time that one push took."""
         longest = 0.0
         for _ in range(pictures):
             canvas = np.roll(self.noise, 31 * self.number)
@@ -115,7 +115,7 @@ def until(true: Callable[[], bool], seconds: float = 15) -> None:
 
 
 class Server:
-    """ffmpeg, which takes one publisher and writes what it sends to a file."""
+    """ffmpeg, which accepts one publisher and writes the stream to a file."""
 
     def __init__(self, port: int, path: Path) -> None:
         self.path = path
@@ -141,22 +141,22 @@ class Server:
 
 
 @needs_ffmpeg
-def test_what_ffmpeg_receives_and_that_a_dead_and_a_stopped_one_trouble_nobody(
+def test_ffmpeg_receives_despite_dead_and_stopped_destinations(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     ports = free_port(), free_port(), free_port()
     servers = [Server(ports[0], tmp_path / "a.mp4"), Server(ports[1], tmp_path / "b.flv")]
-    programme = SyntheticStream()
-    push = programme.push
+    stream = SyntheticStream()
+    push = stream.push
     try:
         for name, port in zip(("good", "stopped", "dead"), ports, strict=True):
             push.open(name, f"rtmp://127.0.0.1:{port}/live/secretkey")
-        # Destinations that come before their server are tried again.
+        # Destinations whose server is not running yet are retried.
         until(lambda: all(push.snapshot()[name].status == "live" for name in ("good", "stopped")))
-        programme.run(45)
+        stream.run(45)
         os.kill(servers[1].process.pid, signal.SIGSTOP)
-        longest = programme.run(600, pace=0.001)
+        longest = stream.run(600, pace=0.001)
         assert longest < 0.25
         found = push.snapshot()
         assert found["good"].status == "live"
@@ -181,25 +181,25 @@ def test_what_ffmpeg_receives_and_that_a_dead_and_a_stopped_one_trouble_nobody(
 
 
 @needs_ffmpeg
-def test_a_destination_that_comes_back_starts_at_a_keyframe(tmp_path: Path) -> None:
+def test_a_reconnected_destination_starts_at_a_keyframe(tmp_path: Path) -> None:
     port = free_port()
     server = Server(port, tmp_path / "first.flv")
-    programme = SyntheticStream()
+    stream = SyntheticStream()
     try:
-        programme.push.open("a", f"rtmp://127.0.0.1:{port}/live/secretkey")
-        until(lambda: programme.push.snapshot()["a"].status == "live")
-        programme.run(40)
+        stream.push.open("a", f"rtmp://127.0.0.1:{port}/live/secretkey")
+        until(lambda: stream.push.snapshot()["a"].status == "live")
+        stream.run(40)
         server.kill()
         server = Server(port, tmp_path / "second.flv")
 
         def live_again() -> bool:
-            programme.run(2)
-            found = programme.push.snapshot()["a"]
+            stream.run(2)
+            found = stream.push.snapshot()["a"]
             return found.status == "live" and found.attempts > 1
 
         until(live_again)
-        programme.run(70)
-        programme.push.close_all()
+        stream.run(70)
+        stream.push.close_all()
         packets = subprocess.run(
             ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=flags,pts", "-of", "csv",
              str(tmp_path / "second.flv")],
@@ -209,37 +209,37 @@ def test_a_destination_that_comes_back_starts_at_a_keyframe(tmp_path: Path) -> N
         assert packets[0].startswith("packet,0,K")
     finally:
         server.kill()
-        programme.push.close_all()
+        stream.push.close_all()
 
 
 def test_a_private_address_is_refused_unless_it_is_allowed() -> None:
-    programme = SyntheticStream(private=False)
+    stream = SyntheticStream(private=False)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
-        programme.push.open("a", f"rtmp://localhost:{sock.getsockname()[1]}/live/key")
-        until(lambda: programme.push.snapshot()["a"].error != "")
-        assert programme.push.snapshot()["a"].error == "private address"
-    programme.push.close_all()
-    assert programme.push.snapshot() == {}
+        stream.push.open("a", f"rtmp://localhost:{sock.getsockname()[1]}/live/key")
+        until(lambda: stream.push.snapshot()["a"].error != "")
+        assert stream.push.snapshot()["a"].error == "private address"
+    stream.push.close_all()
+    assert stream.push.snapshot() == {}
 
 
-def test_one_that_accepts_and_says_nothing_or_nonsense() -> None:
-    programme = SyntheticStream()
+def test_servers_that_are_silent_or_send_garbage() -> None:
+    stream = SyntheticStream()
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         sock.listen()
-        programme.push.open("a", f"rtmp://127.0.0.1:{sock.getsockname()[1]}/live/key")
+        stream.push.open("a", f"rtmp://127.0.0.1:{sock.getsockname()[1]}/live/key")
         peer, _ = sock.accept()
         peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n" + bytes(4000))
-        until(lambda: programme.push.snapshot()["a"].status == "waiting")
-        assert programme.push.snapshot()["a"].error == "not an RTMP server"
+        until(lambda: stream.push.snapshot()["a"].status == "waiting")
+        assert stream.push.snapshot()["a"].error == "not an RTMP server"
         peer.close()
-    programme.push.close_all()
+    stream.push.close_all()
 
 
 def certificate(folder: Path) -> tuple[Path, Path]:
-    """Of localhost, and its key."""
+    """Certificate for localhost, and its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
     now = datetime.now(UTC)
@@ -264,7 +264,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_over_tls_a_certificate_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
+def test_tls_verifies_the_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trusted: bool) -> None:
     certificate_path, key_path = certificate(tmp_path)
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate_path))
@@ -287,19 +287,19 @@ def test_over_tls_a_certificate_counts(tmp_path: Path, monkeypatch: pytest.Monke
         except OSError:
             pass
 
-    programme = SyntheticStream()
+    stream = SyntheticStream()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve, args=(listener,))
         thread.start()
-        programme.push.open("a", f"rtmps://localhost:{listener.getsockname()[1]}/live/key")
+        stream.push.open("a", f"rtmps://localhost:{listener.getsockname()[1]}/live/key")
         wanted = "live" if trusted else "waiting"
-        until(lambda: programme.push.snapshot()["a"].status == wanted)
-        programme.run(40)
-        programme.push.close_all() if trusted else None
+        until(lambda: stream.push.snapshot()["a"].status == wanted)
+        stream.run(40)
+        stream.push.close_all() if trusted else None
         thread.join(5)
     if trusted:
         assert len(received) > 20_000
         assert b"deleteStream" in received
     else:
-        assert programme.push.snapshot()["a"].error == "certificate not trusted"
-        programme.push.close_all()
+        assert stream.push.snapshot()["a"].error == "certificate not trusted"
+        stream.push.close_all()

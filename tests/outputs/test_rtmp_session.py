@@ -1,4 +1,4 @@
-"""sfu.outputs.rtmp_session against a hand-written server's words, with times past 4.6 hours and hostile answers."""
+"""sfu.outputs.rtmp_session with a scripted server: timestamps past 4.6 hours and hostile responses."""
 
 import random
 from contextlib import suppress
@@ -40,7 +40,7 @@ def publishing() -> PublishingSession:
     return found
 
 
-def test_the_way_to_publishing_byte_by_byte() -> None:
+def test_publishing_byte_by_byte() -> None:
     found = session()
     assert len(found.data_to_send()) == 1537
     stream = (
@@ -82,7 +82,7 @@ def test_refusals(answer: bytes) -> None:
     assert found.refusal in ("NetConnection.Connect.Rejected", "NetStream.Publish.BadName", "refused")
 
 
-def test_media_is_cut_into_chunks_and_times_are_extended() -> None:
+def test_media_is_split_into_chunks_with_extended_timestamps() -> None:
     found = publishing()
     body = video_body(bytes(10_000), keyframe=True)
     found.send_media(VIDEO, 40, body)
@@ -119,7 +119,7 @@ def test_malformed(data: bytes) -> None:
         session().receive_data(data)
 
 
-def test_any_bytes_are_taken_or_malformed() -> None:
+def test_any_bytes_are_accepted_or_malformed() -> None:
     rng = random.Random(5)
     whole = GREETING + command("_result", 1, None, {"a": "b"}) + command("_result", 4, None, 1)
     for _ in range(500):
@@ -130,7 +130,7 @@ def test_any_bytes_are_taken_or_malformed() -> None:
             session().receive_data(bytes(data))
 
 
-def test_what_is_received_is_acknowledged() -> None:
+def test_received_bytes_are_acknowledged() -> None:
     found = publishing()
     found.receive_data(message(5, pack("!I", 8000), channel=2))
     assert found.data_to_send() == b""

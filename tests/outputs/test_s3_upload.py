@@ -1,4 +1,4 @@
-"""sfu.outputs.s3_upload against a real S3 server of this machine: what is stored, retries, and what is sent twice."""
+"""sfu.outputs.s3_upload with a local S3 server: stored objects, retries and skipped files."""
 
 import sys
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ def stored(bucket: Bucket) -> dict[str, tuple[int, str]]:
     }
 
 
-def test_a_recording_is_stored_once(bucket: Bucket, recording: Path) -> None:
+def test_a_recording_is_uploaded_once(bucket: Bucket, recording: Path) -> None:
     told: list[tuple[str, int]] = []
     done = upload(recording, bucket, progress=lambda name, more: told.append((name, more)))
     assert stored(bucket) == {
@@ -72,7 +72,7 @@ def test_a_recording_is_stored_once(bucket: Bucket, recording: Path) -> None:
     assert (again.size, again.sent) == (25_600_010, 6)
 
 
-def test_a_storage_that_comes_back_is_tried_again(bucket: Bucket, recording: Path) -> None:
+def test_an_upload_is_retried(bucket: Bucket, recording: Path) -> None:
     (recording / "recording.mp4").unlink()
     other = Bucket("later", bucket.endpoint, access_key="a", secret_key="s")
     pauses: list[float] = []
@@ -88,7 +88,7 @@ def test_a_storage_that_comes_back_is_tried_again(bucket: Bucket, recording: Pat
     assert pauses[0] < pauses[1]
 
 
-def test_one_that_never_takes_it(bucket: Bucket, recording: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_upload_that_always_fails(bucket: Bucket, recording: Path, caplog: pytest.LogCaptureFixture) -> None:
     nowhere = Bucket("nowhere", bucket.endpoint, access_key="a", secret_key="verysecret")
     with pytest.raises(UploadFailed, match=r"events\.jsonl"):
         upload(recording, nowhere, attempts=2, pause=lambda seconds: None)
@@ -104,18 +104,18 @@ def test_one_that_never_takes_it(bucket: Bucket, recording: Path, caplog: pytest
         {"name": "b", "access_key": "a"},
     ],
 )
-def test_what_is_no_bucket(wrong: dict[str, str]) -> None:
+def test_invalid_bucket_settings(wrong: dict[str, str]) -> None:
     with pytest.raises(ConfigurationError):
         Bucket(**wrong)
 
 
-def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_extra_is_named_in_the_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "boto3", None)
     with pytest.raises(ConfigurationError, match=r"aiosfu\[s3\]"):
         upload(tmp_path, Bucket("b"))
 
 
-def test_keys_keep_the_letters_of_every_script(bucket: Bucket, tmp_path: Path) -> None:
+def test_keys_keep_non_latin_letters(bucket: Bucket, tmp_path: Path) -> None:
     folder = tmp_path / "会議室-20261127-184500-abcdef"
     folder.mkdir()
     (folder / "Ève-camera.webm").write_bytes(b"webm")

@@ -1,4 +1,4 @@
-"""Where a programme is cut, whatever the mixer's ticks do."""
+"""Segment and part boundaries, also when ticks are dropped."""
 
 from fractions import Fraction
 
@@ -10,7 +10,7 @@ from tests.outputs.test_fmp4 import boxes
 
 
 def run(segmenter: Segmenter, numbers: range | list[int]) -> list[Part]:
-    """Frames by their number at 30 per second; a keyframe where it is wanted."""
+    """Frames with these numbers at 30 per second; keyframes where the segmenter wants them."""
     parts = []
     for number in numbers:
         pts = number * 3000
@@ -22,13 +22,13 @@ def outline(parts: list[Part]) -> list[tuple[int, int, bool, float]]:
     return [(part.msn, part.index, part.independent, part.duration) for part in parts]
 
 
-def test_six_frames_a_part_five_parts_a_segment() -> None:
+def test_six_frames_per_part_and_five_parts_per_segment() -> None:
     parts = run(Segmenter("720p"), range(66))
     assert outline(parts) == [(n // 5, n % 5, n % 5 == 0, 0.2) for n in range(11)]
     assert [part.pts for part in parts] == [n * 18_000 for n in range(11)]
 
 
-def test_a_part_is_there_with_its_last_frame() -> None:
+def test_a_part_is_complete_with_its_last_frame() -> None:
     segmenter = Segmenter("720p")
     assert run(segmenter, range(5)) == []
     assert len(run(segmenter, [5])) == 1
@@ -55,7 +55,7 @@ def test_dropped_ticks(numbers: list[int], expected: list[tuple[int, int, bool, 
     assert all(part.duration <= 0.2 for part in parts)
 
 
-def test_media_has_no_hole_where_ticks_were_dropped() -> None:
+def test_media_has_no_gap_after_dropped_ticks() -> None:
     segmenter = Segmenter("720p")
     parts = run(segmenter, [*range(3), *range(15, 18)])
     found = [dict(boxes(part.data)) for part in parts]
@@ -69,7 +69,7 @@ def test_media_has_no_hole_where_ticks_were_dropped() -> None:
     assert segmenter.stretched == 1
 
 
-def test_a_keyframe_that_nobody_wanted_cuts_nothing_but_a_late_one_does() -> None:
+def test_only_wanted_keyframes_begin_a_segment() -> None:
     segmenter = Segmenter("720p")
     parts = []
     for number in range(66):
@@ -82,20 +82,20 @@ def test_a_keyframe_that_nobody_wanted_cuts_nothing_but_a_late_one_does() -> Non
     assert [parts[5].duration, parts[6].pts] == [pytest.approx(0.1), 99_000]
 
 
-def test_a_segment_does_not_grow_past_its_target_for_want_of_a_keyframe() -> None:
+def test_a_missing_keyframe_does_not_exceed_the_target_duration() -> None:
     segmenter, parts = Segmenter("720p"), []
     for number in range(120):
         parts += segmenter.receive_video([Sample(b"x", number * 3000, number * 3000, number == 0, 3000)])
     assert max(part.index for part in parts) == 6
 
 
-def test_nothing_before_the_first_keyframe() -> None:
+def test_no_parts_before_the_first_keyframe() -> None:
     segmenter = Segmenter("720p")
     assert segmenter.receive_video([Sample(b"x", 0, 0, False, 3000)]) == []
     assert outline(run(segmenter, range(3, 9))) == [(0, 0, True, 0.2)]
 
 
-def test_sound_is_where_its_picture_is_and_is_never_waited_for() -> None:
+def test_sound_belongs_to_the_part_of_its_time_and_is_never_awaited() -> None:
     segmenter = Segmenter("720p")
     priming = Sample(b"p", -1024, -1024, True, 1024)
     sound = [priming, *(Sample(bytes([n]), n * 1024, n * 1024, True, 1024) for n in range(12))]
@@ -108,7 +108,7 @@ def test_sound_is_where_its_picture_is_and_is_never_waited_for() -> None:
     assert [path for path, _ in boxes(run(segmenter, range(12, 18))[0].data)].count("/moof/traf") == 1
 
 
-def test_the_rest_at_the_end() -> None:
+def test_flush() -> None:
     segmenter = Segmenter("720p")
     run(segmenter, range(8))
     assert outline(segmenter.flush()) == [(0, 1, False, pytest.approx(1 / 15))]

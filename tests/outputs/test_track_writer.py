@@ -1,4 +1,4 @@
-"""sfu.outputs.track_writer and picture_shape: each codec read back, an hour with loss and drift, ends of every kind."""
+"""sfu.outputs.track_writer and codec_config: every codec read back, an hour with loss and drift, all kinds of ends."""
 
 import json
 import random
@@ -23,7 +23,7 @@ ENCODERS = {"VP8": "libvpx", "VP9": "libvpx-vp9", "AV1": "libsvtav1", "H264": "l
 
 
 def pictures(codec: str, count: int, width: int = 320, height: int = 180) -> list[CodedFrame]:
-    """At 30 a second, from a timestamp near the wrap."""
+    """Pictures at 30 per second, from a timestamp near the wrap."""
     first = 0xFFFF_F000
     if codec == "H264":
         h264 = VideoEncoder(width, height, 300_000)
@@ -98,7 +98,7 @@ def test_each_codec_plays(tmp_path: Path, codec: str) -> None:
     assert (lines[0]["started_at"], lines[0]["codec"], lines[0]["width"]) == (WALL, codec, 320)
 
 
-def test_sound_plays_with_its_gaps(tmp_path: Path) -> None:
+def test_sound_keeps_its_gaps(tmp_path: Path) -> None:
     frames = [frame for number, frame in enumerate(sound(200)) if not 50 <= number < 125]
     path = record(tmp_path, "opus", frames)
     assert path.suffix == ".webm"
@@ -110,7 +110,7 @@ def test_sound_plays_with_its_gaps(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("drift", [0.0, 150e-6, -150e-6])
 @pytest.mark.parametrize("codec", ["opus", "VP8"])
-def test_an_hour_with_loss_is_as_long_as_the_wall_clock(tmp_path: Path, codec: str, drift: float) -> None:
+def test_an_hour_with_loss_has_wall_clock_length(tmp_path: Path, codec: str, drift: float) -> None:
     rng = random.Random(1)
     disk = DiskWriter(tmp_path, reserve=0)
     recorder = TrackWriter(disk, "t", codec, ABOUT)
@@ -135,18 +135,18 @@ def test_an_hour_with_loss_is_as_long_as_the_wall_clock(tmp_path: Path, codec: s
         assert container.duration / 1e6 == pytest.approx(3600 + (0.02 if codec == "opus" else step), abs=0.040)
     reports = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text().splitlines()][1:-1]
     assert len(reports) > 15
-    for line in reports:  # the sender's clock named the step; the file has it where the wall clock had it
+    for line in reports:  # the sender's clock jumped; the file follows the wall clock
         assert line["media"] == pytest.approx((line["ntp"] >> 32) * step, abs=0.060)
     assert all(line["ntp"] and line["event"] == "report" for line in reports[1:])
 
 
-def test_whatever_was_written_of_a_file_plays(tmp_path: Path) -> None:
+def test_a_truncated_file_plays(tmp_path: Path) -> None:
     frames = pictures("VP8", 200)
     disk = DiskWriter(tmp_path, reserve=0)
     recorder = TrackWriter(disk, "t", "VP8", ABOUT)
     for frame in frames:
         recorder.receive(frame, WALL + (frame.timestamp - frames[0].timestamp) / 90_000)
-    disk.close()  # the process was killed: the last cluster was never written
+    disk.close()  # like a kill: the last cluster was not written
     with (tmp_path / "t.mkv").open("ab") as file:
         file.write(b"\x1f\x43\xb6\x75\x10\x00\xff\xff half a cluster")
     path = finalize_track(tmp_path / "t.mkv")
@@ -158,7 +158,7 @@ def test_whatever_was_written_of_a_file_plays(tmp_path: Path) -> None:
     assert finalize_track(tmp_path / "empty.mkv") is None
 
 
-def test_pictures_begin_with_a_keyframe_that_parses(tmp_path: Path) -> None:
+def test_video_begins_with_a_valid_keyframe(tmp_path: Path) -> None:
     disk = DiskWriter(tmp_path, reserve=0)
     recorder = TrackWriter(disk, "t", "VP8", ABOUT)
     frames = pictures("VP8", 3)
@@ -169,7 +169,7 @@ def test_pictures_begin_with_a_keyframe_that_parses(tmp_path: Path) -> None:
     recorder.report(1, 1, WALL)
     recorder.receive(frames[0], WALL)
     recorder.receive(frames[1], WALL + 0.033)
-    # The sender's timestamps begin anew, elsewhere.
+    # The sender's timestamps restart at another value.
     recorder.receive(frames[2]._replace(timestamp=5), WALL + 9)
     recorder.close(WALL + 9)
     assert recorder.frames == 3
@@ -178,14 +178,14 @@ def test_pictures_begin_with_a_keyframe_that_parses(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("codec", "name"), [("PCMU", "t"), ("VP8", "../t"), ("VP8", ".t")])
-def test_what_cannot_be_recorded(tmp_path: Path, codec: str, name: str) -> None:
+def test_unsupported_codecs_and_names(tmp_path: Path, codec: str, name: str) -> None:
     disk = DiskWriter(tmp_path, reserve=0)
     with pytest.raises(ValueError, match="cannot record"):
         TrackWriter(disk, name, codec, ABOUT)
     disk.close()
 
 
-def test_shapes_of_anything_are_found_or_malformed() -> None:
+def test_any_bytes_have_a_codec_config_or_are_malformed() -> None:
     rng = random.Random(7)
     for codec in ENCODERS:
         key = pictures(codec, 1)[0].data
@@ -206,7 +206,7 @@ def test_start_codes_of_three_and_four_bytes() -> None:
 
 
 def reports_of(frames: list[CodedFrame], rate: int, wall: float) -> tuple[int, int]:
-    """NTP and RTP of a report that says that the first frame was captured at `wall`."""
+    """NTP and RTP time of a report for a first frame captured at `wall`."""
     return int((wall + 2_208_988_800) * (1 << 32)), frames[0].timestamp & 0xFFFF_FFFF
 
 
@@ -215,7 +215,7 @@ def side(folder: Path, name: str) -> list[dict[str, float]]:
 
 
 def test_a_track_begins_on_the_clock_of_its_reports(tmp_path: Path) -> None:
-    """The first packets waited 0.4 s in a socket; the first report comes a second later."""
+    """The first packets waited 0.4 s in a socket; the first report arrives a second later."""
     frames, disk = sound(200), DiskWriter(tmp_path, reserve=0)
     recorder = TrackWriter(disk, "t", "opus", ABOUT)
     for number, frame in enumerate(frames):
@@ -234,12 +234,12 @@ def test_a_track_begins_on_the_clock_of_its_reports(tmp_path: Path) -> None:
     assert times == pytest.approx([number * 0.02 for number in range(200)], abs=0.002)
 
 
-def test_without_reports_the_fastest_packets_place_a_track(tmp_path: Path) -> None:
+def test_without_reports_the_fastest_packets_define_the_start(tmp_path: Path) -> None:
     frames, disk = sound(300), DiskWriter(tmp_path, reserve=0)
     recorder = TrackWriter(disk, "t", "opus", ABOUT)
     for number, frame in enumerate(frames):
         recorder.receive(frame, WALL + max(0.4, number * 0.02))
-    assert recorder.frames >= 140  # the beginning is not waited for any longer
+    assert recorder.frames >= 140  # the wait for a report is over
     recorder.close(WALL + 6)
     disk.close()
     begin = side(tmp_path, "t")[0]
@@ -248,8 +248,8 @@ def test_without_reports_the_fastest_packets_place_a_track(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("off", [-0.2, 0.2])
-def test_a_late_report_moves_a_track_at_once(tmp_path: Path, off: float) -> None:
-    """After five seconds the report says that everything was captured `off` from where the arrivals put it."""
+def test_a_late_report_corrects_the_clock_at_once(tmp_path: Path, off: float) -> None:
+    """After five seconds, a report moves the capture times by `off` against the arrival times."""
     frames, disk = sound(500), DiskWriter(tmp_path, reserve=0)
     recorder = TrackWriter(disk, "t", "opus", ABOUT)
     for number, frame in enumerate(frames):
@@ -268,7 +268,7 @@ def test_a_late_report_moves_a_track_at_once(tmp_path: Path, off: float) -> None
     assert len(times) == 500 - (10 if off < 0 else 0)
 
 
-def test_reports_that_contradict_the_arrivals_are_not_believed(tmp_path: Path) -> None:
+def test_reports_that_contradict_the_arrivals_are_ignored(tmp_path: Path) -> None:
     frames, disk = sound(300), DiskWriter(tmp_path, reserve=0)
     recorder = TrackWriter(disk, "t", "opus", ABOUT)
     for number, frame in enumerate(frames):
@@ -281,7 +281,7 @@ def test_reports_that_contradict_the_arrivals_are_not_believed(tmp_path: Path) -
     assert recorder.end == pytest.approx(5.98, abs=0.002)
 
 
-def test_stereo_that_begins_with_a_mono_packet_keeps_its_sides(tmp_path: Path) -> None:
+def test_stereo_that_begins_with_a_mono_packet_stays_stereo(tmp_path: Path) -> None:
     encoder, left = OpusEncoder(128_000), np.zeros((48_000, 2), np.float32)
     left[:, 0] = 0.5 * np.sin(np.arange(48_000) / 20)
     frames = [CodedFrame(b"\xf8\xff\xfe", number * 960, True, 0.0, 0) for number in range(3)]  # silence, mono

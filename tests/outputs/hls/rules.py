@@ -1,4 +1,4 @@
-"""A strict reading of RFC 8216bis, made for these tests: what is wrong with a playlist, one sentence each."""
+"""Strict RFC 8216bis checker for these tests. Returns one sentence per violation."""
 
 import re
 from datetime import datetime
@@ -28,7 +28,7 @@ def attributes(value: str) -> dict[str, str]:
 
 
 def lines(text: str) -> list[tuple[str, str]]:
-    """(tag without #, value); a URI's tag is empty."""
+    """(tag without #, value); a URI has an empty tag."""
     found = []
     for line in text.split("\n")[:-1]:
         tag, _, value = line[1:].partition(":") if line.startswith("#") else ("", "", line)
@@ -52,7 +52,7 @@ def general(text: str) -> list[str]:
 
 
 def media(text: str) -> list[str]:
-    """Of a live playlist, an update of one, or of video on demand."""
+    """Violations in a live playlist, a delta update or a VOD playlist."""
     wrong, found = general(text), lines(text)
     tags = [tag for tag, _ in found]
     values = dict(reversed(found))
@@ -138,7 +138,7 @@ def _segments(found: list[tuple[str, str]], target: int, part_target: float) -> 
 
 
 def apply(old: str, update: str) -> str:
-    """The playlist that a player makes of an update (6.2.5.1): what is skipped comes from the one before."""
+    """Applies a delta update (6.2.5.1): skipped segments come from the previous playlist."""
     count = int(attributes(dict(lines(update))["EXT-X-SKIP"])["SKIPPED-SEGMENTS"])
     first = int(dict(lines(update))["EXT-X-MEDIA-SEQUENCE"])
     known: dict[int, list[str]] = {}

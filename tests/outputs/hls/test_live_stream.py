@@ -1,4 +1,4 @@
-"""The life of a programme's playlists: each one checked by our reading of the rules and by a parser that is not ours."""
+"""Playlists of a live stream from start to replay, each checked by `rules` and by an independent parser."""
 
 import threading
 from collections.abc import Callable
@@ -29,7 +29,7 @@ START = 1_700_000_000.25
 
 
 def part(number: int, rendition: str = "720p", size: int = 100) -> Part:
-    """The one that begins at number · 0.2 s."""
+    """Part that begins at `number` · 0.2 s."""
     data = f"{rendition}:{number};".encode().ljust(size, b".")
     return Part(rendition, number // 5, number % 5, number % 5 == 0, 0.2, number * 18_000, data)
 
@@ -60,8 +60,8 @@ def checked(text: str) -> m3u8.M3U8:
     return m3u8.loads(text)
 
 
-class AtOnce(DiskExecutor):
-    """Does each job when it is submitted."""
+class ImmediateExecutor(DiskExecutor):
+    """Executes each job when it is submitted."""
 
     def __init__(self) -> None:
         super().__init__("at once")
@@ -73,7 +73,7 @@ class AtOnce(DiskExecutor):
 
 class SyncDirectory(DirectoryStorage):
     def __init__(self, root: Path) -> None:
-        super().__init__(root, AtOnce())
+        super().__init__(root, ImmediateExecutor())
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def directory(tmp_path: Path) -> DirectoryStorage:
     return SyncDirectory(tmp_path / "PG_1")
 
 
-def test_the_whole_of_a_playlist() -> None:
+def test_a_complete_playlist() -> None:
     made = live_stream(7)
     assert (
         live(made)
@@ -112,7 +112,7 @@ def test_the_whole_of_a_playlist() -> None:
 
 
 @pytest.mark.parametrize("parts", [1, 4, 5, 6, 14, 15, 16, 40, 61, 200, 203])
-def test_every_playlist_of_a_programme(parts: int) -> None:
+def test_every_playlist_of_a_live_stream(parts: int) -> None:
     made = live_stream(parts)
     read = checked(live(made))
     assert read.target_duration == 1
@@ -129,7 +129,7 @@ def test_every_playlist_of_a_programme(parts: int) -> None:
     assert {report.uri for report in read.rendition_reports} == {"1080p.m3u8", "480p.m3u8"}
 
 
-def test_constants_stay_and_numbers_only_grow() -> None:
+def test_constants_stay_and_numbers_only_increase() -> None:
     made, before = live_stream(), None
     for number in range(150):
         feed(made, range(number, number + 1))
@@ -142,7 +142,7 @@ def test_constants_stay_and_numbers_only_grow() -> None:
         before = (head, read.media_sequence)
 
 
-def test_an_update_is_what_the_whole_playlist_is() -> None:
+def test_a_delta_update_equals_the_full_playlist() -> None:
     made = live_stream(55)
     old = live(made)
     feed(made, range(55, 62))
@@ -153,7 +153,7 @@ def test_an_update_is_what_the_whole_playlist_is() -> None:
     assert rules.apply(old, update).split("\n") == whole.split("\n")
 
 
-def test_without_enough_to_skip_everything_is_sent() -> None:
+def test_a_short_playlist_is_sent_in_full() -> None:
     made = live_stream(30)
     assert live(made, skip=True) == live(made)
 
@@ -173,18 +173,18 @@ def test_without_enough_to_skip_everything_is_sent() -> None:
         (6, 0, None, True),
     ],
 )
-def test_when_a_reload_is_answered(parts: int, msn: int, part_index: int | None, expected: bool) -> None:
+def test_blocking_reload(parts: int, msn: int, part_index: int | None, expected: bool) -> None:
     assert live_stream(parts).streams["720p"].has(msn, part_index) is expected
 
 
-def test_whoever_waits_is_woken_once() -> None:
+def test_waiting_requests_are_woken_once() -> None:
     made, woken = live_stream(3), []
     made.streams["720p"].waiting.add(lambda: woken.append(1))
     feed(made, range(3, 6))
     assert woken == [1]
 
 
-def test_the_mixer_starts_again() -> None:
+def test_a_worker_restart() -> None:
     made = live_stream(8)
     made.discontinuity(START + 5)
     for name in made.streams:
@@ -210,7 +210,7 @@ def test_the_mixer_starts_again() -> None:
     assert '"720p/2.1.1.m4s"' in text
 
 
-def test_a_discontinuity_that_left_the_playlist_is_counted() -> None:
+def test_removed_discontinuities_are_counted() -> None:
     made = live_stream(8)
     for again in (1, 2):
         made.discontinuity(START + 5 * again)
@@ -223,7 +223,7 @@ def test_a_discontinuity_that_left_the_playlist_is_counted() -> None:
     assert not any(one.discontinuity for one in read.segments)
 
 
-def test_old_segments_are_on_disk_and_forgotten_ones_nowhere(directory: DirectoryStorage) -> None:
+def test_old_segments_are_on_disk_and_expired_ones_are_removed(directory: DirectoryStorage) -> None:
     made = live_stream(200, storage=directory, keep=False)
     stream = made.streams["720p"]
     assert stream.part(39, 4) == part(199).data
@@ -233,14 +233,14 @@ def test_old_segments_are_on_disk_and_forgotten_ones_nowhere(directory: Director
     path = directory.path("720p/30.m4s")
     assert path is not None
     assert path.read_bytes() == b"".join(part(number).data for number in range(150, 155))
-    # The playlist forgot it, who read it a moment ago may still come.
+    # No longer listed, but a player with the previous playlist may still fetch it.
     assert stream.first_listed == 27
     assert stream.segment(20) == "720p/20.m4s"
     assert stream.segment(10) is None
     assert directory.path("720p/10.m4s") is None
 
 
-def test_without_a_disk_everything_listed_is_in_memory() -> None:
+def test_without_storage_all_listed_segments_are_in_memory() -> None:
     made = live_stream(100, keep=False)
     for segment in m3u8.loads(live(made)).segments:
         if segment.uri:
@@ -263,7 +263,7 @@ def test_the_end_and_the_replay(directory: DirectoryStorage) -> None:
     assert sum(one.duration for one in replay.segments) == pytest.approx(103 * 0.2)
     assert made.state is State.ENDED
     assert made.ended_at == START + 30
-    with pytest.raises(ValueError, match="between"):
+    with pytest.raises(ValueError, match="initialization segment"):
         made.add_part(part(103))
     made.close()
     assert not directory.root.exists()
@@ -281,7 +281,7 @@ def test_the_multivariant_playlist() -> None:
     assert first.bandwidth > first.average_bandwidth == 1_628_000
 
 
-def test_the_multivariant_playlist_of_a_replay_tells_what_was_measured(directory: DirectoryStorage) -> None:
+def test_the_multivariant_playlist_of_a_replay_has_measured_rates(directory: DirectoryStorage) -> None:
     made = live_stream(storage=directory, ladder=1)
     for number in range(10):
         made.add_part(part(number, "1080p", 1000 if number < 5 else 3000))
@@ -291,7 +291,7 @@ def test_the_multivariant_playlist_of_a_replay_tells_what_was_measured(directory
     assert (only.stream_info.bandwidth, only.stream_info.average_bandwidth) == (120_000, 80_000)
 
 
-def test_captions_come_in_segments_of_their_own() -> None:
+def test_caption_segments() -> None:
     made = live_stream(10)
     made.add_captions("en", "English")
     made.caption("en", "Hello <all>", START + 1.5, START + 2.0)
@@ -305,14 +305,14 @@ def test_captions_come_in_segments_of_their_own() -> None:
     track = made.captions["en"]
     first = (track.segment(2) or b"").decode()
     assert first.startswith("WEBVTT\nX-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000\n")
-    # Said before the segment that is made now began: shown from there, for a second.
+    # The cue precedes the current segment: it is shown from its start, for one second.
     assert "00:00:02.000 --> 00:00:03.000\nHello &lt;all&gt;\n" in first
     for msn in (2, 3, 4):
         assert "00:00:02.500 --> 00:00:04.200\nIt lasts" in (track.segment(msn) or b"").decode()
     assert track.segment(1) is track.segment(5) is None
 
 
-def test_a_server_that_starts_again_goes_on(directory: DirectoryStorage) -> None:
+def test_a_restarted_server_continues_the_stream(directory: DirectoryStorage) -> None:
     live_stream(103, storage=directory)
     again = LiveStream.restored("PG_1", LADDER, Limits(12.0, 6.0, True), directory, directory.found())
     assert again.state is State.LIVE
@@ -334,7 +334,7 @@ def test_a_server_that_starts_again_goes_on(directory: DirectoryStorage) -> None
     assert ended.streams["720p"].replay() == again.streams["720p"].replay()
 
 
-def test_a_journal_with_holes_and_nonsense(directory: DirectoryStorage) -> None:
+def test_a_damaged_journal(directory: DirectoryStorage) -> None:
     live_stream(53, storage=directory)
     directory.remove("720p/4.m4s")
     directory.note(b"nonsense")
@@ -343,7 +343,7 @@ def test_a_journal_with_holes_and_nonsense(directory: DirectoryStorage) -> None:
     assert [one.msn for one in again.streams["720p"].segments] == [5, 6, 7, 8, 9]
 
 
-def test_a_full_disk_costs_the_past_only(directory: DirectoryStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_affects_only_old_segments(directory: DirectoryStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(path: Path, data: bytes) -> int:
         raise OSError(28, "No space left on device")
 
@@ -366,13 +366,13 @@ def test_a_full_disk_costs_the_past_only(directory: DirectoryStorage, monkeypatc
         (lambda text: text + "#EXT-X-VERSION:9\n", "occurs 2 times"),
     ],
 )
-def test_the_rules_find_what_is_planted(text: "object", complaint: str) -> None:
+def test_the_rules_find_planted_violations(text: "object", complaint: str) -> None:
     assert callable(text)
     assert any(complaint in one for one in rules.media(text(live(live_stream(7)))))
 
 
 class FullDisk(SyncDirectory):
-    """Takes nothing."""
+    """A disk on which every write fails."""
 
     def write(self, name: str, data: bytes) -> None:
         pass
@@ -382,14 +382,14 @@ def held(made: LiveStream) -> int:
     return sum(len(part.data) for stream in made.streams.values() for each in stream.segments for part in each.parts)
 
 
-def test_a_full_disk_fills_no_memory(tmp_path: Path) -> None:
+def test_a_full_disk_does_not_fill_the_memory(tmp_path: Path) -> None:
     made = live_stream(5 * 15, storage=FullDisk(tmp_path / "PG_1"), ladder=1)
     size = held(made)
     feed(made, range(5 * 15, 5 * 60))
     assert held(made) <= size + 500
 
 
-def test_after_its_end_a_programme_is_held_by_the_disk_alone(tmp_path: Path) -> None:
+def test_an_ended_stream_is_only_on_disk(tmp_path: Path) -> None:
     made = live_stream(5 * 15, storage=SyncDirectory(tmp_path / "PG_1"))
     made.end(START + 15)
     assert held(made) > 0
@@ -401,7 +401,7 @@ def test_after_its_end_a_programme_is_held_by_the_disk_alone(tmp_path: Path) -> 
     assert made.streams["720p"].segment(3) is not None
 
 
-def test_a_programme_of_days_has_an_end_of_its_list(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_playlist_of_a_very_long_stream_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sfu.outputs.hls.rendition_stream.KEPT", 20)
     monkeypatch.setattr("sfu.outputs.hls.captions.KEPT", 20)
     made = live_stream(ladder=1)
@@ -415,8 +415,10 @@ def test_a_programme_of_days_has_an_end_of_its_list(monkeypatch: pytest.MonkeyPa
     assert len(made.captions["en"]._waiting) == 100
 
 
-def test_a_disk_that_blocks_costs_the_past_only(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The queue holds 1,000 bytes: what does not fit is dropped, counted and said, and viewers see all of the window."""
+def test_a_blocked_disk_affects_only_old_segments(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The queue holds 1,000 bytes: further files are dropped, counted and logged; viewers still get everything in
+    memory.
+    """
     gate, disk = threading.Event(), DiskExecutor("blocked", size=1_000)
     storage = DirectoryStorage(tmp_path / "PG_1", disk)
     disk.submit(lambda: gate.wait() and None)
@@ -429,7 +431,7 @@ def test_a_disk_that_blocks_costs_the_past_only(tmp_path: Path, caplog: pytest.L
     assert all(stream.segment(one.msn) for one in stream.segments if one.complete)
     assert rules.media(made.media(stream.name, skip=False).decode()) == []
     gate.set()
-    for begin in range(5 * 15, 5 * 40, 5):  # as slowly as the disk stores them
+    for begin in range(5 * 15, 5 * 40, 5):  # at the speed of the disk
         assert disk.flush()
         feed(made, range(begin, begin + 5))
     made.end(START + 40)
