@@ -21,7 +21,7 @@ from sfu.egress.job import EgressJob
 from tests.support.client import Client
 
 SECRET = "a secret of the tests that is long enough"
-ROOM = "studio"
+ROOM = "town-hall"
 ROOT = Path(__file__).parent.parent.parent
 
 

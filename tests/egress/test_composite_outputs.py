@@ -18,9 +18,9 @@ WANTED = Outputs(live=True, video_ssrc=11, audio_ssrc=12)
 
 
 def test_keyframe_requests_of_track_subscribers() -> None:
-    told: list[ToServer] = []
+    messages: list[ToServer] = []
     sent: list[bytes] = []
-    outputs = CompositeOutputs(START, told.append, sent.extend)
+    outputs = CompositeOutputs(START, messages.append, sent.extend)
     outputs.prepare(WANTED)
     outputs.change(WANTED, 0)
     keyframes = []
@@ -38,10 +38,10 @@ def test_keyframe_requests_of_track_subscribers() -> None:
             keyframes.append(number)
     outputs.close()
     assert keyframes == [0, 6, 30, 60, 70]
-    parts = [message for message in told if isinstance(message, Part)]
+    parts = [message for message in messages if isinstance(message, Part)]
     begins = {
         name: [part.pts for part in parts if part.rendition == name and not part.index] for name in ("180p", "90p")
     }
     assert outputs.overloaded() == {"lower": 0, "packaging": 0}
     assert begins["180p"] == begins["90p"] == [0, 90_000, 180_000]
-    assert len([message for message in told if isinstance(message, Init)]) == 2
+    assert len([message for message in messages if isinstance(message, Init)]) == 2

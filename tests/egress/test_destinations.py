@@ -26,8 +26,8 @@ async def test_a_push_and_an_unreachable_destination(tmp_path: Path) -> None:
         )  # fmt: skip
         await asyncio.sleep(0.5)
         body = {"url": f"rtmp://127.0.0.1:{port}/app/key"}
-        told = await here.ask("POST", "/egress/destinations", json=body)
-        assert (told["destinations"][0]["host"], told["live"]) == (f"127.0.0.1:{port}", False)
+        answer = await here.ask("POST", "/egress/destinations", json=body)
+        assert (answer["destinations"][0]["host"], answer["live"]) == (f"127.0.0.1:{port}", False)
         dead = await here.ask("POST", "/egress/destinations", json={"url": f"rtmp://127.0.0.1:{free_port()}/a/secret"})
         assert "secret" not in str(dead)
         assert await asyncio.wait_for(server.wait(), 30) == 0

@@ -31,11 +31,11 @@ async def test_live_stream_and_recording_survive_the_worker(tmp_path: Path) -> N
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 4)
         await here.ask("PUT", "/egress", json={"live": True, "recording": True})
         assert rooms.find(ROOM).egress.recording
-        told = [event for event in watcher.events if event["type"] == "room_updated"]
+        updates = [event for event in watcher.events if event["type"] == "room_updated"]
         job = here.job
         await until(lambda: job.live_stream is not None and job.live_stream.state.name == "LIVE")
         await until(lambda: job.status is not None and job.status.tiles == 3)
-        await until(lambda: told or any(event["type"] == "room_updated" for event in watcher.events))
+        await until(lambda: updates or any(event["type"] == "room_updated" for event in watcher.events))
         assert job.recorder.participant.id not in {one.id for one in rooms.find(ROOM).members.visible()}
 
         # kill -9: a new worker within 2 s, a discontinuity for viewers, no effect on the meeting
@@ -45,7 +45,7 @@ async def test_live_stream_and_recording_survive_the_worker(tmp_path: Path) -> N
         os.kill(job.supervisor.pid, signal.SIGKILL)
         await watcher.until(lambda: received.extend(watcher.media()) or job.supervisor.restart_times)
         assert job.supervisor.restart_times[0] < 2.0
-        assert "goes on in a moment" not in rooms.find(ROOM).egress.problem
+        assert "resumes in a moment" not in rooms.find(ROOM).egress.problem
         assert len(received) > 20 * job.supervisor.restart_times[0]
         live_stream = job.live_stream
         await until(lambda: live_stream is not None and live_stream.streams["180p"].last[0] >= 4)

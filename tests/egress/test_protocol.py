@@ -49,7 +49,7 @@ def test_a_message_that_is_too_long_is_refused_before_buffering() -> None:
     [
         {"type": "start"},
         {"type": "part", "rendition": "360p", "msn": -1, "index": 0, "independent": True, "duration": 0, "pts": 0, "data": b""},
-        {"type": "wishes", "tracks": {"TR_1": {"width": 99_999, "height": 1}}},
+        {"type": "visible_tracks", "tracks": {"TR_1": {"width": 99_999, "height": 1}}},
         {"type": "event", "at": 0, "kind": "x" * 300},
         {"type": "from_the_future"},
         [],

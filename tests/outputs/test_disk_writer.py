@@ -67,7 +67,7 @@ def test_a_full_disk_is_logged_once_and_writing_resumes(tmp_path: Path, caplog: 
     disk = DiskWriter(tmp_path, reserve=1 << 60)
     disk.append("a", b"lost")
     disk.append("a", b"lost too")
-    disk.append("log", b"small and told", vital=True)
+    disk.append("log", b"small and vital", vital=True)
     until(lambda: disk.snapshot().size)
     assert (disk.snapshot().state, disk.snapshot().error) == ("full", "No space left on device")
     disk._reserve, disk._retry_at = 0, 0.0

@@ -89,23 +89,23 @@ def test_composition_offsets() -> None:
     assert struct.unpack(">i", run[-4:])[0] == 3000
 
 
-def programme(seconds: int = 3) -> bytes:
+def fragmented_file(seconds: int = 3) -> bytes:
     inits, parts = recorded(seconds)
     return inits["180p"] + b"".join(part.data for part in parts)
 
 
 def test_pyav_reads_all_pictures_and_sound() -> None:
-    with av.open(io.BytesIO(programme())) as file:
+    with av.open(io.BytesIO(fragmented_file())) as file:
         pictures = [frame.pts for frame in file.decode(video=0)]
     assert pictures == [number * 3000 for number in range(90)]
-    with av.open(io.BytesIO(programme())) as file:
+    with av.open(io.BytesIO(fragmented_file())) as file:
         samples = sum(frame.samples for frame in file.decode(audio=0))
     assert samples == pytest.approx(3 * 48_000, abs=3 * 1024)
 
 
 def test_ffprobe_reports_no_errors(tmp_path: Path) -> None:
     path = tmp_path / "recording.mp4"
-    path.write_bytes(programme())
+    path.write_bytes(fragmented_file())
     done = subprocess.run(
         ["ffprobe", "-v", "warning", "-count_frames", "-show_streams", "-of", "json", str(path)],
         capture_output=True,

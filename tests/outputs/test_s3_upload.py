@@ -55,8 +55,8 @@ def stored(bucket: Bucket) -> dict[str, tuple[int, str]]:
 
 
 def test_a_recording_is_uploaded_once(bucket: Bucket, recording: Path) -> None:
-    told: list[tuple[str, int]] = []
-    done = upload(recording, bucket, progress=lambda name, more: told.append((name, more)))
+    calls: list[tuple[str, int]] = []
+    done = upload(recording, bucket, progress=lambda name, more: calls.append((name, more)))
     assert stored(bucket) == {
         "kept/room-1/events.jsonl": (3, "application/x-ndjson"),
         "kept/room-1/recording.mp4": (25_600_000, "video/mp4"),
@@ -64,7 +64,7 @@ def test_a_recording_is_uploaded_once(bucket: Bucket, recording: Path) -> None:
     }
     assert done.keys == sorted(stored(bucket))
     assert done.size == done.sent == 25_600_007
-    assert sum(more for name, more in told if name == "recording.mp4") == 25_600_000
+    assert sum(more for name, more in calls if name == "recording.mp4") == 25_600_000
     body = module._client(bucket).get_object(Bucket=bucket.name, Key="kept/room-1/recording.mp4")["Body"].read()
     assert body == (recording / "recording.mp4").read_bytes()
     (recording / "events.jsonl").write_text("{}\n{}\n")
