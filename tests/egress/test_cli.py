@@ -49,7 +49,7 @@ async def test_start_layout_status_and_stop(tmp_path: Path, run) -> None:
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (("start", ROOM), "needs --live"),
+        (("start", ROOM), "requires --live"),
         (("status", "nowhere"), "no active egress"),
         (("start", "nowhere", "--live"), "no such room"),
         (("layout", ROOM, "--scene", "/nowhere.json"), "cannot be read"),

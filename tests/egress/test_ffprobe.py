@@ -62,7 +62,7 @@ async def grows(path: Path) -> None:
 async def test_ffprobe_decodes_every_output_without_warnings(tmp_path: Path) -> None:
     port = free_port()
     ladder = json.dumps([f"{width}x{height}@300" for width, height in RENDITIONS.values()])
-    settings = {"outputs__renditions": ladder, "outputs__hls__public": '["*"]', "egress__rtmp_private": "true"}
+    settings = {"outputs__renditions": ladder, "outputs__hls__public": '["*"]', "egress__rtmp_allow_private": "true"}
     files: dict[Path, tuple[int, int]] = {}
     async with house(tmp_path, **settings) as here, bots(here.server, 2):
         rooms = here.server.rooms
