@@ -408,7 +408,7 @@ def test_consecutive_live_streams(tmp_path: Path) -> None:
     first.end(1000.0)
     second = live_streams.open("hall", "PG_2", LADDER)
     for name in ("PG_2", "../x", ""):
-        with pytest.raises(ValueError, match="name"):
+        with pytest.raises(ValueError, match="stream id"):
             live_streams.open("else", name, LADDER)
     assert live_streams.current("hall") is second
     assert live_streams.find("hall", "PG_1") is first
