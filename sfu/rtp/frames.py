@@ -1,8 +1,8 @@
-"""RTP packets → whole coded frames, for whoever decodes or records: the mixer and the recorder of single tracks.
+"""Assembles RTP packets into coded frames, for decoding in the mixer and for single-track recording.
 
-A picture is complete with its marker bit when nothing is missing before it, not when the next timestamp comes: that
-would cost a frame's duration. RFC 3550 section 5.1; the payloads: `sfu.rtp.codecs.depacketizers`; audio with redundancy
-RFC 2198.
+A frame is complete when its marker bit arrives and no earlier packet is missing. Waiting for the next timestamp instead
+would add the duration of a frame. RFC 3550 section 5.1. Payloads: `sfu.rtp.codecs.depacketizers`. Redundant audio: RFC
+2198.
 """
 
 from collections import deque
@@ -15,19 +15,20 @@ from sfu.rtp.packet import Buffer, Header, extensions, parse_header
 from sfu.rtp.sequence import difference
 
 VIDEO_ORIENTATION_ID: Final = 5
-"""The id that this server gives `urn:3gpp:video-orientation` in everything it sends (`sfu.sdp.capabilities`)."""
-PATIENCE: Final = 0.1
-"""Seconds that a missing packet may take to be sent again."""
+"""Extension id that this server uses for `urn:3gpp:video-orientation` in all outgoing packets (`sfu.sdp.capabilities`).
+"""
+RETRANSMISSION_TIMEOUT: Final = 0.1
+"""Seconds to wait for the retransmission of a missing packet."""
 PACKET_LIMIT: Final = 4096
-"""Packets that wait behind a gap or belong to an unfinished frame."""
+"""Maximum number of packets that wait behind a gap or belong to an unfinished frame."""
 BYTE_LIMIT: Final = 8_000_000
-"""Bytes of them."""
+"""Maximum size of these packets in bytes."""
 _JUMP = 8192
-"""A sequence number further away than this is another stream's."""
+"""A larger sequence number distance indicates another stream."""
 _LATE = 1024
-"""One that is older by less is late or a double."""
+"""A packet that is behind by at most this distance is late or a duplicate."""
 _STALE_LIMIT = 64
-"""So many old numbers in a row mean that the sender began anew."""
+"""After this many old numbers in a row, the sender is assumed to have restarted."""
 _RECENT_AUDIO = 64
 
 
@@ -38,9 +39,9 @@ class CodedFrame(NamedTuple):
     "RTP timestamp, unwrapped."
     keyframe: bool
     arrival: float
-    "Monotonic seconds of its last packet."
+    "Arrival of the last packet, monotonic seconds."
     rotation: int
-    "Degrees clockwise to turn the picture for display (urn:3gpp:video-orientation); 0: none."
+    "Clockwise rotation for display in degrees (urn:3gpp:video-orientation)."
 
 
 class _Packet(NamedTuple):
@@ -50,15 +51,15 @@ class _Packet(NamedTuple):
     begins_keyframe: bool
     arrival: float
     rotation: int
-    "-1: the packet does not say."
+    "-1: not given in the packet."
 
 
 class FrameAssembler:
-    """Of one received stream: plain RTP packets go in, coded frames come out in order.
+    """Assembles the RTP packets of one received stream into coded frames, in order.
 
-    Behind a gap it waits `PATIENCE` for the packet to be sent again, then goes on at the next keyframe and says
-    meanwhile that it `wants_keyframe`. Whoever feeds it calls `handle_timer` a few times a second at least. Audio is
-    given out as it arrives, doubles removed; a RED stream also brings what was lost from its older blocks.
+    At a gap it waits `RETRANSMISSION_TIMEOUT` for the retransmission, then continues at the next keyframe and sets
+    `wants_keyframe` until then. The owner must call `handle_timer` at least a few times a second. Audio is returned as
+    it arrives, without duplicates; a RED stream also restores lost packets from its older blocks.
     """
 
     __slots__ = (
@@ -69,7 +70,7 @@ class FrameAssembler:
     def __init__(self, codec: str, *, audio: bool = False) -> None:
         self.wants_keyframe = not audio
         self.dropped = 0
-        "Frames that were begun and could not be finished."
+        "Frames that were started but could not be completed."
         self._audio = audio
         self._red = codec.lower() == "red"
         self._depacketizer: Depacketizer | None = None if audio else depacketizer(codec)
@@ -85,7 +86,7 @@ class FrameAssembler:
 
     @property
     def spatial_limit(self) -> int:
-        """The highest spatial layer of an SVC stream that is given out."""
+        """Highest spatial layer of an SVC stream to output."""
         return self._depacketizer.spatial if self._depacketizer else 0
 
     @spatial_limit.setter
@@ -94,12 +95,12 @@ class FrameAssembler:
             self._depacketizer.spatial = spatial
 
     def receive(self, packet: Buffer, now: float) -> list[CodedFrame]:
-        """The frames that this packet completes. Raises MalformedPacket and is then as before."""
+        """Returns the frames that this packet completes. Raises MalformedPacket and then leaves the state unchanged."""
         header = parse_header(packet)
         if self._audio:
             return self._receive_audio(packet, header, now)
         if header.payload_start == header.payload_end:
-            found = _Packet(b"", header.timestamp, False, False, now, -1)  # padding: only its number counts
+            found = _Packet(b"", header.timestamp, False, False, now, -1)  # padding: only the sequence number counts
         else:
             assert self._depacketizer is not None
             payload = bytes(packet[header.payload_start : header.payload_end])
@@ -113,13 +114,13 @@ class FrameAssembler:
         return frames
 
     def handle_timer(self, now: float) -> list[CodedFrame]:
-        """Gives up on a gap that is older than `PATIENCE`, or that a keyframe behind it makes pointless to fill."""
+        """Gives up on a gap after `RETRANSMISSION_TIMEOUT`, or when a later keyframe makes the missing packets unnecessary."""
         frames: list[CodedFrame] = []
         while self._gap is not None:
             order = sorted(self._pending, key=lambda sequence: (sequence - self._next) & 0xFFFF)
             keyframe = next((number for number in order if self._pending[number].begins_keyframe), None)
             pointless = keyframe is not None and self.wants_keyframe and not self._parts
-            if not pointless and now - self._gap[1] < PATIENCE:
+            if not pointless and now - self._gap[1] < RETRANSMISSION_TIMEOUT:
                 break
             self._abandon()
             target = order[0] if keyframe is None else keyframe
@@ -130,7 +131,7 @@ class FrameAssembler:
         return frames
 
     def _place(self, sequence: int, packet: _Packet) -> bool:
-        """Whether the packet is now among the pending ones."""
+        """Returns whether the packet was added to the pending packets."""
         if self._next < 0:
             self._next = sequence
         ahead = difference(sequence, self._next)
@@ -162,7 +163,7 @@ class FrameAssembler:
         while (packet := self._pending.pop(self._next, None)) is not None:
             self._next = (self._next + 1) & 0xFFFF
             if self._parts and packet.payload and packet.timestamp != self._parts[0].timestamp:
-                self._finish(frames)  # its marker was not set, but nothing is missing
+                self._finish(frames)  # no marker bit, but nothing is missing
             if not packet.payload or (self.wants_keyframe and not self._parts and not packet.begins_keyframe):
                 self._bytes -= len(packet.payload)
                 continue
@@ -191,7 +192,7 @@ class FrameAssembler:
             if part.rotation >= 0:
                 self._rotation = part.rotation
         if not data:
-            return  # parameter sets alone, or a layer above the limit
+            return  # parameter sets only, or a layer above the limit
         if keyframe:
             self.wants_keyframe = False
         arrival = max([part.arrival for part in parts])
@@ -222,7 +223,7 @@ class FrameAssembler:
         found: list[tuple[int, bytes]] = []
         if self._red:
             _, begin, _ = red.primary(packet, start, end)
-            # From the first packet on: before it, nothing is known to be missing.
+            # The first packet has no known predecessors, so its redundant blocks are ignored.
             for block in red.redundant(packet, start, end) if self._recent else ():
                 data = bytes(packet[block.start : block.end])
                 found.append(((header.timestamp - block.timestamp_offset) & 0xFFFF_FFFF, data))
@@ -245,7 +246,7 @@ class FrameAssembler:
 
 
 def _rotation(packet: Buffer, header: Header) -> int:
-    """3GPP TS 26.114 7.4.5: the low two bits are quarter turns; -1: the packet does not say."""
+    """3GPP TS 26.114 7.4.5: the low two bits are quarter turns. -1: not given in the packet."""
     if not header.extension_profile:
         return -1
     for identifier, offset, length in extensions(

@@ -1,7 +1,7 @@
-"""Which packets of an inbound stream are missing and when to ask for them again (RFC 4585 6.2.1).
+"""Tracks missing packets of inbound streams and schedules NACKs (RFC 4585 6.2.1).
 
-Starting values as the field has them: at most 5 requests per packet, spaced by the round-trip time times 1.25ⁿ within
-20–400 ms (LiveKit pkg/sfu/buffer), so that a request is not repeated before its answer could have come.
+Each packet is requested at most 5 times, at intervals of the round-trip time × 1.25ⁿ within 20–400 ms (values of
+LiveKit pkg/sfu/buffer), so that a request is not repeated before its retransmission can arrive.
 """
 
 MAX_TRIES = 5
@@ -9,36 +9,36 @@ MIN_INTERVAL = 0.020
 MAX_INTERVAL = 0.400
 GROWTH = 1.25
 MAX_GAP = 256
-"""A larger jump is a restart or an attack, not loss: nothing is asked for (and a jump costs nothing)."""
+"""A larger gap is a restart or an attack, not loss: nothing is requested."""
 MAX_MISSING = 512
 PEER_MISSING = 1024
-"""Packets that all streams of one sender may miss at a time: at 6,000 packets a second, a sixth of them for a second."""
+"""Limit of missing packets over all streams of one sender: one second of 17 % loss at 6,000 packets a second."""
 PEER_RATE = 200.0
-"""Packets a second that a sender may miss beside as many as it sends,"""
+"""Missing packets per second that a sender may have in addition to the number of packets it sends."""
 PEER_BURST = 512.0
-"""and at once."""
+"""Maximum credit of missing packets."""
 
 
 class NackBudget:
-    """Bounds what is missing of all streams of one sender: each missing packet costs time until it comes or is given up."""
+    """Limits the missing packets over all streams of one sender, because each one costs CPU until it arrives or expires."""
 
     __slots__ = ("_at", "_credit", "_held", "_packets")
 
     def __init__(self) -> None:
         self._credit = PEER_BURST
         self._at = float("inf")
-        """When credit was last given."""
+        """Time of the last refill."""
         self._packets = 0
         self._held = 0
 
     def refill(self, packets: int, held: int, now: float) -> None:
-        """Call it in each tick. `packets`: all that the sender has sent; `held`: what its streams miss."""
+        """Call once per tick. `packets`: total packets sent by the sender; `held`: packets currently missing in its streams."""
         earned = packets - self._packets + max(0.0, now - self._at) * PEER_RATE
         self._credit = min(PEER_BURST, self._credit + max(0.0, earned))
         self._packets, self._held, self._at = packets, held, now
 
     def admit(self, count: int) -> bool:
-        """Whether so many more packets may be missed."""
+        """Returns whether `count` more missing packets fit the budget, and reserves them."""
         if count > self._credit or self._held + count > PEER_MISSING:
             return False
         self._credit -= count
@@ -47,9 +47,9 @@ class NackBudget:
 
 
 class NackGenerator:
-    """Holds the missing sequence numbers of one stream. `now` is monotonic seconds.
+    """Tracks the missing sequence numbers of one stream. `now` is monotonic seconds.
 
-    `budget`: shared by all streams of the sender; None where the sender is trusted.
+    `budget` is shared by all streams of the sender; None: a trusted sender without limit.
     """
 
     __slots__ = ("_budget", "missing", "requested")
@@ -57,11 +57,11 @@ class NackGenerator:
     def __init__(self, budget: NackBudget | None = None) -> None:
         self._budget = budget
         self.missing: dict[int, tuple[int, float]] = {}
-        """Sequence number → (times asked, when to ask next)."""
+        """Sequence number → (number of requests, time of the next request)."""
         self.requested = 0
 
     def gap(self, last: int, sequence: int, now: float) -> None:
-        """The stream went from `last` to `sequence` (both 16 bit), skipping what lies between."""
+        """Marks the packets between `last` and `sequence` (both 16 bit, exclusive) as missing."""
         skipped = ((sequence - last) & 0xFFFF) - 1
         if skipped > MAX_GAP:
             self.missing.clear()
@@ -74,11 +74,11 @@ class NackGenerator:
             del self.missing[next(iter(self.missing))]
 
     def arrived(self, sequence: int) -> bool:
-        """True when this packet was missing."""
+        """Returns whether this packet was missing."""
         return self.missing.pop(sequence, None) is not None
 
     def due(self, now: float, rtt: float, limit: int = MAX_MISSING) -> list[int]:
-        """At most `limit` sequence numbers to ask for now, oldest first; forgets those asked for often enough."""
+        """Returns at most `limit` sequence numbers to request now, oldest first. Drops numbers that reached `MAX_TRIES`."""
         wanted: list[int] = []
         for sequence, (tries, when) in list(self.missing.items()):
             if when > now:

@@ -1,7 +1,7 @@
-"""A validating view of an RTP header: offsets into the received bytes, nothing copied.
+"""Validating view of an RTP header: offsets into the received bytes, without copies.
 
-Every RTP packet passes here once, so the view is a tuple of numbers. Whoever got one may index the packet at its
-offsets without checking again. RFC 3550 section 5, header extensions RFC 8285.
+The view is a plain tuple, because the packet path builds one for nearly every packet. All offsets are checked: callers
+may use them as indexes without further validation. RFC 3550 section 5, header extensions RFC 8285.
 """
 
 from struct import Struct
@@ -13,7 +13,7 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 
 ONE_BYTE_PROFILE = 0xBEDE
 TWO_BYTE_PROFILE = 0x1000
-"""The low four bits are the application's (RFC 8285 4.3)."""
+"""The low four bits are application-defined (RFC 8285 4.3)."""
 
 _FIXED = Struct("!BBHII").unpack_from
 _EXTENSION = Struct("!HH").unpack_from
@@ -30,18 +30,18 @@ class Header(NamedTuple):
     extension_profile: int
     "0: no header extension."
     extension_start: int
-    "First byte of the elements, behind the four bytes of profile and length."
+    "First byte of the elements, after the four bytes of profile and length."
     extension_end: int
     payload_start: int
     payload_end: int
-    "Before the padding."
+    "End of the payload, before the padding."
 
 
 def parse_header(data: Buffer) -> Header:
-    """Raises MalformedPacket if anything that the header announces does not fit."""
+    """Raises MalformedPacket if a field does not fit into the packet."""
     size = len(data)
     if size < 12:
-        raise MalformedPacket("RTP packet shorter than its header")
+        raise MalformedPacket("RTP packet is shorter than its header")
     first, second, sequence, timestamp, ssrc = _FIXED(data)
     if first & 0xC0 != 0x80:
         raise MalformedPacket("RTP version is not 2")
@@ -54,7 +54,7 @@ def parse_header(data: Buffer) -> Header:
         extension_start = start + 4
         start = extension_start + 4 * words
     if start > size:
-        raise MalformedPacket("RTP header longer than its packet")
+        raise MalformedPacket("RTP header is longer than its packet")
     end = size
     if first & 0x20:
         padding = data[size - 1]
@@ -76,13 +76,13 @@ def parse_header(data: Buffer) -> Header:
 
 
 def extensions(data: Buffer, start: int, end: int, profile: int) -> list[tuple[int, int, int]]:
-    """The elements (id, offset, length) between `start` and `end`; other profiles than RFC 8285's have none.
+    """Returns the elements (id, offset, length) between `start` and `end`. Unknown profiles yield none.
 
-    Raises MalformedPacket if an element leaves the block.
+    Raises MalformedPacket if an element exceeds the block.
     """
     found: list[tuple[int, int, int]] = []
     if end > len(data):
-        raise MalformedPacket("header extension leaves its packet")
+        raise MalformedPacket("header extension exceeds its packet")
     at = start
     if profile == ONE_BYTE_PROFILE:
         while at < end:
@@ -91,10 +91,10 @@ def extensions(data: Buffer, start: int, end: int, profile: int) -> list[tuple[i
             if head == 0:
                 continue
             if head >= 0xF0 or head < 0x10:
-                break  # RFC 8285 4.2: id 15 ends the block; id 0 with a length does so in libwebrtc
+                break  # RFC 8285 4.2: id 15 ends the block; libwebrtc also ends it at id 0 with a length
             length = (head & 0x0F) + 1
             if at + length > end:
-                raise MalformedPacket("header extension element leaves its block")
+                raise MalformedPacket("header extension element exceeds its block")
             found.append((head >> 4, at, length))
             at += length
     elif profile & 0xFFF0 == TWO_BYTE_PROFILE:
@@ -104,11 +104,11 @@ def extensions(data: Buffer, start: int, end: int, profile: int) -> list[tuple[i
             if identifier == 0:
                 continue
             if at >= end:
-                raise MalformedPacket("header extension element without its length")
+                raise MalformedPacket("header extension element without a length")
             length = data[at]
             at += 1
             if at + length > end:
-                raise MalformedPacket("header extension element leaves its block")
+                raise MalformedPacket("header extension element exceeds its block")
             found.append((identifier, at, length))
             at += length
     return found

@@ -1,6 +1,6 @@
-"""Redundant audio: where the primary block of a RED payload lies, and what older ones come with it.
+"""Redundant audio (RED): locates the primary block and the redundant blocks of a payload.
 
-Subscribers that do not take RED get the primary block alone; a loss may be mended from the older ones. RFC 2198.
+Subscribers without RED support receive only the primary block. Redundant blocks can replace lost packets. RFC 2198.
 """
 
 from typing import NamedTuple
@@ -15,13 +15,13 @@ _BLOCK_LIMIT = 16
 class RedundantBlock(NamedTuple):
     payload_type: int
     timestamp_offset: int
-    "How much older than the packet, in its clock."
+    "Age relative to the packet, in units of the RTP clock."
     start: int
     end: int
 
 
 def primary(data: Buffer, start: int, end: int) -> tuple[int, int, int]:
-    """(payload type, start, end) of the primary block of the payload between `start` and `end`.
+    """Returns (payload type, start, end) of the primary block of the payload between `start` and `end`.
 
     Raises MalformedPacket.
     """
@@ -44,7 +44,7 @@ def primary(data: Buffer, start: int, end: int) -> tuple[int, int, int]:
 
 
 def redundant(data: Buffer, start: int, end: int) -> list[RedundantBlock]:
-    """The blocks before the primary one, oldest first. Raises MalformedPacket."""
+    """Returns the blocks before the primary one, oldest first. Raises MalformedPacket."""
     _, begin, _ = primary(data, start, end)
     heads = []
     at = start

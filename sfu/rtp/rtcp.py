@@ -1,7 +1,7 @@
-"""Compound RTCP: split, checked and parsed into records; and the few packets that a server sends, as bytes.
+"""Parser for compound RTCP packets and encoder for the packets that the server sends.
 
-Written here because no part of what a peer reports may end its connection: every length is checked, lists are bounded,
-and MalformedPacket is all that comes out. RFC 3550 section 6, RFC 4585 (feedback), RFC 5104 (FIR),
+The parser is strict and bounded so that no peer report can break a connection: every length is checked, lists are
+limited, and MalformedPacket is the only exception. RFC 3550 section 6, RFC 4585 (feedback), RFC 5104 (FIR),
 draft-alvestrand-rmcat-remb-03 (REMB), draft-holmer-rmcat-transport-wide-cc-extensions-01 (its FCI: sfu.bandwidth.twcc).
 """
 
@@ -22,9 +22,9 @@ TRANSPORT_LAYER_FEEDBACK = 205
 PAYLOAD_SPECIFIC_FEEDBACK = 206
 
 NACK_LIMIT = 1024
-"""Sequence numbers taken from one compound packet; 1.4 KB of NACK could name 5,780 packets to send again."""
+"""Limit of sequence numbers per compound packet. 1.4 KB of NACK could request 5,780 packets."""
 PACKET_LIMIT = 64
-"""Packets read of one compound; those behind them are left out."""
+"""Limit of packets to parse per compound packet; the rest is ignored."""
 _REMB_NAME = 0x52454D42
 
 _HEADER = Struct("!BBH").unpack_from
@@ -36,15 +36,15 @@ _PAIR = Struct("!HH").unpack_from
 
 
 class ReportBlock(NamedTuple):
-    """What a receiver says of one stream (RFC 3550 6.4.1). A tuple: a report may carry 31 of them."""
+    """Report block of one stream (RFC 3550 6.4.1). A tuple, because a report may carry 31 of them."""
 
     ssrc: int
     fraction_lost: int
-    "Of 256."
+    "In 1/256."
     packets_lost: int
     "Signed: duplicates make it negative."
     highest_sequence: int
-    "Extended by the number of cycles in its upper half."
+    "The upper 16 bits count the sequence number cycles."
     jitter: int
     lsr: int
     dlsr: int
@@ -54,7 +54,7 @@ class ReportBlock(NamedTuple):
 class SenderReport:
     ssrc: int
     ntp: int
-    "64 bits: seconds since 1900 in the upper half, fractions in the lower."
+    "64 bits: seconds since 1900 in the upper half, fraction in the lower half."
     rtp_timestamp: int
     packets: int
     octets: int
@@ -77,7 +77,7 @@ class Nack:
     sender_ssrc: int
     media_ssrc: int
     lost: tuple[int, ...]
-    "16-bit sequence numbers, as the peer lists them; it may name one twice."
+    "16-bit sequence numbers in the order of the packet, possibly with duplicates."
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +122,13 @@ RtcpPacket: TypeAlias = (
 
 
 def parse(data: Buffer) -> list[RtcpPacket]:
-    """The packets of a compound (or reduced-size, RFC 5506) packet; types that nobody here reads are left out.
+    """Parses a compound (or reduced-size, RFC 5506) packet. Unused packet types are skipped.
 
-    Raises MalformedPacket if any length, count or version is wrong: then nothing of the compound is believed.
+    Raises MalformedPacket if any length, count or version is wrong; the whole compound packet is then discarded.
     """
     size = len(data)
     if size < 4:
-        raise MalformedPacket("RTCP packet shorter than its header")
+        raise MalformedPacket("RTCP packet is shorter than its header")
     found: list[RtcpPacket] = []
     nack_budget = NACK_LIMIT
     at = 0
@@ -141,7 +141,7 @@ def parse(data: Buffer) -> list[RtcpPacket]:
         start = at + 4
         at = end = start + 4 * words
         if end > size:
-            raise MalformedPacket("RTCP packet longer than its datagram")
+            raise MalformedPacket("RTCP packet is longer than its datagram")
         if first & 0x20:
             padding = data[end - 1] if words else 0
             end -= padding
@@ -237,7 +237,7 @@ def _payload_specific(
         value = _WORD(data, start + 12)[0]
         count = value >> 24
         if end != start + 16 + 4 * count:
-            raise MalformedPacket("REMB claims another number of SSRCs than it has")
+            raise MalformedPacket("REMB has a wrong number of SSRCs")
         bitrate = (value & 0x3FFFF) << (value >> 18 & 0x3F)
         if bitrate >> 64:
             raise MalformedPacket("REMB bitrate exceeds 64 bits")
@@ -245,7 +245,7 @@ def _payload_specific(
     return None
 
 
-# -- what a server sends ----------------------------------------------------------------------------------------------
+# -- encoders ---------------------------------------------------------------------------------------------------------
 
 
 def encode_sender_report(report: SenderReport) -> bytes:
@@ -294,17 +294,17 @@ def _encode_blocks(blocks: Iterable[ReportBlock]) -> bytes:
 
 
 def encode_source_description(ssrc: int, cname: str) -> bytes:
-    """The CNAME, at most 255 bytes of UTF-8 (RFC 3550 6.5.1)."""
+    """CNAME of at most 255 bytes of UTF-8 (RFC 3550 6.5.1)."""
     name = cname.encode()
     if len(name) > 255:
-        raise ValueError("a CNAME has at most 255 bytes")
+        raise ValueError("a CNAME is limited to 255 bytes")
     chunk = pack("!IBB", ssrc, 1, len(name)) + name
-    chunk += bytes(4 - len(chunk) % 4)  # at least one null ends the item list
+    chunk += bytes(4 - len(chunk) % 4)  # at least one null byte ends the item list
     return pack("!BBH", 0x81, SOURCE_DESCRIPTION, len(chunk) // 4) + chunk
 
 
 def encode_nack(sender_ssrc: int, media_ssrc: int, sequence_numbers: Iterable[int]) -> bytes:
-    """Numbers in rising order (around the wrap) share words best, but any order is right."""
+    """Ascending numbers (modulo wrap-around) give the most compact encoding, but any order is valid."""
     entries: list[int] = []
     base = -1
     mask = 0
@@ -319,7 +319,7 @@ def encode_nack(sender_ssrc: int, media_ssrc: int, sequence_numbers: Iterable[in
         base = number & 0xFFFF
         mask = 0
     if base < 0:
-        raise ValueError("a NACK names at least one packet")
+        raise ValueError("a NACK needs at least one sequence number")
     entries.append(base << 16 | mask)
     return pack(
         f"!BBHII{len(entries)}I",
@@ -337,7 +337,7 @@ def encode_pli(sender_ssrc: int, media_ssrc: int) -> bytes:
 
 
 def encode_full_intra_request(sender_ssrc: int, ssrc: int, seq_nr: int) -> bytes:
-    """`seq_nr` grows by one per new request; a repetition keeps it (RFC 5104 4.3.1)."""
+    """`seq_nr` increases by one per new request; a repeated request keeps it (RFC 5104 4.3.1)."""
     return pack("!BBHIIIBxxx", 0x84, PAYLOAD_SPECIFIC_FEEDBACK, 4, sender_ssrc, 0, ssrc, seq_nr & 0xFF)
 
 

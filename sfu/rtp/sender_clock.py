@@ -1,46 +1,46 @@
-"""Maps one stream's media time to its sender's wall clock, by sender reports that may be wrong.
+"""Maps the media time of one stream to its sender's wall clock, robust against wrong sender reports.
 
-A report that contradicts the ones before it by more than `STEP` is not used until reports have agreed on the new mapping
-for `DOUBT` seconds. Smaller changes, such as drift, are followed at once. Pure. RFC 3550 6.4.1.
+A report that contradicts earlier ones by more than `STEP` is ignored until reports have agreed on the new mapping for
+`CONFIRMATION_TIME` seconds. Smaller changes, such as drift, apply at once. Pure. RFC 3550 6.4.1.
 """
 
 from typing import Final
 
 STEP: Final = 0.030
-"""Seconds by which a report contradicts the one before: a clock was set, or the report is wrong."""
-DOUBT: Final = 7.0
-"""Seconds; longer than a browser's interval between two reports, which the server repeats once a second."""
+"""Deviation in seconds that indicates a clock adjustment or a wrong report."""
+CONFIRMATION_TIME: Final = 7.0
+"""Seconds. Longer than a browser's report interval, because the server repeats the last report once a second."""
 NTP_UNITS: Final = float(1 << 32)
 
 
 class SenderClock:
-    """Of one stream. Times are seconds."""
+    """Clock mapping of one stream. Times are seconds."""
 
-    __slots__ = ("_doubted", "reported", "wall")
+    __slots__ = ("_unconfirmed", "reported", "wall")
 
     def __init__(self) -> None:
         self.wall = 0.0
-        "Wall time of media time 0, by the last report that was used."
+        "Wall-clock time of media time 0, from the last accepted report."
         self.reported: float | None = None
-        "When that report came; None: there was none."
-        self._doubted: tuple[float, float] | None = None  # (wall, since when) of reports that are not used yet
+        "Arrival of the last accepted report. None: no report yet."
+        self._unconfirmed: tuple[float, float] | None = None  # (wall, since when) of reports that are not yet accepted
 
     def receive(self, wall: float, now: float, *, believed: bool = False) -> bool:
-        """A report's `wall`; False: it is not used. `believed`: what arrives shows the same change."""
+        """Takes the `wall` of a report and returns whether it was accepted. `believed`: packet arrivals confirm the change."""
         if not believed and self.reported is not None and abs(wall - self.wall) > STEP:
-            if self._doubted is None or abs(wall - self._doubted[0]) > STEP:
-                self._doubted = wall, now
-            if now - self._doubted[1] < DOUBT:
+            if self._unconfirmed is None or abs(wall - self._unconfirmed[0]) > STEP:
+                self._unconfirmed = wall, now
+            if now - self._unconfirmed[1] < CONFIRMATION_TIME:
                 return False
-        self._doubted = None
+        self._unconfirmed = None
         self.wall, self.reported = wall, now
         return True
 
     def reset(self) -> None:
-        """Another clock's timestamps follow."""
-        self.reported = self._doubted = None
+        """Call when the timestamps of another clock follow."""
+        self.reported = self._unconfirmed = None
 
 
 def unwrap(timestamp: int, near: int) -> int:
-    """A 32-bit RTP timestamp as the nearest number to the unwrapped `near`."""
+    """Unwraps a 32-bit RTP timestamp to the value nearest to the unwrapped `near`."""
     return near + ((timestamp - near + 0x8000_0000) & 0xFFFF_FFFF) - 0x8000_0000

@@ -1,23 +1,22 @@
-"""Sixteen-bit sequence numbers: their distance on the circle, and how they become numbers that only grow.
+"""Arithmetic for 16-bit sequence numbers: circular distance and unwrapping.
 
-RFC 3550 appendix A.1 and RFC 1982: of two ways round the circle the shorter one is meant.
+RFC 3550 appendix A.1 and RFC 1982: the shorter way around the circle applies.
 """
 
 
 def difference(a: int, b: int) -> int:
-    """How far `a` is ahead of `b`, in −32768 … 32767."""
+    """Distance by which `a` is ahead of `b`, in −32768 … 32767."""
     return ((a - b + 0x8000) & 0xFFFF) - 0x8000
 
 
 def is_newer(a: int, b: int) -> bool:
-    """Whether `a` comes after `b`."""
     return 0 < (a - b) & 0xFFFF < 0x8000
 
 
 class SequenceUnwrapper:
-    """Turns 16-bit numbers into unbounded ones, by their distance to the highest one seen.
+    """Unwraps 16-bit numbers, relative to the highest number so far.
 
-    The first number is taken as it is; an earlier one may so become negative.
+    The first number stays unchanged, so an earlier one may become negative.
     """
 
     __slots__ = ("highest",)

@@ -1,13 +1,14 @@
-"""Repairs steps in the RTP timestamps of one stream, so that its media time runs evenly with its arrivals.
+"""Repairs steps in the RTP timestamps of one stream, so that media time advances evenly with arrivals.
 
-A sender that stops capturing for a while (a muted track, a laptop that sleeps) may continue with the next timestamp: its
-media clock stood still, and every later packet looks as late as the pause was long. Other senders jump forward or back.
-Frames behind such a step are held for `HOLD` seconds. If all of them stay where the step put them, the step belongs to the
-sender's clock, and their timestamps are shifted by it. If they come closer to their old place, the network delayed
-them, and they pass unchanged. Consumers see a pause in which nothing was sent, as with DTX.
+A sender that stops capturing for a while (a muted track, a sleeping laptop) may continue with the next timestamp. Its
+media clock stood still, and every later packet seems late by the duration of the pause. Other senders jump forward or
+back. The frames after such a step are held for `HOLD` seconds. If all of them keep the offset, the step belongs to the
+sender's clock, and their timestamps are shifted by it. If the offset shrinks, the network delayed them, and they pass
+unchanged. Consumers see a pause without packets, as with DTX.
 
-Sender reports are shifted likewise. A report may still describe the clock before the step, because the server extrapolates
-the sender's last one; of the recent shifts, the one that keeps the mapping to wall-clock time is applied.
+Sender reports are shifted likewise. A report may still describe the clock before the step, because the server
+extrapolates the sender's last report. Of the recent shifts, the one that preserves the mapping to wall-clock time
+applies.
 
 Pure: arrivals and `now` are monotonic seconds. RFC 3550 5.1 (timestamps), 6.4.1 (sender reports).
 """
@@ -19,32 +20,32 @@ from sfu.rtp.frames import CodedFrame
 from sfu.rtp.sender_clock import NTP_UNITS, unwrap
 
 STEP: Final = 0.08
-"""Seconds by which a frame must be off its place at once to be examined; less is left to the playout delay."""
+"""Sudden offset in seconds that triggers an examination. The playout delay absorbs smaller offsets."""
 HOLD: Final = 0.06
-"""Seconds for which frames behind a step are held: packets that the network delayed come in a burst."""
+"""Seconds to hold the frames after a step. Packets that the network delayed arrive in a burst."""
 HOLD_LIMIT: Final = 0.12
-"""Seconds after which the frames that have come decide, however few they are."""
+"""Seconds after which the held frames decide, regardless of their number."""
 _FRAMES: Final = 3
-"""Frames that decide before `HOLD_LIMIT`."""
+"""Number of frames that may decide before `HOLD_LIMIT`."""
 _HELD_LIMIT: Final = 64
 _KEPT: Final = 0.7
-"""Share of the step that every held frame must show."""
+"""Fraction of the step that every held frame must show."""
 _SETTLING: Final = 2.0
-"""Seconds after the first frame during which a stream that becomes faster is not examined: its path was being set up."""
+"""Seconds after the first frame during which a faster transit is no step: the path is still being set up."""
 _WINDOW: Final = 10
-"""Seconds, in buckets of one, over which the fastest packet is sought."""
+"""Seconds over which the fastest packet is tracked, in buckets of one second."""
 _STALE_REPORTS: Final = 15.0
-"""Seconds after a step for which reports may describe the clock before it; browsers report sound every 5 s."""
+"""Seconds after a step during which reports may describe the old clock. Browsers report audio every 5 s."""
 _SHIFTS_KEPT: Final = 8
 
 
 class TimestampRepair:
-    """One received stream. Timestamps are unwrapped before and after."""
+    """Timestamp repair for one received stream. Input and output timestamps are unwrapped."""
 
     def __init__(self, rate: int) -> None:
         """`rate`: RTP clock rate in Hz."""
         self.steps = 0
-        "Steps that were repaired."
+        "Number of repaired steps."
         self._rate = rate
         self._shift = 0
         self._old: deque[tuple[int, float]] = deque(maxlen=_SHIFTS_KEPT)  # (shift, when it was replaced)
@@ -54,10 +55,10 @@ class TimestampRepair:
         self._newest: int | None = None  # unshifted timestamp of the last frame
         self._first_arrival = 0.0
         self._held: list[CodedFrame] = []
-        self._wall: float | None = None  # the sender's wall clock − shifted media time, of its last report
+        self._wall: float | None = None  # sender's wall clock − shifted media time, from its last report
 
     def receive(self, frame: CodedFrame) -> list[CodedFrame]:
-        """The frames that are ready, in the order of their arrival."""
+        """Returns the frames that are ready, in order of arrival."""
         transit = self._transit(frame)
         if self._newest is None:
             self._first_arrival, self._level, self._last = frame.arrival, transit, transit
@@ -71,11 +72,11 @@ class TimestampRepair:
         return [self._release(frame)]
 
     def handle_timer(self, now: float) -> list[CodedFrame]:
-        """Some ten times a second: decides when no more frames come."""
+        """Call about ten times a second: decides when no more frames arrive."""
         return self._decide(now) if self._held else []
 
     def report(self, ntp: int, rtp_timestamp: int, now: float) -> int:
-        """The 32-bit RTP timestamp of a sender report on the repaired clock. `ntp`: 64 bits."""
+        """Returns the 32-bit RTP timestamp of a sender report on the repaired clock. `ntp`: 64 bits."""
         if self._newest is None:
             return rtp_timestamp
         unwrapped = unwrap(rtp_timestamp, self._newest)
@@ -104,7 +105,7 @@ class TimestampRepair:
             if waited < HOLD_LIMIT and (waited < HOLD or len(offs) < _FRAMES) and len(offs) < _HELD_LIMIT:
                 return []
             self._old.append((self._shift, now))
-            self._shift += round(min(offs) * self._rate)  # the fastest frame, whichever way it stepped
+            self._shift += round(min(offs) * self._rate)  # the frame with the smallest offset, in either direction
             self.steps += 1
         held, self._held = self._held, []
         return [self._release(frame) for frame in held]

@@ -1,7 +1,7 @@
-"""Extended reports as far as a round trip needs them: who only receives tells its clock, who sends tells it back.
+"""Handles XR RRTR and DLRR blocks, which measure the round-trip time of a pure receiver.
 
-A receiver has no sender reports of its own that could be echoed, so it would not know its round trip: browsers let their
-jitter buffers wait for repairs only when they do. RFC 3611 4.4 and 4.5.
+A receiver sends no sender reports, so it cannot measure its round-trip time from reception reports. Browsers let their
+jitter buffers wait for retransmissions only when they know it. RFC 3611 4.4 and 4.5.
 """
 
 from collections.abc import Sequence
@@ -24,26 +24,26 @@ _BLOCK_HEADER: Final = Struct("!BxH").pack
 
 
 class DlrrBlock(NamedTuple):
-    """A receiver's clock told back to it (a sub-block of DLRR)."""
+    """DLRR sub-block: echo of a receiver's reference time."""
 
     ssrc: int
-    "Of the receiver that told its clock."
+    "SSRC of the receiver that sent the reference time."
     time: int
-    "The middle 32 bits of the NTP time that it told."
+    "Middle 32 bits of its NTP reference time."
     delay: int
-    "Since then, in 1/65536 s."
+    "Delay since its arrival, in 1/65536 s."
 
 
 @dataclass(frozen=True, slots=True)
 class ExtendedReport:
     ssrc: int
     reference: int | None = None
-    "The sender's clock: 64 bits of NTP time."
+    "RRTR: the sender's clock as a 64-bit NTP timestamp."
     dlrr_blocks: tuple[DlrrBlock, ...] = ()
 
 
 def parse(data: Buffer, start: int, end: int) -> ExtendedReport:
-    """What stands between `start`, behind the common header, and `end`; blocks of other types are left out.
+    """Parses the report after the common header. Blocks of other types are skipped.
 
     Raises MalformedPacket.
     """
@@ -57,23 +57,23 @@ def parse(data: Buffer, start: int, end: int) -> ExtendedReport:
         kind, words = _BLOCK(data, at)
         begin, at = at + 4, at + 4 + 4 * words
         if at > end:
-            raise MalformedPacket("a block is longer than its extended report")
+            raise MalformedPacket("extended report block is longer than its packet")
         if kind == RRTR_BLOCK_TYPE:
             if words != 2:
-                raise MalformedPacket("a reference time has 64 bits")
+                raise MalformedPacket("RRTR block has a wrong length")
             reference = _TIME(data, begin)[0]
         elif kind == DLRR_BLOCK_TYPE:
             if words % 3:
-                raise MalformedPacket("echoes are not of three words each")
+                raise MalformedPacket("DLRR block has a wrong length")
             last = min(at, begin + 12 * (ECHOES_LIMIT - len(dlrr_blocks)))
             dlrr_blocks += [DlrrBlock(*_ECHO(data, each)) for each in range(begin, last, 12)]
     if at != end:
-        raise MalformedPacket("an extended report ends within a block")
+        raise MalformedPacket("extended report ends inside a block")
     return ExtendedReport(ssrc, reference, tuple(dlrr_blocks))
 
 
 def encode(report: ExtendedReport) -> bytes:
-    """With its common header."""
+    """Encodes the report with its common header."""
     blocks = b""
     if report.reference is not None:
         blocks += _BLOCK_HEADER(RRTR_BLOCK_TYPE, 2) + report.reference.to_bytes(8, "big")

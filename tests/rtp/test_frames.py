@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sfu.errors import MalformedPacket
-from sfu.rtp.frames import BYTE_LIMIT, PATIENCE, VIDEO_ORIENTATION_ID, CodedFrame, FrameAssembler
+from sfu.rtp.frames import BYTE_LIMIT, RETRANSMISSION_TIMEOUT, VIDEO_ORIENTATION_ID, CodedFrame, FrameAssembler
 from sfu.sdp import capabilities
 from tests.support import packetize
 from tests.support.packetize import rtp
@@ -83,9 +83,9 @@ def test_a_gap_waits_then_skips_to_the_next_keyframe(codec: str, units: dict[str
     assert len(feed(assembler, groups[0], 1.0)) == 1
     assert feed(assembler, groups[1][:-1] + groups[2], 1.0) == []
     assert not assembler.wants_keyframe
-    assert assembler.handle_timer(1.0 + 0.9 * PATIENCE) == []
+    assert assembler.handle_timer(1.0 + 0.9 * RETRANSMISSION_TIMEOUT) == []
     assert not assembler.wants_keyframe
-    assert assembler.handle_timer(1.0 + 1.1 * PATIENCE) == []
+    assert assembler.handle_timer(1.0 + 1.1 * RETRANSMISSION_TIMEOUT) == []
     assert assembler.wants_keyframe
     frames = feed(assembler, groups[3] + groups[4], 2.0)
     assert [(frame.timestamp, frame.keyframe) for frame in frames] == [(9000, True), (12000, False)]

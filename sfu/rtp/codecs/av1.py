@@ -1,6 +1,6 @@
-"""AV1 payloads: where a coded video sequence begins, its layers and its picture's size.
+"""AV1 payload parsing: start of a coded video sequence, layers and picture size.
 
-RTP Payload Format for AV1 (version 1.0.0), section 4.4; the sequence header: AV1 bitstream specification 5.5.
+RTP Payload Format for AV1 (version 1.0.0), section 4.4. Sequence header: AV1 bitstream specification 5.5.
 """
 
 from collections.abc import Sequence
@@ -18,18 +18,18 @@ _SEQUENCE_LIMIT = 128
 
 class Descriptor(NamedTuple):
     keyframe: bool
-    "This packet begins a coded video sequence."
+    "The packet begins a coded video sequence."
     width: int
     height: int
     temporal: int
-    "-1: the first OBU does not say."
+    "-1: not given by the first OBU."
     spatial: int
     begin: bool
-    "The packet does not begin inside of an OBU."
+    "The packet does not start inside an OBU."
 
 
 def describe(data: Buffer, start: int, end: int) -> Descriptor:
-    """Of the payload between `start` and `end`. Raises MalformedPacket."""
+    """Parses the payload between `start` and `end`. Raises MalformedPacket."""
     if end > len(data) or start + 2 > end:
         raise MalformedPacket("AV1 payload is empty")
     head = data[start]
@@ -40,7 +40,7 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
     obu = data[at]
     kind = obu >> 3 & 0x0F
     if kind == _TEMPORAL_DELIMITER and stop < end:
-        # Senders should leave it out (section 4.3); one that does not still has its sequence header next.
+        # Senders should omit temporal delimiters (section 4.3). If one is present, the sequence header follows it.
         at, stop = _element(data, stop, end, count == 2)
         obu = data[at]
         kind = obu >> 3 & 0x0F
@@ -60,12 +60,12 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
         try:
             width, height = sequence_size(bytes(data[body : min(stop, body + _SEQUENCE_LIMIT)]))
         except MalformedPacket:
-            width = height = 0  # the decoder's to judge; we only want a size
+            width = height = 0  # leave validation to the decoder; only the size is needed here
     return Descriptor(head & 0x08 != 0 or kind == _SEQUENCE_HEADER, width, height, temporal, spatial, True)
 
 
 def obus(payloads: Sequence[bytes]) -> list[bytes]:
-    """The OBUs in the payloads of one temporal unit's packets, as they came. Raises MalformedPacket."""
+    """Returns the OBUs in the payloads of one temporal unit's packets, in order. Raises MalformedPacket."""
     found: list[bytes] = []
     fragments: list[bytes] = []
     for payload in payloads:
@@ -73,7 +73,7 @@ def obus(payloads: Sequence[bytes]) -> list[bytes]:
             raise MalformedPacket("AV1 payload is empty")
         head = payload[0]
         if bool(head & 0x80) != bool(fragments):
-            raise MalformedPacket("AV1 fragment without its beginning or its end")
+            raise MalformedPacket("AV1 fragment without its start or end")
         count = head >> 4 & 0x03
         at, end = 1, len(payload)
         elements: list[bytes] = []
@@ -81,7 +81,7 @@ def obus(payloads: Sequence[bytes]) -> list[bytes]:
             start, at = _element(payload, at, end, len(elements) + 1 == count)
             elements.append(payload[start:at])
         if len(elements) < count:
-            raise MalformedPacket("AV1 packet has fewer OBU elements than it says")
+            raise MalformedPacket("AV1 packet has fewer OBU elements than it declares")
         for index, element in enumerate(elements):
             fragments.append(element)
             if index < len(elements) - 1 or not head & 0x40:
@@ -93,7 +93,7 @@ def obus(payloads: Sequence[bytes]) -> list[bytes]:
 
 
 def leb128(value: int) -> bytes:
-    """AV1 4.10.5, of at least 0."""
+    """leb128 encoding of a non-negative value (AV1 4.10.5)."""
     written = bytearray()
     while value >= 0x80:
         written.append(value & 0x7F | 0x80)
@@ -103,7 +103,7 @@ def leb128(value: int) -> bytes:
 
 
 def _element(data: Buffer, at: int, end: int, last: bool) -> tuple[int, int]:
-    """Start and end of the OBU element at `at`: the last of a counted number has no length."""
+    """Returns start and end of the OBU element at `at`. The last element of a counted list has no length field."""
     size = end - at
     if not last:
         size, at = _leb128(data, at, end)
@@ -113,7 +113,7 @@ def _element(data: Buffer, at: int, end: int, last: bool) -> tuple[int, int]:
 
 
 def _leb128(data: Buffer, at: int, end: int) -> tuple[int, int]:
-    """(value, offset behind it)."""
+    """Returns (value, offset after it)."""
     value = 0
     for shift in range(0, 56, 7):
         if at >= end:
@@ -128,7 +128,7 @@ def _leb128(data: Buffer, at: int, end: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def sequence_size(header: bytes) -> tuple[int, int]:
-    """max_frame_width and max_frame_height of a sequence header OBU's body. Raises MalformedPacket."""
+    """Returns max_frame_width and max_frame_height from the body of a sequence header OBU. Raises MalformedPacket."""
     bits = BitReader(header)
     bits.read(3)
     bits.flag()

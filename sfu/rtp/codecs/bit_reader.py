@@ -1,10 +1,10 @@
-"""Reads headers that are made of bits, not bytes: H.264 parameter sets, AV1 sequence headers, dependency descriptors."""
+"""Bit reader for H.264 parameter sets, AV1 sequence headers and dependency descriptors."""
 
 from sfu.errors import MalformedPacket
 
 
 class BitReader:
-    """A cursor over at most a few hundred bytes, most significant bit first. Reading past the end: MalformedPacket."""
+    """Reads bits from up to a few hundred bytes, most significant bit first. Raises MalformedPacket at the end of the data."""
 
     __slots__ = ("_left", "_value")
 
@@ -22,7 +22,7 @@ class BitReader:
         return self.read(1) == 1
 
     def exp_golomb(self) -> int:
-        """ue(v) of ITU-T H.264 9.1; uvlc() of AV1 4.10.3 is the same."""
+        """ue(v) of ITU-T H.264 9.1, identical to uvlc() of AV1 4.10.3."""
         left = self._left
         rest = self._value & (1 << left) - 1
         zeros = left - rest.bit_length()
@@ -39,7 +39,7 @@ class BitReader:
         return (code + 1) // 2 if code & 1 else -(code // 2)
 
     def non_symmetric(self, values: int) -> int:
-        """ns(n) of AV1 4.10.7: one of `values` values."""
+        """ns(n) of AV1 4.10.7: an integer below `values`."""
         width = values.bit_length()
         short = (1 << width) - values
         value = self.read(width - 1)

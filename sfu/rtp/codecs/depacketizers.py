@@ -1,8 +1,8 @@
-"""Payloads of one picture's packets → the coded picture as a decoder takes it. One strategy per codec, none of them
-reads pixels.
+"""Depacketizers: join the payloads of one picture's packets into the coded picture that a decoder expects.
 
-VP8 RFC 7741, VP9 RFC 9628 and its bitstream's annex B (superframes), H.264 RFC 6184 → ITU-T H.264 annex B, AV1 RTP
-Payload Format version 1.0.0 section 4 → low-overhead bitstream format (AV1 5.2).
+One strategy per codec; none of them decodes pictures. VP8: RFC 7741. VP9: RFC 9628 and annex B of its bitstream
+specification (superframes). H.264: RFC 6184 to ITU-T H.264 annex B. AV1: RTP Payload Format version 1.0.0, section 4,
+to the low-overhead bitstream format (AV1 5.2).
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ ALL_LAYERS = 7
 
 
 class Depacketizer(Protocol):
-    """Of one stream. `spatial` may be lowered at any time: layers above it are left out."""
+    """Depacketizer of one stream. `spatial` may be lowered at any time; higher spatial layers are then dropped."""
 
     spatial: int
 
@@ -24,7 +24,7 @@ class Depacketizer(Protocol):
         """Raises MalformedPacket."""
 
     def join(self, payloads: Sequence[bytes]) -> bytes:
-        """The picture of these packets, which are all of it and in order; empty: nothing to show. Raises MalformedPacket."""
+        """Joins the complete, ordered payloads of one picture. Empty: nothing to show. Raises MalformedPacket."""
 
 
 class Vp8Depacketizer:
@@ -58,7 +58,7 @@ class Vp9Depacketizer:
         frames = [b"".join(layers[spatial]) for spatial in sorted(layers)]
         if len(frames) < 2:
             return b"".join(frames)
-        # Annex B: the index tells a decoder where each layer's frame ends.
+        # Annex B: the index marks the end of each layer's frame.
         width = (max(map(len, frames)).bit_length() + 7) // 8
         marker = bytes([0xC0 | (width - 1) << 3 | len(frames) - 1])
         sizes = b"".join([len(frame).to_bytes(width, "little") for frame in frames])
@@ -68,12 +68,12 @@ class Vp9Depacketizer:
 _START_CODE = b"\0\0\0\1"
 _IDR, _SPS, _PPS = 5, 7, 8
 _PARAMETER_SET_LIMIT = 1024
-"""Bytes of one that is kept, and how many are."""
+"""Maximum size in bytes of a stored parameter set, and maximum number of stored sets."""
 _PARAMETER_SETS = 16
 
 
 class H264Depacketizer:
-    """Keeps parameter sets, because a sender may send them once and a decoder may start at any keyframe."""
+    """Stores parameter sets, because a sender may send them only once and a decoder may start at any keyframe."""
 
     __slots__ = ("_sets", "spatial")
 
@@ -114,7 +114,7 @@ class H264Depacketizer:
 
 _TEMPORAL_DELIMITER = b"\x12\0"
 _DROPPED_OBUS = frozenset({2, 8, 15})
-"""Temporal delimiter (there is one already), tile list, padding."""
+"""Temporal delimiter (already inserted), tile list, padding."""
 
 
 class Av1Depacketizer:
@@ -137,7 +137,7 @@ class Av1Depacketizer:
                 raise MalformedPacket("AV1 OBU header is truncated")
             if body == 2 and obu[1] >> 3 & 0x03 > self.spatial:
                 continue
-            if head & 0x02:  # the sender left its size field, which may be kept (section 4.4)
+            if head & 0x02:  # the sender kept the size field, which is allowed (section 4.4)
                 written.append(obu)
                 continue
             written.append(bytes([head | 0x02]) + obu[1:body] + av1.leb128(len(obu) - body) + obu[body:])
@@ -153,7 +153,7 @@ _KINDS: dict[str, Callable[[], Depacketizer]] = {
 
 
 def depacketizer(codec: str) -> Depacketizer:
-    """For `VP8`, `VP9`, `H264`, `AV1` in any case. ValueError for others."""
+    """Returns a depacketizer for `VP8`, `VP9`, `H264` or `AV1` (case-insensitive). Raises ValueError for other codecs."""
     kind = _KINDS.get(codec.lower())
     if kind is None:
         raise ValueError(f"no depacketizer for {codec!r}")

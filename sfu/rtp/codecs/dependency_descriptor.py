@@ -1,8 +1,8 @@
-"""The dependency descriptor: which frames a frame needs, whatever the codec, encrypted payloads included.
+"""Dependency descriptor: codec-independent frame dependencies, readable also when the payload is encrypted.
 
-Three bytes on most packets; the structure that gives them their meaning comes with keyframes and is kept in a
-DescriptorState. A structure that comes again is not parsed again, and its size is limited: a descriptor of 255 bytes could
-list 1,000 indications. RTP Payload Format for AV1 (version 1.0.0), appendix A.
+Most packets carry only the three mandatory bytes. Keyframes carry the template structure that gives them meaning; the
+reader keeps it. A repeated structure is not parsed again, and its size is limited, because a descriptor of 255 bytes
+could list 1,000 indications. RTP Payload Format for AV1 (version 1.0.0), appendix A.
 """
 
 from dataclasses import dataclass
@@ -20,17 +20,17 @@ FRAME_NUMBER_OFFSET = 1
 _SIZE_LIMIT = 255
 _TEMPLATE_LIMIT = 64
 _PRODUCT_LIMIT: Final = 320
-"""Templates times decode targets, and templates times chains; L3T3 of libwebrtc has 15 times 9."""
+"""Limit of templates × decode targets, and of templates × chains. libwebrtc's L3T3 has 15 × 9."""
 _DIFFERENCE_LIMIT: Final = 128
-"""Frame differences of all templates of a structure; libwebrtc has at most three for each."""
+"""Limit of frame differences over all templates of a structure. libwebrtc uses at most three per template."""
 _CUSTOM_LIMIT: Final = 16
-"""Frame differences of one frame."""
+"""Limit of frame differences in one frame's custom fields."""
 _SPATIAL_LIMIT = 4
 _TEMPORAL_LIMIT = 8
 
 
 class DecodeTargetIndication(IntEnum):
-    """What a frame is to a decode target (A.8.1.1)."""
+    """Role of a frame for a decode target (A.8.1.1)."""
 
     NOT_PRESENT = 0
     DISCARDABLE = 1
@@ -47,7 +47,7 @@ class Descriptor(NamedTuple):
     template_id: int
     frame_number: int
     has_structure: bool
-    "A new structure is attached: the frame is a keyframe."
+    "The descriptor carries a new structure, so the frame is a keyframe."
 
 
 class Template(NamedTuple):
@@ -56,9 +56,9 @@ class Template(NamedTuple):
     indications: tuple[DecodeTargetIndication, ...]
     "One per decode target."
     frame_differences: tuple[int, ...]
-    "How many frames back the frames lie that it needs."
+    "Distance in frames to each referenced frame."
     chain_differences: tuple[int, ...]
-    "One per chain: how many frames back the chain's previous frame lies."
+    "One per chain: distance in frames to the previous frame of the chain."
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +66,17 @@ class FrameDependencyStructure:
     id_offset: int
     templates: tuple[Template, ...]
     decode_targets: tuple[tuple[int, int], ...]
-    "(spatial, temporal) of each."
+    "(spatial, temporal) layer of each decode target."
     chains: int
     protected_by: tuple[int, ...]
-    "Chain of each decode target; empty without chains."
+    "Chain that protects each decode target. Empty without chains."
     resolutions: tuple[tuple[int, int], ...]
-    "(width, height) per spatial layer; empty: not said."
+    "(width, height) per spatial layer. Empty: not given."
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """Everything that one descriptor says with its structure applied."""
+    """One descriptor, combined with its structure."""
 
     descriptor: Descriptor
     spatial: int
@@ -91,7 +91,7 @@ class Frame:
 
 
 def describe(data: Buffer, start: int, end: int) -> Descriptor:
-    """The mandatory fields of the extension between `start` and `end`. Raises MalformedPacket."""
+    """Parses the mandatory fields of the extension between `start` and `end`. Raises MalformedPacket."""
     if end > len(data) or start + 3 > end:
         raise MalformedPacket("dependency descriptor is truncated")
     first = data[start]
@@ -105,10 +105,10 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
 
 
 class DependencyDescriptorReader:
-    """Keeps the newest structure of one stream and reads its descriptors with it.
+    """Parses the descriptors of one stream and keeps the newest structure.
 
-    The caller hands descriptors in the order in which they arrived; a structure replaces the one before. After any
-    MalformedPacket the state is what it was.
+    Call `read` in order of arrival: a new structure replaces the previous one. A MalformedPacket leaves the state
+    unchanged.
     """
 
     __slots__ = ("active_decode_targets", "structure")
@@ -118,7 +118,7 @@ class DependencyDescriptorReader:
         self.active_decode_targets = 0
 
     def read(self, data: Buffer, start: int, end: int) -> Frame:
-        """Raises MalformedPacket, also when no structure has come yet."""
+        """Raises MalformedPacket, also before the first structure."""
         descriptor = describe(data, start, end)
         if end - start > _SIZE_LIMIT:
             raise MalformedPacket("dependency descriptor is too long")
@@ -141,7 +141,7 @@ class DependencyDescriptorReader:
             raise MalformedPacket("dependency descriptor before its structure")
         index = (descriptor.template_id - structure.id_offset) & 0x3F
         if index >= len(structure.templates):
-            raise MalformedPacket("dependency descriptor names a template that is not there")
+            raise MalformedPacket("dependency descriptor refers to an unknown template")
         template = structure.templates[index]
         width = height = 0
         if structure.resolutions:
@@ -162,7 +162,7 @@ class DependencyDescriptorReader:
 
 
 class _Custom(NamedTuple):
-    """What a descriptor says of its frame instead of the template; None: what the template says."""
+    """Custom fields of a descriptor that override its template. None: the template applies."""
 
     indications: tuple[DecodeTargetIndication, ...] | None
     frame_differences: tuple[int, ...] | None
@@ -184,9 +184,9 @@ def _read_indications(bits: BitReader, count: int) -> tuple[DecodeTargetIndicati
 
 @lru_cache(maxsize=128)
 def _read_structured(tail: bytes) -> tuple[FrameDependencyStructure, int, _Custom] | str:
-    """(structure, active decode targets, the frame's own fields) of a descriptor's bytes behind the mandatory ones.
+    """Parses (structure, active decode targets, custom fields) from the bytes after the mandatory fields.
 
-    A string says what is malformed; it is returned and not raised, so that the cache keeps it.
+    Returns an error text instead of raising it, so that the cache keeps the result of malformed input too.
     """
     try:
         bits = BitReader(tail)
@@ -200,7 +200,9 @@ def _read_structured(tail: bytes) -> tuple[FrameDependencyStructure, int, _Custo
 
 
 def _read_custom(bits: BitReader, flags: int, structure: FrameDependencyStructure) -> _Custom:
-    """`flags`: structure present, active decode targets present, custom indications, differences, chains (A.8.2)."""
+    """`flags`: structure present, active decode targets present, custom indications, custom differences, custom chains
+    (A.8.2).
+    """
     if not flags & 0x07:
         return _NOTHING_CUSTOM
     indications = differences = chains = None
@@ -282,7 +284,7 @@ def _read_layers(bits: BitReader) -> list[tuple[int, int]]:
 
 
 def _decode_targets(templates: tuple[Template, ...], count: int) -> tuple[tuple[int, int], ...]:
-    """The highest layers that take part in each decode target (A.8.3.1, decode_target_layers)."""
+    """The highest layers of each decode target (A.8.3.1, decode_target_layers)."""
     found = []
     for target in range(count):
         present = [template for template in templates if template.indications[target]]

@@ -1,6 +1,6 @@
-"""H.264 payloads: where a keyframe begins and how large its picture is.
+"""H.264 payload parsing: start of a keyframe and picture size.
 
-RFC 6184 section 5 (packetization); the sequence parameter set: ITU-T H.264 7.3.2.1.1 and annex E.
+RFC 6184 section 5 (packetization). Sequence parameter set: ITU-T H.264 7.3.2.1.1 and annex E.
 """
 
 from collections.abc import Sequence
@@ -19,27 +19,28 @@ _FU_A = 28
 _FU_B = 29
 
 _SPS_LIMIT = 128
-"""Bytes; what describes the picture's size lies in the first hundred even with scaling lists."""
+"""Bytes of a parameter set to read. The picture size is within the first hundred, even with scaling lists."""
 _UNIT_LIMIT = 32
-"""Units of one aggregation that are looked at. Encoders put parameter sets and the first slice at its beginning."""
+"""Units of one aggregation packet to inspect. Encoders put parameter sets and the first slice at the start."""
 _CODE_LIMIT = 1024
-"""Codes of scaling lists and picture order cycles in one parameter set; the standard allows 735."""
+"""Limit of scaling list and picture order cycle codes in one parameter set. The standard allows 735."""
 _PACKET_CODE_LIMIT = 64
-"""The same on the packet path, where a parameter set may come with every packet. Encoders of calls send no such lists;
-beyond the limit the picture has the size that its publisher declared."""
+"""The same limit on the packet path, where every packet may carry a parameter set. Conferencing encoders send no such
+lists. Beyond the limit, the size declared by the publisher is used.
+"""
 _HIGH_PROFILES = frozenset({100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135})
 
 
 class Descriptor(NamedTuple):
     keyframe: bool
-    "This packet begins a keyframe: it has its parameter set, or its first slice."
+    "The packet begins a keyframe: it carries a parameter set or the first slice."
     width: int
     height: int
     temporal: int
-    "-1: H.264 does not say."
+    "-1: H.264 does not signal temporal layers."
     spatial: int
     parameter_set: bool
-    "A sequence parameter set is in this packet."
+    "The packet contains a sequence parameter set."
 
 
 _PLAIN = Descriptor(False, 0, 0, -1, 0, False)
@@ -47,7 +48,7 @@ _SLICE = Descriptor(True, 0, 0, -1, 0, False)
 
 
 def describe(data: Buffer, start: int, end: int) -> Descriptor:
-    """Of the payload between `start` and `end`. Raises MalformedPacket."""
+    """Parses the payload between `start` and `end`. Raises MalformedPacket."""
     if end > len(data) or start >= end:
         raise MalformedPacket("H.264 payload is empty")
     kind = data[start] & 0x1F
@@ -86,7 +87,7 @@ def _aggregate(data: Buffer, at: int, end: int) -> Descriptor:
             raise MalformedPacket("H.264 aggregation unit does not fit")
         kind = data[at] & 0x1F
         if kind == _SPS:
-            if not found.parameter_set:  # one per packet: a picture has one size
+            if not found.parameter_set:  # once per packet: a picture has one size
                 found = Descriptor(True, *_picture_size(data, at + 1, at + size), -1, 0, True)
         elif kind == _IDR and not found.keyframe and size > 1 and data[at + 1] & 0x80:
             found = _SLICE
@@ -95,7 +96,7 @@ def _aggregate(data: Buffer, at: int, end: int) -> Descriptor:
 
 
 def nal_units(payloads: Sequence[bytes]) -> list[bytes]:
-    """The NAL units in the payloads of one picture's packets (single, STAP-A, FU-A). Raises MalformedPacket."""
+    """Returns the NAL units in the payloads of one picture's packets (single, STAP-A, FU-A). Raises MalformedPacket."""
     found: list[bytes] = []
     fragments: list[bytes] = []
     for payload in payloads:
@@ -107,7 +108,7 @@ def nal_units(payloads: Sequence[bytes]) -> list[bytes]:
             if head & 0x80:
                 fragments = [bytes([payload[0] & 0xE0 | head & 0x1F])]
             elif not fragments:
-                raise MalformedPacket("H.264 fragment without its beginning")
+                raise MalformedPacket("H.264 fragment without its start")
             fragments.append(payload[2:])
             if head & 0x40:
                 found.append(b"".join(fragments))
@@ -126,14 +127,14 @@ def nal_units(payloads: Sequence[bytes]) -> list[bytes]:
         elif 1 <= kind < _STAP_A:
             found.append(payload)
         else:
-            raise MalformedPacket("H.264 packetization is not taken")
+            raise MalformedPacket("unsupported H.264 packetization")
     if fragments:
         raise MalformedPacket("H.264 fragment without its end")
     return found
 
 
 def _picture_size(data: Buffer, start: int, end: int) -> tuple[int, int]:
-    """(0, 0) if the parameter set cannot be read: it is the decoder's to judge, we only want a size."""
+    """Returns (0, 0) for an unreadable parameter set: validation is left to the decoder."""
     try:
         return sps_size(bytes(data[start : min(end, start + _SPS_LIMIT)]), _PACKET_CODE_LIMIT)
     except MalformedPacket:
@@ -142,9 +143,9 @@ def _picture_size(data: Buffer, start: int, end: int) -> tuple[int, int]:
 
 @lru_cache(maxsize=64)
 def sps_size(sps: bytes, code_limit: int = _CODE_LIMIT) -> tuple[int, int]:
-    """Width and height of the cropped picture, from a sequence parameter set without its NAL header.
+    """Returns width and height of the cropped picture, from a sequence parameter set without its NAL header.
 
-    `code_limit` bounds the codes read of scaling lists and of the picture order cycle. Raises MalformedPacket.
+    `code_limit` bounds the scaling list and picture order cycle codes to read. Raises MalformedPacket.
     """
     bits = BitReader(sps.replace(b"\0\0\3", b"\0\0"))  # 7.4.1: emulation prevention
     profile = bits.read(8)
@@ -193,12 +194,12 @@ def sps_size(sps: bytes, code_limit: int = _CODE_LIMIT) -> tuple[int, int]:
         width -= horizontal * (left + right)
         height -= vertical * (top + bottom)
     if not (0 < width <= 16_384 and 0 < height <= 16_384):
-        raise MalformedPacket("H.264 picture size makes no sense")
+        raise MalformedPacket("invalid H.264 picture size")
     return width, height
 
 
 def _skip_scaling_list(bits: BitReader, size: int) -> int:
-    """Reads a list of at most `size` codes, and returns how many it has; a scale of 0 ends it (7.3.2.1.1.1)."""
+    """Skips a list of at most `size` codes and returns their number. A scale of 0 ends the list (7.3.2.1.1.1)."""
     scale = 8
     for count in range(1, size + 1):
         scale = (scale + bits.signed_exp_golomb()) & 0xFF

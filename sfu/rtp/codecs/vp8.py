@@ -1,6 +1,6 @@
-"""VP8 payloads: where a keyframe begins, and the numbers that a layer switch has to rewrite.
+"""VP8 payload parsing: start of a keyframe, and the fields that a layer switch rewrites.
 
-RFC 7741 section 4.2 (descriptor) and 4.3; the keyframe's size: RFC 6386 section 9.1.
+RFC 7741 sections 4.2 (descriptor) and 4.3. Keyframe size: RFC 6386 section 9.1.
 """
 
 from typing import NamedTuple
@@ -10,10 +10,10 @@ from sfu.rtp.packet import Buffer
 
 
 class Descriptor(NamedTuple):
-    """Offsets are absolute in the data; 0: the field is absent."""
+    """Payload descriptor. Offsets are absolute in the data; 0: the field is absent."""
 
     keyframe: bool
-    "This packet begins a keyframe."
+    "The packet begins a keyframe."
     width: int
     height: int
     temporal: int
@@ -26,14 +26,14 @@ class Descriptor(NamedTuple):
     tl0picidx: int
     tl0picidx_offset: int
     begin: bool
-    "This packet begins a frame."
+    "The packet begins a frame."
     layer_sync: bool
-    "The frame depends on the base layer only: a switch up may happen here."
+    "The frame depends on the base layer only, so a switch to this layer is possible."
     non_reference: bool
 
 
 def describe(data: Buffer, start: int, end: int) -> Descriptor:
-    """Of the payload between `start` and `end`. Raises MalformedPacket."""
+    """Parses the payload between `start` and `end`. Raises MalformedPacket."""
     if end > len(data) or start >= end:
         raise MalformedPacket("VP8 payload is empty")
     first = data[start]
@@ -74,7 +74,7 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
                 layer_sync = data[at] & 0x20 != 0
             at += 1
     if at >= end:
-        raise MalformedPacket("VP8 payload ends with its descriptor")
+        raise MalformedPacket("VP8 descriptor without a payload")
     begin = first & 0x17 == 0x10  # start of partition 0
     width = height = 0
     keyframe = begin and not data[at] & 1
@@ -88,7 +88,7 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
 
 
 def payload_start(payload: Buffer) -> int:
-    """Where the descriptor of a payload that `describe` has taken ends."""
+    """Returns the end of the descriptor. `describe` must have accepted the payload."""
     if not payload[0] & 0x80:
         return 1
     present = payload[1]

@@ -1,6 +1,6 @@
-"""VP9 payloads: where a keyframe begins, its layers, and the numbers that a layer switch has to rewrite.
+"""VP9 payload parsing: start of a keyframe, layers, and the fields that a layer switch rewrites.
 
-RFC 9628 section 4.2 (descriptor) and 4.2.1 (scalability structure).
+RFC 9628 sections 4.2 (descriptor) and 4.2.1 (scalability structure).
 """
 
 from typing import NamedTuple
@@ -10,12 +10,12 @@ from sfu.rtp.packet import Buffer
 
 
 class Descriptor(NamedTuple):
-    """Offsets are absolute in the data; 0: the field is absent."""
+    """Payload descriptor. Offsets are absolute in the data; 0: the field is absent."""
 
     keyframe: bool
-    "This packet begins a picture that needs no other, at its lowest spatial layer."
+    "The packet begins an independently decodable picture, at its lowest spatial layer."
     width: int
-    "Of the highest spatial layer, as the scalability structure says; 0: it does not."
+    "Width of the highest spatial layer in the scalability structure. 0: not given."
     height: int
     temporal: int
     "-1: unknown."
@@ -27,9 +27,9 @@ class Descriptor(NamedTuple):
     tl0picidx: int
     tl0picidx_offset: int
     begin: bool
-    "This packet begins a frame (one spatial layer of a picture)."
+    "The packet begins a frame (one spatial layer of a picture)."
     end: bool
-    "This packet ends a frame."
+    "The packet ends a frame."
     inter_picture: bool
     "The frame is predicted from another picture."
     switching_up: bool
@@ -40,7 +40,7 @@ class Descriptor(NamedTuple):
 
 
 def describe(data: Buffer, start: int, end: int) -> Descriptor:
-    """Of the payload between `start` and `end`. Raises MalformedPacket."""
+    """Parses the payload between `start` and `end`. Raises MalformedPacket."""
     if end > len(data) or start >= end:
         raise MalformedPacket("VP9 payload is empty")
     first = data[start]
@@ -48,7 +48,7 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
     picture_id = temporal = tl0picidx = -1
     picture_id_offset = picture_id_bits = tl0picidx_offset = spatial = width = height = 0
     switching_up = inter_layer = False
-    # Each field is checked where it is read; the longest descriptor before the structure has eight bytes.
+    # Each field is checked where it is read. Before the structure, the longest descriptor has eight bytes.
     try:
         if first & 0x80:
             picture_id_offset = at
@@ -83,7 +83,7 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
     except IndexError:
         raise MalformedPacket("VP9 descriptor is truncated") from None
     if at >= end:
-        raise MalformedPacket("VP9 descriptor is truncated or has no payload behind it")
+        raise MalformedPacket("VP9 descriptor is truncated or without a payload")
     begin = first & 0x08 != 0
     inter_picture = first & 0x40 != 0
     return Descriptor(
@@ -94,7 +94,7 @@ def describe(data: Buffer, start: int, end: int) -> Descriptor:
 
 
 def _scalability_structure(data: Buffer, at: int) -> tuple[int, int, int]:
-    """(offset behind it, width, height); an IndexError means that it is truncated."""
+    """Returns (offset after the structure, width, height). Raises IndexError if it is truncated."""
     head = data[at]
     at += 1
     width = height = 0
