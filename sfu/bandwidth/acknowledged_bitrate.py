@@ -1,7 +1,7 @@
-"""The rate at which packets really arrive, as feedback tells it.
+"""Acknowledged bitrate: the rate at which packets arrive, according to feedback.
 
-A first window of 500 ms, then 150 ms; each sample weighs by how far it is from what was believed, so that one odd
-interval moves little. Values and the weighing follow libwebrtc's BitrateEstimator.
+The first window is 500 ms long, later ones 150 ms. A sample weighs less the more it differs from the current estimate,
+so that a single odd interval has little effect. Values and weighting follow libwebrtc's BitrateEstimator.
 """
 
 from typing import Final
@@ -14,7 +14,7 @@ VARIANCE_STEP: Final = 5.0
 
 
 class AcknowledgedBitrate:
-    """Bits per second; None until the first window is full."""
+    """Acknowledged bitrate in bits per second. None until the first window is complete."""
 
     __slots__ = ("_bytes", "_last", "_time", "_variance", "rate")
 
@@ -22,15 +22,17 @@ class AcknowledgedBitrate:
         self._bytes = 0
         self._time = 0.0
         self._last = -1.0
-        """When the newest packet so far arrived, on the receiver's clock; −1 before the first."""
+        """Arrival of the newest packet on the receiver's clock; −1 before the first."""
         self._variance = VARIANCE_START
         self.rate: float | None = None
 
     def update(self, size: int, arrived: float) -> None:
-        """`size` bytes were told in one feedback, the newest of them arrived at `arrived` (receiver's seconds)."""
+        """Adds one feedback: `size` acknowledged bytes, the newest of which arrived at `arrived` (receiver's clock,
+        seconds).
+        """
         last = self._last
         if last < 0 or arrived - last > 2.0 or arrived < last - 2.0:
-            self._last, self._bytes, self._time = arrived, 0, 0.0  # a beginning, a pause, or another clock
+            self._last, self._bytes, self._time = arrived, 0, 0.0  # start, pause or a different clock
             return
         self._bytes += size
         if arrived <= last:

@@ -1,10 +1,10 @@
-"""What one path can carry, estimated where the packets are sent from (send-side GCC).
+"""Send-side bandwidth estimation of one path (Google Congestion Control).
 
-Delay (groups, trendline, overuse, AIMD) and loss each have a limit, the lower one holds; probes raise it when they prove
-more; REMB may only lower it. A receiver without transport-wide feedback is judged by its receiver reports and its REMB.
-draft-ietf-rmcat-gcc-02, draft-alvestrand-rmcat-remb-03; the feedback is what RFC 8888 describes, in the older format that
-browsers speak. Sans-IO: `now` in monotonic seconds, rates in bits per second. Per packet nothing is done here; per
-feedback, everything (tests/bench/estimator.py).
+Delay (groups, trendline, overuse, AIMD) and loss each give a limit; the lower one applies. Probes raise the delay-based
+limit, REMB can only lower the result. Without transport-wide feedback, the estimate comes from receiver reports and
+REMB. draft-ietf-rmcat-gcc-02, draft-alvestrand-rmcat-remb-03. The feedback corresponds to RFC 8888 in the older format
+that browsers use. Sans-IO: `now` in monotonic seconds, rates in bits per second. All work is done per feedback, none
+per packet (tests/bench/estimator.py).
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,7 +16,7 @@ from sfu.bandwidth.inter_arrival import InterArrival
 from sfu.bandwidth.loss_based import LossLimit
 from sfu.bandwidth.overuse import BandwidthUsage, OveruseDetector
 from sfu.bandwidth.path_delay import PathDelay
-from sfu.bandwidth.prober import FOUND, LEAST_GAIN, ProbeCluster, Prober
+from sfu.bandwidth.prober import MIN_GAIN, SUCCESS_RATIO, ProbeCluster, Prober
 from sfu.bandwidth.remb import RembLimit
 from sfu.bandwidth.send_time_history import LARGEST, SendTimeHistory
 from sfu.bandwidth.settings import Settings
@@ -24,64 +24,73 @@ from sfu.bandwidth.trendline import Trendline
 from sfu.bandwidth.twcc import TICKS_PER_SECOND, Feedback
 
 WRAP_TICKS: Final = 0x1000000 * 256
-"""The receiver's clock as feedback tells it begins anew after 12 days."""
-SILENCE: Final = 1.0
-"""Seconds without feedback on what is sent, after which the way back (or the way there) counts as congested;"""
-SILENCE_DECREASE: Final = 0.8
-"""for each such second the rate shrinks by so much (libwebrtc's loss-report timeout)."""
-STALE: Final = 1.0
-"""Seconds without feedback, nothing being sent, after which what the delay said last means nothing."""
-DELAYED_FOR: Final = 1.0
-"""Seconds after overuse in which loss is taken for the same congestion."""
-DELAYED_BY: Final = 0.05
-"""Seconds in the queue with which loss is congestion."""
-LOSSY_LINK: Final = 0.04
-"""Share of lost packets from which a line is bad."""
-FELL: Final = 0.7
-"""A decrease below this share of the best rate of late is a change of the path."""
-RECOVERY: Final = 0.85
-"""Of the rate before a fall: what is tried again soon, for falls are often somebody else's short download,"""
-RECOVERY_STEP: Final = 1.5
-"""in steps of what is sent now,"""
-EMPTY: Final = 0.01
-EMPTY_FOR: Final = 0.5
-"""Seconds in the queue, and for how long no more, that make a path look free: nobody is pushed aside by trying."""
-FORGIVEN: Final = 0.95
-RECOVERY_FOR: Final = 30.0
-"""for so many seconds (libwebrtc's recovery probing); a fall meanwhile keeps most of what was known before."""
-DELIVERED: Final = 0.95
-DELIVERED_FOR: Final = 1.0
-"""Of what arrives without a queue for so many seconds: the path carries it, whatever was estimated."""
-USED: Final = 0.8
-"""A target of which this share arrives is used: the smoothed rate of arrival is then the better measure."""
-BELIEVED: Final = 3
-"""Feedbacks in a row."""
-DRAINED: Final = 0.02
-"""Seconds of waiting, and half of the longest of the feedback, below which the queue is on its way to nothing."""
-QUEUED_PACKETS: Final = 5
-QUEUED_TICKS: Final = 100
-"""25 ms: what a radio link delivers at once is shorter."""
-REPEATS: Final = 8
-"""A late packet makes libwebrtc report all that it received in the 500 ms before, five times as much as usual."""
-FIRST_STATUSES: Final = 1024
-REPORT_GATE: Final = 0.2
-LEAST_RTT_DRIFT: Final = 1.01
-"""Per report: a longer way is no congestion for ever."""
-CALM_LOSS: Final = 0.02
-CALM_RTT: Final = 1.2
-CALM_RTT_RISE: Final = 0.06
-"""A report of less loss, and of a round trip that grew by less than this factor and these seconds, shows no congestion."""
+"""The receiver's clock in feedback wraps after 12 days."""
+FEEDBACK_TIMEOUT: Final = 1.0
+"""Seconds without feedback on sent packets after which either direction of the path counts as congested."""
+TIMEOUT_DECREASE: Final = 0.8
+"""Factor by which the rate shrinks in each further second without feedback (libwebrtc's loss-report timeout)."""
+DELAY_STATE_TIMEOUT: Final = 1.0
+"""Seconds without feedback, while nothing is sent, after which the last delay state is outdated."""
+OVERUSE_MEMORY: Final = 1.0
+"""Seconds after overuse during which loss counts as a sign of the same congestion."""
+CONGESTED_QUEUE_DELAY: Final = 0.05
+"""Queue delay in seconds with which loss counts as congestion."""
+LOSSY_LINK_RATIO: Final = 0.04
+"""Loss ratio from which a link counts as lossy."""
+RATE_DROP_RATIO: Final = 0.7
+"""A decrease below this fraction of the best recent rate counts as a change of the path."""
+RECOVERY_RATIO: Final = 0.85
+"""Fraction of the rate before a drop that recovery probes aim for. Drops are often caused by a short competing download."""
+RECOVERY_STEP_RATIO: Final = 1.5
+"""Maximum recovery probe as a multiple of the current target."""
+EMPTY_QUEUE_DELAY: Final = 0.01
+EMPTY_QUEUE_TIME: Final = 0.5
+"""A path looks free, so that a probe displaces no other traffic, when the queue delay stays below this limit (seconds)
+for this time (seconds).
+"""
+RECOVERY_DECAY: Final = 0.95
+RECOVERY_PERIOD: Final = 30.0
+"""Seconds after a drop during which recovery probes run (as in libwebrtc). Another drop in this period keeps
+`RECOVERY_DECAY` of the earlier rate.
+"""
+DELIVERED_RATIO: Final = 0.95
+DELIVERED_TIME: Final = 1.0
+"""An acknowledged bitrate without queueing for this many seconds proves the capacity, so it raises the estimate to this
+fraction of it.
+"""
+USED_RATIO: Final = 0.8
+"""Fraction of the target from which it counts as used. The smoothed acknowledged bitrate is then the better measurement."""
+OVERUSE_CONFIRMATIONS: Final = 3
+"""Number of consecutive feedbacks with overuse before it counts."""
+DRAINED_QUEUE_DELAY: Final = 0.02
+"""A queue counts as drained below this delay in seconds and below half of the longest delay in the feedback."""
+MIN_QUEUED_PACKETS: Final = 5
+MIN_QUEUED_TICKS: Final = 100
+"""25 ms, longer than one aggregate of a radio link."""
+MAX_REPORTS_PER_PACKET: Final = 8
+"""After a late packet, libwebrtc reports everything of the last 500 ms again, five times the usual amount."""
+INITIAL_STATUSES: Final = 1024
+MIN_REPORT_INTERVAL: Final = 0.2
+MIN_RTT_DRIFT: Final = 1.01
+"""Growth of the minimum round-trip time per report, so that a permanently longer path does not count as congested."""
+UNCONGESTED_LOSS: Final = 0.02
+UNCONGESTED_RTT_RATIO: Final = 1.2
+UNCONGESTED_RTT_RISE: Final = 0.06
+"""A report with less loss, and with a round-trip time within this factor and this offset (seconds) of the minimum,
+shows no congestion.
+"""
 DEFAULT_RTT: Final = 0.1
 
 
 class Estimator:
-    """One per subscriber path. `sent` and `receive_feedback`, then look at `target`."""
+    """Bandwidth estimator of one subscriber path. Feed it with `sent` and `receive_feedback`, then read `target`."""
 
     __slots__ = (
         "_acked", "_aimd", "_arrivals", "_best", "_bottleneck", "_delay", "_delivered_since", "_detector",
-        "_feedback_at", "_fell_at", "_fell_from", "_history", "_least_rtt", "_longest", "_loss", "_over_at", "_punished",
+        "_dropped_at", "_dropped_from", "_feedback_at", "_history", "_least_rtt", "_loss", "_max_wait", "_over_at",
         "_queued_at", "_remb", "_report_at", "_report_loss", "_report_rate", "_report_rtt", "_sent_since", "_statuses",
-        "_ticks_offset", "_ticks_seen", "_trendline", "_unproven", "feedbacks", "prober", "sent_bytes", "settings",
+        "_ticks_offset", "_ticks_seen", "_timeout_at", "_trendline", "_unproven", "feedbacks", "prober", "sent_bytes",
+        "settings",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -97,32 +106,32 @@ class Estimator:
         self.sent_bytes = 0
         self._sent_since = 0
         """Bytes sent since the last feedback."""
-        self._statuses = FIRST_STATUSES
-        """Packet statuses that feedback may still tell."""
+        self._statuses = INITIAL_STATUSES
+        """Number of packet statuses that feedback may still report."""
         self.feedbacks = 0
-        self._feedback_at = self._punished = float("-inf")
+        self._feedback_at = self._timeout_at = float("-inf")
         self._over_at = self._queued_at = float("-inf")
         self._best = settings.start
-        """Highest rate since the last fall."""
+        """Highest rate since the last drop."""
         self._unproven = 0
         self._delivered_since = float("-inf")
-        self._longest = 0.0
-        """Seconds that a packet of the last feedback had to wait, at most."""
+        self._max_wait = 0.0
+        """Longest queue delay of a packet in the last feedback, in seconds."""
         self._bottleneck = 0.0
-        """Bits per second that the last feedback showed to come out of a queue; 0: nothing had to wait."""
-        self._fell_at = float("-inf")
-        self._fell_from = 0.0
+        """Bottleneck rate in bits per second from the last feedback. 0: no queueing."""
+        self._dropped_at = float("-inf")
+        self._dropped_from = 0.0
         self._delay = PathDelay()
         self._ticks_offset = 0
         self._ticks_seen = -1
         self._remb = RembLimit()
         self._report_loss = 0.0
         self._report_rtt = self._least_rtt = float("inf")
-        """Newest and least round trip that reports measured."""
+        """Newest and minimum round-trip time from receiver reports."""
         self._report_rate = settings.start
         self._report_at = float("-inf")
 
-    # -- what is known ----------------------------------------------------------------------------------------------
+    # -- state --------------------------------------------------------------------------------------------------------
 
     @property
     def target(self) -> float:
@@ -131,77 +140,81 @@ class Estimator:
 
     @property
     def rtt(self) -> float | None:
-        """Round trip with the time that the receiver takes to answer; smoothed."""
+        """Smoothed round-trip time, including the receiver's feedback delay."""
         return self._delay.rtt
 
     @property
     def path_rtt(self) -> float | None:
-        """Round trip of the path alone (`PathDelay.path_rtt`)."""
+        """Round-trip time of the path alone (`PathDelay.path_rtt`)."""
         return self._delay.path_rtt if self.feedbacks else self._delay.rtt
 
     @property
     def queue_delay(self) -> float:
-        """Seconds that the newest packet was on its way longer than the quickest."""
+        """Additional delay of the newest packet, relative to the fastest one, in seconds."""
         return self._delay.newest
 
     @property
     def acked(self) -> float | None:
-        """Bits per second that arrive."""
+        """Acknowledged bitrate in bits per second."""
         return self._acked.rate
 
     @property
     def loss(self) -> float:
-        """Share of the last second's packets."""
+        """Loss ratio of the last second."""
         return self._loss.share
 
     @property
     def is_lossy_link(self) -> bool:
-        """Packets are lost, and not for want of room in a queue: what is sent twice comes sooner than what is asked twice."""
+        """Whether packets are lost without congestion. Sending a packet twice is then faster than a retransmission."""
         return (
-            self._loss.share >= LOSSY_LINK
-            and self.queue_delay < DELAYED_BY
+            self._loss.share >= LOSSY_LINK_RATIO
+            and self.queue_delay < CONGESTED_QUEUE_DELAY
             and self._detector.usage is not BandwidthUsage.OVER
         )
 
     @property
     def idle(self) -> bool:
-        """Nothing was sent since the last look, and nothing has to be."""
+        """Whether there is nothing to do: no new packets since the last update and no probe."""
         return not self._history.has_pending and self.prober.probe_cluster is None
 
     @property
     def is_stable(self) -> bool:
-        """Nothing is lost and nothing waits."""
+        """Whether there is neither loss nor queueing."""
         return (
-            self._detector.usage is not BandwidthUsage.OVER and self._delay.newest < DELAYED_BY and not self._loss.share
+            self._detector.usage is not BandwidthUsage.OVER
+            and self._delay.newest < CONGESTED_QUEUE_DELAY
+            and not self._loss.share
         )
 
     @property
     def usage(self) -> BandwidthUsage:
         return self._detector.usage
 
-    # -- what comes in ----------------------------------------------------------------------------------------------
+    # -- inputs -------------------------------------------------------------------------------------------------------
 
     def sent(self, first: int, sizes: Sequence[int], now: float) -> None:
-        """Packets of these sizes went out together, under the transport-wide numbers from `first` on."""
+        """Records packets of these sizes, sent together with consecutive transport-wide numbers from `first`."""
         self._history.sent(first, sizes, now)
 
     @property
     def on_sent(self) -> Callable[[tuple[int, Sequence[int], float]], None]:
-        """`sent` as one bare call, to be kept by the packet path."""
+        """`sent` as a single cheap call for the packet path."""
         return self._history.on_sent
 
     def accepts_feedback(self, count: int, now: float) -> bool:
-        """Whether feedback about `count` packets can be honest: it reports each packet `REPEATS` times at most."""
-        self._take_in(now)
+        """Whether feedback on `count` packets is plausible: each packet may be reported at most
+        `MAX_REPORTS_PER_PACKET` times.
+        """
+        self._process_sent(now)
         if count > self._statuses:
             return False
         self._statuses -= count
         return True
 
     def receive_feedback(self, feedback: Feedback, now: float) -> None:
-        """What a receiver says of our packets; it may be of any age and may claim anything."""
+        """Processes transport-wide feedback. It may be of any age and may contain any claim."""
         history = self._history
-        self._take_in(now)
+        self._process_sent(now)
         first, times, sizes = history.find(feedback.base, feedback.count)
         ticks: Sequence[int | None] = feedback.ticks
         if not times:
@@ -213,51 +226,51 @@ class Estimator:
         if not total:
             return
         lost = 0
-        told = sum(sizes)
+        acked_bytes = sum(sizes)
         if None in ticks:
             missing = [size for size, tick in zip(sizes, ticks, strict=True) if tick is None and size]
             lost = len(missing)
-            told -= sum(missing)
+            acked_bytes -= sum(missing)
         history.acknowledge(first, ticks, all_of_them=not lost)
         self.feedbacks += 1
-        self._feedback_at = self._punished = now
+        self._feedback_at = self._timeout_at = now
         self._sent_since = 0
         if last_tick is None:
             self._limit_by_loss(lost, total, now)
             return
-        self._take_delays(times, ticks)
+        self._update_trend(times, ticks)
         if self.prober.probe_cluster is not None:
             self.prober.probe_cluster.add(times, sizes, ticks)
-        self._acked.update(told, last_tick / TICKS_PER_SECOND)
+        self._acked.update(acked_bytes, last_tick / TICKS_PER_SECOND)
         self._delay.update(times, ticks, now)
-        if self._delay.newest > EMPTY:
+        if self._delay.newest > EMPTY_QUEUE_DELAY:
             self._queued_at = now
-        queued = self._detector.usage is BandwidthUsage.OVER or self._delay.newest > EMPTY
-        self._bottleneck = self._out_of_queue(times, sizes, ticks) if queued else 0.0
+        queued = self._detector.usage is BandwidthUsage.OVER or self._delay.newest > EMPTY_QUEUE_DELAY
+        self._bottleneck = self._measure_bottleneck(times, sizes, ticks) if queued else 0.0
         self._limit_by_delay(now)
         self._limit_by_loss(lost, total, now)
 
     def receive_remb(
         self, bitrate: float, now: float, ssrcs: Collection[int] = (), octets: Mapping[int, int] | None = None
     ) -> None:
-        """What the receiver estimates for `ssrcs`; it may only lower (draft-alvestrand-rmcat-remb-03 2.2).
+        """Processes a REMB for `ssrcs`, which can only lower the target (draft-alvestrand-rmcat-remb-03 2.2).
 
-        `octets`: what was sent on each stream so far; None: not known.
+        `octets`: bytes sent so far on each stream. None: unknown.
         """
-        calm = (
+        uncongested = (
             not self.feedbacks
-            and self._report_loss < CALM_LOSS
-            and self._report_rtt <= CALM_RTT * self._least_rtt + CALM_RTT_RISE
+            and self._report_loss < UNCONGESTED_LOSS
+            and self._report_rtt <= UNCONGESTED_RTT_RATIO * self._least_rtt + UNCONGESTED_RTT_RISE
         )
-        self._remb.receive(bitrate, ssrcs, octets or {}, now, calm=calm)
+        self._remb.receive(bitrate, ssrcs, octets or {}, now, uncongested=uncongested)
 
     def receive_report(self, loss: float, rtt: float | None, now: float) -> None:
-        """A receiver report: all that there is without transport-wide feedback (rule of draft-ietf-rmcat-gcc-02 6)."""
+        """Processes a receiver report, the only input without transport-wide feedback (draft-ietf-rmcat-gcc-02 6)."""
         if rtt is not None and not self.feedbacks:
             self._delay.rtt = self._report_rtt = rtt
-            self._least_rtt = min(self._least_rtt * LEAST_RTT_DRIFT, rtt)
+            self._least_rtt = min(self._least_rtt * MIN_RTT_DRIFT, rtt)
         self._report_loss = loss
-        if self.feedbacks or now - self._report_at < REPORT_GATE:
+        if self.feedbacks or now - self._report_at < MIN_REPORT_INTERVAL:
             return
         if self._report_at > 0:
             passed = min(now - self._report_at, 1.0)
@@ -269,23 +282,23 @@ class Estimator:
         self._report_at = now
 
     def handle_timer(self, now: float, *, desired_rate: float = 0.0, ceiling: float = 0.0) -> None:
-        """Up to 20 times a second. `desired_rate`: rate at which something could be gained (probe.wanted_rate), 0: none."""
-        self._take_in(now)
+        """Call up to 20 times a second. `desired_rate`: rate to probe for (`rate_to_probe`). 0: no probe needed."""
+        self._process_sent(now)
         self._remb.handle_timer(now)
-        if self.feedbacks and self._sent_since and now - self._punished > SILENCE:
-            self._punished = now
-            self._aimd.lower_to(self._aimd.rate * SILENCE_DECREASE)
+        if self.feedbacks and self._sent_since and now - self._timeout_at > FEEDBACK_TIMEOUT:
+            self._timeout_at = now
+            self._aimd.lower_to(self._aimd.rate * TIMEOUT_DECREASE)
             self.prober.congested(now)
         prober = self.prober
         rtt = self.rtt or DEFAULT_RTT
         probe_cluster = prober.take_result(now, rtt)
         if probe_cluster is not None:
-            self._proved(probe_cluster, now)
-        if now - self._fell_at < RECOVERY_FOR and ceiling and now - self._queued_at > EMPTY_FOR:
-            step = max(RECOVERY_STEP * self.target, self.target + LEAST_GAIN)
-            desired_rate = max(desired_rate, min(RECOVERY * self._fell_from, step, ceiling))
-        calm = self._detector.usage is BandwidthUsage.NORMAL or now - self._feedback_at > STALE
-        if desired_rate and self.feedbacks and calm and not self._sent_into_silence(now):
+            self._apply_probe(probe_cluster, now)
+        if now - self._dropped_at < RECOVERY_PERIOD and ceiling and now - self._queued_at > EMPTY_QUEUE_TIME:
+            step = max(RECOVERY_STEP_RATIO * self.target, self.target + MIN_GAIN)
+            desired_rate = max(desired_rate, min(RECOVERY_RATIO * self._dropped_from, step, ceiling))
+        uncongested = self._detector.usage is BandwidthUsage.NORMAL or now - self._feedback_at > DELAY_STATE_TIMEOUT
+        if desired_rate and self.feedbacks and uncongested and not self._is_feedback_overdue(now):
             prober.handle_timer(
                 now,
                 target=self.target,
@@ -300,30 +313,30 @@ class Estimator:
         probe_cluster = self.prober.probe_cluster
         if probe_cluster is None:
             return 0
-        self._take_in(now)
+        self._process_sent(now)
         return probe_cluster.padding(self.sent_bytes, now, ahead)
 
     @property
     def probe_cluster(self) -> ProbeCluster | None:
         return self.prober.probe_cluster
 
-    # -- one feedback, step by step ---------------------------------------------------------------------------------
+    # -- processing of one feedback ------------------------------------------------------------------------------------
 
-    def _take_in(self, now: float) -> None:
+    def _process_sent(self, now: float) -> None:
         before = self._history.next
         size = self._history.process_batches()
         if before >= 0:
-            self._statuses = min(LARGEST, self._statuses + REPEATS * (self._history.next - before))
+            self._statuses = min(LARGEST, self._statuses + MAX_REPORTS_PER_PACKET * (self._history.next - before))
         if size and not self._sent_since:
-            self._feedback_at = self._punished = max(self._punished, now)  # from now on an answer is due
+            self._feedback_at = self._timeout_at = max(self._timeout_at, now)  # feedback is expected from now on
         self.sent_bytes += size
         self._sent_since += size
 
-    def _sent_into_silence(self, now: float) -> bool:
-        return self._sent_since > 0 and now - self._feedback_at > SILENCE / 2
+    def _is_feedback_overdue(self, now: float) -> bool:
+        return self._sent_since > 0 and now - self._feedback_at > FEEDBACK_TIMEOUT / 2
 
     def _unwrapped(self, ticks: Sequence[int | None]) -> tuple[Sequence[int | None], int | None]:
-        """The receiver's clock without its wraps, and the newest tick."""
+        """Returns the arrivals without clock wraps, and the newest tick."""
         last = ticks[-1]
         if last is None:
             last = next((tick for tick in reversed(ticks) if tick is not None), None)
@@ -338,41 +351,41 @@ class Estimator:
             return [None if tick is None else tick + offset for tick in ticks], last + offset
         return ticks, last
 
-    def _take_delays(self, times: Sequence[float], ticks: Sequence[int | None]) -> None:
+    def _update_trend(self, times: Sequence[float], ticks: Sequence[int | None]) -> None:
         trendline, detector = self._trendline, self._detector
         for sent, arrived, when in self._arrivals.add(times, ticks):
             slope = trendline.update(sent, arrived, when)
             detector.update(slope, trendline.count, sent, when)
 
-    def _has_drained(self) -> bool:
-        """A burst, a keyframe as a rule, that waited and is through by now is no reason to send less."""
-        return self.queue_delay < min(DRAINED, self._longest / 2)
+    def _is_drained(self) -> bool:
+        """Whether a burst (usually a keyframe) was queued but has drained by now: no reason to lower the rate."""
+        return self.queue_delay < min(DRAINED_QUEUE_DELAY, self._max_wait / 2)
 
     def _is_unproven(self) -> bool:
-        """Little is sent and too little of it waited to measure the path: only if that stays is it believed."""
+        """Whether overuse rests on too little queued traffic to measure the path. It then counts only if it persists."""
         acked = self._acked.rate
-        if self._bottleneck or (acked is not None and acked >= USED * self._aimd.rate):
+        if self._bottleneck or (acked is not None and acked >= USED_RATIO * self._aimd.rate):
             return False
         self._unproven += 1
-        return self._unproven < BELIEVED
+        return self._unproven < OVERUSE_CONFIRMATIONS
 
-    def _out_of_queue(self, times: Sequence[float], sizes: Sequence[int], ticks: Sequence[int | None]) -> float:
-        """Bits per second of what had to wait: it arrives at the speed of the bottleneck, whatever was sent before.
+    def _measure_bottleneck(self, times: Sequence[float], sizes: Sequence[int], ticks: Sequence[int | None]) -> float:
+        """Arrival rate of queued packets in bits per second: the speed of the bottleneck, independent of the send rate.
 
-        0 when too little waited to say. The smoothed rate of arrival would follow a keyframe's burst too late, and a
-        fall of the capacity as well.
+        0: too few packets were queued. The smoothed acknowledged bitrate reacts too slowly to a keyframe's burst and to a
+        drop of the capacity.
         """
-        latest = self._delay.base + EMPTY
+        latest = self._delay.base + EMPTY_QUEUE_DELAY
         found = [
             (tick, size, tick / TICKS_PER_SECOND - send - self._delay.base)
             for send, size, tick in zip(times, sizes, ticks, strict=True)
             if tick is not None and size and tick / TICKS_PER_SECOND - send > latest
         ]
-        self._longest = max((wait for _, _, wait in found), default=0.0)
-        if len(found) < QUEUED_PACKETS:
+        self._max_wait = max((wait for _, _, wait in found), default=0.0)
+        if len(found) < MIN_QUEUED_PACKETS:
             return 0.0
         first, last = min(found)[0], max(found)[0]
-        if last - first < QUEUED_TICKS:
+        if last - first < MIN_QUEUED_TICKS:
             return 0.0
         return sum(size for tick, size, _ in found if tick != first) * 8 * TICKS_PER_SECOND / (last - first)
 
@@ -380,30 +393,32 @@ class Estimator:
         aimd = self._aimd
         before = aimd.rate
         usage = self._detector.usage  # at the end of the feedback
-        if usage is BandwidthUsage.OVER and (self._has_drained() or self._is_unproven()):
+        if usage is BandwidthUsage.OVER and (self._is_drained() or self._is_unproven()):
             usage = BandwidthUsage.UNDER
         elif usage is not BandwidthUsage.OVER:
             self._unproven = 0
         if usage is BandwidthUsage.OVER:
             self._over_at = now
         acked = self._acked.rate
-        if self._bottleneck and (acked is None or acked < USED * aimd.rate or self._bottleneck < USED * acked):
-            acked = self._bottleneck  # less was sent than might be, or the capacity fell: smoothing would lag
+        if self._bottleneck and (
+            acked is None or acked < USED_RATIO * aimd.rate or self._bottleneck < USED_RATIO * acked
+        ):
+            acked = self._bottleneck  # sent below capacity, or the capacity dropped: the smoothed rate would lag
         aimd.update(usage, acked, self.rtt or DEFAULT_RTT, now)
         if (
             acked is None
-            or DELIVERED * acked <= aimd.rate
+            or DELIVERED_RATIO * acked <= aimd.rate
             or usage is not BandwidthUsage.NORMAL
-            or self._delay.standing > EMPTY
+            or self._delay.standing > EMPTY_QUEUE_DELAY
         ):
             self._delivered_since = now
-        elif now - self._delivered_since > DELIVERED_FOR:
-            aimd.raise_to(DELIVERED * acked, now)
+        elif now - self._delivered_since > DELIVERED_TIME:
+            aimd.raise_to(DELIVERED_RATIO * acked, now)
         if aimd.rate < before:
             self.prober.congested(now)
-            if aimd.rate < FELL * self._best:
-                known = self._fell_from * FORGIVEN if now - self._fell_at < RECOVERY_FOR else 0.0
-                self._fell_at, self._fell_from = now, max(self._best, known)
+            if aimd.rate < RATE_DROP_RATIO * self._best:
+                known = self._dropped_from * RECOVERY_DECAY if now - self._dropped_at < RECOVERY_PERIOD else 0.0
+                self._dropped_at, self._dropped_from = now, max(self._best, known)
                 self.prober.on_rate_drop(now)
                 self._best = aimd.rate
         elif aimd.rate > self._best:
@@ -411,8 +426,8 @@ class Estimator:
 
     def _limit_by_loss(self, lost: int, total: int, now: float) -> None:
         if self.prober.probe_cluster is not None:
-            return  # a probe that is too much loses packets: its result says so
-        delayed = now - self._over_at < DELAYED_FOR or self.queue_delay > DELAYED_BY
+            return  # a probe above the capacity loses packets, which its result covers
+        delayed = now - self._over_at < OVERUSE_MEMORY or self.queue_delay > CONGESTED_QUEUE_DELAY
         before = self._loss.rate
         rate = self._loss.update(
             lost,
@@ -425,11 +440,11 @@ class Estimator:
         if rate < before:
             self.prober.congested(now)
 
-    def _proved(self, probe_cluster: ProbeCluster, now: float) -> None:
+    def _apply_probe(self, probe_cluster: ProbeCluster, now: float) -> None:
         rate = probe_cluster.result()
         if rate is None:
             return
-        if rate < FOUND * probe_cluster.rate:  # part of it may be what others had to give up for a moment
+        if rate < SUCCESS_RATIO * probe_cluster.rate:  # part of it may be borrowed from other traffic
             rate = (rate + self.target) / 2
         self._aimd.raise_to(rate, now)
         self._best = max(self._best, self._aimd.rate)

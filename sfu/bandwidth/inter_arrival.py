@@ -1,24 +1,24 @@
-"""Packets sent together are one group: how much further apart groups arrived than they were sent.
+"""Inter-arrival deltas: by how much the gaps between packet groups grew from sender to receiver.
 
-The input of the delay-based estimate. A group is what was sent within 5 ms, and what a queue on the way let go in one
-burst. draft-ietf-rmcat-gcc-02 5.2; the burst rule and the reset follow libwebrtc's InterArrivalDelta.
+Input of the delay-based estimate. A group consists of packets sent within 5 ms, and of packets that a queue released in
+one burst. draft-ietf-rmcat-gcc-02 5.2; burst rule and reset follow libwebrtc's InterArrivalDelta.
 """
 
 from collections.abc import Iterable
 from typing import Final
 
-GROUP: Final = 0.005
+GROUP_DURATION: Final = 0.005
 BURST_TICKS: Final = 20
-"""A packet that came within 5 ms of the one before, sooner than it was sent after it, belongs to its burst,"""
+"""A packet that arrives within 5 ms after the previous one, and with a smaller gap than it was sent, joins its burst."""
 BURST_LIMIT_TICKS: Final = 400
-"""for at most 100 ms."""
+"""Maximum length of a burst: 100 ms."""
 REORDERED_LIMIT: Final = 3
 JUMP_TICKS: Final = 3 * 4000
-"""Three seconds between groups: the receiver's clock was set, or nothing flowed. What follows is a new beginning."""
+"""A gap of three seconds means a clock adjustment or a pause: the computation restarts."""
 
 
 class InterArrival:
-    """Holds the open group and the one before it."""
+    """Keeps the current group and the previous one."""
 
     __slots__ = ("_before_send", "_before_tick", "_begin_send", "_begin_tick", "_last_send", "_last_tick", "_reordered")
 
@@ -28,9 +28,9 @@ class InterArrival:
         self._reordered = 0
 
     def add(self, sends: Iterable[float], ticks: Iterable[int | None]) -> list[tuple[float, float, float]]:
-        """Deltas of the groups that are complete now: (sent, arrived, when arrived), in milliseconds.
+        """Returns the deltas of the completed groups: (sent, arrived, arrival time), in milliseconds.
 
-        `sends` in seconds, 0 for a packet that is not known; `ticks` of 250 µs. In the order of the numbers.
+        `sends` in seconds, 0 for unknown packets; `ticks` of 250 µs. Both in sequence number order.
         """
         begin_send, last_send, before_send = self._begin_send, self._last_send, self._before_send
         begin_tick, last_tick, before_tick = self._begin_tick, self._last_tick, self._before_tick
@@ -43,12 +43,12 @@ class InterArrival:
                     last_tick = tick
                 continue
             if send < begin_send or not send:
-                continue  # reordered on its way into the network, or unknown
+                continue  # reordered before the network, or unknown
             if begin_send < 0:
                 begin_send, begin_tick, last_send, last_tick = send, tick, send, tick
                 continue
             gap = tick - last_tick
-            if send - begin_send <= GROUP or (
+            if send - begin_send <= GROUP_DURATION or (
                 -BURST_LIMIT_TICKS < gap <= BURST_TICKS
                 and gap < (send - last_send) * 4000
                 and tick - begin_tick < BURST_LIMIT_TICKS

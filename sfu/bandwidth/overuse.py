@@ -1,8 +1,8 @@
-"""Whether the slope of the delay means that the path is overused, against a threshold that adapts.
+"""Overuse detector: compares the delay slope with an adaptive threshold.
 
-A fixed threshold either starves beside TCP or reacts to noise, so it follows the slope: quickly up while the slope is
-above it, slowly down. draft-ietf-rmcat-gcc-02 5.4 with libwebrtc's values: 12.5 ms at first, within 6–600,
-k_up 0.0087, k_down 0.039, overuse after 10 ms.
+A fixed threshold either starves beside TCP or reacts to noise. The threshold therefore follows the slope: fast upwards
+while the slope is above it, slowly downwards. draft-ietf-rmcat-gcc-02 5.4 with libwebrtc's values: initially 12.5 ms,
+within 6–600, k_up 0.0087, k_down 0.039, overuse after 10 ms.
 """
 
 from enum import Enum
@@ -15,13 +15,13 @@ HIGHEST: Final = 600.0
 K_UP: Final = 0.0087
 K_DOWN: Final = 0.039
 OUTLIER: Final = 15.0
-"""A slope this far above the threshold is a change of the path and nothing to get used to."""
+"""A slope that exceeds the threshold by this much is a change of the path; the threshold does not adapt to it."""
 OVERUSE_AFTER: Final = 10.0
 STEP_LIMIT: Final = 100.0
 
 
 class BandwidthUsage(Enum):
-    """What the delay says of the path."""
+    """State of the path according to the delay."""
 
     NORMAL = "normal"
     OVER = "over"
@@ -29,7 +29,7 @@ class BandwidthUsage(Enum):
 
 
 class OveruseDetector:
-    """Times are milliseconds of the receiver's clock."""
+    """Overuse detector of one path. Times are milliseconds on the receiver's clock."""
 
     __slots__ = ("_count", "_over", "_slope", "_updated", "threshold", "usage")
 
@@ -37,13 +37,13 @@ class OveruseDetector:
         self.threshold = START
         self.usage = BandwidthUsage.NORMAL
         self._over = -1.0
-        """Milliseconds of overuse so far; −1: none."""
+        """Milliseconds of overuse so far. −1: none."""
         self._count = 0
         self._slope = 0.0
         self._updated: float | None = None
 
     def update(self, slope: float, groups: int, sent: float, when: float) -> BandwidthUsage:
-        """`groups` behind the slope (at most 60), `sent`: milliseconds since the group before."""
+        """`groups`: number of groups behind the slope (at most 60). `sent`: milliseconds since the previous group."""
         trend = groups * slope * GAIN
         threshold = self.threshold
         if trend > threshold:

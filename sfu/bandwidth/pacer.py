@@ -1,8 +1,8 @@
-"""A burst leaves at the speed of the path: keyframes, replays and repairs are spread, sound passes at once.
+"""Pacer: spreads bursts of video (keyframes, cached GOPs, retransmissions) over time; audio is never delayed.
 
-A budget of bytes fills at a multiple of the target and may run ahead for a few milliseconds. While it lasts, packets pass
-with no queue at all, so a well-paced publisher costs nothing here. Factor, burst and the limit of the queue follow
-libwebrtc's PacingController.
+A byte budget refills at a multiple of the target rate and allows a burst of a few milliseconds. Within the budget,
+packets bypass the queue, so a well-paced publisher adds no cost. Factor, burst and queue limit follow libwebrtc's
+PacingController.
 """
 
 from collections import deque
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 FACTOR: Final = 2.5
 BURST: Final = 0.04
-"""Seconds of the rate that may go out at once."""
-LEAST_BURST: Final = 15_000
-"""Bytes, about a frame of the smallest layers."""
+"""Maximum burst, in seconds at the current rate."""
+MIN_BURST: Final = 15_000
+"""Minimum burst limit in bytes, about one frame of the smallest layers."""
 QUEUE_LIMIT: Final = 0.5
-"""Seconds: a longer queue is sent faster rather than later."""
+"""Maximum queueing time in seconds. Older packets are sent at once."""
 COUNT_LIMIT: Final = 1024
 
 
@@ -29,13 +29,13 @@ class Queued(Generic[T]):
 
 
 class Pacer(Generic[T]):
-    """A bounded queue in order. What it cannot take any more is dropped and counted."""
+    """Bounded FIFO queue. Packets beyond its limit are dropped and counted."""
 
     __slots__ = ("_budget", "_filled", "_queue", "_rate", "dropped", "queued_bytes")
 
     def __init__(self, target: float, now: float) -> None:
         self._rate = target * FACTOR / 8
-        self._budget = float(max(LEAST_BURST, self._rate * BURST))
+        self._budget = float(max(MIN_BURST, self._rate * BURST))
         self._filled = now
         self._queue: deque[Queued[T]] = deque()
         self.queued_bytes = 0
@@ -45,12 +45,12 @@ class Pacer(Generic[T]):
         self._rate = target * FACTOR / 8
 
     def pass_audio(self, size: int, now: float) -> None:
-        """Sound never waits; it uses the budget all the same."""
+        """Charges an audio packet to the budget. Audio is sent at once."""
         self._fill(now)
         self._budget -= size
 
     def push(self, item: T, size: int, now: float) -> bool:
-        """True: send it now. False: it waits (or was dropped) and comes out of `due`."""
+        """Returns whether to send the packet now. Otherwise it is queued for `due`, or dropped if the queue is full."""
         self._fill(now)
         if not self._queue and self._budget > 0:
             self._budget -= size
@@ -63,7 +63,7 @@ class Pacer(Generic[T]):
         return False
 
     def due(self, now: float) -> list[T]:
-        """What may go out now, in order."""
+        """Returns the packets to send now, in order."""
         queue = self._queue
         if not queue:
             return []
@@ -76,11 +76,11 @@ class Pacer(Generic[T]):
             self.queued_bytes -= queued.size
             found.append(queued.item)
             late = bool(queue) and queue[0].since + QUEUE_LIMIT <= now
-        self._budget = max(self._budget, -max(LEAST_BURST, self._rate * BURST))
+        self._budget = max(self._budget, -max(MIN_BURST, self._rate * BURST))
         return found
 
     def next_deadline(self, now: float) -> float | None:
-        """When `due` has something; None while nothing waits."""
+        """Time at which `due` returns packets. None: the queue is empty."""
         if not self._queue:
             return None
         self._fill(now)
@@ -88,11 +88,11 @@ class Pacer(Generic[T]):
         return min(now + wait, self._queue[0].since + QUEUE_LIMIT)
 
     def clear(self) -> None:
-        """The stream behind it has ended."""
+        """Call when the stream has ended."""
         self._queue.clear()
         self.queued_bytes = 0
 
     def _fill(self, now: float) -> None:
-        most = max(LEAST_BURST, self._rate * BURST)
+        most = max(MIN_BURST, self._rate * BURST)
         self._budget = min(most, self._budget + (now - self._filled) * self._rate)
         self._filled = now

@@ -1,8 +1,8 @@
-"""How long packets take on one path: the round trip, and how much of it they spend waiting in a queue.
+"""Round-trip time and queueing delay of one path.
 
-Two clocks are never compared, only how much longer one packet took than the quickest of the last minute. A queue that
-stands makes every packet wait; a busy receiver makes some wait and answers late, and is no reason to send less: what
-counts as waiting is the least of the last half second. Pure; seconds.
+Clocks are not compared: the delay of a packet is relative to the fastest packet of the last minute. A standing queue
+delays every packet. A busy receiver delays only some and sends feedback late, which is no reason to lower the rate. The
+queueing delay is therefore the minimum of the last half second. Pure; seconds.
 """
 
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from typing import Final
 from sfu.bandwidth.twcc import TICKS_PER_SECOND
 
 BASE_WINDOW: Final = 60.0
-"""Seconds in which the shortest way is looked for; clocks drift."""
-STANDING: Final = 0.5
-"""Seconds in which nothing came without waiting: a queue that stands."""
+"""Seconds over which the minimum transit time is tracked. Limited because clocks drift."""
+STANDING_WINDOW: Final = 0.5
+"""Seconds over which every packet must be delayed for the queue to count as standing."""
 SMOOTHING: Final = 1 / 8
 
 
 class PathDelay:
-    """Of one path, from its feedback."""
+    """Delays of one path, measured from its feedback."""
 
     __slots__ = (
         "_base_next", "_base_since", "_least", "_least_before", "_least_rtt", "_least_rtt_next",
@@ -27,33 +27,34 @@ class PathDelay:
 
     def __init__(self) -> None:
         self.rtt: float | None = None
-        """Round trip as feedback tells it, with the time that the receiver waits before it tells; smoothed."""
+        """Smoothed round-trip time, including the receiver's feedback delay."""
         self.base = self._base_next = float("inf")
-        """The quickest way of the last minute, by two clocks that differ by anything."""
+        """Minimum transit time of the last minute, offset by the arbitrary difference between the two clocks."""
         self.newest = 0.0
-        """Seconds that the newest packet waited."""
+        """Queueing delay of the newest packet in seconds."""
         self._least_rtt = self._least_rtt_next = float("inf")
         self._base_since = float("-inf")
         self._least = self._least_before = float("inf")
-        """Least waiting of this half second, and of the one before."""
+        """Minimum queueing delay of the current half second and of the previous one."""
         self._least_since = float("-inf")
 
     @property
     def standing(self) -> float:
-        """Seconds that everything had to wait of late, however quickly it was sent."""
+        """Recent queueing delay in seconds that affected every packet."""
         least = min(self._least, self._least_before)
         return least if least < float("inf") else 0.0
 
     @property
     def path_rtt(self) -> float | None:
-        """Round trip without what the receiver and the way back add to it: a busy browser answers late, and less
-        towards it would not make it quicker."""
+        """Round-trip time without delays of the receiver and the return path: a busy browser answers late, and a lower
+        send rate would not help.
+        """
         if self.rtt is None:
             return None
         return min(self.rtt, self._least_rtt + self.standing)
 
     def update(self, times: Sequence[float], ticks: Sequence[int | None], now: float) -> None:
-        """One feedback: when packets were sent (0: not known), and when they arrived."""
+        """Processes one feedback: send times (0: unknown) and arrivals."""
         newest = next(
             (
                 (send, tick)
@@ -84,7 +85,7 @@ class PathDelay:
         self.base = min(self.base, quickest)
         self.newest = way - self.base
         least = quickest - self.base
-        if now - self._least_since > STANDING:
+        if now - self._least_since > STANDING_WINDOW:
             self._least_before, self._least, self._least_since = self._least, least, now
         else:
             self._least = min(self._least, least)

@@ -1,9 +1,9 @@
-"""The operator's rules above the estimate: tiers of picture quality, and when delay or loss alone lowers them.
+"""The operator's rate policy: video quality tiers, and when delay or loss alone lowers them.
 
-Below 1 Mbit/s a picture gets 700 kbit/s and 480 lines, up to 3 Mbit/s 1.5 Mbit/s and 720, above 4 Mbit/s and 1080: down
-within 2 s, up after 5 s with 15 % headroom. A round trip that grew by more than 20 % (and 25 ms, for a second) or more
-than 5 % loss lowers by a tier even where the estimate holds, the round trip by another one for as long as it stays. Every
-number is a setting.
+Defaults: below 1 Mbit/s a video gets 700 kbit/s and 480 lines, up to 3 Mbit/s 1.5 Mbit/s and 720 lines, above that 4
+Mbit/s and 1080 lines. The tier falls within 2 s and rises after 5 s with 15 % headroom. A round-trip time that grows by
+more than 20 % (and 25 ms, for a second), or more than 5 % loss, lowers the tier by one even if the estimate holds. A
+long round-trip time lowers it further while it lasts. All numbers are settings.
 """
 
 from collections import deque
@@ -14,19 +14,19 @@ from typing import Final
 from sfu.bandwidth.settings import Settings
 
 RTT_WINDOW: Final = 30.0
-"""Seconds in which the shortest round trip is looked for: a longer way is no congestion for ever."""
-RTT_AGAIN: Final = 2.0
-"""Seconds of a long round trip for another tier."""
-LOWERED: Final = 0.7
-"""Of the lowest tier's rate, when there is no lower tier to go to."""
-BEGINNING: Final = 3.0
-"""Seconds in which the path is first explored: the tier follows at once."""
-QUIET: Final = 2.0
-"""Seconds without complaint before a tier is given back."""
+"""Seconds over which the minimum round-trip time is tracked, so that a permanently longer path does not count as congested."""
+RTT_REPEAT: Final = 2.0
+"""Seconds of increased round-trip time that lower the tier once more."""
+BELOW_LOWEST_RATIO: Final = 0.7
+"""Fraction of the lowest tier's rate to use when no lower tier exists."""
+STARTUP_TIME: Final = 3.0
+"""Seconds of initial probing, during which the tier follows the estimate at once."""
+RESTORE_AFTER: Final = 2.0
+"""Seconds without delay or loss before one lowered tier is restored."""
 
 
 class PolicyReason(Enum):
-    """Why the tier is what it is."""
+    """Reason for the current tier."""
 
     ESTIMATE = "estimate"
     DELAY = "delay"
@@ -36,18 +36,18 @@ class PolicyReason(Enum):
 @dataclass(frozen=True, slots=True)
 class PolicyDecision:
     target: float
-    "Bits per second for everything."
+    "Total rate in bits per second."
     tier: int
     "0 is the lowest."
     picture: float
-    "Bits per second that one picture may have."
+    "Maximum rate of one video in bits per second."
     height: int
-    "Lines that one picture may have."
+    "Maximum height of one video in lines."
     reason: PolicyReason
 
 
 class Policy:
-    """`now` in seconds, rates in bits per second. Look at it up to 20 times a second."""
+    """Rate policy of one subscriber. Call `update` up to 20 times a second. `now` is seconds, rates are bits per second."""
 
     __slots__ = (
         "_above",
@@ -55,8 +55,8 @@ class Policy:
         "_below",
         "_lowered",
         "_minima",
-        "_relief",
         "_rtt_since",
+        "_triggered_at",
         "policy_decision",
         "settings",
         "tier",
@@ -65,16 +65,16 @@ class Policy:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.tier = -1
-        """By the estimate alone; −1 before the first look."""
+        """Tier by the estimate alone; −1 before the first update."""
         self._begun: float | None = None
         self._below: float | None = None
         self._above: float | None = None
         self._lowered = 0
-        """Tiers taken away for delay or loss."""
-        self._relief = float("-inf")
-        """When the last complaint was heard."""
+        """Number of tiers subtracted because of delay or loss."""
+        self._triggered_at = float("-inf")
+        """Time of the last trigger or restored tier."""
         self._minima: deque[tuple[float, float]] = deque()
-        """(second, shortest round trip in it)."""
+        """(second, minimum round-trip time in that second)."""
         self._rtt_since: float | None = None
         self.policy_decision: PolicyDecision | None = None
 
@@ -86,24 +86,24 @@ class Policy:
         if delayed and self._rtt_since is not None:
             reason = PolicyReason.DELAY
             long = now - self._rtt_since - self.settings.rtt_rise_for
-            self._lowered = max(self._lowered, 1 + int(long / RTT_AGAIN))
+            self._lowered = max(self._lowered, 1 + int(long / RTT_REPEAT))
         elif lossy:
             reason = PolicyReason.LOSS
             self._lowered = max(self._lowered, 1)
         if delayed or lossy:
-            self._relief = now
-        elif self._lowered and now - self._relief >= QUIET:
+            self._triggered_at = now
+        elif self._lowered and now - self._triggered_at >= RESTORE_AFTER:
             self._lowered -= 1
-            self._relief = now
+            self._triggered_at = now
         if self._lowered and reason is PolicyReason.ESTIMATE and self.policy_decision is not None:
             reason = self.policy_decision.reason
         self._lowered = min(self._lowered, self.tier + 1)
         tier = self.tier - self._lowered
         target, picture = estimate, self.settings.tier_rates[max(tier, 0)]
         if tier < 0:
-            picture *= LOWERED
+            picture *= BELOW_LOWEST_RATIO
         if self._lowered:
-            target = min(target, max(picture, LOWERED * self.settings.tier_rates[0]))
+            target = min(target, max(picture, BELOW_LOWEST_RATIO * self.settings.tier_rates[0]))
         self.policy_decision = PolicyDecision(
             target, max(tier, 0), picture, self.settings.tier_heights[max(tier, 0)], reason
         )
@@ -111,7 +111,7 @@ class Policy:
 
     @property
     def next_limit(self) -> float:
-        """The estimate that the next tier asks for; 0 in the highest."""
+        """Estimate that the next tier requires. 0: already in the highest tier."""
         limits = self.settings.tier_limits
         tier = max(self.tier, 0)
         return limits[tier] * (1 + self.settings.headroom) if tier < len(limits) else 0.0
@@ -120,7 +120,7 @@ class Policy:
         limits = self.settings.tier_limits
         if self._begun is None:
             self._begun = now
-        if now - self._begun < BEGINNING:
+        if now - self._begun < STARTUP_TIME:
             self.tier = sum(estimate > limit for limit in limits)
             return
         if self.tier > 0 and estimate < limits[self.tier - 1]:

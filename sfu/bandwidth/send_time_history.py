@@ -1,7 +1,7 @@
-"""What was sent towards one receiver, by transport-wide number, until its feedback comes.
+"""Send times and sizes of packets by transport-wide number, kept until their feedback arrives.
 
-Sending is noted per batch (one tuple into a bounded queue: that is all the packet path pays); the batches are spread into
-two rings, times and sizes, when feedback asks for them. draft-holmer-rmcat-transport-wide-cc-extensions-01.
+The packet path only appends one tuple per batch to a bounded queue. When feedback arrives, the batches are expanded
+into two rings, times and sizes. draft-holmer-rmcat-transport-wide-cc-extensions-01.
 """
 
 from collections import deque
@@ -9,39 +9,41 @@ from collections.abc import Sequence
 from typing import Final
 
 SMALLEST: Final = 1024
-"""Numbers remembered at first: two seconds at 5 Mbit/s. The ring grows when feedback reaches further back."""
+"""Initial ring size: two seconds at 5 Mbit/s. The ring grows when feedback refers to older packets."""
 LARGEST: Final = 8192
 BATCHES: Final = 4096
-"""Batches that may wait for the next look; older ones are forgotten and count as never sent."""
+"""Maximum number of unprocessed batches. Older ones are dropped and count as never sent."""
 
 
 class SendTimeHistory:
-    """Send times and sizes of the newest packets of one path. A size of 0: acknowledged already, or unknown; a time of 0:
-    unknown."""
+    """Send times and sizes of the newest packets of one path.
+
+    Size 0: already acknowledged, or unknown. Time 0: unknown.
+    """
 
     __slots__ = ("_batches", "_mask", "_sizes", "_times", "next", "on_sent")
 
     def __init__(self) -> None:
         self._batches: deque[tuple[int, Sequence[int], float]] = deque(maxlen=BATCHES)
         self.on_sent = self._batches.append
-        """`sent` for the packet path: takes its arguments as one tuple and costs an append."""
+        """Fast variant of `sent` for the packet path: takes the arguments as one tuple and only appends it."""
         self._times = [0.0] * SMALLEST
         self._sizes = [0] * SMALLEST
         self._mask = SMALLEST - 1
         self.next = -1
-        """The unwrapped number behind the newest one known; −1 before the first."""
+        """Unwrapped number after the newest known one; −1 before the first."""
 
     @property
     def has_pending(self) -> bool:
-        """Whether something was sent since the last `process_batches`."""
+        """Whether packets were sent since the last `process_batches`."""
         return bool(self._batches)
 
     def sent(self, first: int, sizes: Sequence[int], now: float) -> None:
-        """Packets of these sizes went out together under the numbers from `first` (16 bit) on. `sizes` is kept."""
+        """Records packets sent together, with consecutive numbers from `first` (16 bit). Keeps a reference to `sizes`."""
         self._batches.append((first, sizes, now))
 
     def process_batches(self) -> int:
-        """Spreads what was noted since the last call. Returns its bytes."""
+        """Expands the batches recorded since the last call. Returns their size in bytes."""
         batches = self._batches
         if not batches:
             return 0
@@ -53,9 +55,9 @@ class SendTimeHistory:
             if first != following & 0xFFFF:
                 gap = (first - following) & 0xFFFF
                 if gap >= 0x8000:
-                    continue  # numbers only rise
+                    continue  # numbers only increase
                 for number in range(max(following, following + gap - mask), following + gap):
-                    times[number & mask] = 0.0  # not what was sent under this number a round of the ring ago
+                    times[number & mask] = 0.0  # clear entries that are one ring length old
                     sizes[number & mask] = 0
                 following += gap
             at = following & mask
@@ -80,10 +82,10 @@ class SendTimeHistory:
         return total
 
     def find(self, base: int, count: int) -> tuple[int, list[float], list[int]]:
-        """Times and sizes of the numbers from `base` (16 bit) on: (unwrapped first, times, sizes), as far as known.
+        """Returns (unwrapped first number, times, sizes) of the known packets from `base` (16 bit) on.
 
-        They are taken out: what feedback tells a second time has the size 0. What `base` means is the newest number that
-        it can be, and nothing that was never sent.
+        Removes them, so that repeated feedback finds the size 0. `base` refers to the newest matching number that was
+        sent.
         """
         following, mask = self.next, self._mask
         if following < 0:
@@ -104,7 +106,7 @@ class SendTimeHistory:
         return first, self._times[at:] + self._times[:end], self._sizes[at:] + self._sizes[:end]
 
     def acknowledge(self, first: int, ticks: Sequence[int | None], *, all_of_them: bool) -> None:
-        """These arrived: a later word about them counts nothing."""
+        """Marks arrived packets, so that later feedback on them is ignored."""
         sizes, mask = self._sizes, self._mask
         at = first & mask
         if all_of_them and at + len(ticks) <= mask:
@@ -115,7 +117,7 @@ class SendTimeHistory:
                 sizes[index & mask] = 0
 
     def _grow(self, wanted: int) -> None:
-        """More than the ring holds is on its way: what is gone stays gone, the next time there is room."""
+        """Enlarges the ring when more packets are in flight than it holds. Packets that were already overwritten stay lost."""
         size = len(self._sizes)
         if size >= LARGEST:
             return

@@ -1,6 +1,6 @@
-"""How fast the queue on the way grows: the slope of the smoothed delay over the last groups.
+"""Trendline filter: the slope of the smoothed queueing delay over the last packet groups.
 
-A least-squares line through 20 points, kept as running sums so that a group costs the same however long the window is.
+A least-squares line through 20 points, kept as running sums, so that the cost per group does not depend on the window.
 draft-ietf-rmcat-gcc-02 5.3 asks for a filter of the delay gradient; this one is libwebrtc's TrendlineEstimator with its
 values: smoothing 0.9, window 20.
 """
@@ -13,7 +13,7 @@ WINDOW: Final = 20
 
 
 class Trendline:
-    """Milliseconds of delay gained per millisecond: above 0 a queue grows, below 0 it drains."""
+    """Slope in milliseconds of delay per millisecond. Above 0 the queue grows, below 0 it drains."""
 
     __slots__ = (
         "_accumulated",
@@ -35,11 +35,11 @@ class Trendline:
         self._sx = self._sxx = self._sxy = self._sy = 0.0
         self._since = 0
         self.count = 0
-        """Groups seen, at most 60: a young slope weighs less."""
+        """Number of groups, at most 60. A slope from few groups has less weight."""
         self.slope = 0.0
 
     def update(self, sent: float, arrived: float, when: float) -> float:
-        """One more group: its deltas, and when it arrived, all in milliseconds. Returns the slope."""
+        """Adds a group: its deltas and its arrival time, all in milliseconds. Returns the slope."""
         if self.count < 60:
             self.count += 1
         points = self._points
@@ -70,7 +70,7 @@ class Trendline:
         return self.slope
 
     def _renew(self, origin: float) -> None:
-        """Sums anew around a near origin, and delays around zero: running sums lose digits."""
+        """Recomputes the sums around a close origin and a zero delay, because running sums lose precision."""
         shift = origin - self._origin
         points = self._points
         level = self._smoothed

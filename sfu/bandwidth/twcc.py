@@ -1,8 +1,8 @@
-"""Transport-wide congestion control feedback: what arrived when, told to the sender, and what a receiver tells us.
+"""Transport-wide congestion control feedback: creates it for senders and parses it from receivers.
 
-Recording happens per packet and so does next to nothing; the work is done once per feedback, in built-ins over whole
-lists while nothing is lost or reordered. draft-holmer-rmcat-transport-wide-cc-extensions-01; what late packets and
-padding look like follows libwebrtc.
+Recording runs per packet and only appends. The encoding runs once per feedback, with built-ins over whole lists while
+nothing is lost or reordered. draft-holmer-rmcat-transport-wide-cc-extensions-01. The treatment of late packets and
+padding follows libwebrtc.
 """
 
 import re
@@ -19,20 +19,20 @@ from sfu.errors import MalformedPacket
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 TICKS_PER_SECOND: Final = 4000
-"""Arrival times are told in steps of 250 µs."""
+"""Arrival times have a resolution of 250 µs."""
 _REFERENCE_TICKS: Final = 256
-"""The reference time counts 64 ms."""
+"""The reference time has a resolution of 64 ms."""
 _HISTORY_TICKS: Final = TICKS_PER_SECOND // 2
-"""A packet that comes late is told together with what was told before it: 500 ms, as in libwebrtc."""
+"""A late packet is reported together with the packets of the last 500 ms, as in libwebrtc."""
 PENDING_LIMIT: Final = 8192
 _LATE_LIMIT: Final = 4096
-"""Sequence numbers; what comes later than this is not told any more."""
+"""Sequence numbers. Packets that are later than this are not reported."""
 _GAP_LIMIT: Final = 4096
-"""A longer gap is not told as loss: no honest sender makes it within one feedback."""
+"""A longer gap is not reported as loss: an honest sender does not produce it within one feedback."""
 _SIZE_LIMIT: Final = 1150
-"""Bytes of one packet; with SRTCP, UDP and IPv6 around it stays below 1280."""
+"""Maximum packet size in bytes. With SRTCP, UDP and IPv6 headers it stays below 1280."""
 _COUNT_LIMIT: Final = 4096
-"""Packets that a feedback may speak of: more than a second at 30 Mbit/s. A hostile one needs 32 bytes for 65,535."""
+"""Maximum number of packets per feedback: more than a second at 30 Mbit/s. A hostile one could claim 65,535 in 32 bytes."""
 
 _TO_TICKS = float(TICKS_PER_SECOND).__mul__
 _PACKET = Struct("!BBHIIHHI").pack
@@ -45,16 +45,16 @@ _LARGE_DELTA = Struct("!h").pack
 _TOKENS = re.compile(
     rb"(0{14,8191}|1{14,8191}|2{7,8191}|0{1,13}\Z|1{1,13}\Z|2{1,6}\Z)|([01]{14}|[01]{1,13}\Z)|([012]{1,7})"
 ).finditer
-"""Status symbols as digits, cut into chunks: runs, vectors of 14 one-bit and of 7 two-bit symbols."""
+"""Splits status symbols (as digits) into chunks: runs, vectors of 14 one-bit and of 7 two-bit symbols."""
 _FOUR_DIGITS = [f"{n >> 6}{n >> 4 & 3}{n >> 2 & 3}{n & 3}".encode() for n in range(256)]
 _THREE_DIGITS = [digits[1:] for digits in _FOUR_DIGITS[:64]]
 
 
 class Recorder:
-    """Records the transport-wide numbers of one peer's packets and makes the feedback that it is owed.
+    """Records the transport-wide numbers of one peer's packets and creates the feedback.
 
-    Duplicates are told once, with their first arrival. A sender that jumps about gets short or no feedback, at a
-    bounded cost.
+    Duplicates are reported once, with their first arrival. A sender with erratic numbers gets short feedback or none,
+    at bounded cost.
     """
 
     __slots__ = ("_feedback_count", "_history", "_next", "_pending", "sender_ssrc")
@@ -63,19 +63,19 @@ class Recorder:
         self.sender_ssrc = sender_ssrc
         self._pending: deque[tuple[int, float]] = deque(maxlen=PENDING_LIMIT)
         self._next = -1
-        "Unwrapped number behind the highest one told; -1 before the first."
+        "Unwrapped number after the highest reported one; -1 before the first."
         self._history: deque[tuple[Sequence[int], list[int]]] = deque()
-        "What was told lately, one entry per feedback: unwrapped numbers and arrivals in ticks."
+        "Recently reported packets, one entry per feedback: unwrapped numbers and arrivals in ticks."
         self._feedback_count = 0
 
     def record(self, sequence: int, arrival: float) -> None:
-        """`arrival` in monotonic seconds, the same clock for all."""
+        """`arrival`: monotonic seconds on one common clock."""
         self._pending.append((sequence, arrival))
 
     def feedback(self, media_ssrc: int) -> list[bytes]:
-        """RTCP packets about everything recorded since the last call.
+        """Returns RTCP packets that report everything recorded since the last call.
 
-        `media_ssrc` has to be a live SSRC of the sender: Chromium ignores feedback on others.
+        `media_ssrc` must be an active SSRC of the sender: Chromium ignores feedback on others.
         """
         if not self._pending:
             return []
@@ -86,7 +86,7 @@ class Recorder:
         count = len(sequences)
         following = self._next
         if following == -1:
-            following = first + 0x10000  # room for packets that come before the first one
+            following = first + 0x10000  # room for packets that precede the first one
         numbers: Sequence[int]
         if first == following & 0xFFFF and sequences == tuple(range(first, first + count)):
             numbers = range(following, following + count)
@@ -97,12 +97,12 @@ class Recorder:
                 return self._late(media_ssrc, sequences, ticks, numbers, following)
             if sorted(numbers) != numbers:
                 numbers, ticks = _sorted(zip(numbers, ticks, strict=True))
-        self._tell(numbers, ticks)
+        self._remember(numbers, ticks)
         packets: list[bytes] = []
         self._encode(media_ssrc, numbers, ticks, packets)
         return packets
 
-    def _tell(self, numbers: Sequence[int], ticks: list[int]) -> None:
+    def _remember(self, numbers: Sequence[int], ticks: list[int]) -> None:
         self._next = max(self._next, numbers[-1] + 1)
         history = self._history
         history.append((numbers, ticks))
@@ -113,7 +113,7 @@ class Recorder:
     def _late(
         self, media_ssrc: int, sequences: tuple[int, ...], ticks: list[int], numbers: list[int], following: int
     ) -> list[bytes]:
-        """Some numbers come again or are below what was told: tells all from the lowest new one on."""
+        """Handles duplicates and late packets: reports everything from the lowest new number on."""
         known: dict[int, int] = {}
         for old_numbers, old_ticks in self._history:
             known.update(zip(old_numbers, old_ticks, strict=True))
@@ -123,20 +123,20 @@ class Recorder:
                 new.setdefault(number, tick)
         if not new:
             if known.keys() >= set(numbers):
-                return []  # nothing but duplicates
-            self._history.clear()  # all of it far behind: the sender has begun anew
+                return []  # only duplicates
+            self._history.clear()  # all numbers are far behind, so the sender has restarted
             self._next = -1
             self._pending.extend(zip(sequences, [tick / TICKS_PER_SECOND for tick in ticks], strict=True))
             return self.feedback(media_ssrc)
         lowest = min(new)
-        told = {number: tick for number, tick in known.items() if number >= lowest} | new
-        self._tell(*_sorted(new.items()))
+        reported = {number: tick for number, tick in known.items() if number >= lowest} | new
+        self._remember(*_sorted(new.items()))
         packets: list[bytes] = []
-        self._encode(media_ssrc, *_sorted(told.items()), packets)
+        self._encode(media_ssrc, *_sorted(reported.items()), packets)
         return packets
 
     def _encode(self, media_ssrc: int, numbers: Sequence[int], ticks: list[int], packets: list[bytes]) -> None:
-        """Appends as many packets as the limits of deltas, gaps and sizes ask for. `numbers` rise."""
+        """Appends as many packets as the limits of deltas, gaps and sizes require. `numbers` are ascending."""
         total = len(numbers)
         base = numbers[0]
         count = numbers[-1] + 1 - base
@@ -171,7 +171,7 @@ def _encode_body(numbers: Sequence[int], count: int, deltas: list[int]) -> tuple
     base = numbers[0]
     try:
         small = bytes(deltas)
-    except ValueError:  # a delta that is negative or above one byte
+    except ValueError:  # a delta is negative or above one byte
         if min(deltas) < -0x8000 or max(deltas) > 0x7FFF:
             return None
     else:
@@ -199,7 +199,7 @@ def _sorted(arrivals: Iterable[tuple[int, int]]) -> tuple[list[int], list[int]]:
 
 
 def encode_chunks(symbols: bytes | bytearray) -> bytes:
-    """Packet status chunks (draft 3.1.2 to 3.1.4) for a string of the digits 0 (lost), 1 and 2 (small, large delta)."""
+    """Packet status chunks (draft 3.1.2 to 3.1.4) for a string of digits: 0 (lost), 1 (small delta), 2 (large delta)."""
     words = []
     for match in _TOKENS(symbols):
         token = match[0]
@@ -215,20 +215,20 @@ def encode_chunks(symbols: bytes | bytearray) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Feedback:
-    """What a receiver says about our packets."""
+    """Parsed feedback of a receiver."""
 
     base: int
     reference_time: float
-    "Seconds of the receiver's clock, which wraps after 12 days."
+    "Seconds on the receiver's clock, which wraps after 12 days."
     count: int
     feedback_count: int
-    "Grows by one per feedback, modulo 256."
+    "Increases by one per feedback, modulo 256."
     ticks: list[int | None]
-    "Arrivals of the packets from `base` on, in steps of 250 µs of the receiver's clock; None: not arrived."
+    "Arrivals of the packets from `base` on, in ticks of 250 µs on the receiver's clock. None: not received."
 
     @property
     def arrivals(self) -> list[tuple[int, float | None]]:
-        """(16-bit number, seconds of the receiver's clock, or None: not arrived)."""
+        """(16-bit number, seconds on the receiver's clock). None: not received."""
         return [
             ((self.base + index) & 0xFFFF, None if tick is None else tick / TICKS_PER_SECOND)
             for index, tick in enumerate(self.ticks)
@@ -236,7 +236,7 @@ class Feedback:
 
 
 def feedback_count(fci: Buffer) -> int:
-    """How many packets the FCI speaks of: what it costs to read it. Raises MalformedPacket."""
+    """Returns the number of packets in the FCI, a measure of its parsing cost. Raises MalformedPacket."""
     if len(fci) < 8:
         raise MalformedPacket("transport-wide feedback is truncated")
     count: int = _FCI(fci)[1]
@@ -244,13 +244,13 @@ def feedback_count(fci: Buffer) -> int:
 
 
 def parse_feedback(fci: Buffer) -> Feedback:
-    """The FCI of RTPFB format 15, behind the two SSRCs. Raises MalformedPacket."""
+    """Parses the FCI of RTPFB format 15, which follows the two SSRCs. Raises MalformedPacket."""
     size = len(fci)
     if size < 8:
         raise MalformedPacket("transport-wide feedback is truncated")
     base, count, time = _FCI(fci)
     if count == 0 or count > _COUNT_LIMIT:
-        raise MalformedPacket("transport-wide feedback speaks of no packet or of too many")
+        raise MalformedPacket("transport-wide feedback covers no packets or too many")
     symbols = b""
     at = 8
     while len(symbols) < count:

@@ -1,7 +1,7 @@
-"""Answers to the offers of those who publish: what we take of each m-line, as records and as a description.
+"""Answers to publishers' offers: accepted m-lines and codecs as records, and the SDP text.
 
-Pure functions of the offer. RFC 9429 5.3 (answers), RFC 8853 (simulcast), RFC 8843 (BUNDLE), RFC 5761 (one port for
-RTP and RTCP). What is taken is decided first (`accept_offer`), so that a refused offer changes nothing.
+Pure functions of the offer. RFC 9429 5.3 (answers), RFC 8853 (simulcast), RFC 8843 (BUNDLE), RFC 5761 (RTP and RTCP on
+one port). `accept_offer` makes all decisions before anything is written, so a rejected offer changes no state.
 """
 
 from collections.abc import Collection, Container, Iterator, Mapping
@@ -26,35 +26,37 @@ from sfu.sdp.local import LocalTransport, application_lines, candidate_lines, se
 from sfu.sdp.simulcast import ssrc_streams
 
 START_BITRATE: Final = "x-google-start-bitrate=1000"
-"""libwebrtc begins at 300 kbit/s, and its first probes end at four times that: too little for the top simulcast layer,
-which then waits for an additive rise. From 1000 kbit/s it is there at once; others ignore the word."""
+"""libwebrtc starts at 300 kbit/s, and its first probes end at four times that rate: too low for the top simulcast
+layer, which then has to wait for the additive increase. Starting at 1000 kbit/s reaches it at once. Other clients
+ignore the parameter.
+"""
 NOT_PAUSED: Final[Mapping[str, Collection[str]]] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedTrack:
-    """One m-line that will send to us."""
+    """One m-line on which the publisher sends."""
 
     mid: str
     kind: Literal["audio", "video"]
     codec: Codec
-    "The main one, under its canonical name."
+    "The main codec, under its canonical name."
     payload_types: dict[int, str]
-    "Payload type: canonical codec name; audio may have `opus` and `red`."
+    "Payload type → canonical codec name. Audio may have `opus` and `red`."
     rtx: dict[int, int]
     extensions: dict[str, int]
     rids: tuple[str, ...]
     ssrcs: tuple[tuple[int, int | None], ...]
-    "(SSRC, that of its retransmissions), as far as the offer declares them."
+    "(SSRC, RTX SSRC) pairs that the offer declares."
     layers: tuple[str, ...]
-    "Names of the simulcast layers, lowest first: the rids, or numbers where the SSRCs are the layers. Empty: one stream."
+    """Simulcast layer names, lowest first: the rids, or numbers if the layers are declared by SSRC. Empty: a single stream."""
     stereo: bool = False
-    "Whether the peer may send two channels."
+    "The publisher may send two channels."
     msid: str = ""
 
     @property
     def stream_count(self) -> int:
-        """SSRCs that it needs, with those of the retransmissions."""
+        """Number of SSRCs in use, including retransmissions."""
         return max(1, len(self.layers)) * (2 if self.rtx else 1)
 
 
@@ -62,26 +64,26 @@ class ReceivedTrack:
 class DataSection:
     mid: str
     sctp_port: int
-    "The peer's."
+    "Port of the peer."
     max_message_size: int
-    "The longest message that the peer takes, bytes."
+    "Longest message that the peer accepts, in bytes."
 
 
 @dataclass(frozen=True, slots=True)
 class AcceptedOffer:
-    """The m-lines and codecs that the server accepts of an offer."""
+    """The m-lines and codecs of an offer that the server accepts."""
 
     offer: SessionDescription
     choices: tuple[CodecChoice | None, ...]
-    "What is taken of each m-line; None: it is rejected."
+    "One per m-line. None: the m-line is rejected."
     tracks: tuple[ReceivedTrack, ...]
     data: DataSection | None
     ufrag: str
-    "The peer's, as are the password and the fingerprints; empty if the offer has none and nothing is taken."
+    "The peer's; likewise the password and the fingerprints. Empty if the offer has none and no m-line is accepted."
     pwd: str
     fingerprints: tuple[tuple[str, str], ...]
     setup: Literal["active", "passive"]
-    "Our role in the DTLS handshake."
+    "DTLS role of the server."
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ def answer_offer(
     session_version: int,
     setup: Literal["active", "passive"] | None = None,
 ) -> Answer:
-    """`accept_offer` and `write_answer` in one."""
+    """Combines `accept_offer` and `write_answer`."""
     if isinstance(offer, str):
         offer = parse(offer)
     accepted = accept_offer(offer, setup=setup)
@@ -119,14 +121,15 @@ def answer_offer(
     )
 
 
-# -- what is taken ----------------------------------------------------------------------------------------------------
+# -- decisions
+# ----------------------------------------------------------------------------------------------------------
 
 
 def accept_offer(offer: SessionDescription, *, setup: Literal["active", "passive"] | None = None) -> AcceptedOffer:
-    """Takes what it can of every m-line and rejects the rest.
+    """Accepts every supported m-line and rejects the rest.
 
-    `setup` is our role when the offer leaves the choice (None: passive). Raises BadRequest if the offer cannot be
-    answered at all: no credentials, no fingerprint, no multiplexed RTCP.
+    `setup` is the server's role if the offer leaves the choice (None: passive). Raises BadRequest if no answer is
+    possible: no credentials, no fingerprint, or no multiplexed RTCP.
     """
     choices = _choices(offer)
     taken = [section for section, choice in zip(offer.media, choices, strict=True) if choice is not None]
@@ -154,7 +157,7 @@ def accept_offer(offer: SessionDescription, *, setup: Literal["active", "passive
 
 
 def _choices(offer: SessionDescription) -> list[CodecChoice | None]:
-    """The m-lines that share one transport: the BUNDLE group, or the first usable m-line where there is none."""
+    """Choices for the m-lines of one transport: the BUNDLE group, or the first usable m-line without a group."""
     group = set(offer.bundle)
     choices: list[CodecChoice | None] = []
     data = False
@@ -177,19 +180,19 @@ def _role(
     if not taken or transport_section is None:
         return setup or "passive"
     if offer.ice_lite:
-        raise BadRequest("Both sides are ICE-lite, so nobody would check the connection.")
+        raise BadRequest("The offer is ICE-lite like this server; one side needs full ICE.")
     if not transport_section.ufrag or not transport_section.pwd:
         raise BadRequest("The offer has no ICE credentials.")
     if not transport_section.fingerprints:
         raise BadRequest("The offer has no certificate fingerprint.")
     media = [section for section in taken if section.kind != "application"]
-    # RFC 8843 9.3: one m-line of the bundle says it for all.
+    # RFC 8843 9.3: one m-line of the bundle is enough.
     if media and not (transport_section.rtcp_mux or any(section.rtcp_mux for section in media)):
         raise BadRequest("The offer does not multiplex RTCP; offer a=rtcp-mux.")
     if transport_section.setup in (None, "actpass"):
         return setup or "passive"
     if transport_section.setup == "holdconn":
-        raise BadRequest("The offer holds the connection (setup:holdconn).")
+        raise BadRequest("The offer uses setup:holdconn, which is not supported.")
     return "passive" if transport_section.setup == "active" else "active"
 
 
@@ -202,7 +205,7 @@ def _choose(section: MediaSection) -> CodecChoice | None:
 
 
 def _is_sctpmap(section: MediaSection) -> bool:
-    """Whether it is a data channel in the form of the drafts before RFC 8841: the format is the SCTP port."""
+    """Whether it is a data channel in the syntax of drafts before RFC 8841, where the format is the SCTP port."""
     return (
         section.protocol == "DTLS/SCTP"
         and section.sctp_port is not None
@@ -215,13 +218,13 @@ def _sends(section: MediaSection) -> bool:
 
 
 def _extensions(section: MediaSection) -> dict[str, int]:
-    # rid too where there is no simulcast: libwebrtc leaves out of later offers what was refused once, and the next
-    # simulcast m-line would then lack it
+    # Accept rid even without simulcast: libwebrtc omits an extension that was rejected once from later offers, so the
+    # next simulcast m-line would lack it.
     return {uri: number for uri, number in section.extensions.items() if uri in ACCEPTED_EXTENSIONS}
 
 
 def _rids(section: MediaSection, choice: CodecChoice) -> tuple[str, ...]:
-    """The rids that are sent with the chosen codec."""
+    """The rids to receive with the chosen codec."""
     if not _sends(section) or URI_RID not in section.extensions:
         return ()
     chosen = [stream.choose(choice.main.payload_type) for stream in section.streams]
@@ -252,7 +255,8 @@ def _track(section: MediaSection, choice: CodecChoice) -> ReceivedTrack:
     )
 
 
-# -- the description --------------------------------------------------------------------------------------------------
+# -- SDP text
+# -----------------------------------------------------------------------------------------------------------
 
 
 def write_answer(
@@ -264,9 +268,9 @@ def write_answer(
     stereo: Container[str] = (),
     paused: Mapping[str, Collection[str]] = NOT_PAUSED,
 ) -> str:
-    """The answer. `stereo`: mids of audio that may have two channels. `paused`: rids, by mid, that need not be sent."""
+    """Writes the answer. `stereo`: mids of audio that may have two channels. `paused`: rids, by mid, to mark as paused."""
     taken = {section.mid for section, choice in _pairs(accepted) if choice is not None}
-    # RFC 8843 7.3: the answer keeps the order of the offer's group, and with it the tagged m-line if that is taken.
+    # RFC 8843 7.3: the answer keeps the order of the offer's group, and so the tagged m-line if it is accepted.
     group = [mid for mid in dict.fromkeys(accepted.offer.bundle or taken) if mid in taken]
     transport = transport_lines(local, accepted.setup)
     lines = session_lines(session_id, session_version, group)
@@ -327,7 +331,7 @@ def _media_lines(section: MediaSection, choice: CodecChoice, stereo: bool, pause
     if rids:
         for rid in rids:
             yield f"a=rid:{rid} recv"
-        # RFC 8853 5.1: "~" marks a stream that need not be sent now.
+        # RFC 8853 5.1: "~" marks a paused stream.
         yield f"a=simulcast:recv {';'.join(f'~{rid}' if rid in paused else rid for rid in rids)}"
 
 

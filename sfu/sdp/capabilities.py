@@ -1,8 +1,7 @@
-"""What this server takes and sends: codecs, header extensions, payload types. One place, because both the answers to
-publishers and the offers to subscribers are made from it.
+"""Supported codecs, header extensions and payload types, for answers to publishers and offers to subscribers.
 
-Codec parameters: RFC 6184 (H264), RFC 7587 (opus), RFC 9628 (VP9), the AV1 RTP specification. Nothing is transcoded, so
-a codec is "supported" when its packets can be forwarded, not when it can be decoded.
+Codec parameters: RFC 6184 (H264), RFC 7587 (opus), RFC 9628 (VP9), the AV1 RTP specification. The server does not
+transcode, so a codec is supported if its packets can be forwarded; the server need not decode it.
 """
 
 import re
@@ -42,13 +41,13 @@ OUT_EXTENSION_IDS: Final[dict[str, int]] = {
     URI_COLOR_SPACE: 12,
     URI_RID: 13,
 }
-"""The ids of everything that this server sends: the same for all subscribers, so that a packet is renumbered once."""
+"""Extension ids in all outgoing packets. They are the same for all subscribers, so each packet is rewritten only once."""
 
 _AUDIO_ONLY = frozenset({URI_AUDIO_LEVEL})
 _EITHER = frozenset({URI_MID, URI_TRANSPORT_CC, URI_ABS_SEND_TIME, URI_ABS_CAPTURE_TIME})
 
 ACCEPTED_EXTENSIONS: Final = frozenset({*OUT_EXTENSION_IDS, URI_REPAIRED_RID})
-"""What an answer accepts when it is offered."""
+"""Extensions that an answer accepts."""
 
 OFFERED_EXTENSIONS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
     "audio": tuple((uri, number) for uri, number in OUT_EXTENSION_IDS.items() if uri in _EITHER | _AUDIO_ONLY),
@@ -56,7 +55,7 @@ OFFERED_EXTENSIONS: Final[dict[str, tuple[tuple[str, int], ...]]] = {
         (uri, number) for uri, number in OUT_EXTENSION_IDS.items() if uri not in _AUDIO_ONLY and uri != URI_RID
     ),
 }
-"""What an offer contains, by kind. rid is not offered: a subscriber gets one stream per m-line."""
+"""Extensions of an offer, by kind. rid is not offered: a subscriber receives one stream per m-line."""
 
 CODECS: Final[dict[str, tuple[str, str]]] = {
     "opus": ("audio", "opus"),
@@ -66,7 +65,7 @@ CODECS: Final[dict[str, tuple[str, str]]] = {
     "h264": ("video", "H264"),
     "av1": ("video", "AV1"),
 }
-"""Lower-case name (RFC 4855: names ignore case) to kind and the name that everything else uses."""
+"""Lower-case name (RFC 4855: names are case-insensitive) → kind and canonical name."""
 
 CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}
 
@@ -74,26 +73,27 @@ FEEDBACK: Final[dict[str, tuple[str, ...]]] = {
     "audio": ("transport-cc", "nack", "rrtr"),
     "video": ("goog-remb", "transport-cc", "ccm fir", "nack", "nack pli", "rrtr"),
 }
-"""RTCP feedback that is offered, and accepted when offered."""
+"""RTCP feedback types to offer, and to accept when offered."""
 
 _PROFILE_LEVEL = re.compile("[0-9A-Fa-f]{6}").fullmatch
 _PROFILES = frozenset("0123")
 PARAMETERS_LIMIT: Final = 512
-"""Characters of one fmtp value; what a publisher sends there reaches subscribers."""
+"""Maximum length of an fmtp value in characters. Subscribers receive the publisher's value."""
 SCTP_PORT: Final = 5000
 MAX_MESSAGE_BYTES: Final = 64_000
-"""Of a data-channel message, as the SDP announces it (RFC 8841 6). A longer one is refused, and its sender hears of it. With
-what a relayed message gets added it fits into 65,536 bytes, which every client takes (RFC 8841 6.1)."""
+"""Maximum size of a data channel message, announced in the SDP (RFC 8841 6). A longer message is rejected with an error
+to its sender. With the fields that relaying adds, it fits into 65,536 bytes, which every client accepts (RFC 8841 6.1).
+"""
 
 
 def canonical_codec(kind: str, name: str) -> str | None:
-    """`VP8`, `VP9`, `H264`, `AV1`, `opus`, `red`; None if we do not take it (video/red and FEC are not taken)."""
+    """Returns `VP8`, `VP9`, `H264`, `AV1`, `opus` or `red`. None: not supported, such as video/red and FEC."""
     known = CODECS.get(name.lower())
     return known[1] if known is not None and known[0] == kind else None
 
 
 def parse_parameters(parameters: str) -> dict[str, str]:
-    """`a=1;b=2` as a dict with lower-case keys; a part without `=` has an empty value."""
+    """Parses `a=1;b=2` into a dict with lower-case keys. A part without `=` has an empty value."""
     found: dict[str, str] = {}
     for part in parameters.split(";"):
         key, _, value = part.strip().partition("=")
@@ -103,9 +103,9 @@ def parse_parameters(parameters: str) -> dict[str, str]:
 
 
 def h264_profile(profile_level_id: str) -> int:
-    """How many decoders lack a profile, as a rank: 0 Constrained Baseline, 1 Baseline, 2 Main, 3 others.
+    """Ranks a profile by decoder support: 0 Constrained Baseline, 1 Baseline, 2 Main, 3 others.
 
-    RFC 6184 8.1 table 5: the profile and its constraint flags are the first two bytes. Without a value it is Baseline.
+    RFC 6184 8.1 table 5: the first two bytes hold the profile and its constraint flags. The default is Baseline.
     """
     if not _PROFILE_LEVEL(profile_level_id):
         return 1
@@ -118,15 +118,15 @@ def h264_profile(profile_level_id: str) -> int:
 
 
 def is_stereo(parameters: str) -> bool:
-    """Whether the fmtp value of Opus lets the sender send two channels (RFC 7587 6.1)."""
+    """Whether the fmtp value of Opus allows the sender to use two channels (RFC 7587 6.1)."""
     found = parse_parameters(parameters)
     return found.get("sprop-stereo") == "1" or found.get("stereo") == "1"
 
 
 def opus_answer_parameters(offered: str, *, stereo: bool) -> str:
-    """What a publisher's Opus is asked to be: its own preferences, and stereo where the track is (RFC 7587 7).
+    """Opus parameters for an answer: the publisher's own preferences, plus stereo for stereo tracks (RFC 7587 7).
 
-    `sprop-` parameters speak of a sender; we send nothing to a publisher.
+    `sprop-` parameters describe a sender and are removed: the server sends nothing to a publisher.
     """
     kept = [part.strip() for part in offered.split(";") if part.strip()]
     kept = [part for part in kept if not part.lower().startswith(("sprop-", "stereo="))]
@@ -134,12 +134,12 @@ def opus_answer_parameters(offered: str, *, stereo: bool) -> str:
 
 
 def identifying_parameters(name: str, parameters: str) -> str:
-    """The fmtp value reduced to what makes packets undecodable elsewhere, in one fixed form.
+    """Reduces an fmtp value to the parameters that decide whether a decoder can decode the stream, in a fixed form.
 
-    The rest states a receiver's limits, which are not the publisher's to set for subscribers. The fixed form matters:
-    browsers refuse a bundle in which one payload type has two fmtp values, and nothing odd that a publisher wrote may
-    reach them. RFC 6184 8.2.2 (profile-level-id, packetization-mode), RFC 9628 6.1 and the AV1 RTP specification
-    (profile), RFC 7587 6.1, RFC 2198.
+    All other parameters describe receiver limits, which a publisher must not set for subscribers. The fixed form
+    matters for two reasons: browsers reject a bundle in which one payload type has two fmtp values, and no unexpected
+    text from a publisher may reach subscribers. RFC 6184 8.2.2 (profile-level-id, packetization-mode), RFC 9628 6.1 and
+    the AV1 RTP specification (profile), RFC 7587 6.1, RFC 2198.
     """
     if name == "opus":
         return "minptime=10;useinbandfec=1" + (";sprop-stereo=1" if is_stereo(parameters) else "")
@@ -167,17 +167,17 @@ def identifying_parameters(name: str, parameters: str) -> str:
 
 
 class PayloadTypeTable:
-    """The payload types of everything that one subscriber is offered.
+    """Payload types of all codecs offered to one subscriber.
 
-    One table lives as long as its connection: a payload type never changes its meaning (RFC 8843 7.1.3), so an m-line
-    can carry another track of the same codec without negotiation.
+    The table lives as long as the connection: a payload type never changes its meaning (RFC 8843 7.1.3), so an m-line
+    can carry another track of the same codec without renegotiation.
     """
 
     __slots__ = ("_assigned", "_free")
 
     OPUS: Final = 111
     STEREO: Final = 110
-    "Opus with two channels: a payload type has one fmtp value in a bundle (RFC 8843 7.1.3)."
+    "Opus with two channels. Separate, because a payload type has one fmtp value per bundle (RFC 8843 7.1.3)."
     RED: Final = 63
     STEREO_RED: Final = 62
 
@@ -189,9 +189,9 @@ class PayloadTypeTable:
         ]
 
     def assign(self, name: str, parameters: str, with_rtx: bool) -> tuple[int, int | None]:
-        """(payload type, that of its retransmissions or None), stable for a codec and what its parameters say.
+        """Returns (payload type, RTX payload type or None), stable for the same codec and parameters.
 
-        Raises AtCapacity once 57 are taken: only a stream of ever new codec profiles gets there.
+        Raises AtCapacity when all 57 are in use; only an endless series of new codec profiles reaches that limit.
         """
         if name == "opus":
             return self.STEREO if is_stereo(parameters) else self.OPUS, None
@@ -209,5 +209,5 @@ class PayloadTypeTable:
 
     def _take(self) -> int:
         if not self._free:
-            raise AtCapacity("Too many different codecs are published for one subscriber.")
+            raise AtCapacity("Too many different codecs for one subscriber.")
         return self._free.pop()

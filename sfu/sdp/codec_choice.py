@@ -1,8 +1,8 @@
-"""Which codecs of an m-line we take: the publisher's first choice, in the profile that most subscribers decode.
+"""Chooses the codec of an m-line: the publisher's first choice, in the profile that most subscribers can decode.
 
-Media is not transcoded, so a profile that a subscriber cannot decode is a track that it does not see. RFC 7742 6.2 makes
-Constrained Baseline mandatory for H.264; browsers decode profile 0 of VP9 and AV1 everywhere. A publisher that offers
-another profile alone is accepted: subscribers that cannot decode it are sent nothing and learn the reason `codec`.
+The server does not transcode, so a subscriber cannot see a track whose profile it cannot decode. RFC 7742 6.2 makes
+Constrained Baseline mandatory for H.264; all browsers decode profile 0 of VP9 and AV1. An offer with only another
+profile is accepted: subscribers that cannot decode it receive no media and the reason `codec`.
 """
 
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from sfu.sdp.formats import Codec
 
 @dataclass(frozen=True, slots=True)
 class CodecChoice:
-    """What of one m-line's codecs we take; no codec in that of data channels."""
+    """Accepted codecs of one m-line. A data channel m-line has none."""
 
     codecs: tuple[Codec, ...]
     rtx: tuple[tuple[int, int], ...]
 
     @property
     def main(self) -> Codec:
-        """The one that is not RED."""
+        """The codec that is not RED."""
         return next(codec for codec in self.codecs if codec.name.lower() != "red")
 
 
 def choose_codecs(section: MediaSection) -> CodecChoice | None:
-    """None: it has none that we take."""
+    """None: the m-line has no supported codec."""
     known: dict[str, list[Codec]] = {}
     for codec in section.codecs:
         name = canonical_codec(section.kind, codec.name)
@@ -39,7 +39,7 @@ def choose_codecs(section: MediaSection) -> CodecChoice | None:
     name, same = next(iter(known.items()))
     main = min(_sendable(section, same), key=lambda codec: _rank(name, codec))
     chosen = {id(main)}
-    # RFC 2198 5: the fmtp of RED names what is inside; only our own main codec is of use.
+    # RFC 2198 5: the fmtp of RED lists the codecs inside; only the main codec is useful.
     inside = {str(main.payload_type), ""}
     chosen.update([id(codec) for codec in red if set(codec.parameters.split("/")) <= inside][:1])
     rtx = tuple([(number, apt) for number, apt in section.rtx.items() if apt == main.payload_type][:1])
@@ -47,7 +47,7 @@ def choose_codecs(section: MediaSection) -> CodecChoice | None:
 
 
 def _sendable(section: MediaSection, codecs: Sequence[Codec]) -> Sequence[Codec]:
-    """Those that all simulcast streams may use, if there are any (RFC 8851: a rid may be bound to payload types)."""
+    """The codecs that all simulcast streams may use, if any (RFC 8851: a rid may be bound to payload types)."""
     usable = [
         codec for codec in codecs if all(stream.choose(codec.payload_type) is not None for stream in section.streams)
     ]
@@ -55,10 +55,10 @@ def _sendable(section: MediaSection, codecs: Sequence[Codec]) -> Sequence[Codec]
 
 
 def _rank(name: str, codec: Codec) -> tuple[int, int]:
-    """Lower is decoded by more subscribers."""
+    """Rank of a codec profile; lower ranks have more decoder support."""
     parameters = parse_parameters(codec.parameters)
     if name == "H264":
-        # RFC 6184 8.1: without packetization-mode it is 0, single NAL unit mode.
+        # RFC 6184 8.1: the default packetization-mode is 0, single NAL unit mode.
         return h264_profile(parameters.get("profile-level-id", "")), parameters.get("packetization-mode") != "1"
     if name == "VP9":
         return parameters.get("profile-id", "0") != "0", 0

@@ -1,9 +1,9 @@
-"""Session descriptions: what a peer's SDP says, as records.
+"""SDP parser: session descriptions as records.
 
-Own parser, because aiortc's loses rid and simulcast lines and takes seconds for hostile input. The lines of an m-line that
-describe formats are the same for all m-lines of a kind, so each distinct set of them is read once. Every list is bounded;
-the limits below bound the lines that are read. RFC 8866 (SDP), RFC 9429 (how WebRTC uses it), RFC 8843 (BUNDLE), RFC 8841
-(SCTP), RFC 8839 (ICE), RFC 8122 (fingerprints).
+The parser of aiortc drops rid and simulcast lines and takes seconds for hostile input, so this package has its own. The
+format lines are the same for all m-lines of a kind, so each distinct set is parsed only once. Every list is limited by
+the constants below. RFC 8866 (SDP), RFC 9429 (WebRTC's use of it), RFC 8843 (BUNDLE), RFC 8841 (SCTP), RFC 8839 (ICE),
+RFC 8122 (fingerprints).
 """
 
 import re
@@ -28,30 +28,30 @@ from sfu.sdp.simulcast import (
 __all__ = ["RID_LIMIT", "MediaSection", "SessionDescription", "parse"]
 
 SDP_LIMIT: Final = 196_608
-"""Characters. Chromium needs 3,800 for a camera in simulcast, or 8,000 with hardware codecs."""
+"""Maximum number of characters. Chromium needs 3,800 for a camera in simulcast, or 8,000 with hardware codecs."""
 LINE_LIMIT: Final = 8_192
-"""Lines. Chromium needs 130 for a camera in simulcast, or 280 with hardware codecs."""
+"""Maximum number of lines. Chromium needs 130 for a camera in simulcast, or 280 with hardware codecs."""
 ATTRIBUTE_LIMIT: Final = 2_048
-"""Attributes besides those of formats and candidates; browsers need 18 to 40 for an m-line."""
+"""Maximum number of attributes, not counting formats and candidates. Browsers need 18 to 40 per m-line."""
 ANSWER_ATTRIBUTE_LIMIT: Final = 3_600
-"""The same of an answer; browsers need 12 for an m-line."""
+"""The same limit for an answer. Browsers need 12 per m-line."""
 MEDIA_LIMIT: Final = 64
 ANSWER_MEDIA_LIMIT: Final = 150
-"""M-lines of an answer: tracks that one participant can be sent, a microphone and a camera each of 75 people."""
+"""Maximum number of m-lines in an answer: the microphones and cameras of 75 people."""
 MID_LIMIT: Final = 256
 CANDIDATE_LIMIT: Final = 64
-"""Candidates of an m-line that are read. The server is an ICE-lite agent and needs none of them."""
+"""Maximum number of candidates per m-line. The server is an ICE-lite agent and does not need them."""
 GROUP_LIMIT: Final = 12
-"""SSRC groups of an m-line; three layers need four."""
+"""Maximum number of SSRC groups per m-line. Three layers need four."""
 TOTALS: Final = {"rid": 192, "ssrc-group": 256}
-"""Lines of a description; 16 cameras in three layers have 48 rids and 112 SSRC groups."""
+"""Maximum number of lines per description. 16 cameras in three layers have 48 rids and 112 SSRC groups."""
 PROTOCOLS: Final = frozenset(
     {
         "UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP", "TCP/DTLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVP",
         "RTP/SAVPF", "RTP/SAVP", "RTP/AVPF", "RTP/AVP",
     }
 )  # fmt: skip
-"""Profiles of RTP that an offer may name (RFC 9429 5.1.2). All mean DTLS-SRTP, which the fingerprint proves."""
+"""RTP profiles that an offer may use (RFC 9429 5.1.2). All of them mean DTLS-SRTP, which the fingerprint secures."""
 
 Direction = Literal["sendrecv", "sendonly", "recvonly", "inactive"]
 Setup = Literal["actpass", "active", "passive", "holdconn"]
@@ -59,35 +59,35 @@ DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
 
 _PLAIN = bytes([9, 10, *range(32, 127)])
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]").search
-_ICE_CHARACTERS = re.compile(r"[A-Za-z0-9+/_=-]{4,256}").fullmatch  # "_", "=", "-": not in the RFC, met in the wild
+_ICE_CHARACTERS = re.compile(r"[A-Za-z0-9+/_=-]{4,256}").fullmatch  # "_", "=", "-": not in the RFC, but in use
 _FINGERPRINT = re.compile(r"([0-9A-Fa-f]{2}:){15,63}[0-9A-Fa-f]{2}").fullmatch
 _MID = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,256}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
 class MediaSection:
-    """One m-line with its attributes, those of the session filled in where it has none of its own.
+    """One m-line with its attributes; missing ones are inherited from the session.
 
-    An m-line of an unknown kind or protocol, and one with port 0, has no codecs and no extensions.
+    An m-line with an unknown kind or protocol or with port 0 has no codecs and no extensions.
     """
 
     kind: str
     mid: str
-    "Empty: it has none, or one that is no token. Only an m-line that we reject may lack it."
+    "Empty: missing or not a token. Accepted m-lines always have one."
     port: int
     protocol: str
     direction: Direction
     formats: tuple[str, ...]
     codecs: tuple[Codec, ...]
-    "In the order of the m-line; retransmission is not among them."
+    "In the order of the m-line, without RTX."
     rtx: dict[int, int]
-    "Payload type of the retransmission: payload type it repeats."
+    "RTX payload type → payload type that it retransmits."
     extensions: dict[str, int]
     streams: tuple[SendStream, ...]
-    "Of the simulcast line; of the rid lines when there is no simulcast line."
+    "Streams of the simulcast line, or of the rid lines without a simulcast line."
     ssrcs: tuple[int, ...]
     ssrc_groups: tuple[tuple[str, tuple[int, ...]], ...]
-    "(semantics, SSRCs), e.g. FID."
+    "(semantics, SSRCs), such as FID."
     msid: str
     bundle_only: bool
     rejected: bool
@@ -95,21 +95,21 @@ class MediaSection:
     ufrag: str
     pwd: str
     fingerprints: list[tuple[str, str]]
-    "(algorithm in lower case, value in upper case)."
+    "(lower-case algorithm, upper-case value)."
     setup: Setup | None
     sctp_port: int | None
     max_message_size: int
     candidates: tuple[str, ...]
-    "Values as they came; surplus ones are ignored."
+    "Unparsed values. Candidates above the limit are ignored."
 
     @property
     def send_rids(self) -> tuple[str, ...]:
-        """The first choice of each stream."""
+        """The first alternative of each stream."""
         return tuple([stream.alternatives[0].name for stream in self.streams])
 
     @property
     def has_transport(self) -> bool:
-        """Whether it has ICE credentials and a certificate fingerprint."""
+        """Whether the m-line has ICE credentials and a certificate fingerprint."""
         return bool(self.ufrag and self.pwd and self.fingerprints)
 
 
@@ -117,15 +117,15 @@ class MediaSection:
 class SessionDescription:
     media: tuple[MediaSection, ...]
     bundle: tuple[str, ...]
-    "The mids of the first BUNDLE group; the first of them is the tagged m-line (RFC 8843 7.2)."
+    "Mids of the first BUNDLE group. The first mid is the tagged m-line (RFC 8843 7.2)."
     ice_lite: bool
     extmap_allow_mixed: bool
 
     @property
     def transport_section(self) -> MediaSection | None:
-        """The m-line whose transport attributes count for the whole bundle, also where it is rejected by us.
+        """The m-line that provides the transport attributes of the bundle, even if the server rejects it.
 
-        RFC 8843 7.2: the first of the group. Where that one has port 0 or no credentials, the next one that has them.
+        RFC 8843 7.2: the first m-line of the group; if it has port 0 or no credentials, the next one with credentials.
         None: every m-line has port 0.
         """
         used = [section for section in self.media if not section.rejected]
@@ -136,7 +136,7 @@ class SessionDescription:
 
 @dataclass(slots=True)
 class _Draft:
-    """The attributes of the session or of an m-line while its lines are read."""
+    """Attributes of the session or of an m-line during parsing."""
 
     kind: str = ""
     port: int = 0
@@ -154,20 +154,20 @@ class _Draft:
     fingerprints: list[tuple[str, str]] = field(default_factory=list)
     setup: str = ""
     sctp_port: int | None = None
-    max_message_size: int = 65_536  # RFC 8841 6.1: the default
+    max_message_size: int = 65_536  # RFC 8841 6.1: default
     bundle: tuple[str, ...] = ()
     flags: set[str] = field(default_factory=set)
 
     @property
     def known(self) -> bool:
-        """Whether the m-line is of a kind and protocol that we might take."""
+        """Whether the server supports the kind and protocol of the m-line."""
         if self.kind == "application":
             return "DTLS/SCTP" in self.protocol
         return self.kind in ("audio", "video") and self.protocol in PROTOCOLS
 
 
 def parse(text: str, *, answer: bool = False) -> SessionDescription:
-    """Raises BadRequest with a sentence that says what is wrong."""
+    """Raises BadRequest with a description of the problem."""
     limit, attributes = (ANSWER_MEDIA_LIMIT, ANSWER_ATTRIBUTE_LIMIT) if answer else (MEDIA_LIMIT, ATTRIBUTE_LIMIT)
     session_text, *media_texts = _sections(text, limit)
     reader = FormatReader()
@@ -185,11 +185,11 @@ def parse(text: str, *, answer: bool = False) -> SessionDescription:
         found = _ATTRIBUTES(lines)
         attributes -= len(found)
         if attributes < 0:
-            raise BadRequest("The SDP has too many attributes; leave out m-lines that are not used.")
+            raise BadRequest("The SDP has too many attributes; remove unused m-lines.")
         if draft.known:
             _read(draft, found)
         else:
-            with suppress(BadRequest):  # it is rejected anyway
+            with suppress(BadRequest):  # the m-line is rejected anyway
                 _read(draft, found)
         media.append(_finish(draft, session, everywhere, reader, lines))
     mids = [section.mid for section in media if not section.rejected and section.mid]
@@ -201,7 +201,7 @@ def parse(text: str, *, answer: bool = False) -> SessionDescription:
 
 
 def _sections(text: str, limit: int) -> list[str]:
-    """The text of the session and of each m-line; every line begins with a line feed, except that of an m-line."""
+    """Splits the text into the session part and the m-lines. Every line starts with a line feed, except the m-lines."""
     if len(text) > SDP_LIMIT:
         raise BadRequest(f"The SDP is longer than {SDP_LIMIT} characters.")
     text = text.replace("\r\n", "\n")
@@ -221,18 +221,18 @@ def _sections(text: str, limit: int) -> list[str]:
     sections = text.split("\nm=", limit + 1)
     if len(sections) > limit + 1:
         raise BadRequest(
-            f"The SDP has more than {limit} m-lines; use stopped ones again, or a new RTCPeerConnection.",
+            f"The SDP has more than {limit} m-lines; reuse stopped ones, or use a new RTCPeerConnection.",
             code="connection_exhausted",
         )
     return sections
 
 
 _MALFORMED = re.compile(r"\n(?!.=|\n|\Z)").search
-"""Blank lines are tolerated: some clients end their SDP with one."""
+"""Blank lines are tolerated, because some clients end their SDP with one."""
 
 
 def _read(draft: _Draft, found: list[tuple[str, str]]) -> None:
-    """Reads the attributes that are not about formats. Raises BadRequest."""
+    """Parses the attributes other than formats. Raises BadRequest."""
     for key, value in found:
         if key in DIRECTIONS:
             draft.direction = key
@@ -262,7 +262,7 @@ def _rid(draft: _Draft, value: str) -> None:
 def _simulcast(draft: _Draft, value: str) -> None:
     if draft.simulcast is not None:
         raise BadRequest("An m-line has two simulcast lines.")
-    draft.simulcast = value  # read when all rids are known
+    draft.simulcast = value  # parsed after all rids
 
 
 def _ssrc(draft: _Draft, value: str) -> None:
@@ -275,19 +275,19 @@ def _ssrc(draft: _Draft, value: str) -> None:
 def _ssrc_group(draft: _Draft, value: str) -> None:
     semantics, *ssrcs = value.split(None, RID_LIMIT + 1)[: RID_LIMIT + 1] or [""]
     known = _GROUPS.get(semantics, 0)
-    if known and not (semantics == "SIM" and "SIM" in dict(draft.groups)):  # an m-line has one source: the first
+    if known and not (semantics == "SIM" and "SIM" in dict(draft.groups)):  # only the first SIM group counts
         check_limit(len(draft.groups), GROUP_LIMIT, "SSRC groups")
         members = tuple([decimal(ssrc, 0xFFFFFFFF, "An SSRC") for ssrc in ssrcs[:known]])
         draft.groups.append((semantics, members))
 
 
 _GROUPS: Final = {"FID": 3, "FEC-FR": 3, "SIM": RID_LIMIT}
-"""Members that are read of an SSRC group; groups of other semantics say nothing that we need."""
+"""Number of members to parse in an SSRC group. Groups with other semantics are not used."""
 
 
 def _mid(draft: _Draft, value: str) -> None:
     if not _MID(value):
-        raise BadRequest(f"A mid is not a token of 1 to {MID_LIMIT} characters.")
+        raise BadRequest(f"A mid must be a token of 1 to {MID_LIMIT} characters.")
     draft.mid = value
 
 
@@ -297,13 +297,13 @@ def _msid(draft: _Draft, value: str) -> None:
 
 def _ufrag(draft: _Draft, value: str) -> None:
     if not _ICE_CHARACTERS(value):
-        raise BadRequest("An ice-ufrag is not of 4 to 256 ICE characters.")
+        raise BadRequest("An ice-ufrag must have 4 to 256 ICE characters.")
     draft.ufrag = value
 
 
 def _pwd(draft: _Draft, value: str) -> None:
     if len(value) < 22 or not _ICE_CHARACTERS(value):
-        raise BadRequest("An ice-pwd is not of 22 to 256 ICE characters.")
+        raise BadRequest("An ice-pwd must have 22 to 256 ICE characters.")
     draft.pwd = value
 
 
@@ -311,14 +311,14 @@ def _fingerprint(draft: _Draft, value: str) -> None:
     algorithm, _, digest = value.partition(" ")
     digest = digest.strip()
     if not TOKEN(algorithm) or not _FINGERPRINT(digest):
-        raise BadRequest("A fingerprint is not an algorithm and a list of bytes.")
+        raise BadRequest("A fingerprint must have an algorithm and a list of bytes.")
     check_limit(len(draft.fingerprints), 8, "fingerprints")
     draft.fingerprints.append((algorithm.lower(), digest.upper()))
 
 
 def _setup(draft: _Draft, value: str) -> None:
     if value not in ("actpass", "active", "passive", "holdconn"):
-        raise BadRequest("A setup attribute is none of actpass, active, passive and holdconn.")
+        raise BadRequest("A setup attribute must be actpass, active, passive or holdconn.")
     draft.setup = value
 
 

@@ -1,7 +1,7 @@
-"""What the codec and header extension lines of an m-line say: most of a browser's SDP.
+"""Parses the codec and header extension lines of an m-line, which make up most of a browser's SDP.
 
-These lines are the same for all browsers of one kind, so they are understood once and remembered, letter for letter.
-RFC 8866 6.6 and 6.15 (rtpmap, fmtp), RFC 4585 4.2 (rtcp-fb), RFC 4588 8 (rtx), RFC 8285 5 (extmap).
+These lines are the same for all browsers of one kind, so the results are cached by their exact text. RFC 8866 6.6 and
+6.15 (rtpmap, fmtp), RFC 4585 4.2 (rtcp-fb), RFC 4588 8 (rtx), RFC 8285 5 (extmap).
 """
 
 import re
@@ -12,15 +12,16 @@ from functools import lru_cache
 from sfu.errors import BadRequest
 
 SECTION_LIMIT = 64
-"""SSRCs and extensions of one m-line; real offers stay below half of it."""
+"""Maximum number of SSRCs and of extensions per m-line. Real offers need less than half."""
 DISTINCT_LIMIT = 1_024
-"""Lines about formats that are read for one description; equal sets of them count once. Chromium's offers need 110 for
-microphones and cameras, and 300 with hardware codecs."""
+"""Maximum number of format lines to parse per description; identical sets count once. Chromium's offers need 110 for
+microphones and cameras, and 300 with hardware codecs.
+"""
 _FEEDBACKS = 16
 _REMEMBERED = 64
-"""Sets of such lines that are kept for further descriptions,"""
+"""Maximum number of cached sets of lines."""
 _REMEMBERED_LENGTH = 16_384
-"""each at most so many characters: 3 MB in all, with what they say."""
+"""Maximum length of a cached set in characters. With the parsed results, the cache takes at most 3 MB."""
 
 TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,32}").fullmatch
 
@@ -34,14 +35,14 @@ class Codec:
     clock_rate: int
     channels: int
     parameters: str
-    "The fmtp value as it came."
+    "Unparsed fmtp value."
     feedback: tuple[str, ...]
-    "Values of rtcp-fb, e.g. `nack pli`."
+    "rtcp-fb values, such as `nack pli`."
 
 
 @dataclass(slots=True)
 class _Formats:
-    """Codecs and header extensions of the session or of an m-line."""
+    """Codecs and header extensions of the session or of an m-line during parsing."""
 
     maps: dict[int, tuple[str, int, int]] = field(default_factory=dict)
     parameters: dict[int, str] = field(default_factory=dict)
@@ -50,7 +51,7 @@ class _Formats:
 
 
 def decimal(text: str, limit: int, what: str) -> int:
-    """A decimal number of at most `limit`. Plain digits only: int() also takes signs, spaces and underscores."""
+    """Parses a decimal number up to `limit`. int() would also accept signs, spaces and underscores."""
     if len(text) > 20 or not (text.isascii() and text.isdigit()) or (number := int(text)) > limit:
         raise BadRequest(f"{what} is not a number between 0 and {limit}.")
     return number
@@ -106,11 +107,11 @@ _READERS: dict[str, Callable[[_Formats, str], None]] = {
 _FORMATTING = re.compile(rf"\na=((?:{'|'.join(_READERS)}):.*)").findall
 
 Formats = tuple[tuple[Codec, ...], dict[int, int], dict[str, int]]
-"""Codecs, retransmissions and header extensions; shared by all who sent the same, so read only."""
+"""Codecs, RTX payload types and header extensions. Shared between peers with the same lines, so read-only."""
 
 
 class FormatReader:
-    """Reads the formats of one description: each distinct set of lines once."""
+    """Parses the format lines of one description, each distinct set once."""
 
     __slots__ = ("_count", "_known")
 
@@ -119,14 +120,14 @@ class FormatReader:
         self._known: dict[tuple[str, tuple[str, ...], str], Formats] = {}
 
     def read(self, kind: str, formats: tuple[str, ...], lines: str) -> Formats:
-        """Raises BadRequest, also when the description has more distinct lines than any browser needs."""
+        """Raises BadRequest for malformed lines, and for more distinct lines than any browser needs."""
         found = _FORMATTING(lines)
         key = kind, formats, "\n".join(found)
         known = self._known.get(key)
         if known is None:
             self._count += len(found) + len(formats)
             if self._count > DISTINCT_LIMIT:
-                raise BadRequest(f"The SDP has more than {DISTINCT_LIMIT} different lines about formats.")
+                raise BadRequest(f"The SDP has more than {DISTINCT_LIMIT} different format lines.")
             read = _remembered if len(key[2]) <= _REMEMBERED_LENGTH else _read
             known = self._known[key] = read(*key)
         return known
@@ -150,11 +151,11 @@ def _codecs(draft: _Formats, formats: tuple[str, ...], rtx: dict[int, int]) -> t
     seen: set[int] = set()
     for text in formats:
         if not text.isdigit():
-            continue  # not a payload type, so nothing that we could take
+            continue  # not a payload type, so not a supported format
         payload_type = decimal(text, 127, "A payload type")
         mapped = draft.maps.get(payload_type)
         if mapped is None or payload_type in seen:
-            continue  # static payload types (RFC 3551) need no rtpmap; we take none of them
+            continue  # static payload types (RFC 3551) need no rtpmap; none is supported
         seen.add(payload_type)
         name, clock_rate, channels = mapped
         parameters = draft.parameters.get(payload_type, "")

@@ -1,6 +1,6 @@
-"""What this server says of itself in every description it writes: its ICE-lite transport and its certificate.
+"""The server's part of every description: ICE-lite transport and certificate.
 
-RFC 8445 appendix A (ICE-lite), RFC 8839 (candidates), RFC 8122 (fingerprints), RFC 9429 5.2 (the lines' order).
+RFC 8445 appendix A (ICE-lite), RFC 8839 (candidates), RFC 8122 (fingerprints), RFC 9429 5.2 (order of the lines).
 """
 
 from collections.abc import Iterable
@@ -9,18 +9,18 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class LocalTransport:
-    """One peer's credentials and where it may send."""
+    """ICE credentials and candidates for one peer."""
 
     ufrag: str
     pwd: str
     fingerprint_sha256: str
-    "Upper-case hexadecimal bytes with colons."
+    "Upper-case hexadecimal bytes, separated by colons."
     candidates: tuple[tuple[str, int, int, str, str], ...]
     "(address, port, priority, foundation, protocol `udp` or `tcp`)."
 
 
 def session_lines(session_id: int | str, session_version: int, bundle: Iterable[str]) -> list[str]:
-    """The session's part; without m-lines to bundle there is no group."""
+    """Session-level lines. Without m-lines to bundle there is no group."""
     lines = [
         "v=0",
         f"o=- {session_id} {session_version} IN IP4 127.0.0.1",
@@ -37,7 +37,7 @@ def session_lines(session_id: int | str, session_version: int, bundle: Iterable[
 
 
 def transport_lines(local: LocalTransport, setup: str) -> str:
-    """ICE credentials and DTLS identity, the same for every bundled m-line."""
+    """ICE credentials and DTLS identity, identical for every bundled m-line."""
     return (
         f"a=ice-ufrag:{local.ufrag}\r\na=ice-pwd:{local.pwd}\r\n"
         f"a=fingerprint:sha-256 {local.fingerprint_sha256}\r\na=setup:{setup}"
@@ -45,7 +45,7 @@ def transport_lines(local: LocalTransport, setup: str) -> str:
 
 
 def candidate_lines(local: LocalTransport) -> list[str]:
-    """All candidates are known at once, so they end with end-of-candidates (RFC 8838 13)."""
+    """The list is complete, so it ends with end-of-candidates (RFC 8838 13)."""
     lines = [
         f"a=candidate:{foundation} 1 {protocol} {priority} {address} {port} typ host"
         + (" tcptype passive" if protocol == "tcp" else "")
@@ -56,7 +56,7 @@ def candidate_lines(local: LocalTransport) -> list[str]:
 
 
 def application_lines(mid: str, port: int, max_message_size: int, protocol: str = "UDP/DTLS/SCTP") -> list[str]:
-    """A data-channel m-line up to its transport attributes (RFC 8841)."""
+    """Data channel m-line without its transport attributes (RFC 8841)."""
     return [
         f"m=application 9 {protocol} webrtc-datachannel",
         "c=IN IP4 0.0.0.0",

@@ -1,8 +1,8 @@
-"""Offers to those who subscribe, and what their answers accept.
+"""Offers to subscribers, and parsing of their answers.
 
-The server chooses every id and payload type here, so that what it sends has one form for all (sfu.forwarding.packet).
-An m-line is a slot: it keeps its mid and its place for the life of the connection, and carries one track after another.
-RFC 9429 5.2 (offers), RFC 8843 (BUNDLE), RFC 5576 (SSRCs), RFC 4588 (retransmission).
+The server chooses every id and payload type, so that outgoing packets have the same form for all subscribers
+(sfu.forwarding.packet). An m-line is a slot: it keeps its mid and position for the lifetime of the connection and
+carries one track after another. RFC 9429 5.2 (offers), RFC 8843 (BUNDLE), RFC 5576 (SSRCs), RFC 4588 (retransmission).
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -22,19 +22,21 @@ from sfu.sdp.description import MediaSection, parse
 from sfu.sdp.local import LocalTransport, application_lines, candidate_lines, session_lines, transport_lines
 
 DATA_MID = "data"
-"""The data channels' m-line. It comes first, so that slots can be added behind it without moving it."""
+"""Mid of the data channel m-line. It comes first, so that new slots can follow without moving it."""
 
 ANSWER_LINE_LIMIT: Final = 8_192
-"""Characters of an answer for each m-line of its offer: browsers write some 1,200. Longer answers are not parsed."""
+"""Maximum length of an answer in characters per m-line of its offer. Browsers need about 1,200. A longer answer is not
+parsed.
+"""
 
 
 class Transceiver(NamedTuple):
-    """One m-line of a subscriber and what it carries now."""
+    """One m-line of a subscriber and the track that it carries."""
 
     mid: str
     kind: Literal["audio", "video"]
     codecs: tuple[tuple[str, int, int, str, int, int | None], ...]
-    "(name, clock rate, channels, fmtp value, payload type, that of the retransmissions)."
+    "(name, clock rate, channels, fmtp value, payload type, RTX payload type)."
     ssrc: int
     rtx_ssrc: int | None
     stream_id: str
@@ -43,7 +45,7 @@ class Transceiver(NamedTuple):
 
 
 class AnsweredSection(NamedTuple):
-    """What a subscriber takes of a slot."""
+    """The part of a slot that the subscriber accepts."""
 
     payload_types: dict[int, str]
     rtx: dict[int, int]
@@ -52,12 +54,10 @@ class AnsweredSection(NamedTuple):
 
 
 class ParsedAnswer(NamedTuple):
-    """A subscriber's answer."""
-
     ufrag: str
     fingerprints: tuple[tuple[str, str], ...]
     setup: Literal["active", "passive"]
-    "The subscriber's role in the DTLS handshake."
+    "DTLS role of the subscriber."
     sections: dict[str, AnsweredSection]
     pwd: str
     data: DataSection | None
@@ -72,7 +72,7 @@ def make_offer(
     data: bool = False,
     without: Collection[str] = frozenset(),
 ) -> str:
-    """`without`: URIs of header extensions that are not to be negotiated."""
+    """`without`: URIs of header extensions to leave out."""
     mids = [slot.mid for slot in slots]
     if data:
         mids.insert(0, DATA_MID)
@@ -122,12 +122,12 @@ def _slot_lines(slot: Transceiver) -> Iterator[str]:
 
 
 def parse_answer(text: str, slots: Sequence[Transceiver]) -> ParsedAnswer:
-    """Raises BadRequest unless the answer has the m-lines of the offer in its order, and a transport."""
+    """Raises BadRequest unless the answer has the m-lines of the offer in the same order, and a transport."""
     lines = text.count("\nm=")
     if lines > len(slots) + 1:
-        raise BadRequest(f"The answer has {lines} m-lines, the offer {len(slots)}.")
+        raise BadRequest(f"The answer has {lines} m-lines, the offer has {len(slots)}.")
     if len(text) > ANSWER_LINE_LIMIT * (len(slots) + 2):
-        raise BadRequest(f"The answer is longer than {ANSWER_LINE_LIMIT:,} characters for each m-line of the offer.")
+        raise BadRequest(f"The answer is longer than {ANSWER_LINE_LIMIT:,} characters per m-line of the offer.")
     answer = parse(text, answer=True)
     media = list(answer.media)
     data: DataSection | None = None
@@ -136,19 +136,19 @@ def parse_answer(text: str, slots: Sequence[Transceiver]) -> ParsedAnswer:
         if not section.rejected:
             data = DataSection(DATA_MID, section.sctp_port or SCTP_PORT, section.max_message_size)
     if len(media) != len(slots):
-        raise BadRequest(f"The answer has {len(media)} m-lines for media, the offer {len(slots)}.")
+        raise BadRequest(f"The answer has {len(media)} media m-lines, the offer has {len(slots)}.")
     sections: dict[str, AnsweredSection] = {}
     for slot, section in zip(slots, media, strict=True):
         if section.mid != slot.mid or section.kind != slot.kind:
-            raise BadRequest(f"The answer has another m-line where the offer has {slot.mid}.")
+            raise BadRequest(f"The answer does not match m-line {slot.mid} of the offer.")
         sections[slot.mid] = _accepted(slot, section)
     used = answer.transport_section
     if used is None:
         return ParsedAnswer("", (), "active", sections, "", None)
     if not used.has_transport:
-        raise BadRequest("The answer has no ICE credentials or no certificate fingerprint.")
+        raise BadRequest("The answer lacks ICE credentials or a certificate fingerprint.")
     if used.setup not in ("active", "passive"):
-        raise BadRequest("The answer's setup is neither active nor passive.")
+        raise BadRequest("The answer's setup must be active or passive.")
     return ParsedAnswer(used.ufrag, tuple(used.fingerprints), used.setup, sections, used.pwd, data)
 
 

@@ -1,7 +1,7 @@
-"""Simulcast of one m-line: the rid lines, the simulcast line and the streams that they declare.
+"""Simulcast of one m-line: rid lines, the simulcast line and the streams that they declare.
 
-RFC 8851 (rid), RFC 8853 5 (simulcast), RFC 9429 5.8.3 (an undeclared rid is an error). Older clients declare simulcast by
-an SSRC group with the semantics SIM and no rid.
+RFC 8851 (rid), RFC 8853 5 (simulcast), RFC 9429 5.8.3 (an undeclared rid is an error). Older clients declare simulcast
+with an SSRC group (semantics SIM) and no rids.
 """
 
 import re
@@ -12,11 +12,11 @@ from typing import Final
 from sfu.errors import BadRequest
 
 RID_LIMIT: Final = 8
-"""Rids of one m-line."""
+"""Maximum number of rids per m-line."""
 _LENGTH: Final = 256
-"""Characters of a rid or simulcast line; Chromium uses 30."""
+"""Maximum length of a rid or simulcast line in characters. Chromium uses 30."""
 _ALTERNATIVES: Final = 8
-"""Alternatives of one simulcast stream that are read."""
+"""Maximum number of alternatives to parse per simulcast stream."""
 _RID = re.compile(r"[A-Za-z0-9_-]{1,16}").fullmatch
 
 
@@ -26,17 +26,17 @@ class Rid:
     direction: str
     "`send` or `recv`."
     payload_types: tuple[str, ...]
-    "Empty: all of the m-line."
+    "Empty: all payload types of the m-line."
 
 
 @dataclass(frozen=True, slots=True)
 class SendStream:
-    """One simulcast stream that the peer sends: the rids that it may use, most wanted first."""
+    """One simulcast stream that the peer sends: its alternative rids in order of preference."""
 
     alternatives: tuple[Rid, ...]
 
     def choose(self, payload_type: int) -> str | None:
-        """The rid to use with a payload type; None if the stream is not sent with it."""
+        """The rid for a payload type. None: the stream is not sent with it."""
         for rid in self.alternatives:
             if not rid.payload_types or str(payload_type) in rid.payload_types:
                 return rid.name
@@ -49,14 +49,14 @@ def _check_length(value: str) -> None:
 
 
 def read_rid(rids: dict[str, Rid], value: str) -> None:
-    """Adds what an `a=rid` line declares. Raises BadRequest."""
+    """Parses an `a=rid` line into `rids`. Raises BadRequest."""
     _check_length(value)
     name, _, rest = value.partition(" ")
     direction, _, restrictions = rest.partition(" ")
     if not _RID(name):
-        raise BadRequest("A rid is not of 1 to 16 letters, digits, - and _.")
+        raise BadRequest("A rid must have 1 to 16 letters, digits, - or _.")
     if direction not in ("send", "recv"):
-        raise BadRequest(f"The direction of the rid {name} is neither send nor recv.")
+        raise BadRequest(f"The direction of the rid {name} must be send or recv.")
     if name in rids:
         raise BadRequest(f"The rid {name} is declared twice in one m-line.")
     if len(rids) >= RID_LIMIT:
@@ -70,18 +70,18 @@ def read_rid(rids: dict[str, Rid], value: str) -> None:
 
 
 def check_payload_types(rids: dict[str, Rid], formats: Sequence[str]) -> None:
-    """Raises BadRequest if a rid names a payload type that its m-line does not list (RFC 8851 5)."""
+    """Raises BadRequest if a rid uses a payload type that its m-line does not list (RFC 8851 5)."""
     if not {number for rid in rids.values() for number in rid.payload_types} <= set(formats):
-        raise BadRequest("A rid names a payload type that its m-line does not list.")
+        raise BadRequest("A rid uses a payload type that its m-line does not list.")
 
 
 def read_simulcast(value: str, rids: dict[str, Rid]) -> tuple[SendStream, ...]:
-    """The streams of an `a=simulcast` line that the peer sends. Raises BadRequest."""
+    """Returns the streams of an `a=simulcast` line that the peer sends. Raises BadRequest."""
     _check_length(value)
     parts = value.split()
     lists = dict(zip(parts[::2], parts[1::2], strict=False))
     if len(parts) not in (2, 4) or not lists.keys() <= {"send", "recv"} or 2 * len(lists) != len(parts):
-        raise BadRequest("A simulcast line is not of the form `send list`, `recv list` or both.")
+        raise BadRequest("A simulcast line must have the form `send list`, `recv list` or both.")
     streams: dict[str, SendStream] = {}
     for direction, listed in lists.items():
         # Drafts before RFC 8853 put "rid=" before the list.
@@ -99,30 +99,30 @@ def _declared(name: str, direction: str, rids: dict[str, Rid]) -> Rid:
     name = name.removeprefix("~")  # RFC 8853 5.1: initially paused
     rid = rids.get(name)
     if rid is None:
-        shown = name if _RID(name) else "of a stream"
-        raise BadRequest(f"The simulcast line names the rid {shown}, which no rid line declares.")
+        shown = f"the rid {name}" if _RID(name) else "an invalid rid"
+        raise BadRequest(f"The simulcast line uses {shown}, which no rid line declares.")
     if rid.direction != direction:
         raise BadRequest(f"The simulcast line uses the rid {name} to {direction}; it is declared to {rid.direction}.")
     return rid
 
 
 def declared_streams(rids: dict[str, Rid]) -> tuple[SendStream, ...]:
-    """The streams of an m-line that has rid lines and no simulcast line."""
+    """The sent streams of an m-line that has rid lines but no simulcast line."""
     return tuple([SendStream((rid,)) for rid in rids.values() if rid.direction == "send"])
 
 
 @dataclass(frozen=True, slots=True)
 class SsrcStreams:
-    """The SSRCs that an m-line declares (RFC 5576)."""
+    """SSRCs declared by an m-line (RFC 5576)."""
 
     streams: tuple[tuple[int, int | None], ...]
-    "(SSRC, that of its retransmissions)."
+    "(SSRC, RTX SSRC) pairs."
     simulcast: bool
-    "Whether they are the layers of one source, lowest first (`a=ssrc-group:SIM`)."
+    "The streams are the layers of one source, lowest first (`a=ssrc-group:SIM`)."
 
 
 def ssrc_streams(ssrcs: Sequence[int], groups: Sequence[tuple[str, tuple[int, ...]]]) -> SsrcStreams:
-    """Pairs media with retransmissions (FID, RFC 5576 4.2), leaves out FEC and orders simulcast layers (SIM)."""
+    """Pairs media with RTX (FID, RFC 5576 4.2), drops FEC and orders simulcast layers (SIM)."""
     retransmissions: dict[int, int] = {}
     secondary: set[int] = set()
     layers: tuple[int, ...] = ()

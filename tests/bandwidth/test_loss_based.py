@@ -1,4 +1,4 @@
-"""Loss-based rate limit, and detection of link loss."""
+"""What loss does to the rate, and what loss is taken for the link's link_loss."""
 
 import random
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def test_little_loss_limits_nothing(share: float) -> None:
 def test_a_lossy_but_empty_path_keeps_its_rate(share: float) -> None:
     limit = drive(lambda rate, now: share, delayed=False, seconds=30)
     assert limit.rate > 0.7e6
-    assert limit.own == pytest.approx(share, rel=0.5)
+    assert limit.link_loss == pytest.approx(share, rel=0.5)
 
 
 def test_a_policed_path_is_found_without_delay() -> None:
@@ -51,7 +51,7 @@ def test_the_limit_goes_when_the_loss_goes() -> None:
 
 def test_what_a_link_loses_itself_is_forgotten_when_it_ends() -> None:
     limit = drive(lambda rate, now: 0.25 if now < 20 else 0.0, delayed=False, seconds=60)
-    assert limit.own < 0.02
+    assert limit.link_loss < 0.02
 
 
 def test_bursts_do_not_collapse_the_rate() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sfu.bandwidth.prober import INTERVAL, LENGTH, ProbeCluster, Prober, rate_to_probe
+from sfu.bandwidth.prober import PROBE_DURATION, PROBE_INTERVAL, ProbeCluster, Prober, rate_to_probe
 
 
 @pytest.mark.parametrize(("used", "step", "rate"), [(1e6, 0.5e6, 1.6e6), (1e6, 0.1e6, 1.2e6), (0.0, 0.0, 0.2e6)])
@@ -14,7 +14,7 @@ def arrived(rate: float, capacity: float, begin: float = 10.0) -> ProbeCluster:
     """A probe cluster of 1000-byte packets, about every 5 ms at `rate`, over a link with `capacity`."""
     probe_cluster = ProbeCluster(rate, begin, 0)
     interval = 8000 / rate
-    sends = [begin + n * interval for n in range(int(LENGTH / interval))]
+    sends = [begin + n * interval for n in range(int(PROBE_DURATION / interval))]
     ticks, free = [], 0.0
     for send in sends:
         free = max(free, send) + 8000 / capacity
@@ -68,7 +68,7 @@ def test_the_first_probes_leap_and_then_it_waits() -> None:
     assert prober.take_result(0.3, 0.05) is None
     assert prober.take_result(0.46, 0.05) is first  # nothing arrived
     assert ask(prober, 1.0) is None
-    assert ask(prober, 0.46 + INTERVAL) is not None
+    assert ask(prober, 0.46 + PROBE_INTERVAL) is not None
 
 
 def test_nothing_to_gain_no_probe() -> None:
@@ -88,14 +88,14 @@ def test_failures_wait_longer_and_success_goes_on_at_once() -> None:
         prober.congested(now + 0.1)
         now += 1.0
         assert prober.take_result(now, 0.05) is not None
-    assert waits[0] == pytest.approx(INTERVAL, abs=0.2)
+    assert waits[0] == pytest.approx(PROBE_INTERVAL, abs=0.2)
     assert waits == sorted(waits)
     assert waits[-1] < 30  # the path became worse two minutes ago and may recover soon
     now += 200
     probe_cluster = ask(prober, now)
     assert probe_cluster is not None
     interval = 8000 / probe_cluster.rate
-    sends = [now + n * interval for n in range(int(LENGTH / interval))]
+    sends = [now + n * interval for n in range(int(PROBE_DURATION / interval))]
     probe_cluster.add(sends, [1000] * len(sends), [round(send * 4000) for send in sends])
     assert prober.take_result(now + 1, 0.05) is probe_cluster
     assert ask(prober, now + 1) is not None

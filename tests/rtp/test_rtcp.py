@@ -184,7 +184,7 @@ def test_source_descriptions_are_whole_words(ssrc: int, cname: str) -> None:
 )
 def test_our_own_misuse_is_refused(encode: object) -> None:
     assert callable(encode)
-    with pytest.raises(ValueError, match=r"at most|at least"):
+    with pytest.raises(ValueError, match=r"limited to|at most|at least"):
         encode()
 
 

@@ -115,7 +115,7 @@ def test_carriage_returns_are_optional() -> None:
         (section("a=extmap:1\n"), "URI"),
         ("v=0\n" + "a=x\n" * LINE_LIMIT + "a=y\n", "lines"),
         (section("a=x\n" * ATTRIBUTE_LIMIT), "attributes"),
-        (section("".join(f"a=rtpmap:96 V{n}/90000\n" for n in range(1100))), "lines about formats"),
+        (section("".join(f"a=rtpmap:96 V{n}/90000\n" for n in range(1100))), "format lines"),
         (section("a=rid:a/b send\n"), "rid"),
         (section("".join(f"a=rid:r{n} send\n" for n in range(9))), "8 rids"),
         (section("a=ssrc:x cname:y\n"), "SSRC"),

@@ -127,16 +127,16 @@ def test_payload_types_that_were_not_offered_are_not_accepted() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (mirrored(offer([VIDEO])), "1 m-lines"),
+        (mirrored(offer([VIDEO])), "1 media m-lines"),
         (
             mirrored(offer([AUDIO, VIDEO, *[VIDEO._replace(mid=str(9 + n)) for n in range(140)]])),
             "The answer has 142 m-lines",
         ),
         (mirrored(offer([AUDIO, VIDEO])) + "a=x:" + "y" * 40_000 + "\r\n", "longer than 8,192 characters"),
-        (mirrored(offer([VIDEO, AUDIO])), "another m-line"),
-        (mirrored(offer([AUDIO, VIDEO._replace(mid="7")])), "another m-line"),
-        (offer([AUDIO, VIDEO]), "neither active"),
-        ("v=0\n", "0 m-lines"),
+        (mirrored(offer([VIDEO, AUDIO])), "does not match m-line"),
+        (mirrored(offer([AUDIO, VIDEO._replace(mid="7")])), "does not match m-line"),
+        (offer([AUDIO, VIDEO]), "must be active or passive"),
+        ("v=0\n", "0 media m-lines"),
         (mirrored(make_offer([AUDIO, VIDEO], replace(LOCAL, ufrag="x"), session_id=1, session_version=1)), "ufrag"),
     ],
 )
