@@ -7,7 +7,7 @@ import pytest
 from sfu.bandwidth.acknowledged_bitrate import AcknowledgedBitrate
 
 
-def test_nothing_is_known_before_half_a_second() -> None:
+def test_no_rate_before_half_a_second() -> None:
     acked = AcknowledgedBitrate()
     for number in range(6):
         acked.update(1000, 5 + number * 0.1)
@@ -16,7 +16,7 @@ def test_nothing_is_known_before_half_a_second() -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_noise_is_smoothed_and_a_change_followed(seed: int) -> None:
+def test_noise_is_smoothed_and_changes_are_followed(seed: int) -> None:
     chance = random.Random(seed)
     acked = AcknowledgedBitrate()
     at = 0.0
@@ -30,7 +30,7 @@ def test_noise_is_smoothed_and_a_change_followed(seed: int) -> None:
     assert acked.rate == pytest.approx(0.4e6, rel=0.25)
 
 
-def test_a_pause_is_no_rate() -> None:
+def test_a_pause_does_not_count() -> None:
     acked = AcknowledgedBitrate()
     for number in range(20):
         acked.update(5000, number * 0.1)

@@ -33,7 +33,7 @@ def test_rate(usages: list[BandwidthUsage], acked: float | None, rate: float) ->
     assert run([N, *usages], acked).rate == pytest.approx(rate, rel=0.01)
 
 
-def test_decreases_keep_a_round_trip_apart() -> None:
+def test_decreases_are_a_round_trip_apart() -> None:
     aimd = run([N, O, O, O], 0.9e6, step=0.01)
     assert aimd.rate == pytest.approx(0.85 * 0.9e6)
 
@@ -52,7 +52,7 @@ def test_growth_near_the_capacity_is_additive_and_at_least_4_kbps() -> None:
     assert slow.rate - before == pytest.approx(4000, rel=0.02)
 
 
-def test_more_than_the_capacity_seen_ends_the_careful_growth() -> None:
+def test_exceeding_the_known_capacity_ends_additive_growth() -> None:
     aimd = run([N, O, N], 1e6)
     aimd.update(N, 1.3e6, 0.05, 0.5)
     assert not aimd.near_capacity

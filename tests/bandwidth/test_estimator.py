@@ -55,7 +55,7 @@ def test_the_receivers_clock_may_wrap() -> None:
     assert end > 5
 
 
-def test_remb_only_lowers_and_is_forgotten() -> None:
+def test_remb_only_lowers_and_expires() -> None:
     estimator = Estimator(SETTINGS)
     now = steady(estimator, 2)
     before = estimator.target
@@ -68,7 +68,7 @@ def test_remb_only_lowers_and_is_forgotten() -> None:
 
 
 @pytest.mark.parametrize(("loss", "low", "high"), [(0.0, 1.9e6, 2.3e6), (0.05, 1e6, 1e6), (0.2, 0.05e6, 0.5e6)])
-def test_without_feedback_reports_are_all_there_is(loss: float, low: float, high: float) -> None:
+def test_without_feedback_reports_set_the_rate(loss: float, low: float, high: float) -> None:
     estimator = Estimator(SETTINGS)
     for second in range(1, 12):
         estimator.receive_report(loss, 0.1, float(second))
@@ -76,7 +76,7 @@ def test_without_feedback_reports_are_all_there_is(loss: float, low: float, high
     assert estimator.rtt == 0.1
 
 
-def test_silence_lowers() -> None:
+def test_missing_feedback_lowers_the_rate() -> None:
     estimator = Estimator(SETTINGS)
     now = steady(estimator, 2)
     before = estimator.target
@@ -86,7 +86,7 @@ def test_silence_lowers() -> None:
     assert estimator.target < 0.6 * before
 
 
-def test_who_sends_nothing_is_not_punished() -> None:
+def test_an_idle_sender_keeps_its_rate() -> None:
     estimator = Estimator(SETTINGS)
     now = steady(estimator, 2)
     before = estimator.target

@@ -18,7 +18,7 @@ Packet = tuple[float, int | None]
         (
             [(1.0, 0), (1.010, 40), (1.020, 60), (1.040, 140), (1.060, 220)],
             [(20, 15), (20, 20)],
-        ),  # within 5 ms: a burst
+        ),  # arrives within 5 ms: a burst
         ([(1.0, 0), (1.010, 40), (1.005, 44), (1.030, 120)], [(10, 10)]),  # reordered
         ([(1.0, 0), (1.1, 400), (5.0, 16_000), (5.1, 16_400)], [(100, 100)]),  # a pause is not a delay
     ],
@@ -32,7 +32,7 @@ def test_deltas(packets: list[Packet], deltas: list[tuple[int, int]]) -> None:
     assert again == found
 
 
-def test_a_receiver_whose_clock_goes_back_begins_anew() -> None:
+def test_a_receiver_clock_that_steps_back_restarts_the_groups() -> None:
     arrivals = InterArrival()
     sends = [1 + 0.01 * n for n in range(30)]
     ticks = [100_000 + 40 * n if n < 10 else 40 * n for n in range(30)]

@@ -1,4 +1,4 @@
-"""What loss does to the rate, and what loss is taken for the link's link_loss."""
+"""Loss-based rate limit, and detection of link loss."""
 
 import random
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def drive(lost: Callable[[float, float], float], *, delayed: bool, seconds: floa
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.05])
-def test_little_loss_limits_nothing(share: float) -> None:
+def test_little_loss_sets_no_limit(share: float) -> None:
     assert drive(lambda rate, now: share, delayed=False, seconds=20).rate > 0.8e6
 
 
@@ -35,7 +35,7 @@ def test_a_lossy_but_empty_path_keeps_its_rate(share: float) -> None:
     assert limit.link_loss == pytest.approx(share, rel=0.5)
 
 
-def test_a_policed_path_is_found_without_delay() -> None:
+def test_a_policed_path_is_detected_without_delay() -> None:
     limit = drive(lambda rate, now: max(0.0, 1 - 0.4e6 / rate), delayed=False, seconds=30)
     assert 0.3e6 < limit.rate < 0.5e6
 
@@ -44,12 +44,12 @@ def test_loss_with_delay_is_congestion() -> None:
     assert drive(lambda rate, now: 0.3, delayed=True, seconds=3).rate < 0.4e6
 
 
-def test_the_limit_goes_when_the_loss_goes() -> None:
+def test_the_limit_ends_with_the_loss() -> None:
     limit = drive(lambda rate, now: 0.3 if now < 2 else 0.0, delayed=True, seconds=30)
     assert limit.rate == float("inf")
 
 
-def test_what_a_link_loses_itself_is_forgotten_when_it_ends() -> None:
+def test_link_loss_decays_when_the_loss_ends() -> None:
     limit = drive(lambda rate, now: 0.25 if now < 20 else 0.0, delayed=False, seconds=60)
     assert limit.link_loss < 0.02
 
@@ -73,7 +73,7 @@ def test_bursts_do_not_collapse_the_rate() -> None:
     assert limit.rate > 0.6e6
 
 
-def test_few_packets_say_nothing() -> None:
+def test_few_packets_have_no_effect() -> None:
     limit = LossLimit()
     for step in range(10):
         limit.update(1, 1, target=1e6, acked=None, delayed=True, now=step * 0.5)

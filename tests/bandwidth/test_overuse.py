@@ -24,7 +24,7 @@ def test_usage(slopes: list[float], usage: BandwidthUsage) -> None:
 
 
 @pytest.mark.parametrize(("slope", "threshold"), [(0.0, LOWEST), (0.08, 60 * 0.08 * 4), (5.0, START)])
-def test_the_threshold_follows_the_slope_but_no_leap(slope: float, threshold: float) -> None:
+def test_the_threshold_follows_the_slope_but_not_outliers(slope: float, threshold: float) -> None:
     detector = OveruseDetector()
     for number in range(2000):
         detector.update(slope, 60, 10.0, 10.0 * number)

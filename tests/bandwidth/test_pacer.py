@@ -28,7 +28,7 @@ def test_a_keyframe_leaves_at_a_multiple_of_the_target_in_order() -> None:
     assert pacer.next_deadline(now) is None
 
 
-def test_what_waits_too_long_goes() -> None:
+def test_packets_leave_at_the_queue_limit() -> None:
     pacer: Pacer[int] = Pacer(50e3, 0.0)
     for n in range(200):
         pacer.push(n, 1200, 0.0)
@@ -36,7 +36,7 @@ def test_what_waits_too_long_goes() -> None:
     assert len(pacer.due(0.51)) > 150  # the limit is half a second
 
 
-def test_sound_uses_the_budget_and_never_waits() -> None:
+def test_audio_uses_the_budget_and_never_waits() -> None:
     pacer: Pacer[int] = Pacer(100e3, 0.0)
     for _ in range(20):
         pacer.pass_audio(1000, 0.0)

@@ -5,7 +5,7 @@ import pytest
 from sfu.bandwidth.path_delay import PathDelay
 
 
-def told(delay: PathDelay, begin: float, waits: list[float], *, way: float = 0.03, back: float = 0.02) -> None:
+def feedback(delay: PathDelay, begin: float, waits: list[float], *, way: float = 0.03, back: float = 0.02) -> None:
     """One feedback: packets sent every 10 ms from `begin`, delayed by `waits` seconds beyond the transit time `way`."""
     times = [begin + number / 100 for number in range(len(waits))]
     ticks = [round((time + way + wait + 1000) * 4000) for time, wait in zip(times, waits, strict=True)]
@@ -14,7 +14,7 @@ def told(delay: PathDelay, begin: float, waits: list[float], *, way: float = 0.0
 
 def feedbacks(delay: PathDelay, begin: float, end: float, waits: list[float]) -> None:
     for step in range(round((end - begin) * 10)):
-        told(delay, begin + step / 10, waits)
+        feedback(delay, begin + step / 10, waits)
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ def feedbacks(delay: PathDelay, begin: float, end: float, waits: list[float]) ->
         ([0.04, 0.05, 0.06, 0.07, 0.08], 0.08, 0.04),
     ],
 )
-def test_waiting(waits: list[float], newest: float, standing: float) -> None:
+def test_queueing_delay(waits: list[float], newest: float, standing: float) -> None:
     delay = PathDelay()
     feedbacks(delay, 10.0, 11.0, [0.0] * 5)
     feedbacks(delay, 11.0, 12.5, waits)
@@ -36,7 +36,7 @@ def test_waiting(waits: list[float], newest: float, standing: float) -> None:
     assert delay.path_rtt == pytest.approx(0.05 + standing, abs=0.012)  # smoothed
 
 
-def test_a_longer_way_is_the_way_after_a_while() -> None:
+def test_the_base_delay_adapts_to_a_longer_path() -> None:
     delay = PathDelay()
     feedbacks(delay, 0.0, 5.0, [0.0] * 5)
     feedbacks(delay, 5.0, 60.0, [0.06] * 5)

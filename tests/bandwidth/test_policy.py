@@ -68,7 +68,7 @@ def test_loss_above_five_per_cent_lowers_by_one_tier_only(loss: float, height: i
     assert policy_decision.target >= 1.5e6
 
 
-def test_what_was_taken_is_given_back() -> None:
+def test_lowered_tiers_are_restored() -> None:
     policy = Policy(Settings())
     after(policy, 5, 4e6)
     assert after(policy, 2, 4e6, loss=0.1, since=5.05).reason is PolicyReason.LOSS

@@ -6,7 +6,7 @@ from sfu.bandwidth.prober import PROBE_DURATION, PROBE_INTERVAL, ProbeCluster, P
 
 
 @pytest.mark.parametrize(("used", "step", "rate"), [(1e6, 0.5e6, 1.6e6), (1e6, 0.1e6, 1.2e6), (0.0, 0.0, 0.2e6)])
-def test_what_a_step_asks_for(used: float, step: float, rate: float) -> None:
+def test_rate_to_probe(used: float, step: float, rate: float) -> None:
     assert rate_to_probe(used, step) == pytest.approx(rate)
 
 
@@ -33,7 +33,7 @@ def test_result(rate: float, capacity: float, low: float, high: float) -> None:
     assert low <= result <= high
 
 
-def test_a_congested_probe_shows_less_and_a_lost_one_nothing() -> None:
+def test_congested_and_lost_probes() -> None:
     probe_cluster = arrived(2e6, 1e6)
     probe_cluster.congested = True
     assert (probe_cluster.result() or 0) < 0.9e6
@@ -45,7 +45,7 @@ def test_a_congested_probe_shows_less_and_a_lost_one_nothing() -> None:
     assert early.count == 0
 
 
-def test_padding_fills_up_what_media_leaves() -> None:
+def test_padding_fills_the_gap_to_the_probe_rate() -> None:
     probe_cluster = ProbeCluster(1e6, 10.0, 5000)
     assert probe_cluster.padding(5000, 9.9, 0.025) == 0
     assert probe_cluster.padding(5000, 10.0, 0.025) == 3125
@@ -59,7 +59,7 @@ def ask(prober: Prober, now: float, *, target: float = 1e6, desired_rate: float 
     return prober.handle_timer(now, target=target, desired_rate=desired_rate, ceiling=10e6, sent=0, start=0.3e6)
 
 
-def test_the_first_probes_leap_and_then_it_waits() -> None:
+def test_the_first_probes_are_large_and_later_ones_wait() -> None:
     prober = Prober()
     first = ask(prober, 0.0, target=0.3e6)
     assert first is not None
@@ -71,12 +71,12 @@ def test_the_first_probes_leap_and_then_it_waits() -> None:
     assert ask(prober, 0.46 + PROBE_INTERVAL) is not None
 
 
-def test_nothing_to_gain_no_probe() -> None:
+def test_no_probe_without_a_possible_gain() -> None:
     assert ask(Prober(), 0.0, desired_rate=0.0) is None
     assert ask(Prober(), 0.0, target=2e6) is None
 
 
-def test_failures_wait_longer_and_success_goes_on_at_once() -> None:
+def test_failures_back_off_and_success_continues_at_once() -> None:
     prober = Prober()
     now, waits = 100.0, []
     prober.on_rate_drop(now)

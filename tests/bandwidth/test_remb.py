@@ -26,7 +26,7 @@ def test_a_remb_below_the_rate_is_a_limit() -> None:
     assert path.run(1, 1e6, 0.3e6) == 0.3e6
 
 
-def test_a_remb_before_anything_is_sent_is_a_limit() -> None:
+def test_a_remb_before_the_first_packet_is_a_limit() -> None:
     limit = RembLimit()
     limit.receive(0.4e6, [7], {7: 0}, 1.0, uncongested=True)
     assert limit.rate == 0.4e6
@@ -34,7 +34,7 @@ def test_a_remb_before_anything_is_sent_is_a_limit() -> None:
     assert limit.rate == 0.3e6
 
 
-def test_a_remb_that_follows_the_rate_is_no_limit() -> None:
+def test_a_remb_that_follows_the_rate_is_not_a_limit() -> None:
     """Like aiortc: the arrival rate, slightly raised with each REMB."""
     path = Path()
     assert path.run(4, 0.8e6, 0.75e6, growth=1.04) > 1.0e6
@@ -69,7 +69,7 @@ def test_the_next_try_waits_longer() -> None:
     assert waits[2] > 1.5 * waits[1]
 
 
-def test_limits_of_several_pictures_add_up_and_are_forgotten() -> None:
+def test_limits_of_several_streams_add_up_and_expire() -> None:
     limit = RembLimit()
     octets = {7: 0, 8: 0}
     limit.receive(0.3e6, [7], octets, 1.0, uncongested=False)

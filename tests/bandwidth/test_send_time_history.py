@@ -17,20 +17,20 @@ def test_batches_come_back_as_times_and_sizes() -> None:
     assert sent.find(11, 1) == (0x1000B, [1.0], [200])
 
 
-def test_taking_in_counts_bytes_once() -> None:
+def test_process_batches_counts_bytes_once() -> None:
     sent = SendTimeHistory()
     sent.sent(0, [100, 200], 1.0)
     assert sent.process_batches() == 300
     assert sent.process_batches() == 0
 
 
-def test_the_wrap_of_numbers_is_no_end() -> None:
+def test_sequence_numbers_may_wrap() -> None:
     sent = history((0xFFFE, [1, 2, 3, 4], 1.0))
     assert sent.find(0xFFFF, 2)[2] == [2, 3]
     assert sent.find(0, 2)[2] == [3, 4]
 
 
-def test_what_was_never_sent_is_not_found() -> None:
+def test_unsent_numbers_are_not_found() -> None:
     sent = history((10, [100] * 5, 1.0))
     assert sent.find(13, 1000)[2] == [100, 100]
     assert sent.find(40_000, 5)[2] == []
@@ -38,7 +38,7 @@ def test_what_was_never_sent_is_not_found() -> None:
     assert SendTimeHistory().find(0, 5) == (0, [], [])
 
 
-def test_what_is_acknowledged_counts_nothing_the_second_time() -> None:
+def test_acknowledged_packets_count_once() -> None:
     sent = history((10, [100] * 4, 1.0))
     first, _, _ = sent.find(10, 4)
     sent.acknowledge(first, [5, None, 6, None], all_of_them=False)
@@ -47,12 +47,12 @@ def test_what_is_acknowledged_counts_nothing_the_second_time() -> None:
     assert sent.find(10, 4)[2] == [0, 0, 0, 0]
 
 
-def test_numbers_that_were_left_out_are_unknown() -> None:
+def test_skipped_numbers_are_unknown() -> None:
     sent = history((10, [100], 1.0), (13, [200], 2.0), (12, [300], 3.0))
     assert sent.find(10, 4)[2] == [100, 0, 0, 200]
 
 
-def test_the_ring_goes_round_and_grows_when_feedback_reaches_far_back() -> None:
+def test_the_ring_wraps_and_grows_for_old_feedback() -> None:
     sent = SendTimeHistory()
     for number in range(0, 3 * SMALLEST, 8):
         sent.sent(number & 0xFFFF, [number] * 8, 1.0)
@@ -69,7 +69,7 @@ def test_the_ring_goes_round_and_grows_when_feedback_reaches_far_back() -> None:
     assert len(sent._sizes) <= LARGEST
 
 
-def test_a_number_that_was_left_out_has_no_time_of_a_round_ago() -> None:
+def test_a_skipped_number_has_no_stale_send_time() -> None:
     """The send time of an older packet in the same ring entry would look like a delay of seconds."""
     sent = SendTimeHistory()
     for number in range(0, SMALLEST, 8):

@@ -21,7 +21,7 @@ def plain(deltas: list[tuple[float, float]]) -> float:
 
 
 @pytest.mark.parametrize("count", [20, 21, 40, 1000])
-def test_running_sums_are_the_line(count: int) -> None:
+def test_running_sums_match_least_squares(count: int) -> None:
     chance = random.Random(count)
     deltas = [(10.0, 10 + chance.gauss(0.2, 2)) for _ in range(count)]
     line, when = Trendline(), 5e9
@@ -38,7 +38,7 @@ def test_no_slope_before_the_window_is_full() -> None:
     assert line.update(10, 20, 20.0 * WINDOW) > 0
 
 
-def test_arrivals_in_one_moment_have_no_slope() -> None:
+def test_simultaneous_arrivals_have_no_slope() -> None:
     line = Trendline()
     for _ in range(40):
         assert line.update(0, 0, 7.0) == 0.0

@@ -13,7 +13,7 @@ from sfu.rtp import rtcp
 TICK = 1 / 4000
 
 
-def told(packets: list[bytes]) -> dict[int, float | None]:
+def arrivals_in(packets: list[bytes]) -> dict[int, float | None]:
     """Maps numbers to arrivals and checks that the RTCP packets are well-formed."""
     found: dict[int, float | None] = {}
     for packet in packets:
@@ -50,7 +50,7 @@ def test_chunks(symbols: bytes, chunks: tuple[int, ...]) -> None:
     assert encode_chunks(symbols) == pack(f"!{len(chunks)}H", *chunks)
 
 
-def test_nothing_recorded_nothing_told() -> None:
+def test_no_feedback_without_packets() -> None:
     assert Recorder(1).feedback(2) == []
 
 
@@ -76,29 +76,29 @@ def test_regular_packets_byte_by_byte() -> None:
         [(n * 15 % 65536, 1 + n * 0.1) for n in range(2000)],
     ],
 )
-def test_arrivals_come_back(arrivals: list[tuple[int, float]]) -> None:
-    found = told(recorded(*arrivals).feedback(2))
+def test_arrivals_round_trip(arrivals: list[tuple[int, float]]) -> None:
+    found = arrivals_in(recorded(*arrivals).feedback(2))
     assert {number for number, at in found.items() if at is not None} == {number for number, _ in arrivals}
     for number, at in arrivals:
         assert found[number] == pytest.approx(at, abs=TICK)
 
 
-def test_the_gap_between_feedbacks_is_told_as_lost() -> None:
+def test_a_gap_between_feedbacks_is_reported_as_lost() -> None:
     recorder = recorded((1, 1.0))
     recorder.feedback(2)
     recorder.record(4, 1.1)
-    assert set(told(recorder.feedback(2))) == {4}
+    assert set(arrivals_in(recorder.feedback(2))) == {4}
     recorder.record(5, 1.11)
     recorder.record(7, 1.11)
-    assert told(recorder.feedback(2))[6] is None
+    assert arrivals_in(recorder.feedback(2))[6] is None
 
 
-def test_a_late_packet_is_told_with_its_neighbours() -> None:
+def test_a_late_packet_is_reported_with_its_neighbours() -> None:
     recorder = recorded((1, 1.0), (3, 1.01))
-    assert told(recorder.feedback(2))[2] is None
+    assert arrivals_in(recorder.feedback(2))[2] is None
     recorder.record(2, 1.05)
     recorder.record(4, 1.06)
-    found = told(recorder.feedback(2))
+    found = arrivals_in(recorder.feedback(2))
     assert found[2] == pytest.approx(1.05)
     assert found[3] == pytest.approx(1.01)
     assert found[4] == pytest.approx(1.06)
@@ -112,26 +112,26 @@ def test_history_ends_after_half_a_second() -> None:
         recorder.record(number, 1.5 + number / 10)
         recorder.feedback(2)
     recorder.record(2, 2.5)
-    found = told(recorder.feedback(2))
+    found = arrivals_in(recorder.feedback(2))
     assert found[2] == pytest.approx(2.5)
     assert found[3] is None
     assert found[9] == pytest.approx(2.4)
 
 
-def test_duplicates_are_told_once() -> None:
+def test_duplicates_are_reported_once() -> None:
     recorder = recorded((1, 1.0), (1, 1.1), (2, 1.2))
-    assert told(recorder.feedback(2))[1] == pytest.approx(1.0)
+    assert arrivals_in(recorder.feedback(2))[1] == pytest.approx(1.0)
     recorder.record(2, 1.3)
     assert recorder.feedback(2) == []
 
 
-def test_a_sender_that_begins_anew_is_followed() -> None:
+def test_a_restarted_sender_is_followed() -> None:
     recorder = recorded((30_000, 1.0), (30_001, 1.0))
     recorder.feedback(2)
     recorder.record(5, 2.0)
-    assert told(recorder.feedback(2)) == {5: 2.0}
+    assert arrivals_in(recorder.feedback(2)) == {5: 2.0}
     recorder.record(6, 2.25)
-    assert told(recorder.feedback(2)) == {6: 2.25}
+    assert arrivals_in(recorder.feedback(2)) == {6: 2.25}
 
 
 def test_feedbacks_are_counted() -> None:
@@ -152,14 +152,14 @@ def test_hostile_numbers_and_clocks(batches: list[list[tuple[int, float]]]) -> N
             recorder.record(number, arrival)
         packets = recorder.feedback(2)
         assert len(packets) <= 400
-        told(packets)
+        arrivals_in(packets)
 
 
 @given(
     st.integers(0, 0xFFFF),
     st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2000), st.booleans()), min_size=1, max_size=300),
 )
-def test_honest_traffic_comes_back(first: int, steps: list[tuple[int, int, bool]]) -> None:
+def test_regular_traffic_round_trips(first: int, steps: list[tuple[int, int, bool]]) -> None:
     recorder = Recorder(1)
     number, tick = first, 40_000
     sent: dict[int, int] = {}
@@ -170,8 +170,8 @@ def test_honest_traffic_comes_back(first: int, steps: list[tuple[int, int, bool]
         sent[number & 0xFFFF] = tick
         recorder.record(number & 0xFFFF, (tick + 0.5) / 4000)
         if flush:
-            found.update(told(recorder.feedback(2)))
-    found.update(told(recorder.feedback(2)))
+            found.update(arrivals_in(recorder.feedback(2)))
+    found.update(arrivals_in(recorder.feedback(2)))
     assert {number: round(at * 4000) for number, at in found.items() if at is not None} == sent
 
 

@@ -44,12 +44,12 @@ def decoded(codec: str, frames: list[CodedFrame]) -> int:
     return len(shown)
 
 
-def test_the_orientation_id_is_the_one_that_is_sent() -> None:
+def test_the_orientation_id_matches_the_sent_one() -> None:
     assert capabilities.OUT_EXTENSION_IDS[capabilities.URI_VIDEO_ORIENTATION] == VIDEO_ORIENTATION_ID
 
 
 @pytest.mark.parametrize("codec", VIDEO)
-def test_frames_come_out_whole_with_the_marker(codec: str, units: dict[str, list[bytes]]) -> None:
+def test_frames_are_complete_at_the_marker(codec: str, units: dict[str, list[bytes]]) -> None:
     assembler = FrameAssembler(codec)
     assert assembler.wants_keyframe
     frames = []
@@ -67,7 +67,7 @@ def test_frames_come_out_whole_with_the_marker(codec: str, units: dict[str, list
 
 
 @pytest.mark.parametrize("codec", VIDEO)
-def test_reordering_inside_and_between_frames_is_mended(codec: str, units: dict[str, list[bytes]]) -> None:
+def test_packets_are_reordered(codec: str, units: dict[str, list[bytes]]) -> None:
     packets = [packet for group in packetize.packets(codec, units[codec]) for packet in group]
     plain = feed(FrameAssembler(codec), packets)
     shuffled = packets[:1] + packets[1:][::-1]
@@ -92,7 +92,7 @@ def test_a_gap_waits_then_skips_to_the_next_keyframe(codec: str, units: dict[str
     assert not assembler.wants_keyframe
 
 
-def test_a_packet_that_is_sent_again_in_time_fills_its_gap(units: dict[str, list[bytes]]) -> None:
+def test_a_timely_retransmission_fills_the_gap(units: dict[str, list[bytes]]) -> None:
     groups = packetize.packets("VP8", units["VP8"])
     assembler = FrameAssembler("VP8")
     feed(assembler, groups[0], 1.0)
@@ -104,14 +104,14 @@ def test_a_packet_that_is_sent_again_in_time_fills_its_gap(units: dict[str, list
     assert not assembler.wants_keyframe
 
 
-def test_a_keyframe_behind_a_gap_is_not_waited_for_when_nothing_else_will_do(units: dict[str, list[bytes]]) -> None:
+def test_a_keyframe_after_a_gap_is_used_at_once_if_a_keyframe_is_needed(units: dict[str, list[bytes]]) -> None:
     groups = packetize.packets("VP8", units["VP8"])
     assembler = FrameAssembler("VP8")
     assert feed(assembler, [*groups[1], *groups[2][1:]]) == []
     assert [frame.timestamp for frame in feed(assembler, groups[3])] == [9000]
 
 
-def test_the_timer_gives_up_and_finds_what_is_whole_behind_the_gap(units: dict[str, list[bytes]]) -> None:
+def test_the_timer_gives_up_and_returns_complete_frames_after_the_gap(units: dict[str, list[bytes]]) -> None:
     groups = packetize.packets("H264", units["H264"])
     assembler = FrameAssembler("H264")
     feed(assembler, groups[0])
@@ -144,7 +144,7 @@ def test_timestamps_are_unwrapped_and_padding_counts_as_received() -> None:
     assert [frame.timestamp for frame in frames] == [0xFFFF_FF00, 0x1_0000_0100]
 
 
-def test_rotation_stays_until_it_is_said_anew() -> None:
+def test_rotation_persists_until_it_changes() -> None:
     assembler = FrameAssembler("VP8")
     key = b"\x10\x00key"
     turns = [0, 90, 0, 270]
@@ -156,7 +156,7 @@ SPS, PPS, IDR, SLICE = b"\x67\x42\xe0\x1f\x8c\x8d", b"\x68\xce\x3c\x80", b"\x65\
 ANNEX_B = b"\0\0\0\1"
 
 
-def test_parameter_sets_are_kept_for_keyframes_that_come_without() -> None:
+def test_parameter_sets_are_kept_for_keyframes_without_them() -> None:
     assembler = FrameAssembler("H264")
     stap = b"\x78" + b"".join(struct.pack("!H", len(unit)) + unit for unit in (SPS, PPS, IDR))
     frames = feed(
@@ -176,7 +176,7 @@ def test_parameter_sets_are_kept_for_keyframes_that_come_without() -> None:
     assert [frame.keyframe for frame in frames] == [True, False, True]
 
 
-def test_parameter_sets_in_their_own_frame_are_no_picture() -> None:
+def test_parameter_sets_alone_give_no_frame() -> None:
     assembler = FrameAssembler("H264")
     assert feed(assembler, [rtp(SPS, 1, 0), rtp(PPS, 2, 0, marker=True)]) == []
     assert assembler.wants_keyframe
@@ -200,14 +200,14 @@ def vp9_layers() -> list[bytes]:
         (7, b"basemiddletop\xc2\x04\x06\x03\xc2"),
     ],
 )
-def test_vp9_layers_above_the_limit_are_left_out(limit: int, expected: bytes) -> None:
+def test_vp9_layers_above_the_limit_are_dropped(limit: int, expected: bytes) -> None:
     assembler = FrameAssembler("VP9")
     assembler.spatial_limit = limit
     assert assembler.spatial_limit == limit
     assert [frame.data for frame in feed(assembler, vp9_layers())] == [expected]
 
 
-def test_av1_layers_and_what_a_sender_should_have_left_out() -> None:
+def test_av1_layers_and_unneeded_obus_are_dropped() -> None:
     base, top = b"\x34\x00base", b"\x34\x08top"
     packets = [
         rtp(b"\x28\x02\x10\x00\x06" + b"\x0c\x00head", 1, 0),  # a temporal delimiter, then a sequence header
@@ -224,7 +224,7 @@ def test_av1_layers_and_what_a_sender_should_have_left_out() -> None:
     assert frame.data == b"\x12\0" + b"\x0e\x00\x04head" + b"\x36\x00\x04base"
 
 
-def test_audio_is_given_out_at_once_and_once() -> None:
+def test_audio_is_returned_at_once_without_duplicates() -> None:
     assembler = FrameAssembler("opus", audio=True)
     packets = [rtp(b"one", 1, 0), rtp(b"three", 3, 1920), rtp(b"two", 2, 960), rtp(b"two", 2, 960), rtp(b"", 4, 2880)]
     frames = feed(assembler, packets)
@@ -240,7 +240,7 @@ def red(old: list[tuple[int, bytes]], new: bytes) -> bytes:
     return heads + b"\x6f" + b"".join(data for _, data in old) + new
 
 
-def test_redundant_audio_mends_what_was_lost() -> None:
+def test_redundant_audio_replaces_lost_packets() -> None:
     assembler = FrameAssembler("red", audio=True)
     frames = feed(
         assembler,
@@ -255,14 +255,14 @@ def test_redundant_audio_mends_what_was_lost() -> None:
     ]  # fmt: skip
 
 
-def test_audio_that_begins_anew_is_taken_up() -> None:
+def test_restarted_audio_continues() -> None:
     assembler = FrameAssembler("opus", audio=True)
     feed(assembler, [rtp(b"x", 1, 1_000_000_000)])
     assert len(feed(assembler, [rtp(b"x", index, 960 * index) for index in range(100)])) > 30
 
 
 @pytest.mark.parametrize("codec", ["opus", "red"])
-def test_audio_whose_timestamps_step_back_is_taken_up_at_once(codec: str) -> None:
+def test_audio_continues_at_once_after_timestamps_step_back(codec: str) -> None:
     """Consecutive sequence numbers distinguish a clock step from late packets."""
     assembler = FrameAssembler(codec, audio=True)
     payload = red([], b"x") if codec == "red" else b"x"
@@ -273,7 +273,7 @@ def test_audio_whose_timestamps_step_back_is_taken_up_at_once(codec: str) -> Non
     assert feed(assembler, after[-5:]) == []
 
 
-def test_a_sender_that_begins_anew_is_taken_up() -> None:
+def test_a_restarted_sender_continues() -> None:
     key = b"\x10\x00key"
     assembler = FrameAssembler("VP8")
     feed(assembler, [rtp(key, 5000, 0, marker=True)])
@@ -291,7 +291,7 @@ def test_a_sender_that_begins_anew_is_taken_up() -> None:
         ("AV1", [b"\x58\x0ahead"]),
     ],
 )
-def test_pictures_that_do_not_fit_together_are_dropped(codec: str, payloads: list[bytes]) -> None:
+def test_inconsistent_frames_are_dropped(codec: str, payloads: list[bytes]) -> None:
     assembler = FrameAssembler(codec)
     last = len(payloads) - 1
     packets = [rtp(payload, index, 0, marker=index == last) for index, payload in enumerate(payloads)]
@@ -301,7 +301,7 @@ def test_pictures_that_do_not_fit_together_are_dropped(codec: str, payloads: lis
 
 
 @pytest.mark.parametrize("codec", [*VIDEO, "opus", "red"])
-def test_malformed_packets_leave_everything_as_it_was(codec: str, units: dict[str, list[bytes]]) -> None:
+def test_malformed_packets_leave_the_state_unchanged(codec: str, units: dict[str, list[bytes]]) -> None:
     audio = codec not in VIDEO
     assembler = FrameAssembler(codec, audio=audio)
     for packet in (b"", b"\x80" * 11, b"\x00" * 20, rtp(b"", 1, 0)[:-1]):
@@ -311,7 +311,7 @@ def test_malformed_packets_leave_everything_as_it_was(codec: str, units: dict[st
         assert len(feed(assembler, packetize.packets(codec, units[codec])[0])) == 1
 
 
-def test_codecs_that_are_not_known_are_refused() -> None:
+def test_unknown_codecs_are_rejected() -> None:
     with pytest.raises(ValueError, match="theora"):
         FrameAssembler("theora")
 

@@ -101,7 +101,7 @@ def test_nack_entries_are_bounded_over_the_whole_compound_packet() -> None:
         (pack("!BBHIII", 0x8F, 206, 3, 1, 2, 0x12345678), "an application layer feedback that is not REMB"),
     ],
 )
-def test_foreign_packets_are_left_out(data: bytes, what: str) -> None:
+def test_unused_packet_types_are_skipped(data: bytes, what: str) -> None:
     assert rtcp.parse(data + VALID["pli"]) == [PictureLossIndication(1, 2)], what
 
 
@@ -138,7 +138,7 @@ def test_padding_is_not_content() -> None:
 
 
 @given(st.lists(SENDER_REPORT | RECEIVER_REPORT, min_size=1, max_size=4))
-def test_reports_come_back(reports: list[SenderReport | ReceiverReport]) -> None:
+def test_reports_round_trip(reports: list[SenderReport | ReceiverReport]) -> None:
     encoded = [
         rtcp.encode_sender_report(report) if isinstance(report, SenderReport) else rtcp.encode_receiver_report(report)
         for report in reports
@@ -148,7 +148,7 @@ def test_reports_come_back(reports: list[SenderReport | ReceiverReport]) -> None
 
 
 @given(st.integers(0, 0xFFFF), st.sets(st.integers(0, 400), min_size=1, max_size=200))
-def test_nacks_come_back(first: int, offsets: set[int]) -> None:
+def test_nacks_round_trip(first: int, offsets: set[int]) -> None:
     numbers = tuple((first + offset) & 0xFFFF for offset in sorted(offsets))
     encoded = rtcp.encode_nack(1, 2, numbers)
     assert rtcp.parse(encoded) == [Nack(1, 2, numbers)]
@@ -158,7 +158,7 @@ def test_nacks_come_back(first: int, offsets: set[int]) -> None:
 
 
 @given(st.integers(0, 2**64 - 1), st.lists(WORD, max_size=255))
-def test_remb_comes_back(bitrate: int, ssrcs: list[int]) -> None:
+def test_remb_round_trip(bitrate: int, ssrcs: list[int]) -> None:
     (parsed,) = rtcp.parse(rtcp.encode_remb(1, bitrate, ssrcs))
     assert isinstance(parsed, Remb)
     assert parsed.ssrcs == tuple(ssrcs)
@@ -166,7 +166,7 @@ def test_remb_comes_back(bitrate: int, ssrcs: list[int]) -> None:
 
 
 @given(WORD, st.text(max_size=60))
-def test_source_descriptions_are_whole_words(ssrc: int, cname: str) -> None:
+def test_source_descriptions_are_padded_to_whole_words(ssrc: int, cname: str) -> None:
     encoded = rtcp.encode_source_description(ssrc, cname)
     assert len(encoded) % 4 == 0
     assert encoded[-1] == 0
@@ -182,7 +182,7 @@ def test_source_descriptions_are_whole_words(ssrc: int, cname: str) -> None:
         lambda: rtcp.encode_source_description(1, "x" * 256),
     ],
 )
-def test_our_own_misuse_is_refused(encode: object) -> None:
+def test_encoders_reject_invalid_arguments(encode: object) -> None:
     assert callable(encode)
     with pytest.raises(ValueError, match=r"limited to|at most|at least"):
         encode()

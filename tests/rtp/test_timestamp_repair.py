@@ -52,7 +52,7 @@ class Stream:
 
 @pytest.mark.parametrize("seconds", [0.1, 0.3, 1.0, 5.0, 3600.0, -0.1, -0.7, -5.0, -3600.0])
 @pytest.mark.parametrize("jitter", [0.0, 0.005])
-def test_a_clock_that_stood_still_or_jumped_goes_on_evenly(seconds: float, jitter: float) -> None:
+def test_a_stopped_or_jumping_clock_continues_evenly(seconds: float, jitter: float) -> None:
     stream = Stream(jitter)
     stream.send(4)
     if seconds > 0:
@@ -65,7 +65,7 @@ def test_a_clock_that_stood_still_or_jumped_goes_on_evenly(seconds: float, jitte
     assert max(stream.transits()) - min(stream.transits()) < 0.005 + 10 * jitter
 
 
-def test_a_clock_that_jumps_back_without_a_pause_goes_on_evenly() -> None:
+def test_a_clock_that_jumps_back_without_a_pause_continues_evenly() -> None:
     stream = Stream()
     stream.send(4)
     stream.offset -= 2.0
@@ -74,7 +74,7 @@ def test_a_clock_that_jumps_back_without_a_pause_goes_on_evenly() -> None:
 
 
 @pytest.mark.parametrize("held", [0.1, 0.5, 2.0])
-def test_a_network_that_held_packets_up_is_no_step(held: float) -> None:
+def test_network_delay_is_not_a_step(held: float) -> None:
     stream = Stream()
     stream.send(4)
     begin = stream.now
@@ -87,14 +87,14 @@ def test_a_network_that_held_packets_up_is_no_step(held: float) -> None:
     assert stream.out[-1].timestamp == stream.timestamp(stream.now - 0.02)
 
 
-def test_jitter_is_no_step() -> None:
+def test_jitter_is_not_a_step() -> None:
     stream = Stream(0.025)
     stream.send(120)
     assert stream.steps.steps == 0
     assert len(stream.out) == 6000
 
 
-def test_silence_that_is_not_sent_is_no_step() -> None:
+def test_dtx_is_not_a_step() -> None:
     stream = Stream()
     for _ in range(20):
         stream.send(0.5)
@@ -102,7 +102,7 @@ def test_silence_that_is_not_sent_is_no_step() -> None:
     assert stream.steps.steps == 0
 
 
-def test_one_late_frame_is_given_out_by_the_timer() -> None:
+def test_the_timer_releases_a_single_late_frame() -> None:
     stream = Stream()
     stream.send(1)
     stream.arrive(stream.now, stream.now + 0.2)
@@ -113,7 +113,7 @@ def test_one_late_frame_is_given_out_by_the_timer() -> None:
     assert stream.steps.handle_timer(late + 9) == []
 
 
-def test_what_is_held_is_bounded() -> None:
+def test_held_frames_are_bounded() -> None:
     stream = Stream()
     stream.send(1)
     for _ in range(200):
@@ -122,7 +122,7 @@ def test_what_is_held_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0.1, 0.5, 1.0, 5.0])
-def test_reports_of_before_and_after_a_step_give_the_same_mapping(seconds: float) -> None:
+def test_reports_before_and_after_a_step_give_the_same_mapping(seconds: float) -> None:
     stream = Stream()
     assert stream.steps.report(1, 77, 0.0) == 77  # nothing is known before the first frame
     stream.send(2)
@@ -139,7 +139,7 @@ def test_reports_of_before_and_after_a_step_give_the_same_mapping(seconds: float
     assert stream.report() == pytest.approx(before, abs=0.005)
 
 
-def test_a_report_long_after_a_step_is_believed() -> None:
+def test_a_report_long_after_a_step_is_accepted() -> None:
     """The path became slower at once, which first looked like a clock step. Later reports restore lip sync."""
     stream = Stream()
     stream.send(3)

@@ -20,18 +20,18 @@ REPORTS = st.builds(
 
 
 @given(REPORTS)
-def test_what_is_encoded_is_read(report: ExtendedReport) -> None:
+def test_reports_round_trip(report: ExtendedReport) -> None:
     assert rtcp.parse(xr.encode(report)) == [report]
 
 
-def test_the_form_is_that_of_the_standard() -> None:
+def test_encoding_matches_the_rfc() -> None:
     clock = xr.encode(ExtendedReport(1, 0x0123456789ABCDEF))
     assert clock == pack("!BBHI", 0x80, 207, 4, 1) + pack("!BBHQ", 4, 0, 2, 0x0123456789ABCDEF)
     echo = xr.encode(ExtendedReport(1, None, (DlrrBlock(2, 0x456789AB, 65536),)))
     assert echo == pack("!BBHI", 0x80, 207, 5, 1) + pack("!BBHIII", 5, 0, 3, 2, 0x456789AB, 65536)
 
 
-def test_other_blocks_are_left_out() -> None:
+def test_other_blocks_are_skipped() -> None:
     loss = pack("!BBHI", 1, 0, 1, 7)
     assert xr.parse(pack("!I", 9) + loss + loss, 0, 20) == ExtendedReport(9)
 
@@ -46,12 +46,12 @@ def test_other_blocks_are_left_out() -> None:
         (pack("!IH", 1, 0), "half a block header"),
     ],
 )
-def test_malformed_reports_are_refused(data: bytes, what: str) -> None:
+def test_malformed_reports_are_rejected(data: bytes, what: str) -> None:
     with pytest.raises(MalformedPacket):
         xr.parse(data, 0, len(data))
 
 
-def test_echoes_are_bounded() -> None:
+def test_dlrr_blocks_are_bounded() -> None:
     report = ExtendedReport(1, None, (DlrrBlock(1, 2, 3),) * 200)
     (found,) = rtcp.parse(xr.encode(report))
     assert isinstance(found, ExtendedReport)

@@ -213,7 +213,7 @@ def test_offers_of_real_clients(
     assert [media.mid for media in tagged] == [group[0]]
 
 
-def test_only_the_m_line_that_is_not_usable_is_rejected() -> None:
+def test_only_the_unusable_m_line_is_rejected() -> None:
     """Adds each kind of unsupported m-line after a supported one."""
     for odd in (
         "m=video 9 UDP/TLS/RTP/SAVPF 98\na=mid:odd\na=rtpmap:98 H265/90000\n",
@@ -236,13 +236,13 @@ def test_the_answer_has_the_profile_of_the_offer(protocol: str) -> None:
     assert f"m=video 9 {protocol} 96\r\n" in answer(text).sdp
 
 
-def test_without_a_group_the_first_usable_m_line_is_taken() -> None:
+def test_without_a_group_the_first_usable_m_line_is_accepted() -> None:
     text = section("a=rtpmap:96 H265/90000\n").replace("a=group:BUNDLE 0\n", "")
     other = section("a=rtpmap:96 VP8/90000\n", mid="1").partition("m=")[2]
     assert [track.mid for track in answer(f"{text}m={other}m={other.replace('mid:1', 'mid:2')}").tracks] == ["1"]
 
 
-def test_old_data_channels_are_answered_in_their_form() -> None:
+def test_draft_data_channels_get_a_draft_answer() -> None:
     text = section("a=sctpmap:5001 webrtc-datachannel 1024\n", kind="application", formats="5001")
     made = answer(text.replace("UDP/TLS/RTP/SAVPF", "DTLS/SCTP"))
     assert made.data is not None
@@ -252,7 +252,7 @@ def test_old_data_channels_are_answered_in_their_form() -> None:
 
 
 @pytest.mark.parametrize(("name", "cameras"), [("chromium-16-cameras", 16), ("firefox-16-cameras", 16)])
-def test_all_cameras_are_taken(name: str, cameras: int) -> None:
+def test_all_cameras_are_accepted(name: str, cameras: int) -> None:
     made = answer(offer_case(name))
     assert sum(track.rids == ("q", "h", "f") for track in made.tracks) == cameras
     assert made.data is not None
@@ -272,7 +272,7 @@ SIMULCAST = f"a=extmap:10 {URI_RID}\na=rtpmap:96 VP8/90000\na=rtpmap:97 VP9/9000
         ("96 97", "a=simulcast:send ~q\n", "VP8", ("q",)),
     ],
 )
-def test_rids_for_the_codec_that_is_taken(formats: str, lines: str, codec: str, rids: tuple[str, ...]) -> None:
+def test_rids_of_the_chosen_codec(formats: str, lines: str, codec: str, rids: tuple[str, ...]) -> None:
     track = only_track(section(SIMULCAST + lines, formats=formats))
     assert (track.codec.name, track.rids, track.layers) == (codec, rids, rids)
 

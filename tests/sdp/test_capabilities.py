@@ -63,7 +63,7 @@ def test_identifying_parameters(name: str, parameters: str, expected: str) -> No
 
 
 @given(st.sampled_from(["VP8", "VP9", "H264", "AV1", "opus", "red"]), st.text(max_size=60))
-def test_nothing_odd_gets_through(name: str, parameters: str) -> None:
+def test_unexpected_parameters_are_removed(name: str, parameters: str) -> None:
     assert len(identifying_parameters(name, parameters)) < 80
     assert identifying_parameters(name, parameters).isascii()
 
@@ -85,7 +85,7 @@ def test_payload_types_are_stable() -> None:
     assert table.assign("H264", H264.format(1, "42e01f"), False) == base
 
 
-def test_payload_types_run_out_politely() -> None:
+def test_too_many_payload_types_raise_at_capacity() -> None:
     table = PayloadTypeTable()
     seen = [table.assign("H264", H264.format(1, f"{number:06x}"), False)[0] for number in range(57)]
     with pytest.raises(AtCapacity):
@@ -116,7 +116,7 @@ def test_h264_profiles(value: str, rank: int) -> None:
         ("", True, "stereo=1"),
     ],
 )
-def test_what_opus_is_asked_to_be(offered: str, stereo: bool, answered: str) -> None:
+def test_opus_answer_parameters(offered: str, stereo: bool, answered: str) -> None:
     assert opus_answer_parameters(offered, stereo=stereo) == answered
     assert is_stereo(answered) is stereo
 

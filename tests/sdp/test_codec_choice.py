@@ -66,7 +66,7 @@ def test_a_codec_that_all_layers_may_use() -> None:
     ("formats", "expected"),
     [("111 63", [111, 63]), ("63 111", [63, 111]), ("63 9 111", [63, 111]), ("112 111 63", [112])],
 )
-def test_red_is_taken_where_it_repeats_our_codec(formats: str, expected: list[int]) -> None:
+def test_red_is_accepted_only_for_the_main_codec(formats: str, expected: list[int]) -> None:
     lines = (
         "a=rtpmap:111 opus/48000/2\na=rtpmap:112 opus/48000/2\na=rtpmap:63 red/48000/2\na=fmtp:63 111/111\n"
         "a=rtpmap:9 G722/8000\n"

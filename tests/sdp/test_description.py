@@ -166,7 +166,7 @@ def test_an_m_line_of_another_kind_has_no_codecs(line: str) -> None:
     assert (other.codecs, other.extensions, other.streams) == ((), {}, ())
 
 
-def test_formats_that_are_no_payload_types_are_left_out() -> None:
+def test_invalid_payload_types_are_ignored() -> None:
     (media,) = parse(section("a=rtpmap:96 VP8/90000\n", formats="* 96 t38")).media
     assert [codec.payload_type for codec in media.codecs] == [96]
 
@@ -187,7 +187,7 @@ def test_the_tagged_m_line_carries_the_transport() -> None:
     assert transport_section(section("").replace("m=video 9", "m=video 0")) is None
 
 
-def test_attributes_of_the_session_count_for_all_m_lines() -> None:
+def test_session_attributes_apply_to_all_m_lines() -> None:
     text = section("a=rtpmap:96 VP8/90000\n")
     moved = [line for line in text.split("\n") if line.startswith(("a=ice", "a=fingerprint", "a=setup", "a=rtcp-mux"))]
     rest = [line for line in text.split("\n") if line not in moved]
@@ -202,7 +202,7 @@ def test_attributes_of_the_session_count_for_all_m_lines() -> None:
     assert media.rtcp_mux
 
 
-def test_an_old_data_channel() -> None:
+def test_a_data_channel_of_the_drafts() -> None:
     data = parse(section("a=sctpmap:5001 webrtc-datachannel 1024\n", kind="application", formats="5001")).media[0]
     assert data.sctp_port == 5001
 
@@ -311,7 +311,7 @@ def test_mutations(name: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("rid", "r{} send"), ("ssrc-group", "FID {} 7")])
-def test_lines_that_cost_most_are_counted_in_all(name: str, value: str) -> None:
+def test_expensive_lines_are_limited_per_description(name: str, value: str) -> None:
     lines = [
         f"m=video 9 x 96\na=mid:{n}\n" + "".join(f"a={name}:{value.format(k)}\n" for k in range(7)) for n in range(64)
     ]

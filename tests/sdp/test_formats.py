@@ -26,7 +26,7 @@ def test_an_m_line() -> None:
     assert extensions == {"urn:ietf:params:rtp-hdrext:sdes:mid": 4}
 
 
-def test_what_was_read_once_is_remembered() -> None:
+def test_results_are_cached() -> None:
     assert read_formats("video", ("96",), "\n".join(LINES)) is read_formats("video", ("96",), "\n".join(LINES))
     assert read_formats("video", ("97",), "\n".join(LINES)) != read_formats("video", ("96",), "\n".join(LINES))
 
@@ -46,7 +46,7 @@ def test_nothing_at_all() -> None:
         "a=extmap:5000 urn:x",
     ],
 )
-def test_refused_every_time(line: str) -> None:
+def test_malformed_lines_are_rejected_every_time(line: str) -> None:
     for _ in range(2):
         with pytest.raises(BadRequest):
             read_formats("video", ("96",), line)
@@ -62,11 +62,11 @@ def test_bounds() -> None:
             decimal(text, 127, "It")
 
 
-def test_other_lines_are_not_read() -> None:
+def test_other_lines_are_ignored() -> None:
     assert read_formats("video", ("96",), "a=ssrc:x\na=rtpmapx:1\nb=rtpmap:x\na=extmap-allow-mixed") == ((), {}, {})
 
 
-def test_equal_m_lines_are_read_once_and_distinct_ones_are_bounded() -> None:
+def test_equal_m_lines_are_parsed_once_and_distinct_ones_are_bounded() -> None:
     reader = FormatReader()
     lines = "".join(f"\na=rtpmap:{number} V/90000" for number in range(100))
     for _ in range(100):
@@ -77,7 +77,7 @@ def test_equal_m_lines_are_read_once_and_distinct_ones_are_bounded() -> None:
         reader.read("video", ("97",), f"{lines}\na=fmtp:96 9\n{lines}")
 
 
-def test_long_sets_are_not_kept() -> None:
+def test_long_sets_are_not_cached() -> None:
     lines = f"a=fmtp:96 {'x' * 20_000}\na=rtpmap:96 VP8/90000"
     first, second = (read_formats("video", ("96",), lines) for _ in range(2))
     assert first == second

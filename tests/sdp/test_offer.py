@@ -70,7 +70,7 @@ def test_extensions_can_be_left_out() -> None:
     assert URI_MID in parse(text).media[0].extensions
 
 
-def test_publishers_words_do_not_reach_subscribers() -> None:
+def test_publishers_parameters_do_not_reach_subscribers() -> None:
     h264 = VIDEO._replace(codecs=(("H264", 90000, 1, "profile-level-id=42e01f;x=<b>", 100, None),))
     assert parse(offer([h264])).media[0].codecs[0].parameters == (
         "level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42e01f"
@@ -98,7 +98,7 @@ def mirrored(text: str) -> str:
     return text.replace("a=sendonly", "a=recvonly").replace("a=setup:actpass", "a=setup:active")
 
 
-def test_mirrored_offer_is_accepted_whole() -> None:
+def test_mirrored_offer_is_accepted_completely() -> None:
     accepted = parse_answer(mirrored(offer([RED, VIDEO], data=True)), [RED, VIDEO])
     assert accepted.sections["0"].payload_types == {63: "red", 111: "opus"}
     assert accepted.sections["1"].extensions == {uri: OUT_EXTENSION_IDS[uri] for uri, _ in OFFERED_EXTENSIONS["video"]}

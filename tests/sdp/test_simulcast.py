@@ -39,11 +39,11 @@ def test_lines_that_contradict_each_other(lines: str, sentence: str) -> None:
         parse(section(lines))
 
 
-def test_an_m_line_that_is_not_read_cannot_be_wrong() -> None:
+def test_rejected_m_lines_are_not_validated() -> None:
     assert parse(section("a=simulcast:send q\n", port=0)).media[0].rejected
 
 
-def test_the_syntax_of_drafts() -> None:
+def test_draft_syntax() -> None:
     rids: dict[str, Rid] = {}
     for name in "qhf":
         read_rid(rids, f"{name} send")
