@@ -1,11 +1,11 @@
 /**
- * How long to wait before the next attempt to connect: exponential, with jitter, so that a thousand clients whose server
- * restarted do not come back in the same instant.
+ * Exponential back-off with jitter for reconnecting, so that the clients of a restarted server do not all return at
+ * once.
  * @module
  */
 
 /**
- * Milliseconds before attempt number `attempt` (0 is the first one after the loss). Half is fixed, half is chance.
+ * Milliseconds before attempt `attempt` (0 is the first one after the loss). Half is fixed, half is random.
  * @param {number} attempt
  * @param {number} chance 0 ≤ chance < 1
  * @param {{first?: number, factor?: number, most?: number}} [limits]

@@ -1,5 +1,5 @@
 /**
- * What is sent: the simulcast ladder of a picture and the order of codecs, as pure functions.
+ * Simulcast layers and codec order of published tracks, as pure functions.
  * @module
  */
 
@@ -9,7 +9,7 @@
 /** @typedef {{mimeType: string, clockRate: number, channels?: number, sdpFmtpLine?: string}} Codec */
 
 /**
- * One rung: its scale and the bits a second that 1280 × 720 needs at 30 frames a second in VP8.
+ * One simulcast layer. `bitrate`: bits per second that VP8 needs for 1280 × 720 at 30 frames per second.
  * @typedef {{rid: string, scale: number, bitrate: number, fps: number}} Rung
  */
 
@@ -19,13 +19,13 @@ const CAMERA = [
   { rid: 'h', scale: 2, bitrate: 500_000, fps: 30 },
   { rid: 'f', scale: 1, bitrate: 1_700_000, fps: 30 },
 ];
-/** Text stays readable at half size and few frames; below that a slide is of no use. @type {Rung[]} */
+/** Text is readable at half the size and at a low frame rate, but not below. @type {Rung[]} */
 const SCREEN = [
   { rid: 'h', scale: 2, bitrate: 500_000, fps: 10 },
   { rid: 'f', scale: 1, bitrate: 2_500_000, fps: 30 },
 ];
 /**
- * Pixels that libwebrtc wants for so many layers; of a smaller picture it drops the last rids, which are our best ones.
+ * Minimum number of pixels for this number of layers. For smaller video, libwebrtc drops the last rids, the largest layers.
  * @type {Array<[number, number]>}
  */
 const AFFORDED = [
@@ -33,7 +33,7 @@ const AFFORDED = [
   [480 * 270, 2],
   [0, 1],
 ];
-/** Bits grow with pixels, but slower: the exponent is the one that fits common ladders (150k, 500k, 1.7M). */
+/** The bitrate grows more slowly than the number of pixels. This exponent fits common layer bitrates (150k, 500k, 1.7M). */
 const GROWTH = 0.75;
 
 /**
@@ -62,8 +62,8 @@ export function encodings(source, width, height, codec, simulcast = true) {
 }
 
 /**
- * VP8 has temporal layers that a server can drop one by one. VP9 and AV1 send all simulcast layers only when the mode
- * says that they are simulcast and not spatial layers of one stream.
+ * VP8 has temporal layers that the server can drop. VP9 and AV1 send all simulcast layers only if the mode declares
+ * simulcast instead of spatial layers in one stream.
  * @param {VideoCodec} codec
  */
 function scalability(codec) {
@@ -71,7 +71,7 @@ function scalability(codec) {
 }
 
 /**
- * What the others are told of the encodings.
+ * Layer descriptions for the other participants.
  * @param {ReadonlyArray<RTCRtpEncodingParameters>} list
  * @param {number} width
  * @param {number} height
@@ -90,7 +90,7 @@ export function layerSpecs(list, width, height) {
 }
 
 /**
- * The codecs with the wanted ones first; the rest stays in the browser's order, so that there is always one in common.
+ * Moves the wanted codecs to the front. The rest keeps the browser's order, so that a common codec remains.
  * @template {Codec} C
  * @param {ReadonlyArray<C>} available
  * @param {string[]} wanted MIME subtypes, best first

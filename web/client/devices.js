@@ -1,5 +1,5 @@
 /**
- * Cameras, microphones and speakers: which there are, how to open one, and what to say when it does not work.
+ * Cameras, microphones and speakers: lists them, opens them and explains errors.
  * @module
  */
 
@@ -12,7 +12,7 @@
 export const none = { cameras: [], microphones: [], speakers: [] };
 
 /**
- * Labels are empty until the person has allowed one device.
+ * Labels are empty until the user has allowed access to a device.
  * @returns {Promise<DeviceList>}
  */
 export async function list() {
@@ -29,7 +29,7 @@ export async function list() {
 }
 
 /**
- * Opens a camera. A remembered device that is gone gives way to any other.
+ * Opens a camera. If the given device is missing, any other one is used.
  * @param {string} deviceId empty: any
  */
 export function openCamera(deviceId) {
@@ -48,7 +48,7 @@ export function openMicrophone(deviceId) {
  * @returns {Promise<MediaStreamTrack>}
  */
 async function open(kind, deviceId, constraints) {
-  if (!navigator.mediaDevices) throw new DOMException('Devices need a secure page.', 'SecurityError');
+  if (!navigator.mediaDevices) throw new DOMException('Devices require a secure context.', 'SecurityError');
   const attempts = deviceId ? [{ ...constraints, deviceId: { exact: deviceId } }, constraints] : [constraints];
   for (const [index, attempt] of attempts.entries()) {
     try {
@@ -63,7 +63,7 @@ async function open(kind, deviceId, constraints) {
 }
 
 /**
- * A screen, window or tab, with its sound where the browser gives it.
+ * Captures a screen, window or tab, with its audio where the browser supports that.
  * @returns {Promise<{video: MediaStreamTrack, audio: MediaStreamTrack | null}>}
  */
 export async function openScreen() {
@@ -80,27 +80,27 @@ export async function openScreen() {
   return { video, audio: stream.getAudioTracks()[0] ?? null };
 }
 
-/** True where a screen can be shared at all (phones cannot). */
+/** Whether the browser supports screen sharing (phones do not). */
 export const canShare = () => Boolean(navigator.mediaDevices && 'getDisplayMedia' in navigator.mediaDevices);
 
 /** @type {Record<string, (noun: string, Noun: string) => [string, string]>} */
 const EXPLANATIONS = {
   NotAllowedError: (noun, Noun) => [
     `${Noun} is blocked`,
-    `Allow this page to use the ${noun}: click the symbol beside the address, then try again.`,
+    `Allow access to the ${noun} in the browser's address bar, then try again.`,
   ],
-  SecurityError: (noun, Noun) => [`${Noun} is not available here`, `The browser gives the ${noun} only to pages opened over https.`],
-  NotFoundError: (noun) => [`No ${noun} found`, `Connect a ${noun}, then try again. You can join without one.`],
+  SecurityError: (noun, Noun) => [`${Noun} is not available here`, `Browsers allow access to the ${noun} only on https pages.`],
+  NotFoundError: (noun) => [`No ${noun} found`, `Connect a ${noun} and try again, or join without one.`],
   NotReadableError: (noun, Noun) => [
     `${Noun} is in use`,
-    `Another program may be using the ${noun}. Close it there, then try again.`,
+    `Another application may be using the ${noun}. Close it, then try again.`,
   ],
-  OverconstrainedError: (noun, Noun) => [`${Noun} does not fit`, `The chosen ${noun} cannot do what is needed. Choose another one.`],
-  AbortError: (noun, Noun) => [`${Noun} did not start`, `The ${noun} stopped answering. Unplug it, connect it again, then try again.`],
+  OverconstrainedError: (noun, Noun) => [`${Noun} is not suitable`, `The selected ${noun} does not support the required settings. Choose another one.`],
+  AbortError: (noun, Noun) => [`${Noun} did not start`, `The ${noun} is not responding. Reconnect it, then try again.`],
 };
 
 /**
- * What to tell a person whose device could not be opened.
+ * Error text for a device that could not be opened.
  * @param {unknown} error
  * @param {DeviceKind} kind
  * @returns {DeviceProblem}

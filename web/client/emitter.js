@@ -1,5 +1,5 @@
 /**
- * Events without the DOM: `on` returns the function that takes the listener away again.
+ * Event emitter without the DOM. `on` returns a function that removes the listener.
  * @module
  */
 
@@ -12,7 +12,7 @@ export class Emitter {
    * @template {keyof Events} Name
    * @param {Name} name
    * @param {(value: Events[Name]) => void} listener
-   * @returns {() => void} ends the listening
+   * void} ends the listening => @returns {() => void} removes the listener => void} ends the listening
    */
   on(name, listener) {
     const listeners = this.#listeners.get(name) ?? new Set();

@@ -1,14 +1,14 @@
 /**
- * What can go wrong between this client and the server, as types.
+ * Errors of the connection to the server.
  * @module
  */
 
-/** The server refused a request: `code` is for programs, `message` for people. */
+/** The server rejected a request. `code` is for programs, `message` for people. */
 export class RequestError extends Error {
   /**
    * @param {string} code
    * @param {string} message
-   * @param {number} [retryAfter] seconds after which the same request can succeed; 0: not known
+   * @param {number} [retryAfter] seconds after which the request can succeed; 0: unknown
    */
   constructor(code, message, retryAfter = 0) {
     super(message);
@@ -18,9 +18,9 @@ export class RequestError extends Error {
   }
 }
 
-/** The socket went away before the answer came; whether the server acted on the request is unknown. */
+/** The socket closed before the answer. It is unknown whether the server processed the request. */
 export class ConnectionLost extends Error {
-  constructor(message = 'The connection to the server was lost.') {
+  constructor(message = 'Connection to the server lost.') {
     super(message);
     this.name = 'ConnectionLost';
     this.code = 'connection_lost';

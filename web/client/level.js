@@ -1,15 +1,15 @@
 /**
- * How loud a microphone is, for the meter in the lobby and the hint that one speaks while muted.
+ * Microphone level, for the meter in the lobby and the hint about speaking while muted.
  * @module
  */
 
-/** Speech lies between these; below is the room, above is shouting. */
+/** Range of speech. Lower levels are background noise, higher ones are shouting. */
 const QUIET_DB = -60;
 const LOUD_DB = -12;
 
 /**
  * @param {number} rms 0 … 1
- * @returns {number} 0 … 1, even steps for the ear
+ * @returns {number} 0 … 1, perceptually linear
  */
 export function loudness(rms) {
   const decibels = 20 * Math.log10(Math.max(rms, 1e-6));
@@ -30,7 +30,7 @@ export class LevelMeter {
 
   /** @returns {number} 0 … 1 */
   read() {
-    // Suspended until the first gesture on the page; `interrupted` by a phone call (WebKit).
+    // Suspended until the first user gesture; `interrupted` during a phone call (WebKit).
     if (!['running', 'closed'].includes(this.#context.state)) this.#context.resume().catch(() => {});
     this.analyser.getFloatTimeDomainData(this.#samples);
     let sum = 0;

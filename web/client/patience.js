@@ -1,28 +1,28 @@
 /**
- * How long pictures wait for packets that were lost and are sent again: on a clean path not at all, on a lossy one a round
- * trip and a half, so that the picture flows a little later instead of standing still. Browsers wait for their jitter only.
- * W3C webrtc-extensions, RTCRtpReceiver.jitterBufferTarget.
+ * Jitter buffer delay of received video: none on a clean path, one and a half round trips on a lossy one, so that
+ * retransmissions arrive in time and the video is slightly delayed instead of freezing. By default, browsers wait for
+ * jitter only. W3C webrtc-extensions, RTCRtpReceiver.jitterBufferTarget.
  * @module
  */
 
 const LOOK_MS = 2000;
-/** Share of packets sent again, from which pictures wait; and below which they do not any more, for so many looks. */
+/** Fraction of retransmitted packets above which the delay is raised, and below which it ends after several updates. */
 const LOSSY = 0.02;
 const CLEAN = 0.005;
 const CLEAN_LOOKS = 5;
 const ROUNDS = 1.5;
-/** Until the gap is seen: two frames of a slow camera. */
+/** Time to detect the gap: two frames of a slow camera. */
 const NOTICE_MS = 130;
 const MOST_MS = 500;
 
-/** @typedef {{received: number, asked: number, rtt: number}} Look totals of all pictures; seconds */
+/** @typedef {{received: number, asked: number, rtt: number}} Look totals over all video tracks; seconds */
 
-/** Decides from one look at the statistics to the next. */
+/** Decides from consecutive statistics. */
 export class Patience {
   /** @type {Look | null} */
   #before = null;
   #clean = 0;
-  /** @type {number | null} milliseconds; null: as the browser thinks best */
+  /** @type {number | null} milliseconds; null: the browser's default */
   target = null;
 
   /**
@@ -38,7 +38,7 @@ export class Patience {
     if (share >= LOSSY) {
       this.#clean = 0;
       const wanted = Math.min(MOST_MS, Math.round(ROUNDS * look.rtt * 1000 + NOTICE_MS));
-      // A round trip varies: a buffer that follows every change of it makes the picture uneven.
+      // Ignore small changes of the round-trip time: each buffer change makes the video uneven.
       if (this.target === null || Math.abs(wanted - this.target) > 50) this.target = wanted;
     } else if (share < CLEAN && this.target !== null && ++this.#clean >= CLEAN_LOOKS) {
       this.target = null;
@@ -48,7 +48,7 @@ export class Patience {
 }
 
 /**
- * @param {Iterable<any>} report what `getStats` told
+ * @param {Iterable<any>} report result of `getStats`
  * @returns {Look}
  */
 export function lookAt(report) {
@@ -66,7 +66,7 @@ export function lookAt(report) {
 
 /**
  * @param {RTCPeerConnection} connection
- * @returns {() => void} ends it
+ * void} ends it => @returns {() => void} stops => void} ends it
  */
 export function bePatient(connection) {
   const patience = new Patience();

@@ -1,9 +1,8 @@
 /**
- * The publishing connection: this client offers, the server answers. Sends tracks in simulcast layers and carries two
+ * The publishing connection: the client offers, the server answers. Sends tracks in simulcast layers and provides two
  * data channels, `reliable` and `lossy`.
  *
- * Every change only marks the connection as dirty; one negotiation at a time brings the server up to date with everything
- * that changed meanwhile.
+ * Changes only mark the connection as dirty. One negotiation at a time transfers all changes since the last one.
  * @module
  */
 
@@ -25,7 +24,7 @@ import { watch } from './watch.js';
  * @property {boolean} muted
  * @property {number} width
  * @property {number} height
- * @property {MediaStreamTrack | null} track what is sent now
+ * @property {MediaStreamTrack | null} track the track being sent
  * @property {RTCRtpTransceiver} transceiver
  */
 /** @typedef {{video: VideoCodec, red: boolean, dtx: boolean, simulcast: boolean}} Preferences */
@@ -33,8 +32,8 @@ import { watch } from './watch.js';
  * @typedef {object} PublisherEvents
  * @property {RTCPeerConnectionState} state
  * @property {{from: string, topic: string, payload: unknown, reliable: boolean}} packet application data
- * @property {null} negotiated the server knows everything; ids are up to date
- * @property {Error} error a negotiation that nobody waited for was refused
+ * @property {null} negotiated the server has all changes; ids are up to date
+ * @property {Error} error a negotiation without a pending caller failed
  */
 
 /** @type {Preferences} */
@@ -45,9 +44,9 @@ const SCREEN_SOUND_BITRATE = 128_000;
 export class Publisher extends Emitter {
   /** @type {Set<Publication>} */
   publications = new Set();
-  /** @type {Map<Publication, string[]>} layers that somebody watches, where the server said so */
+  /** @type {Map<Publication, string[]>} layers with subscribers, if the server has reported them */
   #wanted = new Map();
-  /** @type {Set<RTCRtpTransceiver>} of dropped publications, until their m-line can be stopped */
+  /** @type {Set<RTCRtpTransceiver>} of removed publications, until their m-line can be stopped */
   #retired = new Set();
   #dirty = false;
   #closed = false;
@@ -95,7 +94,7 @@ export class Publisher extends Emitter {
     );
   }
 
-  /** Publishes everything on a new connection: the old one has carried as many streams as the server takes of one. */
+  /** Publishes everything on a new connection, because the old one has reached the server's limit of streams. */
   #renew() {
     this.unwatch();
     this.connection.close();
@@ -108,8 +107,8 @@ export class Publisher extends Emitter {
   }
 
   /**
-   * Sends application data to everybody else, fast and unkept; dropped while the channel is not open. Throws a RangeError
-   * when the message is longer than the server takes.
+   * Sends application data to all other participants. Data is dropped while the channel is not open. Throws a
+   * RangeError if the message exceeds the server's limit.
    * @param {string} topic
    * @param {unknown} payload
    * @param {boolean} reliable in order and complete, or as fast as possible
@@ -120,11 +119,11 @@ export class Publisher extends Emitter {
     const text = JSON.stringify({ topic, payload });
     const limit = this.connection.sctp?.maxMessageSize ?? Infinity;
     const size = 3 * text.length > limit ? new TextEncoder().encode(text).length : 0;
-    if (size > limit) throw new RangeError(`The message has ${size} bytes; the server takes ${limit}. Split it.`);
+    if (size > limit) throw new RangeError(`The message has ${size} bytes; the limit is ${limit}.`);
     channel.send(text);
   }
 
-  /** Connects without a track, for the data channels alone. */
+  /** Connects without tracks, for data channels only. */
   open() {
     this.#negotiate().catch((error) => this.emit('error', error));
   }
@@ -150,8 +149,8 @@ export class Publisher extends Emitter {
   }
 
   /**
-   * Takes over what an earlier connection published; the next negotiation tells the server.
-   * @param {Publication} publication keeps its identity, so that its holders need not know
+   * Takes over a publication of an earlier connection; the next negotiation announces it.
+   * @param {Publication} publication the same object, so that references to it remain valid
    */
   adopt(publication) {
     const { source, track, width, height } = publication;
@@ -170,7 +169,7 @@ export class Publisher extends Emitter {
   }
 
   /**
-   * Sends another track (or none) in place of the present one, without a negotiation.
+   * Replaces the track of a publication (or removes it), without a negotiation.
    * @param {Publication} publication
    * @param {MediaStreamTrack | null} track
    */
@@ -186,7 +185,7 @@ export class Publisher extends Emitter {
   }
 
   /**
-   * Sends only these layers of a track: nobody watches the others.
+   * Sends only these layers of a track, because the others have no subscribers.
    * @param {string} id of the track
    * @param {string[]} rids
    */
@@ -206,10 +205,10 @@ export class Publisher extends Emitter {
     const changed = (parameters.encodings ?? []).filter(({ rid, active }) => rid && active !== rids.includes(rid));
     if (!changed.length) return;
     for (const encoding of changed) encoding.active = !encoding.active;
-    sender.setParameters(parameters).catch(() => {}); // the next answer applies it again
+    sender.setParameters(parameters).catch(() => {}); // the next answer applies the change again
   }
 
-  /** New ICE credentials, over the same DTLS session. */
+  /** ICE restart: new ICE credentials, same DTLS session. */
   restart() {
     if (this.#closed) return;
     this.connection.restartIce();
@@ -234,7 +233,7 @@ export class Publisher extends Emitter {
     const sent = track ?? kind;
     if (kind === 'audio') {
       const transceiver = this.connection.addTransceiver(sent, { direction: 'sendonly' });
-      // RED repeats the last packet inside the next one; for a screen's sound the bits are better spent on quality.
+      // RED repeats each packet inside the next one. For screen audio, a higher bitrate is the better use.
       prefer(transceiver, 'audio', red && source === 'microphone' ? ['red', 'opus'] : ['opus', 'red']);
       return transceiver;
     }
@@ -266,14 +265,14 @@ export class Publisher extends Emitter {
     if (!this.publications.delete(publication)) return;
     this.#wanted.delete(publication);
     if (this.connection.signalingState === 'closed') return;
-    // Chromium cannot make offers any more when a transceiver is stopped whose m-line was rolled back, so stopping waits.
+    // Chromium can no longer create offers after a transceiver with a rolled-back m-line is stopped, so stopping is deferred.
     if (transceiver.currentDirection === 'stopped') return; // the server rejected its m-line
     transceiver.direction = 'inactive';
     transceiver.sender.replaceTrack(null).catch(() => {});
     this.#retired.add(transceiver);
   }
 
-  /** Stops what was dropped, so that its m-line can be used again; what has no m-line yet gets one first. */
+  /** Stops the transceivers of removed publications, to free their m-lines. A transceiver without an m-line gets one first. */
   #retire() {
     for (const transceiver of this.#retired) {
       if (transceiver.mid === null) continue;
@@ -293,7 +292,7 @@ export class Publisher extends Emitter {
     await sender.setParameters(parameters).catch(() => {});
   }
 
-  /** @returns {Promise<void>} done when the server knows everything that is true now */
+  /** @returns {Promise<void>} resolves when the server has all current changes */
   #negotiate() {
     this.#dirty = true;
     this.#running ??= this.#run().finally(() => {
@@ -328,14 +327,14 @@ export class Publisher extends Emitter {
       for (const publication of this.publications) {
         publication.id = answer.tracks?.[publication.transceiver.mid ?? ''] ?? publication.id;
       }
-      // Browsers may take a layer of the answer as one to send (Chromium does).
+      // Chromium activates every layer of the answer.
       for (const [publication, rids] of this.#wanted) this.#activate(publication, rids);
       this.emit('negotiated', null);
     }
   }
 
   #specs() {
-    // One that was added while this offer was being made has no m-line yet: the next round brings it.
+    // A publication added while this offer was created has no m-line yet; the next round includes it.
     const offered = [...this.publications].filter(({ transceiver }) => transceiver.mid !== null);
     return offered.map(({ source, name, muted, width, height, transceiver }) => ({
       mid: transceiver.mid,
@@ -360,7 +359,7 @@ export class Publisher extends Emitter {
 }
 
 /**
- * A publication as the others see it.
+ * Describes a publication like a received track.
  * @param {Publication} publication
  * @returns {import('./types.js').Track}
  */
@@ -379,6 +378,6 @@ function prefer(transceiver, kind, wanted) {
   try {
     transceiver.setCodecPreferences(ordered(codecs, wanted));
   } catch {
-    // Some browsers accept only what they can also receive; their own order is then as good.
+    // Some browsers accept only codecs that they can also receive; then their own order applies.
   }
 }

@@ -1,11 +1,11 @@
 /**
- * Why a server does not open a WebSocket. A browser reports only that it failed, so the same address is requested by HTTP: a
- * server that is full or about to stop answers 503 with the reason. A server that answers that it expects a WebSocket can be
- * reached: something on the path does not let WebSockets through.
+ * Finds out why a WebSocket did not open. Browsers report only the failure, so the same address is requested over HTTP:
+ * a full or draining server answers 503 with the reason. If the server answers that it expects a WebSocket, it is
+ * reachable, and something on the path blocks WebSockets.
  * @module
  */
 
-/** Code of a connection over which HTTP works and WebSockets do not. */
+/** Error code: HTTP works, WebSockets do not. */
 export const BLOCKED = 'websocket_blocked';
 const UNAVAILABLE = 503;
 const EXPECTS_WEBSOCKET = new Set([400, 426]);
@@ -14,7 +14,7 @@ const DEADLINE_MS = 10_000;
 /**
  * @param {string} url of the WebSocket
  * @param {typeof globalThis.fetch} [fetch]
- * @returns {Promise<{code: string, message: string} | null>} null: it did not say
+ * @returns {Promise<{code: string, message: string} | null>} null: no reason available
  */
 export async function refusal(url, fetch = (...request) => globalThis.fetch(...request)) {
   try {
@@ -25,7 +25,7 @@ export async function refusal(url, fetch = (...request) => globalThis.fetch(...r
     const { code, message } = await answer.json();
     return typeof code === 'string' ? { code, message: String(message ?? '') } : null;
   } catch {
-    // No network, another server's page of an error, or a server of another origin that does not know this page.
+    // No network, an error page of another server, or a server of another origin that rejects this page.
     return null;
   }
 }

@@ -1,21 +1,21 @@
 /**
- * Tells the server every few seconds what the browser measured, so that those who run it can see what people see, and
- * viewers learn when a sender's own computer or connection is the reason. `reportOf` is pure.
+ * Reports the browser's measurements to the server every few seconds, for operators, and so that viewers learn when a
+ * sender's computer or connection is the cause. `reportOf` is pure.
  * @module
  */
 
 /** @typedef {import('./stats.js').Digest} Digest */
 /** @typedef {{rtt: number, jitter: number, loss: number, freezes: number, frozen: number, concealed: number, limited: Array<{track: string, reason: string}>}} Report */
-/** @typedef {Map<string, {freezes: number, frozen: number}>} Totals by track, since the beginning */
+/** @typedef {Map<string, {freezes: number, frozen: number}>} Totals by track, since the start */
 
 const EVERY_MS = 5000;
-/** What the server takes at most; a browser's own numbers may be anything. */
+/** Limits of the server's schema, because browsers may report any value. */
 const MOST = { seconds: 60, freezes: 10_000, frozen: 3600, limited: 64 };
 const REASONS = ['cpu', 'bandwidth', 'other'];
 
 /**
  * @param {Digest} digest rates since the last report
- * @param {Totals} totals at the last report; brought up to date
+ * @param {Totals} totals at the last report; updated
  * @returns {Report}
  */
 export function reportOf(digest, totals) {

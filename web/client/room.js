@@ -1,6 +1,7 @@
 /**
- * A room as one participant lives it: `join`, `publish`, `subscribe` by declared wishes, and one immutable `state` that is
- * replaced, with a `change` event, whenever something happened. This is the whole SDK; the page is one user of it.
+ * JavaScript SDK: a room from the point of view of one participant. `join` and `publish` are requests, subscriptions
+ * follow the subscription settings, and one immutable `state` is replaced on every change, with a `change` event. The
+ * page is one user of this SDK.
  *
  *     const room = new Room({ url: 'wss://example.org/ws' });
  *     room.on('change', (state) => render(state));
@@ -35,12 +36,12 @@ import { Wishes } from './wishes.js';
  * @property {ReadonlyMap<string, MediaStreamTrack>} media received tracks by track id
  * @property {Participant} came
  * @property {{participant: Participant, reason: string}} went
- * @property {ChatEntry} chat a new line
- * @property {DataEntry} data application data by the signalling socket
- * @property {{from: string, topic: string, payload: unknown, reliable: boolean}} packet application data by a data channel
- * @property {{publication: Publication, by: string}} muted an admin muted one of our tracks
- * @property {{publication: Publication, error: RequestError}} refused the server answered without taking one of our tracks
- * @property {{resumed: boolean}} joined first, and again after every reconnect
+ * @property {ChatEntry} chat a new message
+ * @property {DataEntry} data application data over the signalling socket
+ * @property {{from: string, topic: string, payload: unknown, reliable: boolean}} packet application data over a data channel
+ * @property {{publication: Publication, by: string}} muted an admin muted one of this participant's tracks
+ * @property {{publication: Publication, error: RequestError}} refused the server did not accept one of the tracks
+ * @property {{resumed: boolean}} joined on the first join and after every reconnect
  * @property {{attempt: number, waitMs: number}} reconnecting
  * @property {Error} error
  */
@@ -66,7 +67,7 @@ export class Room extends Emitter {
   /**
    * @param {object} options
    * @param {string} options.url of the WebSocket
-   * @param {Partial<Preferences>} [options.preferences] codec and the like
+   * @param {Partial<Preferences>} [options.preferences] codec and other media preferences
    * @param {typeof globalThis.WebSocket} [options.WebSocket]
    */
   constructor({ url, preferences = {}, WebSocket = globalThis.WebSocket }) {
@@ -94,10 +95,10 @@ export class Room extends Emitter {
   }
 
   /**
-   * Resolves when the room is entered (perhaps after a wait in the lobby), rejects with the reason when it is not.
+   * Resolves when the room is joined (possibly after a wait in the lobby), rejects with the reason otherwise.
    * @param {object} options
-   * @param {string | ((refused: string) => Promise<string>)} options.token a function is asked again for each new session,
-   *   with the error code if the last token was turned down
+   * @param {string | ((refused: string) => Promise<string>)} options.token a function is called for each new session,
+   *   with the error code if the last token was rejected
    * @param {string} [options.name]
    * @param {Record<string, string>} [options.attributes]
    * @returns {Promise<RoomState>}
@@ -122,7 +123,7 @@ export class Room extends Emitter {
         try {
           this.#joined(message);
         } catch (error) {
-          // The browser refuses a peer connection, for example by a policy.
+          // The browser blocks peer connections, for example by policy.
           this.emit('error', /** @type {Error} */ (error));
           socket.leave('failed', { reason: 'webrtc_blocked', message: String(error) });
           return;
@@ -148,12 +149,12 @@ export class Room extends Emitter {
     this.#socket?.leave(reason);
   }
 
-  /** Drops the signalling socket and resumes on a new one; the media goes on meanwhile. */
+  /** Drops the signalling socket and resumes the session on a new one. Media continues. */
   renew() {
     this.#socket?.renew();
   }
 
-  /** The network is back, or the page is looked at again: do not wait out the back-off. */
+  /** Reconnects at once, without waiting for the back-off: the network is back or the page is visible again. */
   hurry() {
     this.#socket?.hurry();
   }
@@ -173,7 +174,7 @@ export class Room extends Emitter {
   }
 
   /**
-   * Mutes or unmutes an own publication at the server; what the device does meanwhile is the caller's affair.
+   * Mutes or unmutes a publication on the server. The caller handles the device.
    * @param {Publication} publication
    * @param {boolean} muted
    */
@@ -185,7 +186,7 @@ export class Room extends Emitter {
     try {
       await this.#request({ type: 'mute', track: publication.id, muted }, true, `mute ${publication.id}`);
     } catch (error) {
-      // The server kept the old state, unless it went with the connection.
+      // The server kept the old state, unless the connection was lost.
       if (error instanceof RequestError && publication.muted === muted) {
         publication.muted = before;
         this.#own();
@@ -212,7 +213,7 @@ export class Room extends Emitter {
   }
 
   /**
-   * Application data by the data channel: fast, not kept, dropped while it is not connected.
+   * Sends application data over a data channel. It is not stored, and dropped while the channel is not open.
    * @param {string} topic
    * @param {unknown} payload any JSON value
    * @param {{reliable?: boolean}} [options]
@@ -221,7 +222,7 @@ export class Room extends Emitter {
     this.publisher?.cast(topic, payload, reliable);
   }
 
-  // The server tells everybody but the one who asked: that one learns by the answer.
+  // The server notifies everyone except the requester, who learns from the answer.
 
   /** @param {Record<string, string>} attributes an empty value removes the attribute */
   async setAttributes(attributes) {
@@ -253,7 +254,7 @@ export class Room extends Emitter {
   }
 
   /**
-   * Starts, stops or rearranges the live stream that others watch or that is recorded (permissions `egress`, `record`).
+   * Starts, stops or changes the live stream and the recording (permissions `egress`, `record`).
    * @param {{live?: boolean, recording?: boolean, layout?: import('./types.js').EgressLayout, focus?: string}} change
    */
   updateEgress(change) {
@@ -278,12 +279,12 @@ export class Room extends Emitter {
     return this.#request({ type: 'deny', participant });
   }
 
-  /** Numbers about both connections since the last call. */
+  /** Statistics of both connections since the last call. */
   stats() {
     return this.#look(this.#memory);
   }
 
-  /** @param {import('./stats.js').Memory} memory of whoever looks: each has its own rates */
+  /** @param {import('./stats.js').Memory} memory of the caller: each caller has its own rates */
   async #look(memory) {
     const now = performance.now() / 1000;
     const reports = await Promise.all([
@@ -311,7 +312,7 @@ export class Room extends Emitter {
     if (this.state.me) this.#set({ ...this.state, me: { ...this.state.me, ...change } });
   }
 
-  /** Nobody tells a participant of its own tracks: they follow from what is published. */
+  /** The server does not announce a participant's own tracks to it; they follow from its publications. */
   #own() {
     const tracks = [...this.publications].filter(({ id }) => id).map(ownTrack);
     this.#update({ tracks });
@@ -336,7 +337,7 @@ export class Room extends Emitter {
     if (resumed) this.#refresh(new Set((message.participant?.tracks ?? []).map((/** @type {{id: string}} */ { id }) => id)));
   }
 
-  /** New connections for a new session; what was published is published again by itself. */
+  /** Opens new connections for a new session and republishes all tracks. */
   #connect() {
     this.subscriber?.close();
     this.#memory.clear();
@@ -352,7 +353,7 @@ export class Room extends Emitter {
     this.#publish([...this.publications]);
   }
 
-  /** @param {Publication[]} before what the new connection takes over */
+  /** @param {Publication[]} before publications that the new connection takes over */
   #publish(before) {
     this.publisher?.close();
     const publisher = new Publisher({
@@ -374,22 +375,22 @@ export class Room extends Emitter {
   }
 
   /**
-   * An answer without a track id for an offered m-line: the server does not take this track, or no longer.
+   * An answer without a track id for an offered m-line means that the server rejects this track.
    * @param {object[]} offered
    * @param {Record<string, string>} taken
    */
   #compare(offered, taken) {
     for (const { mid } of /** @type {{mid: string}[]} */ (offered)) {
       const publication = taken[mid] ? undefined : [...this.publications].find(({ transceiver }) => transceiver.mid === mid);
-      const error = new RequestError('not_accepted', 'The server did not accept it.');
+      const error = new RequestError('not_accepted', 'The server did not accept the track.');
       // After the answer is applied.
       if (publication) setTimeout(() => this.emit('refused', { publication, error }), SETTLE_MS);
     }
   }
 
   /**
-   * The server ended a track of ours: it lost the publishing connection, or an operator changed what we may publish. A new
-   * connection takes over what is allowed. A change of the permissions follows the end of the tracks and is awaited.
+   * The server ended a track: the publishing connection failed, or an operator changed the permissions. A new
+   * connection takes over the allowed tracks. A permission change arrives after the end of the tracks, so wait for it.
    * @param {string} track
    */
   #lost(track) {
@@ -411,8 +412,8 @@ export class Room extends Emitter {
   }
 
   /**
-   * After a resumed session: the media may have had its own trouble meanwhile.
-   * @param {ReadonlySet<string>} known own tracks that the server has
+   * After a resume: checks the media connections, which may have failed meanwhile.
+   * @param {ReadonlySet<string>} known own tracks known to the server
    */
   #refresh(known) {
     this.#own();

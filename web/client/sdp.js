@@ -1,11 +1,10 @@
 /**
- * The few words of SDP that a browser lets one say only there, how Opus is to be encoded (RFC 7587 6.1), and the many that
- * a server need not hear again for every track.
+ * SDP changes without an API: Opus parameters (RFC 7587 6.1), and removal of redundant lines.
  * @module
  */
 
 /**
- * Adds parameters to the `a=fmtp` of Opus in every audio section of an answer; what is there already is overwritten.
+ * Sets parameters in the `a=fmtp` of Opus in every audio section of an answer.
  * @param {string} sdp
  * @param {(mid: string) => Record<string, string | number>} parameters by m-line id
  */
@@ -37,7 +36,7 @@ function opusIn(section, parameters) {
 }
 
 /**
- * Asks for two channels of the sound that the offer says is stereo: Chromium decodes one otherwise.
+ * Requests two channels for audio that the offer declares as stereo; Chromium decodes only one otherwise.
  * @param {string} answer
  * @param {string} offer
  */
@@ -47,20 +46,20 @@ export function withStereo(answer, offer) {
   return mids.size ? withOpus(answer, (mid) => (mids.has(mid) ? { stereo: 1 } : /** @type {Record<string, number>} */ ({}))) : answer;
 }
 
-/** What an answer says of one m-line that is not the same for all of them, or known from the offer. */
+/** Lines of an m-line that differ from other m-lines and do not follow from the offer. */
 const TELLING = /^(?:m=|a=(?:mid:|sendrecv|sendonly|recvonly|inactive|rtpmap:|fmtp:\d+ apt=|extmap:))/;
-/** The transport: one for all bundled m-lines (RFC 9143), so it is said once. */
+/** Transport lines, identical for all bundled m-lines (RFC 9143). */
 const TRANSPORT = /^a=(?:ice-|fingerprint:|setup:|candidate:)/;
 
 /**
- * An answer without what it repeats: a quarter of the length, so that a room of a hundred fits into a message.
+ * Removes redundant lines from an answer. It shrinks to a quarter, so that a room of a hundred fits into one message.
  * @param {string} sdp
  */
 export function brief(sdp) {
   const [session = [], ...sections] = sdp.split(/^(?=m=)/m).map((part) => part.split(/\r?\n/).filter(Boolean));
   const carrier = sections.findIndex(([line = '']) => !/^m=\S+ 0 /.test(line));
   const used = sections.filter(([line = '']) => !/^m=\S+ 0 /.test(line));
-  // Extensions that every m-line accepted stand for all of them (RFC 8285 5).
+  // Extensions common to all m-lines move to the session level (RFC 8285 5).
   const common = (used[0] ?? []).filter((line) => line.startsWith('a=extmap:') && used.every((each) => each.includes(line)));
   const shared = new Set(common);
   const kept = sections.map((lines, index) =>

@@ -1,9 +1,9 @@
 /**
- * The signalling socket: requests with ids become promises, and the session outlives the socket.
+ * The signalling socket. Requests become promises, and the session outlives the socket.
  *
- * When the socket drops, a new one is opened with exponential back-off and the session is resumed with its `resume_key`
- * and the number of the newest event seen. A server that says nothing for two heartbeats and a half, or leaves a request unanswered,
- * counts as gone. Time, chance and the WebSocket class are arguments, so that the tests need none of the real ones.
+ * When the socket drops, a new one is opened with exponential back-off, and the session is resumed with its
+ * `resume_key` and the number of the newest event. A server that is silent for two and a half heartbeats, or does not
+ * answer a request, counts as lost. Timers, randomness and the WebSocket class are arguments for tests.
  * @module
  */
 
@@ -27,33 +27,33 @@ import { BLOCKED, refusal } from './refusal.js';
  * @property {Outgoing} message
  * @property {(value: Incoming) => void} resolve
  * @property {(error: Error) => void} reject
- * @property {boolean} repeatable may be sent again on the next socket
+ * @property {boolean} repeatable may be repeated on the next socket
  * @property {boolean} sent
- * @property {string} key of two requests with the same key, only the newer counts; empty: all count
- * @property {number} tries how often the server refused it for its rate
+ * @property {string} key a newer request replaces an older one with the same key; empty: none
+ * @property {number} tries how often the server's rate limit rejected it
  * @property {any} timer
  */
 /**
  * @typedef {object} SocketEvents
- * @property {Incoming} joined a snapshot; `resumed` says whether the old session goes on
- * @property {Incoming} waiting the lobby
- * @property {Incoming} message everything else that is no answer to a request
+ * @property {Incoming} joined a snapshot; `resumed`: the old session continues
+ * @property {Incoming} waiting in the lobby
+ * @property {Incoming} message any other message that is not an answer
  * @property {{attempt: number, waitMs: number}} reconnecting
- * @property {Leave} closed for good
+ * @property {Leave} closed the session has ended
  */
 
 const REQUEST_TIMEOUT_MS = 10_000;
 const OPEN_TIMEOUT_MS = 10_000;
-/** A request that the server's rate limit refuses so often is given up. */
+/** Attempts after which a rate-limited request fails. */
 const RATE_TRIES = 8;
 const RATE_WAIT_MS = 500;
 const FIRST_ATTEMPTS = 5;
-/** Failed attempts in a row, each with HTTP working beside it, after which WebSockets count as blocked. */
+/** Number of consecutive failures with working HTTP after which WebSockets count as blocked. */
 const BLOCKED_ATTEMPTS = 2;
 const OPEN = 1;
-/** Codes of errors that pass by themselves: a client that was inside comes again instead of giving up. */
+/** Temporary errors: a client that has joined before retries instead of giving up. */
 const PASSING = new Set(['draining', 'internal', 'rate_limited', 'at_capacity']);
-/** Another socket of the same session took over (a duplicated tab). */
+/** Close code: another socket of the same session took over (a duplicated tab). */
 const TAKEN_OVER = 4001;
 
 /** @extends {Emitter<SocketEvents>} */
@@ -72,9 +72,9 @@ export class Socket extends Emitter {
   #heartbeatMs = 30_000;
   /** @type {Map<number, Pending>} */
   #pending = new Map();
-  /** The newest request of each key. @type {Map<string, number>} */
+  /** Newest request per key. @type {Map<string, number>} */
   #newest = new Map();
-  /** Requests go one by one: the server's rate limit refused one. */
+  /** The server's rate limit rejected a request: requests are sent one at a time. */
   #throttled = false;
   /** @type {any} */
   #release = null;
@@ -88,12 +88,12 @@ export class Socket extends Emitter {
   /**
    * @param {object} options
    * @param {string} options.url
-   * @param {(refused: string) => Outgoing | Promise<Outgoing>} options.join makes the fields of a join message; id and
-   *   resume are added. `refused` is the code with which the server turned down the token last time, or empty
+   * @param {(refused: string) => Outgoing | Promise<Outgoing>} options.join creates the fields of a join message; id and
+   *   resume are added. `refused`: code of the server's last token rejection, or empty
    * @param {typeof WebSocket} [options.WebSocket]
    * @param {Timers} [options.timers]
    * @param {() => number} [options.random]
-   * @param {typeof refusal} [options.why] finds out why a socket did not open
+   * @param {typeof refusal} [options.why] determines why a socket did not open
    */
   constructor({ url, join, WebSocket: Class = globalThis.WebSocket, timers = globalThis, random = Math.random, why = refusal }) {
     super();
@@ -102,7 +102,7 @@ export class Socket extends Emitter {
     this.why = why;
     this.Class = Class;
     this.random = random;
-    // Browsers refuse timers that are called as methods of anything but the global object.
+    // Browsers reject timer calls with another `this` than the global object.
     this.timers = {
       /** @type {Timers['setTimeout']} */
       setTimeout: (callback, ms) => timers.setTimeout(callback, ms),
@@ -111,12 +111,12 @@ export class Socket extends Emitter {
     };
   }
 
-  /** The highest event number seen. */
+  /** Highest event number received. */
   get last() {
     return this.#last;
   }
 
-  /** True while a session is established on a live socket. */
+  /** Whether a session is established on an open socket. */
   get ready() {
     return this.#ready;
   }
@@ -125,7 +125,7 @@ export class Socket extends Emitter {
     if (!this.#socket && !this.#finished) this.#connect();
   }
 
-  /** Tries at once instead of waiting out the back-off: the network is back, the page is looked at again. */
+  /** Reconnects at once, without waiting for the back-off. */
   hurry() {
     if (this.#retry === null || this.#finished) return;
     this.timers.clearTimeout(this.#retry);
@@ -134,11 +134,11 @@ export class Socket extends Emitter {
   }
 
   /**
-   * Sends a request; resolves with the answer, rejects with RequestError or ConnectionLost. While the socket is away the
-   * request waits for the next one; one that was under way is sent again if `repeatable`.
-   * A request that the server's rate limit refuses was not carried out; it is sent again as soon as the limit allows.
+   * Sends a request. Resolves with the answer, rejects with RequestError or ConnectionLost. Without a socket, the
+   * request waits for the next one; a request in flight is repeated if `repeatable`.
+   * A request that the server's rate limit rejects was not executed; it is repeated when the limit allows.
    * @param {Outgoing} message without id
-   * @param {{repeatable?: boolean, key?: string}} [options] `key`: an older request with the same key needs no answer any more
+   * @param {{repeatable?: boolean, key?: string}} [options] `key`: replaces an older request with the same key
    * @returns {Promise<Incoming>}
    */
   request(message, { repeatable = false, key = '' } = {}) {
@@ -157,22 +157,22 @@ export class Socket extends Emitter {
   }
 
   /**
-   * Sends a message that has no answer; dropped while there is no session.
+   * Sends a message without an answer. It is dropped while there is no session.
    * @param {Outgoing} message
    */
   send(message) {
     if (this.#ready) this.#write(message);
   }
 
-  /** Drops the socket and resumes the session on a new one: for a change of network, and for tests. */
+  /** Drops the socket and resumes the session on a new one, for network changes and tests. */
   renew() {
     if (this.#socket) this.#lost(this.#socket);
   }
 
   /**
-   * Ends the session on purpose.
+   * Leaves the session.
    * @param {string} [reason] for the server
-   * @param {{reason: string, message: string}} [end] for the own page
+   * @param {{reason: string, message: string}} [end] for the `closed` event
    */
   leave(reason = '', end = { reason: 'left', message: 'You left the meeting.' }) {
     if (this.#finished) return;
@@ -193,7 +193,7 @@ export class Socket extends Emitter {
       return;
     }
     if (this.#finished || attempt !== this.#attempt) return;
-    // A full server lets those in who show with the key that they are in already.
+    // A full server accepts clients whose key shows that they have already joined.
     const socket = new this.Class(this.url, this.#resumeKey ? ['sfu', `resume.${this.#resumeKey}`] : 'sfu');
     this.#socket = socket;
     this.#opening = this.timers.setTimeout(() => this.#unopened(socket), OPEN_TIMEOUT_MS);
@@ -228,7 +228,7 @@ export class Socket extends Emitter {
   /** @param {Incoming} message */
   #take(message) {
     if (message.n) {
-      // After a resume the server may send again what had arrived just before the loss.
+      // After a resume, the server may repeat events that arrived just before the loss.
       if (message.type !== 'joined' && message.n <= this.#last) return;
       this.#last = message.n;
     }
@@ -240,7 +240,7 @@ export class Socket extends Emitter {
       case 'waiting':
         return this.emit('waiting', message);
       case 'leave':
-        return this.#told(message);
+        return this.#leaveReceived(message);
       case 'error':
         if (message.id === this.#joinId && !this.#ready) return this.#joinRefused(message);
       // falls through
@@ -261,19 +261,19 @@ export class Socket extends Emitter {
     this.#resumeKey = message.resume_key ?? this.#resumeKey;
     if (!message.resumed) this.#last = message.n ?? 0;
     this.#heartbeatMs = (message.heartbeat ?? 30) * 1000;
-    if (!message.resumed) this.#startAnew();
+    if (!message.resumed) this.#rejectStale();
     this.emit('joined', message);
     for (const [id, pending] of [...this.#pending]) if (!pending.sent || pending.repeatable) this.#dispatch(id, pending);
   }
 
-  /** A newer request says what holds now. @param {number} id @param {Pending} pending */
+  /** Resolves a request that a newer one replaces. @param {number} id @param {Pending} pending */
   #supersede(id, pending) {
     this.#pending.delete(id);
     pending.resolve({ type: 'ok', id });
   }
 
   /**
-   * The server did not carry out a request, because there were too many.
+   * Handles a request that the server's rate limit rejected.
    * @param {number} id
    * @param {Pending} pending
    * @param {RequestError} error
@@ -291,7 +291,7 @@ export class Socket extends Emitter {
     this.#release = this.timers.setTimeout(() => this.#next(), error.retryAfter * 1000 || RATE_WAIT_MS);
   }
 
-  /** After a refusal: one request at a time, the oldest first, until all are answered. */
+  /** After a rejection: sends one request at a time, oldest first, until all are answered. */
   #next() {
     this.#release = null;
     if (!this.#ready) return;
@@ -305,7 +305,7 @@ export class Socket extends Emitter {
   /** @param {Incoming} message */
   #joinRefused(message) {
     if (this.#resumeKey) {
-      // The old session is gone (the server restarted, or the pause was too long): come as new.
+      // The old session is gone (server restart or timeout): join again.
       this.#resumeKey = '';
       this.#last = 0;
       const socket = this.#socket;
@@ -316,11 +316,11 @@ export class Socket extends Emitter {
     } else if (this.#everJoined && PASSING.has(message.code)) {
       this.#lost(this.#socket);
     } else if (this.#everJoined && !this.#refusedToken && message.code?.startsWith('token_')) {
-      // Whoever makes the tokens gets one chance to make a better one.
+      // Request a new token once.
       this.#refusedToken = message.code;
       this.#lost(this.#socket);
     } else {
-      this.#refuse(message.code ?? 'error', message.message ?? 'The server refused the join.');
+      this.#refuse(message.code ?? 'error', message.message ?? 'The server rejected the request to join.');
     }
   }
 
@@ -341,7 +341,7 @@ export class Socket extends Emitter {
   }
 
   /** @param {Incoming} message */
-  #told(message) {
+  #leaveReceived(message) {
     /** @type {Leave} */
     const leave = {
       reason: message.reason,
@@ -383,15 +383,15 @@ export class Socket extends Emitter {
     if (this.#socket?.readyState === OPEN) this.#socket.send(JSON.stringify(message));
   }
 
-  /** Starts the wait for the next sign of life anew. */
+  /** Restarts the timeout for server messages. */
   #listen() {
     this.timers.clearTimeout(this.#silence);
     const socket = this.#socket;
     this.#silence = this.timers.setTimeout(() => this.#lost(socket), 2.5 * this.#heartbeatMs);
   }
 
-  /** What was said about the old session makes no sense in the new one; whoever said it says it anew. */
-  #startAnew() {
+  /** Rejects the requests of the old session; the callers repeat them in the new one. */
+  #rejectStale() {
     for (const [id, pending] of [...this.#pending]) {
       if (!pending.sent && !pending.repeatable) continue;
       this.#pending.delete(id);
@@ -414,7 +414,7 @@ export class Socket extends Emitter {
   }
 
   /**
-   * Whoever was inside tries until there is a place again; a newcomer is told that there is none.
+   * A client that has joined before retries until the server has capacity; a new client is rejected.
    * @param {WebSocket} socket
    */
   async #unopened(socket) {
@@ -432,7 +432,7 @@ export class Socket extends Emitter {
    * @param {number} code
    */
   #closed(socket, code) {
-    if (code === TAKEN_OVER && socket === this.#socket) this.#refuse('taken_over', 'This meeting goes on in another tab.');
+    if (code === TAKEN_OVER && socket === this.#socket) this.#refuse('taken_over', 'You joined this meeting in another tab.');
     else this.#lost(socket);
   }
 

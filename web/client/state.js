@@ -1,6 +1,6 @@
 /**
- * What a participant knows of its room, as a function of the messages received: `reduce(state, message)` gives the next
- * state and leaves the old one as it is. Unknown messages change nothing, so that newer servers can talk to this client.
+ * Room state as a function of the received messages: `reduce(state, message)` returns the next state and leaves the old
+ * one unchanged. Unknown messages are ignored, for compatibility with newer servers.
  * @module
  */
 
@@ -34,7 +34,7 @@ export const initial = Object.freeze({
 });
 
 /**
- * A track of the wire, with its defaults.
+ * A track of the protocol, with defaults filled in.
  * @param {any} raw
  * @returns {Track}
  */
@@ -104,7 +104,7 @@ const kept = ({ subscriptions, quality, dominant, account, mediaLost }) => ({ su
 function joined(state, message) {
   return {
     ...initial,
-    // A resumed session goes on: what was measured of the media is still true.
+    // In a resumed session, the media measurements remain valid.
     ...(message.resumed ? kept(state) : {}),
     phase: 'joined',
     room: roomOf(message.room),
@@ -178,7 +178,7 @@ function explained({ pictures, decisions }, { estimate = 0, rtt_ms: rtt = 0, los
     raw.track,
     { paused: false, layer: '', width: 0, height: 0, limitation: 'none', ...raw, topHeight },
   ]);
-  // What a resume made the server tell again is known already.
+  // Skip entries that the server repeats after a resume.
   const known = decisions.at(-1)?.number ?? 0;
   const fresh = (news['events'] ?? [])
     .filter((/** @type {any} */ { number }) => number > known)

@@ -1,6 +1,5 @@
 /**
- * The browser's statistics reports (W3C webrtc-stats) boiled down to what a person or a test wants to know, as rates since
- * the last look.
+ * Condenses the browser's statistics reports (W3C webrtc-stats) into rates since the last call.
  * @module
  */
 
@@ -8,7 +7,7 @@
  * @typedef {{rid: string, active: boolean, width: number, height: number, fps: number, bitrate: number}} LayerDigest
  */
 /**
- * One track, in or out. Bits a second, seconds, and shares of 1.
+ * One sent or received track. Bits per second, seconds, and fractions of 1.
  * @typedef {object} TrackDigest
  * @property {'publish' | 'subscribe'} direction
  * @property {'audio' | 'video'} kind
@@ -19,25 +18,25 @@
  * @property {number} fps
  * @property {number} loss
  * @property {number} jitter
- * @property {number} freezes since the beginning
- * @property {number} frozen seconds since the beginning
- * @property {number} frames decoded or encoded since the beginning
- * @property {number} energy of the sound since the beginning
- * @property {number} concealed share of sound samples that had to be made up, since the beginning
- * @property {number} concealing the same share, since the last look
+ * @property {number} freezes since the start
+ * @property {number} frozen seconds since the start
+ * @property {number} frames decoded or encoded since the start
+ * @property {number} energy of the audio since the start
+ * @property {number} concealed fraction of concealed audio samples since the start
+ * @property {number} concealing the same fraction since the last call
  * @property {number} delay of the jitter buffer
- * @property {string} limitation why the sender does not send more: `cpu`, `bandwidth`, or empty
+ * @property {string} limitation reason for reduced quality at the sender: `cpu`, `bandwidth`, or empty
  * @property {LayerDigest[]} layers of a published video
  */
 /** @typedef {{state: string, rtt: number, incoming: number, outgoing: number, available: number, protocol: string}} PathDigest */
 /** @typedef {{publish: PathDigest, subscribe: PathDigest, tracks: Record<string, TrackDigest>}} Digest */
-/** @typedef {Map<string, {at: number, values: Record<string, number>}>} Memory what the last look saw, by statistics id */
+/** @typedef {Map<string, {at: number, values: Record<string, number>}>} Memory values of the last call, by statistics id */
 /** @typedef {'publish' | 'subscribe'} Direction */
 
 /**
  * @param {{publish: RTCStatsReport | null, subscribe: RTCStatsReport | null}} reports
  * @param {ReadonlyMap<string, string>} trackIds `direction mid` → track id
- * @param {Memory} memory is brought up to date
+ * @param {Memory} memory is updated
  * @param {number} now seconds
  * @returns {Digest}
  */
@@ -65,7 +64,7 @@ export function digest(reports, trackIds, memory, now) {
  * @param {string} key
  * @param {Record<string, any>} entry
  * @param {number} now
- * @returns {(field: string) => number} change a second
+ * number} change a second => @returns {(field: string) => number} change per second => number} change a second
  */
 function rates(memory, key, entry, now) {
   const before = memory.get(key);
@@ -112,7 +111,7 @@ const codecOf = (report, entry) => (report.get(entry.codecId)?.mimeType ?? '').s
  * @param {RTCStatsReport} report
  * @param {any} entry
  * @param {(field: string) => number} rate
- * @param {TrackDigest | undefined} others the layers seen before this one
+ * @param {TrackDigest | undefined} others the layers processed so far
  * @returns {TrackDigest}
  */
 function sent(report, entry, rate, others) {

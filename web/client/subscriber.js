@@ -1,5 +1,5 @@
 /**
- * The subscribing connection: the server offers, this client answers. Knows which received track is whose.
+ * The subscribing connection: the server offers, the client answers. Maps received tracks to the server's track ids.
  * @module
  */
 
@@ -11,7 +11,7 @@ import { watch } from './watch.js';
 /** @typedef {{id: number, sdp: string, tracks: Record<string, string>, fresh: boolean}} Offer */
 /**
  * @typedef {object} SubscriberEvents
- * @property {ReadonlyMap<string, MediaStreamTrack>} media by the server's track id, whenever it changed
+ * @property {ReadonlyMap<string, MediaStreamTrack>} media received tracks by the server's track id, on every change
  * @property {RTCPeerConnectionState} state
  */
 
@@ -36,19 +36,19 @@ export class Subscriber extends Emitter {
     this.answer = answer;
     this.restart = restart;
     this.iceServers = iceServers;
-    /** @type {RTCPeerConnection | null} made with the first offer, and anew when the server asks for it */
+    /** @type {RTCPeerConnection | null} created with the first offer, and again when the server requests it */
     this.connection = null;
     this.unwatch = () => {};
     this.stopWaiting = () => {};
   }
 
   /**
-   * Takes an offer of the server; offers are worked on in the order of their coming.
+   * Applies an offer of the server. Offers are processed in order of arrival.
    * @param {Offer} offer
    */
   take(offer) {
     this.#queue = this.#queue.then(() => this.#apply(offer)).catch((error) => {
-      if (!this.#closed) console.error('sfu: an offer of the server could not be applied', error);
+      if (!this.#closed) console.error('sfu: could not apply an offer of the server', error);
     });
     return this.#queue;
   }

@@ -1,5 +1,5 @@
 /**
- * The shapes of the signalling messages as this client holds them, with the defaults that the wire leaves out filled in.
+ * Signalling messages as this client stores them, with the protocol's defaults filled in.
  * @module
  */
 
@@ -43,13 +43,13 @@
 /** @typedef {{number: number, at: number, kind: DecisionKind, cause: string, track: string, before: number, after: number, rate: number}} Decision */
 /** @typedef {{track: string, cause: string, paused: boolean, layer: string, width: number, height: number, topHeight: number, limitation: string}} Picture */
 /**
- * Why one's own media are as they are.
+ * Media statistics of this participant and the reasons for the current video quality.
  * @typedef {object} Account
- * @property {number} estimate bits a second that the way here carries; 0: not known
+ * @property {number} estimate bandwidth estimate of the downlink in bits per second; 0: unknown
  * @property {number} rtt seconds
  * @property {number} loss 0 … 1
- * @property {number} height lines that the server's rules allow for one picture; 0: any
- * @property {string} rule by which of them: `estimate`, `delay` or `loss`
+ * @property {number} height maximum video height by the server's policy; 0: unlimited
+ * @property {string} rule reason of that limit: `estimate`, `delay` or `loss`
  * @property {ReadonlyMap<string, Picture>} pictures by track id
  * @property {ReadonlyArray<Decision>} decisions oldest first
  */
@@ -61,29 +61,29 @@
  * @typedef {'idle' | 'connecting' | 'waiting' | 'joined' | 'reconnecting' | 'left'} Phase
  */
 /**
- * Everything that a participant knows of its room; never changed in place.
+ * State of a room for one participant. Immutable.
  * @typedef {object} RoomState
  * @property {Phase} phase
  * @property {RoomInfo} room
  * @property {Participant | null} me
  * @property {Permissions} permissions
- * @property {ReadonlyMap<string, Participant>} participants the others, in the order of their coming
+ * @property {ReadonlyMap<string, Participant>} participants the others, in the order of joining
  * @property {ReadonlyArray<ChatEntry>} chat
  * @property {ReadonlyArray<Waiting>} waiting
  * @property {string} dominant participant id, or empty
- * @property {ReadonlyMap<string, number>} levels 0 … 1 of those who speak
+ * @property {ReadonlyMap<string, number>} levels audio levels of the speakers, 0 … 1
  * @property {ReadonlyMap<string, Quality>} quality
  * @property {number} rtt seconds
  * @property {number} loss 0 … 1
  * @property {ReadonlyMap<string, Subscription>} subscriptions by track id
  * @property {Account} account
- * @property {boolean} mediaLost a media connection was there and is away; it is being mended
- * @property {number} drainedBy when the server stops at the latest, seconds since 1970; 0: it goes on
- * @property {Leave | null} leave why it ended, or why it is about to be interrupted
+ * @property {boolean} mediaLost an established media connection was lost and is being restored
+ * @property {number} drainedBy latest shutdown time of the server, seconds since 1970; 0: no shutdown planned
+ * @property {Leave | null} leave reason of the end or of an imminent interruption
  */
 
 /**
- * A message as it came from the socket; `type` says which one it is.
+ * A message of the socket, identified by `type`.
  * @typedef {{type: string, id?: number, n?: number, [field: string]: any}} Incoming
  */
 /** @typedef {{type: string, [field: string]: unknown}} Outgoing */

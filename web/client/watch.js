@@ -1,6 +1,6 @@
 /**
- * Notices that a peer connection is no longer connected and asks for an ICE restart: at once when it failed, after three
- * seconds when it is only disconnected (a short gap heals by itself), and again, more and more slowly, until it is back.
+ * Watches a peer connection and requests ICE restarts: at once when it has failed, after three seconds when it is
+ * disconnected (short gaps recover by themselves), then with growing intervals until it is connected.
  * @module
  */
 
@@ -12,7 +12,7 @@ const PATIENCE_MS = 3000;
  * @param {RTCPeerConnection} connection
  * @param {() => void} restart
  * @param {(state: RTCPeerConnectionState) => void} changed
- * @returns {() => void} ends the watching
+ * void} ends the watching => @returns {() => void} stops watching => void} ends the watching
  */
 export function watch(connection, restart, changed) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */

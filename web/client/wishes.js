@@ -1,9 +1,9 @@
 /**
- * What is asked of the server: for each video track the pixels that its tile really has on this screen, how much it
- * matters, and nothing at all for what nobody looks at.
+ * Subscription settings: for each video track, the size of its tiles in device pixels and its priority; invisible
+ * tracks are paused.
  *
- * `desired` and `changes` are pure; `Wishes` collects what the tiles say and sends only what changed, not more often than
- * the eye needs.
+ * `desired` and `changes` are pure. `Wishes` collects the demands of the tiles and sends only changes, at a limited
+ * rate.
  * @module
  */
 
@@ -15,13 +15,13 @@ const STEP = 16;
 const RETRY_MS = 2000;
 const DEBOUNCE_MS = 150;
 const PRIORITY = { least: 32, most: 200, main: 255 };
-/** The area at which a camera gets the highest ordinary priority. */
+/** Area from which a camera gets the highest regular priority. */
 const LARGE = 1280 * 720;
 
 /**
- * @param {Iterable<string>} tracks every video track of the others
+ * @param {Iterable<string>} tracks all video tracks of the others
  * @param {ReadonlyMap<string, ReadonlyMap<unknown, Demand>>} demands by track, by tile
- * @param {boolean} hidden nobody looks at the page
+ * @param {boolean} hidden the page is not visible
  * @returns {Map<string, Full>}
  */
 export function desired(tracks, demands, hidden) {
@@ -51,7 +51,7 @@ function wishFor(track, demands, hidden) {
 }
 
 /**
- * The wishes that say something new: partial, because the server keeps what is left out.
+ * The settings that changed: partial, because the server keeps omitted fields.
  * @param {ReadonlyMap<string, Full>} wanted
  * @param {ReadonlyMap<string, Full>} sent
  * @returns {Wish[]}
@@ -93,13 +93,13 @@ export class Wishes {
     this.later = (callback, ms) => timers.setTimeout(callback, ms);
   }
 
-  /** What the server was last told, by track. */
+  /** Settings last sent to the server, by track. */
   get current() {
     return this.#sent;
   }
 
   /**
-   * A tile says what it shows of a track; null when it no longer does.
+   * Sets the demand of a tile for a track; null removes it.
    * @param {string} track
    * @param {unknown} tile
    * @param {Demand | null} demand
@@ -113,7 +113,7 @@ export class Wishes {
     this.#schedule();
   }
 
-  /** @param {ReadonlySet<string>} tracks the video tracks that exist now */
+  /** @param {ReadonlySet<string>} tracks the current video tracks */
   tracks(tracks) {
     if (tracks.size === this.#tracks.size && [...tracks].every((track) => this.#tracks.has(track))) return;
     this.#tracks = tracks;
@@ -127,7 +127,7 @@ export class Wishes {
     this.#schedule();
   }
 
-  /** After a new session everything has to be said again. */
+  /** A new session needs all settings again. */
   forget() {
     this.#sent = new Map();
     this.#schedule();
@@ -148,9 +148,11 @@ export class Wishes {
   }
 
   /**
-   * The server kept what was said before, which is not known: the present wishes for these tracks are said again.
+   * The server keeps its previous settings, which are unknown here: the current settings of these tracks are sent
+   * again.
    * @param {Wish[]} list
-   * @param {{code?: string}} error `not_found`: the tracks are gone; a lost connection: the next session says everything
+   * @param {{code?: string}} error `not_found`: the tracks are gone; a lost connection: the next session sends
+   *   everything
    */
   #refused(list, { code }) {
     if (code === 'not_found' || code === 'connection_lost') return;
