@@ -124,7 +124,7 @@ async def test_a_share_beyond_the_limit_is_taken_back_with_the_reason(meeting: M
     await ada.part("share").click()
     toast = ada.part("toast").filter(has_text="Your screen")
     await toast.first.wait_for()
-    assert "is not shared" in await toast.first.inner_text()
+    assert "could not be shared" in await toast.first.inner_text()
     await ada.until("no share", "() => !sfu.local.state.screen && !document.querySelector('[data-kind=sharing]')")
     shown = await agree(ada, bob)
     assert shown == {"microphone": True, "camera": True, "screen_share": False}
@@ -143,7 +143,7 @@ async def test_a_screen_whose_sound_is_refused_is_still_shared(meeting: Meeting)
         }"""
     )
     await ada.part("share").click()
-    await ada.part("toast").filter(has_text="Your screen's sound is not shared").first.wait_for()
+    await ada.part("toast").filter(has_text="Your screen audio could not be shared").first.wait_for()
     assert await ada.run("() => Boolean(sfu.local.state.screen.video) && sfu.local.state.screen.audio === null")
     await bob.sees(await ada.track("screen_share"), frames=2)
     assert (await agree(ada, bob))["screen_share"]
@@ -167,7 +167,7 @@ async def test_a_share_that_an_operator_forbids_ends_on_the_senders_page(
     await bob.sees(await ada.track("screen_share"), frames=2)
     await permit(server, meeting.room, "ada", {"sources": ["camera", "microphone"]})
     await ada.until("no share", "() => !sfu.local.state.screen", within=2)
-    await ada.part("toast").filter(has_text="Your screen is not shared").first.wait_for()
+    await ada.part("toast").filter(has_text="Your screen could not be shared").first.wait_for()
     shown = await agree(ada, bob)
     assert shown == {"microphone": True, "camera": True, "screen_share": False}
     await bob.sees(await ada.track())

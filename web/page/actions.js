@@ -1,5 +1,5 @@
 /**
- * Everything that a person can do on the page. Views call these and nothing else.
+ * User actions of the page. Views call only these.
  * @module
  */
 
@@ -18,9 +18,9 @@ import { watchable } from './watchable.js';
 const NEXT_THEME = /** @type {const} */ ({ auto: 'light', light: 'dark', dark: 'auto' });
 
 export class Actions {
-  /** @type {Gathering | null} the meeting one is in, or about to be */
+  /** @type {Gathering | null} the current or upcoming meeting */
   gathering = null;
-  /** Ends the search for a stream of the room. */
+  /** Stops polling for a live stream of the room. */
   stopLooking = () => {};
 
   /**
@@ -44,7 +44,7 @@ export class Actions {
     return this.gathering?.session.room;
   }
 
-  // -- doors -----------------------------------------------------------------------------------------------------------
+  // -- enter and leave -------------------------------------------------------------------------------------------------
 
   /**
    * @param {string} room
@@ -63,7 +63,7 @@ export class Actions {
     this.show();
   };
 
-  /** Shows what the address says. */
+  /** Shows the view for the page's address. */
   show() {
     this.gathering?.leave();
     this.gathering = null;
@@ -72,7 +72,7 @@ export class Actions {
     const options = new URLSearchParams(location.hash.slice(1));
     const token = options.get('token') ?? '';
     if (token) {
-      // The secret leaves the address at once: it is neither copied with it nor kept in the history.
+      // Remove the secret from the address at once, so that it is neither copied nor kept in the history.
       options.delete('token');
       history.replaceState(null, '', `${location.pathname}${options.size ? `#${options}` : ''}`);
     }
@@ -115,7 +115,7 @@ export class Actions {
     if (this.gathering !== gathering) return;
     this.store.update({ joining: false });
     if (!entered) return;
-    // The token says which room it is, whatever the address said.
+    // The token determines the room, not the address.
     const roomName = this.room?.state.room.name || this.state.roomName;
     this.store.update({ view: 'meeting', roomName, recent: visited(roomName) });
   };
@@ -147,7 +147,7 @@ export class Actions {
   /** @param {'camera' | 'microphone'} input */
   retry = (input) => this.local.set(input, true);
 
-  /** @param {boolean} talking space is held down */
+  /** @param {boolean} talking the space key is held */
   talk = (talking) => {
     if (talking && this.state.local.microphone.wanted) return;
     if (!talking && !this.state.talking) return;
@@ -164,7 +164,7 @@ export class Actions {
     if (kind === 'speaker') this.sound.speaker(id);
   };
 
-  /** Phones have one camera in front and one at the back. */
+  /** Switches between the front and back camera of a phone. */
   nextCamera = () => {
     const { devices, camera } = this.state.local;
     const now = devices.cameras.findIndex(({ id }) => id === camera.track?.getSettings().deviceId);
@@ -257,7 +257,7 @@ export class Actions {
 
   copyLink = () => this.#copy(at(`r/${encodeURIComponent(this.state.roomName)}`));
 
-  /** Where others watch the live stream. */
+  /** Copies the link of the watch page. */
   copyWatchLink = () => this.#copy(at(`watch/${encodeURIComponent(this.state.roomName)}`));
 
   /** @param {string} link */
@@ -276,7 +276,7 @@ export class Actions {
     toast.action?.run();
   };
 
-  // -- those who run the meeting ---------------------------------------------------------------------------------------
+  // -- host controls ---------------------------------------------------------------------------------------------------
 
   /**
    * @param {string} participant
@@ -306,7 +306,7 @@ export class Actions {
   /** @param {string} participant */
   deny = (participant) => this.#ask(this.room?.deny(participant));
 
-  // -- looks -----------------------------------------------------------------------------------------------------------
+  // -- appearance ------------------------------------------------------------------------------------------------------
 
   nextTheme = () => this.setTheme(NEXT_THEME[this.state.theme]);
 
@@ -318,7 +318,7 @@ export class Actions {
     this.store.update({ theme });
   };
 
-  /** Closes the topmost thing that is open. @returns {boolean} whether there was one */
+  /** Closes the topmost open element. @returns {boolean} whether one was open */
   escape() {
     const { menu, panel, showStats, pinned } = this.state;
     if (menu) this.store.update({ menu: '' });
@@ -329,15 +329,15 @@ export class Actions {
     return true;
   }
 
-  /** @param {Promise<unknown> | undefined} request whose refusal is told */
+  /** @param {Promise<unknown> | undefined} request whose error is shown */
   #ask(request) {
     request?.catch((error) => {
-      const text = error instanceof RequestError ? error.message : 'That did not reach the server. Try again.';
+      const text = error instanceof RequestError ? error.message : 'Could not reach the server. Try again.';
       this.toasts.show(text, 'warn');
     });
   }
 
-  /** @param {string} selector of something that the next frame draws */
+  /** @param {string} selector of an element that the next frame renders */
   #focus(selector) {
     requestAnimationFrame(() =>
       requestAnimationFrame(() => /** @type {HTMLElement | null} */ (document.querySelector(selector))?.focus()),

@@ -1,5 +1,5 @@
 /**
- * A meeting as the page lives it: the room's events become state, toasts, sounds and announcements.
+ * Meeting controller: turns room events into page state, toasts, sounds and announcements.
  * @module
  */
 
@@ -19,20 +19,20 @@ const REACTION_MS = 4500;
 const STATS_MS = 1000;
 const TOKEN_MS = 10_000;
 const MUTED_HINT_MS = 20_000;
-/** This loud for this many looks in a row is speech and not a cough. */
+/** Level and number of consecutive samples that count as speech rather than a cough. */
 const SPEECH = { level: 0.55, looks: 8 };
-/** Above this many people, who comes and goes is no news any more. */
+/** In larger meetings, joining and leaving is not announced. */
 const CROWD = 12;
 
-const SOURCES = { camera: 'camera', microphone: 'microphone', screen_share: 'screen', screen_share_audio: "screen's sound", unknown: 'track' };
+const SOURCES = { camera: 'camera', microphone: 'microphone', screen_share: 'screen', screen_share_audio: 'screen audio', unknown: 'track' };
 
 export class Gathering {
-  /** @type {Map<string, number>} when each participant spoke last */
+  /** @type {Map<string, number>} time when each participant last spoke */
   spoke = new Map();
-  /** The other who spoke last: the speaker layout does not show oneself large. */
+  /** Last other speaker. The speaker layout never enlarges the own tile. */
   lastSpeaker = '';
   #reactionId = 1;
-  /** A development server's token: the same person comes back after a drop. */
+  /** Token from a development server, kept to rejoin as the same participant. */
   #made = '';
   #loud = 0;
   #hinted = 0;
@@ -46,7 +46,7 @@ export class Gathering {
     this.toasts = act.toasts;
     const preferences = mediaPreferences(new URLSearchParams(location.hash.slice(1)));
     this.session = new Session(act.local, preferences, (error, source) =>
-      this.toasts.show(`Your ${SOURCES[source]} is not shared. ${refusalWords(error)}`, 'warn'),
+      this.toasts.show(`Your ${SOURCES[source]} could not be shared. ${refusalWords(error)}`, 'warn'),
     );
     const { room } = this.session;
     room.on('change', (state) => this.#changed(state));
@@ -65,7 +65,7 @@ export class Gathering {
       this.toasts.show(`${who} turned off your ${SOURCES[publication.source]}`, publication.source === 'microphone' ? 'micOff' : 'cameraOff');
     });
     room.on('joined', ({ resumed }) => {
-      if (resumed || this.#timer) this.toasts.show('You are connected again', 'wifi');
+      if (resumed || this.#timer) this.toasts.show('Reconnected', 'wifi');
     });
     room.on('error', (error) => error instanceof ConnectionLost || console.warn('sfu:', error));
   }
@@ -102,7 +102,7 @@ export class Gathering {
     }, REACTION_MS);
   }
 
-  /** One who speaks while muted is told so, but not again and again. @param {number} level */
+  /** Shows a hint when the user speaks while muted, at a limited rate. @param {number} level */
   hear(level) {
     const { local, view, talking } = this.store.state;
     const muted = view === 'meeting' && local.microphone.track && !local.microphone.wanted && !talking;
@@ -112,7 +112,7 @@ export class Gathering {
     this.toasts.show('You are muted', 'micOff', { label: 'Unmute', run: this.act.toggleMicrophone });
   }
 
-  /** The token of the invitation; a development server makes one on demand. @param {string} refused */
+  /** The invitation token. A development server issues one on demand. @param {string} refused */
   async #token(refused) {
     const { roomName, name } = this.store.state;
     if (refused) this.#made = '';
@@ -131,7 +131,7 @@ export class Gathering {
       }),
     });
     if (response.ok) return (this.#made = /** @type {string} */ ((await response.json()).token));
-    if (response.status >= 500) throw new Error('the server is not ready');
+    if (response.status >= 500) throw new Error('server not ready');
     throw new RequestError(response.status === 404 ? 'token_missing' : 'not_authorized', '');
   }
 
@@ -166,15 +166,15 @@ export class Gathering {
   }
 
   /**
-   * Nobody is to be recorded or shown without hearing of it.
+   * Informs all participants about recordings and live streams.
    * @param {RoomState} before
    * @param {RoomState} after
    */
   #egress({ room: { egress: old } }, { room: { egress } }) {
     if (egress.recording && !old.recording) this.toasts.show('This meeting is being recorded', 'record');
-    else if (!egress.recording && old.recording) this.toasts.show('The recording has ended', 'record');
-    if (egress.live && !old.live) this.toasts.show('This meeting is shown live to others', 'live');
-    else if (!egress.live && old.live) this.toasts.show('This meeting is no longer live', 'live');
+    else if (!egress.recording && old.recording) this.toasts.show('Recording stopped', 'record');
+    if (egress.live && !old.live) this.toasts.show('This meeting is being streamed live', 'live');
+    else if (!egress.live && old.live) this.toasts.show('Live stream stopped', 'live');
   }
 
   #ended() {

@@ -1,14 +1,14 @@
 /**
- * Signs that an interruption of sound and picture may be over: a phone call, another app, a device that went away, a hidden
- * page. Browsers have no event for the end of an interruption, and many do not resume what they paused.
+ * Detects that an interruption of audio and video may be over: a phone call, another app, a removed device, a hidden
+ * page. Browsers have no event for the end of an interruption, and many do not resume paused media.
  * @module
  */
 
-/** Some interruptions end without any sign. */
+/** Some interruptions end without an event. */
 const CHECK_MS = 1000;
 const GESTURES = ['pointerdown', 'pointerup', 'keydown', 'touchend'];
 
-/** @param {() => void} resume called at each sign, and once a second */
+/** @param {() => void} resume called on each indication, and once a second */
 export function whenOver(resume) {
   for (const gesture of GESTURES) document.addEventListener(gesture, resume, { capture: true, passive: true });
   document.addEventListener('visibilitychange', resume);
@@ -17,7 +17,7 @@ export function whenOver(resume) {
   setInterval(resume, CHECK_MS);
 }
 
-/** Starts the page's live pictures again after an interruption. They have no sound, so that browsers allow it. */
+/** Restarts live videos after an interruption. They have no audio, so browsers allow it. */
 export function keepPicturesPlaying() {
   const resume = () => {
     for (const video of document.querySelectorAll('video')) {
@@ -26,7 +26,7 @@ export function keepPicturesPlaying() {
       if (video.paused && live && video !== document.pictureInPictureElement) video.play().catch(() => {});
     }
   };
-  // `pause` does not bubble, but it can be captured.
+  // `pause` does not bubble, but can be captured.
   document.addEventListener('pause', resume, true);
   whenOver(resume);
 }

@@ -1,5 +1,5 @@
 /**
- * Keyboard shortcuts. They never fire while somebody writes, and never with a modifier held.
+ * Keyboard shortcuts. They are inactive during text input and with modifier keys.
  * @module
  */
 
@@ -24,7 +24,7 @@ const MEETING = {
 const writes = (target) =>
   target instanceof HTMLElement && (target.isContentEditable || target.matches('input, textarea, select'));
 
-/** Space on a button presses the button. @param {EventTarget | null} target */
+/** Space activates a focused button. @param {EventTarget | null} target */
 const presses = (target) => target instanceof HTMLElement && target.matches('button, a, summary, [role="button"]');
 
 /** @param {Actions} act */
@@ -51,7 +51,7 @@ export function listen(act) {
   });
   addEventListener('keyup', (event) => event.key === ' ' && act.talk(false));
   addEventListener('blur', () => act.talk(false));
-  // A menu closes with a click anywhere else.
+  // A click outside closes the menu.
   addEventListener('pointerdown', (event) => {
     const { menu } = act.state;
     if (menu && event.target instanceof Element && !event.target.closest('.menu-place')) act.openMenu(menu);

@@ -1,8 +1,8 @@
 /**
- * This computer's camera, microphone and screen: opened, switched, exchanged while in use, and closed.
+ * Local camera, microphone and screen: opening, switching, replacing and closing.
  *
- * A camera that is off is closed, so that its light goes out. A microphone that is off stays open and only what is sent
- * falls silent: unmuting is instant, and the page can say "you are muted" to one who speaks.
+ * A camera that is off is closed, so that its light goes out. A microphone that is off stays open and only its sent
+ * track is muted: unmuting is instant, and the page can show a hint when the user speaks while muted.
  * @module
  */
 
@@ -39,16 +39,16 @@ export class LocalMedia extends Emitter {
     navigator.mediaDevices?.addEventListener('devicechange', () => this.#list());
   }
 
-  /** How loud the microphone is now, whether it is muted or not. */
+  /** Current microphone level, also while muted. */
   get level() {
     return this.#meter?.read() ?? 0;
   }
 
-  /** Opens what was on last time. */
+  /** Opens the devices that were on last time. */
   async start() {
     if (this.#open) return;
     this.#open = true;
-    // One after the other: browsers then show one question at a time, and one missing device does not hide the other.
+    // One after the other: browsers then show one prompt at a time, and a missing device does not block the other.
     if (this.state.microphone.wanted) await this.#start('microphone');
     if (this.state.camera.wanted) await this.#start('camera');
     await this.#list();
@@ -78,7 +78,7 @@ export class LocalMedia extends Emitter {
   }
 
   /**
-   * Exchanges a device while it is in use.
+   * Switches a device, also while it is in use.
    * @param {'camera' | 'microphone' | 'speaker'} kind
    * @param {string} id
    */
@@ -90,7 +90,7 @@ export class LocalMedia extends Emitter {
     if (this.state[kind].track || this.state[kind].wanted) await this.#start(kind);
   }
 
-  /** @returns {Promise<boolean>} false when the person changed their mind */
+  /** @returns {Promise<boolean>} false: the user cancelled */
   async share() {
     try {
       const screen = await devices.openScreen();
@@ -98,7 +98,7 @@ export class LocalMedia extends Emitter {
       this.#set({ screen });
       return true;
     } catch (error) {
-      // Closing the browser's own picker is no problem to report.
+      // Closing the browser's picker is not an error.
       if (!(error instanceof DOMException && error.name === 'NotAllowedError')) {
         this.emit('problem', devices.explain(error, 'screen'));
       }
@@ -114,7 +114,7 @@ export class LocalMedia extends Emitter {
     this.#set({ screen: null });
   }
 
-  /** Goes on sharing the picture of the screen. */
+  /** Stops sharing the screen audio, but not the video. */
   unshareSound() {
     const { screen } = this.state;
     if (!screen?.audio) return;
@@ -127,7 +127,7 @@ export class LocalMedia extends Emitter {
     this.#set({ [input]: { ...this.state[input], starting: true } });
     try {
       const open = input === 'camera' ? devices.openCamera : devices.openMicrophone;
-      // Some systems cannot open a device twice: the old one is let go before the new one is asked for.
+      // Some systems cannot open a device twice, so the old one is released first.
       if (input === 'camera') this.#release('camera');
       this.#took(input, await open(this.state.chosen[input]));
     } catch (error) {
@@ -202,7 +202,7 @@ export class LocalMedia extends Emitter {
 }
 
 /**
- * A browser that cannot measure the microphone can still send it.
+ * Without a meter, the microphone can still be used.
  * @param {MediaStreamTrack} track
  */
 function meterOf(track) {

@@ -1,6 +1,6 @@
 /**
- * Puts the page together. `window.sfu` is for tests and debugging: `sfu.room` (the SDK's Room, or undefined), `sfu.state`
- * (the page's state), `sfu.stats()` (a digest of getStats), `sfu.local`, `sfu.act`.
+ * Assembles the page. For tests and debugging, `window.sfu` provides `sfu.room` (the SDK's Room, or undefined),
+ * `sfu.state` (the page state), `sfu.stats()` (a digest of getStats), `sfu.local` and `sfu.act`.
  * @module
  */
 
@@ -75,7 +75,7 @@ function draw(state) {
   if (state.unread) document.title = `(${state.unread}) ${state.roomName} · aiosfu`;
   else if (state.view === 'meeting') document.title = `${state.roomName} · aiosfu`;
   const lines = document.getElementById('chat-lines');
-  // The newest line comes into view, unless somebody is reading further up.
+  // Scroll to the newest message, unless the user has scrolled up.
   if (lines && state.room.chat.length !== chatLines) {
     if (lines.scrollHeight - lines.scrollTop - lines.clientHeight < 240 || !chatLines) lines.scrollTop = lines.scrollHeight;
   }
@@ -88,7 +88,7 @@ sound.speaker(preferences.devices.speaker);
 setInterval(() => {
   const level = store.state.local.microphone.track ? local.level : 0;
   act.gathering?.hear(level);
-  // Twelve times a second: straight into the style, past the state, so that the page is not drawn anew for it.
+  // Twelve times a second: set the style directly, without a render of the page.
   document.documentElement.style.setProperty('--my-level', level.toFixed(2));
 }, LEVEL_MS);
 
@@ -116,7 +116,7 @@ Object.assign(window, {
   },
 });
 
-// The addresses in the page are relative; that of the icon is resolved again when `pushState` changes the page's own.
+// Page URLs are relative, and `pushState` would change the icon's URL.
 for (const link of /** @type {NodeListOf<HTMLLinkElement>} */ (document.querySelectorAll('link[rel="icon"]'))) link.href = at('static/icon.svg');
 act.show();
 fetch(at('api/dev'))

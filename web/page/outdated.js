@@ -1,8 +1,8 @@
-// Reports a page that cannot start, as a classic script in ECMAScript 5: the browser may be too old for the modules.
-// The page's own code takes over as soon as it has drawn something.
+// Reports a page that cannot start. A classic script in ECMAScript 5, because the browser may be too old for modules.
+// The page replaces the message as soon as it renders.
 (function () {
-  var TITLE = 'This browser cannot show the page';
-  var TEXT = 'Its version is too old. Use Chrome, Edge, Brave or Opera from 2023 on, Firefox 113 or newer, or Safari 16.4 or newer.';
+  var TITLE = 'This browser is not supported';
+  var TEXT = 'This browser version is too old. Use Chrome, Edge, Brave or Opera from 2023 or later, Firefox 113 or later, or Safari 16.4 or later.';
 
   /**
    * @param {string} title
@@ -39,13 +39,13 @@
   }
 
   function incomplete() {
-    say('The page did not load completely', 'Check your connection, then load the page again.');
+    say('The page did not load completely', 'Check your connection, then reload the page.');
   }
 
   window.addEventListener(
     'error',
     function (event) {
-      // A script that could not be fetched, or one that does not parse or run here.
+      // A script that failed to load, parse or run.
       if (event.target instanceof HTMLScriptElement) whenParsed(incomplete);
       else if (event.target === window) whenParsed(outdated);
     },

@@ -1,5 +1,5 @@
 /**
- * What this browser remembers between visits. Storage may be forbidden; then nothing is remembered and nothing breaks.
+ * Preferences stored by the browser. If storage is blocked, the defaults apply.
  * @module
  */
 
@@ -42,12 +42,12 @@ export function save(change) {
   try {
     localStorage.setItem(KEY, JSON.stringify({ ...load(), ...change }));
   } catch {
-    // Private windows may refuse; the choice then lasts as long as the page.
+    // Private windows may block storage; the choice then lasts until the page closes.
   }
 }
 
 /**
- * @param {string} room the one entered now
+ * @param {string} room the room being entered
  * @returns {string[]}
  */
 export function visited(room) {
@@ -57,7 +57,7 @@ export function visited(room) {
 }
 
 /**
- * The name that whoever made the token gave its bearer; empty if it cannot be read.
+ * The participant name in a token. Empty if it cannot be read.
  * @param {string} token a JWT
  */
 export function nameIn(token) {
@@ -71,7 +71,7 @@ export function nameIn(token) {
 }
 
 /**
- * The invitation's token, kept for this tab only, so that a reload works and a copied address carries no secret.
+ * The invitation token, stored for this tab only, so that a reload works and a copied address contains no secret.
  * @param {string} room
  * @param {string} [token] a new one
  */

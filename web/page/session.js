@@ -1,8 +1,8 @@
 /**
- * One stay in a room: brings what the devices give and what the room knows together.
+ * A session in a room: connects the local devices with the room.
  *
- * `sync` compares what is published with what should be and mends the difference; it runs after every change and one run
- * at a time, so that no order of clicks can leave the two apart.
+ * `sync` compares the published tracks with the intended ones and corrects the difference. It runs after every change,
+ * one run at a time, so that no order of clicks leaves them inconsistent.
  * @module
  */
 
@@ -14,13 +14,13 @@ import { at } from './base.js';
 /** @typedef {import('../client/types.js').Source} Source */
 /** @typedef {import('./local.js').LocalMedia} LocalMedia */
 
-/** Signalling lies beside the page, on whatever host and scheme the page came from. */
+/** The signalling endpoint is on the same host and scheme as the page. */
 const socketUrl = () => at('ws').replace(/^http/, 'ws');
 
 const CODECS = /** @type {const} */ (['vp8', 'vp9', 'av1', 'h264']);
 
 /**
- * Options for testing and for the curious, in the address after `#`: codec=vp9, simulcast=off, red=off, dtx=off.
+ * Options for tests and experiments, in the URL fragment: codec=vp9, simulcast=off, red=off, dtx=off.
  * @param {URLSearchParams} options
  * @returns {Partial<import('../client/publisher.js').Preferences>}
  */
@@ -46,7 +46,7 @@ export class Session {
   /**
    * @param {LocalMedia} local
    * @param {Partial<import('../client/publisher.js').Preferences>} preferences
-   * @param {(error: Error, source: Source) => void} refused a source that could not be published
+   * @param {(error: Error, source: Source) => void} refused receives sources that could not be published
    */
   constructor(local, preferences, refused) {
     this.local = local;
@@ -68,7 +68,7 @@ export class Session {
     this.stopListening();
   }
 
-  /** Publishes what should be seen and heard, takes back what should not. */
+  /** Publishes and unpublishes tracks according to the devices. */
   async sync() {
     if (this.#running) {
       this.#again = true;
@@ -96,7 +96,7 @@ export class Session {
    * @param {Source} source
    * @param {MediaStreamTrack | null} track
    * @param {boolean} on
-   * @param {boolean} stays published though nothing is sent, so that coming back is quick
+   * @param {boolean} stays published while muted, so that it resumes quickly
    */
   async #mend(source, track, on, stays) {
     if (!allows(this.room.state.permissions, source)) return;
@@ -112,7 +112,7 @@ export class Session {
         if (publication.muted !== muted) await this.room.mute(publication, muted);
       }
     } catch (error) {
-      // After a lost connection the next join publishes what is still on.
+      // After a lost connection, the next join publishes the active devices.
       if (this.#ended || error instanceof ConnectionLost) return;
       this.#turnOff(source);
       this.refused(/** @type {Error} */ (error), source);
@@ -120,7 +120,7 @@ export class Session {
   }
 
   /**
-   * The device follows the server: what is not published does not look as if it were.
+   * Turns off the device of a source that is not published.
    * @param {Source} source
    */
   #turnOff(source) {
@@ -140,7 +140,7 @@ export class Session {
     this.refused(error, publication.source);
   }
 
-  /** A new connection could not publish everything together. Each source is tried alone, and the refused one is turned off. */
+  /** A new connection could not publish all sources together. Tries each one alone and turns off the rejected one. */
   async #publishSingly() {
     const refused = [...this.room.publications].filter(({ id }) => !id);
     await Promise.allSettled(refused.map((publication) => this.room.unpublish(publication)));
@@ -161,11 +161,11 @@ export class Session {
     ])) {
       if (!on || allows(permissions, source)) continue;
       this.#turnOff(source);
-      if (before && allows(before, source)) this.refused(new RequestError('not_authorized', 'You may not share it any more.'), source);
+      if (before && allows(before, source)) this.refused(new RequestError('not_authorized', 'You no longer have permission to share it.'), source);
     }
   }
 
-  /** An admin muted a track: the device follows. @param {Publication} publication */
+  /** An admin muted a track: turns off the device. @param {Publication} publication */
   #obey(publication) {
     publication.muted = true;
     if (publication.source === 'microphone') this.local.set('microphone', false, { remember: false });

@@ -1,32 +1,32 @@
 /**
- * Plays the others' sound: one audio element for each received audio track, all on the chosen speaker.
+ * Plays the audio of the others: one audio element per received track, all on the selected speaker.
  *
- * Browsers pause these elements for a phone call, when another app takes the sound, or when the output device goes away, and
- * most do not resume them. Every sign that the interruption may be over starts them again. If the browser refuses, the page
- * asks for a gesture.
+ * Browsers pause these elements for a phone call, for another app, or when the output device disappears, and most do
+ * not resume them. Every indication that the interruption is over restarts them. If the browser refuses, the page asks
+ * for a user gesture.
  * @module
  */
 
 import { whenOver } from './interruptions.js';
 
-/** A refusal that lasts this long is reported: during an interruption browsers refuse for a moment. */
+/** Browsers refuse playback briefly during an interruption, so only a longer refusal is reported. */
 const PATIENCE_MS = 800;
-/** An element that was started less than this ago and is paused again waits for the next check. */
+/** An element that pauses again within this time after its start waits for the next check. */
 const RESTART_MS = 250;
 
 export class Sound {
   /** @type {Map<MediaStreamTrack, HTMLAudioElement>} */
   #elements = new Map();
   #speaker = '';
-  /** Since when the browser does not play, in milliseconds of the page; 0: it plays. */
+  /** Time since which the browser refuses playback, in milliseconds of the page; 0: it plays. */
   #refused = 0;
   #reported = false;
-  /** @type {Set<HTMLAudioElement>} elements whose `play()` has not answered yet */
+  /** @type {Set<HTMLAudioElement>} elements whose `play()` is pending */
   #starting = new Set();
-  /** @type {WeakMap<HTMLAudioElement, number>} when each was started */
+  /** @type {WeakMap<HTMLAudioElement, number>} start time of each element */
   #startedAt = new WeakMap();
 
-  /** @param {(blocked: boolean) => void} blocked receives whether the browser plays no sound until a gesture */
+  /** @param {(blocked: boolean) => void} blocked receives whether the browser requires a gesture before it plays audio */
   constructor(blocked) {
     this.blocked = blocked;
     whenOver(() => this.check());
@@ -45,7 +45,7 @@ export class Sound {
       const element = new Audio();
       element.srcObject = new MediaStream([track]);
       this.#elements.set(track, element);
-      // An interruption pauses the element; elements that are removed are no longer in the map.
+      // Paused by an interruption. Removed elements are no longer in the map.
       element.addEventListener('pause', () => {
         if (performance.now() - (this.#startedAt.get(element) ?? 0) > RESTART_MS) this.#start(element);
       });
@@ -56,7 +56,7 @@ export class Sound {
     this.#judge();
   }
 
-  /** Plays what is paused; a gesture of the person may call it. */
+  /** Plays paused elements. May be called by a user gesture. */
   check() {
     for (const element of this.#elements.values()) this.#direct(element);
     for (const element of this.#elements.values()) this.#start(element);
@@ -83,14 +83,14 @@ export class Sound {
     try {
       await element.play();
     } catch {
-      // Refused, or interrupted again: the next check tries again.
+      // Refused or interrupted again: the next check retries.
     } finally {
       this.#starting.delete(element);
     }
     this.#judge();
   }
 
-  /** Reports what the person can hear. */
+  /** Reports whether audio is blocked. */
   #judge() {
     const paused = [...this.#elements.values()].some(interrupted);
     if (!paused) this.#refused = 0;
@@ -102,5 +102,5 @@ export class Sound {
   }
 }
 
-/** A track that has ended plays nothing and is no interruption. @param {HTMLAudioElement} element */
+/** An ended track is not an interruption. @param {HTMLAudioElement} element */
 const interrupted = ({ paused, srcObject }) => paused && srcObject instanceof MediaStream && srcObject.active;

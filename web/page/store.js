@@ -1,9 +1,9 @@
 /**
- * Holds the page's state and draws it at most once per animation frame.
+ * Holds the page state and renders it at most once per animation frame.
  * @module
  */
 
-/** A hidden page gets no animation frames, but a test or a screen reader may still read it. */
+/** Hidden pages get no animation frames, but tests and screen readers still read them. */
 const HIDDEN_FRAME_MS = 200;
 
 /** @template {object} State */

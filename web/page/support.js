@@ -1,20 +1,20 @@
 /**
- * Checks before the lobby whether this browser can make calls.
+ * Checks before the lobby whether the browser supports calls.
  * @module
  */
 
 /** @typedef {'' | 'no_webrtc' | 'webrtc_blocked' | 'no_websocket'} Obstacle empty: none */
 
-/** Oldest versions with everything that the pages use. */
+/** Oldest supported versions. */
 export const BROWSERS = /** @type {ReadonlyArray<[string, string]>} */ ([
-  ['Chrome, Edge, Brave or Opera', 'from 2023 on, on a computer or on Android'],
-  ['Firefox', '113 or newer, on a computer or on Android'],
-  ['Safari', '16.4 or newer, on a Mac, iPhone or iPad'],
+  ['Chrome, Edge, Brave or Opera', 'from 2023 or later, on desktop or Android'],
+  ['Firefox', '113 or later, on desktop or Android'],
+  ['Safari', '16.4 or later, on Mac, iPhone or iPad'],
 ]);
 
 /**
- * Creates and closes one peer connection: extensions and policies that block WebRTC often leave the constructor in place and
- * make it throw.
+ * Creates and closes a peer connection: extensions and policies that block WebRTC often keep the constructor but make
+ * it throw.
  * @param {{RTCPeerConnection?: any, RTCRtpSender?: any, MediaStream?: any, WebSocket?: any}} [scope]
  * @returns {Obstacle}
  */

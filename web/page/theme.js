@@ -1,7 +1,7 @@
-// Runs before the first paint, so that nobody is flashed with the wrong colours.
+// Runs before the first paint, so that the page does not flash in the wrong colours.
 try {
   const theme = JSON.parse(localStorage.getItem('aiosfu') ?? '{}').theme;
   if (theme === 'light' || theme === 'dark') document.documentElement.dataset['theme'] = theme;
 } catch {
-  // Storage is forbidden: the system's colours will do.
+  // Storage is blocked: use the system's colours.
 }

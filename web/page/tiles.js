@@ -1,5 +1,5 @@
 /**
- * From the state to the tiles: who is shown, in which order, how large. Pure.
+ * Derives the tiles from the state: which tiles to show, their order and their size. Pure.
  * @module
  */
 
@@ -18,16 +18,16 @@ import { capacity, duet, grid, speaker, withSpeakersFirst } from '../views/layou
  * @property {'camera' | 'screen'} kind
  * @property {string} trackId
  * @property {MediaStreamTrack | null} media
- * @property {number} aspect of the picture, width by height
+ * @property {number} aspect ratio of the video, width by height
  * @property {boolean} muted the microphone
- * @property {string} paused why no picture is sent although there is one
+ * @property {string} paused reason why the server pauses the video
  */
 /** @typedef {{tile: Tile, rect: Rect, main: boolean, floating: boolean}} Placed */
 /** @typedef {{placed: Placed[], pages: number, page: number, speaker: boolean}} Stage */
 
 /**
  * @param {PageState} state
- * @returns {Tile[]} own first, then the others as they came; a screen before its owner's camera
+ * @returns {Tile[]} own tiles first, then the others in order of joining; a screen precedes its owner's camera
  */
 export function tilesOf(state) {
   const { me, participants } = state.room;
@@ -55,7 +55,7 @@ function tilesOfOne(state, participant) {
     tiles.push({ key: `${track.id}:screen`, participant, me, kind: 'screen', trackId: track.id, media, aspect: aspect(track), muted, paused: paused(state, track) });
   }
   const why = camera && !camera.muted ? paused(state, camera) : '';
-  // What is withheld for long is a person with a name, not a face that stands still.
+  // A participant outside the last-N selection is shown as an avatar, not as a frozen frame.
   const media = me ? state.local.camera.track : why === 'last_n' ? null : received(camera);
   tiles.push({
     key: participant.id,
@@ -84,10 +84,10 @@ function paused(state, track) {
 }
 
 /**
- * The tile that gets most of the stage: pinned, or a screen that somebody shares, or, in the speaker layout, who speaks.
+ * The main tile: the pinned one, a shared screen, or, in the speaker layout, the speaker.
  * @param {PageState} state
  * @param {ReadonlyArray<Tile>} tiles
- * @param {string} spoke the participant who spoke last, other than oneself
+ * @param {string} spoke the last speaker other than the local participant
  * @returns {Tile | null}
  */
 export function mainOf(state, tiles, spoke) {
@@ -100,7 +100,7 @@ export function mainOf(state, tiles, spoke) {
 }
 
 /**
- * @param {ReadonlyArray<string>} order the places until now
+ * @param {ReadonlyArray<string>} order the current order
  * @param {ReadonlyArray<Tile>} tiles
  * @param {ReadonlyMap<string, number>} spoke
  * @param {number} size of the first page

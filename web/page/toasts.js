@@ -1,5 +1,5 @@
 /**
- * Short notes that go away by themselves; each is also said to screen readers.
+ * Toast notifications. Each is also announced to screen readers.
  * @module
  */
 

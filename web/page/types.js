@@ -1,5 +1,5 @@
 /**
- * The state of the page: everything that the views need, replaced and never changed in place.
+ * The page state: everything that the views need. Immutable.
  * @module
  */
 
@@ -8,7 +8,7 @@
 /** @typedef {import('../client/devices.js').DeviceProblem} DeviceProblem */
 
 /**
- * @typedef {object} LocalState what this computer's devices do
+ * @typedef {object} LocalState state of the local devices
  * @property {{wanted: boolean, starting: boolean, track: MediaStreamTrack | null}} camera
  * @property {{wanted: boolean, starting: boolean, track: MediaStreamTrack | null, sent: MediaStreamTrack | null}} microphone
  * @property {{video: MediaStreamTrack, audio: MediaStreamTrack | null} | null} screen
@@ -26,12 +26,12 @@
 /**
  * @typedef {object} PageState
  * @property {'landing' | 'lobby' | 'meeting' | 'end' | 'unsupported'} view
- * @property {import('./support.js').Obstacle} obstacle why this browser cannot make calls
- * @property {import('./watchable.js').Watchable} watchable what the watch page can show of the room instead
- * @property {boolean} brokenLink the address names a room that cannot be read
+ * @property {import('./support.js').Obstacle} obstacle reason why the browser does not support calls
+ * @property {import('./watchable.js').Watchable} watchable content of the watch page as an alternative
+ * @property {boolean} brokenLink the room name in the address is damaged
  * @property {string} roomName
  * @property {string} name
- * @property {boolean | null} dev the server makes its own tokens; null: not known yet
+ * @property {boolean | null} dev the server issues tokens (development mode); null: unknown
  * @property {boolean} invited a token came with the link
  * @property {string[]} recent rooms
  * @property {boolean} joining
@@ -41,7 +41,7 @@
  * @property {'grid' | 'speaker'} layout
  * @property {string} pinned tile key
  * @property {number} pageIndex
- * @property {ReadonlyArray<string>} order tile keys in their places
+ * @property {ReadonlyArray<string>} order tile keys in display order
  * @property {import('../views/layout.js').Size} stage
  * @property {Panel} panel
  * @property {Menu} menu
@@ -51,12 +51,12 @@
  * @property {ReadonlyArray<Toast>} toasts
  * @property {ReadonlyArray<Reaction>} reactions
  * @property {number} unread
- * @property {string} openPerson whose row in the people panel shows its actions (where nothing can hover)
- * @property {string} chatTo participant id, or empty for everybody
+ * @property {string} openPerson participant whose actions are open in the people panel (on touch devices)
+ * @property {string} chatTo participant id; empty: everyone
  * @property {boolean} soundBlocked
  * @property {Theme} theme
  * @property {string} announcement for screen readers
- * @property {boolean} talking space is held
+ * @property {boolean} talking the space key is held
  */
 
 export {};

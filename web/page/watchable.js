@@ -1,5 +1,5 @@
 /**
- * Looks for a live stream or a replay of a room, for people whose browser cannot join its meeting.
+ * Checks whether a room has a live stream or a replay, for browsers that cannot join the meeting.
  * @module
  */
 
@@ -10,7 +10,7 @@ import { Access, Refused } from '../watch/access.js';
 const POLL_MS = 5000;
 
 /**
- * Asks at once and then every few seconds, because a stream may start later.
+ * Polls at once and then every few seconds, because a stream may start later.
  * @param {string} room
  * @param {string} token of the invitation; empty: none
  * @param {(found: Watchable) => void} report
@@ -26,7 +26,7 @@ export function watchable(room, token, report) {
       const { state, replay } = await access.state();
       if (!stopped) report(state === 'live' ? 'live' : state === 'ended' && replay ? 'replay' : '');
     } catch (error) {
-      // This token does not allow watching, and will not later.
+      // This token never allows watching.
       if (error instanceof Refused) return;
     }
     if (!stopped) timer = setTimeout(ask, POLL_MS);
