@@ -1,5 +1,6 @@
 /**
- * The way in: a token becomes an address that works for some hours, and the state of the room's live stream.
+ * Access to a room's live stream: exchanges a token for a playlist URL that is valid for some hours, and reads the
+ * stream's state.
  * @module
  */
 
@@ -7,7 +8,7 @@ import { at, served } from '../page/base.js';
 
 /** @typedef {{language: string, name: string, uri: string}} Captions */
 /**
- * @typedef {object} LiveStreamState as the server says it; times are seconds since 1970
+ * @typedef {object} LiveStreamState state from the server; times are seconds since 1970
  * @property {'waiting' | 'live' | 'ended'} state
  * @property {number} now
  * @property {string} stream_id
@@ -17,7 +18,7 @@ import { at, served } from '../page/base.js';
  * @property {Captions[]} captions
  */
 
-/** Why somebody may not watch: the server's code for it. */
+/** Watching is not allowed. `code` is the server's error code. */
 export class Refused extends Error {
   /** @param {string} code */
   constructor(code) {
@@ -27,22 +28,22 @@ export class Refused extends Error {
 }
 
 export class Access {
-  /** Folder of the playlists; empty: not let in yet. */
+  /** Base URL of the playlists; empty: no access yet. */
   #base = '';
-  /** Milliseconds to add to this computer's clock for the server's. */
+  /** Offset of the server's clock in milliseconds. */
   #clock = 0;
   #bestRoundTrip = Infinity;
 
   /**
    * @param {string} room
-   * @param {string} token an invitation's; empty: none
+   * @param {string} token of an invitation; empty: none
    */
   constructor(room, token) {
     this.room = room;
     this.token = token;
   }
 
-  /** Address of the multivariant playlist. */
+  /** URL of the multivariant playlist. */
   get url() {
     return `${this.#base}index.m3u8`;
   }
@@ -56,7 +57,7 @@ export class Access {
     return Date.now() + this.#clock;
   }
 
-  /** Gets an address. Throws Refused, or TypeError when the server cannot be reached. */
+  /** Requests access. Throws Refused, or TypeError if the server is unreachable. */
   async enter() {
     let response = await this.#pass(this.token);
     if (response.status === 401 && !this.token) {
@@ -68,7 +69,7 @@ export class Access {
     this.#base = served(String(answer.url)).replace(/index\.m3u8$/, '');
   }
 
-  /** @returns {Promise<LiveStreamState>} Throws Refused when the address works no more, TypeError when nobody answers. */
+  /** @returns {Promise<LiveStreamState>} Throws Refused if the access has expired, TypeError if the server is unreachable. */
   async state() {
     if (!this.#base) await this.enter();
     const asked = performance.now();
@@ -94,7 +95,7 @@ export class Access {
     return fetch(at(`hls/${encodeURIComponent(this.room)}/pass`), { method: 'POST', ...(headers ? { headers } : {}) });
   }
 
-  /** What a development server hands out to pages of its own machine; empty elsewhere. */
+  /** Token from a development server on the same machine; empty elsewhere. */
   async #developmentToken() {
     const response = await fetch(at('api/dev/token'), {
       method: 'POST',

@@ -1,71 +1,72 @@
 /**
- * Which quality the line carries, for a picture that is half a second old: a pure controller.
+ * Adaptive bitrate controller for a latency of half a second. Pure.
  *
- * A player that measures from the request on takes the round trip, and the wait for a part that is not made yet, for a thin
- * line: parts of 40 kB that come over 100 ms look like 2 Mbit/s on any line. So only the time from the first byte to the last
- * counts. And every change of level costs round trips that the small buffer has to cover: down only when the line is too thin
- * for what is played, up only after some seconds of headroom and with a buffer that was filled for it.
+ * Players usually measure throughput from the request on. That includes the round trip and the wait for a part that
+ * does not exist yet, so a fast network looks slow: parts of 40 kB that arrive over 100 ms look like 2 Mbit/s on any
+ * network. This controller measures only from the first to the last byte. Each level change costs round trips that the
+ * small buffer has to cover. The level therefore falls only if the throughput is too low for the current level, and
+ * rises only after some seconds of headroom and with extra data in the buffer.
  * @module
  */
 
-/** Seconds that samples count for: a few keyframes of a second each. */
+/** Seconds for which samples count: a few keyframe intervals of one second. */
 const WINDOW = 3;
-/** Times shorter than a clock of a browser tells well. */
-const LEAST_SECONDS = 0.001;
-/** What is taken for granted until something was measured, bits a second. */
+/** Shorter times are below the resolution of browser clocks. */
+const MIN_SECONDS = 0.001;
+/** Initial throughput estimate in bits per second. */
 const FIRST_ESTIMATE = 3_000_000;
 const FIRST_HEADROOM = 1.2;
-/** A part on its way longer than this from its first byte counts as a sample before it ends. */
-const SLOW = 0.4;
-/** Below this much of the level's rate the line cannot carry it, whatever is in the buffer. */
-const HOPELESS = 0.8;
-/** Below this much it cannot when the buffer shrinks as well, and above it a stall has other reasons. */
-const NARROW = 1.1;
+/** A part that takes longer than this after its first byte counts as a sample before it completes. */
+const SLOW_PART = 0.4;
+/** Below this fraction of the level's bitrate, the throughput is insufficient regardless of the buffer. */
+const INSUFFICIENT_RATIO = 0.8;
+/** Below this fraction it is insufficient if the buffer also shrinks. Above it, a stall has other causes. */
+const MARGINAL_RATIO = 1.1;
 const HEADROOM = 1.4;
-/** Seconds of headroom before the next level is prepared. */
-const PATIENCE = 3;
-/** The same after that level failed, doubled each time. */
-const PENANCE = 15;
-const MOST_PENANCE = 120;
-/** A level that is left this many seconds after it was taken has failed. */
-const TRIAL = 20;
-/** Seconds more in the buffer while levels change, and for how long afterwards. */
-const CUSHION = 0.3;
-const LANDING = 4;
-/** How far under its target the margin may be for the buffer to count as full. */
-const NEARLY = 0.06;
-/** Seconds between two steps down: the first has to show. */
+/** Seconds of headroom before preparing the next level. */
+const UP_DELAY = 3;
+/** The same after a failure of that level, doubled with each failure. */
+const FAILED_UP_DELAY = 15;
+const MAX_UP_DELAY = 120;
+/** A level has failed if it is left within this many seconds. */
+const TRIAL_PERIOD = 20;
+/** Extra buffer in seconds during a level change, and how long to keep it afterwards. */
+const EXTRA_BUFFER = 0.3;
+const SETTLE_TIME = 4;
+/** Tolerance in seconds below the target at which the buffer counts as full. */
+const FULL_TOLERANCE = 0.06;
+/** Minimum number of seconds between two steps down. */
 const STEP = 1;
-const FORSAKEN = 1;
+const ABANDON_AFTER = 1;
 
-/** @typedef {{bytes: number, seconds: number, total: number}} Flying a part on its way: so far, since its first byte, in all */
+/** @typedef {{bytes: number, seconds: number, total: number}} Flying a part in flight: bytes so far, seconds since the first byte, total bytes */
 
 export class Adaptation {
   /** @type {{bits: number, seconds: number, at: number}[]} */
   #samples = [];
-  /** Bits a second of each level, lowest first. @type {number[]} */
+  /** Bitrates of the levels, lowest first. @type {number[]} */
   #rates = [];
   #level = 0;
   #headroomSince = Infinity;
   #raisedAt = -Infinity;
   #loweredAt = -Infinity;
   #stalledAt = -Infinity;
-  /** Seconds of headroom that a level needs after it failed. @type {Map<number, number>} */
-  #penance = new Map();
+  /** Seconds of headroom that a level requires after a failure. @type {Map<number, number>} */
+  #upDelays = new Map();
 
   get level() {
     return this.#level;
   }
 
   /**
-   * Another live stream: begins with what most lines carry. What was measured of the line stays.
-   * @param {number[]} rates bits a second, lowest first
-   * @param {number} ceiling highest level that makes sense
+   * Starts another live stream with a widely supported level. Throughput measurements remain.
+   * @param {number[]} rates bits per second, lowest first
+   * @param {number} ceiling highest useful level
    * @param {number} now seconds
    */
   begin(rates, ceiling, now) {
     this.#rates = rates;
-    this.#penance.clear();
+    this.#upDelays.clear();
     this.#headroomSince = Infinity;
     const line = this.estimate(now) ?? FIRST_ESTIMATE;
     const fits = rates.findLastIndex((rate, level) => level <= ceiling && rate * FIRST_HEADROOM <= line);
@@ -73,7 +74,7 @@ export class Adaptation {
   }
 
   /**
-   * Somebody else chose: the viewer, or the player because a level is broken.
+   * Sets a level chosen by the viewer, or by the player because another level is broken.
    * @param {number} level
    */
   set(level) {
@@ -83,24 +84,24 @@ export class Adaptation {
   }
 
   /**
-   * A part has come.
+   * Records a completed part.
    * @param {number} bytes
    * @param {number} seconds from its first byte to its last
    * @param {number} now
    */
   heard(bytes, seconds, now) {
-    this.#samples.push({ bits: bytes * 8, seconds: Math.max(seconds, LEAST_SECONDS), at: now });
+    this.#samples.push({ bits: bytes * 8, seconds: Math.max(seconds, MIN_SECONDS), at: now });
     this.#forget(now);
   }
 
-  /** The picture stood still. @param {number} now */
+  /** Playback stalled. @param {number} now */
   stalled(now) {
     this.#stalledAt = now;
     this.#headroomSince = Infinity;
   }
 
   /**
-   * Bits a second that the line carries; null: nothing came lately.
+   * Throughput in bits per second; null: no recent data.
    * @param {number} now
    * @param {Flying | null} [flying]
    */
@@ -113,7 +114,7 @@ export class Adaptation {
       seconds += sample.seconds;
     }
     const known = seconds ? bits / seconds : null;
-    if (!flying || flying.seconds < SLOW) return known;
+    if (!flying || flying.seconds < SLOW_PART) return known;
     const slow = (flying.bytes * 8) / flying.seconds;
     return known === null ? slow : Math.min(known, slow);
   }
@@ -121,12 +122,12 @@ export class Adaptation {
   /**
    * @param {object} state
    * @param {number} state.now
-   * @param {number} state.margin seconds left to play when the next part comes
-   * @param {number} state.target what it should be, without the cushion
+   * @param {number} state.margin buffered seconds when the next part arrives
+   * @param {number} state.target target of the margin, without the extra buffer
    * @param {number} state.ceiling
    * @param {Flying | null} state.flying
-   * @returns {{level: number, cushion: number, abandon: boolean}} `cushion`: seconds that the buffer should hold in addition;
-   *   `abandon`: the part on its way takes too long to wait for
+   * @returns {{level: number, cushion: number, abandon: boolean}} `cushion`: extra buffer in seconds;
+   *   `abandon`: the part in flight takes too long
    */
   tick({ now, margin, target, ceiling, flying }) {
     if (this.#level > ceiling) this.#level = Math.max(0, ceiling);
@@ -134,16 +135,16 @@ export class Adaptation {
     const rate = this.#rates[this.#level] ?? 0;
     if (line !== null && this.#level > 0 && this.#tooThin(line, rate, margin < target / 2, now)) {
       this.#lower(line, now);
-      return { level: this.#level, cushion: CUSHION, abandon: flying !== null && left(flying) > FORSAKEN };
+      return { level: this.#level, cushion: EXTRA_BUFFER, abandon: flying !== null && left(flying) > ABANDON_AFTER };
     }
     const preparing = this.#level < ceiling && line !== null && this.#headroom(line, now);
-    if (preparing && margin >= target + CUSHION - NEARLY) {
+    if (preparing && margin >= target + EXTRA_BUFFER - FULL_TOLERANCE) {
       this.#level++;
       this.#raisedAt = now;
       this.#headroomSince = Infinity;
     }
-    const landing = now - Math.max(this.#raisedAt, this.#loweredAt) < LANDING;
-    return { level: this.#level, cushion: preparing || landing ? CUSHION : 0, abandon: false };
+    const landing = now - Math.max(this.#raisedAt, this.#loweredAt) < SETTLE_TIME;
+    return { level: this.#level, cushion: preparing || landing ? EXTRA_BUFFER : 0, abandon: false };
   }
 
   /**
@@ -154,29 +155,29 @@ export class Adaptation {
    */
   #tooThin(line, rate, shrinking, now) {
     if (now - this.#loweredAt < STEP) return false;
-    return line < rate * HOPELESS || (line < rate * NARROW && (shrinking || now - this.#stalledAt < STEP));
+    return line < rate * INSUFFICIENT_RATIO || (line < rate * MARGINAL_RATIO && (shrinking || now - this.#stalledAt < STEP));
   }
 
   /**
-   * To what the line carries, at least one level.
+   * Steps down by at least one level, to one that the throughput supports.
    * @param {number} line
    * @param {number} now
    */
   #lower(line, now) {
-    if (now - this.#raisedAt < TRIAL) {
-      const before = this.#penance.get(this.#level);
-      this.#penance.set(this.#level, before === undefined ? PENANCE : Math.min(before * 2, MOST_PENANCE));
+    if (now - this.#raisedAt < TRIAL_PERIOD) {
+      const before = this.#upDelays.get(this.#level);
+      this.#upDelays.set(this.#level, before === undefined ? FAILED_UP_DELAY : Math.min(before * 2, MAX_UP_DELAY));
     }
     this.#level--;
     while (this.#level > 0 && (this.#rates[this.#level] ?? 0) > line) this.#level--;
     this.#loweredAt = now;
     this.#headroomSince = Infinity;
-    // What came at the other level's size, over a queue that it filled, says little of what comes now.
+    // Samples of the previous level are biased by its part sizes and by the queue that it filled.
     this.#samples.length = 0;
   }
 
   /**
-   * Whether the next level had room for long enough.
+   * Whether the throughput has had headroom for the next level for long enough.
    * @param {number} line
    * @param {number} now
    */
@@ -187,7 +188,7 @@ export class Adaptation {
       return false;
     }
     this.#headroomSince = Math.min(this.#headroomSince, now);
-    return now - this.#headroomSince >= (this.#penance.get(next) ?? PATIENCE);
+    return now - this.#headroomSince >= (this.#upDelays.get(next) ?? UP_DELAY);
   }
 
   /** @param {number} now */
@@ -196,5 +197,5 @@ export class Adaptation {
   }
 }
 
-/** Seconds until a part on its way is there. @param {Flying} flying */
+/** Remaining seconds until a part in flight is complete. @param {Flying} flying */
 const left = ({ bytes, seconds, total }) => (bytes && total > bytes ? ((total - bytes) * seconds) / bytes : 0);

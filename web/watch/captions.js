@@ -1,6 +1,6 @@
 /**
- * Captions of a live stream: reads the track's playlist and its WebVTT, and gives the video cues at the right time.
- * (The light build of hls.js leaves them out.)
+ * Captions of a live stream: reads the track's playlist and WebVTT segments and adds cues to the video. The light build
+ * of hls.js does not support them.
  * @module
  */
 
@@ -10,13 +10,13 @@ const KEPT = 400;
 /** @typedef {{start: number, end: number, text: string}} Cue seconds since 1970 */
 
 /**
- * The addresses of a media playlist.
+ * The URIs of a media playlist.
  * @param {string} text
  */
 export const uris = (text) => text.split('\n').filter((line) => line && !line.startsWith('#'));
 
 /**
- * @param {string} text WebVTT whose header notes when its time 0 was
+ * @param {string} text WebVTT with the wall-clock time of its time 0 in the header
  * @returns {Cue[]}
  */
 export function cues(text) {
@@ -44,7 +44,7 @@ export class CaptionLoader {
 
   /**
    * @param {HTMLVideoElement} video
-   * @param {() => number | null} shownAt when the picture that is shown was made, milliseconds since 1970
+   * @param {() => number | null} shownAt capture time of the displayed frame, milliseconds since 1970
    */
   constructor(video, shownAt) {
     this.video = video;
@@ -80,7 +80,7 @@ export class CaptionLoader {
         if (response.ok && url === this.#url) this.#add(cues(await response.text()));
       }
     } catch {
-      // The next poll is a second away.
+      // Retried by the next poll in a second.
     }
   }
 

@@ -1,5 +1,5 @@
 /**
- * What a player's buttons show beside the page's common icons, on the same grid.
+ * Icons of the player in addition to the page's common icons, on the same grid.
  * @module
  */
 

@@ -1,5 +1,5 @@
 /**
- * Keys of the player, as viewers know them from elsewhere.
+ * Keyboard shortcuts of the player, as in common video players.
  * @module
  */
 
@@ -42,7 +42,7 @@ export function listen(store, act, video) {
       act.togglePlay();
       return;
     }
-    // Arrows move a slider that has the focus, and choose in an open menu.
+    // Arrow keys move a focused slider, and select in an open menu.
     if (key.startsWith('arrow') && store.state.menu) {
       event.preventDefault();
       move(key === 'arrowdown' || key === 'arrowright' ? 1 : -1);

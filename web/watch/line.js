@@ -1,5 +1,6 @@
 /**
- * What one player's line carries: times each part from its first byte to its last, and chooses hls.js's level from that.
+ * Throughput measurement of one player: times each part from its first to its last byte and selects the level of
+ * hls.js.
  * @module
  */
 
@@ -20,7 +21,7 @@ export class Line {
     this.#observer.observe({ type: 'resource' });
   }
 
-  /** The class that hls.js asks for levels, in place of its own. */
+  /** ABR controller class for hls.js. */
   get controller() {
     const line = this;
     return class extends Hls.DefaultConfig.abrController {
@@ -46,7 +47,7 @@ export class Line {
       }
 
       /**
-       * It would see a part that is not made yet as one that loads too slowly: that is for `steer` to say.
+       * The original would treat a part that does not exist yet as too slow. `steer` decides this instead.
        * @param {string} name
        * @param {unknown} data
        */
@@ -58,10 +59,10 @@ export class Line {
   }
 
   /**
-   * Looks at the line, some times a second.
+   * Updates the level. Call several times a second.
    * @param {number} margin
-   * @param {number} target both as the latency controller has them, seconds
-   * @returns {number} seconds that the buffer should hold in addition
+   * @param {number} target both from the latency controller, seconds
+   * @returns {number} extra buffer in seconds
    */
   steer(margin, target) {
     const hls = this.#abr?.hls;
@@ -87,7 +88,7 @@ export class Line {
     return { bytes: stats.loaded, seconds: (performance.now() - stats.loading.first) / 1000, total: stats.total };
   }
 
-  /** Another level's part is there sooner than the rest of this one. @param {Hls} hls */
+  /** Aborts the part in flight: a part of another level arrives sooner. @param {Hls} hls */
   #abandon(hls) {
     const { fragCurrent: frag, partCurrent: part } = this.#abr ?? {};
     if (!frag) return;
@@ -98,7 +99,7 @@ export class Line {
   /** @param {PerformanceEntryList} entries */
   #timed(entries) {
     for (const entry of /** @type {PerformanceResourceTiming[]} */ (entries)) {
-      // What came out of the cache, or from an origin that does not tell, says nothing of the line.
+      // Cached responses, and origins without timing information, do not show the throughput.
       if (!entry.name.endsWith('.m4s') || !entry.responseStart || !entry.transferSize) continue;
       this.adaptation.heard(entry.transferSize, (entry.responseEnd - entry.responseStart) / 1000, clock());
     }

@@ -1,6 +1,6 @@
 /**
- * The watch page: from the address of a room to its live stream on the screen, for as long as it lasts and once again.
- * `window.sfuWatch` is for tests and debugging: the page's state, its player and its video element.
+ * The watch page: plays the live stream of a room, and its replay. `window.sfuWatch` is for tests and debugging: the
+ * page state, its player and its video element.
  * @module
  */
 
@@ -19,22 +19,22 @@ import { watch } from './view.js';
 /** @typedef {import('./types.js').WatchActions} WatchActions */
 
 const POLL_MS = 2000;
-/** While it plays the playlists tell nearly everything. */
+/** During playback, the playlists provide most of the state. */
 const PLAYING_POLL_MS = 10_000;
 const CLOCK_MS = 250;
 const IDLE_MS = 3000;
-/** Nearer than this, in seconds, to the newest picture is live. */
+/** Playback within this many seconds of the live edge counts as live. */
 const EDGE = 3;
 
 const CAPTION_KEY = 'aiosfu-watch-captions';
 
 const named = roomIn('watch');
-// The landing page says that the link is damaged.
+// The landing page reports the damaged link.
 if (named === null) location.replace(at('#broken-link='));
 const room = named ?? '';
 const options = new URLSearchParams(location.hash.slice(1));
 const access = new Access(room, invitation(room, options.get('token') ?? ''));
-// A copied address carries no secret.
+// Remove the secret from the address, so that it is not copied.
 if (options.has('token')) history.replaceState(null, '', location.pathname);
 
 const video = document.createElement('video');
@@ -74,7 +74,7 @@ const store = new Store(first, (state) => {
   document.title = `${state.phase === 'playing' && !state.replay ? '● ' : ''}${room} · aiosfu`;
 });
 const root = /** @type {HTMLElement} */ (document.getElementById('app'));
-const player = new Player(video, heard);
+const player = new Player(video, onPlayerEvent);
 const playback = new Playback(video, {
   active: () => store.state.phase === 'playing' && video.readyState >= HTMLMediaElement.HAVE_CURRENT_DATA,
   resume: () => player.following && player.toEdge(),
@@ -83,12 +83,12 @@ const playback = new Playback(video, {
 });
 const captions = new CaptionLoader(video, () => player.shownAt);
 let streamId = '';
-/** The language in which captions were asked for; empty: none. */
-let wished = '';
+/** Preferred caption language; empty: none. */
+let captionLanguage = '';
 try {
-  wished = localStorage.getItem(CAPTION_KEY) ?? '';
+  captionLanguage = localStorage.getItem(CAPTION_KEY) ?? '';
 } catch {
-  // Storage is forbidden here.
+  // Storage is blocked.
 }
 let polling = 0;
 let idling = 0;
@@ -123,11 +123,11 @@ const act = {
     store.update({ level, menu: '' });
   },
   caption(caption) {
-    wished = caption;
+    captionLanguage = caption;
     try {
       localStorage.setItem(CAPTION_KEY, caption);
     } catch {
-      // No storage, no memory.
+      // Storage is blocked: the choice is not saved.
     }
     showCaptions(caption);
     store.update({ menu: '' });
@@ -148,7 +148,7 @@ const act = {
   },
   again() {
     store.update({ phase: 'connecting' });
-    void look();
+    void poll();
   },
 };
 
@@ -160,24 +160,24 @@ function showCaptions(caption) {
   store.update({ caption });
 }
 
-/** Whoever reads captions reads those of the next live stream, of its replay and after a reload too. */
+/** Keeps the captions for the next live stream, for its replay and after a reload. */
 function keepCaptions() {
   const { phase, caption, captions: tracks } = store.state;
-  if (phase === 'playing' && wished && !caption && tracks.some(({ language }) => language === wished)) showCaptions(wished);
+  if (phase === 'playing' && captionLanguage && !caption && tracks.some(({ language }) => language === captionLanguage)) showCaptions(captionLanguage);
 }
 
 /** @param {boolean} live */
 function start(live) {
   captions.show('');
   playback.reset();
-  store.update({ phase: 'playing', replay: !live, stalled: true, caption: '', levels: [], level: -1, latency: null, announcement: live ? 'The live stream is live.' : 'The replay begins.' });
+  store.update({ phase: 'playing', replay: !live, stalled: true, caption: '', levels: [], level: -1, latency: null, announcement: live ? 'The live stream has started.' : 'The replay has started.' });
   player.load(access.url, live);
   if (!live) video.currentTime = 0;
   keepCaptions();
 }
 
 /** @param {import('./player.js').PlayerEvent} event */
-function heard(event) {
+function onPlayerEvent(event) {
   switch (event) {
     case 'ready':
       void playback.play();
@@ -189,11 +189,11 @@ function heard(event) {
       store.update({ height: player.height });
       break;
     case 'progress':
-      if (store.state.phase === 'reconnecting') store.update({ phase: 'playing', announcement: 'Connected again.' });
+      if (store.state.phase === 'reconnecting') store.update({ phase: 'playing', announcement: 'Reconnected.' });
       break;
     case 'lost':
-      store.update({ phase: 'reconnecting', announcement: 'The connection was lost.' });
-      void look();
+      store.update({ phase: 'reconnecting', announcement: 'Connection lost.' });
+      void poll();
       break;
     case 'over':
       finish();
@@ -206,8 +206,8 @@ function heard(event) {
   }
 }
 
-/** Asks what is on and goes by it; again and again. */
-async function look() {
+/** Polls the state of the live stream and acts on it. */
+async function poll() {
   clearTimeout(polling);
   const before = access.base;
   try {
@@ -218,7 +218,7 @@ async function look() {
     const changed = streamId !== state.stream_id || before !== access.base;
     if (state.state === 'waiting') store.update({ phase: 'waiting' });
     else if (state.state === 'live') {
-      // Lost long enough that hls.js gave up, or another live stream: from the beginning.
+      // hls.js has given up after a long interruption, or another live stream has started: reload.
       if (!(phase === 'playing' && !changed) && !(phase === 'reconnecting' && !changed && !video.error)) start(true);
     } else if (phase !== 'playing' || (!replay && changed)) {
       if (phase !== 'ended') finish();
@@ -231,10 +231,10 @@ async function look() {
       store.update({ phase: 'denied', reason: error.code });
       return;
     }
-    if (store.state.phase === 'connecting' || store.state.phase === 'waiting') store.update({ announcement: 'The server cannot be reached; trying again.' });
+    if (store.state.phase === 'connecting' || store.state.phase === 'waiting') store.update({ announcement: 'Cannot reach the server. Trying again.' });
   }
   if (store.state.phase === 'unsupported') return;
-  polling = window.setTimeout(() => void look(), store.state.phase === 'playing' ? PLAYING_POLL_MS : POLL_MS);
+  polling = window.setTimeout(() => void poll(), store.state.phase === 'playing' ? PLAYING_POLL_MS : POLL_MS);
 }
 
 function finish() {
@@ -244,8 +244,8 @@ function finish() {
   store.update({ phase: 'ended', announcement: 'The live stream has ended.', menu: '' });
 }
 
-/** Somebody is there: the controls come, and go after a while. */
-function awake() {
+/** Shows the controls after user activity, and hides them after a while. */
+function showControls() {
   clearTimeout(idling);
   if (store.state.idle) store.update({ idle: false });
   idling = window.setTimeout(() => {
@@ -261,12 +261,12 @@ for (const name of ['play', 'pause', 'volumechange']) {
   });
 }
 document.addEventListener('visibilitychange', () => playback.check());
-// Keys of a keyboard or a headset, and the browser's own buttons for what plays: they are the viewer's will.
+// Media keys of keyboards and headsets, and the browser's media controls: user actions.
 for (const [action, run] of /** @type {const} */ ([['play', () => act.togglePlay()], ['pause', () => playback.pause()]])) {
   try {
     navigator.mediaSession?.setActionHandler(action, run);
   } catch {
-    // This browser does not know the action.
+    // The browser does not support this action.
   }
 }
 video.addEventListener('waiting', () => store.update({ stalled: true }));
@@ -281,7 +281,7 @@ video.addEventListener('click', () => {
   else if (matchMedia('(hover: hover)').matches) act.togglePlay();
 });
 document.addEventListener('fullscreenchange', () => store.update({ full: Boolean(document.fullscreenElement) }));
-for (const name of ['pointermove', 'pointerdown', 'keydown', 'focusin']) document.addEventListener(name, awake);
+for (const name of ['pointermove', 'pointerdown', 'keydown', 'focusin']) document.addEventListener(name, showControls);
 document.addEventListener('pointerdown', (event) => {
   if (store.state.menu && event.target instanceof Element && !event.target.closest('.menu-place')) store.update({ menu: '' });
 }, true);
@@ -292,7 +292,7 @@ window.setInterval(() => {
   const at = video.currentTime;
   const shown = player.shownAt;
   const atEdge = !store.state.replay && range.end - at < EDGE;
-  // Paused long enough to be behind: the viewer chose to be there.
+  // The viewer paused long enough to fall behind, so stay there.
   if (player.following && video.paused && !playback.wanted && !atEdge && at) player.following = false;
   const latency = shown === null || store.state.replay || !at || video.paused ? null : Math.max(0, (access.now() - shown) / 1000);
   store.update({ position: { at, ...range }, atEdge, latency });
@@ -310,6 +310,6 @@ Object.assign(window, {
     },
   },
 });
-awake();
+showControls();
 store.update({});
-void look();
+void poll();

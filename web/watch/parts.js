@@ -1,15 +1,15 @@
 /**
- * Parts that hls.js forgot. Now and then, mostly once in some minutes, it takes the first parts of a segment for not loaded
- * although later ones of it are. At the segment's end it then neither loads them again nor goes on, until the playlist lists
- * no parts of that segment any more, and the picture stands still for nearly three seconds.
+ * Workaround for lost parts in hls.js. Every few minutes, it treats the first parts of a segment as not loaded although
+ * later parts are. At the end of the segment it neither loads them nor continues, until the playlist no longer lists
+ * the parts of that segment, and playback freezes for nearly three seconds.
  * @module
  */
 
-/** @typedef {{loaded: boolean, gap: boolean, fragment: {sn: number | string}}} Part what is used of hls.js's */
+/** @typedef {{loaded: boolean, gap: boolean, fragment: {sn: number | string}}} Part used fields of the hls.js type */
 
 /**
- * Parts are loaded one after the other: what is missing before a loaded one of the same segment was forgotten or will not be
- * wanted, and counts as a gap, which hls.js passes over.
+ * Parts load in order. A missing part before a loaded one of the same segment was lost or is no longer needed, so it is
+ * marked as a gap, which hls.js skips.
  * @param {Part[]} parts in the playlist's order
  */
 export function passOver(parts) {

@@ -1,42 +1,42 @@
 /**
- * Keeps the live stream playing while the viewer wants it to play, within the browser's rules for autoplay.
+ * Keeps the live stream playing while the viewer wants it to, within the browser's autoplay rules.
  *
- * Browsers pause media by themselves: WebKit when an element that started muted becomes audible without a gesture, phones
- * when a call or another app takes the sound or when the page is hidden. Such a pause is undone without sound, at the live
- * edge. A browser that pauses again and again, or does not even play without sound, gets a "Tap to play" button.
- * WebKitGTK also forgets that an element is muted whenever the playback rate changes, and pauses it for being audible.
+ * Browsers pause media on their own: WebKit when an element that started muted becomes audible without a gesture,
+ * phones when a call or another app takes the audio or when the page is hidden. Playback then resumes muted at the live
+ * edge. If the browser pauses repeatedly, or does not even allow muted playback, a "Tap to play" button appears.
+ * WebKitGTK also loses the muted state when the playback rate changes, and then pauses the element for being audible.
  *
  * HTML Standard 4.8.11.8; https://webkit.org/blog/6784/new-video-policies-for-ios/
  * @module
  */
 
-/** So many pauses by the browser within so many milliseconds, and the viewer has to tap. */
+/** After this many pauses by the browser within this many milliseconds, the viewer has to tap. */
 const PAUSES_LIMIT = 3;
 const PAUSES_WINDOW_MS = 8000;
 
 /**
  * @typedef {object} Prompts
- * @property {boolean} silenced the browser's rules keep the sound off until a tap
- * @property {boolean} needsTap the browser does not play before a tap
+ * @property {boolean} silenced autoplay rules keep the audio off until a tap
+ * @property {boolean} needsTap the browser requires a tap to play
  */
 /**
  * @typedef {object} Options
- * @property {() => boolean} active whether there is something to play
- * @property {() => void} resume goes to the live edge, where the viewer follows it
- * @property {() => void} unmuted the browser ended the mute by itself
+ * @property {() => boolean} active whether media is available
+ * @property {() => void} resume seeks to the live edge and follows it
+ * @property {() => void} unmuted the browser unmuted the element on its own
  * @property {(prompts: Partial<Prompts> & {announcement?: string}) => void} show
  * @property {() => number} [now] milliseconds
  */
 
 export class Playback {
-  /** Whether the viewer wants it to play. */
+  /** Whether the viewer wants playback. */
   wanted = true;
   /** @type {Prompts} */
   prompts = { silenced: false, needsTap: false };
-  /** Whether the element is meant to be muted, by the viewer or by the browser's rules. */
+  /** Whether the element should be muted, by the viewer or by autoplay rules. */
   #muted = false;
   #starting = false;
-  /** @type {number[]} when the browser paused */
+  /** @type {number[]} times at which the browser paused */
   #pauses = [];
 
   /**
@@ -52,7 +52,7 @@ export class Playback {
     this.now = now;
   }
 
-  /** Plays with sound if the browser allows it, else without, else after a tap. */
+  /** Plays with audio if the browser allows it, else muted, else after a tap. */
   async play() {
     this.wanted = true;
     if (this.#starting) return;
@@ -69,14 +69,14 @@ export class Playback {
     }
   }
 
-  /** The viewer wants it to stand. */
+  /** Pauses at the viewer's request. */
   pause() {
     this.wanted = false;
     this.video.pause();
   }
 
   /**
-   * A gesture of the viewer that asks for the picture, and for the sound unless the viewer turned it off.
+   * Starts playback after a tap, with audio unless the viewer muted it.
    * @param {boolean} [muted]
    */
   tap(muted = false) {
@@ -86,13 +86,13 @@ export class Playback {
     return this.play();
   }
 
-  /** The viewer chooses, by a gesture that satisfies the browser's rules. @param {boolean} muted */
+  /** Mutes or unmutes at the viewer's request (a user gesture). @param {boolean} muted */
   mute(muted) {
     this.#muted = this.video.muted = muted;
     this.#show({ silenced: false });
   }
 
-  /** Another live stream begins. */
+  /** Call before another live stream. */
   reset() {
     this.wanted = true;
     this.#pauses = [];
@@ -105,7 +105,7 @@ export class Playback {
     if (!this.active() || video.ended) return;
     if (video.muted !== this.#muted) this.#differs();
     if (!this.wanted || this.#starting || this.prompts.needsTap) return;
-    // A hidden page cannot ask for a tap, and the viewer misses nothing.
+    // A hidden page cannot ask for a tap and need not play.
     if (!video.paused || document.hidden) return;
     if (this.#elsewhere()) {
       this.wanted = false;
@@ -122,7 +122,7 @@ export class Playback {
     void this.play();
   }
 
-  /** The mute changed, and not by this page. */
+  /** Whether the browser changed the muted state. */
   #differs() {
     if (this.#muted && !this.#elsewhere()) {
       this.video.muted = true;
@@ -133,19 +133,19 @@ export class Playback {
     }
   }
 
-  /** Pictures that the browser shows with buttons of its own, which may have caused the pause. */
+  /** Whether the browser shows its own controls (full screen, picture in picture), which may have caused the pause. */
   #elsewhere() {
     const whole = /** @type {{webkitDisplayingFullscreen?: boolean}} */ (/** @type {unknown} */ (this.video));
     return this.video.controls || Boolean(whole.webkitDisplayingFullscreen) || document.pictureInPictureElement === this.video;
   }
 
-  /** @returns {Promise<boolean>} false: the browser's rules forbid it */
+  /** @returns {Promise<boolean>} false: blocked by autoplay rules */
   async #attempt() {
     try {
       await this.video.play();
       this.#show({ needsTap: false });
     } catch (error) {
-      // Other errors: the live stream is being loaded again, or cannot be decoded; the player reports those.
+      // The player reports other errors: a reload in progress, or media that cannot be decoded.
       return !(error instanceof DOMException && error.name === 'NotAllowedError');
     }
     return true;
@@ -153,11 +153,11 @@ export class Playback {
 
   #silence() {
     this.#muted = this.video.muted = true;
-    this.#show({ silenced: true, announcement: 'The sound is off until you tap.' });
+    this.#show({ silenced: true, announcement: 'Audio is off. Tap to unmute.' });
   }
 
   #block() {
-    this.#show({ needsTap: true, announcement: 'The browser has paused. Tap to play.' });
+    this.#show({ needsTap: true, announcement: 'Paused by the browser. Tap to play.' });
   }
 
   /** @param {Partial<Prompts> & {announcement?: string}} change */

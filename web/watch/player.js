@@ -1,6 +1,6 @@
 /**
- * Plays one address in one video element: hls.js where there is Media Source Extensions, the browser's own player elsewhere.
- * Keeps the picture at the live edge as long as the viewer wants to be there.
+ * Plays one stream in a video element: with hls.js where Media Source Extensions are available, with the browser's
+ * native player elsewhere. Follows the live edge while the viewer wants to.
  * @module
  */
 
@@ -13,22 +13,24 @@ import { passOver } from './parts.js';
 
 const MIME = 'application/vnd.apple.mpegurl';
 const RETRY_MS = 1000;
-/** Errors in a row after which the browser's own player cannot play this live stream. */
+/** Consecutive errors after which the native player cannot play this live stream. */
 const NATIVE_ERRORS = 3;
-/** Farther behind the live edge than this, in seconds, a viewer does not follow it any more. */
+/** Seconds behind the live edge from which a viewer no longer follows it. */
 const FOLLOWED = 4;
 
-/** A seek that takes longer than this, in milliseconds, waits for something that does not come. */
+/** Milliseconds after which a seek counts as stuck. */
 const SEEK_MS = 1500;
-/** A start without a picture for so long needs help. */
+/** Milliseconds without a first frame after which the start counts as stuck. */
 const START_MS = 3000;
-/** Milliseconds between two attempts to get to the live edge again. */
+/** Milliseconds between two attempts to return to the live edge. */
 const AGAIN_MS = 2000;
-/** Seconds that the picture stands at the end of a live stream until it counts as over: the last sound may be missing, and then
- * no browser says `ended`. */
+/**
+ * Seconds at the end of a live stream after which it counts as over. The last audio may be missing, and then browsers
+ * do not fire `ended`.
+ */
 const OVER = 1;
 
-/** What hls.js should leave alone: the live edge is the latency controller's, the level the line's. */
+/** Disables features of hls.js that this player replaces: latency control and level selection. */
 const COMMON = { enableWorker: false, capLevelToPlayerSize: true, abrEwmaDefaultEstimate: 3_000_000, startFragPrefetch: true };
 const LIVE = {
   lowLatencyMode: true,
@@ -44,24 +46,24 @@ export class Player {
   #hls = null;
   /** @type {Line | null} */
   #line = null;
-  /** Ends the listeners of the browser's own player. @type {AbortController | null} */
+  /** Removes the listeners of the native player. @type {AbortController | null} */
   #native = null;
   #live = false;
   #retry = 0;
   #timer = 0;
   #mediaErrors = 0;
   #nativeErrors = 0;
-  /** Since when the picture stands at the end of all there is, in milliseconds of the page; 0: it does not. */
+  /** Time since which playback is stuck at the end of the buffer, in milliseconds of the page; 0: not stuck. */
   #standing = 0;
-  /** Since when it seeks, and when it was last brought back to the live edge, in the same. */
+  /** Start of the current seek, and last return to the live edge, in milliseconds of the page. */
   #seeking = 0;
   #empty = 0;
   #rescued = 0;
-  /** Whether the viewer wants to be at the live edge. */
+  /** Whether to follow the live edge. */
   following = true;
-  /** Plays at its own speed and keeps up with the live edge by jumps alone. */
+  /** Plays at normal speed and follows the live edge by jumps only. */
   steady = false;
-  /** How often the picture stood still. */
+  /** Number of stalls. */
   stalls = 0;
 
   /**
@@ -113,24 +115,24 @@ export class Player {
     this.video.playbackRate = 1;
   }
 
-  /** Qualities, best first. @returns {{index: number, height: number, rate: number}[]} */
+  /** Levels, best first. @returns {{index: number, height: number, rate: number}[]} */
   get levels() {
     const found = (this.#hls?.levels ?? []).map(({ height, averageBitrate, bitrate }, index) => ({ index, height, rate: averageBitrate || bitrate }));
     return found.sort((one, other) => other.height - one.height);
   }
 
-  /** Height of the picture that is shown. */
+  /** Height of the displayed video. */
   get height() {
     return this.video.videoHeight;
   }
 
-  /** @param {number} index −1: chosen by the network */
+  /** @param {number} index −1: automatic */
   choose(index) {
-    // loadLevel and not nextLevel, which empties the buffer and stalls a low-latency picture.
+    // loadLevel, because nextLevel flushes the buffer and stalls low-latency playback.
     if (this.#hls) this.#hls.loadLevel = index;
   }
 
-  /** Where one can go: from the oldest picture kept to the newest. */
+  /** Seekable range. */
   get range() {
     const { seekable, duration } = this.video;
     const details = this.#hls?.latestLevelDetails;
@@ -139,21 +141,21 @@ export class Player {
     return { start: 0, end: Number.isFinite(duration) ? duration : 0 };
   }
 
-  /** When the picture that is shown was made, milliseconds since 1970. @returns {number | null} */
+  /** Capture time of the displayed frame, milliseconds since 1970. @returns {number | null} */
   get shownAt() {
     if (this.#hls) return this.#hls.playingDate?.getTime() ?? null;
     const start = /** @type {{getStartDate?: () => Date}} */ (/** @type {unknown} */ (this.video)).getStartDate?.().getTime();
     return start === undefined || Number.isNaN(start) ? null : start + this.video.currentTime * 1000;
   }
 
-  /** To the newest picture there is. */
+  /** Seeks to the live edge and follows it. */
   goLive() {
     if (!this.#live) return;
     this.following = true;
     this.toEdge();
   }
 
-  /** As `goLive`, for a viewer who follows the live edge already. */
+  /** Like `goLive`, for a viewer who already follows the live edge. */
   toEdge() {
     if (!this.#live) return;
     this.controller.reset();
@@ -180,10 +182,10 @@ export class Player {
       this.report('levels');
     });
     this.video.addEventListener('loadeddata', () => hls === this.#hls && this.report('ready'), { once: true });
-    // Before hls.js looks for what to load next.
+    // Before hls.js selects the next part.
     hls.on(Hls.Events.LEVEL_UPDATED, (_, { details }) => passOver(details.partList ?? []));
     hls.on(Hls.Events.LEVEL_UPDATED, () => {
-      // WebKitGTK may hang when it seeks before it has a picture: set the place before there are any data.
+      // WebKitGTK may hang if it seeks before the first frame, so set the position before any data.
       const { readyState, currentTime } = this.video;
       if (this.#live && readyState === 0 && hls.startPosition > currentTime) this.video.currentTime = hls.startPosition;
     });
@@ -226,7 +228,7 @@ export class Player {
     else if (performance.now() - this.#standing > OVER * 1000) this.report('over');
   }
 
-  /** What was never made leaves a hole, and at the live edge nothing ever fills one. @returns {boolean} whether it was one */
+  /** Skips a gap in the buffer: missing media at the live edge never arrives. @returns {boolean} whether there was a gap */
   #stepOver() {
     const { buffered, currentTime, readyState } = this.video;
     if (readyState > 2) return false;
@@ -242,7 +244,7 @@ export class Player {
   }
 
   #waiting() {
-    // While somebody seeks it waits as well; that is no stall.
+    // Waiting during a seek is not a stall.
     if (this.video.seeking || this.video.paused || !this.video.currentTime) return;
     this.stalls++;
     if (!this.#live || !this.following) return;
@@ -262,8 +264,8 @@ export class Player {
     this.#seeking = video.seeking ? this.#seeking || now : 0;
     if (this.#seeking && now - this.#seeking < SEEK_MS) return;
     if (video.paused) {
-      // On a slow machine hls.js may place the start before the data that it loads, and then no picture comes. Not at once:
-      // WebKitGTK often hangs when it seeks while a stream starts.
+      // On a slow machine, hls.js may start before the loaded data, so that no frame appears. Wait before seeking,
+      // because WebKitGTK often hangs on a seek during startup.
       const empty = this.following && video.readyState < HTMLMediaElement.HAVE_CURRENT_DATA;
       this.#empty = empty ? this.#empty || now : 0;
       if (empty && now - this.#empty > START_MS) this.#stepOver();
@@ -272,7 +274,7 @@ export class Player {
     this.#empty = 0;
     const edge = this.#hls.latestLevelDetails?.edge ?? 0;
     if (!this.#hls.latestLevelDetails?.live) {
-      // The end is near; there is nothing left to be close to.
+      // The stream is ending: no live edge to follow.
       if (video.playbackRate !== 1) video.playbackRate = 1;
       this.#conclude(edge);
       return;
@@ -280,7 +282,8 @@ export class Player {
     if (!this.following) return;
     if (this.#stepOver()) return;
     if (edge - video.currentTime > FOLLOWED && this.#bufferedEnd() - video.currentTime < 1) {
-      // A computer that slept: what comes in now is old, go where it is new. Loading begins anew too: it may wait for a hole.
+      // After sleep, buffered data is old: return to the live edge. Restart loading as well, which may be waiting at a
+      // gap.
       if (now - this.#rescued < AGAIN_MS) return;
       this.#rescued = now;
       const position = this.#hls.liveSyncPosition;

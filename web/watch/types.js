@@ -1,5 +1,5 @@
 /**
- * The state of the watch page, replaced and never changed in place.
+ * State of the watch page. Immutable.
  * @module
  */
 
@@ -10,26 +10,26 @@
  * @typedef {object} WatchState
  * @property {string} room
  * @property {Phase} phase
- * @property {string} reason why somebody may not watch, the server's code
- * @property {boolean} replay what plays is the whole of a live stream that has ended
+ * @property {string} reason server's error code if watching is not allowed
+ * @property {boolean} replay plays the recording of an ended live stream
  * @property {boolean} replayable
  * @property {boolean} paused
  * @property {boolean} muted
- * @property {boolean} silenced muted by the browser's rules and not by the viewer
- * @property {boolean} needsTap the browser wants a tap before anything plays
+ * @property {boolean} silenced muted by autoplay rules, not by the viewer
+ * @property {boolean} needsTap the browser requires a tap to play
  * @property {number} volume 0 to 1
  * @property {boolean} stalled waits for data
  * @property {boolean} atEdge at the live edge
- * @property {number | null} latency seconds behind what happens
+ * @property {number | null} latency seconds behind real time
  * @property {{at: number, start: number, end: number}} position seconds
  * @property {{index: number, height: number, rate: number}[]} levels
- * @property {number} level chosen; −1: by the network
- * @property {number} height of the picture shown
+ * @property {number} level selected; −1: automatic
+ * @property {number} height of the displayed video
  * @property {import('./access.js').Captions[]} captions
  * @property {string} caption language shown; empty: none
  * @property {'' | 'quality' | 'captions'} menu
  * @property {boolean} full
- * @property {boolean} idle nobody touches anything: the controls are out of the way
+ * @property {boolean} idle no user activity: the controls are hidden
  * @property {string} announcement for screen readers
  */
 

@@ -1,5 +1,5 @@
 /**
- * The watch page as a function of its state.
+ * View of the watch page.
  *
  * data-testid: `watch` (with data-phase), `status`, `latency`, `go-live`, `play`, `mute`, `unmute`, `seek`, `quality`,
  * `quality-option`, `captions`, `caption-option`, `full`, `replay`, `retry`.
@@ -37,7 +37,7 @@ export const watch = (state, act, video) => html`
 /** @param {WatchState} state */
 const shown = ({ phase }) => phase === 'playing' || phase === 'reconnecting';
 
-/** The picture stands, and not for want of data. @param {WatchState} state */
+/** Playback is paused, not stalled. @param {WatchState} state */
 const halted = ({ paused, needsTap, stalled }) => needsTap || (paused && !stalled);
 
 /** @param {WatchState} state */
@@ -77,7 +77,7 @@ const overlay = (state, act) => html`
       </div>
       ${state.replay
         ? html`<span class="clock">${clock(state.position.at)} / ${clock(state.position.end)}</span>`
-        : html`<button type="button" class="edge ${state.atEdge ? 'there' : ''}" data-testid="go-live" title=${state.atEdge ? 'You are watching live' : 'Go to live'} @click=${act.goLive}>
+        : html`<button type="button" class="edge ${state.atEdge ? 'there' : ''}" data-testid="go-live" title=${state.atEdge ? 'Watching live' : 'Go to live'} @click=${act.goLive}>
             <i></i>Live <span data-testid="latency" class="latency">${behind(state)}</span>
           </button>`}
       <span class="room"></span>
@@ -168,7 +168,7 @@ const captionOptions = ({ captions, caption }, act) => [
   ...captions.map(({ language, name }) => option('caption-option', name, language, language === caption, () => act.caption(language))),
 ];
 
-/** How far the picture is behind; while it stands, how far the live edge has moved on. @param {WatchState} state */
+/** Latency; while paused, the distance to the live edge. @param {WatchState} state */
 function behind({ atEdge, latency, position }) {
   if (!atEdge) return `−${clock(position.end - position.at)}`;
   return latency === null ? '' : `${latency.toFixed(1)} s`;
@@ -183,33 +183,33 @@ export function clock(seconds) {
 }
 
 const REFUSALS = /** @type {Record<string, [string, string]>} */ ({
-  token_missing: ['An invitation is needed', 'Ask whoever told you about this live stream for a link to watch it.'],
-  token_expired: ['This invitation has expired', 'Ask for a new link.'],
-  token_revoked: ['This invitation was withdrawn', 'Ask for a new link.'],
+  token_missing: ['You need an invitation', 'Ask the organizer for a link to this live stream.'],
+  token_expired: ['This invitation has expired', 'Ask the organizer for a new link.'],
+  token_revoked: ['This invitation was revoked', 'Ask the organizer for a new link.'],
 });
 
 /**
- * What is said where no picture is.
+ * Message shown instead of the video.
  * @param {WatchState} state
  * @param {WatchActions} act
  */
 function say(state, act) {
   switch (state.phase) {
     case 'denied': {
-      const [title, text] = REFUSALS[state.reason] ?? ['This invitation does not work', 'It may be for another room. Ask for a new link.'];
+      const [title, text] = REFUSALS[state.reason] ?? ['This invitation does not work', 'It may belong to another room. Ask the organizer for a new link.'];
       return card('lock', title, text);
     }
     case 'waiting':
-      return card('clock', 'The live stream starts soon', 'Keep this page open: it begins by itself.', html`<div class="waiting-dots" aria-hidden="true"><i></i><i></i><i></i></div>`);
+      return card('clock', 'The live stream starts soon', 'Keep this page open. Playback starts automatically.', html`<div class="waiting-dots" aria-hidden="true"><i></i><i></i><i></i></div>`);
     case 'ended':
       return card(
         'done',
         'The live stream has ended',
-        state.replayable ? 'Thank you for watching. You can see all of it again.' : 'Thank you for watching.',
+        state.replayable ? 'Thank you for watching. A replay is available.' : 'Thank you for watching.',
         state.replayable ? html`<button type="button" class="primary" data-testid="replay" @click=${act.replay}>${icon('play')} Watch the replay</button>` : nothing,
       );
     case 'unsupported':
-      return card('warn', 'This browser cannot play it', 'A current version of Chrome, Edge, Firefox or Safari can.');
+      return card('warn', 'This browser cannot play the live stream', 'Use a current version of Chrome, Edge, Firefox or Safari.');
     default:
       return html`<div class="wait"><span class="spinner"></span></div>`;
   }
