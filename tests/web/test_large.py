@@ -27,7 +27,7 @@ async def test_who_is_not_shown_is_a_name_and_a_reason_until_pinned(meeting: Mee
         "Bob without a picture",
         f"""(who) => {{
             const tile = ({TILE})(who);
-            return tile && !tile.hasAttribute('playing') && tile.innerText.includes('only the last speakers')
+            return tile && !tile.hasAttribute('playing') && tile.innerText.includes('recent speakers')
                 && tile.querySelector('[data-testid=tile-name]').innerText === 'Bob';
         }}""",
         bobs,
@@ -37,4 +37,4 @@ async def test_who_is_not_shown_is_a_name_and_a_reason_until_pinned(meeting: Mee
     await cem.page.locator(f"[data-testid=tile][data-participant='{bobs}'] [data-testid=tile-pin]").click()
     await cem.sees(await bob.track())
     await cem.until("Bob's picture", f"(who) => ({TILE})(who)?.hasAttribute('playing')", bobs)
-    await cem.until("no reason any more", f"(who) => !({TILE})(who).innerText.includes('last speakers')", bobs)
+    await cem.until("no reason any more", f"(who) => !({TILE})(who).innerText.includes('recent speakers')", bobs)

@@ -48,7 +48,7 @@ async def test_webkitgtk_is_refused_before_the_lobby(safari: WebKit, server: Ser
     await safari.visit(f"{server.url}/r/webkit")
     await safari.until("the message", "() => document.querySelector('[data-testid=unsupported]') !== null")
     text = await safari.text()
-    assert "This browser cannot make calls" in text
+    assert "This browser does not support calls" in text
     assert all(name in text for name in ("Chrome", "Firefox", "Safari"))
     assert await safari.run("() => document.querySelector('[data-testid=join-button]') === null")
     assert server.errors() == []

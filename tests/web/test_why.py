@@ -17,7 +17,7 @@ GRADES = {"good", "warning", "severe"}
 
 
 async def reasons(guest: Guest) -> dict[str, tuple[str, str]]:
-    """What the overlay says of each picture: (cause, words) by track."""
+    """Texts of the overlay: (cause, text) by track."""
     found: list[list[str]] = await guest.run(
         """() => [...document.querySelectorAll('[data-testid=stats-overlay] [data-testid=why]')]
             .map(({ dataset, innerText }) => [dataset.track, dataset.cause, innerText])"""
@@ -33,8 +33,8 @@ async def test_the_overlay_says_why(meeting: Meeting, server: ServerProcess) -> 
     await bob.part("stats-overlay").wait_for()
     cause = "(track) => document.querySelector(`[data-testid=why][data-track='${track}']`)?.dataset.cause"
     for wish, expected, words in (
-        ({"paused": True}, "hidden", "you do not look at it"),
-        ({"paused": False, "width": 240, "height": 135}, "wish", "As sharp as its place on your screen needs."),
+        ({"paused": True}, "hidden", "not visible"),
+        ({"paused": False, "width": 240, "height": 135}, "wish", "Full quality for its size on your screen."),
     ):
         await bob.wish({"track": track, **wish})
         await bob.until(expected, f"(asked) => ({cause})(asked[0]) === asked[1]", [track, expected], within=30)
@@ -48,13 +48,13 @@ async def test_the_overlay_says_why(meeting: Meeting, server: ServerProcess) -> 
     )
     assert {name for name, (grade, _) in rows.items() if grade in GRADES} == {"Latency", "Jitter", "Loss"}
     assert "ms" in rows["Latency"][1]
-    assert "bit/s" in rows["Can receive"][1]
-    assert await _reports(server) > 0  # a page tells after five seconds
+    assert "bit/s" in rows["Download bandwidth"][1]
+    assert await _reports(server) > 0  # pages report every five seconds
 
 
 @pytest.mark.skipif(bool(possible()), reason=possible())
-async def test_who_has_a_narrow_path_reads_that_it_is_narrow(tmp_path: Path) -> None:
-    """A real one: the viewer's browser is on another host behind a line of half a megabit."""
+async def test_a_narrow_path_is_explained(tmp_path: Path) -> None:
+    """The viewer is on another host behind a link of 500 kbit/s."""
     with own_namespace():
         async with far_host() as line, async_playwright() as playwright:
             port, name = free_port(), "narrow"
@@ -82,7 +82,7 @@ async def test_who_has_a_narrow_path_reads_that_it_is_narrow(tmp_path: Path) -> 
                     within=40,
                 )
                 (cause, words) = (await reasons(bob))[await ada.track()]
-                assert words.splitlines()[-1].startswith(("Smaller", "Paused", "At most")), (cause, words)
+                assert words.splitlines()[-1].startswith(("Reduced", "Paused", "Limited")), (cause, words)
                 assert server.errors() == []
             await far.close()
             await near.close()

@@ -1,5 +1,5 @@
 /**
- * The chat panel: history, private messages, unread lines are counted outside.
+ * The chat panel: history and private messages. The page counts unread messages.
  *
  * data-testid: `chat-panel`, `chat-message` (with data-from), `chat-input`, `chat-send`, `chat-to`, `chat-close`.
  * @module
@@ -14,7 +14,7 @@ import { avatar, button, time } from './parts.js';
 /** @typedef {import('../page/actions.js').Actions} Actions */
 /** @typedef {import('../client/types.js').ChatEntry} ChatEntry */
 
-/** Lines of one person within this many seconds stand together. */
+/** Messages of one person within this many seconds are grouped. */
 const TOGETHER = 180;
 
 /**
@@ -32,9 +32,9 @@ export function chat(state, act) {
       <div class="panel-body chat-lines" id="chat-lines" role="log" aria-label="Messages" tabindex="0">
         ${entries.length
           ? repeat(entries, ({ id }) => id, (entry, index) => line(state, entry, entries[index - 1]))
-          : html`<div class="empty">${icon('chat')}<p>No messages yet.</p><p>Everyone here, and everyone who comes later, can read what you write to everyone.</p></div>`}
+          : html`<div class="empty">${icon('chat')}<p>No messages yet.</p><p>Messages to everyone are visible to all participants, including those who join later.</p></div>`}
       </div>
-      ${permissions.data ? composer(state, act) : html`<p class="panel-note">You may read the chat but not write.</p>`}
+      ${permissions.data ? composer(state, act) : html`<p class="panel-note">You can read the chat but not send messages.</p>`}
     </aside>
   `;
 }
@@ -64,7 +64,7 @@ function line(state, entry, before) {
   `;
 }
 
-/** Web addresses become links; everything else stays text. @param {string} text */
+/** Turns web addresses into links. @param {string} text */
 function linked(text) {
   return text.split(/(https?:\/\/[^\s<>"']+[^\s<>"'.,;:!?)\]])/g).map((part, index) =>
     index % 2 ? html`<a href=${part} target="_blank" rel="noopener noreferrer nofollow">${part}</a>` : part,

@@ -1,8 +1,8 @@
 /**
- * The bar at the bottom of a meeting, and the menus that open from it.
+ * The control bar of a meeting, and its menus.
  *
  * data-testid: `mic`, `camera`, `share`, `hand`, `reactions`, `reaction-👍` …, `chat-toggle`, `people-toggle`, `layout`,
- * `stats-toggle`, `more`, `settings`, `help`, `leave`; of the egress: views/egress.js.
+ * `stats-toggle`, `more`, `settings`, `help`, `leave`. Egress controls: views/egress.js.
  * @module
  */
 
@@ -53,7 +53,7 @@ export function controls(state, act) {
         })}
         ${canShare()
           ? button({
-              label: screen ? 'Stop sharing your screen' : 'Share your screen',
+              label: screen ? 'Stop sharing' : 'Share your screen',
               icon: screen ? 'shareOff' : 'share',
               look: screen ? 'on wide-only' : 'wide-only',
               pressed: Boolean(screen),
@@ -166,7 +166,7 @@ function more(state, act) {
       ${egressItems(state, act, item)}
       ${document.fullscreenEnabled ? item('full', 'Full screen', 'fullscreen', act.toggleFullscreen, { key: 'F' }) : nothing}
       ${item('stats', state.showStats ? 'Hide statistics' : 'Connection statistics', 'stats-toggle', act.toggleStats, { key: 'I' })}
-      ${state.dev ? item('link', 'Copy the link', 'copy-link', act.copyLink) : nothing}
+      ${state.dev ? item('link', 'Copy link', 'copy-link', act.copyLink) : nothing}
       ${item('keyboard', 'Keyboard shortcuts', 'help', () => act.openDialog({ kind: 'help' }), { key: '?' })}
       ${item('settings', 'Settings', 'settings', () => act.openDialog({ kind: 'settings' }))}
     </div>

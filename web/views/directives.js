@@ -1,6 +1,6 @@
 /**
- * What templates cannot say in HTML: values of CSS variables (a `style` attribute would be forbidden by the
- * content-security policy), the stream of a video, and a dialog that is modal from its first moment.
+ * Directives for what HTML templates cannot express: CSS variables (the content security policy forbids `style`
+ * attributes), the stream of a video, and a dialog that is modal from the start.
  * @module
  */
 
@@ -43,7 +43,7 @@ class Video extends Directive {
   update(part, [track]) {
     const element = /** @type {HTMLVideoElement} */ (part.element);
     const stream = /** @type {MediaStream | null} */ (element.srcObject);
-    // An attribute does not mute a video that a template makes: only the property does.
+    // The `muted` attribute has no effect on videos created by a template; only the property has.
     element.muted = true;
     if (stream?.getVideoTracks()[0] !== track) element.srcObject = new MediaStream([track]);
     return nothing;
@@ -66,7 +66,7 @@ class Modal extends Directive {
   }
 }
 
-/** Gives the element's inside size, now and whenever it changes. */
+/** Reports the element's inner size, initially and on changes. */
 class Measure extends Directive {
   /** @type {ResizeObserver | null} */
   observer = null;

@@ -1,6 +1,6 @@
 /**
- * What a meeting shows of its egress: the red words that everybody sees while it is live or recorded, and in the menu what
- * those who may can do about it.
+ * Egress in the meeting: the live and recording indicators that everyone sees, and the menu items for participants with
+ * permission.
  *
  * data-testid: `on-air`, `on-air-live`, `on-air-recording`, `on-air-problem`, `go-live`, `record`, `egress-layout`,
  * `copy-watch-link`.
@@ -19,7 +19,7 @@ import { icon } from './icons.js';
 const LAYOUTS = {
   auto: 'Automatic',
   grid: 'Grid',
-  speaker: 'Speaker and strip',
+  speaker: 'Speaker with strip',
   presentation: 'Shared screen',
   pip: 'Picture in picture',
   single: 'One person',
@@ -32,7 +32,7 @@ export function onAir({ room: { room }, roomName }) {
   return html`
     <div class="on-air" role="status" data-testid="on-air">
       ${live
-        ? html`<a class="on-air-word" data-testid="on-air-live" href=${new URL(at(`watch/${encodeURIComponent(roomName)}`)).pathname} target="_blank" rel="noopener" title="Others watch this meeting">Live</a>`
+        ? html`<a class="on-air-word" data-testid="on-air-live" href=${new URL(at(`watch/${encodeURIComponent(roomName)}`)).pathname} target="_blank" rel="noopener" title="This meeting is being streamed live">Live</a>`
         : nothing}
       ${recording ? html`<span class="on-air-word" data-testid="on-air-recording" title="This meeting is being recorded">Recording</span>` : nothing}
       ${problem ? html`<span class="on-air-problem" data-testid="on-air-problem">${icon('warn')}${problem}</span>` : nothing}
@@ -50,8 +50,8 @@ export function egressItems(state, act, item) {
   const { live, recording, layout } = room.egress;
   if (!permissions.egress && !permissions.record) return nothing;
   return html`
-    ${permissions.egress ? item('live', live ? 'Stop showing it live' : 'Go live', 'go-live', act.toggleLive, { on: live }) : nothing}
-    ${live ? item('link', 'Copy the link to watch', 'copy-watch-link', act.copyWatchLink) : nothing}
+    ${permissions.egress ? item('live', live ? 'Stop live stream' : 'Go live', 'go-live', act.toggleLive, { on: live }) : nothing}
+    ${live ? item('link', 'Copy watch link', 'copy-watch-link', act.copyWatchLink) : nothing}
     ${permissions.record ? item('record', recording ? 'Stop recording' : 'Record', 'record', act.toggleRecording, { on: recording }) : nothing}
     ${live || recording
       ? html`<label class="menu-item">

@@ -1,5 +1,5 @@
 /**
- * The page's own icons: one 24 × 24 grid, round ends, drawn with the current text colour.
+ * Icons of the page: a 24 × 24 grid, round line ends, current text colour.
  * @module
  */
 
@@ -64,7 +64,7 @@ const SHAPES = {
 export const icon = (name) =>
   html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false">${SHAPES[name]}</svg>`;
 
-/** The mark of the product: two people facing each other through one point. */
+/** The product logo: two people facing each other through one point. */
 export const mark = html`<svg class="mark" viewBox="0 0 32 32" aria-hidden="true" focusable="false">
   <rect class="mark-back" width="32" height="32" rx="9" />
   <circle cx="10" cy="11" r="3.2" /><circle cx="22" cy="11" r="3.2" /><circle cx="16" cy="22.5" r="3.2" />

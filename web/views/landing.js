@@ -1,5 +1,5 @@
 /**
- * The first page: choose a room and say who you are.
+ * The landing page: room and participant name.
  *
  * data-testid: `landing`, `room-input`, `name-input`, `enter-button` (goes to the lobby of the room), `recent-room`,
  * `broken-link`.
@@ -30,10 +30,10 @@ export function landing(state, act) {
       <main class="landing">
         <section class="landing-words">
           <h1>Meet, face to&nbsp;face.</h1>
-          <p>Clear pictures and voices, straight in the browser. No account, nothing to install: share a link and talk.</p>
+          <p>Clear video and audio in the browser. No account, no installation: share a link and talk.</p>
           <ul class="promises">
             <li>${icon('camera')} Sharp video that adapts to every connection</li>
-            <li>${icon('share')} Share your screen, with its sound</li>
+            <li>${icon('share')} Share your screen, with audio</li>
             <li>${icon('lock')} Your server, your data</li>
           </ul>
         </section>
@@ -44,7 +44,7 @@ export function landing(state, act) {
                 ${icon('warn')}
                 <div>
                   <strong>This link is damaged.</strong>
-                  <p>The meeting name in it cannot be read. Ask for the link again, or enter the name.</p>
+                  <p>Its meeting name cannot be read. Ask for a new link, or enter the name.</p>
                 </div>
               </div>`
             : nothing}
@@ -59,7 +59,7 @@ export function landing(state, act) {
               autocomplete="off"
               autocapitalize="none"
               spellcheck="false"
-              placeholder="for example team-breakfast"
+              placeholder="e.g. team-breakfast"
               .value=${state.roomName}
             />
           </label>

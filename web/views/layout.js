@@ -1,5 +1,5 @@
 /**
- * Where the tiles go: arithmetic only. Sizes in CSS pixels, positions relative to the stage.
+ * Tile layout, arithmetic only. Sizes in CSS pixels, positions relative to the stage.
  * @module
  */
 
@@ -8,7 +8,7 @@
 /**
  * @typedef {object} Arrangement
  * @property {Rect[]} rects of the tiles shown, in their order
- * @property {number} shown how many tiles fit; the rest is on other pages
+ * @property {number} shown how many tiles fit; the others are on further pages
  */
 
 export const MOST = 25;
@@ -17,7 +17,7 @@ const SMALLEST = { width: 150, height: 112 };
 const SCREEN_ASPECT = 1.5;
 const STRIP = { wide: 220, narrow: 104, aspect: 16 / 9 };
 
-/** Pictures may be cut a little to fill the stage: how slim and how wide a tile may become. @param {Size} stage */
+/** Allowed aspect ratios of a tile. Video may be cropped slightly to fill the stage. @param {Size} stage */
 const aspects = (stage) => (stage.width >= stage.height ? { slim: 4 / 3, wide: 16 / 9 } : { slim: 2 / 3, wide: 16 / 9 });
 
 /**
@@ -38,7 +38,7 @@ function cell(count, columns, stage) {
 }
 
 /**
- * The columns that make `count` tiles largest.
+ * Number of columns that makes `count` tiles largest.
  * @param {number} count
  * @param {Size} stage
  */
@@ -46,14 +46,14 @@ export function bestColumns(count, stage) {
   let best = { columns: 1, area: -1 };
   for (let columns = 1; columns <= count; columns++) {
     const { width, height } = cell(count, columns, stage);
-    // A column more only if it brings something: with equal areas the calmer, taller arrangement stays.
+    // Add a column only for a larger area; with equal areas, the taller layout stays.
     if (width * height > best.area * 1.001) best = { columns, area: width * height };
   }
   return best.columns;
 }
 
 /**
- * How many tiles of a sensible size fit on one page.
+ * Number of tiles of a reasonable size on one page.
  * @param {Size} stage
  */
 export function capacity(stage) {
@@ -63,7 +63,7 @@ export function capacity(stage) {
 }
 
 /**
- * Equal tiles, as large as possible; a last row that is not full stands in the middle.
+ * Equal tiles, as large as possible; an incomplete last row is centered.
  * @param {number} count
  * @param {Size} stage
  * @returns {Rect[]}
@@ -86,7 +86,7 @@ export function grid(count, stage) {
  * One large tile and a strip of small ones: beside it on a wide stage, below it on a tall one.
  * @param {number} count tiles including the main one
  * @param {Size} stage
- * @param {{screen?: boolean}} [options] a screen keeps its shape and takes all the room; a camera is cut to fill
+ * @param {{screen?: boolean}} [options] a screen keeps its aspect ratio and uses all the space; a camera is cropped to fill
  * @returns {Arrangement}
  */
 export function speaker(count, stage, { screen = false } = {}) {
@@ -116,7 +116,7 @@ export function speaker(count, stage, { screen = false } = {}) {
 }
 
 /**
- * A screen on a tall stage keeps its own shape at the top; below it there is room for more than one row of people.
+ * On a tall stage, a screen keeps its aspect ratio at the top, with several rows of people below.
  * @param {number} count
  * @param {Size} stage
  * @returns {Arrangement}
@@ -130,9 +130,9 @@ function presentation(count, stage) {
 }
 
 /**
- * Two people on a phone: the other fills the stage, one's own picture floats in the corner.
+ * Two people on a phone: the other fills the stage, the own video floats in the corner.
  * @param {Size} stage
- * @returns {Rect[]} own picture first
+ * @returns {Rect[]} own tile first
  */
 export function duet(stage) {
   const width = Math.min(140, stage.width * 0.3);
@@ -144,10 +144,10 @@ export function duet(stage) {
 }
 
 /**
- * How large the whole picture is drawn for a tile: a camera covers the tile and loses its edges, a screen fits inside.
+ * Rendered size of the uncropped video: a camera covers the tile and is cropped, a screen fits inside.
  * @param {Size} tile
- * @param {number} aspect width by height of the picture
- * @param {boolean} whole nothing may be cut off
+ * @param {number} aspect width by height of the video
+ * @param {boolean} whole no cropping
  * @returns {Size}
  */
 export function pictureSize(tile, aspect, whole) {
@@ -155,7 +155,7 @@ export function pictureSize(tile, aspect, whole) {
   return wider === whole ? { width: tile.height * aspect, height: tile.height } : { width: tile.width, height: tile.width / aspect };
 }
 
-/** Whole pixels keep edges sharp. @param {Rect} rect @returns {Rect} */
+/** Rounds to whole pixels for sharp edges. @param {Rect} rect @returns {Rect} */
 const rounded = ({ x, y, width, height }) => ({
   x: Math.round(x),
   y: Math.round(y),
@@ -164,12 +164,12 @@ const rounded = ({ x, y, width, height }) => ({
 });
 
 /**
- * Keeps everybody in place, but lets those who speak have a place on the first page: they take the place of whoever there
- * has been silent longest.
- * @param {ReadonlyArray<string>} keys in the order of their coming
+ * Moves speakers to the first page, in place of the participants that have been silent longest. All others keep their
+ * places.
+ * @param {ReadonlyArray<string>} keys in order of joining
  * @param {number} size of the first page
- * @param {ReadonlyMap<string, number>} spoke when each spoke last
- * @param {number} fixed that many at the front never move
+ * @param {ReadonlyMap<string, number>} spoke time when each last spoke
+ * @param {number} fixed number of leading tiles that never move
  * @returns {string[]}
  */
 export function withSpeakersFirst(keys, size, spoke, fixed = 1) {

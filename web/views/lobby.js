@@ -1,5 +1,5 @@
 /**
- * Before the meeting: see and hear yourself, choose devices, say who you are. Also the wait for an admin's admission.
+ * The lobby: preview, device selection and name. Also the wait for admission by a host.
  *
  * data-testid: `lobby`, `lobby-preview`, `name-input`, `join-button`, `mic`, `camera`, `level-meter`, `problem`,
  * `invitation-needed`, `waiting`, `cancel-waiting`.
@@ -24,7 +24,7 @@ export function lobby(state, act) {
   return html`
     <div class="door" data-testid="lobby">
       <header class="door-head">
-        <button type="button" class="brand" aria-label="aiosfu, to the first page" @click=${act.home}>${mark} aiosfu</button>
+        <button type="button" class="brand" aria-label="aiosfu home" @click=${act.home}>${mark} aiosfu</button>
         ${themeButton(state, act)}
       </header>
       <main class="lobby">
@@ -42,7 +42,7 @@ export function lobby(state, act) {
 function preview(state, act) {
   const { camera, microphone } = state.local;
   const asking = camera.wanted && !state.local.problems.camera;
-  const caption = asking ? 'Allow the camera and the microphone if your browser asks.' : 'Camera is off';
+  const caption = asking ? 'Allow access to your camera and microphone when your browser asks.' : 'Camera is off';
   return html`
     <div class="preview" data-testid="lobby-preview">
       ${camera.track
@@ -103,8 +103,8 @@ const insecure = () => html`
     <div>
       <strong>This page is not secure</strong>
       <p>
-        Browsers give the camera, the microphone and the screen only to pages opened over https. You can join, watch, listen and
-        chat. To be seen and heard, open this page at an address that starts with https://.
+        Browsers allow camera, microphone and screen sharing only on https pages. You can join, watch, listen and
+        chat. To be seen and heard, open this page with an https:// address.
       </p>
     </div>
   </div>
@@ -119,8 +119,8 @@ function entrance(state, act) {
     return html`
       <div data-testid="invitation-needed">
         <h1>You need an invitation</h1>
-        <p class="lead">This server lets people in by invitation links. Open the link that you were given for “${state.roomName}”.</p>
-        <button type="button" class="secondary" @click=${act.home}>To the first page</button>
+        <p class="lead">Open your invitation link to join “${state.roomName}”.</p>
+        <button type="button" class="secondary" @click=${act.home}>Home</button>
       </div>
     `;
   }
@@ -147,9 +147,9 @@ function entrance(state, act) {
         />
       </label>
       <button class="primary wide" data-testid="join-button" ?disabled=${state.joining || state.dev === null}>
-        ${state.joining ? 'Joining …' : 'Join the meeting'}
+        ${state.joining ? 'Joining …' : 'Join meeting'}
       </button>
-      ${state.dev ? html`<p class="hint">${icon('info')} Development server: anyone who can open this page may join any room.</p>` : nothing}
+      ${state.dev ? html`<p class="hint">${icon('info')} Development server: anyone with access to this page can join any room.</p>` : nothing}
     </form>
   `;
 }
@@ -163,7 +163,7 @@ function waiting(state, act) {
     <div class="waiting" role="status" data-testid="waiting">
       <span class="waiting-dots" aria-hidden="true"><i></i><i></i><i></i></span>
       <h1>Waiting to be let in</h1>
-      <p class="lead">Someone in “${state.roomName}” will see that you are here, ${state.name}.</p>
+      <p class="lead">The host of “${state.roomName}” will let you in soon, ${state.name}.</p>
       <button type="button" class="secondary" data-testid="cancel-waiting" @click=${act.leave}>Cancel</button>
     </div>
   `;

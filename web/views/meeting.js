@@ -81,7 +81,7 @@ function view(state, act, { tile, rect, main, floating }) {
 }
 
 /**
- * The one thing that matters most now.
+ * The most important current notice.
  * @param {PageState} state
  * @param {Actions} act
  */
@@ -89,11 +89,11 @@ function banner(state, act) {
   const { room, local } = state;
   if (room.phase !== 'joined') {
     const draining = room.leave?.reason === 'draining';
-    return strip(draining ? 'draining' : 'reconnecting', 'warn', 'wifiOff', draining ? 'The server is restarting. Moving you over …' : 'Connection lost. Reconnecting …', null, true);
+    return strip(draining ? 'draining' : 'reconnecting', 'warn', 'wifiOff', draining ? 'The server is restarting. Reconnecting …' : 'Connection lost. Reconnecting …', null, true);
   }
-  if (room.mediaLost) return strip('media', 'warn', 'wifiOff', 'Sound and picture are interrupted. Reconnecting …', null, true);
+  if (room.mediaLost) return strip('media', 'warn', 'wifiOff', 'Audio and video interrupted. Reconnecting …', null, true);
   if (state.soundBlocked) {
-    return strip('sound', 'info', 'sound', 'Your browser holds back the sound.', { label: 'Turn on sound', run: act.resumeSound });
+    return strip('sound', 'info', 'sound', 'Your browser has blocked the audio.', { label: 'Turn on audio', run: act.resumeSound });
   }
   if (local.screen) {
     return strip('sharing', 'info', 'share', 'You are sharing your screen.', { label: 'Stop sharing', run: act.toggleShare });
@@ -102,7 +102,7 @@ function banner(state, act) {
 }
 
 /**
- * While meetings may still go on.
+ * Notice of a server restart while meetings may still continue.
  * @param {PageState} state
  */
 function restartNotice({ room }) {
@@ -110,7 +110,7 @@ function restartNotice({ room }) {
   const latest = new Date(room.drainedBy * 1000).toLocaleTimeString([], { hour: '2-digit', minute: '2-digit' });
   return html`
     <div class="banner info" role="status" data-testid="restart-notice">
-      ${icon('info')}<span>The server is being restarted, at ${latest} at the latest. You will be reconnected.</span>
+      ${icon('info')}<span>The server will restart by ${latest}. You will be reconnected.</span>
     </div>
   `;
 }
@@ -138,11 +138,11 @@ const invitation = (state, act) => html`
   <div class="alone" data-testid="alone">
     <p><strong>You are the first one here.</strong></p>
     ${state.dev
-      ? html`<p>Send this link to those you want to meet:</p>
+      ? html`<p>Share this link to invite others:</p>
           <button type="button" class="copy" data-testid="copy-link-alone" @click=${act.copyLink}>
             <span>${at(`r/${encodeURIComponent(state.roomName)}`).replace(/^https?:\/\//, '')}</span>${icon('link')}
           </button>`
-      : html`<p>The others will appear as they come in.</p>`}
+      : html`<p>Others will appear when they join.</p>`}
   </div>
 `;
 
@@ -151,7 +151,7 @@ const invitation = (state, act) => html`
  * @param {Actions} act
  */
 const pager = ({ page, pages }, act) => html`
-  <nav class="pager" aria-label="Pages of people">
+  <nav class="pager" aria-label="Pages of participants">
     ${button({ label: 'Previous page', icon: 'left', look: 'tiny', testid: 'page-previous', disabled: page === 0, click: () => act.turn(page - 1) })}
     <span aria-live="polite">${page + 1} / ${pages}</span>
     ${button({ label: 'Next page', icon: 'right', look: 'tiny', testid: 'page-next', disabled: page === pages - 1, click: () => act.turn(page + 1) })}
@@ -174,7 +174,7 @@ const floats = ({ reactions }) => html`
  * @param {Actions} act
  */
 const toasts = (state, act) => html`
-  <section class="toasts" aria-label="Notices">
+  <section class="toasts" aria-label="Notifications">
     ${repeat(
       state.toasts,
       ({ id }) => id,

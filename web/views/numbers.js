@@ -1,15 +1,15 @@
 /**
- * The statistics overlay: how good the connection is, why each picture is as it is and what happened of late.
+ * The statistics overlay: connection quality, the reason for each video's quality, and recent decisions.
  *
- * data-testid: `stats-overlay`; inside: `stats-row` (with data-name, and data-grade: good, warning, severe), `why` (with
- * data-track, data-grade and data-cause), `decision` (with data-kind). The numbers of a tile are drawn by the tile.
+ * data-testid: `stats-overlay`; inside: `stats-row` (with data-name, and data-grade: good, warning, severe), `why`
+ * (with data-track, data-grade and data-cause), `decision` (with data-kind). Each tile shows its own statistics.
  * @module
  */
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { button } from './parts.js';
-import { grade, GRADES, percent, rate, told, why } from './why.js';
+import { grade, GRADES, percent, rate, describe, why } from './why.js';
 
 /** @typedef {import('../page/types.js').PageState} PageState */
 /** @typedef {import('../page/actions.js').Actions} Actions */
@@ -23,14 +23,14 @@ const clock = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
 const ms = (/** @type {number} */ seconds) => `${Math.round(seconds * 1000)} ms`;
 
 /**
- * The lines shown on a tile.
+ * Statistics shown on a tile.
  * @param {TrackDigest | undefined} track
  * @param {string} layer
  * @returns {string[]}
  */
 export function tileNumbers(track, layer) {
   if (!track) return ['no statistics yet'];
-  const size = track.width ? `${track.width}×${track.height} @ ${Math.round(track.fps)}` : 'no picture';
+  const size = track.width ? `${track.width}×${track.height} @ ${Math.round(track.fps)}` : 'no video';
   const head = [`${size}  ${track.codec}`, `${rate(track.bitrate)}${layer ? `  layer ${layer}` : ''}`];
   if (track.direction === 'publish') {
     const layers = track.layers.map(({ rid, width, height, fps, bitrate }) =>
@@ -52,7 +52,7 @@ export function numbers(state, act) {
       <header><h2>Connection</h2>${button({ label: 'Close statistics', icon: 'close', look: 'plain tiny tip-left', click: act.toggleStats })}</header>
       <dl>${goodness(state).map(row)}</dl>
       ${pictures(state)} ${decisions(state)}
-      <h3>Numbers</h3>
+      <h3>Details</h3>
       <dl>${details(state).map(row)}</dl>
     </section>
   `;
@@ -62,7 +62,7 @@ export function numbers(state, act) {
 const received = ({ stats }) => Object.values(stats?.tracks ?? {}).filter(({ direction }) => direction === 'subscribe');
 
 /**
- * How good the connection is: of all that is received the worst.
+ * Connection quality: the worst values over all received tracks.
  * @param {PageState} state
  * @returns {Row[]}
  */
@@ -78,7 +78,7 @@ function goodness(state) {
     { name: 'Latency', value: latency ? ms(latency) : '–', grade: latency ? grade('latency', latency) : undefined },
     { name: 'Jitter', value: some ? ms(jitter) : '–', grade: some ? grade('jitter', jitter) : undefined },
     { name: 'Loss', value: some ? percent(loss) : '–', grade: some ? grade('loss', loss) : undefined },
-    { name: 'Can receive', value: room.account.estimate ? `about ${rate(room.account.estimate)}` : '–' },
+    { name: 'Download bandwidth', value: room.account.estimate ? `about ${rate(room.account.estimate)}` : '–' },
   ];
 }
 
@@ -92,11 +92,11 @@ function details(state) {
   const mine = Object.values(tracks).find(({ kind, direction }) => kind === 'audio' && direction === 'publish');
   return [
     { name: 'Receiving', value: rate(subscribe?.incoming ?? 0) },
-    { name: 'Can send', value: publish?.available ? rate(publish.available) : '–' },
+    { name: 'Upload bandwidth', value: publish?.available ? rate(publish.available) : '–' },
     { name: 'Sending', value: rate(publish?.outgoing ?? 0) },
     { name: 'Transport', value: `${publish?.protocol || '–'} / ${subscribe?.protocol || '–'}` },
-    { name: 'My sound', value: mine ? `${mine.codec}  ${rate(mine.bitrate)}` : '–' },
-    { name: 'Their sound', value: sound.length ? `${sound.length} ×  ${rate(sound.reduce((sum, { bitrate }) => sum + bitrate, 0))}` : '–' },
+    { name: 'Audio sent', value: mine ? `${mine.codec}  ${rate(mine.bitrate)}` : '–' },
+    { name: 'Audio received', value: sound.length ? `${sound.length} ×  ${rate(sound.reduce((sum, { bitrate }) => sum + bitrate, 0))}` : '–' },
     { name: 'Concealed', value: sound.length ? percent(Math.max(...sound.map(({ concealed }) => concealed))) : '–' },
   ];
 }
@@ -110,14 +110,14 @@ const row = ({ name, value, grade: found }) => html`
 `;
 
 /**
- * Every picture that is received or could be, and why it is as it is.
+ * Each video that is or could be received, and the reason for its quality.
  * @param {PageState} state
  */
 function pictures({ room, stats }) {
   const list = [...room.account.pictures.values()];
   if (!list.length) return nothing;
   return html`
-    <h3>Pictures</h3>
+    <h3>Video quality</h3>
     <ul class="whys">
       ${repeat(
         list,
@@ -138,15 +138,15 @@ function pictures({ room, stats }) {
 }
 
 /**
- * Newest first; what was decided again and again is said once.
+ * Newest first. Consecutive identical entries are shown once.
  * @param {PageState} state
  */
 function decisions({ room }) {
-  const all = room.account.decisions.map((decision) => ({ ...decision, text: told(decision, (track) => nameOf(room, track)) }));
+  const all = room.account.decisions.map((decision) => ({ ...decision, text: describe(decision, (track) => nameOf(room, track)) }));
   const list = all.reverse().filter(({ text }, index) => text && text !== all[index - 1]?.text).slice(0, DECISIONS_SHOWN);
   if (!list.length) return nothing;
   return html`
-    <h3>What happened</h3>
+    <h3>Recent events</h3>
     <ol class="decisions">
       ${repeat(
         list,
@@ -162,7 +162,7 @@ function decisions({ room }) {
 }
 
 /**
- * Whose picture a track is.
+ * Display name for a track's owner.
  * @param {import('../client/types.js').RoomState} room
  * @param {string} track
  */
@@ -172,5 +172,5 @@ function nameOf({ me, participants }, track) {
     const found = tracks.find(({ id }) => id === track);
     if (found) return found.source === 'screen_share' ? `${name}'s screen` : name;
   }
-  return 'Somebody';
+  return 'Someone';
 }

@@ -1,5 +1,5 @@
 /**
- * The page as a function of its state.
+ * View of the page.
  *
  * data-testid: `landing`, `lobby`, `meeting`, `end` (with data-reason), `rejoin`, `end-home`; the rest is listed in the
  * module of each view: landing.js, lobby.js, meeting.js, controls.js, chat.js, people.js, settings.js, tile.js, numbers.js,
@@ -54,7 +54,7 @@ function end(state, act) {
         <div role="status"><h1>${title}</h1><p class="lead">${text}</p></div>
         <div class="end-actions">
           ${again ? html`<button type="button" class="primary" data-testid="rejoin" @click=${act.again}>${reason === 'left' ? 'Rejoin' : 'Try again'}</button>` : nothing}
-          <button type="button" class="secondary" data-testid="end-home" @click=${act.home}>To the first page</button>
+          <button type="button" class="secondary" data-testid="end-home" @click=${act.home}>Home</button>
         </div>
       </main>
     </div>

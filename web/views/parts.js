@@ -1,5 +1,5 @@
 /**
- * Small pieces that all views share.
+ * Small view components shared by all views.
  * @module
  */
 
@@ -9,7 +9,7 @@ import { icon } from './icons.js';
 /** @typedef {import('./icons.js').IconName} IconName */
 
 /**
- * A round button with an icon; its label is its accessible name and its tooltip.
+ * A round button with an icon. Its label is its accessible name and tooltip.
  * @param {object} options
  * @param {string} options.label
  * @param {IconName} options.icon
@@ -24,7 +24,7 @@ import { icon } from './icons.js';
  * @param {string} [options.word] shown beside the icon
  */
 export const button = ({ label, icon: name, click, testid, look = '', pressed, expanded, key, badge = 0, disabled = false, word = '' }) => {
-  // What is written on a button is part of its name, so that it can be called by it.
+  // The accessible name includes the visible text, so that voice control finds the button.
   const spoken = word && !label.includes(word) ? `${label} ${word}` : label;
   return html`
   <button
@@ -54,7 +54,7 @@ export function initials(name) {
 
 const HUES = 8;
 
-/** One of eight colours that stays with a person. @param {string} identity */
+/** One of eight colours, constant per identity. @param {string} identity */
 export function hue(identity) {
   let sum = 0;
   for (const letter of identity) sum = (sum * 31 + (letter.codePointAt(0) ?? 0)) >>> 0;

@@ -1,8 +1,9 @@
 /**
- * The people panel: who is here and, for those who run the meeting, what they can do about it.
+ * The people panel: participants, and controls for hosts.
  *
- * data-testid: `people-panel`, `person` (with data-participant, data-identity), `mute-person`, `stop-camera-person`, `kick-person`, `message-person`,
- * `lock-room`, `lobby-room`, `waiting-person` (with data-participant), `admit`, `deny`.
+ * data-testid: `people-panel`, `person` (with data-participant, data-identity), `mute-person`, `stop-camera-person`,
+ * `kick-person`, `message-person`, `lock-room`, `lobby-room`, `waiting-person` (with data-participant), `admit`,
+ * `deny`.
  * @module
  */
 
@@ -22,7 +23,7 @@ import { avatar, bars, button } from './parts.js';
 export function people(state, act) {
   const { me, participants, permissions, waiting } = state.room;
   const hands = (/** @type {Participant} */ { attributes }) => Number(attributes['hand'] ?? 0) || Infinity;
-  // Who raised a hand stands first, in the order of raising.
+  // Raised hands come first, in the order of raising.
   const others = [...participants.values()].sort((a, b) => hands(a) - hands(b) || 0);
   return html`
     <aside class="panel" aria-label="People" data-testid="people-panel">
@@ -103,7 +104,7 @@ function person(state, act, participant, me) {
         : html`<span class="person-state ${muted ? 'dim' : ''}" role="img" aria-label=${muted ? 'Muted' : 'Not muted'}>${icon(muted ? 'micOff' : 'mic')}</span>`}
       ${me || !actions.length
         ? nothing
-        : button({ label: `More about ${name}`, icon: 'more', look: 'plain tiny person-more tip-left', expanded: open, click: () => act.openPerson(open ? '' : id) })}
+        : button({ label: `Actions for ${name}`, icon: 'more', look: 'plain tiny person-more tip-left', expanded: open, click: () => act.openPerson(open ? '' : id) })}
     </li>
   `;
 }
@@ -127,8 +128,8 @@ function switches({ room: { room } }, act) {
   `;
   return html`
     <footer class="panel-foot" aria-label="Host controls">
-      ${row('Lock the room', 'Nobody new can come in', room.locked, 'lock-room', () => act.updateRoom({ locked: !room.locked }))}
-      ${row('Waiting room', 'You decide who comes in', room.lobby, 'lobby-room', () => act.updateRoom({ lobby: !room.lobby }))}
+      ${row('Lock the meeting', 'No one else can join', room.locked, 'lock-room', () => act.updateRoom({ locked: !room.locked }))}
+      ${row('Waiting room', 'Hosts admit new participants', room.lobby, 'lobby-room', () => act.updateRoom({ lobby: !room.lobby }))}
     </footer>
   `;
 }

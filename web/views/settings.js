@@ -1,5 +1,5 @@
 /**
- * Device pickers, the theme button, and the dialogs: settings, keyboard shortcuts, removing somebody.
+ * Device pickers, the theme button, and the dialogs: settings, keyboard shortcuts, removing a participant.
  *
  * data-testid: `settings-name`, `picker-camera`, `picker-microphone`, `picker-speaker`, `theme`, `settings-dialog`, `help-dialog`,
  * `kick-dialog`, `kick-confirm`, `dialog-close`.
@@ -50,7 +50,7 @@ export function devicePicker({ local }, act, kind) {
 }
 
 const THEMES = /** @type {const} */ ({
-  auto: { icon: 'auto', label: 'Colours: as the system' },
+  auto: { icon: 'auto', label: 'Colours: system' },
   light: { icon: 'sun', label: 'Colours: light' },
   dark: { icon: 'moon', label: 'Colours: dark' },
 });
@@ -144,7 +144,7 @@ const help = () => html`
  * @param {Actions} act
  */
 const kick = ({ participant, name }, act) => html`
-  <p>${name} will leave the meeting at once and cannot come back with the same invitation.</p>
+  <p>${name} will be removed at once and cannot rejoin with the same invitation.</p>
   <div class="dialog-actions">
     <button type="button" class="secondary" @click=${act.closeDialog}>Cancel</button>
     <button type="button" class="danger" data-testid="kick-confirm" @click=${() => act.kick(participant)}>Remove</button>

@@ -1,9 +1,9 @@
 /**
- * One tile: a person's camera or a shared screen. A custom element, because a video has a life of its own: it must keep
- * playing while the layout moves it about, and it says how large it really is on this screen.
+ * One tile: a person's camera or a shared screen. A custom element, because its video must keep playing when the layout
+ * moves it, and because it reports its size on the screen.
  *
- * data-testid: `tile`, with data-participant, data-identity, data-track, data-kind (camera, screen), data-me;
- * inside: `tile-name`, `tile-muted`, `tile-video`, `tile-pin`.
+ * data-testid: `tile`, with data-participant, data-identity, data-track, data-kind (camera, screen), data-me; inside:
+ * `tile-name`, `tile-muted`, `tile-video`, `tile-pin`.
  * @module
  */
 
@@ -27,7 +27,7 @@ import { PAUSED } from './words.js';
  * @property {string} reaction
  * @property {boolean} pinned
  * @property {boolean} talking
- * @property {string[]} numbers of the statistics overlay; empty: not shown
+ * @property {string[]} numbers statistics; empty: not shown
  * @property {() => void} pin
  * @property {(tile: SfuTile, demand: import('../client/wishes.js').Demand | null, track: string) => void} demand
  */
@@ -54,7 +54,7 @@ export class SfuTile extends HTMLElement {
     this.#video.autoplay = this.#video.playsInline = this.#video.muted = true;
     this.#video.disablePictureInPicture = false;
     this.#video.dataset['testid'] = 'tile-video';
-    // The avatar stays until there is a picture to look at.
+    // The avatar stays until the first video frame.
     const playing = () => this.toggleAttribute('playing', this.#video.videoWidth > 0 && Boolean(this.#video.srcObject));
     for (const event of ['loadeddata', 'resize', 'playing', 'emptied']) this.#video.addEventListener(event, playing);
   }
@@ -121,7 +121,7 @@ export class SfuTile extends HTMLElement {
     if (media) this.#video.play().catch(() => {});
   }
 
-  /** Tells the size of the tile in device pixels, and whether it is seen. */
+  /** Reports the size of the tile in device pixels, and its visibility. */
   #say() {
     const view = this.#view;
     if (!view || !this.isConnected) return;
@@ -129,7 +129,7 @@ export class SfuTile extends HTMLElement {
     if (this.#shown && this.#shown !== trackId) view.demand(this, null, this.#shown);
     this.#shown = me ? '' : trackId;
     if (!this.#shown) return;
-    // The size that the layout gave, not the one on the way there: an animation is no reason to ask ten times.
+    // The final size of the layout. Sizes during an animation would cause repeated requests.
     const { width, height } = pictureSize(view.rect, view.tile.aspect, view.tile.kind === 'screen');
     const ratio = Math.min(3, devicePixelRatio || 1);
     view.demand(this, { width: width * ratio, height: height * ratio, visible: this.#visible, main: view.main }, trackId);

@@ -1,5 +1,5 @@
 /**
- * Shown in place of the lobby in a browser that cannot make calls.
+ * Shown instead of the lobby if the browser does not support calls.
  *
  * data-testid: `unsupported` (with data-reason), `watch-instead` (with data-kind: live, replay), `unsupported-home`.
  * @module
@@ -16,9 +16,9 @@ import { themeButton } from './settings.js';
 
 /** @type {Record<Exclude<import('../page/support.js').Obstacle, ''>, string>} */
 const REASONS = {
-  no_webrtc: 'It has no WebRTC, or a setting such as Lockdown Mode turns WebRTC off for this page.',
-  webrtc_blocked: 'An extension, a setting or your organisation’s policy blocks WebRTC. Allow it for this page, then load the page again.',
-  no_websocket: 'It has no WebSocket, or an extension blocks WebSocket connections for this page.',
+  no_webrtc: 'WebRTC is not available. A setting such as Lockdown Mode may disable it for this page.',
+  webrtc_blocked: 'WebRTC is blocked by an extension, a setting or a policy of your organization. Allow it for this page, then reload.',
+  no_websocket: 'WebSockets are not available. An extension may block them for this page.',
 };
 
 /**
@@ -32,9 +32,9 @@ export function unsupported(state, act) {
       <header class="door-head"><span class="brand">${mark} aiosfu</span>${themeButton(state, act)}</header>
       <main class="end">
         <span class="end-icon">${icon('warn')}</span>
-        <div role="alert"><h1>This browser cannot make calls</h1><p class="lead">${obstacle ? REASONS[obstacle] : ''}</p></div>
+        <div role="alert"><h1>This browser does not support calls</h1><p class="lead">${obstacle ? REASONS[obstacle] : ''}</p></div>
         <div class="browsers">
-          <h2>These browsers can</h2>
+          <h2>Supported browsers</h2>
           <ul>
             ${BROWSERS.map(([name, versions]) => html`<li><strong>${name}</strong> ${versions}</li>`)}
           </ul>
@@ -45,7 +45,7 @@ export function unsupported(state, act) {
                 ${icon('live')} ${watchable === 'live' ? 'Watch the live stream' : 'Watch the replay'}
               </a>`
             : nothing}
-          <button type="button" class="secondary" data-testid="unsupported-home" @click=${act.home}>To the first page</button>
+          <button type="button" class="secondary" data-testid="unsupported-home" @click=${act.home}>Home</button>
         </div>
       </main>
     </div>

@@ -1,5 +1,5 @@
 /**
- * Why a picture is as it is, in words for the person who looks at it. Pure.
+ * Texts that explain the quality of each video to its viewer. Pure.
  * @module
  */
 
@@ -8,7 +8,7 @@
 /** @typedef {import('../client/types.js').Picture} Picture */
 /** @typedef {'good' | 'warning' | 'severe'} Grade */
 
-/** Seconds up to which a value is good, and beyond which it is severe. */
+/** Limits in seconds: below the first a value is good, above the second it is severe. */
 const LIMITS = { latency: [0.1, 0.3], jitter: [0.015, 0.05] };
 const LOSS = [0.02, 0.05];
 /** @type {Record<Grade, string>} */
@@ -18,7 +18,7 @@ export const GRADES = { good: 'good', warning: 'high', severe: 'too high' };
 export const rate = (bits) => (bits >= 1e6 ? `${(bits / 1e6).toFixed(1)} Mbit/s` : `${Math.round(bits / 1000)} kbit/s`);
 /** @param {number} share */
 export const percent = (share) => `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`;
-/** About: two figures are all that an estimate is good for. @param {number} bits a second */
+/** Rounds an estimate to two digits. @param {number} bits a second */
 const about = (bits) => rate(Number(bits.toPrecision(2)));
 
 /**
@@ -33,79 +33,79 @@ export function grade(what, value) {
 }
 
 const SENDER = {
-  cpu: "The sender's computer is busy and sends less.",
-  bandwidth: "The sender's connection is slow and carries less.",
-  other: "The sender's browser sends less.",
+  cpu: "Limited by the sender's CPU.",
+  bandwidth: "Limited by the sender's connection.",
+  other: "Limited by the sender's browser.",
 };
 
 /**
  * @param {Picture} picture
  * @param {Account} account
- * @returns {{grade: Grade, text: string}} `good`: nothing is amiss; `warning`: less than wished; `severe`: no picture
+ * @returns {{grade: Grade, text: string}} `good`: as requested; `warning`: reduced quality; `severe`: no video
  */
 export function why(picture, account) {
   const { paused, cause, height, topHeight, limitation } = picture;
-  const carries = account.estimate ? `about ${about(account.estimate)}` : 'no more';
-  if (paused) return { grade: ['hidden', 'muted', 'last_n'].includes(cause) ? 'good' : 'severe', text: PAUSES[cause]?.(carries) ?? 'Paused.' };
-  const held = HELD[cause]?.(carries, account);
-  if (held) return { grade: 'warning', text: held };
+  const bandwidth = account.estimate ? ` (about ${about(account.estimate)})` : '';
+  if (paused) return { grade: ['hidden', 'muted', 'last_n'].includes(cause) ? 'good' : 'severe', text: PAUSES[cause]?.(bandwidth) ?? 'Paused.' };
+  const reduced = REDUCED[cause]?.(bandwidth, account);
+  if (reduced) return { grade: 'warning', text: reduced };
   const sender = SENDER[/** @type {keyof typeof SENDER} */ (limitation)];
   if (sender) return { grade: 'warning', text: sender };
-  return { grade: 'good', text: height && height >= topHeight ? 'The best that is sent.' : 'As sharp as its place on your screen needs.' };
+  return { grade: 'good', text: height && height >= topHeight ? 'Best available quality.' : 'Full quality for its size on your screen.' };
 }
 
-/** @type {Record<string, (carries: string) => string>} */
+/** @type {Record<string, (bandwidth: string) => string>} */
 const PAUSES = {
-  hidden: () => 'Paused: you do not look at it.',
-  wish: () => 'Paused: you do not look at it.',
-  muted: () => 'The sender has turned it off.',
-  last_n: () => 'Not shown: in a meeting as large as this one only those who spoke last are. Pin it to see it.',
-  silent: () => 'Waiting for the sender: nothing is sent now.',
-  codec: () => 'This browser cannot show it.',
-  budget: (carries) => `Paused: your connection carries ${carries}.`,
-  hold: (carries) => `Paused for a while: your connection carries ${carries}.`,
-  tier: (carries) => `Paused: your connection carries ${carries}.`,
+  hidden: () => 'Paused: not visible.',
+  wish: () => 'Paused: not visible.',
+  muted: () => 'Turned off by the sender.',
+  last_n: () => 'Not shown: large meetings show only recent speakers. Pin to show.',
+  silent: () => 'Waiting for video from the sender.',
+  codec: () => 'Your browser does not support this video format.',
+  budget: (bandwidth) => `Paused: low bandwidth${bandwidth}.`,
+  hold: (bandwidth) => `Paused for a moment: low bandwidth${bandwidth}.`,
+  tier: (bandwidth) => `Paused: low bandwidth${bandwidth}.`,
 };
 
-/** @type {Record<string, (carries: string, account: Account) => string>} */
-const HELD = {
-  budget: (carries) => `Smaller because your connection carries ${carries}.`,
-  hold: () => 'Smaller for a while: your connection failed to carry more a moment ago.',
-  settling: () => 'A better picture is about to come.',
-  tier: (carries, { rule, height }) => {
-    if (rule === 'delay') return 'Smaller because your connection has become slow to answer.';
-    if (rule === 'loss') return 'Smaller because packets get lost on the way to you.';
-    return `At most ${height} lines: the rule here for a connection that carries ${carries}.`;
+/** @type {Record<string, (bandwidth: string, account: Account) => string>} */
+const REDUCED = {
+  budget: (bandwidth) => `Reduced quality: low bandwidth${bandwidth}.`,
+  hold: () => 'Reduced quality for a moment: the last increase exceeded your bandwidth.',
+  settling: () => 'Quality is increasing.',
+  tier: (bandwidth, { rule, height }) => {
+    if (rule === 'delay') return 'Reduced quality: high latency.';
+    if (rule === 'loss') return 'Reduced quality: packet loss.';
+    return `Limited to ${height}p by the server for your bandwidth${bandwidth}.`;
   },
 };
 
 /**
- * One line of what happened.
+ * Text of one entry of the decision log.
  * @param {Decision} decision
- * @param {(track: string) => string} nameOf whose picture it is: `Ada`, `Ada's screen`, or `You` for one's own
+ * @param {(track: string) => string} nameOf owner of a track: `Ada`, `Ada's screen`, or `You` for own tracks
  * @returns {string}
  */
-export function told({ kind, cause, track, before, after, rate: carried }, nameOf) {
+export function describe({ kind, cause, track, before, after, rate: available }, nameOf) {
   const name = track ? nameOf(track) : 'You';
-  const lines = before && after ? ` (${Math.round(before)} → ${Math.round(after)} lines)` : '';
-  const carries = carried ? `your connection carries about ${about(carried)}` : 'your connection';
+  const heights = before && after ? ` (${Math.round(before)}p → ${Math.round(after)}p)` : '';
+  const bandwidth = available ? `Available bandwidth: about ${about(available)}.` : 'Low bandwidth.';
   switch (kind) {
     case 'layer_down':
-      return `${name}: smaller picture${lines}. ${DOWN[cause]?.(carries) ?? ''}`.trim();
+      return `${name}: quality reduced${heights}. ${DOWN[cause]?.(bandwidth) ?? ''}`.trim();
     case 'layer_up':
-      return `${name}: sharper picture${lines}. ${UP[cause] ?? ''}`.trim();
+      return `${name}: quality increased${heights}. ${UP[cause] ?? ''}`.trim();
     case 'paused':
-      return `${name}: paused. ${DOWN[cause]?.(carries) ?? ''}`.trim();
+      return `${name}: video paused. ${DOWN[cause]?.(bandwidth) ?? ''}`.trim();
     case 'resumed':
-      return `${name}: the picture ${cause === 'silent' ? 'has begun' : 'is back'}.`;
+      return `${name}: video ${cause === 'silent' ? 'started' : 'resumed'}.`;
     case 'keyframe':
       return keyframe(name, cause);
     case 'loss':
       return loss(cause, before, after);
     case 'estimate':
-      return `Your connection carries ${after < before ? 'less' : 'more'} now: about ${about(after)}, before ${about(before)}.`;
+      return `Bandwidth ${after < before ? 'decreased' : 'increased'} to about ${about(after)} (was ${about(before)}).`;
     case 'tier':
-      return `Pictures may have ${Math.round(after)} lines now, before ${Math.round(before)}. ${RULES[cause] ?? ''}`.trim();
+      return `Maximum video resolution: ${Math.round(after)}p (was ${Math.round(before)}p). ${RULES[cause] ?? ''}`.trim();
     case 'limited':
       return limited(name, cause);
     default:
@@ -113,42 +113,39 @@ export function told({ kind, cause, track, before, after, rate: carried }, nameO
   }
 }
 
-const sentence = (/** @type {string} */ text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}.`;
-
-/** @type {Record<string, (carries: string) => string>} */
+/** @type {Record<string, (bandwidth: string) => string>} */
 const DOWN = {
-  budget: sentence,
-  hold: sentence,
-  tier: () => 'The rules of this server for such a connection.',
-  wish: () => 'Its place on your screen is smaller.',
-  hidden: () => 'You do not look at it.',
-  muted: () => 'The sender turned it off.',
-  last_n: () => 'Others have spoken since.',
-  publisher: () => 'The sender sends less.',
-  silent: () => 'The sender sends nothing.',
-  codec: () => 'This browser cannot show it.',
+  budget: (bandwidth) => bandwidth,
+  hold: (bandwidth) => bandwidth,
+  tier: () => 'Server limit for this bandwidth.',
+  wish: () => 'Shown at a smaller size.',
+  hidden: () => 'Not visible.',
+  muted: () => 'Turned off by the sender.',
+  last_n: () => 'Others have spoken more recently.',
+  publisher: () => 'The sender reduced its quality.',
+  silent: () => 'The sender sends no video.',
+  codec: () => 'Your browser does not support this video format.',
 };
 
 /** @type {Record<string, string>} */
 const UP = {
-  budget: 'Your connection carries it again.',
-  hold: 'Your connection carries it again.',
-  tier: 'The rules of this server allow it again.',
-  publisher: 'The sender sends more.',
-  wish: 'Its place on your screen is larger.',
+  budget: 'More bandwidth available.',
+  hold: 'More bandwidth available.',
+  tier: 'Server limit raised.',
+  publisher: 'The sender increased its quality.',
+  wish: 'Shown at a larger size.',
 };
 
 /** @type {Record<string, string>} */
-const RULES = { estimate: 'By what your connection carries.', delay: 'Your connection has become slow to answer.', loss: 'Packets get lost on the way to you.' };
+const RULES = { estimate: 'Your bandwidth changed.', delay: 'High latency.', loss: 'Packet loss.' };
 
 /**
  * @param {string} name
  * @param {string} cause
  */
 function keyframe(name, cause) {
-  if (name === 'You') return cause === 'viewer' ? 'Somebody needed a whole picture of you.' : 'The server asked you for a whole picture.';
-  if (cause === 'viewer') return `${name}: your browser asked for a whole picture, for a part was missing.`;
-  return `${name}: a whole picture was asked for again.`;
+  if (name === 'You') return cause === 'viewer' ? 'Keyframe requested by a participant.' : 'Keyframe requested by the server.';
+  return cause === 'viewer' ? `${name}: keyframe requested by your browser after packet loss.` : `${name}: keyframe requested again.`;
 }
 
 /**
@@ -157,8 +154,8 @@ function keyframe(name, cause) {
  * @param {number} after
  */
 function loss(cause, before, after) {
-  const where = cause === 'sending' ? 'on the way from you' : 'on the way to you';
-  return after > before ? `Packets get lost ${where}: ${percent(after)}.` : `Packets no longer get lost ${where}.`;
+  const where = cause === 'sending' ? 'Upload' : 'Download';
+  return after > before ? `${where} packet loss: ${percent(after)}.` : `${where} packet loss ended.`;
 }
 
 /**
@@ -166,9 +163,8 @@ function loss(cause, before, after) {
  * @param {string} cause
  */
 function limited(name, cause) {
-  const mine = name === 'You';
-  const whose = mine ? 'Your' : `${name}'s`;
-  if (cause === 'none') return `${mine ? 'You send' : `${name} sends`} the full picture again.`;
-  const what = cause === 'cpu' ? 'computer is busy' : cause === 'uplink' ? 'connection is slow' : 'browser holds back';
-  return `${whose} ${what}: the picture ${mine ? 'of you ' : ''}is smaller.`;
+  const whose = name === 'You' ? 'Your' : `${name}'s`;
+  if (cause === 'none') return `${whose} video is back to full quality.`;
+  const what = cause === 'cpu' ? 'CPU' : cause === 'uplink' ? 'connection' : 'browser';
+  return `${whose} video quality is limited by the ${what}.`;
 }
