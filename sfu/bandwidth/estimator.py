@@ -55,8 +55,8 @@ RECOVERY_PERIOD: Final = 30.0
 """
 DELIVERED_RATIO: Final = 0.95
 DELIVERED_TIME: Final = 1.0
-"""An acknowledged bitrate without queueing for this many seconds proves the capacity, so it raises the estimate to this
-fraction of it.
+"""`DELIVERED_TIME` seconds of an acknowledged bitrate above the estimate, without queueing, prove a higher capacity and
+raise the estimate to `DELIVERED_RATIO` of that bitrate.
 """
 USED_RATIO: Final = 0.8
 """Fraction of the target from which it counts as used. The smoothed acknowledged bitrate is then the better measurement."""

@@ -15,7 +15,7 @@ from sfu.rtp.packet import Buffer
 PAYLOAD_TYPE: Final = 207
 RRTR_BLOCK_TYPE: Final = 4
 DLRR_BLOCK_TYPE: Final = 5
-ECHOES_LIMIT: Final = 64
+DLRR_BLOCK_LIMIT: Final = 64
 _BLOCK: Final = Struct("!BxH").unpack_from
 _TIME: Final = Struct("!Q").unpack_from
 _ECHO: Final = Struct("!III").unpack_from
@@ -65,7 +65,7 @@ def parse(data: Buffer, start: int, end: int) -> ExtendedReport:
         elif kind == DLRR_BLOCK_TYPE:
             if words % 3:
                 raise MalformedPacket("DLRR block has a wrong length")
-            last = min(at, begin + 12 * (ECHOES_LIMIT - len(dlrr_blocks)))
+            last = min(at, begin + 12 * (DLRR_BLOCK_LIMIT - len(dlrr_blocks)))
             dlrr_blocks += [DlrrBlock(*_ECHO(data, each)) for each in range(begin, last, 12)]
     if at != end:
         raise MalformedPacket("extended report ends inside a block")

@@ -15,7 +15,7 @@ REPORTS = st.builds(
     ExtendedReport,
     WORDS,
     st.none() | st.integers(0, 0xFFFFFFFFFFFFFFFF),
-    st.lists(st.builds(DlrrBlock, WORDS, WORDS, WORDS), max_size=xr.ECHOES_LIMIT).map(tuple),
+    st.lists(st.builds(DlrrBlock, WORDS, WORDS, WORDS), max_size=xr.DLRR_BLOCK_LIMIT).map(tuple),
 )
 
 
@@ -55,4 +55,4 @@ def test_dlrr_blocks_are_bounded() -> None:
     report = ExtendedReport(1, None, (DlrrBlock(1, 2, 3),) * 200)
     (found,) = rtcp.parse(xr.encode(report))
     assert isinstance(found, ExtendedReport)
-    assert len(found.dlrr_blocks) == xr.ECHOES_LIMIT
+    assert len(found.dlrr_blocks) == xr.DLRR_BLOCK_LIMIT
