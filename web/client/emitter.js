@@ -12,7 +12,7 @@ export class Emitter {
    * @template {keyof Events} Name
    * @param {Name} name
    * @param {(value: Events[Name]) => void} listener
-   * void} ends the listening => @returns {() => void} removes the listener => void} ends the listening
+   * @returns {() => void} removes the listener
    */
   on(name, listener) {
     const listeners = this.#listeners.get(name) ?? new Set();

@@ -64,7 +64,7 @@ export function digest(reports, trackIds, memory, now) {
  * @param {string} key
  * @param {Record<string, any>} entry
  * @param {number} now
- * number} change a second => @returns {(field: string) => number} change per second => number} change a second
+ * @returns {(field: string) => number} change per second
  */
 function rates(memory, key, entry, now) {
   const before = memory.get(key);

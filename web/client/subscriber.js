@@ -4,7 +4,7 @@
  */
 
 import { Emitter } from './emitter.js';
-import { bePatient } from './patience.js';
+import { adaptJitterBuffer } from './jitter_buffer.js';
 import { brief, withStereo } from './sdp.js';
 import { watch } from './watch.js';
 
@@ -39,7 +39,7 @@ export class Subscriber extends Emitter {
     /** @type {RTCPeerConnection | null} created with the first offer, and again when the server requests it */
     this.connection = null;
     this.unwatch = () => {};
-    this.stopWaiting = () => {};
+    this.stopAdapting = () => {};
   }
 
   /**
@@ -56,7 +56,7 @@ export class Subscriber extends Emitter {
   close() {
     this.#closed = true;
     this.unwatch();
-    this.stopWaiting();
+    this.stopAdapting();
     this.connection?.close();
     this.media = new Map();
     this.emit('media', this.media);
@@ -64,7 +64,7 @@ export class Subscriber extends Emitter {
 
   #renew() {
     this.unwatch();
-    this.stopWaiting();
+    this.stopAdapting();
     this.connection?.close();
     this.connection = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: 'max-bundle' });
     this.unwatch = watch(
@@ -72,7 +72,7 @@ export class Subscriber extends Emitter {
       () => void this.restart().catch(() => {}),
       (state) => this.emit('state', state),
     );
-    this.stopWaiting = bePatient(this.connection);
+    this.stopAdapting = adaptJitterBuffer(this.connection);
     return this.connection;
   }
 

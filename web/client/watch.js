@@ -12,7 +12,7 @@ const PATIENCE_MS = 3000;
  * @param {RTCPeerConnection} connection
  * @param {() => void} restart
  * @param {(state: RTCPeerConnectionState) => void} changed
- * void} ends the watching => @returns {() => void} stops watching => void} ends the watching
+ * @returns {() => void} stops watching
  */
 export function watch(connection, restart, changed) {
   /** @type {ReturnType<typeof setTimeout> | undefined} */

@@ -6,7 +6,7 @@
 import { RequestError } from '../client/errors.js';
 import { initial } from '../client/state.js';
 import { at, roomIn } from './base.js';
-import { Gathering } from './gathering.js';
+import { Meeting } from './meeting.js';
 import { invitation, load, nameIn, save, visited } from './preferences.js';
 import { watchable } from './watchable.js';
 
@@ -18,8 +18,8 @@ import { watchable } from './watchable.js';
 const NEXT_THEME = /** @type {const} */ ({ auto: 'light', light: 'dark', dark: 'auto' });
 
 export class Actions {
-  /** @type {Gathering | null} the current or upcoming meeting */
-  gathering = null;
+  /** @type {Meeting | null} the current or upcoming meeting */
+  meeting = null;
   /** Stops polling for a live stream of the room. */
   stopLooking = () => {};
 
@@ -41,7 +41,7 @@ export class Actions {
   }
 
   get room() {
-    return this.gathering?.session.room;
+    return this.meeting?.session.room;
   }
 
   // -- enter and leave -------------------------------------------------------------------------------------------------
@@ -65,8 +65,8 @@ export class Actions {
 
   /** Shows the view for the page's address. */
   show() {
-    this.gathering?.leave();
-    this.gathering = null;
+    this.meeting?.leave();
+    this.meeting = null;
     const named = roomIn('r');
     const roomName = named ?? '';
     const options = new URLSearchParams(location.hash.slice(1));
@@ -107,12 +107,12 @@ export class Actions {
 
   join = async () => {
     if (this.state.joining || this.state.view !== 'lobby') return;
-    this.gathering?.leave();
-    const gathering = new Gathering(this);
-    this.gathering = gathering;
+    this.meeting?.leave();
+    const meeting = new Meeting(this);
+    this.meeting = meeting;
     this.store.update({ joining: true, order: [], pageIndex: 0, pinned: '', unread: 0, chatTo: '', reactions: [] });
-    const entered = await gathering.join();
-    if (this.gathering !== gathering) return;
+    const entered = await meeting.join();
+    if (this.meeting !== meeting) return;
     this.store.update({ joining: false });
     if (!entered) return;
     // The token determines the room, not the address.
@@ -121,7 +121,7 @@ export class Actions {
   };
 
   leave = () => {
-    this.gathering?.leave();
+    this.meeting?.leave();
   };
 
   again = () => this.show();
@@ -236,7 +236,7 @@ export class Actions {
   /** @param {string} emoji */
   react = (emoji) => {
     this.store.update({ menu: '' });
-    this.gathering?.reacted(this.state.room.me?.id ?? '', emoji);
+    this.meeting?.reacted(this.state.room.me?.id ?? '', emoji);
     this.#ask(this.room?.send('reaction', emoji));
   };
 

@@ -71,7 +71,7 @@ let chatLines = 0;
 
 /** @param {PageState} state */
 function draw(state) {
-  render(page(state, act, stageOf(state, act.gathering?.lastSpeaker ?? '')), root);
+  render(page(state, act, stageOf(state, act.meeting?.lastSpeaker ?? '')), root);
   if (state.unread) document.title = `(${state.unread}) ${state.roomName} · aiosfu`;
   else if (state.view === 'meeting') document.title = `${state.roomName} · aiosfu`;
   const lines = document.getElementById('chat-lines');
@@ -87,7 +87,7 @@ local.on('problem', ({ title }) => store.state.view === 'meeting' && toasts.show
 sound.speaker(preferences.devices.speaker);
 setInterval(() => {
   const level = store.state.local.microphone.track ? local.level : 0;
-  act.gathering?.hear(level);
+  act.meeting?.hear(level);
   // Twelve times a second: set the style directly, without a render of the page.
   document.documentElement.style.setProperty('--my-level', level.toFixed(2));
 }, LEVEL_MS);
@@ -95,7 +95,7 @@ setInterval(() => {
 listen(act);
 keepPicturesPlaying();
 addEventListener('popstate', () => act.show());
-addEventListener('pagehide', () => act.gathering?.leave());
+addEventListener('pagehide', () => act.meeting?.leave());
 addEventListener('online', () => act.room?.hurry());
 document.addEventListener('visibilitychange', () => {
   act.room?.wishes.hide(document.hidden);

@@ -11,7 +11,7 @@ import { canShare } from '../client/devices.js';
 import { icon } from './icons.js';
 import { button } from './parts.js';
 import { egressItems } from './egress.js';
-import { REACTIONS } from './words.js';
+import { REACTIONS } from './messages.js';
 
 /** @typedef {import('../page/types.js').PageState} PageState */
 /** @typedef {import('../page/actions.js').Actions} Actions */

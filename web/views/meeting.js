@@ -13,7 +13,7 @@ import { chat } from './chat.js';
 import { controls } from './controls.js';
 import { measure, vars } from './directives.js';
 import { icon } from './icons.js';
-import { numbers, tileNumbers } from './numbers.js';
+import { statsOverlay, tileStats } from './stats.js';
 import { button } from './parts.js';
 import { people } from './people.js';
 import { onAir } from './egress.js';
@@ -41,7 +41,7 @@ export function meeting(state, act, stage) {
         <div class="stage" data-testid="stage" data-layout=${stage.speaker ? 'speaker' : 'grid'} ${measure(act.resized)}>
           ${repeat(stage.placed, ({ tile }) => tile.key, (placed) => html`<sfu-tile .view=${view(state, act, placed)}></sfu-tile>`)}
         </div>
-        ${alone ? invitation(state, act) : nothing} ${stage.pages > 1 ? pager(stage, act) : nothing} ${floats(state)} ${numbers(state, act)}
+        ${alone ? invitation(state, act) : nothing} ${stage.pages > 1 ? pager(stage, act) : nothing} ${floats(state)} ${statsOverlay(state, act)}
       </main>
       ${state.panel === 'chat' ? chat(state, act) : nothing} ${state.panel === 'people' ? people(state, act) : nothing}
       ${controls(state, act)} ${dialogs(state, act)} ${toasts(state, act)}
@@ -74,7 +74,7 @@ function view(state, act, { tile, rect, main, floating }) {
     reaction: state.reactions.findLast(({ participant }) => participant === id)?.emoji ?? '',
     pinned: state.pinned === tile.key,
     talking: tile.me && state.talking,
-    numbers: state.showStats ? tileNumbers(state.stats?.tracks[tile.trackId], room.subscriptions.get(tile.trackId)?.layer ?? '') : [],
+    numbers: state.showStats ? tileStats(state.stats?.tracks[tile.trackId], room.subscriptions.get(tile.trackId)?.layer ?? '') : [],
     pin: () => act.pin(tile.key),
     demand: act.demand,
   };

@@ -2,7 +2,7 @@
  * View of the page.
  *
  * data-testid: `landing`, `lobby`, `meeting`, `end` (with data-reason), `rejoin`, `end-home`; the rest is listed in the
- * module of each view: landing.js, lobby.js, meeting.js, controls.js, chat.js, people.js, settings.js, tile.js, numbers.js,
+ * module of each view: landing.js, lobby.js, meeting.js, controls.js, chat.js, people.js, settings.js, tile.js, stats.js,
  * unsupported.js.
  * @module
  */
@@ -14,7 +14,7 @@ import { lobby } from './lobby.js';
 import { meeting } from './meeting.js';
 import { themeButton } from './settings.js';
 import { unsupported } from './unsupported.js';
-import { ending } from './words.js';
+import { ending } from './messages.js';
 
 /** @typedef {import('../page/types.js').PageState} PageState */
 /** @typedef {import('../page/actions.js').Actions} Actions */

@@ -10,7 +10,7 @@ import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { modal } from './directives.js';
 import { icon } from './icons.js';
 import { button } from './parts.js';
-import { SHORTCUTS } from './words.js';
+import { SHORTCUTS } from './messages.js';
 
 /** @typedef {import('../page/types.js').PageState} PageState */
 /** @typedef {import('../page/actions.js').Actions} Actions */

@@ -11,7 +11,7 @@ import { html, nothing, render } from '../vendor/lit-html/lit-html.js';
 import { icon } from './icons.js';
 import { pictureSize } from './layout.js';
 import { avatar, bars, hue } from './parts.js';
-import { PAUSED } from './words.js';
+import { PAUSED } from './messages.js';
 
 /**
  * @typedef {object} TileView

@@ -6,7 +6,7 @@
 
 import Hls from '../vendor/hls/hls.light.js';
 import { LatencyController, TICK_MS } from './latency.js';
-import { Line } from './line.js';
+import { LevelController } from './level_controller.js';
 import { passOver } from './parts.js';
 
 /** @typedef {'ready' | 'levels' | 'level' | 'progress' | 'lost' | 'over' | 'unsupported'} PlayerEvent */
@@ -44,8 +44,8 @@ const LIVE = {
 export class Player {
   /** @type {Hls | null} */
   #hls = null;
-  /** @type {Line | null} */
-  #line = null;
+  /** @type {LevelController | null} */
+  #levelController = null;
   /** Removes the listeners of the native player. @type {AbortController | null} */
   #native = null;
   #live = false;
@@ -109,8 +109,8 @@ export class Player {
     this.#native = null;
     this.#hls?.destroy();
     this.#hls = null;
-    this.#line?.close();
-    this.#line = null;
+    this.#levelController?.close();
+    this.#levelController = null;
     this.video.removeAttribute('src');
     this.video.playbackRate = 1;
   }
@@ -175,8 +175,8 @@ export class Player {
 
   /** @param {string} url */
   #load(url) {
-    this.#line = this.#live ? new Line() : null;
-    const hls = new Hls({ ...COMMON, ...(this.#line ? { ...LIVE, abrController: this.#line.controller } : { lowLatencyMode: false }) });
+    this.#levelController = this.#live ? new LevelController() : null;
+    const hls = new Hls({ ...COMMON, ...(this.#levelController ? { ...LIVE, abrController: this.#levelController.controller } : { lowLatencyMode: false }) });
     this.#hls = hls;
     hls.on(Hls.Events.MANIFEST_PARSED, () => {
       this.report('levels');
@@ -249,7 +249,7 @@ export class Player {
     this.stalls++;
     if (!this.#live || !this.following) return;
     this.controller.stalled();
-    this.#line?.stalled();
+    this.#levelController?.stalled();
   }
 
   #bufferedEnd() {
@@ -296,7 +296,7 @@ export class Player {
       this.controller.reset();
       return;
     }
-    this.controller.cushion = this.#line?.steer(this.controller.margin, this.controller.target - this.controller.cushion) ?? 0;
+    this.controller.cushion = this.#levelController?.steer(this.controller.margin, this.controller.target - this.controller.cushion) ?? 0;
     const { rate, jump } = this.controller.tick(video.currentTime, this.#bufferedEnd(), performance.now() / 1000);
     if (jump !== null) video.currentTime = jump;
     const wanted = this.steady ? 1 : rate;

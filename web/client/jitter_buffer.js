@@ -5,42 +5,42 @@
  * @module
  */
 
-const LOOK_MS = 2000;
+const SAMPLE_MS = 2000;
 /** Fraction of retransmitted packets above which the delay is raised, and below which it ends after several updates. */
 const LOSSY = 0.02;
 const CLEAN = 0.005;
-const CLEAN_LOOKS = 5;
+const CLEAN_SAMPLES = 5;
 const ROUNDS = 1.5;
 /** Time to detect the gap: two frames of a slow camera. */
 const NOTICE_MS = 130;
 const MOST_MS = 500;
 
-/** @typedef {{received: number, asked: number, rtt: number}} Look totals over all video tracks; seconds */
+/** @typedef {{received: number, asked: number, rtt: number}} Sample totals over all video tracks; seconds */
 
 /** Decides from consecutive statistics. */
-export class Patience {
-  /** @type {Look | null} */
+export class JitterBufferTarget {
+  /** @type {Sample | null} */
   #before = null;
   #clean = 0;
   /** @type {number | null} milliseconds; null: the browser's default */
   target = null;
 
   /**
-   * @param {Look} look
+   * @param {Sample} sample
    * @returns {number | null} the new target
    */
-  update(look) {
+  update(sample) {
     const before = this.#before;
-    this.#before = look;
-    if (!before || look.received < before.received) return this.target;
-    const received = look.received - before.received;
-    const share = received ? (look.asked - before.asked) / received : 0;
+    this.#before = sample;
+    if (!before || sample.received < before.received) return this.target;
+    const received = sample.received - before.received;
+    const share = received ? (sample.asked - before.asked) / received : 0;
     if (share >= LOSSY) {
       this.#clean = 0;
-      const wanted = Math.min(MOST_MS, Math.round(ROUNDS * look.rtt * 1000 + NOTICE_MS));
+      const wanted = Math.min(MOST_MS, Math.round(ROUNDS * sample.rtt * 1000 + NOTICE_MS));
       // Ignore small changes of the round-trip time: each buffer change makes the video uneven.
       if (this.target === null || Math.abs(wanted - this.target) > 50) this.target = wanted;
-    } else if (share < CLEAN && this.target !== null && ++this.#clean >= CLEAN_LOOKS) {
+    } else if (share < CLEAN && this.target !== null && ++this.#clean >= CLEAN_SAMPLES) {
       this.target = null;
     }
     return this.target;
@@ -49,35 +49,35 @@ export class Patience {
 
 /**
  * @param {Iterable<any>} report result of `getStats`
- * @returns {Look}
+ * @returns {Sample}
  */
-export function lookAt(report) {
-  const look = { received: 0, asked: 0, rtt: 0 };
+export function sampleOf(report) {
+  const sample = { received: 0, asked: 0, rtt: 0 };
   for (const entry of report) {
     if (entry.type === 'inbound-rtp' && entry.kind === 'video') {
-      look.received += entry.packetsReceived ?? 0;
-      look.asked += entry.nackCount ?? 0;
+      sample.received += entry.packetsReceived ?? 0;
+      sample.asked += entry.nackCount ?? 0;
     } else if (entry.type === 'candidate-pair' && entry.nominated && entry.currentRoundTripTime) {
-      look.rtt = Math.max(look.rtt, entry.currentRoundTripTime);
+      sample.rtt = Math.max(sample.rtt, entry.currentRoundTripTime);
     }
   }
-  return look;
+  return sample;
 }
 
 /**
  * @param {RTCPeerConnection} connection
- * void} ends it => @returns {() => void} stops => void} ends it
+ * @returns {() => void} stops
  */
-export function bePatient(connection) {
-  const patience = new Patience();
+export function adaptJitterBuffer(connection) {
+  const controller = new JitterBufferTarget();
   const timer = setInterval(async () => {
     if (connection.connectionState !== 'connected') return;
-    const target = patience.update(lookAt((await connection.getStats()).values()));
+    const target = controller.update(sampleOf((await connection.getStats()).values()));
     for (const receiver of connection.getReceivers()) {
       if (receiver.track.kind === 'video' && 'jitterBufferTarget' in receiver && receiver.jitterBufferTarget !== target) {
         receiver.jitterBufferTarget = target;
       }
     }
-  }, LOOK_MS);
+  }, SAMPLE_MS);
   return () => clearInterval(timer);
 }

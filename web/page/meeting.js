@@ -4,7 +4,7 @@
  */
 
 import { ConnectionLost, RequestError } from '../client/errors.js';
-import { REACTIONS, refusalWords } from '../views/words.js';
+import { REACTIONS, refusalWords } from '../views/messages.js';
 import { capacity } from '../views/layout.js';
 import { at } from './base.js';
 import { invitation } from './preferences.js';
@@ -26,7 +26,7 @@ const CROWD = 12;
 
 const SOURCES = { camera: 'camera', microphone: 'microphone', screen_share: 'screen', screen_share_audio: 'screen audio', unknown: 'track' };
 
-export class Gathering {
+export class Meeting {
   /** @type {Map<string, number>} time when each participant last spoke */
   spoke = new Map();
   /** Last other speaker. The speaker layout never enlarges the own tile. */

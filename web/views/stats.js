@@ -9,12 +9,12 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { repeat } from '../vendor/lit-html/directives/repeat.js';
 import { button } from './parts.js';
-import { grade, GRADES, percent, rate, describe, why } from './why.js';
+import { grade, GRADES, percent, rate, describe, why } from './explanations.js';
 
 /** @typedef {import('../page/types.js').PageState} PageState */
 /** @typedef {import('../page/actions.js').Actions} Actions */
 /** @typedef {import('../client/stats.js').TrackDigest} TrackDigest */
-/** @typedef {import('./why.js').Grade} Grade */
+/** @typedef {import('./explanations.js').Grade} Grade */
 /** @typedef {{name: string, value: string, grade?: Grade | undefined}} Row */
 
 const DECISIONS_SHOWN = 12;
@@ -28,7 +28,7 @@ const ms = (/** @type {number} */ seconds) => `${Math.round(seconds * 1000)} ms`
  * @param {string} layer
  * @returns {string[]}
  */
-export function tileNumbers(track, layer) {
+export function tileStats(track, layer) {
   if (!track) return ['no statistics yet'];
   const size = track.width ? `${track.width}×${track.height} @ ${Math.round(track.fps)}` : 'no video';
   const head = [`${size}  ${track.codec}`, `${rate(track.bitrate)}${layer ? `  layer ${layer}` : ''}`];
@@ -45,7 +45,7 @@ export function tileNumbers(track, layer) {
  * @param {PageState} state
  * @param {Actions} act
  */
-export function numbers(state, act) {
+export function statsOverlay(state, act) {
   if (!state.showStats) return nothing;
   return html`
     <section class="numbers" tabindex="0" aria-label="Connection statistics" data-testid="stats-overlay">

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { lookAt, Patience } from '../../../web/client/patience.js';
+import { JitterBufferTarget, sampleOf } from '../../../web/client/jitter_buffer.js';
 
-/** @param {[number, number, number][]} looks packets received and asked for again since the last look, round trip */
-function targets(looks) {
-  const patience = new Patience();
+/** @param {[number, number, number][]} samples packets received and requested again since the last sample, round trip */
+function targets(samples) {
+  const target = new JitterBufferTarget();
   let received = 0;
   let asked = 0;
-  return looks.map(([more, again, rtt]) => patience.update({ received: (received += more), asked: (asked += again), rtt }));
+  return samples.map(([more, again, rtt]) => target.update({ received: (received += more), asked: (asked += again), rtt }));
 }
 
 test('a clean path does not wait', () => {
@@ -44,5 +44,5 @@ test('statistics are summed over all pictures', () => {
     { type: 'candidate-pair', nominated: true, currentRoundTripTime: 0.05 },
     { type: 'candidate-pair', nominated: false, currentRoundTripTime: 0.5 },
   ];
-  assert.deepEqual(lookAt(report), { received: 30, asked: 1, rtt: 0.05 });
+  assert.deepEqual(sampleOf(report), { received: 30, asked: 1, rtt: 0.05 });
 });

@@ -11,7 +11,7 @@ import { Adaptation } from './adaptation.js';
 
 const clock = () => performance.now() / 1000;
 
-export class Line {
+export class LevelController {
   /** @type {AbrController | null} */
   #abr = null;
   #observer = new PerformanceObserver((list) => this.#timed(list.getEntries()));
@@ -23,14 +23,14 @@ export class Line {
 
   /** ABR controller class for hls.js. */
   get controller() {
-    const line = this;
+    const owner = this;
     return class extends Hls.DefaultConfig.abrController {
       /** @param {Hls} hls */
       constructor(hls) {
         super(hls);
-        line.#abr = this;
+        owner.#abr = this;
         hls.on(Hls.Events.MANIFEST_PARSED, () => {
-          line.adaptation.begin(hls.levels.map(({ averageBitrate, bitrate }) => averageBitrate || bitrate), hls.maxAutoLevel, clock());
+          owner.adaptation.begin(hls.levels.map(({ averageBitrate, bitrate }) => averageBitrate || bitrate), hls.maxAutoLevel, clock());
         });
       }
 
@@ -39,11 +39,11 @@ export class Line {
       }
 
       get nextAutoLevel() {
-        return this.hls ? Math.min(Math.max(line.adaptation.level, this.hls.minAutoLevel), this.hls.maxAutoLevel) : -1;
+        return this.hls ? Math.min(Math.max(owner.adaptation.level, this.hls.minAutoLevel), this.hls.maxAutoLevel) : -1;
       }
 
       set nextAutoLevel(level) {
-        line.adaptation.set(level);
+        owner.adaptation.set(level);
       }
 
       /**

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describe, grade, why } from '../../../web/views/why.js';
+import { describe, grade, why } from '../../../web/views/explanations.js';
 
 const account = { estimate: 613_000, rtt: 0.05, loss: 0, height: 480, rule: 'estimate', pictures: new Map(), decisions: [] };
 const picture = { track: 'T', cause: 'wish', paused: false, layer: 'h', width: 640, height: 360, topHeight: 720, limitation: 'none' };
