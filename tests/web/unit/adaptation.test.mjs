@@ -57,13 +57,13 @@ function watch({ seconds, line, rates = RATES, ceiling = rates.length - 1, adapt
   return { first, levels, stalls, adaptation };
 }
 
-test('begins with what most lines carry', () => {
+test('starts with a level that most networks support', () => {
   assert.equal(watch({ seconds: 1, line: () => 1e8 }).first, 2);
   assert.equal(watch({ seconds: 1, line: () => 1e8, ceiling: 1 }).first, 1);
   assert.equal(watch({ seconds: 1, line: () => 1e8, rates: [5e6, 9e6] }).first, 0);
 });
 
-test('on a wide line it goes to the highest level that makes sense and stays', () => {
+test('on a fast network it goes to the highest useful level and stays', () => {
   assert.deepEqual(watch({ seconds: 60, line: () => 1e8 }).levels, [2, 3]);
   assert.deepEqual(watch({ seconds: 60, line: () => 1e8, ceiling: 2 }).levels, [2]);
 });
@@ -72,23 +72,23 @@ test('without headroom for the next level it stays', () => {
   assert.deepEqual(watch({ seconds: 120, line: () => 5.5e6 }).levels, [2]);
 });
 
-test('a line that is too thin is noticed within seconds', () => {
+test('a slow network is detected within seconds', () => {
   const { levels } = watch({ seconds: 20, line: (now) => (now < 8 ? 3e6 : 1e6) });
   assert.deepEqual(levels, [2, 1]);
 });
 
-test('it goes down by more than one level at once', () => {
+test('it can step down by several levels at once', () => {
   const { levels } = watch({ seconds: 30, line: (now) => (now < 5 ? 3e6 : 400_000) });
   assert.equal(levels.at(-1), 0);
   assert.ok(levels.length <= 3, `${levels}`);
 });
 
-test('the line is wide again: up by single levels', () => {
+test('after recovery it steps up by single levels', () => {
   const { levels } = watch({ seconds: 60, line: (now) => (now > 5 && now < 15 ? 400_000 : 1e8) });
   assert.deepEqual(levels.slice(-4), [0, 1, 2, 3]);
 });
 
-test('a level that failed has to wait, longer each time', () => {
+test('a failed level is retried later each time', () => {
   const adaptation = new Adaptation();
   adaptation.begin(RATES, 3, 0);
   const taken = [];
@@ -106,7 +106,7 @@ test('a level that failed has to wait, longer each time', () => {
   for (const [index, wait] of waits.slice(1).entries()) assert.ok(wait > (waits[index] ?? 0) || wait > 110, `${waits}`);
 });
 
-test('a stall on a wide line has other reasons', () => {
+test('a stall on a fast network does not lower the level', () => {
   const adaptation = new Adaptation();
   adaptation.begin(RATES, 2, 0);
   for (let tick = 0; tick < 100; tick++) {
@@ -117,7 +117,7 @@ test('a stall on a wide line has other reasons', () => {
   assert.equal(adaptation.level, 2);
 });
 
-test('waiting for a part that is not made yet says nothing', () => {
+test('waiting for a part that does not exist yet is ignored', () => {
   const adaptation = new Adaptation();
   adaptation.begin(RATES, 2, 0);
   adaptation.heard(40_000, 0.01, 0);
@@ -125,7 +125,7 @@ test('waiting for a part that is not made yet says nothing', () => {
   assert.equal(adaptation.level, 2);
 });
 
-test('a part that hangs half way is abandoned', () => {
+test('a part that stops midway is abandoned', () => {
   const adaptation = new Adaptation();
   adaptation.begin(RATES, 2, 0);
   adaptation.heard(40_000, 0.01, 0);
@@ -133,7 +133,7 @@ test('a part that hangs half way is abandoned', () => {
   assert.deepEqual(answer, { level: 0, cushion: 0.3, abandon: true });
 });
 
-test('it goes up only with a buffer that was filled for it', () => {
+test('it steps up only with extra buffer', () => {
   const adaptation = new Adaptation();
   adaptation.begin(RATES, 3, 0);
   let cushion = 0;
@@ -151,7 +151,7 @@ test('it goes up only with a buffer that was filled for it', () => {
   assert.equal(cushion, 0);
 });
 
-test('a player that got smaller needs less', () => {
+test('a smaller player uses a lower level', () => {
   const adaptation = new Adaptation();
   adaptation.begin(RATES, 3, 0);
   assert.equal(adaptation.tick({ now: 0, margin: 0.1, target: TARGET, ceiling: 1, flying: null }).level, 1);

@@ -19,7 +19,7 @@ for (const [name, args, expected] of [
   });
 }
 
-test('the others are told the size of each layer', () => {
+test('layer descriptions contain the size of each layer', () => {
   const specs = layerSpecs(encodings('camera', 1280, 720, 'vp8'), 1280, 720);
   assert.deepEqual(specs.map(({ rid, width, height }) => [rid, width, height]), [['q', 320, 180], ['h', 640, 360], ['f', 1280, 720]]);
 });
@@ -31,11 +31,11 @@ test('wanted codecs come first, the others keep their order', () => {
 
 const SDP = ['v=0', 's=-', 'm=audio 9 X 111', 'a=mid:0', 'a=rtpmap:111 opus/48000/2', 'a=fmtp:111 minptime=10;useinbandfec=0', 'm=audio 9 X 109', 'a=mid:1', 'a=rtpmap:109 opus/48000/2', 'm=video 9 X 96', 'a=mid:2', ''].join('\r\n');
 
-test('Opus is told by m-line how to encode', () => {
+test('Opus parameters are set per m-line', () => {
   const sdp = withOpus(SDP, (mid) => (mid === '0' ? { useinbandfec: 1, usedtx: 1 } : { stereo: 1 }));
   assert.match(sdp, /a=fmtp:111 minptime=10;useinbandfec=1;usedtx=1\r\n/);
   assert.match(sdp, /a=rtpmap:109 opus\/48000\/2\r\na=fmtp:109 stereo=1\r\n/);
   assert.ok(sdp.startsWith('v=0\r\ns=-\r\nm=audio') && sdp.endsWith('a=mid:2\r\n'));
 });
 
-test('nothing to say leaves the SDP as it is', () => assert.equal(withOpus(SDP, () => ({})), SDP));
+test('without parameters the SDP is unchanged', () => assert.equal(withOpus(SDP, () => ({})), SDP));

@@ -14,13 +14,13 @@ test('a clean path does not wait', () => {
   assert.deepEqual(targets([[100, 0, 0.1], [100, 0, 0.1], [100, 1, 0.1]]), [null, null, null]);
 });
 
-test('a lossy path waits for what is sent again, a slow one longer, nobody for ever', () => {
+test('a lossy path waits for retransmissions, a slow one longer, up to a limit', () => {
   assert.deepEqual(targets([[100, 0, 0.1], [100, 5, 0.1]]), [null, 280]);
   assert.deepEqual(targets([[100, 0, 0.2], [100, 5, 0.2]]), [null, 430]);
   assert.deepEqual(targets([[100, 0, 2], [100, 5, 2]]), [null, 500]);
 });
 
-test('a round trip that varies a little changes nothing', () => {
+test('small round-trip changes are ignored', () => {
   assert.deepEqual(targets([[100, 0, 0.1], [100, 5, 0.1], [100, 5, 0.12], [100, 5, 0.16]]), [null, 280, 280, 370]);
 });
 
@@ -32,11 +32,11 @@ test('waiting ends after ten clean seconds', () => {
   );
 });
 
-test('nothing received says nothing, nor does a stream that ended', () => {
+test('samples without packets and ended streams are ignored', () => {
   assert.deepEqual(targets([[100, 0, 0.1], [100, 5, 0.1], [0, 0, 0.1], [-50, -5, 0.1]]), [null, 280, 280, 280]);
 });
 
-test('statistics are summed over all pictures', () => {
+test('statistics are summed over all video tracks', () => {
   const report = [
     { type: 'inbound-rtp', kind: 'video', packetsReceived: 10, nackCount: 1 },
     { type: 'inbound-rtp', kind: 'video', packetsReceived: 20 },

@@ -39,14 +39,14 @@ function watch({ seconds, behind, late = () => 0, controller = new LatencyContro
   return { stalls, jumps, least: Math.min(...forwards), most: Math.max(...forwards), rates, controller };
 }
 
-test('on a calm network little more than a part is held', () => {
+test('on a steady network the buffer is little more than a part', () => {
   const { stalls, most, least } = watch({ seconds: 60, behind: 1.2 });
   assert.equal(stalls, 0);
   assert.ok(most < 0.45, `${most}`);
   assert.ok(least > 0.02, `${least}`);
 });
 
-test('lateness makes the margin larger, and nothing stalls twice', () => {
+test('lateness enlarges the margin and prevents a second stall', () => {
   const late = (/** @type {number} */ number) => (number % 7 === 0 ? 0.15 : 0);
   const calm = watch({ seconds: 60, behind: 0.6 });
   const rough = watch({ seconds: 60, behind: 0.6, late });
@@ -55,19 +55,19 @@ test('lateness makes the margin larger, and nothing stalls twice', () => {
   assert.ok(rough.most < 0.8, `${rough.most}`);
 });
 
-test('the rate stays where nobody hears it', () => {
+test('the rate stays within the inaudible range', () => {
   for (const behind of [0.05, 0.4, 1.5]) {
     for (const rate of watch({ seconds: 30, behind }).rates) assert.ok(rate >= 0.95 && rate <= 1.15, `${rate}`);
   }
 });
 
-test('what is far behind is jumped', () => {
+test('playback far behind jumps', () => {
   const { jumps, most } = watch({ seconds: 20, behind: 6 });
   assert.equal(jumps, 1);
   assert.ok(most < 0.5);
 });
 
-test('a stall is remembered, and forgotten', () => {
+test('the effect of a stall decays', () => {
   const controller = new LatencyController();
   const calm = controller.target;
   controller.stalled();
@@ -76,7 +76,7 @@ test('a stall is remembered, and forgotten', () => {
   assert.ok(controller.target < calm + 0.1, `${controller.target}`);
 });
 
-test('however often it stalls, the target has an end', () => {
+test('the target is bounded after many stalls', () => {
   const controller = new LatencyController();
   for (let number = 0; number < 100; number++) controller.stalled();
   assert.equal(controller.target, 3);

@@ -18,7 +18,7 @@ for (const [count, stage, columns] of [
   [6, PHONE, 2],
   [3, { width: 2400, height: 400 }, 3],
 ]) {
-  test(`${count} tiles on ${stage.width}×${stage.height} stand in ${columns} columns`, () =>
+  test(`${count} tiles on ${stage.width}×${stage.height} use ${columns} columns`, () =>
     assert.equal(bestColumns(count, stage), columns));
 }
 
@@ -50,14 +50,14 @@ for (const stage of STAGES) {
   });
 }
 
-test('a last row that is not full stands in the middle', () => {
+test('an incomplete last row is centered', () => {
   const [a, , , d] = grid(5, WIDE);
   assert.ok(d.x > a.x);
   const last = grid(5, WIDE).slice(3);
   assert.ok(Math.abs(last[0].x - (WIDE.width - last[1].x - last[1].width)) <= 1);
 });
 
-test('equal tiles keep to shapes that a camera fills', () => {
+test('equal tiles keep camera aspect ratios', () => {
   for (const stage of STAGES) {
     for (let count = 2; count <= 25; count++) {
       const { width, height } = grid(count, stage)[0];
@@ -66,13 +66,13 @@ test('equal tiles keep to shapes that a camera fills', () => {
   }
 });
 
-test('a page never holds more than the most, and on a small screen fewer', () => {
+test('a page has a maximum number of tiles, fewer on a small screen', () => {
   assert.equal(capacity({ width: 4000, height: 2000 }), MOST);
   assert.equal(capacity({ width: 304, height: 480 }), 4);
   assert.equal(capacity({ width: 0, height: 0 }), 2);
 });
 
-test('one alone fills a phone', () => {
+test('a single tile fills a phone', () => {
   const [{ width, height }] = grid(1, PHONE);
   assert.deepEqual({ width, height }, PHONE);
 });
@@ -96,12 +96,12 @@ for (const [tile, aspect, whole, expected] of [
   });
 }
 
-test('nobody is arranged on an empty stage', () => {
+test('an empty stage has no tiles', () => {
   assert.deepEqual(grid(0, WIDE), []);
   assert.deepEqual(speaker(0, WIDE), { rects: [], shown: 0 });
 });
 
-test('two on a phone: one fills the stage, the own picture floats inside', () => {
+test('two people on a phone: one fills the stage, the own video floats', () => {
   const [own, other] = duet(PHONE);
   assert.deepEqual(other, { x: 0, y: 0, ...PHONE });
   assert.ok(own.x > 0 && own.x + own.width < PHONE.width && own.y + own.height < PHONE.height);

@@ -13,7 +13,7 @@ for (const [before, gaps] of [
   ['72.0+ 72.1- 72.2+ 72.3-', [1]],
   ['', []],
 ]) {
-  test(`parts that were forgotten: ${before}`, () => {
+  test(`lost parts: ${before}`, () => {
     const parts = before ? list(before) : [];
     passOver(parts);
     assert.deepEqual(parts.flatMap(({ gap }, index) => (gap ? [index] : [])), gaps);

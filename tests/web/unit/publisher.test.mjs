@@ -100,7 +100,7 @@ function publisher(...refusals) {
   return { made, offers };
 }
 
-test('a refused track is taken back, and the next one is published', async () => {
+test('a rejected track is removed, and the next one is published', async () => {
   for (const [first, second] of [[audio, video], [video, audio], [video, video]]) {
     const { made, offers } = publisher('', 'at_capacity');
     await made.publish(audio, { source: 'microphone' });
@@ -119,7 +119,7 @@ test('a refused track is taken back, and the next one is published', async () =>
   }
 });
 
-test('a track that is dropped while its offer is open does not spoil a rollback', async () => {
+test('removing a track during its negotiation does not break a rollback', async () => {
   let refuse = () => {};
   const made = new Publisher({ offer: () => new Promise((_, reject) => (refuse = () => reject(new RequestError('draining', 'no')))) });
   const published = made.publish(video, { source: 'camera' });
@@ -132,7 +132,7 @@ test('a track that is dropped while its offer is open does not spoil a rollback'
   assert.match((await made.publish(audio, { source: 'microphone' })).id, /^TR_/);
 });
 
-test('an exhausted connection is replaced, once for an offer', async () => {
+test('an exhausted connection is replaced once per offer', async () => {
   const { made, offers } = publisher('', 'connection_exhausted', '');
   const microphone = await made.publish(audio, { source: 'microphone' });
   const before = microphone.id;
@@ -148,7 +148,7 @@ test('an exhausted connection is replaced, once for an offer', async () => {
   await assert.rejects(unlucky.publish(video, { source: 'camera' }), { code: 'connection_exhausted' });
 });
 
-test('layers that nobody watches stay off when something else is negotiated', async () => {
+test('inactive layers stay off during another negotiation', async () => {
   const { made } = publisher();
   const camera = await made.publish(video, { source: 'camera' });
   const active = () => camera.transceiver.sender.encodings.filter((one) => one.active).map(({ rid }) => rid);

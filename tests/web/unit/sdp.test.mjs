@@ -17,7 +17,7 @@ const audio = (mid, ...extensions) => [
 ];
 const HEAD = ['v=0', 'o=- 1 2 IN IP4 127.0.0.1', 's=-', 't=0 0', 'a=group:BUNDLE 00 01'];
 
-test('an answer says once what is the same for all', () => {
+test('common lines of an answer appear once', () => {
   const sdp = text(...HEAD, ...audio('00', 'a=extmap:1 mid', 'a=extmap:3 level'), ...audio('01', 'a=extmap:1 mid', 'a=extmap:5 time'));
   assert.equal(
     brief(sdp),
@@ -31,29 +31,29 @@ test('an answer says once what is the same for all', () => {
   );
 });
 
-test('the transport is that of the first m-line in use', () => {
+test('the transport is taken from the first active m-line', () => {
   const rejected = ['m=audio 0 UDP/TLS/RTP/SAVPF 111', 'a=mid:00', 'a=inactive'];
   const short = brief(text(...HEAD, ...rejected, ...audio('01', 'a=extmap:1 mid')));
   assert.ok(short.indexOf('a=ice-ufrag') > short.indexOf('m=audio 9'));
   assert.ok(short.includes('a=extmap:1 mid'));
 });
 
-test('an answer of many m-lines is a quarter as long', () => {
+test('an answer with many m-lines shrinks to a quarter', () => {
   const mids = [...Array(60).keys()].map(String);
   const sdp = text(...HEAD, ...mids.flatMap((mid) => audio(mid, 'a=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid')));
   assert.ok(brief(sdp).length < sdp.length / 2);
 });
 
-test('nothing becomes nothing', () => {
+test('an empty SDP stays empty', () => {
   assert.equal(brief('').trim(), '');
 });
 
-test('parameters of Opus are added where they are missing', () => {
+test('missing Opus parameters are added', () => {
   const sdp = text(...HEAD, 'm=audio 9 UDP/TLS/RTP/SAVPF 111', 'a=mid:00', 'a=rtpmap:111 opus/48000/2');
   assert.ok(withOpus(sdp, () => ({ usedtx: 1 })).includes('a=fmtp:111 usedtx=1'));
 });
 
-test('two channels are asked for where the offer says that there are two', () => {
+test('stereo is requested where the offer declares it', () => {
   const said = (mid, ...parameters) =>
     text(...HEAD, ...audio(mid)).replace('minptime=10;useinbandfec=1', parameters.join(';'));
   const answer = text(...HEAD, ...audio('00'));

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ConnectionLost, RequestError } from '../../../web/client/errors.js';
 import { Socket } from '../../../web/client/socket.js';
 
-/** A clock that moves only when told to. */
+/** A clock that advances only on request. */
 class Timers {
   now = 0;
   #next = 1;
@@ -89,7 +89,7 @@ test('the first message is the join, on the subprotocol sfu', async () => {
   assert.equal(of('joined').length, 1);
 });
 
-test('an answer settles its own request, whatever the order', async () => {
+test('answers are matched to requests in any order', async () => {
   const { socket, sockets } = await entered();
   const first = socket.request({ type: 'chat', text: 'a' });
   const second = socket.request({ type: 'kick', participant: 'P' });
@@ -100,7 +100,7 @@ test('an answer settles its own request, whatever the order', async () => {
   await assert.rejects(second, (error) => error instanceof RequestError && error.code === 'not_authorized');
 });
 
-test('an array of messages is taken in order, and a ping is answered at once', async () => {
+test('an array of messages is processed in order, and a ping is answered at once', async () => {
   const { sockets, of } = await entered();
   sockets[0].push([{ type: 'ping', at: 7 }, { type: 'speakers' }, { type: 'room_updated', n: 11 }]);
   assert.deepEqual(sockets[0].sent.at(-1), { type: 'pong', at: 7 });
@@ -119,7 +119,7 @@ test('after a drop the session is resumed with its key and the newest number', a
   assert.equal(of('joined')[1].resumed, true);
 });
 
-test('events that are sent again are taken once', async () => {
+test('repeated events are processed once', async () => {
   const { sockets, timers, of } = await entered();
   sockets[0].push({ type: 'chat_message', n: 12 });
   sockets[0].drop();
@@ -129,7 +129,7 @@ test('events that are sent again are taken once', async () => {
   assert.deepEqual(of('message').map(({ n }) => n), [12, 13]);
 });
 
-test('the waits grow, and end at five seconds', async () => {
+test('the delays grow up to five seconds', async () => {
   const { sockets, timers, of } = await entered();
   sockets[0].drop();
   for (let index = 1; index < 10; index++) {
@@ -139,7 +139,7 @@ test('the waits grow, and end at five seconds', async () => {
   assert.deepEqual(of('reconnecting').map(({ waitMs }) => waitMs), [150, 300, 600, 1200, 2400, 3750, 3750, 3750, 3750, 3750]);
 });
 
-test('a request under way is sent again if that does no harm, else refused', async () => {
+test('a request in flight is repeated if repeatable, otherwise rejected', async () => {
   const { socket, sockets, timers } = await entered();
   const mute = socket.request({ type: 'mute', track: 'T', muted: true }, { repeatable: true });
   const chat = socket.request({ type: 'chat', text: 'hello' });
@@ -155,7 +155,7 @@ test('a request under way is sent again if that does no harm, else refused', asy
   await Promise.all([mute, later]);
 });
 
-test('a new session forgets what was said about the old one', async () => {
+test('a new session rejects requests of the old one', async () => {
   const { socket, sockets, timers } = await entered();
   const mute = socket.request({ type: 'mute', track: 'T', muted: true }, { repeatable: true });
   const refused = assert.rejects(mute, ConnectionLost);
@@ -168,7 +168,7 @@ test('a new session forgets what was said about the old one', async () => {
   assert.equal(sockets[1].sent.length, 1);
 });
 
-test('when the session cannot be resumed, the client comes as new', async () => {
+test('a client joins again if the session cannot be resumed', async () => {
   const { sockets, timers, of } = await entered();
   sockets[0].drop();
   await timers.pass(150);
@@ -180,7 +180,7 @@ test('when the session cannot be resumed, the client comes as new', async () => 
   assert.deepEqual(of('closed'), []);
 });
 
-test('a server that is silent for two and a half heartbeats is gone', async () => {
+test('a server counts as lost after two and a half silent heartbeats', async () => {
   const { sockets, timers, of } = await entered();
   await timers.pass(74_000);
   assert.equal(of('reconnecting').length, 0);
@@ -191,7 +191,7 @@ test('a server that is silent for two and a half heartbeats is gone', async () =
   assert.equal(of('reconnecting').length, 1);
 });
 
-test('a request that nobody answers shows that the server is gone', async () => {
+test('a server counts as lost after an unanswered request', async () => {
   const { socket, timers, of } = await entered();
   const request = socket.request({ type: 'chat', text: 'anybody?' });
   const refused = assert.rejects(request, ConnectionLost);
@@ -220,7 +220,7 @@ for (const [name, message, expected] of [
   });
 }
 
-test('a refused join is told with its code', async () => {
+test('a rejected join reports its code', async () => {
   const { socket, sockets, of } = world();
   socket.open();
   await settle();
@@ -230,7 +230,7 @@ test('a refused join is told with its code', async () => {
   await assert.rejects(socket.request({ type: 'chat', text: 'x' }), ConnectionLost);
 });
 
-test('a token that has become useless may be replaced once', async () => {
+test('a rejected token may be replaced once', async () => {
   const refusals = [];
   const { sockets, timers, of } = await entered({ join: (refused) => (refusals.push(refused), { type: 'join', token: 'T' }) });
   sockets[0].push({ type: 'leave', reason: 'draining', message: '', action: 'reconnect' });
@@ -243,7 +243,7 @@ test('a token that has become useless may be replaced once', async () => {
   assert.equal(of('closed')[0].reason, 'token_invalid');
 });
 
-test('the lobby is waited out', async () => {
+test('the client waits in the lobby', async () => {
   const { socket, sockets, of } = world();
   socket.open();
   await settle();
@@ -254,7 +254,7 @@ test('the lobby is waited out', async () => {
   assert.equal(of('joined').length, 1);
 });
 
-test('a server that was never reached is given up after five attempts', async () => {
+test('an unreachable server is given up after five attempts', async () => {
   const { socket, sockets, timers, of } = world();
   socket.open();
   await settle();
@@ -267,7 +267,7 @@ test('a server that was never reached is given up after five attempts', async ()
   assert.equal(of('closed')[0].reason, 'unreachable');
 });
 
-test('another tab that took over is not fought for', async () => {
+test('a session taken over by another tab is not resumed', async () => {
   const { sockets, timers, of } = await entered();
   sockets[0].drop(4001);
   await timers.pass(20_000);
@@ -275,7 +275,7 @@ test('another tab that took over is not fought for', async () => {
   assert.equal(of('closed')[0].reason, 'taken_over');
 });
 
-test('hurry does not wait out the back-off', async () => {
+test('hurry skips the back-off', async () => {
   const { socket, sockets } = await entered();
   sockets[0].drop();
   socket.hurry();
@@ -283,7 +283,7 @@ test('hurry does not wait out the back-off', async () => {
   assert.equal(sockets.length, 2);
 });
 
-test('leaving says so and ends everything', async () => {
+test('leaving notifies the server and ends the session', async () => {
   const { socket, sockets, timers, of } = await entered();
   socket.leave('tab closed');
   assert.deepEqual(sockets[0].sent.at(-1), { type: 'leave', reason: 'tab closed' });
@@ -292,7 +292,7 @@ test('leaving says so and ends everything', async () => {
   assert.equal(of('closed')[0].reason, 'left');
 });
 
-test('a newcomer is told why the server takes nobody, and does not knock again', async () => {
+test('a new client learns why a full server rejects it, and does not retry', async () => {
   const { socket, sockets, timers, of } = world({ why: async (url) => (url === 'ws://x/ws' ? { code: 'at_capacity', message: 'Full.' } : null) });
   socket.open();
   await settle();
@@ -303,7 +303,7 @@ test('a newcomer is told why the server takes nobody, and does not knock again',
   assert.equal(sockets.length, 1);
 });
 
-test('whoever is inside shows its key before the socket opens, and knocks until it does', async () => {
+test('a joined client sends its key with the handshake and retries until it opens', async () => {
   const { sockets, timers, of } = await entered({ why: async () => ({ code: 'at_capacity', message: 'Full.' }) });
   sockets[0].drop();
   await timers.pass(150);
@@ -315,7 +315,7 @@ test('whoever is inside shows its key before the socket opens, and knocks until 
   assert.deepEqual(of('closed'), []);
 });
 
-test('WebSockets that fail again and again while HTTP works are reported as blocked', async () => {
+test('repeated WebSocket failures with working HTTP are reported as blocked', async () => {
   const it = world({ why: async () => ({ code: 'websocket_blocked', message: '' }) });
   it.socket.open();
   await settle();
@@ -328,7 +328,7 @@ test('WebSockets that fail again and again while HTTP works are reported as bloc
   assert.equal(it.of('closed')[0].reason, 'websocket_blocked');
 });
 
-test('a handshake that a proxy swallows is reported, too', async () => {
+test('a handshake without an answer is reported as blocked', async () => {
   const it = world({ why: async () => ({ code: 'websocket_blocked', message: '' }) });
   it.socket.open();
   await settle();
@@ -340,7 +340,7 @@ test('a handshake that a proxy swallows is reported, too', async () => {
 const refused = (id, after = 0.5) => ({ type: 'error', id, code: 'rate_limited', message: 'Too many.', retry_after: after });
 const said = (socket) => socket.sent.filter(({ type }) => type !== 'join').map(({ type, id, text, muted }) => [type, id, text ?? muted]);
 
-test('requests that the rate limit refuses are sent again in order, one by one, when it allows them', async () => {
+test('rate-limited requests are repeated in order, one at a time', async () => {
   const { socket, sockets, timers } = await entered();
   const wire = sockets[0];
   const first = socket.request({ type: 'chat', text: 'a' });
@@ -365,7 +365,7 @@ test('requests that the rate limit refuses are sent again in order, one by one, 
   assert.equal(sockets.length, 1); // no request counts as unanswered
 });
 
-test('of requests with the same key only the newest is sent again', async () => {
+test('only the newest request of a key is repeated', async () => {
   const { socket, sockets, timers } = await entered();
   const wire = sockets[0];
   const first = socket.request({ type: 'mute', track: 'T', muted: true }, { key: 'mute T' });
@@ -378,7 +378,7 @@ test('of requests with the same key only the newest is sent again', async () => 
   await second;
 });
 
-test('a request that the rate limit refuses again and again is rejected in the end', async () => {
+test('a request fails after repeated rate limiting', async () => {
   const { socket, sockets, timers } = await entered();
   const wire = sockets[0];
   const outcome = assert.rejects(socket.request({ type: 'chat', text: 'a' }), { code: 'rate_limited', retryAfter: 0.5 });

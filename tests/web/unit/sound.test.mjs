@@ -38,7 +38,7 @@ const SIGNS = [
 ];
 
 for (const [target, name] of SIGNS) {
-  test(`an interrupted element plays again at ${name}`, async () => {
+  test(`an interrupted element resumes on ${name}`, async () => {
     elements.length = 0;
     new Sound(() => {}).play(new Map([['TR_1', { kind: 'audio' }]]));
     await settle();
@@ -50,7 +50,7 @@ for (const [target, name] of SIGNS) {
   });
 }
 
-test('a track that has ended is not played again', async () => {
+test('an ended track is not restarted', async () => {
   elements.length = 0;
   const reports = [];
   const sound = new Sound((blocked) => reports.push(blocked));

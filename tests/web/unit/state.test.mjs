@@ -14,7 +14,7 @@ const inside = reduce(initial, joined);
 const play = (...messages) => messages.reduce(reduce, inside);
 const bob = (state) => state.participants.get('B');
 
-test('what the wire leaves out has its default', () => {
+test('omitted fields have defaults', () => {
   assert.equal(inside.phase, 'joined');
   assert.equal(inside.me.name, 'me');
   assert.equal(inside.room.locked, false);
@@ -51,18 +51,18 @@ for (const [name, messages, look, expected] of [
   test(name, () => assert.deepEqual(look(play(...messages)), expected));
 }
 
-test('what is unknown, or concerns nobody here, changes nothing at all', () => {
+test('unknown messages and unknown participants change nothing', () => {
   assert.equal(play({ type: 'from_the_future' }), inside);
   assert.equal(play({ type: 'track_muted', participant: 'GONE', track: 'X', muted: true }), inside);
 });
 
-test('the state before is never touched', () => {
+test('the previous state is not modified', () => {
   const before = JSON.stringify([...inside.participants]);
   play({ type: 'track_muted', participant: 'B', track: 'T', muted: true }, { type: 'participant_left', participant: 'B' });
   assert.equal(JSON.stringify([...inside.participants]), before);
 });
 
-test('a resumed session keeps what was measured, a new one does not', () => {
+test('a resumed session keeps measurements, a new one does not', () => {
   const measured = play({ type: 'quality', participants: { B: 'poor' } });
   assert.equal(reduce(measured, { ...joined, resumed: true }).quality.size, 1);
   assert.equal(reduce(measured, joined).quality.size, 0);

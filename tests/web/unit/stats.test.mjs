@@ -6,7 +6,7 @@ import { digest } from '../../../web/client/stats.js';
 const report = (...entries) => new Map(entries.map((entry) => [entry.id, entry]));
 const codec = { id: 'C', type: 'codec', mimeType: 'video/VP8' };
 
-test('a received track: rates since the last look, totals since the beginning', () => {
+test('a received track: rates since the last call, totals since the start', () => {
   const memory = new Map();
   const ids = new Map([['subscribe 3', 'TR']]);
   const at = (now, bytesReceived, packetsReceived, packetsLost, framesDecoded) =>
@@ -16,7 +16,7 @@ test('a received track: rates since the last look, totals since the beginning', 
   assert.deepEqual([track.bitrate, track.loss, track.fps, track.frames, track.codec, track.width], [1_000_000, 0.1, 30, 110, 'VP8', 640]);
 });
 
-test('a published track adds its layers up, smallest first', () => {
+test('a published track sums its layers, smallest first', () => {
   const memory = new Map();
   const ids = new Map([['publish 0', 'TR']]);
   const layer = (rid, frameWidth, bytesSent) => ({ id: rid, type: 'outbound-rtp', kind: 'video', mid: '0', rid, frameWidth, frameHeight: frameWidth / 2, bytesSent, codecId: 'C' });
@@ -28,7 +28,7 @@ test('a published track adds its layers up, smallest first', () => {
   assert.equal(track.width, 1280);
 });
 
-test('the path in use is that of the transport', () => {
+test('the selected candidate pair is that of the transport', () => {
   const transport = { id: 'T', type: 'transport', dtlsState: 'connected', selectedCandidatePairId: 'P' };
   const pair = { id: 'P', type: 'candidate-pair', currentRoundTripTime: 0.02, localCandidateId: 'L' };
   const { subscribe } = digest({ publish: null, subscribe: report(transport, pair, { id: 'L', type: 'local-candidate', protocol: 'udp' }) }, new Map(), new Map(), 1);

@@ -29,7 +29,7 @@ const CASES = [
 ];
 
 for (const [name, scope, expected] of CASES) {
-  test(`what a browser lacks: ${name}`, () => assert.equal(obstacle(scope), expected));
+  test(`missing browser features: ${name}`, () => assert.equal(obstacle(scope), expected));
 }
 
 test('the probe leaves no open connection', () => {

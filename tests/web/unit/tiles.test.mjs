@@ -33,7 +33,7 @@ test('a participant without a microphone counts as muted', () => {
 });
 
 for (const [reason, media, paused] of [['last_n', null, 'last_n'], ['congestion', 'picture', 'congestion'], ['wish', 'picture', '']]) {
-  test(`a picture that is paused for ${reason}`, () => {
+  test(`a video paused for ${reason}`, () => {
     const state = page([person('a', 'camera')], { media: new Map([['a-camera', 'picture']]) });
     state.room = reduce(state.room, { type: 'subscription', n: 1, track: 'a-camera', paused: true, reason });
     const tile = tilesOf(state).find(({ key }) => key === 'a');
@@ -56,7 +56,7 @@ for (const [name, others, more, spoke, expected] of [
   });
 }
 
-test('more people than fit turn pages', () => {
+test('more people than fit are split into pages', () => {
   const others = Array.from({ length: 30 }, (_, index) => person(`p${index}`));
   const first = stageOf(page(others), '');
   assert.equal(first.placed.length, 25);
@@ -65,12 +65,12 @@ test('more people than fit turn pages', () => {
   assert.equal(stageOf(page(others, { pageIndex: 9 }), '').page, 1);
 });
 
-test('two on a phone: the own picture floats', () => {
+test('two people on a phone: the own video floats', () => {
   const { placed } = stageOf(page([person('a')], { stage: { width: 360, height: 600 } }), '');
   assert.deepEqual(placed.map(({ tile, floating }) => [tile.key, floating]), [['me', true], ['a', false]]);
 });
 
-test('places are kept when somebody leaves and somebody comes', () => {
+test('places are kept when people leave and join', () => {
   const tiles = tilesOf(page([person('b'), person('c')]));
   assert.deepEqual(orderOf(['me', 'a', 'b'], tiles, new Map(), 25), ['me', 'b', 'c']);
   assert.deepEqual(shown(stageOf(page([person('b'), person('c')], { order: ['me', 'c', 'b'] }), '')), ['me', 'c', 'b']);

@@ -19,23 +19,23 @@ function reachable(path, found = new Set()) {
   return found;
 }
 
-test('the page announces all of its modules, and loads nothing of the meeting', () => {
+test('the page preloads all of its modules, and none of the meeting', () => {
   const announced = [...page.matchAll(/rel="modulepreload" href="\/static\/([^"]+)"/g)].map(([, path]) => path);
   const needed = [...reachable('watch/main.js')].filter((path) => path !== 'watch/main.js');
   assert.deepEqual(announced.sort(), needed.sort());
   assert.ok(!needed.some((path) => path.startsWith('client/')));
 });
 
-test('nothing inline: the content-security policy would forbid it', () => {
+test('nothing is inline, as the content security policy requires', () => {
   assert.doesNotMatch(page, /<script(?![^>]*src=)|\sstyle=|\son\w+=/);
   for (const name of readdirSync(join(WEB, 'watch'))) assert.doesNotMatch(readFileSync(join(WEB, 'watch', name), 'utf8'), /\sstyle=["$]/, name);
 });
 
-test('everything that the page loads is there', () => {
+test('all files that the page loads exist', () => {
   for (const [, path] of page.matchAll(/(?:href|src)="\/static\/([^"]+)"/g)) assert.ok(readFileSync(join(WEB, path)).length, path);
 });
 
-test('cues are told by the wall clock', () => {
+test('cues use wall-clock time', () => {
   const text = `WEBVTT
 X-TIMESTAMP-MAP=MPEGTS:0,LOCAL:00:00:00.000
 
@@ -56,6 +56,6 @@ lines
   assert.deepEqual(cues('WEBVTT\n\n00:00:02.500 --> 00:00:04.000\nno clock\n'), []);
 });
 
-test('the addresses of a playlist', () => {
+test('the URIs of a playlist', () => {
   assert.deepEqual(uris('#EXTM3U\n#EXTINF:1,\ncaptions-en/1.vtt\n#EXT-X-ENDLIST\n'), ['captions-en/1.vtt']);
 });

@@ -5,16 +5,16 @@ import { changes, desired, Wishes } from '../../../web/client/wishes.js';
 const tile = (width, height, more = {}) => ({ width, height, visible: true, ...more });
 const demands = (table) => new Map(Object.entries(table).map(([track, list]) => [track, new Map(list.entries())]));
 
-test('a tile asks for its size in steps of 16 pixels', () => {
+test('a tile requests its size in steps of 16 pixels', () => {
   const wish = desired(['T'], demands({ T: [tile(321, 180)] }), false).get('T');
   assert.deepEqual({ width: wish.width, height: wish.height, paused: wish.paused }, { width: 336, height: 192, paused: false });
 });
 
-test('of two tiles of one track the larger counts', () => {
+test('the larger of two tiles of one track counts', () => {
   assert.equal(desired(['T'], demands({ T: [tile(160, 90), tile(1280, 720)] }), false).get('T').width, 1280);
 });
 
-test('larger tiles matter more, the main one most', () => {
+test('larger tiles have higher priority, the main tile the highest', () => {
   const wishes = desired(['A', 'B', 'C'], demands({ A: [tile(160, 90)], B: [tile(1280, 720)], C: [tile(640, 360, { main: true })] }), false);
   assert.ok(wishes.get('A').priority < wishes.get('B').priority);
   assert.equal(wishes.get('C').priority, 255);
@@ -49,7 +49,7 @@ function collected() {
   return { wishes, said, flush: () => timers.splice(0).forEach((callback) => callback()) };
 }
 
-test('many changes in a moment are one message', () => {
+test('rapid changes are combined into one message', () => {
   const { wishes, said, flush } = collected();
   wishes.tracks(new Set(['A', 'B']));
   for (let width = 100; width < 400; width += 16) wishes.demand('A', 'tile', tile(width, 100));
@@ -60,7 +60,7 @@ test('many changes in a moment are one message', () => {
   assert.equal(said.length, 1);
 });
 
-test('a tile that is gone pauses its track; a new session hears everything again', () => {
+test('a removed tile pauses its track; a new session gets all settings again', () => {
   const { wishes, said, flush } = collected();
   wishes.tracks(new Set(['A']));
   wishes.demand('A', 'tile', tile(320, 180));
@@ -74,7 +74,7 @@ test('a tile that is gone pauses its track; a new session hears everything again
   assert.equal(said[2][0].width, 320);
 });
 
-test('a refused wish is said again as it then is; one for a track that is gone is not', async () => {
+test('rejected settings are repeated with current values, except for removed tracks', async () => {
   const calls = [];
   let answer = () => Promise.reject({ code: 'rate_limited' });
   const later = [];
