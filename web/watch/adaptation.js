@@ -39,7 +39,10 @@ const FULL_TOLERANCE = 0.06;
 const STEP = 1;
 const ABANDON_AFTER = 1;
 
-/** @typedef {{bytes: number, seconds: number, total: number}} Flying a part in flight: bytes so far, seconds since the first byte, total bytes */
+/**
+ * @typedef {{bytes: number, seconds: number, total: number}} Flying a part in flight: bytes so far, seconds since the
+ *   first byte, total bytes
+ */
 
 export class Adaptation {
   /** @type {{bits: number, seconds: number, at: number}[]} */
@@ -123,7 +126,7 @@ export class Adaptation {
    * @param {object} state
    * @param {number} state.now
    * @param {number} state.margin buffered seconds when the next part arrives
-   * @param {number} state.target target of the margin, without the extra buffer
+   * @param {number} state.target desired margin, without the extra buffer
    * @param {number} state.ceiling
    * @param {Flying | null} state.flying
    * @returns {{level: number, cushion: number, abandon: boolean}} `cushion`: extra buffer in seconds;
