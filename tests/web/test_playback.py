@@ -189,7 +189,7 @@ async def test_the_browsers_own_player(arrive: Open, theatre: aiohttp.ClientSess
         within=30,
     )
     if await viewer.run("() => sfuWatch.state.phase === 'unsupported'"):
-        await viewer.part("watch").get_by_text("This browser cannot play the live stream").wait_for()
+        await viewer.part("watch").get_by_role("heading", name="This browser cannot play").wait_for()
     else:
         assert await viewer.run("() => sfuWatch.player.native")
         await viewer.run("() => sfuWatch.video.pause()")
