@@ -13,8 +13,9 @@ from sfu.api import hls, playback_tokens
 from sfu.bandwidth import pacer, send_time_history, twcc
 from sfu.config import Settings
 from sfu.egress import job, protocol, supervisor
-from sfu.forwarding import decision_log, down_track, layer_filter, peer
+from sfu.forwarding import decision_log, down_track, layer_filter
 from sfu.forwarding.stream import HISTORY
+from sfu.forwarding.stream_table import LIFETIME_LIMIT, REPORTER_LIMIT, SSRC_LIMIT
 from sfu.outputs import disk_writer, rtmp
 from sfu.outputs.hls import captions, live_streams, rendition_stream
 from sfu.resources import disk_executor
@@ -104,11 +105,11 @@ def _participant(settings: Settings) -> Iterable[Bound]:
     )
     yield Bound(
         "SRTP streams", Owner.PARTICIPANT,
-        2 * (peer.LIFETIME_LIMIT + peer.REPORTER_LIMIT), 1_000 + srtp.REPLAY_WINDOW // 8,
+        2 * (LIFETIME_LIMIT + REPORTER_LIMIT), 1_000 + srtp.REPLAY_WINDOW // 8,
         "`LIFETIME_LIMIT`, `REPORTER_LIMIT`", "libsrtp keeps state per stream and slows down with their number",
     )
     yield Bound(
-        "known SSRCs", Owner.PARTICIPANT, 2 * (peer.SSRC_LIMIT + peer.LIFETIME_LIMIT + peer.REPORTER_LIMIT), 200,
+        "known SSRCs", Owner.PARTICIPANT, 2 * (SSRC_LIMIT + LIFETIME_LIMIT + REPORTER_LIMIT), 200,
         "`SSRC_LIMIT`, …", "packets of further SSRCs are dropped before decryption",
     )
     yield Bound(
@@ -293,9 +294,9 @@ def totals(settings: Settings) -> Totals:
     def of(owner: Owner) -> int:
         return sum(row.bytes for row in rows if row.owner is owner)
 
-    publications = min(rooms.max_tracks, peer.SSRC_LIMIT)
+    publications = min(rooms.max_tracks, SSRC_LIMIT)
     # The SSRC limit of a peer is reached before all its publications have all their encodings.
-    publication = of(Owner.PUBLICATION) * min(peer.SSRC_LIMIT, publications * description.RID_LIMIT)
+    publication = of(Owner.PUBLICATION) * min(SSRC_LIMIT, publications * description.RID_LIMIT)
     publication //= publications * description.RID_LIMIT
     subscriptions = description.MEDIA_LIMIT
     receiving = of(Owner.PARTICIPANT) + subscriptions * of(Owner.SUBSCRIPTION)
@@ -331,7 +332,7 @@ def rows(settings: Settings) -> Iterable[str]:
 
 def summary(settings: Settings) -> str:
     found = totals(settings)
-    publications, subscriptions = min(settings.rooms.max_tracks, peer.SSRC_LIMIT), description.MEDIA_LIMIT
+    publications, subscriptions = min(settings.rooms.max_tracks, SSRC_LIMIT), description.MEDIA_LIMIT
     return (
         f"Maximum memory with everything at its bound: {size(found.participant)} for a participant with {publications}"
         f" publications and {subscriptions} subscriptions, {size(found.room)} for a room of"

@@ -12,7 +12,6 @@ from sfu.egress.counters import EgressCounters
 from sfu.egress.job import EgressJob
 from sfu.egress.jobs import RECORDING_STATES
 from sfu.errors import AtCapacity, NotFound
-from sfu.forwarding.engine import COUNTED
 from sfu.resources import file_descriptors
 from sfu.resources.capacity import QUOTA_FILE, Capacity, Usage, available_cores
 from sfu.resources.memory import measured, resident_bytes
@@ -91,7 +90,7 @@ class Node:
 
     def sample(self) -> None:
         """Updates load, histograms and egress counters. Must run in the event loop's thread, whose CPU time it reads."""
-        totals = self._totals()
+        totals = self._webrtc_server.engine.totals()
         self._capacity.observe(
             Usage(
                 time.monotonic(),
@@ -113,8 +112,8 @@ class Node:
             while samples:
                 histogram.observe(samples.popleft())
         for peer in self._webrtc_server.engine.peers.values():
-            if peer.rtt is not None:
-                self._rtt.observe(peer.rtt)
+            if peer.clock.rtt is not None:
+                self._rtt.observe(peer.clock.rtt)
             for track in peer.tracks.values():
                 for encoding in track.encodings.values():
                     if encoding.alive:
@@ -176,7 +175,7 @@ class Node:
         statistics = self._signaling.statistics()
         counters = statistics.counters
         rooms = self._rooms.list()
-        totals = self._totals()
+        totals = self._webrtc_server.engine.totals()
         tracks: Counter[str] = Counter()
         subscriptions: Counter[str] = Counter()
         for peer in engine.peers.values():
@@ -269,15 +268,6 @@ class Node:
         statuses = (job.status for job in self._egress_jobs())
         own = resident_bytes() + sum(status.memory for status in statuses if status is not None)
         self._capacity.update_memory(measured(own, self._memory_allowed), file_descriptors.used())
-
-    def _totals(self) -> Counter[str]:
-        """The engine's counters summed over all peers, closed peers included."""
-        engine = self._webrtc_server.engine
-        totals = Counter(engine.closed_totals)
-        for peer in engine.peers.values():
-            for name in COUNTED:
-                totals[name] += getattr(peer, name)
-        return totals
 
 
 def _qualities(rooms: Iterable[Room]) -> dict[str, int]:

@@ -22,7 +22,7 @@ from sfu.egress.recorder_participant import RecorderParticipant
 from sfu.egress.recordings import Recording
 from sfu.egress.settings import Settings
 from sfu.egress.supervisor import Supervisor
-from sfu.forwarding.selector import Size
+from sfu.forwarding.layers import Size
 from sfu.outputs.hls.live_stream import LiveStream
 from sfu.outputs.segmenter import Part as HlsPart
 from sfu.outputs.settings import Rendition

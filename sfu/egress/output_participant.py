@@ -7,7 +7,7 @@ mix does not include it, and it receives no media.
 import secrets
 from collections.abc import Callable, Sequence
 
-from sfu.forwarding.selector import Size
+from sfu.forwarding.layers import Size
 from sfu.ids import Identity
 from sfu.rooms.events import Delivery, LeaveReason
 from sfu.rooms.media_stats import MediaStats

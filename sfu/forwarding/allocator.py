@@ -20,8 +20,7 @@ from heapq import heapify, heappop, heappush
 from itertools import groupby
 from typing import Final, Literal, NamedTuple
 
-from sfu.forwarding.selector import FILL, Size, fills
-from sfu.forwarding.stream import ALL_LAYERS
+from sfu.forwarding.layers import ALL_LAYERS, FILL, Size, fills
 
 ALIVE_FOR: Final = 2.0
 HOLD: Final = 10.0

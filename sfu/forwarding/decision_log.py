@@ -9,12 +9,10 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sfu.bandwidth.policy import PolicyDecision
-
-if TYPE_CHECKING:
-    from sfu.forwarding.downlink import Downlink
+from sfu.forwarding.downlink import Downlink
 
 KEPT: Final = 64
 """Entries of one participant."""
@@ -217,7 +215,7 @@ class DownlinkLogger:
         self._estimated_at = float("-inf")
         self._verdict: PolicyDecision | None = None
 
-    def update(self, decision_log: DecisionLog, downlink: "Downlink", now: float) -> None:
+    def update(self, decision_log: DecisionLog, downlink: Downlink, now: float) -> None:
         """After each `handle_timer` of the downlink."""
         estimate = downlink.estimator.target
         self._loss.update(decision_log, downlink.estimator.loss, now, estimate)

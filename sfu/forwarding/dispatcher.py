@@ -1,6 +1,6 @@
-"""Batches of canonical packets to the routes that take them: who gets which of them, and who changes over where.
+"""Dispatches batches of canonical packets to the down tracks of a stream, and switches waiting down tracks.
 
-What a batch is sent by is `fan_out`. Everything that is the same for all routes is done once, before it.
+`fan_out` sends a batch. Work that is the same for all down tracks is done once, before it.
 """
 
 from collections import Counter
@@ -19,7 +19,7 @@ FanOut = Callable[[Iterable[DownTrack], list[fanout.GsoBatch], fanout.SrtpEncryp
 
 
 class Dispatcher:
-    """Belongs to one Engine. `dropped` counts what the kernel did not take."""
+    """Belongs to one engine. `dropped` counts datagrams that the kernel did not accept."""
 
     def __init__(
         self, encryptor: fanout.SrtpEncryptor, segments: bool, dropped: Counter[str], reports: RtcpReports
@@ -31,7 +31,7 @@ class Dispatcher:
         self.fan_out: FanOut = fanout.fan_out
 
     def forward(self, encoding: Encoding, batch: list[Packet], now: float) -> None:
-        """What an encoding got in this turn, to everybody who takes it or some of its layers."""
+        """Forwards the packets that an encoding received in this turn to all its down tracks."""
         if encoding.layer_filter is None:
             encoding.forwarded = encoding.highest
             self._serve(encoding, batch, now)
@@ -39,7 +39,7 @@ class Dispatcher:
             self._forward_layers(encoding, encoding.layer_filter, batch, now)
 
     def _forward_layers(self, encoding: Encoding, layer_filter: LayerFilter, batch: list[Packet], now: float) -> None:
-        """A batch of an encoding of which somebody gets some layers only; between two pictures routes change over."""
+        """Forwards a batch of an encoding with filtered streams. Down tracks switch layers between two pictures."""
         waiting = layer_filter.waiting()
         encoding.late = False
         ready: list[Packet] = []
@@ -62,7 +62,7 @@ class Dispatcher:
         layer_filter.tidy()
 
     def _serve_taken(self, encoding: Encoding, layer_filter: LayerFilter, batch: list[Packet], now: float) -> None:
-        """What the thinned streams have taken already: to everybody."""
+        """Sends packets that the layer filter has taken already."""
         if not batch:
             return
         encoding.forwarded = layer_filter.highest
@@ -76,7 +76,7 @@ class Dispatcher:
                 self._serve(filtered, share, now)
 
     def send(self, down_track: DownTrack, packets: list[Packet], now: float) -> None:
-        """These to one route."""
+        """Sends packets to one down track."""
         dropped = self._send((down_track,), self._runs(packets), now)
         if dropped:
             self._dropped["send_buffer"] += dropped
@@ -91,7 +91,7 @@ class Dispatcher:
             taking = []
         if encoding.track.kind == "audio":
             if encoding.track.lossy_down_tracks:
-                taking, lost = self._forward_twice(encoding, taking, batch, now)
+                taking, lost = self._forward_redundant(encoding, taking, batch, now)
                 dropped += lost
             plain = (
                 [down_track for down_track in taking if not down_track.supports_red]
@@ -109,7 +109,7 @@ class Dispatcher:
             self._dropped["send_buffer"] += dropped
 
     def _send(self, down_tracks: Sequence[DownTrack], groups: list[fanout.GsoBatch], now: float) -> int:
-        """One batch to these routes; their paths' histories are noted here, whatever the batch is sent by."""
+        """Sends one batch to these down tracks, and reports it to their bandwidth estimators."""
         sizes: list[int] | None = None
         for down_track in down_tracks:
             on_sent = down_track.on_sent
@@ -119,10 +119,10 @@ class Dispatcher:
                 on_sent((down_track.peer.twcc_number, sizes, now))
         return self.fan_out(down_tracks, groups, self._encryptor)
 
-    def _forward_twice(
+    def _forward_redundant(
         self, encoding: Stream, taking: list[DownTrack], batch: list[Packet], now: float
     ) -> tuple[list[DownTrack], int]:
-        """Sound with older sound in each packet, to those whose paths lose packets: (the others, packets dropped)."""
+        """Sends redundant audio to the down tracks that need it. Returns (the other down tracks, packets dropped)."""
         alike: dict[tuple[int, int], list[DownTrack]] = {}
         others = []
         for down_track in taking:
@@ -138,7 +138,7 @@ class Dispatcher:
         return others, dropped
 
     def _forward_late(self, taking: list[DownTrack], batch: list[Packet], now: float) -> int:
-        """A batch with packets that came out of order: each route leaves out what is from before its switch."""
+        """Sends a batch with late packets: each down track skips packets from before its last switch."""
         dropped = 0
         for down_track in taking:
             packets = [packet for packet in batch if not down_track.is_before_switch(packet)]
@@ -152,11 +152,11 @@ class Dispatcher:
         return fanout.gso_batches(batch, self._segments, receivers > 1)
 
     def _switch_waiting(self, encoding: Stream, batch: list[Packet], now: float) -> int:
-        """Routes that wait for this encoding take it from the first keyframe of the batch on."""
+        """Switches the down tracks that wait for this stream, at the first keyframe of the batch."""
         key = next((packet for packet in batch if packet.keyframe), None)
         if key is None:
             return 0
-        # a keyframe whose first packet came late (it was lost and repaired): what followed it is in the history
+        # If the first packet of the keyframe came late (lost and retransmitted), the rest of it is in the history.
         ahead = min((encoding.forwarded - key.sequence) & 0xFFFF, encoding.mask)
         following = [encoding.find((key.sequence + step) & 0xFFFF) for step in range(ahead + 1)]
         replay = [packet for packet in following if packet is not None]
@@ -169,5 +169,5 @@ class Dispatcher:
                 replay if down_track.supports_red or encoding.track.kind == "video" else fanout.without_red(replay)
             )
             dropped += self._send((down_track,), self._runs(packets), now)
-            self._reports.send_sender_reports(down_track.peer, now, only=down_track)
+            self._reports.send_sender_reports(down_track.peer, (down_track,), now)
         return dropped

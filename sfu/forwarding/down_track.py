@@ -1,49 +1,47 @@
-"""One track on its way to one subscriber: which encoding it gets now, and how that encoding's numbers become its own.
+"""One track towards one subscriber: which stream the subscriber gets now, and the offsets that make it continuous.
 
-A subscriber sees one continuous stream whatever is switched behind it: sequence numbers go on by one, timestamps go on by
-the time that passed, VP8/VP9 picture ids and TL0PICIDX by one, dependency-descriptor frame numbers by one. All of it is a
-set of offsets that changes only when the encoding does, so that the packet path adds constants.
+A subscriber sees one continuous RTP stream across layer switches: sequence numbers, VP8/VP9 picture ids, TL0PICIDX and
+dependency descriptor frame numbers continue by one, timestamps by the time that passed. These offsets change only with the
+stream, so that the packet path only adds constants.
 """
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
-from sfu.forwarding.encoding import NTP_UNITS, timestamp_on
+from sfu.forwarding.media_track import MediaTrack
 from sfu.forwarding.packet import HEAD_SIZE, CodecPatch, Packet
+from sfu.forwarding.peer_clock import NTP_UNITS
+from sfu.forwarding.peer_transport import PeerTransport
 from sfu.forwarding.redundancy import Redundancy
-from sfu.forwarding.stream import Stream
 from sfu.rtp.rtcp import ReportBlock, SenderReport
 
-if TYPE_CHECKING:
-    from sfu.forwarding.encoding import Encoding
-    from sfu.forwarding.peer import EnginePeer
-    from sfu.forwarding.track import Track
-
 SentCallback = Callable[[tuple[int, Sequence[int], float]], None]
-"""Takes (first transport-wide number, sizes, when) of packets that go out together: a path's history."""
+"""Takes (first transport-wide number, sizes, time) of packets that are sent together, for bandwidth estimation."""
 
 RESEND_LIMIT: Final = 3
 RESEND_PAUSE: Final = 0.1
-"""A packet is sent again at most three times and not within 100 ms: what is lost for want of room would be lost again, and
-an asker cannot turn one NACK into a flood."""
+"""A packet is retransmitted at most three times, and not within 100 ms: on a congested path it would be lost again, and
+repeated NACKs must not cause a flood."""
 LOSSY_LINK_LIMIT: Final = 6
-"""Where packets are lost for another reason: of 10,000, a fifth of all lost, one does not come."""
-ROUND: Final = 0.8
-"""Of the round trip, within which nobody can know that a repair was lost; askers' timers are not exact."""
-LEAST_PAUSE: Final = 0.01
-MOST_PAUSE: Final = 0.4
+"""The limit if the loss is not congestion: at 20 % loss, one packet in 10,000 is then never received."""
+RTT_RATIO: Final = 0.8
+"""No retransmission within this fraction of the round trip: the receiver cannot know yet that the last one was lost. Below
+1 because receivers' timers are not exact."""
+MIN_RESEND_PAUSE: Final = 0.01
+MAX_RESEND_PAUSE: Final = 0.4
 RESENDS_KEPT: Final = 1024
-"""More than a history holds, so that no packet's count is forgotten while the packet is there."""
-LAYER_PATIENCE: Final = 2.0
-"""Seconds that more layers may be waited for before a keyframe is asked for: they begin several times a second."""
+"""Packets whose retransmissions are counted: more than a history holds."""
+LAYER_SWITCH_TIMEOUT: Final = 2.0
+"""Seconds to wait for a switch point between layers of one encoding before a keyframe is requested. Switch points occur
+several times a second."""
 SEGMENTS: Final = 8
-"""Switches remembered for retransmission; older packets are out of the history anyway."""
+"""Switches remembered for retransmission. Older packets are out of the history anyway."""
 
 
 class Offsets(NamedTuple):
-    """What to add to an encoding's numbers to make them the subscriber's. Changes only with the encoding."""
+    """What to add to a stream's numbers to get the subscriber's. Changes only with the stream."""
 
     sequence: int = 0
     timestamp: int = 0
@@ -51,19 +49,50 @@ class Offsets(NamedTuple):
     tl0picidx: int = 0
     frame: int = 0
     rewrites: bool = False
-    "Whether anything beyond the head changes."
+    "Whether codec fields (picture, TL0PICIDX, frame number) change."
+
+
+class RtpStream(Protocol):
+    """What a down track needs of a stream (stream.py)."""
+
+    track: MediaTrack
+    down_tracks: "list[DownTrack]"
+    forwarded: int
+    last_timestamp: int
+    last_codec_patch: CodecPatch | None
+    spatial: int
+    temporal: int
+    shift: int
+    picture_shift: int
+
+    @property
+    def origin(self) -> "OriginStream": ...
+
+    def extended(self, sequence: int) -> int: ...
+
+    def extended_forwarded(self) -> int: ...
+
+    def find(self, sequence: int) -> Packet | None: ...
+
+
+class OriginStream(RtpStream, Protocol):
+    """What a down track needs of an encoding (encoding.py)."""
+
+    ssrc: int
+    last_arrival: float
+    last_report: SenderReport | None
 
 
 @dataclass(slots=True)
 class Segment:
-    """A stretch of the subscriber's stream that came from one encoding."""
+    """A range of the subscriber's sequence numbers that came from one stream."""
 
-    encoding: Stream
+    encoding: RtpStream
     offsets: Offsets
     start: int
-    "The encoding's extended sequence number of its first packet."
+    "The stream's extended sequence number of the first packet."
     length: int = 0
-    "Sequence numbers in it, once it has ended."
+    "Sequence numbers in the range, once it has ended."
 
     def span(self, *, open_: bool) -> int:
         return self.encoding.extended_forwarded() - self.start + 1 if open_ else self.length
@@ -102,8 +131,8 @@ class DownTrack:
 
     def __init__(
         self,
-        track: "Track",
-        peer: "EnginePeer",
+        track: MediaTrack,
+        peer: PeerTransport,
         *,
         mid: str,
         ssrc: int,
@@ -123,17 +152,18 @@ class DownTrack:
         self.ssrc = ssrc
         self.rtx_ssrc = rtx_ssrc
         self.payload_types = (payload_type, payload_type if red_payload_type is None else red_payload_type)
-        """By `Packet.codec_index`."""
+        """Outbound payload type by `Packet.codec_index`."""
         self.supports_red = red_payload_type is not None
         self.rtx_payload_type = rtx_payload_type
-        self.current: Stream | None = None
-        """What is sent now; None while paused or before the first keyframe."""
-        self.previous: Stream | None = None
-        """What was sent before the pause: the stream goes on from there."""
-        self.target: Stream | None = None
+        self.current: RtpStream | None = None
+        """The stream that is sent now; None while paused or before the first keyframe."""
+        self.previous: RtpStream | None = None
+        """The stream that was sent before the pause: the numbers continue from there."""
+        self.target: RtpStream | None = None
+        """The stream to send from its next keyframe or switch point on."""
         self.offsets = Offsets()
         self.highest_sent = (first_sequence - 1) & 0xFFFF
-        """Highest sequence number sent, while nothing is; see `last_sent`."""
+        """Highest sequence number sent. Valid while `current` is None; see `last_sent`."""
         self.rtx_sequence = first_sequence
         self.packets = 0
         self.octets = 0
@@ -141,26 +171,27 @@ class DownTrack:
         self.switches = 0
         self.keyframe_requested_at = 0.0
         self.redundancy = Redundancy() if self.supports_red else None
-        """How much of the sound is sent twice."""
+        """How many older packets each audio packet repeats; None if the subscriber does not accept RED."""
         self.last_report_block: ReportBlock | None = None
-        """The subscriber's newest report on this stream."""
+        """The subscriber's newest report block for this SSRC."""
         self.on_sent: SentCallback | None = None
-        """Is told of what is sent; None where nobody tells what arrives."""
+        """Called with the packets sent; None if the subscriber sends no transport-wide feedback for them."""
         self._segments: deque[Segment] = deque(maxlen=SEGMENTS)
         """Oldest first; the last one is open while `current` is not None."""
         self._resends: dict[int, tuple[int, float]] = {}
+        """Sequence number → (retransmissions, time of the last one)."""
 
     @classmethod
-    def null_tap(cls, stream: Stream) -> "DownTrack":
-        """A route that takes nothing: what has no route at all is not handed on."""
+    def null_tap(cls, stream: RtpStream) -> "DownTrack":
+        """A down track that sends nothing. The engine skips streams without down tracks; this one keeps a stream active."""
         track = stream.track
         return cls(
             track, track.peer, mid="00", ssrc=0, rtx_ssrc=0, payload_type=0, red_payload_type=None,
             rtx_payload_type=None, first_sequence=0, cname="",
         )  # fmt: skip
 
-    def switch(self, encoding: Stream, packet: Packet, now: float) -> None:
-        """From `packet` on, `encoding` is what the subscriber gets: computes the offsets that keep its stream whole."""
+    def switch(self, encoding: RtpStream, packet: Packet, now: float) -> None:
+        """Sends `encoding` from `packet` on: computes the offsets that keep the subscriber's stream continuous."""
         sequence = (self.last_sent() + 1) & 0xFFFF
         self._end_segment()
         old = self.current or self.previous
@@ -183,8 +214,8 @@ class DownTrack:
         self.current, self.previous = encoding, None
         self.switches += 1
 
-    def switch_layers(self, stream: Stream, packet: Packet) -> None:
-        """From `packet` on, which neither has taken yet, other layers of the same encoding: every number goes on by itself."""
+    def switch_layers(self, stream: RtpStream, packet: Packet) -> None:
+        """Sends other layers of the same encoding from `packet` on. Neither stream has taken `packet` yet."""
         old, offsets = self.current, self.offsets
         assert old is not None
         newest = self._segments[-1]
@@ -202,8 +233,8 @@ class DownTrack:
         self.current = stream
         self.switches += 1
 
-    def is_forwarding(self, encoding: "Encoding") -> bool:
-        """Whether it is sent this encoding now, all of it or some layers."""
+    def is_forwarding(self, encoding: RtpStream) -> bool:
+        """Whether all or some layers of this encoding are sent now."""
         return self.current is not None and self.current.origin is encoding
 
     def _end_segment(self) -> None:
@@ -211,7 +242,8 @@ class DownTrack:
             newest = self._segments[-1]
             newest.length = max(0, newest.span(open_=True))
 
-    def _next_timestamp(self, old: Stream, new: Stream, timestamp: int, now: float) -> int:
+    def _next_timestamp(self, old: RtpStream, new: RtpStream, timestamp: int, now: float) -> int:
+        """The subscriber's timestamp for `timestamp` of `new`: by sender reports if possible, else by the elapsed time."""
         shift = self.offsets.timestamp
         if old.origin is new.origin:
             return (timestamp + shift) & 0xFFFFFFFF
@@ -239,7 +271,7 @@ class DownTrack:
         return picture, tl0picidx, frame
 
     def clear_target(self) -> None:
-        """Stops sending; the next switch goes on where the stream was."""
+        """Stops sending and leaves all streams. The next switch continues the subscriber's numbers."""
         for encoding in (self.current, self.previous, self.target):
             if encoding is not None and self in encoding.down_tracks:
                 encoding.down_tracks.remove(self)
@@ -247,26 +279,26 @@ class DownTrack:
         self.target = None
 
     def pause(self) -> None:
-        """Stops sending, and goes on wanting what it wants."""
+        """Stops sending until the next switch to `target`."""
         self.highest_sent = self.last_sent()
         self._end_segment()
         self.previous, self.current = self.current or self.previous, None
 
     def is_before_switch(self, packet: Packet) -> bool:
-        """Whether a packet that came late belongs to what was before the newest switch: it has no number here."""
+        """Whether a late packet is older than the newest switch: the subscriber has no sequence number for it."""
         newest = self._segments[-1]
         return newest.encoding.extended(packet.sequence) < newest.start
 
     def last_sent(self) -> int:
-        """Highest sequence number sent. Derived, so that the packet path need not keep it."""
+        """Highest sequence number sent. Derived, so that the packet path does not have to store it."""
         if self.current is None:
             return self.highest_sent
         return (self.current.forwarded + self.offsets.sequence) & 0xFFFF
 
-    def set_target(self, encoding: Stream, now: float) -> bool:
-        """Wants `encoding` from its next keyframe on; True when a keyframe has to be asked for.
+    def set_target(self, encoding: RtpStream, now: float) -> bool:
+        """Switches to `encoding` at its next keyframe; True if a keyframe has to be requested.
 
-        Other layers of the encoding that it is sent are had sooner, unless they are larger pictures.
+        A switch between layers of one encoding needs no keyframe, unless the new pictures are larger.
         """
         if self.target is encoding:
             return False
@@ -283,24 +315,25 @@ class DownTrack:
             and self.is_forwarding(encoding.origin)
             and encoding.spatial <= self.current.spatial
         ):
-            self.keyframe_requested_at = now + LAYER_PATIENCE
+            self.keyframe_requested_at = now + LAYER_SWITCH_TIMEOUT
             return False
         return True
 
     def packet_to_resend(
         self, sequence: int, now: float, *, is_lossy_link: bool | None = None
     ) -> tuple[Offsets, Packet] | None:
-        """The packet that was sent under this number and how, if it may be sent again now.
+        """The packet sent under this sequence number and its offsets, if it may be retransmitted now.
 
-        `is_lossy_link`: it was not lost for want of room; None: nobody knows. Where there is no room, a picture that has been
-        given up for another size is not mended: its packets would push out the keyframe of the next.
+        `is_lossy_link`: the loss is not congestion; None: not known. On a congested path, packets of an encoding that the
+        subscriber no longer wants are not retransmitted: they would delay the keyframe of the next encoding.
         """
         back = (self.last_sent() - sequence) & 0xFFFF
         if self.rtx_payload_type is None or back >= 0x8000:
             return None
         tries, last = self._resends.get(sequence, (0, float("-inf")))
-        round_trip = ROUND * self.peer.rtt if self.peer.rtt is not None else RESEND_PAUSE
-        pause = min(max(round_trip, LEAST_PAUSE if is_lossy_link else RESEND_PAUSE), MOST_PAUSE)
+        rtt = self.peer.clock.rtt
+        round_trip = RTT_RATIO * rtt if rtt is not None else RESEND_PAUSE
+        pause = min(max(round_trip, MIN_RESEND_PAUSE if is_lossy_link else RESEND_PAUSE), MAX_RESEND_PAUSE)
         if tries >= (LOSSY_LINK_LIMIT if is_lossy_link else RESEND_LIMIT) or now - last < pause:
             return None
         stream = self.current or self.target
@@ -323,7 +356,7 @@ class DownTrack:
         return None
 
     def update_loss(self, share: float, now: float) -> None:
-        """The share of packets that this subscriber's path loses: its sound is made as redundant as that asks for."""
+        """Takes the fraction of packets that the path loses, and adapts the redundancy of audio."""
         redundancy = self.redundancy
         if redundancy is None:
             return
@@ -334,10 +367,9 @@ class DownTrack:
             self.track.lossy_down_tracks.discard(self)
 
     def sender_report(self, wall: float, clock_offset: float) -> SenderReport | None:
-        """Our sender report at `wall` (seconds since 1900). `clock_offset` turns the publisher's clock into ours.
+        """Our sender report at `wall` (seconds since 1900). `clock_offset` converts the publisher's clock to ours.
 
-        One offset per publisher, for all its tracks, keeps lips in sync: what the publisher said of audio and video
-        stays as it was relative to each other (RFC 3550 6.4.1).
+        All tracks of a publisher use one offset, which keeps audio and video in sync (RFC 3550 6.4.1).
         """
         source = self.current.origin.last_report if self.current is not None else None
         if source is None:
@@ -346,6 +378,17 @@ class DownTrack:
         timestamp = (source.rtp_timestamp + self.offsets.timestamp + int(since * self.track.clock_rate)) & 0xFFFFFFFF
         octets = max(0, self.octets - self.packets * HEAD_SIZE) & 0xFFFFFFFF  # payload only, RFC 3550 6.4.1
         return SenderReport(self.ssrc, int(wall * NTP_UNITS), timestamp, self.packets & 0xFFFFFFFF, octets, ())
+
+
+def timestamp_on(old: OriginStream, new: OriginStream, timestamp: int) -> int | None:
+    """The RTP time in `old` at the moment of `timestamp` in `new`, by the sender reports of both; None without them."""
+    a, b = old.last_report, new.last_report
+    if a is None or b is None:
+        return None
+    clock = old.track.clock_rate
+    between = (b.ntp - a.ntp) * clock // NTP_UNITS
+    since = ((timestamp - b.rtp_timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
+    return (a.rtp_timestamp + between + since) & 0xFFFFFFFF
 
 
 def patched_bytes(codec_patch: CodecPatch, offsets: Offsets) -> list[tuple[int, int]]:

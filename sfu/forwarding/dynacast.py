@@ -1,44 +1,45 @@
-"""Which layers of one picture anybody could be shown: what nobody watches need not be encoded or sent (dynacast).
+"""Dynacast: which layers of a track its publisher has to send.
 
-The largest layer that fills somebody's tile, and all below it, which a worse path falls back to. The lowest goes on with
-nobody watching: whoever comes sees a picture at once. Wanted more, at once; wanted less, after 5 s (LiveKit's dynacast),
-for people turn pages to and fro. Pure; `now` in monotonic seconds.
+Needed are the largest layer that fills a subscriber's tile and all layers below it, as fallback for worse paths. The lowest
+layer continues without subscribers, so that a new one sees a picture at once. The publisher resumes layers at once and
+pauses them after 5 s (as LiveKit's dynacast), because people switch pages back and forth. Pure; `now` is monotonic seconds.
 """
 
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from sfu.forwarding.selector import Size, fills
+from sfu.forwarding.layers import Size, fills
 
-PATIENCE: Final = 5.0
+PAUSE_DELAY: Final = 5.0
+"""Seconds before layers without subscribers are paused."""
 REPEAT: Final = 1.0
-"""Seconds after an answer when the layers are asked for again: browsers that take an answer as a wish for all of its layers
-have applied it by then."""
+"""Seconds after an SDP answer when the request is repeated. Some browsers resume all layers of an answer; by then they
+have applied it."""
 
 
 class Dynacast:
-    """Of one track. Rids are in the order of `declared`, smallest first."""
+    """Layer demand of one track. RIDs are in the order of `declared`, smallest first."""
 
     __slots__ = ("_asked", "falls_at", "repeats_at")
 
     def __init__(self) -> None:
         self._asked: int | None = None
-        """How many layers the publisher was asked for; None: it was never asked, and sends all."""
+        """How many layers the publisher was asked for; None: never asked, so it sends all."""
         self.falls_at: float | None = None
-        """When to look again, since fewer are wanted than were asked for."""
+        """Time to request fewer layers, if the demand does not rise again until then."""
         self.repeats_at: float | None = None
-        """When to ask again for the same layers, after a negotiation."""
+        """Time to repeat the request after a negotiation."""
 
     def update(
         self, declared: Mapping[str, Size], tiles: Iterable[tuple[int, int]], now: float
     ) -> tuple[str, ...] | None:
-        """`tiles`: pixels of each tile that somebody looks at (0, 0: no limit). What to ask for; None: nothing new."""
+        """The RIDs to request from the publisher; None if nothing changed. `tiles`: sizes of visible tiles (0: no limit)."""
         asked = len(declared) if self._asked is None else self._asked
         wanted = max((_count(declared, width, height) for width, height in tiles), default=1)
         if wanted >= asked:
             self.falls_at = None
         elif self.falls_at is None:
-            self.falls_at = now + PATIENCE
+            self.falls_at = now + PAUSE_DELAY
         repeats = self.repeats_at is not None and now >= self.repeats_at
         if repeats:
             self.repeats_at = None
@@ -48,17 +49,17 @@ class Dynacast:
         return tuple(declared)[:wanted]
 
     def negotiated(self, now: float) -> None:
-        """The publisher is about to get an answer that names all layers."""
+        """The publisher is about to receive an SDP answer that contains all layers."""
         if self._asked is not None:
             self.repeats_at = now + REPEAT
 
     @property
     def next_at(self) -> float | None:
-        """When to call `update` again, whatever happens until then."""
+        """When to call `update` again at the latest; None: only after a change."""
         return min((at for at in (self.falls_at, self.repeats_at) if at is not None), default=None)
 
     def paused_layers(self, declared: Mapping[str, Size]) -> dict[str, Size]:
-        """Layers that the publisher was asked to leave out, by rid, smallest first."""
+        """Layers that the publisher was asked to pause, by RID, smallest first."""
         return dict(tuple(declared.items())[self._asked :]) if self._asked is not None else {}
 
 

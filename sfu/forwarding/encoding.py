@@ -1,26 +1,22 @@
-"""One inbound RTP stream of a track: a simulcast encoding (a rid), or the only stream there is.
+"""One inbound RTP stream of a track: a simulcast encoding (a RID), or the track's only stream.
 
-Keeps what RFC 3550 asks of a receiver (6.4.1, A.3, A.8) and what is missing (NACK), besides what every stream that routes
-take keeps.
+It adds the receiver state of RFC 3550 (6.4.1, A.3, A.8) and the list of missing packets (NACK) to `Stream`.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sfu.forwarding.layer_filter import LayerFilter
+from sfu.forwarding.media_track import MediaTrack
 from sfu.forwarding.stream import Stream
 from sfu.rtp.nack import NackGenerator
 from sfu.rtp.rtcp import ReportBlock, SenderReport
 
-if TYPE_CHECKING:
-    from sfu.forwarding.layer_filter import LayerFilter
-    from sfu.forwarding.track import Track
-
 ALIVE_FOR: Final = 1.0
-"""Seconds without a packet after which a video stream counts as not sending."""
-NTP_UNITS: Final = 1 << 32
+"""Seconds without a packet after which a video stream counts as silent."""
 
 
 class Encoding(Stream):
-    """Receive state of one SSRC. `now` is monotonic seconds. Owned by a Track; closed with it."""
+    """Receive state of one SSRC. Owned by a Track. `now` is monotonic seconds."""
 
     __slots__ = (
         "_base",
@@ -52,27 +48,27 @@ class Encoding(Stream):
         "width",
     )  # fmt: skip
 
-    def __init__(self, track: "Track", rid: str) -> None:
+    def __init__(self, track: MediaTrack, rid: str) -> None:
         super().__init__(track)
         self.rid = rid
         self.ssrc = 0
-        """0 until the first packet bound it."""
+        """0 until the first packet binds it."""
         self.rtx_ssrc = 0
         self.repaired_ssrc = 0
-        """The `ssrc` at the time when `rtx_ssrc` was bound."""
+        """Value of `ssrc` when `rtx_ssrc` was bound."""
         self.layer_filter: LayerFilter | None = None
-        """What leaves layers out of it, while somebody wants it with some left out."""
+        """Set while at least one down track takes the encoding with layers left out."""
         self.structure = b""
-        """The newest dependency descriptor that says which layers there are; empty: none has come."""
+        """The newest dependency descriptor with a template structure; empty if none has come."""
         self.nack_generator: NackGenerator | None = NackGenerator(track.peer.nack_budget) if track.nack else None
         self.bound_at = float("-inf")
-        """When its SSRC was learnt."""
+        """Time when a packet bound the SSRC."""
         self._base = 0
         self.received = 0
         self._expected_before = 0
         self._received_before = 0
         self.fraction_lost = 0.0
-        """Of the last report interval, 0–1."""
+        """Loss in the last report interval, 0–1."""
         self._transit = 0.0
         self.jitter = 0.0
         """Interarrival jitter in timestamp units."""
@@ -88,14 +84,14 @@ class Encoding(Stream):
         self.width = 0
         self.height = 0
         self.resized = False
-        """Whether a keyframe changed the size and nobody was told yet."""
+        """Whether a keyframe changed the size since the last event."""
 
     @property
     def origin(self) -> "Encoding":
         return self
 
     def record_arrival(self, sequence: int, timestamp: int, now: float) -> bool:
-        """Takes a packet's place in the stream; False when it is a duplicate or too old to matter."""
+        """Records a packet; False if it is a duplicate or older than the history."""
         highest = self.highest
         if highest < 0:
             self.highest = self._base = sequence
@@ -118,7 +114,7 @@ class Encoding(Stream):
                 transit = now * self.track.clock_rate - timestamp
                 change = abs(transit - self._transit)
                 self._transit = transit
-                if change < self.track.clock_rate:  # a timestamp jump is no jitter
+                if change < self.track.clock_rate:  # a jump of the timestamps is not jitter
                     self.jitter += (change - self.jitter) / 16
             self.received += 1
             return True
@@ -134,13 +130,13 @@ class Encoding(Stream):
         return True
 
     def resize(self, width: int, height: int) -> None:
-        """What a keyframe says of its pictures."""
+        """Takes the picture size of a keyframe; zeros if the keyframe does not contain it."""
         if width and (width != self.width or height != self.height):
             self.width, self.height = width, height
             self.resized = True
 
     def report(self, now: float) -> ReportBlock | None:
-        """Reception report block since the last call (RFC 3550 6.4.1)."""
+        """The reception report block for the interval since the last call (RFC 3550 6.4.1)."""
         if self.highest < 0:
             return None
         extended = self.cycles + self.highest
@@ -162,12 +158,12 @@ class Encoding(Stream):
         )
 
     def sender_report(self, report: SenderReport, now: float) -> None:
-        """The publisher's sender report: the map from this stream's timestamps to its clock."""
+        """Takes the publisher's sender report, which maps the stream's timestamps to the publisher's clock."""
         self.last_report = report
         self.last_report_at = now
 
     def check_alive(self, now: float) -> bool:
-        """Whether the stream sends; True when that changed."""
+        """Updates `alive`; True if it changed."""
         alive = now - self.last_arrival < ALIVE_FOR
         if alive == self.alive:
             return False
@@ -175,14 +171,3 @@ class Encoding(Stream):
         if alive:
             self.first_arrival = now
         return True
-
-
-def timestamp_on(old: Encoding, new: Encoding, timestamp: int) -> int | None:
-    """`timestamp` of `new` as `old` would have stamped that moment, by both streams' sender reports; None without them."""
-    a, b = old.last_report, new.last_report
-    if a is None or b is None:
-        return None
-    clock = old.track.clock_rate
-    between = (b.ntp - a.ntp) * clock // NTP_UNITS
-    since = ((timestamp - b.rtp_timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-    return (a.rtp_timestamp + between + since) & 0xFFFFFFFF

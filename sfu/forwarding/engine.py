@@ -13,18 +13,18 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from sfu.forwarding import fanout
 from sfu.forwarding.dispatcher import Dispatcher, FanOut
-from sfu.forwarding.down_track import DownTrack
+from sfu.forwarding.down_track import DownTrack, OriginStream, RtpStream
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.gop_replay import GopReplay
 from sfu.forwarding.inbound import receive as receive_rtp
 from sfu.forwarding.packet_log import PacketLog
-from sfu.forwarding.peer import PLAIN, Address, DatagramSink, EnginePeer, SrtpContext
+from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.peer_transport import PLAIN, Address, DatagramSink, SrtpContext
 from sfu.forwarding.rtcp_handler import FAULTS_EVERY, IngressLimits, RtcpHandler
-from sfu.forwarding.stream import Stream
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 
@@ -60,8 +60,8 @@ class Engine:
         self.peers: dict[PeerId, EnginePeer] = {}
         self.dropped: Counter[str] = Counter()
         """Packets dropped, by reason."""
-        self.closed_totals: Counter[str] = Counter()
-        """Counters of peers that are gone, so that totals never fall."""
+        self._closed_totals: Counter[str] = Counter()
+        """Counters of closed peers."""
         self.log: PacketLog | None = None
         """Where the operator wants a record of what passes."""
         self._rtcp_handler = RtcpHandler(encryptor, self.dropped, self._note, ingress or IngressLimits(), clock)
@@ -107,7 +107,8 @@ class Engine:
         forget: Callable[[int], object] | None = None,
     ) -> None:
         """`forget`: drops what `rx` knows of an SSRC."""
-        peer.rx, peer.tx, peer.auth_tag_size, peer.forget = rx, tx, auth_tag_size, forget
+        peer.set_inbound_session(rx, forget)
+        peer.tx, peer.auth_tag_size = tx, auth_tag_size
 
     def set_peer_address(self, peer: EnginePeer, datagram_sink: DatagramSink, address: Address) -> None:
         """The only way a peer's address changes; the caller has authenticated it (RFC 8445 consent)."""
@@ -122,10 +123,9 @@ class Engine:
             self.remove_down_track(down_track)
         for track in list(peer.tracks.values()):
             self.remove_track(track)
-        for name in COUNTED:
-            self.closed_totals[name] += getattr(peer, name)
+        self._closed_totals.update(peer.totals())
         self.peers.pop(peer.id, None)
-        peer.rx = peer.tx = peer.datagram_sink = peer.downlink = peer.forget = None
+        peer.drop_sessions()
 
     def add_track(
         self,
@@ -162,9 +162,8 @@ class Engine:
         )
         peer.tracks[mid] = track
         if ssrcs and (by_ssrc or not rids):
-            peer.bind_declared_ssrcs(track, ssrcs)
-        for ssrc in [ssrc for ssrc, bound in peer.streams.items() if bound is None]:
-            del peer.streams[ssrc]  # it may be this track's
+            peer.stream_table.bind_declared_ssrcs(track, ssrcs)
+        peer.stream_table.drop_unbound()
         self._rtcp_handler.reschedule(peer)
         return track
 
@@ -174,18 +173,20 @@ class Engine:
         track.closed = True
         if self.log is not None:
             self.log.forget(track)
-        peer = track.peer
-        if peer.tracks.get(track.mid) is track:
+        peer = self.peers.get(track.peer.id)
+        if peer is not None and peer.tracks.get(track.mid) is track:
             del peer.tracks[track.mid]
         for encoding in track.encodings.values():
-            for ssrc in (encoding.ssrc, encoding.rtx_ssrc):
-                peer.unbind(ssrc)
+            if peer is not None:
+                for ssrc in (encoding.ssrc, encoding.rtx_ssrc):
+                    peer.stream_table.unbind(ssrc)
             encoding.history = [None] * len(encoding.history)
             encoding.batch.clear()
             encoding.layer_filter = None
         # Each knows the other: taken apart here, no collection of cycles has to find them.
         track.owner, track.encodings = None, {}
-        self._rtcp_handler.reschedule(peer)
+        if peer is not None:
+            self._rtcp_handler.reschedule(peer)
 
     def add_down_track(
         self,
@@ -223,26 +224,27 @@ class Engine:
 
     def remove_down_track(self, down_track: DownTrack) -> None:
         down_track.clear_target()
-        if down_track in down_track.track.down_tracks:
-            down_track.track.down_tracks.remove(down_track)
-        down_track.track.lossy_down_tracks.discard(down_track)
-        if down_track.peer.down_tracks.pop(down_track.ssrc, None) is not None:
-            down_track.peer.retired_packets += down_track.packets
-            down_track.peer.retired_octets += down_track.octets
-        down_track.peer.down_tracks.pop(down_track.rtx_ssrc, None)
-        self._rtcp_handler.reschedule(down_track.peer)
+        down_track.track.remove_down_track(down_track)
+        peer = self.peers.get(down_track.peer.id)
+        if peer is None:
+            return
+        if peer.down_tracks.pop(down_track.ssrc, None) is not None:
+            peer.counters.removed_packets += down_track.packets
+            peer.counters.removed_bytes += down_track.octets
+        peer.down_tracks.pop(down_track.rtx_ssrc, None)
+        self._rtcp_handler.reschedule(peer)
 
-    def set_target(self, down_track: DownTrack, stream: Stream, now: float) -> None:
+    def set_target(self, down_track: DownTrack, stream: RtpStream, now: float) -> None:
         """`stream` (an encoding, or `filtered`) for this route from its next keyframe on (audio: from its next packet); a
         newcomer may get the last keyframe."""
         if not down_track.set_target(stream, now) or down_track.track.kind != "video":
             return
-        if stream is stream.origin and self._gop_replay.begin(down_track, stream.origin, now):
-            self._rtcp_handler.reports.send_sender_reports(down_track.peer, now, only=down_track)
+        if isinstance(stream, Encoding) and self._gop_replay.begin(down_track, stream, now):
+            self._rtcp_handler.reports.send_sender_reports(down_track.peer, (down_track,), now)
         else:
             self.request_keyframe(stream.origin, now)
 
-    def request_keyframe(self, encoding: Encoding, now: float) -> None:
+    def request_keyframe(self, encoding: OriginStream, now: float) -> None:
         """Merged and throttled per track."""
         self._rtcp_handler.request_keyframe(encoding, now)
 
@@ -316,6 +318,13 @@ class Engine:
         self._gop_replay.handle_timer(now)
         return self._rtcp_handler.handle_timer(now, wall)
 
+    def totals(self) -> Counter[str]:
+        """Sums of `EnginePeer.totals` over all peers, closed ones included: they never fall."""
+        totals = Counter(self._closed_totals)
+        for peer in self.peers.values():
+            totals.update(peer.totals())
+        return totals
+
     @property
     def plis_sent(self) -> int:
         """Keyframe requests sent to publishers."""
@@ -330,9 +339,3 @@ class Engine:
         if self.log is not None:
             self.log.listen(encoding)
         self._events.append(EncodingChanged(encoding))
-
-
-COUNTED: Final = (
-    "packets_in", "bytes_in", "packets_out", "bytes_out", "nacks_sent", "nacks_received", "keyframe_requests_received",
-    "retransmitted", "unrouted",
-)  # fmt: skip

@@ -1,8 +1,8 @@
-"""The innermost loop: canonical packets × subscribers → sealed datagrams. Everything here is paid per forwarded packet.
+"""The innermost loop: sends canonical packets to all subscribers. Its cost is per forwarded packet.
 
-Order: subscriber outside, packet inside, so that what goes to one destination leaves in one system call (UDP GSO) when
-sizes allow: equal, the last perhaps shorter, at most 44 segments. A native engine replaces this module behind the same
-face; this one stays as its reference.
+The outer loop is over subscribers, the inner one over packets, so that the packets to one destination leave in one system
+call (UDP GSO) if their sizes allow it: all equal, the last one may be shorter, at most 44 segments. The C part
+(sfu/transport/native_src) replaces `fan_out`; this module is its reference.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,23 +22,23 @@ from sfu.forwarding.packet import (
     WIDE_TWCC,
     Packet,
 )
-from sfu.forwarding.peer import PLAIN, Pointer, SrtpContext
+from sfu.forwarding.peer_transport import PLAIN, Pointer, SrtpContext
 from sfu.rtp import red
 
 MAX_SEGMENTS: Final = 44
 MAX_RUN: Final = 60_000
-"""Bytes of one message: the kernel takes 65,507, and the sealer's memory a little more."""
+"""Bytes of one GSO message. The kernel takes 65,507; the encryptor's buffer is a little larger."""
 SEAL_ROOM: Final = 32
-"""Bytes that sealing may add to a packet, at most."""
+"""Bytes that SRTP adds to a packet at most."""
 PADDING: Final = tuple(bytes(max(0, n - 1)) + bytes([n]) if n else b"" for n in range(17))
 """RTP padding of n bytes (RFC 3550 5.1)."""
 
-MUCH_PADDING: Final = bytes(2 + 251) + bytes([252])
-"""The two bytes that end the head's extensions, and as much padding as whole words of one packet can be."""
+MAX_PADDING: Final = bytes(2 + 251) + bytes([252])
+"""The two bytes that complete the header extensions, and 252 bytes of padding: the most in whole 32-bit words."""
 
 
 class Length(Protocol):
-    """One in-out cell, index 0: a packet's length before and after sealing."""
+    """An in-out cell (index 0): the length of a packet before and after encryption."""
 
     def __getitem__(self, index: int, /) -> int: ...
 
@@ -46,31 +46,32 @@ class Length(Protocol):
 
 
 class SrtpEncryptor(Protocol):
-    """Memory that libsrtp works on, and the function that seals in place."""
+    """The buffer that libsrtp works on, and its function that encrypts in place."""
 
     view: memoryview
     base: Pointer
     length: Length
     protect: Callable[[SrtpContext, Pointer, Length], int]
-    "0 when sealed."
+    "Returns 0 on success."
 
     def encrypt_rtcp(self, context: SrtpContext, data: bytes) -> memoryview | None:
-        """The sealed compound packet, valid until the next call; None when it cannot be sealed."""
+        """The encrypted compound packet, valid until the next call; None on failure."""
 
 
 GsoBatch = tuple[int, list[Packet]]
+"""(size of all packets but the last, packets): one GSO message."""
 
 
 def null_protect(context: SrtpContext, pointer: Pointer, length: Length) -> int:
-    """What `protect` is for a plain peer."""
+    """`SrtpEncryptor.protect` for plain peers."""
     return 0
 
 
 def gso_batches(batch: list[Packet], segments: bool, equalise: bool) -> list[GsoBatch]:
-    """Groups of consecutive packets that one GSO message can carry: (size of all but the last, packets).
+    """Groups of consecutive packets that fit one GSO message.
 
-    With `equalise`, packets a few bytes short are padded to the largest: libwebrtc cuts a frame into packets that differ
-    by a byte, which would otherwise end a run.
+    With `equalise`, packets that are a few bytes short are padded to the largest: libwebrtc splits a frame into packets
+    whose sizes differ by a byte, which would otherwise end a group.
     """
     if len(batch) <= 1 or not segments:
         return [(packet.size, [packet]) for packet in batch]
@@ -98,7 +99,7 @@ def gso_batches(batch: list[Packet], segments: bool, equalise: bool) -> list[Gso
 
 
 def fan_out(down_tracks: Iterable[DownTrack], groups: list[GsoBatch], encryptor: SrtpEncryptor) -> int:
-    """Sends one batch to every route that is given. Returns how many datagrams were dropped."""
+    """Sends one batch to each of the down tracks. Returns the number of dropped datagrams."""
     view, base, length, head = encryptor.view, encryptor.base, encryptor.length, HEAD
     dropped = 0
     for down_track in down_tracks:
@@ -154,7 +155,7 @@ def fan_out(down_tracks: Iterable[DownTrack], groups: list[GsoBatch], encryptor:
 
 
 def without_red(batch: list[Packet]) -> list[Packet]:
-    """The batch with every RED packet replaced by its primary block (RFC 2198), for subscribers that do not take RED."""
+    """The batch with each RED packet replaced by its primary block (RFC 2198), for subscribers without RED."""
     out = []
     for packet in batch:
         if packet.codec_index == 0:
@@ -171,17 +172,17 @@ def without_red(batch: list[Packet]) -> list[Packet]:
 
 
 def send_padding(down_track: DownTrack, encryptor: SrtpEncryptor) -> int:
-    """Sends a packet of nothing but padding (RFC 3550 5.1) in the repair stream. Returns its size, 0 if it cannot be."""
+    """Sends a packet of padding only (RFC 3550 5.1) in the repair stream. Returns its size; 0 on failure."""
     peer = down_track.peer
     if peer.tx is None or peer.datagram_sink is None or down_track.rtx_payload_type is None:
         return 0
     view = encryptor.view
-    size = HEAD_SIZE + len(MUCH_PADDING)
+    size = HEAD_SIZE + len(MAX_PADDING)
     HEAD(
         view, 0, PADDED | down_track.rtx_payload_type, down_track.rtx_sequence, 0, down_track.rtx_ssrc, PADDED_WORD,
         TWCC_AND_MID | peer.twcc_number << 8, down_track.mid_word,
     )  # fmt: skip
-    view[HEAD_SIZE:size] = MUCH_PADDING
+    view[HEAD_SIZE:size] = MAX_PADDING
     return _send_repair(down_track, size, encryptor)
 
 
@@ -195,13 +196,13 @@ def _send_repair(down_track: DownTrack, size: int, encryptor: SrtpEncryptor) -> 
     protect = encryptor.protect if peer.tx is not PLAIN else null_protect
     if protect(peer.tx, encryptor.base, encryptor.length):
         return 0
-    peer.retransmitted += 1
-    peer.bytes_repaired += size
+    peer.counters.retransmitted += 1
+    peer.counters.retransmitted_bytes += size
     return size if peer.datagram_sink.send(encryptor.view[: encryptor.length[0]], peer.address) else 0
 
 
 def resend(down_track: DownTrack, offsets: Offsets, packet: Packet, encryptor: SrtpEncryptor) -> bool:
-    """Sends a packet again as a repair packet (RFC 4588): its own SSRC and numbers, so no nonce is used twice."""
+    """Sends a packet again as an RTX packet (RFC 4588). It has its own SSRC and sequence number: no SRTP nonce repeats."""
     peer = down_track.peer
     if peer.tx is None or peer.datagram_sink is None or down_track.rtx_payload_type is None:
         return False

@@ -1,8 +1,9 @@
-"""A picture at once for whoever comes: from the keyframe that others were sent a moment ago, at the speed of the path.
+"""GOP replay: shows a new subscriber a picture at once, from the newest keyframe in the history.
 
-A newcomer is sent what the history holds from the newest keyframe on, and what comes meanwhile behind it, through a pacer;
-when that is empty it is one of those who take the stream as it comes. The publisher is asked for nothing. Who was sent
-something before waits for a keyframe: pictures of the past would look like ones of the future to its jitter buffer.
+A new down track gets the history from the newest keyframe on, and all later packets behind it, through a pacer at the rate
+of its path. When the pacer is empty, the down track takes the stream directly. The publisher does not have to send a
+keyframe. Down tracks that have sent something before wait for a new keyframe instead: their receiver's jitter buffer would
+take past pictures for future ones.
 """
 
 from collections.abc import Callable
@@ -14,12 +15,12 @@ from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.packet import Packet
 
-OLDEST: Final = 1.5
-"""Seconds since the keyframe: what lies between is seen in fast motion."""
-SHARE: Final = 0.5
-"""Seconds of what the path carries: a longer replay would come later than a keyframe that is asked for."""
-UNKNOWN: Final = 2_500_000.0
-"""Bits per second of a path that nobody estimates."""
+MAX_AGE: Final = 1.5
+"""Seconds since the keyframe. The subscriber sees the replay in fast motion."""
+MAX_DURATION: Final = 0.5
+"""Seconds that the replay may take. A longer one would end later than a requested keyframe arrives."""
+DEFAULT_RATE: Final = 2_500_000.0
+"""Bits per second of a path without an estimate."""
 
 Send = Callable[[DownTrack, list[Packet], float], None]
 
@@ -28,41 +29,41 @@ Send = Callable[[DownTrack, list[Packet], float], None]
 class _Replay:
     encoding: Encoding
     following: int
-    "Sequence number of the first packet that the pacer has not got."
+    "Sequence number of the next packet for the pacer."
     pacer: Pacer[Packet]
     null_tap: DownTrack
-    "Takes nothing, so that packets are handed on though everybody is in a replay."
+    "Keeps the encoding active while all its down tracks are in a replay."
 
 
 class GopReplay:
-    """Belongs to one Engine. `send`: these packets to this route."""
+    """All replays of one engine. `send` sends packets to a down track."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._under_way: dict[DownTrack, _Replay] = {}
+        self._replays: dict[DownTrack, _Replay] = {}
 
     def begin(self, down_track: DownTrack, encoding: Encoding, now: float) -> bool:
-        """Whether there is a keyframe to begin with. The route has to want this encoding and to have had nothing yet."""
+        """Starts a replay; False if the history has no usable keyframe, or the down track is not a new one."""
         if down_track.current is not None or down_track.previous is not None or down_track.target is not encoding:
             return False
         rate = _rate(down_track)
-        packets = _since_keyframe(encoding, SHARE * rate / 8)
+        packets = _since_keyframe(encoding, MAX_DURATION * rate / 8)
         if not packets:
             return False
         down_track.switch(encoding, packets[0], now)
         replay = _Replay(encoding, packets[0].sequence, Pacer(rate, now), DownTrack.null_tap(encoding))
         encoding.down_tracks.append(replay.null_tap)
         encoding.down_tracks.remove(down_track)
-        self._under_way[down_track] = replay
-        self._go_on(down_track, replay, now)
+        self._replays[down_track] = replay
+        self._continue(down_track, replay, now)
         return True
 
     def handle_timer(self, now: float) -> None:
-        """Every tick."""
-        for down_track, replay in list(self._under_way.items()):
-            self._go_on(down_track, replay, now)
+        """Call it every tick."""
+        for down_track, replay in list(self._replays.items()):
+            self._continue(down_track, replay, now)
 
-    def _go_on(self, down_track: DownTrack, replay: _Replay, now: float) -> None:
+    def _continue(self, down_track: DownTrack, replay: _Replay, now: float) -> None:
         encoding = replay.encoding
         if down_track.current is not encoding or down_track.peer.closed:
             self._end(down_track, replay)
@@ -73,7 +74,7 @@ class GopReplay:
         ahead = (encoding.forwarded + 1 - replay.following) & 0xFFFF
         for step in range(ahead):
             packet = encoding.find((replay.following + step) & 0xFFFF)
-            # what is missing may be asked for again as anything else
+            # The subscriber may request missing packets by NACK.
             if packet is not None and pacer.push(packet, packet.size, now):
                 out.append(packet)
         replay.following = (replay.following + ahead) & 0xFFFF
@@ -85,19 +86,18 @@ class GopReplay:
                 encoding.down_tracks.append(down_track)
 
     def _end(self, down_track: DownTrack, replay: _Replay) -> None:
-        del self._under_way[down_track]
+        del self._replays[down_track]
         if replay.null_tap in replay.encoding.down_tracks:
             replay.encoding.down_tracks.remove(replay.null_tap)
 
 
 def _rate(down_track: DownTrack) -> float:
     downlink = down_track.peer.downlink
-    return downlink.estimator.target if downlink is not None else UNKNOWN
+    return downlink.estimator.target if downlink is not None else DEFAULT_RATE
 
 
 def _since_keyframe(encoding: Encoding, most: float) -> list[Packet]:
-    """What was forwarded since the newest keyframe, its first packet first; nothing if some of it is missing, or it is too
-    old, or larger than `most` bytes."""
+    """All packets since the newest keyframe; empty if one is missing, or they are too old or larger than `most` bytes."""
     if encoding.forwarded < 0 or not encoding.alive:
         return []
     found: list[Packet] = []
@@ -108,7 +108,7 @@ def _since_keyframe(encoding: Encoding, most: float) -> list[Packet]:
             return []
         size += packet.size
         age = (encoding.last_timestamp - packet.timestamp) & 0xFFFFFFFF
-        if size > most or OLDEST * encoding.track.clock_rate < age < 1 << 31:
+        if size > most or MAX_AGE * encoding.track.clock_rate < age < 1 << 31:
             return []
         found.append(packet)
         if packet.keyframe:

@@ -1,7 +1,8 @@
-"""Opened RTP packets become canonical ones: header and extensions read once, repair packets unwrapped, streams bound.
+"""Inbound RTP: turns decrypted packets into canonical ones.
 
-Every index is checked before it is used: a peer's own packets are authenticated, not trusted. What does not parse is
-dropped and counted by the caller (`False`); nothing is raised on this path.
+Header and extensions are read once, RTX packets are unwrapped, new SSRCs are bound to encodings. A peer's packets are
+authenticated, but not trusted: every index is checked before use. Malformed packets are dropped and counted in
+`PeerCounters.unrouted`; nothing raises on this path.
 """
 
 import struct
@@ -9,8 +10,7 @@ from typing import Final
 
 from sfu.errors import MalformedPacket
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.packet import HEAD_SIZE, ONE_BYTE, TWO_BYTE, WIDE_HEAD_SIZE, CodecPatch, Packet
-from sfu.forwarding.peer import (
+from sfu.forwarding.header_extensions import (
     DEPENDENCY,
     IGNORE,
     LEVEL,
@@ -20,9 +20,10 @@ from sfu.forwarding.peer import (
     RID,
     SEND_TIME,
     TWCC,
-    EnginePeer,
 )
-from sfu.forwarding.track import Track
+from sfu.forwarding.media_track import MediaTrack
+from sfu.forwarding.packet import HEAD_SIZE, ONE_BYTE, TWO_BYTE, WIDE_HEAD_SIZE, CodecPatch, Packet
+from sfu.forwarding.peer import EnginePeer
 from sfu.rtp.codecs import av1, h264, vp8, vp9
 from sfu.sdp import capabilities as caps
 
@@ -31,121 +32,59 @@ _LEVEL_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_AUDIO_LEVEL]
 _DEPENDENCY_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_DEPENDENCY_DESCRIPTOR]
 _SEND_TIME_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_ABS_SEND_TIME]
 ELEMENTS: Final = 16
-"""Header extensions read of one packet; there are not as many to negotiate."""
+"""Header extensions read per packet: more than can be negotiated."""
 _ZEROS: Final = (b"", b"\0", b"\0\0", b"\0\0\0")
+_new: Final = tuple.__new__
+"""Makes a NamedTuple from a tuple in half the time of its constructor."""
+_NO_PATCH: Final = CodecPatch(False, 0, 0, 0, 0, 0, 0, 0)
+_NO_EXTENSIONS: Final[tuple[bytes, int, bytes | None]] = (b"", -1, None)
 
 
 def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding | None:
-    """Takes one opened packet of `n` bytes. Returns the encoding whose batch grew, or None: dropped, or nothing to send."""
+    """Takes one decrypted packet of `n` bytes. Returns the encoding whose batch grew; None if there is nothing to send."""
     b0 = view[0]
     start = 12 + ((b0 & 15) << 2)
     if b0 & 0xC0 != 0x80 or start > n:
-        peer.unrouted += 1
+        peer.counters.unrouted += 1
         return None
+    payload_type = view[1] & 0x7F
     sequence, timestamp, ssrc = _WORDS(view, 2)
     bound = peer.streams.get(ssrc)
-    mid = rid = repaired = None
-    level = -1
-    extension_block = b""
-    wide = False
-    dependency: bytes | None = None
+    names: dict[int, str] | None = {} if bound is None else None
+    extensions = _NO_EXTENSIONS
     if b0 & 0x10:
-        if start + 4 > n:
-            peer.unrouted += 1
-            return None
-        profile = view[start] << 8 | view[start + 1]
         at = start + 4
-        start = at + ((view[start + 2] << 8 | view[start + 3]) << 2)
-        if start > n:
-            peer.unrouted += 1
+        if at <= n:
+            start = at + ((view[start + 2] << 8 | view[start + 3]) << 2)
+        if at > n or start > n:
+            peer.counters.unrouted += 1
             return None
-        two = profile & 0xFFF0 == 0x1000
-        if not two and profile != 0xBEDE:
-            at = start
-        extension_actions = peer.extension_actions
-        count = 0
-        while at < start and count < ELEMENTS:
-            number = view[at]
-            if number == 0:
-                at += 1
-                continue
-            if two:
-                if at + 1 >= start:
-                    break
-                size = view[at + 1]
-                at += 2
-            else:
-                if number >= 0xF0:
-                    break
-                size = (number & 15) + 1
-                number >>= 4
-                at += 1
-            count += 1
-            if at + size > start:
-                peer.unrouted += 1
-                return None
-            action = extension_actions[number]
-            if action == TWCC:
-                if size == 2 and peer.twcc is not None:
-                    peer.twcc.record(view[at] << 8 | view[at + 1], now)
-            elif action == IGNORE or size == 0:
-                pass
-            elif action == LEVEL:
-                if size != 1:
-                    at += size
-                    continue
-                level = view[at]
-                extension_block += bytes((_LEVEL_OUT << 4, level))
-            elif action == DEPENDENCY:
-                dependency = bytes(view[at : at + size])
-            elif action == SEND_TIME:
-                if size != 3:
-                    at += size
-                    continue
-                extension_block += (_SEND_TIME_OUT << 28 | 2 << 24 | int(now * 262144) & 0xFFFFFF).to_bytes(4, "big")
-            elif action >= PASS:
-                if size <= 16:
-                    extension_block += bytes(((action - PASS) << 4 | size - 1,)) + view[at : at + size]
-            elif bound is None:
-                if action == MID:
-                    mid = str(view[at : at + size], "ascii", "replace")
-                elif action == RID:
-                    rid = str(view[at : at + size], "ascii", "replace")
-                elif action == REPAIRED_RID:
-                    repaired = str(view[at : at + size], "ascii", "replace")
-            at += size
-    if bound is None:
-        if peer.exceeds_ssrc_limit(ssrc):
-            peer.unrouted += 1
+        read = _read_extensions(peer, view, at, start, names, now)
+        if read is None:
+            peer.counters.unrouted += 1
             return None
-        peer.inbound_ssrcs.add(ssrc)
-        if not peer.bind(ssrc, view[1] & 0x7F, mid, rid, repaired, now):
-            peer.streams[ssrc] = None
-            peer.unrouted += 1
-            return None
-        bound = peer.streams[ssrc]
-        assert bound is not None
+        extensions = read
+    if names is not None:
+        bound = peer.stream_table.bind(
+            ssrc, payload_type, names.get(MID), names.get(RID), names.get(REPAIRED_RID), now
+        )  # fmt: skip
     if b0 & 0x20:
         padding = view[n - 1]
-        if padding == 0 or start + padding > n:
-            peer.unrouted += 1
-            return None
-        n -= padding
+        n = n - padding if padding else 0
+    if bound is None or start > n:
+        peer.counters.unrouted += 1
+        return None
     encoding, repair = bound
     track = encoding.track
-    payload_type = view[1] & 0x7F
     if repair:
-        original = track.rtx.get(payload_type)
-        if original is None or n - start < 2 or not encoding.ssrc:
-            return None  # padding and probes: recorded for congestion control, nothing more
-        payload_type = original
-        sequence = view[start] << 8 | view[start + 1]
+        original = _original_of(encoding, view, start, n, payload_type)
+        if original is None:
+            return None
+        payload_type, sequence = original
         start += 2
-        if encoding.nack_generator is not None and sequence not in encoding.nack_generator.missing:
-            return None  # a probe made of an old packet, or recovered already
     codec_index = track.payload_types.get(payload_type)
     if codec_index is None:
-        peer.unrouted += 1
+        peer.counters.unrouted += 1
         return None
     if sequence == encoding.highest + 1 and timestamp == encoding.last_timestamp:  # the usual case, kept short
         encoding.highest = sequence
@@ -157,42 +96,142 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
     encoding.last_arrival = now
     encoding.packets += 1
     encoding.bytes += n
+    level = extensions[1]
     if level >= 0 and (track.level is None or level & 0x7F < track.level):
         track.level = level & 0x7F
     if track.muted:
         return None
-    codec_patch: CodecPatch | None = None
-    keyframe = True
+    packet = _canonical(track, encoding, view, start, n, sequence, timestamp, codec_index, extensions)
+    encoding.history[sequence & encoding.mask] = packet
+    if packet[8] is not None and sequence == encoding.highest:
+        encoding.last_codec_patch = packet[8]
+    if not encoding.down_tracks and encoding.layer_filter is None:
+        return None
+    encoding.batch.append(packet)
+    return encoding
+
+
+def _read_extensions(
+    peer: EnginePeer, view: memoryview, at: int, end: int, names: dict[int, str] | None, now: float
+) -> tuple[bytes, int, bytes | None] | None:
+    """Reads the header extensions between `at` and `end` (RFC 8285); None if they are malformed.
+
+    Returns (extensions to forward, in one-byte form; audio level or −1; dependency descriptor). `names` collects MID, RID
+    and repaired RID of a stream that is not bound yet.
+    """
+    profile = view[at - 4] << 8 | view[at - 3]
+    two_byte = profile & 0xFFF0 == 0x1000
+    if not two_byte and profile != 0xBEDE:
+        return _NO_EXTENSIONS
+    actions = peer.extension_actions
+    block, level = b"", -1
+    dependency: bytes | None = None
+    count = 0
+    while at < end and count < ELEMENTS:
+        number = view[at]
+        if number == 0:
+            at += 1
+            continue
+        if two_byte:
+            if at + 1 >= end:
+                break
+            size = view[at + 1]
+            at += 2
+        else:
+            if number >= 0xF0:
+                break
+            size = (number & 15) + 1
+            number >>= 4
+            at += 1
+        count += 1
+        if at + size > end:
+            return None
+        action = actions[number]
+        if action == TWCC:
+            if size == 2 and peer.twcc is not None:
+                peer.twcc.record(view[at] << 8 | view[at + 1], now)
+        elif action == IGNORE or size == 0:
+            pass
+        elif action == LEVEL:
+            if size == 1:
+                level = view[at]
+                block += bytes((_LEVEL_OUT << 4, level))
+        elif action == DEPENDENCY:
+            dependency = bytes(view[at : at + size])
+        elif action == SEND_TIME:
+            if size == 3:
+                block += (_SEND_TIME_OUT << 28 | 2 << 24 | int(now * 262144) & 0xFFFFFF).to_bytes(4, "big")
+        elif action >= PASS:
+            if size <= 16:
+                block += bytes(((action - PASS) << 4 | size - 1,)) + view[at : at + size]
+        elif names is not None:
+            names[action] = str(view[at : at + size], "ascii", "replace")
+        at += size
+    return block, level, dependency
+
+
+def _original_of(
+    encoding: Encoding, view: memoryview, start: int, end: int, payload_type: int
+) -> tuple[int, int] | None:
+    """(payload type, sequence number) of the packet inside an RTX packet (RFC 4588); None if it is not needed.
+
+    Padding and probes are not needed: congestion control has recorded them already.
+    """
+    original = encoding.track.rtx.get(payload_type)
+    if original is None or end - start < 2 or not encoding.ssrc:
+        return None
+    sequence = view[start] << 8 | view[start + 1]
+    if encoding.nack_generator is not None and sequence not in encoding.nack_generator.missing:
+        return None  # a probe made from an old packet, or a packet that was recovered already
+    return original, sequence
+
+
+def _canonical(
+    track: MediaTrack,
+    encoding: Encoding,
+    view: memoryview,
+    start: int,
+    end: int,
+    sequence: int,
+    timestamp: int,
+    codec_index: int,
+    extensions: tuple[bytes, int, bytes | None],
+) -> Packet:
+    """The packet in canonical form (packet.py). `start` and `end` delimit its payload."""
+    block, _, dependency = extensions
+    wide = False
+    frame_at = 0
+    head, used = HEAD_SIZE, 6  # the transport-wide number and the MID take 6 bytes of the extensions
     if dependency is not None:
         if len(dependency) > 3 and dependency[3] & 0x80:
             encoding.structure = dependency
         if len(dependency) <= 16:
-            extension_block += bytes((_DEPENDENCY_OUT << 4 | len(dependency) - 1,)) + dependency
+            block += bytes((_DEPENDENCY_OUT << 4 | len(dependency) - 1,)) + dependency
         else:
-            wide = True
-            extension_block = _widen(extension_block) + bytes((_DEPENDENCY_OUT, len(dependency))) + dependency
-    head = WIDE_HEAD_SIZE if wide else HEAD_SIZE
-    # the twcc number and the mid take 6 bytes of the extension block (8 in the wide form)
-    used = len(extension_block) + (8 if wide else 6)
-    frame_at = (
-        head + len(extension_block) - len(dependency) + 1 if dependency is not None and len(dependency) >= 3 else 0
-    )
+            wide, head, used = True, WIDE_HEAD_SIZE, 8
+            block = _widen(block) + bytes((_DEPENDENCY_OUT, len(dependency))) + dependency
+        if len(dependency) >= 3:
+            frame_at = head + len(block) - len(dependency) + 1
+    used += len(block)
     padding = -used & 3
     if padding:
-        extension_block += _ZEROS[padding]
-    if track.kind == "video" and n > start:
-        keyframe, codec_patch = describe(track, encoding, view, start, n, head + len(extension_block))
-        if keyframe:
-            encoding.keyframes += 1
-            track.keyframes.satisfied()
-    elif track.kind == "video":
-        keyframe = False
+        block += _ZEROS[padding]
+    codec_patch: CodecPatch | None = None
+    keyframe = True
+    if track.kind == "video":
+        if end > start:
+            keyframe, codec_patch = describe(track, encoding, view, start, end, head + len(block))
+            if keyframe:
+                encoding.keyframes += 1
+                track.keyframes.satisfied()
+        else:
+            keyframe = False
     if frame_at or wide:
         number = 0 if dependency is None or not frame_at else dependency[1] << 8 | dependency[2]
-        base = codec_patch if codec_patch is not None else _NOTHING
+        base = codec_patch if codec_patch is not None else _NO_PATCH
         codec_patch = base._replace(wide=wide, frame_number_at=frame_at, frame_number=number)
-    tail = b"".join((extension_block, view[start:n]))
-    packet = _new(
+    tail = b"".join((block, view[start:end]))
+    return _new(
         Packet,
         (
             0x9000 | (view[1] & 0x80),
@@ -202,27 +241,15 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
             tail,
             head + len(tail),
             codec_index,
-            len(extension_block),
+            len(block),
             codec_patch,
             keyframe,
         ),
     )
-    encoding.history[sequence & encoding.mask] = packet
-    if codec_patch is not None and sequence == encoding.highest:
-        encoding.last_codec_patch = codec_patch
-    if not encoding.down_tracks and encoding.layer_filter is None:
-        return None
-    encoding.batch.append(packet)
-    return encoding
-
-
-_new: Final = tuple.__new__
-"""Makes a NamedTuple from a tuple in half the time that calling it takes."""
-_NOTHING: Final = CodecPatch(False, 0, 0, 0, 0, 0, 0, 0)
 
 
 def _widen(extension_block: bytes) -> bytes:
-    """One-byte extensions (ours, well formed) in the two-byte form (RFC 8285 4.3)."""
+    """Well-formed one-byte extensions in the two-byte form (RFC 8285 4.3)."""
     out = bytearray()
     at = 0
     while at < len(extension_block):
@@ -233,23 +260,23 @@ def _widen(extension_block: bytes) -> bytes:
 
 
 def describe(
-    track: Track, encoding: Encoding, view: memoryview, start: int, end: int, payload_at: int
+    track: MediaTrack, encoding: Encoding, view: memoryview, start: int, end: int, payload_at: int
 ) -> tuple[bool, CodecPatch | None]:
-    """(begins a keyframe, fields to rewrite) of a video payload; `payload_at`: where it will be in the outbound packet."""
+    """(begins a keyframe, codec fields to patch) of a video payload. `payload_at`: its offset in the outbound packet."""
     try:
         return _describe(track, encoding, view, start, end, payload_at)
-    except MalformedPacket:  # end-to-end encrypted payloads look like anything: forward them all the same
+    except MalformedPacket:  # end-to-end encrypted payloads are not parseable, but forwarded as well
         return False, None
 
 
 def _describe(
-    track: Track, encoding: Encoding, view: memoryview, start: int, end: int, payload_at: int
+    track: MediaTrack, encoding: Encoding, view: memoryview, start: int, end: int, payload_at: int
 ) -> tuple[bool, CodecPatch | None]:
     moved = payload_at - start
     if track.codec == "VP8":
         first, bits = view[start], view[start + 1] if end - start > 6 else 0
         if first & 0x80 and bits & 0xC0 == 0xC0 and view[start + 2] & 0x80:
-            # what libwebrtc sends: 15-bit picture id and TL0PICIDX at fixed places (RFC 7741 4.2)
+            # The form that libwebrtc sends: 15-bit picture id and TL0PICIDX at fixed offsets (RFC 7741 4.2).
             body = start + (6 if bits & 0x30 else 5)
             if not first & 0x10 or first & 7 or view[body] & 1:
                 picture_id = (view[start + 2] & 0x7F) << 8 | view[start + 3]

@@ -1,15 +1,18 @@
-"""When a publisher may be asked for a keyframe (PLI, RFC 4585 6.3.1).
+"""Limits keyframe requests to a publisher (PLI, RFC 4585 6.3.1).
 
-One request makes a keyframe on every simulcast layer in libwebrtc, so the throttle belongs to the track and not to the
-layer. However many subscribers ask, at most two requests a second go upstream; a request within the pause is not
-forgotten but sent at its end, unless a keyframe came meanwhile.
+In libwebrtc one request makes a keyframe on every simulcast layer, so that a track has one throttle for all layers. At most
+two requests per second go to the publisher, from any number of subscribers. A request within the interval is sent at its
+end, unless a keyframe comes in the meantime.
 """
 
-INTERVAL = 0.5
+from typing import Final
+
+INTERVAL: Final = 0.5
+"""Seconds between two requests."""
 
 
 class KeyframeThrottle:
-    """Merges requests. `now` is monotonic seconds."""
+    """Merges the requests of all subscribers of one track. `now` is monotonic seconds."""
 
     __slots__ = ("last", "merged", "pending", "sent")
 
@@ -20,7 +23,7 @@ class KeyframeThrottle:
         self.merged = 0
 
     def request(self, now: float) -> bool:
-        """True: send a request now."""
+        """Whether to send a request now."""
         if now - self.last < INTERVAL:
             self.pending = True
             self.merged += 1
@@ -28,13 +31,13 @@ class KeyframeThrottle:
         return self._send(now)
 
     def due(self, now: float) -> bool:
-        """True: a request that had to wait is to be sent now."""
+        """Whether to send a delayed request now."""
         if self.pending and now - self.last >= INTERVAL:
             return self._send(now)
         return False
 
     def satisfied(self) -> None:
-        """A keyframe came: what waited is answered."""
+        """A keyframe came: drops the delayed request."""
         self.pending = False
 
     def _send(self, now: float) -> bool:

@@ -1,36 +1,43 @@
-"""An encoding with some of its layers left out, made once for all subscribers that want it so.
+"""Streams with some layers of an encoding left out, each made once for all subscribers that take it.
 
-A `FilteredStream` is to routes what an encoding is: its packets have numbers without gaps of their own and are kept for repair.
-It exists only while a route takes it or waits for it. VP8 pictures that are left out leave no gap in the picture ids
-either: libwebrtc holds a picture of a middle layer back when a number before it is missing (RtpVp8RefFinder). VP9 and the
-dependency descriptor say which pictures they need by numbers, which therefore stay.
+Down tracks take a `FilteredStream` like an encoding: its packets have sequence numbers without gaps and are kept for
+retransmission. It exists only while a down track takes it or waits for it. VP8 picture ids have no gaps either: libwebrtc
+holds back a picture of a middle layer while an id before it is missing (RtpVp8RefFinder). VP9 and the dependency descriptor
+refer to other pictures by number, so those numbers stay.
 
-A packet that is missing upstream keeps a number free, for nobody knows its layer. When it comes and is to be left out,
-a packet of padding takes its place, or the subscriber would ask for it again and again.
+A packet that is missing upstream keeps its sequence number, because its layer is not known. If it comes later and is to be
+left out, a padding packet takes its place. Otherwise the subscriber would request it again and again.
 """
 
-from typing import Final
+from typing import Final, Protocol
 
-from sfu.forwarding.down_track import DownTrack
-from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.layer_parser import LayerInfo, LayerLimit, LayerParser, layer_parser_for
+from sfu.forwarding.down_track import DownTrack, OriginStream, RtpStream
+from sfu.forwarding.layer_parser import LayerInfo, LayerParser, ParsedStream, layer_parser_for
+from sfu.forwarding.layers import ALL_LAYERS, LayerLimit
 from sfu.forwarding.packet import HEAD_SIZE, PADDED, PADDED_WORD, CodecPatch, Packet
-from sfu.forwarding.stream import ALL_LAYERS, Stream
+from sfu.forwarding.stream import Stream
 
 PICTURES: Final = 128
-"""Pictures remembered for packets that come late: as many as 7-bit picture ids tell apart."""
+"""Pictures remembered for late packets: as many as 7-bit picture ids distinguish."""
 SKIPPED: Final = 32
-"""Pictures missing in a row that are noted one by one. After more of them a receiver needs a keyframe."""
+"""Consecutive missing pictures that are recorded one by one. After more of them a receiver needs a keyframe."""
 FILLER: Final = b"\0\0" + bytes(3) + b"\4"
-"""The two bytes that end the head's extensions, and four of padding."""
+"""The two bytes that complete the header extensions, and four bytes of padding."""
 LIMIT: Final = 8
-"""Selections of a track's layers that somebody takes at a time: browsers send three of either kind in one encoding
-(three times three, and the whole needs none), or three encodings with three temporal layers each."""
+"""Filtered streams of one track at a time. Browsers send up to three spatial × three temporal layers in one encoding (all
+layers need no filter), or three encodings with three temporal layers each."""
 LEFT_OUT: Final = -1
 MARKER: Final = 0x80
 ANY: Final = 0xFF
+"""As the mask of temporal layers since the last base layer picture: not known."""
 _new: Final = tuple.__new__
-"""Makes a NamedTuple from a tuple in half the time that calling it takes."""
+"""Makes a NamedTuple from a tuple in half the time of its constructor."""
+
+
+class LayeredStream(OriginStream, ParsedStream, Protocol):
+    """What a layer filter needs of its encoding (encoding.py)."""
+
+    layer_filter: "LayerFilter | None"
 
 
 class FilteredStream(Stream):
@@ -38,22 +45,22 @@ class FilteredStream(Stream):
 
     __slots__ = ("_origin", "_pictures", "_shifts")
 
-    def __init__(self, origin: Encoding, spatial: int, temporal: int) -> None:
+    def __init__(self, origin: LayeredStream, spatial: int, temporal: int) -> None:
         super().__init__(origin.track)
         self._origin = origin
         self.spatial, self.temporal = spatial, temporal
         self.highest = self.forwarded = origin.highest
         self._shifts = [0] * (self.mask + 1)
-        """What `shift` was at each of the origin's packets of late, by its number."""
+        """Value of `shift` at each of the origin's newest packets, by sequence number."""
         self._pictures: list[tuple[int, int]] = [(-1, LEFT_OUT)] * PICTURES
-        """(picture, what `picture_shift` was then or `LEFT_OUT`) of late."""
+        """(picture id, value of `picture_shift` at that picture or `LEFT_OUT`) of the newest pictures."""
 
     @property
-    def origin(self) -> Encoding:
+    def origin(self) -> OriginStream:
         return self._origin
 
     def take(self, packet: Packet, layer_info: LayerInfo | None, ahead: int) -> None:
-        """A packet so many numbers ahead of the one before."""
+        """Takes a packet that is `ahead` sequence numbers ahead of the previous one."""
         shift, shifts, mask = self.shift, self._shifts, self.mask
         if ahead > 1:
             fill(shifts, packet.sequence, min(ahead - 1, mask), shift)
@@ -71,10 +78,10 @@ class FilteredStream(Stream):
         self._put(made)
 
     def take_late(self, packet: Packet, layer_info: LayerInfo | None) -> None:
-        """A packet that had been missing, or came out of order."""
+        """Takes a packet that was missing or came out of order."""
         sequence = (packet.sequence - self._shifts[packet.sequence & self.mask]) & 0xFFFF
         ahead = (sequence - self.highest) & 0xFFFF
-        if 0 < ahead < 0x8000:  # all that came after it was left out
+        if 0 < ahead < 0x8000:  # every packet after it was left out
             self._advance(sequence)
         elif 0x10000 - ahead > self.mask or self.find(sequence) is not None:
             return
@@ -88,9 +95,9 @@ class FilteredStream(Stream):
         self.highest = sequence
 
     def begin_picture(self, layer_info: LayerInfo, skipped: int, base: int) -> None:
-        """Before the first packet of a picture that has come; of so many before it none has."""
+        """Called before the first packet of a picture. `skipped`: pictures before it of which no packet came."""
         shift, pictures = self.picture_shift, self._pictures
-        # between two pictures that go with one of the lowest layer there is none of that layer
+        # Two pictures that depend on the same base layer picture have no base layer picture between them.
         left_out = self.temporal == 0 and (layer_info.base - (layer_info.temporal == 0)) & 0xFF == base
         for back in range(skipped, 0, -1):
             number = (layer_info.number - back) & layer_info.modulus
@@ -106,7 +113,7 @@ class FilteredStream(Stream):
             if layer_info.number >= 0:
                 number, shift = self._pictures[layer_info.number % PICTURES]
                 if number != layer_info.number or shift == LEFT_OUT:
-                    return _filler(packet, sequence)  # its picture has no number here
+                    return _filler(packet, sequence)  # its picture is not in this stream
                 if shift:
                     number = (number - shift) & layer_info.modulus
                     at = extension_size + 2
@@ -136,7 +143,7 @@ class FilteredStream(Stream):
 
 
 def fill(ring: list[int], end: int, count: int, value: int) -> None:
-    """Sets the `count` entries before that of `end`, without a step for each: a sender can skip 500 with every packet."""
+    """Sets the `count` entries before index `end` by slices: a sender can skip 500 sequence numbers with every packet."""
     size = len(ring)
     last = end & size - 1
     first = last - count
@@ -146,27 +153,29 @@ def fill(ring: list[int], end: int, count: int, value: int) -> None:
 
 
 def _filler(packet: Packet, sequence: int) -> Packet:
-    """Takes the number of `packet`, and says nothing."""
+    """A padding packet with sequence number `sequence` in place of `packet`."""
     size = HEAD_SIZE + len(FILLER)
     return Packet(PADDED, sequence, packet.timestamp, PADDED_WORD, FILLER, size, packet.codec_index, 2, None, False)
 
 
 class LayerFilter:
-    """What is made of one encoding. Kept in `Encoding.layer_filter` while there is any use for it."""
+    """All filtered streams of one encoding. Kept in `Encoding.layer_filter` while any of them has a down track."""
 
     __slots__ = ("_base", "_layers", "_number", "_origin", "_since", "_timestamp", "filtered", "highest")
 
-    def __init__(self, origin: Encoding, layers: LayerParser) -> None:
+    def __init__(self, origin: LayeredStream, layers: LayerParser) -> None:
         self._origin = origin
         self._layers = layers
         self.filtered: list[FilteredStream] = []
         self.highest = origin.highest
-        """The origin's highest sequence number that was taken."""
+        """Highest sequence number of the origin that was taken."""
         self._number = self._base = -1
         self._since = 0
+        """Bit mask of the temporal layers since the last base layer picture."""
         self._timestamp = -1
 
-    def stream(self, caps: LayerLimit) -> Stream:
+    def stream(self, caps: LayerLimit) -> RtpStream:
+        """The stream with layers up to `caps`; the nearest existing one if the track has too many already."""
         for each in self.filtered:
             if (each.spatial, each.temporal) == caps:
                 return each
@@ -183,16 +192,17 @@ class LayerFilter:
         makers = [each.layer_filter for each in self._origin.track.encodings.values()]
         return sum(len(each.filtered) for each in makers if each is not None) >= LIMIT
 
-    def _nearest(self, caps: LayerLimit) -> Stream:
-        """The one with the most layers that holds none above `caps`; else the one with the fewest."""
+    def _nearest(self, caps: LayerLimit) -> RtpStream:
+        """The stream with the most layers within `caps`; if none is within, the one with the fewest layers."""
         within = [each for each in self.filtered if each.spatial <= caps[0] and each.temporal <= caps[1]]
         if within:
-            return max(within, key=lambda each: (each.spatial, each.temporal))
-        return min((*self.filtered, self._origin), key=lambda each: (each.spatial, each.temporal))
+            return max(within, key=_layers)
+        streams: list[RtpStream] = [*self.filtered, self._origin]
+        return min(streams, key=_layers)
 
     def waiting(self) -> list[DownTrack]:
-        """Routes that have this encoding with some layers and want it with others; not those in a replay."""
-        streams = (self._origin, *self.filtered)
+        """Down tracks that take some layers of this encoding and wait for others; not those in a GOP replay."""
+        streams: tuple[RtpStream, ...] = (self._origin, *self.filtered)
         return [
             down_track
             for stream in streams
@@ -207,7 +217,7 @@ class LayerFilter:
         return self._layers.read(packet)
 
     def is_switch_point(self, layer_info: LayerInfo | None, packet: Packet, down_track: DownTrack) -> bool:
-        """Whether `down_track` may change over to its target at this packet, which comes next."""
+        """Whether `down_track` may switch to its target at this packet, which is the next one."""
         old, new = down_track.current, down_track.target
         if (
             layer_info is None
@@ -223,14 +233,14 @@ class LayerFilter:
         return self._layers.is_switch_point(layer_info, self._since, had, wanted)
 
     def ahead(self, packet: Packet) -> int:
-        """By how many numbers it is ahead of those taken; 0 when it came late."""
+        """By how many sequence numbers the packet is ahead of those taken; 0 if it is late."""
         if self.highest < 0:
             return 1
         ahead = (packet.sequence - self.highest) & 0xFFFF
         return ahead if ahead < 0x8000 else 0
 
     def take(self, packet: Packet, layer_info: LayerInfo | None) -> bool:
-        """Gives every thinned stream its share; False when the packet came late."""
+        """Hands the packet to every filtered stream; False if it is late."""
         ahead = self.ahead(packet)
         if not ahead:
             for each in self.filtered:
@@ -238,7 +248,7 @@ class LayerFilter:
             return False
         self.highest = packet.sequence
         if ahead > 1:
-            self._since = ANY  # who knows what it was
+            self._since = ANY
         if layer_info is not None:
             if self._begins(layer_info, packet):
                 self._since = 0 if layer_info.temporal == 0 else self._since | 1 << layer_info.temporal
@@ -253,18 +263,22 @@ class LayerFilter:
         return True
 
     def _begins(self, layer_info: LayerInfo, packet: Packet) -> bool:
-        """Whether this is the first packet of a picture, with all its spatial layers."""
+        """Whether this is the first packet of a picture (all spatial layers together)."""
         return layer_info.begin and packet.timestamp != self._timestamp
 
     def tidy(self) -> None:
-        """Forgets what nobody takes any more."""
+        """Removes streams without down tracks."""
         self.filtered = [each for each in self.filtered if each.down_tracks]
         if not self.filtered:
             self._origin.layer_filter = None
 
 
-def filtered(encoding: Encoding, spatial: int = ALL_LAYERS, temporal: int = ALL_LAYERS) -> Stream:
-    """The stream of these layers; the encoding itself when that is all of them, or when they cannot be told apart."""
+def _layers(stream: RtpStream) -> LayerLimit:
+    return stream.spatial, stream.temporal
+
+
+def filtered(encoding: LayeredStream, spatial: int = ALL_LAYERS, temporal: int = ALL_LAYERS) -> RtpStream:
+    """The stream with layers up to these; the encoding itself if that is all, or if its layers cannot be distinguished."""
     if spatial == ALL_LAYERS and temporal == ALL_LAYERS:
         return encoding
     if encoding.layer_filter is None:

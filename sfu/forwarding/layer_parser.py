@@ -1,71 +1,81 @@
-"""Which layer a canonical packet belongs to, and where a receiver may be given more layers than it has had.
+"""Layer parsers: which layer a canonical packet belongs to, and where a receiver may switch to more layers.
 
-Read of packets only while somebody gets a stream with layers left out, and of a few of them to measure what each layer
-costs: the packet path itself knows no layers. VP8: RFC 7741 4.2; VP9: RFC 9628 4.2; dependency
-descriptor: AV1 RTP, appendix A.
+Packets are parsed only while a down track takes an encoding with layers left out, and in samples to measure the bitrate of
+each layer. The packet path itself does not know layers. VP8: RFC 7741 4.2; VP9: RFC 9628 4.2; dependency descriptor: AV1
+RTP, appendix A.
 """
 
 from typing import Final, NamedTuple, Protocol
 
 from sfu.errors import MalformedPacket
-from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.layers import ALL_LAYERS, LayerLimit
+from sfu.forwarding.media_track import MediaTrack
 from sfu.forwarding.packet import HEAD_SIZE, WIDE_HEAD_SIZE, Packet
-from sfu.forwarding.stream import ALL_LAYERS
 from sfu.rtp.codecs import vp9
 from sfu.rtp.codecs.dependency_descriptor import DecodeTargetIndication, DependencyDescriptorReader
 
-LayerLimit = tuple[int, int]
-"""The highest spatial and the highest temporal layer that are kept."""
 SAMPLE: Final = 128
-"""Newest packets of a stream that are looked at to learn what its layers cost: half a second of a large picture."""
+"""Newest packets of a stream that are sampled to measure its layers: half a second of a large picture."""
 STRUCTURES: Final = 4.0
 STRUCTURE_EVERY: Final = 64
-"""A stream may change its structure so many times at once, and once in so many packets: encoders do so when their layers
-change. With a new one in every packet, layers cannot be told apart."""
-LEAST_PICTURES: Final = 12
-"""Fewer say nothing: every pattern of layers that is in use has repeated itself after eight, and each layer has come twice."""
+"""Template structures accepted in a burst, and packets per further one. Encoders send a new structure when their layers
+change. A stream with a new structure in every packet is not parsed."""
+MIN_PICTURES: Final = 12
+"""Pictures that a sample needs. The layer patterns in use repeat after at most eight pictures, so each layer occurs twice."""
 
 _new: Final = tuple.__new__
-"""Makes a NamedTuple from a tuple in half the time that calling it takes."""
+"""Makes a NamedTuple from a tuple in half the time of its constructor."""
+
+
+class ParsedStream(Protocol):
+    """What the parsers need of an encoding (encoding.py)."""
+
+    track: MediaTrack
+    highest: int
+    structure: bytes
+    width: int
+    height: int
+
+    def find(self, sequence: int) -> Packet | None: ...
 
 
 class LayerInfo(NamedTuple):
-    """What a packet says of its layer."""
+    """The layer of one packet."""
 
     spatial: int
     temporal: int
     begin: bool
-    "First packet of its spatial layer's part of a picture."
+    "First packet of its spatial layer in a picture."
     end: bool
-    "Last packet of its spatial layer's part of the picture."
+    "Last packet of its spatial layer in a picture."
     switch_flags: int
-    "What else is needed to see whether higher layers may begin here; its meaning is the codec's."
+    "Codec-specific flags that say whether higher layers may begin here."
     number: int
-    "The picture's number where pictures that are left out must leave no gap; −1 elsewhere."
+    "Picture id, if left-out pictures must leave no gap in the ids (VP8); else −1."
     modulus: int
-    "One less than how many such numbers there are."
+    "Highest picture id."
     base: int
-    "The number of the lowest temporal layer's picture that it goes with."
+    "TL0PICIDX: number of the base layer picture that it depends on."
 
 
 class LayerParser(Protocol):
-    """How one codec's packets are read."""
+    """Reads the packets of one codec or header extension."""
 
     def read(self, packet: Packet) -> LayerInfo | None:
-        """None: the packet does not say."""
+        """None if the packet contains no layer information."""
 
     def is_switch_point(self, layer_info: LayerInfo, since: int, had: LayerLimit, wanted: LayerLimit) -> bool:
-        """Whether who had the layers up to `had` can decode those up to `wanted` from the picture that `layer_info` begins.
+        """Whether a receiver of the layers up to `had` can decode those up to `wanted` from this picture on.
 
-        `since`: bit mask of the temporal layers of the pictures since the last of the lowest.
+        `since`: bit mask of the temporal layers since the last base layer picture.
         """
 
     def size(self, spatial: int) -> tuple[int, int]:
-        """Pixels of a spatial layer's pictures; zeros: it is not said."""
+        """Picture size of a spatial layer; zeros if not known."""
 
 
 class Vp8LayerParser:
-    """Only with picture id and TL0PICIDX, as every browser sends it: without, nothing could be left out."""
+    """Reads the VP8 payload descriptor. Needs picture id and TL0PICIDX, which every browser sends."""
 
     def read(self, packet: Packet) -> LayerInfo | None:
         tail, at = packet.tail, packet.extension_size
@@ -80,7 +90,7 @@ class Vp8LayerParser:
         return _new(LayerInfo, (0, layer >> 6, begin, end, layer & 0x20, number, modulus, tail[behind]))
 
     def is_switch_point(self, layer_info: LayerInfo, since: int, had: LayerLimit, wanted: LayerLimit) -> bool:
-        """At the first picture of the layers above, when it needs the lowest layer only (layer sync, the Y bit)."""
+        """At the first picture of the added layers, if it depends on the base layer only (layer sync, Y bit)."""
         above = (2 << wanted[1]) - (2 << had[1])
         return bool(layer_info.switch_flags and above >> layer_info.temporal & 1 and not since & above)
 
@@ -89,7 +99,7 @@ class Vp8LayerParser:
 
 
 class Vp9LayerParser:
-    """By the payload descriptor, where no dependency descriptor comes with it. Larger pictures begin with a keyframe."""
+    """Reads the VP9 payload descriptor. A switch to a higher spatial layer needs a keyframe."""
 
     def read(self, packet: Packet) -> LayerInfo | None:
         try:
@@ -101,7 +111,7 @@ class Vp9LayerParser:
         return LayerInfo(found.spatial, found.temporal, found.begin, found.end, found.switching_up, -1, 0, 0)
 
     def is_switch_point(self, layer_info: LayerInfo, since: int, had: LayerLimit, wanted: LayerLimit) -> bool:
-        """At a switching-up point (the U bit) of the layers that were had."""
+        """At a switching-up point (U bit) of the layers received so far."""
         return bool(layer_info.switch_flags and layer_info.temporal <= had[1] and wanted[0] <= had[0])
 
     def size(self, spatial: int) -> tuple[int, int]:
@@ -109,17 +119,17 @@ class Vp9LayerParser:
 
 
 class DependencyDescriptorLayerParser:
-    """Any codec whose packets carry dependency descriptors: Chromium's VP8, VP9 and AV1, encrypted ones too.
+    """Reads the dependency descriptor: VP8, VP9 and AV1 of Chromium, with end-to-end encryption as well.
 
-    Chromium leaves picture ids out of its VP8 then. Higher layers begin where the descriptor says so for a decode target
-    (its "switch" indication) in a frame that has been had.
+    Chromium omits VP8 picture ids then. A receiver may switch to a decode target at a frame whose descriptor has the
+    "switch" indication for it.
     """
 
     def __init__(self, structure: bytes) -> None:
-        """Of the newest descriptor that came with a structure."""
+        """`structure`: the newest descriptor that contains a template structure."""
         self._state = DependencyDescriptorReader()
         self._structured = b""
-        """The newest structure as it came."""
+        """The newest template structure in encoded form."""
         self._credit = STRUCTURES
         self._marks: dict[int, tuple[int, int, int]] = {}
         self._targets: tuple[LayerLimit, ...] = ()
@@ -143,7 +153,7 @@ class DependencyDescriptorLayerParser:
     def is_switch_point(self, layer_info: LayerInfo, since: int, had: LayerLimit, wanted: LayerLimit) -> bool:
         if layer_info.spatial > had[0] or layer_info.temporal > had[1]:
             return False
-        # without larger pictures, each spatial layer goes on by itself: what is true of its lowest is of the others
+        # If the picture size does not grow, every spatial layer continues: this layer's indications hold for the others.
         most = layer_info.spatial if wanted[0] <= had[0] else wanted[0]
         within = [index for index, (s, t) in enumerate(self._targets) if s <= most and t <= wanted[1]]
         if not within:
@@ -156,7 +166,7 @@ class DependencyDescriptorLayerParser:
         return resolutions[spatial] if spatial < len(resolutions) else (0, 0)
 
     def _read(self, descriptor: bytes) -> tuple[int, int, int] | None:
-        """(spatial layer, temporal layer, bit mask of decode targets that may be begun)."""
+        """(spatial layer, temporal layer, bit mask of decode targets that may begin here)."""
         before = self._state.structure
         if len(descriptor) > 3 and descriptor[3] & 0x80 and descriptor[3:] != self._structured:
             if self._credit < 1:
@@ -181,8 +191,8 @@ def _switches(indications: tuple[DecodeTargetIndication, ...]) -> int:
     return sum([1 << index for index, one in enumerate(indications) if one is DecodeTargetIndication.SWITCH])
 
 
-def layer_parser_for(encoding: Encoding) -> LayerParser | None:
-    """None: its layers cannot be told apart."""
+def layer_parser_for(encoding: ParsedStream) -> LayerParser | None:
+    """None if the encoding's layers cannot be distinguished."""
     if encoding.structure:
         return DependencyDescriptorLayerParser(encoding.structure)
     if encoding.track.codec == "VP8":
@@ -191,23 +201,23 @@ def layer_parser_for(encoding: Encoding) -> LayerParser | None:
 
 
 class LayerShare(NamedTuple):
-    """What an encoding with all layers above these left out has of it."""
+    """The share of an encoding that remains if all layers above these are left out."""
 
     spatial: int
     temporal: int
     bytes: float
-    "Of all its bytes, 0–1."
+    "Fraction of the encoding's bytes, 0–1."
     fps: float
     width: int
-    "0: not known."
+    "0 if not known."
     height: int
 
 
-def layer_shares(encoding: Encoding) -> tuple[LayerShare, ...] | None:
-    """By the newest packets, rising; empty when there is only one layer, or nothing to tell them apart by; None when
-    there are too few pictures to say.
+def layer_shares(encoding: ParsedStream) -> tuple[LayerShare, ...] | None:
+    """The layers of the newest packets, in rising order.
 
-    Keyframes do not count: all layers begin with them, and one in a sample would make the lowest look dear.
+    Empty if there is only one layer or the layers cannot be distinguished; None if there are too few pictures. Keyframes do
+    not count: they belong to all layers, and one in the sample would overstate the base layer.
     """
     layers = layer_parser_for(encoding)
     newest = encoding.find(encoding.highest) if encoding.highest >= 0 else None
@@ -215,7 +225,7 @@ def layer_shares(encoding: Encoding) -> tuple[LayerShare, ...] | None:
         return ()
     sizes: dict[LayerLimit, int] = {}
     ages: dict[int, list[int]] = {}
-    "Of the pictures of each temporal layer, rising."
+    "Ages of the pictures of each temporal layer in RTP time, rising."
     oldest, keyframes = newest.timestamp, set()
     for back in range(SAMPLE):
         packet = encoding.find((encoding.highest - back) & 0xFFFF)
@@ -232,7 +242,7 @@ def layer_shares(encoding: Encoding) -> tuple[LayerShare, ...] | None:
         if packet.timestamp != oldest or not ages:
             ages.setdefault(layer_info.temporal, []).append((newest.timestamp - packet.timestamp) & 0xFFFFFFFF)
             oldest = packet.timestamp
-    if sum(map(len, ages.values())) < LEAST_PICTURES or oldest == newest.timestamp:
+    if sum(map(len, ages.values())) < MIN_PICTURES or oldest == newest.timestamp:
         return None
     if len(sizes) < 2:
         return ()
@@ -254,7 +264,7 @@ def layer_shares(encoding: Encoding) -> tuple[LayerShare, ...] | None:
     return tuple(found)
 
 
-def _rate(ages: list[int], encoding: Encoding) -> float:
-    """Pictures a second, by the times between them: their share of a short sample would be off by as much as one."""
+def _rate(ages: list[int], encoding: ParsedStream) -> float:
+    """Pictures per second by the intervals between them: counting pictures in a short sample would be off by up to one."""
     span = max(ages) - min(ages) if ages else 0
     return (len(ages) - 1) * encoding.track.clock_rate / span if span else 0.0

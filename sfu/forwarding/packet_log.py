@@ -1,44 +1,42 @@
-"""What an engine saw of a call, one line of JSON for each thing, to be played again: headers and feedback, no content.
+"""Packet log: records the headers and the feedback of calls as JSON lines, for replay. It contains no media.
 
-Of a picture's packets the header, its extensions and as many bytes of the payload as say where pictures begin; of sound
-nothing but sizes; RTCP as a whole, once opened. Times are monotonic seconds. `tests/support/replay.py` reads it: recorded
-publishers in the virtual network, and recorded feedback for the estimator. Rows:
+Video packets are logged with header, extensions and the first payload bytes (codec descriptor and frame header), audio
+packets with their sizes only, RTCP in full after decryption. Times are monotonic seconds. `tests/support/replay.py` reads
+it: it replays publishers in the virtual network, and feedback for the estimator. Rows:
 
 - `["track", number, peer, mid, kind, codec, parameters, clock_rate]` before a track's first packets,
 - `["rtp", time, track, rid, [[sequence, timestamp, marker, size, extra, head], …]]` in canonical form; `head` in hex:
   `extension_size` bytes of extensions, then payload,
 - `["rtcp", time, peer, data]` in hex,
-- `["sent", time, peer, number, [size, …]]`: what went to a subscriber, from this transport-wide number on.
+- `["sent", time, peer, number, [size, …]]`: packets sent to a subscriber, from this transport-wide number on.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from sfu.forwarding.down_track import DownTrack
-
-if TYPE_CHECKING:
-    from sfu.forwarding.down_track import SentCallback
-    from sfu.forwarding.encoding import Encoding
-    from sfu.forwarding.packet import Packet
-    from sfu.forwarding.peer import EnginePeer
-    from sfu.forwarding.track import Track
+from sfu.forwarding.down_track import DownTrack, SentCallback
+from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.media_track import MediaTrack
+from sfu.forwarding.packet import Packet
+from sfu.forwarding.peer_transport import PeerTransport
+from sfu.forwarding.track import Track
 
 HEAD: Final = 20
-"""Bytes of a picture's payload: the codec's descriptor and the frame's header."""
+"""Logged bytes of a video payload: codec descriptor and frame header."""
 MARKER: Final = 0x80
 
 
 class PacketLog:
-    """`write` takes a line without its end; it may drop it."""
+    """Log of one engine. `write` takes a line without line end, and may drop it."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
-        self._tracks: dict[Track, int] = {}
+        self._tracks: dict[MediaTrack, int] = {}
         self._count = 0
-        self._heard: set[Encoding] = set()
+        self._tapped: set[Encoding] = set()
 
-    def forwarded(self, encoding: "Encoding", batch: "Sequence[Packet]", now: float) -> None:
+    def forwarded(self, encoding: Encoding, batch: Sequence[Packet], now: float) -> None:
         track = encoding.track
         number = self._tracks.get(track)
         if number is None:
@@ -57,11 +55,11 @@ class PacketLog:
         ]
         self._row("rtp", round(now, 6), number, encoding.rid, rows)
 
-    def rtcp(self, peer: "EnginePeer", data: bytes | memoryview, now: float) -> None:
+    def rtcp(self, peer: PeerTransport, data: bytes | memoryview, now: float) -> None:
         self._row("rtcp", round(now, 6), peer.id, bytes(data).hex())
 
-    def logging_sent(self, peer: "EnginePeer", on_sent: "SentCallback") -> "SentCallback":
-        """`on_sent`, and a row for each of its calls."""
+    def logging_sent(self, peer: PeerTransport, on_sent: SentCallback) -> SentCallback:
+        """A callback that logs the packets and calls `on_sent`."""
 
         def noted(sent: tuple[int, Sequence[int], float]) -> None:
             number, sizes, now = sent
@@ -70,17 +68,17 @@ class PacketLog:
 
         return noted
 
-    def listen(self, encoding: "Encoding") -> None:
-        """From now on all of it comes here, though nobody is sent it: what has no route is not handed on."""
-        if encoding not in self._heard:
-            self._heard.add(encoding)
+    def listen(self, encoding: Encoding) -> None:
+        """Logs all packets of the encoding from now on, with or without subscribers."""
+        if encoding not in self._tapped:
+            self._tapped.add(encoding)
             encoding.down_tracks.append(DownTrack.null_tap(encoding))
 
-    def forget(self, track: "Track") -> None:
+    def forget(self, track: Track) -> None:
         self._tracks.pop(track, None)
-        self._heard.difference_update(track.encodings.values())
+        self._tapped.difference_update(track.encodings.values())
 
-    def _introduce(self, track: "Track") -> int:
+    def _introduce(self, track: MediaTrack) -> int:
         self._count += 1
         number = self._tracks[track] = self._count
         self._row(

@@ -1,6 +1,6 @@
-"""RTCP in both directions and everything that happens by the clock: what the engine does besides packets.
+"""RTCP in both directions, and the engine's periodic work.
 
-Reports (RFC 3550 6.4), NACK and PLI (RFC 4585), repair on request (RFC 4588), transport-wide feedback. `now` is monotonic
+Reports (RFC 3550 6.4), NACK and PLI (RFC 4585), retransmission (RFC 4588), transport-wide feedback. `now` is monotonic
 seconds, `wall` seconds since 1900 (NTP).
 """
 
@@ -14,10 +14,11 @@ from sfu.bandwidth.twcc import feedback_count, parse_feedback
 from sfu.errors import MalformedPacket
 from sfu.forwarding import fanout
 from sfu.forwarding.decision_log import Cause, DecisionKind
-from sfu.forwarding.down_track import DownTrack, Offsets
+from sfu.forwarding.down_track import DownTrack, Offsets, OriginStream
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.packet import Packet
-from sfu.forwarding.peer import PLAIN, EnginePeer
+from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.peer_transport import PLAIN, PeerTransport
 from sfu.forwarding.rtcp_budget import FEEDBACK, KEYFRAME_REQUEST, LOOKUP, REPAIR, REPORT, REPORT_BLOCK, STATUS
 from sfu.forwarding.rtcp_reports import RTCP_SIZE, RtcpReports
 from sfu.forwarding.track import Track
@@ -27,40 +28,43 @@ from sfu.rtp import rtcp, xr
 log = logging.getLogger(__name__)
 
 TICK: Final = 0.025
+"""Seconds between calls of `handle_timer` while a peer publishes."""
 IDLE_TICK: Final = 0.25
+"""The same while no peer publishes."""
 FAULTS_EVERY: Final = 60.0
-"""Seconds between tracebacks of faults among packets; all are counted."""
+"""Seconds between logged tracebacks of packet faults. All faults are counted."""
 TWCC_EVERY: Final = 0.1
-"""As libwebrtc's receivers do by default."""
+"""Seconds between transport-wide feedback packets, as in libwebrtc's receivers."""
 REPORT_SLOTS: Final = round(1.0 / TICK)
-"""Everybody reports once a second, each in its own tick."""
+"""Each peer gets reports once a second, distributed over this many ticks."""
 BUSY: Final = 0.6
-"""Seconds after its last packet in which a publisher is looked at in every tick: longer than any NACK waits."""
+"""Seconds after its last packet in which a publisher is served in every tick: longer than any NACK waits."""
 ALIVE_EVERY: Final = 0.25
+"""Seconds between checks which streams are alive."""
 QUIET: Final = 3.0
 QUIET_EVERY: Final = 1.0
-"""Who sent nothing for `QUIET` seconds is looked at this often only: in a server of listeners this is most of the work."""
+"""A peer that sent nothing for `QUIET` seconds is checked at this interval only: most peers of a large room only listen."""
 KEYFRAME_RETRY: Final = 1.0
-"""Seconds after which a route that still waits asks again (mediasoup: 1 s)."""
+"""Seconds after which a waiting down track requests a keyframe again (mediasoup: 1 s)."""
 NACK_LIMIT: Final = 256
-"""Sequence numbers in one NACK packet of ours,"""
+"""Sequence numbers in one NACK packet."""
 NACKS_PER_TICK: Final = 512
-"""and of all streams of one peer in one tick."""
-PAD_DEPTH: Final = 200
-"""Newest packets of a stream that padding is made of."""
+"""Sequence numbers in all NACK packets to one peer in one tick."""
+PADDING_DEPTH: Final = 200
+"""Newest packets of a stream that are retransmitted as padding."""
 DEFAULT_RTT: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class IngressLimits:
-    """What one peer may send, per second."""
+    """Limits of what one peer may send per second."""
 
     packets: float = 6_000
     bits: float = 30_000_000
 
 
 class RtcpHandler:
-    """Belongs to one Engine, which shares its tables with it."""
+    """Belongs to one engine. `changed` is called with every encoding that was bound, resized, came alive or fell silent."""
 
     def __init__(
         self,
@@ -73,7 +77,7 @@ class RtcpHandler:
         self._encryptor = encryptor
         self._publishing: dict[PeerId, EnginePeer] = {}
         self._reporting: list[dict[PeerId, EnginePeer]] = [{} for _ in range(REPORT_SLOTS)]
-        """Peers that send or are sent something, by the tick of the second in which they are due."""
+        """Peers with tracks or down tracks, by the tick of the second in which their reports are due."""
         self._turn = 0
         self._fault_at = float("-inf")
         self._dropped = dropped
@@ -86,7 +90,7 @@ class RtcpHandler:
         self.firs_received = 0
 
     def reschedule(self, peer: EnginePeer) -> None:
-        """After each track or route that the peer got or lost."""
+        """Call it after each change of the peer's tracks or down tracks."""
         slot = self._reporting[peer.id % REPORT_SLOTS]
         if peer.tracks:
             self._publishing[peer.id] = peer
@@ -98,8 +102,9 @@ class RtcpHandler:
             slot.pop(peer.id, None)
 
     def request_keyframe(
-        self, encoding: Encoding, now: float, *, asker: EnginePeer | None = None, cause: Cause = Cause.SWITCH
+        self, encoding: OriginStream, now: float, *, asker: PeerTransport | None = None, cause: Cause = Cause.SWITCH
     ) -> None:
+        """Requests a keyframe from the publisher, throttled per track. `asker`: the subscriber that needs it."""
         track = encoding.track
         if track.keyframes.request(now):
             self._send_keyframe_request(encoding)
@@ -124,7 +129,7 @@ class RtcpHandler:
             self._dropped["rtcp_work"] += 1
 
     def _take(self, peer: EnginePeer, packet: rtcp.RtcpPacket, now: float, wall: float) -> bool:
-        """One packet of a compound; False when the datagram's share of work is used up."""
+        """Handles one packet of a compound; False if the datagram has used up its budget."""
         spend = peer.rtcp_budget.spend
         if isinstance(packet, rtcp.Nack):
             return self._resend(peer, packet, now)
@@ -150,14 +155,12 @@ class RtcpHandler:
                 return False
             peer.remb = packet.bitrate
             if peer.downlink is not None:
-                octets = {
-                    ssrc: down_track.octets for ssrc, down_track in peer.down_tracks.items() if ssrc == down_track.ssrc
-                }
+                octets = {down_track.ssrc: down_track.octets for down_track in peer.media_down_tracks()}
                 peer.downlink.receive_remb(packet.bitrate, now, packet.ssrcs, octets)
         return True
 
     def _take_feedback(self, peer: EnginePeer, fci: bytes, now: float) -> bool:
-        """Transport-wide feedback about packets that were sent; what speaks of more of them is not read."""
+        """Handles transport-wide feedback. Feedback that covers more packets than were sent is not parsed."""
         downlink = peer.downlink
         if downlink is None:
             return True
@@ -177,7 +180,7 @@ class RtcpHandler:
         if down_track is None or nack.media_ssrc != down_track.ssrc:
             return True
         spend = peer.rtcp_budget.spend
-        peer.nacks_received += len(nack.lost)
+        peer.counters.nacks_received += len(nack.lost)
         downlink = peer.downlink
         is_lossy_link = downlink.estimator.is_lossy_link if downlink is not None else None
         for sequence in nack.lost:
@@ -185,9 +188,8 @@ class RtcpHandler:
                 return False
             found = down_track.packet_to_resend(sequence, now, is_lossy_link=is_lossy_link)
             if found is not None:
-                for _ in range(
-                    2 if is_lossy_link else 1
-                ):  # the repair may be lost as well, and costs a round trip more
+                # Twice on a lossy link: a lost retransmission costs another round trip.
+                for _ in range(2 if is_lossy_link else 1):
                     if not spend(REPAIR):
                         return False
                     self._repair(down_track, *found, now)
@@ -201,16 +203,16 @@ class RtcpHandler:
         return sent
 
     def send_padding(self, peer: EnginePeer, size: int, now: float) -> None:
-        """What was sent lately once more, as repair packets; packets of padding only where nothing flows."""
+        """Sends about `size` bytes: recent packets again as RTX packets, or pure padding if nothing is being sent."""
         idle: DownTrack | None = None
-        for ssrc, down_track in peer.down_tracks.items():
+        for down_track in peer.media_down_tracks():
             encoding = down_track.current
-            if ssrc != down_track.ssrc or down_track.track.kind != "video" or down_track.rtx_payload_type is None:
+            if down_track.track.kind != "video" or down_track.rtx_payload_type is None:
                 continue
             idle = down_track
             if encoding is None:
                 continue
-            for back in range(PAD_DEPTH):
+            for back in range(PADDING_DEPTH):
                 packet = encoding.find((encoding.forwarded - back) & 0xFFFF)
                 if packet is None:
                     continue
@@ -237,21 +239,21 @@ class RtcpHandler:
         down_track = peer.down_tracks.get(ssrc)
         if down_track is None:
             return True
-        peer.keyframe_requests_received += 1
+        peer.counters.keyframe_requests_received += 1
         encoding = down_track.target or down_track.current
         if encoding is not None and down_track.track.kind == "video":
             self.request_keyframe(encoding.origin, now, asker=peer, cause=Cause.VIEWER)
         return True
 
-    def _send_keyframe_request(self, encoding: Encoding) -> None:
+    def _send_keyframe_request(self, encoding: OriginStream) -> None:
         peer = encoding.track.peer
         if not encoding.ssrc:
             return
         self.plis_sent += 1
         self.send_rtcp(peer, rtcp.encode_pli(peer.rtcp_ssrc, encoding.ssrc))
 
-    def send_rtcp(self, peer: EnginePeer, data: bytes) -> None:
-        """Seals and sends one compound packet; silently nothing before keys and address are known."""
+    def send_rtcp(self, peer: PeerTransport, data: bytes) -> None:
+        """Encrypts and sends one compound packet. Does nothing before keys and address are known."""
         if peer.tx is None or peer.datagram_sink is None:
             return
         sealed = self._encryptor.encrypt_rtcp(peer.tx, data) if peer.tx is not PLAIN else data
@@ -263,7 +265,7 @@ class RtcpHandler:
     # -- time -------------------------------------------------------------------------------------------------------
 
     def handle_timer(self, now: float, wall: float) -> bool:
-        """Every `TICK` seconds while it says that somebody publishes, every `IDLE_TICK` otherwise."""
+        """Call it every `TICK` seconds while it returns True (a peer publishes), else every `IDLE_TICK` seconds."""
         busy = False
         twcc = now >= self._next_twcc
         if twcc:
@@ -281,7 +283,7 @@ class RtcpHandler:
                 began = self._clock()
                 try:
                     self._serve_publisher(peer, now, twcc=twcc, alive=look)
-                except Exception:  # one peer's fault is not the others'
+                except Exception:  # one peer's fault must not affect others
                     self._failed(now)
                 peer.budget.charge_elapsed(self._clock() - began, now)
                 if peer.payload_time:
@@ -308,11 +310,12 @@ class RtcpHandler:
         if peer.tracks:
             self.reports.send_receiver_reports(peer, now, wall)
         if peer.down_tracks:
-            self.reports.send_sender_reports(peer, now, wall=wall)
+            self.reports.send_sender_reports(peer, peer.media_down_tracks(), now, wall=wall)
 
     def _serve_publisher(self, peer: EnginePeer, now: float, *, twcc: bool, alive: bool) -> None:
-        if twcc and peer.twcc is not None and peer.feedback_ssrc:
-            for feedback in peer.twcc.feedback(peer.feedback_ssrc):
+        feedback_ssrc = peer.stream_table.feedback_ssrc
+        if twcc and peer.twcc is not None and feedback_ssrc:
+            for feedback in peer.twcc.feedback(feedback_ssrc):
                 self.send_rtcp(peer, feedback)
         if alive:
             self._watch_ingress(peer, now)
@@ -330,7 +333,7 @@ class RtcpHandler:
                     self._send_keyframe_request(wanted.origin)
             for encoding in track.encodings.values():
                 if not encoding.ssrc or (encoding.alive and not alive):
-                    continue  # who begins to send is seen at once, who ends after a while
+                    continue  # a stream that starts is noticed in every tick, one that ends every ALIVE_EVERY
                 if encoding.check_alive(now) or encoding.resized:
                     encoding.resized = False
                     self._changed(encoding)
@@ -338,14 +341,14 @@ class RtcpHandler:
                 self._retry_keyframes(track, now)
 
     def _ask_for_missing(self, peer: EnginePeer, now: float) -> None:
-        """NACKs of all streams of a peer, in as few datagrams as possible: at most three."""
+        """Sends NACKs for all streams of a peer, in as few datagrams as possible: at most three."""
         held, left, compound = 0, NACKS_PER_TICK, b""
         for track in peer.tracks.values():
             for encoding in track.encodings.values():
                 generator = encoding.nack_generator
                 if generator is None or not generator.missing or not encoding.ssrc:
                     continue
-                due = generator.due(now, peer.rtt or DEFAULT_RTT, left) if left else []
+                due = generator.due(now, peer.clock.rtt or DEFAULT_RTT, left) if left else []
                 held += len(generator.missing)
                 left -= len(due)
                 for at in range(0, len(due), NACK_LIMIT):
@@ -356,11 +359,11 @@ class RtcpHandler:
                     compound += nack
         peer.nack_budget.refill(peer.packets_in, held, now)
         if compound:
-            peer.nacks_sent += NACKS_PER_TICK - left
+            peer.counters.nacks_sent += NACKS_PER_TICK - left
             self.send_rtcp(peer, compound)
 
     def _watch_ingress(self, peer: EnginePeer, now: float) -> None:
-        """A peer that sends more than it may is not listened to until the next look. Its packets count all the same."""
+        """Drops the media of a peer that exceeds its limits until the next check. Its packets still count."""
         packets, size, since = peer.last_rate_check
         peer.last_rate_check = (peer.packets_in, peer.bytes_in, now)
         interval = max(now - since, ALIVE_EVERY)
@@ -371,7 +374,7 @@ class RtcpHandler:
         )
 
     def _retry_keyframes(self, track: Track, now: float) -> None:
-        """A route that waits for a keyframe asks again: the request or the keyframe may have been lost."""
+        """Repeats the requests of waiting down tracks: the request or the keyframe may have been lost."""
         for down_track in track.down_tracks:
             target = down_track.target
             if (

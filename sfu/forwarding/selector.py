@@ -1,27 +1,19 @@
-"""Which encoding of a track fits a wish best. A pure choice over what is alive; allocation by bandwidth comes above it.
+"""Chooses the encoding of a track that fits a tile best, without regard to bandwidth.
 
-The smallest encoding that fills the tile is chosen; when none does, the largest. One that has just started is taken only
-when there is no other: encoders ramp up, and a layer that dies again at once would cost two keyframes (mediasoup waits
-2 s, LiveKit for 20 good cycles of 500 ms; 1 s proved enough with Chromium).
+The smallest live encoding that fills the tile wins; if none fills it, the largest. An encoding that has just started is
+chosen only if there is no other: encoders ramp up, and an encoding that ends again at once would cost two keyframes
+(mediasoup waits 2 s, LiveKit for 20 good cycles of 500 ms; 1 s proved enough with Chromium).
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
+from sfu.forwarding.down_track import RtpStream
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.stream import Stream
+from sfu.forwarding.layers import Size, fills
 
 SETTLE: Final = 1.0
-"""Seconds an encoding has to be alive before it is switched up to."""
-FILL: Final = 0.85
-"""A picture of this share of the tile's height looks as good as a full one."""
-
-
-class Size(NamedTuple):
-    """Declared pixels of a layer, used until a keyframe says better."""
-
-    width: int
-    height: int
+"""Seconds that an encoding has to be alive before a subscriber switches up to it."""
 
 
 def choose(
@@ -29,17 +21,17 @@ def choose(
     declared: Mapping[str, Size],
     width: int,
     height: int,
-    current: Stream | None,
+    current: RtpStream | None,
     now: float,
 ) -> Encoding | None:
-    """The best encoding for a tile of `width` × `height` pixels (0: no limit); None when nothing is alive."""
+    """The best encoding for a tile of `width` × `height` pixels (0: no limit); None if no encoding is alive."""
     had = current.origin if current is not None else None
     alive = [encoding for encoding in encodings if encoding.alive and encoding.ssrc]
     if not alive:
         return None
     settled = [e for e in alive if e is had or now - e.first_arrival >= SETTLE]
     if not settled:
-        return had if had in alive else max(alive, key=lambda e: _area(e, declared))
+        return max(alive, key=lambda e: _area(e, declared))
     ordered = sorted(settled, key=lambda e: _area(e, declared))
     if not width and not height:
         return ordered[-1]
@@ -49,18 +41,8 @@ def choose(
     return ordered[-1]
 
 
-def fills(size: Size, width: int, height: int) -> bool:
-    """Whether a layer of this size is all that a tile can show; one of unknown size is. A tile of 0 × 0 has no limit."""
-    if not width and not height:
-        return False
-    if not size.height or (size.width >= FILL * width and size.height >= FILL * height):
-        return True
-    # a tile is filled when one side is: pictures keep their shape
-    return bool(width and size.width >= width) or bool(height and size.height >= height)
-
-
 def size_of(encoding: Encoding, declared: Mapping[str, Size]) -> Size:
-    """What the last keyframe said, else what the publisher declared."""
+    """The size in the last keyframe, else the size that the publisher declared."""
     if encoding.height:
         return Size(encoding.width, encoding.height)
     return declared.get(encoding.rid, Size(0, 0))

@@ -1,26 +1,22 @@
-"""Numbered packets that routes take: what came in as it is (an `Encoding`), or with layers left out (a `FilteredStream`).
+"""A numbered packet stream that down tracks take: a received one (`Encoding`) or one with layers left out (`FilteredStream`).
 
-Holds what a route needs to make a stream its subscriber's own: the numbers reached, what was sent lately in canonical form
-(for retransmission, and for the replay of a keyframe whose first packet came late), and which routes take it.
+It keeps the sequence numbers reached, the newest packets in canonical form (for retransmission, and for keyframes whose
+first packet came late), and the list of down tracks that take it.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from sfu.forwarding.down_track import DownTrack, OriginStream
+from sfu.forwarding.layers import ALL_LAYERS
+from sfu.forwarding.media_track import MediaTrack
 from sfu.forwarding.packet import CodecPatch, Packet
-
-if TYPE_CHECKING:
-    from sfu.forwarding.down_track import DownTrack
-    from sfu.forwarding.encoding import Encoding
-    from sfu.forwarding.track import Track
 
 HISTORY: Final = {"video": 512, "audio": 64}
 """Packets kept per stream (LiveKit: 500 for video, 200 for audio): about 2.5 s at 2 Mbit/s. Powers of two."""
-ALL_LAYERS: Final = 127
-"""As the highest layer that is kept: all of them."""
 
 
 class Stream:
-    """Base of what routes aim at."""
+    """Common state of `Encoding` and `FilteredStream`. The C part reads some slots by their offset (SLOTS in native.h)."""
 
     __slots__ = (
         "batch",
@@ -40,45 +36,45 @@ class Stream:
         "track",
     )  # fmt: skip
 
-    def __init__(self, track: "Track") -> None:
+    def __init__(self, track: MediaTrack) -> None:
         self.track = track
         self.down_tracks: list[DownTrack] = []
-        """Routes that take this stream or wait until they can."""
+        """Down tracks that take this stream, or wait for a keyframe to take it."""
         self.batch: list[Packet] = []
-        """What came in this turn and is not forwarded yet."""
+        """Packets received in this turn of the loop and not forwarded yet."""
         size = HISTORY[track.kind]
         self.history: list[Packet | None] = [None] * size
         self.mask = size - 1
         self.highest = -1
         """Highest sequence number so far (16 bit); −1 before the first packet."""
         self.cycles = 0
-        """Sequence numbers of the wraps so far."""
+        """65,536 × the number of sequence number wraps so far."""
         self.late = False
-        """Whether the batch has packets that came out of order."""
+        """Whether the batch contains packets that came out of order."""
         self.forwarded = -1
-        """Highest sequence number when routes were last served."""
+        """Highest sequence number at the last forwarding."""
         self.last_timestamp = 0
         self.last_codec_patch: CodecPatch | None = None
         self.spatial = self.temporal = ALL_LAYERS
-        """The highest layers in it."""
+        """The highest layers in the stream."""
         self.shift = self.picture_shift = 0
-        """How many packets and pictures of the origin were left out: the next of them has a number lower by so many."""
+        """Packets and pictures of the origin left out so far: the next ones get numbers that are lower by these."""
 
     @property
-    def origin(self) -> "Encoding":
-        """The encoding that it is made of: itself, when nothing is left out."""
+    def origin(self) -> OriginStream:
+        """The encoding that this stream is made from: itself, if nothing is left out."""
         raise NotImplementedError
 
     def extended(self, sequence: int) -> int:
-        """A number of this stream, at most half a cycle from the highest, without its wraps."""
+        """Extended sequence number (with wraps) of a packet at most half a cycle from the highest."""
         ahead = ((sequence - self.highest + 0x8000) & 0xFFFF) - 0x8000
         return self.cycles + self.highest + ahead
 
     def extended_forwarded(self) -> int:
-        """The highest number that routes were served, without its wraps."""
+        """Extended sequence number of `forwarded`."""
         return self.extended(self.forwarded)
 
     def find(self, sequence: int) -> Packet | None:
-        """The packet of this sequence number, while the history still has it."""
+        """The packet with this sequence number, if the history still has it."""
         packet = self.history[sequence & self.mask]
         return packet if packet is not None and packet.sequence == sequence else None

@@ -1,51 +1,26 @@
-"""One published track inside the engine: its encodings, how its packets are told apart, and its keyframe requests.
-
-Streams are bound to encodings by MID and RID (RFC 8843 9.2, RFC 8852), else by the SSRCs that the offer declared, else
-by payload type when only one track can have it. Repair streams are bound by RRID or by the declared FID pair.
-"""
+"""One published track inside the engine: its encodings and its down tracks."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.keyframe_throttle import KeyframeThrottle
 from sfu.forwarding.layer_filter import filtered
+from sfu.forwarding.media_track import MediaTrack
+from sfu.forwarding.peer_transport import PeerTransport
 
-if TYPE_CHECKING:
-    from sfu.forwarding.down_track import DownTrack
-    from sfu.forwarding.peer import EnginePeer
-
-ASK_AT_ONCE: Final = float("-inf")
-"""As the time of the last keyframe request: the next look at the routes sends one."""
+REQUEST_NOW: Final = float("-inf")
+"""As the time of a down track's last keyframe request: the next timer tick sends one."""
 
 
-class Track:
-    """A publication's media as the engine sees it. Belongs to one peer; `close` through `Engine.remove_track`."""
+class Track(MediaTrack):
+    """A publication's media as the engine sees it. Belongs to one peer; `Engine.remove_track` closes it."""
 
-    __slots__ = (
-        "clock_rate",
-        "closed",
-        "codec",
-        "down_tracks",
-        "encodings",
-        "keyframes",
-        "kind",
-        "level",
-        "lossy_down_tracks",
-        "mid",
-        "muted",
-        "nack",
-        "name",
-        "owner",
-        "parameters",
-        "payload_types",
-        "peer",
-        "rtx",
-    )  # fmt: skip
+    __slots__ = ("closed", "down_tracks", "encodings")
 
     def __init__(
         self,
-        peer: "EnginePeer",
+        peer: PeerTransport,
         *,
         mid: str,
         kind: Literal["audio", "video"],
@@ -57,46 +32,35 @@ class Track:
         rids: tuple[str, ...],
         nack: bool,
     ) -> None:
-        self.peer = peer
-        self.mid = mid
-        self.kind = kind
-        self.codec = codec
-        "`VP8`, `H264`, `VP9`, `AV1` or `opus`."
-        self.parameters = parameters
-        "The codec's fmtp line: two H.264 profiles are two codecs to a subscriber."
-        self.clock_rate = clock_rate
-        self.payload_types = {pt: (0 if name == codec else 1) for pt, name in payload_types.items()}
-        """Payload type → codec index of `Packet`."""
-        self.rtx = dict(rtx)
-        """Repair payload type → the repaired one."""
-        self.nack = nack
-        self.encodings = {rid: Encoding(self, rid) for rid in (rids or ("",))}
+        super().__init__(
+            peer,
+            mid=mid,
+            kind=kind,
+            codec=codec,
+            parameters=parameters,
+            clock_rate=clock_rate,
+            payload_types=payload_types,
+            rtx=rtx,
+            nack=nack,
+        )
+        self.encodings: dict[str, Encoding] = {rid: Encoding(self, rid) for rid in (rids or ("",))}
+        """By RID; the only stream of a track without simulcast has RID `""`."""
         self.down_tracks: list[DownTrack] = []
-        self.lossy_down_tracks: set[DownTrack] = set()
-        """Those whose paths lose packets: they get sound twice."""
-        self.owner: object = None
-        """What the layer above made of this track; the engine never looks at it."""
-        self.name = ""
-        """As its viewers know it: for their diaries only."""
-        self.keyframes = KeyframeThrottle()
-        self.muted = False
         self.closed = False
-        self.level: int | None = None
-        """Loudest level since it was last taken, −dBov."""
 
-    def rebind(self, old: Encoding) -> Encoding:
-        """The encoding goes on under another SSRC: nothing of the old stream's numbers holds for it."""
+    def remove_down_track(self, down_track: object) -> None:
+        super().remove_down_track(down_track)
+        self.down_tracks[:] = [each for each in self.down_tracks if each is not down_track]
+
+    def replace_encoding(self, old: Encoding) -> Encoding:
+        """A new encoding in place of `old`, whose SSRC changed: none of the old sequence numbers hold for it.
+
+        Down tracks of `old` switch to the new encoding at its next keyframe.
+        """
         new = self.encodings[old.rid] = Encoding(self, old.rid)
         new.rtx_ssrc = old.rtx_ssrc
-        repair = self.peer.streams.get(old.rtx_ssrc)
-        if repair is not None and repair[1]:
-            self.peer.streams[old.rtx_ssrc] = (new, True)
-        thinnings = old.layer_filter.filtered if old.layer_filter is not None else ()
-        for stream in (old, *thinnings):
+        filtered_streams = old.layer_filter.filtered if old.layer_filter is not None else ()
+        for stream in (old, *filtered_streams):
             for down_track in list(stream.down_tracks):
-                down_track.set_target(filtered(new, stream.spatial, stream.temporal), ASK_AT_ONCE)
+                down_track.set_target(filtered(new, stream.spatial, stream.temporal), REQUEST_NOW)
         return new
-
-    def take_level(self) -> int | None:
-        level, self.level = self.level, None
-        return level

@@ -4,7 +4,8 @@ from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.fanout import GsoBatch, SrtpEncryptor
 from sfu.forwarding.packet import CodecPatch
-from sfu.forwarding.peer import Address, EnginePeer, Plain, SrtpContext
+from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.peer_transport import Address, Plain, SrtpContext
 from sfu.forwarding.track import Track
 
 INTERFACE: int

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final, Generic, TypeVar
 
-from sfu.forwarding.peer import Address
+from sfu.forwarding.peer_transport import Address
 
 ADDRESSES: Final = 8
 """Validated addresses kept per connection; the oldest goes first."""

@@ -10,25 +10,28 @@ Publisher or Subscriber holds one of these and hears of it as its ConnectionList
 import logging
 import secrets
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import MutableMapping, Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.errors import BadRequest
+from sfu.forwarding.engine import Engine
 from sfu.forwarding.loop_budget import ACKNOWLEDGEMENTS_BURST, ACKNOWLEDGEMENTS_SHARE, LoopBudget
-from sfu.forwarding.peer import Address
+from sfu.forwarding.peer_transport import Address
+from sfu.ids import PeerId
 from sfu.sdp.local import LocalTransport
 from sfu.transport.candidate_pairs import CandidatePairs
-from sfu.transport.dtls import DtlsAssociation, Role
+from sfu.transport.dtls import DtlsAssociation, Identity, Role
 from sfu.transport.dtls import State as DtlsState
 from sfu.transport.ice import IceAgent
+from sfu.transport.settings import Settings
 from sfu.transport.srtp import SrtpSession
 from sfu.transport.stun import BindingRequest, RepeatedCheck
 
 if TYPE_CHECKING:
     from sfu.transport.data_channels import DataChannels, DataListener
-    from sfu.transport.udp import UdpSocket
-    from sfu.transport.webrtc_server import WebRtcServer
+    from sfu.transport.udp import DatagramHandler, UdpSocket
 
 log = logging.getLogger(__name__)
 
@@ -57,21 +60,61 @@ class ConnectionListener(Protocol):
         """The connection ended without `close`; it is closed already."""
 
 
-class _Nobody:
-    """Listens to a connection that is closed."""
+class ServerPort(Protocol):
+    """What a connection needs of the media port (udp.py)."""
+
+    @property
+    def by_address(self) -> "MutableMapping[Address, DatagramHandler]": ...
+
+    @property
+    def dropped(self) -> Counter[str]: ...
+
+
+class ConnectionServer(Protocol):
+    """What a connection needs of its server (webrtc_server.py)."""
+
+    engine: Engine
+    identity: Identity
+    settings: Settings
+    candidates: tuple[tuple[str, int, int, str, str], ...]
+
+    @property
+    def port(self) -> ServerPort: ...
+
+    def next_peer_id(self) -> PeerId: ...
+
+    def add(self, connection: "Connection") -> None: ...
+
+    def remove(self, connection: "Connection", was: State) -> None: ...
+
+    def learn_ufrag(self, ufrag: str, connection: "Connection") -> None: ...
+
+    def forget_ufrag(self, ufrag: str) -> None: ...
+
+    def watch(self, connection: "Connection") -> None:
+        """Calls `connection.watched` ten times a second until it returns False."""
+
+    def admit_handshake(self, connection: "Connection", host: str) -> bool:
+        """Whether one more handshake from this IP address may begin."""
+
+    def handshake_done(self, connection: "Connection") -> None: ...
+
+
+class _NullListener:
+    """The listener of a closed connection."""
 
     def connected(self) -> None: ...
 
     def lost(self, reason: str) -> None: ...
 
 
-NOBODY: Final = _Nobody()
+NULL_LISTENER: Final = _NullListener()
 
 
 class Connection:
     """Owned by a Publisher or a Subscriber. All methods run on the event loop and return at once."""
 
-    def __init__(self, webrtc_server: "WebRtcServer", name: str, listener: ConnectionListener) -> None:
+    def __init__(self, webrtc_server: ConnectionServer, name: str, listener: ConnectionListener) -> None:
         self._webrtc_server = webrtc_server
         self.name = name
         """For logs only."""
@@ -385,6 +428,6 @@ class Connection:
             self._release(address)
         self._webrtc_server.remove(self, was)
         # What is left is freed when it is let go, and no collection of cycles has to find it.
-        self._listener, self._dtls, self._channels, self._contexts = NOBODY, None, None, None
+        self._listener, self._dtls, self._channels, self._contexts = NULL_LISTENER, None, None, None
 
     _contexts: tuple[SrtpSession, SrtpSession] | None = None

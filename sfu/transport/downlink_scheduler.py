@@ -1,13 +1,13 @@
-"""The subscribers' downlinks by the clock: rates measured, allocations renewed, probes filled up.
+"""Schedules the downlinks of all subscribers: measures layer bitrates, renews allocations, sends probes.
 
-One per edge. A subscriber takes part from its first route on; one that only listens to sound has nothing to allocate and
-costs a few comparisons a second.
+One per server. A subscriber takes part from its first video down track on. One that receives only audio has nothing to
+allocate and costs a few comparisons per second.
 """
 
 import logging
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.bandwidth.settings import Settings
 from sfu.forwarding.downlink import Downlink, LayerSource
@@ -16,64 +16,76 @@ from sfu.forwarding.rtcp_handler import TICK
 from sfu.forwarding.track import Track
 
 if TYPE_CHECKING:
-    from sfu.transport.layer_control import LayerControl
     from sfu.transport.webrtc_server import WebRtcServer
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY: Final = 0.05
-CALM_EVERY: Final = 0.2
-"""Of those who have all that they want,"""
+UPDATE_EVERY: Final = 0.05
+"""Seconds between two updates of a subscriber."""
+SATISFIED_EVERY: Final = 0.2
+"""The same for subscribers that receive everything they requested."""
 IDLE_EVERY: Final = 0.5
-"""and of those whom nothing was sent since the last look."""
+"""The same for subscribers that nothing was sent to since the last update."""
 EARLY: Final = TICK / 2
-"""Ticks are not exact."""
+"""Tolerance, because ticks are not exact."""
+
+
+class Scheduled(Protocol):
+    """The layer control of one subscriber (layer_control.py)."""
+
+    @property
+    def downlink(self) -> Downlink | None: ...
+
+    def update(self, now: float, *, allocate: bool) -> None: ...
+
+    def charge(self, seconds: float, now: float) -> None:
+        """Charges the loop time of `update` to the subscriber."""
 
 
 class DownlinkScheduler:
-    """Knows who has one, and looks at them."""
+    """Updates the layer control of every subscriber that has video."""
 
     def __init__(self, webrtc_server: "WebRtcServer", settings: Settings) -> None:
         self.settings = settings
         self.rates = LayerBitrates()
         self._webrtc_server = webrtc_server
-        self._looking: dict[LayerControl, float] = {}
-        """Who takes part, and when it was last looked at."""
-        self._at_once: set[LayerControl] = set()
+        self._updated: dict[Scheduled, float] = {}
+        """Time of the last update of each subscriber."""
+        self._at_once: set[Scheduled] = set()
 
-    def open(self, layer_control: "LayerControl", layers: LayerSource, now: float) -> Downlink | None:
-        """None when the operator wants none."""
+    def open(self, layer_control: Scheduled, layers: LayerSource, now: float) -> Downlink | None:
+        """None if the operator disabled bandwidth estimation."""
         if not self.settings.enabled:
             return None
-        self._looking[layer_control] = float("-inf")
+        self._updated[layer_control] = float("-inf")
         return Downlink(self.settings, layers, now)
 
-    def touch(self, layer_control: "LayerControl") -> None:
-        """Its wishes or encodings changed: it is looked at in the next tick."""
+    def touch(self, layer_control: Scheduled) -> None:
+        """The subscriber's requests or encodings changed: it is updated in the next tick."""
         self._at_once.add(layer_control)
 
-    def close(self, layer_control: "LayerControl") -> None:
-        self._looking.pop(layer_control, None)
+    def close(self, layer_control: Scheduled) -> None:
+        self._updated.pop(layer_control, None)
         self._at_once.discard(layer_control)
 
     def tick(self, now: float) -> None:
-        if not self._looking:
+        if not self._updated:
             return
         self.rates.measure(self._tracks(), now)
         at_once, self._at_once = self._at_once, set()
-        for layer_control, looked in list(self._looking.items()):
+        for layer_control, updated in list(self._updated.items()):
             downlink = layer_control.downlink
             update = layer_control in at_once
-            if not update and now - looked >= LOOK_EVERY - EARLY:
-                update = downlink is None or now - looked >= _every(downlink) - EARLY
+            if not update and now - updated >= UPDATE_EVERY - EARLY:
+                update = downlink is None or now - updated >= _every(downlink) - EARLY
             if update:
-                self._looking[layer_control] = now
+                self._updated[layer_control] = now
             elif downlink is None or not downlink.probing:
                 continue
             began = time.monotonic()
             try:
                 layer_control.update(now, allocate=update)
-            except Exception:  # one subscriber's fault is not the others'
+            except Exception:  # one subscriber's fault must not affect others
                 log.exception("allocation failed")
             layer_control.charge(time.monotonic() - began, now)
 
@@ -82,5 +94,5 @@ class DownlinkScheduler:
 
 
 def _every(downlink: Downlink) -> float:
-    """Seconds between two looks."""
-    return IDLE_EVERY if downlink.estimator.idle else CALM_EVERY if downlink.is_satisfied else LOOK_EVERY
+    """Seconds between two updates."""
+    return IDLE_EVERY if downlink.estimator.idle else SATISFIED_EVERY if downlink.is_satisfied else UPDATE_EVERY

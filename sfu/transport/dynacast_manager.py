@@ -1,31 +1,53 @@
-"""The publishers are told what is watched of their pictures: looked at when a wish changed, never otherwise."""
+"""Dynacast for all publishers: tells them which layers have subscribers, whenever a subscription or a layer changed."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final, Protocol
 
-if TYPE_CHECKING:
-    from sfu.transport.publisher import PublishedTrack
+from sfu.forwarding.dynacast import Dynacast
+from sfu.forwarding.layers import Size
+from sfu.ids import TrackId
+from sfu.rooms.ports import SubscriptionSettings
 
 EVERY: Final = 0.2
-"""Seconds in which changes are gathered: a page that lays out its tiles says many things at once."""
+"""Seconds in which changes are collected: a page that arranges its tiles sends many changes at once."""
+
+
+class Subscriber(Protocol):
+    def settings_of(self, track: TrackId) -> SubscriptionSettings | None: ...
+
+
+class DynacastSource(Protocol):
+    """A published track (publisher.py)."""
+
+    @property
+    def declared(self) -> Mapping[str, Size]: ...
+
+    @property
+    def dynacast(self) -> Dynacast: ...
+
+    @property
+    def consumers(self) -> Mapping[TrackId, Sequence[Subscriber]]: ...
+
+    def request_layers(self, rids: tuple[str, ...]) -> None:
+        """Asks the publisher to send these layers only."""
 
 
 class DynacastManager:
-    """One per edge."""
+    """One per server."""
 
     def __init__(self, *, enabled: bool = True) -> None:
         self._enabled = enabled
-        self._touched: set[PublishedTrack] = set()
-        self._due: set[PublishedTrack] = set()
-        """Those whose demand has to be looked at again at a certain time."""
+        self._touched: set[DynacastSource] = set()
+        self._due: set[DynacastSource] = set()
+        """Tracks to check again at their `dynacast.next_at`."""
         self._next = float("-inf")
 
-    def touch(self, source: "PublishedTrack") -> None:
-        """Somebody's wish of it changed, or its layers did."""
+    def touch(self, source: DynacastSource) -> None:
+        """A subscription of the track or its layers changed."""
         if self._enabled and len(source.declared) > 1:
             self._touched.add(source)
 
-    def forget(self, source: "PublishedTrack") -> None:
+    def forget(self, source: DynacastSource) -> None:
         self._touched.discard(source)
         self._due.discard(source)
 
@@ -41,15 +63,15 @@ class DynacastManager:
             else:
                 self._due.discard(source)
             if wanted is not None:
-                source.notify_publisher(wanted)
+                source.request_layers(wanted)
 
 
-def _is_due(source: "PublishedTrack", now: float) -> bool:
+def _is_due(source: DynacastSource, now: float) -> bool:
     at = source.dynacast.next_at
     return at is not None and now >= at
 
 
-def _tiles(source: "PublishedTrack") -> Iterator[tuple[int, int]]:
+def _tiles(source: DynacastSource) -> Iterator[tuple[int, int]]:
     for name, consumers in source.consumers.items():
         for consumer in consumers:
             settings = consumer.settings_of(name)

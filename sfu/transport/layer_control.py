@@ -14,10 +14,10 @@ from sfu.forwarding.downlink import Downlink
 from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.rtcp_handler import TICK
+from sfu.transport.downlink_scheduler import DownlinkScheduler
 from sfu.transport.subscription import SentState, StateListener, Subscription
 
 if TYPE_CHECKING:
-    from sfu.transport.downlink_scheduler import DownlinkScheduler
     from sfu.transport.webrtc_server import WebRtcServer
 
 FOCUS_PRIORITY: Final = 255
@@ -36,7 +36,7 @@ class LayerControl:
     def __init__(
         self,
         webrtc_server: "WebRtcServer",
-        downlinks: "DownlinkScheduler",
+        downlinks: DownlinkScheduler,
         send_state: StateListener,
         decision_log: DecisionLog,
     ) -> None:

@@ -12,9 +12,11 @@ from typing import Final
 
 from pylibsrtp._binding import ffi, lib
 
-from sfu.forwarding import fanout, inbound, packet, peer
+from sfu.forwarding import fanout, header_extensions, inbound, packet
 from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.peer_transport import PLAIN, SrtpContext
 from sfu.forwarding.track import Track
 from sfu.sdp import capabilities as caps
 from sfu.transport.udp_socket import UdpSocket
@@ -41,7 +43,7 @@ def load() -> ModuleType | None:
     protect, unprotect = (int(ffi.cast("uintptr_t", function)) for function in functions)
     try:
         _native.setup(
-            (peer.EnginePeer, DownTrack, Encoding, Track, packet.Packet, packet.CodecPatch, UdpSocket),
+            (EnginePeer, DownTrack, Encoding, Track, packet.Packet, packet.CodecPatch, UdpSocket),
             (
                 packet.TWCC_AND_MID,
                 packet.WIDE_TWCC,
@@ -49,14 +51,14 @@ def load() -> ModuleType | None:
                 caps.OUT_EXTENSION_IDS[caps.URI_AUDIO_LEVEL],
                 caps.OUT_EXTENSION_IDS[caps.URI_DEPENDENCY_DESCRIPTOR],
                 caps.OUT_EXTENSION_IDS[caps.URI_ABS_SEND_TIME],
-                peer.IGNORE,
-                peer.TWCC,
-                peer.LEVEL,
-                peer.DEPENDENCY,
-                peer.SEND_TIME,
-                peer.PASS,
+                header_extensions.IGNORE,
+                header_extensions.TWCC,
+                header_extensions.LEVEL,
+                header_extensions.DEPENDENCY,
+                header_extensions.SEND_TIME,
+                header_extensions.PASS,
             ),
-            peer.PLAIN,
+            PLAIN,
             fanout.fan_out,
             inbound.describe,
             _word_of,
@@ -69,5 +71,5 @@ def load() -> ModuleType | None:
     return _native
 
 
-def _word_of(context: peer.SrtpContext) -> int:
+def _word_of(context: SrtpContext) -> int:
     return int(ffi.cast("uintptr_t", context))

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from sfu.forwarding.decision_log import Cause
 from sfu.forwarding.down_track import DownTrack
-from sfu.forwarding.peer import Address
-from sfu.forwarding.selector import Size, choose
+from sfu.forwarding.layers import Size
+from sfu.forwarding.peer_transport import Address
+from sfu.forwarding.selector import choose
 from sfu.ids import TrackId
 from sfu.resources.media_clock import ntp_time
 from sfu.rooms.ports import MediaSource, SubscriptionSettings

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, Literal, Protocol
 from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.decision_log import Cause, DecisionKind, DecisionLog
 from sfu.forwarding.dynacast import Dynacast
+from sfu.forwarding.layers import Size
 from sfu.forwarding.loop_budget import LoopBudget
-from sfu.forwarding.peer import SSRC_LIMIT
-from sfu.forwarding.selector import Size
+from sfu.forwarding.stream_table import SSRC_LIMIT
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
 from sfu.rooms.media_stats import QualityLimitation
@@ -112,7 +112,7 @@ class PublishedTrack:
         self.consumers: dict[TrackId, list[Consumer]] = {}
         """Who is sent this track, by the name it has for them."""
         self.dynacast = Dynacast()
-        self.notify_publisher = notify_publisher or _ask_nobody
+        self._notify_publisher = notify_publisher
         self._dynacast_manager = dynacast_manager
         self._webrtc_server = webrtc_server
         track.owner = self
@@ -154,6 +154,11 @@ class PublishedTrack:
         """What is wished of it, or what it sends, has changed."""
         if self._dynacast_manager is not None and not self.track.closed:
             self._dynacast_manager.touch(self)
+
+    def request_layers(self, rids: tuple[str, ...]) -> None:
+        """Asks the publisher to send these layers only, if it can pause layers."""
+        if self._notify_publisher is not None:
+            self._notify_publisher(rids)
 
     def set_muted(self, muted: bool) -> None:
         self._webrtc_server.engine.mute(self.track, muted, time.monotonic())
@@ -246,7 +251,7 @@ class PublisherConnection:
             )
         going = sum(len(source.track.encodings) for mid, source in self._sources.items() if mid not in kept)
         fresh = sum(track.stream_count for mid, track in received.items() if mid not in kept)
-        if fresh and not renewed and fresh > self._connection.peer.spare_streams + going:
+        if fresh and not renewed and fresh > self._connection.peer.stream_table.spare + going:
             raise AtCapacity(
                 "This connection has carried too many RTP streams; publish on a new RTCPeerConnection.",
                 code="connection_exhausted",
@@ -319,7 +324,7 @@ class PublisherConnection:
         ]
         peer = self._connection.peer
         return LinkReport(
-            peer.rtt,
+            peer.clock.rtt,
             max(losses, default=0.0),
             self._connection.silent_for(now),
             self._connection.state is State.CONNECTED,
@@ -343,10 +348,6 @@ class PublisherConnection:
 
     def message_refused(self, size: int) -> None:
         self._listener.data_refused(size)
-
-
-def _ask_nobody(rids: tuple[str, ...]) -> None:
-    """It sends what it sends."""
 
 
 def _same(track: Track, received: ReceivedTrack | None) -> bool:

@@ -17,7 +17,7 @@ from pylibsrtp import Policy, Session
 from pylibsrtp._binding import ffi, lib
 
 from sfu.forwarding.fanout import Length
-from sfu.forwarding.peer import Pointer, SrtpContext
+from sfu.forwarding.peer_transport import Pointer, SrtpContext
 
 DATAGRAM: Final = 2048
 ARENA: Final = 65_536 + 4096

@@ -375,7 +375,7 @@ class SubscriberConnection:
             if down_track.last_report_block is not None and down_track.current
         ]
         return LinkReport(
-            self._connection.peer.rtt,
+            self._connection.peer.clock.rtt,
             max(losses, default=0.0),
             self._connection.silent_for(now),
             self._connection.state is State.CONNECTED,

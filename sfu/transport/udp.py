@@ -21,7 +21,8 @@ from typing import Final, Protocol
 from sfu.errors import ConfigurationError, MalformedPacket
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.loop_budget import USUAL_PACKET, make_unauthenticated_budget
-from sfu.forwarding.peer import Address, EnginePeer
+from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.peer_transport import Address
 from sfu.forwarding.rtcp_handler import FAULTS_EVERY
 from sfu.resources.media_clock import ntp_time
 from sfu.transport import stun
@@ -237,14 +238,14 @@ class UdpPort:
         length[0] = n
         if 191 < view[1] < 224:
             reporter = _ssrc(view, 4)[0]
-            if reporter not in peer.reporters and peer.exceeds_reporter_limit(reporter):
+            if reporter not in peer.stream_table.reporters and peer.stream_table.exceeds_reporter_limit(reporter):
                 dropped["ssrc_limit"] += 1
             elif not peer.budget.admits(now):
                 dropped["loop_budget"] += 1
             elif decryptor.unprotect_rtcp(context, decryptor.pointer, length):
                 dropped["srtcp"] += 1
             else:
-                peer.reporters.add(reporter)
+                peer.stream_table.reporters.add(reporter)
                 handler.packet_received(address, now)
                 began = time.monotonic()
                 self.engine.receive_rtcp(peer, bytes(view[: length[0]]), now, ntp_time(now))
@@ -253,7 +254,7 @@ class UdpPort:
             dropped["ingress_rate" if peer.budget.admits(now) else "loop_budget"] += 1
             peer.packets_in += 1
             peer.bytes_in += n
-        elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.exceeds_ssrc_limit(ssrc):
+        elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.stream_table.exceeds_ssrc_limit(ssrc):
             dropped["ssrc_limit"] += 1
         elif decryptor.unprotect(context, decryptor.pointer, length):
             dropped["srtp"] += 1

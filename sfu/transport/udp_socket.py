@@ -5,7 +5,7 @@ import socket
 import struct
 from typing import Final
 
-from sfu.forwarding.peer import Address
+from sfu.forwarding.peer_transport import Address
 
 UDP_SEGMENT: Final = 103
 SOL_UDP: Final = 17

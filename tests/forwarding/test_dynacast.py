@@ -2,8 +2,8 @@
 
 import pytest
 
-from sfu.forwarding.dynacast import PATIENCE, REPEAT, Dynacast
-from sfu.forwarding.selector import Size
+from sfu.forwarding.dynacast import PAUSE_DELAY, REPEAT, Dynacast
+from sfu.forwarding.layers import Size
 
 LADDER = {"q": Size(320, 180), "h": Size(640, 360), "f": Size(1280, 720)}
 
@@ -23,7 +23,7 @@ LADDER = {"q": Size(320, 180), "h": Size(640, 360), "f": Size(1280, 720)}
 def test_the_largest_tile_counts(tiles: list[tuple[int, int]], wanted: tuple[str, ...] | None) -> None:
     dynacast = Dynacast()
     assert dynacast.update(LADDER, tiles, 0.0) is None  # all are sent; less is wanted late
-    assert dynacast.update(LADDER, tiles, PATIENCE) == wanted
+    assert dynacast.update(LADDER, tiles, PAUSE_DELAY) == wanted
 
 
 def test_more_at_once_and_less_late() -> None:
@@ -33,7 +33,7 @@ def test_more_at_once_and_less_late() -> None:
         wanted = dynacast.update(LADDER, [(width, width * 9 // 16)], now)
         if wanted is not None:
             asked.append((now, wanted[-1]))
-        for later in (now + PATIENCE,):
+        for later in (now + PAUSE_DELAY,):
             assert dynacast.falls_at is None or dynacast.falls_at <= later
     assert asked == [(6, "h"), (16, "f")]
 
@@ -41,7 +41,7 @@ def test_more_at_once_and_less_late() -> None:
 def test_layers_that_nobody_has_a_place_for_rest() -> None:
     dynacast = Dynacast()
     assert dynacast.paused_layers(LADDER) == {}
-    for now in (0.0, PATIENCE):
+    for now in (0.0, PAUSE_DELAY):
         dynacast.update(LADDER, [(320, 180)], now)
     assert dynacast.paused_layers(LADDER) == {"h": LADDER["h"], "f": LADDER["f"]}
     dynacast.update(LADDER, [(0, 0)], 20.0)

@@ -1,6 +1,7 @@
 import pytest
 
-from sfu.forwarding.encoding import Encoding, timestamp_on
+from sfu.forwarding.down_track import timestamp_on
+from sfu.forwarding.encoding import Encoding
 from sfu.rtp.rtcp import SenderReport
 from tests.support.wire import Bench
 

@@ -9,9 +9,9 @@ import pytest
 
 from sfu.bandwidth.twcc import parse_feedback
 from sfu.forwarding.engine import EncodingChanged
-from sfu.forwarding.peer import SSRC_LIMIT
 from sfu.forwarding.rtcp_handler import TICK
 from sfu.forwarding.selector import choose
+from sfu.forwarding.stream_table import SSRC_LIMIT
 from sfu.rtp import rtcp, xr
 from sfu.rtp.xr import DlrrBlock, ExtendedReport
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_AUDIO_LEVEL, URI_MID, URI_TRANSPORT_CC
@@ -158,7 +158,7 @@ def test_a_nack_is_answered_with_a_repair_packet_a_few_times_and_not_within_a_ro
     bench.send(*(layer("q", 2 + step, 3000 * step, key=step == 0, picture=step) for step in range(5)))
     sent = wire.media()
     nack = rtcp.encode_nack(1, down_track.ssrc, [sent[2].sequence])
-    subscriber.rtt = rtt
+    subscriber.clock.rtt = rtt
     subscriber.downlink = BadLine() if is_lossy_link else None  # type: ignore[assignment]
     resent = []
     answered = []
@@ -317,7 +317,7 @@ def test_a_publisher_that_echoes_our_clock_has_a_round_trip() -> None:
     wall = clock.reference / 2**32 + 0.5 + 0.08
     for answer in (echo, echo._replace(ssrc=1), echo._replace(time=0)):
         bench.engine.receive_rtcp(bench.publisher, xr.encode(ExtendedReport(77, None, (answer,))), bench.now, wall)
-    assert bench.publisher.rtt == pytest.approx(0.08, abs=0.001)
+    assert bench.publisher.clock.rtt == pytest.approx(0.08, abs=0.001)
 
 
 def test_a_subscriber_that_tells_its_clocks_gets_them_back_with_each_of_its_streams() -> None:
@@ -433,7 +433,7 @@ def test_what_does_not_parse_is_dropped(junk: bytes) -> None:
     bench = Bench()
     bench.video()
     bench.send(junk.ljust(12, b"\0"))
-    assert bench.publisher.unrouted == 1
+    assert bench.publisher.counters.unrouted == 1
 
 
 def test_streams_beyond_the_cap_are_refused() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from sfu.forwarding.layer_bitrates import GUESS, LayerBitrates
+from sfu.forwarding.layer_bitrates import DEFAULT_BITS, LayerBitrates
 from sfu.forwarding.layer_parser import layer_shares
-from sfu.forwarding.selector import Size
+from sfu.forwarding.layers import Size
 from tests.support.wire import Bench, rtp, vp8
 
 DECLARED = {"q": Size(320, 180), "h": Size(640, 360), "f": Size(1280, 720)}
@@ -41,7 +41,7 @@ def test_layers_are_what_is_alive_and_rise() -> None:
         track.encodings[rid].ssrc, track.encodings[rid].alive = ssrc, True
     layers = rates.layers(track, DECLARED)
     assert [layer.name for layer in layers] == ["q", "f"]
-    assert layers[1].bitrate == pytest.approx(1280 * 720 * GUESS)
+    assert layers[1].bitrate == pytest.approx(1280 * 720 * DEFAULT_BITS)
     assert layers[0].bitrate < layers[1].bitrate
 
 

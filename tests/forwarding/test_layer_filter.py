@@ -12,7 +12,7 @@ import pytest
 
 from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.layer_filter import LIMIT, filtered
-from sfu.forwarding.stream import ALL_LAYERS
+from sfu.forwarding.layers import ALL_LAYERS
 from sfu.rtp import rtcp
 from tests.support.wire import Bench, Rtp, Wire, rtp, vp8
 

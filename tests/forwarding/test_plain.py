@@ -2,7 +2,7 @@
 
 import struct
 
-from sfu.forwarding.peer import PLAIN
+from sfu.forwarding.peer_transport import PLAIN
 from sfu.ids import PeerId
 from sfu.rtp import rtcp
 from tests.support.wire import AUDIO_EXTENSIONS, Bench, Rtp, Wire, rtp, vp8

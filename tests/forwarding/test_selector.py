@@ -1,7 +1,8 @@
 import pytest
 
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.selector import SETTLE, Size, choose, size_of
+from sfu.forwarding.layers import Size
+from sfu.forwarding.selector import SETTLE, choose, size_of
 from tests.support.wire import Bench
 
 DECLARED = {"q": Size(320, 180), "h": Size(640, 360), "f": Size(1280, 720)}

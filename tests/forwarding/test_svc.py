@@ -9,8 +9,7 @@ from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.layer_bitrates import LayerBitrates
 from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.layer_parser import DependencyDescriptorLayerParser, layer_parser_for
-from sfu.forwarding.selector import Size
-from sfu.forwarding.stream import ALL_LAYERS
+from sfu.forwarding.layers import ALL_LAYERS, Size
 from sfu.rtp import rtcp
 from sfu.rtp.codecs.dependency_descriptor import DependencyDescriptorReader
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_DEPENDENCY_DESCRIPTOR

@@ -5,7 +5,7 @@ import itertools
 import random
 import struct
 
-from sfu.forwarding.peer import LIFETIME_LIMIT, REPORTER_LIMIT, SSRC_LIMIT
+from sfu.forwarding.stream_table import LIFETIME_LIMIT, REPORTER_LIMIT, SSRC_LIMIT
 from sfu.forwarding.track import Track
 from sfu.rtp import rtcp
 from sfu.sdp import capabilities as caps
@@ -84,7 +84,7 @@ def test_every_new_stream_counts_whatever_it_is_bound_to() -> None:
     opened = 0
     for number in range(4 * SSRC_LIMIT):
         packet = layer("q", 1, 0, ssrc=1000 + number, key=True)
-        if not bench.publisher.exceeds_ssrc_limit(memoryview(packet)):
+        if not bench.publisher.stream_table.exceeds_ssrc_limit(memoryview(packet)):
             opened += 1
             bench.send(packet)
     assert opened <= SSRC_LIMIT
@@ -233,15 +233,15 @@ def declared(bench: Bench, first: int) -> Track:
 def test_streams_of_removed_tracks_make_room_for_others_oldest_first() -> None:
     bench = Bench()
     publisher, forgotten = bench.publisher, list[int]()
-    publisher.forget = forgotten.append
+    publisher.stream_table.forget = forgotten.append
     for number in range(LIFETIME_LIMIT):
-        publisher.reporters.add(2 * number + 8)
+        publisher.stream_table.reporters.add(2 * number + 8)
         bench.engine.remove_track(declared(bench, 2 * number + 8))
-        assert len(publisher.inbound_ssrcs) <= LIFETIME_LIMIT
-    assert not publisher.exceeds_ssrc_limit(1)
-    assert not publisher.exceeds_reporter_limit(2)
-    assert len(publisher.retired) <= LIFETIME_LIMIT
-    assert len(publisher.reporters) < REPORTER_LIMIT
+        assert len(publisher.stream_table.opened) <= LIFETIME_LIMIT
+    assert not publisher.stream_table.exceeds_ssrc_limit(1)
+    assert not publisher.stream_table.exceeds_reporter_limit(2)
+    assert len(publisher.stream_table.retired) <= LIFETIME_LIMIT
+    assert len(publisher.stream_table.reporters) < REPORTER_LIMIT
     assert forgotten[:4] == [8, 9, 10, 11]
     assert len(forgotten) == len(set(forgotten))
 
@@ -249,17 +249,17 @@ def test_streams_of_removed_tracks_make_room_for_others_oldest_first() -> None:
 def test_streams_of_tracks_that_are_there_are_never_forgotten() -> None:
     bench = Bench()
     publisher, forgotten = bench.publisher, list[int]()
-    publisher.forget = forgotten.append
+    publisher.stream_table.forget = forgotten.append
     track = declared(bench, 8)
     bench.engine.remove_track(track)
     declared(bench, 8)
-    publisher.inbound_ssrcs |= set(range(1000, 1000 + LIFETIME_LIMIT))
-    assert publisher.exceeds_ssrc_limit(1)
-    publisher.reporters |= set(range(1000, 1000 + REPORTER_LIMIT))
-    assert publisher.exceeds_reporter_limit(1)
-    assert not publisher.exceeds_reporter_limit(1000)
+    publisher.stream_table.opened |= set(range(1000, 1000 + LIFETIME_LIMIT))
+    assert publisher.stream_table.exceeds_ssrc_limit(1)
+    publisher.stream_table.reporters |= set(range(1000, 1000 + REPORTER_LIMIT))
+    assert publisher.stream_table.exceeds_reporter_limit(1)
+    assert not publisher.stream_table.exceeds_reporter_limit(1000)
     assert forgotten == []
-    assert publisher.spare_streams < 0
+    assert publisher.stream_table.spare < 0
 
 
 def test_many_streams_may_ask_for_repairs_at_once() -> None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import crypto
 
 from sfu.errors import AtCapacity, BadRequest
-from sfu.forwarding.peer import LIFETIME_LIMIT, SSRC_LIMIT
+from sfu.forwarding.stream_table import LIFETIME_LIMIT, SSRC_LIMIT
 from sfu.ids import TrackId
 from sfu.rooms.ports import SubscriptionSettings
 from sfu.rtp import rtcp

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sfu.forwarding.selector import Size
+from sfu.forwarding.layers import Size
 from tests.scenarios.test_downlink import layer_at
 from tests.support.network import Link, Network
 from tests.support.replay import Recording, estimates, read

@@ -13,8 +13,8 @@ from sfu.forwarding.downlink import Downlink
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.layer_bitrates import LayerBitrates
 from sfu.forwarding.layer_filter import filtered
+from sfu.forwarding.layers import Size
 from sfu.forwarding.peer import EnginePeer
-from sfu.forwarding.selector import Size
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.rtp import rtcp

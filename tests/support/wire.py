@@ -4,7 +4,8 @@ import struct
 from dataclasses import dataclass, field
 
 from sfu.forwarding.engine import Engine
-from sfu.forwarding.peer import Address, EnginePeer
+from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.peer_transport import Address
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.sdp import capabilities as caps

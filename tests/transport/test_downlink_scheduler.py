@@ -8,7 +8,7 @@ from sfu.bandwidth.settings import Settings
 from sfu.forwarding.allocator import Layer, LayerRequest
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.rtcp_handler import TICK
-from sfu.transport.downlink_scheduler import LOOK_EVERY, DownlinkScheduler
+from sfu.transport.downlink_scheduler import UPDATE_EVERY, DownlinkScheduler
 from sfu.transport.layer_control import LayerControl
 from sfu.transport.settings import Settings as TransportSettings
 from sfu.transport.webrtc_server import WebRtcServer
@@ -48,7 +48,7 @@ def test_every_second_tick_allocates(downlinks: DownlinkScheduler) -> None:
     for step in range(5):
         downlinks.tick(step * TICK)
     assert layer_control.looks == [(0.0, True), (0.05, True), (0.1, True)]
-    assert pytest.approx(2 * TICK) == LOOK_EVERY
+    assert pytest.approx(2 * TICK) == UPDATE_EVERY
 
 
 def test_whom_nothing_is_sent_costs_two_looks_a_second(downlinks: DownlinkScheduler) -> None:

@@ -9,8 +9,8 @@ from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import Recorder
 from sfu.forwarding.allocator import Rank
 from sfu.forwarding.decision_log import Cause, DecisionLog
-from sfu.forwarding.dynacast import PATIENCE
-from sfu.forwarding.selector import Size
+from sfu.forwarding.dynacast import PAUSE_DELAY
+from sfu.forwarding.layers import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
 from sfu.rooms.ports import SubscriptionSettings
@@ -120,7 +120,7 @@ def test_layers_that_rest_are_not_said_to_be_lacking() -> None:
     """Its publisher leaves out what nobody has a place for: who has a small one does not see "the best that is sent"."""
     stage = Stage()
     subscription = stage.watch()
-    for now in (0.0, PATIENCE):
+    for now in (0.0, PAUSE_DELAY):
         subscription.source.dynacast.update(SIZES, [(160, 90)], now)
     for _ in range(4):
         stage.send("q")

@@ -12,9 +12,11 @@ from sfu.forwarding.down_track import DownTrack, Offsets
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.layer_filter import filtered
+from sfu.forwarding.layers import ALL_LAYERS
 from sfu.forwarding.packet import CodecPatch, Packet
-from sfu.forwarding.peer import Address, EnginePeer
-from sfu.forwarding.stream import ALL_LAYERS, Stream
+from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.peer_transport import Address
+from sfu.forwarding.stream import Stream
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.sdp import capabilities as caps
@@ -35,7 +37,7 @@ EXTENSIONS = {
     caps.URI_ABS_SEND_TIME: 2, caps.URI_DEPENDENCY_DESCRIPTOR: 8, caps.URI_VIDEO_ORIENTATION: 13,
 }  # fmt: skip
 VIDEO, REPAIR, AUDIO = 11, 12, 21
-NOT_COMPARED = {"track", "origin", "down_tracks", "batch", "layer_filter"}
+NOT_COMPARED = {"track", "origin", "down_tracks", "batch", "layer_filter", "nack_generator"}
 
 
 class World:
@@ -110,13 +112,13 @@ class World:
             encoding = track.encodings[""]
             for name in (*Stream.__slots__, *Encoding.__slots__):
                 value = getattr(encoding, name)
-                if name not in NOT_COMPARED and name != "nack_generator":
+                if name not in NOT_COMPARED:
                     out[f"{track.kind}.{name}"] = value
             out[f"{track.kind}.level"] = track.level
             if encoding.nack_generator is not None:
                 out[f"{track.kind}.nack_generator"] = sorted(encoding.nack_generator.missing)
         peer = self.publisher
-        out["peer"] = [peer.packets_in, peer.bytes_in, peer.last_arrival, peer.unrouted, sorted(peer.streams)]
+        out["peer"] = [peer.packets_in, peer.bytes_in, peer.last_arrival, peer.counters.unrouted, sorted(peer.streams)]
         assert peer.twcc is not None
         out["twcc"] = list(peer.twcc._pending)
         out["down_tracks"] = [

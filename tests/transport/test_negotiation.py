@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from sfu.errors import AtCapacity, BadRequest
-from sfu.forwarding.peer import LIFETIME_LIMIT, REPORTER_LIMIT
+from sfu.forwarding.stream_table import LIFETIME_LIMIT, REPORTER_LIMIT
 from sfu.ids import TrackId
 from sfu.rooms.ports import SubscriptionSettings
 from sfu.rtp import rtcp
@@ -103,7 +103,7 @@ async def test_more_streams_than_the_engine_takes_are_refused(
         publisher.negotiate(large, [TrackSpec(mid=mid) for mid in mids])
     assert publisher.negotiate(peer.offer(), DECLARED).sources == before
     peer_state = publisher._connection.peer
-    peer_state.inbound_ssrcs |= set(range(1000, 1004 + LIFETIME_LIMIT))
+    peer_state.stream_table.opened |= set(range(1000, 1004 + LIFETIME_LIMIT))
     with pytest.raises(AtCapacity) as refused:
         publisher.negotiate(offer(peer, video("v", VP8), group="v"), [TrackSpec(mid="v")])
     assert refused.value.code == "connection_exhausted"
@@ -161,8 +161,8 @@ async def test_a_connection_carries_any_number_of_shares(webrtc_server: WebRtcSe
             send_share(peer, number, sequence)
             await asyncio.sleep(0.005)
             peer.pump()
-        assert len(state.inbound_ssrcs) <= LIFETIME_LIMIT
-        assert len(state.reporters) <= REPORTER_LIMIT
+        assert len(state.stream_table.opened) <= LIFETIME_LIMIT
+        assert len(state.stream_table.reporters) <= REPORTER_LIMIT
     assert not webrtc_server.port.dropped["ssrc_limit"]
     subscriber, receiver, _ = await joined(endpoint, source)
     got: list[Rtp] = []

@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from sfu.forwarding.engine import COUNTED
-from sfu.forwarding.selector import Size
+from sfu.forwarding.layers import Size
 from sfu.ids import PeerId, TrackId
 from sfu.rooms.ports import SubscriptionSettings
 from sfu.rtp import rtcp
@@ -203,7 +202,7 @@ async def test_malformed_messages_are_counted_and_dropped(stand: Stand, message:
     if message:
         stand.far.send(message)
     await asyncio.sleep(0.02)
-    dropped = stand.webrtc_server.port.dropped["feed_malformed"] + stand.plain_transport.peer.unrouted
+    dropped = stand.webrtc_server.port.dropped["feed_malformed"] + stand.plain_transport.peer.counters.unrouted
     assert dropped == bool(message)
     good = rtcp.encode_pli(1, 2)
     assert stand.far.send(struct.pack("!H", len(good)) + good)
@@ -217,6 +216,6 @@ async def test_closing_leaves_nothing_behind(stand: Stand) -> None:
     stand.plain_transport.close()
     assert stand.source.consumers == {}
     assert stand.plain_transport.peer.id not in stand.webrtc_server.engine.peers
-    assert all(getattr(stand.plain_transport.peer, name) >= 0 for name in COUNTED)
+    assert all(total >= 0 for total in stand.plain_transport.peer.totals().values())
     with pytest.raises(OSError, match="Broken pipe"):
         stand.far.send(b"x", socket.MSG_NOSIGNAL)
