@@ -10,6 +10,7 @@ from typing import Final
 from sfu.sdp import capabilities as caps
 
 IGNORE, TWCC, MID, RID, REPAIRED_RID, LEVEL, DEPENDENCY, SEND_TIME = range(8)
+"""Up to `REPAIRED_RID`: actions that do not change the outbound packet."""
 PASS: Final = 16
 """`actions[id] − PASS` is the outbound id of an extension that is forwarded unchanged."""
 

@@ -50,7 +50,7 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
     payload_type = view[1] & 0x7F
     sequence, timestamp, ssrc = _WORDS(view, 2)
     bound = peer.streams.get(ssrc)
-    names: dict[int, str] | None = {} if bound is None else None
+    names: dict[int, str] | None = None if bound is not None else {}
     extensions = _NO_EXTENSIONS
     if b0 & 0x10:
         at = start + 4
@@ -103,8 +103,9 @@ def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> Encoding 
         return None
     packet = _canonical(track, encoding, view, start, n, sequence, timestamp, codec_index, extensions)
     encoding.history[sequence & encoding.mask] = packet
-    if packet[8] is not None and sequence == encoding.highest:
-        encoding.last_codec_patch = packet[8]
+    codec_patch = packet.codec_patch
+    if codec_patch is not None and sequence == encoding.highest:
+        encoding.last_codec_patch = codec_patch
     if not encoding.down_tracks and encoding.layer_filter is None:
         return None
     encoding.batch.append(packet)
@@ -119,9 +120,8 @@ def _read_extensions(
     Returns (extensions to forward, in one-byte form; audio level or −1; dependency descriptor). `names` collects MID, RID
     and repaired RID of a stream that is not bound yet.
     """
-    profile = view[at - 4] << 8 | view[at - 3]
-    two_byte = profile & 0xFFF0 == 0x1000
-    if not two_byte and profile != 0xBEDE:
+    two_byte = view[at - 4] != 0xBE or view[at - 3] != 0xDE
+    if two_byte and (view[at - 4] != 0x10 or view[at - 3] & 0xF0):
         return _NO_EXTENSIONS
     actions = peer.extension_actions
     block, level = b"", -1
@@ -150,7 +150,10 @@ def _read_extensions(
         if action == TWCC:
             if size == 2 and peer.twcc is not None:
                 peer.twcc.record(view[at] << 8 | view[at + 1], now)
-        elif action == IGNORE or size == 0:
+        elif action <= REPAIRED_RID:  # also IGNORE, MID and RID; one comparison for the usual case, a bound stream
+            if names is not None and action != IGNORE and size:
+                names[action] = str(view[at : at + size], "ascii", "replace")
+        elif size == 0:
             pass
         elif action == LEVEL:
             if size == 1:
@@ -164,8 +167,6 @@ def _read_extensions(
         elif action >= PASS:
             if size <= 16:
                 block += bytes(((action - PASS) << 4 | size - 1,)) + view[at : at + size]
-        elif names is not None:
-            names[action] = str(view[at : at + size], "ascii", "replace")
         at += size
     return block, level, dependency
 
