@@ -17,6 +17,7 @@ import msgspec
 
 from sfu.errors import ConfigurationError, RemoteError
 from sfu.signaling import messages as m
+from sfu.signaling.json_dialect import encode
 
 log = logging.getLogger(__name__)
 
@@ -142,7 +143,7 @@ class SignalingClient:
         socket = self._socket
         if socket is not None and not socket.closed:
             try:
-                await socket.send_str(m.encode(message).decode())  # type: ignore[arg-type]
+                await socket.send_str(encode(message).decode())  # type: ignore[arg-type]
             except (aiohttp.ClientError, OSError):
                 log.debug("message not sent: socket closed")
 

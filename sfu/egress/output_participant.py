@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 
 from sfu.forwarding.layers import Size
 from sfu.ids import Identity
-from sfu.rooms.events import Delivery, LeaveReason
+from sfu.rooms.events import DataPacket, Delivery, LeaveReason
 from sfu.rooms.media_stats import MediaStats
 from sfu.rooms.participant import Participant, Profile
 from sfu.rooms.permissions import Permissions
-from sfu.rooms.publication import TrackDescription
 from sfu.rooms.quality import Link
 from sfu.rooms.room import Room
+from sfu.rooms.track_description import TrackDescription
 from sfu.transport.plain_transport import PlainTransport
 
 NAME = "Live mix"
@@ -62,7 +62,7 @@ class OutputParticipant:
     def deliver(self, delivery: Delivery) -> None:
         pass
 
-    def relay_data(self, text: str, *, reliable: bool) -> None:
+    def relay_data(self, packet: DataPacket, *, reliable: bool) -> None:
         pass
 
     def admitted(self, participant: Participant) -> None:

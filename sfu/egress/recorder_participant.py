@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from sfu.egress.protocol import Member, Members, Speakers, TileSize, ToWorker, Track
 from sfu.ids import Identity, TrackId
-from sfu.rooms.events import Delivery, LeaveReason, SpeakersChanged
+from sfu.rooms.events import DataPacket, Delivery, LeaveReason, SpeakersChanged
 from sfu.rooms.media_stats import MediaStats
 from sfu.rooms.participant import Participant, Profile
 from sfu.rooms.permissions import Permissions
@@ -127,7 +127,7 @@ class RecorderParticipant:
         elif delivery.number:
             self.schedule_refresh()
 
-    def relay_data(self, text: str, *, reliable: bool) -> None:
+    def relay_data(self, packet: DataPacket, *, reliable: bool) -> None:
         pass
 
     def admitted(self, participant: Participant) -> None:

@@ -1,15 +1,17 @@
-"""Rooms: who is in them, what they publish, who gets it, what they say, and who may do what.
+"""Rooms: participants, publications, subscriptions, chat and data messages, moderation.
 
-Pure: every method runs to completion on the loop that owns the rooms; times and ids come from outside. What happens
-leaves through each participant's `ParticipantSink`; media goes through `MediaSource` and `MediaSink` (ports.py).
+The package is pure. Every method runs to completion on the event loop that owns the rooms; times and ids are arguments.
+Events leave through the `ParticipantSink` of each participant (participant.py) as frozen values (events.py). Media passes
+through `MediaSource` and `MediaSink` (ports.py).
 
     rooms = Rooms(Settings(), ids, clock)              # ids("PA") -> "PA_…", clock() -> seconds since 1970
-    entry = rooms.enter("standup", profile, sink)      # Participant, or Waiting while the lobby is on
-    entry.room.stage.publish(...), .conversation.say(...), .moderation.kick(...), .leave(participant)
+    entry = rooms.join("standup", profile, sink)       # Participant, or WaitingParticipant while the lobby is on
+    room = rooms.find("standup")
+    room.publications.publish(...), room.messages.send_chat(...), room.moderation.kick(...), room.leave(participant)
     rooms.handle_timer(now); rooms.observe_levels(now) at 10 Hz; rooms.observe_quality() every second or two
 
-For operators (the admin API): `list()`, `find`, `create`, `delete`, and by room name and identity `kick`, `mute`,
-`update`, `update_participant`, `permit`, `send_data`. Errors are RemoteErrors.
+The admin API uses `list()`, `find`, `create`, `delete` and, by room name and identity, `kick`, `mute`, `update`,
+`update_participant`, `set_permissions`, `send_data`. Errors are RemoteErrors.
 """
 
 from sfu.rooms.participant import Participant, Profile

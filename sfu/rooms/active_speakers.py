@@ -1,4 +1,4 @@
-"""Who speaks: levels of the microphones in, `speakers` events out, by the detector of sfu.forwarding."""
+"""Active speakers of a room: passes microphone levels to the detector of sfu.forwarding and broadcasts its changes."""
 
 from sfu.forwarding.speakers import SpeakerDetector
 from sfu.rooms.events import SpeakersChanged
@@ -9,39 +9,39 @@ from sfu.rooms.publications import Publications
 
 
 class ActiveSpeakers:
-    __slots__ = ("_detector", "_heard", "_last_n", "_members", "_publications")
+    __slots__ = ("_current", "_detector", "_last_n", "_members", "_publications")
 
     def __init__(self, members: Members, publications: Publications, last_n: LastN) -> None:
         self._members = members
         self._last_n = last_n
         self._publications = publications
         self._detector = SpeakerDetector()
-        self._heard = SpeakersChanged("", ())
+        self._current = SpeakersChanged("", ())
 
     def sync(self, participant: Participant) -> None:
-        """Tells a newcomer who speaks now."""
-        if self._heard.dominant:
-            self._members.send_to(self._heard, participant)
+        """Sends the current speakers to a participant that joined or resumed."""
+        if self._current.dominant:
+            self._members.send_to(self._current, participant)
 
     def observe(self, now: float) -> bool:
-        """To be called ten times a second while it says that something is heard, less often otherwise."""
-        if not len(self._publications) and not self._heard.dominant:
+        """Returns whether to call again after 100 ms; otherwise a longer interval is enough."""
+        if not len(self._publications) and not self._current.dominant:
             return False
         levels: dict[str, int | None] = {}
         for publication in self._publications:
-            # The sound of a shared screen is nobody speaking.
+            # The audio of a shared screen is not speech.
             if publication.media.kind != "audio" or publication.description.source == "screen_share_audio":
                 continue
             level = publication.media.take_level()
-            loudest = levels.get(publication.owner.id)
+            loudest = levels.get(publication.owner)
             if level is None or publication.muted:
-                levels.setdefault(publication.owner.id, None)
+                levels.setdefault(publication.owner, None)
             elif loudest is None or level < loudest:
-                levels[publication.owner.id] = level
+                levels[publication.owner] = level
         change = self._detector.observe(now, levels)
         if change is not None:
-            self._heard = SpeakersChanged(change.dominant, change.speakers)
-            self._members.broadcast(self._heard)
-        self._last_n.observe(now, levels, [key for key, _ in self._heard.speakers], self._heard.dominant)
-        heard = any(level is not None for level in levels.values()) or bool(self._heard.speakers)
-        return heard or self._last_n.needs_levels
+            self._current = SpeakersChanged(change.dominant, change.speakers)
+            self._members.broadcast(self._current)
+        self._last_n.observe(now, levels, [key for key, _ in self._current.speakers], self._current.dominant)
+        audible = any(level is not None for level in levels.values()) or bool(self._current.speakers)
+        return audible or self._last_n.needs_levels

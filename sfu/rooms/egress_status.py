@@ -1,4 +1,4 @@
-"""What everybody in a room knows of its programme: whether it is shown to others or kept, and how it is arranged."""
+"""What the participants of a room know about its egress: whether it is live or recorded, and its layout."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,13 +9,13 @@ LayoutName = Literal["auto", "grid", "speaker", "presentation", "pip", "single"]
 @dataclass(frozen=True, slots=True)
 class EgressStatus:
     live: bool = False
-    "Others watch it."
+    "A live stream of the room is running."
     recording: bool = False
-    "It, or everybody's tracks, are recorded."
+    "The mix or the individual tracks are recorded."
     layout: LayoutName = "auto"
     focus: str = ""
-    "The participant whom the large tile shows; empty: whoever speaks."
+    "Id of the participant in the large tile; empty: the active speaker."
     since: float = 0.0
-    "Seconds since 1970 at which it began."
+    "Start time, seconds since 1970."
     problem: str = ""
-    "One sentence when it does not do what it was asked to."
+    "One sentence that explains why the egress does not run as requested; empty: no problem."

@@ -1,36 +1,29 @@
-"""What participants are told, and the port through which they are told.
+"""Events of a room.
 
-Events point at the live records: a sink reads (encodes) them within `deliver` and keeps none. A broadcast hands the
-same `Delivery` to every sink, so that what it is encoded to is made once and kept on it.
+Each event is a frozen value that holds ids and snapshots (state.py), never live records. A sink may therefore keep it,
+encode it later, or send it to another node.
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
+from typing import ClassVar, Literal
 
 from sfu.ids import ParticipantId, TrackId
-
-if TYPE_CHECKING:
-    from sfu.rooms.lobby import WaitingParticipant
-    from sfu.rooms.media_stats import MediaStats
-    from sfu.rooms.messages import ChatEntry, DataEntry
-    from sfu.rooms.participant import Participant
-    from sfu.rooms.publication import Publication
-    from sfu.rooms.quality import Link, Quality
-    from sfu.rooms.room import Room
+from sfu.rooms.history import ChatEntry, DataEntry
+from sfu.rooms.permissions import Permissions
+from sfu.rooms.quality import Quality
+from sfu.rooms.state import ParticipantState, PublicationState, RoomState, WaitingState
 
 LeaveReason = Literal[
     "kicked", "duplicate_identity", "room_closed", "room_locked", "room_full", "denied", "token_expired",
     "draining", "timeout", "protocol_error", "slow_consumer",
 ]  # fmt: skip
-"""Why somebody has to go."""
+"""Why the server ends a participant's stay."""
 
 
 @dataclass(frozen=True, slots=True)
 class ParticipantJoined:
-    participant: Participant
+    participant: ParticipantState
     transient: ClassVar[bool] = False
 
 
@@ -44,23 +37,26 @@ class ParticipantLeft:
 
 @dataclass(frozen=True, slots=True)
 class ParticipantUpdated:
-    participant: Participant
+    """Name, metadata, attributes or the admin permission changed."""
+
+    participant: ParticipantState
     transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
 class PermissionsChanged:
-    """To the participant itself."""
+    """Sent only to the participant whose permissions changed."""
 
-    participant: Participant
+    participant: ParticipantId
+    permissions: Permissions
     transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
 class TrackPublished:
-    """New, or (a known id) described anew."""
+    """A new publication, or a new description of a known one."""
 
-    publication: Publication
+    publication: PublicationState
     transient: ClassVar[bool] = False
 
 
@@ -73,15 +69,18 @@ class TrackUnpublished:
 
 @dataclass(frozen=True, slots=True)
 class TrackMuted:
-    publication: Publication
+    """`publication.muted` says whether the track was muted or unmuted."""
+
+    publication: PublicationState
     by: str
-    "Participant id of who did it if it was not the owner; empty as well if it was an operator."
+    "Id of the participant that did it; empty: the owner or an operator."
     transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakersChanged:
     dominant: str
+    "Participant id; empty: nobody has spoken yet."
     speakers: tuple[tuple[str, float], ...]
     "Participant id and level, loudest first."
     transient: ClassVar[bool] = True
@@ -90,7 +89,7 @@ class SpeakersChanged:
 @dataclass(frozen=True, slots=True)
 class QualityChanged:
     qualities: Mapping[ParticipantId, Quality]
-    "Only those that changed."
+    "Only the participants whose quality changed."
     rtt: float
     "Seconds, of the receiver of this event."
     loss: float
@@ -112,15 +111,15 @@ class DataSent:
 
 @dataclass(frozen=True, slots=True)
 class RoomUpdated:
-    room: Room
+    room: RoomState
     transient: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True)
 class LobbyChanged:
-    """To admins."""
+    """Sent only to admins: all participants in the lobby."""
 
-    waiting: tuple[WaitingParticipant, ...]
+    waiting: tuple[WaitingState, ...]
     transient: ClassVar[bool] = False
 
 
@@ -141,36 +140,20 @@ Event = (
 )
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Delivery:
-    """An event on its way, shared by all who get it."""
+    """An event with its number in the room. All receivers of a broadcast get the same object."""
 
     number: int
-    "Grows within a room; 0: momentary, not to be sent again after a pause."
+    "Increases within a room; 0: a transient event, which is not sent again after a resume."
     event: Event
-    encoded: bytes | None = None
-    "What the first sink made of it, for the others to use."
 
 
-class ParticipantSink(Protocol):
-    """The far end of a participant: a signalling session, a WHIP resource, a recorder.
+@dataclass(frozen=True, slots=True, eq=False)
+class DataPacket:
+    """A data-channel message from one participant to the others. All receivers get the same object."""
 
-    Called from within room methods: an implementation queues, and does not call back into the room.
-    """
-
-    def deliver(self, delivery: Delivery) -> None: ...
-
-    def relay_data(self, text: str, *, reliable: bool) -> None:
-        """A data-channel message of another participant."""
-
-    def admitted(self, participant: Participant) -> None:
-        """The lobby's door opened."""
-
-    def removed(self, reason: LeaveReason, message: str) -> None:
-        """The room (or its lobby) is left already; `message` is one sentence for the person."""
-
-    def links(self) -> Sequence[Link]:
-        """How its connections do; empty when there are none."""
-
-    def media_stats(self) -> MediaStats | None:
-        """Why its media are as they are; None where nobody keeps a diary."""
+    sender: ParticipantId
+    topic: str
+    payload: bytes
+    "A JSON value as UTF-8 text."

@@ -1,8 +1,35 @@
-"""What late joiners get of the past: bounded by number and by bytes, the oldest going first."""
+"""Chat and data messages that a room keeps for late joiners.
+
+A history is bounded by entries and by bytes; the oldest entry is dropped first.
+"""
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatEntry:
+    id: str
+    participant: str
+    name: str
+    text: str
+    at: float
+    "Seconds since 1970."
+    to: str = ""
+    "Participant id of the receiver of a private message; empty: public."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataEntry:
+    participant: str
+    "Sender; empty: the operator."
+    topic: str
+    payload: str
+    at: float
+    "Seconds since 1970."
+
 
 Entry = TypeVar("Entry")
 

@@ -1,8 +1,8 @@
-"""Large rooms: of the cameras only those of the last N speakers are sent, and of the microphones only the loudest N.
+"""Last-N for large rooms: only the cameras of the last N speakers and the N loudest microphones are sent.
 
-Spotlight decides about people; here that becomes what is withheld of whose subscriptions. Shared screens and their sound
-are always sent, and who is hidden or records gets everything. A microphone that never told its level (RFC 6464: some
-encoders do not) is not judged by it.
+speaker_selection.py selects participants; this module withholds or releases the tracks of each subscriber accordingly.
+Shared screens and their audio are always sent. Hidden participants and recorders receive everything. A microphone that
+never reports a level (some encoders omit RFC 6464) is always sent.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,74 +16,74 @@ from sfu.rooms.speaker_selection import LastSpeakers, LoudestSpeakers
 
 
 class LastN:
-    """To be told of every change of what is published (`publications_changed`), of everybody who comes, and of levels."""
+    """Call `publications_changed` on every change, `sync` for each new participant, and `observe` with audio levels."""
 
-    __slots__ = ("_leveled", "_members", "_pictures", "_sounds")
+    __slots__ = ("_cameras", "_members", "_microphones", "_reporting")
 
     def __init__(self, settings: Settings, members: Members) -> None:
         self._members = members
-        self._pictures = LastSpeakers(settings.last_n) if settings.last_n else None
-        self._sounds = LoudestSpeakers(settings.loudest) if settings.loudest else None
-        self._leveled: set[ParticipantId] = set()
-        """Who told a level since they have a microphone."""
+        self._cameras = LastSpeakers(settings.last_n) if settings.last_n else None
+        self._microphones = LoudestSpeakers(settings.loudest) if settings.loudest else None
+        self._reporting: set[ParticipantId] = set()
+        """Participants whose microphone has reported a level."""
 
     @property
     def needs_levels(self) -> bool:
-        """Whether somebody waits to be heard, so that levels have to be looked at without a pause."""
-        return self._sounds is not None and bool(self._sounds.withheld)
+        """Whether microphones are withheld, so that levels have to be observed at the full rate."""
+        return self._microphones is not None and bool(self._microphones.withheld)
 
     def sync(self, viewer: Participant) -> None:
-        """A newcomer, or one of whom may now be otherwise what is withheld."""
-        if self._pictures is None and self._sounds is None:
+        """Applies the limits to one viewer: it is new, or its permissions changed."""
+        if self._cameras is None and self._microphones is None:
             return
         for owner in self._members:
             for publication in owner.publications.values():
                 viewer.subscriptions.withhold(publication.id, self._withheld(publication, viewer))
 
     def publications_changed(self, owner: Participant) -> None:
-        """What `owner` publishes changed: before it is offered to anybody, before it is unmuted, or after the rest."""
-        if self._pictures is None and self._sounds is None:
+        """Call it before a publication is offered to subscribers, before it is unmuted, and after any other change."""
+        if self._cameras is None and self._microphones is None:
             return
         before = self._order()
         on = [publication for publication in owner.publications.values() if not publication.muted]
-        if self._pictures is not None:
+        if self._cameras is not None:
             if any(map(_is_camera, on)):
-                self._pictures.add(owner.id)
+                self._cameras.add(owner.id)
             else:
-                self._pictures.remove(owner.id)
-        if self._sounds is not None:
+                self._cameras.remove(owner.id)
+        if self._microphones is not None:
             if not any(map(_is_microphone, owner.publications.values())):
-                self._leveled.discard(owner.id)
-            if owner.id in self._leveled and any(map(_is_microphone, on)):
-                self._sounds.add(owner.id)
+                self._reporting.discard(owner.id)
+            if owner.id in self._reporting and any(map(_is_microphone, on)):
+                self._microphones.add(owner.id)
             else:
-                self._sounds.remove(owner.id)
-        self._apply({owner.id, *self._moved(before)})
+                self._microphones.remove(owner.id)
+        self._apply({owner.id, *self._changed(before)})
 
     def observe(self, now: float, levels: Mapping[str, int | None], speakers: Sequence[str], dominant: str) -> None:
-        """`levels`: −dBov by participant, None: muted, or nothing came. `speakers`: who is active, loudest first."""
-        if self._pictures is None and self._sounds is None:
+        """`levels`: −dBov by participant; None: muted, or no packet arrived. `speakers`: active speakers, loudest first."""
+        if self._cameras is None and self._microphones is None:
             return
         before = self._order()
-        if self._pictures is not None:
-            self._pictures.observe(now, speakers, dominant)
-        if self._sounds is not None:
+        if self._cameras is not None:
+            self._cameras.observe(now, speakers, dominant)
+        if self._microphones is not None:
             for key, level in levels.items():
-                if level is not None and key not in self._leveled:
-                    self._leveled.add(ParticipantId(key))
-                    self._sounds.add(key)
-            self._sounds.observe(now, levels, dominant)
-        self._apply(self._moved(before))
+                if level is not None and key not in self._reporting:
+                    self._reporting.add(ParticipantId(key))
+                    self._microphones.add(key)
+            self._microphones.observe(now, levels, dominant)
+        self._apply(self._changed(before))
 
     def _order(self) -> tuple[str, ...]:
-        return self._pictures.order if self._pictures is not None else ()
+        return self._cameras.order if self._cameras is not None else ()
 
-    def _moved(self, before: tuple[str, ...]) -> set[str]:
-        """Of whom something may now be withheld that was not, or the other way round, by some viewer."""
-        moved = self._sounds.take_changes() if self._sounds is not None else set()
+    def _changed(self, before: tuple[str, ...]) -> set[str]:
+        """Publishers whose visibility or audibility changed for at least one viewer."""
+        moved = self._microphones.take_changes() if self._microphones is not None else set()
         order = self._order()
         if before != order:
-            # The last of each is the understudy, whom only some see.
+            # The participant just past the limit is visible only to viewers that occupy a slot themselves.
             moved |= set(before) ^ set(order) | {*before[-1:], *order[-1:]}
         return moved
 
@@ -98,12 +98,12 @@ class LastN:
                         viewer.subscriptions.withhold(publication.id, self._withheld(publication, viewer))
 
     def _withheld(self, publication: Publication, viewer: Participant) -> bool:
-        permissions, key = viewer.permissions, publication.owner.id
+        permissions, key = viewer.permissions, publication.owner
         if permissions.hidden or permissions.recorder or publication.muted:
             return False
         if _is_camera(publication):
-            return self._pictures is not None and not self._pictures.is_visible(key, viewer.id)
-        return self._sounds is not None and _is_microphone(publication) and key in self._sounds.withheld
+            return self._cameras is not None and not self._cameras.is_visible(key, viewer.id)
+        return self._microphones is not None and _is_microphone(publication) and key in self._microphones.withheld
 
 
 def _is_camera(publication: Publication) -> bool:

@@ -1,27 +1,25 @@
-"""Who waits at a room's door, in the order they came."""
-
-from __future__ import annotations
+"""The lobby of a room: participants that wait for an admin, in the order of arrival."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from sfu.ids import ParticipantId
-from sfu.rooms.participant import Profile
-
-if TYPE_CHECKING:
-    from sfu.rooms.events import ParticipantSink
-    from sfu.rooms.room import Room
+from sfu.ids import ParticipantId, RoomName
+from sfu.rooms.participant import ParticipantSink, Profile
+from sfu.rooms.state import WaitingState
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WaitingParticipant:
-    """One who waits; `id` is the participant id it will have inside."""
+    """`id` becomes the participant id after admission."""
 
     id: ParticipantId
     profile: Profile
-    room: Room
+    room: RoomName
     sink: ParticipantSink
+
+    @property
+    def state(self) -> WaitingState:
+        return WaitingState(self.id, self.profile.identity, self.profile.name)
 
 
 class Lobby:

@@ -1,6 +1,4 @@
-"""One participant's connection accounted for: what its path carries, what it gets of each picture and why, what its own
-browser says of it, and what was decided of late. For the person itself and for operators; nothing is decided by it.
-"""
+"""Media statistics of one participant, for the participant's own overlay and for operators. They influence no decision."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,72 +7,72 @@ from sfu.forwarding.decision_log import Cause, DecisionEntry
 from sfu.ids import TrackId
 
 QualityLimitation = Literal["none", "cpu", "bandwidth", "other"]
-"""Why a browser sends less of a picture than it was asked to (W3C webrtc-stats, `qualityLimitationReason`)."""
+"""Why a browser sends less video than requested (W3C webrtc-stats, `qualityLimitationReason`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoStats:
-    """One subscription to a video. Sizes in pixels; 0: not known."""
+    """One subscription to a video track. Sizes are in pixels; 0: unknown."""
 
     track: TrackId
     paused: bool
     cause: Cause
-    "Why it is paused, or no better."
+    "Why the video is paused or not sent in a better layer."
     layer: str
-    "Its name; empty when nothing is sent."
+    "Name of the layer that is sent; empty: nothing is sent."
     width: int
     height: int
     max_height: int
-    "Lines of the largest layer that its publisher sends, or would if anybody had a place for it."
+    "Height of the largest layer that the publisher sends, or would send if a subscriber requested it."
     limitation: QualityLimitation
-    "What its publisher's browser says."
+    "As the publisher's browser reports it."
 
 
 @dataclass(frozen=True, slots=True)
 class DownlinkStats:
-    """Towards the participant."""
+    """The path from the server to the participant."""
 
     estimate: float
-    "Bits per second that it carries."
+    "Estimated bandwidth in bits per second."
     rtt: float | None
+    "Seconds."
     loss: float
     "0 to 1, over the last second."
     height: int
-    "Lines that the operator's rules allow for one picture now; 0: any."
+    "Maximum height of one video that the operator's rules allow now, in pixels; 0: unlimited."
     rule: Cause
-    "By which rule: ESTIMATE, DELAY or LOSS."
+    "The rule that sets `height`: ESTIMATE, DELAY or LOSS."
 
 
 @dataclass(frozen=True, slots=True)
 class ClientReport:
-    """What the participant's browser measured: never trusted, only shown and summed up."""
+    """Measurements of the participant's browser. They are displayed and aggregated, never trusted."""
 
     at: float
     "Monotonic seconds."
     rtt: float
+    "Seconds."
     jitter: float
     "Seconds, of the worst received track."
     loss: float
-    "0 to 1, of the worst received track, since the report before."
+    "0 to 1, of the worst received track, since the previous report."
     freezes: int
-    "Pictures that stood still, since the report before."
+    "Number of video freezes since the previous report."
     frozen: float
-    "For how many seconds."
+    "Total duration of these freezes in seconds."
     concealed: float
-    "Share of the sound that had to be made up, 0 to 1, of the worst track."
+    "Concealed share of the audio, 0 to 1, of the worst track."
     limited: dict[TrackId, QualityLimitation]
-    "Of the own pictures."
+    "Own video tracks that the browser limits."
 
 
 @dataclass(frozen=True, slots=True)
 class MediaStats:
-    """What there is to say of one participant's connection now."""
-
     path: DownlinkStats | None
-    "None: nothing is known yet, or the operator does without."
+    "None: no estimate yet, or bandwidth estimation is off."
     video_stats: tuple[VideoStats, ...]
     report: ClientReport | None
     entries: tuple[DecisionEntry, ...]
-    "Oldest first; `at` in monotonic seconds."
+    "Decision log, oldest entry first; `at` is in monotonic seconds."
     at: float
-    "Now, in monotonic seconds."
+    "Time of this snapshot in monotonic seconds."

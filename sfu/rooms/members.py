@@ -1,4 +1,4 @@
-"""Everybody in a room, and how they are told things: each event once, in one order, under one growing number."""
+"""The participants of a room, and the numbered broadcast of events to them."""
 
 from collections.abc import Iterable, Iterator
 
@@ -8,13 +8,15 @@ from sfu.rooms.participant import Participant
 
 
 class Members:
+    """All receivers of an event get the same Delivery. Numbers increase by one per non-transient event."""
+
     __slots__ = ("_by_identity", "_participants", "number")
 
     def __init__(self) -> None:
         self._participants: dict[ParticipantId, Participant] = {}
         self._by_identity: dict[Identity, Participant] = {}
         self.number = 0
-        "Of the newest event."
+        "Number of the newest event."
 
     def __len__(self) -> int:
         return len(self._participants)
@@ -24,7 +26,7 @@ class Members:
 
     @property
     def participant_count(self) -> int:
-        """All but hidden recorders: those who take a place."""
+        """Participants that count towards the room's limit: all except hidden recorders."""
         return sum(not (one.permissions.hidden and one.permissions.recorder) for one in self._participants.values())
 
     def visible(self, *, exclude: Participant | None = None) -> list[Participant]:
@@ -41,14 +43,13 @@ class Members:
         self._by_identity[participant.identity] = participant
 
     def remove(self, participant: Participant) -> bool:
-        """False: it had left already."""
+        """False: the participant is not a member."""
         if self._participants.pop(participant.id, None) is None:
             return False
         del self._by_identity[participant.identity]
         return True
 
     def broadcast(self, event: Event, *, exclude: Participant | None = None) -> None:
-        """To all but `exclude`."""
         self._send_to(self._participants.values(), event, exclude)
 
     def send_to(self, event: Event, *receivers: Participant) -> None:
@@ -58,7 +59,7 @@ class Members:
         self._send_to([one for one in self._participants.values() if one.permissions.admin], event, None)
 
     def next_number(self) -> int:
-        """For an event that a session makes itself."""
+        """The number for an event that a session creates itself."""
         self.number += 1
         return self.number
 

@@ -1,37 +1,16 @@
-"""What is said in a room: chat for people, data for applications, and what is kept of both."""
+"""Chat messages, data messages and data-channel messages of a room, and the history for late joiners."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound
-from sfu.rooms.events import ChatSent, DataSent
-from sfu.rooms.history import History
+from sfu.rooms.events import ChatSent, DataPacket, DataSent
+from sfu.rooms.history import ChatEntry, DataEntry, History
 from sfu.rooms.members import Members
 from sfu.rooms.participant import Participant
 from sfu.rooms.settings import Settings
 
 ENTRY_BYTES = 200
-"""Added to each entry's text in the count of bytes: roughly what the record itself takes."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChatEntry:
-    id: str
-    participant: str
-    name: str
-    text: str
-    at: float
-    to: str = ""
-    "The only receiver, when it is private."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DataEntry:
-    participant: str
-    "Empty: the operator."
-    topic: str
-    payload: str
-    at: float
+"""Approximate memory of one history entry besides its text."""
 
 
 class Messages:
@@ -47,24 +26,25 @@ class Messages:
         self._data: History[DataEntry] = History(settings.data_entries, settings.data_bytes)
 
     def chat(self, reader: Participant) -> list[ChatEntry]:
-        """What `reader` may see of the past: private entries only if they are its own or to it."""
+        """The chat history that `reader` may see: public messages, and private ones that it sent or received."""
         return [entry for entry in self._chat if not entry.to or reader.id in (entry.to, entry.participant)]
 
     def data(self) -> list[DataEntry]:
         return list(self._data)
 
-    def send_chat(self, speaker: Participant, text: str, to: str = "") -> None:
-        self._check(speaker)
+    def send_chat(self, sender: Participant, text: str, to: str = "") -> None:
+        """`to`: a participant id, for a private message. Raises NotAuthorized or NotFound."""
+        self._check(sender)
         entry = ChatEntry(
             id=self._ids("CH"),
-            participant=speaker.id,
-            name=speaker.name,
+            participant=sender.id,
+            name=sender.name,
             text=text,
             at=self._clock(),
             to=to,
         )
         if to:
-            receivers = {speaker.id: speaker}
+            receivers = {sender.id: sender}
             for receiver in self._receivers([to]):
                 receivers[receiver.id] = receiver
             self._members.send_to(ChatSent(entry), *receivers.values())
@@ -75,11 +55,11 @@ class Messages:
     def send_data(
         self, sender: Participant | None, topic: str, payload: str, to: Sequence[str] = (), *, keep: bool = False
     ) -> None:
-        """`sender` None: the operator."""
+        """`sender` None: the operator. Raises NotAuthorized, BadRequest or NotFound."""
         if sender is not None:
             self._check(sender)
         if keep and to:
-            raise BadRequest("What is kept for late joiners cannot be addressed to some only.")
+            raise BadRequest("A data message that is kept for late joiners cannot have receivers.")
         entry = DataEntry(participant=sender.id if sender else "", topic=topic, payload=payload, at=self._clock())
         if to:
             self._members.send_to(DataSent(entry), *self._receivers(to))
@@ -88,21 +68,21 @@ class Messages:
         if keep:
             self._data.add(entry, len(payload.encode()) + len(topic) + ENTRY_BYTES)
 
-    def relay_data(self, sender: Participant, text: str, *, reliable: bool) -> bool:
-        """A data-channel message to all others, as it is. False: the sender may not."""
+    def relay_data(self, sender: Participant, packet: DataPacket, *, reliable: bool) -> bool:
+        """Passes a data-channel message to all other participants. False: the sender lacks the permission."""
         if not sender.permissions.data:
             return False
         for participant in self._members:
             if participant is not sender:
-                participant.sink.relay_data(text, reliable=reliable)
+                participant.sink.relay_data(packet, reliable=reliable)
         return True
 
-    def _check(self, speaker: Participant) -> None:
-        if not speaker.permissions.data:
+    def _check(self, sender: Participant) -> None:
+        if not sender.permissions.data:
             raise NotAuthorized("This token does not allow sending chat or data.")
 
     def _receivers(self, names: Sequence[str]) -> list[Participant]:
-        """Each once; those that are gone (or hidden: alike) are skipped. Raises NotFound when nobody is left."""
+        """Each participant once; unknown and hidden ones are skipped alike. Raises NotFound when none remains."""
         found = [self._members.find(name) for name in dict.fromkeys(names)]
         receivers = [one for one in found if one is not None and not one.permissions.hidden]
         if not receivers:

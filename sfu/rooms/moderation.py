@@ -1,32 +1,62 @@
-"""What admins may do to a room and to the others in it. `actor` None: an operator, through the admin API."""
-
-from __future__ import annotations
+"""Operations of admins on a room and its participants. `actor` None: an operator, through the admin API."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound
-from sfu.rooms.events import ParticipantUpdated, PermissionsChanged, RoomUpdated
-from sfu.rooms.lobby import WaitingParticipant
+from sfu.rooms.events import LeaveReason, ParticipantUpdated, PermissionsChanged, RoomUpdated
+from sfu.rooms.last_n import LastN
+from sfu.rooms.lobby import Lobby, WaitingParticipant
+from sfu.rooms.members import Members
 from sfu.rooms.participant import Participant
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.publication import Publication
-
-if TYPE_CHECKING:
-    from sfu.rooms.room import Room
+from sfu.rooms.publications import Publications
+from sfu.rooms.state import RoomState
 
 ATTRIBUTE_LIMIT = 64
-"""Attributes of one participant; everybody carries a copy of them."""
+"""Attributes of one participant. Every other participant stores a copy of them."""
+
+
+class ModeratedRoom(Protocol):
+    """What moderation needs of a room; `Room` implements it."""
+
+    locked: bool
+    lobby_enabled: bool
+    metadata: str
+
+    @property
+    def lobby(self) -> Lobby: ...
+
+    @property
+    def members(self) -> Members: ...
+
+    @property
+    def publications(self) -> Publications: ...
+
+    @property
+    def last_n(self) -> LastN: ...
+
+    @property
+    def state(self) -> RoomState: ...
+
+    def admit(self, waiting: WaitingParticipant) -> None: ...
+
+    def remove(self, participant: Participant, reason: LeaveReason, message: str) -> None: ...
+
+    def lobby_changed(self) -> None: ...
+
+    def clear_lobby(self, reason: LeaveReason, message: str) -> None: ...
 
 
 class Moderation:
     __slots__ = ("_room",)
 
-    def __init__(self, room: Room) -> None:
+    def __init__(self, room: ModeratedRoom) -> None:
         self._room = room
 
     def kick(self, actor: Participant | None, participant: str, reason: str = "") -> None:
-        """Also one who waits. `reason` is for the person's eyes only."""
+        """Removes a participant from the room or from its lobby. Only that participant sees `reason`."""
         _check_admin(actor)
         waiting = self._room.lobby.remove(participant)
         message = f"You were removed from the room: {reason}" if reason else "You were removed from the room."
@@ -34,12 +64,12 @@ class Moderation:
             self._room.lobby_changed()
             waiting.sink.removed("kicked", message)
             return
-        self._room.remove(self._present(participant), "kicked", message)
+        self._room.remove(self._member(participant), "kicked", message)
 
     def mute(self, actor: Participant | None, track: str, muted: bool) -> None:
-        """One's own either way; admins mute those of others, and nobody opens another's microphone."""
+        """Owners mute and unmute their own tracks. Admins mute the tracks of others and cannot unmute them."""
         publication = self._room.publications.find(track)
-        if actor is None or publication is None or publication.owner is not actor:
+        if actor is None or publication is None or publication.owner != actor.id:
             _check_admin(actor)
             if not muted:
                 raise NotAuthorized("Only the owner may unmute a track.")
@@ -47,11 +77,11 @@ class Moderation:
 
     def admit(self, actor: Participant | None, participant: str) -> None:
         _check_admin(actor)
-        self._room.admit(self._taken(participant))
+        self._room.admit(self._take_waiting(participant))
 
     def deny(self, actor: Participant | None, participant: str) -> None:
         _check_admin(actor)
-        waiting = self._taken(participant)
+        waiting = self._take_waiting(participant)
         self._room.lobby_changed()
         waiting.sink.removed("denied", "You were not let in.")
 
@@ -63,7 +93,7 @@ class Moderation:
         lobby: bool | None = None,
         metadata: str | None = None,
     ) -> None:
-        """None: stays. Locking sends away who waits; ending the lobby admits them."""
+        """None: unchanged. Locking removes all waiting participants; disabling the lobby admits them."""
         _check_admin(actor)
         room = self._room
         before = (room.locked, room.lobby_enabled, room.metadata)
@@ -71,7 +101,7 @@ class Moderation:
         room.lobby_enabled = room.lobby_enabled if lobby is None else lobby
         room.metadata = room.metadata if metadata is None else metadata
         if (room.locked, room.lobby_enabled, room.metadata) != before:
-            room.members.broadcast(RoomUpdated(room))
+            room.members.broadcast(RoomUpdated(room.state))
         if room.locked and not before[0]:
             room.clear_lobby("room_locked", "The room was locked.")
         elif not room.lobby_enabled:
@@ -79,13 +109,13 @@ class Moderation:
                 self.admit(actor, waiting.id)
 
     def set_permissions(self, participant: Participant, permissions: Permissions) -> None:
-        """An operator changes what somebody may do; what is not allowed any more ends at once."""
+        """Changes permissions by an operator. Publications and subscriptions that are no longer allowed end at once."""
         if permissions == participant.permissions:
             return
         was_hidden = participant.permissions.hidden
         if permissions.hidden != was_hidden:
-            raise NotAuthorized("Whether somebody is hidden is decided at join.")
-        seen_before = participant.permissions.admin
+            raise NotAuthorized("The hidden permission cannot change after the join.")
+        was_admin = participant.permissions.admin
         could_subscribe = participant.permissions.subscribe
         participant.permissions = permissions
         for publication in list(participant.publications.values()):
@@ -96,9 +126,9 @@ class Moderation:
         elif not could_subscribe:
             self._room.publications.sync(participant)
         self._room.last_n.sync(participant)
-        self._room.members.send_to(PermissionsChanged(participant), participant)
-        if permissions.admin != seen_before and not was_hidden:
-            self._room.members.broadcast(ParticipantUpdated(participant))
+        self._room.members.send_to(PermissionsChanged(participant.id, permissions), participant)
+        if permissions.admin != was_admin and not was_hidden:
+            self._room.members.broadcast(ParticipantUpdated(participant.state))
 
     def update_participant(
         self,
@@ -109,14 +139,14 @@ class Moderation:
         attributes: Mapping[str, str] | None = None,
         by: Participant | None,
     ) -> None:
-        """None: stays; an attribute with an empty value is removed. `by` gets no event; None: an operator.
+        """None: unchanged; an attribute with an empty value is removed. `by` gets no event; None: an operator.
 
-        Raises NotAuthorized when somebody changes themselves who may not.
+        Raises NotAuthorized when a participant may not change its own fields, BadRequest for too many attributes.
         """
         if by is participant and not participant.permissions.update_metadata:
             raise NotAuthorized("Your token does not allow changing your name, metadata or attributes.")
         before = (participant.name, participant.metadata, participant.attributes)
-        merged = {key: value for key, value in (before[2] | dict(attributes or {})).items() if value}
+        merged = {key: value for key, value in {**before[2], **(attributes or {})}.items() if value}
         if len(merged) > ATTRIBUTE_LIMIT:
             raise BadRequest(f"A participant has at most {ATTRIBUTE_LIMIT} attributes.")
         participant.name = participant.name if name is None else name
@@ -124,21 +154,22 @@ class Moderation:
         participant.attributes = merged
         if before == (participant.name, participant.metadata, participant.attributes):
             return
+        event = ParticipantUpdated(participant.state)
         if participant.permissions.hidden:
-            self._room.members.send_to(ParticipantUpdated(participant), *(() if by is participant else (participant,)))
+            self._room.members.send_to(event, *(() if by is participant else (participant,)))
         else:
-            self._room.members.broadcast(ParticipantUpdated(participant), exclude=by)
+            self._room.members.broadcast(event, exclude=by)
 
-    def _present(self, participant: str) -> Participant:
+    def _member(self, participant: str) -> Participant:
         found = self._room.members.find(participant)
         if found is None:
             raise NotFound("This participant is not in the room.")
         return found
 
-    def _taken(self, participant: str) -> WaitingParticipant:
+    def _take_waiting(self, participant: str) -> WaitingParticipant:
         waiting = self._room.lobby.remove(participant)
         if waiting is None:
-            raise NotFound("Nobody with this id is waiting.")
+            raise NotFound("No participant with this id is waiting.")
         return waiting
 
     def _published(self, publication: Publication | None) -> Publication:

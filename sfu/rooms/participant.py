@@ -1,24 +1,47 @@
-"""A participant is a record; the nouns that it holds carry the behaviour."""
+"""A participant of a room, and the port through which the room reaches it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from sfu.ids import Identity, ParticipantId, TrackId
+from sfu.ids import Identity, ParticipantId, RoomName, TrackId
+from sfu.rooms.events import DataPacket, Delivery, LeaveReason
+from sfu.rooms.media_stats import MediaStats
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.publication import Publication
+from sfu.rooms.quality import Link
+from sfu.rooms.state import ParticipantState
 from sfu.rooms.subscriptions import Subscriptions
 
-if TYPE_CHECKING:
-    from sfu.rooms.events import ParticipantSink
-    from sfu.rooms.room import Room
+
+class ParticipantSink(Protocol):
+    """The remote end of a participant: a signalling session, a WHIP resource, a recorder.
+
+    Rooms call it from within their own methods. An implementation queues, and does not call back into the room.
+    """
+
+    def deliver(self, delivery: Delivery) -> None: ...
+
+    def relay_data(self, packet: DataPacket, *, reliable: bool) -> None: ...
+
+    def admitted(self, participant: Participant) -> None:
+        """An admin admitted the participant from the lobby."""
+
+    def removed(self, reason: LeaveReason, message: str) -> None:
+        """The participant is no longer in the room or its lobby. `message` is one sentence for the person."""
+
+    def links(self) -> Sequence[Link]:
+        """State of its connections; empty when there are none."""
+
+    def media_stats(self) -> MediaStats | None:
+        """Media statistics and the decision log; None: this sink keeps none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Who asks to enter, as the token and the join message say."""
+    """A request to join, from the token and the join message."""
 
     identity: Identity
     permissions: Permissions
@@ -27,22 +50,36 @@ class Profile:
     attributes: Mapping[str, str] = field(default_factory=dict)
     auto_subscribe: bool = True
     may_create: bool = False
-    "Whether a room that is not there is made for this one."
+    "Whether the join creates a room that does not exist."
 
 
 @dataclass(slots=True, eq=False)
 class Participant:
-    """One stay of an identity in a room."""
+    """One stay of an identity in a room. A record: Session, Publication and Subscriptions carry the behaviour."""
 
     id: ParticipantId
     identity: Identity
-    room: Room
+    room: RoomName
     sink: ParticipantSink
     permissions: Permissions
     name: str
     metadata: str
-    attributes: dict[str, str]
+    attributes: Mapping[str, str]
+    "Replaced on a change, never modified: events share it."
     joined_at: float
     "Seconds since 1970."
     subscriptions: Subscriptions
     publications: dict[TrackId, Publication] = field(default_factory=dict)
+
+    @property
+    def state(self) -> ParticipantState:
+        return ParticipantState(
+            self.id,
+            self.identity,
+            self.name,
+            self.metadata,
+            self.attributes,
+            self.permissions,
+            self.joined_at,
+            tuple([publication.state for publication in self.publications.values()]),
+        )

@@ -1,4 +1,4 @@
-"""What a participant may do: the token's grants, as the room reads them and as operators change them later."""
+"""Permissions of a participant: from the grants of its token, later changed by operators."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -14,16 +14,16 @@ class Permissions:
     "Chat and data messages."
     admin: bool = False
     sources: tuple[str, ...] = ()
-    "Sources that may be published; empty: every one."
+    "Sources that the participant may publish; empty: all."
     update_metadata: bool = True
-    "May change its own name, metadata and attributes."
+    "Allows changing its own name, metadata and attributes."
     hidden: bool = False
-    "Not announced to anybody; cannot publish or speak, since that would announce it."
+    "Not announced to others. Excludes publishing, chat and data, which would reveal the participant."
     recorder: bool = False
     record: bool = False
-    "May have the room recorded."
+    "Allows starting and stopping a recording of the room."
     egress: bool = False
-    "May show the room to others: live, by RTMP."
+    "Allows starting and stopping live streams and RTMP pushes of the room."
 
     @classmethod
     def from_grants(cls, grants: VideoGrants) -> Self:
@@ -45,5 +45,5 @@ class Permissions:
 
     @property
     def bypasses_lobby(self) -> bool:
-        """Locks and lobbies do not hold those who open them, nor the operator's own recorders."""
+        """Admins, hidden participants and recorders enter locked rooms and skip the lobby."""
         return self.admin or self.hidden or self.recorder

@@ -1,7 +1,7 @@
-"""The waist: where everything that brings media meets everything that takes it.
+"""The interface between everything that produces media and everything that consumes it.
 
-A browser, a WHIP encoder, an RTMP push, the mixer, a recorder and a relay to another node are sources and sinks, and
-rooms know nothing else of them.
+A browser, a WHIP encoder, an RTMP ingest, an egress job, a recorder and a relay to another node are sources and sinks.
+Rooms know nothing else about them.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ from sfu.ids import TrackId
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionSettings:
-    """What a subscriber wants of a track: pixels of its tile (0: no limit), frames per second (0: all), priority 0–255."""
+    """What a subscriber requests of a track.
+
+    Tile size in pixels (0: no limit), frames per second (0: no limit), priority 0 to 255.
+    """
 
     width: int = 0
     height: int = 0
@@ -20,7 +23,7 @@ class SubscriptionSettings:
     priority: int = 128
     paused: bool = False
     withheld: bool = False
-    "The room's own limit: only so many are sent. The rest stays wished for."
+    "The room's last-N limit withholds the track. The other settings stay for the time after."
 
     @property
     def stopped(self) -> bool:
@@ -34,14 +37,14 @@ class MediaSource(Protocol):
     codec: str
 
     def set_muted(self, muted: bool) -> None:
-        """Stops (or lets pass) the packets at the server, whatever the publisher sends."""
+        """Stops forwarding packets at the server, or resumes it, whatever the publisher sends."""
 
     def take_level(self) -> int | None:
-        """Loudest audio level since the last call, −dBov (0 loudest … 127 silence, RFC 6464); None: no packet came."""
+        """Loudest audio level since the last call, −dBov (0 loudest … 127 silence, RFC 6464); None: no packet arrived."""
 
 
 class MediaSink(Protocol):
-    """Takes publications. Calls are idempotent; media follows as soon as the other side is ready."""
+    """Receives publications. Calls are idempotent; media follows as soon as the remote end is ready."""
 
     def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None: ...
 

@@ -1,7 +1,7 @@
-"""Who publishes what, and who receives it: publications meet subscriptions here.
+"""The publications of a room, and their distribution to subscribers.
 
-A publication is offered to every other participant who may subscribe and subscribes automatically
-(`Subscriptions.auto_subscribe`). Closing order: owner, subscribers, then the event to the others.
+A publication is subscribed automatically for every other participant that has the permission and
+`Subscriptions.auto_subscribe`. Unpublish order: the owner's record, the subscriptions, then the event to the others.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,8 +13,9 @@ from sfu.rooms.last_n import LastN
 from sfu.rooms.members import Members
 from sfu.rooms.participant import Participant
 from sfu.rooms.ports import MediaSource
-from sfu.rooms.publication import SOURCE_KINDS, Publication, TrackDescription, TrackSource
+from sfu.rooms.publication import Publication
 from sfu.rooms.settings import Settings
+from sfu.rooms.track_description import SOURCE_KINDS, TrackDescription, TrackSource
 
 
 class Publications:
@@ -37,7 +38,7 @@ class Publications:
         return self._publications.get(TrackId(track))
 
     def check_publish(self, owner: Participant, sources: Sequence[TrackSource]) -> None:
-        """Whether `owner` may have exactly these publications. Raises NotAuthorized or AtCapacity."""
+        """Checks whether `owner` may have exactly these publications. Raises NotAuthorized or AtCapacity."""
         if not owner.permissions.publish:
             raise NotAuthorized("This token does not allow publishing.")
         for source in sources:
@@ -50,16 +51,19 @@ class Publications:
     def publish(
         self, owner: Participant, media: MediaSource, description: TrackDescription, *, muted: bool = False
     ) -> Publication:
-        """Raises BadRequest when the kind does not fit the source; what `check_publish` checks is not checked again."""
+        """Call `check_publish` first: permissions and limits are not checked here.
+
+        Raises BadRequest when the media kind does not fit the source.
+        """
         if SOURCE_KINDS.get(description.source, media.kind) != media.kind:
             raise BadRequest(f"A {description.source} cannot be {media.kind}.")
-        publication = Publication(TrackId(self._ids("TR")), owner, media, description, muted)
+        publication = Publication(TrackId(self._ids("TR")), owner.id, media, description, muted)
         if muted:
             media.set_muted(True)
         self._publications[publication.id] = publication
         owner.publications[publication.id] = publication
         self._last_n.publications_changed(owner)
-        self._members.broadcast(TrackPublished(publication), exclude=owner)
+        self._members.broadcast(TrackPublished(publication.state), exclude=owner)
         for participant in self._members:
             if (
                 participant is not owner
@@ -70,66 +74,73 @@ class Publications:
         return publication
 
     def update_description(self, publication: Publication, description: TrackDescription) -> None:
-        """The owner says something else of the track now."""
+        """The owner describes the track differently."""
         if description != publication.description:
             publication.description = description
-            self._last_n.publications_changed(publication.owner)
-            self._members.broadcast(TrackPublished(publication), exclude=publication.owner)
+            owner = self._owner(publication)
+            self._last_n.publications_changed(owner)
+            self._members.broadcast(TrackPublished(publication.state), exclude=owner)
 
     def unpublish(self, publication: Publication, *, notify_owner: bool = False) -> None:
-        """`notify_owner`: it was not the owner's doing. Idempotent."""
-        if not self._drop(publication):
+        """Idempotent. `notify_owner`: the owner did not request it and gets the event as well."""
+        if publication.id not in self._publications:
             return
-        event = TrackUnpublished(publication.owner.id, publication.id)
-        self._members.broadcast(event, exclude=None if notify_owner else publication.owner)
+        owner = self._owner(publication)
+        self._drop(owner, publication)
+        event = TrackUnpublished(owner.id, publication.id)
+        self._members.broadcast(event, exclude=None if notify_owner else owner)
 
     def clear(self, owner: Participant) -> None:
-        """The owner has left; that event says it all."""
+        """Drops all publications of a participant that left. The ParticipantLeft event implies it for the others."""
         for publication in list(owner.publications.values()):
-            self._drop(publication)
+            self._drop(owner, publication)
 
     def find_own(self, owner: Participant, track: str) -> Publication:
-        """Raises NotFound when it is not there or another's: alike."""
+        """Raises NotFound, also when the track belongs to another participant."""
         publication = owner.publications.get(TrackId(track))
         if publication is None:
-            raise NotFound("You publish no such track.")
+            raise NotFound("You do not publish this track.")
         return publication
 
     def mute(self, publication: Publication, muted: bool, *, by: Participant | None) -> None:
-        """`by` None: an operator. The packets stop at the server, whatever the owner sends."""
+        """`by` None: an operator. The server stops the packets, whatever the owner sends."""
         if publication.muted == muted:
             return
         publication.muted = muted
         if muted:
             publication.media.set_muted(True)
-        self._last_n.publications_changed(
-            publication.owner
-        )  # between the two, so that nothing flows that is withheld next
+        # Between the two, so that no packet of a track passes that last-N is about to withhold.
+        self._last_n.publications_changed(self._owner(publication))
         if not muted:
             publication.media.set_muted(False)
-        name = by.id if by is not None and by is not publication.owner else ""
-        self._members.broadcast(TrackMuted(publication, name), exclude=by)
+        name = by.id if by is not None and by.id != publication.owner else ""
+        self._members.broadcast(TrackMuted(publication.state, name), exclude=by)
 
     def sync(self, participant: Participant) -> None:
-        """Everything that is on already, for one who wants everything."""
+        """Subscribes a participant to all current publications, if it subscribes automatically."""
         self._last_n.sync(participant)
         if participant.permissions.subscribe and participant.subscriptions.auto_subscribe:
             for publication in self._publications.values():
-                if publication.owner is not participant:
+                if publication.owner != participant.id:
                     participant.subscriptions.subscribe(publication)
 
     def find_subscribable(self, track: str, subscriber: Participant) -> Publication | None:
-        """The publication, if `subscriber` can have it. Raises NotAuthorized when it can have none."""
+        """None: no such track of another participant. Raises NotAuthorized when `subscriber` may not subscribe."""
         if not subscriber.permissions.subscribe:
             raise NotAuthorized("This token does not allow subscribing.")
         publication = self.find(track)
-        return None if publication is None or publication.owner is subscriber else publication
+        return None if publication is None or publication.owner == subscriber.id else publication
 
-    def _drop(self, publication: Publication) -> bool:
-        if self._publications.pop(publication.id, None) is None:
-            return False
-        del publication.owner.publications[publication.id]
+    def _owner(self, publication: Publication) -> Participant:
+        """Publications end before their owner leaves, so the owner is always a member."""
+        owner = self._members.find(publication.owner)
+        if owner is None:
+            raise RuntimeError("the owner of a publication is not in the room")
+        return owner
+
+    def _drop(self, owner: Participant, publication: Publication) -> None:
+        del self._publications[publication.id]
+        del owner.publications[publication.id]
         for participant in self._members:
             participant.subscriptions.forget(publication.id)
-        self._last_n.publications_changed(publication.owner)
-        return True
+        self._last_n.publications_changed(owner)

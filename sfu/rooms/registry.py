@@ -1,7 +1,7 @@
-"""All rooms of this process: made on first join, ended when idle, and the operator's doors into them.
+"""All rooms of this process. A room is created by the first join and closed when idle; operators act on it by name.
 
-A room that a token does not open and a room that does not exist are answered alike: `find` and `join` know one
-sentence for both, and callers check a token's room before they ask.
+A missing room and a room that a token does not open yield the same error, so that names cannot be probed. Callers check
+the token's room before they call.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
 from sfu.ids import RoomName
-from sfu.rooms.events import ParticipantSink
 from sfu.rooms.lobby import WaitingParticipant
-from sfu.rooms.participant import Participant, Profile
+from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.room import Room
 from sfu.rooms.settings import Settings
 
 NAME_LIMIT = 128
+NO_SUCH_ROOM = "There is no such room, or this token does not open it."
 
 
 @dataclass(slots=True)
-class _Stay:
-    """A room and how long it may be idle; `idle_since` is None while somebody is in."""
+class _Entry:
+    """A room and its idle time. `idle_since` is None while the room is occupied."""
 
     room: Room
     idle_timeout: float
@@ -30,26 +30,26 @@ class _Stay:
 
 class Rooms:
     def __init__(self, settings: Settings, ids: Callable[[str], str], clock: Callable[[], float]) -> None:
-        """`ids(prefix)` makes unguessable ids, `clock()` is seconds since 1970."""
+        """`ids(prefix)` returns unguessable ids, `clock()` seconds since 1970."""
         self.settings = settings
         self._ids = ids
         self._clock = clock
-        self._stays: dict[RoomName, _Stay] = {}
+        self._entries: dict[RoomName, _Entry] = {}
         self.opened = 0
-        """Rooms opened since the start."""
+        """Rooms created since the start."""
 
     def __len__(self) -> int:
-        return len(self._stays)
+        return len(self._entries)
 
     def list(self) -> list[Room]:
-        return [stay.room for stay in self._stays.values()]
+        return [entry.room for entry in self._entries.values()]
 
     def find(self, name: str) -> Room:
         """Raises NotFound."""
-        stay = self._stays.get(RoomName(name))
-        if stay is None:
-            raise NotFound("There is no such room, or this token does not open it.")
-        return stay.room
+        entry = self._entries.get(RoomName(name))
+        if entry is None:
+            raise NotFound(NO_SUCH_ROOM)
+        return entry.room
 
     def create(
         self,
@@ -61,13 +61,13 @@ class Rooms:
         last_n: int | None = None,
         loudest: int | None = None,
     ) -> Room:
-        """None: as the settings say. Raises Conflict when it is there already, AtCapacity, BadRequest."""
+        """None: the default of the settings. Raises Conflict when the room exists, AtCapacity or BadRequest."""
         if not 0 < len(name) <= NAME_LIMIT:
             raise BadRequest(f"A room's name has 1 to {NAME_LIMIT} characters.")
-        if name in self._stays:
+        if name in self._entries:
             raise Conflict("The room exists already.")
-        if len(self._stays) >= self.settings.max_rooms:
-            raise AtCapacity("This server has no place for another room.")
+        if len(self._entries) >= self.settings.max_rooms:
+            raise AtCapacity("This server cannot open another room.")
         settings = replace(
             self.settings,
             last_n=self.settings.last_n if last_n is None else last_n,
@@ -77,18 +77,18 @@ class Rooms:
         room.metadata = metadata
         room.lobby_enabled = lobby
         timeout = self.settings.idle_timeout if idle_timeout is None else idle_timeout
-        self._stays[room.name] = _Stay(room, timeout)
+        self._entries[room.name] = _Entry(room, timeout)
         self.opened += 1
         return room
 
     def join(self, name: str, profile: Profile, sink: ParticipantSink) -> Participant | WaitingParticipant:
-        """Into the room, making it if need be and allowed, or into its lobby. Raises RemoteErrors."""
-        stay = self._stays.get(RoomName(name))
-        if stay is not None:
-            stay.idle_since = None
-            return stay.room.join(profile, sink)
+        """Joins the room or its lobby; creates the room if it is missing and creation is allowed. Raises RemoteErrors."""
+        entry = self._entries.get(RoomName(name))
+        if entry is not None:
+            entry.idle_since = None
+            return entry.room.join(profile, sink)
         if not (self.settings.create_on_join or profile.may_create):
-            raise NotFound("There is no such room, or this token does not open it.")
+            raise NotFound(NO_SUCH_ROOM)
         return self.create(name).join(profile, sink)
 
     def delete(self, name: str) -> None:
@@ -105,7 +105,7 @@ class Rooms:
     def update(
         self, name: str, *, metadata: str | None = None, locked: bool | None = None, lobby: bool | None = None
     ) -> Room:
-        """None: stays."""
+        """None: unchanged."""
         room = self.find(name)
         room.moderation.update(None, metadata=metadata, locked=locked, lobby=lobby)
         return room
@@ -126,23 +126,22 @@ class Rooms:
         metadata: str | None = None,
         attributes: Mapping[str, str] | None = None,
     ) -> Participant:
-        """None: stays; an attribute with an empty value is removed."""
+        """None: unchanged; an attribute with an empty value is removed."""
         participant = self.participant(name, identity)
-        participant.room.moderation.update_participant(
+        self.find(name).moderation.update_participant(
             participant, name=display_name, metadata=metadata, attributes=attributes, by=None
         )
         return participant
 
     def set_permissions(self, name: str, identity: str, permissions: Permissions) -> Participant:
-        """Changes what somebody may do from now on."""
         participant = self.participant(name, identity)
-        participant.room.moderation.set_permissions(participant, permissions)
+        self.find(name).moderation.set_permissions(participant, permissions)
         return participant
 
     def send_data(
         self, name: str, payload: str, *, topic: str = "", identities: Sequence[str] = (), keep: bool = False
     ) -> None:
-        """To everybody, or to those named. Raises NotFound when none of them is there."""
+        """To all participants, or to those with these identities. Raises NotFound when none of them is in the room."""
         room = self.find(name)
         found = [room.members.find_by_identity(identity) for identity in identities]
         receivers = [one.id for one in found if one is not None]
@@ -151,29 +150,29 @@ class Rooms:
         room.messages.send_data(None, topic, payload, receivers, keep=keep)
 
     def observe_levels(self, now: float) -> bool:
-        """Ten times a second while anything is heard anywhere (which it returns), less often otherwise."""
-        heard = [stay.room.active_speakers.observe(now) for stay in self._stays.values()]
-        return any(heard)
+        """Call it ten times a second while it returns True, which means that some room has audio; less often otherwise."""
+        active = [entry.room.active_speakers.observe(now) for entry in self._entries.values()]
+        return any(active)
 
     def observe_quality(self) -> None:
-        """Every second or two."""
-        for stay in self._stays.values():
-            stay.room.quality.observe()
+        """Call it every second or two."""
+        for entry in self._entries.values():
+            entry.room.quality.observe()
 
     def handle_timer(self, now: float) -> None:
-        """Ends rooms that were idle for too long. Every second or so; `now` is monotonic seconds."""
-        for stay in list(self._stays.values()):
-            if stay.room.occupied:
-                stay.idle_since = None
-            elif stay.idle_since is None:
-                stay.idle_since = now
-            if stay.idle_since is not None and now - stay.idle_since >= stay.idle_timeout:
-                self._end(stay.room)
+        """Closes rooms that exceed their idle timeout. Call it about every second; `now` is monotonic seconds."""
+        for entry in list(self._entries.values()):
+            if entry.room.occupied:
+                entry.idle_since = None
+            elif entry.idle_since is None:
+                entry.idle_since = now
+            if entry.idle_since is not None and now - entry.idle_since >= entry.idle_timeout:
+                self._end(entry.room)
 
     def close(self) -> None:
         for room in self.list():
             self._end(room)
 
     def _end(self, room: Room) -> None:
-        self._stays.pop(room.name, None)
+        self._entries.pop(room.name, None)
         room.close()

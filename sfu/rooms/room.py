@@ -1,6 +1,6 @@
-"""A room: who comes in, who goes, and the nouns that hold the rest (stage, conversation, moderation, boards).
+"""A room: joins, leaves and the lobby. Publications, messages and moderation have modules of their own.
 
-Closing order: those who wait are sent away, then each participant, its publications first.
+Close order: waiting participants, then each participant with its publications first.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,6 @@ from sfu.rooms.events import (
     LobbyChanged,
     ParticipantJoined,
     ParticipantLeft,
-    ParticipantSink,
     RoomUpdated,
 )
 from sfu.rooms.last_n import LastN
@@ -22,10 +21,11 @@ from sfu.rooms.lobby import Lobby, WaitingParticipant
 from sfu.rooms.members import Members
 from sfu.rooms.messages import Messages
 from sfu.rooms.moderation import Moderation
-from sfu.rooms.participant import Participant, Profile
+from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.publications import Publications
-from sfu.rooms.quality import QualityMonitor
+from sfu.rooms.quality_monitor import QualityMonitor
 from sfu.rooms.settings import Settings
+from sfu.rooms.state import RoomState
 from sfu.rooms.subscriptions import Subscriptions
 
 REPLACED = "You joined from somewhere else."
@@ -35,7 +35,7 @@ class Room:
     def __init__(
         self, name: RoomName, settings: Settings, ids: Callable[[str], str], clock: Callable[[], float]
     ) -> None:
-        """`ids(prefix)` makes ids, `clock()` is seconds since 1970."""
+        """`ids(prefix)` returns new ids, `clock()` seconds since 1970."""
         self._settings = settings
         self._ids = ids
         self._clock = clock
@@ -58,56 +58,62 @@ class Room:
 
     @property
     def moderation(self) -> Moderation:
-        """Made when it is needed: it holds nothing but the room."""
+        """Created on each access; it only refers to the room."""
         return Moderation(self)
 
     @property
     def occupied(self) -> bool:
-        """Recorders do not keep a room open."""
+        """Hidden participants, such as recorders, do not keep a room open."""
         return bool(self.members.visible()) or len(self.lobby) > 0
 
+    @property
+    def state(self) -> RoomState:
+        return RoomState(
+            self.name, self.id, self.metadata, self.locked, self.lobby_enabled, self.created_at, self.egress
+        )
+
     def join(self, profile: Profile, sink: ParticipantSink) -> Participant | WaitingParticipant:
-        """Raises Conflict (`room_locked`) or AtCapacity. An older stay of the same identity ends."""
-        older = self.members.find_by_identity(profile.identity)
-        expected = older is not None or profile.permissions.bypasses_lobby
-        if self.locked and not expected:
-            raise Conflict("The room is locked; ask somebody inside to unlock it.", code="room_locked")
+        """Removes an earlier participant of the same identity. Raises Conflict (`room_locked`) or AtCapacity."""
+        previous = self.members.find_by_identity(profile.identity)
+        bypass = previous is not None or profile.permissions.bypasses_lobby
+        if self.locked and not bypass:
+            raise Conflict("The room is locked. Ask a participant to unlock it.", code="room_locked")
         full = self.members.participant_count >= self._settings.max_participants and not profile.permissions.recorder
-        if older is None and full:
+        if previous is None and full:
             raise AtCapacity("The room is full.", code="room_full")
         identifier = ParticipantId(self._ids("PA"))
-        twin = self.lobby.find_by_identity(profile.identity)
-        if twin is not None:
-            self.lobby.remove(twin.id)
-            twin.sink.removed("duplicate_identity", REPLACED)
-        if self.lobby_enabled and not expected:
+        duplicate = self.lobby.find_by_identity(profile.identity)
+        if duplicate is not None:
+            self.lobby.remove(duplicate.id)
+            duplicate.sink.removed("duplicate_identity", REPLACED)
+        if self.lobby_enabled and not bypass:
             if len(self.lobby) >= self._settings.max_waiting:
-                raise AtCapacity("Too many people are waiting already.")
-            waiting = WaitingParticipant(identifier, profile, self, sink)
+                raise AtCapacity("The lobby is full.")
+            waiting = WaitingParticipant(identifier, profile, self.name, sink)
             self.lobby.add(waiting)
             self.lobby_changed()
             return waiting
-        if twin is not None:
+        if duplicate is not None:
             self.lobby_changed()
-        if older is not None:
-            self.remove(older, "duplicate_identity", REPLACED)
-        return self._seat(identifier, profile, sink)
+        if previous is not None:
+            self.remove(previous, "duplicate_identity", REPLACED)
+        return self._add(identifier, profile, sink)
 
     def admit(self, waiting: WaitingParticipant) -> None:
-        """One who was taken out of the lobby."""
+        """Call it after removing `waiting` from the lobby."""
         self.lobby_changed()
         if self.members.participant_count >= self._settings.max_participants:
             waiting.sink.removed("room_full", "The room is full.")
             return
-        waiting.sink.admitted(self._seat(waiting.id, waiting.profile, waiting.sink))
+        waiting.sink.admitted(self._add(waiting.id, waiting.profile, waiting.sink))
 
     def leave_lobby(self, waiting: WaitingParticipant) -> None:
-        """One who waits goes on its own."""
+        """A waiting participant leaves on its own."""
         if self.lobby.remove(waiting.id) is not None:
             self.lobby_changed()
 
     def leave(self, participant: Participant, reason: str = "left") -> None:
-        """The participant goes by its own side's doing; its sink is not called. Idempotent."""
+        """The participant leaves on its own; its sink is not called. Idempotent."""
         if not self.members.remove(participant):
             return
         self.publications.clear(participant)
@@ -117,13 +123,13 @@ class Room:
             self.members.broadcast(ParticipantLeft(participant.id, reason))
 
     def remove(self, participant: Participant, reason: LeaveReason, message: str) -> None:
-        """The participant has to go, and is told."""
+        """Removes the participant and notifies its sink."""
         if self.members.find(participant.id) is participant:
             self.leave(participant, reason)
             participant.sink.removed(reason, message)
 
     def lobby_changed(self) -> None:
-        self.members.send_to_admins(LobbyChanged(tuple(self.lobby)))
+        self.members.send_to_admins(LobbyChanged(tuple(waiting.state for waiting in self.lobby)))
 
     def clear_lobby(self, reason: LeaveReason, message: str) -> None:
         if len(self.lobby) == 0:
@@ -134,10 +140,10 @@ class Room:
         self.lobby_changed()
 
     def set_egress_status(self, egress: EgressStatus) -> None:
-        """What the room's programme is now, for everybody to see."""
+        """Stores the status and broadcasts a change."""
         if egress != self.egress:
             self.egress = egress
-            self.members.broadcast(RoomUpdated(self))
+            self.members.broadcast(RoomUpdated(self.state))
 
     def close(self, reason: LeaveReason = "room_closed", message: str = "The room was closed.") -> None:
         if self.closed:
@@ -147,11 +153,11 @@ class Room:
         for participant in self.members:
             self.remove(participant, reason, message)
 
-    def _seat(self, identifier: ParticipantId, profile: Profile, sink: ParticipantSink) -> Participant:
+    def _add(self, identifier: ParticipantId, profile: Profile, sink: ParticipantSink) -> Participant:
         participant = Participant(
             id=identifier,
             identity=profile.identity,
-            room=self,
+            room=self.name,
             sink=sink,
             permissions=profile.permissions,
             name=profile.name,
@@ -164,5 +170,5 @@ class Room:
         self.publications.sync(participant)
         self.quality.sync(participant)
         if not participant.permissions.hidden:
-            self.members.broadcast(ParticipantJoined(participant), exclude=participant)
+            self.members.broadcast(ParticipantJoined(participant.state), exclude=participant)
         return participant

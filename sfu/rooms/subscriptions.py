@@ -1,7 +1,7 @@
-"""What one participant receives: its wishes by track, kept apart from the connection so that they outlive it.
+"""Subscriptions of one participant. They outlive its subscribing connection.
 
-What the room withholds is kept apart from the wishes in turn, and joins them only on the way to the connection: nobody's
-wish is lost by it.
+Tracks that the room withholds (last-N) are stored apart from the requested settings and merged only on the way to the
+connection, so the requested settings survive.
 """
 
 from dataclasses import replace
@@ -13,49 +13,49 @@ from sfu.rooms.publication import Publication
 
 DEFAULT_SETTINGS = SubscriptionSettings()
 FOCUS_PRIORITY: Final = 255
-"""The priority of what its viewer shows largest, by choice or because it speaks: that is not withheld."""
+"""Priority of the track that the viewer shows largest. It is never withheld."""
 
 
 class Subscriptions:
-    """Wishes and, while there is a connection, the sink that fulfils them. Every call is idempotent."""
+    """Requested settings by track and, while there is a connection, its sink. Every call is idempotent."""
 
-    __slots__ = ("_sink", "_tracks", "_wishes", "_withheld", "auto_subscribe")
+    __slots__ = ("_settings", "_sink", "_tracks", "_withheld", "auto_subscribe")
 
     def __init__(self, *, auto_subscribe: bool) -> None:
         self.auto_subscribe = auto_subscribe
-        "Whether new publications are subscribed to without being asked for."
+        "Whether new publications are subscribed automatically."
         self._sink: MediaSink | None = None
         self._tracks: dict[TrackId, Publication] = {}
-        self._wishes: dict[TrackId, SubscriptionSettings] = {}
+        self._settings: dict[TrackId, SubscriptionSettings] = {}
         self._withheld: set[TrackId] = set()
 
     def __contains__(self, track: TrackId) -> bool:
         return track in self._tracks
 
     def settings(self, track: TrackId) -> SubscriptionSettings:
-        """The last one, kept while the track is published, subscribed to or not."""
-        return self._wishes.get(track, DEFAULT_SETTINGS)
+        """The last requested settings, kept while the track is published, whether subscribed or not."""
+        return self._settings.get(track, DEFAULT_SETTINGS)
 
     def attach_sink(self, sink: MediaSink) -> None:
-        """From now on `sink` gets everything subscribed to (again, if an earlier connection was lost)."""
+        """Passes all subscriptions to `sink`, for a first connection or after a lost one."""
         self._sink = sink
         for track, publication in self._tracks.items():
             sink.subscribe(track, publication.media, self._merged(track))
 
     def detach_sink(self) -> None:
-        """The sink is gone; the wishes stay for the next one."""
+        """The sink is gone; the subscriptions stay for the next one."""
         self._sink = None
 
     def clear(self) -> None:
-        """Unsubscribes from everything, e.g. because the permission went."""
+        """Unsubscribes from everything, e.g. after the permission was withdrawn."""
         for track in list(self._tracks):
             self.unsubscribe(track)
 
     def subscribe(self, publication: Publication, settings: SubscriptionSettings | None = None) -> None:
-        """`settings` None: as it was, or no limit."""
+        """`settings` None: the previous settings, or the defaults."""
         track = publication.id
         if settings is not None:
-            self._wishes[track] = settings
+            self._settings[track] = settings
         known = track in self._tracks
         self._tracks[track] = publication
         if self._sink is None:
@@ -75,7 +75,7 @@ class Subscriptions:
         priority: int | None = None,
         paused: bool | None = None,
     ) -> None:
-        """Subscribes, changing of the wish only what is named."""
+        """Subscribes and changes only the given settings."""
         old = self.settings(publication.id)
         settings = replace(
             old,
@@ -88,7 +88,7 @@ class Subscriptions:
         self.subscribe(publication, settings)
 
     def withhold(self, track: TrackId, withheld: bool) -> None:
-        """The room does not send it now (or does again), whatever is wished."""
+        """Withholds the track, or releases it, regardless of the requested settings."""
         if withheld == (track in self._withheld):
             return
         if withheld:
@@ -103,9 +103,9 @@ class Subscriptions:
             self._sink.unsubscribe(track)
 
     def forget(self, track: TrackId) -> None:
-        """The publication ended."""
+        """Discards the subscription and its settings: the publication ended."""
         self.unsubscribe(track)
-        self._wishes.pop(track, None)
+        self._settings.pop(track, None)
         self._withheld.discard(track)
 
     def _merged(self, track: TrackId) -> SubscriptionSettings:

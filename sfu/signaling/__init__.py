@@ -1,13 +1,14 @@
-"""Signalling: one WebSocket per participant, sessions that outlive it, and the two connections that they negotiate.
+"""Signalling: sessions of participants, which outlive their WebSocket and negotiate two media connections each.
 
-    signaling = Signaling(settings, rooms, Access(authenticate, revoke, ice_servers), edge, origins)
+    signaling = Signaling(settings, rooms, AccessControl(authenticate, revoke), endpoint, origins)
     app.router.add_routes(signaling.routes())      # GET /ws
-    await signaling.run()                          # the timers (levels, heartbeat, idle rooms, quality), until cancelled
-    await signaling.close()                        # drain: `leave` draining/reconnect to all, sockets closed
+    await signaling.run()                          # timers (levels, heartbeat, idle rooms, quality), until cancelled
+    await signaling.close()                        # drain: sends `leave` to all clients and closes the sockets
     signaling.statistics()                         # for telemetry
 
-`authenticate(token) -> Claims` raises NotAuthorized; `revoke(claims)` is called on a kick; `ice_servers(claims)` may be
-left out; `edge` is a MediaEdge (ports.py); `origins` a `sfu.auth.origins.Origins`. PROTOCOL.md is what travels.
+`authenticate(token) -> Claims` raises NotAuthorized; `revoke(claims)` is called on a kick; `endpoint` is a MediaEdge
+(ports.py); `origins` is a `sfu.auth.origins.Origins`. A session speaks a Dialect (dialect.py). PROTOCOL.md describes the
+JSON dialect.
 """
 
 from sfu.signaling.context import AccessControl

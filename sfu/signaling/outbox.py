@@ -1,12 +1,12 @@
-"""What waits to be sent to one client, and what is kept in case its socket drops.
+"""Outgoing messages of one client: those that wait to be sent, and those that are kept for a resume.
 
-Messages collect until the flusher comes round, then go as one frame (an array if there are several): one system call for
-everything that happened meanwhile. Numbered events are kept, as the very bytes that everybody shares, for a resume.
+Messages collect until the flusher runs and then leave in one WebSocket message, with one system call. Numbered events are
+kept in encoded form, as the same bytes objects that all sessions share.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 
@@ -14,14 +14,14 @@ class Socket(Protocol):
     """The sending half of a WebSocket."""
 
     def write(self, payload: bytes) -> int:
-        """Sends one text frame without waiting; the bytes that wait in the socket by now. After a close: nothing."""
+        """Sends one message without waiting. Returns the bytes that wait in the socket. Does nothing after `close`."""
 
     def close(self, code: int) -> None:
-        """Ends it in good order, after what was written. Idempotent."""
+        """Closes the socket after the data that was written. Idempotent."""
 
 
 class Flusher:
-    """Flushes the outboxes that have something, all at once: immediately after a pause, else every `interval`."""
+    """Flushes all outboxes with pending messages together: at once after a pause, otherwise every `interval` seconds."""
 
     def __init__(self, interval: float) -> None:
         self._interval = interval
@@ -31,7 +31,7 @@ class Flusher:
         self.messages = 0
         "Messages sent in total."
         self.frames = 0
-        "Frames sent in total."
+        "WebSocket messages sent in total."
 
     def add(self, outbox: "Outbox") -> None:
         self._dirty.append(outbox)
@@ -60,6 +60,7 @@ class Outbox:
     __slots__ = (
         "_flusher",
         "_forgotten",
+        "_frame",
         "_kept",
         "_kept_bytes",
         "_max_bytes",
@@ -75,10 +76,18 @@ class Outbox:
     )
 
     def __init__(
-        self, flusher: Flusher, max_events: int, max_bytes: int, queue_bytes: int, overflow: Callable[[], None]
+        self,
+        flusher: Flusher,
+        frame: Callable[[Sequence[bytes]], bytes],
+        max_events: int,
+        max_bytes: int,
+        queue_bytes: int,
+        overflow: Callable[[], None],
     ) -> None:
-        """`overflow` is called, from the flusher, when more than `queue_bytes` wait for a client that does not read."""
+        """`frame` combines messages into one WebSocket message. The flusher calls `overflow` when more than
+        `queue_bytes` wait for a client that does not read."""
         self._flusher = flusher
+        self._frame = frame
         self._queue_bytes = queue_bytes
         self._overflow = overflow
         self._overflowed = False
@@ -87,17 +96,19 @@ class Outbox:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._spilt = False
+        "Messages were dropped because too many bytes were pending."
         self._kept: deque[tuple[int, bytes]] = deque()
         self._kept_bytes = 0
         self._forgotten = 0
-        "The highest number that is not kept any more."
+        "The highest number that is no longer kept."
         self._waiting = False
         self.socket: Socket | None = None
 
     def send(self, payload: bytes) -> None:
-        """Once, if there is a socket. What follows more than may wait, all in one moment, is dropped as the socket will be."""
+        """Sends a message once, if there is a socket. Drops it when too many bytes are pending, since the flush will then
+        close the socket."""
         if self._pending_bytes > self._queue_bytes:
-            self._spilt = True  # one message may be larger than that, as of who is there in a large room
+            self._spilt = True  # a single message may exceed the limit, e.g. `joined` in a large room
         elif self.socket is not None:
             self._pending.append(payload)
             self._pending_bytes += len(payload)
@@ -106,7 +117,7 @@ class Outbox:
                 self._flusher.add(self)
 
     def send_event(self, number: int, payload: bytes) -> None:
-        """Now or after a resume."""
+        """Sends a numbered event now, and again after a resume if the client missed it."""
         self._kept.append((number, payload))
         self._kept_bytes += len(payload)
         while len(self._kept) > self._max_events or self._kept_bytes > self._max_bytes:
@@ -115,13 +126,13 @@ class Outbox:
         self.send(payload)
 
     def reset(self, number: int) -> None:
-        """A snapshot holds everything up to `number`; only what comes after can be missed."""
+        """A snapshot contains all events up to `number`; only later ones need to be kept."""
         self._kept.clear()
         self._kept_bytes = 0
         self._forgotten = number
 
     def missed(self, last: int) -> list[bytes] | None:
-        """What came after `last`; None if some of it is not kept any more."""
+        """The events after `last`; None: some of them are no longer kept."""
         if last < self._forgotten:
             return None
         return [payload for number, payload in self._kept if number > last]
@@ -132,32 +143,31 @@ class Outbox:
         self._overflowed = False
 
     def detach(self) -> None:
-        """What was not sent is dropped: events are kept, replies are asked for again."""
+        """Drops pending messages: events are kept, and the client repeats requests without a reply."""
         self.socket = None
         self._pending.clear()
         self._pending_bytes = 0
         self._spilt = False
 
     def close(self) -> None:
-        """Nothing is kept any more, and nobody is told of an overflow; what is sent still goes."""
+        """Discards kept events and disables `overflow`. Messages can still be sent."""
         self._kept.clear()
         self._kept_bytes = 0
         self._overflow = _ignore_overflow
 
     def flush(self) -> int:
-        """Number of messages sent, as one frame."""
+        """Sends all pending messages as one WebSocket message. Returns their number."""
         self._waiting = False
         pending = self._pending
         if self.socket is None or not pending:
             return 0
-        count = len(pending)
         self._pending = []
         self._pending_bytes = 0
-        queued = self.socket.write(pending[0] if count == 1 else b"[" + b",".join(pending) + b"]")
+        queued = self.socket.write(self._frame(pending))
         if (queued > self._queue_bytes or self._spilt) and not self._overflowed:
             self._overflowed = True
             self._overflow()
-        return count
+        return len(pending)
 
 
 def _ignore_overflow() -> None:

@@ -1,72 +1,95 @@
-"""What a session needs of the media edge (two connections per participant; `sfu.transport` fulfils it) and of productions."""
+"""What a session needs of others: the client that it talks to, media connections, and egress jobs."""
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, TypeVar
 
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms.egress_status import LayoutName
 from sfu.rooms.media_stats import DownlinkStats, QualityLimitation, VideoStats
-from sfu.rooms.ports import MediaSink
-from sfu.rooms.room import Room
+from sfu.rooms.ports import MediaSink, MediaSource
+from sfu.rooms.quality import Link
 from sfu.sdp.answer import AcceptedOffer
-from sfu.signaling.messages import TrackSpec
-from sfu.transport.reports import LinkReport, Negotiated
+from sfu.signaling.dialect import Dialect
+from sfu.signaling.messages import ServerMessage, TrackSpec
 
-__all__ = [
-    "EgressPort",
-    "LinkReport",
-    "MediaEdge",
-    "Negotiated",
-    "Publisher",
-    "PublisherListener",
-    "Subscriber",
-    "SubscriberListener",
-]  # fmt: skip
+
+class Client(Protocol):
+    """The client of a publishing or subscribing connection. `Session` implements it; a WHIP resource can as well."""
+
+    @property
+    def dialect(self) -> Dialect: ...
+
+    @property
+    def attached(self) -> bool:
+        """Whether the client can receive messages now."""
+
+    def send(self, message: ServerMessage) -> None:
+        """Sends a message once; drops it while the client is not attached."""
+
+    def send_event(self, number: int, message: ServerMessage) -> None:
+        """Sends a numbered event, and again after a resume if the client missed it."""
+
+    def next_event_number(self) -> int: ...
+
+
+class Negotiated(Protocol):
+    """Result of a publishing offer."""
+
+    @property
+    def sdp(self) -> str:
+        """The answer."""
+
+    @property
+    def sources(self) -> Mapping[str, MediaSource]:
+        """Media source of each sending m-line, by mid."""
 
 
 class Publisher(Protocol):
-    """The publishing connection (the client offers)."""
+    """The publishing connection; the client offers."""
 
     def negotiate(self, offer: AcceptedOffer, tracks: list[TrackSpec]) -> Negotiated:
-        """Answers an offer (first, changed, or an ICE restart). Raises BadRequest or AtCapacity; then nothing changed."""
+        """Answers an offer: the first, a changed one, or an ICE restart.
+
+        Raises BadRequest or AtCapacity and then changes nothing.
+        """
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None:
-        """To the client's data channel, if it opened one; dropped and counted otherwise."""
+        """Sends to the client's data channel; drops and counts the message while none is open."""
 
     def quality_limitation_changed(self, mid: str, limitation: QualityLimitation) -> None:
-        """The client's browser says why it sends less of an m-line than it should."""
+        """The client's browser reports why it sends less than requested on an m-line."""
 
-    def report(self) -> LinkReport | None:
-        """None: the connection is still being made."""
+    def report(self) -> Link | None:
+        """None: the connection is not established yet."""
 
     def close(self) -> None: ...
 
 
 class Subscriber(MediaSink, Protocol):
-    """The subscribing connection (the server offers)."""
+    """The subscribing connection; the server offers."""
 
     def accept_answer(self, offer_id: int, sdp: str) -> None:
-        """Raises BadRequest when no offer of this id is open or the answer does not fit it."""
+        """Raises BadRequest when no offer with this id is open or the answer does not fit it."""
 
     @property
     def established(self) -> bool: ...
 
     @property
     def sending_video(self) -> bool:
-        """Whether a picture is on its way to the client."""
+        """Whether video packets have been sent to the client."""
 
     def restart(self) -> None:
-        """Makes a new offer with fresh ICE credentials."""
+        """Creates an offer with new ICE credentials."""
 
-    def report(self) -> LinkReport | None:
-        """None: the connection is still being made."""
+    def report(self) -> Link | None:
+        """None: the connection is not established yet."""
 
     def path(self) -> DownlinkStats | None:
-        """What the way to the client carries; None: not known."""
+        """None: no estimate yet."""
 
-    def video_stats(self) -> tuple[VideoStats, ...]:
-        """What is sent of each video, and why."""
+    def video_stats(self) -> tuple[VideoStats, ...]: ...
 
     def close(self) -> None: ...
 
@@ -75,13 +98,13 @@ class PublisherListener(Protocol):
     def data_received(self, payload: bytes | str, *, reliable: bool) -> None: ...
 
     def data_refused(self, size: int) -> None:
-        """A data-channel message of `size` bytes is longer than the SDP announces."""
+        """A data-channel message of `size` bytes exceeds the maximum that the SDP announces."""
 
     def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None:
-        """Of an m-line's layers nobody watches the others."""
+        """The layers of an m-line that have subscribers; the publisher need not send the others."""
 
     def publisher_lost(self) -> None:
-        """The connection failed or its peer closed it; the Publisher is closed already."""
+        """The connection failed or the peer closed it. The Publisher is already closed."""
 
 
 class SubscriberListener(Protocol):
@@ -95,21 +118,24 @@ class SubscriberListener(Protocol):
 
 
 class MediaEdge(Protocol):
-    """Opens connections. One per server."""
+    """Opens media connections; `sfu.transport` implements it. One per server."""
 
     def open_publisher(
         self, name: str, listener: PublisherListener, decision_log: DecisionLog, budget: LoopBudget
     ) -> Publisher:
-        """`name`: a participant id, for logs only. `decision_log`: receives its decisions. `budget`: the loop time that its
-        datagrams may take."""
+        """`name`: a participant id, for logs only. `decision_log` receives the connection's decisions. `budget` limits the
+        loop time of its datagrams."""
 
     def open_subscriber(
         self, name: str, listener: SubscriberListener, decision_log: DecisionLog, budget: LoopBudget
     ) -> Subscriber: ...
 
 
-class EgressPort(Protocol):
-    """Rooms mixed into one picture for others; `sfu.egress` fulfils it."""
+Room = TypeVar("Room", contravariant=True)
+
+
+class EgressPort(Protocol[Room]):
+    """Egress jobs; `sfu.egress` implements it. `Room` is the room type that it acts on."""
 
     def change(
         self,
@@ -120,4 +146,4 @@ class EgressPort(Protocol):
         layout: LayoutName | None = None,
         focus: str | None = None,
     ) -> object:
-        """None: stays. Raises AtCapacity, Conflict or NotFound."""
+        """None: unchanged. Raises AtCapacity, Conflict or NotFound."""

@@ -1,97 +1,88 @@
-"""A participant's publishing connection, and which of its m-lines is which publication."""
+"""The publishing connection of a participant, with the publication of each m-line."""
 
 from collections.abc import Container, Mapping
-
-import msgspec
 
 from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import RELAY_BURST, RELAY_COST, RELAY_SHARE, LoopBudget
 from sfu.ids import TrackId
+from sfu.rooms.events import DataPacket
 from sfu.rooms.media_stats import QualityLimitation
 from sfu.rooms.participant import Participant
-from sfu.rooms.publication import SOURCE_KINDS, Publication
+from sfu.rooms.publication import Publication
+from sfu.rooms.quality import Link
+from sfu.rooms.room import Room
+from sfu.rooms.track_description import SOURCE_KINDS
 from sfu.sdp.answer import AcceptedOffer, accept_offer
 from sfu.sdp.capabilities import MAX_MESSAGE_BYTES
 from sfu.sdp.description import parse
 from sfu.signaling.context import Context
-from sfu.signaling.messages import Error, LayersWanted, Publish, TrackSpec, encode
-from sfu.signaling.outbox import Outbox
-from sfu.signaling.ports import LinkReport, Negotiated, Publisher
+from sfu.signaling.messages import Error, LayersWanted, TrackSpec
+from sfu.signaling.ports import Client, Negotiated, Publisher
 from sfu.signaling.serialization import description_of
 from sfu.signaling.token_bucket import TokenBucket
 
-REFUSALS_EVERY = 1.0
-"""Seconds between two errors about data-channel messages; a client may send hundreds a second."""
+REFUSAL_INTERVAL = 1.0
+"""Minimum seconds between two errors about data-channel messages. A client may send hundreds of them a second."""
 DATA_UNIT = 2048
-"""Bytes of a data-channel message that count as one in the rate limit. `RELAY_SHARE` bounds the copies besides, by the number
-of receivers."""
+"""Bytes of a data-channel message that count as one message in the rate limit. `RELAY_SHARE` additionally limits the copies,
+which depend on the number of receivers."""
 
 SCTP_PACKET_BYTES = 1200
-"""Bytes of a message in one SCTP packet, about."""
-
-
-class _DataIn(msgspec.Struct, frozen=True):
-    """What a client sends on its data channel."""
-
-    payload: msgspec.Raw
-    topic: str = ""
-
-
-class _DataOut(msgspec.Struct, frozen=True, rename={"sender": "from"}):
-    """What the others get."""
-
-    sender: str
-    topic: str
-    payload: msgspec.Raw
-
-
-_decode_data = msgspec.json.Decoder(_DataIn).decode
-_encode_data = msgspec.json.Encoder().encode
+"""Approximate bytes of a message in one SCTP packet."""
 
 
 class Publishing:
-    """Opened with the first offer; lost and opened again as often as it takes. A PublisherListener."""
+    """A PublisherListener. Opens the connection with the first offer, and again with the next offer after a loss."""
 
     __slots__ = (
         "_bucket",
         "_budget",
+        "_client",
         "_context",
         "_decision_log",
         "_fingerprints",
         "_mids",
-        "_outbox",
         "_participant",
         "_publisher",
         "_refused_at",
         "_relay_budget",
+        "_room",
         "_wanted",
     )  # fmt: skip
 
     def __init__(
-        self, context: Context, participant: Participant, outbox: Outbox, decision_log: DecisionLog, budget: LoopBudget
+        self,
+        context: Context,
+        client: Client,
+        room: Room,
+        participant: Participant,
+        decision_log: DecisionLog,
+        budget: LoopBudget,
     ) -> None:
         self._context = context
+        self._client = client
+        self._room = room
         self._participant = participant
         self._decision_log = decision_log
         self._budget = budget
-        self._outbox = outbox
         self._publisher: Publisher | None = None
         self._fingerprints: tuple[tuple[str, str], ...] = ()
-        "DTLS certificates of the client; others than before mean another RTCPeerConnection."
+        "DTLS certificates of the client. A change means a new RTCPeerConnection."
         self._mids: dict[str, Publication] = {}
         self._wanted: dict[str, tuple[str, ...]] = {}
-        "Layers that are watched, by mid, where the client was told."
+        "Layers with subscribers, by mid, as last sent to the client."
         self._refused_at = float("-inf")
         self._relay_budget = LoopBudget(RELAY_SHARE, RELAY_BURST, context.now())
-        "Loop time of the copies of its data messages."
+        "Loop time of the copies of its data-channel messages."
         rate = context.settings.data_channel_rate
         self._bucket = TokenBucket(rate, rate, context.now())
 
-    def negotiate(self, offer: Publish) -> tuple[str, dict[str, str]]:
-        """The answer's SDP and the track id of each published m-line. Raises RemoteErrors; then nothing has changed."""
-        accepted = accept_offer(parse(offer.sdp))
-        self._check(offer.tracks, accepted)
+    def negotiate(self, sdp: str, tracks: list[TrackSpec]) -> tuple[str, dict[str, str]]:
+        """Answers an offer. `tracks` describes its sending m-lines. Returns the answer's SDP and the track id of each
+        published m-line. Raises RemoteErrors and then changes nothing."""
+        accepted = accept_offer(parse(sdp))
+        self._check(tracks, accepted)
         publisher = self._publisher
         renewed = bool(self._fingerprints and accepted.fingerprints) and accepted.fingerprints != self._fingerprints
         if publisher is None or renewed:
@@ -99,7 +90,7 @@ class Publishing:
                 self._participant.id, self, self._decision_log, self._budget
             )
         try:
-            negotiated = publisher.negotiate(accepted, offer.tracks)
+            negotiated = publisher.negotiate(accepted, tracks)
         except Exception:
             if publisher is not self._publisher:
                 publisher.close()
@@ -108,24 +99,25 @@ class Publishing:
             self._drop()
             self._publisher = publisher
         self._fingerprints = accepted.fingerprints or self._fingerprints
-        self._commit(offer.tracks, negotiated)
+        self._commit(tracks, negotiated)
         return negotiated.sdp, {mid: publication.id for mid, publication in self._mids.items()}
 
-    def send_data(self, text: str, *, reliable: bool) -> None:
+    def send_data(self, packet: DataPacket, *, reliable: bool) -> None:
+        """Sends a data-channel message of another participant."""
         if self._publisher is not None:
-            self._publisher.send_data(text, reliable=reliable)
+            self._publisher.send_data(self._client.dialect.encode_data(packet), reliable=reliable)
 
     def quality_limitation_changed(
         self, tracks: Mapping[TrackId, QualityLimitation], *, exclude: Container[TrackId]
     ) -> None:
-        """Why the client's browser sends less of these; nothing holds down the others, `exclude` for some not known yet."""
+        """Tracks that the client's browser limits, and why. It limits no others; the state of those in `exclude` is unknown."""
         if self._publisher is None:
             return
         for mid, publication in self._mids.items():
             if publication.id in tracks or publication.id not in exclude:
                 self._publisher.quality_limitation_changed(mid, tracks.get(publication.id, "none"))
 
-    def report(self) -> LinkReport | None:
+    def report(self) -> Link | None:
         return self._publisher.report() if self._publisher is not None else None
 
     def close(self) -> None:
@@ -144,49 +136,48 @@ class Publishing:
             return
         if not self._bucket.take(max(1.0, size / DATA_UNIT), self._context.now()):
             self._refuse(
-                "rate_limited", "You send too many data-channel messages, or too long ones; send fewer bytes a second."
+                "rate_limited", "You send too many or too long data-channel messages. Send fewer bytes per second."
             )
             return
-        if not isinstance(payload, str):
-            self._refuse("bad_request", "A data-channel message has to be text: a JSON object with a payload.")
-            return
         try:
-            data = _decode_data(payload)
-        except (msgspec.MsgspecError, UnicodeError, RecursionError):
-            self._refuse("bad_request", 'A data-channel message has to be a JSON object: {"topic": "…", "payload": …}.')
+            packet = self._client.dialect.decode_data(self._participant.id, payload)
+        except BadRequest as error:
+            self._refuse(error.code, error.message)
             return
         now = self._context.now()
         if not self._relay_budget.admits(now):
-            self._refuse("rate_limited", "Your data-channel messages take too much of the server's time; send less.")
+            self._refuse("rate_limited", "Your data-channel messages take too much server time. Send fewer.")
             return
-        out = _encode_data(_DataOut(self._participant.id, data.topic, data.payload)).decode()
-        room = self._participant.room
-        if not room.messages.relay_data(self._participant, out, reliable=reliable):
+        size = len(self._client.dialect.encode_data(packet))
+        room = self._room
+        if not room.messages.relay_data(self._participant, packet, reliable=reliable):
             self._refuse("not_authorized", "Your token does not allow sending data.")
             return
-        packets = 1 + len(out) // SCTP_PACKET_BYTES
+        packets = 1 + size // SCTP_PACKET_BYTES
         self._relay_budget.charge(RELAY_COST * packets * (len(room.members) - 1), now)
 
     def data_refused(self, size: int) -> None:
         limit = f"{MAX_MESSAGE_BYTES:,}"
-        self._refuse("data_too_large", f"A data-channel message of {size:,} bytes is longer than {limit}; split it.")
+        self._refuse(
+            "data_too_large", f"A data-channel message of {size:,} bytes exceeds the limit of {limit}. Split it."
+        )
 
     def _refuse(self, code: str, message: str) -> None:
-        """Counts a message that is not relayed; the client hears of one a second."""
+        """Counts a message that is not relayed. The client gets at most one error per interval."""
         self._context.counters.data_dropped += 1
         now = self._context.now()
-        if now - self._refused_at >= REFUSALS_EVERY:
+        if now - self._refused_at >= REFUSAL_INTERVAL:
             self._refused_at = now
-            self._outbox.send(encode(Error(code=code, message=message)))
+            self._client.send(Error(code=code, message=message))
 
     def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None:
         self._wanted[mid] = rids
         publication = self._mids.get(mid)
         if publication is not None:
-            self._outbox.send(encode(LayersWanted(track=publication.id, layers=list(rids))))
+            self._client.send(LayersWanted(track=publication.id, layers=list(rids)))
 
     def resume(self) -> None:
-        """A new socket: what the client may have missed."""
+        """Call it after the client attached again: repeats messages that it may have missed."""
         for mid, rids in list(self._wanted.items()):
             self.layers_wanted(mid, rids)
 
@@ -195,9 +186,9 @@ class Publishing:
         self._unpublish_all()
 
     def _check(self, tracks: list[TrackSpec], accepted: AcceptedOffer) -> None:
-        self._participant.room.publications.check_publish(self._participant, [track.source for track in tracks])
+        self._room.publications.check_publish(self._participant, [track.source for track in tracks])
         if len({track.mid for track in tracks}) != len(tracks):
-            raise BadRequest("An m-line is named twice.")
+            raise BadRequest("Two tracks name the same m-line.")
         kinds = {section.mid: section.kind for section in accepted.offer.media if section.mid}
         for track in tracks:
             kind = kinds.get(track.mid)
@@ -209,7 +200,7 @@ class Publishing:
             raise AtCapacity("This server is going down.", code="draining")
 
     def _commit(self, tracks: list[TrackSpec], negotiated: Negotiated) -> None:
-        publications = self._participant.room.publications
+        publications = self._room.publications
         sending = {track.mid: track for track in tracks if track.mid in negotiated.sources}
         for mid, publication in list(self._mids.items()):
             track = sending.get(mid)
@@ -242,4 +233,4 @@ class Publishing:
         publications, self._mids = list(self._mids.values()), {}
         self._wanted.clear()
         for publication in publications:
-            self._participant.room.publications.unpublish(publication, notify_owner=True)
+            self._room.publications.unpublish(publication, notify_owner=True)

@@ -1,6 +1,6 @@
-"""What a joined client may ask, one small function each; `HANDLERS` says which function a message goes to.
+"""Requests of a joined client. `HANDLERS` maps each message type to its function.
 
-Each either replies itself or returns None for a plain `ok`; a RemoteError becomes an `error` of the request's id.
+A function returns a reply, or None for a plain `ok`. A RemoteError becomes an `error` with the id of the request.
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from sfu.errors import Conflict, NotAuthorized, NotFound
 from sfu.ids import TrackId
 from sfu.rooms.egress_status import LayoutName
 from sfu.rooms.participant import Participant
+from sfu.rooms.room import Room
 from sfu.signaling import messages
 from sfu.signaling.messages import ClientMessage
 from sfu.signaling.publishing import Publishing
@@ -29,77 +30,77 @@ def _set(value: Value | UnsetType) -> Value | None:
     return None if isinstance(value, UnsetType) else value
 
 
-def publish(session: Session, participant: Participant, request: messages.Publish) -> Reply:
+def publish(session: Session, room: Room, participant: Participant, request: messages.Publish) -> Reply:
     began = session.last_received_at
-    sdp, tracks = _publishing(session).negotiate(request)
+    sdp, tracks = _publishing(session).negotiate(request.sdp, request.tracks)
     session.join_trace.published(began)
     return messages.Answer(id=request.id, sdp=sdp, tracks=tracks)
 
 
-def unpublish(session: Session, participant: Participant, request: messages.Unpublish) -> Reply:
-    publications = participant.room.publications
+def unpublish(session: Session, room: Room, participant: Participant, request: messages.Unpublish) -> Reply:
+    publications = room.publications
     publications.unpublish(publications.find_own(participant, request.track))
     return None
 
 
-def mute(session: Session, participant: Participant, request: messages.Mute) -> Reply:
-    participant.room.moderation.mute(participant, request.track, request.muted)
+def mute(session: Session, room: Room, participant: Participant, request: messages.Mute) -> Reply:
+    room.moderation.mute(participant, request.track, request.muted)
     return None
 
 
-def answer(session: Session, participant: Participant, request: messages.Answer) -> Reply:
-    _subscribing(session).accept_answer(request)
+def answer(session: Session, room: Room, participant: Participant, request: messages.Answer) -> Reply:
+    _subscribing(session).accept_answer(request.id, request.sdp)
     return None
 
 
-def restart(session: Session, participant: Participant, request: messages.IceRestart) -> Reply:
+def restart(session: Session, room: Room, participant: Participant, request: messages.IceRestart) -> Reply:
     _subscribing(session).restart()
     return None
 
 
-def candidate(session: Session, participant: Participant, request: messages.Candidate) -> Reply:
-    """An ICE-lite server probes nothing (RFC 8445 2.5): accepted and forgotten."""
+def candidate(session: Session, room: Room, participant: Participant, request: messages.Candidate) -> Reply:
+    """Ignored: an ICE-lite server sends no connectivity checks (RFC 8445 2.5)."""
     return None
 
 
-def subscribe(session: Session, participant: Participant, request: messages.Subscribe) -> Reply:
-    publications = participant.room.publications
+def subscribe(session: Session, room: Room, participant: Participant, request: messages.Subscribe) -> Reply:
+    publications = room.publications
     found = False
-    for wish in request.tracks:
-        publication = publications.find_subscribable(wish.track, participant)
+    for settings in request.tracks:
+        publication = publications.find_subscribable(settings.track, participant)
         if publication is not None:
             found = True
             participant.subscriptions.update(
                 publication,
-                width=_set(wish.width),
-                height=_set(wish.height),
-                fps=_set(wish.fps),
-                priority=_set(wish.priority),
-                paused=_set(wish.paused),
+                width=_set(settings.width),
+                height=_set(settings.height),
+                fps=_set(settings.fps),
+                priority=_set(settings.priority),
+                paused=_set(settings.paused),
             )
     if request.tracks and not found:
         raise NotFound("None of these tracks is published by another participant.")
     return None
 
 
-def unsubscribe(session: Session, participant: Participant, request: messages.Unsubscribe) -> Reply:
+def unsubscribe(session: Session, room: Room, participant: Participant, request: messages.Unsubscribe) -> Reply:
     for track in request.tracks:
         participant.subscriptions.unsubscribe(TrackId(track))
     return None
 
 
-def chat(session: Session, participant: Participant, request: messages.Chat) -> Reply:
-    participant.room.messages.send_chat(participant, request.text, request.to)
+def chat(session: Session, room: Room, participant: Participant, request: messages.Chat) -> Reply:
+    room.messages.send_chat(participant, request.text, request.to)
     return None
 
 
-def data(session: Session, participant: Participant, request: messages.Data) -> Reply:
-    participant.room.messages.send_data(participant, request.topic, request.payload, request.to, keep=request.keep)
+def data(session: Session, room: Room, participant: Participant, request: messages.Data) -> Reply:
+    room.messages.send_data(participant, request.topic, request.payload, request.to, keep=request.keep)
     return None
 
 
-def metadata(session: Session, participant: Participant, request: messages.UpdateMetadata) -> Reply:
-    participant.room.moderation.update_participant(
+def metadata(session: Session, room: Room, participant: Participant, request: messages.UpdateMetadata) -> Reply:
+    room.moderation.update_participant(
         participant,
         name=_set(request.name),
         metadata=_set(request.metadata),
@@ -109,62 +110,62 @@ def metadata(session: Session, participant: Participant, request: messages.Updat
     return None
 
 
-def room(session: Session, participant: Participant, request: messages.UpdateRoom) -> Reply:
-    participant.room.moderation.update(
+def update_room(session: Session, room: Room, participant: Participant, request: messages.UpdateRoom) -> Reply:
+    room.moderation.update(
         participant, locked=_set(request.locked), lobby=_set(request.lobby), metadata=_set(request.metadata)
     )
     return None
 
 
-def egress(session: Session, participant: Participant, request: messages.UpdateEgress) -> Reply:
+def egress(session: Session, room: Room, participant: Participant, request: messages.UpdateEgress) -> Reply:
     live, recording = _set(request.live), _set(request.recording)
     layout: LayoutName | None = None if isinstance(request.layout, UnsetType) else request.layout
     focus = _set(request.focus)
     permissions = participant.permissions
     if live is not None and not permissions.egress:
-        raise NotAuthorized("You may not show this room to others.")
+        raise NotAuthorized("Your token does not allow starting or stopping a live stream.")
     if recording is not None and not permissions.record:
-        raise NotAuthorized("You may not have this room recorded.")
+        raise NotAuthorized("Your token does not allow recording this room.")
     if not (permissions.egress or permissions.record):
-        raise NotAuthorized("You may not change the programme.")
+        raise NotAuthorized("Your token does not allow changing the egress.")
     if session.egress_jobs is None:
-        raise NotFound("This server makes no programmes.")
-    session.egress_jobs.change(participant.room, live=live, recording=recording, layout=layout, focus=focus)
+        raise NotFound("Egress is disabled on this server.")
+    session.egress_jobs.change(room, live=live, recording=recording, layout=layout, focus=focus)
     return None
 
 
-def kick(session: Session, participant: Participant, request: messages.Kick) -> Reply:
-    participant.room.moderation.kick(participant, request.participant, request.reason)
+def kick(session: Session, room: Room, participant: Participant, request: messages.Kick) -> Reply:
+    room.moderation.kick(participant, request.participant, request.reason)
     return None
 
 
-def admit(session: Session, participant: Participant, request: messages.Admit) -> Reply:
-    participant.room.moderation.admit(participant, request.participant)
+def admit(session: Session, room: Room, participant: Participant, request: messages.Admit) -> Reply:
+    room.moderation.admit(participant, request.participant)
     return None
 
 
-def deny(session: Session, participant: Participant, request: messages.Deny) -> Reply:
-    participant.room.moderation.deny(participant, request.participant)
+def deny(session: Session, room: Room, participant: Participant, request: messages.Deny) -> Reply:
+    room.moderation.deny(participant, request.participant)
     return None
 
 
-def pong(session: Session, participant: Participant, request: messages.Pong) -> Reply:
-    """Every message counts as life; this one says nothing else."""
+def pong(session: Session, room: Room, participant: Participant, request: messages.Pong) -> Reply:
+    """Nothing to do: every message resets the silence timer."""
     return None
 
 
-def report(session: Session, participant: Participant, request: messages.Report) -> Reply:
+def report(session: Session, room: Room, participant: Participant, request: messages.Report) -> Reply:
     if session.diagnostics is not None:
         session.diagnostics.receive(request, session.last_received_at)
     return None
 
 
-def leave(session: Session, participant: Participant, request: messages.ClientLeave) -> Reply:
+def leave(session: Session, room: Room, participant: Participant, request: messages.ClientLeave) -> Reply:
     session.leave("left")
     return None
 
 
-def join(session: Session, participant: Participant, request: messages.Join) -> Reply:
+def join(session: Session, room: Room, participant: Participant, request: messages.Join) -> Reply:
     raise Conflict("This socket has joined already.")
 
 
@@ -181,7 +182,7 @@ HANDLERS: dict[type[ClientMessage], Callable[..., Reply]] = {
     messages.Chat: chat,
     messages.Data: data,
     messages.UpdateMetadata: metadata,
-    messages.UpdateRoom: room,
+    messages.UpdateRoom: update_room,
     messages.UpdateEgress: egress,
     messages.Kick: kick,
     messages.Admit: admit,
@@ -192,7 +193,7 @@ HANDLERS: dict[type[ClientMessage], Callable[..., Reply]] = {
 }
 
 UNANSWERED = (messages.Answer, messages.Candidate, messages.Pong, messages.Report, messages.ClientLeave)
-"""Get no `ok`."""
+"""Messages without a reply."""
 
 
 def _publishing(session: Session) -> Publishing:

@@ -1,4 +1,4 @@
-"""The records of rooms as messages: pure translation, the only place that knows both vocabularies."""
+"""Translates values and events of rooms to message types and back."""
 
 from collections.abc import Callable
 
@@ -8,15 +8,13 @@ from sfu.forwarding.decision_log import DecisionEntry
 from sfu.rooms import events
 from sfu.rooms.egress_status import EgressStatus
 from sfu.rooms.events import Delivery
-from sfu.rooms.lobby import WaitingParticipant
+from sfu.rooms.history import ChatEntry, DataEntry
 from sfu.rooms.media_stats import VideoStats
-from sfu.rooms.messages import ChatEntry, DataEntry
-from sfu.rooms.participant import Participant
 from sfu.rooms.permissions import Permissions
-from sfu.rooms.publication import LayerDescription, Publication, TrackDescription
-from sfu.rooms.room import Room
+from sfu.rooms.state import ParticipantState, PublicationState, RoomState, WaitingState
+from sfu.rooms.track_description import LayerDescription, TrackDescription
 from sfu.signaling import messages
-from sfu.signaling.messages import Source, encode
+from sfu.signaling.messages import Source
 
 SOURCES: dict[str, Source] = {
     "camera": "camera",
@@ -42,15 +40,15 @@ def description_of(track: messages.TrackSpec) -> TrackDescription:
     )
 
 
-def track_state(publication: Publication) -> messages.TrackState:
+def track_state(publication: PublicationState) -> messages.TrackState:
     description = publication.description
     return messages.TrackState(
         id=publication.id,
-        kind=publication.media.kind,
+        kind=publication.kind,
         source=description.source,
         name=description.name,
         muted=publication.muted,
-        codec=publication.media.codec,
+        codec=publication.codec,
         width=description.width,
         height=description.height,
         layers=[
@@ -62,16 +60,16 @@ def track_state(publication: Publication) -> messages.TrackState:
     )
 
 
-def participant_state(participant: Participant, *, tracks: bool = True) -> messages.ParticipantState:
+def participant_state(participant: ParticipantState, *, tracks: bool = True) -> messages.ParticipantState:
     return messages.ParticipantState(
         id=participant.id,
         identity=participant.identity,
         name=participant.name,
         metadata=participant.metadata,
-        attributes=participant.attributes,
+        attributes=dict(participant.attributes),
         admin=participant.permissions.admin,
         joined_at=participant.joined_at,
-        tracks=[track_state(publication) for publication in participant.publications.values()] if tracks else [],
+        tracks=[track_state(publication) for publication in participant.publications] if tracks else [],
     )
 
 
@@ -81,8 +79,8 @@ def permissions_state(permissions: Permissions) -> messages.Permissions:
         subscribe=permissions.subscribe,
         data=permissions.data,
         admin=permissions.admin,
-        # A source that the protocol does not know cannot be asked for, so that leaving it out takes nothing away;
-        # yet an emptied list would say "everything".
+        # Clients cannot publish a source that the protocol does not know, so it can be left out. But an empty list would
+        # mean "every source".
         sources=[SOURCES[source] for source in permissions.sources if source in SOURCES]
         or (["unknown"] if permissions.sources else []),
         record=permissions.record,
@@ -91,7 +89,7 @@ def permissions_state(permissions: Permissions) -> messages.Permissions:
     )
 
 
-def room_state(room: Room) -> messages.RoomState:
+def room_state(room: RoomState) -> messages.RoomState:
     return messages.RoomState(
         name=room.name,
         id=room.id,
@@ -114,10 +112,8 @@ def egress_state(egress: EgressStatus) -> messages.EgressState:
     )
 
 
-def waiting_state(waiting: WaitingParticipant) -> messages.WaitingParticipant:
-    return messages.WaitingParticipant(
-        participant=waiting.id, identity=waiting.profile.identity, name=waiting.profile.name
-    )
+def waiting_state(waiting: WaitingState) -> messages.WaitingParticipant:
+    return messages.WaitingParticipant(participant=waiting.id, identity=waiting.identity, name=waiting.name)
 
 
 def chat_state(entry: ChatEntry) -> messages.ChatEntry:
@@ -131,7 +127,7 @@ def data_state(entry: DataEntry) -> messages.DataEntry:
 
 
 def decision_state(entry: DecisionEntry, since_1970: float) -> messages.Decision:
-    """`since_1970`: what to add to monotonic seconds."""
+    """`since_1970`: offset from monotonic seconds to seconds since 1970."""
     return messages.Decision(
         number=entry.number,
         at=round(entry.at + since_1970, 2),
@@ -144,16 +140,16 @@ def decision_state(entry: DecisionEntry, since_1970: float) -> messages.Decision
     )
 
 
-def video_state(picture: VideoStats) -> messages.VideoState:
+def video_state(video: VideoStats) -> messages.VideoState:
     return messages.VideoState(
-        track=picture.track,
-        cause=picture.cause,
-        paused=picture.paused,
-        layer=picture.layer,
-        width=picture.width,
-        height=picture.height,
-        max_height=picture.max_height,
-        limitation=picture.limitation,
+        track=video.track,
+        cause=video.cause,
+        paused=video.paused,
+        layer=video.layer,
+        width=video.width,
+        height=video.height,
+        max_height=video.max_height,
+        limitation=video.limitation,
     )
 
 
@@ -170,12 +166,12 @@ def _participant_updated(n: int, event: events.ParticipantUpdated) -> messages.S
 
 
 def _permissions_changed(n: int, event: events.PermissionsChanged) -> messages.ServerMessage:
-    return messages.PermissionsChanged(n=n, permissions=permissions_state(event.participant.permissions))
+    return messages.PermissionsChanged(n=n, permissions=permissions_state(event.permissions))
 
 
 def _track_published(n: int, event: events.TrackPublished) -> messages.ServerMessage:
     publication = event.publication
-    return messages.TrackPublished(n=n, participant=publication.owner.id, track=track_state(publication))
+    return messages.TrackPublished(n=n, participant=publication.owner, track=track_state(publication))
 
 
 def _track_unpublished(n: int, event: events.TrackUnpublished) -> messages.ServerMessage:
@@ -185,7 +181,7 @@ def _track_unpublished(n: int, event: events.TrackUnpublished) -> messages.Serve
 def _track_muted(n: int, event: events.TrackMuted) -> messages.ServerMessage:
     publication = event.publication
     return messages.TrackMuted(
-        n=n, participant=publication.owner.id, track=publication.id, muted=publication.muted, by=event.by
+        n=n, participant=publication.owner, track=publication.id, muted=publication.muted, by=event.by
     )
 
 
@@ -202,7 +198,7 @@ def _quality(_: int, event: events.QualityChanged) -> messages.ServerMessage:
     )
 
 
-def _chat_said(n: int, event: events.ChatSent) -> messages.ServerMessage:
+def _chat_sent(n: int, event: events.ChatSent) -> messages.ServerMessage:
     return messages.ChatMessage(n=n, entry=chat_state(event.entry))
 
 
@@ -228,17 +224,13 @@ _MESSAGES: dict[type[events.Event], Callable[..., messages.ServerMessage]] = {
     events.TrackMuted: _track_muted,
     events.SpeakersChanged: _speakers,
     events.QualityChanged: _quality,
-    events.ChatSent: _chat_said,
+    events.ChatSent: _chat_sent,
     events.DataSent: _data_sent,
     events.RoomUpdated: _room_updated,
     events.LobbyChanged: _lobby_changed,
 }
 
 
-def payload_of(delivery: Delivery) -> bytes:
-    """The delivery as JSON, made by whoever asks first."""
-    payload = delivery.encoded
-    if payload is None:
-        event = delivery.event
-        payload = delivery.encoded = encode(_MESSAGES[type(event)](delivery.number, event))
-    return payload
+def event_message(delivery: Delivery) -> messages.ServerMessage:
+    event = delivery.event
+    return _MESSAGES[type(event)](delivery.number, event)

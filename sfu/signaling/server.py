@@ -1,6 +1,6 @@
-"""Signalling as the application sees it: wiring of the parts, the one timer of all sessions, and the drain.
+"""The signalling server: wires its parts, runs the timer of all sessions, and drains.
 
-One timer for thousands of sockets: an idle one costs a comparison a second and a ping per heartbeat.
+A single timer serves all sockets. An idle socket costs one comparison per second and one ping per heartbeat.
 """
 
 import asyncio
@@ -18,47 +18,49 @@ from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.rooms.registry import Rooms
+from sfu.rooms.room import Room
 from sfu.signaling.context import AccessControl, Context, Counters
+from sfu.signaling.json_dialect import JsonDialect
 from sfu.signaling.messages import Draining
 from sfu.signaling.outbox import Flusher
 from sfu.signaling.ports import EgressPort, MediaEdge
 from sfu.signaling.session import State
+from sfu.signaling.sessions import Sessions
 from sfu.signaling.settings import Settings
-from sfu.signaling.timers import check_sessions
 from sfu.signaling.websocket import WebSockets
 from sfu.telemetry.join_trace import JoinTraces
 
 logger = logging.getLogger(__name__)
 
 LEVELS_INTERVAL = 0.1
-"""Seconds between looks at the audio levels: the detector's clock."""
+"""Seconds between observations of audio levels, the clock of the speaker detector."""
 IDLE_LEVELS_INTERVAL = 0.5
-"""The same while nothing is heard anywhere: an idle server sleeps."""
+"""The same while no room has audio, so that an idle server sleeps."""
 CHECK_INTERVAL = 1.0
-"""Seconds between looks at silent sockets, absent sessions and idle rooms."""
+"""Seconds between checks of sessions and idle rooms."""
 QUALITY_INTERVAL = 2.0
-"""Seconds between judgements of everybody's connection."""
+"""Seconds between assessments of connection quality."""
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A snapshot for telemetry. The rest are totals since the start."""
+    """A snapshot for telemetry. All values except `sockets`, `sessions` and `waiting` are totals since the start."""
 
     sockets: int
     sessions: int
-    "With or without a socket, the waiting ones included."
+    "With or without a socket, including waiting ones."
     waiting: int
     messages_sent: int
     frames_sent: int
     loop_seconds: Mapping[str, float]
     "Loop time charged to participants, by source: media, signaling."
     throttled: Mapping[str, int]
-    "Inputs that found no loop time left, by source."
+    "Inputs that found the loop budget exhausted, by source."
     counters: Counters
 
 
 def random_id(prefix: str) -> str:
-    """72 random bits: not to be guessed within a room's life, short on the wire."""
+    """72 random bits: short, and not guessable within the lifetime of a room."""
     return f"{prefix}_{secrets.token_urlsafe(9)}"
 
 
@@ -72,7 +74,7 @@ class Signaling:
         origins: Origins,
         *,
         now: Callable[[], float] = time.monotonic,
-        egress_jobs: EgressPort | None = None,
+        egress_jobs: EgressPort[Room] | None = None,
         join_traces: JoinTraces | None = None,
         unauthenticated_budget: LoopBudget | None = None,
         addresses: ClientAddresses | None = None,
@@ -90,7 +92,8 @@ class Signaling:
             join_traces=join_traces or JoinTraces(),
             unauthenticated_budget=unauthenticated_budget or make_unauthenticated_budget(),
         )
-        self._sockets = WebSockets(self._context, origins, addresses)
+        self._sessions = Sessions(self._context)
+        self._sockets = WebSockets(self._sessions, [JsonDialect()], origins, addresses)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/ws", self._sockets.handle)]
@@ -99,14 +102,14 @@ class Signaling:
         context = self._context
         loop_seconds = defaultdict(float, context.counters.loop_seconds)
         throttled = Counter(context.counters.throttled)
-        for session in context.sessions.values():
+        for session in self._sessions:
             for source, budget in session.budgets.items():
                 loop_seconds[source] += budget.used
                 throttled[source] += budget.throttled
         return Statistics(
             sockets=self._sockets.open,
-            sessions=len(context.sessions),
-            waiting=sum(session.state is State.WAITING for session in context.sessions.values()),
+            sessions=len(self._sessions),
+            waiting=sum(session.state is State.WAITING for session in self._sessions),
             messages_sent=context.flusher.messages,
             frames_sent=context.flusher.frames,
             loop_seconds=loop_seconds,
@@ -115,37 +118,37 @@ class Signaling:
         )
 
     async def run(self) -> None:
-        """The timers, until cancelled."""
-        due_sweep = due_quality = self._context.now()
+        """Runs the timers until cancelled."""
+        due_check = due_quality = self._context.now()
         interval = min(CHECK_INTERVAL, self._context.settings.heartbeat / 4)
-        heard = False
+        active = False
         while True:
-            await asyncio.sleep(min(LEVELS_INTERVAL if heard else IDLE_LEVELS_INTERVAL, interval))
+            await asyncio.sleep(min(LEVELS_INTERVAL if active else IDLE_LEVELS_INTERVAL, interval))
             now = self._context.now()
             try:
-                heard = self._context.rooms.observe_levels(now)
-                if now >= due_sweep:
-                    due_sweep = now + interval
-                    check_sessions(self._context, now, time.time())
+                active = self._context.rooms.observe_levels(now)
+                if now >= due_check:
+                    due_check = now + interval
+                    self._sessions.check(now, time.time())
                     self._context.rooms.handle_timer(now)
                 if now >= due_quality:
                     due_quality = now + QUALITY_INTERVAL
                     self._context.rooms.observe_quality()
             except Exception:
-                # The root of this task: a bug in one round must not be the end of all heartbeats.
+                # The root of this task: a bug in one round must not stop the heartbeats.
                 logger.exception("signalling timer failed")
 
     def announce_drain(self, seconds: float, message: str = "The server is going down for maintenance.") -> None:
-        """Tells everybody, and whoever resumes from now on, how long it goes on. Sessions and resumes stay possible."""
+        """Announces the drain and the remaining seconds to all sessions, and to those that join or resume until then."""
         self._context.drain_ends_at = self._context.now() + seconds
-        for session in list(self._context.sessions.values()):
+        for session in self._sessions:
             session.send(Draining(message=message, seconds=seconds))
 
     async def close(self, message: str = "The server is going down for maintenance.") -> None:
-        """Drains: nobody comes in any more, everybody is told to join elsewhere. Returns when the sockets are closed,
-        or after twice the close deadline. Idempotent."""
+        """Drains: refuses joins and asks all clients to join elsewhere. Returns when the sockets are closed, or after twice
+        the close deadline. Idempotent."""
         self._context.draining = True
-        for session in list(self._context.sessions.values()):
+        for session in self._sessions:
             session.disconnect("draining", message)
         with suppress(TimeoutError):
             async with asyncio.timeout(2 * self._context.settings.close_deadline):

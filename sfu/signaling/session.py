@@ -1,7 +1,8 @@
-"""A signalling session: one participant's conversation with the server, whichever socket carries it.
+"""A signalling session of one participant.
 
-It outlives its socket for the resume window. The room tells it things through `ParticipantSink`; what it asks is carried
-out in requests.py. Closing order: the room first (so that the others hear of it), the two connections, the socket.
+It outlives its socket for the resume window. It implements `ParticipantSink` for the room and `Client` for the two media
+connections, and encodes with its dialect. requests.py executes the client's requests. Close order: the room, so that the
+others get the event, then the media connections, then the socket.
 """
 
 import asyncio
@@ -9,25 +10,27 @@ import logging
 import math
 from collections.abc import Sequence
 from enum import Enum
-from typing import Literal
+from typing import Literal, Protocol
 
 from sfu.auth.tokens import Claims
 from sfu.errors import RateLimited, RemoteError
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget, media_budget, signaling_budget
 from sfu.ids import SessionId
-from sfu.rooms.events import Delivery, LeaveReason, PermissionsChanged
+from sfu.rooms.events import DataPacket, Delivery, LeaveReason, PermissionsChanged
 from sfu.rooms.lobby import WaitingParticipant
 from sfu.rooms.media_stats import MediaStats
 from sfu.rooms.participant import Participant
+from sfu.rooms.quality import Link
+from sfu.rooms.room import Room
 from sfu.signaling import messages
 from sfu.signaling.context import Context
 from sfu.signaling.diagnostics import Diagnostics
-from sfu.signaling.messages import Error, Leave, ServerMessage, encode
+from sfu.signaling.dialect import Dialect
+from sfu.signaling.messages import Error, Joined, Leave, ServerMessage
 from sfu.signaling.outbox import Outbox, Socket
-from sfu.signaling.ports import EgressPort, LinkReport
+from sfu.signaling.ports import EgressPort
 from sfu.signaling.publishing import Publishing
-from sfu.signaling.serialization import payload_of
 from sfu.signaling.snapshot import snapshot
 from sfu.signaling.subscribing import Subscribing
 from sfu.signaling.token_bucket import TokenBucket
@@ -37,11 +40,11 @@ logger = logging.getLogger(__name__)
 Action = Literal["disconnect", "resume", "reconnect"]
 
 MESSAGE_UNIT = 2048
-"""Characters of a message that count as one more message in the rate limit."""
+"""Characters of a message that count as one additional message in the rate limit."""
 OFFER_UNIT = 16_384
-"""The same of an offer: 16 cameras in simulcast count as five messages, and take the loop about 2 ms."""
+"""The same for an offer. 16 cameras with simulcast count as five messages and take about 2 ms of loop time."""
 CANDIDATE_COST = 0.2
-"""A trickled candidate, as a share of a message: a client with many networks sends 140 at once, and they have no effect."""
+"""A trickled candidate as a fraction of a message. A client with many networks sends 140 at once; they have no effect."""
 
 CLOSE_NORMAL = 1000
 CLOSE_REFUSED = 1008
@@ -66,10 +69,18 @@ _NEXT = {
 
 
 def message_cost(message: messages.ClientMessage | None, size: int) -> float:
-    """Of a message of `size` characters in the rate limit; None: it could not be read."""
+    """Cost of a message of `size` characters in the rate limit. None: it did not decode."""
     if isinstance(message, messages.Candidate):
         return CANDIDATE_COST + size / MESSAGE_UNIT
     return 1 + size / (OFFER_UNIT if isinstance(message, messages.Publish) else MESSAGE_UNIT)
+
+
+class SessionTable(Protocol):
+    """The open sessions of a server; a session adds and removes itself."""
+
+    def add(self, session: "Session") -> None: ...
+
+    def remove(self, session: "Session") -> None: ...
 
 
 class Session:
@@ -77,11 +88,13 @@ class Session:
         "_context",
         "_refused_in_a_row",
         "_state",
+        "_table",
         "bucket",
         "claims",
         "client",
         "detached_at",
         "diagnostics",
+        "dialect",
         "id",
         "join_id",
         "join_trace",
@@ -92,24 +105,30 @@ class Session:
         "pinged_at",
         "publishing",
         "resume_key",
+        "room",
         "signaling_budget",
         "subscribing",
         "waiting",
     )
 
-    def __init__(self, context: Context, claims: Claims, join_id: int, client: str = "") -> None:
+    def __init__(
+        self, context: Context, table: SessionTable, dialect: Dialect, claims: Claims, join_id: int, client: str = ""
+    ) -> None:
         now = context.now()
         settings = context.settings
         self._context = context
+        self._table = table
+        self.dialect = dialect
         self._state = State.JOINING
         self._refused_in_a_row = 0
         self.id = SessionId(context.ids("SE"))
         self.resume_key = context.secret()
         self.claims = claims
         self.client = client
-        "What it calls itself, for the log."
+        "Name and version of the client, for the log."
         self.join_id = join_id
-        "Id of the join that `joined` answers."
+        "Id of the join request."
+        self.room: Room | None = None
         self.participant: Participant | None = None
         self.waiting: WaitingParticipant | None = None
         self.publishing: Publishing | None = None
@@ -121,13 +140,18 @@ class Session:
         self.signaling_budget = signaling_budget()
         "Loop time of its messages."
         self.outbox = Outbox(
-            context.flusher, settings.replay_events, settings.replay_bytes, settings.queue_bytes, self.overflowed
+            context.flusher,
+            dialect.frame,
+            settings.replay_events,
+            settings.replay_bytes,
+            settings.queue_bytes,
+            self.overflowed,
         )
         self.last_received_at = now
         self.pinged_at = now
         self.join_trace = context.join_traces.begin()
         self.detached_at: float | None = None
-        "Since when there is no socket."
+        "Time since which no socket is attached; None: one is."
 
     @property
     def state(self) -> State:
@@ -138,10 +162,10 @@ class Session:
             raise RuntimeError(f"a session that is {self._state.value} cannot become {state.value}")
         self._state = state
 
-    # -- its socket ------------------------------------------------------------------------------------------------
+    # -- socket ---------------------------------------------------------------------------------------------------
 
     def attach(self, socket: Socket) -> None:
-        """A socket carries the session from now on; an earlier one is closed."""
+        """Attaches a socket. Closes an earlier one."""
         older = self.outbox.socket
         self.outbox.attach(socket)
         self.detached_at = None
@@ -150,7 +174,7 @@ class Session:
             older.close(CLOSE_TAKEN_OVER)
 
     def socket_lost(self, socket: Socket) -> None:
-        """`socket` is gone. One who waits is gone with it."""
+        """Detaches a closed socket. A waiting participant leaves the lobby."""
         if self.outbox.socket is not socket:
             return
         self.outbox.detach()
@@ -159,11 +183,11 @@ class Session:
             self.leave("left")
 
     def resume(self, join_id: int, last: int) -> None:
-        """The client is back, on the socket that was just attached."""
-        participant, subscribing = self._joined()
+        """Resumes on the socket that was just attached. `last`: the highest event number that the client has seen."""
+        room, participant, subscribing = self._joined()
         missed = self.outbox.missed(last)
-        number = participant.room.members.number if missed is None else last
-        self.send(snapshot(self._context, self, participant, join_id, number, resumed=True))
+        number = room.members.number if missed is None else last
+        self.send(self._snapshot(room, participant, join_id, number, resumed=True))
         for payload in missed or ():
             self.outbox.send(payload)
         subscribing.resume(states=missed is None)
@@ -171,19 +195,20 @@ class Session:
             self.publishing.resume()
         if self.diagnostics is not None:
             self.diagnostics.resume()
-        participant.room.active_speakers.sync(participant)
-        participant.room.quality.sync(participant)
-        self._tell_drain()
+        room.active_speakers.sync(participant)
+        room.quality.sync(participant)
+        self._send_draining()
         self._context.counters.resumes += 1
         self._log("session resumed", replayed=len(missed) if missed is not None else -1)
 
-    # -- coming and going ------------------------------------------------------------------------------------------
+    # -- join and leave --------------------------------------------------------------------------------------------
 
     def wait(self, waiting: WaitingParticipant) -> None:
         self.set_state(State.WAITING)
         self.waiting = waiting
-        self._context.sessions[self.resume_key] = self
-        self.send(messages.InLobby(id=self.join_id, room=waiting.room.name))
+        self.room = self._context.rooms.find(waiting.room)
+        self._table.add(self)
+        self.send(messages.InLobby(id=self.join_id, room=waiting.room))
         self._log("session waits in the lobby", client=self.client)
 
     def admitted(self, participant: Participant) -> None:
@@ -191,59 +216,52 @@ class Session:
         context = self._context
         self.waiting = None
         self.participant = participant
+        self.room = room = context.rooms.find(participant.room)
         decision_log = DecisionLog(context.counters.decisions)
-        self.publishing = Publishing(context, participant, self.outbox, decision_log, self.media_budget)
-        self.subscribing = Subscribing(
-            context, participant, self.outbox, self.join_trace, decision_log, self.media_budget
-        )
-        self.diagnostics = Diagnostics(context, decision_log, self.publishing, self.subscribing, self.outbox)
-        context.sessions[self.resume_key] = self
+        self.publishing = Publishing(context, self, room, participant, decision_log, self.media_budget)
+        self.subscribing = Subscribing(context, self, participant, self.join_trace, decision_log, self.media_budget)
+        self.diagnostics = Diagnostics(context, self, decision_log, self.publishing, self.subscribing)
+        self._table.add(self)
         context.counters.joins += 1
-        number = participant.room.members.number
+        number = room.members.number
         self.outbox.reset(number)
-        self.send(snapshot(context, self, participant, self.join_id, number, resumed=False))
+        self.send(self._snapshot(room, participant, self.join_id, number, resumed=False))
         self.subscribing.open()
-        participant.room.active_speakers.sync(participant)
-        self._tell_drain()
+        room.active_speakers.sync(participant)
+        self._send_draining()
         self._log("session joined", client=self.client)
 
     def leave(self, reason: str) -> None:
-        """The participant goes by its own side's doing: it said so, or it did not come back. Idempotent."""
+        """The client left, or did not resume in time. Idempotent."""
         if self._state is State.ENDED:
             return
-        if self.waiting is not None:
-            self.waiting.room.leave_lobby(self.waiting)
-        if self.participant is not None:
-            self.participant.room.leave(self.participant, reason)
+        self._leave_room(reason)
         self._end(reason)
         if self.outbox.socket is not None:
             self.outbox.socket.close(CLOSE_NORMAL)
 
     def removed(self, reason: LeaveReason, message: str) -> None:
-        """By the room: it is out already."""
+        """The room has already removed the participant."""
         if self._state is State.ENDED:
             return
         if reason == "kicked":
             self._context.access.revoke(self.claims)
         self._end(reason)
-        self._say_goodbye(reason, message, "reconnect" if reason == "draining" else "disconnect", CLOSE_NORMAL)
+        self._send_leave(reason, message, "reconnect" if reason == "draining" else "disconnect", CLOSE_NORMAL)
 
     def disconnect(self, reason: LeaveReason, message: str, code: int = CLOSE_NORMAL) -> None:
-        """By the server itself: the room is told. Idempotent."""
+        """The server ends the session and removes the participant from the room. Idempotent."""
         if self._state is State.ENDED:
             return
-        if self.waiting is not None:
-            self.waiting.room.leave_lobby(self.waiting)
-        if self.participant is not None:
-            self.participant.room.leave(self.participant, reason)
+        self._leave_room(reason)
         self._end(reason)
-        self._say_goodbye(reason, message, "reconnect" if reason == "draining" else "disconnect", code)
+        self._send_leave(reason, message, "reconnect" if reason == "draining" else "disconnect", code)
 
     def close_socket(self, reason: LeaveReason, message: str, code: int) -> None:
-        """Only the socket ends; the client may resume on another."""
+        """Closes only the socket; the client may resume on another."""
         self._log("socket cut", reason=reason)
         socket = self.outbox.socket
-        self._say_goodbye(reason, message, "resume", code)
+        self._send_leave(reason, message, "resume", code)
         if socket is not None:
             self.socket_lost(socket)
 
@@ -251,11 +269,25 @@ class Session:
         self._context.counters.slow_consumers += 1
         self.close_socket("slow_consumer", "This connection is too slow for what it is sent.", CLOSE_SLOW)
 
-    # -- what it says ----------------------------------------------------------------------------------------------
+    # -- messages --------------------------------------------------------------------------------------------------
 
     def send(self, message: ServerMessage) -> None:
-        """Once, unnumbered: a reply, or what only matters now."""
-        self.outbox.send(encode(message))
+        """Sends an unnumbered message once, e.g. a reply."""
+        self.outbox.send(self.dialect.encode(message))
+
+    def send_event(self, number: int, message: ServerMessage) -> None:
+        """Sends a numbered event, and again after a resume if the client missed it."""
+        self.outbox.send_event(number, self.dialect.encode(message))
+
+    def next_event_number(self) -> int:
+        if self.room is None:
+            raise RuntimeError("the session has not joined")
+        return self.room.members.next_number()
+
+    @property
+    def attached(self) -> bool:
+        """Whether a socket is attached."""
+        return self.outbox.socket is not None
 
     def refuse(self, request: int, error: RemoteError) -> None:
         self._context.counters.refused += 1
@@ -263,11 +295,11 @@ class Session:
         self.send(Error(id=request, code=error.code, message=error.message, retry_after=retry_after))
 
     def retry_after(self, cost: float) -> float:
-        """Seconds until the rate allows the message that was just refused; `cost` as `message_cost` says."""
+        """Seconds until the rate limit admits the message that was just refused. `cost`: from `message_cost`."""
         return self.bucket.wait(cost)
 
     def admit_message(self, cost: float) -> bool:
-        """Whether the rate allows one more message; `cost` as `message_cost` says."""
+        """Whether the rate limit admits a message. `cost`: from `message_cost`."""
         if self.bucket.take(cost, self.last_received_at):
             self._refused_in_a_row = 0
             return True
@@ -276,16 +308,16 @@ class Session:
         return False
 
     def awaits_answer(self, offer: int) -> bool:
-        """Whether an offer of this id is open."""
+        """Whether an offer with this id is open."""
         return self.subscribing is not None and self.subscribing.pending_offer_id == offer
 
     def exceeds_loop_budget(self, now: float) -> bool:
-        """Whether throttling did not keep this client from taking more than its share of the event loop."""
+        """Whether this client takes more than its share of the event loop in spite of throttling."""
         return self.media_budget.exceeded(now) or self.signaling_budget.exceeded(now)
 
     @property
     def budgets(self) -> dict[str, LoopBudget]:
-        """Its loop budgets by source of the work."""
+        """Loop budgets by source of the work."""
         return {"media": self.media_budget, "signaling": self.signaling_budget}
 
     @property
@@ -293,25 +325,26 @@ class Session:
         return self._refused_in_a_row > self._context.settings.flood_limit
 
     @property
-    def egress_jobs(self) -> EgressPort | None:
+    def egress_jobs(self) -> EgressPort[Room] | None:
         return self._context.egress_jobs
 
     # -- ParticipantSink -------------------------------------------------------------------------------------------
 
     def deliver(self, delivery: Delivery) -> None:
+        payload = self.dialect.encode_event(delivery)
         if delivery.number:
-            self.outbox.send_event(delivery.number, payload_of(delivery))
+            self.outbox.send_event(delivery.number, payload)
         else:
-            self.outbox.send(payload_of(delivery))
+            self.outbox.send(payload)
         if isinstance(delivery.event, PermissionsChanged):
-            # Not from within the room's method.
+            # A sink must not call back into the room.
             asyncio.get_running_loop().call_soon(self._apply_permissions)
 
-    def relay_data(self, text: str, *, reliable: bool) -> None:
+    def relay_data(self, packet: DataPacket, *, reliable: bool) -> None:
         if self.publishing is not None:
-            self.publishing.send_data(text, reliable=reliable)
+            self.publishing.send_data(packet, reliable=reliable)
 
-    def links(self) -> Sequence[LinkReport]:
+    def links(self) -> Sequence[Link]:
         if self.publishing is None or self.subscribing is None:
             return ()
         reports = (self.publishing.report(), self.subscribing.report())
@@ -322,12 +355,34 @@ class Session:
 
     # --------------------------------------------------------------------------------------------------------------
 
-    def _joined(self) -> tuple[Participant, Subscribing]:
-        if self.participant is None or self.subscribing is None:
+    def _joined(self) -> tuple[Room, Participant, Subscribing]:
+        if self.room is None or self.participant is None or self.subscribing is None:
             raise RuntimeError("the session has not joined")
-        return self.participant, self.subscribing
+        return self.room, self.participant, self.subscribing
 
-    def _tell_drain(self) -> None:
+    def _snapshot(self, room: Room, participant: Participant, join_id: int, number: int, *, resumed: bool) -> Joined:
+        context = self._context
+        ice_servers = context.access.ice_servers(self.claims)
+        return snapshot(
+            self,
+            room,
+            participant,
+            context.settings,
+            ice_servers,
+            join_id=join_id,
+            number=number,
+            resumed=resumed,
+        )
+
+    def _leave_room(self, reason: str) -> None:
+        if self.room is None:
+            return
+        if self.waiting is not None:
+            self.room.leave_lobby(self.waiting)
+        if self.participant is not None:
+            self.room.leave(self.participant, reason)
+
+    def _send_draining(self) -> None:
         if self._context.drain_ends_at is not None:
             left = max(0.0, self._context.drain_ends_at - self._context.now())
             self.send(messages.Draining(message="The server is going down for maintenance.", seconds=round(left, 1)))
@@ -335,7 +390,7 @@ class Session:
     def _apply_permissions(self) -> None:
         if self._state is not State.JOINED:
             return
-        participant, subscribing = self._joined()
+        _, participant, subscribing = self._joined()
         if participant.permissions.subscribe:
             subscribing.open()
         else:
@@ -343,7 +398,7 @@ class Session:
 
     def _end(self, reason: str) -> None:
         self.set_state(State.ENDED)
-        self._context.sessions.pop(self.resume_key, None)
+        self._table.remove(self)
         for source, budget in self.budgets.items():
             self._context.counters.loop_seconds[source] += budget.used
             self._context.counters.throttled[source] += budget.throttled
@@ -353,11 +408,11 @@ class Session:
             self.publishing.close()
         if self.subscribing is not None:
             self.subscribing.close()
-        # Whoever leaves is freed at once, without a collection of cycles.
+        # Break reference cycles, so that memory is freed without the garbage collector.
         self.outbox.close()
-        self.participant = self.publishing = self.subscribing = self.diagnostics = None
+        self.room = self.participant = self.publishing = self.subscribing = self.diagnostics = None
 
-    def _say_goodbye(self, reason: LeaveReason, message: str, action: Action, code: int) -> None:
+    def _send_leave(self, reason: LeaveReason, message: str, action: Action, code: int) -> None:
         socket = self.outbox.socket
         if socket is not None:
             retry_after = 1.0 if action == "reconnect" else 0.0
@@ -366,5 +421,5 @@ class Session:
             socket.close(code)
 
     def _log(self, text: str, **fields: object) -> None:
-        room = self.participant.room if self.participant else self.waiting.room if self.waiting else None
+        room = self.room
         logger.info(text, extra={"session": self.id, "room_id": room.id if room else "", **fields})

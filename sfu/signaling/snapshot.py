@@ -1,10 +1,11 @@
-"""The whole state of a room as one participant may see it: the `joined` message."""
+"""The `joined` message: the state of a room as one participant may see it."""
 
-from __future__ import annotations
+from collections.abc import Sequence
+from typing import Protocol
 
-from typing import TYPE_CHECKING
-
-from sfu.signaling.messages import Joined
+from sfu.rooms.participant import Participant
+from sfu.rooms.room import Room
+from sfu.signaling.messages import IceServer, Joined
 from sfu.signaling.serialization import (
     chat_state,
     data_state,
@@ -13,32 +14,45 @@ from sfu.signaling.serialization import (
     room_state,
     waiting_state,
 )
+from sfu.signaling.settings import Settings
 
-if TYPE_CHECKING:
-    from sfu.rooms.participant import Participant
-    from sfu.signaling.context import Context
-    from sfu.signaling.session import Session
+
+class SessionKeys(Protocol):
+    """What the client needs to know of its session."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def resume_key(self) -> str: ...
 
 
 def snapshot(
-    context: Context, session: Session, participant: Participant, join_id: int, number: int, *, resumed: bool
+    session: SessionKeys,
+    room: Room,
+    participant: Participant,
+    settings: Settings,
+    ice_servers: Sequence[IceServer],
+    *,
+    join_id: int,
+    number: int,
+    resumed: bool,
 ) -> Joined:
-    """`number`: of the newest event that the client may take as known."""
-    room = participant.room
+    """`join_id`: id of the join request. `number`: number of the newest event that the client knows with this snapshot."""
     return Joined(
         id=join_id,
         session=session.id,
         resume_key=session.resume_key,
         n=number,
         resumed=resumed,
-        participant=participant_state(participant),
+        participant=participant_state(participant.state),
         permissions=permissions_state(participant.permissions),
-        room=room_state(room),
-        participants=[participant_state(other) for other in room.members.visible(exclude=participant)],
+        room=room_state(room.state),
+        participants=[participant_state(other.state) for other in room.members.visible(exclude=participant)],
         chat=[chat_state(entry) for entry in room.messages.chat(participant)],
         data=[data_state(entry) for entry in room.messages.data()],
-        waiting=[waiting_state(one) for one in room.lobby] if participant.permissions.admin else [],
-        ice_servers=list(context.access.ice_servers(session.claims)),
-        heartbeat=context.settings.heartbeat,
-        server=context.settings.server,
+        waiting=[waiting_state(waiting.state) for waiting in room.lobby] if participant.permissions.admin else [],
+        ice_servers=list(ice_servers),
+        heartbeat=settings.heartbeat,
+        server=settings.server,
     )

@@ -1,4 +1,4 @@
-"""A participant's subscribing connection: its open offer and what it sends of each track, kept for a resume."""
+"""The subscribing connection of a participant, with its open offer and the state of each subscription."""
 
 from typing import Literal, cast
 
@@ -8,39 +8,39 @@ from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms.media_stats import DownlinkStats, VideoStats
 from sfu.rooms.participant import Participant
+from sfu.rooms.quality import Link
 from sfu.signaling.context import Context
-from sfu.signaling.messages import Answer, Offer, SubscriptionState, encode
-from sfu.signaling.outbox import Outbox
-from sfu.signaling.ports import LinkReport, Subscriber
+from sfu.signaling.messages import Offer, SubscriptionState
+from sfu.signaling.ports import Client, Subscriber
 from sfu.telemetry.join_trace import JoinTrace
 
 Reason = Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec", "last_n"]
 
 
 class _OpenOffer:
-    """An offer that waits for its answer. Ids are ours: those of a connection that was lost must not fit the next."""
+    """An offer without an answer. Its id is unique within the session, so that an answer to an offer of a lost connection
+    does not fit an offer of the next one."""
 
-    __slots__ = ("id", "inner_id", "payload")
+    __slots__ = ("message", "subscriber_id")
 
-    def __init__(self, identifier: int, inner_id: int, payload: bytes) -> None:
-        self.id = identifier
-        self.inner_id = inner_id
-        "As the Subscriber numbers it."
-        self.payload = payload
+    def __init__(self, message: Offer, subscriber_id: int) -> None:
+        self.message = message
+        self.subscriber_id = subscriber_id
+        "The id that the Subscriber gave it."
 
 
 class Subscribing:
-    """Opened at join, if the token allows it; after a loss when the client asks. A SubscriberListener."""
+    """A SubscriberListener. Opens the connection at join if the token allows it, and after a loss when the client asks."""
 
     __slots__ = (
         "_budget",
+        "_client",
         "_context",
         "_decision_log",
         "_fresh",
         "_join_trace",
         "_offer",
         "_offers",
-        "_outbox",
         "_participant",
         "_states",
         "_subscriber",
@@ -49,23 +49,23 @@ class Subscribing:
     def __init__(
         self,
         context: Context,
+        client: Client,
         participant: Participant,
-        outbox: Outbox,
         join_trace: JoinTrace,
         decision_log: DecisionLog,
         budget: LoopBudget,
     ) -> None:
         self._context = context
+        self._client = client
         self._decision_log = decision_log
         self._budget = budget
         self._participant = participant
-        self._outbox = outbox
         self._join_trace = join_trace
         self._subscriber: Subscriber | None = None
         self._offer: _OpenOffer | None = None
         self._offers = 0
         self._fresh = True
-        "Whether the client has not yet answered an offer of this connection."
+        "The client has not answered an offer of this connection yet."
         self._states: dict[TrackId, SubscriptionState] = {}
 
     def open(self) -> None:
@@ -79,7 +79,7 @@ class Subscribing:
         self._participant.subscriptions.attach_sink(self._subscriber)
 
     def restart(self) -> None:
-        """A new offer with fresh ICE credentials, of a new connection if the old one is lost."""
+        """Sends an offer with new ICE credentials, on a new connection if the old one is lost. Raises NotAuthorized."""
         if not self._participant.permissions.subscribe:
             raise NotAuthorized("This token does not allow subscribing.")
         if self._subscriber is None:
@@ -87,36 +87,36 @@ class Subscribing:
         else:
             self._subscriber.restart()
 
-    def accept_answer(self, answer: Answer) -> None:
+    def accept_answer(self, offer_id: int, sdp: str) -> None:
         """Raises BadRequest (`bad_answer`)."""
         offer = self._offer
-        if offer is None or self._subscriber is None or answer.id != offer.id:
-            raise BadRequest("No offer of this id is open.", code="bad_answer")
+        if offer is None or self._subscriber is None or offer_id != offer.message.id:
+            raise BadRequest("No offer with this id is open.", code="bad_answer")
         try:
-            self._subscriber.accept_answer(offer.inner_id, answer.sdp)
+            self._subscriber.accept_answer(offer.subscriber_id, sdp)
         except BadRequest as error:
             raise BadRequest(error.message, code="bad_answer") from error
         self._fresh = False
         self._join_trace.answered(self._subscriber)
-        # Accepting may have made the next offer already.
+        # Accepting the answer may have created the next offer.
         if self._offer is offer:
             self._offer = None
 
     @property
     def pending_offer_id(self) -> int:
-        """The id of the offer that is open; 0: none."""
-        return self._offer.id if self._offer is not None else 0
+        """Id of the open offer; 0: none."""
+        return self._offer.message.id if self._offer is not None else 0
 
     def resume(self, *, states: bool) -> None:
-        """A new socket: the open offer again and, unless they were replayed, all states."""
+        """Call it after the client attached again. Repeats the open offer, and with `states` all subscription states."""
         if self._offer is not None:
-            self._outbox.send(self._offer.payload)
+            self._client.send(self._offer.message)
         if states:
             for state in self._states.values():
-                self._outbox.send(encode(state))
+                self._client.send(state)
         self.open()
 
-    def report(self) -> LinkReport | None:
+    def report(self) -> Link | None:
         return self._subscriber.report() if self._subscriber is not None else None
 
     def path(self) -> DownlinkStats | None:
@@ -137,9 +137,9 @@ class Subscribing:
         self._offers += 1
         self._join_trace.offered()
         named = {mid: str(track) for mid, track in tracks.items()}
-        payload = encode(Offer(id=self._offers, sdp=sdp, tracks=named, fresh=self._fresh))
-        self._offer = _OpenOffer(self._offers, offer_id, payload)
-        self._outbox.send(payload)
+        message = Offer(id=self._offers, sdp=sdp, tracks=named, fresh=self._fresh)
+        self._offer = _OpenOffer(message, offer_id)
+        self._client.send(message)
 
     def subscription_changed(
         self, track: TrackId, *, paused: bool, reason: str, layer: str, width: int, height: int
@@ -147,7 +147,7 @@ class Subscribing:
         if track not in self._participant.subscriptions:
             self._states.pop(track, None)
             return
-        number = self._participant.room.members.next_number()
+        number = self._client.next_event_number()
         state = SubscriptionState(
             n=number,
             track=track,
@@ -158,7 +158,7 @@ class Subscribing:
             height=height,
         )
         self._states[track] = state
-        self._outbox.send_event(number, encode(state))
+        self._client.send_event(number, state)
 
     def subscriber_lost(self) -> None:
         self._subscriber = None

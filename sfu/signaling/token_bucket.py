@@ -1,4 +1,4 @@
-"""A token bucket: a rate in the long run, a burst at once."""
+"""A token bucket: limits the average rate and the burst."""
 
 
 class TokenBucket:
@@ -13,7 +13,7 @@ class TokenBucket:
         self._at = now
 
     def take(self, cost: float, now: float) -> bool:
-        """False, and nothing taken, when there is not enough left. A cost above the burst empties a full bucket."""
+        """Returns False and takes nothing when too little is left. A cost above the burst empties a full bucket."""
         tokens = self._tokens + (now - self._at) * self._rate
         if tokens > self._burst:
             tokens = self._burst
@@ -27,5 +27,5 @@ class TokenBucket:
         return True
 
     def wait(self, cost: float) -> float:
-        """Seconds after the last `take` until as much can be taken."""
+        """Seconds after the last `take` until `cost` can be taken."""
         return max(0.0, min(cost, self._burst) - self._tokens) / self._rate

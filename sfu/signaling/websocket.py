@@ -1,13 +1,14 @@
-"""WebSockets (RFC 6455): who may open one, and the loop that feeds a Connection.
+"""WebSockets (RFC 6455): admission, selection of the dialect, and the loop that feeds a Connection.
 
-Frames are written straight to the transport, unmasked and uncompressed, so that nothing waits and nothing is copied
-twice; the outbox bounds how much waits there. There is one task per socket, aiohttp's own, and it has one timeout,
-which serves as join deadline first and as the way to end the socket later.
+Frames are written directly to the transport, unmasked and uncompressed, without an extra copy; the outbox bounds the
+bytes that wait there. Each socket has one task, which belongs to aiohttp. Its only timeout is the join deadline at first
+and later serves to end the socket.
 """
 
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Sequence
 
 import msgspec
 from aiohttp import web
@@ -16,30 +17,30 @@ from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.errors import AtCapacity, RemoteError
 from sfu.signaling.connection import Connection
-from sfu.signaling.context import Context
+from sfu.signaling.dialect import Dialect
 from sfu.signaling.frame_stream import FrameStream, UpgradeResponse, handshake_error
 from sfu.signaling.frames import FrameViolation, Opcode, frame_header
 from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
 from sfu.signaling.session import CLOSE_SILENT, State
+from sfu.signaling.sessions import Sessions
 
 logger = logging.getLogger(__name__)
 
-SUBPROTOCOL = "sfu"
 TOKEN_PREFIX = "token."
 RESUME_PREFIX = "resume."
 RETRY_AFTER = 5
-"""Seconds that a full or ending server asks to be left in peace for."""
+"""`Retry-After` when the server is full or draining, in seconds."""
 CLOSE_UNSUPPORTED = 1003
 
 
-def _behind(prefix: str, protocols: list[str]) -> str:
-    """What a subprotocol of this prefix brings; empty: there is none."""
+def _parameter(prefix: str, protocols: list[str]) -> str:
+    """The rest of the first subprotocol with this prefix; empty: none."""
     return next((part[len(prefix) :] for part in protocols if part.startswith(prefix)), "")
 
 
 def _unavailable(error: AtCapacity, origin: str | None) -> web.Response:
-    """503 with the reason, also for a page elsewhere, whose `origin` was accepted: a browser's WebSocket does not tell
-    its page how it was refused, so the page asks again without one."""
+    """503 with the reason. A browser hides from its page why a WebSocket was refused, so the page repeats the request
+    without one; `origin` is an accepted origin and allows a cross-origin page to read the answer."""
     return web.Response(
         status=error.http_status,
         body=msgspec.json.encode({"code": error.code, "message": error.message}),
@@ -53,21 +54,23 @@ def _unavailable(error: AtCapacity, origin: str | None) -> web.Response:
 
 
 class TransportSocket:
-    """The sending half. `close` makes the socket's own task end it."""
+    """The sending half of a socket. `close` makes the socket's task end it."""
 
-    __slots__ = ("_deadline", "_transport", "close_code")
+    __slots__ = ("_deadline", "_opcode", "_transport", "close_code")
 
-    def __init__(self, transport: asyncio.Transport, deadline: asyncio.Timeout) -> None:
+    def __init__(self, transport: asyncio.Transport, deadline: asyncio.Timeout, opcode: Opcode) -> None:
+        """`opcode`: of the messages to send, TEXT or BINARY."""
         self._transport = transport
         self._deadline = deadline
+        self._opcode = opcode
         self.close_code = 0
-        "0 while it is open."
+        "0 while the socket is open."
 
     def write(self, payload: bytes) -> int:
         transport = self._transport
         if self.close_code or transport.is_closing():
             return 0
-        transport.write(frame_header(Opcode.TEXT, len(payload)) + payload)
+        transport.write(frame_header(self._opcode, len(payload)) + payload)
         return transport.get_write_buffer_size()
 
     def close(self, code: int) -> None:
@@ -77,17 +80,28 @@ class TransportSocket:
                 self._deadline.reschedule(asyncio.get_running_loop().time())
 
     def finish(self) -> int:
-        """Its task is past the loop: nothing is written any more. The code to close with."""
+        """Stops all writes. Returns the code to close with."""
         self.close_code = self.close_code or CLOSE_SILENT
         return self.close_code
 
 
 class WebSockets:
-    """The `GET /ws` of a server, and its count of sockets."""
+    """Serves `GET /ws` and counts the sockets."""
 
-    def __init__(self, context: Context, origins: Origins, addresses: ClientAddresses | None = None) -> None:
-        """`addresses` None: forwarding headers are read of any peer, or of none, as the settings say."""
+    def __init__(
+        self,
+        sessions: Sessions,
+        dialects: Sequence[Dialect],
+        origins: Origins,
+        addresses: ClientAddresses | None = None,
+    ) -> None:
+        """`dialects`: at least one. The first serves clients that offer no subprotocol. `addresses` None: the settings
+        decide whether forwarding headers of all peers are trusted, or of none."""
+        context = sessions.context
         self._context = context
+        self._sessions = sessions
+        self._dialects = {dialect.subprotocol: dialect for dialect in dialects}
+        self._default = dialects[0]
         self._origins = origins
         self._addresses = addresses or ClientAddresses(any_peer=context.settings.trust_forwarded_for)
         self._unjoined: Counter[str] = Counter()
@@ -97,61 +111,66 @@ class WebSockets:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         protocols = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        handshake_error = self._refusal(request, protocols)
-        if handshake_error is not None:
-            return handshake_error
-        token = _behind(TOKEN_PREFIX, protocols)
-        answer = UpgradeResponse(request, SUBPROTOCOL if SUBPROTOCOL in protocols else None)
+        dialect = self._select_dialect(protocols)
+        refusal = self._refusal(request, protocols, dialect)
+        if refusal is not None:
+            return refusal
+        token = _parameter(TOKEN_PREFIX, protocols)
+        answer = UpgradeResponse(request, dialect.subprotocol if dialect.subprotocol in protocols else None)
         address = self._address(request)
         self.open += 1
         self.all_closed.clear()
         self._unjoined[address] += 1
         try:
-            await self._converse(request, answer, token, address)
+            await self._serve(request, answer, dialect, token, address)
         finally:
             self.open -= 1
             if not self.open:
                 self.all_closed.set()
         return answer
 
-    def _refusal(self, request: web.Request, protocols: list[str]) -> web.Response | None:
+    def _select_dialect(self, protocols: list[str]) -> Dialect:
+        """The first offered dialect that this server speaks, or the default."""
+        return next((self._dialects[each] for each in protocols if each in self._dialects), self._default)
+
+    def _refusal(self, request: web.Request, protocols: list[str], dialect: Dialect) -> web.Response | None:
         if not self._origins.accepts(request.headers.get("Origin"), request.headers.get("Host")):
             return web.Response(status=403, text="This origin may not open a WebSocket here.\n")
-        if protocols != [""] and SUBPROTOCOL not in protocols:
-            # aiohttp would log the list that it was offered, token and all.
-            return web.Response(status=400, text=f"Offer the subprotocol {SUBPROTOCOL}, or none.\n")
+        if protocols != [""] and dialect.subprotocol not in protocols:
+            # aiohttp would log the offered list, including the token.
+            return web.Response(status=400, text=f"Offer the subprotocol {' or '.join(self._dialects)}, or none.\n")
         try:
             self._check_room(protocols)
         except AtCapacity as error:
             return _unavailable(error, request.headers.get("Origin"))
         if self._unjoined[self._address(request)] >= self._context.settings.unjoined_per_address:
             return web.Response(status=429, text="Too many sockets that have not joined.\n")
-        return handshake_error(request, SUBPROTOCOL)
+        return handshake_error(request, dialect.subprotocol)
 
     def _check_room(self, protocols: list[str]) -> None:
-        """Whether there is a place for whoever this is, as far as can be told before the first message.
+        """Checks capacity as far as possible before the first message; the join checks again.
 
-        Whoever resumes has one already, and proves it with the key. The room, which a draining server has to know, is in
-        the token, if that came with the request. The join asks once more. Raises AtCapacity.
+        A client that resumes, and proves it with its key, already counts. A draining server needs the room, which is in
+        the token if that came with the request. Raises AtCapacity.
         """
         context = self._context
         if context.draining:
             raise AtCapacity("This server is going down; try another.", code="draining")
-        if self._resumes(_behind(RESUME_PREFIX, protocols)):
+        if self._resumes(_parameter(RESUME_PREFIX, protocols)):
             return
         if self.open >= context.settings.max_sockets:
-            raise AtCapacity("This server is full: it takes no more connections. Try again later.")
+            raise AtCapacity("This server is full and accepts no more connections. Try again later.")
         context.access.admit("")
-        token = _behind(TOKEN_PREFIX, protocols)
+        token = _parameter(TOKEN_PREFIX, protocols)
         if context.drain_ends_at is not None and token:
             try:
                 room = context.access.authenticate(token).video.room
             except RemoteError:
-                return  # the answer to its join says what is wrong with it
+                return  # the reply to the join explains the error
             context.access.admit(room)
 
     def _resumes(self, key: str) -> bool:
-        session = self._context.sessions.get(key)
+        session = self._sessions.find(key)
         return session is not None and session.state is State.JOINED
 
     def _address(self, request: web.Request) -> str:
@@ -162,9 +181,12 @@ class WebSockets:
         if self._unjoined[address] <= 0:
             del self._unjoined[address]
 
-    async def _converse(self, request: web.Request, answer: UpgradeResponse, token: str, address: str) -> None:
+    async def _serve(
+        self, request: web.Request, answer: UpgradeResponse, dialect: Dialect, token: str, address: str
+    ) -> None:
         """The root of a socket's task."""
         transport = request.transport
+        opcode = Opcode.BINARY if dialect.binary else Opcode.TEXT
         stream: FrameStream | None = None
         connection: Connection | None = None
         socket: TransportSocket | None = None
@@ -178,16 +200,16 @@ class WebSockets:
             async with asyncio.timeout(self._context.settings.join_deadline) as deadline:
                 if transport is None or stream is None:
                     return
-                socket = TransportSocket(transport, deadline)
-                connection = Connection(self._context, socket, token)
+                socket = TransportSocket(transport, deadline, opcode)
+                connection = Connection(self._sessions, socket, dialect, token)
                 while not socket.close_code:
                     message = await stream.receive()
                     if message is None:
                         break
-                    if message.opcode is Opcode.BINARY:
+                    if message.opcode is not opcode:
                         socket.close(CLOSE_UNSUPPORTED)
                         break
-                    pause = connection.receive(message.text)
+                    pause = connection.receive(message.payload if dialect.binary else message.text)
                     if not joined and connection.session is not None:
                         joined = True
                         self._joined(address)
@@ -201,7 +223,7 @@ class WebSockets:
             violation = found
             self._context.counters.violations += 1
         except ConnectionError:
-            pass  # the client is gone
+            pass  # the client has disconnected
         except Exception:
             logger.exception("socket failed")
         finally:

@@ -21,10 +21,10 @@ from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import Identity
 from sfu.rooms import Participant, Permissions, Profile, Rooms
 from sfu.rooms import Settings as RoomsSettings
-from sfu.rooms.events import Delivery, LeaveReason
+from sfu.rooms.events import DataPacket, Delivery, LeaveReason
 from sfu.rooms.media_stats import MediaStats
-from sfu.rooms.publication import TrackDescription
 from sfu.rooms.quality import Link
+from sfu.rooms.track_description import TrackDescription
 from sfu.telemetry.metrics import Snapshot
 
 KEY = "a-secret-of-thirty-two-bytes-or-more"
@@ -41,7 +41,7 @@ class FarEnd:
     def deliver(self, delivery: Delivery) -> None:
         self.events.append(delivery.event)
 
-    def relay_data(self, text: str, *, reliable: bool) -> None:
+    def relay_data(self, packet: DataPacket, *, reliable: bool) -> None:
         raise AssertionError("relaying is not supported")
 
     def admitted(self, participant: Participant) -> None:
@@ -123,7 +123,9 @@ class Server:
 
     def publish(self, participant: Participant) -> Media:
         media = Media()
-        participant.room.publications.publish(participant, media, TrackDescription(source="microphone"))
+        self.rooms.find(participant.room).publications.publish(
+            participant, media, TrackDescription(source="microphone")
+        )
         return media
 
 

@@ -126,7 +126,7 @@ async def test_data(server: Server) -> None:
     assert (event.entry.payload, event.entry.topic, event.entry.participant) == ("hi", "t", "")
     assert bob_end.events == []
     assert (await server.ask("POST", path, token=ADMIN, json={"payload": "x", "to": ["eve"]}))[0] == 404
-    assert ada.room.name == "demo"
+    assert ada.room == "demo"
 
 
 @pytest.mark.parametrize(

@@ -33,8 +33,9 @@ from sfu.rooms.media_stats import QualityLimitation, VideoStats
 from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.signaling import AccessControl, Settings, Signaling
 from sfu.signaling.messages import TrackSpec
-from sfu.signaling.ports import LinkReport, Negotiated, PublisherListener, SubscriberListener
+from sfu.signaling.ports import PublisherListener, SubscriberListener
 from sfu.signaling.server import random_id
+from sfu.transport.reports import LinkReport, Negotiated
 
 ROOM_SIZE = 10
 SECRET = secrets.token_urlsafe(32)

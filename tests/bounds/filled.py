@@ -23,6 +23,7 @@ from sfu.outputs.settings import Rendition
 from sfu.rooms.history import History
 from sfu.rtp.nack import MAX_GAP, MAX_MISSING, NackGenerator
 from sfu.sdp.description import RID_LIMIT
+from sfu.signaling.json_dialect import JsonDialect
 from sfu.signaling.outbox import Flusher, Outbox
 from sfu.transport.sctp_guard import SctpLimits
 from sfu.transport.srtp import PROFILES, SrtpSession
@@ -142,7 +143,14 @@ def _decisions() -> object:
 
 def _replay() -> object:
     settings = SETTINGS.signaling
-    box = Outbox(Flusher(1.0), settings.replay_events, settings.replay_bytes, settings.queue_bytes, lambda: None)
+    box = Outbox(
+        Flusher(1.0),
+        JsonDialect().frame,
+        settings.replay_events,
+        settings.replay_bytes,
+        settings.queue_bytes,
+        lambda: None,
+    )
     for number in range(1_000):
         box.send_event(number, os.urandom(512))
     return box

@@ -13,9 +13,9 @@ from sfu.rooms import Permissions
 from sfu.rooms.events import SpeakersChanged
 from sfu.rooms.participant import Participant, Profile
 from sfu.rooms.ports import MediaSource, SubscriptionSettings
-from sfu.rooms.publication import TrackDescription
 from sfu.rooms.registry import Rooms
 from sfu.rooms.settings import Settings
+from sfu.rooms.track_description import TrackDescription
 from tests.rooms.fakes import FakeSink, FakeSource
 
 
@@ -41,7 +41,7 @@ class Setup:
         count = iter(range(1, 1000))
         self.rooms = Rooms(Settings(max_participants=2), lambda prefix: f"{prefix}_{next(count)}", lambda: 1.0)
         self.ada = self.join("ada")
-        self.room = self.ada.room
+        self.room = self.rooms.find("r")
         self.plain_transport = FakePlainTransport()
         self.sent: list[ToWorker] = []
         self.ended = 0

@@ -21,7 +21,7 @@ from sfu.sdp.answer import answer_offer
 from sfu.sdp.capabilities import URI_DEPENDENCY_DESCRIPTOR
 from sfu.sdp.description import SDP_LIMIT
 from sfu.sdp.offer import parse_answer
-from sfu.signaling import messages
+from sfu.signaling import json_dialect, messages
 from sfu.transport import stun
 from sfu.transport.dtls import DtlsAssociation, Identity
 from sfu.transport.sctp_guard import SctpGuard
@@ -231,7 +231,7 @@ COSTS: dict[str, Cost] = {
         longest=SDP_LIMIT,
     ),
     "answer": Cost(_plain(lambda data: parse_answer(data.decode(errors="replace"), SLOTS)), longest=SDP_LIMIT),
-    "message": Cost(_plain(lambda data: messages.decode(data.decode())), longest=messages.MESSAGE_LIMIT_BYTES),
+    "message": Cost(_plain(lambda data: json_dialect.decode(data.decode())), longest=messages.MESSAGE_LIMIT_BYTES),
     "token": Cost(_plain(_token), longest=8_192),
     "amf": Cost(_plain(amf.decode), longest=4_096, goal=WORKER),
     "rtmp": Cost(_plain(_rtmp), longest=4_096, goal=WORKER),

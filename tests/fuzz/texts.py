@@ -23,7 +23,7 @@ from sfu.sdp.answer import answer_offer
 from sfu.sdp.description import SDP_LIMIT, parse
 from sfu.sdp.local import LocalTransport
 from sfu.sdp.offer import Transceiver, make_offer, parse_answer
-from sfu.signaling import messages
+from sfu.signaling import json_dialect, messages
 from sfu.signaling.frames import CLOSE_NO_CODE, FrameReader, FrameViolation, Opcode
 from tests.fuzz.records import records
 
@@ -59,8 +59,8 @@ def fuzz_answer(data: bytes) -> None:
 
 def fuzz_message(data: bytes) -> None:
     with suppress(msgspec.MsgspecError, UnicodeError, RecursionError):
-        message = messages.decode(data.decode())
-        assert messages.decode(messages.encode(message)) == message
+        message = json_dialect.decode(data.decode())
+        assert json_dialect.decode(json_dialect.encode(message)) == message
 
 
 def fuzz_token(data: bytes) -> None:

@@ -1,16 +1,17 @@
-"""Small fakes of the rooms' ports, and a room to try things in."""
+"""Fakes of the rooms' ports, and a House of rooms."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from sfu.ids import Identity, TrackId
-from sfu.rooms.events import Delivery, LeaveReason
+from sfu.rooms.events import DataPacket, Delivery, LeaveReason
 from sfu.rooms.lobby import WaitingParticipant
 from sfu.rooms.participant import Participant, Profile
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.rooms.registry import Rooms
+from sfu.rooms.room import Room
 from sfu.rooms.settings import Settings
 
 
@@ -38,7 +39,7 @@ class FakeSource:
 
 @dataclass(eq=False)
 class FakeMedia:
-    """A MediaSink that writes down what it is told."""
+    """A MediaSink that records its calls."""
 
     calls: list[tuple[Any, ...]] = field(default_factory=list)
 
@@ -57,7 +58,7 @@ class FakeSink:
     """A ParticipantSink that keeps what it gets."""
 
     deliveries: list[Delivery] = field(default_factory=list)
-    relayed: list[str] = field(default_factory=list)
+    relayed: list[DataPacket] = field(default_factory=list)
     participant: Participant | None = None
     removal: tuple[str, str] | None = None
     its_links: tuple[FakeLink, ...] = ()
@@ -65,8 +66,8 @@ class FakeSink:
     def deliver(self, delivery: Delivery) -> None:
         self.deliveries.append(delivery)
 
-    def relay_data(self, text: str, *, reliable: bool) -> None:
-        self.relayed.append(text)
+    def relay_data(self, packet: DataPacket, *, reliable: bool) -> None:
+        self.relayed.append(packet)
 
     def admitted(self, participant: Participant) -> None:
         self.participant = participant
@@ -106,20 +107,24 @@ def profile(identity: str, **fields: Any) -> Profile:
 
 
 class House:
-    """Rooms, by default with everybody in `den`."""
+    """Rooms; participants join `den` by default."""
 
     def __init__(self, **settings: Any) -> None:
         self.time = 1_767_225_600.0
         self.rooms = Rooms(Settings(**settings), counting_ids(), lambda: self.time)
+        self.room: Room
+        "The room of the last join, also after it was closed."
 
     def seat(self, identity: str, room: str = "den", **fields: Any) -> Participant:
         entry = self.rooms.join(room, profile(identity, **fields), FakeSink())
         assert isinstance(entry, Participant)
+        self.room = self.rooms.find(room)
         return entry
 
     def wait(self, identity: str, room: str = "den", **fields: Any) -> WaitingParticipant:
         entry = self.rooms.join(room, profile(identity, **fields), FakeSink())
         assert isinstance(entry, WaitingParticipant)
+        self.room = self.rooms.find(room)
         return entry
 
 

@@ -1,4 +1,4 @@
-from sfu.rooms.publication import TrackDescription
+from sfu.rooms.track_description import TrackDescription
 from tests.rooms.fakes import FakeSource, House, sink_of
 
 
@@ -7,7 +7,7 @@ def test_microphones_make_speakers() -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
     house.rooms.observe_levels(0.0)
     sources = [FakeSource("audio", level=level) for level in (10, 40, 5)]
-    publications = ada.room.publications
+    publications = house.room.publications
     publications.publish(ada, sources[0], TrackDescription(source="microphone"))
     publications.publish(ada, sources[1], TrackDescription(source="microphone"))
     publications.publish(bob, sources[2], TrackDescription(source="screen_share_audio"))
@@ -19,14 +19,14 @@ def test_microphones_make_speakers() -> None:
     assert [key for key, _ in event.speakers] == [ada.id]
     assert sink_of(bob).deliveries[-1].number == 0
     late = house.seat("late")
-    late.room.active_speakers.sync(late)
+    house.room.active_speakers.sync(late)
     assert sink_of(late).last is event
     for publication in list(ada.publications.values()):
         publications.mute(publication, True, by=ada)
     for tick in range(10, 20):
         house.rooms.observe_levels(tick / 10)
     assert sink_of(bob).last.speakers == ()
-    ada.room.leave(ada)
+    house.room.leave(ada)
     for tick in range(20, 30):
         house.rooms.observe_levels(tick / 10)
     assert sink_of(bob).last.dominant == ""
@@ -36,5 +36,5 @@ def test_silence_before_anybody_spoke_says_nothing() -> None:
     house = House()
     ada = house.seat("ada")
     house.rooms.observe_levels(0.0)
-    ada.room.active_speakers.sync(ada)
+    house.room.active_speakers.sync(ada)
     assert sink_of(ada).take() == []

@@ -4,7 +4,8 @@ import pytest
 
 from sfu.rooms.participant import Participant
 from sfu.rooms.ports import SubscriptionSettings
-from sfu.rooms.publication import Publication, TrackDescription, TrackSource
+from sfu.rooms.publication import Publication
+from sfu.rooms.track_description import TrackDescription, TrackSource
 from tests.rooms.fakes import FakeMedia, FakeSource, House
 
 LOUD, QUIET = 20, 80
@@ -34,7 +35,7 @@ class Hall(House):
         media = FakeSource(kind, level=QUIET)
         self.sources[f"{name}:{source}"] = media
         person = self.people[name]
-        return person.room.publications.publish(person, media, TrackDescription(source=source), muted=muted)
+        return self.room.publications.publish(person, media, TrackDescription(source=source), muted=muted)
 
     def track(self, name: str, source: str) -> Publication:
         tracks = self.people[name].publications.values()
@@ -68,7 +69,7 @@ def test_without_limits_nothing_is_withheld() -> None:
     hall = Hall("abcdef")
     hall.say(2.0, "f")
     assert (hall.gets("a"), hall.gets("a", "microphone")) == ("bcdef", "bcdef")
-    assert not hall.people["a"].room.last_n.needs_levels
+    assert not hall.room.last_n.needs_levels
 
 
 def test_each_gets_the_cameras_of_the_last_speakers() -> None:
@@ -79,7 +80,7 @@ def test_each_gets_the_cameras_of_the_last_speakers() -> None:
     assert hall.gets("a", "microphone") == "bcdef"
     late = hall.come("g")
     assert hall.gets("g") == "af"
-    hall.people["f"].room.leave(hall.people["f"])
+    hall.room.leave(hall.people["f"])
     del hall.people["f"]
     assert (hall.gets("g"), hall.gets("c")) == ("ab", "ab")
     hall.publish("g", "screen_share", "video")
@@ -113,7 +114,7 @@ def test_what_somebody_shows_largest_is_sent() -> None:
 
 def test_a_camera_that_is_off_takes_no_place() -> None:
     hall = Hall("abcd", last_n=2)
-    publications = hall.people["a"].room.publications
+    publications = hall.room.publications
     publications.mute(hall.track("a", "camera"), True, by=None)
     assert hall.gets("d") == "abc"  # a's is muted, not withheld: its owner says so, not the room
     publications.mute(hall.track("a", "camera"), False, by=None)
@@ -125,7 +126,7 @@ def test_a_camera_that_is_off_takes_no_place() -> None:
 
 def test_a_camera_becomes_a_screen() -> None:
     hall = Hall("abcd", last_n=1)
-    publications = hall.people["a"].room.publications
+    publications = hall.room.publications
     publications.update_description(hall.track("d", "camera"), TrackDescription(source="screen_share"))
     assert hall.gets("b", "screen_share") == "d"
 
@@ -146,7 +147,7 @@ def test_the_loudest_are_heard() -> None:
     assert hall.gets("f", "microphone") == "abcde"  # nothing is known of their levels
     hall.say(0.1)
     assert hall.gets("f", "microphone") == "ab"
-    assert hall.people["a"].room.last_n.needs_levels
+    assert hall.room.last_n.needs_levels
     hall.say(1.0)
     hall.say(0.1, "e")
     assert hall.gets("f", "microphone") == "be"
@@ -157,7 +158,7 @@ def test_the_loudest_are_heard() -> None:
 
 def test_who_opens_the_microphone_is_heard_at_once() -> None:
     hall = Hall("abcd", loudest=2)
-    publications = hall.people["a"].room.publications
+    publications = hall.room.publications
     hall.say(1.0)
     for name in "cd":
         publications.mute(hall.track(name, "microphone"), True, by=None)
@@ -178,8 +179,8 @@ def test_a_microphone_without_levels_is_heard() -> None:
     hall.sources["o:microphone"].level = None
     del hall.sources["o:microphone"]
     hall.say(2.0, "b")
-    hall.people["o"].room.publications.mute(hall.track("o", "microphone"), True, by=None)
-    hall.people["o"].room.publications.mute(hall.track("o", "microphone"), False, by=None)
+    hall.room.publications.mute(hall.track("o", "microphone"), True, by=None)
+    hall.room.publications.mute(hall.track("o", "microphone"), False, by=None)
     assert hall.gets("a", "microphone") == "bo"
 
 
@@ -197,5 +198,5 @@ def test_a_room_has_limits_of_its_own() -> None:
     for name in "abc":
         hall.come(name)
         hall.publish(name, "camera", "video")
-    assert hall.people["a"].room is room
+    assert hall.room is room
     assert hall.gets("c") == "a"

@@ -1,6 +1,7 @@
 import pytest
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound
+from sfu.rooms.events import DataPacket
 from tests.rooms.fakes import House, sink_of
 
 
@@ -11,7 +12,7 @@ def house() -> House:
 
 def test_chat_is_kept_for_late_joiners(house: House) -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
-    talk = ada.room.messages
+    talk = house.room.messages
     talk.send_chat(ada, "to all")
     talk.send_chat(ada, "to bob", bob.id)
     assert [entry.text for entry in talk.chat(ada)] == ["to all", "to bob"]
@@ -22,7 +23,7 @@ def test_chat_is_kept_for_late_joiners(house: House) -> None:
 
 def test_a_note_to_oneself_comes_once(house: House) -> None:
     ada = house.seat("ada")
-    ada.room.messages.send_chat(ada, "note", ada.id)
+    house.room.messages.send_chat(ada, "note", ada.id)
     assert sink_of(ada).take() == ["ChatSent"]
 
 
@@ -37,15 +38,16 @@ def test_a_note_to_oneself_comes_once(house: House) -> None:
     ],
 )
 def test_history_is_bounded(settings: dict, kept: list[str]) -> None:
-    ada = House(**settings).seat("ada")
+    house = House(**settings)
+    ada = house.seat("ada")
     for number in range(5):
-        ada.room.messages.send_chat(ada, str(number))
-    assert [entry.text for entry in ada.room.messages.chat(ada)] == kept
+        house.room.messages.send_chat(ada, str(number))
+    assert [entry.text for entry in house.room.messages.chat(ada)] == kept
 
 
 def test_data(house: House) -> None:
     ada, bob, eve = house.seat("ada"), house.seat("bob"), house.seat("eve")
-    talk = ada.room.messages
+    talk = house.room.messages
     for seat in (ada, bob, eve):
         sink_of(seat).take()
     talk.send_data(ada, "t", "all", keep=True)
@@ -63,17 +65,18 @@ def test_data(house: House) -> None:
 
 def test_without_permission_nothing_is_said(house: House) -> None:
     ada, bob = house.seat("ada", data=False), house.seat("bob")
-    talk = ada.room.messages
+    talk = house.room.messages
     with pytest.raises(NotAuthorized):
         talk.send_chat(ada, "hi")
     with pytest.raises(NotAuthorized):
         talk.send_data(ada, "", "hi")
-    assert talk.relay_data(ada, "x", reliable=True) is False
-    assert talk.relay_data(bob, "x", reliable=True) is True
-    assert (sink_of(ada).relayed, sink_of(bob).relayed) == (["x"], [])
+    assert talk.relay_data(ada, DataPacket(ada.id, "", b"1"), reliable=True) is False
+    packet = DataPacket(bob.id, "", b"1")
+    assert talk.relay_data(bob, packet, reliable=True) is True
+    assert (sink_of(ada).relayed, sink_of(bob).relayed) == ([packet], [])
 
 
 def test_the_hidden_cannot_be_addressed(house: House) -> None:
     ada, spy = house.seat("ada"), house.seat("spy", hidden=True)
     with pytest.raises(NotFound):
-        ada.room.messages.send_chat(ada, "psst", spy.id)
+        house.room.messages.send_chat(ada, "psst", spy.id)

@@ -3,7 +3,7 @@ import pytest
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized, NotFound
 from sfu.rooms.participant import Participant
 from sfu.rooms.ports import SubscriptionSettings
-from sfu.rooms.publication import TrackDescription, TrackSource
+from sfu.rooms.track_description import TrackDescription, TrackSource
 from tests.rooms.fakes import FakeMedia, FakeSource, House, sink_of
 
 
@@ -32,15 +32,15 @@ def test_who_may_publish_what(
 ) -> None:
     ada = house.seat("ada", **permissions)
     if error is None:
-        ada.room.publications.check_publish(ada, sources)
+        house.room.publications.check_publish(ada, sources)
     else:
         with pytest.raises(error):
-            ada.room.publications.check_publish(ada, sources)
+            house.room.publications.check_publish(ada, sources)
 
 
 def test_the_rooms_cap_counts_the_others(house: House) -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
-    publications = ada.room.publications
+    publications = house.room.publications
     for _ in range(2):
         publications.publish(ada, FakeSource(), CAMERA)
     publications.check_publish(ada, ["camera", "camera"])
@@ -66,11 +66,11 @@ def test_kinds_fit_sources(house: House, kind: str, source: TrackSource, good: b
     ada = house.seat("ada")
     media = FakeSource(kind)  # type: ignore[arg-type]
     if good:
-        ada.room.publications.publish(ada, media, TrackDescription(source=source))
+        house.room.publications.publish(ada, media, TrackDescription(source=source))
     else:
         with pytest.raises(BadRequest):
-            ada.room.publications.publish(ada, media, TrackDescription(source=source))
-        assert len(ada.room.publications) == 0
+            house.room.publications.publish(ada, media, TrackDescription(source=source))
+        assert len(house.room.publications) == 0
 
 
 def subscriber(house: House, identity: str, **fields: object) -> tuple[Participant, FakeMedia]:
@@ -85,22 +85,22 @@ def test_publications_go_to_everybody_else_who_wants_and_may(house: House) -> No
     _, eager = subscriber(house, "bob")
     _, picky = subscriber(house, "eve", auto_subscribe=False)
     _, deaf = subscriber(house, "mute", subscribe=False)
-    publication = ada.room.publications.publish(ada, FakeSource(), CAMERA, muted=True)
+    publication = house.room.publications.publish(ada, FakeSource(), CAMERA, muted=True)
     assert eager.calls == [("subscribe", publication.id, SubscriptionSettings())]
     assert own.calls == picky.calls == deaf.calls == []
     assert publication.media.muted  # type: ignore[attr-defined]
-    ada.room.publications.unpublish(publication)
-    ada.room.publications.unpublish(publication)
+    house.room.publications.unpublish(publication)
+    house.room.publications.unpublish(publication)
     assert eager.calls[1:] == [("unsubscribe", publication.id)]
     # Late joiners get what is there.
-    other = ada.room.publications.publish(ada, FakeSource(), CAMERA)
+    other = house.room.publications.publish(ada, FakeSource(), CAMERA)
     _, late = subscriber(house, "late")
     assert late.calls == [("subscribe", other.id, SubscriptionSettings())]
 
 
 def test_events_of_a_track(house: House) -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
-    publications = ada.room.publications
+    publications = house.room.publications
     sink_of(ada).take()
     publication = publications.publish(ada, FakeSource(), CAMERA)
     publications.update_description(publication, CAMERA)
@@ -119,7 +119,7 @@ def test_events_of_a_track(house: House) -> None:
 
 def test_an_admins_mute_is_signed(house: House) -> None:
     ada, bob, eve = house.seat("ada", admin=True), house.seat("bob"), house.seat("eve")
-    publications, moderation = ada.room.publications, ada.room.moderation
+    publications, moderation = house.room.publications, house.room.moderation
     publication = publications.publish(bob, FakeSource(), CAMERA)
     moderation.mute(ada, publication.id, True)
     assert sink_of(bob).last.by == ada.id
@@ -136,7 +136,7 @@ def test_an_admins_mute_is_signed(house: House) -> None:
 
 def test_what_can_be_received(house: House) -> None:
     ada, bob, deaf = house.seat("ada"), house.seat("bob"), house.seat("deaf", subscribe=False)
-    publications = ada.room.publications
+    publications = house.room.publications
     publication = publications.publish(ada, FakeSource(), CAMERA)
     assert publications.find_subscribable(publication.id, bob) is publication
     assert publications.find_subscribable(publication.id, ada) is None

@@ -1,7 +1,7 @@
 import pytest
 
 from sfu.errors import AtCapacity, Conflict, RemoteError
-from sfu.rooms.publication import TrackDescription
+from sfu.rooms.track_description import TrackDescription
 from tests.rooms.fakes import FakeMedia, FakeSink, FakeSource, House, profile, sink_of
 
 
@@ -15,15 +15,15 @@ def test_those_inside_hear_of_newcomers_and_newcomers_do_not(house: House) -> No
     bob = house.seat("bob")
     assert sink_of(ada).take() == ["ParticipantJoined"]
     assert sink_of(bob).take() == []
-    bob.room.leave(bob)
-    bob.room.leave(bob)
+    house.room.leave(bob)
+    house.room.leave(bob)
     assert sink_of(ada).last.reason == "left"
     assert sink_of(ada).take() == ["ParticipantLeft"]
 
 
 def test_a_broadcast_is_one_delivery_with_one_number(house: House) -> None:
     seats = [house.seat(name) for name in ("ada", "bob", "eve")]
-    room = seats[0].room
+    room = house.room
     room.messages.send_chat(seats[0], "hi")
     deliveries = [sink_of(seat).deliveries[-1] for seat in seats]
     assert deliveries[0] is deliveries[1] is deliveries[2]
@@ -61,19 +61,19 @@ def test_a_full_room_takes_back_who_is_in_it() -> None:
     assert refused.value.code == "room_full"
     house.seat("bob")
     assert sink_of(bob).removal == ("duplicate_identity", "You joined from somewhere else.")
-    assert len(bob.room.members) == 2
+    assert len(house.room.members) == 2
 
 
 def test_who_leaves_takes_its_tracks_along(house: House) -> None:
     ada, bob = house.seat("ada"), house.seat("bob")
     media = FakeMedia()
     bob.subscriptions.attach_sink(media)
-    publication = ada.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
+    publication = house.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
     sink_of(bob).take()
-    ada.room.leave(ada)
+    house.room.leave(ada)
     assert media.calls[-1] == ("unsubscribe", publication.id)
     assert sink_of(bob).take() == ["ParticipantLeft"]
-    assert len(ada.room.publications) == 0
+    assert len(house.room.publications) == 0
     assert ada.publications == {}
 
 
@@ -85,7 +85,7 @@ def test_closing_tells_everybody(house: House) -> None:
     assert sink_of(ada).removal == ("room_closed", "The room was closed.")
     assert sink_of(waiting).removal == ("room_closed", "The room was closed.")
     assert len(house.rooms) == 0
-    ada.room.close()
+    house.room.close()
 
 
 def test_the_lobby(house: House) -> None:
@@ -96,8 +96,8 @@ def test_the_lobby(house: House) -> None:
     # Waiting once more replaces the first.
     again = house.wait("eve")
     assert sink_of(waiting).removal is not None
-    assert [one.id for one in again.room.lobby] == [again.id]
-    again.room.moderation.admit(ada, again.id)
+    assert [one.id for one in house.room.lobby] == [again.id]
+    house.room.moderation.admit(ada, again.id)
     inside = sink_of(again).participant
     assert inside is not None
     assert (inside.id, inside.identity) == (again.id, "eve")
@@ -105,8 +105,8 @@ def test_the_lobby(house: House) -> None:
     house.seat("eve")
     sink_of(ada).take()
     other = house.wait("zoe")
-    other.room.leave_lobby(other)
-    other.room.leave_lobby(other)
+    house.room.leave_lobby(other)
+    house.room.leave_lobby(other)
     assert sink_of(ada).take() == ["LobbyChanged", "LobbyChanged"]
 
 
@@ -118,7 +118,7 @@ def test_the_lobby_is_bounded_and_a_full_room_admits_nobody() -> None:
     with pytest.raises(AtCapacity):
         house.wait("bob")
     house.seat("root", admin=True)
-    waiting.room.moderation.admit(ada, waiting.id)
+    house.room.moderation.admit(ada, waiting.id)
     assert sink_of(waiting).removal == ("room_full", "The room is full.")
 
 
@@ -133,7 +133,7 @@ def test_changes_of_the_doors_settle_who_waits(house: House, change: dict, outco
     house.rooms.update("den", **change)
     assert sink_of(waiting).removal == outcome
     assert (sink_of(waiting).participant is not None) == (outcome is None)
-    assert len(waiting.room.lobby) == 0
+    assert len(house.room.lobby) == 0
 
 
 def test_a_refused_entry_leaves_no_trace(house: House) -> None:

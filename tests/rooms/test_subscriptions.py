@@ -1,7 +1,8 @@
 from sfu.ids import TrackId
 from sfu.rooms.ports import SubscriptionSettings
-from sfu.rooms.publication import Publication, TrackDescription
+from sfu.rooms.publication import Publication
 from sfu.rooms.subscriptions import Subscriptions
+from sfu.rooms.track_description import TrackDescription
 from tests.rooms.fakes import FakeMedia, FakeSource, House
 
 T1, T2 = TrackId("TR_1"), TrackId("TR_2")

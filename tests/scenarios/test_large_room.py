@@ -12,7 +12,7 @@ import pytest
 from sfu.ids import TrackId
 from sfu.rooms.participant import Participant
 from sfu.rooms.ports import MediaSource, SubscriptionSettings
-from sfu.rooms.publication import TrackDescription
+from sfu.rooms.track_description import TrackDescription
 from tests.rooms.fakes import House
 from tests.support.network import Link, Network
 from tests.support.simulcast import Microphone, Simulcast
@@ -115,7 +115,7 @@ class Assembly:
         person = self._people[name] = self.house.seat(name)
         for source, track in (("microphone", name + "*"), ("camera", name)):
             media = Source(track, self.sfu, self.sfu.publications[track])
-            person.room.publications.publish(person, media, TrackDescription(source=source))  # type: ignore[arg-type]
+            self.house.room.publications.publish(person, media, TrackDescription(source=source))  # type: ignore[arg-type]
 
     def _observe(self) -> None:
         self.house.rooms.observe_levels(self.network.now)

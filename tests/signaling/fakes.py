@@ -1,4 +1,4 @@
-"""Small fakes of the ports that a session meets: the socket below it and the media edge beside it."""
+"""Fakes of a session's ports: the socket and the media connections."""
 
 import json
 from collections.abc import Callable
@@ -20,12 +20,14 @@ from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.sdp.answer import AcceptedOffer
 from sfu.signaling.connection import Connection
 from sfu.signaling.context import AccessControl, Context
+from sfu.signaling.json_dialect import JsonDialect
 from sfu.signaling.messages import TrackSpec
 from sfu.signaling.outbox import Flusher
-from sfu.signaling.ports import LinkReport, Negotiated, PublisherListener, SubscriberListener
+from sfu.signaling.ports import PublisherListener, SubscriberListener
 from sfu.signaling.schema import PATH
+from sfu.signaling.sessions import Sessions
 from sfu.signaling.settings import Settings
-from sfu.signaling.timers import check_sessions
+from sfu.transport.reports import LinkReport, Negotiated
 
 SCHEMA = json.loads(PATH.read_text())
 
@@ -248,6 +250,8 @@ class World:
             ids=ids,
             secret=lambda: ids("secret"),
         )
+        self.sessions = Sessions(self.context)
+        self.dialect = JsonDialect()
 
     def authenticate(self, token: str) -> Claims:
         if not token or token == "bad":
@@ -256,7 +260,7 @@ class World:
 
     def pass_time(self, seconds: float, wall: float = 0.0) -> None:
         self.now += seconds
-        check_sessions(self.context, self.now, wall)
+        self.sessions.check(self.now, wall)
 
     def client(self, token: str = "") -> "Client":
         return Client(self, token)
@@ -274,7 +278,7 @@ class Client:
     def __init__(self, world: World, token: str = "") -> None:
         self.world = world
         self.socket = FakeSocket()
-        self.connection = Connection(world.context, self.socket, token)
+        self.connection = Connection(world.sessions, self.socket, world.dialect, token)
 
     def say(self, type_: str, **fields: Any) -> list[dict[str, Any]]:
         """Sends a message that must be valid; what the server says at once."""
@@ -289,7 +293,7 @@ class Client:
 
     def take(self, type_: str = "") -> list[dict[str, Any]]:
         """What came since the last look, of all clients' outboxes flushed now."""
-        for session in list(self.world.context.sessions.values()):
+        for session in self.world.sessions:
             session.outbox.flush()
         taken, self.socket.messages = self.socket.messages, []
         return [message for message in taken if not type_ or message["type"] == type_]

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from sfu.signaling.session import State
 from sfu.signaling.settings import Settings
-from sfu.signaling.timers import check_sessions
 from tests.signaling.fakes import World, claims
 from tests.signaling.test_session import publish
 
@@ -64,7 +63,7 @@ async def test_refused_joins(world: World, token: str, fields: dict, code: str) 
     client = world.client()
     assert error_of(client.say("join", id=4, token=token, **fields)) == (4, code)
     assert client.socket.close_code == 1008
-    assert not world.context.sessions
+    assert not world.sessions
 
 
 async def test_something_else_first(world: World) -> None:
@@ -261,7 +260,7 @@ async def test_messages_that_take_more_loop_time_than_a_share_are_delayed_then_e
     while session.state is State.JOINED and len(pauses) < 100:
         pauses.append(ada.connection.receive('{"type": "raise_hand"}'))
         world.now += 0.4
-        check_sessions(world.context, world.now, 0.0)
+        world.sessions.check(world.now, 0.0)
     assert 5 < len(pauses) < 20
     assert all(pause > 0.1 for pause in pauses[2:-1])
     [leave] = ada.take("leave")
@@ -284,7 +283,7 @@ async def test_answers_to_our_offers_wait_but_do_not_end_the_session(world: Worl
         [offer] = ada.take("offer")
         pause = ada.connection.receive(json.dumps({"type": "answer", "id": offer["id"], "sdp": "v=0"}))
         world.now += 0.3
-        check_sessions(world.context, world.now, 0.0)
+        world.sessions.check(world.now, 0.0)
     assert pause > 0
     assert session.state is State.JOINED
 

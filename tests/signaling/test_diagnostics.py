@@ -8,8 +8,8 @@ import pytest
 from sfu.forwarding.decision_log import Cause, DecisionKind
 from sfu.ids import TrackId
 from sfu.rooms.media_stats import DownlinkStats, VideoStats
-from sfu.signaling import messages
-from sfu.signaling.ports import LinkReport
+from sfu.signaling.json_dialect import decode
+from sfu.transport.reports import LinkReport
 from tests.signaling.fakes import Client, World, offer_sdp
 
 PICTURE = VideoStats(TrackId("TR_1"), False, Cause.BUDGET, "h", 640, 360, 720, "none")
@@ -64,7 +64,7 @@ async def test_only_oneself_is_told(world: World) -> None:
 
 async def test_what_a_broken_socket_lost_is_told_again(world: World) -> None:
     bob = world.join("bob")
-    key = next(iter(world.context.sessions))
+    key = next(iter(world.sessions)).resume_key
     subscriber = world.endpoint.subscriber(bob.id)
     subscriber.its_pictures = (PICTURE,)
     subscriber.decision_log.write(world.now, DecisionKind.PAUSED, Cause.BUDGET, track="TR_1")
@@ -126,7 +126,7 @@ async def test_reports_that_cannot_be(world: World, bad: str) -> None:
     assert world.context.counters.client_stats.rtt.distribution().total == 0
     many = {"type": "report", "limited": [{"track": "a", "reason": "cpu"}] * 65}
     with pytest.raises(msgspec.ValidationError):
-        messages.decode(json.dumps(many))
+        decode(json.dumps(many))
 
 
 async def test_who_is_limited_for_two_reports_is_said_to_be(world: World) -> None:

@@ -1,15 +1,15 @@
 import re
-from pathlib import Path
 
 import jsonschema
 import msgspec
 import pytest
 
-import sfu.signaling.messages as messages
+from sfu.signaling import messages
+from sfu.signaling.json_dialect import decode
 from sfu.signaling.schema import PATH, render
 from tests.signaling.fakes import CLIENT, SCHEMA, SERVER
 
-PROTOCOL = (Path(messages.__file__).parent / "PROTOCOL.md").read_text()
+PROTOCOL = PATH.with_name("PROTOCOL.md").read_text()
 EXAMPLES = [msgspec.json.decode(text) for text in re.findall(r"```json\n(.*?)```", PROTOCOL, re.DOTALL)]
 
 
@@ -54,7 +54,7 @@ def test_schema_and_decoder_refuse_alike(bad: dict) -> None:
     with pytest.raises(jsonschema.ValidationError):
         CLIENT.validate(bad)
     with pytest.raises(msgspec.ValidationError):
-        messages.decode(msgspec.json.encode(bad))
+        decode(msgspec.json.encode(bad))
 
 
 def test_the_schema_is_one() -> None:

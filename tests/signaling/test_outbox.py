@@ -1,5 +1,6 @@
 import asyncio
 
+from sfu.signaling.json_dialect import JsonDialect
 from sfu.signaling.outbox import Flusher, Outbox
 from tests.signaling.fakes import FakeSocket
 
@@ -7,7 +8,9 @@ PING = b'{"type":"ping","at":%d}'
 
 
 def outbox(flusher: Flusher, *, events: int = 3, size: int = 1000, calls: list[str] | None = None) -> Outbox:
-    return Outbox(flusher, events, size, 100, lambda: (calls if calls is not None else []).append("overflow"))
+    return Outbox(
+        flusher, JsonDialect().frame, events, size, 100, lambda: (calls if calls is not None else []).append("overflow")
+    )
 
 
 async def test_what_collects_in_a_turn_is_one_frame() -> None:

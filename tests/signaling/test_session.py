@@ -5,8 +5,8 @@ import pytest
 from sfu.errors import AtCapacity
 from sfu.rooms import Permissions
 from sfu.rooms import Settings as RoomSettings
-from sfu.signaling.ports import LinkReport
 from sfu.signaling.settings import Settings
+from sfu.transport.reports import LinkReport
 from tests.sdp.samples import offer_case
 from tests.signaling.fakes import Client, FakeSource, World, claims, offer_sdp
 
@@ -579,7 +579,7 @@ async def test_two_missed_pings_cut_the_socket_only(world: World) -> None:
     assert bob.socket.close_code == 0
     assert types(ada.take()) == ["ping", "ping", "leave"]
     assert ada.socket.close_code == 4000
-    assert len(world.context.sessions) == 2
+    assert len(world.sessions) == 2
 
 
 async def test_a_session_may_end_with_its_token(world: World) -> None:
@@ -587,7 +587,7 @@ async def test_a_session_may_end_with_its_token(world: World) -> None:
     ada = world.join("ada")
     world.pass_time(10, wall=3e9)
     assert ada.socket.messages[-1]["reason"] == "token_expired"
-    assert not world.context.sessions
+    assert not world.sessions
 
 
 async def test_a_client_that_does_not_read(world: World) -> None:

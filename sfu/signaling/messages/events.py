@@ -1,0 +1,143 @@
+"""Messages from the server to the client about changes in the room and in the client's own media.
+
+Those with `n` are numbered and sent again after a resume.
+"""
+
+from typing import Literal
+
+from sfu.forwarding.decision_log import Cause
+from sfu.signaling.messages.values import (
+    ChatEntry,
+    DataEntry,
+    Decision,
+    Message,
+    ParticipantState,
+    Permissions,
+    Quality,
+    RoomState,
+    SpeakerLevel,
+    TrackState,
+    VideoState,
+    WaitingParticipant,
+)
+
+
+class ParticipantJoined(Message, frozen=True, kw_only=True, tag="participant_joined"):
+    n: int = 0
+    participant: ParticipantState
+
+
+class ParticipantLeft(Message, frozen=True, kw_only=True, tag="participant_left"):
+    n: int = 0
+    participant: str
+    reason: str = ""
+
+
+class ParticipantUpdated(Message, frozen=True, kw_only=True, tag="participant_updated"):
+    """The participant without its tracks: name, metadata, attributes, admin."""
+
+    n: int = 0
+    participant: ParticipantState
+
+
+class PermissionsChanged(Message, frozen=True, kw_only=True, tag="permissions"):
+    n: int = 0
+    permissions: Permissions
+
+
+class TrackPublished(Message, frozen=True, kw_only=True, tag="track_published"):
+    n: int = 0
+    participant: str
+    track: TrackState
+
+
+class TrackUnpublished(Message, frozen=True, kw_only=True, tag="track_unpublished"):
+    n: int = 0
+    participant: str
+    track: str
+
+
+class TrackMuted(Message, frozen=True, kw_only=True, tag="track_muted"):
+    n: int = 0
+    participant: str
+    track: str
+    muted: bool
+    by: str = ""
+    "Participant id of the admin who did it, if it was not the owner."
+
+
+class SubscriptionState(Message, frozen=True, kw_only=True, tag="subscription"):
+    """What the server sends of a track now. `layer` is the rid; empty when nothing is sent."""
+
+    n: int = 0
+    track: str
+    paused: bool = False
+    reason: Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec", "last_n"] = ""
+    layer: str = ""
+    width: int = 0
+    height: int = 0
+
+
+class LayersWanted(Message, frozen=True, kw_only=True, tag="layers_wanted"):
+    """Which layers of a track of yours anybody watches; the others need not be sent until this comes again. No `n`."""
+
+    track: str
+    layers: list[str]
+    "Rids, smallest first; never none."
+
+
+class Speakers(Message, frozen=True, kw_only=True, tag="speakers"):
+    """Who speaks now, loudest first, and the dominant speaker (empty: nobody yet). Sent on change; momentary: no `n`."""
+
+    dominant: str = ""
+    speakers: list[SpeakerLevel] = []
+
+
+class ConnectionQuality(Message, frozen=True, kw_only=True, tag="quality"):
+    """Connection quality by participant id; only those that changed. Momentary: no `n`."""
+
+    participants: dict[str, Quality]
+    rtt_ms: float = 0.0
+    "Of the receiver of this message."
+    loss: float = 0.0
+    "0 to 1, of the receiver of this message, the worse direction."
+
+
+class DiagnosticsUpdate(Message, frozen=True, kw_only=True, tag="explanation"):
+    """Why the receiver's own media are as they are. At most once a second, when something changed. Momentary: no `n`."""
+
+    estimate: float = 0.0
+    "Bits per second that the way to you carries; 0: not known."
+    rtt_ms: float = 0.0
+    loss: float = 0.0
+    "0 to 1, on the way to you."
+    height: int = 0
+    "Lines that the operator's rules allow for one picture now; 0: any."
+    rule: Cause = Cause.ESTIMATE
+    "By which of them: `estimate`, `delay` or `loss`."
+    video_stats: list[VideoState] = []
+    "Those that changed."
+    events: list[Decision] = []
+    "Oldest first."
+
+
+class ChatMessage(Message, frozen=True, kw_only=True, tag="chat_message"):
+    n: int = 0
+    entry: ChatEntry
+
+
+class DataMessage(Message, frozen=True, kw_only=True, tag="data_message"):
+    n: int = 0
+    entry: DataEntry
+
+
+class RoomUpdated(Message, frozen=True, kw_only=True, tag="room_updated"):
+    n: int = 0
+    room: RoomState
+
+
+class LobbyChanged(Message, frozen=True, kw_only=True, tag="lobby"):
+    """For admins: everybody who waits now."""
+
+    n: int = 0
+    waiting: list[WaitingParticipant]

@@ -1,0 +1,107 @@
+"""Messages from the server to one client: replies to requests, offers, and the end of the session."""
+
+from typing import Literal
+
+from sfu.signaling.messages.values import (
+    PROTOCOL_VERSION,
+    ChatEntry,
+    DataEntry,
+    IceServer,
+    Message,
+    ParticipantState,
+    Permissions,
+    RoomState,
+    WaitingParticipant,
+)
+
+
+class Ok(Message, frozen=True, kw_only=True, tag="ok"):
+    id: int
+
+
+class Error(Message, frozen=True, kw_only=True, tag="error"):
+    """`id` of the refused request, or -1 when it could not be read."""
+
+    id: int = -1
+    code: str
+    message: str
+    retry_after: float = 0.0
+    "With `rate_limited`: seconds after which the same request can succeed."
+
+
+class Joined(Message, frozen=True, kw_only=True, tag="joined"):
+    id: int
+    session: str
+    resume_key: str
+    n: int = 0
+    "Number of the newest event that this snapshot already contains."
+    resumed: bool = False
+    "The old session goes on and nothing was missed beyond what follows: connections and tracks stay."
+    participant: ParticipantState
+    permissions: Permissions
+    room: RoomState
+    participants: list[ParticipantState]
+    "The others."
+    chat: list[ChatEntry] = []
+    data: list[DataEntry] = []
+    waiting: list[WaitingParticipant] = []
+    "For admins: who is in the lobby."
+    ice_servers: list[IceServer] = []
+    heartbeat: float = 30.0
+    "Seconds between the server's pings; two missed ones mean that the other side is gone."
+    server: str = ""
+    protocol: int = PROTOCOL_VERSION
+
+
+class InLobby(Message, frozen=True, kw_only=True, tag="waiting"):
+    """The join waits for an admin; `joined` or `leave` follows."""
+
+    id: int
+    room: str
+
+
+class Offer(Message, frozen=True, kw_only=True, tag="offer"):
+    """The subscribing connection's offer. The client answers with the same `id`; one offer is open at a time."""
+
+    id: int
+    sdp: str
+    tracks: dict[str, str] = {}
+    "m-line id → track id; m-lines not listed are inactive."
+    fresh: bool = False
+    "The first offer of a new connection: make a new RTCPeerConnection, close the old one."
+
+
+class Leave(Message, frozen=True, kw_only=True, tag="leave"):
+    """The server ends the session. `action` says what the client should do next."""
+
+    reason: Literal[
+        "kicked",
+        "duplicate_identity",
+        "room_closed",
+        "room_locked",
+        "room_full",
+        "denied",
+        "token_expired",
+        "draining",
+        "timeout",
+        "protocol_error",
+        "slow_consumer",
+    ]
+    message: str
+    "One sentence for the person."
+    action: Literal["disconnect", "resume", "reconnect"] = "disconnect"
+    "disconnect: do not come back; resume: open a new socket and resume; reconnect: join afresh (perhaps another node)."
+    retry_after: float = 0.0
+
+
+class Draining(Message, frozen=True, kw_only=True, tag="draining"):
+    """The server goes down at its operator's wish. The meeting goes on until then; who can, says goodbye or moves on."""
+
+    message: str
+    "One sentence for the person."
+    seconds: float
+    "Left at most; then comes `leave` with `draining`."
+
+
+class Ping(Message, frozen=True, kw_only=True, tag="ping"):
+    at: float

@@ -1,0 +1,216 @@
+"""Messages from the client to the server."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from sfu.rooms.egress_status import LayoutName
+from sfu.signaling.messages.values import (
+    PROTOCOL_VERSION,
+    Attributes,
+    Identifier,
+    LimitedTrack,
+    Message,
+    Metadata,
+    Mid,
+    Name,
+    RequestId,
+    Sdp,
+    SubscriptionUpdate,
+    TrackSpec,
+)
+
+
+class Join(Message, frozen=True, kw_only=True, tag="join"):
+    """The first message of a socket. With `resume`, the session of an earlier socket goes on where it was."""
+
+    id: RequestId
+    token: Annotated[str, Meta(max_length=8192)] = ""
+    "The access token, unless it came as the WebSocket subprotocol `token.<jwt>`."
+    resume: Annotated[str, Meta(max_length=128)] = ""
+    "The secret `resume_key` of `joined`."
+    last: Annotated[int, Meta(ge=0)] = 0
+    "With resume: the highest `n` seen; the server sends again what came after it, or a full `joined` if it no longer can."
+    name: Name = ""
+    attributes: Attributes = {}
+    auto_subscribe: bool = True
+    client: Annotated[str, Meta(max_length=256)] = ""
+    "Free text for the logs, e.g. `web 0.1 Chromium 156`."
+    protocol: int = PROTOCOL_VERSION
+
+
+class Publish(Message, frozen=True, kw_only=True, tag="publish"):
+    """The publishing connection's offer, and what its m-lines carry. Sent again for each change and for an ICE restart."""
+
+    id: RequestId
+    sdp: Sdp
+    tracks: Annotated[list[TrackSpec], Meta(max_length=64)] = []
+    "Every m-line that sends. A track whose m-line no longer sends is unpublished."
+
+
+class Unpublish(Message, frozen=True, kw_only=True, tag="unpublish"):
+    id: RequestId
+    track: Identifier
+
+
+class Mute(Message, frozen=True, kw_only=True, tag="mute"):
+    """Own track: either way. Another's track: admins, and only `muted: true`."""
+
+    id: RequestId
+    track: Identifier
+    muted: bool
+
+
+class Answer(Message, frozen=True, kw_only=True, tag="answer"):
+    """Both ways: the answer to the `offer` (server's) or `publish` (client's) of the same `id`."""
+
+    id: RequestId
+    sdp: Sdp
+    tracks: dict[str, str] = {}
+    "Server to client: m-line id → track id, for the tracks published."
+
+
+class Candidate(Message, frozen=True, kw_only=True, tag="candidate"):
+    """A trickled ICE candidate of the client. Accepted; an ICE-lite server never probes it."""
+
+    connection: Literal["publish", "subscribe"]
+    candidate: Annotated[str, Meta(max_length=1024)] = ""
+    mid: Mid = ""
+
+
+class IceRestart(Message, frozen=True, kw_only=True, tag="restart"):
+    """Asks for an ICE restart of the subscribing connection: the server sends a new `offer`."""
+
+    id: RequestId
+
+
+class Subscribe(Message, frozen=True, kw_only=True, tag="subscribe"):
+    id: RequestId
+    tracks: Annotated[list[SubscriptionUpdate], Meta(max_length=512)]
+
+
+class Unsubscribe(Message, frozen=True, kw_only=True, tag="unsubscribe"):
+    id: RequestId
+    tracks: Annotated[list[Identifier], Meta(max_length=512)]
+
+
+class Chat(Message, frozen=True, kw_only=True, tag="chat"):
+    id: RequestId
+    text: Annotated[str, Meta(min_length=1, max_length=4096)]
+    to: Annotated[str, Meta(max_length=128)] = ""
+    "A participant id; empty for everybody."
+
+
+class Data(Message, frozen=True, kw_only=True, tag="data"):
+    """Application data to the room (reactions, whiteboards). For low latency use the data channel instead."""
+
+    id: RequestId
+    topic: Annotated[str, Meta(max_length=64)] = ""
+    payload: Annotated[str, Meta(max_length=32_768)]
+    to: Annotated[list[Identifier], Meta(max_length=256)] = []
+    "Participant ids; empty for everybody."
+    keep: bool = False
+    "Kept in the room's history for late joiners (bounded; the oldest goes first)."
+
+
+class UpdateMetadata(Message, frozen=True, kw_only=True, tag="metadata"):
+    """Changes one's own name, metadata or attributes. An attribute set to the empty string is removed."""
+
+    id: RequestId
+    name: Name | msgspec.UnsetType = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+    attributes: Attributes = {}
+
+
+class UpdateRoom(Message, frozen=True, kw_only=True, tag="room"):
+    """Admins: lock, lobby and the room's metadata. Fields left out stay."""
+
+    id: RequestId
+    locked: bool | msgspec.UnsetType = msgspec.UNSET
+    lobby: bool | msgspec.UnsetType = msgspec.UNSET
+    metadata: Metadata | msgspec.UnsetType = msgspec.UNSET
+
+
+class UpdateEgress(Message, frozen=True, kw_only=True, tag="egress"):
+    """Starts and stops the programme. Fields left out stay. `live` needs the permission `egress`, `recording` needs `record`,
+    the layout either. Everybody is told by `room_updated`."""
+
+    id: RequestId
+    live: bool | msgspec.UnsetType = msgspec.UNSET
+    recording: bool | msgspec.UnsetType = msgspec.UNSET
+    layout: LayoutName | msgspec.UnsetType = msgspec.UNSET
+    focus: Annotated[str, Meta(max_length=128)] | msgspec.UnsetType = msgspec.UNSET
+    "A participant id; empty: whoever speaks."
+
+
+class Kick(Message, frozen=True, kw_only=True, tag="kick"):
+    id: RequestId
+    participant: Identifier
+    reason: Annotated[str, Meta(max_length=256)] = ""
+
+
+class Admit(Message, frozen=True, kw_only=True, tag="admit"):
+    id: RequestId
+    participant: Identifier
+
+
+class Deny(Message, frozen=True, kw_only=True, tag="deny"):
+    id: RequestId
+    participant: Identifier
+
+
+class Pong(Message, frozen=True, kw_only=True, tag="pong"):
+    """Answer to `ping`; `at` is its `at`."""
+
+    at: float = 0.0
+
+
+class Report(Message, frozen=True, kw_only=True, tag="report"):
+    """What the client's browser measured since its last report, every few seconds. Shown and summed up, never relied on.
+    No answer; what comes sooner than two seconds after the one before is left out."""
+
+    rtt: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    "Seconds."
+    jitter: Annotated[float, Meta(ge=0, le=60)] = 0.0
+    "Seconds, of the worst received track."
+    loss: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    "Share of the packets of the worst received track."
+    freezes: Annotated[int, Meta(ge=0, le=10_000)] = 0
+    "Pictures that stood still, all tracks together,"
+    frozen: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    "and for how many seconds."
+    concealed: Annotated[float, Meta(ge=0, le=1)] = 0.0
+    "Share of the sound that had to be made up, of the worst track."
+    limited: Annotated[list[LimitedTrack], Meta(max_length=64)] = []
+    "Own pictures that the browser holds down."
+
+
+class ClientLeave(Message, frozen=True, kw_only=True, tag="leave"):
+    """The participant goes on purpose: no resume will follow."""
+
+    reason: Annotated[str, Meta(max_length=256)] = ""
+
+
+ClientMessage = (
+    Join
+    | Publish
+    | Unpublish
+    | Mute
+    | Answer
+    | Candidate
+    | IceRestart
+    | Subscribe
+    | Unsubscribe
+    | Chat
+    | Data
+    | UpdateMetadata
+    | UpdateRoom
+    | UpdateEgress
+    | Kick
+    | Admit
+    | Deny
+    | Pong
+    | Report
+    | ClientLeave
+)
