@@ -70,16 +70,29 @@ class Participant:
     "Seconds since 1970."
     subscriptions: Subscriptions
     publications: dict[TrackId, Publication] = field(default_factory=dict)
+    _state: ParticipantState | None = field(default=None, init=False, repr=False)
 
     @property
     def state(self) -> ParticipantState:
-        return ParticipantState(
-            self.id,
-            self.identity,
-            self.name,
-            self.metadata,
-            self.attributes,
-            self.permissions,
-            self.joined_at,
-            tuple([publication.state for publication in self.publications.values()]),
-        )
+        """The same object until something changes: a join reads the state of every participant in the room."""
+        state = self._state
+        publications = tuple([publication.state for publication in self.publications.values()])
+        if (
+            state is None
+            or state.name is not self.name
+            or state.metadata is not self.metadata
+            or state.attributes is not self.attributes
+            or state.permissions is not self.permissions
+            or state.publications != publications
+        ):
+            state = self._state = ParticipantState(
+                self.id,
+                self.identity,
+                self.name,
+                self.metadata,
+                self.attributes,
+                self.permissions,
+                self.joined_at,
+                publications,
+            )
+        return state

@@ -1,6 +1,6 @@
 """One track that a participant publishes: its description and the source of its media."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sfu.ids import ParticipantId, TrackId
 from sfu.rooms.ports import MediaSource
@@ -15,8 +15,18 @@ class Publication:
     media: MediaSource
     description: TrackDescription
     muted: bool = False
+    _state: PublicationState | None = field(default=None, init=False, repr=False)
 
     @property
     def state(self) -> PublicationState:
-        media = self.media
-        return PublicationState(self.id, self.owner, media.kind, media.codec, self.description, self.muted)
+        """The same object until something changes: a join reads the state of every publication in the room."""
+        state, media = self._state, self.media
+        if (
+            state is None
+            or state.muted != self.muted
+            or state.description is not self.description
+            or state.codec != media.codec
+        ):
+            state = PublicationState(self.id, self.owner, media.kind, media.codec, self.description, self.muted)
+            self._state = state
+        return state
