@@ -12,9 +12,8 @@ import msgspec
 from msgspec import Meta
 
 from sfu.api.admin import PREFIX, Call, Operation
-from sfu.api.ports import EgressPort
+from sfu.api.ports import EgressJob, EgressPort
 from sfu.api.schemas import RequestBody, Schema
-from sfu.egress.job import EgressJob
 from sfu.errors import Conflict, NotAuthorized, NotFound
 from sfu.rooms.egress_status import LayoutName
 

@@ -3,10 +3,11 @@
 
 import builtins
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
-from sfu.egress.job import EgressJob
-from sfu.egress.protocol import Destination
+from sfu.egress.job import EgressSpec
+from sfu.egress.protocol import Destination, DestinationState, Status
 from sfu.egress.recordings import StoredRecording
 from sfu.rooms import Participant, Permissions, Room
 from sfu.rooms.egress_status import LayoutName
@@ -60,6 +61,61 @@ class RoomsPort(Protocol):
     def send_data(
         self, name: str, payload: str, *, topic: str = "", identities: Sequence[str] = (), keep: bool = False
     ) -> None: ...
+
+
+class Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+class OpenRecording(Protocol):
+    @property
+    def directory(self) -> Path: ...
+
+
+class Worker(Protocol):
+    @property
+    def pid(self) -> int: ...
+
+
+class EgressJob(Protocol):
+    """One egress job, read only."""
+
+    @property
+    def id(self) -> str: ...
+
+    @property
+    def room(self) -> Named: ...
+
+    @property
+    def spec(self) -> EgressSpec: ...
+
+    @property
+    def status(self) -> Status | None:
+        """Last report of the worker; None: no report yet."""
+
+    @property
+    def recording(self) -> OpenRecording | None: ...
+
+    @property
+    def renditions(self) -> Sequence[Named]: ...
+
+    @property
+    def destinations(self) -> Sequence[DestinationState]: ...
+
+    @property
+    def supervisor(self) -> Worker: ...
+
+    @property
+    def started_at(self) -> float:
+        """Seconds since 1970."""
+
+    @property
+    def restarts(self) -> int: ...
+
+    @property
+    def problem(self) -> str:
+        """One sentence for people; empty: none."""
 
 
 class EgressPort(Protocol):

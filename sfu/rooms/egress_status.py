@@ -1,4 +1,4 @@
-"""What the participants of a room know about its egress: whether it is live or recorded, and its layout."""
+"""Egress status of a room, as its participants see it: whether it is live or recorded, and its layout."""
 
 from dataclasses import dataclass
 from typing import Literal

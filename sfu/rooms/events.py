@@ -80,7 +80,7 @@ class TrackMuted:
 @dataclass(frozen=True, slots=True)
 class SpeakersChanged:
     dominant: str
-    "Participant id; empty: nobody has spoken yet."
+    "Participant id; empty: no speaker yet."
     speakers: tuple[tuple[str, float], ...]
     "Participant id and level, loudest first."
     transient: ClassVar[bool] = True

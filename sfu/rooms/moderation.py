@@ -19,7 +19,7 @@ ATTRIBUTE_LIMIT = 64
 
 
 class ModeratedRoom(Protocol):
-    """What moderation needs of a room; `Room` implements it."""
+    """The part of a room that moderation uses; `Room` implements it."""
 
     locked: bool
     lobby_enabled: bool

@@ -12,7 +12,7 @@ from sfu.ids import TrackId
 
 @dataclass(frozen=True, slots=True)
 class SubscriptionSettings:
-    """What a subscriber requests of a track.
+    """Settings that a subscriber requests for a track.
 
     Tile size in pixels (0: no limit), frames per second (0: no limit), priority 0 to 255.
     """

@@ -1,4 +1,4 @@
-"""Frozen snapshots of a room and of what is in it.
+"""Frozen snapshots of rooms, participants and publications.
 
 Events carry these values instead of the live records. They hold ids, strings and numbers only, so they can be kept,
 encoded by any dialect, and sent to another node.

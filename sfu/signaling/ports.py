@@ -1,4 +1,4 @@
-"""What a session needs of others: the client that it talks to, media connections, and egress jobs."""
+"""Ports of a session: its client, the media connections, and egress jobs."""
 
 from collections.abc import Mapping
 from typing import Protocol, TypeVar

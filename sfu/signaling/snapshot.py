@@ -18,7 +18,7 @@ from sfu.signaling.settings import Settings
 
 
 class SessionKeys(Protocol):
-    """What the client needs to know of its session."""
+    """The keys of a session that its client stores."""
 
     @property
     def id(self) -> str: ...

@@ -1,3 +1,5 @@
+"""Active speakers of a room: broadcast, sync of new participants, and screen audio."""
+
 from sfu.rooms.track_description import TrackDescription
 from tests.rooms.fakes import FakeSource, House, sink_of
 

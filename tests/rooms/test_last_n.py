@@ -1,3 +1,5 @@
+"""Last-N: which cameras and microphones a viewer gets."""
+
 from typing import Any
 
 import pytest

@@ -1,3 +1,5 @@
+"""Chat, data messages and their history."""
+
 import pytest
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound

@@ -1,3 +1,5 @@
+"""Permissions from the grants of a token."""
+
 import pytest
 
 from sfu.auth.grants import VideoGrants

@@ -1,3 +1,5 @@
+"""Publications: permissions, limits, automatic subscriptions, mute and unpublish."""
+
 import pytest
 
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized, NotFound

@@ -1,3 +1,5 @@
+"""Connection quality of links, and its broadcast."""
+
 import pytest
 
 from sfu.rooms.quality import Quality, quality_of

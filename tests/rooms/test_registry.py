@@ -1,3 +1,5 @@
+"""Rooms by name: creation, idle timeout and operations of operators."""
+
 import pytest
 
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotAuthorized, NotFound

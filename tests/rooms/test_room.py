@@ -1,3 +1,5 @@
+"""Joins, leaves, locks and the lobby."""
+
 import pytest
 
 from sfu.errors import AtCapacity, Conflict, RemoteError

@@ -1,3 +1,5 @@
+"""Selection of visible and audible participants by speech."""
+
 from collections.abc import Sequence
 
 import pytest

@@ -1,3 +1,5 @@
+"""Subscriptions outlive their connection."""
+
 from sfu.ids import TrackId
 from sfu.rooms.ports import SubscriptionSettings
 from sfu.rooms.publication import Publication

@@ -191,7 +191,7 @@ class FakeEdge:
 
 @dataclass(eq=False)
 class FakeSocket:
-    """Parses what it is sent and holds it against the schema."""
+    """Parses the messages that it gets and validates them by the schema."""
 
     messages: list[dict[str, Any]] = field(default_factory=list)
     frames: int = 0

@@ -1,3 +1,5 @@
+"""A connection without a network: joins, requests, errors and rate limits."""
+
 import json
 
 import pytest

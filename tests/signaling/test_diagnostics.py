@@ -1,4 +1,4 @@
-"""What a page is told of its own media, and what it may say of them itself."""
+"""Diagnostics sent to a client, and reports received from it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Who may start, stop and arrange a room's programme over signalling, and that everybody hears of it."""
+"""Permissions to start, stop and change egress over signalling, and its broadcast."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Every video grant of LiveKit, as a claim of a token, through a real verifier: honoured, refused, or ignored as documented."""
+"""All video grants of LiveKit through a real verifier: honoured, refused, or ignored as documented."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The signalling socket over TCP, by clients that break RFC 6455 or send a flood in one write."""
+"""The signalling socket over TCP against clients that violate RFC 6455 or flood it."""
 
 import asyncio
 import contextlib

@@ -1,3 +1,5 @@
+"""The message types, the schema and the examples of PROTOCOL.md agree."""
+
 import re
 
 import jsonschema

@@ -1,3 +1,5 @@
+"""Outbox and flusher: coalescing, events kept for a resume, and overflow."""
+
 import asyncio
 
 from sfu.signaling.json_dialect import JsonDialect

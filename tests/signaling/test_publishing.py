@@ -1,4 +1,4 @@
-"""Data messages of one participant to a room: how much loop time their copies may take."""
+"""Data-channel messages of one participant: the loop time of their copies is limited."""
 
 from sfu.forwarding.loop_budget import RELAY_BURST, RELAY_COST, RELAY_SHARE
 from tests.signaling.fakes import World

@@ -1,3 +1,5 @@
+"""Translation of permissions to messages."""
+
 import pytest
 
 from sfu.rooms.permissions import Permissions

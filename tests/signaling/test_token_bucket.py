@@ -1,3 +1,5 @@
+"""The token bucket."""
+
 import pytest
 
 from sfu.signaling.token_bucket import TokenBucket

@@ -63,7 +63,7 @@ class TrackMuted(Message, frozen=True, kw_only=True, tag="track_muted"):
     track: str
     muted: bool
     by: str = ""
-    "Participant id of the admin who did it, if it was not the owner."
+    "Participant id of the admin that did it; empty: the owner or an operator."
 
 
 class SubscriptionState(Message, frozen=True, kw_only=True, tag="subscription"):
@@ -83,7 +83,7 @@ class LayersWanted(Message, frozen=True, kw_only=True, tag="layers_wanted"):
 
     track: str
     layers: list[str]
-    "Rids, smallest first; never none."
+    "Rids, smallest layer first; never empty."
 
 
 class Speakers(Message, frozen=True, kw_only=True, tag="speakers"):
@@ -98,25 +98,25 @@ class ConnectionQuality(Message, frozen=True, kw_only=True, tag="quality"):
 
     participants: dict[str, Quality]
     rtt_ms: float = 0.0
-    "Of the receiver of this message."
+    "Milliseconds, of the receiver of this message."
     loss: float = 0.0
-    "0 to 1, of the receiver of this message, the worse direction."
+    "0 to 1, of the receiver of this message, in the worse direction."
 
 
 class DiagnosticsUpdate(Message, frozen=True, kw_only=True, tag="explanation"):
     """Why the receiver's own media are as they are. At most once a second, when something changed. Momentary: no `n`."""
 
     estimate: float = 0.0
-    "Bits per second that the way to you carries; 0: not known."
+    "Estimated downlink bandwidth in bits per second; 0: unknown."
     rtt_ms: float = 0.0
     loss: float = 0.0
-    "0 to 1, on the way to you."
+    "0 to 1, on the downlink."
     height: int = 0
-    "Lines that the operator's rules allow for one picture now; 0: any."
+    "Maximum height of one video that the operator's rules allow now, in pixels; 0: unlimited."
     rule: Cause = Cause.ESTIMATE
-    "By which of them: `estimate`, `delay` or `loss`."
+    "The rule that sets `height`: `estimate`, `delay` or `loss`."
     video_stats: list[VideoState] = []
-    "Those that changed."
+    "Only the videos that changed."
     events: list[Decision] = []
     "Oldest first."
 

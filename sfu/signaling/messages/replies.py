@@ -26,7 +26,7 @@ class Error(Message, frozen=True, kw_only=True, tag="error"):
     code: str
     message: str
     retry_after: float = 0.0
-    "With `rate_limited`: seconds after which the same request can succeed."
+    "With `rate_limited`: seconds until the same request can succeed."
 
 
 class Joined(Message, frozen=True, kw_only=True, tag="joined"):
@@ -34,21 +34,21 @@ class Joined(Message, frozen=True, kw_only=True, tag="joined"):
     session: str
     resume_key: str
     n: int = 0
-    "Number of the newest event that this snapshot already contains."
+    "Number of the newest event that this snapshot contains."
     resumed: bool = False
-    "The old session goes on and nothing was missed beyond what follows: connections and tracks stay."
+    "The old session continues; connections and tracks stay. Missed events follow."
     participant: ParticipantState
     permissions: Permissions
     room: RoomState
     participants: list[ParticipantState]
-    "The others."
+    "The other participants."
     chat: list[ChatEntry] = []
     data: list[DataEntry] = []
     waiting: list[WaitingParticipant] = []
-    "For admins: who is in the lobby."
+    "For admins: the participants in the lobby."
     ice_servers: list[IceServer] = []
     heartbeat: float = 30.0
-    "Seconds between the server's pings; two missed ones mean that the other side is gone."
+    "Seconds between the server's pings. After two missed pings the peer counts as disconnected."
     server: str = ""
     protocol: int = PROTOCOL_VERSION
 
@@ -66,9 +66,9 @@ class Offer(Message, frozen=True, kw_only=True, tag="offer"):
     id: int
     sdp: str
     tracks: dict[str, str] = {}
-    "m-line id → track id; m-lines not listed are inactive."
+    "mid → track id. M-lines that are not listed are inactive."
     fresh: bool = False
-    "The first offer of a new connection: make a new RTCPeerConnection, close the old one."
+    "The first offer of a new connection: create a new RTCPeerConnection and close the old one."
 
 
 class Leave(Message, frozen=True, kw_only=True, tag="leave"):
@@ -88,9 +88,9 @@ class Leave(Message, frozen=True, kw_only=True, tag="leave"):
         "slow_consumer",
     ]
     message: str
-    "One sentence for the person."
+    "One sentence for the user."
     action: Literal["disconnect", "resume", "reconnect"] = "disconnect"
-    "disconnect: do not come back; resume: open a new socket and resume; reconnect: join afresh (perhaps another node)."
+    "disconnect: do not reconnect; resume: open a new socket and resume; reconnect: join again, perhaps on another node."
     retry_after: float = 0.0
 
 
@@ -98,9 +98,9 @@ class Draining(Message, frozen=True, kw_only=True, tag="draining"):
     """The server goes down at its operator's wish. The meeting goes on until then; who can, says goodbye or moves on."""
 
     message: str
-    "One sentence for the person."
+    "One sentence for the user."
     seconds: float
-    "Left at most; then comes `leave` with `draining`."
+    "Maximum seconds until `leave` with the reason `draining` follows."
 
 
 class Ping(Message, frozen=True, kw_only=True, tag="ping"):

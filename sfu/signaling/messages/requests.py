@@ -31,7 +31,7 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
     resume: Annotated[str, Meta(max_length=128)] = ""
     "The secret `resume_key` of `joined`."
     last: Annotated[int, Meta(ge=0)] = 0
-    "With resume: the highest `n` seen; the server sends again what came after it, or a full `joined` if it no longer can."
+    "With resume: the highest `n` seen. The server repeats later events, or sends a full `joined` if it no longer keeps them."
     name: Name = ""
     attributes: Attributes = {}
     auto_subscribe: bool = True
@@ -46,7 +46,7 @@ class Publish(Message, frozen=True, kw_only=True, tag="publish"):
     id: RequestId
     sdp: Sdp
     tracks: Annotated[list[TrackSpec], Meta(max_length=64)] = []
-    "Every m-line that sends. A track whose m-line no longer sends is unpublished."
+    "All m-lines that send. A track whose m-line no longer sends is unpublished."
 
 
 class Unpublish(Message, frozen=True, kw_only=True, tag="unpublish"):
@@ -68,7 +68,7 @@ class Answer(Message, frozen=True, kw_only=True, tag="answer"):
     id: RequestId
     sdp: Sdp
     tracks: dict[str, str] = {}
-    "Server to client: m-line id → track id, for the tracks published."
+    "Server to client: mid → track id of the published tracks."
 
 
 class Candidate(Message, frozen=True, kw_only=True, tag="candidate"):
@@ -99,7 +99,7 @@ class Chat(Message, frozen=True, kw_only=True, tag="chat"):
     id: RequestId
     text: Annotated[str, Meta(min_length=1, max_length=4096)]
     to: Annotated[str, Meta(max_length=128)] = ""
-    "A participant id; empty for everybody."
+    "A participant id; empty: all participants."
 
 
 class Data(Message, frozen=True, kw_only=True, tag="data"):
@@ -109,9 +109,9 @@ class Data(Message, frozen=True, kw_only=True, tag="data"):
     topic: Annotated[str, Meta(max_length=64)] = ""
     payload: Annotated[str, Meta(max_length=32_768)]
     to: Annotated[list[Identifier], Meta(max_length=256)] = []
-    "Participant ids; empty for everybody."
+    "Participant ids; empty: all participants."
     keep: bool = False
-    "Kept in the room's history for late joiners (bounded; the oldest goes first)."
+    "Whether the room keeps the message for late joiners. The history is bounded; the oldest entry is dropped first."
 
 
 class UpdateMetadata(Message, frozen=True, kw_only=True, tag="metadata"):
@@ -141,7 +141,7 @@ class UpdateEgress(Message, frozen=True, kw_only=True, tag="egress"):
     recording: bool | msgspec.UnsetType = msgspec.UNSET
     layout: LayoutName | msgspec.UnsetType = msgspec.UNSET
     focus: Annotated[str, Meta(max_length=128)] | msgspec.UnsetType = msgspec.UNSET
-    "A participant id; empty: whoever speaks."
+    "A participant id; empty: the active speaker."
 
 
 class Kick(Message, frozen=True, kw_only=True, tag="kick"):
@@ -175,15 +175,15 @@ class Report(Message, frozen=True, kw_only=True, tag="report"):
     jitter: Annotated[float, Meta(ge=0, le=60)] = 0.0
     "Seconds, of the worst received track."
     loss: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    "Share of the packets of the worst received track."
+    "0 to 1, of the worst received track."
     freezes: Annotated[int, Meta(ge=0, le=10_000)] = 0
-    "Pictures that stood still, all tracks together,"
+    "Number of video freezes, all tracks together."
     frozen: Annotated[float, Meta(ge=0, le=3600)] = 0.0
-    "and for how many seconds."
+    "Total duration of these freezes in seconds."
     concealed: Annotated[float, Meta(ge=0, le=1)] = 0.0
-    "Share of the sound that had to be made up, of the worst track."
+    "Concealed share of the audio, 0 to 1, of the worst track."
     limited: Annotated[list[LimitedTrack], Meta(max_length=64)] = []
-    "Own pictures that the browser holds down."
+    "Own video tracks that the browser limits."
 
 
 class ClientLeave(Message, frozen=True, kw_only=True, tag="leave"):

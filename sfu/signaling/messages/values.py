@@ -12,7 +12,7 @@ from sfu.sdp.description import MID_LIMIT, SDP_LIMIT
 
 PROTOCOL_VERSION = 1
 MESSAGE_LIMIT_BYTES = 262_144
-"""A larger frame closes the socket. An offer of the longest SDP fits, with its line ends escaped and its tracks described."""
+"""A larger WebSocket message closes the socket. An offer with the longest SDP and its track descriptions fits."""
 SDP_LIMIT_BYTES = SDP_LIMIT
 
 RequestId = Annotated[int, Meta(ge=0, le=2**53)]
@@ -31,7 +31,7 @@ Pixels = Annotated[int, Meta(ge=0, le=16_384)]
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", forbid_unknown_fields=False):
-    """Base of all messages: unknown fields are ignored, so that newer peers can talk to older ones."""
+    """Base of all messages. Unknown fields are ignored, so that newer peers work with older ones."""
 
 
 class LayerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -80,13 +80,13 @@ class Permissions(Struct, frozen=True, kw_only=True):
     data: bool
     admin: bool
     sources: list[Source]
-    "Empty: every source."
+    "Empty: all sources."
     record: bool = False
-    "May have the room recorded."
+    "Allows starting and stopping a recording of the room."
     egress: bool = False
-    "May show the room to others."
+    "Allows starting and stopping live streams of the room."
     update_metadata: bool | msgspec.UnsetType = msgspec.UNSET
-    "False: may not change its own name, metadata and attributes. Left out: it may."
+    "False: may not change its own name, metadata and attributes. Omitted: true."
 
 
 class ParticipantState(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -107,15 +107,15 @@ class EgressState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The room mixed into one picture and one sound, for others. Whoever is in the room is told that it is seen or kept."""
 
     live: bool = False
-    "Others watch it, at `/watch/{room}`."
+    "A live stream is running at `/watch/{room}`."
     recording: bool = False
     layout: LayoutName = "auto"
     focus: str = ""
-    "Participant id of whom the large tile shows; empty: whoever speaks."
+    "Id of the participant in the large tile; empty: the active speaker."
     since: float = 0.0
     "Seconds since 1970."
     problem: str = ""
-    "One sentence for the person, when it does not do what it was asked to."
+    "One sentence for the user that explains why the egress does not run as requested; empty: no problem."
 
 
 class RoomState(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -136,7 +136,7 @@ class ChatEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
     text: str
     at: float
     to: str = ""
-    "The only receiver's participant id, when it is a private message."
+    "Participant id of the receiver of a private message; empty: public."
 
 
 class DataEntry(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -166,7 +166,7 @@ class SubscriptionUpdate(Struct, frozen=True, kw_only=True):
     height: Pixels | msgspec.UnsetType = msgspec.UNSET
     fps: Annotated[float, Meta(ge=0, le=240)] | msgspec.UnsetType = msgspec.UNSET
     priority: Annotated[int, Meta(ge=0, le=255)] | msgspec.UnsetType = msgspec.UNSET
-    "0 least, 255 most; what is shown large is more important."
+    "0 lowest, 255 highest. Large tiles should have a higher priority."
     paused: bool | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -174,19 +174,19 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One entry of a participant's diary: what was decided about its media, and why."""
 
     number: int
-    "Grows by one with each; one that is sent again after a resume keeps its number."
+    "Increases by one per entry. Entries that are sent again after a resume keep their number."
     at: float
     "Seconds since 1970."
     kind: DecisionKind
     cause: Cause
-    "Of `layer_up` and `resumed`: what held it down until then."
+    "For `layer_up` and `resumed`: the cause that ended."
     track: str = ""
-    "Empty: the whole connection."
+    "Empty: the entire connection."
     before: float = 0.0
-    "Lines of the picture; of `loss` a share from 0 to 1, of `estimate` bits per second."
+    "Height in pixels; for `loss` 0 to 1, for `estimate` bits per second."
     after: float = 0.0
     rate: float = 0.0
-    "Bits per second that the connection was thought to carry; 0: not known."
+    "Estimated bandwidth in bits per second; 0: unknown."
 
 
 class VideoState(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -199,9 +199,9 @@ class VideoState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     width: int = 0
     height: int = 0
     max_height: int = 0
-    "Lines of the largest layer that its publisher sends, or would if anybody had a place for it; 0: not known."
+    "Height of the largest layer that the publisher sends, or would send if a subscriber requested it; 0: unknown."
     limitation: QualityLimitation = "none"
-    "Why its publisher's browser sends less than it should, as that browser says."
+    "Why the publisher's browser sends less than requested, as that browser reports it."
 
 
 class LimitedTrack(Struct, frozen=True, kw_only=True):
