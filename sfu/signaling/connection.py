@@ -8,10 +8,11 @@ import logging
 from sfu.errors import RateLimited, RemoteError
 from sfu.signaling import messages
 from sfu.signaling.dialect import Dialect, UnreadableMessage
+from sfu.signaling.message_cost import message_cost
 from sfu.signaling.messages import ClientMessage, Error, Join, Ok
 from sfu.signaling.outbox import Socket
 from sfu.signaling.requests import HANDLERS, UNANSWERED
-from sfu.signaling.session import CLOSE_REFUSED, Session, State, message_cost
+from sfu.signaling.session import CLOSE_REFUSED, Session, State
 from sfu.signaling.sessions import Sessions
 
 logger = logging.getLogger(__name__)

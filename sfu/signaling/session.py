@@ -39,13 +39,6 @@ logger = logging.getLogger(__name__)
 
 Action = Literal["disconnect", "resume", "reconnect"]
 
-MESSAGE_UNIT = 2048
-"""Characters of a message that count as one additional message in the rate limit."""
-OFFER_UNIT = 16_384
-"""The same for an offer. 16 cameras with simulcast count as five messages and take about 2 ms of loop time."""
-CANDIDATE_COST = 0.2
-"""A trickled candidate as a fraction of a message. A client with many networks sends 140 at once; they have no effect."""
-
 CLOSE_NORMAL = 1000
 CLOSE_REFUSED = 1008
 CLOSE_SILENT = 4000
@@ -66,13 +59,6 @@ _NEXT = {
     State.JOINED: {State.ENDED},
     State.ENDED: set(),
 }
-
-
-def message_cost(message: messages.ClientMessage | None, size: int) -> float:
-    """Cost of a message of `size` characters in the rate limit. None: it did not decode."""
-    if isinstance(message, messages.Candidate):
-        return CANDIDATE_COST + size / MESSAGE_UNIT
-    return 1 + size / (OFFER_UNIT if isinstance(message, messages.Publish) else MESSAGE_UNIT)
 
 
 class SessionTable(Protocol):
@@ -295,11 +281,11 @@ class Session:
         self.send(Error(id=request, code=error.code, message=error.message, retry_after=retry_after))
 
     def retry_after(self, cost: float) -> float:
-        """Seconds until the rate limit admits the message that was just refused. `cost`: from `message_cost`."""
+        """Seconds until the rate limit admits the message that was just refused. `cost`: of `message_cost`."""
         return self.bucket.wait(cost)
 
     def admit_message(self, cost: float) -> bool:
-        """Whether the rate limit admits a message. `cost`: from `message_cost`."""
+        """Whether the rate limit admits a message. `cost`: of `message_cost`."""
         if self.bucket.take(cost, self.last_received_at):
             self._refused_in_a_row = 0
             return True
