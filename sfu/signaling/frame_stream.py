@@ -49,7 +49,8 @@ class UpgradeResponse(web.StreamResponse):
 
 
 def handshake_error(request: web.Request, protocol: str) -> web.Response | None:
-    """Why the request is no WebSocket handshake (RFC 6455 4.2); None: it is one. It offers `protocol`, or none."""
+    """The refusal of a request that is not a WebSocket handshake (RFC 6455 4.2); None: it is one. The request offers
+    `protocol` or no subprotocol."""
     if request.headers.get(hdrs.SEC_WEBSOCKET_VERSION, "13").strip() != "13":
         headers = {hdrs.SEC_WEBSOCKET_VERSION: "13", hdrs.UPGRADE: "websocket"}
         return web.Response(status=426, text="Use WebSocket version 13.\n", headers=headers)
@@ -59,7 +60,7 @@ def handshake_error(request: web.Request, protocol: str) -> web.Response | None:
 
 
 class FrameStream:
-    """Fulfils what aiohttp's `set_parser` takes. Its task reads it with `receive` and ends with `close`."""
+    """A parser for aiohttp's `set_parser`. The socket's task calls `receive` in a loop and `close` at the end."""
 
     def __init__(self, request: web.Request, transport: asyncio.Transport, max_message_bytes: int) -> None:
         self._protocol = request.protocol
@@ -74,7 +75,7 @@ class FrameStream:
         "Bytes discarded after a violation; None: input is parsed."
 
     def start(self) -> None:
-        """From now on aiohttp passes on what it reads, beginning with what came right behind the handshake."""
+        """Makes aiohttp pass all input to this stream, including the bytes that followed the handshake."""
         self._protocol.set_parser(cast("WebSocketReader", self))
         self._protocol.keep_alive(False)
 
@@ -100,7 +101,7 @@ class FrameStream:
     # -- called by the socket's task -------------------------------------------------------------------------------
 
     async def receive(self) -> Frame | None:
-        """The next text or binary message; None: the client closed the socket or is gone. Pings are answered.
+        """The next text or binary message; None: the client closed the socket or disconnected. Answers pings.
 
         Raises FrameViolation.
         """
@@ -139,14 +140,14 @@ class FrameStream:
             transport.close()
 
     async def fail(self, violation: FrameViolation, timeout: float) -> None:
-        """RFC 6455 7.1.7: sends a close frame and parses nothing any more."""
+        """RFC 6455 7.1.7: sends a close frame and parses no more input."""
         if not self._closed_by_peer:
             self._write(close_frame(violation.code, violation.reason))
         await self._linger(timeout)
         self._transport.close()
 
     async def _until_closed(self) -> None:
-        """Until the client's close frame, or until it has sent more than an honest client sends meanwhile."""
+        """Reads until the client's close frame, at most `CLOSING_FRAMES` messages."""
         with suppress(FrameViolation):
             for _ in range(CLOSING_FRAMES):
                 if await self.receive() is None:

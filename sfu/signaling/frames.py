@@ -1,8 +1,8 @@
 """Server side of WebSocket framing (RFC 6455 5), without I/O: bytes in, messages out, violations as exceptions.
 
 aiohttp's reader parses a whole TCP read at once, accepts unmasked frames and sets no limit on control frames. This one
-parses one message per call, so the caller decides how long it holds the event loop, and it limits frames that carry next
-to nothing: control frames, empty messages and small fragments.
+parses one message per call, so the caller decides how long it holds the event loop, and it limits frames with little
+or no payload: control frames, empty messages and small fragments.
 """
 
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ CLOSE_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1
 """Codes below 3000 that an endpoint may send (RFC 6455 7.4.1 and the IANA registry)."""
 
 CONTROL_RATE = 10.0
-"""Control frames, empty messages and small fragments per second, in the long run."""
+"""Control frames, empty messages and small fragments per second on average."""
 CONTROL_BURST = 64
-"""The same at once. Browsers answer pings and send none; other clients send a ping every few seconds."""
+"""The same in a burst. Browsers answer pings and send none; other clients send a ping every few seconds."""
 SMALL_FRAGMENT = 256
 """A fragment with fewer bytes that does not end its message counts as a control frame."""
 
@@ -46,7 +46,7 @@ _OPCODES = frozenset(Opcode)
 
 
 class FrameViolation(Exception):
-    """The client breaks RFC 6455 or a limit. The connection fails with this close code and reason."""
+    """The client violates RFC 6455 or a limit. The connection fails with this close code and reason."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
@@ -71,7 +71,7 @@ class Frame:
 
     @property
     def close_code(self) -> int:
-        """Of a close frame. Raises FrameViolation for a code that must not be sent (RFC 6455 7.4)."""
+        """The code of a close frame. Raises FrameViolation for a code that must not be sent (RFC 6455 7.4)."""
         if not self.payload:
             return CLOSE_NO_CODE
         code = int.from_bytes(self.payload[:2], "big")
@@ -103,9 +103,9 @@ class FrameReader:
         self._limit = max_message_bytes
         self._buffer = bytearray()
         self._header: _Header | None = None
-        "Of the frame whose payload is awaited."
+        "Header of the frame whose payload is incomplete."
         self._opcode: Opcode | None = None
-        "Of the fragmented message."
+        "Opcode of the fragmented message."
         self._partial = bytearray()
         self._bucket = TokenBucket(CONTROL_RATE, CONTROL_BURST, now)
 
@@ -138,7 +138,7 @@ class FrameReader:
                 return frame
 
     def _parse_header(self) -> _Header | None:
-        """RFC 6455 5.2, checked as early as its bytes are there."""
+        """RFC 6455 5.2. Checks each field as soon as its bytes have arrived."""
         buffer = self._buffer
         if len(buffer) < 2:
             return None
@@ -204,7 +204,7 @@ def _unmasked(buffer: bytearray, header: _Header) -> bytes:
 
 
 def frame_header(opcode: Opcode, length: int) -> bytes:
-    """Of an unmasked, final frame: what a server sends."""
+    """Header of an unmasked, final frame, as servers send it."""
     first = _FIN | opcode
     if length < 126:
         return bytes((first, length))
@@ -214,7 +214,7 @@ def frame_header(opcode: Opcode, length: int) -> bytes:
 
 
 def close_frame(code: int, reason: str = "") -> bytes:
-    """The reason is cut to what a control frame holds."""
+    """Truncates the reason to the size of a control frame."""
     if code == CLOSE_NO_CODE:
         return frame_header(Opcode.CLOSE, 0)
     payload = code.to_bytes(2, "big") + reason.encode()[: _MAX_CONTROL_PAYLOAD - 2].decode(errors="ignore").encode()
