@@ -1,16 +1,16 @@
-"""Which layer of each track one subscriber gets for what the path carries. A pure function; state is what it returned last.
+"""Allocates bandwidth: which layer of each track one subscriber gets. A pure function; its state is its last result.
 
-Sound first. Then the screen share as far as it is wished and the picture on stage up to 360 lines, then everybody's lowest
-layer, then one step at a time, by priority and by how coarse the picture is for its tile (LiveKit pkg/sfu gives everybody
-the lowest layer first, Jitsi's allocator the stage its 360p). What does not fit is paused, with the reason.
+Order: audio; then the screen share up to its requested size and the focused picture up to 360 lines; then the lowest layer
+of every track; then one step at a time, by priority and by how coarse the picture is for its tile (LiveKit pkg/sfu starts
+with the lowest layers, Jitsi's allocator with 360p of the focused picture). A track that does not fit is paused.
 
-Against flapping: what is sent already only has to fit now; what is more has to have fitted for 5 s; after the budget took
-a layer it does not come back for 10 s (mediasoup), longer each time it was taken again soon. A layer has to be alive for
-2 s (mediasoup) before it is chosen over another. A picture that stands still is worse than any of that: the lowest layer
-is only given up when it has not fitted for 2 s, for an estimate often falls too far at first, and comes back sooner.
+Against oscillation: a layer that is sent already only has to fit now; a higher one has to have fitted for 5 s. A layer
+taken away for lack of budget does not return for 10 s (mediasoup), longer each time this repeats soon. A layer has to be
+alive for 2 s (mediasoup) before it is preferred to another. A frozen picture is worse than all of this: the lowest layer
+is paused only when it has not fitted for 2 s, because estimates often fall too far at first, and it returns sooner.
 
-With more budget the first in this order to get something else gets more. Somebody behind it may then get less: a large
-step of one may take what small steps of others used.
+With a larger budget, the first track in this order whose layer changes gets a higher one. A track behind it may get a
+lower one, because a large step may use the budget of several small ones.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -26,28 +26,29 @@ ALIVE_FOR: Final = 2.0
 HOLD: Final = 10.0
 HOLD_LIMIT: Final = 120.0
 AGAIN: Final = 60.0
-"""A layer that is taken away within so many seconds after it came back is held back twice as long."""
+"""The hold doubles if a layer is taken away within this time after it returned, seconds."""
 PATIENCE: Final = 2.0
-"""Seconds that a lowest layer goes on although it does not fit,"""
+"""Seconds that the lowest layer continues although it does not fit."""
 PAUSED: Final = 2.0
-"""and the least for which it is then away;"""
+"""Seconds that a paused lowest layer stays paused at least."""
 PAUSED_LIMIT: Final = 10.0
-"""no more than so many, if it is paused again soon after it came back."""
+"""The same at most, if it is paused again soon after it returned."""
 RETURN: Final = 1.0
-"""Seconds in which it has to have fitted."""
+"""Seconds for which a paused lowest layer has to have fitted before it returns."""
 SUSTAINED: Final = 5.0
-"""Seconds in which the lowest budget is what steps up have to fit into."""
+"""Steps up have to fit the lowest budget of this many seconds."""
 STAGE_HEIGHT: Final = 360
+"""Lines of the focused picture that come before the lowest layers of other tracks."""
 FLUENT: Final = 12.0
-"""Frames a second below which a larger picture of a person is not worth its bits."""
+"""Frames per second below which a larger picture of a person is not worth its bandwidth."""
 TOLERANCE: Final = 1.25
-"""A layer may exceed what the operator's tier allows for one picture by so much; encoders are not exact."""
+"""Factor by which a layer may exceed the bitrate that the operator's tier allows; encoders are not exact."""
 ASSUMED_TILE: Final = 1280 * 720
-"""Pixels of a tile of no said size."""
+"""Pixels of a tile whose size is not known."""
 
 
 class Rank(IntEnum):
-    """Who comes first."""
+    """Allocation order of video tracks."""
 
     SCREEN = 0
     STAGE = 1
@@ -55,33 +56,33 @@ class Rank(IntEnum):
 
 
 class AllocationReason(Enum):
-    """Why a track is sent as it is."""
+    """Why a track gets no better layer."""
 
     WISH = "wish"
-    "As large as its tile can show."
+    "The layer fills its tile."
     BUDGET = "budget"
-    "The path does not carry more."
+    "The path has no bandwidth for more."
     HOLD = "hold"
-    "It carried more once and failed: a while has to pass."
+    "A better layer failed recently."
     TIER = "tier"
-    "The operator's policy."
+    "The operator's policy does not allow more."
     SETTLING = "settling"
-    "A better layer has only just begun."
+    "A better layer has only just started."
     HIDDEN = "hidden"
-    "Nobody looks at it."
+    "The subscriber does not show the track."
     SILENT = "silent"
     "The publisher sends nothing."
 
 
 class Layer(NamedTuple):
-    """One step of a track: a simulcast encoding or the spatial and temporal layers up to this one, all together."""
+    """One step of a track: a simulcast encoding, or its spatial and temporal layers up to these."""
 
     name: str
-    "The rid."
+    "The RID."
     temporal: int
-    "The highest that is sent, or `ALL_LAYERS`."
+    "The highest temporal layer, or `ALL_LAYERS`."
     bitrate: float
-    "Bits per second, with everything below that has to be sent for it."
+    "Bits per second, lower layers that it depends on included."
     width: int
     height: int
     fps: float = 30.0
@@ -90,13 +91,13 @@ class Layer(NamedTuple):
 
     @property
     def key(self) -> tuple[str, int, int]:
-        """What makes it another one."""
+        """Identity of the layer."""
         return self.name, self.spatial, self.temporal
 
 
 @dataclass(frozen=True, slots=True)
 class LayerRequest:
-    """What a subscriber wants of one track. `layers` are alive and rise in bitrate and quality."""
+    """A subscriber's request for one track. `layers` are alive and rise in bitrate and quality."""
 
     key: Hashable
     kind: Literal["audio", "video"]
@@ -105,43 +106,44 @@ class LayerRequest:
     priority: int = 128
     width: int = 0
     height: int = 0
-    "Pixels of the tile; 0: no limit."
+    "Pixels of the tile; 0 means no limit."
     fps: float = 0.0
     hidden: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class LayerAllocation:
-    """What is sent of one track: `layer`, or nothing when None."""
+    """The decision for one track: `layer`, or paused if None."""
 
     layer: Layer | None
     reason: AllocationReason
     best: Layer | None = None
-    "What would be sent if the path were endless."
+    "The layer without bandwidth limits."
     raised_at: float = float("-inf")
+    "Time of the last step up."
     lowered_at: float = float("-inf")
-    "When the budget last took a layer away."
+    "Time when a layer was last taken away for lack of budget."
     hold: float = HOLD
-    "Seconds after that in which none comes back."
+    "Seconds after `lowered_at` before a step up."
     short_since: float | None = None
-    "Since when not even the lowest layer fits, which is sent all the same; None: it fits."
+    "Since when the lowest layer is sent although it does not fit; None if it fits."
 
 
 @dataclass(frozen=True, slots=True)
 class Allocation:
-    """Everybody's decision."""
+    """The decisions for all tracks of one subscriber."""
 
     tracks: Mapping[Hashable, LayerAllocation]
     used: float
-    "Bits per second."
+    "Bits per second of all decisions."
     step: float
-    "What the smallest step costs that did not fit or is not allowed yet; 0: nothing to gain."
+    "Bits per second of the smallest step that does not fit or is not allowed yet; 0 if there is none."
     ceiling: float
-    "Bits per second of everything that is wished."
+    "Bits per second of all best layers."
     budget: float
     at: float
     lows: tuple[tuple[float, float], ...] = field(default=())
-    "(when, lowest budget in the second after it) of late."
+    "(time, lowest budget in the second after it) of the last seconds."
 
 
 @dataclass(slots=True)
@@ -152,9 +154,9 @@ class _Ladder:
     capped: AllocationReason
     "Why `steps` ends before `best`."
     next: Layer | None
-    "The step that is not allowed now."
+    "The first step that is not allowed now."
     before: int | None
-    "Index of what is sent now, −1: nothing; None: not known yet."
+    "Index of the current step; −1 if paused for lack of budget; None if not known."
     previous: LayerAllocation | None
     level: int = -1
 
@@ -168,7 +170,10 @@ def allocate(
     picture: float = float("inf"),
     height: int = 0,
 ) -> Allocation:
-    """`picture` and `height`: what the operator's tier allows for one picture (0: any). `now` in seconds."""
+    """Allocates `budget` bits per second at `now` (seconds).
+
+    `picture` and `height`: bits per second and lines that the operator's tier allows for one picture (height 0: no limit).
+    """
     sound = [request for request in requests if request.kind == "audio"]
     ladders = [
         _ladder(request, previous, now, picture, height)
@@ -220,7 +225,7 @@ def _order(request: LayerRequest) -> tuple[int, int, int, str]:
 
 
 def _lows(previous: Allocation | None, budget: float, now: float) -> tuple[tuple[float, float], ...]:
-    """The lowest budget of each second of the last five."""
+    """The lowest budget in each of the last `SUSTAINED` seconds."""
     kept = [(when, low) for when, low in previous.lows if now - when < SUSTAINED + 1.0] if previous else []
     if kept and now - kept[-1][0] < 1.0:
         kept[-1] = (kept[-1][0], min(kept[-1][1], budget))
@@ -250,7 +255,7 @@ def _ladder(request: LayerRequest, previous: Allocation | None, now: float, pict
         and decision.layer is None
         and decision.reason in (AllocationReason.BUDGET, AllocationReason.HOLD, AllocationReason.SETTLING)
     ):
-        before = -1  # was paused by the path, not by itself
+        before = -1  # paused for lack of budget
     capped = AllocationReason.WISH
     allowed = useful
     limited = [
@@ -273,9 +278,10 @@ def _ladder(request: LayerRequest, previous: Allocation | None, now: float, pict
 
 
 def _steps(request: LayerRequest) -> tuple[Layer, ...]:
-    """The layers without those that no step should end at: more frames than are wished, and large pictures that jerk.
+    """The layers worth sending: without frame rates above the requested one, and without large pictures at low frame rates.
 
-    A person in motion is better small than as a row of stills; text is not, and the smallest picture is better than none.
+    A person in motion looks better small than at a low frame rate. That is not true for screen shares, and the smallest
+    picture is kept in any case.
     """
     found: list[Layer] = []
     smallest = _size(request.layers[0])
@@ -291,7 +297,7 @@ def _steps(request: LayerRequest) -> tuple[Layer, ...]:
 
 
 def _useful(request: LayerRequest, steps: tuple[Layer, ...]) -> tuple[Layer, ...]:
-    """Up to the first size that fills the tile."""
+    """The steps up to the first size that fills the tile."""
     filling = next((size for size in map(_size, steps) if fills(size, request.width, request.height)), None)
     if filling is None:
         return steps
@@ -303,7 +309,7 @@ def _size(layer: Layer) -> Size:
 
 
 def _index(layers: tuple[Layer, ...], steps: tuple[Layer, ...], wanted: Layer | None) -> int | None:
-    """Which of the steps this layer is, or the one below it; None when it is not there any more."""
+    """Index of the step with this layer, or of the one below it; None if the layer no longer exists."""
     if wanted is None:
         return None
     for index, step in enumerate(steps):
@@ -316,7 +322,7 @@ def _index(layers: tuple[Layer, ...], steps: tuple[Layer, ...], wanted: Layer | 
 
 
 def _fill(ladders: list[_Ladder], budget: float) -> list[int]:
-    """Levels by index of each ladder, −1: nothing."""
+    """The step that each ladder reaches with this budget, −1 for none."""
     left = budget
     for ladder in ladders:
         ladder.level = -1
@@ -333,7 +339,7 @@ def _fill(ladders: list[_Ladder], budget: float) -> list[int]:
         ladder.level = level
         return True
 
-    for ladder in ladders:  # in their order: screens, then the stage
+    for ladder in ladders:  # in their order: screen shares, then the focused picture
         if ladder.request.rank is Rank.SCREEN:
             while rise(ladder):
                 pass
@@ -353,7 +359,7 @@ def _fill(ladders: list[_Ladder], budget: float) -> list[int]:
 
 
 def _urgency(ladder: _Ladder) -> tuple[int, float]:
-    """Smaller is more urgent: priority, then how many pixels of the tile share one of the picture."""
+    """Smaller is more urgent: by priority, then by how many tile pixels one picture pixel has to fill."""
     request, layer = ladder.request, ladder.steps[ladder.level]
     tile = request.width * request.height or ASSUMED_TILE
     return -request.priority, -tile / max(1, layer.width * layer.height) * 30.0 / max(1.0, layer.fps)
@@ -373,7 +379,7 @@ def _decide(ladder: _Ladder, level: int, most: int, short_since: float | None, n
     )
     old = previous.layer if previous is not None else None
     if old is not None and layer is not None and _size(old) == _size(layer):
-        pass  # as many frames as fit: no larger picture has to wait because of that
+        pass  # only the frame rate changes: no hold
     elif before is not None and level < before and reason is AllocationReason.BUDGET:
         if level < 0:
             hold = min(PAUSED_LIMIT, 2 * hold) if now - raised < PAUSED_LIMIT else PAUSED

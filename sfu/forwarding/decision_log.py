@@ -1,8 +1,8 @@
-"""Why somebody's media are as they are: a participant's newest decisions, each with its reason, for people to read.
+"""Decision log of one participant: layer changes, pauses, keyframes, loss and estimate changes, each with its cause.
 
-Written where a decision is made, read once a second by whoever tells the person, and by operators when they ask. Bounded in
-length and, per kind, in rate: what comes too thick is counted and not kept. Every decision counts, kept or not, in totals
-that all diaries of a server share. `now` in monotonic seconds.
+The forwarding code appends to it; the statistics overlay (once a second) and the admin API read it. It keeps the last 64
+entries and limits the rate per kind. Suppressed entries still count in the totals, which all logs of a server share. `now`
+is monotonic seconds.
 """
 
 from collections import Counter, deque
@@ -15,84 +15,85 @@ from sfu.bandwidth.policy import PolicyDecision
 from sfu.forwarding.downlink import Downlink
 
 KEPT: Final = 64
-"""Entries of one participant."""
-FELL: Final = 0.75
-ROSE: Final = 1.5
-"""An estimate that changes to less than the one or more than the other of what was written last is notable,"""
+"""Entries kept per participant."""
+ESTIMATE_DROP_RATIO: Final = 0.75
+ESTIMATE_RISE_RATIO: Final = 1.5
+"""An estimate is logged when it leaves this band around the last logged value."""
 ESTIMATE_EVERY: Final = 5.0
-"""but not sooner than this after that, in seconds, unless it fell to half."""
-CALM: Final = 0.5
-"""Loss that was seen is over below this share of what is called loss."""
+"""Seconds between two estimate entries at least, unless the estimate halves."""
+LOSS_CLEAR_RATIO: Final = 0.5
+"""A loss episode ends when loss falls below this fraction of the threshold."""
 
 
 class DecisionKind(Enum):
-    """What happened. What `before` and `after` of an entry count depends on it."""
+    """Kinds of entries, and the meaning of `before` and `after` in each."""
 
     LAYER_UP = "layer_up"
     "Lines of the picture."
     LAYER_DOWN = "layer_down"
-    "The same."
+    "Lines of the picture."
     PAUSED = "paused"
-    "The same; `after` is 0."
+    "Lines of the picture; `after` is 0."
     RESUMED = "resumed"
-    "The same; `before` is 0."
+    "Lines of the picture; `before` is 0."
     KEYFRAME = "keyframe"
-    "Somebody needed a whole picture: nothing is counted."
+    "A keyframe was requested. `before` and `after` are unused."
     LOSS = "loss"
-    "Share of the packets that is lost, 0 to 1. `after` above `before`: it began; below: it is over."
+    "Fraction of lost packets, 0–1. It begins if `after` is above `before`, else it ends."
     ESTIMATE = "estimate"
-    "Bits per second that the path carries."
+    "Estimated bits per second of the path."
     TIER = "tier"
     "Lines that the operator's rules allow for one picture."
     LIMITED = "limited"
-    "The publisher's own browser sends less than it was asked to: nothing is counted."
+    "The publisher's browser sends less than requested. `before` and `after` are unused."
 
 
 class Cause(Enum):
-    """Why. Of a layer that rises or comes back, the cause is what held it down until then."""
+    """Why it happened. For a step up, the cause that prevented it until now."""
 
     WISH = "wish"
-    "The viewer's own: the size of its tile, or it does not want any."
+    "The subscriber's request: the tile size, or it pauses the track."
     BUDGET = "budget"
-    "The path does not carry more."
+    "The path has no bandwidth for more."
     HOLD = "hold"
-    "It carried more once and failed: a while has to pass."
+    "A better layer failed recently."
     TIER = "tier"
-    "The operator's rules for such a path."
+    "The operator's rules for paths of this kind."
     SETTLING = "settling"
-    "A better layer has only just begun."
+    "A better layer has only just started."
     HIDDEN = "hidden"
-    "Nobody looks at it."
+    "The subscriber does not show the track."
     LAST_N = "last_n"
-    "The room sends only the pictures of those who spoke last."
+    "The room sends only the video of the last N speakers."
     SILENT = "silent"
     "The publisher sends nothing."
     PUBLISHER = "publisher"
     "The publisher sends other sizes than before."
     MUTED = "muted"
     CODEC = "codec"
-    "The viewer's browser cannot show it."
+    "The subscriber's browser does not support the codec."
     VIEWER = "viewer"
-    "A viewer's browser asked."
+    "A subscriber's browser requested it."
     SWITCH = "switch"
-    "The server asked, so that a viewer's layer can change."
+    "The server requested it to switch a subscriber's layer."
     RETRY = "retry"
-    "The server asked again: it did not come."
+    "The server repeated a request without response."
     RECEIVING = "receiving"
-    "On the way from the server."
+    "Between the server and the participant, downstream."
     SENDING = "sending"
-    "On the way to the server."
+    "Between the participant and the server, upstream."
     ESTIMATE = "estimate"
-    "By what the path carries."
+    "The estimate of the path."
     DELAY = "delay"
     "The round trip grew."
     LOSS = "loss"
+    "Packets are lost."
     CPU = "cpu"
-    "The publisher's computer is busy."
+    "The publisher's CPU is overloaded."
     UPLINK = "uplink"
-    "The publisher's way to the server carries no more."
+    "The publisher's uplink has no bandwidth for more."
     NONE = "none"
-    "Nothing any more."
+    "The limitation ended."
 
 
 BOUNDS: Final = {
@@ -106,26 +107,26 @@ BOUNDS: Final = {
     DecisionKind.TIER: (0.2, 4.0),
     DecisionKind.LIMITED: (0.5, 8.0),
 }
-"""Entries per second and at once. A viewer of two dozen pictures may lose all of them in one moment."""
+"""Rate limit by kind: (entries per second, burst). A subscriber may lose two dozen pictures at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionEntry:
     number: int
-    "Grows with every entry of a diary, from 1 on."
+    "Counts the entries of a log from 1."
     at: float
     kind: DecisionKind
     cause: Cause
     track: str
-    "As its viewers know it; empty: the whole path."
+    "The track's name for its subscribers; empty if the entry concerns the whole path."
     before: float
     after: float
     rate: float
-    "Bits per second that the path was thought to carry; 0: not known."
+    "Estimated bits per second of the path; 0 if not known."
 
 
 class DecisionLog:
-    """One per participant, for both its connections. `totals` counts (kind, cause) of every diary that shares it."""
+    """One per participant, for both its connections. `totals` counts (kind, cause) over all logs that share it."""
 
     __slots__ = ("_credit", "_entries", "_totals", "_written", "revision")
 
@@ -133,17 +134,17 @@ class DecisionLog:
         self._totals = Counter() if totals is None else totals
         self._entries: deque[DecisionEntry] = deque(maxlen=KEPT)
         self._credit: dict[DecisionKind, tuple[float, float]] = {}
-        """(entries that may still come at once, when that was)."""
+        """(entries that fit the burst, time of that value)."""
         self._written = 0
         self.revision = 0
-        """Changes with everything that is written or touched: whoever tells of it looks only then."""
+        """Changes with every `write` and `touch`: readers look for news only then."""
 
     def __iter__(self) -> Iterator[DecisionEntry]:
         """Oldest first."""
         return iter(self._entries)
 
     def touch(self) -> None:
-        """Something that is told along with the entries changed."""
+        """Notifies readers of a change that has no entry."""
         self.revision += 1
 
     def write(
@@ -158,7 +159,7 @@ class DecisionLog:
         rate: float = 0.0,
         counted: bool = True,
     ) -> None:
-        """`counted` False: it stands in somebody else's diary as well, where it counts."""
+        """`counted` False: another participant's log has the same entry, and counts it."""
         self.revision += 1
         if counted:
             self._totals[kind, cause] += 1
@@ -172,18 +173,18 @@ class DecisionLog:
 
     @property
     def newest(self) -> int:
-        """Number of the last entry, 0: none."""
+        """Number of the last entry; 0 if there is none."""
         return self._written
 
     def since(self, number: int) -> list[DecisionEntry]:
-        """What was written after entry `number` and is still there."""
+        """The kept entries after entry `number`."""
         if number >= self._written:
             return []
         return [entry for entry in self._entries if entry.number > number]
 
 
 class LossLogger:
-    """Whether loss crossed what is called so: once when it begins, once when it is over."""
+    """Logs the begin and the end of loss episodes."""
 
     __slots__ = ("_cause", "_seen", "_threshold")
 
@@ -191,63 +192,63 @@ class LossLogger:
         self._threshold = threshold
         self._cause = cause
         self._seen = 0.0
-        """The share with which it began; 0: none now."""
+        """Loss at the begin of the episode; 0 outside of one."""
 
     def update(self, decision_log: DecisionLog, loss: float, now: float, rate: float = 0.0) -> None:
-        """`loss` 0 to 1, over the last second or so."""
+        """`loss`: fraction over about the last second, 0–1."""
         if not self._seen and loss > self._threshold:
             decision_log.write(now, DecisionKind.LOSS, self._cause, after=loss, rate=rate)
             self._seen = loss
-        elif self._seen and loss < CALM * self._threshold:
+        elif self._seen and loss < LOSS_CLEAR_RATIO * self._threshold:
             decision_log.write(now, DecisionKind.LOSS, self._cause, before=self._seen, after=loss, rate=rate)
             self._seen = 0.0
 
 
 class DownlinkLogger:
-    """Of what a downlink measures and judges twenty times a second, writes what a person would call a change."""
+    """Logs significant downlink changes: loss, the estimate, and the operator's tier."""
 
-    __slots__ = ("_estimate", "_estimated_at", "_loss", "_verdict")
+    __slots__ = ("_estimate", "_estimated_at", "_loss", "_policy_decision")
 
     def __init__(self, threshold: float) -> None:
-        """`threshold`: the share of lost packets that is worth a word."""
+        """`threshold`: fraction of lost packets that is logged."""
         self._loss = LossLogger(threshold, Cause.RECEIVING)
         self._estimate = 0.0
         self._estimated_at = float("-inf")
-        self._verdict: PolicyDecision | None = None
+        self._policy_decision: PolicyDecision | None = None
 
     def update(self, decision_log: DecisionLog, downlink: Downlink, now: float) -> None:
-        """After each `handle_timer` of the downlink."""
+        """Call it after each `handle_timer` of the downlink."""
         estimate = downlink.estimator.target
         self._loss.update(decision_log, downlink.estimator.loss, now, estimate)
-        self._look_at_estimate(decision_log, estimate, now)
+        self._log_estimate(decision_log, estimate, now)
         policy_decision = downlink.policy_decision
         if policy_decision is not None:
-            self._look_at_verdict(decision_log, policy_decision, estimate, now)
+            self._log_tier(decision_log, policy_decision, estimate, now)
 
-    def _look_at_estimate(self, decision_log: DecisionLog, estimate: float, now: float) -> None:
+    def _log_estimate(self, decision_log: DecisionLog, estimate: float, now: float) -> None:
         known = self._estimate
         if not known:
-            self._estimate, self._estimated_at = estimate, now  # what it begins with is no news
+            self._estimate, self._estimated_at = estimate, now  # the initial value is not a change
             return
-        if FELL * known <= estimate <= ROSE * known:
+        if ESTIMATE_DROP_RATIO * known <= estimate <= ESTIMATE_RISE_RATIO * known:
             return
         if now - self._estimated_at < ESTIMATE_EVERY and estimate > known / 2:
             return
         decision_log.write(now, DecisionKind.ESTIMATE, Cause.ESTIMATE, before=known, after=estimate, rate=estimate)
         self._estimate, self._estimated_at = estimate, now
 
-    def _look_at_verdict(
+    def _log_tier(
         self, decision_log: DecisionLog, policy_decision: PolicyDecision, estimate: float, now: float
     ) -> None:
-        known = self._verdict
+        known = self._policy_decision
         if known is None:
-            self._verdict = policy_decision
+            self._policy_decision = policy_decision
         elif known.height != policy_decision.height:
             cause = Cause(policy_decision.reason.value)
             decision_log.write(
                 now, DecisionKind.TIER, cause, before=known.height, after=policy_decision.height, rate=estimate
             )
-            self._verdict = policy_decision
+            self._policy_decision = policy_decision
         elif known.reason is not policy_decision.reason:
             decision_log.touch()
-            self._verdict = policy_decision
+            self._policy_decision = policy_decision

@@ -41,7 +41,7 @@ SEGMENTS: Final = 8
 
 
 class Offsets(NamedTuple):
-    """What to add to a stream's numbers to get the subscriber's. Changes only with the stream."""
+    """Differences between the subscriber's numbers and the stream's. They change only with the stream."""
 
     sequence: int = 0
     timestamp: int = 0
@@ -53,7 +53,7 @@ class Offsets(NamedTuple):
 
 
 class RtpStream(Protocol):
-    """What a down track needs of a stream (stream.py)."""
+    """The part of a stream (stream.py) that down tracks use."""
 
     track: MediaTrack
     down_tracks: "list[DownTrack]"
@@ -76,7 +76,7 @@ class RtpStream(Protocol):
 
 
 class OriginStream(RtpStream, Protocol):
-    """What a down track needs of an encoding (encoding.py)."""
+    """The part of an encoding (encoding.py) that down tracks use."""
 
     ssrc: int
     last_arrival: float
@@ -232,6 +232,13 @@ class DownTrack:
             old.down_tracks.remove(self)
         self.current = stream
         self.switches += 1
+
+    @property
+    def reported_loss(self) -> float | None:
+        """Loss in the subscriber's last report, 0–1; None if nothing is sent or no report has come."""
+        if self.current is None or self.last_report_block is None:
+            return None
+        return self.last_report_block.fraction_lost / 256
 
     def is_forwarding(self, encoding: RtpStream) -> bool:
         """Whether all or some layers of this encoding are sent now."""

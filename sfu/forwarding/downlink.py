@@ -1,9 +1,8 @@
-"""One subscriber's path: what it carries, what it is asked to carry, and who gets how much of it.
+"""Downlink of one subscriber: bandwidth estimation, the operator's policy, probes, and allocation of layers.
 
-Joins the estimator, the operator's policy, the probes and the allocation for the routes of one peer. The engine notes
-what it sends (`sent`) and hands in what the subscriber reports; `handle_timer`, up to 20 times a second, returns what
-shall be changed. Nothing here touches a route: the driver aims and parks them. Sans-IO; `now` in monotonic seconds, rates
-in bits per second.
+The engine reports the packets that it sends (`Estimator.on_sent`) and the subscriber's feedback. `handle_timer`, up to 20
+times a second, returns the changed decisions; the driver applies them to down tracks. Sans-IO; `now` is monotonic seconds,
+rates are bits per second.
 """
 
 from collections.abc import Callable, Collection, Hashable, Mapping
@@ -18,38 +17,39 @@ from sfu.bandwidth.twcc import Feedback
 from sfu.forwarding.allocator import Allocation, AllocationReason, Layer, LayerAllocation, LayerRequest, allocate
 
 CHANGE: Final = 0.15
-"""The budget has to change by this share before it is looked who gets it (Jitsi's allocator),"""
+"""Relative change of the budget that causes a new allocation (Jitsi's allocator)."""
 AGAIN: Final = 5.0
-"""or so many seconds to pass."""
+"""Seconds after which a new allocation is made in any case."""
 AGAIN_UPWARDS: Final = 1.0
-"""Seconds, while something waits for what is left."""
+"""The same while a track waits for more bandwidth."""
 BEGINNING: Final = 3.0
-"""Seconds in which the path is first explored: layers follow at once."""
+"""Seconds of initial exploration of the path: layers follow the estimate at once."""
 REPAIRS: Final = 0.9
-"""Of the budget, what is left for first sendings when a tenth of them is lost."""
+"""Least fraction of the budget for first transmissions. The rest is for retransmissions."""
 FLOOD: Final = 1.3
-"""A layer of so many times the budget fills any queue before a keyframe of a smaller one comes."""
+"""A layer above this multiple of the budget fills any queue before a keyframe of a smaller one arrives."""
 CEILING: Final = 1.1
+"""Probes go up to this multiple of the bitrate of all best layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """`decision` differs from the one before: in its layer, or in why it is no better one."""
+    """`decision` differs from the previous one in its layer or its reason."""
 
     key: Hashable
     decision: LayerAllocation
     switched: bool
     "Whether the layer differs."
     urgent: bool
-    "The path is flooded: stop the old layer now, do not wait for the new one's keyframe."
+    "The path is flooded: stop the old layer now, without waiting for the new one's keyframe."
 
 
 LayerSource = Callable[[Hashable], tuple[Layer, ...]]
-"""The layers of a track that are alive, by its key, rising."""
+"""Returns the live layers of a track by its key, in rising order."""
 
 
 class Downlink:
-    """One per subscribing connection. `requests` is the caller's to fill; call `touch` after each change of it."""
+    """One per subscribing connection. The caller fills `requests` and calls `touch` after each change."""
 
     __slots__ = (
         "_allocated_at", "_begun", "_layers", "_touched", "allocation", "estimator", "policy", "policy_decision", "requests",
@@ -66,10 +66,10 @@ class Downlink:
         self._allocated_at = float("-inf")
         self._touched = True
 
-    # -- what comes in ----------------------------------------------------------------------------------------------
+    # -- input ------------------------------------------------------------------------------------------------------
 
     def touch(self) -> None:
-        """Wishes or encodings changed: the next look allocates anew."""
+        """Requests or encodings changed: the next `handle_timer` makes a new allocation."""
         self._touched = True
 
     def receive_feedback(self, feedback: Feedback, now: float) -> None:
@@ -78,17 +78,17 @@ class Downlink:
     def receive_remb(
         self, bitrate: float, now: float, ssrcs: Collection[int] = (), octets: Mapping[int, int] | None = None
     ) -> None:
-        """For `ssrcs`; `octets`: what was sent on each stream so far."""
+        """A REMB for `ssrcs`. `octets`: bytes sent so far by SSRC."""
         self.estimator.receive_remb(bitrate, now, ssrcs, octets)
 
     def receive_report(self, loss: float, rtt: float | None, now: float) -> None:
-        """The worst of a receiver report's blocks."""
+        """The highest loss among a receiver report's blocks."""
         self.estimator.receive_report(loss, rtt, now)
 
-    # -- by the clock -----------------------------------------------------------------------------------------------
+    # -- time -------------------------------------------------------------------------------------------------------
 
     def handle_timer(self, now: float) -> list[Change]:
-        """Up to 20 times a second, and soon after feedback that lowered the estimate."""
+        """Call it up to 20 times a second, and soon after feedback that lowered the estimate."""
         estimator, before = self.estimator, self.allocation
         desired_rate, ceiling = self._desired_rate()
         estimator.handle_timer(now, desired_rate=desired_rate, ceiling=ceiling)
@@ -115,12 +115,12 @@ class Downlink:
         return changes
 
     def padding(self, now: float, ahead: float) -> int:
-        """Bytes of padding to send now; ask again in `ahead` seconds while `probing`."""
+        """Bytes of padding to send now. Call it again in `ahead` seconds while `probing`."""
         return self.estimator.padding(now, ahead)
 
     @property
     def is_satisfied(self) -> bool:
-        """Everything that is wished is sent, and nothing says that it is too much: there is little to look at."""
+        """Whether all requests are fulfilled on a stable path, so that fewer updates are enough."""
         allocation, policy_decision = self.allocation, self.policy_decision
         return (
             allocation is not None
@@ -144,13 +144,13 @@ class Downlink:
         return upwards and self._allocated_at + AGAIN_UPWARDS <= now
 
     def _desired_rate(self) -> tuple[float, float]:
-        """The rate that would be worth something, and all that is worth anything. 0: nothing to gain."""
+        """(rate that would allow a better layer, highest useful rate); 0 if no rate would."""
         allocation = self.allocation
         if allocation is None or not allocation.step:
             return 0.0, 0.0
         policy_decision = self.policy_decision
         if policy_decision is not None and policy_decision.reason is not PolicyReason.ESTIMATE:
-            return 0.0, 0.0  # the operator's rules hold it down, not the path
+            return 0.0, 0.0  # the operator's rules are the limit, not the path
         desired_rate = rate_to_probe(allocation.used, allocation.step)
         reasons = {decision.reason for decision in allocation.tracks.values()}
         if AllocationReason.TIER in reasons and AllocationReason.BUDGET not in reasons:

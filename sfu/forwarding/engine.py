@@ -1,26 +1,37 @@
-"""The data plane behind its narrow face.
+"""The data plane behind a narrow interface: commands in, events and counters out.
 
-Commands go in: open, key, move and close a peer; add and remove tracks and routes; aim, park and resume routes; mute;
-resend; send RTCP. Events come out of `take_events`: an encoding was bound, came alive or fell silent, a keyframe gave it
-its size. Counters are read where they are kept. Nothing here calls back into rooms or signalling.
+Commands:
 
-The driver (sfu.transport.udp) hands in datagrams with `receive` in batches and calls `flush` after each batch, and
-`handle_timer` every `control.TICK` seconds. `now` is monotonic seconds; `wall` seconds since 1900 (NTP). Sans-IO otherwise:
-sealing and sending are behind `SrtpEncryptor` and `DatagramSink`.
+- peers: `open_peer`, `open_plain_peer`, `set_srtp_sessions`, `set_peer_address`, `set_downlink`, `close_peer`
+- tracks: `add_track`, `remove_track`, `mute`, `request_keyframe`
+- down tracks: `add_down_track`, `remove_down_track`, `set_target`, `set_layer`, `clear_target`, `set_sent_callback`,
+  `update_loss`, `send_padding`
+
+Events come from `take_events`: an encoding was bound, came alive, fell silent or changed its size. Counters: `totals`,
+`dropped`, `plis_sent`, `firs_received`. The engine does not call back into rooms or signalling.
+
+The driver (sfu.transport.udp) passes decrypted packets to `receive` in batches and calls `flush` after each batch, passes
+RTCP to `receive_rtcp`, and calls `handle_timer` every `rtcp_handler.TICK` seconds. `now` is monotonic seconds, `wall`
+seconds since 1900 (NTP). Sans-IO: encryption and sending are behind `SrtpEncryptor` and `DatagramSink`.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from sfu.forwarding import fanout
+from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.dispatcher import Dispatcher, FanOut
-from sfu.forwarding.down_track import DownTrack, OriginStream, RtpStream
+from sfu.forwarding.down_track import DownTrack, OriginStream, RtpStream, SentCallback
+from sfu.forwarding.downlink import Downlink
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.gop_replay import GopReplay
 from sfu.forwarding.inbound import receive as receive_rtp
+from sfu.forwarding.layer_filter import filtered
+from sfu.forwarding.layers import ALL_LAYERS
+from sfu.forwarding.loop_budget import LoopBudget
 from sfu.forwarding.packet_log import PacketLog
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.peer_transport import PLAIN, Address, DatagramSink, SrtpContext
@@ -33,13 +44,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EncodingChanged:
-    """`encoding` of a track was bound, fell silent, came alive, or changed its size: choose layers again."""
+    """An encoding was bound, came alive, fell silent, or changed its size: choose layers again."""
 
-    encoding: Encoding
+    owner: object
+    "`MediaTrack.owner` of its track."
+    rid: str
+    alive: bool
+    simulcast: bool
+    "Whether the track has other encodings."
+    first_arrival: float
+    "Time when it last came alive."
+    width: int
+    height: int
+    "Size in the last keyframe; zeros if not known."
 
 
 class Engine:
-    """All peers, tracks and routes of one process (or of one thread of it)."""
+    """All peers, tracks and down tracks of one process."""
 
     def __init__(
         self,
@@ -49,28 +70,28 @@ class Engine:
         ingress: IngressLimits | None = None,
         clock: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        """`clock`: monotonic seconds, read around work to charge it to its peer; by default work costs nothing."""
-        self._encryptor = encryptor
+        """`clock`: monotonic seconds, to charge work to the peer that causes it; by default work costs nothing."""
         self.media_received = False
-        """Set by every packet; whoever sleeps while nothing comes clears it."""
+        """Set by every packet. The driver clears it to detect the next one."""
         self._fault_at = float("-inf")
         self.pending_encodings: list[Encoding] = []
-        """Those with a batch to forward, each once, in order of arrival. A native driver fills batches and this itself."""
-        self._events: list[EncodingChanged] = []
+        """Encodings with a batch to forward, each once, in order of arrival. The C part appends to it as well."""
+        self._changed: dict[Encoding, None] = {}
+        """Encodings with an event to deliver, in order."""
         self.peers: dict[PeerId, EnginePeer] = {}
         self.dropped: Counter[str] = Counter()
         """Packets dropped, by reason."""
         self._closed_totals: Counter[str] = Counter()
         """Counters of closed peers."""
         self.log: PacketLog | None = None
-        """Where the operator wants a record of what passes."""
+        """Set if the operator wants a packet log."""
         self._rtcp_handler = RtcpHandler(encryptor, self.dropped, self._note, ingress or IngressLimits(), clock)
         self._dispatcher = Dispatcher(encryptor, segments, self.dropped, self._rtcp_handler.reports)
         self._gop_replay = GopReplay(self._dispatcher.send)
 
     @property
     def fan_out(self) -> FanOut:
-        """What a batch is sent by; a native one may take its place."""
+        """The function that sends a batch. The driver may replace it by the C part's."""
         return self._dispatcher.fan_out
 
     @fan_out.setter
@@ -79,20 +100,32 @@ class Engine:
 
     # -- commands ---------------------------------------------------------------------------------------------------
 
-    def open_peer(self, peer_id: PeerId, rtcp_ssrc: int) -> EnginePeer:
+    def open_peer(
+        self,
+        peer_id: PeerId,
+        rtcp_ssrc: int,
+        *,
+        decision_log: DecisionLog | None = None,
+        budget: LoopBudget | None = None,
+    ) -> EnginePeer:
+        """`decision_log` and `budget` belong to the peer's participant; without a budget the peer has its own."""
         peer = self.peers[peer_id] = EnginePeer(peer_id, rtcp_ssrc)
+        peer.decision_log = decision_log
+        peer.budget = budget or peer.budget
         return peer
 
     def open_plain_peer(self, peer_id: PeerId, rtcp_ssrc: int, datagram_sink: DatagramSink) -> EnginePeer:
-        """A consumer (or a source) in a process of this machine: RTP and RTCP without SRTP, both ways.
+        """A consumer or source in another process on this machine: RTP and RTCP without SRTP in both directions.
 
-        Tracks and routes are added, aimed, muted and removed as for any peer; there are no keys, no address and no tag.
-        What goes to it comes to `datagram_sink` (`address` means nothing): RTP patched as for anybody, one datagram per `send`,
-        or several of `size` bytes (the last perhaps shorter) in one `send_segments`, in buffers that are used again when
-        the call returns; and compound RTCP, told apart by its second byte (RFC 5761 4), with sender reports once a second
-        and at each switch. False from it counts as dropped. RTP may carry padding (RFC 3550 5.1).
-        What comes from it goes to `receive` and `receive_rtcp` as it is, then `flush`; nobody has authenticated it but the
-        socket, so nobody but our own processes may reach that. It never gets an address in the UDP port's table.
+        Tracks and down tracks work as for any peer; there are no keys, no address and no authentication tag.
+
+        Outbound: `datagram_sink` gets RTP, one datagram per `send` or several of `size` bytes (the last one may be shorter)
+        per `send_segments`, in buffers that are reused when the call returns; and compound RTCP, distinguished by its
+        second byte (RFC 5761 4), with sender reports once a second and at each switch. `address` is unused. A datagram
+        counts as dropped if the sink returns False. RTP may have padding (RFC 3550 5.1).
+
+        Inbound: the driver passes packets to `receive` and `receive_rtcp` unchanged, then calls `flush`. Only the socket
+        authenticates them, so that only our own processes may have access to it.
         """
         peer = self.open_peer(peer_id, rtcp_ssrc)
         peer.tx, peer.auth_tag_size, peer.datagram_sink = PLAIN, 0, datagram_sink
@@ -106,16 +139,20 @@ class Engine:
         auth_tag_size: int,
         forget: Callable[[int], object] | None = None,
     ) -> None:
-        """`forget`: drops what `rx` knows of an SSRC."""
+        """`forget` drops the state of an SSRC from `rx`."""
         peer.set_inbound_session(rx, forget)
         peer.tx, peer.auth_tag_size = tx, auth_tag_size
 
     def set_peer_address(self, peer: EnginePeer, datagram_sink: DatagramSink, address: Address) -> None:
-        """The only way a peer's address changes; the caller has authenticated it (RFC 8445 consent)."""
+        """The only way to change a peer's address. The caller has authenticated it (RFC 8445 consent)."""
         peer.datagram_sink, peer.address = datagram_sink, address
 
+    def set_downlink(self, peer: EnginePeer, downlink: Downlink | None) -> None:
+        """`downlink` gets the peer's feedback and reports from now on."""
+        peer.downlink = downlink
+
     def close_peer(self, peer: EnginePeer) -> None:
-        """Closes its routes, then its tracks (and their routes elsewhere), then forgets it."""
+        """Removes its down tracks, then its tracks with their down tracks, then the peer. Idempotent."""
         if peer.closed:
             return
         peer.closed = True
@@ -143,9 +180,9 @@ class Engine:
         ssrcs: tuple[tuple[int, int | None], ...],
         by_ssrc: bool = False,
     ) -> Track:
-        """A sending m-line of the peer. `payload_types` and `rtx` as negotiated; `ssrcs` (media, repair) as declared.
+        """A sending m-line of the peer. `payload_types` and `rtx` as negotiated, `ssrcs` (media, repair) as declared.
 
-        `by_ssrc`: packets carry no rid; `rids` are the names of the streams in `ssrcs`, in their order.
+        `by_ssrc`: packets have no RID; `rids` are the names of the streams in `ssrcs`, in the same order.
         """
         peer.set_header_extensions(extensions)
         track = Track(
@@ -183,7 +220,7 @@ class Engine:
             encoding.history = [None] * len(encoding.history)
             encoding.batch.clear()
             encoding.layer_filter = None
-        # Each knows the other: taken apart here, no collection of cycles has to find them.
+        # Breaks the reference cycle, so that the garbage collector does not have to find it.
         track.owner, track.encodings = None, {}
         if peer is not None:
             self._rtcp_handler.reschedule(peer)
@@ -202,7 +239,7 @@ class Engine:
         first_sequence: int,
         cname: str,
     ) -> DownTrack:
-        """`track` towards `peer`. Nothing flows until `set_target`. `first_sequence` below 2¹⁵ (RFC 3711 3.3.1)."""
+        """`track` towards `peer`. Sends nothing before `set_target`. `first_sequence` is below 2¹⁵ (RFC 3711 3.3.1)."""
         down_track = DownTrack(
             track,
             peer,
@@ -235,8 +272,7 @@ class Engine:
         self._rtcp_handler.reschedule(peer)
 
     def set_target(self, down_track: DownTrack, stream: RtpStream, now: float) -> None:
-        """`stream` (an encoding, or `filtered`) for this route from its next keyframe on (audio: from its next packet); a
-        newcomer may get the last keyframe."""
+        """Sends `stream` from its next keyframe on (audio: from its next packet). A new down track may get a GOP replay."""
         if not down_track.set_target(stream, now) or down_track.track.kind != "video":
             return
         if isinstance(stream, Encoding) and self._gop_replay.begin(down_track, stream, now):
@@ -244,16 +280,48 @@ class Engine:
         else:
             self.request_keyframe(stream.origin, now)
 
+    def set_layer(
+        self,
+        down_track: DownTrack,
+        track: Track,
+        rid: str,
+        now: float,
+        *,
+        spatial: int = ALL_LAYERS,
+        temporal: int = ALL_LAYERS,
+        urgent: bool = False,
+    ) -> None:
+        """Sends layers of an encoding of `track`, see `set_target`.
+
+        `urgent`: the path is flooded, so another encoding stops at once. Else the keyframe would come behind a queue.
+        """
+        encoding = track.encodings[rid]
+        if urgent and not down_track.is_forwarding(encoding):
+            down_track.pause()
+        self.set_target(down_track, filtered(encoding, spatial, temporal), now)
+
+    def clear_target(self, down_track: DownTrack) -> None:
+        """Stops sending. The next `set_target` continues the subscriber's stream."""
+        down_track.clear_target()
+
+    def set_sent_callback(self, down_track: DownTrack, on_sent: SentCallback) -> None:
+        """`on_sent` gets the transport-wide numbers and sizes of all packets sent from now on."""
+        down_track.on_sent = on_sent if self.log is None else self.log.logging_sent(down_track.peer, on_sent)
+
+    def update_loss(self, down_track: DownTrack, loss: float, now: float) -> None:
+        """Takes the fraction of packets that the path loses: audio becomes redundant."""
+        down_track.update_loss(loss, now)
+
     def request_keyframe(self, encoding: OriginStream, now: float) -> None:
-        """Merged and throttled per track."""
+        """Requests are merged and throttled per track."""
         self._rtcp_handler.request_keyframe(encoding, now)
 
     def send_padding(self, peer: EnginePeer, size: int, now: float) -> None:
-        """About so many bytes more towards a peer, that nobody misses and whose arrival it tells: for probes."""
+        """Sends about `size` bytes of redundant packets, for bandwidth probes."""
         self._rtcp_handler.send_padding(peer, size, now)
 
     def mute(self, track: Track, muted: bool, now: float) -> None:
-        """Stops a track at the server, or lets it pass again (from a keyframe on)."""
+        """Stops forwarding a track, or resumes it from a keyframe on."""
         if track.muted == muted:
             return
         track.muted = muted
@@ -267,17 +335,28 @@ class Engine:
         if not muted:
             for encoding in track.encodings.values():
                 if encoding.ssrc:
-                    self._note(encoding)  # for those who came while it was muted
+                    self._note(encoding)  # for subscribers that joined while it was muted
 
     def take_events(self) -> list[EncodingChanged]:
-        """What happened since the last call, each encoding once."""
-        events, self._events = self._events, []
-        return list(dict.fromkeys(events))
+        """The events since the last call, at most one per encoding, with its state now."""
+        changed, self._changed = self._changed, {}
+        return [
+            EncodingChanged(
+                encoding.track.owner,
+                encoding.rid,
+                encoding.alive,
+                len(encoding.track.encodings) > 1,
+                encoding.first_arrival,
+                encoding.width,
+                encoding.height,
+            )
+            for encoding in changed
+        ]
 
     # -- packets ----------------------------------------------------------------------------------------------------
 
     def receive(self, peer: EnginePeer, view: memoryview, n: int, now: float) -> None:
-        """An opened RTP packet: `n` bytes of `view`, which may be reused when this returns."""
+        """Takes a decrypted RTP packet: the first `n` bytes of `view`, which may be reused afterwards."""
         peer.packets_in += 1
         peer.bytes_in += n
         peer.last_arrival = now
@@ -286,8 +365,17 @@ class Engine:
         if encoding is not None and len(encoding.batch) == 1:
             self.pending_encodings.append(encoding)
 
+    def count_refused(self, peer: EnginePeer, n: int) -> None:
+        """Counts a packet of `n` bytes that the driver drops because the peer exceeds its limits."""
+        peer.packets_in += 1
+        peer.bytes_in += n
+
+    def throttle(self, peer: EnginePeer) -> None:
+        """Makes the driver drop the peer's media (`EnginePeer.flooding`) until the next check of its rate."""
+        peer.flooding = True
+
     def flush(self, now: float) -> None:
-        """Sends what `receive` gathered. Call once after each batch of datagrams."""
+        """Forwards the packets taken by `receive`. Call it once after each batch of datagrams."""
         pending_encodings = self.pending_encodings
         if not pending_encodings:
             return
@@ -299,7 +387,7 @@ class Engine:
                     if self.log is not None:
                         self.log.forwarded(encoding, batch, now)
                     self._dispatcher.forward(encoding, batch, now)
-                except Exception:  # one stream's fault is not the others'
+                except Exception:  # one stream's fault must not affect others
                     self.dropped["fault"] += len(batch)
                     if now - self._fault_at > FAULTS_EVERY:
                         self._fault_at = now
@@ -308,15 +396,19 @@ class Engine:
     # -- RTCP and time ----------------------------------------------------------------------------------------------
 
     def receive_rtcp(self, peer: EnginePeer, data: bytes | memoryview, now: float, wall: float) -> None:
-        """An opened RTCP compound packet."""
+        """Takes a decrypted RTCP compound packet."""
         if self.log is not None:
             self.log.rtcp(peer, data, now)
         self._rtcp_handler.receive_rtcp(peer, data, now, wall)
 
     def handle_timer(self, now: float, wall: float) -> bool:
-        """Every `control.TICK` seconds while it says that somebody publishes, every `control.IDLE_TICK` otherwise."""
+        """Call it every `TICK` seconds while it returns True (a peer publishes), else every `IDLE_TICK` seconds."""
         self._gop_replay.handle_timer(now)
         return self._rtcp_handler.handle_timer(now, wall)
+
+    def tracks(self) -> Iterator[Track]:
+        """All published tracks."""
+        return (track for peer in self.peers.values() for track in peer.tracks.values())
 
     def totals(self) -> Counter[str]:
         """Sums of `EnginePeer.totals` over all peers, closed ones included: they never fall."""
@@ -332,10 +424,10 @@ class Engine:
 
     @property
     def firs_received(self) -> int:
-        """Keyframe requests of subscribers that came as FIR (they count as asked as well)."""
+        """Keyframe requests received as FIR. They also count in `keyframe_requests_received`."""
         return self._rtcp_handler.firs_received
 
     def _note(self, encoding: Encoding) -> None:
         if self.log is not None:
             self.log.listen(encoding)
-        self._events.append(EncodingChanged(encoding))
+        self._changed[encoding] = None

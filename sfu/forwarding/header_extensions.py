@@ -1,4 +1,4 @@
-"""What to do with each RTP header extension of an inbound packet, by its negotiated id (RFC 8285).
+"""Actions for the RTP header extensions of inbound packets, by negotiated id (RFC 8285).
 
 The table has one action per id, so that the packet path looks up a number instead of comparing URIs. The C part reads the
 same table.

@@ -164,9 +164,8 @@ def _read_extensions(
         elif action == SEND_TIME:
             if size == 3:
                 block += (_SEND_TIME_OUT << 28 | 2 << 24 | int(now * 262144) & 0xFFFFFF).to_bytes(4, "big")
-        elif action >= PASS:
-            if size <= 16:
-                block += bytes(((action - PASS) << 4 | size - 1,)) + view[at : at + size]
+        elif action >= PASS and size <= 16:
+            block += bytes(((action - PASS) << 4 | size - 1,)) + view[at : at + size]
         at += size
     return block, level, dependency
 

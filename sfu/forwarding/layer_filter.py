@@ -35,7 +35,7 @@ _new: Final = tuple.__new__
 
 
 class LayeredStream(OriginStream, ParsedStream, Protocol):
-    """What a layer filter needs of its encoding (encoding.py)."""
+    """The part of an encoding (encoding.py) that its layer filter uses."""
 
     layer_filter: "LayerFilter | None"
 

@@ -28,7 +28,7 @@ _new: Final = tuple.__new__
 
 
 class ParsedStream(Protocol):
-    """What the parsers need of an encoding (encoding.py)."""
+    """The part of an encoding (encoding.py) that the parsers use."""
 
     track: MediaTrack
     highest: int

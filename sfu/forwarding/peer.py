@@ -74,11 +74,28 @@ class EnginePeer(PeerTransport):
         """Lets go of keys and socket."""
         self.rx = self.tx = self.datagram_sink = self.downlink = self.stream_table.forget = None
 
+    def exceeds_ssrc_limit(self, ssrc: int) -> bool:
+        """Whether a media packet of `ssrc` would be one stream too many. Asked before libsrtp sees the packet."""
+        return self.stream_table.exceeds_ssrc_limit(ssrc)
+
+    def exceeds_reporter_limit(self, ssrc: int) -> bool:
+        """The same for RTCP from `ssrc`."""
+        return self.stream_table.exceeds_reporter_limit(ssrc)
+
+    def add_reporter(self, ssrc: int) -> None:
+        """Records an SSRC whose RTCP was decrypted."""
+        self.stream_table.reporters.add(ssrc)
+
     def set_header_extensions(self, extensions: Mapping[str, int]) -> None:
         """Takes the negotiated ids (URI → id); one table for a whole bundle (RFC 8843 10)."""
         self.extension_actions = negotiated_actions(self.extension_actions, extensions)
         if TWCC in self.extension_actions and self.twcc is None:
             self.twcc = Recorder(self.rtcp_ssrc)
+
+    @property
+    def spare_streams(self) -> int:
+        """How many further streams the peer may send in its lifetime."""
+        return self.stream_table.spare
 
     def media_down_tracks(self) -> Iterator[DownTrack]:
         """Each down track once."""

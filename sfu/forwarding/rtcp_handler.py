@@ -57,7 +57,7 @@ DEFAULT_RTT: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class IngressLimits:
-    """Limits of what one peer may send per second."""
+    """Media that one peer may send per second."""
 
     packets: float = 6_000
     bits: float = 30_000_000
@@ -114,7 +114,7 @@ class RtcpHandler:
             asker.decision_log.write(now, DecisionKind.KEYFRAME, cause, track=track.name, counted=False)
 
     def receive_rtcp(self, peer: EnginePeer, data: bytes | memoryview, now: float, wall: float) -> None:
-        """An opened RTCP compound packet."""
+        """A decrypted RTCP compound packet."""
         peer.last_arrival = now
         budget = peer.rtcp_budget
         if not budget.begin(len(data), now):

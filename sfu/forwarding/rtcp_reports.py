@@ -95,7 +95,7 @@ class RtcpReports:
             compound += rtcp.encode_sender_report(report) + rtcp.encode_source_description(
                 down_track.ssrc, down_track.cname
             )
-            if answers:  # for every stream: a receiver identifies its media session by the sender's SSRC
+            if answers:  # from every SSRC: a browser matches answers to the streams that it receives
                 compound += xr.encode(xr.ExtendedReport(down_track.ssrc, None, answers))
                 answered = True
         if answered:

@@ -1,10 +1,10 @@
-"""Who speaks, and who is the dominant speaker.
+"""Detects the active speakers and the dominant speaker.
 
-Levels come as −dBov (RFC 6464), polled every 100 ms. The dominant speaker follows Volfin & Cohen, "Dominant speaker
-identification for multipoint videoconferencing" (2012): each participant's recent activity is scored on three time
-scales against the incumbent's, and a challenger must win on all three, so that a cough or one loud word does not turn
-the room's heads. Active speakers (the ring round a tile) are simply those loud enough lately (LiveKit pkg/sfu/audio:
-≤ 35 −dBov for at least 40 % of 400 ms; levels in steps of 1/8).
+Levels are −dBov (RFC 6464), polled every 100 ms. The dominant speaker follows Volfin & Cohen, "Dominant speaker
+identification for multipoint videoconferencing" (2012): each participant's recent activity is compared with the dominant
+speaker's on three time scales. A challenger must win on all three, so that a cough or one loud word changes nothing. Active
+speakers are all participants that were loud enough recently (LiveKit pkg/sfu/audio: ≤ 35 −dBov for at least 40 % of 400 ms;
+levels in steps of 1/8).
 """
 
 import math
@@ -13,20 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 ACTIVE_LEVEL = 35
-"""−dBov at or below which (louder) a sample counts as speech."""
+"""−dBov. Samples at or below it (louder) count as speech."""
 ACTIVE_SHARE = 0.4
 WINDOW = 4
-"""Samples (400 ms) over which somebody is active or not."""
+"""Samples (400 ms) that decide whether a participant is active."""
 IMMEDIATE, MEDIUM, LONG = 3, 10, 30
 """Samples of the three time scales: 0.3, 1 and 3 s."""
 RATIOS = (3.0, 2.0, 0.0)
-"""Log-ratios a challenger needs on the three time scales (mediasoup's choice)."""
+"""Log-ratios that a challenger needs on the three time scales (as in mediasoup)."""
 STEPS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class SpeakerChange:
-    """The state after a change. `dominant` is empty until somebody spoke; `speakers` are the active ones, loudest first."""
+    """The state after a change. `dominant` is empty until a participant speaks; `speakers` are active, loudest first."""
 
     dominant: str
     speakers: tuple[tuple[str, float], ...]
@@ -38,7 +38,7 @@ class _Voice:
     samples: deque[int] = field(default_factory=lambda: deque(maxlen=LONG))
 
     def activity(self, length: int) -> float:
-        """Loudness 0–127 averaged over the newest `length` samples."""
+        """Average loudness of the newest `length` samples, 0–127."""
         newest = list(self.samples)[-length:]
         return sum(newest) / length
 
@@ -52,7 +52,7 @@ class _Voice:
 
 
 class SpeakerDetector:
-    """Feeds on one level per key and poll; answers only when something changed. `now` is monotonic seconds."""
+    """Takes one level per key and poll, and returns changes. `now` is monotonic seconds."""
 
     __slots__ = ("_voices", "dominant", "speakers")
 
@@ -62,7 +62,7 @@ class SpeakerDetector:
         self.speakers: tuple[tuple[str, float], ...] = ()
 
     def observe(self, now: float, levels: Mapping[str, int | None]) -> SpeakerChange | None:
-        """`levels`: −dBov by key, None when nothing came (silence: muted, DTX). Keys not named have left."""
+        """`levels`: −dBov by key; None without packets (silence: muted, DTX). Missing keys have left."""
         for gone in self._voices.keys() - levels.keys():
             del self._voices[gone]
         for key, level in levels.items():
@@ -99,5 +99,5 @@ class SpeakerDetector:
 
 
 def _log_ratio(challenger: float, incumbent: float) -> float:
-    """Natural-log odds of two activities, both floored so that silence compares."""
+    """Scaled natural logarithm of the ratio of two activities. Both have a floor, so that silence is comparable."""
     return 4.0 * math.log(max(challenger, 1.0) / max(incumbent, 1.0))

@@ -48,6 +48,12 @@ class Track(MediaTrack):
         self.down_tracks: list[DownTrack] = []
         self.closed = False
 
+    @property
+    def inbound_loss(self) -> float:
+        """The highest loss among live encodings in the last report interval, 0–1."""
+        live = (encoding for encoding in self.encodings.values() if encoding.ssrc and encoding.alive)
+        return max((encoding.fraction_lost for encoding in live), default=0.0)
+
     def remove_down_track(self, down_track: object) -> None:
         super().remove_down_track(down_track)
         self.down_tracks[:] = [each for each in self.down_tracks if each is not down_track]

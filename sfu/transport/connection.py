@@ -16,6 +16,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.errors import BadRequest
+from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.loop_budget import ACKNOWLEDGEMENTS_BURST, ACKNOWLEDGEMENTS_SHARE, LoopBudget
 from sfu.forwarding.peer_transport import Address
@@ -61,7 +62,7 @@ class ConnectionListener(Protocol):
 
 
 class ServerPort(Protocol):
-    """What a connection needs of the media port (udp.py)."""
+    """The part of the media port (udp.py) that connections use."""
 
     @property
     def by_address(self) -> "MutableMapping[Address, DatagramHandler]": ...
@@ -71,7 +72,7 @@ class ServerPort(Protocol):
 
 
 class ConnectionServer(Protocol):
-    """What a connection needs of its server (webrtc_server.py)."""
+    """The part of the server (webrtc_server.py) that connections use."""
 
     engine: Engine
     identity: Identity
@@ -114,14 +115,24 @@ NULL_LISTENER: Final = _NullListener()
 class Connection:
     """Owned by a Publisher or a Subscriber. All methods run on the event loop and return at once."""
 
-    def __init__(self, webrtc_server: ConnectionServer, name: str, listener: ConnectionListener) -> None:
+    def __init__(
+        self,
+        webrtc_server: ConnectionServer,
+        name: str,
+        listener: ConnectionListener,
+        decision_log: DecisionLog | None = None,
+        budget: LoopBudget | None = None,
+    ) -> None:
+        """`decision_log`, `budget`: of the participant."""
         self._webrtc_server = webrtc_server
         self.name = name
         """For logs only."""
         self._listener: ConnectionListener = listener
         self.state = State.NEW
         self.ice = IceAgent()
-        self.peer = webrtc_server.engine.open_peer(webrtc_server.next_peer_id(), secrets.randbits(31) | 1)
+        self.peer = webrtc_server.engine.open_peer(
+            webrtc_server.next_peer_id(), secrets.randbits(31) | 1, decision_log=decision_log, budget=budget
+        )
         self.session_id = secrets.randbits(62)
         self.session_version = 0
         self._dtls: DtlsAssociation | None = None

@@ -6,14 +6,12 @@ allocate and costs a few comparisons per second.
 
 import logging
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.bandwidth.settings import Settings
 from sfu.forwarding.downlink import Downlink, LayerSource
 from sfu.forwarding.layer_bitrates import LayerBitrates
 from sfu.forwarding.rtcp_handler import TICK
-from sfu.forwarding.track import Track
 
 if TYPE_CHECKING:
     from sfu.transport.webrtc_server import WebRtcServer
@@ -71,7 +69,7 @@ class DownlinkScheduler:
     def tick(self, now: float) -> None:
         if not self._updated:
             return
-        self.rates.measure(self._tracks(), now)
+        self.rates.measure(self._webrtc_server.engine.tracks(), now)
         at_once, self._at_once = self._at_once, set()
         for layer_control, updated in list(self._updated.items()):
             downlink = layer_control.downlink
@@ -88,9 +86,6 @@ class DownlinkScheduler:
             except Exception:  # one subscriber's fault must not affect others
                 log.exception("allocation failed")
             layer_control.charge(time.monotonic() - began, now)
-
-    def _tracks(self) -> Iterator[Track]:
-        return (track for peer in self._webrtc_server.engine.peers.values() for track in peer.tracks.values())
 
 
 def _every(downlink: Downlink) -> float:

@@ -66,11 +66,11 @@ class WebRtcEndpoint:
 
     def _tick(self, now: float) -> None:
         for event in self._webrtc_server.engine.take_events():
-            owner = event.encoding.track.owner
+            owner = event.owner
             if isinstance(owner, PublishedTrack):
                 self._changed[owner] = None
-                if event.encoding.alive and len(owner.track.encodings) > 1:
-                    self._settling.append((event.encoding.first_arrival + SETTLED, owner))
+                if event.alive and event.simulcast:
+                    self._settling.append((event.first_arrival + SETTLED, owner))
         while self._settling and self._settling[0][0] <= now:
             self._changed[self._settling.popleft()[1]] = None
         budget = SELECTIONS

@@ -11,7 +11,6 @@ from sfu.forwarding.allocator import AllocationReason, Layer, LayerAllocation, L
 from sfu.forwarding.decision_log import Cause, DecisionLog, DownlinkLogger
 from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.downlink import Downlink
-from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.rtcp_handler import TICK
 from sfu.transport.downlink_scheduler import DownlinkScheduler
@@ -67,7 +66,8 @@ class LayerControl:
             self._follow_feedback(down_track)
         elif subscription.source.kind == "video":
             self._peer = peer
-            self.downlink = peer.downlink = self._downlink_scheduler.open(self, self._layers, now)
+            self.downlink = self._downlink_scheduler.open(self, self._layers, now)
+            self._webrtc_server.engine.set_downlink(peer, self.downlink)
             for other in self._by_ssrc.values():
                 assert other.down_track is not None
                 self._follow_feedback(other.down_track)
@@ -119,6 +119,7 @@ class LayerControl:
         downlink, peer = self.downlink, self._peer
         if downlink is None or peer is None or peer.tx is None:
             return
+        engine = self._webrtc_server.engine
         if allocate:
             urgent = set()
             changes = downlink.handle_timer(now)
@@ -138,9 +139,9 @@ class LayerControl:
                 self._loss_at = now + LOSS_EVERY
                 for subscription in self._by_ssrc.values():
                     if subscription.source.kind == "audio" and subscription.down_track is not None:
-                        subscription.down_track.update_loss(downlink.estimator.loss, now)
+                        engine.update_loss(subscription.down_track, downlink.estimator.loss, now)
         if downlink.probing:
-            self._webrtc_server.engine.send_padding(peer, downlink.padding(now, TICK), now)
+            engine.send_padding(peer, downlink.padding(now, TICK), now)
 
     def charge(self, seconds: float, now: float) -> None:
         """Loop time that `update` took."""
@@ -150,8 +151,7 @@ class LayerControl:
     def _follow_feedback(self, down_track: DownTrack) -> None:
         """All that the client tells about has to be known here, or its numbers would be taken for something else."""
         if self.downlink is not None and down_track.ssrc in self._feedback:
-            on_sent, log = self.downlink.estimator.on_sent, self._webrtc_server.engine.log
-            down_track.on_sent = on_sent if log is None else log.logging_sent(down_track.peer, on_sent)
+            self._webrtc_server.engine.set_sent_callback(down_track, self.downlink.estimator.on_sent)
 
     def _layers(self, key: Hashable) -> tuple[Layer, ...]:
         source = self._by_ssrc[key].source
@@ -165,16 +165,21 @@ class LayerControl:
             if decision.reason is AllocationReason.SILENT:
                 self._send_state(subscription, SentState(True, "no_layer", cause=Cause.SILENT))
             else:
-                down_track.clear_target()
+                self._webrtc_server.engine.clear_target(down_track)
                 cause = Cause(decision.reason.value)
                 self._send_state(
                     subscription, SentState(True, "congestion", cause=cause, max_height=self._top_height(subscription))
                 )
             return
-        stream = filtered(subscription.source.track.encodings[layer.name], layer.spatial, layer.temporal)
-        if urgent and not down_track.is_forwarding(stream.origin):
-            down_track.pause()  # the path is flooded: the new layer's keyframe would come behind a queue
-        self._webrtc_server.engine.set_target(down_track, stream, now)
+        self._webrtc_server.engine.set_layer(
+            down_track,
+            subscription.source.track,
+            layer.name,
+            now,
+            spatial=layer.spatial,
+            temporal=layer.temporal,
+            urgent=urgent,
+        )
         reason = "congestion" if decision.reason in SLOW else ""
         cause = Cause(decision.reason.value)
         sent_state = SentState(

@@ -210,7 +210,7 @@ class PlainTransport:
     def _select(self, subscription: PlainSubscription, now: float) -> None:
         down_track, source, settings = subscription.down_track, subscription.source, subscription.settings
         if settings.paused:
-            down_track.clear_target()
+            self._webrtc_server.engine.clear_target(down_track)
             return
         if source.track.muted:
             return
@@ -294,7 +294,6 @@ class PlainTransport:
                 engine.receive_rtcp(peer, bytes(packet), now, ntp_time(now))
             elif peer.flooding:
                 dropped["ingress_rate"] += 1
-                peer.packets_in += 1
-                peer.bytes_in += len(packet)
+                engine.count_refused(peer, len(packet))
             else:
                 engine.receive(peer, packet, len(packet), now)

@@ -191,10 +191,7 @@ class PublisherConnection:
         self._fingerprints: tuple[tuple[str, str], ...] = ()
 
     def _connect(self) -> Connection:
-        connection = Connection(self._webrtc_server, self._name, self)
-        connection.peer.decision_log = self._decision_log
-        connection.peer.budget = self._budget
-        return connection
+        return Connection(self._webrtc_server, self._name, self, self._decision_log, self._budget)
 
     def negotiate(self, offer: AcceptedOffer | str, tracks: Sequence[TrackDeclaration]) -> Negotiated:
         """Answers an offer. Raises BadRequest or AtCapacity; the connection and its tracks are then as they were."""
@@ -251,7 +248,7 @@ class PublisherConnection:
             )
         going = sum(len(source.track.encodings) for mid, source in self._sources.items() if mid not in kept)
         fresh = sum(track.stream_count for mid, track in received.items() if mid not in kept)
-        if fresh and not renewed and fresh > self._connection.peer.stream_table.spare + going:
+        if fresh and not renewed and fresh > self._connection.peer.spare_streams + going:
             raise AtCapacity(
                 "This connection has carried too many RTP streams; publish on a new RTCPeerConnection.",
                 code="connection_exhausted",
@@ -316,12 +313,7 @@ class PublisherConnection:
         if self._connection.connected_at is None:
             return None
         now = time.monotonic()
-        losses = [
-            encoding.fraction_lost
-            for source in self._sources.values()
-            for encoding in source.track.encodings.values()
-            if encoding.ssrc and encoding.alive
-        ]
+        losses = [source.track.inbound_loss for source in self._sources.values()]
         peer = self._connection.peer
         return LinkReport(
             peer.clock.rtt,

@@ -192,9 +192,9 @@ class SubscriberConnection:
         self._open_offer = slots
         connection = self._connection
         if connection is None:
-            connection = self._connection = Connection(self._webrtc_server, self._name, self)
-            connection.peer.decision_log = self._decision_log
-            connection.peer.budget = self._budget
+            connection = self._connection = Connection(
+                self._webrtc_server, self._name, self, self._decision_log, self._budget
+            )
         sdp = make_offer(
             slots, connection.local(), session_id=connection.session_id, session_version=connection.session_version
         )
@@ -289,12 +289,12 @@ class SubscriberConnection:
             return
         layer_control = self._layer_control
         if subscription.settings.paused:
-            down_track.clear_target()
+            self._webrtc_server.engine.clear_target(down_track)
             layer_control.update_request(subscription)
             self._send_state(subscription, SentState(True, "wish", cause=Cause.HIDDEN))
             return
         if subscription.settings.withheld:
-            down_track.clear_target()
+            self._webrtc_server.engine.clear_target(down_track)
             layer_control.update_request(subscription)
             # Of sound nobody is told: who is not heard says nothing that matters, and it changes all the time.
             video = source.kind == "video"
@@ -369,11 +369,7 @@ class SubscriberConnection:
             for subscription in self._subscriptions.values()
             if subscription.down_track is not None
         ]
-        losses = [
-            down_track.last_report_block.fraction_lost / 256
-            for down_track in down_tracks
-            if down_track.last_report_block is not None and down_track.current
-        ]
+        losses = [down_track.reported_loss for down_track in down_tracks if down_track.reported_loss is not None]
         return LinkReport(
             self._connection.peer.clock.rtt,
             max(losses, default=0.0),

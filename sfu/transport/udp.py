@@ -238,23 +238,22 @@ class UdpPort:
         length[0] = n
         if 191 < view[1] < 224:
             reporter = _ssrc(view, 4)[0]
-            if reporter not in peer.stream_table.reporters and peer.stream_table.exceeds_reporter_limit(reporter):
+            if peer.exceeds_reporter_limit(reporter):
                 dropped["ssrc_limit"] += 1
             elif not peer.budget.admits(now):
                 dropped["loop_budget"] += 1
             elif decryptor.unprotect_rtcp(context, decryptor.pointer, length):
                 dropped["srtcp"] += 1
             else:
-                peer.stream_table.reporters.add(reporter)
+                peer.add_reporter(reporter)
                 handler.packet_received(address, now)
                 began = time.monotonic()
                 self.engine.receive_rtcp(peer, bytes(view[: length[0]]), now, ntp_time(now))
                 peer.budget.charge_elapsed(time.monotonic() - began, now)
         elif peer.flooding:
             dropped["ingress_rate" if peer.budget.admits(now) else "loop_budget"] += 1
-            peer.packets_in += 1
-            peer.bytes_in += n
-        elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.stream_table.exceeds_ssrc_limit(ssrc):
+            self.engine.count_refused(peer, n)
+        elif (ssrc := _ssrc(view, 8)[0]) not in peer.streams and peer.exceeds_ssrc_limit(ssrc):
             dropped["ssrc_limit"] += 1
         elif decryptor.unprotect(context, decryptor.pointer, length):
             dropped["srtp"] += 1
@@ -269,7 +268,7 @@ class UdpPort:
         if elapsed > 0.0:
             peer.budget.charge_elapsed(elapsed, now)
         if not peer.budget.admits(now):
-            peer.flooding = True  # until the engine looks at its rate again
+            self.engine.throttle(peer)
 
     def _stun_received(self, data: memoryview, source: UdpSocket, address: Address, now: float) -> None:
         began = time.monotonic()

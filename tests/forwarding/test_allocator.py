@@ -1,4 +1,4 @@
-"""Who gets which layer: tables for the order, properties for what always holds."""
+"""Tests of the allocator: tables for the order of allocation, properties for its invariants."""
 
 import itertools
 import random

@@ -1,4 +1,4 @@
-"""What is written, what is left out, and what counts all the same."""
+"""Tests of the decision log: entries, rate limits and totals."""
 
 from collections import Counter
 

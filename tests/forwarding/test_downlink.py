@@ -1,4 +1,4 @@
-"""One path's decisions by the clock; how they work out in a network is in tests/scenarios/test_downlink.py."""
+"""Tests of one downlink over time. tests/scenarios/test_downlink.py runs downlinks in a virtual network."""
 
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import Feedback

@@ -1,4 +1,4 @@
-"""Which layers are asked for: what fills the largest tile, more of it at once and less of it late."""
+"""Tests of dynacast: requests follow the largest tile, up at once and down after a delay."""
 
 import pytest
 

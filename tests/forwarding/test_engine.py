@@ -1,4 +1,4 @@
-"""The engine from packet to packet: what a publisher sends against what subscribers are sent."""
+"""Tests of the engine from packet to packet: what subscribers receive for what a publisher sends."""
 
 import itertools
 import struct
@@ -481,7 +481,7 @@ def test_who_begins_to_send_is_said_with_the_next_tick() -> None:
     bench.engine.take_events()
     bench.send(layer("f", 1, 0, key=True))
     bench.tick(TICK)
-    assert [event.encoding.rid for event in bench.engine.take_events() if isinstance(event, EncodingChanged)] == ["f"]
+    assert [event.rid for event in bench.engine.take_events() if isinstance(event, EncodingChanged)] == ["f"]
     assert track.encodings["f"].alive
 
 

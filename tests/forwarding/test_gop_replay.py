@@ -1,4 +1,4 @@
-"""Who comes late sees a picture at once, whole and in order, and the publisher hears nothing of it."""
+"""Tests of GOP replay: a new subscriber sees a complete picture at once, without a keyframe request."""
 
 import pytest
 

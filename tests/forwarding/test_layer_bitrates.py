@@ -1,4 +1,4 @@
-"""What an encoding costs, measured: quickly up, slowly down, guessed before."""
+"""Tests of layer bitrates: estimates rise quickly, fall slowly, and have a default before the first sample."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Streams with layers left out: what subscribers are sent of them is whole, and can be decoded."""
+"""Tests of filtered streams: subscribers receive complete, decodable streams."""
 
 import itertools
 import random

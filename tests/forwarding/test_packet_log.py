@@ -1,4 +1,4 @@
-"""What is written of a call: headers and feedback, nothing that was said or shown."""
+"""Tests of the packet log: it contains headers and feedback, but no media."""
 
 import json
 

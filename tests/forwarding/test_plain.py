@@ -1,4 +1,4 @@
-"""Peers without SRTP: what a process of this machine is sent and sends (Engine.open_plain_peer)."""
+"""Tests of plain peers: processes on this machine without SRTP (Engine.open_plain_peer)."""
 
 import struct
 

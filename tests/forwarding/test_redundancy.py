@@ -1,4 +1,4 @@
-"""Sound that is sent twice: how much by the loss, and in which form."""
+"""Tests of redundant audio: its amount by loss, and its format."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What RTCP of a subscriber does: its downlink hears of it, diaries tell of keyframes, and probes are filled up."""
+"""Tests of RTCP from subscribers: downlink reports, decision log entries, probes."""
 
 import itertools
 import struct

@@ -1,4 +1,4 @@
-"""Spatial layers of one stream, by the dependency descriptor and by VP9's own: who gets which, and where it changes."""
+"""Tests of spatial layers in one stream, by the dependency descriptor and by the VP9 payload descriptor."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

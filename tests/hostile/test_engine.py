@@ -39,12 +39,12 @@ def subscribed(bench: Bench, rid: str = "q") -> tuple[Wire, object, object]:
 def test_a_batch_of_large_packets_stays_inside_the_memory_that_is_sealed_in() -> None:
     """44 packets of 1,900 bytes came in one turn: more than the sealer's arena holds."""
     bench = Bench()
-    bench.engine._encryptor.memory = bytearray(ARENA)
-    bench.engine._encryptor.view = memoryview(bench.engine._encryptor.memory)
+    bench.engine._dispatcher._encryptor.memory = bytearray(ARENA)
+    bench.engine._dispatcher._encryptor.view = memoryview(bench.engine._dispatcher._encryptor.memory)
     wire, _, _ = subscribed(bench)
     bench.send(layer("q", 1, 0, key=True))
     bench.send(*(layer("q", 2 + step, 3000, size=1900) for step in range(60)))
-    assert len(bench.engine._encryptor.memory) == ARENA, "a tag was written behind the arena"
+    assert len(bench.engine._dispatcher._encryptor.memory) == ARENA, "a tag was written behind the arena"
     assert len(wire.media()) <= 61
 
 
@@ -384,7 +384,7 @@ def test_a_run_in_which_sealing_fails_closes_up() -> None:
         wire, _, _ = subscribed(bench)
         bench.send(layer("q", 1, 0, key=True))
         wire.take()
-        encryptor, results = bench.engine._encryptor, iter(failing)
+        encryptor, results = bench.engine._dispatcher._encryptor, iter(failing)
         seal = encryptor.protect
         encryptor.protect = lambda *args, seal=seal, results=results: 1 if next(results) else seal(*args)
         bench.send(*(layer("q", 2 + step, 3000, picture=step, size=100 - (step == 3)) for step in range(4)))
@@ -411,7 +411,7 @@ def test_a_pictures_size_is_told_once_and_whenever_it_changes() -> None:
     small[at : at + 4] = struct.pack("<HH", 320, 180)
     bench.send(bytes(small))
     bench.tick(0.3)
-    assert [event.encoding.height for event in bench.engine.take_events()] == [180]
+    assert [event.height for event in bench.engine.take_events()] == [180]
 
 
 def test_nothing_that_a_keyed_peer_sends_raises() -> None:

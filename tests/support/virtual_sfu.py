@@ -237,7 +237,7 @@ class VirtualSfu:
                 if packet is None:
                     continue
                 first = peer.twcc_number
-                if not fanout.resend(down_track, down_track.offsets, packet, self.engine._encryptor):
+                if not fanout.resend(down_track, down_track.offsets, packet, self.engine._dispatcher._encryptor):
                     return
                 attendee.downlink.estimator.sent(first, [packet.size + 2], now)
                 size -= packet.size

@@ -429,12 +429,12 @@ def test_what_is_no_packet_goes_to_python_which_says_so(
     try:
         native_setup(slow)
         with pytest.raises(Asked):
-            native.fan_out(world.down_tracks[:1], groups, world.engine._encryptor)
+            native.fan_out(world.down_tracks[:1], groups, world.engine._dispatcher._encryptor)
     finally:
         native_setup(fanout.fan_out)
     assert called == [groups]
     assert world.sent() == []
-    assert native.fan_out(world.down_tracks[:1], [(52, [GOOD])], world.engine._encryptor) == 0
+    assert native.fan_out(world.down_tracks[:1], [(52, [GOOD])], world.engine._dispatcher._encryptor) == 0
     assert len(world.sent()) == 1
 
 

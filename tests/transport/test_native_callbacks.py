@@ -363,7 +363,7 @@ def raise_in_send(world: World, groups: list[object]) -> None:
 
 
 def fan_out_again(world: World, groups: list[object]) -> None:
-    native.fan_out(world.down_tracks[:1], [(52, [GOOD])], world.engine._encryptor)
+    native.fan_out(world.down_tracks[:1], [(52, [GOOD])], world.engine._dispatcher._encryptor)
 
 
 @pytest.mark.parametrize("meddle", [close_all, empty_batch, move_all, close_socket, raise_in_send, fan_out_again])
@@ -385,7 +385,7 @@ def test_sending_may_change_everything(
 
     with patch.object(UdpSocket, "send", send):
         try:
-            native.fan_out(list(world.down_tracks), groups, world.engine._encryptor)
+            native.fan_out(list(world.down_tracks), groups, world.engine._dispatcher._encryptor)
         except Meddled:
             assert meddle is raise_in_send
     assert meddled
@@ -412,7 +412,10 @@ def test_no_datagram_goes_to_a_socket_that_took_the_number_of_a_closed_one(world
 
     with patch.object(UdpSocket, "send", send):
         assert (
-            native.fan_out([world.down_tracks[0], world.down_tracks[2]], [(52, [GOOD])], world.engine._encryptor) == 2
+            native.fan_out(
+                [world.down_tracks[0], world.down_tracks[2]], [(52, [GOOD])], world.engine._dispatcher._encryptor
+            )
+            == 2
         )
     assert list(queued(sink)) == []
     for sock in (sink, unauthenticated_budget[0], refused.sock):
@@ -434,7 +437,7 @@ def test_a_slow_route_that_fails_leaks_nothing(world: World, at: int) -> None:
 
     def attempt() -> None:
         with pytest.raises(Meddled):
-            native.fan_out(down_tracks, groups, world.engine._encryptor)
+            native.fan_out(down_tracks, groups, world.engine._dispatcher._encryptor)
 
     with patch.object(fanout, "fan_out", slow):
         assert load() is not None
@@ -446,7 +449,7 @@ def test_a_slow_route_that_fails_leaks_nothing(world: World, at: int) -> None:
         gc.collect()
         assert [sys.getrefcount(each) for each in watched] == counts
     assert load() is not None
-    assert native.fan_out(down_tracks, [(52, [GOOD._replace(sequence=9)])], world.engine._encryptor) == 0
+    assert native.fan_out(down_tracks, [(52, [GOOD._replace(sequence=9)])], world.engine._dispatcher._encryptor) == 0
 
 
 def test_what_is_no_packet_among_packets_leaks_nothing(world: World) -> None:
@@ -455,7 +458,7 @@ def test_what_is_no_packet_among_packets_leaks_nothing(world: World) -> None:
 
     def attempt() -> None:
         with pytest.raises(TypeError):
-            native.fan_out(world.down_tracks[:1], groups, world.engine._encryptor)
+            native.fan_out(world.down_tracks[:1], groups, world.engine._dispatcher._encryptor)
 
     for _ in range(50):
         attempt()
@@ -473,7 +476,7 @@ def test_offsets_of_any_size_are_taken_modulo(world: World) -> None:
     packet = GOOD._replace(codec_patch=CodecPatch(False, 30, 0x7FFF, 15, 32, 255, 34, 65_535))
     for down_track in world.down_tracks:
         down_track.offsets = Offsets(0xFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, 0x7FFFFFFF, 0xFFFFFFFF, True)
-    assert native.fan_out(world.down_tracks, [(52, [packet])], world.engine._encryptor) == 0
+    assert native.fan_out(world.down_tracks, [(52, [packet])], world.engine._dispatcher._encryptor) == 0
     assert len(world.sent()) == len(world.down_tracks)
 
 
@@ -483,7 +486,7 @@ def test_half_set_up_nothing_may_be_called(world: World) -> None:
     view = memoryview(bytearray(2048))
     for call in (
         lambda: native.take(world.publisher, view, 100, 1.0, []),
-        lambda: native.fan_out(world.down_tracks, [(52, [GOOD])], world.engine._encryptor),
+        lambda: native.fan_out(world.down_tracks, [(52, [GOOD])], world.engine._dispatcher._encryptor),
         lambda: native.drain(0, 1, {}, view, None, None, [], 1.0),
     ):
         with pytest.raises(TypeError):
