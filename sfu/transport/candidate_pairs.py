@@ -1,10 +1,10 @@
 """The validated addresses of one connection, and the one that media is sent to.
 
-A connectivity check proves who sent it and not where from: a participant who can forge source addresses could direct
-media to a stranger with one check. An ICE-lite agent sends no checks of its own (RFC 8445 2.5) that would prove a return
-path. So a nominated address is selected when it goes on checking while the selected one does not nominate itself again,
-or when nothing comes from the selected address any more: a NAT binding that changed, or another network. An address that
-was selected for the silence of the other has to go on too; else, media returns. Pure; `now` in monotonic seconds.
+A connectivity check authenticates its sender, not its source address: a participant who can forge source addresses could
+direct media to a third party with one check. An ICE-lite agent sends no checks of its own (RFC 8445 2.5) that would prove a
+return path. Therefore a nominated address is selected when it keeps checking while the selected one does not nominate itself again,
+or when the selected address falls silent (a changed NAT binding, another network). An address that was selected because
+of such silence has to keep checking too; otherwise media returns to the previous address. Pure; `now` in monotonic seconds.
 """
 
 from collections import deque
@@ -16,22 +16,22 @@ from sfu.forwarding.peer_transport import Address
 ADDRESSES: Final = 8
 """Validated addresses kept per connection; the oldest goes first."""
 TRANSACTIONS: Final = 16
-"""Newest transaction ids kept of each address: a check that is sent again proves nothing new, whoever copied it."""
+"""Newest transaction ids kept per address: a replayed check proves nothing."""
 CONTINUED: Final = 0.4
-"""Seconds of checks that prove an address. Chromium checks a pair that it nominates three times in 150 ms and then
-twice a second,"""
+"""Seconds of checks that prove an address. Chromium checks a nominated pair three times in 150 ms, then twice a
+second,"""
 INTERVAL: Final = 3.0
 """and every 2.5 s later on; after a longer pause the proof begins again."""
 SILENCE: Final = 1.0
-"""Seconds without checks, RTCP and DTLS after which a nominated address takes the place of the selected one."""
+"""Seconds without checks, RTCP and DTLS after which a nominated address replaces the selected one."""
 IN_FLIGHT: Final = 0.25
-"""Seconds in which packets of the old address may still come after a move."""
+"""Seconds after a move in which packets from the old address may still arrive."""
 UNHEARD: Final = 4.0
-"""Seconds after a move for silence in which something has to come from the new address,"""
+"""Seconds after a move because of silence within which the new address has to send a packet,"""
 PROBATION: Final = 7.0
-"""and in which it has to check again. Firefox checks every 4 to 6 s (RFC 7675 5.1)."""
+"""and within which it has to check again. Firefox checks every 4 to 6 s (RFC 7675 5.1)."""
 QUIET: Final = 0.6
-"""Seconds without a check from an address that is not proved, after which media returns to one that is there."""
+"""Seconds without a check from an unproved address after which media returns to an active one."""
 
 DatagramSink = TypeVar("DatagramSink")
 
@@ -43,9 +43,9 @@ class CandidatePair(Generic[DatagramSink]):
 
     def __init__(self, datagram_sink: DatagramSink, now: float) -> None:
         self.datagram_sink = datagram_sink
-        """The socket that its checks come in by."""
+        """The socket that receives its checks."""
         self.checked = self.heard = self.since = now
-        """Last check; last authentic packet of any kind but RTP; first check of those without a pause."""
+        """Last check; last authentic packet other than RTP; first check of the current uninterrupted run."""
         self.nominated = float("-inf")
         """Last check with USE-CANDIDATE."""
         self.transactions: deque[bytes] = deque(maxlen=TRANSACTIONS)
@@ -67,10 +67,10 @@ class CandidatePairs(Generic[DatagramSink]):
         """Nominated, and not selected yet."""
         self._wanted_at = float("-inf")
         self._before: Address | None = None
-        """The address selected before the last move, while that move may still be undone."""
+        """The previous address, while the last move can still be undone."""
         self._moved_at = float("-inf")
         self._proved = False
-        """Whether the selected address was proved when it was selected."""
+        """Whether the address was proved when it was selected."""
 
     def __contains__(self, address: Address) -> bool:
         return address in self._known
@@ -84,12 +84,12 @@ class CandidatePairs(Generic[DatagramSink]):
 
     @property
     def datagram_sink(self) -> DatagramSink:
-        """Where datagrams to the selected address leave."""
+        """The socket that sends to the selected address."""
         assert self.selected is not None
         return self._known[self.selected].datagram_sink
 
     def checked(self, address: Address) -> float:
-        """When this address last proved itself; minus infinity if it never did."""
+        """Time of the last valid check from this address; minus infinity: none."""
         path = self._known.get(address)
         return path.checked if path is not None else float("-inf")
 
@@ -116,7 +116,7 @@ class CandidatePairs(Generic[DatagramSink]):
     def check(
         self, address: Address, datagram_sink: DatagramSink, now: float, *, nominated: bool, transaction: bytes = b""
     ) -> bool:
-        """A valid check came. Whether another address is selected now."""
+        """A valid check came. Whether the selected address changed."""
         path = self._known.get(address)
         settled = address == self.selected and self._before is None
         if path is not None and transaction in path.transactions and not settled:
@@ -144,7 +144,7 @@ class CandidatePairs(Generic[DatagramSink]):
         return self.update(now)
 
     def update(self, now: float) -> bool:
-        """Whether another address is selected now."""
+        """Whether the selected address changed."""
         if self.selected is None or not self.is_selecting:
             return False
         if self._before is not None and self._returns(self._before, now):
@@ -185,14 +185,14 @@ class CandidatePairs(Generic[DatagramSink]):
         unproved = since >= PROBATION and not self._proved
         if not (alive or unheard or unproved):
             return False
-        # What has not proved itself may do so: its next check moves media again, unless the old address is there.
+        # An unproved address may still prove itself: its next check moves media again unless the old address is active.
         self._wanted, self._wanted_at = (None, now) if alive else (self.selected, now)
         path.since = now
         self.selected, self._before = before, None
         return True
 
     def stale(self, now: float) -> bool:
-        """Whether nothing comes from the selected address, and another one that checks is selected now."""
+        """Whether the selected address fell silent and another checking address replaced it."""
         address = self.latest()
         if address is None or address == self.selected or now - self._known[address].heard > INTERVAL:
             return False
@@ -207,5 +207,5 @@ class CandidatePairs(Generic[DatagramSink]):
         return max(self._known, key=self.checked, default=None)
 
     def select(self, address: Address) -> None:
-        """Whatever is known of it: the selected one withdrew its consent."""
+        """Selects an address unconditionally: the selected one withdrew its consent."""
         self.selected, self._wanted, self._before = address, None, None

@@ -1,10 +1,10 @@
-"""One WebRTC connection: ICE-lite agent, DTLS, the engine's peer, and data channels if the other side wants them.
+"""One WebRTC connection: ICE-lite agent, DTLS, the engine's peer and optional data channels.
 
     NEW ──first valid check──▶ CONNECTING ──keys──▶ CONNECTED ──▶ CLOSED
      └───────────── deadline ───────┴──── no consent / close ──────┘
 
-Closing order: data channels, DTLS (close_notify), engine peer (its routes, then its tracks), the port's tables. A
-Publisher or Subscriber holds one of these and hears of it as its ConnectionListener.
+Closing order: data channels, DTLS (close_notify), engine peer (its down tracks, then its tracks), the port's tables. A
+PublisherConnection or SubscriberConnection owns one of these and is its ConnectionListener.
 """
 
 import logging
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TAKEN_FOR: Final = 10.0
-"""Seconds for which an address that proved itself to one connection cannot be claimed by another."""
+"""Seconds for which an address that one connection proved cannot be claimed by another."""
 EARLY: Final = 4
-"""Datagrams of DTLS kept that were faster than the description with the fingerprint: browsers greet as soon as they have
-answered, and would greet again 50 ms later at the earliest. A greeting with post-quantum keys takes two."""
+"""DTLS datagrams that are kept until the fingerprint is known: browsers send ClientHello right after their answer and repeat it
+after 50 ms at the earliest. A ClientHello with post-quantum keys takes two datagrams."""
 FORGED_SHARE: Final = 0.02
-"""Fraction of the loop's time for DTLS records that do not authenticate: anyone who can spoof the address can send them, so
+"""Fraction of the loop's time for DTLS records that fail authentication. Anyone who can spoof the address can send them, so
 they are not charged to the participant."""
 FORGED_BURST: Final = 0.01
 
@@ -58,7 +58,7 @@ class ConnectionListener(Protocol):
     def connected(self) -> None: ...
 
     def lost(self, reason: str) -> None:
-        """The connection ended without `close`; it is closed already."""
+        """The connection failed or the peer closed it. It is closed already."""
 
 
 class ServerPort(Protocol):
@@ -113,7 +113,7 @@ NULL_LISTENER: Final = _NullListener()
 
 
 class Connection:
-    """Owned by a Publisher or a Subscriber. All methods run on the event loop and return at once."""
+    """Owned by a publishing or subscribing connection. All methods run on the event loop and do not block."""
 
     def __init__(
         self,
@@ -142,21 +142,21 @@ class Connection:
         self._forged = LoopBudget(FORGED_SHARE, FORGED_BURST)
         self._acknowledgements = LoopBudget(ACKNOWLEDGEMENTS_SHARE, ACKNOWLEDGEMENTS_BURST)
         self._sending = 0.0
-        """Seconds that sending took since the datagram came that is being handled."""
+        """Seconds spent on sending while handling the current datagram."""
         self._repeated: RepeatedCheck | None = None
-        """The last check of the selected address, once nothing is left to negotiate about."""
+        """The last check of the selected address, once ICE is settled."""
         self.created_at = time.monotonic()
         self.described_at: float | None = None
-        """When the other side was first told of this one: its deadline to check counts from here."""
+        """When the peer first received our description: its deadline for a check starts here."""
         self.checked_at: float | None = None
-        """When the first valid check came: the handshake's deadline counts from here."""
+        """Time of the first valid check: the deadline of the handshake starts here."""
         self.connected_at: float | None = None
         webrtc_server.add(self)
 
     # -- negotiation ------------------------------------------------------------------------------------------------
 
     def local(self) -> LocalTransport:
-        """What the SDP says of this side; each call is a new version of the session description."""
+        """Our transport parameters for the SDP; each call increments the session version."""
         self.session_version += 1
         if self.described_at is None:
             self.described_at = time.monotonic()
@@ -165,7 +165,7 @@ class Connection:
         )
 
     def start_dtls(self, role: Role, fingerprints: Sequence[tuple[str, str]]) -> None:
-        """Who the other side is and who begins the handshake; the first call counts."""
+        """Sets the peer's fingerprints and the DTLS role. Only the first call has an effect."""
         if self._dtls is not None or self.state is State.CLOSED:
             return
         if not fingerprints:
@@ -178,9 +178,9 @@ class Connection:
             self.dtls_received(datagram)
 
     def open_data(self, remote_port: int, max_message_size: int, listener: "DataListener") -> None:
-        """Data channels as negotiated; they start when DTLS is up."""
+        """Negotiated data channels; they start when DTLS is connected."""
         if self._channels is None and self._dtls is not None:
-            from sfu.transport.data_channels import DataChannels  # loads aiortc: see Hub.open
+            from sfu.transport.data_channels import DataChannels  # imports aiortc: see WebRtcServer.open
 
             self._channels = DataChannels(
                 self._send_sctp,
@@ -199,7 +199,7 @@ class Connection:
         return self._channels
 
     def restart_ice(self) -> None:
-        """New credentials; the media goes on over the old path until the other side checks a new one."""
+        """Creates new credentials. Media stays on the old path until the peer checks a new one."""
         self._repeated = None
         dropped = self.ice.restart()
         if dropped is not None:
@@ -209,7 +209,7 @@ class Connection:
     # -- the port's side --------------------------------------------------------------------------------------------
 
     def check_repeated(self, data: memoryview, source: "UdpSocket", address: Address, now: float) -> bytes | None:
-        """The answer to the check that this address sent last, come again; None for any other."""
+        """The response when this address repeats its last check; None for other datagrams."""
         repeated = self._repeated
         if repeated is None or address != self._candidate_pairs.selected:
             return None
@@ -254,7 +254,7 @@ class Connection:
         self._candidate_pairs.packet_received(address, now)
 
     def _follow(self, moved: bool) -> None:
-        """Media goes to the selected address."""
+        """Sends media to the selected address."""
         paths = self._candidate_pairs
         if moved and paths.selected is not None:
             self._repeated = None
@@ -263,7 +263,7 @@ class Connection:
             self._webrtc_server.watch(self)
 
     def watched(self, now: float) -> bool:
-        """Ten times a second while it is not decided where media goes: whether it still is not."""
+        """Called ten times a second while address selection is undecided; returns whether it still is."""
         if self.state is State.CLOSED:
             return False
         self._follow(self._candidate_pairs.update(now))
@@ -304,7 +304,7 @@ class Connection:
             self._webrtc_server.port.dropped["sctp_rate"] += 1
             return
         if self.state is not State.CONNECTED:
-            began = time.thread_time()  # a flight may take longer than `EVENT_LIMIT`
+            began = time.thread_time()  # a flight may cost more than `EVENT_LIMIT`
             dtls.receive(datagram)
             self._after_dtls()
             self.peer.budget.charge(time.thread_time() - began, now)
@@ -328,7 +328,7 @@ class Connection:
             self._after_dtls()
 
     def _after_dtls(self) -> bool:
-        """Carries out what the records did; whether there was anything authentic among them."""
+        """Applies the effects of the records. Returns whether any record was authentic."""
         dtls = self._dtls
         assert dtls is not None
         self._flush_dtls()
@@ -374,7 +374,7 @@ class Connection:
             self._sending += time.monotonic() - began
 
     def forget_sent(self, ssrc: int) -> None:
-        """Frees the state of a stream that was sent and never will be again: see `SrtpSession.forget`."""
+        """Frees the SRTP state of an ended stream: see `SrtpSession.forget`."""
         if self._contexts is not None:
             self._contexts[1].forget(ssrc)
 
@@ -385,11 +385,11 @@ class Connection:
         settings = self._webrtc_server.settings
         if self.state is State.NEW:
             if self.described_at is not None and now - self.described_at > settings.connect_timeout:
-                self._fail("no connectivity check came")
+                self._fail("no connectivity check arrived")
         elif self.state is State.CONNECTING:
             assert self.checked_at is not None
             if now - self.checked_at > settings.handshake_timeout:
-                self._fail("the DTLS handshake did not end in time")
+                self._fail("the DTLS handshake did not complete in time")
             elif self._dtls is not None:
                 due = self._dtls.next_timeout()
                 if due is not None and due <= 0:
@@ -402,7 +402,7 @@ class Connection:
                 self._move_or_fail(now)
 
     def _move_or_fail(self, now: float) -> None:
-        """The selected address withdrew its consent: another one that still checks takes its place (RFC 7675 5.1)."""
+        """Consent of the selected address expired: selects another address that still sends checks (RFC 7675 5.1), or fails."""
         address = self._candidate_pairs.latest()
         if address is None or now - self.checked(address) > self._webrtc_server.settings.consent_timeout:
             self._fail("no consent: connectivity checks stopped")
@@ -411,7 +411,7 @@ class Connection:
             self._follow(True)
 
     def silent_for(self, now: float) -> float:
-        """Seconds since the other side was last heard (checks or media)."""
+        """Seconds since the last check or media packet of the peer."""
         return max(0.0, now - max(self.ice.last_check, self.peer.last_arrival, self.created_at))
 
     def _fail(self, reason: str) -> None:
@@ -423,7 +423,7 @@ class Connection:
         listener.lost(reason)
 
     def close(self) -> None:
-        """Idempotent; the listener is not told."""
+        """Idempotent. Does not call the listener."""
         if self.state is State.CLOSED:
             return
         was, self.state = self.state, State.CLOSED
@@ -438,7 +438,7 @@ class Connection:
         for address in list(self._candidate_pairs):
             self._release(address)
         self._webrtc_server.remove(self, was)
-        # What is left is freed when it is let go, and no collection of cycles has to find it.
+        # Without reference cycles, everything is freed immediately.
         self._listener, self._dtls, self._channels, self._contexts = NULL_LISTENER, None, None, None
 
     _contexts: tuple[SrtpSession, SrtpSession] | None = None

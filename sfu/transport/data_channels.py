@@ -1,9 +1,9 @@
 """Data channels over aiortc's SCTP, behind our guard (RFC 8831, RFC 8832, RFC 9260).
 
-aiortc's association believes its peer: a parameter of length 0 loops it for ever, an odd chunk ends the connection. So
-every packet passes `SctpAssociation.check` first, whatever still goes wrong inside is contained here, and what waits
-to be sent is bounded. The association's coroutines never wait for anything (our transport sends at once), so they are
-run to their end where they are called, without a task.
+aiortc's association trusts its peer: a parameter of length 0 makes it loop forever, an invalid chunk ends the connection.
+Therefore every packet passes `SctpAssociation.check` first, remaining faults are caught here, and the send queue is bounded.
+The association's coroutines never suspend (our transport sends immediately), so they run to completion where they are
+called, without a task.
 """
 
 import logging
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 LABELS: Final = ("reliable", "lossy")
 """The channels a client may open; others are closed at once."""
 OUTGOING_LIMIT: Final = 65_536
-"""Bytes of a message to a client that takes any size (`a=max-message-size:0`)."""
+"""Bytes of a message to a client that accepts any size (`a=max-message-size:0`)."""
 FAILURES: Final = 16
-"""Malformed packets or inner faults after which the association is given up."""
+"""Malformed packets or internal faults after which the association is closed."""
 
 
 class DataListener(Protocol):
@@ -63,7 +63,7 @@ class DataChannels:
         listener: DataListener,
         counts: Counter[str] | None = None,
     ) -> None:
-        """`counts`: where what is refused is counted, by reason."""
+        """`counts`: counts refused packets and messages, by reason."""
         self._listener = listener
         self._counts = counts if counts is not None else Counter()
         self._remote_port = remote_port
@@ -81,7 +81,7 @@ class DataChannels:
 
     @property
     def acknowledged(self) -> bool:
-        """Whether the last packet only acknowledged what we sent."""
+        """Whether the last packet only acknowledged our data."""
         return self._sctp.acknowledges
 
     def start(self) -> None:
@@ -90,7 +90,7 @@ class DataChannels:
             self._run(self._sctp.start(RTCSctpCapabilities(self._max_message_size), self._remote_port))
 
     def receive(self, packet: bytes) -> None:
-        """One SCTP packet out of DTLS."""
+        """One SCTP packet from DTLS."""
         if self.closed or not self._started:
             return
         refused = self._sctp.refused
@@ -107,7 +107,7 @@ class DataChannels:
             self._counts["sctp_refused"] += self._sctp.refused - refused
 
     def send(self, label: str, payload: bytes | str) -> bool:
-        """To the client's channel of this label; False when it has none or does not read what it was sent."""
+        """Sends on the client's channel with this label. False: there is no such channel, or the client does not read it."""
         channel = self._channels.get(label)
         size = len(payload.encode()) if isinstance(payload, str) else len(payload)
         if channel is None or channel.readyState != "open" or size > self._max_message_size:
@@ -132,7 +132,7 @@ class DataChannels:
             self._link.state = "closed"
 
     def _pending(self) -> int:
-        """Bytes that aiortc holds beyond the channel's own count: queued, and sent but not acknowledged."""
+        """Bytes that aiortc holds beyond the channel's own count: queued, or sent and not acknowledged."""
         queues = (self._sctp._outbound_queue, self._sctp._sent_queue)
         return sum(len(chunk.user_data) for queue in queues for chunk in queue)
 
@@ -150,18 +150,18 @@ class DataChannels:
             coroutine.send(None)
         except StopIteration:
             return
-        except Exception:  # aiortc's stack on hostile input: whatever it is, it ends here
+        except Exception:  # aiortc may raise anything on hostile input; the fault stays here
             if not self._faulted:
                 self._faulted = True
                 log.warning("data channel fault", exc_info=True)
             self._failed("sctp_fault")
             return
         coroutine.close()
-        raise RuntimeError("aiortc's SCTP waited for something: the contract of this module is broken")
+        raise RuntimeError("aiortc's SCTP suspended, which breaks the contract of this module")
 
     def _failed(self, reason: str) -> None:
         self._counts[reason] += 1
         self.failures += 1
         if self.failures >= FAILURES and not self.closed:
-            log.info("data channels given up after too many faults")
+            log.info("data channels closed after too many faults")
             self.close()

@@ -1,8 +1,8 @@
 """DTLS-SRTP as a sans-IO state machine over pyOpenSSL (RFC 6347, RFC 5764).
 
-Own instead of aiortc's RTCDtlsTransport, which keeps a task, a queue hop and a fresh SSL context per connection, offers no
-RSA suites, and reads at most 1500 bytes of a flight from OpenSSL at once, so that large certificates stall. Here one
-context serves the process, flights are cut at record boundaries, and nothing runs until a datagram or a deadline comes.
+Replaces aiortc's RTCDtlsTransport, which uses a task, a queue and an SSL context per connection, offers no RSA suites, and
+reads at most 1500 bytes of a flight from OpenSSL at once, so that large certificates stall. Here one context serves the
+process, flights are split at record boundaries, and code runs only for a datagram or a deadline.
 """
 
 import datetime
@@ -37,21 +37,21 @@ class State(Enum):
     HANDSHAKING = auto()
     CONNECTED = auto()
     CLOSED = auto()
-    "By either side, or failed: `DtlsAssociation.failure` says why."
+    "Closed by either side, or failed: `DtlsAssociation.failure` holds the reason."
 
 
 class Identity:
     """A certificate with its key, its fingerprint, and the OpenSSL context that all connections share."""
 
     def __init__(self, key: PrivateKey | None = None, certificate: x509.Certificate | None = None) -> None:
-        """Without arguments: a fresh self-signed P-256 certificate, made once per process (0.2 ms)."""
+        """Without arguments: generates a self-signed P-256 certificate (0.2 ms, once per process)."""
         key = key or ec.generate_private_key(ec.SECP256R1())
         certificate = certificate or _self_signed(key)
         self.fingerprint = fingerprint(certificate, "sha-256")
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_QUERY_MTU | SSL.OP_NO_RENEGOTIATION)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-        # any certificate will do here: the peer is known by the fingerprint in its SDP (RFC 8122), so no chain is verified
+        # accept any certificate: the fingerprint in the SDP identifies the peer (RFC 8122), no chain is verified
         context.set_verify_depth(0)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
         context.use_certificate(certificate)
@@ -83,7 +83,7 @@ def fingerprint(certificate: x509.Certificate, algorithm: str) -> str:
 
 
 class DtlsAssociation:
-    """One DTLS connection. Feed datagrams to `receive`, ask `packets_to_send` after every call."""
+    """One DTLS connection. Pass datagrams to `receive`; call `packets_to_send` after every call."""
 
     __slots__ = ("_connection", "_fingerprints", "_guard", "_inbox", "failure", "keys", "role", "state")
 
@@ -103,13 +103,13 @@ class DtlsAssociation:
             self._connection.set_connect_state()
 
     def start(self) -> None:
-        """Begins the handshake; the client's first flight is then ready to send."""
+        """Starts the handshake; as client, the first flight is then ready to send."""
         if self.state is State.NEW:
             self.state = State.HANDSHAKING
             self._handshake()
 
     def receive(self, datagram: bytes) -> None:
-        """One datagram of DTLS records. What it does not understand OpenSSL drops (RFC 6347 4.1.2.7)."""
+        """One datagram of DTLS records. OpenSSL drops invalid records (RFC 6347 4.1.2.7)."""
         if self.state not in (State.HANDSHAKING, State.CONNECTED) or not _whole(datagram):
             return
         try:
@@ -140,7 +140,7 @@ class DtlsAssociation:
                 self._close("send failed")
 
     def packets_to_send(self) -> list[bytes]:
-        """Datagrams ready to go: records packed together up to the MTU, never one cut in two."""
+        """Datagrams to send: whole records, packed up to the MTU."""
         try:
             flight = self._connection.bio_read(65_536)
         except SSL.WantReadError:
@@ -160,7 +160,7 @@ class DtlsAssociation:
         return datagrams
 
     def next_timeout(self) -> float | None:
-        """Seconds until `handle_timeout` is due (retransmission of a handshake flight); None: nothing to do."""
+        """Seconds until `handle_timeout` is due (retransmission of a handshake flight); None: no timer runs."""
         if self.state is not State.HANDSHAKING:
             return None
         return self._connection.DTLSv1_get_timeout()
@@ -173,7 +173,7 @@ class DtlsAssociation:
                 self._close("handshake timed out")
 
     def close(self) -> None:
-        """Says goodbye (close_notify); `packets_to_send` has it."""
+        """Sends close_notify through `packets_to_send`."""
         if self.state is State.CONNECTED:
             with suppress(SSL.Error):
                 self._connection.shutdown()
@@ -195,7 +195,7 @@ class DtlsAssociation:
         if certificate is None:
             self._close("no usable certificate")
             return False
-        # only its bytes count, so nothing of it is parsed: that would take as long as all the rest here
+        # only the bytes are hashed; parsing the certificate would double the cost of the handshake here
         der = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
         known = [(name.lower(), value) for name, value in self._fingerprints if name.lower() in DIGESTS]
         if not known or any(DIGESTS[name](der).hexdigest() != value.replace(":", "").lower() for name, value in known):
@@ -236,7 +236,7 @@ class DtlsAssociation:
 
 
 def _whole(datagram: bytes) -> bool:
-    """Whether a datagram is a sequence of complete records: OpenSSL's memory knows no datagrams, halves would add up."""
+    """Whether a datagram consists of complete records. OpenSSL's memory BIO has no datagram boundaries and would join halves."""
     at = 0
     while at + RECORD_HEADER <= len(datagram):
         at += RECORD_HEADER + int.from_bytes(datagram[at + 11 : at + 13], "big")

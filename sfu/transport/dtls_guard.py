@@ -24,9 +24,9 @@ CHAIN_LIMIT: Final = 3
 """Certificates in it. Browsers send one."""
 RSA_BITS: Final = range(1024, 4097)
 EXPONENT_BITS: Final = 32
-"""Of an RSA public exponent: 65,537 has 17 bits. OpenSSL takes 3,072 for keys of that length."""
+"""Bits of an RSA public exponent: 65,537 has 17. OpenSSL accepts up to the length of the modulus."""
 MESSAGES: Final = 2
-"""Certificate messages of different numbers in one association; there is one."""
+"""Certificate messages with different sequence numbers per association; one is normal."""
 
 _RSA: Final = bytes.fromhex("2a864886f70d010101")
 _RSA_PSS: Final = bytes.fromhex("2a864886f70d01010a")
@@ -35,23 +35,23 @@ _EDWARDS: Final = frozenset({bytes.fromhex("2b6570"), bytes.fromhex("2b6571")})
 _CURVES: Final = frozenset(
     {bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2b81040022"), bytes.fromhex("2b81040023")}
 )
-"""P-256, P-384 and P-521. A curve that is described by its parameters costs OpenSSL milliseconds to check."""
+"""P-256, P-384 and P-521. OpenSSL needs milliseconds to check a curve that is given by explicit parameters."""
 _SEQUENCE, _INTEGER, _BIT_STRING, _OBJECT = 0x30, 0x02, 0x03, 0x06
 _VERSION: Final = 0xA0
 
 
 class HandshakeRefused(MalformedPacket):
-    """The message is well formed, and OpenSSL may not see it for what it would cost."""
+    """The message is well-formed but too expensive for OpenSSL."""
 
 
 class HandshakeGuard:
-    """Of one association. `check` every datagram that the handshake reads."""
+    """One per association. Call `check` with every datagram that the handshake reads."""
 
     __slots__ = ("_certificates",)
 
     def __init__(self) -> None:
         self._certificates: dict[int, tuple[bytearray, bytearray]] = {}
-        """By message number: the Certificate message as far as it came, and a 1 for each byte that is there."""
+        """By message sequence number: the received part of the Certificate message, and a 1 for each received byte."""
 
     def check(self, datagram: bytes) -> None:
         """A datagram of whole records. Raises MalformedPacket when it has to be dropped, HandshakeRefused when the
@@ -83,14 +83,14 @@ class HandshakeGuard:
         found = self._certificates.get(number)
         if found is None:
             if len(self._certificates) >= MESSAGES:
-                raise HandshakeRefused("DTLS peer sends certificates again and again")
+                raise HandshakeRefused("DTLS peer sends too many certificate messages")
             found = self._certificates[number] = (bytearray(length), bytearray(length))
         message, there = found
         end = offset + len(fragment)
         if len(message) != length:
             raise HandshakeRefused("DTLS certificate message changes its length")
         if 1 in there[offset:end]:
-            # Sent again. OpenSSL takes what comes first or last, depending on the fragments: both must be the same.
+            # A retransmission. OpenSSL uses the first or the last copy, depending on the fragments: both must be equal.
             known = int.from_bytes(message[offset:end], "big")
             mask = int.from_bytes(there[offset:end], "big") * 0xFF
             if (known ^ int.from_bytes(fragment, "big")) & mask:
@@ -119,7 +119,7 @@ def check_certificates(message: bytes) -> None:
 
 
 def _check_key(certificate: bytes) -> None:
-    """Finds SubjectPublicKeyInfo (RFC 5280 4.1) and judges what a signature check with it costs."""
+    """Finds SubjectPublicKeyInfo (RFC 5280 4.1) and refuses keys whose signature check is expensive."""
     _, at, end = _element(certificate, 0, len(certificate), _SEQUENCE)
     _, at, end = _element(certificate, at, end, _SEQUENCE)
     if at < end and certificate[at] == _VERSION:
@@ -150,13 +150,13 @@ def _check_key(certificate: bytes) -> None:
 def _element(data: bytes, at: int, end: int, tag: int = -1) -> tuple[int, int, int]:
     """(tag, start, end) of the contents of the DER element at `at` (X.690 8.1)."""
     if at + 2 > end or (tag >= 0 and data[at] != tag):
-        raise MalformedPacket("DTLS certificate is not what it should be")
+        raise MalformedPacket("DTLS certificate has an unexpected element")
     size = data[at + 1]
     start = at + 2
     if size & 0x80:
         count = size & 0x7F
         if not 1 <= count <= 3 or start + count > end:
-            raise MalformedPacket("DTLS certificate has an element of an odd length")
+            raise MalformedPacket("DTLS certificate has an element with an unsupported length")
         size = int.from_bytes(data[start : start + count], "big")
         start += count
     if start + size > end:

@@ -1,4 +1,4 @@
-"""Opens the two kinds of connection, and keeps layers chosen: what signalling sees of the transport (its MediaEdge)."""
+"""Opens publishing and subscribing connections and triggers layer selection. Implements the MediaEdge port of signalling."""
 
 from collections import deque
 from typing import Final
@@ -14,20 +14,20 @@ from sfu.transport.subscriber import SubscriberConnection, SubscriberListener
 from sfu.transport.webrtc_server import WebRtcServer
 
 SELECTIONS: Final = 1000
-"""Layers chosen per tick, about 4 ms; what is left waits for the next."""
+"""Layer selections per tick, about 4 ms; the rest waits for the next tick."""
 SETTLED: Final = SETTLE + 0.01
 
 
 class WebRtcEndpoint:
-    """One per server. A track's layers are chosen anew when one of its encodings changed, and once more when a new one
-    has settled; otherwise nothing is looked at."""
+    """One per server. Selects a track's layers again when one of its encodings changes, and once more when a new encoding has
+    settled."""
 
     def __init__(self, webrtc_server: WebRtcServer, bandwidth: Settings = Settings()) -> None:  # noqa: B008  # frozen
         self._webrtc_server = webrtc_server
         self._downlink_scheduler = DownlinkScheduler(webrtc_server, bandwidth)
         self._dynacast_manager = DynacastManager(enabled=bandwidth.dynacast)
         self._changed: dict[PublishedTrack, None] = {}
-        """In the order of their changes."""
+        """Tracks with changed encodings, in order."""
         self._settling: deque[tuple[float, PublishedTrack]] = deque()
         webrtc_server.ticks.append(self._tick)
 

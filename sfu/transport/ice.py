@@ -1,7 +1,7 @@
-"""ICE-lite for one connection (RFC 8445 2.5 and appendix A): answers checks, never sends one.
+"""ICE-lite agent of one connection (RFC 8445 2.5 and appendix A): it answers checks and never sends one.
 
-The remote address comes only from a Binding request whose MESSAGE-INTEGRITY proves our password. A restart makes new
-credentials; the old ones are good until a check with the new ones came (RFC 8445 9).
+The remote address comes only from a Binding request whose MESSAGE-INTEGRITY proves our password. A restart creates new
+credentials; the old ones stay valid until a check uses the new ones (RFC 8445 9).
 """
 
 import secrets
@@ -22,7 +22,7 @@ class IceAgent:
         self.ufrag, self.pwd = _credentials()
         self._old: tuple[str, str] | None = None
         self.last_check = float("-inf")
-        """When the last valid check came: the peer's consent (RFC 7675)."""
+        """Time of the last valid check, which is the peer's consent (RFC 7675)."""
 
     @property
     def ufrags(self) -> list[str]:
@@ -30,18 +30,18 @@ class IceAgent:
 
     @property
     def settled(self) -> bool:
-        """Whether only one pair of credentials is good."""
+        """Whether only one pair of credentials is valid."""
         return self._old is None
 
     def restart(self) -> str | None:
-        """New credentials. Returns a user fragment that is no longer answered, if a second restart dropped one."""
+        """Creates new credentials. Returns the user fragment that a second restart invalidates, or None."""
         dropped = self._old[0] if self._old is not None else None
         self._old = (self.ufrag, self.pwd)
         self.ufrag, self.pwd = _credentials()
         return dropped
 
     def check(self, request: BindingRequest, data: bytes | memoryview, now: float) -> bytes | None:
-        """The password the check was made with, or None when it proves nothing (drop it silently)."""
+        """The password that authenticates the check; None: drop it silently."""
         ufrag = request.username.partition(":")[0]
         if ufrag == self.ufrag:
             password = self.pwd.encode()
@@ -55,7 +55,7 @@ class IceAgent:
         return password
 
     def settle(self, request: BindingRequest) -> str | None:
-        """After a valid check: forgets the old credentials once the new ones are in use; returns the dropped ufrag."""
+        """Call after a valid check: drops the old credentials once the new ones are in use and returns their user fragment."""
         if self._old is None or request.username.partition(":")[0] != self.ufrag:
             return None
         dropped = self._old[0]

@@ -1,7 +1,7 @@
-"""What one subscriber's downlink decides, carried out on its routes: layers follow what the path carries.
+"""Applies the decisions of one subscriber's downlink to its down tracks.
 
-The downlink (sfu.forwarding.downlink) decides and knows no route; this aims, parks and pads, and says what became of it.
-A subscription takes part once it has a route, from the first picture on: sound alone is not allocated.
+The downlink (sfu.forwarding.downlink) decides and knows no down track. This module sets and clears their targets, sends
+padding and reports the result. Bandwidth is allocated from the first video subscription on; audio alone is not allocated.
 """
 
 from collections.abc import Hashable
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from sfu.transport.webrtc_server import WebRtcServer
 
 FOCUS_PRIORITY: Final = 255
-"""The priority that a page gives what it shows largest."""
+"""Priority that a client gives the track it shows largest."""
 SLOW: Final = (AllocationReason.BUDGET, AllocationReason.HOLD, AllocationReason.TIER)
-"""What a client is told as congestion: its path, or the operator's rules for such a path."""
+"""Reasons that the client receives as congestion."""
 
 
 LOSS_EVERY: Final = 1.0
-"""Seconds between two looks at how redundant sound has to be."""
+"""Seconds between updates of the audio redundancy."""
 
 
 class LayerControl:
-    """One per subscribing connection. `send_state`: called when what the client should know of a subscription changed."""
+    """One per subscribing connection. Calls `send_state` when the state of a subscription changes."""
 
     def __init__(
         self,
@@ -46,17 +46,17 @@ class LayerControl:
         self._send_state: StateListener = send_state
         self._peer: EnginePeer | None = None
         self.downlink: Downlink | None = None
-        """Made with the first picture."""
+        """Created with the first video subscription."""
         self._by_ssrc: dict[Hashable, Subscription] = {}
-        """What has a route, as the downlink calls it."""
+        """Subscriptions with a down track, by the downlink's key (the SSRC)."""
         self._stale: dict[int, None] = {}
-        """SSRCs of which the decision is carried out again whether it changed or not."""
+        """SSRCs whose decision is applied again even if it is unchanged."""
         self._loss_at = float("-inf")
         self._feedback: set[int] = set()
-        """SSRCs of which the client tells what arrived."""
+        """SSRCs that the client covers with transport-wide feedback."""
 
     def add(self, subscription: Subscription, peer: EnginePeer, *, feedback: bool, now: float) -> None:
-        """A subscription got its route. `feedback`: the client said that it sends transport-wide feedback for it."""
+        """Adds a subscription that has a down track. `feedback`: the client negotiated transport-wide feedback for it."""
         down_track = subscription.down_track
         assert down_track is not None
         self._by_ssrc[down_track.ssrc] = subscription
@@ -90,7 +90,7 @@ class LayerControl:
         self._send_state = _ignore_state
 
     def update_request(self, subscription: Subscription) -> None:
-        """The downlink learns what is wished now, and decides anew in the next tick."""
+        """Passes the current settings to the downlink, which decides again in the next tick."""
         downlink, down_track, settings, source = (
             self.downlink,
             subscription.down_track,
@@ -115,7 +115,7 @@ class LayerControl:
         self._downlink_scheduler.touch(self)
 
     def update(self, now: float, *, allocate: bool) -> None:
-        """By the clock: decisions are renewed and carried out; a probe under way gets its padding."""
+        """Called by the scheduler: renews and applies decisions and sends padding for an active probe."""
         downlink, peer = self.downlink, self._peer
         if downlink is None or peer is None or peer.tx is None:
             return
@@ -144,12 +144,12 @@ class LayerControl:
             engine.send_padding(peer, downlink.padding(now, TICK), now)
 
     def charge(self, seconds: float, now: float) -> None:
-        """Loop time that `update` took."""
+        """Charges the loop time of `update`."""
         if self._peer is not None:
             self._peer.budget.charge_elapsed(seconds, now)
 
     def _follow_feedback(self, down_track: DownTrack) -> None:
-        """All that the client tells about has to be known here, or its numbers would be taken for something else."""
+        """Registers the stream for transport-wide feedback: every packet that the client reports must be known."""
         if self.downlink is not None and down_track.ssrc in self._feedback:
             self._webrtc_server.engine.set_sent_callback(down_track, self.downlink.estimator.on_sent)
 
@@ -194,4 +194,4 @@ class LayerControl:
 
 
 def _ignore_state(subscription: Subscription, sent_state: SentState) -> None:
-    """The subscriber is gone."""
+    """Ignores the state: the subscriber has left."""

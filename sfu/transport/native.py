@@ -1,8 +1,8 @@
-"""The packet path in C where it was built (native_src/, an optional part of the installation): found, checked, set up.
+"""Loads the packet path in C (native_src/), an optional part of the installation, and checks that it fits.
 
-Measured: a quarter to a half of what the same path costs in Python (README, Benchmarks). It does the usual case of
-sfu.forwarding.fanout, sfu.forwarding.inbound and sfu.transport.udp and calls them for everything else; they are what it is
-tested against, and what is used where it was not built. It links nothing: libsrtp is pylibsrtp's own, by address.
+It costs a quarter to a half of the Python path (tests/bench/README.md). It handles the common case of
+sfu.forwarding.fanout, sfu.forwarding.inbound and sfu.transport.udp and calls them for everything else. They are the
+reference in its tests and the fallback where it is not built. It links no library: it calls pylibsrtp's libsrtp by address.
 """
 
 import logging
@@ -24,13 +24,13 @@ from sfu.transport.udp_socket import UdpSocket
 log = logging.getLogger(__name__)
 
 INTERFACE: Final = 5
-"""Of the C part; one that was built from other sources is left alone."""
+"""Version of the interface; a C part built from other sources is not used."""
 SIGNATURE: Final = ["struct srtp_ctx_t_ *", "void *", "int *"]
 FanOut = Callable[[Iterable[DownTrack], list[fanout.GsoBatch], fanout.SrtpEncryptor], int]
 
 
 def load() -> ModuleType | None:
-    """The C part, ready for use; None where it cannot be had."""
+    """The C part, set up; None when it is not available."""
     try:
         from sfu.transport import _native
     except ImportError:
@@ -38,7 +38,7 @@ def load() -> ModuleType | None:
     functions = [ffi.addressof(lib, name) for name in ("srtp_protect", "srtp_unprotect")]
     fits = all([each.cname for each in ffi.typeof(function).args] == SIGNATURE for function in functions)
     if _native.INTERFACE != INTERFACE or not fits:
-        log.warning("native packet path does not fit and is not used; install again")
+        log.warning("native packet path does not match this version and is not used; reinstall aiosfu")
         return None
     protect, unprotect = (int(ffi.cast("uintptr_t", function)) for function in functions)
     try:
@@ -66,7 +66,7 @@ def load() -> ModuleType | None:
             unprotect,
         )
     except (TypeError, AttributeError):
-        log.warning("native packet path does not fit and is not used; install again", exc_info=True)
+        log.warning("native packet path does not match this version and is not used; reinstall aiosfu", exc_info=True)
         return None
     return _native
 

@@ -1,4 +1,4 @@
-"""The file of a packet log: lines, up to a size, and never a reason for a meeting to stop: another thread writes it."""
+"""Writes a packet log to a file of bounded size. Another thread writes, so that a slow disk does not affect meetings."""
 
 import logging
 from pathlib import Path
@@ -10,13 +10,13 @@ from sfu.resources.disk_executor import DiskExecutor
 log = logging.getLogger(__name__)
 
 BUFFER: Final = 1 << 18
-"""Characters gathered before the disk hears of them."""
+"""Characters that are buffered before a write."""
 WAITING: Final = 32_000_000
-"""Bytes that wait for the disk. What does not fit ends the log: one with a hole could not be played again."""
+"""Bytes that may wait for the disk. Beyond that the log ends: a log with a gap cannot be replayed."""
 
 
 class PacketLogFile:
-    """Written anew. Raises ConfigurationError when it cannot be."""
+    """Truncates the file. Raises ConfigurationError when it is not writable."""
 
     def __init__(self, path: str, limit: int) -> None:
         try:
@@ -43,11 +43,11 @@ class PacketLogFile:
             self._pass_on()
 
     def close(self) -> None:
-        """Waits for the disk, some seconds at most. Idempotent."""
+        """Flushes, waiting at most a few seconds. Idempotent."""
         if not self._ended:
             self._end()
         if not self._disk.close():
-            log.warning("packet log is not whole", extra={"error": "the disk does not answer"})
+            log.warning("packet log is incomplete", extra={"error": "the disk does not answer"})
 
     def _pass_on(self) -> None:
         data = "".join([f"{line}\n" for line in self._lines]).encode("ascii")

@@ -1,14 +1,14 @@
-"""The engine's end of a Unix socket to another process of this machine: subscriptions out as plain RTP, media back in.
+"""Exchanges plain RTP with another process of this machine over a Unix socket: subscriptions out, published media in.
 
-A production's worker (or a recorder's) is fed by ordinary subscriptions: routes of the engine with the layer selection,
-the keyframe throttle and the sender reports that a browser gets, only unsealed. What the process sends back is published
-like a browser's media. The socket keeps messages apart (SOCK_SEQPACKET); one message is a run of datagrams of one size:
+Egress workers and recorders receive ordinary subscriptions: down tracks of the engine with the layer selection, keyframe
+throttle and sender reports that a browser gets, but without SRTP. Media that the process sends back is published like a
+browser's. The socket preserves messages (SOCK_SEQPACKET); one message is a batch of datagrams of one size:
 
     | size, 16 bits | datagram of `size` bytes | … | the last one, perhaps shorter |
 
-Nothing here ever waits: a process that does not keep up loses datagrams, which are counted, and asks for a keyframe. The
-process decodes what strangers send, so it is not trusted either: what comes back passes the checks of any publisher's.
-RTP and RTCP are told apart by their second byte (RFC 5761 4).
+Nothing here blocks: a process that does not keep up loses datagrams, which are counted, and requests a keyframe. The
+process decodes untrusted media, so its output passes the checks of any publisher. RTP and RTCP are distinguished by their
+second byte (RFC 5761 4).
 """
 
 import asyncio
@@ -37,23 +37,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PAYLOAD_TYPES: Final[dict[str, int]] = {"opus": 111, "red": 63, "VP8": 96, "VP9": 98, "H264": 102, "AV1": 45}
-"""Of everything on these sockets, both ways: nothing is negotiated between two processes of one version."""
+"""Payload types in both directions. Both processes run the same version, so nothing is negotiated."""
 PARAMETERS: Final = {
     "H264": "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
     "opus": "minptime=10;useinbandfec=1;sprop-stereo=1",
 }
-"""What published media says of itself to subscribers."""
+"""Codec parameters (fmtp) of published media."""
 CLOCK_RATES: Final = {"audio": 48_000, "video": 90_000}
 LARGEST: Final = 65_536 + 2
 BATCH: Final = 64
-"""Messages taken in one turn of the loop."""
+"""Messages read per turn of the loop."""
 BUFFER: Final = 1_048_576
-"""Wanted size of the socket's buffers: a second of 8 Mbit/s; the kernel's limit may be lower."""
+"""Requested size of the socket buffers: a second of 8 Mbit/s; the kernel's limit may be lower."""
 _SIZE: Final = struct.Struct("!H")
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
-    """Both ends of such a socket: ours, which never waits, and the other process's."""
+    """Creates a socket pair: our end, which is non-blocking, and the other process's."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setblocking(False)
     for end in (ours, theirs):
@@ -62,7 +62,7 @@ def pair() -> tuple[socket.socket, socket.socket]:
 
 
 class PlainTransportSocket:
-    """The engine's Outlet to the process; `sock` is None while there is none."""
+    """The engine's DatagramSink towards the process; `sock` is None while no process is attached."""
 
     __slots__ = ("_heads", "dropped", "segments", "sock")
 
@@ -70,7 +70,7 @@ class PlainTransportSocket:
         self.sock: socket.socket | None = None
         self.segments = True
         self.dropped = 0
-        """Messages that the process was too slow for."""
+        """Messages dropped because the process reads too slowly."""
         self._heads = [_SIZE.pack(size) for size in range(LONGEST + 1)]
 
     def send(self, data: memoryview | bytes, address: Address) -> bool:
@@ -81,10 +81,10 @@ class PlainTransportSocket:
 
     def _send(self, data: memoryview | bytes, size: int) -> bool:
         if self.sock is None:
-            return True  # nobody is there to miss it
+            return True  # no process is attached
         try:
             self.sock.sendmsg((self._heads[size] if size <= LONGEST else _SIZE.pack(size), data))
-        except OSError:  # its buffer is full, or it is gone, which its owner hears of otherwise
+        except OSError:  # its buffer is full, or the process ended, which the owner learns elsewhere
             self.dropped += 1
             return False
         return True
@@ -92,7 +92,7 @@ class PlainTransportSocket:
 
 @dataclass(slots=True)
 class PlainSubscription:
-    """One subscription: the source, the wish, and the route."""
+    """One subscription: the source, its settings and the down track."""
 
     source: PublishedTrack
     settings: SubscriptionSettings
@@ -100,10 +100,10 @@ class PlainSubscription:
 
 
 class PlainTransport:
-    """A MediaSink. Lives as long as its room's production; the process behind it may be replaced (`attach`)."""
+    """A MediaSink. Lives as long as the egress job; the process behind it may be replaced (`attach`)."""
 
     def __init__(self, webrtc_server: "WebRtcServer", name: str) -> None:
-        """`name`: for what is published, as its stream's name."""
+        """`name`: stream name of published media."""
         self._webrtc_server = webrtc_server
         self._name = name
         self._outlet = PlainTransportSocket()
@@ -117,27 +117,27 @@ class PlainTransport:
 
     @property
     def dropped(self) -> int:
-        """Messages that the process was too slow for."""
+        """Messages dropped because the process reads too slowly."""
         return self._outlet.dropped
 
     # -- the process ------------------------------------------------------------------------------------------------
 
     def attach(self, sock: socket.socket) -> None:
-        """A (new) process listens at the other end of `sock`, which is ours from now on."""
+        """Attaches a process at the other end of `sock`. Takes ownership of `sock`."""
         self.detach()
         self._loop = asyncio.get_running_loop()
         self._outlet.sock = sock
         self._loop.add_reader(sock.fileno(), self._readable, sock)
 
     def detach(self) -> None:
-        """The process is gone: routes stay, and what they carry goes nowhere."""
+        """The process ended: down tracks stay and their packets are dropped."""
         sock, self._outlet.sock = self._outlet.sock, None
         if sock is not None and self._loop is not None:
             self._loop.remove_reader(sock.fileno())
             sock.close()
 
     def close(self) -> None:
-        """Subscriptions, then publications, then the socket. Idempotent."""
+        """Closes subscriptions, then publications, then the socket. Idempotent."""
         for track in list(self._fed):
             self.unsubscribe(track)
         for source in list(self._published):
@@ -151,7 +151,7 @@ class PlainTransport:
         if self.peer.closed:
             return
         if not isinstance(source, PublishedTrack):
-            raise TypeError(f"a feed cannot be sent a {type(source).__name__}")
+            raise TypeError(f"a plain transport cannot forward a {type(source).__name__}")
         known = self._fed.get(track)
         if known is not None:
             if known.source is source:
@@ -190,7 +190,7 @@ class PlainTransport:
             self._webrtc_server.engine.remove_down_track(subscription.down_track)
 
     def ssrc(self, track: TrackId) -> int:
-        """Under which the track's packets come; 0: it is not subscribed to."""
+        """SSRC of the track's packets; 0: not subscribed."""
         subscription = self._fed.get(track)
         return subscription.down_track.ssrc if subscription is not None else 0
 
@@ -199,10 +199,10 @@ class PlainTransport:
         return subscription.settings if subscription is not None else None
 
     def quality_limitation_changed(self, track: TrackId, cause: Cause, now: float) -> None:
-        """Nobody reads here why a picture is as it is."""
+        """Ignored: a process shows no reasons."""
 
     def reselect(self, track: TrackId, now: float) -> None:
-        """The encodings of a track changed."""
+        """Selects the layer again after a track's encodings changed."""
         subscription = self._fed.get(track)
         if subscription is not None:
             self._select(subscription, now)
@@ -236,7 +236,7 @@ class PlainTransport:
     def publish(
         self, kind: Literal["audio", "video"], codec: Literal["H264", "opus"], ssrc: int, size: Size | None = None
     ) -> PublishedTrack:
-        """A MediaSource of what the process sends under `ssrc`. `size`: of its pictures."""
+        """Publishes the stream `ssrc` of the process. `size`: width and height of its pictures."""
         track = self._webrtc_server.engine.add_track(
             self.peer,
             mid=f"{kind}-{ssrc}",
@@ -267,14 +267,14 @@ class PlainTransport:
             for _ in range(BATCH):
                 count = sock.recv_into(memory)
                 if not count:
-                    self.detach()  # the process closed its end; its owner hears of its death
+                    self.detach()  # the process closed its end; the owner learns of its exit
                     break
                 self._receive(memory[:count], now)
         except (BlockingIOError, InterruptedError):
             pass
         except OSError:
             self.detach()
-        except Exception:  # a packet that found a bug costs itself and nothing else
+        except Exception:  # a fault affects only the packet that caused it
             self._webrtc_server.port.dropped["fault"] += 1
             log.exception("feed failed")
         self._webrtc_server.engine.flush(now)

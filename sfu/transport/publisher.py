@@ -47,7 +47,7 @@ class LayerDeclaration(Protocol):
 
 
 class TrackDeclaration(Protocol):
-    """What the publisher says of one m-line (`TrackSpec` of the protocol)."""
+    """The publisher's description of one m-line (`TrackSpec` of the protocol)."""
 
     @property
     def mid(self) -> str: ...
@@ -68,24 +68,24 @@ class PublisherListener(Protocol):
         """A message of `size` bytes is longer than the SDP announces."""
 
     def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None:
-        """Of an m-line's layers nobody watches the others: they need not be sent."""
+        """Only the layers `rids` of an m-line have subscribers; the client may pause the others."""
 
     def publisher_lost(self) -> None: ...
 
 
 class Consumer(Protocol):
-    """A subscriber, as a track knows it."""
+    """A subscriber of a track."""
 
     def reselect(self, track: TrackId, now: float) -> None: ...
 
     def settings_of(self, track: TrackId) -> SubscriptionSettings | None: ...
 
     def quality_limitation_changed(self, track: TrackId, cause: Cause, now: float) -> None:
-        """Its publisher's browser sends less than it should; NONE: not any more."""
+        """The publisher's browser limits the quality (`cause`); NONE: not any more."""
 
 
 class PublishedTrack:
-    """A MediaSource that a browser feeds: the engine's track and what was declared of it."""
+    """A MediaSource published by a browser: the engine's track and its declaration."""
 
     def __init__(
         self,
@@ -104,13 +104,13 @@ class PublishedTrack:
         self.stream = stream
         """Tracks of one stream are played in sync: camera with microphone, screen with its sound."""
         self.screen = screen
-        """Comes before cameras where a path does not carry all."""
+        """Takes precedence over cameras when the bandwidth is short."""
         self.declared: dict[str, Size] = {}
         """Layer sizes by rid, lowest first."""
         self.limitation: QualityLimitation = "none"
-        """Why the publisher's browser sends less, as it says itself."""
+        """Why the publisher's browser limits the quality (its `qualityLimitationReason`)."""
         self.consumers: dict[TrackId, list[Consumer]] = {}
-        """Who is sent this track, by the name it has for them."""
+        """Subscribers of this track, by their id for it."""
         self.dynacast = Dynacast()
         self._notify_publisher = notify_publisher
         self._dynacast_manager = dynacast_manager
@@ -118,7 +118,7 @@ class PublishedTrack:
         track.owner = self
 
     def reselect(self, now: float) -> int:
-        """The encodings changed: everybody's layer is chosen anew. Returns for how many."""
+        """Selects layers again for all consumers after an encoding changed. Returns their number."""
         count = 0
         for name, consumers in list(self.consumers.items()):
             for consumer in list(consumers):
@@ -127,11 +127,11 @@ class PublishedTrack:
         return count
 
     def max_height(self, sent: int) -> int:
-        """Lines of the largest layer there is. `sent`: of those that come; others rest while nobody has a place for them."""
+        """Height of the largest layer. `sent`: height of the largest active layer; dynacast pauses unused ones."""
         return max([sent, *(size.height for size in self.dynacast.paused_layers(self.declared).values())])
 
     def paused(self) -> tuple[str, ...]:
-        """Layers that the publisher was asked to leave out, and does."""
+        """Layers that the publisher paused on request."""
         encodings = self.track.encodings
         return tuple(
             rid for rid in self.dynacast.paused_layers(self.declared) if rid in encodings and not encodings[rid].alive
@@ -151,7 +151,7 @@ class PublishedTrack:
         self.touch()
 
     def touch(self) -> None:
-        """What is wished of it, or what it sends, has changed."""
+        """Subscription settings or active layers changed."""
         if self._dynacast_manager is not None and not self.track.closed:
             self._dynacast_manager.touch(self)
 
@@ -168,7 +168,7 @@ class PublishedTrack:
 
 
 class PublisherConnection:
-    """Implements the signalling's Publisher port."""
+    """Implements the Publisher port of signalling."""
 
     def __init__(
         self,
@@ -194,7 +194,7 @@ class PublisherConnection:
         return Connection(self._webrtc_server, self._name, self, self._decision_log, self._budget)
 
     def negotiate(self, offer: AcceptedOffer | str, tracks: Sequence[TrackDeclaration]) -> Negotiated:
-        """Answers an offer. Raises BadRequest or AtCapacity; the connection and its tracks are then as they were."""
+        """Answers an offer. Raises BadRequest or AtCapacity, and then changes nothing."""
         if self._connection.state is State.CLOSED:
             raise BadRequest("The publishing connection is closed; join again.", code="connection_closed")
         accepted = accept_offer(parse(offer)) if isinstance(offer, str) else offer
@@ -241,7 +241,7 @@ class PublisherConnection:
         return Negotiated(answer, dict(self._sources))
 
     def _check_streams(self, received: dict[str, ReceivedTrack], kept: set[str], *, renewed: bool) -> None:
-        """Raises AtCapacity when the engine would drop what these tracks send."""
+        """Raises AtCapacity when the engine would drop packets of these tracks."""
         if sum(track.stream_count for track in received.values()) > SSRC_LIMIT:
             raise AtCapacity(
                 f"The tracks need more than {SSRC_LIMIT} RTP streams; publish fewer of them or fewer layers."
@@ -298,7 +298,7 @@ class PublisherConnection:
             self._connection.channels.send("reliable" if reliable else "lossy", payload)
 
     def quality_limitation_changed(self, mid: str, limitation: QualityLimitation) -> None:
-        """The client's browser says why it sends less of an m-line than it should: its viewers are told as well."""
+        """The client's browser reports a quality limitation of an m-line; subscribers see it as the reason."""
         source = self._sources.get(mid)
         if source is None or source.limitation == limitation:
             return
@@ -343,7 +343,7 @@ class PublisherConnection:
 
 
 def _same(track: Track, received: ReceivedTrack | None) -> bool:
-    """Whether an m-line still sends what the engine's track was made for."""
+    """Whether an m-line still matches the engine's track."""
     return (
         received is not None
         and received.codec.name == track.codec
@@ -362,7 +362,7 @@ def _ssrcs(received: ReceivedTrack) -> list[int]:
 
 
 def _sizes(declared: TrackDeclaration, rids: tuple[str, ...]) -> dict[str, Size]:
-    """Layer sizes by rid, smallest first; without any, each rid half of the next (the usual ladder)."""
+    """Layer sizes by rid, smallest first. Default: each layer has half the size of the next."""
     named = {layer.rid: Size(layer.width, layer.height) for layer in declared.layers if layer.width and layer.height}
     if all(rid in named for rid in rids) and rids:
         return dict(sorted(((rid, named[rid]) for rid in rids), key=lambda item: item[1].width * item[1].height))

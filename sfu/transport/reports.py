@@ -1,4 +1,4 @@
-"""What the two kinds of connection tell those above: results of a negotiation, and how a path is."""
+"""Values that publishing and subscribing connections report: results of a negotiation and the state of the path."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from sfu.rooms.ports import MediaSource
 
 @dataclass(frozen=True, slots=True)
 class LinkReport:
-    """How one connection's path is now. `loss` 0–1 over the last seconds; `silent_for` seconds since anything came."""
+    """Current state of a connection's path. `loss`: 0–1 over the last seconds; `silent_for`: seconds since the last packet."""
 
     rtt: float | None
     loss: float

@@ -1,9 +1,9 @@
-"""aiortc's SCTP association with the guard in front and its own state at hand.
+"""aiortc's SCTP association behind the guard, with checks that need the association's state.
 
-What does not fit that state (a SACK of what was never sent, data far ahead, a fragment that never ends, a data-channel
-acknowledgement nobody asked for) does not reach it. Violations raise MalformedPacket; what an honest peer may do and we
-have no room for is taken out of the packet, so that it is sent again. RFC 9260. The private members of aiortc used here are
-named in `SctpAssociation` and held by tests/transport/test_sctp_guard.py.
+It drops input that contradicts the state: a SACK of data that was never sent, data far ahead, an endless fragment, an
+unrequested data-channel acknowledgement. Violations raise MalformedPacket. Valid data that does not fit the buffers is
+removed from the packet, so that the peer sends it again. RFC 9260. `SctpAssociation` names the private members of aiortc that
+it uses; tests/transport/test_sctp_guard.py checks them.
 """
 
 from collections.abc import Container
@@ -42,7 +42,7 @@ _SACK = Struct("!I4xI").unpack_from
 
 
 class SctpAssociation(RTCSctpTransport):
-    """aiortc's SCTP association behind the guard: give it the packets that `check` returns.
+    """aiortc's SCTP association behind the guard: pass the packets that `check` returns to `_handle_data`.
 
     Uses of aiortc: `_association_state`, `_local_verification_tag`, `_remote_verification_tag`, `_last_received_tsn`,
     `_sack_misordered`, `_inbound_streams[].reassembly`, `_sent_queue`, `_local_tsn`, `_last_sacked_tsn`,
@@ -53,18 +53,18 @@ class SctpAssociation(RTCSctpTransport):
         super().__init__(transport, port)
         self.guard = SctpGuard(limits)
         self.refused = 0
-        "Messages that were not delivered, and chunks that were taken out of their packets."
+        "Messages that were not delivered and chunks that were removed from packets."
         self.acknowledges = False
-        "Whether the packet that was checked last only acknowledges what we sent."
+        "Whether the last checked packet only acknowledges our data."
         self.oversized = 0
-        "Bytes of the last message that was not delivered because it is too long; 0: none since it was looked at."
+        "Bytes of the last message that was too long to deliver; 0: none since the last read."
 
     def forget(self) -> None:
-        """After `stop`: what still waited to be sent holds the channels, and they hold this."""
+        """Call after `stop`. Breaks the reference cycle: unsent data holds the channels, and the channels hold the association."""
         self._data_channel_queue.clear()
 
     def check(self, packet: bytes) -> bytes:
-        """What of a packet may be handed to `_handle_data`. Raises MalformedPacket for violations."""
+        """Returns the part of a packet that is safe for `_handle_data`. Raises MalformedPacket for violations."""
         self.acknowledges = False
         if self._is_plain(packet):
             self.acknowledges = packet[12] == SACK
@@ -92,8 +92,8 @@ class SctpAssociation(RTCSctpTransport):
         return rebuilt(packet, chunks, replaced)
 
     def _is_plain(self, packet: bytes) -> bool:
-        """Whether this is what nearly every packet is, and what the checks below would let pass: the next DATA of a known
-        stream while nothing is missing, or a SACK without gaps of what was sent.
+        """Whether this is the common case that the checks below accept: the next DATA chunk of a known stream while nothing is
+        missing, or a SACK of sent data without gaps.
         """
         size = len(packet)
         if not 28 <= size <= self.guard.limits.packet_bytes:
@@ -130,7 +130,7 @@ class SctpAssociation(RTCSctpTransport):
         return bool(checksum == CHECKSUM.unpack_from(packet, 8)[0])
 
     def _may_begin(self, packet: bytes, chunk: Chunk) -> bool:
-        """An INIT that comes late or again would set an association back that is running or over."""
+        """A late or repeated INIT would reset an established or closed association."""
         states = self.State
         if self._association_state in (states.COOKIE_WAIT, states.COOKIE_ECHOED):
             return True
@@ -139,13 +139,13 @@ class SctpAssociation(RTCSctpTransport):
         return self._association_state == states.ESTABLISHED and same_tag and same_tsn
 
     def _check_sacks(self, packet: bytes, chunks: list[Chunk]) -> None:
-        """aiortc walks every number between the gap bounds: they may only cover what we have sent."""
+        """aiortc iterates over every number between the gap bounds, so they must lie within the sent data."""
         for chunk in chunks:
             if chunk.kind != SACK:
                 continue
             cumulative = WORD(packet, chunk.start + 4)[0]
             if (cumulative - self._last_sacked_tsn) & 0xFFFFFFFF >= 0x80000000:
-                continue  # an old one that was overtaken: aiortc ignores it
+                continue  # an old SACK that was overtaken; aiortc ignores it
             if (self._local_tsn - 1 - cumulative) & 0xFFFFFFFF >= 0x80000000:
                 raise MalformedPacket("SACK of data that was never sent")
             gaps, _ = PAIR(packet, chunk.start + 12)
@@ -163,7 +163,7 @@ class SctpAssociation(RTCSctpTransport):
             raise MalformedPacket("too many SCTP streams")
 
     def _surplus(self, packet: bytes, chunks: list[Chunk], last: int) -> dict[Chunk, bytes]:
-        """DATA chunks that we have no room for; the sender repeats them. Raises if room will never come."""
+        """DATA chunks without room in the buffers; the sender repeats them. Raises when room can never come."""
         limits = self.guard.limits
         ahead = len(self._sack_misordered)
         held = [chunk for stream in self._inbound_streams.values() for chunk in stream.reassembly]
@@ -176,7 +176,7 @@ class SctpAssociation(RTCSctpTransport):
                 continue
             distance = (WORD(packet, chunk.start + 4)[0] - last) & 0xFFFFFFFF
             if distance == 0 or distance >= 0x80000000:
-                continue  # seen before: aiortc notes the duplicate and no more
+                continue  # a duplicate: aiortc only records it
             work += ahead + waiting
             if distance == 1:
                 last = (last + 1) & 0xFFFFFFFF
@@ -195,7 +195,7 @@ class SctpAssociation(RTCSctpTransport):
         return removed
 
     async def _receive(self, stream_id: int, pp_id: int, data: bytes) -> None:
-        """aiortc's delivery of a whole message; it asserts and decodes, so what it would stumble over ends here."""
+        """Overrides aiortc's delivery of a message. aiortc asserts and decodes, so invalid messages are dropped here."""
         if self._deliverable(stream_id, pp_id, data, self._data_channels):
             await super()._receive(stream_id, pp_id, data)
         else:

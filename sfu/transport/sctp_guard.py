@@ -1,7 +1,7 @@
-"""What stands between a peer's SCTP packets and aiortc's stack, which believes whatever it is told: the rules of the bytes.
+"""Validates a peer's SCTP packets before aiortc's stack, which trusts its input.
 
-`SctpGuard` knows only lengths, counts and checksums; `sfu.transport.sctp_association` puts it in front of aiortc's association
-and adds what takes that one's state. Violations raise MalformedPacket.
+`SctpGuard` checks lengths, counts and checksums and keeps no state. `sfu.transport.sctp_association` puts it in front of
+aiortc's association and adds the checks that need the association's state. Violations raise MalformedPacket.
 
 RFC 9260 (SCTP), RFC 3758 (FORWARD TSN), RFC 6525 (RE-CONFIG), RFC 8831 and 8832 (data channels).
 """
@@ -18,10 +18,10 @@ from sfu.sdp.capabilities import MAX_MESSAGE_BYTES
 DATA, INIT, INIT_ACK, SACK, HEARTBEAT, HEARTBEAT_ACK, ABORT, SHUTDOWN, SHUTDOWN_ACK, ERROR = range(10)
 COOKIE_ECHO, COOKIE_ACK, SHUTDOWN_COMPLETE, RECONFIG, FORWARD_TSN = 10, 11, 14, 130, 192
 _WITH_PARAMETERS: Final = {INIT: 20, INIT_ACK: 20, HEARTBEAT: 4, HEARTBEAT_ACK: 4, ABORT: 4, ERROR: 4, RECONFIG: 4}
-"""Chunk type: where its parameters begin."""
+"""Offset of the parameters, by chunk type."""
 _ALONE: Final = frozenset({INIT, INIT_ACK, SHUTDOWN_COMPLETE})
 NEEDS_PEER: Final = frozenset({DATA, SACK, FORWARD_TSN, RECONFIG, SHUTDOWN})
-"""Chunks that mean nothing before the peer's first TSN is known; aiortc faults on them."""
+"""Chunks that are invalid before the peer's first TSN is known; aiortc raises on them."""
 
 _OUTGOING_RESET, _INCOMING_RESET, _TSN_RESET, _RESET_RESPONSE, _ADD_OUTGOING, _ADD_INCOMING = range(13, 19)
 DCEP, STRING, _BINARY, _STRING_EMPTY, _BINARY_EMPTY = 50, 51, 53, 56, 57
@@ -34,40 +34,40 @@ CHECKSUM = Struct("<I")
 _SACK_COUNTS = Struct("!HH")
 _OPEN = Struct("!BBHIHH").unpack_from
 RECEIVE_WINDOW = 1024 * 1024
-"""What aiortc advertises, bytes."""
+"""Bytes that aiortc advertises."""
 
 
 @dataclass(frozen=True, slots=True)
 class SctpLimits:
-    """What one peer may make us hold or do."""
+    """Limits on the memory and the work that one peer can cause."""
 
     packet_bytes: int = 4096
     gaps: int = 64
-    "Gap blocks of one SACK that are looked at; each costs."
+    "Gap blocks of one SACK that are processed."
     streams: int = 64
-    "Streams used at a time, and so data channels."
+    "Streams in use at a time; each data channel is one."
     label_bytes: int = 256
-    "Of a label and of a protocol name."
+    "Bytes of a label and of a protocol name."
     message_bytes: int = MAX_MESSAGE_BYTES
     chunks: int = 1024
     "DATA chunks that wait for the rest of their message or for earlier ones."
     ahead: int = 256
-    "DATA chunks that came before one that is missing."
+    "DATA chunks received after a missing one."
     work: int = 16_384
-    "Waiting chunks that the DATA chunks of one packet may make aiortc look at."
+    "Queued chunks that aiortc may inspect for the DATA chunks of one packet."
 
 
 class Chunk(NamedTuple):
     kind: int
     flags: int
     start: int
-    "Of the chunk's header."
+    "Offset of the chunk header."
     end: int
-    "Of its value, without padding."
+    "End of the value, without padding."
 
 
 class SctpGuard:
-    """Refuses packets that break SCTP's own rules. It keeps no state, so it is the same for both directions."""
+    """Refuses packets that violate RFC 9260. Stateless, so one guard serves both directions."""
 
     __slots__ = ("limits",)
 
@@ -75,13 +75,13 @@ class SctpGuard:
         self.limits = limits or SctpLimits()
 
     def check(self, packet: bytes) -> bytes:
-        """The packet, perhaps with surplus gap blocks taken out. Raises MalformedPacket."""
+        """Returns the packet, without surplus gap blocks. Raises MalformedPacket."""
         chunks = self.chunks(packet)
         shortened = self.shortened_sacks(packet, chunks)
         return rebuilt(packet, chunks, shortened) if shortened else packet
 
     def shortened_sacks(self, packet: bytes, chunks: list[Chunk]) -> dict[Chunk, bytes]:
-        """SACKs with more gap blocks than we look at, cut down to that."""
+        """Replacements for SACKs with more gap blocks than `gaps`."""
         gaps = self.limits.gaps
         return {
             chunk: _shortened_sack(packet, chunk, gaps)
@@ -90,10 +90,10 @@ class SctpGuard:
         }
 
     def chunks(self, packet: bytes) -> list[Chunk]:
-        """The chunks of a packet that is right in itself. Raises MalformedPacket."""
+        """The chunks of a well-formed packet. Raises MalformedPacket."""
         size = len(packet)
         if size < 16 or size > self.limits.packet_bytes:
-            raise MalformedPacket("SCTP packet of an impossible size")
+            raise MalformedPacket("SCTP packet has an impossible size")
         (checksum,) = CHECKSUM.unpack_from(packet, 8)
         if checksum != crc32c(b"".join((packet[:8], b"\0\0\0\0", packet[12:]))):
             raise MalformedPacket("SCTP checksum is wrong")
@@ -108,7 +108,7 @@ class SctpGuard:
             if length < 4 or end > size:
                 raise MalformedPacket("SCTP chunk does not fit its packet")
             if kind != DATA:
-                # Each control chunk is answered by a packet: one of a kind is all that RFC 9260 lets a sender bundle.
+                # aiortc answers each control chunk with a packet. RFC 9260 allows one chunk of a kind per packet.
                 if kind in control:
                     raise MalformedPacket("SCTP packet repeats a control chunk")
                 control.add(kind)
@@ -116,32 +116,32 @@ class SctpGuard:
             self._check_chunk(packet, kind, flags, at, end)
             at = end + (-length & 3)
         if len(found) > 1 and not control.isdisjoint(_ALONE):
-            raise MalformedPacket("SCTP chunk that may not be bundled")
+            raise MalformedPacket("SCTP chunk must not be bundled")
         return found
 
     def _check_chunk(self, packet: bytes, kind: int, flags: int, start: int, end: int) -> None:
         length = end - start
         if kind == DATA:
             if length < 17 or PAIR(packet, start + 8)[0] == 0xFFFF:
-                raise MalformedPacket("SCTP data without data or on stream 65535")
+                raise MalformedPacket("SCTP DATA chunk is empty or on stream 65535")
             if WORD(packet, start + 12)[0] == DCEP:
                 if flags & 3 != 3:
-                    raise MalformedPacket("DCEP message in fragments")
+                    raise MalformedPacket("DCEP message is fragmented")
                 if not self.is_dcep(packet[start + 16 : end]):
-                    raise MalformedPacket("DCEP message is wrong")
+                    raise MalformedPacket("DCEP message is invalid")
         elif kind == SACK:
             self._check_sack(packet, start, length)
         elif kind == FORWARD_TSN:
             if length < 8 or length & 3 or (length - 8) // 4 > self.limits.streams:
-                raise MalformedPacket("FORWARD TSN of an impossible length")
+                raise MalformedPacket("FORWARD TSN has an impossible length")
         elif kind == SHUTDOWN:
             if length != 8:
-                raise MalformedPacket("SHUTDOWN is not of 8 bytes")
+                raise MalformedPacket("SHUTDOWN is not 8 bytes long")
         elif kind in _WITH_PARAMETERS:
             if length < _WITH_PARAMETERS[kind]:
                 raise MalformedPacket("SCTP chunk is truncated")
             if kind in (INIT, INIT_ACK) and not (WORD(packet, start + 4)[0] and all(PAIR(packet, start + 12))):
-                raise MalformedPacket("INIT without tag or streams")
+                raise MalformedPacket("INIT has no tag or no streams")
             _check_parameters(packet, kind, start + _WITH_PARAMETERS[kind], end)
 
     @staticmethod
@@ -150,16 +150,16 @@ class SctpGuard:
             raise MalformedPacket("SACK is truncated")
         gaps, duplicates = PAIR(packet, start + 12)
         if length != 16 + 4 * (gaps + duplicates):
-            raise MalformedPacket("SACK is not as long as its counts say")
+            raise MalformedPacket("SACK length does not match its counts")
         last = 0
         for at in range(start + 16, start + 16 + 4 * gaps, 4):
             first, final = PAIR(packet, at)
             if first <= last or final < first:
-                raise MalformedPacket("SACK gaps are not in order")
+                raise MalformedPacket("SACK gap blocks are not in order")
             last = final
 
     def is_dcep(self, message: bytes) -> bool:
-        """Whether a message of RFC 8832 section 5 is whole and within the limits."""
+        """Whether a message (RFC 8832 5) is complete and within the limits."""
         if not message:
             return False
         if message[0] == DCEP_ACK:
@@ -175,7 +175,7 @@ class SctpGuard:
 
 
 def _check_parameters(packet: bytes, kind: int, at: int, end: int) -> None:
-    """Parameters and error causes are alike: type, length, value. A length of 0 would loop aiortc for ever."""
+    """Parameters and error causes share one format: type, length, value. A length of 0 makes aiortc loop forever."""
     count = 0
     while at < end:
         if at + 4 > end:
@@ -195,7 +195,7 @@ def _check_parameters(packet: bytes, kind: int, at: int, end: int) -> None:
             else:
                 fits = size == (4 if parameter == _TSN_RESET else 8)
             if not fits or count > 2:
-                raise MalformedPacket("RE-CONFIG parameter is wrong")
+                raise MalformedPacket("RE-CONFIG parameter is invalid")
         at += length + (-length & 3)
 
 
@@ -208,14 +208,14 @@ def is_utf8(data: bytes) -> bool:
 
 
 def _shortened_sack(packet: bytes, chunk: Chunk, gaps: int) -> bytes:
-    """A SACK with its first gap blocks only: later ones will be told again."""
+    """A SACK with its first `gaps` gap blocks; the peer repeats the others."""
     body = packet[chunk.start + 4 : chunk.start + 12] + _SACK_COUNTS.pack(gaps, 0)
     body += packet[chunk.start + 16 : chunk.start + 16 + 4 * gaps]
     return packet[chunk.start : chunk.start + 2] + (len(body) + 4).to_bytes(2, "big") + body
 
 
 def rebuilt(packet: bytes, chunks: list[Chunk], replaced: dict[Chunk, bytes]) -> bytes:
-    """The packet with some chunks replaced (by nothing, if b""). Without any chunk left aiortc ignores it."""
+    """The packet with some chunks replaced (removed if b""). aiortc ignores a packet without chunks."""
     parts = []
     for chunk in chunks:
         data = replaced.get(chunk)

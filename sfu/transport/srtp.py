@@ -1,10 +1,10 @@
 """SRTP through libsrtp, without a copy or an object per packet (RFC 3711, RFC 7714).
 
-pylibsrtp's `Session.protect` copies twice; its own `ffi` and `lib` on one reused buffer halve the cost. They are private
-names of that package: this module is the only one that knows them, and tests/transport/test_srtp.py holds the contract.
+pylibsrtp's `Session.protect` copies twice; calling its `ffi` and `lib` with one reused buffer halves the cost. These names are
+private to that package. Only this module uses them, and tests/transport/test_srtp.py checks their contract.
 
-A packet index is never sealed twice (`allow_repeat_tx` stays off): under GCM a second packet with the same nonce would
-give away the authentication key.
+A packet index is never encrypted twice (`allow_repeat_tx` stays off): with GCM, a second packet with the same nonce reveals
+the authentication key.
 """
 
 from collections.abc import Callable
@@ -41,12 +41,12 @@ PROFILES: Final = (
     Profile(b"SRTP_AEAD_AES_256_GCM", Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 32, 12, 16),
     Profile(b"SRTP_AES128_CM_SHA1_80", Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 16, 14, 10),
 )
-"""In the order we prefer: AES-128-GCM costs half of AES-CM with SHA-1."""
+"""In order of preference: AES-128-GCM costs half as much as AES-CM with SHA-1."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class SrtpKeys:
-    """What a DTLS handshake yields: master key and salt of each direction."""
+    """Result of a DTLS handshake: master key and salt of each direction."""
 
     profile: Profile
     receive: bytes
@@ -66,13 +66,13 @@ class SrtpSession:
         self.handle: SrtpContext = self.session._srtp[0]
 
     def forget(self, ssrc: int) -> None:
-        """Frees the state of a stream. A stream that was sent must never be sent again: it would use its nonces twice."""
-        lib.srtp_remove_stream(self.handle, htonl(ssrc))  # libsrtp 2 takes it in network order
+        """Frees the state of a stream. A sent stream must not be sent again: its nonces would repeat."""
+        lib.srtp_remove_stream(self.handle, htonl(ssrc))  # libsrtp 2 expects network byte order
 
 
 @lru_cache
 def _policy(profile: int, outbound: bool) -> Policy:
-    """The same for all sessions but for the key, which libsrtp copies; making one takes as long as making a session."""
+    """One policy for all sessions except for the key, which libsrtp copies; creating a policy costs as much as a session."""
     policy = Policy(
         ssrc_type=Policy.SSRC_ANY_OUTBOUND if outbound else Policy.SSRC_ANY_INBOUND,
         srtp_profile=profile,
@@ -82,7 +82,7 @@ def _policy(profile: int, outbound: bool) -> Policy:
 
 
 class SrtpEncryptor:
-    """The memory that outbound packets are built and sealed in. One per engine; used by one thread."""
+    """The memory in which outbound packets are built and encrypted. One per engine; used by one thread."""
 
     def __init__(self) -> None:
         self._memory = ffi.new("unsigned char[]", ARENA)
@@ -95,7 +95,7 @@ class SrtpEncryptor:
         self._protect_rtcp: Callable[[SrtpContext, Pointer, Length], int] = lib.srtp_protect_rtcp
 
     def encrypt_rtcp(self, context: SrtpContext, data: bytes) -> memoryview | None:
-        """The sealed compound packet, valid until the next call; None when it cannot be sealed."""
+        """The encrypted compound packet, valid until the next call; None when encryption fails."""
         if len(data) > RTCP_LIMIT:
             return None
         self._rtcp_view[: len(data)] = data
@@ -106,7 +106,7 @@ class SrtpEncryptor:
 
 
 class SrtpDecryptor:
-    """The memory that datagrams are received and opened in."""
+    """The memory in which datagrams are received and decrypted."""
 
     def __init__(self) -> None:
         self._memory = ffi.new("unsigned char[]", DATAGRAM)

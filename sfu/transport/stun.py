@@ -1,7 +1,7 @@
-"""STUN Binding requests as an ICE-lite server meets them: checked, authenticated, answered.
+"""STUN Binding requests of an ICE-lite server: parsed, authenticated and answered.
 
-Own parser, because these datagrams come from anybody: aioice's raises struct.error for a wrong length, and
-everything here has to be cheap to refuse. RFC 8489 (STUN), RFC 8445 (ICE).
+The parser is our own because these datagrams are not authenticated: aioice raises struct.error for a wrong length, and
+invalid datagrams must be cheap to refuse. RFC 8489 (STUN), RFC 8445 (ICE).
 """
 
 import hashlib
@@ -53,7 +53,7 @@ _FINGERPRINT_ATTRIBUTE = Struct("!HHI").pack
 
 
 class BindingRequest(NamedTuple):
-    """A well-formed request. Only `verify` says whether it is a friend's."""
+    """A well-formed request. `verify` authenticates it."""
 
     transaction_id: bytes
     username: str
@@ -62,14 +62,14 @@ class BindingRequest(NamedTuple):
     controlling: bool
     "The sender plays the controlling role; False also if it says nothing."
     integrity_end: int
-    "Offset of MESSAGE-INTEGRITY, up to which it counts; 0: there is none."
+    "Offset of MESSAGE-INTEGRITY; 0: the attribute is missing."
     tie_breaker: int
     unknown: tuple[int, ...]
-    "Attributes that have to be understood and are not: to be refused with 420 (RFC 8489 6.3.1)."
+    "Comprehension-required attributes that are unknown; the response is error 420 (RFC 8489 6.3.1)."
 
 
 def parse_binding_request(data: Buffer) -> BindingRequest:
-    """Raises MalformedPacket for everything that is not a whole Binding request."""
+    """Raises MalformedPacket unless `data` is a complete Binding request."""
     size = len(data)
     if size < 20:
         raise MalformedPacket("STUN message shorter than its header")
@@ -77,14 +77,14 @@ def parse_binding_request(data: Buffer) -> BindingRequest:
     if kind != BINDING_REQUEST or cookie != MAGIC_COOKIE:
         raise MalformedPacket("not a STUN Binding request")
     if length & 3 or length + 20 != size:
-        raise MalformedPacket("STUN message of another length than it says")
+        raise MalformedPacket("STUN message length does not match its header")
     username = b""
     priority = integrity = tie_breaker = count = 0
     use_candidate = controlling = False
     unknown: list[int] = []
     at = 20
     while at < size:
-        # Lengths are multiples of four throughout, so that four bytes are left here.
+        # All lengths are multiples of four, so at least four bytes are left here.
         attribute, length = _ATTRIBUTE(data, at)
         start = at + 4
         end = start + (length + 3 & ~3)
@@ -97,24 +97,24 @@ def parse_binding_request(data: Buffer) -> BindingRequest:
             if _WORD(data, start)[0] != crc32(data[:at]) ^ _FINGERPRINT_MASK:
                 raise MalformedPacket("STUN fingerprint is wrong")
         elif integrity:
-            pass  # RFC 8489 14.5: what follows MESSAGE-INTEGRITY is ignored, but for FINGERPRINT
+            pass  # RFC 8489 14.5: attributes after MESSAGE-INTEGRITY are ignored, except FINGERPRINT
         elif attribute == _USERNAME:
             if length > _USERNAME_LIMIT:
                 raise MalformedPacket("STUN username is too long")
             username = username or bytes(data[start : start + length])
         elif attribute == _MESSAGE_INTEGRITY:
             if length != 20:
-                raise MalformedPacket("STUN integrity is not of 20 bytes")
+                raise MalformedPacket("STUN MESSAGE-INTEGRITY is not 20 bytes long")
             integrity = at
         elif attribute == _PRIORITY:
             if length != 4:
-                raise MalformedPacket("STUN priority is not of 4 bytes")
+                raise MalformedPacket("STUN PRIORITY is not 4 bytes long")
             priority = _WORD(data, start)[0]
         elif attribute == _USE_CANDIDATE:
             use_candidate = True
         elif attribute in (_CONTROLLING, _CONTROLLED):
             if length != 8:
-                raise MalformedPacket("STUN tie-breaker is not of 8 bytes")
+                raise MalformedPacket("STUN tie-breaker is not 8 bytes long")
             tie_breaker = _LONG(data, start)[0]
             controlling = attribute == _CONTROLLING
         elif attribute < 0x8000 and attribute not in unknown:
@@ -137,9 +137,9 @@ def parse_binding_request(data: Buffer) -> BindingRequest:
 
 
 def local_fragment(data: Buffer) -> str:
-    """Our user fragment in a request's USERNAME, if that is its first attribute, as all agents in use send it; else empty.
+    """Returns our user fragment from USERNAME when that is the first attribute, as browsers send it; otherwise "".
 
-    A cheap look before the whole request is parsed. Nothing is checked.
+    A cheap lookup before the request is parsed. It validates nothing.
     """
     if len(data) < 28:
         return ""
@@ -150,17 +150,17 @@ def local_fragment(data: Buffer) -> str:
 
 
 def verify(request: BindingRequest, data: Buffer, password: bytes) -> bool:
-    """Whether MESSAGE-INTEGRITY is there and made with `password` (our own ice-pwd). Takes the same time either way."""
+    """Whether MESSAGE-INTEGRITY is valid for `password` (our own ice-pwd). Constant time."""
     end = request.integrity_end
     if not end:
         return False
-    # RFC 8489 14.5: the length in the header counts up to and with MESSAGE-INTEGRITY, whatever follows.
+    # RFC 8489 14.5: the length in the header includes MESSAGE-INTEGRITY and nothing after it.
     covered = b"\0\1" + (end + 4).to_bytes(2, "big") + data[4:end]
     return hmac.compare_digest(_keyed(password).digest(covered), data[end + 4 : end + 24])
 
 
 def binding_response(transaction_id: bytes, address: Address, password: bytes) -> bytes:
-    """The success response to a request from `address`; an IPv4-mapped IPv6 address is told as IPv4."""
+    """The success response to a request from `address`; an IPv4-mapped IPv6 address is reported as IPv4."""
     return _sealed(_unsealed_response(transaction_id, address), password)
 
 
@@ -172,7 +172,7 @@ def _unsealed_response(transaction_id: bytes, address: Address) -> bytes:
     else:
         packed = b""
         mapped = inet_pton(AF_INET, host)
-    # The length in the header counts up to and with MESSAGE-INTEGRITY; FINGERPRINT is added when it is sealed.
+    # The length in the header includes MESSAGE-INTEGRITY; `_sealed` adds FINGERPRINT.
     if mapped:
         hidden = int.from_bytes(mapped, "big") ^ MAGIC_COOKIE
         return _RESPONSE_4(
@@ -195,16 +195,16 @@ def _unsealed_response(transaction_id: bytes, address: Address) -> bytes:
 
 
 class RepeatedCheck:
-    """A check that passed, as its sender will repeat it for as long as it consents (RFC 7675 5.1).
+    """A valid connectivity check that its sender repeats as a consent check (RFC 7675 5.1).
 
-    Only transaction id, integrity and fingerprint change from one to the next, so the rest is compared, not parsed, and
-    the answer is there but for the same three. Most of what an idle connection costs is this.
+    Only transaction id, integrity and fingerprint differ between repetitions. The rest is compared instead of parsed, and
+    the prepared response is reused. Consent checks are most of the cost of an idle connection.
     """
 
     __slots__ = ("_address", "_answer", "_body", "_head", "_integrity", "_key", "_password", "nominated")
 
     def __init__(self, request: BindingRequest, data: Buffer, address: Address, password: bytes) -> None:
-        """Of a request that `verify` has passed, with the address that it came from."""
+        """`request` is verified already; `address` is its source."""
         raw = bytes(data)
         self.nominated = request.use_candidate
         self._integrity = request.integrity_end
@@ -218,7 +218,7 @@ class RepeatedCheck:
         """XOR-MAPPED-ADDRESS and the head of MESSAGE-INTEGRITY; IPv6 addresses are mixed with the transaction id."""
 
     def answer(self, data: Buffer) -> bytes | None:
-        """The response, or None: this is another message, or not authentic."""
+        """The response; None when `data` is another message or not authentic."""
         raw = bytes(data)
         at = self._integrity
         if len(raw) != at + 32 or raw[:8] != self._head or raw[20 : at + 4] != self._body:
@@ -238,8 +238,10 @@ class RepeatedCheck:
 
 
 class _Hmac:
-    """HMAC-SHA1 under one key (RFC 2104), whose two blocks are hashed once: hmac.digest looks its algorithm up each time,
-    which takes ten times as long as the hash where nothing else keeps OpenSSL's tables in the cache."""
+    """HMAC-SHA1 with one key (RFC 2104); the two key blocks are hashed once.
+
+    hmac.digest looks the algorithm up on each call, which takes ten times as long as the hash when OpenSSL's tables are not
+    in the CPU cache."""
 
     __slots__ = ("_inner", "_outer")
 
@@ -257,7 +259,7 @@ class _Hmac:
 
 @lru_cache(256)
 def _keyed(password: bytes) -> _Hmac:
-    """Of our own passwords only: nobody else's gets as far as this. The handshakes under way, and then some."""
+    """Caches our own passwords only. The size covers the handshakes under way."""
     return _Hmac(password)
 
 
@@ -266,7 +268,7 @@ def error_response(
 ) -> bytes:
     """An error response with ERROR-CODE and, for 420, UNKNOWN-ATTRIBUTES.
 
-    Only for requests that `verify` has passed: strangers get silence.
+    Only for requests that `verify` has authenticated: other senders get no answer.
     """
     text = reason.encode()[:128]
     attributes = pack("!HHxxBB", _ERROR_CODE, 4 + len(text), code // 100, code % 100) + text + bytes(-len(text) & 3)

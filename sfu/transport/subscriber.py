@@ -1,7 +1,7 @@
-"""The subscribing connection: the server offers, one m-line (slot) per track that the participant receives.
+"""The subscribing connection: the server offers one m-line per track that the participant receives.
 
-Slots are recycled and never removed, so that an offer's m-lines keep their order (RFC 9429 5.2.2); changes that come in
-one turn of the loop make one offer; while an offer is open, changes wait for its answer.
+M-lines are recycled and never removed, so that they keep their order (RFC 9429 5.2.2). Changes within one turn of the loop
+share one offer. While an offer is open, changes wait for its answer.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FIRST_SEQUENCE = 1024
-"""Least first sequence number: far enough from the wrap that no reordering crosses it while the rollover counter is 0."""
+"""Lowest first sequence number: reordering cannot cross the wrap while the rollover counter is 0."""
 SENT_KEPT = 256
-"""Streams of ended subscriptions whose state libsrtp keeps: it searches all of them for each packet (8 µs at 400),"""
+"""Ended streams whose SRTP state is kept. libsrtp searches all streams for each packet (8 µs at 400),"""
 SENT_FOR = 30.0
-"""and seconds for which it keeps it in any case, so that no packet that waits somewhere is sent with a nonce again."""
+"""and minimum seconds for which it is kept, so that no delayed packet reuses a nonce."""
 DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -54,7 +54,7 @@ class SubscriberListener(Protocol):
 
 
 class SubscriberConnection:
-    """Implements the signalling's Subscriber port, and so rooms' MediaSink."""
+    """Implements the Subscriber port of signalling, which includes the MediaSink of rooms."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class SubscriberConnection:
         self._budget = budget
         self._layer_control = LayerControl(webrtc_server, downlinks, self._send_state, decision_log)
         self._connection: Connection | None = None
-        """Made with the first subscription: who is alone in a room costs nothing here."""
+        """Created with the first subscription: a participant alone in a room has no subscribing connection."""
         self._ended = False
         self._payload_types = PayloadTypeTable()
         self._media_sections: list[MediaSectionState] = []
@@ -92,7 +92,7 @@ class SubscriberConnection:
         if self._ended:
             return
         if not isinstance(source, PublishedTrack):
-            raise TypeError(f"a browser cannot be sent a {type(source).__name__}")
+            raise TypeError(f"a browser cannot receive a {type(source).__name__}")
         known = self._subscriptions.get(track)
         if known is not None:
             if known.source is source:
@@ -136,7 +136,7 @@ class SubscriberConnection:
                 self._connection.forget_sent(ssrc)
 
     def _take_ssrc(self) -> int:
-        """One that this connection never sent."""
+        """Returns an SSRC that this connection has never used."""
         self._next_ssrc = (self._next_ssrc + 2) & 0xFFFFFFFF
         return self._next_ssrc
 
@@ -148,7 +148,7 @@ class SubscriberConnection:
         video = source.kind == "video"
         payload_type, rtx = self._payload_types.assign(codec, parameters, video)
         codecs = [(codec, source.track.clock_rate, 1 if video else 2, parameters, payload_type, rtx)]
-        if codec == "opus":  # what the publisher does not send twice is, when the path to this subscriber loses packets
+        if codec == "opus":  # the server adds redundancy when the path to this subscriber loses packets
             inside = f"{payload_type}/{payload_type}"
             red, _ = self._payload_types.assign("red", inside, False)
             codecs.append(("red", source.track.clock_rate, 2, inside, red, None))
@@ -216,7 +216,7 @@ class SubscriberConnection:
         for line in self._media_sections:
             section = answer.sections.get(line.slot.mid)
             if section is None or line.track is None or line.slot.ssrc != offered[line.slot.mid].ssrc:
-                continue  # changed since it was offered: the next offer says so
+                continue  # changed since the offer: the next offer includes it
             line.accepted = section
             self._open_route(self._connection, self._subscriptions[line.track], line, section, now)
         if self._changed:
@@ -228,7 +228,7 @@ class SubscriberConnection:
 
     @property
     def sending_video(self) -> bool:
-        """Whether a picture is on its way to the client."""
+        """Whether video is being sent to the client."""
         down_tracks = (subscription.down_track for subscription in self._subscriptions.values())
         return any(
             down_track is not None and down_track.current is not None and down_track.track.kind == "video"
@@ -268,7 +268,7 @@ class SubscriberConnection:
         self._select(subscription, now)
 
     def restart(self) -> None:
-        """Fresh ICE credentials in a new offer; an open one is withdrawn (its answer will be refused)."""
+        """Makes a new offer with fresh ICE credentials; withdraws an open one (its answer is refused)."""
         if self._ended or self._connection is None:
             return
         self._connection.restart_ice()
@@ -278,7 +278,7 @@ class SubscriberConnection:
     # -- layers -----------------------------------------------------------------------------------------------------
 
     def reselect(self, track: TrackId, now: float) -> None:
-        """The encodings of a track changed."""
+        """Selects the layer again after a track's encodings changed."""
         subscription = self._subscriptions.get(track)
         if subscription is not None:
             self._select(subscription, now)
@@ -296,7 +296,7 @@ class SubscriberConnection:
         if subscription.settings.withheld:
             self._webrtc_server.engine.clear_target(down_track)
             layer_control.update_request(subscription)
-            # Of sound nobody is told: who is not heard says nothing that matters, and it changes all the time.
+            # No event for audio: which microphones are withheld changes constantly and does not matter to the client.
             video = source.kind == "video"
             self._send_state(subscription, SentState(True, "last_n", cause=Cause.LAST_N) if video else SentState(False))
             return
@@ -333,7 +333,7 @@ class SubscriberConnection:
         return subscription.settings if subscription is not None else None
 
     def quality_limitation_changed(self, track: TrackId, cause: Cause, now: float) -> None:
-        """A track's publisher says why it sends less than it should."""
+        """A track's publisher reports a quality limitation."""
         self._decision_log.write(now, DecisionKind.LIMITED, cause, track=track, counted=False)
 
     def _send_state(self, subscription: Subscription, sent_state: SentState) -> None:
@@ -378,12 +378,12 @@ class SubscriberConnection:
         )
 
     def video_stats(self) -> tuple[VideoStats, ...]:
-        """What is sent of every video, and why."""
+        """Current layer of every video track, with the reason."""
         found = (subscription.picture() for subscription in self._subscriptions.values())
         return tuple(picture for picture in found if picture is not None)
 
     def path(self) -> DownlinkStats | None:
-        """None: it has sent no picture yet, or the operator wants no estimates."""
+        """None: no video was sent yet, or bandwidth estimation is disabled."""
         downlink = self._layer_control.downlink
         policy_decision = downlink.policy_decision if downlink is not None else None
         if downlink is None or policy_decision is None:

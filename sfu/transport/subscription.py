@@ -1,4 +1,4 @@
-"""One subscription of a browser on its way: what is wished, the m-line it was offered on, and the route that carries it."""
+"""One subscription of a browser: its settings, the m-line it was offered on and its down track."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ from sfu.sdp.offer import AnsweredSection, Transceiver
 from sfu.transport.publisher import PublishedTrack
 
 HELD_DOWN: Final = (Cause.BUDGET, Cause.HOLD, Cause.TIER, Cause.SETTLING)
-"""Causes whose end is what a better picture is owed to."""
+"""Causes whose end explains a better layer."""
 NEWS_AT_ONCE: Final = (Cause.BUDGET, Cause.HOLD, Cause.TIER, Cause.CODEC)
-"""Causes of a pause that are worth a word though nothing was there before."""
+"""Causes of a pause that are logged even if nothing was sent before."""
 
 
 @dataclass(slots=True)
 class MediaSectionState:
-    """One m-line: its slot as offered, and whose track it carries."""
+    """One m-line: its offered transceiver and the track that it carries."""
 
     slot: Transceiver
     track: TrackId | None = None
@@ -29,7 +29,7 @@ class MediaSectionState:
 
 @dataclass(frozen=True, slots=True)
 class SentState:
-    """What a client knows of one of its subscriptions: whether it is paused, why it is no better, and which layer comes."""
+    """State of a subscription as last sent to the client: paused or not, the limiting reason, and the layer."""
 
     paused: bool
     reason: str = ""
@@ -37,14 +37,14 @@ class SentState:
     width: int = 0
     height: int = 0
     cause: Cause = field(default=Cause.WISH, compare=False)
-    "The reason exactly: for the diary."
+    "The exact reason, for the decision log."
     max_height: int = field(default=0, compare=False)
-    "Lines of the largest layer that the publisher sends, or would if anybody had a place for it."
+    "Height of the largest layer that the publisher sends or can resume."
 
 
 @dataclass(slots=True)
 class Subscription:
-    """One subscription: the source, the wish, the m-line, and the engine's route once it is accepted."""
+    """One subscription: source, settings, m-line, and the engine's down track once the m-line is accepted."""
 
     track: TrackId
     source: PublishedTrack
@@ -52,10 +52,10 @@ class Subscription:
     line: MediaSectionState | None = None
     down_track: DownTrack | None = None
     sent_state: SentState | None = field(default=None)
-    "What the client was last told."
+    "The state last sent to the client."
 
     def picture(self) -> VideoStats | None:
-        """None: it is sound, or nothing was decided yet."""
+        """None: audio, or no decision yet."""
         sent_state = self.sent_state
         if sent_state is None or self.source.kind != "video":
             return None
@@ -71,7 +71,7 @@ class Subscription:
         )
 
     def log_change(self, decision_log: DecisionLog, sent_state: SentState, rate: float, now: float) -> None:
-        """Writes what `sent_state` changes, if a viewer would notice it. `rate`: bits per second that the path carries."""
+        """Logs a change that a viewer notices. `rate`: estimated bits per second of the path."""
         before = self.sent_state
         if self.source.kind != "video":
             return
@@ -104,7 +104,7 @@ class Subscription:
 
 
 def _rise(before: SentState, after: SentState) -> Cause:
-    """What held it down until now."""
+    """The cause that limited it until now."""
     if before.layer == after.layer or (before.cause not in HELD_DOWN and before.max_height < after.height):
         return Cause.PUBLISHER
     return before.cause
@@ -112,7 +112,7 @@ def _rise(before: SentState, after: SentState) -> Cause:
 
 def _fall(before: SentState, after: SentState) -> Cause:
     if before.layer == after.layer or after.max_height < before.height:
-        return Cause.PUBLISHER  # what was sent is there no more
+        return Cause.PUBLISHER  # the layer that was sent has ended
     return after.cause
 
 

@@ -1,8 +1,8 @@
-"""The media port: one UDP socket per address family for everybody, read in batches, demultiplexed by validated address.
+"""The media port: one UDP socket per address family, shared by all connections, read in batches and demultiplexed by address.
 
-Datagrams are told apart by their first byte (RFC 7983): STUN by user fragment, DTLS and media by the source address that a
-valid STUN check has proven. Anything else is counted and dropped before any state is touched. The packet path is here and
-in sfu.forwarding: no await, no task, no object per datagram. Where its C part was built (native.py), that takes the usual
+Datagrams are distinguished by their first byte (RFC 7983): STUN by user fragment, DTLS and media by the source address that
+a valid STUN check has proven. Everything else is counted and dropped before it touches any state. The packet path is here and
+in sfu.forwarding: no await, no task, no object per datagram. Where the C part is built (native.py), it handles the common
 packets and calls back for all others.
 """
 
@@ -35,34 +35,34 @@ log = logging.getLogger(__name__)
 
 BATCH: Final = 64
 LONGEST: Final = 1440
-"""Bytes of a media datagram: what we make of it must still fit a path of 1500 (libwebrtc sends 1200)."""
+"""Bytes of a media datagram: the forwarded packet must fit an MTU of 1500 (libwebrtc sends 1200)."""
 ROUNDS: Final = 8
-"""Batches in one turn of the loop, so that signalling gets its turn too."""
+"""Batches per turn of the loop, so that signalling also runs."""
 LONG: Final = 500e-6
-"""Seconds of one batch in which more is likely to have come: then it is looked for at once."""
+"""A batch that takes longer than these seconds is followed by another read at once: more is likely to be queued."""
 SAMPLED: Final = 63
-"""One turn in 64 is timed."""
+"""Mask: one turn in 64 is timed."""
 IP_MTU_DISCOVER, IP_PMTUDISC_DO = 10, 2
 _ssrc: Final = struct.Struct("!L").unpack_from
 
 
 class DatagramHandler(Protocol):
-    """What the port knows of a connection."""
+    """A connection, as the port uses it."""
 
     peer: EnginePeer
 
     def check_received(
         self, request: stun.BindingRequest, data: memoryview, socket: "UdpSocket", address: Address, now: float
     ) -> bytes | None:
-        """A Binding request for this connection; the password to answer with, or None."""
+        """Handles a Binding request; returns the password of the response, or None."""
 
     def check_repeated(self, data: memoryview, source: "UdpSocket", address: Address, now: float) -> bytes | None:
-        """The answer to a Binding request that only repeats the last one; None: it has to be looked at."""
+        """The response to a Binding request that repeats the last one; None: parse it."""
 
     def dtls_received(self, datagram: bytes) -> None: ...
 
     def packet_received(self, address: Address, now: float) -> None:
-        """An authentic packet other than RTP came from this address."""
+        """Records an authentic packet other than RTP from this address."""
 
 
 class UdpPort:
@@ -75,11 +75,11 @@ class UdpPort:
         self._takers: dict[UdpSocket, Callable[[int, Address, float], None]] = {}
         self.by_ufrag: dict[str, DatagramHandler] = {}
         self.dropped: Counter[str] = Counter()
-        """Datagrams dropped at the edge, by reason."""
+        """Datagrams dropped by the port, by reason."""
         self.latencies: deque[float] = deque(maxlen=256)
-        """Seconds that sampled turns took from their first packet's arrival to their last send; telemetry empties it."""
+        """Seconds from the first packet's arrival to the last send of sampled turns; telemetry drains it."""
         self.unauthenticated_budget = make_unauthenticated_budget()
-        """Loop time of all that comes without credentials: datagrams here, requests and joins above."""
+        """Loop time of all unauthenticated input: datagrams here, requests and joins above."""
         self.timers_idle = False
         self.wake: Callable[[], None] = lambda: None
         """Called at the first media after `timers_idle` was set."""
@@ -97,7 +97,7 @@ class UdpPort:
         return self.sockets[0].port
 
     def open(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Binds. Raises ConfigurationError when no address of `bind` can be had, or the port is taken."""
+        """Binds the sockets. Raises ConfigurationError when no address of `rtc.bind` is available or the port is in use."""
         self._loop = loop
         port = self._settings.udp_port
         for host in self._settings.bind:
@@ -117,7 +117,7 @@ class UdpPort:
             self._takers[opened] = partial(self._take_guarded, opened)
             loop.add_reader(sock.fileno(), self._readable, opened)
         if not self.sockets:
-            raise ConfigurationError("None of the addresses in rtc.bind can be listened on.")
+            raise ConfigurationError("No address in rtc.bind is available on this machine; correct rtc.bind.")
 
     def close(self) -> None:
         for opened in self.sockets:
@@ -127,12 +127,12 @@ class UdpPort:
         self.sockets.clear()
 
     def _readable(self, source: UdpSocket) -> None:
-        for _ in range(ROUNDS):  # what came while the last batch was sent saves a turn of the loop
+        for _ in range(ROUNDS):  # reading what arrived during the last batch saves a turn of the loop
             now = time.monotonic()
             received = 1
             try:
                 received = self._drain(source, now) if self._native is None else self._drain_natively(source, now)
-            except Exception:  # a datagram that found a bug costs itself and nothing else
+            except Exception:  # a fault affects only the datagram that caused it
                 self._failed(now)
             if not received:
                 break
@@ -151,13 +151,13 @@ class UdpPort:
             log.exception("datagram failed")
 
     def resume_timers(self) -> None:
-        """After each batch of media, also one that came another way (a plain peer's): the timers run fast again."""
+        """Call after each batch of media, also of a plain peer: the timers run fast again."""
         if self.timers_idle and self.engine.media_received:
             self.timers_idle = False
             self.wake()
 
     def _drain(self, source: UdpSocket, now: float) -> int:
-        """Takes what is queued, at most `BATCH` datagrams; how many there were."""
+        """Reads up to `BATCH` queued datagrams; returns their number."""
         count = 0
         view, recvfrom, take = self._decryptor.view, source.sock.recvfrom_into, self._take
         try:
@@ -171,7 +171,7 @@ class UdpPort:
         return count + 1
 
     def _drain_natively(self, source: UdpSocket, now: float) -> int:
-        """The same in C, which calls `_take` for what is no media of a known stream."""
+        """`_drain` in C, which calls `_take` for everything but media of known streams."""
         assert self._native is not None
         engine = self.engine
         received, opened, forged = 1, 0, 0
@@ -201,7 +201,7 @@ class UdpPort:
             self._failed(now)
 
     def _take(self, n: int, address: Address, now: float, source: UdpSocket) -> None:
-        """One datagram: `n` bytes in the opener's memory."""
+        """Handles one datagram: `n` bytes in the decryptor's memory."""
         view = self._decryptor.view
         first = view[0]
         if n < 12:
@@ -219,7 +219,7 @@ class UdpPort:
             if handler is None:
                 self.dropped["unknown_address"] += 1
             elif not handler.peer.budget.admits(now):
-                self.dropped["loop_budget"] += 1  # SCTP takes it for loss, sends again and slows down
+                self.dropped["loop_budget"] += 1  # SCTP treats it as loss: it retransmits and slows down
             else:
                 handler.dtls_received(bytes(view[:n]))
         else:
@@ -261,7 +261,7 @@ class UdpPort:
             self._receive(peer, view, length[0], now)
 
     def _receive(self, peer: EnginePeer, view: memoryview, n: int, now: float) -> None:
-        """An opened packet that the C part does not take."""
+        """Handles a decrypted packet that the C part does not support."""
         began = time.monotonic()
         self.engine.receive(peer, view, n, now)
         elapsed = time.monotonic() - began - USUAL_PACKET
@@ -292,7 +292,7 @@ class UdpPort:
     def _check_received(
         self, data: memoryview, source: UdpSocket, address: Address, now: float
     ) -> DatagramHandler | None:
-        """Answers a Binding request; the connection that it authenticates for, or None."""
+        """Answers a Binding request; returns the connection that it authenticates, or None."""
         try:
             request = stun.parse_binding_request(data)
         except MalformedPacket:
@@ -317,7 +317,7 @@ def _bind(host: str, port: int, settings: Settings) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         elif sys.platform == "linux":
-            # never fragmented: the kernel then needs no IP id, and a too large packet fails instead of vanishing
+            # no fragmentation: the kernel needs no IP id, and a packet that is too large fails instead of disappearing
             sock.setsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             sock.setsockopt(socket.SOL_SOCKET, option, settings.socket_buffer_bytes)

@@ -1,4 +1,4 @@
-"""The sending side of a media socket: datagrams one by one or in runs (UDP GSO), and what to do when the kernel says no."""
+"""Sends on a media socket: single datagrams or UDP GSO batches, with a fallback when the kernel refuses them."""
 
 import errno
 import socket
@@ -10,20 +10,20 @@ from sfu.forwarding.peer_transport import Address
 UDP_SEGMENT: Final = 103
 SOL_UDP: Final = 17
 UNABLE: Final = (errno.EIO, errno.ENOPROTOOPT, errno.EOPNOTSUPP)
-"""What kernels say when they cannot segment: from then on datagrams go one by one."""
+"""Errors of kernels without UDP GSO: datagrams are sent one by one from then on."""
 NARROW: Final = (errno.EINVAL, errno.EMSGSIZE)
-"""What they say when this path is narrower than this segment: these datagrams go one by one."""
+"""Errors when the segment exceeds the path MTU: these datagrams are sent one by one."""
 
 
 class UdpSocket:
-    """One bound socket; the engine's Outlet. Several packets to one destination leave in one message where the kernel can."""
+    """One bound socket; the engine's DatagramSink. Packets to one destination share one message where the kernel supports it."""
 
     __slots__ = ("_ancillary", "_sendmsg", "_sendto", "dropped", "fd", "port", "segments", "sock")
 
     def __init__(self, sock: socket.socket, *, segments: bool) -> None:
         self.sock = sock
         self.fd = sock.fileno()
-        """−1 once it is closed."""
+        """−1 after `close`."""
         self.port: int = sock.getsockname()[1]
         self.segments = segments
         self.dropped = 0
@@ -38,7 +38,7 @@ class UdpSocket:
     def send(self, data: memoryview | bytes, address: Address) -> bool:
         try:
             self._sendto(data, address)
-        except OSError:  # full buffer, or the network says no: for media both mean a lost packet
+        except OSError:  # full buffer or network error: for media both are a lost packet
             self.dropped += 1
             return False
         return True

@@ -1,7 +1,7 @@
-"""What all connections of a server share: the port, the engine, the certificate, candidates, deadlines.
+"""The part of a server that all connections share: port, engine, certificate, candidates and timers.
 
-One timer drives everything: the engine's (NACK, TWCC, reports), handshakes under way, and consent. An idle connection
-costs a comparison a second.
+One timer drives the engine (NACK, TWCC, reports), handshakes and consent. An idle connection costs one comparison per
+second.
 """
 
 import asyncio
@@ -55,14 +55,14 @@ class WebRtcServer:
         self.candidates: tuple[tuple[str, int, int, str, str], ...] = ()
         self.connections: set[Connection] = set()
         self.ticks: list[Callable[[float], None]] = []
-        """Called after each tick of the engine with the time: layer selection hangs here."""
+        """Called with the time after each tick of the engine; layer selection uses it."""
         self.handshakes: Counter[str] = Counter()
-        """Ended handshakes by result: connected, failed."""
+        """Completed handshakes by result: connected, failed."""
         self.connect_times: deque[float] = deque(maxlen=256)
-        """Seconds from a connection's making to its keys; telemetry empties it."""
+        """Seconds from the creation of a connection to its keys; telemetry drains it."""
         self._connecting: set[Connection] = set()
         self._watched: set[Connection] = set()
-        """Those of which it is not decided to which address media goes."""
+        """Connections whose address selection is undecided."""
         self._half_open: Counter[str] = Counter()
         self._hosts: dict[Connection, str] = {}
         self._peer_ids = 0
@@ -77,10 +77,10 @@ class WebRtcServer:
         self.candidates = _candidates(self.settings, self.port)
         if not self.candidates:
             raise ConfigurationError(
-                "There is no address to announce to clients; set rtc.announce, or rtc.include_loopback on one machine."
+                "There is no address to announce to clients: set rtc.announce, or rtc.include_loopback for clients on this machine."
             )
         self.port.wake = self._wake
-        # aiortc takes half a second to load. A first join that loads it would stall the loop for as long.
+        # Importing aiortc takes half a second. Import it here so that the first join does not stall the loop.
         threading.Thread(target=_load_channels, daemon=True).start()
         self._timer = self._loop.call_later(TICK, self._tick)
 
@@ -120,11 +120,11 @@ class WebRtcServer:
         self.port.by_ufrag.pop(ufrag, None)
 
     def watch(self, connection: Connection) -> None:
-        """Asks `connection.watched` ten times a second until it says no."""
+        """Calls `connection.watched` ten times a second until it returns False."""
         self._watched.add(connection)
 
     def admit_handshake(self, connection: Connection, host: str) -> bool:
-        """Whether one more handshake from this IP address may begin (a cap per address, RFC 6347 4.2.1's aim)."""
+        """Whether another handshake from this IP address may start (a cap per address, as RFC 6347 4.2.1 intends)."""
         if self._half_open[host] >= self.settings.half_open_per_address:
             self.port.dropped["half_open_limit"] += 1
             return False
@@ -182,11 +182,11 @@ class WebRtcServer:
 
 def _load_channels() -> None:
     importlib.import_module("sfu.transport.data_channels")
-    gc.freeze()  # modules stay: garbage collections need not look at them
+    gc.freeze()  # modules are permanent: exclude them from garbage collection
 
 
 def _guarded(step: Callable[..., None], *arguments: object) -> None:
-    """The root of all media timing: it goes on whatever one connection does."""
+    """Runs a step of the media timer: a fault of one connection must not stop the others."""
     try:
         step(*arguments)
     except Exception:
@@ -194,7 +194,7 @@ def _guarded(step: Callable[..., None], *arguments: object) -> None:
 
 
 def _candidates(settings: Settings, port: UdpPort) -> tuple[tuple[str, int, int, str, str], ...]:
-    """Host candidates: what is announced, else the machine's own addresses on the families we listen on."""
+    """Host candidates: the announced addresses, or the machine's own addresses of the bound families."""
     found: list[tuple[str, int]] = []
     if settings.announce:
         found += [_announced(entry, port.port) for entry in settings.announce]
@@ -214,7 +214,7 @@ def _candidates(settings: Settings, port: UdpPort) -> tuple[tuple[str, int, int,
 
 
 def announced(settings: Settings) -> list[tuple[str, int]]:
-    """What a server with these settings would announce on this machine. Raises ConfigurationError."""
+    """The addresses that a server with these settings announces on this machine. Raises ConfigurationError."""
     if settings.announce:
         return [_announced(entry, settings.udp_port) for entry in settings.announce]
     found: list[str] = []
@@ -250,7 +250,7 @@ def _number(text: str, entry: str) -> int:
 
 
 def _own_addresses(family: socket.AddressFamily, *, loopback: bool) -> list[str]:
-    """The address that packets to the world leave from (no packet is sent), and loopback when asked for."""
+    """The source address of packets to the Internet (no packet is sent), and loopback on request."""
     probe = ("192.0.2.1", 9) if family == socket.AF_INET else ("2001:db8::1", 9)
     hosts = []
     with socket.socket(family, socket.SOCK_DGRAM) as sock:
@@ -258,7 +258,7 @@ def _own_addresses(family: socket.AddressFamily, *, loopback: bool) -> list[str]
             sock.connect(probe)
             hosts.append(str(sock.getsockname()[0]))
         except OSError:
-            pass  # no route: a machine without network
+            pass  # no route: the machine has no network
     if loopback:
         hosts.append("127.0.0.1" if family == socket.AF_INET else "::1")
     return hosts

@@ -38,7 +38,7 @@ _SAMPLE = re.compile(r"^(sfu_\w+?)(?:\{(.*)\})? ([0-9.e+-]+)$", re.MULTILINE)
 Metrics = dict[str, float]
 
 
-LATE = ('"session ended"', '"no connectivity check came"')
+LATE = ('"session ended"', '"no connectivity check arrived"')
 """Records about clients of earlier attacks, of which the server gives up those that left without a word."""
 
 
