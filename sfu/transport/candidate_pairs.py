@@ -2,7 +2,7 @@
 
 A connectivity check authenticates its sender, not its source address: a participant who can forge source addresses could
 direct media to a third party with one check. An ICE-lite agent sends no checks of its own (RFC 8445 2.5) that would prove a
-return path. Therefore a nominated address is selected when it keeps checking while the selected one does not nominate itself again,
+return path. Therefore a nominated address is selected when it keeps checking while the selected one does not renominate itself,
 or when the selected address falls silent (a changed NAT binding, another network). An address that was selected because
 of such silence has to keep checking too; otherwise media returns to the previous address. Pure; `now` in monotonic seconds.
 """

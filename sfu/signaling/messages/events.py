@@ -67,7 +67,7 @@ class TrackMuted(Message, frozen=True, kw_only=True, tag="track_muted"):
 
 
 class SubscriptionState(Message, frozen=True, kw_only=True, tag="subscription"):
-    """What the server sends of a track now. `layer` is the rid; empty when nothing is sent."""
+    """The server changed what it sends of a track. `layer` is the rid; empty when nothing is sent."""
 
     n: int = 0
     track: str
@@ -79,7 +79,7 @@ class SubscriptionState(Message, frozen=True, kw_only=True, tag="subscription"):
 
 
 class LayersWanted(Message, frozen=True, kw_only=True, tag="layers_wanted"):
-    """Which layers of a track of yours anybody watches; the others need not be sent until this comes again. No `n`."""
+    """Layers of the client's own track that have subscribers. The client may pause the others. No `n`."""
 
     track: str
     layers: list[str]
@@ -87,14 +87,14 @@ class LayersWanted(Message, frozen=True, kw_only=True, tag="layers_wanted"):
 
 
 class Speakers(Message, frozen=True, kw_only=True, tag="speakers"):
-    """Who speaks now, loudest first, and the dominant speaker (empty: nobody yet). Sent on change; momentary: no `n`."""
+    """Active speakers, loudest first, and the dominant speaker (empty: none yet). Sent on change. Transient: no `n`."""
 
     dominant: str = ""
     speakers: list[SpeakerLevel] = []
 
 
 class ConnectionQuality(Message, frozen=True, kw_only=True, tag="quality"):
-    """Connection quality by participant id; only those that changed. Momentary: no `n`."""
+    """Connection quality by participant id; only those that changed. Transient: no `n`."""
 
     participants: dict[str, Quality]
     rtt_ms: float = 0.0
@@ -104,7 +104,7 @@ class ConnectionQuality(Message, frozen=True, kw_only=True, tag="quality"):
 
 
 class DiagnosticsUpdate(Message, frozen=True, kw_only=True, tag="explanation"):
-    """Why the receiver's own media are as they are. At most once a second, when something changed. Momentary: no `n`."""
+    """Reasons for the current quality of the receiver's media. On change, at most once a second. Transient: no `n`."""
 
     estimate: float = 0.0
     "Estimated downlink bandwidth in bits per second; 0: unknown."
@@ -137,7 +137,7 @@ class RoomUpdated(Message, frozen=True, kw_only=True, tag="room_updated"):
 
 
 class LobbyChanged(Message, frozen=True, kw_only=True, tag="lobby"):
-    """For admins: everybody who waits now."""
+    """For admins: the participants who wait in the lobby."""
 
     n: int = 0
     waiting: list[WaitingParticipant]

@@ -95,7 +95,7 @@ class Leave(Message, frozen=True, kw_only=True, tag="leave"):
 
 
 class Draining(Message, frozen=True, kw_only=True, tag="draining"):
-    """The server goes down at its operator's wish. The meeting goes on until then; who can, says goodbye or moves on."""
+    """The server drains before it stops. The meeting continues until then; clients may leave or reconnect elsewhere."""
 
     message: str
     "One sentence for the user."

@@ -23,7 +23,7 @@ from sfu.signaling.messages.values import (
 
 
 class Join(Message, frozen=True, kw_only=True, tag="join"):
-    """The first message of a socket. With `resume`, the session of an earlier socket goes on where it was."""
+    """The first message of a socket. `resume` continues the session of an earlier socket."""
 
     id: RequestId
     token: Annotated[str, Meta(max_length=8192)] = ""
@@ -41,7 +41,7 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
 
 
 class Publish(Message, frozen=True, kw_only=True, tag="publish"):
-    """The publishing connection's offer, and what its m-lines carry. Sent again for each change and for an ICE restart."""
+    """The offer of the publishing connection with a description of its tracks. Sent again for each change and ICE restart."""
 
     id: RequestId
     sdp: Sdp
@@ -55,7 +55,7 @@ class Unpublish(Message, frozen=True, kw_only=True, tag="unpublish"):
 
 
 class Mute(Message, frozen=True, kw_only=True, tag="mute"):
-    """Own track: either way. Another's track: admins, and only `muted: true`."""
+    """Mutes or unmutes an own track. Admins may also mute (not unmute) the tracks of others."""
 
     id: RequestId
     track: Identifier
@@ -124,7 +124,7 @@ class UpdateMetadata(Message, frozen=True, kw_only=True, tag="metadata"):
 
 
 class UpdateRoom(Message, frozen=True, kw_only=True, tag="room"):
-    """Admins: lock, lobby and the room's metadata. Fields left out stay."""
+    """For admins: lock, lobby and the room's metadata. Omitted fields keep their value."""
 
     id: RequestId
     locked: bool | msgspec.UnsetType = msgspec.UNSET
@@ -133,8 +133,8 @@ class UpdateRoom(Message, frozen=True, kw_only=True, tag="room"):
 
 
 class UpdateEgress(Message, frozen=True, kw_only=True, tag="egress"):
-    """Starts and stops the programme. Fields left out stay. `live` needs the permission `egress`, `recording` needs `record`,
-    the layout either. Everybody is told by `room_updated`."""
+    """Starts, stops or changes the egress of the room. Omitted fields keep their value. `live` needs the permission `egress`,
+    `recording` needs `record`, the layout either. `room_updated` informs all participants."""
 
     id: RequestId
     live: bool | msgspec.UnsetType = msgspec.UNSET
@@ -161,14 +161,14 @@ class Deny(Message, frozen=True, kw_only=True, tag="deny"):
 
 
 class Pong(Message, frozen=True, kw_only=True, tag="pong"):
-    """Answer to `ping`; `at` is its `at`."""
+    """Reply to `ping` with the same `at`."""
 
     at: float = 0.0
 
 
 class Report(Message, frozen=True, kw_only=True, tag="report"):
-    """What the client's browser measured since its last report, every few seconds. Shown and summed up, never relied on.
-    No answer; what comes sooner than two seconds after the one before is left out."""
+    """Measurements of the client's browser since its last report, sent every few seconds. The server displays and aggregates
+    them and does not rely on them. No reply. Reports within two seconds of the previous one are ignored."""
 
     rtt: Annotated[float, Meta(ge=0, le=60)] = 0.0
     "Seconds."
@@ -187,7 +187,7 @@ class Report(Message, frozen=True, kw_only=True, tag="report"):
 
 
 class ClientLeave(Message, frozen=True, kw_only=True, tag="leave"):
-    """The participant goes on purpose: no resume will follow."""
+    """The participant leaves. The session cannot be resumed."""
 
     reason: Annotated[str, Meta(max_length=256)] = ""
 

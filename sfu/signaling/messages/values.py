@@ -46,7 +46,7 @@ class LayerSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TrackSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What the publisher says of one m-line of its offer."""
+    """The publisher's description of one m-line of its offer."""
 
     mid: Mid
     source: Source = "unknown"
@@ -58,7 +58,7 @@ class TrackSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class TrackState(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One publication as everybody in the room sees it."""
+    """Public state of a publication."""
 
     id: str
     kind: Kind
@@ -73,7 +73,7 @@ class TrackState(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Permissions(Struct, frozen=True, kw_only=True):
-    """What a participant may do; the effective grant of its token and of moderation since."""
+    """Permissions of a participant: its token's grant and later moderation."""
 
     publish: bool
     subscribe: bool
@@ -90,7 +90,7 @@ class Permissions(Struct, frozen=True, kw_only=True):
 
 
 class ParticipantState(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One participant as everybody in the room sees it."""
+    """Public state of a participant."""
 
     id: str
     identity: str
@@ -104,7 +104,7 @@ class ParticipantState(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class EgressState(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The room mixed into one picture and one sound, for others. Whoever is in the room is told that it is seen or kept."""
+    """State of the composite egress. Participants see whether the room is live or recorded."""
 
     live: bool = False
     "A live stream is running at `/watch/{room}`."
@@ -159,7 +159,7 @@ class IceServer(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SubscriptionUpdate(Struct, frozen=True, kw_only=True):
-    """What a subscriber wants of a track. Fields left out keep what was wished before."""
+    """Subscription settings of one track. Omitted fields keep their value."""
 
     track: Identifier
     width: Pixels | msgspec.UnsetType = msgspec.UNSET
@@ -171,7 +171,7 @@ class SubscriptionUpdate(Struct, frozen=True, kw_only=True):
 
 
 class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One entry of a participant's diary: what was decided about its media, and why."""
+    """One entry of a participant's decision log."""
 
     number: int
     "Increases by one per entry. Entries that are sent again after a resume keep their number."
@@ -190,7 +190,7 @@ class Decision(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class VideoState(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What is sent of one video, and why it is no better."""
+    """The layer that is sent of one video track, and the limiting reason."""
 
     track: str
     cause: Cause
@@ -205,7 +205,7 @@ class VideoState(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class LimitedTrack(Struct, frozen=True, kw_only=True):
-    """An own picture of which less is sent than should be."""
+    """An own video track with a quality limitation."""
 
     track: Identifier
     reason: QualityLimitation
