@@ -236,7 +236,7 @@ class DtlsAssociation:
 
 
 def _whole(datagram: bytes) -> bool:
-    """Whether a datagram consists of complete records. OpenSSL's memory BIO has no datagram boundaries and would join halves."""
+    """Whether a datagram consists of complete records. OpenSSL would join halves of different datagrams."""
     at = 0
     while at + RECORD_HEADER <= len(datagram):
         at += RECORD_HEADER + int.from_bytes(datagram[at + 11 : at + 13], "big")

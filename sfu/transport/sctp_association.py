@@ -60,7 +60,7 @@ class SctpAssociation(RTCSctpTransport):
         "Bytes of the last message that was too long to deliver; 0: none since the last read."
 
     def forget(self) -> None:
-        """Call after `stop`. Breaks the reference cycle: unsent data holds the channels, and the channels hold the association."""
+        """Call after `stop`. Breaks the reference cycle of unsent data, channels and association."""
         self._data_channel_queue.clear()
 
     def check(self, packet: bytes) -> bytes:

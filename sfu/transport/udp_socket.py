@@ -16,7 +16,7 @@ NARROW: Final = (errno.EINVAL, errno.EMSGSIZE)
 
 
 class UdpSocket:
-    """One bound socket; the engine's DatagramSink. Packets to one destination share one message where the kernel supports it."""
+    """One bound socket; the engine's DatagramSink. Uses UDP GSO where the kernel supports it."""
 
     __slots__ = ("_ancillary", "_sendmsg", "_sendto", "dropped", "fd", "port", "segments", "sock")
 

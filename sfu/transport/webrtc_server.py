@@ -77,7 +77,7 @@ class WebRtcServer:
         self.candidates = _candidates(self.settings, self.port)
         if not self.candidates:
             raise ConfigurationError(
-                "There is no address to announce to clients: set rtc.announce, or rtc.include_loopback for clients on this machine."
+                "No address to announce to clients: set rtc.announce, or rtc.include_loopback for clients on this machine."
             )
         self.port.wake = self._wake
         # Importing aiortc takes half a second. Import it here so that the first join does not stall the loop.
