@@ -32,6 +32,7 @@ from sfu.forwarding.inbound import receive as receive_rtp
 from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.layers import ALL_LAYERS
 from sfu.forwarding.loop_budget import LoopBudget
+from sfu.forwarding.media_track import TrackOwner
 from sfu.forwarding.packet_log import PacketLog
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.peer_transport import PLAIN, Address, DatagramSink, SrtpContext
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 class EncodingChanged:
     """An encoding was bound, came alive, fell silent, or changed its size: choose layers again."""
 
-    owner: object
+    owner: TrackOwner | None
     "`MediaTrack.owner` of its track."
     rid: str
     alive: bool

@@ -22,6 +22,13 @@ class FilterableEncoding(Protocol):
     def layer_filter(self) -> FilteredStreams | None: ...
 
 
+class TrackOwner(Protocol):
+    """The media source that a track belongs to."""
+
+    def reselect(self, now: float) -> int:
+        """The track's encodings changed: selects layers again for all subscribers. Returns their number."""
+
+
 class MediaTrack:
     """State of one track that does not depend on its encodings. The C part reads the slots marked (C) by their offset."""
 
@@ -76,8 +83,8 @@ class MediaTrack:
         self.nack = nack
         self.lossy_down_tracks: set[object] = set()
         """Down tracks whose paths lose packets, so that they get redundant audio."""
-        self.owner: object = None
-        """The transport's object for this track. The engine does not use it."""
+        self.owner: TrackOwner | None = None
+        """Receives `EncodingChanged` through the driver. The engine does not call it."""
         self.name = ""
         """The track's name for its subscribers; used in decision logs only."""
         self.keyframes = KeyframeThrottle()

@@ -4,10 +4,15 @@ A browser, a WHIP encoder, an RTMP ingest, an egress job, a recorder and a relay
 Rooms know nothing else about them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from sfu.forwarding.decision_log import Cause
+from sfu.forwarding.layers import Size
+from sfu.forwarding.track import Track
 from sfu.ids import TrackId
+from sfu.rooms.media_stats import QualityLimitation
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +35,60 @@ class SubscriptionSettings:
         return self.paused or self.withheld
 
 
-class MediaSource(Protocol):
-    """The media of one publication."""
+class MediaConsumer(Protocol):
+    """One sink that receives a source, as the source uses it."""
 
-    kind: Literal["audio", "video"]
-    codec: str
+    def reselect(self, track: TrackId, now: float) -> None:
+        """The source's encodings changed: selects the layer again."""
+
+    def settings_of(self, track: TrackId) -> SubscriptionSettings | None:
+        """None: not subscribed any more."""
+
+    def quality_limitation_changed(self, track: TrackId, cause: Cause, now: float) -> None:
+        """The source's publisher limits the quality because of `cause`; NONE: not any more."""
+
+
+class MediaSource(Protocol):
+    """The media of one publication, whatever produces it: a browser, an encoder, an egress job or another node.
+
+    Its packets pass `track` of the engine, which keeps the simulcast encodings, repairs losses and merges keyframe requests.
+    """
+
+    @property
+    def kind(self) -> Literal["audio", "video"]: ...
+
+    @property
+    def codec(self) -> str: ...
+
+    @property
+    def track(self) -> Track: ...
+
+    @property
+    def stream(self) -> str:
+        """Tracks of one stream are played in sync: camera with microphone, screen with its sound."""
+
+    @property
+    def screen(self) -> bool:
+        """Takes precedence over cameras when the bandwidth is short."""
+
+    @property
+    def declared(self) -> Mapping[str, Size]:
+        """Declared layer sizes by rid, lowest first."""
+
+    @property
+    def limitation(self) -> QualityLimitation:
+        """Why the publisher limits the quality."""
+
+    def max_height(self, sent: int) -> int:
+        """Height of the largest layer, paused ones included. `sent`: height of the largest active layer."""
+
+    def add_consumer(self, name: TrackId, consumer: MediaConsumer) -> None: ...
+
+    def remove_consumer(self, name: TrackId, consumer: MediaConsumer) -> None:
+        """Idempotent."""
+
+    def touch(self) -> None:
+        """Subscription settings of a consumer changed: layers without subscribers may pause."""
 
     def set_muted(self, muted: bool) -> None:
         """Stops forwarding packets at the server, or resumes it, whatever the publisher sends."""

@@ -6,10 +6,11 @@ from typing import Final
 from sfu.bandwidth.settings import Settings
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget, media_budget
+from sfu.forwarding.media_track import TrackOwner
 from sfu.forwarding.selector import SETTLE
 from sfu.transport.downlink_scheduler import DownlinkScheduler
 from sfu.transport.dynacast_manager import DynacastManager
-from sfu.transport.publisher import PublishedTrack, PublisherConnection, PublisherListener
+from sfu.transport.publisher import PublisherConnection, PublisherListener
 from sfu.transport.subscriber import SubscriberConnection, SubscriberListener
 from sfu.transport.webrtc_server import WebRtcServer
 
@@ -26,9 +27,9 @@ class WebRtcEndpoint:
         self._webrtc_server = webrtc_server
         self._downlink_scheduler = DownlinkScheduler(webrtc_server, bandwidth)
         self._dynacast_manager = DynacastManager(enabled=bandwidth.dynacast)
-        self._changed: dict[PublishedTrack, None] = {}
+        self._changed: dict[TrackOwner, None] = {}
         """Tracks with changed encodings, in order."""
-        self._settling: deque[tuple[float, PublishedTrack]] = deque()
+        self._settling: deque[tuple[float, TrackOwner]] = deque()
         webrtc_server.ticks.append(self._tick)
 
     def open_publisher(
@@ -67,7 +68,7 @@ class WebRtcEndpoint:
     def _tick(self, now: float) -> None:
         for event in self._webrtc_server.engine.take_events():
             owner = event.owner
-            if isinstance(owner, PublishedTrack):
+            if owner is not None:
                 self._changed[owner] = None
                 if event.alive and event.simulcast:
                     self._settling.append((event.first_arrival + SETTLED, owner))

@@ -94,7 +94,7 @@ class PlainTransportSocket:
 class PlainSubscription:
     """One subscription: the source, its settings and the down track."""
 
-    source: PublishedTrack
+    source: MediaSource
     settings: SubscriptionSettings
     down_track: DownTrack
 
@@ -106,11 +106,11 @@ class PlainTransport:
         """`name`: stream name of published media."""
         self._webrtc_server = webrtc_server
         self._name = name
-        self._outlet = PlainTransportSocket()
+        self._socket = PlainTransportSocket()
         self.peer = webrtc_server.engine.open_plain_peer(
-            webrtc_server.next_peer_id(), secrets.randbits(31) | 1, self._outlet
+            webrtc_server.next_peer_id(), secrets.randbits(31) | 1, self._socket
         )
-        self._fed: dict[TrackId, PlainSubscription] = {}
+        self._subscriptions: dict[TrackId, PlainSubscription] = {}
         self._published: list[PublishedTrack] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._memory = memoryview(bytearray(LARGEST))
@@ -118,7 +118,7 @@ class PlainTransport:
     @property
     def dropped(self) -> int:
         """Messages dropped because the process reads too slowly."""
-        return self._outlet.dropped
+        return self._socket.dropped
 
     # -- the process ------------------------------------------------------------------------------------------------
 
@@ -126,19 +126,19 @@ class PlainTransport:
         """Attaches a process at the other end of `sock`. Takes ownership of `sock`."""
         self.detach()
         self._loop = asyncio.get_running_loop()
-        self._outlet.sock = sock
+        self._socket.sock = sock
         self._loop.add_reader(sock.fileno(), self._readable, sock)
 
     def detach(self) -> None:
         """The process ended: down tracks stay and their packets are dropped."""
-        sock, self._outlet.sock = self._outlet.sock, None
+        sock, self._socket.sock = self._socket.sock, None
         if sock is not None and self._loop is not None:
             self._loop.remove_reader(sock.fileno())
             sock.close()
 
     def close(self) -> None:
         """Closes subscriptions, then publications, then the socket. Idempotent."""
-        for track in list(self._fed):
+        for track in list(self._subscriptions):
             self.unsubscribe(track)
         for source in list(self._published):
             self.unpublish(source)
@@ -150,9 +150,7 @@ class PlainTransport:
     def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None:
         if self.peer.closed:
             return
-        if not isinstance(source, PublishedTrack):
-            raise TypeError(f"a plain transport cannot forward a {type(source).__name__}")
-        known = self._fed.get(track)
+        known = self._subscriptions.get(track)
         if known is not None:
             if known.source is source:
                 self.update(track, settings)
@@ -172,30 +170,30 @@ class PlainTransport:
             first_sequence=1,
             cname=source.stream,
         )
-        subscription = self._fed[track] = PlainSubscription(source, settings, down_track)
+        subscription = self._subscriptions[track] = PlainSubscription(source, settings, down_track)
         source.add_consumer(track, self)
         self._select(subscription, time.monotonic())
 
     def update(self, track: TrackId, settings: SubscriptionSettings) -> None:
-        subscription = self._fed.get(track)
+        subscription = self._subscriptions.get(track)
         if subscription is not None and subscription.settings != settings:
             subscription.settings = settings
             subscription.source.touch()
             self._select(subscription, time.monotonic())
 
     def unsubscribe(self, track: TrackId) -> None:
-        subscription = self._fed.pop(track, None)
+        subscription = self._subscriptions.pop(track, None)
         if subscription is not None:
             subscription.source.remove_consumer(track, self)
             self._webrtc_server.engine.remove_down_track(subscription.down_track)
 
     def ssrc(self, track: TrackId) -> int:
         """SSRC of the track's packets; 0: not subscribed."""
-        subscription = self._fed.get(track)
+        subscription = self._subscriptions.get(track)
         return subscription.down_track.ssrc if subscription is not None else 0
 
     def settings_of(self, track: TrackId) -> SubscriptionSettings | None:
-        subscription = self._fed.get(track)
+        subscription = self._subscriptions.get(track)
         return subscription.settings if subscription is not None else None
 
     def quality_limitation_changed(self, track: TrackId, cause: Cause, now: float) -> None:
@@ -203,7 +201,7 @@ class PlainTransport:
 
     def reselect(self, track: TrackId, now: float) -> None:
         """Selects the layer again after a track's encodings changed."""
-        subscription = self._fed.get(track)
+        subscription = self._subscriptions.get(track)
         if subscription is not None:
             self._select(subscription, now)
 
@@ -276,7 +274,7 @@ class PlainTransport:
             self.detach()
         except Exception:  # a fault affects only the packet that caused it
             self._webrtc_server.port.dropped["fault"] += 1
-            log.exception("feed failed")
+            log.exception("plain transport failed")
         self._webrtc_server.engine.flush(now)
         self._webrtc_server.port.resume_timers()
 
@@ -284,12 +282,12 @@ class PlainTransport:
         engine, peer, dropped = self._webrtc_server.engine, self.peer, self._webrtc_server.port.dropped
         size = _SIZE.unpack_from(message)[0] if len(message) > 2 else 0
         if not 12 <= size <= LONGEST:
-            dropped["feed_malformed"] += 1
+            dropped["plain_malformed"] += 1
             return
         for at in range(2, len(message), size):
             packet = message[at : at + size]
             if len(packet) < 12 or packet[0] & 0xC0 != 0x80:
-                dropped["feed_malformed"] += 1
+                dropped["plain_malformed"] += 1
             elif 191 < packet[1] < 224:
                 engine.receive_rtcp(peer, bytes(packet), now, ntp_time(now))
             elif peer.flooding:

@@ -15,7 +15,7 @@ from sfu.forwarding.stream_table import SSRC_LIMIT
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
 from sfu.rooms.media_stats import QualityLimitation
-from sfu.rooms.ports import SubscriptionSettings
+from sfu.rooms.ports import MediaConsumer
 from sfu.sdp.answer import AcceptedOffer, ReceivedTrack, accept_offer, write_answer
 from sfu.sdp.capabilities import is_stereo
 from sfu.sdp.description import parse
@@ -73,17 +73,6 @@ class PublisherListener(Protocol):
     def publisher_lost(self) -> None: ...
 
 
-class Consumer(Protocol):
-    """A subscriber of a track."""
-
-    def reselect(self, track: TrackId, now: float) -> None: ...
-
-    def settings_of(self, track: TrackId) -> SubscriptionSettings | None: ...
-
-    def quality_limitation_changed(self, track: TrackId, cause: Cause, now: float) -> None:
-        """The publisher's browser limits the quality (`cause`); NONE: not any more."""
-
-
 class PublishedTrack:
     """A MediaSource published by a browser: the engine's track and its declaration."""
 
@@ -109,7 +98,7 @@ class PublishedTrack:
         """Layer sizes by rid, lowest first."""
         self.limitation: QualityLimitation = "none"
         """Why the publisher's browser limits the quality (its `qualityLimitationReason`)."""
-        self.consumers: dict[TrackId, list[Consumer]] = {}
+        self.consumers: dict[TrackId, list[MediaConsumer]] = {}
         """Subscribers of this track, by their id for it."""
         self.dynacast = Dynacast()
         self._notify_publisher = notify_publisher
@@ -137,12 +126,12 @@ class PublishedTrack:
             rid for rid in self.dynacast.paused_layers(self.declared) if rid in encodings and not encodings[rid].alive
         )
 
-    def add_consumer(self, name: TrackId, consumer: Consumer) -> None:
+    def add_consumer(self, name: TrackId, consumer: MediaConsumer) -> None:
         self.track.name = str(name)
         self.consumers.setdefault(name, []).append(consumer)
         self.touch()
 
-    def remove_consumer(self, name: TrackId, consumer: Consumer) -> None:
+    def remove_consumer(self, name: TrackId, consumer: MediaConsumer) -> None:
         consumers = self.consumers.get(name, [])
         if consumer in consumers:
             consumers.remove(consumer)

@@ -25,7 +25,6 @@ from sfu.sdp.offer import AnsweredSection, Transceiver, make_offer, parse_answer
 from sfu.transport.connection import Connection, State
 from sfu.transport.downlink_scheduler import DownlinkScheduler
 from sfu.transport.layer_control import LayerControl
-from sfu.transport.publisher import PublishedTrack
 from sfu.transport.reports import LinkReport
 from sfu.transport.subscription import MediaSectionState, SentState, Subscription
 
@@ -91,8 +90,6 @@ class SubscriberConnection:
         """Raises AtCapacity when all m-lines are in use."""
         if self._ended:
             return
-        if not isinstance(source, PublishedTrack):
-            raise TypeError(f"a browser cannot receive a {type(source).__name__}")
         known = self._subscriptions.get(track)
         if known is not None:
             if known.source is source:

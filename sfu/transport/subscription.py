@@ -8,9 +8,8 @@ from sfu.forwarding.decision_log import Cause, DecisionKind, DecisionLog
 from sfu.forwarding.down_track import DownTrack
 from sfu.ids import TrackId
 from sfu.rooms.media_stats import VideoStats
-from sfu.rooms.ports import SubscriptionSettings
+from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.sdp.offer import AnsweredSection, Transceiver
-from sfu.transport.publisher import PublishedTrack
 
 HELD_DOWN: Final = (Cause.BUDGET, Cause.HOLD, Cause.TIER, Cause.SETTLING)
 """Causes whose end explains a better layer."""
@@ -47,7 +46,7 @@ class Subscription:
     """One subscription: source, settings, m-line, and the engine's down track once the m-line is accepted."""
 
     track: TrackId
-    source: PublishedTrack
+    source: MediaSource
     settings: SubscriptionSettings
     line: MediaSectionState | None = None
     down_track: DownTrack | None = None

@@ -5,12 +5,15 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 import pytest
 
 from sfu.forwarding.layers import Size
+from sfu.forwarding.track import Track
 from sfu.ids import PeerId, TrackId
-from sfu.rooms.ports import SubscriptionSettings
+from sfu.rooms.media_stats import QualityLimitation
+from sfu.rooms.ports import MediaConsumer, MediaSource, SubscriptionSettings
 from sfu.rtp import rtcp
 from sfu.transport.plain_transport import PAYLOAD_TYPES, PlainTransport, pair
 from sfu.transport.publisher import PublishedTrack
@@ -23,7 +26,7 @@ TRACK = TrackId("TR_1")
 
 @dataclass
 class Stand:
-    """A hub without a port, one publisher of three layers, and a feed with the process's end of its socket."""
+    """A server without a port, a publisher of three layers, and a plain transport with the process's end of its socket."""
 
     webrtc_server: WebRtcServer = field(default_factory=lambda: WebRtcServer(Settings()))
     now: float = 100.0
@@ -202,7 +205,7 @@ async def test_malformed_messages_are_counted_and_dropped(stand: Stand, message:
     if message:
         stand.far.send(message)
     await asyncio.sleep(0.02)
-    dropped = stand.webrtc_server.port.dropped["feed_malformed"] + stand.plain_transport.peer.counters.unrouted
+    dropped = stand.webrtc_server.port.dropped["plain_malformed"] + stand.plain_transport.peer.counters.unrouted
     assert dropped == bool(message)
     good = rtcp.encode_pli(1, 2)
     assert stand.far.send(struct.pack("!H", len(good)) + good)
@@ -219,3 +222,52 @@ async def test_closing_leaves_nothing_behind(stand: Stand) -> None:
     assert all(total >= 0 for total in stand.plain_transport.peer.totals().values())
     with pytest.raises(OSError, match="Broken pipe"):
         stand.far.send(b"x", socket.MSG_NOSIGNAL)
+
+
+class IngestSource:
+    """A MediaSource that no browser publishes, as an ingest or a relay from another node would implement it."""
+
+    kind: Literal["audio", "video"] = "video"
+    stream, screen = "ingest", False
+    limitation: QualityLimitation = "none"
+
+    def __init__(self, track: Track) -> None:
+        self.track, self.codec = track, track.codec
+        self.declared = {"": Size(640, 360)}
+        self.consumers: list[MediaConsumer] = []
+
+    def max_height(self, sent: int) -> int:
+        return sent
+
+    def add_consumer(self, name: TrackId, consumer: MediaConsumer) -> None:
+        self.consumers.append(consumer)
+
+    def remove_consumer(self, name: TrackId, consumer: MediaConsumer) -> None:
+        self.consumers.remove(consumer)
+
+    def touch(self) -> None: ...
+
+    def set_muted(self, muted: bool) -> None: ...
+
+    def take_level(self) -> int | None:
+        return self.track.take_level()
+
+
+async def test_any_media_source_is_forwarded(stand: Stand) -> None:
+    engine = stand.webrtc_server.engine
+    encoder = engine.open_plain_peer(PeerId(901), 78, Wire(tag=0))
+    source: MediaSource = IngestSource(
+        engine.add_track(
+            encoder, mid="0", kind="video", codec="VP8", parameters="", clock_rate=90_000, payload_types={96: "VP8"},
+            rtx={}, extensions={}, rids=(), ssrcs=((5, None),),
+        )
+    )  # fmt: skip
+    for sequence in (1, 2):
+        packet = rtp(vp8(key=True, size=100), ssrc=5, sequence=sequence, timestamp=3000)
+        engine.receive(encoder, memoryview(packet), len(packet), stand.now)
+        engine.flush(stand.now)
+        source.track.encodings[""].alive = True
+        stand.plain_transport.subscribe(TRACK, source, SubscriptionSettings())
+    (media,) = stand.media()
+    assert media.ssrc == stand.plain_transport.ssrc(TRACK)
+    stand.plain_transport.unsubscribe(TRACK)
