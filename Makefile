@@ -11,7 +11,7 @@
 # make bench  what forwarding costs, beside other servers doing the same
 # make soak   people who come and go for DURATION seconds (600), the same while each packet is accounted for, a million
 #             reliable messages at ten per cent loss, ten thousand of browsers', hundreds of screen shares on one
-#             connection, and an hour of programme at two per cent in simulated time
+#             connection, and an hour of media at two per cent in simulated time
 # make clean  removes what the others made
 
 PYTHON ?= python3

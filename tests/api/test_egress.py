@@ -94,14 +94,14 @@ async def test_whole_and_in_ranges(url: str, wanted: str, status: int, expected:
         ("/hall/recordings/other-1/recording.mp4", RECORDER, 404),
         ("/hall/recordings/hall-2/recording.mp4", RECORDER, 409),
         ("/hall/recordings/hall-1/about.json", RECORDER, 404),
-        ("/hall/recordings/hall-1/programme", RECORDER, 404),
+        ("/hall/recordings/hall-1/mix", RECORDER, 404),
         ("/hall/recordings/hall-1/leak.mp4", RECORDER, 404),
         ("/hall/recordings/hall-1/..%2Fsecret", RECORDER, 404),
         ("/hall/recordings/hall-1/..%2F..%2Fsecret", RECORDER, 404),
         ("/hall/recordings/..%2Fother-1/recording.mp4", RECORDER, 404),
         ("/hall/recordings/..%2F..%2Fsecret/x", RECORDER, 404),
         ("/hall/recordings/./hall-1%2Frecording.mp4", RECORDER, 404),
-        ("/hall/recordings/hall-1/%00programme.mp4", RECORDER, 404),
+        ("/hall/recordings/hall-1/%00recording.mp4", RECORDER, 404),
     ],
 )
 async def test_inaccessible_files(url: str, path: str, grants: dict[str, object], status: int) -> None:

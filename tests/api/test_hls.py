@@ -61,8 +61,8 @@ async def hall(tmp_path: Path) -> AsyncIterator[Site]:
         yield one
 
 
-def on_air(one: Site, parts: int = 8, room: str = "town-hall", programme: str = "PG_1") -> LiveStream:
-    live_stream = one.live_streams.open(room, programme, LADDER)
+def on_air(one: Site, parts: int = 8, room: str = "town-hall", stream_id: str = "PG_1") -> LiveStream:
+    live_stream = one.live_streams.open(room, stream_id, LADDER)
     live_stream.begin(time.time())
     for name in live_stream.streams:
         live_stream.add_init(name, INIT)
@@ -280,7 +280,7 @@ async def test_who_may_watch(hall: Site, grants: dict[str, Any], expected: int, 
 
 
 async def test_existence_of_rooms_is_hidden_without_a_token(hall: Site) -> None:
-    on_air(hall, room="board", programme="PG_2")
+    on_air(hall, room="board", stream_id="PG_2")
     for path in ("index.m3u8", "state", "PG_2/720p.m3u8", "PG_2/720p/0.0.m4s", "~/index.m3u8", f"~{'A' * 35}/state"):
         there, absent = await hall.get(f"/hls/board/{path}"), await hall.get(f"/hls/nowhere/{path}")
         assert there[0] in (401, 403)
@@ -288,8 +288,8 @@ async def test_existence_of_rooms_is_hidden_without_a_token(hall: Site) -> None:
 
 
 async def test_playback_token_is_valid_for_one_room(hall: Site) -> None:
-    on_air(hall, room="board", programme="PG_2")
-    on_air(hall, room="other", programme="PG_3")
+    on_air(hall, room="board", stream_id="PG_2")
+    on_air(hall, room="other", stream_id="PG_3")
     word = token(room="board", room_join=True, lifetime=60.0)
     async with hall.server.client.post("/hls/board/pass", headers={"Authorization": f"Bearer {word}"}) as answer:
         given = await answer.json()

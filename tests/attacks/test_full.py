@@ -120,7 +120,7 @@ async def test_joins_end_before_descriptors_do(http: aiohttp.ClientSession) -> N
         await asyncio.sleep(0.6)  # a look holds so long
         status, code, message, _ = await refusal(field, http)
         assert (status, code) == (503, "at_capacity")
-        assert "its file descriptors are" in message
+        assert "file descriptor usage is" in message
         assert await hear_each_other(ada, bob) == 20
         resource.prlimit(field.server.pid, resource.RLIMIT_NOFILE, before)
         await asyncio.sleep(0.6)

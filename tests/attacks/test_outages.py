@@ -170,7 +170,7 @@ async def test_a_wall_clock_that_is_set_an_hour_forth_and_back(tmp_path: Path, h
             found = list(recordings.rglob("*"))
             files[:] = [path for path in found if path.suffix in (".mp4", ".webm")]
             kinds = [path.suffix for path in files]
-            under_way = [path for path in files if path.name.startswith("programme.") and path.stem.count(".")]
+            under_way = [path for path in files if path.name.startswith("recording.") and path.stem.count(".")]
             return not under_way and kinds.count(".mp4") == 1 and kinds.count(".webm") == 2
 
         await happens(finished, 30)
@@ -246,7 +246,7 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
             await api(field, http, "DELETE", "/recordings/tracks")
 
             async def finished() -> bool:
-                # Programme and tracks are two recordings, each finished by a process of its own.
+                # Live stream and tracks are two recordings, each finished by a process of its own.
                 listed = (await api(field, http, "GET", "/recordings"))["recordings"]
                 return len(listed) == 2 and not any(one["recording"] for one in listed)
 

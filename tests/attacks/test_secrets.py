@@ -120,7 +120,7 @@ class Meeting:
             await client.close()
 
     async def _recorded(self, ada: Client) -> None:
-        """A programme with a recording and two destinations that want nothing, and a worker that dies."""
+        """A live stream with a recording and two destinations that want nothing, and a worker that dies."""
 
         async def closed(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.close()

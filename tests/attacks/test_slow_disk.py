@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BLOCKED = 5.0
 BEFORE = 10.0
-"""Seconds of programme before: more than stay in memory."""
+"""Seconds of live stream before: more than stay in memory."""
 
 
 @pytest.mark.skipif(not possible(), reason="FUSE needs root and /dev/fuse")
@@ -54,7 +54,7 @@ async def test_a_disk_that_blocks_for_five_seconds(tmp_path: Path, http: aiohttp
                 return found is not None and sum(one.duration or 0 for one in found.segments if one.uri) > BEFORE
 
             await happens(enough, BEFORE + 20)
-            programme = index.playlists[0].uri.partition("/")[0]
+            stream_id = index.playlists[0].uri.partition("/")[0]
             old = next(one.uri for one in (await newest()).segments if one.uri)  # type: ignore[union-attr]
             waiting: list[asyncio.Task[object]] = []
 
@@ -67,7 +67,7 @@ async def test_a_disk_that_blocks_for_five_seconds(tmp_path: Path, http: aiohttp
                     assert disk.blocks()
                     until = time.monotonic() + BLOCKED
                     # Who asks for what only the disk has waits for it.
-                    waiting.append(asyncio.create_task(get(f"{programme}/{old}")))
+                    waiting.append(asyncio.create_task(get(f"{stream_id}/{old}")))
                     waiting.append(asyncio.create_task(api(field, http, "GET", "/recordings")))
                     waiting.append(asyncio.create_task(api(field, http, "PUT", "/egress", {"layout": "single"})))
                     await asyncio.sleep(until - time.monotonic())

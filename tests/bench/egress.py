@@ -1,4 +1,4 @@
-"""What a programme costs as it is run: the worker's processor time with four bots in a real room, live in several renditions.
+"""What a live stream costs as it is run: the worker's processor time with four bots in a real room, live in several renditions.
 
     python -m tests.bench.egress --seconds 15
 
@@ -24,7 +24,7 @@ SETTLING = 4.0
 
 async def measure(renditions: str, seconds: float) -> tuple[float, int, int, float]:
     """Core, pictures dropped and made in that time, and resident megabytes."""
-    with tempfile.TemporaryDirectory(prefix="bench-programme-") as directory:
+    with tempfile.TemporaryDirectory(prefix="bench-egress-") as directory:
         words = ("--size", "640x360", "--fps", "30")
         async with house(Path(directory), outputs__renditions=renditions) as here, bots(here.server, BOTS, *words):
             rooms = here.server.rooms

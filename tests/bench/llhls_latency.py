@@ -1,6 +1,6 @@
 """From the mixer's tick to the viewer's screen: `python -m tests.bench.llhls_latency --seconds 60 --delay 50 100`.
 
-A programme of test pictures that carry the time of their making, coded, cut, served and played on the watch page in
+A live stream of test pictures that carry the time of their making, coded, cut, served and played on the watch page in
 Chromium, where every picture that is shown is read. Goals: p99 ≤ 0.65 s without a stall, ≤ 1.0 s with 50 to 100 ms of delay
 in every answer.
 """

@@ -3,7 +3,7 @@
     python -m tests.bench.mixer [unpaced] [live] [latency] [jitter] [--tiles 4,9,16,25] [--seconds 10]
 
 720p30, x264 superfast zerolatency at 1.5 Mbps, VP8 in, the simulcast layer that fits the tile. "core" is CPU seconds per
-second of programme, all threads and libraries, start-up left out. All of one table in one run: the
+second of media, all threads and libraries, start-up left out. All of one table in one run: the
 ratios are to be trusted, the absolute figures are this machine's of this hour.
 """
 
@@ -34,7 +34,7 @@ GOALS = {4: 0.30, 9: 0.38, 16: 0.40, 25: 0.46}
 PORT = 36_000
 WARM_UP = 3.0
 STEP, SWEEPING = 3000, 3010
-"""Of the cameras' timestamps: 30 pictures a second, which come in the same phase of the programme's tick all the time, and so
+"""Of the cameras' timestamps: 30 pictures a second, which come in the same phase of the mixer's tick all the time, and so
 many fewer that their phases pass through all of a tick in ten seconds."""
 
 
@@ -81,7 +81,7 @@ def unpaced(counts: list[int], seconds: float, labels: bool) -> None:
 
 
 def compose_all(count: int, *, labels: bool) -> None:
-    """The unpaced programme of ours, in this process."""
+    """The unpaced live stream of ours, in this process."""
     units = [media.clip(LAYER[count], number) for number in range(media.CLIPS)]
     names = [f"Participant {tile}" if labels else "" for tile in range(count)]
     members = [Member(f"m{tile}", names[tile], f"t{tile}", speaking=labels and not tile) for tile in range(count)]

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -39,8 +40,9 @@ def test_it_is_small_and_runs_as_nobody_in_particular() -> None:
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("image")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o755)
+    temporary = Path(tempfile.gettempdir())
+    for each in (folder, *(parent for parent in folder.parents if temporary in parent.parents)):
+        each.chmod(0o755)  # pytest's are 0700, and the server runs as another user
     return build(folder, quick=True)
 
 

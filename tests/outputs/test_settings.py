@@ -1,4 +1,4 @@
-"""What an operator writes about programmes."""
+"""Settings of outputs: renditions and HLS."""
 
 import pytest
 

@@ -38,7 +38,7 @@ class FakeEgress:
         ({"admin": True}, {"layout": "pip"}, True),
     ],
 )
-async def test_who_may_change_the_programme(
+async def test_who_may_change_the_egress(
     world: World, grants: dict[str, bool], asked: dict[str, Any], refused: bool
 ) -> None:
     ada, bob = world.join("ada"), world.join("bob")
@@ -58,7 +58,7 @@ async def test_who_may_change_the_programme(
         assert told["room"]["egress"] | {"since": 0.0} == {"live": True, "layout": "grid", "since": 0.0}
 
 
-async def test_a_server_without_programmes_says_so(world: World) -> None:
+async def test_a_server_without_egress_says_so(world: World) -> None:
     ada = world.join("ada")
     world.rooms.set_permissions("standup", "ada", Permissions(egress=True))
     ada.take()

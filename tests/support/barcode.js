@@ -1,4 +1,4 @@
-// Reads the time that tests/support/programme.py draws into its pictures, at every picture that is shown.
+// Reads the time that tests/support/synthetic_stream.py draws into its pictures, at every picture that is shown.
 // `barcode.shown`: [page's clock in ms, ms from the picture's making to the screen] of each.
 (() => {
   const BITS = 24;

@@ -1,4 +1,4 @@
-"""Opens the theatre, a server process with a programme of test pictures, for as long as a block lasts."""
+"""Opens the theatre, a server process with a live stream of test pictures, for as long as a block lasts."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""What a programme's viewers were sent, fetched and looked into: its segments by HLS, and how well lips and sound agree."""
+"""What a live stream's viewers were sent, fetched and looked into: its segments by HLS, and how well lips and sound agree."""
 
 import io
 import time
@@ -24,7 +24,7 @@ class Clap:
     """One, in milliseconds."""
 
     picture: float
-    "From its drawing to its time in the programme, less what all have in common."
+    "Delay from drawing to media time, without the part that is common to all."
     sound: float
 
     @property
@@ -34,7 +34,7 @@ class Clap:
 
 
 async def fetch(client: aiohttp.ClientSession, index: str, rendition: str) -> list[bytes]:
-    """A rendition's media as far as the playlist goes back, one file for each of the programme's beginnings."""
+    """A rendition's media as far as the playlist goes back, one file for each of the live stream's beginnings."""
 
     async def get(url: str) -> bytes:
         async with client.get(url) as answer:

@@ -1,4 +1,4 @@
-"""A programme that nobody has to meet for: a test picture that carries the time it was made at, and a tone that beeps.
+"""A live stream that nobody has to meet for: a test picture that carries the time it was made at, and a tone that beeps.
 
 The top left corner holds 24 squares, black or white: the wall clock in milliseconds, modulo 2²⁴, most significant bit
 first, then a white and a black one by which a reader knows that there is a barcode at all. The encoders are the plainest
@@ -84,7 +84,7 @@ class Camera:
 
 
 class Beeper:
-    """AAC: a second of programme begins with 100 ms of a tone."""
+    """AAC: a second of media begins with 100 ms of a tone."""
 
     def __init__(self) -> None:
         self._codec = av.CodecContext.create("aac", "w")
@@ -143,10 +143,10 @@ class SyntheticStream:
 
 @cache
 def recorded(seconds: int = 4, names: tuple[str, ...] = ("180p",)) -> tuple[dict[str, bytes], tuple[Part, ...]]:
-    """A programme as fast as it can be made: initialization segments, and parts whose barcode is programme time."""
-    programme = SyntheticStream({name: {**SIZES, **SMALL}[name] for name in names})
-    parts = [part for number in range(seconds * FPS) for part in programme.tick(number * 1000 // FPS)]
-    return programme.inits(), (*parts, *programme.flush())
+    """A live stream as fast as it can be made: initialization segments, and parts whose barcode is media time."""
+    stream = SyntheticStream({name: {**SIZES, **SMALL}[name] for name in names})
+    parts = [part for number in range(seconds * FPS) for part in stream.tick(number * 1000 // FPS)]
+    return stream.inits(), (*parts, *stream.flush())
 
 
 def units(annex_b: bytes) -> Iterator[bytes]:

@@ -1,4 +1,4 @@
-"""A server whose one room has a programme of test pictures: `python -m tests.support.theatre`, a process of its own.
+"""A server whose one room has a live stream of test pictures: `python -m tests.support.theatre`, a process of its own.
 
 It prints its port. Development mode, so that pages get tokens; `/theatre/…` are for whoever watches over it: POST `begin`
 (`?renditions=360p,180p`), `restart` (as if the mixer had died), `caption?text=`, `end`, `expire`.
@@ -39,14 +39,14 @@ class Producer:
 
     def __init__(self, live_stream: LiveStream, names: list[str], loop: asyncio.AbstractEventLoop) -> None:
         self.live_stream, self._loop = live_stream, loop
-        self._programme = SyntheticStream({name: {**SIZES, **SMALL}[name] for name in names})
+        self._stream = SyntheticStream({name: {**SIZES, **SMALL}[name] for name in names})
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._first = True
 
     def start(self) -> None:
         self.live_stream.begin(time.time())
-        for name, init in self._programme.inits().items():
+        for name, init in self._stream.inits().items():
             self.live_stream.add_init(name, init)
         self._thread.start()
 
@@ -57,7 +57,7 @@ class Producer:
     def _run(self) -> None:
         started, number = time.monotonic(), 0
         while not self._stop.wait(max(0.0, started + number / FPS - time.monotonic())):
-            parts = self._programme.tick(int(time.time() * 1000))
+            parts = self._stream.tick(int(time.time() * 1000))
             if parts:
                 self._loop.call_soon_threadsafe(self._deliver, parts)
             number += 1

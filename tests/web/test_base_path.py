@@ -77,7 +77,7 @@ async def test_from_the_landing_page_to_the_lobby_and_back(chromium: Browser, tm
 
 @pytest.mark.parametrize("private", [False, True], ids=["public", "with a pass"])
 @ways
-async def test_a_programme_is_watched(chromium: Browser, way: str, private: bool) -> None:
+async def test_a_live_stream_is_watched(chromium: Browser, way: str, private: bool) -> None:
     base, strip = WAYS[way]
     arguments = [*(["--private"] if private else []), *(["--base-path", base] if base else [])]
     async with (
@@ -94,7 +94,7 @@ async def test_a_programme_is_watched(chromium: Browser, way: str, private: bool
         await viewer.plays()
         await page.close()
         assert viewer.failures == []
-        # Before the programme begins its index is missing; without a token the pass is refused once.
+        # Before the live stream begins its index is missing; without a token the pass is refused once.
         assert [each for each in missed(log) if "index.m3u8" not in each and "/pass HTTP" not in each] == []
 
 

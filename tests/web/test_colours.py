@@ -1,4 +1,4 @@
-"""Colours of a programme read back where viewers see them: known patches, composed, coded and shown by Chromium."""
+"""Colours of a live stream read back where viewers see them: known patches, composed, coded and shown by Chromium."""
 
 import asyncio
 import base64

@@ -13,7 +13,7 @@ SMALL = "320x180x10"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    """One that makes small programmes."""
+    """One that makes small live streams."""
     directory = tmp_path_factory.mktemp("server")
     environment = {
         "SFU_OUTPUTS__RENDITIONS": '["320x180@200"]',

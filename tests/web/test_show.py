@@ -69,7 +69,7 @@ async def bots(url: str, room: str, *words: str) -> AsyncIterator[None]:
 
 
 class Desk:
-    """The admin API of one room's programme, with every grant."""
+    """The admin API of one room's egress, with every grant."""
 
     def __init__(self, http: aiohttp.ClientSession, url: str, room: str) -> None:
         self.http, self.url, self.room = http, url, room
@@ -114,7 +114,7 @@ class Desk:
 
 @asynccontextmanager
 async def audience(meeting: Meeting, script: Path) -> AsyncIterator[Viewer]:
-    """A page in front of the room's programme, with a script that reads what it shows."""
+    """A page in front of the room's live stream, with a script that reads what it shows."""
     context = await meeting.browser.new_context(viewport={"width": 848, "height": 480})
     page = await context.new_page()
     await page.add_init_script(path=script)

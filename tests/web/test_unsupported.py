@@ -97,7 +97,7 @@ async def test_webrtc_that_is_blocked_while_joining(meeting: Meeting) -> None:
     assert await bob.run("() => sfu.room.state.participants.size") == 0
 
 
-async def test_a_recorded_programme_is_offered_as_a_replay(chromium: Browser) -> None:
+async def test_a_recorded_live_stream_is_offered_as_a_replay(chromium: Browser) -> None:
     async with opened() as url, aiohttp.ClientSession(url) as client, gathering(chromium, url, "theatre") as meeting:
         async with client.post("/theatre/begin?renditions=180p") as answer:
             assert answer.status == 200

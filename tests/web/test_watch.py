@@ -1,4 +1,4 @@
-"""Watching a programme in Chromium: what is on the screen is as young as it should be, and it begins, ends and comes again."""
+"""Watching a live stream in Chromium: latency of the picture, start, end and restart."""
 
 import asyncio
 import re
@@ -57,7 +57,7 @@ Open = Callable[..., Awaitable["Viewer"]]
 
 
 class Viewer(Visitor):
-    """One page of Chromium in front of the programme."""
+    """One page of Chromium on the watch page."""
 
     name = "the viewer"
 
@@ -218,7 +218,7 @@ async def test_a_start_before_all_data(arrive: Open, theatre: aiohttp.ClientSess
     """On a slow computer hls.js places the start before the data that it loads, and loads no others."""
     await do(theatre, "begin?renditions=360p")
     first = await arrive()
-    await first.until("some programme", "() => sfuWatch.video.currentTime > 12", within=40)
+    await first.until("some live stream", "() => sfuWatch.video.currentTime > 12", within=40)
     late = await arrive(script=START_EARLY, unanswered=re.compile(r"/360p/\d+\.m4s$"))
     assert await late.until("the start is moved", "() => globalThis.movedTo !== undefined", within=20) is True
     await late.plays()

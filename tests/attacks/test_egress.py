@@ -1,4 +1,4 @@
-"""What a programme opens to the world: addresses for viewers, which strangers guess and rewrite, and destinations for pushes,
+"""What a live stream opens to the world: addresses for viewers, which strangers guess and rewrite, and destinations for pushes,
 by which somebody may reach for the inner network, or which answer with malice.
 """
 
@@ -90,7 +90,9 @@ def answered(field: Field) -> Counter[str]:
     return found
 
 
-async def test_a_programmes_files_are_for_those_with_its_rooms_pass(stage: Field, http: aiohttp.ClientSession) -> None:
+async def test_files_of_a_live_stream_need_a_playback_token_of_the_room(
+    stage: Field, http: aiohttp.ClientSession
+) -> None:
     mine, other = await passed(stage, http, ROOM), await passed(stage, http, "another-room")
 
     async def on_air() -> str:
