@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,12 +38,11 @@ def test_it_is_small_and_runs_as_nobody_in_particular() -> None:
 
 
 @pytest.fixture(scope="module")
-def target(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("image")
-    temporary = Path(tempfile.gettempdir())
-    for each in (folder, *(parent for parent in folder.parents if temporary in parent.parents)):
-        each.chmod(0o755)  # pytest's are 0700, and the server runs as another user
-    return build(folder, quick=True)
+def target() -> Iterator[Path]:
+    """Not in pytest's folder: every session sets its mode to 0700, and the server runs as another user."""
+    with tempfile.TemporaryDirectory(prefix="sfu-image-", dir="/var/tmp") as folder:
+        Path(folder).chmod(0o755)
+        yield build(Path(folder), quick=True)
 
 
 def test_the_wheel_carries_the_page_and_the_version(target: Path) -> None:
@@ -81,7 +80,7 @@ def seen(process: asyncio.subprocess.Process, what: str) -> str:
 @pytest.mark.skipif(
     os.getuid() != 0 or not shutil.which("unshare"), reason="only root can take a root file system away"
 )
-async def test_it_serves_without_root_and_without_a_root_to_write_to(target: Path, tmp_path: Path) -> None:
+async def test_it_serves_without_root_and_without_a_root_to_write_to(target: Path) -> None:
     state = Path("/var/tmp") / f"sfu-image-{os.getpid()}"
     state.mkdir()
     os.chown(state, int(USER), int(USER))
