@@ -5,7 +5,7 @@ call (UDP GSO) if their sizes allow it: all equal, the last one may be shorter, 
 (sfu/transport/native_src) replaces `fan_out`; this module is its reference.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from sfu.errors import MalformedPacket
@@ -51,8 +51,9 @@ class SrtpEncryptor(Protocol):
     view: memoryview
     base: Pointer
     length: Length
-    protect: Callable[[SrtpContext, Pointer, Length], int]
-    "Returns 0 on success."
+
+    def protect(self, context: SrtpContext, pointer: Pointer, length: Length, /) -> int:
+        """Encrypts the packet at `pointer`. Returns 0 on success."""
 
     def encrypt_rtcp(self, context: SrtpContext, data: bytes) -> memoryview | None:
         """The encrypted compound packet, valid until the next call; None on failure."""

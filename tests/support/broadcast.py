@@ -63,10 +63,10 @@ def flashes(media: bytes) -> list[tuple[float, int]]:
     it was drawn. Milliseconds.
     """
     found = []
-    with av.open(io.BytesIO(media)) as source:
+    with av.open(io.BytesIO(media), "r") as source:
         dark = False
         for frame in source.decode(video=0):
-            luma = frame.to_ndarray(format="yuv420p")[: frame.height]
+            luma = frame.to_ndarray(format="yuv420p")[: frame.height].astype(np.uint8, copy=False)
             light = (
                 luma[frame.height // 2 : frame.height * 7 // 10, frame.width // 3 : frame.width * 2 // 3].mean() > FLASH
             )
@@ -93,7 +93,7 @@ def claps(media: bytes) -> list[Clap]:
 
 def onsets(media: bytes) -> list[float]:
     """When tones begin after silence, milliseconds."""
-    with av.open(io.BytesIO(media)) as source:
+    with av.open(io.BytesIO(media), "r") as source:
         blocks = [(round((frame.time or 0.0) * 48_000), frame.to_ndarray()[0]) for frame in source.decode(audio=0)]
     begin = blocks[0][0]
     samples = np.zeros(blocks[-1][0] + len(blocks[-1][1]) - begin, np.float32)

@@ -23,7 +23,7 @@ class Client:
         self._http = http
         self._url = url
         self._token = token
-        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._joined: aiohttp.ClientWebSocketResponse | None = None
         self._id = 0
         self._replies: dict[int, asyncio.Future[Json]] = {}
         self.events: list[Json] = []
@@ -35,8 +35,13 @@ class Client:
         self._sequence = 0
         self.closed = asyncio.Event()
 
+    @property
+    def _socket(self) -> aiohttp.ClientWebSocketResponse:
+        assert self._joined is not None, "not joined"
+        return self._joined
+
     async def join(self, **fields: object) -> Json:
-        self._socket = await self._http.ws_connect(f"{self._url}/ws", protocols=("sfu",))
+        self._joined = await self._http.ws_connect(f"{self._url}/ws", protocols=("sfu",))
         self._reader = asyncio.create_task(self._read())
         return await self.request("join", token=self._token, **fields)
 
@@ -119,8 +124,8 @@ class Client:
             await asyncio.sleep(0.005)
 
     async def close(self) -> None:
-        if self._socket is not None:
-            await self._socket.close()
+        if self._joined is not None:
+            await self._joined.close()
             await self._reader
         self.publishing.close()
         self.subscribing.close()

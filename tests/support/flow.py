@@ -1,6 +1,6 @@
 """Flows over the virtual network: media that obeys the real estimator, and TCP as it competes with it."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sfu.bandwidth.estimator import Estimator
 from sfu.bandwidth.settings import Settings
@@ -16,7 +16,7 @@ STARTS = 2.0
 """Seconds in which a flow may probe: later it is never short of something to send."""
 
 
-def across(links: Sequence[Link], size: int, arrive, *arguments) -> None:
+def across(links: Sequence[Link], size: int, arrive: Callable[..., None], *arguments: object) -> None:
     """Sends through links in a row, then calls `arrive(*arguments)`."""
 
     def forward(index: int) -> None:
@@ -146,7 +146,7 @@ class Tcp:
         begin: float = 0.0,
         end: float = FOREVER,
         size: int | None = None,
-        done=None,
+        done: Callable[[], None] | None = None,
     ) -> None:
         self.network, self.forward, self.backward, self.end, self.done = network, forward, backward, end, done
         self.left = size

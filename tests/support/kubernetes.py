@@ -9,7 +9,7 @@ import json
 import queue
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -189,7 +189,7 @@ def _deployed(manifest: Object) -> Object:
     return {"observedGeneration": 1, **counted, "conditions": conditions}
 
 
-STATUS = {
+STATUS: dict[str, Callable[[Object], Object]] = {
     "Deployment": _deployed,
     "PersistentVolumeClaim": lambda _: {"phase": "Bound"},
     "Pod": lambda _: {"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "True"}]},

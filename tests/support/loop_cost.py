@@ -39,7 +39,7 @@ def measured() -> Iterator[LoopCost]:
         if used > cost.longest:
             cost.longest, cost.what = used, name
 
-    asyncio.Handle._run = run  # type: ignore[method-assign]
+    asyncio.Handle._run = run  # type: ignore[method-assign, assignment]  # measures what asyncio calls
     try:
         yield cost
     finally:

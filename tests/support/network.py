@@ -21,15 +21,15 @@ class Network:
     def __init__(self, seed: int = 1, start: float = 0.0) -> None:
         self.now = start
         self.random = random.Random(seed)
-        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
+        self._events: list[tuple[float, int, Callable[..., object], tuple[Any, ...]]] = []
         self._count = 0
 
-    def at(self, when: float, call: Callable[..., None], *arguments: Any) -> None:
+    def at(self, when: float, call: Callable[..., object], *arguments: Any) -> None:
         """Events of one moment happen in the order in which they were asked for."""
         self._count += 1
         heapq.heappush(self._events, (max(when, self.now), self._count, call, arguments))
 
-    def after(self, seconds: float, call: Callable[..., None], *arguments: Any) -> None:
+    def after(self, seconds: float, call: Callable[..., object], *arguments: Any) -> None:
         self.at(self.now + seconds, call, *arguments)
 
     def every(self, seconds: float, call: Callable[[], None], *, first: float = 0.0, until: float = FOREVER) -> None:

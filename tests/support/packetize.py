@@ -135,7 +135,7 @@ def obus(unit: bytes) -> list[bytes]:
 def _av1(unit: bytes, size: int) -> list[bytes]:
     wanted = [obu for obu in obus(unit) if obu[0] >> 3 & 0x0F != 2]
     begins = any(obu[0] >> 3 & 0x0F == 1 for obu in wanted)
-    found = []
+    found: list[bytes] = []
     for number, obu in enumerate(wanted):
         parts = _pieces(obu, size)
         for index, piece in enumerate(parts):

@@ -15,7 +15,7 @@ WALL = 3_000_000_000.0
 """Wall clock of the virtual world: seconds since 1900 when its clock says 0."""
 FPS = 30
 PAYLOAD = 1100
-Send = Callable[[bytes], None]
+Send = Callable[[bytes], object]
 
 
 TEMPORAL = ((0, 1.6, True), (2, 0.8, True), (1, 0.8, True), (2, 0.8, False), (0, 1.6, True), (2, 0.8, False),

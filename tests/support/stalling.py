@@ -101,6 +101,6 @@ class FalseStream(OutboundStream):
 
 if __name__ == "__main__":
     if REPORTS == "false":
-        publisher.OutboundStream = FalseStream  # type: ignore[misc]
-    bot.PublishingConnection = StallingConnection  # type: ignore[misc]
+        publisher.OutboundStream = FalseStream  # type: ignore[attr-defined]  # replaces it in this process only
+    bot.PublishingConnection = StallingConnection  # type: ignore[attr-defined]  # replaces it in this process only
     sys.exit(cli.main(sys.argv[1:]))

@@ -175,7 +175,7 @@ class Speaker:
 class Viewer:
     """One subscriber. `send` takes its RTCP."""
 
-    def __init__(self, network: Network, send: Callable[[bytes], None], *, feedback: float = 0.1) -> None:
+    def __init__(self, network: Network, send: Callable[[bytes], object], *, feedback: float = 0.1) -> None:
         self.network, self._send = network, send
         self.recorder = Recorder(77)
         self.screens: dict[int, Screen] = {}

@@ -15,6 +15,7 @@ from sfu.forwarding.layer_bitrates import LayerBitrates
 from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.layers import Size
 from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.stream import Stream
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.rtp import rtcp
@@ -23,7 +24,7 @@ from tests.support.remb_viewer import RembViewer, SendTimes
 from tests.support.replay import RecordedCamera, RecordedTrack
 from tests.support.simulcast import WALL, Camera, Microphone, Simulcast
 from tests.support.viewer import Screen, Speaker, Viewer
-from tests.support.wire import AUDIO_EXTENSIONS, EXTENSIONS, PlainSealer
+from tests.support.wire import AUDIO_EXTENSIONS, EXTENSIONS, PlainSealer, engine_track
 
 TICK = 0.025
 OVERHEAD = 28
@@ -146,9 +147,10 @@ class VirtualSfu:
 
             def __init__(self) -> None: ...
 
-            def send(self, data: Any, size: int, deliver: Callable[[Any], None]) -> None:
+            def send(self, data: Any, size: int, deliver: Callable[[Any], None]) -> bool:
                 sent.note(data, network.now)
                 deliver(data)
+                return True
 
         network = self.network
         peer = self._open([Noted(), down], lambda data: client.receive(data))
@@ -226,10 +228,11 @@ class VirtualSfu:
         peer, now = attendee.peer, self.network.now
         for down_track in attendee.down_tracks.values():
             encoding = down_track.current or next(
-                (each for each in down_track.track.encodings.values() if each.alive), None
+                (each for each in engine_track(down_track).encodings.values() if each.alive), None
             )
             if encoding is None or down_track.track.kind != "video":
                 continue
+            assert isinstance(encoding, Stream)
             back = 0
             while size > 0 and back < 200:
                 packet = encoding.find((encoding.highest - back) & 0xFFFF)
@@ -273,7 +276,7 @@ class VirtualSfu:
         if layer is None:
             down_track.clear_target()
             return
-        stream = filtered(down_track.track.encodings[layer.name], layer.spatial, layer.temporal)
+        stream = filtered(engine_track(down_track).encodings[layer.name], layer.spatial, layer.temporal)
         if urgent and not down_track.is_forwarding(stream.origin):
             down_track.pause()
         self.engine.set_target(down_track, stream, now)

@@ -3,9 +3,11 @@
 import struct
 from dataclasses import dataclass, field
 
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.engine import Engine
+from sfu.forwarding.fanout import Length
 from sfu.forwarding.peer import EnginePeer
-from sfu.forwarding.peer_transport import Address
+from sfu.forwarding.peer_transport import Address, Pointer
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.sdp import capabilities as caps
@@ -20,10 +22,11 @@ class PlainSealer:
     def __init__(self) -> None:
         self.memory = bytearray(70_000)
         self.view = memoryview(self.memory)
-        self.base = 0
-        self.length = [0]
+        self.base: Pointer = 0
+        self.length: Length = [0]
 
-    def protect(self, context: object, pointer: int, length: list[int]) -> int:
+    def protect(self, context: object, pointer: Pointer, length: Length) -> int:
+        assert isinstance(pointer, int)
         self.memory[pointer + length[0] : pointer + length[0] + 16] = bytes(16)
         length[0] += 16
         return 0
@@ -121,6 +124,12 @@ def rtp(
     return header + payload
 
 
+def engine_track(down_track: DownTrack) -> Track:
+    """The track of `down_track`, with its encodings."""
+    assert isinstance(down_track.track, Track)
+    return down_track.track
+
+
 def vp8(
     *, key: bool = False, picture: int = 1, tl0: int = 1, begin: bool = True, size: int = 100, temporal: int = 0,
     sync: bool = True, bits: int = 15,
@@ -170,7 +179,7 @@ class Bench:
             ssrcs=(),
         )  # fmt: skip
 
-    def down_track(self, track: Track, peer: EnginePeer, *, red: bool = False, number: int = 0):
+    def down_track(self, track: Track, peer: EnginePeer, *, red: bool = False, number: int = 0) -> DownTrack:
         return self.engine.add_down_track(
             track, peer, mid="00", ssrc=7_000_000 + number, rtx_ssrc=8_000_000 + number,
             payload_type=100 if track.kind == "video" else 111, red_payload_type=63 if red else None,
