@@ -2,14 +2,16 @@
 
 import pytest
 
-from sfu.bandwidth.policy import Policy, PolicyReason
+from sfu.bandwidth.policy import Policy, PolicyDecision, PolicyReason
 from sfu.bandwidth.settings import Settings
 from sfu.errors import ConfigurationError
 
 RTT = 0.1
 
 
-def after(policy: Policy, seconds: float, estimate: float, *, rtt: float = RTT, loss: float = 0.0, since: float = 0.0):
+def after(
+    policy: Policy, seconds: float, estimate: float, *, rtt: float = RTT, loss: float = 0.0, since: float = 0.0
+) -> PolicyDecision:
     """Returns the decision after `seconds` of constant input."""
     policy_decision = policy.update(estimate, rtt, loss, since)
     for step in range(1, round(seconds * 20) + 1):

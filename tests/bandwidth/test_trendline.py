@@ -17,7 +17,8 @@ def plain(deltas: list[tuple[float, float]]) -> float:
         points.append((when, smoothed))
     points = points[-WINDOW:]
     x0, y0 = (sum(values) / len(points) for values in zip(*points, strict=True))
-    return sum((x - x0) * (y - y0) for x, y in points) / sum((x - x0) ** 2 for x, _ in points)
+    slope: float = sum((x - x0) * (y - y0) for x, y in points) / sum((x - x0) ** 2 for x, _ in points)
+    return slope
 
 
 @pytest.mark.parametrize("count", [20, 21, 40, 1000])

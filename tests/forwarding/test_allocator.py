@@ -118,7 +118,8 @@ def test_a_young_layer_waits() -> None:
 
 
 def test_down_at_once_and_up_after_a_while() -> None:
-    requests, allocation, story = [camera("a")], None, []
+    requests, allocation = [camera("a")], None
+    story: list[tuple[float, str]] = []
     for tenth in range(400):
         now = tenth / 10
         budget = 3e6 if not 10 <= now < 20 else 0.6e6
@@ -133,7 +134,8 @@ def test_down_at_once_and_up_after_a_while() -> None:
 
 def test_the_lowest_layer_is_given_up_late_and_comes_back_soon() -> None:
     """A fall of the estimate for a moment pauses nothing; for longer, it does, and not for the time that a layer is held."""
-    requests, allocation, story = [camera("a")], None, []
+    requests, allocation = [camera("a")], None
+    story: list[tuple[float, str]] = []
     for tenth in range(600):
         now = tenth / 10
         budget = 50e3 if 10 <= now < 11.5 or 30 <= now < 36 else 3e6
@@ -148,7 +150,7 @@ def test_the_lowest_layer_is_given_up_late_and_comes_back_soon() -> None:
 
 def test_each_failure_holds_longer() -> None:
     requests, allocation = [camera("a")], None
-    raised = []
+    raised: list[float] = []
     before = "f"
     for tenth in range(3000):
         now = tenth / 10
@@ -176,7 +178,7 @@ demand_lists = st.lists(
     max_size=8,
 ).map(
     lambda rows: [
-        LayerRequest(n, kind, layers[:1] if kind == "audio" else layers, rank, priority, *size, hidden=hidden)
+        LayerRequest(n, kind, layers[:1] if kind == "audio" else layers, rank, priority, size[0], size[1], hidden=hidden)
         for n, (kind, layers, rank, priority, size, hidden) in enumerate(rows)
     ]
 )  # fmt: skip

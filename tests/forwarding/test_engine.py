@@ -15,7 +15,7 @@ from sfu.forwarding.stream_table import SSRC_LIMIT
 from sfu.rtp import rtcp, xr
 from sfu.rtp.xr import DlrrBlock, ExtendedReport
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_AUDIO_LEVEL, URI_MID, URI_TRANSPORT_CC
-from tests.support.wire import Bench, Wire, rtp, vp8
+from tests.support.wire import Bench, Wire, engine_track, rtp, vp8
 
 TWCC, MID, LEVEL = (OUT_EXTENSION_IDS[uri] for uri in (URI_TRANSPORT_CC, URI_MID, URI_AUDIO_LEVEL))
 
@@ -286,7 +286,7 @@ def test_reports_in_both_directions_keep_lips_in_sync() -> None:
         report = rtcp.SenderReport(ssrc, 1000 << 32, timestamp, 0, 0, ())
         bench.engine.receive_rtcp(bench.publisher, rtcp.encode_sender_report(report), bench.now, 1005.0)
     for down_track in down_tracks:
-        bench.engine.set_target(down_track, down_track.track.encodings[""], bench.now)
+        bench.engine.set_target(down_track, engine_track(down_track).encodings[""], bench.now)
     bench.send(opus(2), rtp(vp8(key=True), ssrc=31, sequence=2, timestamp=93_000, extensions={4: b"1"}))
     wire.take()
     for step in range(45):

@@ -4,6 +4,7 @@ import pytest
 
 from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.track import Track
 from tests.forwarding.test_engine import layer
 from tests.support.wire import Bench, Wire
@@ -111,6 +112,7 @@ def test_who_turns_away_meanwhile_is_sent_nothing_more(end: str) -> None:
     down_track, wire = call.join()
     pictures(wire)
     if end == "gone":
+        assert isinstance(down_track.peer, EnginePeer)
         call.bench.engine.close_peer(down_track.peer)
     elif end == "paused":
         down_track.clear_target()

@@ -3,7 +3,7 @@
 import itertools
 import random
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -32,10 +32,11 @@ class Picture:
     needs: tuple[int, ...]
 
 
-LONG = ((0, False, ()), (2, True, ()), (1, True, ()), (2, False, (2,)), (0, False, ()), (2, False, (2,)),
+Pattern = tuple[tuple[int, bool, tuple[int, ...]], ...]
+LONG: Pattern = ((0, False, ()), (2, True, ()), (1, True, ()), (2, False, (2,)), (0, False, ()), (2, False, (2,)),
         (1, False, (2,)), (2, False, (6,)))  # fmt: skip
-SHORT = ((0, False, ()), (2, True, ()), (1, True, ()), (2, False, (1, 2)))
-TWO = ((0, False, ()), (1, True, ()), (0, False, ()), (1, False, (1,)))
+SHORT: Pattern = ((0, False, ()), (2, True, ()), (1, True, ()), (2, False, (1, 2)))
+TWO: Pattern = ((0, False, ()), (1, True, ()), (0, False, ()), (1, False, (1,)))
 """libwebrtc's patterns (default_temporal_layers.cc): layer, layer sync, and which higher pictures of this round are needed;
 the newest of the lowest layer always is."""
 
@@ -45,7 +46,7 @@ class Encoder:
     """One simulcast layer with temporal layers."""
 
     rid: str = "q"
-    pattern: tuple[tuple[int, bool, tuple[int, ...]], ...] = LONG
+    pattern: Pattern = LONG
     sequence: int = 65_500
     number: int = 32_750
     bits: int = 15
@@ -94,7 +95,7 @@ class Encoder:
 class Scene:
     """A publisher with temporal layers and one subscriber."""
 
-    def __init__(self, *, rids: tuple[str, ...] = ("q",), pattern=LONG, **encoder: int) -> None:
+    def __init__(self, *, rids: tuple[str, ...] = ("q",), pattern: Pattern = LONG, **encoder: Any) -> None:
         self.bench, self.wire = Bench(), Wire()
         self.track = self.bench.video(rids)
         self.subscriber = self.bench.peer(self.wire)
@@ -174,7 +175,7 @@ def test_seven_bits_of_picture_id_do_as_well() -> None:
 
 
 @pytest.mark.parametrize("pattern", [LONG, SHORT, TWO])
-def test_layers_come_and_go_between_pictures_and_no_keyframe_is_asked_for(pattern) -> None:
+def test_layers_come_and_go_between_pictures_and_no_keyframe_is_asked_for(pattern: Pattern) -> None:
     scene = Scene(pattern=pattern)
     scene.set_target()
     scene.run(9)
@@ -335,8 +336,7 @@ def test_who_is_still_in_a_replay_changes_over_behind_it() -> None:
         scene.bench.now += 1 / 30
         scene.bench.send(*packets)
         scene.bench.tick(0.025)
-    packets = scene.take()
-    assert set(temporals(packets[-40:])) == {0}
+    assert set(temporals(scene.take()[-40:])) == {0}
     assert steps([packet.sequence for packet in scene.got], 1 << 16) == {1}
     decode(scene.encoders.values(), scene.got, whole=True)
 
@@ -347,7 +347,7 @@ def test_a_codec_whose_layers_cannot_be_told_apart_is_sent_whole() -> None:
     assert filtered(encoding, 0, 0) is encoding
 
 
-def decode(encoders, packets: list[Rtp], *, whole: bool) -> None:
+def decode(encoders: Iterable[Encoder], packets: list[Rtp], *, whole: bool) -> None:
     """Everything that was sent can be decoded: one number for each picture, and whatever it needs was sent before."""
     made = {one.timestamp: one for encoder in encoders for one in encoder.made}
     shown: set[int] = set()
@@ -383,7 +383,7 @@ def decode(encoders, packets: list[Rtp], *, whole: bool) -> None:
 @pytest.mark.parametrize("pattern", [LONG, SHORT, TWO])
 @pytest.mark.parametrize("loss", [0.0, 0.05, 0.3])
 @pytest.mark.parametrize("seed", range(5))
-def test_whatever_is_wished_and_lost_upstream(seed: int, loss: float, pattern) -> None:
+def test_whatever_is_wished_and_lost_upstream(seed: int, loss: float, pattern: Pattern) -> None:
     """Layers change at random while packets come late, in another order, in larger batches: nothing is ever sent twice
     or under two numbers, and without loss everything can be decoded."""
     chance = random.Random(seed)

@@ -2,7 +2,8 @@
 
 import struct
 
-from sfu.forwarding.peer_transport import PLAIN
+from sfu.forwarding.peer import EnginePeer
+from sfu.forwarding.peer_transport import PLAIN, Address
 from sfu.ids import PeerId
 from sfu.rtp import rtcp
 from tests.support.wire import AUDIO_EXTENSIONS, Bench, Rtp, Wire, rtp, vp8
@@ -12,7 +13,7 @@ def picture(sequence: int, *, key: bool = False, size: int = 100) -> bytes:
     return rtp(vp8(key=key, size=size), ssrc=11, sequence=sequence, timestamp=3000 * sequence, extensions={4: b"1"})
 
 
-def consumer(bench: Bench, wire: Wire):
+def consumer(bench: Bench, wire: Wire) -> EnginePeer:
     bench.count += 1
     return bench.engine.open_plain_peer(PeerId(bench.count), 1000 + bench.count, wire)
 
@@ -38,7 +39,7 @@ def test_a_run_of_equal_packets_is_cut_at_their_own_size() -> None:
     cut: list[tuple[int, int]] = []
 
     class DatagramSink(Wire):
-        def send_segments(self, data, size, address) -> bool:
+        def send_segments(self, data: memoryview, size: int, address: Address) -> bool:
             cut.append((len(data), size))
             return super().send_segments(data, size, address)
 

@@ -78,7 +78,8 @@ def test_padding_is_no_sound() -> None:
 
 def test_broken_redundancy_of_a_publisher_goes_as_it_came() -> None:
     broken = sound(1, b"\xff\xff")._replace(codec_index=1)
-    assert with_redundancy([broken], 1, OPUS, {}.get) == [broken]
+    history: dict[int, Packet] = {}
+    assert with_redundancy([broken], 1, OPUS, history.get) == [broken]
 
 
 def test_the_level_follows_the_loss_up_at_once_and_down_slowly() -> None:

@@ -44,7 +44,7 @@ def compare(seed: int, batches: int = 60) -> int:
             change, numbers = choose.random(), [choose.getrandbits(16) for _ in range(5)]
             for world in worlds:
                 for down_track in world.down_tracks[::2] if change < 0.2 else ():
-                    down_track.offsets = Offsets(*numbers, rewrites=True)
+                    down_track.offsets = Offsets._make((*numbers, True))
                 if 0.2 < change < 0.25:
                     world.engine.mute(world.video, not world.video.muted, world.now)
                 elif 0.25 < change < 0.27 and world.down_tracks:

@@ -114,7 +114,7 @@ def fuzz_amf(data: bytes) -> None:
 
 def fuzz_rtmp(data: bytes) -> None:
     """What a server says after the handshake, in pieces and at once: both must end in the same state."""
-    ends = []
+    ends: list[State | str] = []
     for pieces in (tuple(records(data)), (b"".join(records(data)),)):
         session = PublishingSession("live", "key", "rtmp://x/live", bytes(1528))
         session.receive_data(b"\3" + bytes(3072))

@@ -1,6 +1,6 @@
 """The most expensive inputs that are known, each within a bound of executed instructions (tests/support/cost.py)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from struct import pack
 
@@ -22,7 +22,7 @@ PACKET = 50 * 2 * PER_MICROSECOND
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_remembered() -> Iterator[None]:
+def _nothing_is_remembered() -> None:
     h264.sps_size.cache_clear()
     av1.sequence_size.cache_clear()
 

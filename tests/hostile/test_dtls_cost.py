@@ -148,7 +148,7 @@ def test_a_short_chain_is_taken_and_not_verified(count: int, exponent: int) -> N
     assert min(cost for _, cost in found) < 4 * ordinary
 
 
-HONEST = {
+HONEST: dict[str, Callable[[], ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey]] = {
     "P-256": lambda: P256,
     "P-384": lambda: ec.generate_private_key(ec.SECP384R1()),
     "P-521": lambda: ec.generate_private_key(ec.SECP521R1()),
@@ -185,6 +185,8 @@ async def test_a_hostile_chain_over_a_socket_ends_its_connection_only(
 
 class Silent:
     def data_received(self, payload: bytes | str, *, reliable: bool) -> None: ...
+
+    def data_refused(self, size: int) -> None: ...
 
     def layers_wanted(self, mid: str, rids: tuple[str, ...]) -> None: ...
 

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import itertools
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -13,19 +13,22 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import crypto
 
 from sfu.errors import AtCapacity, BadRequest
+from sfu.forwarding.peer_transport import Address
 from sfu.forwarding.stream_table import LIFETIME_LIMIT, SSRC_LIMIT
 from sfu.ids import TrackId
-from sfu.rooms.ports import SubscriptionSettings
+from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.rtp import rtcp
 from sfu.sdp.description import ANSWER_MEDIA_LIMIT
 from sfu.signaling.messages import TrackSpec
 from sfu.transport import connection as connection_module
 from sfu.transport.dtls import Identity, _self_signed
 from sfu.transport.endpoint import WebRtcEndpoint
+from sfu.transport.publisher import PublisherConnection
+from sfu.transport.subscriber import SubscriberConnection
 from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer
 from tests.support.wire import Rtp, rtp, vp8
-from tests.transport.test_connection import DECLARED, Ear, endpoint, published, until, webrtc_server
+from tests.transport.test_connection import DECLARED, Ear, endpoint, published, track_of, until, webrtc_server
 
 __all__ = ["endpoint", "webrtc_server"]
 
@@ -40,7 +43,9 @@ async def loop_faults() -> list[dict[str, object]]:
     return faults
 
 
-async def received(sources: dict, kind: str, endpoint: WebRtcEndpoint, ear: Ear | None = None):
+async def received(
+    sources: Mapping[str, MediaSource], kind: str, endpoint: WebRtcEndpoint, ear: Ear | None = None
+) -> tuple[SubscriberConnection, RawPeer, Ear]:
     """A connected subscriber of one track."""
     ear, receiver = ear or Ear(), RawPeer()
     subscriber = endpoint.open_subscriber("PA_b", ear)
@@ -65,7 +70,7 @@ async def test_who_joins_while_a_microphone_is_muted_hears_it_when_it_is_not(
     publisher, peer, _ = await published(endpoint)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
     peer.send(rtp(b"opus", ssrc=1, sequence=1, timestamp=960, payload_type=111, extensions={4: b"0"}))
-    await until(lambda: sources["0"].track.encodings[""].alive)
+    await until(lambda: track_of(sources["0"]).encodings[""].alive)
     await asyncio.sleep(0.1)
     sources["0"].set_muted(True)
     subscriber, receiver, _ = await received(sources, "0", endpoint)
@@ -143,7 +148,7 @@ async def test_a_burst_of_large_packets_leaves_segmentation_on_and_raises_nothin
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
     subscriber, receiver, _ = await received(sources, "1", endpoint)
     peer.send(rtp(vp8(key=True), ssrc=2, sequence=1, timestamp=1, extensions={4: b"1"}))
-    await until(lambda: sources["1"].track.encodings[""].alive, peer)
+    await until(lambda: track_of(sources["1"]).encodings[""].alive, peer)
     peer.send(rtp(vp8(key=True), ssrc=2, sequence=2, timestamp=1, extensions={4: b"1"}))
     await until(receiver.media, receiver)
     assert peer.tx is not None
@@ -226,7 +231,7 @@ async def test_an_offer_answered_after_its_publisher_left_opens_nothing(
 ) -> None:
     publisher, peer, _ = await published(endpoint)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
-    track = sources["1"].track
+    track = track_of(sources["1"])
     ear, receiver = Ear(), RawPeer()
     subscriber = endpoint.open_subscriber("PA_b", ear)
     subscriber.subscribe(TrackId("TR_x"), sources["1"], SubscriptionSettings())
@@ -252,7 +257,7 @@ async def test_changes_while_an_offer_is_open_and_answers_to_withdrawn_ones(
     subscriber.unsubscribe(TrackId("TR_x"))
     subscriber.subscribe(TrackId("TR_y"), sources["1"], SubscriptionSettings())
     subscriber.accept_answer(ear.offers[0][0], receiver.answer(ear.offers[0][1]))
-    assert sources["1"].track.down_tracks == []
+    assert track_of(sources["1"]).down_tracks == []
     await until(lambda: len(ear.offers) == 2)
     subscriber.restart()
     with pytest.raises(BadRequest):
@@ -261,7 +266,7 @@ async def test_changes_while_an_offer_is_open_and_answers_to_withdrawn_ones(
     with pytest.raises(BadRequest):
         subscriber.accept_answer(ear.offers[1][0], receiver.answer(ear.offers[1][1]))
     subscriber.accept_answer(ear.offers[2][0], receiver.answer(ear.offers[2][1]))
-    assert len(sources["1"].track.down_tracks) == 1
+    assert len(track_of(sources["1"]).down_tracks) == 1
     close(subscriber, publisher, peer, receiver)
 
 
@@ -303,7 +308,9 @@ def twin(peer: RawPeer) -> RawPeer:
     return other
 
 
-async def watched_by(endpoint: WebRtcEndpoint) -> tuple[object, RawPeer, object, RawPeer, Callable[[], None]]:
+async def watched_by(
+    endpoint: WebRtcEndpoint,
+) -> tuple[PublisherConnection, RawPeer, SubscriberConnection, RawPeer, Callable[[], None]]:
     """A camera and its viewer; the last of what is returned sends a picture."""
     publisher, peer, _ = await published(endpoint)
     sources = publisher.negotiate(peer.offer(), DECLARED).sources
@@ -316,6 +323,12 @@ async def watched_by(endpoint: WebRtcEndpoint) -> tuple[object, RawPeer, object,
         peer.send(rtp(payload, ssrc=2, sequence=sequence, timestamp=3000 * sequence, extensions={4: b"1"}))
 
     return publisher, peer, subscriber, receiver, show
+
+
+def address_of(subscriber: SubscriberConnection) -> Address | None:
+    """Where its media is sent."""
+    assert subscriber._connection is not None
+    return subscriber._connection.peer.address
 
 
 def count(peer: RawPeer) -> int:
@@ -354,7 +367,7 @@ async def test_forged_checks_that_end_give_the_media_back(
     for _ in range(12):
         victim.check()
         await asyncio.sleep(0.1)
-    await until(lambda: subscriber._connection.peer.address == victim.sock.getsockname())
+    await until(lambda: address_of(subscriber) == victim.sock.getsockname())
     deadline = asyncio.get_running_loop().time() + 15
     while not count(receiver):
         assert asyncio.get_running_loop().time() < deadline, "the media is still sent to a stranger"
@@ -383,5 +396,5 @@ async def test_a_client_whose_address_changes_is_followed(
         show()
         await asyncio.sleep(0.05)
         assert asyncio.get_running_loop().time() < began + 10, "media never followed"
-    assert subscriber._connection.peer.address == moved.sock.getsockname()
+    assert address_of(subscriber) == moved.sock.getsockname()
     close(subscriber, publisher, peer, receiver, moved)

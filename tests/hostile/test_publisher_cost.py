@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,10 @@ def test_custom_fields(flags: str) -> None:
     assert operations(lambda: state.read(custom, 0, 255), raises=MalformedPacket) <= PACKET
 
 
+def constant(made: bytes) -> Callable[[int], bytes]:
+    return lambda _: made
+
+
 class Streams:
     """A publisher of `count` streams with dependency descriptors, all watched by one viewer."""
 
@@ -151,7 +156,7 @@ def test_an_honest_change_of_the_structure_is_followed() -> None:
             key = sequence == begin
             spatial = sequence % len(scalability.sizes) if not key else 0
             made = scalability.descriptor(spatial, 0, sequence, begin=True, end=True, key=key, new=key)
-            streams.send(lambda _, made=made: made, range(sequence, sequence + 1))
+            streams.send(constant(made), range(sequence, sequence + 1))
         found = filtered(track.encodings[""], 0, 0)
         assert track.encodings[""].layer_filter is not None
         layers = track.encodings[""].layer_filter._layers
@@ -182,8 +187,8 @@ def test_gaps_in_a_stream_with_layers_left_out(step: int) -> None:
 
     def packet(number: int) -> bytes:
         payload = vp8(key=number == 0, picture=number * step & 0x7FFF, tl0=number & 0xFF, temporal=number % 3)
-        header = {"ssrc": 11, "sequence": number * step, "timestamp": 3000 * number & 0xFFFFFFFF}
-        return rtp(payload, extensions={4: b"1", 10: b"q"}, **header)
+        timestamp = 3000 * number & 0xFFFFFFFF
+        return rtp(payload, ssrc=11, sequence=number * step, timestamp=timestamp, extensions={4: b"1", 10: b"q"})
 
     bench.send(packet(0), packet(1))
     viewer = bench.peer(wire)
@@ -223,7 +228,7 @@ class Gaps:
                     rtp(vp8(), ssrc=100 + number, sequence=self.sequence, timestamp=3000 * self.sequence & 0xFFFFFFFF)
                     for number in range(self.count)
                 ]
-                total += operations(lambda made=made: self.bench.send(*made))
+                total += operations(partial(self.bench.send, *made))
             tick = operations(lambda: self.bench.tick(0.025))
             total, most = total + tick, max(most, tick)
         return total, most

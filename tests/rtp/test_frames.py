@@ -37,6 +37,7 @@ def decoded(codec: str, frames: list[CodedFrame]) -> int:
     import av
 
     decoder = VideoCodecContext.create(DECODERS[codec], "r")
+    assert isinstance(decoder, VideoCodecContext)
     decoder.thread_count = 1
     shown = [picture for frame in frames for picture in decoder.decode(av.Packet(frame.data))]
     shown += decoder.decode(None)

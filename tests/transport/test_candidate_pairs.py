@@ -1,24 +1,26 @@
 """Which of several validated addresses media goes to: honest moves are quick, forged ones are short."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import pytest
 
+from sfu.forwarding.peer_transport import Address
 from sfu.transport.candidate_pairs import ADDRESSES, PROBATION, CandidatePairs
 
 HOME, AWAY, VICTIM = ("192.0.2.1", 1000), ("198.51.100.2", 2000), ("203.0.113.3", 3000)
 Events = Iterable[tuple[float, str, tuple[str, int]]]
 
 
-def every(seconds: float, begin: float, end: float, kind: str, address: tuple[str, int]) -> list:
+def every(seconds: float, begin: float, end: float, kind: str, address: tuple[str, int]) -> list[Any]:
     return [(begin + seconds * step, kind, address) for step in range(round((end - begin) / seconds) + 1)]
 
 
-def run(*lists: Events, until: float) -> list[tuple[float, tuple[str, int]]]:
+def run(*lists: Events, until: float) -> list[tuple[float, Address]]:
     """Plays events (nominating check, check, RTCP) and looks ten times a second. (when, what) was selected."""
     paths: CandidatePairs[str] = CandidatePairs()
     events = sorted([event for one in lists for event in one] + every(0.1, 0, until, "look", HOME), key=lambda e: e[0])
-    found: list[tuple[float, tuple[str, int]]] = []
+    found: list[tuple[float, Address]] = []
     looked = 0.0
     for now, kind, address in events:
         if kind == "look":
@@ -35,7 +37,7 @@ def run(*lists: Events, until: float) -> list[tuple[float, tuple[str, int]]]:
     return found
 
 
-def seconds_at(found: list[tuple[float, tuple[str, int]]], address: tuple[str, int], until: float) -> float:
+def seconds_at(found: list[tuple[float, Address]], address: tuple[str, int], until: float) -> float:
     ends = [when for when, _ in found[1:]] + [until]
     return sum(end - begin for (begin, where), end in zip(found, ends, strict=True) if where == address)
 

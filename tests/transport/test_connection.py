@@ -11,14 +11,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from sfu.errors import BadRequest
+from sfu.forwarding.track import Track
 from sfu.ids import TrackId
-from sfu.rooms.ports import SubscriptionSettings
+from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.signaling.messages import TrackSpec
 from sfu.transport.connection import State
 from sfu.transport.dtls import Identity
 from sfu.transport.dtls import State as DtlsState
 from sfu.transport.endpoint import WebRtcEndpoint
-from sfu.transport.publisher import PublisherConnection
+from sfu.transport.publisher import PublishedTrack, PublisherConnection
 from sfu.transport.settings import Settings
 from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer, binding_request
@@ -48,6 +49,8 @@ class Ear:
 
     def data_received(self, payload: bytes | str, *, reliable: bool) -> None:
         self.data.append((payload, reliable))
+
+    def data_refused(self, size: int) -> None: ...
 
     def subscriber_lost(self) -> None:
         self.lost += 1
@@ -82,6 +85,12 @@ async def until(done: Callable[[], object], *peers: RawPeer, seconds: float = 5.
         for peer in peers:
             peer.pump()
         await asyncio.sleep(0.005)
+
+
+def track_of(source: MediaSource) -> Track:
+    """The engine's track of a source that a publisher made."""
+    assert isinstance(source, PublishedTrack)
+    return source.track
 
 
 async def published(
@@ -154,7 +163,7 @@ async def test_who_leaves_is_freed_at_once_without_a_collection_of_cycles(
     receiver.check()
     await until(lambda: receiver.tx, receiver)
     sender.send(rtp(vp8(key=True), ssrc=2, sequence=1, timestamp=3000, extensions={4: b"1"}))
-    encoding = camera.track.encodings[""]
+    encoding = track_of(camera).encodings[""]
     await until(lambda: encoding.received)
     here = [*webrtc_server.connections, publisher, subscriber, camera]
     left = [weakref.ref(one) for one in here]

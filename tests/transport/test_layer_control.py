@@ -10,6 +10,7 @@ from sfu.bandwidth.twcc import Recorder
 from sfu.forwarding.allocator import Rank
 from sfu.forwarding.decision_log import Cause, DecisionLog
 from sfu.forwarding.dynacast import PAUSE_DELAY
+from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.layers import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
@@ -78,7 +79,9 @@ class Stage:
 
     def target(self, subscription: Subscription) -> str:
         assert subscription.down_track is not None
-        return subscription.down_track.target.rid if subscription.down_track.target is not None else ""
+        target = subscription.down_track.target
+        assert target is None or isinstance(target, Encoding)
+        return target.rid if target is not None else ""
 
 
 def test_sound_alone_is_not_allocated() -> None:

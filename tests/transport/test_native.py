@@ -4,6 +4,8 @@ import random
 import socket
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Literal
 
 import pytest
 
@@ -15,7 +17,7 @@ from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.layers import ALL_LAYERS
 from sfu.forwarding.packet import CodecPatch, Packet
 from sfu.forwarding.peer import EnginePeer
-from sfu.forwarding.peer_transport import Address
+from sfu.forwarding.peer_transport import Address, DatagramSink
 from sfu.forwarding.stream import Stream
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
@@ -26,7 +28,7 @@ from sfu.transport.srtp import PROFILES, SrtpEncryptor, SrtpSession
 from sfu.transport.udp import UdpPort
 from sfu.transport.udp_socket import UdpSocket
 from tests.forwarding.test_layer_filter import Encoder
-from tests.support.wire import Wire
+from tests.support.wire import Wire, engine_track
 
 native = load()
 pytestmark = pytest.mark.skipif(native is None, reason="the native part was not built")
@@ -68,13 +70,21 @@ class World:
         self.now = 50.0
         self.buffer = bytearray(2048)
 
-    def keyed(self, peer: EnginePeer, datagram_sink: UdpSocket | Wire, address: Address) -> None:
+    def keyed(self, peer: EnginePeer, datagram_sink: DatagramSink, address: Address) -> None:
         contexts = [SrtpSession(PROFILE, self.key, outbound=outbound) for outbound in (False, True)]
         self.keep += contexts
         self.engine.set_srtp_sessions(peer, contexts[0].handle, contexts[1].handle, PROFILE.tag)
         self.engine.set_peer_address(peer, datagram_sink, address)
 
-    def track(self, mid, kind, codec, payload_types, rtx, ssrcs) -> Track:
+    def track(
+        self,
+        mid: str,
+        kind: Literal["audio", "video"],
+        codec: str,
+        payload_types: dict[int, str],
+        rtx: dict[int, int],
+        ssrcs: tuple[int, int | None],
+    ) -> Track:
         return self.engine.add_track(
             self.publisher, mid=mid, kind=kind, codec=codec, parameters="", payload_types=payload_types, rtx=rtx,
             clock_rate=90_000 if kind == "video" else 48_000, extensions=EXTENSIONS, rids=(), ssrcs=(ssrcs,),
@@ -90,14 +100,13 @@ class World:
         return down_track
 
     def send(self, packets: list[bytes]) -> None:
+        take = native.take if native is not None and self.with_native else None
         for packet in packets:
             self.buffer[: len(packet)] = packet
             view, n = memoryview(self.buffer), len(packet)
             ssrc = int.from_bytes(packet[8:12], "big")
             if not (
-                self.with_native
-                and ssrc
-                and native.take(self.publisher, view, n, self.now, self.engine.pending_encodings)
+                take is not None and ssrc and take(self.publisher, view, n, self.now, self.engine.pending_encodings)
             ):
                 self.engine.receive(self.publisher, view, n, self.now)
         self.engine.flush(self.now)
@@ -320,9 +329,8 @@ def test_layers_that_are_left_out_are_left_out_by_both(worlds: Callable[..., tup
                 )
             elif step == 60:
                 for down_track in world.down_tracks:
-                    world.engine.set_target(
-                        down_track, filtered(down_track.track.encodings[""], ALL_LAYERS, 0), world.now
-                    )
+                    stream = filtered(engine_track(down_track).encodings[""], ALL_LAYERS, 0)
+                    world.engine.set_target(down_track, stream, world.now)
             world.send(batch)
         assert theirs.sent() == ours.sent()
         assert theirs.state() == ours.state()
@@ -337,9 +345,10 @@ def test_every_kind_of_receiver_in_one_batch(worlds: Callable[..., tuple[World, 
         six_out = UdpSocket(bound(socket.AF_INET6), segments=True)
         wire, plain, closed = Wire(), Wire(tag=0), UdpSocket(bound(), segments=True)
         closed.close()
-        for number, (datagram_sink, address) in enumerate(
-            ((six_out, six.getsockname()), (wire, ("x", 1)), (world.out, ("no address", 5)), (closed, ("127.0.0.1", 9)))
-        ):
+        receivers: list[tuple[DatagramSink, Address]] = [
+            (six_out, six.getsockname()), (wire, ("x", 1)), (world.out, ("no address", 5)), (closed, ("127.0.0.1", 9)),
+        ]  # fmt: skip
+        for number, (datagram_sink, address) in enumerate(receivers):
             peer = world.engine.open_peer(PeerId(10 + number), 10)
             world.keyed(peer, datagram_sink, address)
             world.down_track(peer, world.video, 10 + number)
@@ -362,6 +371,7 @@ def test_a_peer_that_moves_or_is_keyed_again_is_not_sent_to_where_it_was(
         world.send([key_frame(1)])
         first = world.sent()
         (peer,) = {down_track.peer for down_track in world.down_tracks}
+        assert isinstance(peer, EnginePeer)
         elsewhere = bound()
         world.engine.set_peer_address(peer, world.out, elsewhere.getsockname())
         world.send([key_frame(2)])
@@ -379,6 +389,7 @@ def test_what_the_kernel_does_not_take_is_counted(worlds: Callable[..., tuple[Wo
     counts = []
     for world in worlds(subscribers=2):
         peer = world.down_tracks[0].peer
+        assert isinstance(peer, EnginePeer)
         world.engine.set_peer_address(
             peer, world.out, ("255.255.255.255", 9)
         )  # broadcasting is not allowed to this socket
@@ -404,7 +415,7 @@ SPECIAL = CodecPatch(False, 30, 5, 15, 32, 1, 0, 0)
         GOOD._replace(codec_patch=SPECIAL._replace(picture_id_at=51), tail=b"\0" * 30),
         GOOD._replace(codec_patch=SPECIAL._replace(tl0picidx_at=60_000)),
         GOOD._replace(codec_patch=SPECIAL._replace(wide=True)),
-        GOOD._replace(tail=bytearray(30)),
+        GOOD._replace(tail=bytearray(30)),  # type: ignore[arg-type]  # not bytes
         (1, 2, 3),
         None,
     ],
@@ -457,11 +468,13 @@ class DatagramHandler:
         self.peer = peer
         self.dtls: list[bytes] = []
 
-    def check_repeated(self, *_: object) -> bytes | None:
+    def check_repeated(self, *_: Any, **__: Any) -> bytes | None:
         return None
 
-    def check_received(self, *_: object) -> bytes | None:
+    def check_received(self, *_: Any, **__: Any) -> bytes | None:
         return None
+
+    def packet_received(self, *_: Any, **__: Any) -> None: ...
 
     def dtls_received(self, datagram: bytes) -> None:
         self.dtls.append(datagram)
@@ -475,7 +488,7 @@ def test_a_port_with_and_without_it_takes_the_same_from_the_network(worlds: Call
         assert (port._native is not None) == bool(index)
         inlet = UdpSocket(bound(), segments=True)
         inlet.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        port._takers[inlet] = lambda n, address, now, port=port, inlet=inlet: port._take_guarded(inlet, n, address, now)
+        port._takers[inlet] = partial(port._take_guarded, inlet)
         client, stranger = bound(), bound()
         endpoint = DatagramHandler(world.publisher)
         port.by_address[client.getsockname()] = endpoint

@@ -18,7 +18,7 @@ from sfu.forwarding.packet import CodecPatch
 from sfu.forwarding.peer import EnginePeer
 from sfu.ids import PeerId
 from sfu.transport.native import load
-from sfu.transport.srtp import SrtpEncryptor
+from sfu.transport.srtp import SrtpEncryptor, SrtpSession
 from sfu.transport.udp_socket import UdpSocket
 from tests.support.wire import Wire
 from tests.transport.test_native import (
@@ -26,15 +26,16 @@ from tests.transport.test_native import (
     PROFILE,
     VIDEO,
     DatagramHandler,
-    SrtpSession,
     World,
     bound,
     key_frame,
     queued,
 )
 
-native = load()
-pytestmark = pytest.mark.skipif(native is None, reason="the native part was not built")
+loaded = load()
+if loaded is None:
+    pytest.skip("the native part was not built", allow_module_level=True)
+native = loaded
 
 
 class Meddled(Exception):
@@ -248,14 +249,14 @@ def test_a_datagram_that_finds_a_fault_costs_itself_and_no_other(world: World, i
 
 
 def test_a_fault_in_the_engine_costs_one_packet(world: World, inlet: Inlet) -> None:
-    def receive(*_: object) -> None:
+    def receive(peer: EnginePeer, view: memoryview, n: int, now: float) -> None:
         raise Meddled
 
-    inlet.receive = receive  # type: ignore[method-assign]
+    inlet.receive = receive  # type: ignore[method-assign]  # the fault
     inlet.send(delta(3), delta(4))  # behind a gap they are not usual
     with pytest.raises(Meddled):
         inlet.drain()
-    del inlet.receive  # type: ignore[method-assign]
+    del inlet.receive
     inlet.send(delta(5))
     assert inlet.drain() == (1, 1, 0)
     assert inlet.received == [len(delta(5))]
@@ -375,7 +376,7 @@ def test_sending_may_change_everything(
     for down_track in world.down_tracks:
         down_track.peer.address = ("255.255.255.255", 9)  # broadcasting is not allowed to this socket
     groups: list[object] = [(52, [GOOD._replace(sequence=100 + n, tail=bytes(30))]) for n in range(rounds)]
-    meddled = []
+    meddled: list[bool] = []
 
     def send(self: UdpSocket, data: object, address: object) -> bool:
         if not meddled:
@@ -396,8 +397,11 @@ def test_sending_may_change_everything(
 
 
 def test_no_datagram_goes_to_a_socket_that_took_the_number_of_a_closed_one(world: World) -> None:
-    sink, unauthenticated_budget = bound(), []
+    sink = bound()
+    unauthenticated_budget: list[socket.socket] = []
     first, second = (down_track.peer for down_track in world.down_tracks[::2])
+    assert isinstance(first, EnginePeer)
+    assert isinstance(second, EnginePeer)
     refused = UdpSocket(bound(), segments=True)
     world.engine.set_peer_address(first, refused, ("255.255.255.255", 9))
     world.engine.set_peer_address(second, world.out, sink.getsockname())
@@ -484,11 +488,12 @@ def test_half_set_up_nothing_may_be_called(world: World) -> None:
     with pytest.raises(TypeError):
         native.setup((Encoding,) * 7, (0,) * 12, None, None, None, None, 0, 0)
     view = memoryview(bytearray(2048))
-    for call in (
+    calls: tuple[Callable[[], object], ...] = (
         lambda: native.take(world.publisher, view, 100, 1.0, []),
         lambda: native.fan_out(world.down_tracks, [(52, [GOOD])], world.engine._dispatcher._encryptor),
         lambda: native.drain(0, 1, {}, view, None, None, [], 1.0),
-    ):
+    )
+    for call in calls:
         with pytest.raises(TypeError):
             call()
     assert load() is not None

@@ -2,6 +2,8 @@
 
 import asyncio
 import struct
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -47,6 +49,10 @@ VP8 = "a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n"
 RIDS = "a=rid:h send\r\na=rid:f send\r\na=simulcast:send h;f\r\n"
 
 
+def more_offers(ear: Ear, count: int) -> bool:
+    return len(ear.offers) > count
+
+
 async def joined(endpoint: WebRtcEndpoint, source: object) -> tuple[object, RawPeer, Ear]:
     ear, receiver = Ear(), RawPeer()
     subscriber = endpoint.open_subscriber("PA_b", ear)
@@ -62,7 +68,7 @@ async def joined(endpoint: WebRtcEndpoint, source: object) -> tuple[object, RawP
     return subscriber, receiver, ear
 
 
-REFUSED = {
+REFUSED: dict[str, Callable[[RawPeer], str]] = {
     "no SDP": lambda peer: "nonsense",
     "no credentials": lambda peer: HEAD + "a=group:BUNDLE 0 1\r\n" + video("1", VP8),
     "undeclared rid": lambda peer: offer(peer, video("1", VP8 + "a=simulcast:send q\r\n"), group="1"),
@@ -370,13 +376,18 @@ async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
     forgotten: list[int] = []
     connection = subscriber._connection  # type: ignore[attr-defined]
     forget = connection.forget_sent
-    monkeypatch.setattr(type(connection), "forget_sent", lambda self, ssrc: (forgotten.append(ssrc), forget(ssrc)))
+
+    def forget_sent(_: object, ssrc: int) -> None:
+        forgotten.append(ssrc)
+        forget(ssrc)
+
+    monkeypatch.setattr(type(connection), "forget_sent", forget_sent)
     sequence, seen = 0, list[int]()
     for number in range(12):
         track = TrackId(f"TR_{number}")
         offers = len(ear.offers)
         subscriber.subscribe(track, sources["1"], SubscriptionSettings())  # type: ignore[attr-defined]
-        await until(lambda offers=offers: len(ear.offers) > offers, receiver)
+        await until(partial(more_offers, ear, offers), receiver)
         offer_id, text, _ = ear.offers[-1]
         subscriber.accept_answer(offer_id, receiver.answer(text))  # type: ignore[attr-defined]
         got: list[Rtp] = []
@@ -388,7 +399,7 @@ async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
         seen.append(got[-1].ssrc)
         offers = len(ear.offers)
         subscriber.unsubscribe(track)  # type: ignore[attr-defined]
-        await until(lambda offers=offers: len(ear.offers) > offers, receiver)
+        await until(partial(more_offers, ear, offers), receiver)
         offer_id, text, _ = ear.offers[-1]
         subscriber.accept_answer(offer_id, receiver.answer(text))  # type: ignore[attr-defined]
         await asyncio.sleep(0.06)

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -71,7 +71,7 @@ class Stand:
             encoding.alive, encoding.first_arrival = True, float("-inf")
 
     def received(self) -> list[bytes]:
-        out = []
+        out: list[bytes] = []
         while True:
             try:
                 message = self.far.recv(70_000)
@@ -85,7 +85,7 @@ class Stand:
 
 
 @pytest.fixture
-async def stand() -> Iterator[Stand]:
+async def stand() -> AsyncIterator[Stand]:
     stand = Stand()
     yield stand
     stand.plain_transport.close()
