@@ -71,7 +71,7 @@ class Mirror:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as far:
             far.bind(("127.0.0.1", 0))
             self._far = far.getsockname()
-            self._process = subprocess.Popen([sys.executable, "-S", "-c", REFLECTOR], stdin=far)
+            self._process = subprocess.Popen([sys.executable, "-S", "-c", REFLECTOR], stdin=far.fileno())
         self._sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sock.setblocking(False)
         self._sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
@@ -117,13 +117,19 @@ async def main(url: str, *tokens: str) -> None:
             while True:
                 number = state[0] = state[0] + 1
                 payload = struct.pack("!QQ", number, time.time_ns())
-                sound = {"timestamp": 240 * number & 0xFFFFFFFF, "sequence": number & 0xFFFF, "payload_type": 111}
-                speaker.publishing.send(rtp(payload, ssrc=1, extensions={4: b"0", 1: b"\x14"}, **sound))
+                timestamp, sequence = 240 * number & 0xFFFFFFFF, number & 0xFFFF
+                extensions = {4: b"0", 1: b"\x14"}
+                speaker.publishing.send(
+                    rtp(
+                        payload, ssrc=1, sequence=sequence, timestamp=timestamp, payload_type=111, extensions=extensions
+                    )
+                )
                 mirror.send(number)
                 if number % PICTURE_EVERY == 1:
                     at = number // PICTURE_EVERY & 0xFFFF
-                    picture = {"sequence": at, "timestamp": 9000 * at & 0xFFFFFFFF, "extensions": {4: b"1"}}
-                    speaker.publishing.send(rtp(vp8(key=True), ssrc=2, **picture))
+                    timestamp = 9000 * at & 0xFFFFFFFF
+                    picture = rtp(vp8(key=True), ssrc=2, sequence=at, timestamp=timestamp, extensions={4: b"1"})
+                    speaker.publishing.send(picture)
                 if number % CHECK_EVERY == 0:
                     speaker.publishing.check()
                     listener.subscribing.check()

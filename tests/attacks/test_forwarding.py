@@ -95,7 +95,12 @@ async def test_addresses_that_a_client_names_are_not_knocked_at(field: Field, ht
     knocked: list[object] = []
     transport, trap = await loop.create_datagram_endpoint(Trap, local_addr=("127.0.0.1", 0))
     port = transport.get_extra_info("sockname")[1]
-    server = await asyncio.start_server(lambda reader, writer: (knocked.append(1), writer.close())[1], "127.0.0.1", 0)
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        knocked.append(1)
+        writer.close()
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     tcp = server.sockets[0].getsockname()[1]
     lines = [
         f"candidate:1 1 udp 2130706431 127.0.0.1 {port} typ host",
@@ -112,7 +117,7 @@ async def test_addresses_that_a_client_names_are_not_knocked_at(field: Field, ht
         tracks = [{"mid": "0", "source": "microphone"}, {"mid": "1", "source": "camera"}]
         assert (await client.request("publish", sdp=sdp, tracks=tracks))["type"] == "answer"
         for line in lines:
-            await client._socket.send_json({"type": "candidate", "candidate": line, "mid": "0"})  # type: ignore[union-attr]
+            await client._socket.send_json({"type": "candidate", "candidate": line, "mid": "0"})
         await asyncio.sleep(1.0)
         await field.leave(client)
 

@@ -5,6 +5,7 @@ import json
 import re
 import signal
 import socket
+from collections.abc import Callable
 
 import aiohttp
 import pytest
@@ -23,7 +24,7 @@ def large(sdp: str) -> str:
     return sdp + "".join(lines)
 
 
-DESCRIPTIONS = {
+DESCRIPTIONS: dict[str, Callable[[str], str]] = {
     "82 KB of rtpmap and rtcp-fb": large,
     "just below the limit": lambda sdp: large(sdp)[:32_000],
     "a thousand m-lines": lambda sdp: sdp + "m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n" * 1000,

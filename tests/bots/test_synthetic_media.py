@@ -26,7 +26,7 @@ def test_the_mouth_of_a_drawn_bot_moves_with_its_voice() -> None:
 def test_flash_and_tone_of_a_clap_coincide(at: float, claps: bool) -> None:
     assert clapping(at) is claps
     bot = Clapper("Clara")
-    luma = bot.picture(at, 320, 180).to_ndarray()[:180]
+    luma = bot.picture(at, 320, 180).to_ndarray()[:180].astype(np.uint8, copy=False)
     assert bool(luma[100:130, 100:200].mean() > 230) is claps
     assert read_stamp(luma) == int(at * 1000)
     samples, level = bot.sound(int(at * 50))

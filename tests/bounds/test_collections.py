@@ -33,6 +33,8 @@ def attributes() -> Iterator[str]:
 
 
 def made(function: ast.FunctionDef) -> Iterator[str]:
+    target: ast.expr
+    hint: ast.expr | None
     for node in ast.walk(function):
         if isinstance(node, ast.AnnAssign):
             target, value, hint = node.target, node.value, node.annotation
@@ -52,7 +54,7 @@ def named(node: ast.expr) -> bool:
 
 
 def judged() -> dict[str, str]:
-    found = {}
+    found: dict[str, str] = {}
     for line in JUDGED.read_text(encoding="utf-8").splitlines():
         if not line.startswith("#"):
             what, _, end = line.partition(" | ")

@@ -1,5 +1,7 @@
 """Chat, data messages and their history."""
 
+from typing import Any
+
 import pytest
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound
@@ -39,7 +41,7 @@ def test_a_note_to_oneself_comes_once(house: House) -> None:
         ({}, ["0", "1", "2", "3", "4"]),
     ],
 )
-def test_history_is_bounded(settings: dict, kept: list[str]) -> None:
+def test_history_is_bounded(settings: dict[str, Any], kept: list[str]) -> None:
     house = House(**settings)
     ada = house.seat("ada")
     for number in range(5):

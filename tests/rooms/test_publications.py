@@ -1,5 +1,7 @@
 """Publications: permissions, limits, automatic subscriptions, mute and unpublish."""
 
+from typing import Any
+
 import pytest
 
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized, NotFound
@@ -16,7 +18,7 @@ def house() -> House:
 
 CAMERA = TrackDescription(source="camera", width=1280, height=720)
 
-CHECKS: list[tuple[dict, list[TrackSource], type[Exception] | None]] = [
+CHECKS: list[tuple[dict[str, Any], list[TrackSource], type[Exception] | None]] = [
     ({}, ["camera", "microphone"], None),
     ({}, [], None),
     ({}, ["camera"] * 3, AtCapacity),
@@ -30,7 +32,7 @@ CHECKS: list[tuple[dict, list[TrackSource], type[Exception] | None]] = [
 
 @pytest.mark.parametrize(("permissions", "sources", "error"), CHECKS)
 def test_who_may_publish_what(
-    house: House, permissions: dict, sources: list[TrackSource], error: type[Exception] | None
+    house: House, permissions: dict[str, Any], sources: list[TrackSource], error: type[Exception] | None
 ) -> None:
     ada = house.seat("ada", **permissions)
     if error is None:
@@ -75,7 +77,7 @@ def test_kinds_fit_sources(house: House, kind: str, source: TrackSource, good: b
         assert len(house.room.publications) == 0
 
 
-def subscriber(house: House, identity: str, **fields: object) -> tuple[Participant, FakeMedia]:
+def subscriber(house: House, identity: str, **fields: Any) -> tuple[Participant, FakeMedia]:
     participant = house.seat(identity, **fields)
     media = FakeMedia()
     participant.subscriptions.attach_sink(media)

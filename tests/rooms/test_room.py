@@ -1,5 +1,7 @@
 """Joins, leaves, locks and the lobby."""
 
+from typing import Any
+
 import pytest
 
 from sfu.errors import AtCapacity, Conflict, RemoteError
@@ -43,7 +45,7 @@ LOCKED = [
 
 
 @pytest.mark.parametrize(("who", "identity", "permissions", "code"), LOCKED, ids=[row[0] for row in LOCKED])
-def test_a_locked_room(house: House, who: str, identity: str, permissions: dict, code: str) -> None:
+def test_a_locked_room(house: House, who: str, identity: str, permissions: dict[str, Any], code: str) -> None:
     house.seat("ada")
     house.rooms.update("den", locked=True)
     if code:
@@ -128,7 +130,7 @@ def test_the_lobby_is_bounded_and_a_full_room_admits_nobody() -> None:
     ("change", "outcome"),
     [({"lobby": False}, None), ({"locked": True}, ("room_locked", "The room was locked."))],
 )
-def test_changes_of_the_doors_settle_who_waits(house: House, change: dict, outcome: object) -> None:
+def test_changes_of_the_doors_settle_who_waits(house: House, change: dict[str, Any], outcome: object) -> None:
     house.seat("ada", admin=True)
     house.rooms.update("den", lobby=True)
     waiting = house.wait("eve")

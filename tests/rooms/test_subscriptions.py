@@ -11,7 +11,7 @@ T1, T2 = TrackId("TR_1"), TrackId("TR_2")
 
 
 def publication(track: TrackId) -> Publication:
-    return Publication(track, House().seat("owner"), FakeSource(), TrackDescription())
+    return Publication(track, House().seat("owner").id, FakeSource(), TrackDescription())
 
 
 def test_partial_wishes_change_what_they_name() -> None:

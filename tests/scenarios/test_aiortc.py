@@ -171,6 +171,7 @@ async def test_what_the_answer_announces_is_taken_and_more_is_refused_with_an_er
                         assert heard["payload"] == json.loads(text)["payload"]
                 with pytest.raises(ValueError, match="only supports messages up to"):
                     ada.channel.send(message(announced + 1))
+                assert ada.publisher.sctp is not None
                 ada.publisher.sctp._remote_max_message_size = 0  # a client that does not look at what is announced
                 for size in (announced + 1, 66_000, 262_060, 300_000):
                     ada.channel.send(message(size))

@@ -6,6 +6,7 @@ the two is made here. `python -m tests.scenarios.test_large_room` prints what ca
 
 from dataclasses import dataclass, field
 from dataclasses import replace as changed
+from typing import Literal
 
 import pytest
 
@@ -18,6 +19,7 @@ from tests.support.network import Link, Network
 from tests.support.simulcast import Microphone, Simulcast
 from tests.support.viewer import Screen, Speaker
 from tests.support.virtual_sfu import Attendee, Publication, VirtualSfu
+from tests.support.wire import engine_track
 
 PEOPLE, LAST_N, LOUDEST = 30, 6, 3
 DELAY = 0.02
@@ -80,7 +82,7 @@ class Seat:
         if settings.stopped:
             down_track.clear_target()
         elif down_track.track.kind == "audio":
-            self.sfu.engine.set_target(down_track, down_track.track.encodings[""], self.sfu.network.now)
+            self.sfu.engine.set_target(down_track, engine_track(down_track).encodings[""], self.sfu.network.now)
         else:
             self.comings += 1
 
@@ -98,7 +100,7 @@ class Assembly:
         self.sfu = VirtualSfu(self.network)
         self.house = House(last_n=LAST_N, loudest=LOUDEST)
         self.turns: list[Turn] = []
-        self.most = {"audio": 0, "video": 0}
+        self.most: dict[Literal["audio", "video"], int] = {"audio": 0, "video": 0}
         self._people: dict[str, Participant] = {}
         for number in range(PEOPLE):
             self._come(f"p{number}")

@@ -1,5 +1,7 @@
 """The virtual network itself: what a link does to datagrams, and that a seed is a run."""
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,12 +17,16 @@ def arrivals(link: Link, network: Network, *, count: int, interval: float, size:
     return found
 
 
+def approx(when: float) -> Any:
+    return pytest.approx(when)
+
+
 def test_an_endless_link_only_delays() -> None:
     network = Network()
     assert arrivals(Link(network, delay=0.05), network, count=3, interval=0.01) == [
-        (0, pytest.approx(0.05)),
-        (1, pytest.approx(0.06)),
-        (2, pytest.approx(0.07)),
+        (0, approx(0.05)),
+        (1, approx(0.06)),
+        (2, approx(0.07)),
     ]
 
 
@@ -28,7 +34,7 @@ def test_a_line_serialises_queues_and_drops_the_tail() -> None:
     network = Network()
     link = Link(network, rate=80_000, queue=0.25)  # a datagram takes 100 ms
     found = arrivals(link, network, count=6, interval=0.0)
-    assert found == [(0, pytest.approx(0.1)), (1, pytest.approx(0.2)), (2, pytest.approx(0.3))]
+    assert found == [(0, approx(0.1)), (1, approx(0.2)), (2, approx(0.3))]
     assert (link.entered, link.delivered, link.overflowed) == (6, 3, 3)
 
 
@@ -41,7 +47,7 @@ def test_a_queue_may_be_limited_in_bytes() -> None:
 def test_a_rate_that_changes_while_a_datagram_is_on_the_wire() -> None:
     network = Network()
     link = Link(network, rate=[(0, 80_000), (0.05, 8_000)])
-    assert arrivals(link, network, count=1, interval=0.0) == [(0, pytest.approx(0.05 + 0.5))]
+    assert arrivals(link, network, count=1, interval=0.0) == [(0, approx(0.05 + 0.5))]
     assert link.capacity(0, 1) == pytest.approx(4000 + 7600)
 
 

@@ -50,7 +50,8 @@ def path(network: Network, rate: LayerBitrates, *, delay: float = 0.05, jitter: 
 def figures(
     link: Link, flows: Sequence[MediaFlow], begin: float, end: float, *, tcp: Sequence[Tcp] = (), fair_from: float = 0.0
 ) -> Figures:
-    rates = [flow.rate(begin, end) for flow in [*flows, *tcp]]
+    both: list[MediaFlow | Tcp] = [*flows, *tcp]
+    rates = [flow.rate(begin, end) for flow in both]
     return Figures(
         use=sum(rates) / (link.capacity(begin, end) / (end - begin)),
         queue=max(flow.delay(begin, end) for flow in flows),

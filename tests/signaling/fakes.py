@@ -51,7 +51,8 @@ class Validator:
         self._by_type.get(message.get("type"), self._any).validate(message)
 
     def is_valid(self, message: Any) -> bool:
-        return self._by_type.get(message.get("type"), self._any).is_valid(message)
+        valid: bool = self._by_type.get(message.get("type"), self._any).is_valid(message)
+        return valid
 
 
 SERVER = Validator("ServerMessage")

@@ -1,6 +1,7 @@
 """A connection without a network: joins, requests, errors and rate limits."""
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -17,11 +18,11 @@ async def world() -> World:
     return World()
 
 
-def types(messages: list[dict]) -> list[str]:
+def types(messages: list[dict[str, Any]]) -> list[str]:
     return [message["type"] for message in messages]
 
 
-def error_of(messages: list[dict]) -> tuple[int, str]:
+def error_of(messages: list[dict[str, Any]]) -> tuple[int, str]:
     [error] = [message for message in messages if message["type"] == "error"]
     return error.get("id", -1), error["code"]
 
@@ -60,7 +61,7 @@ async def test_the_token_may_come_as_subprotocol(world: World) -> None:
         ("", {"resume": "gone"}, "resume_failed"),
     ],
 )
-async def test_refused_joins(world: World, token: str, fields: dict, code: str) -> None:
+async def test_refused_joins(world: World, token: str, fields: dict[str, Any], code: str) -> None:
     world.tokens = {"no-join": claims("x", room_join=False), "no-room": claims("x", room="")}
     client = world.client()
     assert error_of(client.say("join", id=4, token=token, **fields)) == (4, code)
@@ -256,7 +257,7 @@ async def test_messages_that_take_more_loop_time_than_a_share_are_delayed_then_e
     world.context.cpu = costing = Costing(0.02)
     for _ in range(4):
         assert ada.connection.receive('{"type": "raise_hand"}') == 0.0
-    pauses = []
+    pauses: list[float] = []
     session = ada.connection.session
     assert session is not None
     while session.state is State.JOINED and len(pauses) < 100:

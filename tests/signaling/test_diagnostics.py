@@ -1,6 +1,7 @@
 """Diagnostics sent to a client, and reports received from it."""
 
 import json
+from typing import Any
 
 import msgspec
 import pytest
@@ -20,7 +21,7 @@ async def world() -> World:
     return World()
 
 
-def explanations(world: World, client: Client, seconds: float = 1.0) -> list[dict]:
+def explanations(world: World, client: Client, seconds: float = 1.0) -> list[dict[str, Any]]:
     client.take()
     world.pass_time(seconds, 1_767_225_600.0 + world.now + seconds)
     return client.take("explanation")

@@ -39,7 +39,7 @@ class FakeEgress:
     ],
 )
 async def test_who_may_change_the_egress(
-    world: World, grants: dict[str, bool], asked: dict[str, Any], refused: bool
+    world: World, grants: dict[str, Any], asked: dict[str, Any], refused: bool
 ) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     egress_jobs = world.context.egress_jobs = FakeEgress()

@@ -8,11 +8,10 @@ import socket
 import struct
 
 import pytest
-from aiohttp.test_utils import TestClient
 
 from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
 from tests.signaling.test_frames import frame
-from tests.signaling.test_websocket import TOKEN, Site, join, until
+from tests.signaling.test_websocket import TOKEN, HttpClient, Site, join, until
 from tests.support.cpu import attempts
 from tests.support.loop_cost import measured
 
@@ -21,7 +20,7 @@ MOST = 0.002
 JOIN = frame(json.dumps({"type": "join", "id": 1, "token": f"{TOKEN}-mallory"}).encode())
 
 
-def handshake(client: TestClient, **headers: str) -> bytes:
+def handshake(client: HttpClient, **headers: str) -> bytes:
     url = client.make_url("/ws")
     fields = {
         "Host": f"{url.host}:{url.port}",
@@ -33,7 +32,7 @@ def handshake(client: TestClient, **headers: str) -> bytes:
     return "\r\n".join(("GET /ws HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", "")).encode()
 
 
-def exchange(client: TestClient, opening: bytes, data: bytes) -> bytes:
+def exchange(client: HttpClient, opening: bytes, data: bytes) -> bytes:
     """All that the server sends until it closes, which it must do within 5 s. Blocking; for a thread."""
     url = client.make_url("/ws")
     received = b""
@@ -107,7 +106,7 @@ async def test_a_flood_that_comes_with_the_handshake() -> None:
 
 
 async def test_a_client_that_goes_on_sending_after_it_was_closed() -> None:
-    def send(client: TestClient) -> int:
+    def send(client: HttpClient) -> int:
         url = client.make_url("/ws")
         sent = 0
         with socket.create_connection((url.host, url.port), timeout=5) as sock:

@@ -1,6 +1,7 @@
 """The message types, the schema and the examples of PROTOCOL.md agree."""
 
 import re
+from typing import Any
 
 import jsonschema
 import msgspec
@@ -24,7 +25,7 @@ def test_the_schema_file_is_what_the_types_say() -> None:
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["type"])
-def test_examples_of_the_protocol(example: dict) -> None:
+def test_examples_of_the_protocol(example: dict[str, Any]) -> None:
     text = msgspec.json.encode(example)
     fits = False
     for validator, union in ((CLIENT, messages.ClientMessage), (SERVER, messages.ServerMessage)):
@@ -52,7 +53,7 @@ def test_every_message_has_an_example() -> None:
         {"type": "metadata", "id": 1, "attributes": {"k" * 65: "v"}},
     ],
 )
-def test_schema_and_decoder_refuse_alike(bad: dict) -> None:
+def test_schema_and_decoder_refuse_alike(bad: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         CLIENT.validate(bad)
     with pytest.raises(msgspec.ValidationError):

@@ -36,7 +36,7 @@ async def test_flushes_keep_their_distance() -> None:
     box.attach(socket)
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    frames_at = []
+    frames_at: list[float] = []
     for number in range(3):
         box.send(PING % number)
         while socket.frames == len(frames_at):  # noqa: ASYNC110  # the moment itself is measured

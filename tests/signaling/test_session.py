@@ -1,5 +1,7 @@
 """Joined sessions: media, lobby, moderation, and what survives a dropped socket."""
 
+from typing import Any
+
 import pytest
 
 from sfu.errors import AtCapacity
@@ -16,17 +18,21 @@ async def world() -> World:
     return World()
 
 
-def types(messages: list[dict]) -> list[str]:
+def types(messages: list[dict[str, Any]]) -> list[str]:
     return [message["type"] for message in messages]
 
 
-CAMERA = [{"mid": "0", "source": "microphone"}, {"mid": "1", "source": "camera", "width": 1280, "height": 720}]
+CAMERA: list[dict[str, Any]] = [
+    {"mid": "0", "source": "microphone"},
+    {"mid": "1", "source": "camera", "width": 1280, "height": 720},
+]
 
 
 def publish(client: Client, id_: int = 2, **changes: object) -> dict[str, str]:
     fields = {"sdp": offer_sdp("audio", "video"), "tracks": CAMERA} | changes
     [answer] = [message for message in client.say("publish", id=id_, **fields) if message["type"] == "answer"]
-    return answer.get("tracks", {})
+    tracks: dict[str, str] = answer.get("tracks", {})
+    return tracks
 
 
 async def test_publications_reach_the_others(world: World) -> None:
@@ -88,7 +94,9 @@ REFUSED_OFFERS = [
 
 
 @pytest.mark.parametrize(("changes", "grants", "code"), REFUSED_OFFERS)
-async def test_refused_offers_change_nothing(world: World, changes: dict, grants: dict, code: str) -> None:
+async def test_refused_offers_change_nothing(
+    world: World, changes: dict[str, Any], grants: dict[str, Any], code: str
+) -> None:
     world.tokens["carl"] = claims("carl", **grants)
     carl, bob = world.join("carl"), world.join("bob")
     bob.take()
@@ -112,7 +120,7 @@ REFUSED_LATER = [
 @pytest.mark.parametrize("fingerprint", ["AA", "BB"])
 @pytest.mark.parametrize(("changes", "_grants", "code"), REFUSED_LATER)
 async def test_a_refused_change_leaves_what_is_published(
-    world: World, changes: dict, _grants: dict, code: str, fingerprint: str
+    world: World, changes: dict[str, Any], _grants: dict[str, Any], code: str, fingerprint: str
 ) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     first = publish(ada)
@@ -422,7 +430,7 @@ async def test_what_is_not_relayed_on_data_channels_is_an_error_once_a_second(wo
     publish(ada)
     publish(bob)
     one, two = world.endpoint.publishers
-    rows = [
+    rows: list[tuple[str | bytes, str]] = [
         (f'{{"payload":"{"x" * 66_000}"}}', "data_too_large"),
         (f'{{"payload":"{"é" * 33_000}"}}', "data_too_large"),
         (b"binary", "bad_request"),
@@ -501,7 +509,7 @@ async def test_speakers(world: World) -> None:
 # -- resume ---------------------------------------------------------------------------------------------------------
 
 
-def resume(world: World, key: str, last: int, **fields: object) -> tuple[Client, list[dict]]:
+def resume(world: World, key: str, last: int, **fields: object) -> tuple[Client, list[dict[str, Any]]]:
     client = world.client()
     return client, client.say("join", id=20, resume=key, last=last, **fields)
 

@@ -23,6 +23,7 @@ from sfu.signaling.server import random_id
 from tests.signaling.fakes import SERVER, FakeEdge, claims
 
 TOKEN = "secret-token-of"
+HttpClient = TestClient[web.Request, web.Application]
 
 
 class Site:
@@ -52,7 +53,7 @@ class Site:
             raise AtCapacity("This server is full: its processor is 97% used.")
 
     @contextlib.asynccontextmanager
-    async def running(self) -> AsyncIterator[TestClient]:
+    async def running(self) -> AsyncIterator[HttpClient]:
         app = web.Application()
         app.router.add_routes(self.signaling.routes())
         async with TestClient(TestServer(app)) as client, asyncio.TaskGroup() as tasks:
@@ -64,7 +65,7 @@ class Site:
 
 
 @pytest.fixture
-async def site() -> AsyncIterator[tuple[Site, TestClient]]:
+async def site() -> AsyncIterator[tuple[Site, HttpClient]]:
     site = Site()
     async with site.running() as client:
         yield site, client
@@ -79,11 +80,12 @@ async def read(socket: ClientWebSocketResponse, type_: str) -> dict[str, Any]:
             frame = json.loads(message.data)
             for one in frame if isinstance(frame, list) else [frame]:
                 SERVER.validate(one)
-                if one["type"] == type_:
-                    return one
+                found: dict[str, Any] = one
+                if found["type"] == type_:
+                    return found
 
 
-async def join(client: TestClient, name: str, **options: Any) -> tuple[ClientWebSocketResponse, dict[str, Any]]:
+async def join(client: HttpClient, name: str, **options: Any) -> tuple[ClientWebSocketResponse, dict[str, Any]]:
     socket = await client.ws_connect("/ws", protocols=("sfu",), **options)
     await socket.send_json({"type": "join", "id": 1, "token": f"{TOKEN}-{name}"})
     return socket, await read(socket, "joined")
@@ -103,7 +105,7 @@ async def close_code(socket: ClientWebSocketResponse) -> int | None:
                 return socket.close_code
 
 
-async def test_a_meeting(site: tuple[Site, TestClient]) -> None:
+async def test_a_meeting(site: tuple[Site, HttpClient]) -> None:
     _, client = site
     ada, joined = await join(client, "ada")
     bob, _ = await join(client, "bob")
@@ -118,7 +120,7 @@ async def test_a_meeting(site: tuple[Site, TestClient]) -> None:
 
 
 async def test_the_token_as_subprotocol_is_never_logged(
-    site: tuple[Site, TestClient], caplog: pytest.LogCaptureFixture
+    site: tuple[Site, HttpClient], caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
     _, client = site
@@ -144,7 +146,7 @@ async def test_the_token_as_subprotocol_is_never_logged(
         ("https://meet.example.org.evil.org", 403),
     ],
 )
-async def test_origins(site: tuple[Site, TestClient], origin: str | None, status: int) -> None:
+async def test_origins(site: tuple[Site, HttpClient], origin: str | None, status: int) -> None:
     _, client = site
     own = str(client.make_url("/")).rstrip("/")
     headers = {} if origin is None else {"Origin": own if origin == "same" else origin}
@@ -156,7 +158,7 @@ async def test_origins(site: tuple[Site, TestClient], origin: str | None, status
     assert refused.value.status == status
 
 
-async def test_without_a_token(site: tuple[Site, TestClient]) -> None:
+async def test_without_a_token(site: tuple[Site, HttpClient]) -> None:
     _, client = site
     socket = await client.ws_connect("/ws")
     await socket.send_json({"type": "join", "id": 1})
@@ -172,7 +174,7 @@ async def test_without_a_token(site: tuple[Site, TestClient]) -> None:
     ],
     ids=["too large", "binary"],
 )
-async def test_frames_that_are_not_for_us(site: tuple[Site, TestClient], send: Any, code: int) -> None:
+async def test_frames_that_are_not_for_us(site: tuple[Site, HttpClient], send: Any, code: int) -> None:
     _, client = site
     socket, joined = await join(client, "ada")
     await send(socket)
@@ -184,7 +186,7 @@ async def test_frames_that_are_not_for_us(site: tuple[Site, TestClient], send: A
     await again.close()
 
 
-async def test_a_frame_of_the_largest_size(site: tuple[Site, TestClient]) -> None:
+async def test_a_frame_of_the_largest_size(site: tuple[Site, HttpClient]) -> None:
     _, client = site
     socket, _ = await join(client, "ada")
     message = json.dumps({"type": "data", "id": 2, "payload": "x" * 30_000, "padding": ""})
@@ -194,7 +196,7 @@ async def test_a_frame_of_the_largest_size(site: tuple[Site, TestClient]) -> Non
     await socket.close()
 
 
-async def test_garbage_before_and_after_joining(site: tuple[Site, TestClient]) -> None:
+async def test_garbage_before_and_after_joining(site: tuple[Site, HttpClient]) -> None:
     _, client = site
     socket = await client.ws_connect("/ws")
     await socket.send_str("{")
@@ -207,7 +209,7 @@ async def test_garbage_before_and_after_joining(site: tuple[Site, TestClient]) -
     await socket.close()
 
 
-async def test_bytes_that_are_no_websocket(site: tuple[Site, TestClient]) -> None:
+async def test_bytes_that_are_no_websocket(site: tuple[Site, HttpClient]) -> None:
     _, client = site
     url = client.make_url("/ws")
     handshake = (
@@ -256,7 +258,7 @@ async def test_a_full_server() -> None:
         await socket.close()
 
 
-async def test_a_full_machine_says_so_before_a_socket_opens(site: tuple[Site, TestClient]) -> None:
+async def test_a_full_machine_says_so_before_a_socket_opens(site: tuple[Site, HttpClient]) -> None:
     """Also to whoever asks without wanting a socket, as a page does whose browser does not tell it why."""
     served, client = site
     ada, joined = await join(client, "ada")
@@ -282,7 +284,7 @@ async def test_a_full_machine_says_so_before_a_socket_opens(site: tuple[Site, Te
     await again.close()
 
 
-async def test_whoever_shows_a_key_and_joins_as_new_is_refused_all_the_same(site: tuple[Site, TestClient]) -> None:
+async def test_whoever_shows_a_key_and_joins_as_new_is_refused_all_the_same(site: tuple[Site, HttpClient]) -> None:
     served, client = site
     ada, joined = await join(client, "ada")
     served.full = True
@@ -293,7 +295,7 @@ async def test_whoever_shows_a_key_and_joins_as_new_is_refused_all_the_same(site
     await ada.close()
 
 
-async def test_a_draining_server_knows_the_room_by_the_token(site: tuple[Site, TestClient]) -> None:
+async def test_a_draining_server_knows_the_room_by_the_token(site: tuple[Site, HttpClient]) -> None:
     served, client = site
     ada, _ = await join(client, "ada")
     served.signaling.announce_drain(60)
@@ -325,7 +327,7 @@ async def test_heartbeat() -> None:
         await again.close()
 
 
-async def test_a_dropped_socket_resumes(site: tuple[Site, TestClient]) -> None:
+async def test_a_dropped_socket_resumes(site: tuple[Site, HttpClient]) -> None:
     served, client = site
     ada, _ = await join(client, "ada")
     bob, joined = await join(client, "bob")
@@ -344,7 +346,7 @@ async def test_a_dropped_socket_resumes(site: tuple[Site, TestClient]) -> None:
     await again.close()
 
 
-async def test_resume_elsewhere_closes_the_first_socket(site: tuple[Site, TestClient]) -> None:
+async def test_resume_elsewhere_closes_the_first_socket(site: tuple[Site, HttpClient]) -> None:
     _, client = site
     first, joined = await join(client, "ada")
     second = await client.ws_connect("/ws")
@@ -365,7 +367,7 @@ async def test_absence_ends_the_session() -> None:
         await ada.close()
 
 
-async def test_drain(site: tuple[Site, TestClient]) -> None:
+async def test_drain(site: tuple[Site, HttpClient]) -> None:
     served, client = site
     socket, _ = await join(client, "ada")
     closing = asyncio.create_task(served.signaling.close())

@@ -42,7 +42,8 @@ class PickleDialect:
 
     def decode(self, frame: str | bytes) -> ClientMessage:
         assert isinstance(frame, bytes)
-        return pickle.loads(frame)
+        message: ClientMessage = pickle.loads(frame)
+        return message
 
     def encode(self, message: ServerMessage) -> bytes:
         return pickle.dumps(message)
@@ -137,7 +138,8 @@ async def test_a_participant_publishes_and_another_subscribes_without_a_session(
 
     publishing.close()
     subscribing.close()
-    assert all(one.closed for one in (*world.endpoint.publishers, *world.endpoint.subscribers))
+    assert all(one.closed for one in world.endpoint.publishers)
+    assert all(one.closed for one in world.endpoint.subscribers)
 
 
 async def test_a_session_publishes_without_a_socket(world: World) -> None:
