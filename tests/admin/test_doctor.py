@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -108,7 +109,7 @@ async def test_healthy_server_and_unreachable_udp_port(tmp_path: Path) -> None:
         status, said = await examined("--url", server.url, environment=KEYS)
         assert "Browsers reject this certificate too." in said
         assert status == 1
-    closed = {**settings, "rtc.announce": f"127.0.0.1:{free_port(2)}"}
+    closed = {**settings, "rtc.announce": f"127.0.0.1:{free_port(socket.SOCK_DGRAM)}"}
     async with serve(tmp_path / "log", closed, KEYS, scheme="https") as server:
         status, said = await examined("--url", server.url, "--insecure", environment=KEYS)
         assert "problem  call:" in said
@@ -139,7 +140,7 @@ async def test_local_server_is_verified_by_its_certificate_file(tmp_path: Path) 
 
 @asynccontextmanager
 async def coturn(folder: Path) -> AsyncIterator[int]:
-    port = free_port(2)
+    port = free_port(socket.SOCK_DGRAM)
     process = await asyncio.create_subprocess_exec(
         *("turnserver", "-n", "--log-file=stdout", "--use-auth-secret", f"--static-auth-secret={SECRET}"),
         *("--realm=test", "--listening-ip=127.0.0.1", f"--listening-port={port}", "--no-tls", "--no-dtls", "--no-cli"),

@@ -1,5 +1,7 @@
 """Admission by a full or draining node, with the wiring of the application but without listening sockets."""
 
+from collections.abc import Callable
+
 import pytest
 
 from sfu import config
@@ -39,7 +41,8 @@ def test_full(server: Server) -> None:
 def test_out_of_memory() -> None:
     flags = [("auth.keys", "{app: 0123456789abcdef0123456789abcdef}"), ("node.memory", "1000000")]
     server = Server(config.load(flags=flags))
-    for refused in (lambda: server._admit("room"), server.node.admit_egress):
+    calls: tuple[Callable[[], object], ...] = (lambda: server._admit("room"), server.node.admit_egress)
+    for refused in calls:
         with pytest.raises(AtCapacity, match="memory usage is 100%, the limit is 90%"):
             refused()
     assert "memory" in server.node.no_new_rooms()

@@ -34,8 +34,8 @@ def test_wheel(tmp_path: Path) -> None:
         "--no-deps",
         "--no-build-isolation",
         "--wheel-dir",
-        tmp_path,
-        source,
+        str(tmp_path),
+        str(source),
     ]
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     (wheel,) = tmp_path.glob("aiosfu-*.whl")

@@ -76,7 +76,7 @@ def test_a_flood_logs_one_record(caplog: pytest.LogCaptureFixture, monkeypatch: 
             one.enter("198.51.100.1")
     assert [record.message for record in caplog.records] == ["connections refused"]
     now = time.monotonic()
-    monkeypatch.setattr(module.time, "monotonic", lambda: now + module.LOG_INTERVAL + 1)
+    monkeypatch.setattr(time, "monotonic", lambda: now + module.LOG_INTERVAL + 1)
     one.enter("198.51.100.1")
     assert len(caplog.records) == 2
 

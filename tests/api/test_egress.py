@@ -5,11 +5,13 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from yarl import URL
 
 from sfu.app import Server
 from sfu.auth.grants import VideoGrants
@@ -20,10 +22,10 @@ SECRET = "a secret of the tests that is long enough"
 CONTENT = bytes(range(256)) * 40
 
 
-def token(**grants: object) -> str:
+def token(**grants: Any) -> str:
     return mint(
         "key", SECRET, identity="operator", video=VideoGrants(**grants), now=time.time(), token_id="T", lifetime=60.0
-    )  # type: ignore[arg-type]
+    )
 
 
 RECORDER = {"room": "hall", "room_record": True}
@@ -60,7 +62,7 @@ async def url(tmp_path: Path) -> AsyncIterator[str]:
 async def get(url: str, path: str, given: str, **headers: str) -> tuple[int, bytes, dict[str, str]]:
     async with aiohttp.ClientSession() as client:
         sent = {"Authorization": f"Bearer {given}"} | headers
-        async with client.get(aiohttp.client.URL(f"{url}{path}", encoded=True), headers=sent) as answer:
+        async with client.get(URL(f"{url}{path}", encoded=True), headers=sent) as answer:
             return answer.status, await answer.read(), {name.lower(): value for name, value in answer.headers.items()}
 
 

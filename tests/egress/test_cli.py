@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 from sfu import cli
 from tests.egress.support import ROOM, SECRET, House, house, until
 
+Run = Callable[..., Awaitable[tuple[int, str, str]]]
+
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]):
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
     async def run(here: House, *given: str) -> tuple[int, str, str]:
         command, *rest = given
         settings = ["--url", here.server.url, "--set", f'auth.keys={{key: "{SECRET}"}}']
@@ -24,7 +27,7 @@ def run(capsys: pytest.CaptureFixture[str]):
     return run
 
 
-async def test_start_layout_status_and_stop(tmp_path: Path, run) -> None:
+async def test_start_layout_status_and_stop(tmp_path: Path, run: Run) -> None:
     async with house(tmp_path) as here:
         guest = here.client("guest")
         await guest.join()
@@ -56,14 +59,14 @@ async def test_start_layout_status_and_stop(tmp_path: Path, run) -> None:
         (("stop", ROOM, "--destination", "DE_1"), "no such room"),
     ],
 )
-async def test_errors_are_one_sentence(tmp_path: Path, run, words, complaint) -> None:
+async def test_errors_are_one_sentence(tmp_path: Path, run: Run, words: tuple[str, ...], complaint: str) -> None:
     async with house(tmp_path) as here:
         status, _, err = await run(here, *words)
         assert status == 2
         assert complaint in err
 
 
-async def test_an_invalid_scene_and_the_job_limit(tmp_path: Path, run) -> None:
+async def test_an_invalid_scene_and_the_job_limit(tmp_path: Path, run: Run) -> None:
     async with house(tmp_path, egress__max_jobs="0") as here:
         guest = here.client("guest")
         await guest.join()

@@ -7,12 +7,13 @@ import signal
 import struct
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from tests.egress.support import ROOM, bots, house, until
 from tests.support.wire import Rtp, rtp, vp8
 
 
-def probe(path: str | Path) -> dict[str, dict[str, str]]:
+def probe(path: str | Path) -> dict[str, dict[str, Any]]:
     """ffprobe's streams by codec, and the file under `format`."""
     answer = subprocess.run(
         ["ffprobe", "-v", "error", "-show_streams", "-show_format", "-show_chapters", "-of", "json", str(path)],
@@ -40,10 +41,19 @@ async def test_live_stream_and_recording_survive_the_worker(tmp_path: Path) -> N
 
         # kill -9: a new worker within 2 s, a discontinuity for viewers, no effect on the meeting
         received: list[Rtp] = []
-        await watcher.until(lambda: received.extend(watcher.media()) or len(received) > 20)
+
+        def all_received() -> list[Rtp]:
+            received.extend(watcher.media())
+            return received
+
+        def restarted() -> bool:
+            all_received()
+            return bool(job.supervisor.restart_times)
+
+        await watcher.until(lambda: len(all_received()) > 20)
         received.clear()
         os.kill(job.supervisor.pid, signal.SIGKILL)
-        await watcher.until(lambda: received.extend(watcher.media()) or job.supervisor.restart_times)
+        await watcher.until(restarted)
         assert job.supervisor.restart_times[0] < 2.0
         assert "resumes in a moment" not in rooms.find(ROOM).egress.problem
         assert len(received) > 20 * job.supervisor.restart_times[0]

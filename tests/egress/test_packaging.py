@@ -1,5 +1,7 @@
 """Packaging of several renditions: they start together with a segment and are flushed at the end."""
 
+from collections.abc import Callable
+
 from sfu.egress.packaging import RECORDING, Packaging
 from sfu.egress.protocol import Init, Part, ToServer
 from sfu.outputs.encoder import EncodedPacket
@@ -11,7 +13,7 @@ def picture(number: int) -> EncodedPacket:
     return EncodedPacket(b"\0\0\0\1\x65", 3000 * number, 3000 * number, number % 30 == 0, 3000)
 
 
-def packaged(run) -> list[ToServer]:
+def packaged(run: Callable[[Packaging], None]) -> list[ToServer]:
     sent: list[ToServer] = []
     packaging = Packaging({"360p": (640, 360), "180p": (320, 180)}, "360p", lambda _: AVCC, b"\x11\x90", sent.append)
     run(packaging)

@@ -10,7 +10,7 @@ from sfu.errors import MalformedPacket
 RENDITION = protocol.Rendition(name="360p", width=640, height=360, bit_rate=600_000)
 TRACK = protocol.Track(id="TR_1", ssrc=7, kind="video", codec="VP8", source="camera", muted=True)
 
-TO_WORKER = [
+TO_WORKER: list[protocol.ToWorker] = [
     protocol.Start(room="r", renditions=[RENDITION]),
     protocol.Members(members=[protocol.Member(id="PA_1", identity="ada", name="Ada", tracks=[TRACK])]),
     protocol.Speakers(dominant="PA_1", levels={"PA_1": 0.5}),
@@ -18,7 +18,7 @@ TO_WORKER = [
     protocol.Outputs(live=True, destinations=[protocol.Destination(id="DE_1", url="rtmp://example.org/a/b")]),
     protocol.Stop(),
 ]
-TO_SERVER = [
+TO_SERVER: list[protocol.ToServer] = [
     protocol.Started(at=1.5),
     protocol.Init(rendition="360p", data=b"moov"),
     protocol.Part(rendition="360p", msn=1, index=2, independent=True, duration=0.2, pts=18_000, data=b"moof"),

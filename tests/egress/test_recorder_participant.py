@@ -1,7 +1,6 @@
 """The hidden recorder: invisible, not counted, informed of all members, subscribed to visible tracks."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -62,7 +61,7 @@ class Setup:
 
 
 @pytest.fixture
-async def setup() -> Iterator[Setup]:
+async def setup() -> Setup:
     return Setup()
 
 

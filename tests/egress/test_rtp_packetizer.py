@@ -36,7 +36,10 @@ def test_reports_tie_both_streams_to_one_clock() -> None:
     output.video(encoder.encode(noise(0), 0))
     reports = [each for packet in sent if 191 < packet[1] < 224 for each in rtcp.parse(packet)]
     media = [parse_header(packet) for packet in sent if not 191 < packet[1] < 224]
-    assert [report.ssrc for report in reports] == [11, 12]
-    assert reports[0].ntp == reports[1].ntp
+    video, audio = reports
+    assert isinstance(video, rtcp.SenderReport)
+    assert isinstance(audio, rtcp.SenderReport)
+    assert (video.ssrc, audio.ssrc) == (11, 12)
+    assert video.ntp == audio.ntp
     assert {header.ssrc for header in media} == {11}
-    assert reports[0].packets == len(media)
+    assert video.packets == len(media)

@@ -1,6 +1,7 @@
 """RTP input of the worker's media socket."""
 
 import struct
+from collections.abc import Iterator
 
 import pytest
 
@@ -46,7 +47,7 @@ class Setup:
 
 
 @pytest.fixture
-def setup():
+def setup() -> Iterator[Setup]:
     setup = Setup()
     yield setup
     setup.server.close()

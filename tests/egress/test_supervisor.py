@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from sfu.egress import supervisor
-from sfu.egress.protocol import Outputs, Start, Started, ToServer
+from sfu.egress.protocol import Outputs, Rendition, Start, Started, ToServer
 from sfu.egress.settings import Settings
 from sfu.egress.supervisor import Supervisor
 from tests.egress.support import until
@@ -66,8 +66,8 @@ async def test_messages_are_repeated_and_stop_ends_the_worker() -> None:
     plain_transport, listener = FakePlainTransport(), Listener()
     worker_supervisor = Supervisor("room", plain_transport, listener, Settings())
     worker_supervisor.send(
-        Start(room="room", renditions=[{"name": "90p", "width": 160, "height": 90, "bit_rate": 100_000}])
-    )  # type: ignore[list-item]
+        Start(room="room", renditions=[Rendition(name="90p", width=160, height=90, bit_rate=100_000)])
+    )
     worker_supervisor.send(Outputs())
     task = asyncio.create_task(worker_supervisor.run())
     await until(lambda: any(isinstance(message, Started) for message in listener.heard))

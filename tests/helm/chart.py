@@ -38,5 +38,6 @@ def find(found: list[Object], kind: str, name: str = NAME) -> Object:
 
 def server(found: list[Object]) -> Object:
     """The server's container."""
-    (container,) = find(found, "Deployment")["spec"]["template"]["spec"]["containers"]
+    containers: list[Object] = find(found, "Deployment")["spec"]["template"]["spec"]["containers"]
+    (container,) = containers
     return container

@@ -10,7 +10,8 @@ import yaml
 
 from sfu import config
 from tests.helm import generated
-from tests.helm.chart import CHART, COMBINATIONS, find, objects, render, server, values
+from tests.helm.chart import COMBINATIONS, find, objects, render, server, values
+from tests.helm.generated import CHART
 from tests.support.kubernetes import ALL, complaint
 
 WORKLOADS = ("Deployment", "Pod")

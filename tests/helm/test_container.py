@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -74,7 +75,7 @@ async def started(found: list[dict[str, Any]], root: Path) -> AsyncIterator[asyn
 
 
 async def test_the_container_starts_answers_its_probes_and_ends(tmp_path: Path) -> None:
-    ports = {"http": {"port": free_port()}, "rtc": {"udp_port": free_port(2)}}
+    ports = {"http": {"port": free_port()}, "rtc": {"udp_port": free_port(socket.SOCK_DGRAM)}}
     found = objects({"config": {**ports, "node": {"drain_timeout": 30}}})
     container = server(found)
     url = f"http://127.0.0.1:{ports['http']['port']}"

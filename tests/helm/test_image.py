@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -55,7 +56,11 @@ def test_the_wheel_carries_the_page_and_the_version(target: Path) -> None:
 @asynccontextmanager
 async def running(target: Path, state: Path, port: int) -> AsyncIterator[asyncio.subprocess.Process]:
     words, environment = command(target)
-    environment |= {"SFU_HTTP__PORT": str(port), "SFU_RTC__UDP_PORT": str(free_port(2)), "STATE": str(state)}
+    environment |= {
+        "SFU_HTTP__PORT": str(port),
+        "SFU_RTC__UDP_PORT": str(free_port(socket.SOCK_DGRAM)),
+        "STATE": str(state),
+    }
     environment |= {"SFU_AUTH__KEYS": "{app: 0123456789abcdef0123456789abcdef}"}
     process = await asyncio.create_subprocess_exec(
         *("unshare", "--mount", "/bin/sh", "-ec", READ_ONLY, "sh", *words),

@@ -10,7 +10,8 @@ import helm_python
 import pytest
 import yaml
 
-from tests.helm.chart import CHART, CI, COMBINATIONS, NAME, NAMESPACE, RELEASE, objects, render, values
+from tests.helm.chart import CI, COMBINATIONS, NAME, NAMESPACE, RELEASE, objects, render, values
+from tests.helm.generated import CHART
 from tests.support.kubernetes import Cluster, Place, cluster
 
 WAIT = 120

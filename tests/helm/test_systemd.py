@@ -23,7 +23,7 @@ def test_systemd_understands_it_and_finds_it_safe(tmp_path: Path) -> None:
     )
     assert answer.stderr == ""
     assert answer.returncode == 0
-    command = ["systemd-analyze", "security", "--offline=true", "--threshold=30", unit]
+    command = ["systemd-analyze", "security", "--offline=true", "--threshold=30", str(unit)]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0, "exposure above 3.0"
 
 

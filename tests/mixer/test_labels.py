@@ -6,7 +6,7 @@ from PIL import ImageFont
 
 from sfu.mixer import labels
 from sfu.mixer.labels import Overlay, avatar, initials, label, visible
-from sfu.mixer.picture import planes_of
+from sfu.mixer.picture import Plane, planes_of
 
 NAMES = [
     "Anna Müller",
@@ -23,7 +23,7 @@ NAMES = [
 ]
 
 
-def canvas(value: int = 100) -> tuple[np.ndarray, ...]:
+def canvas(value: int = 100) -> tuple[Plane, Plane, Plane]:
     return planes_of(np.full((270, 320), value, np.uint8))
 
 

@@ -148,7 +148,7 @@ class Broken(Plugin):
         if source == "odd":
             return picture[:-1]
         if source == "float":
-            return picture.astype(np.float32)  # type: ignore[return-value]
+            return picture.astype(np.float32)
         raise RuntimeError("this plug-in is broken")
 
     def sound(self, source: str, sound: np.ndarray, at: float) -> np.ndarray | None:

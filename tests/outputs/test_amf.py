@@ -2,13 +2,14 @@
 
 import random
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
 from sfu.errors import MalformedPacket
 from sfu.outputs.amf import EcmaArray, decode, encode
 
-VALUES = [
+VALUES: list[list[Any]] = [
     [1.5, True, False, None, "", "å" * 40_000],
     ["connect", 1.0, {"app": "live", "deep": {"a": [1.0, "b", None]}}],
     [EcmaArray({"width": 1280.0, "stereo": True})],
@@ -16,7 +17,7 @@ VALUES = [
 
 
 @pytest.mark.parametrize("values", VALUES)
-def test_round_trip(values: list) -> None:
+def test_round_trip(values: list[Any]) -> None:
     assert decode(encode(*values)) == values
 
 

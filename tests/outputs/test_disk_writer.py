@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from sfu.outputs import disk_writer as module
 from sfu.outputs.disk_writer import QUEUE_LIMIT, DiskWriter
 
 
@@ -113,7 +112,7 @@ def test_a_disk_that_fails_to_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def fails(descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(module.os, "fdatasync", fails)
+    monkeypatch.setattr(os, "fdatasync", fails)
     disk = DiskWriter(tmp_path, reserve=0)
     disk.append("a", b"abc")
     disk.close()

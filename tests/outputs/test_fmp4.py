@@ -95,11 +95,11 @@ def fragmented_file(seconds: int = 3) -> bytes:
 
 
 def test_pyav_reads_all_pictures_and_sound() -> None:
-    with av.open(io.BytesIO(fragmented_file())) as file:
+    with av.open(io.BytesIO(fragmented_file()), "r") as file:
         pictures = [frame.pts for frame in file.decode(video=0)]
     assert pictures == [number * 3000 for number in range(90)]
-    with av.open(io.BytesIO(fragmented_file())) as file:
-        samples = sum(frame.samples for frame in file.decode(audio=0))
+    with av.open(io.BytesIO(fragmented_file()), "r") as file:
+        samples = sum(int(frame.samples) for frame in file.decode(audio=0))
     assert samples == pytest.approx(3 * 48_000, abs=3 * 1024)
 
 

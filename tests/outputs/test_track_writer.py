@@ -4,6 +4,7 @@ import json
 import random
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -210,7 +211,7 @@ def reports_of(frames: list[CodedFrame], rate: int, wall: float) -> tuple[int, i
     return int((wall + 2_208_988_800) * (1 << 32)), frames[0].timestamp & 0xFFFF_FFFF
 
 
-def side(folder: Path, name: str) -> list[dict[str, float]]:
+def side(folder: Path, name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
 
 

@@ -66,7 +66,7 @@ class ImmediateExecutor(DiskExecutor):
     def __init__(self) -> None:
         super().__init__("at once")
 
-    def submit(self, job: Callable[[], None], size: int = 0) -> bool:
+    def submit(self, job: Callable[[], None], size: int = 0, *, admitted: bool = False) -> bool:
         job()
         return True
 
@@ -249,7 +249,8 @@ def test_without_storage_all_listed_segments_are_in_memory() -> None:
 
 def test_the_end_and_the_replay(directory: DirectoryStorage) -> None:
     made = live_stream(103, storage=directory)
-    assert made.state is State.LIVE
+    before = made.state
+    assert before is State.LIVE
     made.end(START + 30)
     made.end(START + 40)
     read = checked(live(made))
@@ -421,7 +422,11 @@ def test_a_blocked_disk_affects_only_old_segments(tmp_path: Path, caplog: pytest
     """
     gate, disk = threading.Event(), DiskExecutor("blocked", size=1_000)
     storage = DirectoryStorage(tmp_path / "PG_1", disk)
-    disk.submit(lambda: gate.wait() and None)
+
+    def blocked() -> None:
+        gate.wait()
+
+    disk.submit(blocked)
     made = live_stream(5 * 15, storage=storage, ladder=1)
     assert storage.dropped > 5
     assert storage.failures == 0
