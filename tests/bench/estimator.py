@@ -6,6 +6,7 @@ taken in, timers.
 
 import random
 import time
+from typing import Any
 
 from sfu.bandwidth.estimator import Estimator
 from sfu.bandwidth.policy import Policy
@@ -13,13 +14,14 @@ from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.twcc import Recorder, parse_feedback
 
 SETTINGS = Settings()
+Event = tuple[str, tuple[Any, ...]]
 
 
-def traffic(pps: int, seconds: float, every: float, *, loss: float = 0.0, burst: int = 4) -> list[tuple[str, tuple]]:
+def traffic(pps: int, seconds: float, every: float, *, loss: float = 0.0, burst: int = 4) -> list[Event]:
     """What happens on one path: ("sent", (number, sizes, now)), ("feedback", (bytes, now)), ("timer", (now,))."""
     chance = random.Random(1)
     recorder = Recorder(1)
-    found: list[tuple[str, tuple]] = []
+    found: list[Event] = []
     number = 0
     feedback_at, timer_at = every, 0.05
     for step in range(int(pps * seconds / burst)):
@@ -40,7 +42,7 @@ def traffic(pps: int, seconds: float, every: float, *, loss: float = 0.0, burst:
     return found
 
 
-def run(events: list[tuple[str, tuple]], *, parse: bool = True) -> tuple[float, float, int]:
+def run(events: list[Event], *, parse: bool = True) -> tuple[float, float, int]:
     """Seconds of CPU for all, and for feedback alone, and how many feedbacks."""
     estimator, policy = Estimator(SETTINGS), Policy(SETTINGS)
     spent, count = 0.0, 0

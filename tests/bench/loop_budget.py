@@ -49,18 +49,18 @@ class Sender:
         self._number += 1
         number = self._number
         packet = rtp(b"x" * 80, ssrc=1, sequence=number, timestamp=960 * number, payload_type=111, extensions={4: b"0"})
-        return self._session.protect(packet)  # type: ignore[no-any-return]
+        return self._session.protect(packet)
 
     def video(self) -> bytes:
         self._number += 1
         number = self._number
         payload = vp8(key=number == 1, picture=number & 0x7FFF, tl0=number & 255, begin=True, size=1_100)
-        return self._session.protect(  # type: ignore[no-any-return]
+        return self._session.protect(
             rtp(payload, ssrc=2, sequence=number & 0xFFFF, timestamp=3000 * number, extensions={4: b"1"})
         )
 
     def feedback(self) -> bytes:
-        return self._session.protect_rtcp(rtcp.encode_pli(7, 1))  # type: ignore[no-any-return]
+        return self._session.protect_rtcp(rtcp.encode_pli(7, 1))
 
 
 async def main(rounds: int) -> None:

@@ -38,12 +38,12 @@ def main(port: int, tiles: int, seconds: float, log: Path, step: int, *, locked:
     encoder = VideoEncoder(WIDTH, HEIGHT, BIT_RATE)
     stopping = threading.Event()
     selector = selectors.DefaultSelector()
-    for tile in range(tiles):
+    for number in range(tiles):
         inlet = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         inlet.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
-        inlet.bind(("127.0.0.1", port + 2 * tile))
+        inlet.bind(("127.0.0.1", port + 2 * number))
         inlet.setblocking(False)
-        selector.register(inlet, selectors.EVENT_READ, (FrameAssembler("VP8"), sources[f"t{tile}"]))
+        selector.register(inlet, selectors.EVENT_READ, (FrameAssembler("VP8"), sources[f"t{number}"]))
 
     def receive() -> None:
         while not stopping.is_set():
@@ -76,16 +76,16 @@ def main(port: int, tiles: int, seconds: float, log: Path, step: int, *, locked:
         number = clock.begin(now)
         pictures = {name: source.picture_at(now) for name, source in sources.items()}
         taken = []
-        for tile, (name, source) in enumerate(sources.items()):
+        for place, (name, source) in enumerate(sources.items()):
             if source.pacer.shown != counts[name]:
                 counts[name] = source.pacer.shown
                 assert source.pacer.taken is not None
-                taken.append((tile, round(source.pacer.taken * 90_000 / step)))
+                taken.append((place, round(source.pacer.taken * 90_000 / step)))
         canvas = compositor.composite(scene, pictures)
         composed = time.monotonic()
         encoder.encode(canvas, number * 3000)
         done = time.monotonic()
-        shown += [(tile, index, done) for tile, index in taken]
+        shown += [(place, index, done) for place, index in taken]
         spent += [(-1, number, composed - now), (-2, number, done - composed)]
         if locked:
             clock.steer(sources["t0"].waited(now))

@@ -2,6 +2,7 @@
 
 import hmac
 from collections.abc import Callable
+from functools import partial
 from struct import pack
 from timeit import Timer
 from zlib import crc32
@@ -113,12 +114,10 @@ def main() -> None:
     report("SDP: read its answer", lambda: parse_answer(mirrored, slots))
     for name in LARGE:
         large = offer_case(name)
-        report(f"SDP: parse {name}, {len(large)} characters", lambda large=large: parse(large))  # type: ignore[misc]
-        report(
-            "SDP: parse and answer it", lambda large=large: answer_offer(large, LOCAL, session_id=1, session_version=1)
-        )  # type: ignore[misc]
+        report(f"SDP: parse {name}, {len(large)} characters", partial(parse, large))
+        report("SDP: parse and answer it", partial(answer_offer, large, LOCAL, session_id=1, session_version=1))
     for name, text in HOSTILE.items():
-        report(f"SDP, hostile: {name}", lambda text=text: refused(text))  # type: ignore[misc]
+        report(f"SDP, hostile: {name}", partial(refused, text))
 
 
 def refused(text: str) -> None:

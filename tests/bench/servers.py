@@ -95,7 +95,7 @@ def awake() -> Iterator[None]:
         os.waitpid(pid, 0)
 
 
-def free_port(kind: int = socket.SOCK_STREAM) -> int:
+def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
     with socket.socket(socket.AF_INET, kind) as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])

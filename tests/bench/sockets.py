@@ -15,8 +15,11 @@ import platform
 import resource
 import secrets
 import time
+from collections.abc import Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection as Pipe
+from typing import Any
 
 import psutil
 from aiohttp import web
@@ -31,6 +34,7 @@ from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomSettings
 from sfu.rooms.media_stats import QualityLimitation, VideoStats
 from sfu.rooms.ports import MediaSource, SubscriptionSettings
+from sfu.sdp.answer import AcceptedOffer
 from sfu.signaling import AccessControl, Settings, Signaling
 from sfu.signaling.messages import TrackSpec
 from sfu.signaling.ports import PublisherListener, SubscriberListener
@@ -45,6 +49,9 @@ PAYLOAD = "x" * 100
 class NoMedia:
     """A media edge without media."""
 
+    established = False
+    sending_video = False
+
     def open_publisher(
         self, name: str, listener: PublisherListener, decision_log: DecisionLog, budget: LoopBudget
     ) -> "NoMedia":
@@ -55,7 +62,7 @@ class NoMedia:
     ) -> "NoMedia":
         return self
 
-    def negotiate(self, sdp: str, tracks: list[TrackSpec]) -> Negotiated:
+    def negotiate(self, offer: AcceptedOffer, tracks: list[TrackSpec]) -> Negotiated:
         return Negotiated("v=0\r\n", {})
 
     def send_data(self, payload: bytes | str, *, reliable: bool) -> None: ...
@@ -100,7 +107,7 @@ def pin(core: int) -> None:
         os.sched_setaffinity(0, {cores[core % len(cores)]})
 
 
-def run(main: "asyncio._CoroutineLike[None]") -> None:
+def run(main: Coroutine[Any, Any, None]) -> None:
     try:
         import uvloop
 
@@ -187,7 +194,8 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport  # type: ignore[assignment]  # uvloop does not derive from asyncio.Transport
-        self.transport.write(  # type: ignore[attr-defined]
+        assert self.transport is not None
+        self.transport.write(
             b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         )
@@ -236,7 +244,7 @@ async def connect(port: int, count: int, load: Load) -> None:
     for start in range(0, count, 50):
         batch = []
         for number in range(start, min(start + 50, count)):
-            _, client = await loop.create_connection(lambda n=number: Client(load, token(n)), "127.0.0.1", port)
+            _, client = await loop.create_connection(partial(Client, load, token(number)), "127.0.0.1", port)
             load.clients.append(client)
             batch.append(client.ready)
         await asyncio.gather(*batch)

@@ -4,9 +4,9 @@ import asyncio
 import fcntl
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from tests.web.guest import Visitor
+from playwright.async_api import Page
 
 NODE = Path(__file__).parents[2] / "build" / "node"
 SCRIPT = NODE / "node_modules" / "axe-core" / "axe.min.js"
@@ -30,7 +30,16 @@ async def source() -> str:
     return await asyncio.to_thread(SCRIPT.read_text)
 
 
-async def findings(visitor: Visitor, axe: str) -> list[str]:
+class Inspected(Protocol):
+    """A visitor whose browser Playwright controls."""
+
+    @property
+    def page(self) -> Page: ...
+
+    async def until(self, what: str, script: str) -> Any: ...
+
+
+async def findings(visitor: Inspected, axe: str) -> list[str]:
     """What is serious or critical, one line each. What is half faded in has no contrast yet, and is waited for."""
     await visitor.page.evaluate(axe)
     await visitor.until("a page at rest", AT_REST)

@@ -50,7 +50,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 
 def silences(media: bytes) -> list[float]:
     """Seconds of each stretch without the tone, after it was first heard."""
-    with av.open(io.BytesIO(media)) as source:
+    with av.open(io.BytesIO(media), "r") as source:
         blocks = [np.abs(frame.to_ndarray()[0]).max() for frame in source.decode(audio=0)]
         rate = 48_000 / 1024
     heard = np.nonzero(np.array(blocks) > 0.01)[0]

@@ -16,7 +16,8 @@ async def rate(guest: Guest, track: str, seconds: float = 3.0) -> float:
     loop = asyncio.get_running_loop()
     before, begin = (await guest.received(track))["framesDecoded"], loop.time()
     await asyncio.sleep(seconds)
-    return ((await guest.received(track))["framesDecoded"] - before) / (loop.time() - begin)
+    frames: int = (await guest.received(track))["framesDecoded"] - before
+    return frames / (loop.time() - begin)
 
 
 async def keyframes(guest: Guest) -> int:

@@ -1,5 +1,7 @@
 """Who runs a meeting can end a stay, silence somebody, lock the door and let people in; the others are told why."""
 
+from playwright.async_api import Locator
+
 from tests.web.guest import Guest, Meeting
 
 SMALL = "320x180x10"
@@ -10,7 +12,7 @@ async def open_people(guest: Guest) -> None:
         await guest.part("people-toggle").click()
 
 
-async def row(host: Guest, guest: Guest) -> object:
+async def row(host: Guest, guest: Guest) -> Locator:
     await open_people(host)
     return host.page.locator(f'[data-testid=person][data-participant="{await guest.id()}"]')
 

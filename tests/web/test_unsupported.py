@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -19,7 +20,10 @@ from tests.web.test_playback import in_webkit
 from tests.web.webkit import WebKit, needs_webkit, webkit
 
 SMALL = "320x180x10"
-LOOKS = [{"color_scheme": "light"}, {"color_scheme": "dark", "viewport": {"width": 360, "height": 640}}]
+LOOKS: list[dict[str, Any]] = [
+    {"color_scheme": "light"},
+    {"color_scheme": "dark", "viewport": {"width": 360, "height": 640}},
+]
 NO_WEBRTC = "delete window.RTCPeerConnection;"
 BLOCKED = """
     // As browser extensions block WebRTC.
