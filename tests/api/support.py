@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -26,6 +26,7 @@ from sfu.rooms.media_stats import MediaStats
 from sfu.rooms.quality import Link
 from sfu.rooms.track_description import TrackDescription
 from sfu.telemetry.metrics import Snapshot
+from tests.support.media_source import FakeSource
 
 KEY = "a-secret-of-thirty-two-bytes-or-more"
 
@@ -55,19 +56,6 @@ class FarEnd:
 
     def media_stats(self) -> MediaStats | None:
         return self.its_account
-
-
-@dataclass
-class Media:
-    kind: Literal["audio", "video"] = "audio"
-    codec: str = "opus"
-    muted: bool = False
-
-    def set_muted(self, muted: bool) -> None:
-        self.muted = muted
-
-    def take_level(self) -> int | None:
-        return None
 
 
 @dataclass
@@ -121,8 +109,8 @@ class Server:
         assert isinstance(participant, Participant)
         return participant, far_end
 
-    def publish(self, participant: Participant) -> Media:
-        media = Media()
+    def publish(self, participant: Participant) -> FakeSource:
+        media = FakeSource("audio", "opus")
         self.rooms.find(participant.room).publications.publish(
             participant, media, TrackDescription(source="microphone")
         )

@@ -15,7 +15,8 @@ from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.rooms.registry import Rooms
 from sfu.rooms.settings import Settings
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import FakeSink, FakeSource
+from tests.rooms.fakes import FakeSink
+from tests.support.media_source import FakeSource
 
 
 class FakePlainTransport:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from sfu.ids import Identity, TrackId
 from sfu.rooms.events import DataPacket, Delivery, LeaveReason
@@ -21,20 +21,6 @@ class FakeLink:
     loss: float = 0.0
     silent_for: float = 0.0
     connected: bool = True
-
-
-@dataclass(eq=False)
-class FakeSource:
-    kind: Literal["audio", "video"] = "video"
-    codec: str = "VP8"
-    muted: bool = False
-    level: int | None = None
-
-    def set_muted(self, muted: bool) -> None:
-        self.muted = muted
-
-    def take_level(self) -> int | None:
-        return self.level
 
 
 @dataclass(eq=False)

@@ -1,7 +1,8 @@
 """Active speakers of a room: broadcast, sync of new participants, and screen audio."""
 
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import FakeSource, House, sink_of
+from tests.rooms.fakes import House, sink_of
+from tests.support.media_source import FakeSource
 
 
 def test_microphones_make_speakers() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 
 from sfu.rooms.events import Event
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import FakeSource, House, sink_of
+from tests.rooms.fakes import House, sink_of
+from tests.support.media_source import FakeSource
 
 ATOMS = (str, int, float, bool, bytes, type(None))
 

@@ -8,7 +8,8 @@ from sfu.rooms.participant import Participant
 from sfu.rooms.ports import SubscriptionSettings
 from sfu.rooms.publication import Publication
 from sfu.rooms.track_description import TrackDescription, TrackSource
-from tests.rooms.fakes import FakeMedia, FakeSource, House
+from tests.rooms.fakes import FakeMedia, House
+from tests.support.media_source import FakeSource
 
 LOUD, QUIET = 20, 80
 

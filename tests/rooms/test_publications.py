@@ -8,7 +8,8 @@ from sfu.errors import AtCapacity, BadRequest, NotAuthorized, NotFound
 from sfu.rooms.participant import Participant
 from sfu.rooms.ports import SubscriptionSettings
 from sfu.rooms.track_description import TrackDescription, TrackSource
-from tests.rooms.fakes import FakeMedia, FakeSource, House, sink_of
+from tests.rooms.fakes import FakeMedia, House, sink_of
+from tests.support.media_source import FakeSource
 
 
 @pytest.fixture

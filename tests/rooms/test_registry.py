@@ -5,7 +5,8 @@ import pytest
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotAuthorized, NotFound
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import FakeSource, House, sink_of
+from tests.rooms.fakes import House, sink_of
+from tests.support.media_source import FakeSource
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import pytest
 
 from sfu.errors import AtCapacity, Conflict, RemoteError
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import FakeMedia, FakeSink, FakeSource, House, profile, sink_of
+from tests.rooms.fakes import FakeMedia, FakeSink, House, profile, sink_of
+from tests.support.media_source import FakeSource
 
 
 @pytest.fixture

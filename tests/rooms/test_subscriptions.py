@@ -5,7 +5,8 @@ from sfu.rooms.ports import SubscriptionSettings
 from sfu.rooms.publication import Publication
 from sfu.rooms.subscriptions import Subscriptions
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import FakeMedia, FakeSource, House
+from tests.rooms.fakes import FakeMedia, House
+from tests.support.media_source import FakeSource
 
 T1, T2 = TrackId("TR_1"), TrackId("TR_2")
 

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from jsonschema import Draft202012Validator
 
@@ -28,6 +28,7 @@ from sfu.signaling.schema import PATH
 from sfu.signaling.sessions import Sessions
 from sfu.signaling.settings import Settings
 from sfu.transport.reports import LinkReport, Negotiated
+from tests.support.media_source import FakeSource
 
 SCHEMA = json.loads(PATH.read_text())
 
@@ -72,20 +73,6 @@ def offer_sdp(*kinds: str, fingerprint: str = "AA", inactive: tuple[str, ...] = 
         lines += [f"m={kind} 9 UDP/TLS/RTP/SAVPF 96", f"a=mid:{mid}", f"a={direction}", "a=rtcp-mux"]
         lines.append(f"a=rtpmap:96 {codec}")
     return "\r\n".join(lines) + "\r\n"
-
-
-@dataclass(eq=False)
-class FakeSource:
-    kind: Literal["audio", "video"]
-    codec: str = "VP8"
-    muted: bool = False
-    level: int | None = None
-
-    def set_muted(self, muted: bool) -> None:
-        self.muted = muted
-
-    def take_level(self) -> int | None:
-        return self.level
 
 
 @dataclass(eq=False)

@@ -10,7 +10,8 @@ from sfu.rooms import Settings as RoomSettings
 from sfu.signaling.settings import Settings
 from sfu.transport.reports import LinkReport
 from tests.sdp.samples import offer_case
-from tests.signaling.fakes import Client, FakeSource, World, claims, offer_sdp
+from tests.signaling.fakes import Client, World, claims, offer_sdp
+from tests.support.media_source import FakeSource
 
 
 @pytest.fixture

@@ -123,6 +123,7 @@ def test_layers_that_rest_are_not_said_to_be_lacking() -> None:
     """Its publisher leaves out what nobody has a place for: who has a small one does not see "the best that is sent"."""
     stage = Stage()
     subscription = stage.watch()
+    assert isinstance(subscription.source, PublishedTrack)
     for now in (0.0, PAUSE_DELAY):
         subscription.source.dynacast.update(SIZES, [(160, 90)], now)
     for _ in range(4):

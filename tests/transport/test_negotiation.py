@@ -88,7 +88,7 @@ async def test_a_refused_offer_changes_nothing(
     with pytest.raises(BadRequest):
         publisher.negotiate(REFUSED[name](stranger if other else peer), DECLARED)
     peer.send(rtp(vp8(key=True), ssrc=2, sequence=1, timestamp=3000, extensions={4: b"1"}))
-    await until(lambda: before["1"].track.encodings[""].packets == 1)  # type: ignore[attr-defined]
+    await until(lambda: before["1"].track.encodings[""].packets == 1)
     again = publisher.negotiate(peer.offer(), DECLARED).sources
     assert {mid: id(source) for mid, source in again.items()} == {mid: id(source) for mid, source in before.items()}
     assert not ear.lost
@@ -233,10 +233,10 @@ async def test_layers_by_ssrc_are_kept_apart(
             )
         await asyncio.sleep(0.005)
         got += [Rtp.parse(data) for data in receiver.media()]
-    encodings = source.track.encodings  # type: ignore[attr-defined]
+    encodings = source.track.encodings
     assert [(one.ssrc, one.rtx_ssrc) for one in encodings.values()] == [(11, 21), (12, 22), (13, 23)]
     assert [one.width for one in encodings.values()] == [320, 640, 1280]
-    assert [(size.width, size.height) for size in source.declared.values()] == [  # type: ignore[attr-defined]
+    assert [(size.width, size.height) for size in source.declared.values()] == [
         (320, 180), (640, 360), (1280, 720),
     ]  # fmt: skip
     assert 14 not in {packet.payload[-1] for packet in got}, "an SSRC that no group names"
@@ -251,7 +251,7 @@ async def test_layers_by_ssrc_are_kept_apart(
 async def test_of_undeclared_layers_one_is_taken(webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint) -> None:
     """Two SSRCs at once without a rid or a declaration are never mixed; one that follows the other is taken."""
     publisher, peer, _ = await published(endpoint)
-    track = publisher.negotiate(peer.offer(), DECLARED).sources["1"].track  # type: ignore[attr-defined]
+    track = publisher.negotiate(peer.offer(), DECLARED).sources["1"].track
     for sequence in range(1, 500):
         for ssrc in (5, 6):
             peer.send(rtp(vp8(key=True), ssrc=ssrc, sequence=sequence, timestamp=3000 * sequence, extensions={4: b"1"}))

@@ -73,6 +73,7 @@ def test_a_picture_as_it_is_told() -> None:
     one = subscription()
     assert one.picture() is None
     one.sent_state = LOW
+    assert isinstance(one.source, PublishedTrack)
     one.source.limitation = "cpu"
     picture = one.picture()
     assert picture is not None
