@@ -84,7 +84,10 @@ async def test_live_stream_and_recording_survive_the_worker(tmp_path: Path) -> N
         assert float(kept["format"]["duration"]) > 3
         head = (directory / "recording.mp4").read_bytes()
         assert 0 < head.find(b"moov") < head.find(b"mdat")  # fast start
-        (recording,) = (await here.ask("GET", "/recordings"))["recordings"]
+        async with asyncio.timeout(10):  # it is listed a moment after its file has its name
+            while not (found := (await here.ask("GET", "/recordings"))["recordings"]):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        (recording,) = found
         assert recording["directory"] == str(directory.absolute())
         await watcher.close()
 

@@ -154,9 +154,16 @@ async def test_in_a_large_room_the_last_speakers_are_seen_and_the_loudest_heard(
             await asyncio.sleep(0.02)
         return time.monotonic() - begun
 
+    async def settled() -> None:
+        """A busy machine takes longer to choose whose microphones are forwarded."""
+        await talk(0.3)
+        for _ in range(10):
+            await talk(1.0)
+            if sum(counts("0")) == 2 * 7 and counts("1") == [4] * 8:
+                break
+
     await talk(20.0, lambda: sum(counts("1")) >= 8 * 4)  # all are connected and the first pictures are there
-    await talk(0.3)
-    await talk(1.0)
+    await settled()
     assert counts("1") == [4] * 8
     assert sum(counts("0")) == 2 * 7  # two are heard by everybody but themselves
     assert (got("a", "1"), got("h", "1")) == ("bcde", "abcd")
@@ -172,8 +179,7 @@ async def test_in_a_large_room_the_last_speakers_are_seen_and_the_loudest_heard(
     heard_after = await talk(5.0, lambda: "h" in got("g", "0"))
     assert heard_after < 1.0  # a tenth of a second and a busy machine
     await talk(5.0, lambda: all("h" in got(viewer, "1") for viewer in "abcdefg"))
-    await talk(0.3)
-    await talk(1.0)
+    await settled()
     assert counts("1") == [4] * 8
     assert sum(counts("0")) == 2 * 7
     assert (got("g", "1"), got("h", "1")) == ("abch", "abcd")
