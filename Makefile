@@ -19,7 +19,7 @@ VENV ?= .venv
 PORT ?= 8080
 PYTEST_ARGS ?=
 SECONDS ?= 60
-BROWSERS ?= 2
+BROWSERS ?= 1
 WORKERS ?= 3
 
 BIN := $(VENV)/bin
