@@ -6,13 +6,16 @@ Rooms know nothing else about them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 from sfu.forwarding.decision_log import Cause
 from sfu.forwarding.layers import Size
 from sfu.forwarding.track import Track
 from sfu.ids import TrackId
 from sfu.rooms.media_stats import QualityLimitation
+
+FOCUS_PRIORITY: Final = 255
+"""Priority that a client gives the track it shows largest. The track is never withheld."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,12 @@ connection, so the requested settings survive.
 """
 
 from dataclasses import replace
-from typing import Final
 
 from sfu.ids import TrackId
-from sfu.rooms.ports import MediaSink, SubscriptionSettings
+from sfu.rooms.ports import FOCUS_PRIORITY, MediaSink, SubscriptionSettings
 from sfu.rooms.publication import Publication
 
 DEFAULT_SETTINGS = SubscriptionSettings()
-FOCUS_PRIORITY: Final = 255
-"""Priority of the track that the viewer shows largest. It is never withheld."""
 
 
 class Subscriptions:

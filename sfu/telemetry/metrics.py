@@ -298,7 +298,7 @@ def families(now: Snapshot) -> Iterator[Metric]:
 
     seconds = CounterMetricFamily(
         "sfu_loop_budget_seconds",
-        "Event-loop time charged to participants (media, signaling) and to unauthenticated sources (unauthenticated).",
+        "Event-loop time charged to participants (media, signaling) and to unauthenticated clients.",
         labels=["source"],
     )
     for source, used in now.loop_seconds.items():

@@ -13,14 +13,13 @@ from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.downlink import Downlink
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.rtcp_handler import TICK
+from sfu.rooms.ports import FOCUS_PRIORITY
 from sfu.transport.downlink_scheduler import DownlinkScheduler
 from sfu.transport.subscription import SentState, StateListener, Subscription
 
 if TYPE_CHECKING:
     from sfu.transport.webrtc_server import WebRtcServer
 
-FOCUS_PRIORITY: Final = 255
-"""Priority that a client gives the track it shows largest."""
 SLOW: Final = (AllocationReason.BUDGET, AllocationReason.HOLD, AllocationReason.TIER)
 """Reasons that the client receives as congestion."""
 

@@ -34,8 +34,8 @@ GOALS = {4: 0.30, 9: 0.38, 16: 0.40, 25: 0.46}
 PORT = 36_000
 WARM_UP = 3.0
 STEP, SWEEPING = 3000, 3010
-"""Of the cameras' timestamps: 30 pictures a second, which come in the same phase of the mixer's tick all the time, and so
-many fewer that their phases pass through all of a tick in ten seconds."""
+"""RTP timestamp increments. With STEP (30 fps) frames always arrive in the same phase of the mixer's tick. With SWEEPING the
+frame rate is slightly lower, so that the phase drifts through a whole tick in ten seconds."""
 
 
 def main() -> int:

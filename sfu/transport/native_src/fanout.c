@@ -160,8 +160,8 @@ static void rewrite(unsigned char *at, const Canonical *packet, unsigned picture
         write16(at + packet->frame_at, ((unsigned)packet->frame + frame) & 0xFFFF);
 }
 
-static PyObject *slowly(PyObject *down_tracks, PyObject *groups, PyObject *sealer) {
-    return PyObject_CallFunctionObjArgs(slow_fan_out, down_tracks, groups, sealer, NULL);
+static PyObject *slowly(PyObject *down_tracks, PyObject *groups, PyObject *encryptor) {
+    return PyObject_CallFunctionObjArgs(slow_fan_out, down_tracks, groups, encryptor, NULL);
 }
 
 typedef struct {
@@ -353,12 +353,12 @@ static int read_groups(PyObject *list, Batch *batch) {
 PyObject *native_fan_out(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
     (void)module;
     if (count != 3 || slow_fan_out == NULL) {
-        PyErr_SetString(PyExc_TypeError, "fan_out(down_tracks, groups, sealer), after setup");
+        PyErr_SetString(PyExc_TypeError, "fan_out(down_tracks, groups, encryptor), after setup");
         return NULL;
     }
-    PyObject *down_tracks = arguments[0], *groups = arguments[1], *sealer = arguments[2];
+    PyObject *down_tracks = arguments[0], *groups = arguments[1], *encryptor = arguments[2];
     if (busy || !PyList_CheckExact(groups))
-        return slowly(down_tracks, groups, sealer);
+        return slowly(down_tracks, groups, encryptor);
     PyObject *each = PySequence_Tuple(down_tracks); /* ours: whoever changes the list meanwhile changes the next batch */
     if (each == NULL)
         return NULL;
@@ -370,7 +370,7 @@ PyObject *native_fan_out(PyObject *module, PyObject *const *arguments, Py_ssize_
         goto done;
     if (read == 0) {
         busy = 0;
-        result = slowly(each, groups, sealer);
+        result = slowly(each, groups, encryptor);
         goto free;
     }
     for (Py_ssize_t index = 0; index < PyTuple_GET_SIZE(each); index++) {
@@ -382,7 +382,7 @@ PyObject *native_fan_out(PyObject *module, PyObject *const *arguments, Py_ssize_
             if (flush(&batch) < 0)
                 goto done;
             PyObject *one = PyTuple_Pack(1, down_track);
-            PyObject *lost = one == NULL ? NULL : slowly(one, groups, sealer);
+            PyObject *lost = one == NULL ? NULL : slowly(one, groups, encryptor);
             Py_XDECREF(one);
             if (lost == NULL)
                 goto done;

@@ -200,10 +200,10 @@ static PyObject *setup(PyObject *module, PyObject *arguments) {
 
 static PyMethodDef methods[] = {
     {"setup", setup, METH_VARARGS,
-     "setup((EnginePeer, Route, Encoding, Track, Packet, Special, UdpSocket), Words, PLAIN, fan_out, describe, word_of, "
+     "setup((EnginePeer, DownTrack, Encoding, Track, Packet, CodecPatch, UdpSocket), Words, PLAIN, fan_out, describe, word_of, "
      "protect, unprotect)"},
     {"fan_out", (PyCFunction)(void (*)(void))native_fan_out, METH_FASTCALL,
-     "fan_out(down_tracks, groups, sealer) -> dropped"},
+     "fan_out(down_tracks, groups, encryptor) -> dropped"},
     {"take", (PyCFunction)(void (*)(void))native_take, METH_FASTCALL,
      "take(peer, view, n, now, dirty) -> bool: an opened packet; False and nothing done when it is not a usual one"},
     {"drain", (PyCFunction)(void (*)(void))native_drain, METH_FASTCALL,

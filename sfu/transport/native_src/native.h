@@ -41,7 +41,7 @@ SLOTS(DECLARE)
 extern PyTypeObject *peer_class, *down_track_class, *encoding_class, *track_class, *packet_class, *codec_patch_class,
     *datagram_sink_class;
 extern PyObject *plain;
-extern PyObject *slow_fan_out; /* fanout.fan_out(down_tracks, groups, sealer) */
+extern PyObject *slow_fan_out; /* fanout.fan_out(down_tracks, groups, encryptor) */
 extern PyObject *describe;     /* inbound.describe */
 extern PyObject *word_of;      /* libsrtp session → its address as an int */
 /* Constants of packet.py and peer.py. */
