@@ -357,7 +357,7 @@ async def test_resume_elsewhere_closes_the_first_socket(site: tuple[Site, HttpCl
 
 
 async def test_absence_ends_the_session() -> None:
-    site = Site(resume_window=0.1, heartbeat=0.4)
+    site = Site(resume_window=0.1)
     async with site.running() as client:
         ada, _ = await join(client, "ada")
         bob, _ = await join(client, "bob")
