@@ -19,6 +19,14 @@ from contextlib import suppress
 from dataclasses import replace
 
 from sfu import __version__
+from sfu.admin.collectors import (
+    CertificateCollector,
+    EgressCollector,
+    EventLoopCollector,
+    MediaCollector,
+    RoomsCollector,
+    SignalingCollector,
+)
 from sfu.admin.node import Node
 from sfu.api import assets
 from sfu.api.application import create_app
@@ -160,12 +168,17 @@ class Server:
             self.webrtc_server,
             self.rooms,
             self.signaling,
-            self.monitor,
-            join_traces=self.join_traces,
+            collectors=[
+                MediaCollector(self.webrtc_server),
+                RoomsCollector(self.rooms),
+                SignalingCollector(
+                    self.signaling.statistics, self.join_traces, self.webrtc_server.port.unauthenticated_budget
+                ),
+                EgressCollector(self.egress_jobs.list, self.egress_jobs.active_recordings),
+                EventLoopCollector(self.monitor, lambda: self.watchdog.stalls),
+                CertificateCollector(settings.http.tls_certificate),
+            ],
             egress_jobs=self.egress_jobs.list,
-            recorded=self.egress_jobs.active_recordings,
-            certificate=settings.http.tls_certificate,
-            stalls=lambda: self.watchdog.stalls,
         )
         self._tls: TlsContext | None = None
         self._close_http: Coroutine[object, object, None] | None = None

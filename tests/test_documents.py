@@ -19,9 +19,9 @@ from PIL import Image
 from sfu import cli, config
 from sfu.bots import cli as bots_cli
 from sfu.egress import offline_mix
-from sfu.telemetry.metrics import Snapshot, families
 from tests import documents
 from tests.documents import ROOT
+from tests.support.metrics import all_collectors
 
 README = ROOT / "README.md"
 ARCHITECTURE = ROOT / "sfu" / "ARCHITECTURE.md"
@@ -168,13 +168,19 @@ def test_settings_exist(path: Path) -> None:
     assert {name for name in unknown if not (ROOT / "sfu" / name).is_file()} == set()
 
 
-@pytest.mark.parametrize("path", CURRENT, ids=name_of)
-def test_metrics_exist(path: Path) -> None:
-    known = {
-        name
-        for family in families(Snapshot(certificate_expires_at=1.0))
-        for name in (family.name, *(f"{family.name}_{end}" for end in ("total", "bucket", "sum", "count")))
+@pytest.fixture(scope="module")
+def metrics(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """Names of all metric families."""
+    return {
+        family.name
+        for collector in all_collectors(tmp_path_factory.mktemp("certificate"))
+        for family in collector.collect()
     }
+
+
+@pytest.mark.parametrize("path", CURRENT, ids=name_of)
+def test_metrics_exist(path: Path, metrics: set[str]) -> None:
+    known = {f"{name}{end}" for name in metrics for end in ("", "_total", "_bucket", "_sum", "_count")}
     named = {span for span in spans(path) if re.fullmatch(r"sfu_[a-z_…*]+", span)}
     assert {
         name

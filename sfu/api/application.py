@@ -6,7 +6,6 @@ import mimetypes
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +20,7 @@ from sfu.api.connection_limiter import ConnectionLimiter
 from sfu.api.development import MESSAGE, Development, check_local
 from sfu.api.files import File, attachment
 from sfu.api.loop_time import loop_budget_middleware
+from sfu.api.metrics import HttpCollector
 from sfu.api.ports import EgressPort, NodePort, RoomsPort
 from sfu.api.server import (
     CONNECTION_LIMITER,
@@ -36,7 +36,7 @@ from sfu.auth.tokens import Verifier
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
-from sfu.telemetry.metrics import CONTENT_TYPE, Metrics, Snapshot
+from sfu.telemetry.metrics import CONTENT_TYPE, Metrics
 from sfu.telemetry.scrape_cache import ScrapeCache
 
 log = logging.getLogger("sfu.api")
@@ -96,7 +96,7 @@ def create_app(
     app.on_response_prepare.append(middleware.security_headers(tls=bool(settings.tls_certificate)))
     found: list[web.AbstractRouteDef] = [*_probes(node)]
     if settings.metrics:
-        metrics = Metrics(lambda: _with_requests(node.snapshot(), requests, connections))
+        metrics = Metrics([*node.collectors, HttpCollector(requests, connections)])
         found.append(web.get("/metrics", _metrics(ScrapeCache(metrics), behind_proxy=settings.metrics_behind_proxy)))
     found += _development(development, rooms)
     base = settings.base_path
@@ -203,21 +203,6 @@ def _metrics(scrapes: ScrapeCache, *, behind_proxy: bool) -> Respond:
         return web.Response(body=await scrapes.page(), headers={"Content-Type": CONTENT_TYPE})
 
     return respond
-
-
-def _with_requests(
-    snapshot: Snapshot, requests: middleware.RequestCounters, connections: ConnectionLimiter
-) -> Snapshot:
-    refused = dict(snapshot.tokens_refused)
-    for code, count in requests.refused_tokens.items():
-        refused[code] = refused.get(code, 0) + count
-    return replace(
-        snapshot,
-        http_requests=dict(requests.by_route),
-        tokens_refused=refused,
-        http_connections=connections.open,
-        http_refused=dict(connections.refused),
-    )
 
 
 def _development(development: Development | None, rooms: RoomsPort) -> list[web.RouteDef]:

@@ -11,7 +11,7 @@ from sfu.egress.protocol import Destination, DestinationState, Status
 from sfu.egress.recordings import StoredRecording
 from sfu.rooms import Participant, Permissions, Room
 from sfu.rooms.egress_status import LayoutName
-from sfu.telemetry.metrics import Snapshot
+from sfu.telemetry.metrics import Collector
 
 
 class RoomsPort(Protocol):
@@ -159,5 +159,6 @@ class NodePort(Protocol):
     def no_new_rooms(self) -> str:
         """Why this node refuses new rooms; empty: it accepts them."""
 
-    def snapshot(self) -> Snapshot:
-        """Counters for `/metrics`, without those of HTTP requests, which the API adds."""
+    @property
+    def collectors(self) -> Sequence[Collector]:
+        """The collectors for `/metrics`, without that of HTTP requests, which the API adds."""

@@ -32,10 +32,9 @@ def test_full(server: Server) -> None:
     assert (refused.value.code, refused.value.http_status) == ("at_capacity", 503)
     assert server.node.no_new_rooms() == reason
     assert server.node.not_ready() == ""
-    shown = server.node.snapshot()
-    assert shown.joins_refused == {"capacity": 1, "draining": 0}
-    assert shown.capacity_used == pytest.approx(0.97, abs=0.01)
-    assert shown.capacity["cpu"] == pytest.approx(0.97, abs=0.01)
+    assert server.node.joins_refused == {"capacity": 1, "draining": 0}
+    assert server.node.capacity_used() == pytest.approx(0.97, abs=0.01)
+    assert server.node.capacity()["cpu"] == pytest.approx(0.97, abs=0.01)
 
 
 def test_out_of_memory() -> None:
@@ -47,9 +46,8 @@ def test_out_of_memory() -> None:
             refused()
     assert "memory" in server.node.no_new_rooms()
     assert server.node.not_ready() == ""
-    shown = server.node.snapshot()
-    assert shown.capacity["memory"] == shown.capacity_used == 1.0
-    assert shown.memory_used_bytes > shown.memory_limit_bytes == 1_000_000
+    assert server.node.capacity()["memory"] == server.node.capacity_used() == 1.0
+    assert server.node.memory.used > server.node.memory.limit == 1_000_000
 
 
 def test_draining(server: Server) -> None:

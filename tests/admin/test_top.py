@@ -2,37 +2,51 @@
 
 import asyncio
 import sys
-from dataclasses import replace
 from pathlib import Path
+
+from prometheus_client.core import Metric
 
 from sfu.admin.top import MetricsSample, Room, screen
 from sfu.telemetry.histogram import Histogram
-from sfu.telemetry.metrics import Directions, Metrics, Snapshot
+from sfu.telemetry.metrics import Metrics, counters, directions, gauge, gauges, histogram, table
+from tests.support.metrics import Fixed
 from tests.web.server import serve
 
 RTT = Histogram()
-FIRST = Snapshot(
-    version="1.2.3", capacity_used=0.25, bytes=Directions(0, 0), packets=Directions(0, 0), rtt=RTT.distribution()
+NODE = (
+    gauges("sfu_node_info", "N.", "version", {"1.2.3": 1}),
+    gauge("sfu_node_draining", "N.", False),
+    gauge("sfu_capacity_used_ratio", "N.", 0.25),
+)
+FIRST = (
+    *NODE,
+    gauge("sfu_rooms", "N.", 0),
+    gauge("sfu_participants", "N.", 0),
+    gauge("sfu_participants_waiting", "N.", 0),
+    directions("sfu_media_bytes_total", "N.", 0, 0),
+    directions("sfu_packets_total", "N.", 0, 0),
+    histogram("sfu_rtt_seconds", "N.", RTT.distribution()),
 )
 RTT.observe(0.04)
 RTT.observe(0.06)
-SECOND = replace(
-    FIRST,
-    rooms=2,
-    participants=5,
-    waiting=1,
-    bytes=Directions(1_000_000, 125_000),
-    packets=Directions(2_000, 200),
-    dropped={"bad_tag": 10, "send_buffer": 10},
-    quality={"good": 4},
-    decisions={("layer_down", "budget"): 2, ("layer_down", "wish"): 1, ("paused", "budget"): 1},
-    rtt=RTT.distribution(),
+DECISIONS = {("layer_down", "budget"): 2, ("layer_down", "wish"): 1, ("paused", "budget"): 1}
+SECOND = (
+    *NODE,
+    gauge("sfu_rooms", "N.", 2),
+    gauge("sfu_participants", "N.", 5),
+    gauge("sfu_participants_waiting", "N.", 1),
+    directions("sfu_media_bytes_total", "N.", 1_000_000, 125_000),
+    directions("sfu_packets_total", "N.", 2_000, 200),
+    counters("sfu_packets_dropped_total", "N.", "reason", {"bad_tag": 10, "send_buffer": 10}),
+    gauges("sfu_participant_quality", "N.", "quality", {"good": 4}),
+    table("sfu_decisions_total", "N.", ["kind", "cause"], DECISIONS),
+    histogram("sfu_rtt_seconds", "N.", RTT.distribution()),
 )
 ROOMS = (Room("small", 2, 0, 4), Room("large\x1b[31m", 3, 1, 6), Room("empty", 0, 0, 0))
 
 
-def sample(at: float, snapshot: Snapshot, rooms: tuple[Room, ...] = ()) -> MetricsSample:
-    return MetricsSample.parse(at, Metrics(lambda: snapshot).render().decode(), rooms)
+def sample(at: float, families: tuple[Metric, ...], rooms: tuple[Room, ...] = ()) -> MetricsSample:
+    return MetricsSample.parse(at, Metrics([Fixed(*families)]).render().decode(), rooms)
 
 
 def test_screen() -> None:

@@ -25,7 +25,7 @@ from sfu.rooms.events import DataPacket, Delivery, LeaveReason
 from sfu.rooms.media_stats import MediaStats
 from sfu.rooms.quality import Link
 from sfu.rooms.track_description import TrackDescription
-from sfu.telemetry.metrics import Snapshot
+from sfu.telemetry.metrics import Collector
 from tests.support.media_source import FakeSource
 
 KEY = "a-secret-of-thirty-two-bytes-or-more"
@@ -64,15 +64,13 @@ class Node:
 
     draining: bool = False
     full: str = ""
+    collectors: Sequence[Collector] = ()
 
     def not_ready(self) -> str:
         return "draining" if self.draining else ""
 
     def no_new_rooms(self) -> str:
         return self.not_ready() or self.full
-
-    def snapshot(self) -> Snapshot:
-        return Snapshot(version="test", rooms=1, tokens_refused={"token_expired": 1})
 
 
 @dataclass
@@ -135,11 +133,12 @@ async def running(
     tls: TlsContext | None = None,
     access_log: bool = True,
     unauthenticated_budget: LoopBudget | None = None,
+    collectors: Sequence[Collector] = (),
 ) -> AsyncIterator[Server]:
     numbers = count(1)
     settings = settings or Settings(port=0)
     rooms = Rooms(RoomsSettings(max_rooms=3), lambda prefix: f"{prefix}_{next(numbers)}", lambda: 1000.0)
-    node = Node()
+    node = Node(collectors=collectors)
     verifier = Verifier(development.keys if development else {"app": KEY})
     app = create_app(
         settings,

@@ -4,16 +4,19 @@ import asyncio
 import itertools
 import socket
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from prometheus_client.core import Metric
 
 from sfu.telemetry.histogram import Histogram
-from sfu.telemetry.metrics import Metrics, Snapshot
+from sfu.telemetry.metrics import Collector, Metrics, gauge, histogram, table
 from sfu.telemetry.scrape_cache import MAX_WAITING, ScrapeCache
 from tests.api.support import Server, running, token
 from tests.support.cpu import attempts
 from tests.support.loop_cost import measured
+from tests.support.metrics import Fixed
 
 MOST = 0.004
 """Maximum CPU seconds of one loop callback; accepting 128 connections takes 2 ms."""
@@ -23,14 +26,32 @@ CROWD = 300
 WEB = Path(__file__).parents[2] / "web"
 
 
-def large() -> Snapshot:
-    histogram = Histogram()
+def large() -> Collector:
+    """As many families and samples as a busy server has."""
+    times = Histogram()
     for number in range(1000):
-        histogram.observe(number / 1000)
+        times.observe(number / 1000)
     routes = {("GET", f"/route/{number}", str(status)): number for number in range(30) for status in (200, 400, 404)}
-    return Snapshot(
-        version="test", http_requests=routes, rtt=histogram.distribution(), loop_lag=histogram.distribution()
+    return Fixed(
+        table("sfu_http_requests_total", "HTTP requests.", ["method", "route", "status"], routes),
+        *(histogram(f"sfu_times_{number}_seconds", "Times.", times.distribution()) for number in range(10)),
+        *(gauge(f"sfu_gauge_{number}", "A gauge.", number) for number in range(50)),
     )
+
+
+class Rooms(Collector):
+    """Counts its calls; fails while `broken`."""
+
+    def __init__(self) -> None:
+        self.rooms = 0
+        self.broken = False
+        self.calls: list[float] = []
+
+    def collect(self) -> Iterable[Metric]:
+        self.calls.append(time.monotonic())
+        if self.broken:
+            raise RuntimeError("broken")
+        return [gauge("sfu_rooms", "Open rooms.", self.rooms)]
 
 
 def ask_together(port: int, path: str, *headers: str) -> list[bytes]:
@@ -67,8 +88,7 @@ def ask_together(port: int, path: str, *headers: str) -> list[bytes]:
 )
 async def test_many_unauthenticated_connections(path: str, status: bytes) -> None:
     for attempt in attempts():
-        async with running(page_root=WEB, access_log=False) as server:
-            server.node.snapshot = large  # type: ignore[method-assign]
+        async with running(page_root=WEB, access_log=False, collectors=[large()]) as server:
             with measured() as cost:
                 answers = await asyncio.to_thread(ask_together, server.port, path)
             assert {answer[9:12] for answer in answers} == {status}
@@ -93,29 +113,23 @@ async def metrics_of(server: Server) -> str:
 
 
 async def test_metrics_are_rendered_once_a_second() -> None:
-    async with running() as server:
-        taken: list[float] = []
-
-        def snapshot() -> Snapshot:
-            taken.append(time.monotonic())
-            return Snapshot(version="test")
-
-        server.node.snapshot = snapshot  # type: ignore[method-assign]
+    rooms = Rooms()
+    async with running(collectors=[rooms]) as server:
         for _ in range(2):
             await asyncio.gather(*(metrics_of(server) for _ in range(100)))
-        assert 2 <= len(taken) <= 5
-        assert all(later - earlier >= 0.99 for earlier, later in itertools.pairwise(taken))
+    assert 2 <= len(rooms.calls) <= 5
+    assert all(later - earlier >= 0.99 for earlier, later in itertools.pairwise(rooms.calls))
 
 
 async def test_metrics_are_not_older_than_the_request() -> None:
-    rooms = 0
-    scrapes = ScrapeCache(Metrics(lambda: Snapshot(rooms=rooms)))
-    for rooms in range(1, 4):  # the snapshot reads it
-        assert f"sfu_rooms {rooms}.0".encode() in await scrapes.page()
+    rooms = Rooms()
+    scrapes = ScrapeCache(Metrics([rooms]))
+    for rooms.rooms in range(1, 4):
+        assert f"sfu_rooms {rooms.rooms}.0".encode() in await scrapes.page()
 
 
 async def test_waiting_scrapes_are_bounded_and_the_rest_get_the_last_page() -> None:
-    scrapes = ScrapeCache(Metrics(Snapshot))
+    scrapes = ScrapeCache(Metrics([Rooms()]))
     page = await scrapes.page()
     waiting = [asyncio.create_task(scrapes.page()) for _ in range(MAX_WAITING)]
     await asyncio.sleep(0)
@@ -126,15 +140,10 @@ async def test_waiting_scrapes_are_bounded_and_the_rest_get_the_last_page() -> N
 
 
 async def test_a_failed_rendering_fails_its_requests_only() -> None:
-    broken = [True]
-
-    def snapshot() -> Snapshot:
-        if broken.pop():
-            raise RuntimeError("broken")
-        return Snapshot()
-
-    broken.insert(0, False)
-    scrapes = ScrapeCache(Metrics(snapshot))
+    rooms = Rooms()
+    scrapes = ScrapeCache(Metrics([rooms]))
+    rooms.broken = True
     with pytest.raises(RuntimeError):
         await scrapes.page()
+    rooms.broken = False
     assert b"sfu_rooms" in await scrapes.page()
