@@ -234,6 +234,15 @@ class DownTrack:
         self.switches += 1
 
     @property
+    def selected(self) -> RtpStream | None:
+        """The stream selected last, whether it is sent already or not."""
+        return self.target or self.current
+
+    @property
+    def is_sending(self) -> bool:
+        return self.current is not None
+
+    @property
     def reported_loss(self) -> float | None:
         """Loss in the subscriber's last report, 0–1; None if nothing is sent or no report has come."""
         if self.current is None or self.last_report_block is None:

@@ -6,6 +6,7 @@ allocate and costs a few comparisons per second.
 
 import logging
 import time
+from collections.abc import Collection, Hashable
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.bandwidth.settings import Settings
@@ -34,6 +35,10 @@ class Scheduled(Protocol):
     @property
     def downlink(self) -> Downlink | None: ...
 
+    @property
+    def changed(self) -> Collection[Hashable]:
+        """The requests that changed: if any, the subscriber is updated in the next tick."""
+
     def update(self, now: float, *, allocate: bool) -> None: ...
 
     def charge(self, seconds: float, now: float) -> None:
@@ -49,7 +54,6 @@ class DownlinkScheduler:
         self._webrtc_server = webrtc_server
         self._updated: dict[Scheduled, float] = {}
         """Time of the last update of each subscriber."""
-        self._at_once: set[Scheduled] = set()
 
     def open(self, layer_control: Scheduled, layers: LayerSource, now: float) -> Downlink | None:
         """None if the operator disabled bandwidth estimation."""
@@ -58,22 +62,16 @@ class DownlinkScheduler:
         self._updated[layer_control] = float("-inf")
         return Downlink(self.settings, layers, now)
 
-    def touch(self, layer_control: Scheduled) -> None:
-        """The subscriber's requests or encodings changed: it is updated in the next tick."""
-        self._at_once.add(layer_control)
-
     def close(self, layer_control: Scheduled) -> None:
         self._updated.pop(layer_control, None)
-        self._at_once.discard(layer_control)
 
     def tick(self, now: float) -> None:
         if not self._updated:
             return
         self.rates.measure(self._webrtc_server.engine.tracks(), now)
-        at_once, self._at_once = self._at_once, set()
         for layer_control, updated in list(self._updated.items()):
             downlink = layer_control.downlink
-            update = layer_control in at_once
+            update = bool(layer_control.changed)
             if not update and now - updated >= UPDATE_EVERY - EARLY:
                 update = downlink is None or now - updated >= _every(downlink) - EARLY
             if update:

@@ -11,7 +11,7 @@ from sfu.forwarding.selector import SETTLE
 from sfu.transport.downlink_scheduler import DownlinkScheduler
 from sfu.transport.dynacast_manager import DynacastManager
 from sfu.transport.publisher import PublisherConnection, PublisherListener
-from sfu.transport.subscriber import SubscriberConnection, SubscriberListener
+from sfu.transport.subscriber import OfferingSubscriber, SubscriberListener
 from sfu.transport.webrtc_server import WebRtcServer
 
 SELECTIONS: Final = 1000
@@ -55,8 +55,8 @@ class WebRtcEndpoint:
         listener: SubscriberListener,
         decision_log: DecisionLog | None = None,
         budget: LoopBudget | None = None,
-    ) -> SubscriberConnection:
-        return SubscriberConnection(
+    ) -> OfferingSubscriber:
+        return OfferingSubscriber(
             self._webrtc_server,
             name,
             listener,

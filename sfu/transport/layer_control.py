@@ -1,58 +1,63 @@
-"""Applies the decisions of one subscriber's downlink to its down tracks.
+"""Selects the layers of one subscriber's down tracks and reports the result.
 
-The downlink (sfu.forwarding.downlink) decides and knows no down track. This module sets and clears their targets, sends
-padding and reports the result. Bandwidth is allocated from the first video subscription on; audio alone is not allocated.
+The downlink (sfu.forwarding.downlink) allocates bandwidth from the first video subscription on; it decides and knows no down
+track. Without a downlink (audio alone, estimation disabled, a plain transport) the tile size decides (sfu.forwarding.selector).
 """
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from sfu.forwarding.allocator import AllocationReason, Layer, LayerAllocation, LayerRequest, Rank
 from sfu.forwarding.decision_log import Cause, DecisionLog, DownlinkLogger
 from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.downlink import Downlink
+from sfu.forwarding.engine import Engine
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.rtcp_handler import TICK
+from sfu.forwarding.selector import choose, size_of
 from sfu.rooms.ports import FOCUS_PRIORITY
 from sfu.transport.downlink_scheduler import DownlinkScheduler
 from sfu.transport.subscription import SentState, StateListener, Subscription
 
-if TYPE_CHECKING:
-    from sfu.transport.webrtc_server import WebRtcServer
-
 SLOW: Final = (AllocationReason.BUDGET, AllocationReason.HOLD, AllocationReason.TIER)
 """Reasons that the client receives as congestion."""
-
-
 LOSS_EVERY: Final = 1.0
 """Seconds between updates of the audio redundancy."""
 
 
 class LayerControl:
-    """One per subscribing connection. Calls `send_state` when the state of a subscription changes."""
+    """One per subscriber. Calls `send_state` when the state of a subscription may have changed."""
 
     def __init__(
         self,
-        webrtc_server: "WebRtcServer",
-        downlinks: DownlinkScheduler,
+        engine: Engine,
+        downlinks: DownlinkScheduler | None,
         send_state: StateListener,
         decision_log: DecisionLog,
     ) -> None:
-        self._webrtc_server = webrtc_server
+        """`downlinks` None: the path needs no congestion control."""
+        self._engine = engine
         self._decision_log = decision_log
-        self._watch = DownlinkLogger(downlinks.settings.loss)
+        self._downlink_logger = DownlinkLogger(downlinks.settings.loss) if downlinks is not None else None
         self._downlink_scheduler = downlinks
         self._send_state: StateListener = send_state
+        self._started = False
         self._peer: EnginePeer | None = None
         self.downlink: Downlink | None = None
         """Created with the first video subscription."""
         self._by_ssrc: dict[Hashable, Subscription] = {}
         """Subscriptions with a down track, by the downlink's key (the SSRC)."""
-        self._stale: dict[int, None] = {}
-        """SSRCs whose decision is applied again even if it is unchanged."""
+        self.changed: dict[Hashable, None] = {}
+        """SSRCs whose request changed: the next tick allocates, and applies their decisions even if they are the same."""
         self._loss_at = float("-inf")
         self._feedback: set[int] = set()
         """SSRCs that the client covers with transport-wide feedback."""
+
+    def start(self, now: float) -> None:
+        """The path to the subscriber is open: selects the layers of all subscriptions, and of later ones when added."""
+        self._started = True
+        for subscription in list(self._by_ssrc.values()):
+            self.select(subscription, now)
 
     def add(self, subscription: Subscription, peer: EnginePeer, *, feedback: bool, now: float) -> None:
         """Adds a subscription that has a down track. `feedback`: the client negotiated transport-wide feedback for it."""
@@ -63,32 +68,68 @@ class LayerControl:
             self._feedback.add(down_track.ssrc)
         if self.downlink is not None:
             self._follow_feedback(down_track)
-        elif subscription.source.kind == "video":
+        elif subscription.source.kind == "video" and self._downlink_scheduler is not None:
             self._peer = peer
             self.downlink = self._downlink_scheduler.open(self, self._layers, now)
-            self._webrtc_server.engine.set_downlink(peer, self.downlink)
+            self._engine.set_downlink(peer, self.downlink)
             for other in self._by_ssrc.values():
                 assert other.down_track is not None
                 self._follow_feedback(other.down_track)
-                self.update_request(other)
+                self._request(other)
+        self.select(subscription, now)
 
     def remove(self, down_track: DownTrack) -> None:
         self._by_ssrc.pop(down_track.ssrc, None)
-        self._stale.pop(down_track.ssrc, None)
         self._feedback.discard(down_track.ssrc)
         if self.downlink is not None:
             self.downlink.requests.pop(down_track.ssrc, None)
-            self.downlink.touch()
-            self._downlink_scheduler.touch(self)
+            self.changed[down_track.ssrc] = None
 
     def close(self) -> None:
-        self._downlink_scheduler.close(self)
+        if self._downlink_scheduler is not None:
+            self._downlink_scheduler.close(self)
+        self._started = False
         self.downlink = self._peer = None
         self._by_ssrc.clear()
-        self._stale.clear()
-        self._send_state = _ignore_state
+        self.changed.clear()
+        self._send_state = ignore_state
 
-    def update_request(self, subscription: Subscription) -> None:
+    def select(self, subscription: Subscription, now: float) -> None:
+        """Selects again after the settings or the source's encodings changed. A downlink decides on video in the next tick."""
+        down_track, source, settings = subscription.down_track, subscription.source, subscription.settings
+        if down_track is None or not self._started:
+            return
+        self._request(subscription)
+        if settings.paused:
+            self._engine.clear_target(down_track)
+            self._send_state(subscription, SentState(True, "wish", cause=Cause.HIDDEN))
+        elif settings.withheld:
+            self._engine.clear_target(down_track)
+            # No event for audio: which microphones are withheld changes constantly and does not matter to the client.
+            video = source.kind == "video"
+            self._send_state(subscription, SentState(True, "last_n", cause=Cause.LAST_N) if video else SentState(False))
+        elif source.track.muted:
+            self._send_state(subscription, SentState(True, "muted", cause=Cause.MUTED))
+        elif self.downlink is None or source.kind == "audio":
+            self._select_by_size(subscription, down_track, now)
+
+    def _select_by_size(self, subscription: Subscription, down_track: DownTrack, now: float) -> None:
+        source, settings = subscription.source, subscription.settings
+        encodings = source.track.encodings.values()
+        best = choose(encodings, source.declared, settings.width, settings.height, down_track.selected, now)
+        if best is None:
+            if source.kind == "video":
+                self._send_state(subscription, SentState(True, "no_layer", cause=Cause.SILENT))
+            return
+        self._engine.set_target(down_track, best, now)
+        size = size_of(best, source.declared)
+        sent = (encoding for encoding in encodings if encoding.ssrc and encoding.alive)
+        top = max((size_of(encoding, source.declared).height for encoding in sent), default=0)
+        self._send_state(
+            subscription, SentState(False, "", best.rid, size.width, size.height, max_height=source.max_height(top))
+        )
+
+    def _request(self, subscription: Subscription) -> None:
         """Passes the current settings to the downlink, which decides again in the next tick."""
         downlink, down_track, settings, source = (
             self.downlink,
@@ -109,38 +150,39 @@ class LayerControl:
             settings.fps,
             settings.stopped or source.track.muted,
         )
-        downlink.touch()
-        self._stale[down_track.ssrc] = None
-        self._downlink_scheduler.touch(self)
+        self.changed[down_track.ssrc] = None
 
     def update(self, now: float, *, allocate: bool) -> None:
         """Called by the scheduler: renews and applies decisions and sends padding for an active probe."""
         downlink, peer = self.downlink, self._peer
         if downlink is None or peer is None or peer.tx is None:
             return
-        engine = self._webrtc_server.engine
         if allocate:
-            urgent = set()
-            changes = downlink.handle_timer(now)
-            self._watch.update(self._decision_log, downlink, now)
-            for change in changes:
-                assert isinstance(change.key, int)
-                self._stale[change.key] = None
-                if change.urgent:
-                    urgent.add(change.key)
-            stale, self._stale = self._stale, {}
-            tracks = downlink.allocation.tracks if downlink.allocation is not None else {}
-            for ssrc in stale:
-                decision, subscription = tracks.get(ssrc), self._by_ssrc.get(ssrc)
-                if decision is not None and subscription is not None and subscription.source.kind == "video":
-                    self._carry_out(subscription, decision, ssrc in urgent, now)
-            if now >= self._loss_at:
-                self._loss_at = now + LOSS_EVERY
-                for subscription in self._by_ssrc.values():
-                    if subscription.source.kind == "audio" and subscription.down_track is not None:
-                        engine.update_loss(subscription.down_track, downlink.estimator.loss, now)
+            self._allocate(downlink, now)
         if downlink.probing:
-            engine.send_padding(peer, downlink.padding(now, TICK), now)
+            self._engine.send_padding(peer, downlink.padding(now, TICK), now)
+
+    def _allocate(self, downlink: Downlink, now: float) -> None:
+        changed, self.changed = self.changed, {}
+        if changed:
+            downlink.touch()
+        urgent = set()
+        for change in downlink.handle_timer(now):
+            changed[change.key] = None
+            if change.urgent:
+                urgent.add(change.key)
+        if self._downlink_logger is not None:
+            self._downlink_logger.update(self._decision_log, downlink, now)
+        tracks = downlink.allocation.tracks if downlink.allocation is not None else {}
+        for ssrc in changed:
+            decision, subscription = tracks.get(ssrc), self._by_ssrc.get(ssrc)
+            if decision is not None and subscription is not None and subscription.source.kind == "video":
+                self._apply(subscription, decision, ssrc in urgent, now)
+        if now >= self._loss_at:
+            self._loss_at = now + LOSS_EVERY
+            for subscription in self._by_ssrc.values():
+                if subscription.source.kind == "audio" and subscription.down_track is not None:
+                    self._engine.update_loss(subscription.down_track, downlink.estimator.loss, now)
 
     def charge(self, seconds: float, now: float) -> None:
         """Charges the loop time of `update`."""
@@ -150,13 +192,17 @@ class LayerControl:
     def _follow_feedback(self, down_track: DownTrack) -> None:
         """Registers the stream for transport-wide feedback: every packet that the client reports must be known."""
         if self.downlink is not None and down_track.ssrc in self._feedback:
-            self._webrtc_server.engine.set_sent_callback(down_track, self.downlink.estimator.on_sent)
+            self._engine.set_sent_callback(down_track, self.downlink.estimator.on_sent)
 
     def _layers(self, key: Hashable) -> tuple[Layer, ...]:
-        source = self._by_ssrc[key].source
+        return self._live_layers(self._by_ssrc[key])
+
+    def _live_layers(self, subscription: Subscription) -> tuple[Layer, ...]:
+        assert self._downlink_scheduler is not None
+        source = subscription.source
         return self._downlink_scheduler.rates.layers(source.track, source.declared)
 
-    def _carry_out(self, subscription: Subscription, decision: LayerAllocation, urgent: bool, now: float) -> None:
+    def _apply(self, subscription: Subscription, decision: LayerAllocation, urgent: bool, now: float) -> None:
         down_track, layer = subscription.down_track, decision.layer
         if down_track is None or subscription.settings.stopped or subscription.source.track.muted:
             return
@@ -164,13 +210,13 @@ class LayerControl:
             if decision.reason is AllocationReason.SILENT:
                 self._send_state(subscription, SentState(True, "no_layer", cause=Cause.SILENT))
             else:
-                self._webrtc_server.engine.clear_target(down_track)
+                self._engine.clear_target(down_track)
                 cause = Cause(decision.reason.value)
                 self._send_state(
                     subscription, SentState(True, "congestion", cause=cause, max_height=self._top_height(subscription))
                 )
             return
-        self._webrtc_server.engine.set_layer(
+        self._engine.set_layer(
             down_track,
             subscription.source.track,
             layer.name,
@@ -187,10 +233,9 @@ class LayerControl:
         self._send_state(subscription, sent_state)
 
     def _top_height(self, subscription: Subscription) -> int:
-        source = subscription.source
-        layers = self._downlink_scheduler.rates.layers(source.track, source.declared)
-        return source.max_height(layers[-1].height if layers else 0)
+        layers = self._live_layers(subscription)
+        return subscription.source.max_height(layers[-1].height if layers else 0)
 
 
-def _ignore_state(subscription: Subscription, sent_state: SentState) -> None:
-    """Ignores the state: the subscriber has left."""
+def ignore_state(subscription: Subscription, sent_state: SentState) -> None:
+    """A StateListener for subscribers that are not informed: processes, and those that have left."""

@@ -17,18 +17,19 @@ import secrets
 import socket
 import struct
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
-from sfu.forwarding.decision_log import Cause
-from sfu.forwarding.down_track import DownTrack
+from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.layers import Size
 from sfu.forwarding.peer_transport import Address
-from sfu.forwarding.selector import choose
 from sfu.ids import TrackId
 from sfu.resources.media_clock import ntp_time
 from sfu.rooms.ports import MediaSource, SubscriptionSettings
+from sfu.transport.down_tracks import DownTracks
+from sfu.transport.layer_control import ignore_state
+from sfu.transport.outbound_ssrcs import OutboundSsrcs
 from sfu.transport.publisher import PublishedTrack
+from sfu.transport.subscription import SendParameters, Subscription
 from sfu.transport.udp import LONGEST
 
 if TYPE_CHECKING:
@@ -90,15 +91,6 @@ class PlainTransportSocket:
         return True
 
 
-@dataclass(slots=True)
-class PlainSubscription:
-    """One subscription: the source, its settings and the down track."""
-
-    source: MediaSource
-    settings: SubscriptionSettings
-    down_track: DownTrack
-
-
 class PlainTransport:
     """A MediaSink. Lives as long as the egress job; the process behind it may be replaced (`attach`)."""
 
@@ -110,7 +102,9 @@ class PlainTransport:
         self.peer = webrtc_server.engine.open_plain_peer(
             webrtc_server.next_peer_id(), secrets.randbits(31) | 1, self._socket
         )
-        self._subscriptions: dict[TrackId, PlainSubscription] = {}
+        self._ssrcs = OutboundSsrcs(secrets.randbits(31) | 1)
+        self._down_tracks = DownTracks(webrtc_server.engine, None, ignore_state, DecisionLog())
+        self._down_tracks.start(time.monotonic())
         self._published: list[PublishedTrack] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._memory = memoryview(bytearray(LARGEST))
@@ -138,8 +132,7 @@ class PlainTransport:
 
     def close(self) -> None:
         """Closes subscriptions, then publications, then the socket. Idempotent."""
-        for track in list(self._subscriptions):
-            self.unsubscribe(track)
+        self._down_tracks.close()
         for source in list(self._published):
             self.unpublish(source)
         self._webrtc_server.engine.close_peer(self.peer)
@@ -148,86 +141,27 @@ class PlainTransport:
     # -- MediaSink --------------------------------------------------------------------------------------------------
 
     def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None:
-        if self.peer.closed:
+        now = time.monotonic()
+        if self.peer.closed or self._down_tracks.update_same_source(track, source, settings, now):
             return
-        known = self._subscriptions.get(track)
-        if known is not None:
-            if known.source is source:
-                self.update(track, settings)
-                return
-            self.unsubscribe(track)
+        self.unsubscribe(track)
         if source.track.closed or source.codec not in PAYLOAD_TYPES:
             return
-        down_track = self._webrtc_server.engine.add_down_track(
-            source.track,
-            self.peer,
-            mid="00",
-            ssrc=self._free_ssrc(),
-            rtx_ssrc=0,
-            payload_type=PAYLOAD_TYPES[source.codec],
-            red_payload_type=None,
-            rtx_payload_type=None,
-            first_sequence=1,
-            cname=source.stream,
-        )
-        subscription = self._subscriptions[track] = PlainSubscription(source, settings, down_track)
-        source.add_consumer(track, self)
-        self._select(subscription, time.monotonic())
+        subscription = Subscription(track, source, settings)
+        self._down_tracks.add(subscription)
+        parameters = SendParameters("00", self._ssrcs.take(), 0, PAYLOAD_TYPES[source.codec], None, None, {})
+        self._down_tracks.open(subscription, self.peer, parameters, 1, now)
 
     def update(self, track: TrackId, settings: SubscriptionSettings) -> None:
-        subscription = self._subscriptions.get(track)
-        if subscription is not None and subscription.settings != settings:
-            subscription.settings = settings
-            subscription.source.touch()
-            self._select(subscription, time.monotonic())
+        self._down_tracks.update(track, settings, time.monotonic())
 
     def unsubscribe(self, track: TrackId) -> None:
-        subscription = self._subscriptions.pop(track, None)
-        if subscription is not None:
-            subscription.source.remove_consumer(track, self)
-            self._webrtc_server.engine.remove_down_track(subscription.down_track)
+        self._down_tracks.remove(track)
 
     def ssrc(self, track: TrackId) -> int:
         """SSRC of the track's packets; 0: not subscribed."""
-        subscription = self._subscriptions.get(track)
-        return subscription.down_track.ssrc if subscription is not None else 0
-
-    def settings_of(self, track: TrackId) -> SubscriptionSettings | None:
-        subscription = self._subscriptions.get(track)
-        return subscription.settings if subscription is not None else None
-
-    def quality_limitation_changed(self, track: TrackId, cause: Cause, now: float) -> None:
-        """Ignored: a process shows no reasons."""
-
-    def reselect(self, track: TrackId, now: float) -> None:
-        """Selects the layer again after a track's encodings changed."""
-        subscription = self._subscriptions.get(track)
-        if subscription is not None:
-            self._select(subscription, now)
-
-    def _select(self, subscription: PlainSubscription, now: float) -> None:
-        down_track, source, settings = subscription.down_track, subscription.source, subscription.settings
-        if settings.paused:
-            self._webrtc_server.engine.clear_target(down_track)
-            return
-        if source.track.muted:
-            return
-        best = choose(
-            source.track.encodings.values(),
-            source.declared,
-            settings.width,
-            settings.height,
-            down_track.target or down_track.current,
-            now,
-        )
-        if best is not None:
-            self._webrtc_server.engine.set_target(down_track, best, now)
-
-    def _free_ssrc(self) -> int:
-        while True:
-            ssrc = secrets.randbits(31) | 1
-            if ssrc not in self.peer.down_tracks:
-                return ssrc
+        subscription = self._down_tracks.get(track)
+        return subscription.down_track.ssrc if subscription is not None and subscription.down_track is not None else 0
 
     # -- media that comes back --------------------------------------------------------------------------------------
 

@@ -1,15 +1,14 @@
-"""One subscription of a browser: its settings, the m-line it was offered on and its down track."""
+"""One subscription: its source, its settings, its down track and the state that the subscriber knows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from sfu.forwarding.decision_log import Cause, DecisionKind, DecisionLog
 from sfu.forwarding.down_track import DownTrack
 from sfu.ids import TrackId
 from sfu.rooms.media_stats import VideoStats
 from sfu.rooms.ports import MediaSource, SubscriptionSettings
-from sfu.sdp.offer import AnsweredSection, Transceiver
 
 HELD_DOWN: Final = (Cause.BUDGET, Cause.HOLD, Cause.TIER, Cause.SETTLING)
 """Causes whose end explains a better layer."""
@@ -17,13 +16,18 @@ NEWS_AT_ONCE: Final = (Cause.BUDGET, Cause.HOLD, Cause.TIER, Cause.CODEC)
 """Causes of a pause that are logged even if nothing was sent before."""
 
 
-@dataclass(slots=True)
-class MediaSectionState:
-    """One m-line: its offered transceiver and the track that it carries."""
+class SendParameters(NamedTuple):
+    """How a subscription is sent: the result of a negotiation. Compare WebRTC's `RTCRtpSendParameters`."""
 
-    slot: Transceiver
-    track: TrackId | None = None
-    accepted: AnsweredSection | None = None
+    mid: str
+    ssrc: int
+    rtx_ssrc: int
+    "0: no retransmission."
+    payload_type: int
+    red_payload_type: int | None
+    rtx_payload_type: int | None
+    extensions: Mapping[str, int]
+    "Negotiated ids of header extensions by URI."
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +47,11 @@ class SentState:
 
 @dataclass(slots=True)
 class Subscription:
-    """One subscription: source, settings, m-line, and the engine's down track once the m-line is accepted."""
+    """One subscription: source, settings, and the engine's down track once it is negotiated."""
 
     track: TrackId
     source: MediaSource
     settings: SubscriptionSettings
-    line: MediaSectionState | None = None
     down_track: DownTrack | None = None
     sent_state: SentState | None = field(default=None)
     "The state last sent to the client."

@@ -19,13 +19,14 @@ class Looked(LayerControl):
 
     def __init__(self, downlinks: DownlinkScheduler) -> None:
         super().__init__(
-            WebRtcServer(TransportSettings()), downlinks, lambda subscription, sent_state: None, DecisionLog()
+            WebRtcServer(TransportSettings()).engine, downlinks, lambda subscription, sent_state: None, DecisionLog()
         )
         self.looks: list[tuple[float, bool]] = []
         self.fails = False
 
     def update(self, now: float, *, allocate: bool) -> None:
         self.looks.append((round(now, 3), allocate))
+        self.changed.clear()
         if self.fails:
             raise RuntimeError("planted")
 
@@ -90,7 +91,7 @@ def test_a_probe_is_filled_up_in_every_tick(downlinks: DownlinkScheduler, monkey
 def test_what_changed_is_looked_at_in_the_next_tick(downlinks: DownlinkScheduler) -> None:
     layer_control, other = opened(downlinks), opened(downlinks)
     downlinks.tick(0.0)
-    downlinks.touch(layer_control)
+    layer_control.changed[1] = None
     downlinks.tick(TICK)
     downlinks.tick(2 * TICK)
     assert [now for now, _ in layer_control.looks] == [0.0, 0.025]
@@ -99,7 +100,7 @@ def test_what_changed_is_looked_at_in_the_next_tick(downlinks: DownlinkScheduler
 
 def test_whoever_closed_is_not_looked_at(downlinks: DownlinkScheduler) -> None:
     layer_control = opened(downlinks)
-    downlinks.touch(layer_control)
+    layer_control.changed[1] = None
     downlinks.close(layer_control)
     downlinks.close(layer_control)
     downlinks.tick(0.0)

@@ -40,7 +40,8 @@ class Stage:
         self.downlinks = DownlinkScheduler(self.webrtc_server, Settings(start=start, enabled=enabled))
         self.decision_log = DecisionLog()
         self.sent_state: list[tuple[str, SentState]] = []
-        self.layer_control = LayerControl(self.webrtc_server, self.downlinks, self._send_state, self.decision_log)
+        self.layer_control = LayerControl(self.bench.engine, self.downlinks, self._send_state, self.decision_log)
+        self.layer_control.start(0.0)
         self.viewer = self.bench.peer(self.wire)
         self._sequence = itertools.count(1)
         self._routes = itertools.count()
@@ -70,7 +71,6 @@ class Stage:
     def watch(self, name: str = "TR_cam", *, feedback: bool = True) -> Subscription:
         subscription = self.subscription(name, self.camera)
         self.layer_control.add(subscription, self.viewer, feedback=feedback, now=self.bench.now)
-        self.layer_control.update_request(subscription)
         return subscription
 
     def update(self, seconds: float = 0.05) -> None:
@@ -88,7 +88,6 @@ def test_sound_alone_is_not_allocated() -> None:
     stage = Stage()
     sound = stage.subscription("TR_mic", stage.microphone)
     stage.layer_control.add(sound, stage.viewer, feedback=True, now=stage.bench.now)
-    stage.layer_control.update_request(sound)
     assert stage.layer_control.downlink is None
     stage.update()
     assert stage.sent_state == []
@@ -170,16 +169,16 @@ def test_a_flooded_path_stops_the_old_layer_at_once() -> None:
     assert "estimate" in [entry.kind.value for entry in stage.decision_log]
 
 
-@pytest.mark.parametrize("what", ["paused", "muted", "withheld"])
-def test_what_is_not_wanted_is_left_alone(what: str) -> None:
+@pytest.mark.parametrize(("what", "reason"), [("paused", "wish"), ("muted", "muted"), ("withheld", "last_n")])
+def test_what_is_not_wanted_is_not_sent(what: str, reason: str) -> None:
     stage = Stage()
     subscription = stage.subscription("TR_cam", stage.camera)
     subscription.settings = SubscriptionSettings(paused=what == "paused", withheld=what == "withheld")
     stage.camera.muted = what == "muted"
     stage.layer_control.add(subscription, stage.viewer, feedback=True, now=stage.bench.now)
-    stage.layer_control.update_request(subscription)
     stage.update()
-    assert (stage.sent_state, stage.target(subscription)) == ([], "")
+    assert stage.sent_state == [("TR_cam", SentState(True, reason))]
+    assert stage.target(subscription) == ""
     assert stage.layer_control.downlink is not None
     (update_request,) = stage.layer_control.downlink.requests.values()
     assert update_request.hidden
@@ -204,7 +203,7 @@ def test_a_wish_is_carried_out_again_though_nothing_changed() -> None:
     stage.update()
     assert subscription.down_track is not None
     subscription.down_track.clear_target()  # e.g. paused for a moment by the client
-    stage.layer_control.update_request(subscription)
+    stage.layer_control.select(subscription, stage.bench.now)
     stage.update()
     assert stage.target(subscription) == "f"
 
@@ -255,9 +254,28 @@ def test_what_is_gone_is_forgotten() -> None:
     assert len(stage.sent_state) == 1
 
 
-def test_an_operator_may_want_none() -> None:
+@pytest.mark.parametrize(("height", "layer"), [(90, "q"), (180, "h"), (0, "f")])
+def test_without_an_estimate_the_tile_size_decides(height: int, layer: str) -> None:
     stage = Stage(enabled=False)
-    stage.watch()
+    subscription = stage.subscription("TR_cam", stage.camera)
+    subscription.settings = SubscriptionSettings(height=height)
+    stage.layer_control.add(subscription, stage.viewer, feedback=True, now=stage.bench.now)
     assert stage.layer_control.downlink is None
-    stage.update()
-    assert stage.sent_state == []
+    assert stage.target(subscription) == layer
+    ((_, sent_state),) = stage.sent_state
+    assert (sent_state.layer, sent_state.height, sent_state.max_height) == (layer, SIZES[layer].height, 360)
+
+
+def test_nothing_is_sent_before_the_path_is_open() -> None:
+    stage = Stage(enabled=False)
+    layer_control = LayerControl(stage.bench.engine, None, stage._send_state, stage.decision_log)
+    subscription = stage.subscription("TR_cam", stage.camera)
+    layer_control.add(subscription, stage.viewer, feedback=False, now=stage.bench.now)
+    layer_control.select(subscription, stage.bench.now)
+    assert (stage.target(subscription), stage.sent_state) == ("", [])
+    layer_control.start(stage.bench.now)
+    assert stage.target(subscription) == "f"
+    layer_control.close()
+    subscription.settings = SubscriptionSettings(paused=True)
+    layer_control.select(subscription, stage.bench.now)
+    assert stage.target(subscription) == "f"

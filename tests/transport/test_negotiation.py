@@ -368,8 +368,8 @@ async def test_sound_that_becomes_stereo_later_is_another_track(
 async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sfu.transport.subscriber.SENT_KEPT", 4)
-    monkeypatch.setattr("sfu.transport.subscriber.SENT_FOR", 0.05)
+    monkeypatch.setattr("sfu.transport.outbound_ssrcs.ENDED_KEPT", 4)
+    monkeypatch.setattr("sfu.transport.outbound_ssrcs.ENDED_FOR", 0.05)
     publisher, sender, _ = await published(endpoint)
     sources = publisher.negotiate(sender.offer(), DECLARED).sources
     subscriber, receiver, ear = await joined(endpoint, sources["0"])
