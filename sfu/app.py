@@ -39,6 +39,7 @@ from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.tokens import Claims, Verifier
+from sfu.auth.turn_health import usable_urls
 from sfu.config import Settings
 from sfu.egress.jobs import EgressJobs
 from sfu.errors import ConfigurationError
@@ -52,6 +53,7 @@ from sfu.telemetry.loop_monitor import LoopMonitor
 from sfu.telemetry.traces import open_traces
 from sfu.telemetry.watchdog import Watchdog
 from sfu.transport.endpoint import WebRtcEndpoint
+from sfu.transport.turn_prober import TurnProber
 from sfu.transport.webrtc_server import WebRtcServer
 
 log = logging.getLogger(__name__)
@@ -98,7 +100,8 @@ async def serve(
         if ready is not None:
             ready.set()
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part.run()) for part in (server.signaling, server.node, server.egress_jobs)]
+            parts = (server.signaling, server.node, server.egress_jobs, server.turn_prober)
+            running = [tasks.create_task(part.run()) for part in parts]
             if demo:
                 running.append(tasks.create_task(_demo(server)))
             await stop.wait()
@@ -134,6 +137,12 @@ class Server:
         self.traces = open_traces(settings.traces)
         self.egress_jobs = EgressJobs(
             settings.egress, settings.outputs, self.webrtc_server, self.traces, lambda: self.node.admit_egress()
+        )
+        self.turn_prober = TurnProber(
+            settings.turn.urls,
+            self._turn_credentials,
+            lambda failed_hosts: self.signaling.update_ice_servers(failed_hosts),
+            settings.turn.lifetime / 2,
         )
         self.join_traces = JoinTraces(self.traces)
         self.webrtc_server.ticks.append(self.join_traces.tick)
@@ -273,11 +282,15 @@ class Server:
         self.node.admit(room)
 
     def _ice_servers(self, claims: Claims) -> tuple[IceServer, ...]:
-        settings = self.settings.turn
-        if not settings.urls:
+        if not self.settings.turn.urls:
             return ()
-        made = turn.credentials(settings.secret, secrets.token_hex(8), time.time(), settings.lifetime)
-        return (IceServer(urls=list(settings.urls), username=made.username, credential=made.password),)
+        made = self._turn_credentials()
+        urls = usable_urls(self.settings.turn.urls, self.turn_prober.states())
+        return (IceServer(urls=urls, username=made.username, credential=made.password),)
+
+    def _turn_credentials(self) -> turn.Credentials:
+        settings = self.settings.turn
+        return turn.credentials(settings.secret, secrets.token_hex(8), time.time(), settings.lifetime)
 
     def _revoke(self, claims: Claims) -> None:
         self.verifier.revoke(claims, time.time())

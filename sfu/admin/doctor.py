@@ -24,11 +24,11 @@ from enum import Enum
 from pathlib import Path
 from typing import TextIO
 
-import aioice
-
 from sfu.auth.turn import credentials
+from sfu.auth.turn_health import parse_url
 from sfu.config import Settings
 from sfu.telemetry.certificate import expires_at
+from sfu.transport.turn_prober import AllocationRefused, allocate
 from sfu.transport.webrtc_server import announced
 
 TIMEOUT = 5.0
@@ -182,36 +182,15 @@ def turn(settings: Settings) -> Iterator[Finding]:
             continue
         made = credentials(settings.turn.secret, "doctor", time.time(), settings.turn.lifetime)
         try:
-            relayed = asyncio.run(_allocate(url, made.username, made.password))
-        except (OSError, TimeoutError, ValueError, aioice.stun.TransactionError) as error:
-            reason = getattr(getattr(error, "response", None), "attributes", {}).get("ERROR-CODE", error) or "no answer"
+            relayed = asyncio.run(allocate(parse_url(url), made))
+        except (OSError, TimeoutError, AllocationRefused) as error:
+            reason = str(error) or "no answer"
             advice = (
                 "Check that it is running, its port is open, and its secret is turn.secret (coturn: use-auth-secret)."
             )
             yield Finding("turn", Verdict.PROBLEM, f"{url}: {reason}", advice)
         else:
             yield Finding("turn", Verdict.OK, f"{url} relays from {relayed}")
-
-
-async def _allocate(url: str, username: str, password: str) -> str:
-    scheme, _, rest = url.partition(":")
-    place, _, query = rest.partition("?")
-    host, _, port = place.rpartition(":") if place.rpartition(":")[2].isdigit() else (place, "", "")
-    transport, _ = await asyncio.wait_for(
-        aioice.turn.create_turn_endpoint(
-            asyncio.DatagramProtocol,
-            server_addr=(host.strip("[]"), int(port or (5349 if scheme == "turns" else 3478))),
-            username=username,
-            password=password,
-            ssl=scheme == "turns",
-            transport="tcp" if scheme == "turns" or "transport=tcp" in query else "udp",
-        ),
-        TIMEOUT,
-    )
-    relayed = transport.get_extra_info("sockname")
-    transport.close()
-    await asyncio.sleep(0.1)  # lets the release of the allocation be sent
-    return str(relayed[0] if relayed else "an unknown address")
 
 
 def clock() -> Finding:

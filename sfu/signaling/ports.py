@@ -61,6 +61,10 @@ class Publisher(Protocol):
     def quality_limitation_changed(self, mid: str, limitation: QualityLimitation) -> None:
         """The client's browser reports why it sends less than requested on an m-line."""
 
+    @property
+    def remote_host(self) -> str:
+        """IP address that the connection sends to; empty: none yet."""
+
     def report(self) -> Link | None:
         """None: the connection is not established yet."""
 
@@ -82,6 +86,10 @@ class Subscriber(MediaSink, Protocol):
 
     def restart(self) -> None:
         """Creates an offer with new ICE credentials."""
+
+    @property
+    def remote_host(self) -> str:
+        """IP address that the connection sends to; empty: none yet."""
 
     def report(self) -> Link | None:
         """None: the connection is not established yet."""

@@ -117,6 +117,11 @@ class Publishing:
             if publication.id in tracks or publication.id not in exclude:
                 self._publisher.quality_limitation_changed(mid, tracks.get(publication.id, "none"))
 
+    @property
+    def remote_host(self) -> str:
+        """IP address that the connection sends to; empty: none yet."""
+        return self._publisher.remote_host if self._publisher is not None else ""
+
     def report(self) -> Link | None:
         return self._publisher.report() if self._publisher is not None else None
 

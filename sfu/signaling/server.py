@@ -20,6 +20,7 @@ from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.rooms.registry import Rooms
 from sfu.rooms.room import Room
 from sfu.signaling.context import AccessControl, Context, Counters
+from sfu.signaling.ice_servers import IceServerUpdates
 from sfu.signaling.json_dialect import JsonDialect
 from sfu.signaling.messages import Draining
 from sfu.signaling.outbox import Flusher
@@ -93,6 +94,7 @@ class Signaling:
             unauthenticated_budget=unauthenticated_budget or make_unauthenticated_budget(),
         )
         self._sessions = Sessions(self._context)
+        self._ice_server_updates = IceServerUpdates(access.ice_servers)
         self._sockets = WebSockets(self._sessions, [JsonDialect()], origins, addresses)
 
     def routes(self) -> list[web.RouteDef]:
@@ -144,10 +146,16 @@ class Signaling:
         for session in self._sessions:
             session.send(Draining(message=message, seconds=seconds))
 
+    def update_ice_servers(self, failed_hosts: frozenset[str] = frozenset()) -> None:
+        """Sends all sessions new ICE servers. Those whose media passes a relay in `failed_hosts` (IP addresses) restart ICE."""
+        joined = (session for session in self._sessions if session.state is State.JOINED)
+        self._ice_server_updates.update(joined, failed_hosts)
+
     async def close(self, message: str = "The server is going down for maintenance.") -> None:
         """Drains: refuses joins and asks all clients to join elsewhere. Returns when the sockets are closed, or after twice
         the close deadline. Idempotent."""
         self._context.draining = True
+        self._ice_server_updates.close()
         for session in self._sessions:
             session.disconnect("draining", message)
         with suppress(TimeoutError):

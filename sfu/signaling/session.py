@@ -275,6 +275,12 @@ class Session:
         """Whether a socket is attached."""
         return self.outbox.socket is not None
 
+    @property
+    def remote_hosts(self) -> frozenset[str]:
+        """IP addresses that the server sends its media to."""
+        connections = (self.publishing, self.subscribing)
+        return frozenset(each.remote_host for each in connections if each is not None and each.remote_host)
+
     def refuse(self, request: int, error: RemoteError) -> None:
         self._context.counters.refused += 1
         retry_after = math.ceil(error.retry_after * 1000) / 1000 if isinstance(error, RateLimited) else 0.0

@@ -116,6 +116,11 @@ class Subscribing:
                 self._client.send(state)
         self.open()
 
+    @property
+    def remote_host(self) -> str:
+        """IP address that the connection sends to; empty: none yet."""
+        return self._subscriber.remote_host if self._subscriber is not None else ""
+
     def report(self) -> Link | None:
         return self._subscriber.report() if self._subscriber is not None else None
 

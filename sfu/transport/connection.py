@@ -410,6 +410,12 @@ class Connection:
             self._candidate_pairs.select(address)
             self._follow(True)
 
+    @property
+    def remote_host(self) -> str:
+        """IP address that media goes to; empty: no address is selected."""
+        selected = self._candidate_pairs.selected
+        return selected[0].removeprefix("::ffff:") if selected is not None else ""
+
     def silent_for(self, now: float) -> float:
         """Seconds since the last check or media packet of the peer."""
         return max(0.0, now - max(self.ice.last_check, self.peer.last_arrival, self.created_at))

@@ -298,6 +298,10 @@ class PublisherConnection:
             for consumer in consumers:
                 consumer.quality_limitation_changed(name, cause, now)
 
+    @property
+    def remote_host(self) -> str:
+        return self._connection.remote_host
+
     def report(self) -> LinkReport | None:
         if self._connection.connected_at is None:
             return None

@@ -146,6 +146,10 @@ class SubscriberConnection:
         """Whether video is being sent to the client."""
         return self._down_tracks.sending_video
 
+    @property
+    def remote_host(self) -> str:
+        return self._connection.remote_host if self._connection is not None else ""
+
     def report(self) -> LinkReport | None:
         connection = self._connection
         if connection is None or connection.connected_at is None:

@@ -51,6 +51,7 @@ class NoMedia:
 
     established = False
     sending_video = False
+    remote_host = ""
 
     def open_publisher(
         self, name: str, listener: PublisherListener, decision_log: DecisionLog, budget: LoopBudget

@@ -86,6 +86,7 @@ class FakePublisher:
     refusal: RemoteError | None = None
     "What it refuses the next offers with."
     link: LinkReport = GOOD_LINK
+    remote_host: str = ""
     closed: bool = False
 
     def negotiate(self, offer: AcceptedOffer, tracks: list[TrackSpec]) -> Negotiated:
@@ -120,6 +121,7 @@ class FakeSubscriber:
     tracks: dict[TrackId, SubscriptionSettings] = field(default_factory=dict)
     offers: int = 0
     link: LinkReport = GOOD_LINK
+    remote_host: str = ""
     closed: bool = False
 
     def subscribe(self, track: TrackId, source: MediaSource, settings: SubscriptionSettings) -> None:

@@ -215,6 +215,15 @@ export class Publisher extends Emitter {
     this.#negotiate().catch((error) => this.emit('error', error));
   }
 
+  /**
+   * ICE servers for the next ICE restart.
+   * @param {RTCIceServer[]} iceServers
+   */
+  use(iceServers) {
+    this.iceServers = iceServers;
+    this.connection.setConfiguration({ ...this.connection.getConfiguration(), iceServers });
+  }
+
   close() {
     this.#closed = true;
     this.unwatch();

@@ -440,6 +440,10 @@ export class Room extends Emitter {
       this.publisher?.send(message.track, message.layers);
       return;
     }
+    if (message.type === 'ice_servers') {
+      this.#moveIce(message);
+      return;
+    }
     if (message.type === 'draining') {
       this.#set({ ...before, drainedBy: Date.now() / 1000 + message.seconds });
       return;
@@ -460,6 +464,19 @@ export class Room extends Emitter {
       const publication = [...this.publications].find(({ id }) => id === message.track);
       if (publication) this.emit('muted', { publication, by: message.by });
     }
+  }
+
+  /**
+   * New TURN servers or credentials. With `restart`, the media passes a server that has failed.
+   * @param {Incoming} message
+   */
+  #moveIce({ ice_servers: iceServers = [], restart = false }) {
+    this.#iceServers = iceServers;
+    this.publisher?.use(iceServers);
+    this.subscriber?.use(iceServers);
+    if (!restart) return;
+    this.publisher?.restart();
+    this.#request({ type: 'restart' }).catch(() => {});
   }
 
   /** @param {Leave} leave */

@@ -53,6 +53,15 @@ export class Subscriber extends Emitter {
     return this.#queue;
   }
 
+  /**
+   * ICE servers for the next ICE restart.
+   * @param {RTCIceServer[]} iceServers
+   */
+  use(iceServers) {
+    this.iceServers = iceServers;
+    this.connection?.setConfiguration({ ...this.connection.getConfiguration(), iceServers });
+  }
+
   close() {
     this.#closed = true;
     this.unwatch();

@@ -28,6 +28,7 @@ from sfu.signaling.messages.events import (
 from sfu.signaling.messages.replies import (
     Draining,
     Error,
+    IceServersChanged,
     InLobby,
     Joined,
     Leave,
@@ -116,6 +117,7 @@ ServerMessage = (
     | RoomUpdated
     | LobbyChanged
     | Draining
+    | IceServersChanged
     | Leave
     | Ping
 )
@@ -145,6 +147,7 @@ __all__ = [
     "Error",
     "IceRestart",
     "IceServer",
+    "IceServersChanged",
     "Identifier",
     "InLobby",
     "Join",

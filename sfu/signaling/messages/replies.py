@@ -103,5 +103,13 @@ class Draining(Message, frozen=True, kw_only=True, tag="draining"):
     "Maximum seconds until `leave` with the reason `draining` follows."
 
 
+class IceServersChanged(Message, frozen=True, kw_only=True, tag="ice_servers"):
+    """New ICE servers, with new credentials. Both RTCPeerConnections use them for later ICE restarts."""
+
+    ice_servers: list[IceServer]
+    restart: bool = False
+    "The media passes a TURN server that has failed: restart ICE on both connections now."
+
+
 class Ping(Message, frozen=True, kw_only=True, tag="ping"):
     at: float
