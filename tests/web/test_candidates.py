@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Playwright, async_playwright
+from playwright.async_api import Browser, Playwright, async_playwright
 
 from tests.support import impaired
+from tests.web.conftest import launch
 from tests.web.guest import Meeting
 
 pytestmark = pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible")
@@ -65,6 +66,13 @@ def namespace() -> Iterator[None]:
 async def playwright(namespace: None) -> AsyncIterator[Playwright]:
     async with async_playwright() as running:
         yield running
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
+    browser = await launch(playwright, shell=False)
+    yield browser
+    await browser.close()
 
 
 async def test_many_networks(meeting: Meeting, tmp_path: Path) -> None:

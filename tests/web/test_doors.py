@@ -25,7 +25,8 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
 async def barren(playwright: Playwright, missing: str, *more: str) -> Browser:
     """A browser without one of the things that make a meeting easy."""
     arguments = [argument for argument in CHROMIUM if argument != missing]
-    return await playwright.chromium.launch(executable_path=chromium_path(), args=[*arguments, *more])
+    path = chromium_path(shell=missing != FAKE_CONSENT)
+    return await playwright.chromium.launch(executable_path=path, args=[*arguments, *more])
 
 
 async def problems(guest: Guest) -> list[str]:
