@@ -19,8 +19,8 @@ VENV ?= .venv
 PORT ?= 8080
 PYTEST_ARGS ?=
 SECONDS ?= 60
-BROWSERS ?= 1
-WORKERS ?= 3
+BROWSERS ?= 2
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 NATIVE := $(wildcard sfu/transport/native_src/*)
@@ -40,14 +40,17 @@ NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-cor
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
 BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
-# A meeting of two browsers needs half a processor, and its tests fail if there is none left. The others wait more.
-PARALLEL = $(BIN)/pytest -q --dist loadfile -m "not quiet"
+# Files in parallel. Most browser tests wait half of the time; they run beside the others. Tests with the marker quiet measure
+# pauses and rates: first those of browsers, two at a time, then the others alone.
+PARALLEL = $(BIN)/pytest -q --dist loadfile
+QUIET = $(shell grep -rl "pytest.mark.quiet" tests --include "test_*.py")
 # pytest fails if PYTEST_ARGS select no test of a stage.
 MAYBE_NONE = $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 # Tests that use no browser and start no process of their own.
 QUICK := $(addprefix tests/,auth bandwidth forwarding resources mixer rooms rtp sdp signaling telemetry transport)
 
-.PHONY: run test stages programs quick check web-check docs fuzz fuzz-cost sanitize show bench soak clean
+.PHONY: run test stages browser-tests other-tests quiet-browser-tests quiet-tests tools programs quick lint check web-check docs \
+  fuzz fuzz-cost sanitize show bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -58,27 +61,44 @@ test:
 	@.ci/stage "make test" $(MAKE) --no-print-directory stages
 
 stages:
-	@.ci/stage installation $(MAKE) --no-print-directory $(VENV)/.installed-test programs $(TSC)
-	@.ci/stage check $(MAKE) --no-print-directory check
-	@.ci/stage web-check $(MAKE) --no-print-directory web-check
-	@failed=0; \
-	.ci/stage "browser tests" $(PARALLEL) -n $(BROWSERS) $(PYTEST_ARGS) tests/web $(MAYBE_NONE) || failed=1; \
-	.ci/stage "other tests" $(PARALLEL) -n $(WORKERS) --no-loadscope-reorder $(PYTEST_ARGS) tests --ignore tests/web \
-	  $(MAYBE_NONE) || failed=1; \
-	.ci/stage "quiet tests" $(BIN)/pytest -q -m quiet $(PYTEST_ARGS) $(MAYBE_NONE) || failed=1; \
-	exit $$failed
+	@.ci/stage installation $(MAKE) --no-print-directory -j2 $(VENV)/.installed-test tools
+	@.ci/stage check $(MAKE) --no-print-directory -j2 --output-sync lint web-check
+	@failed=0; for tests in "browser-tests other-tests" quiet-browser-tests quiet-tests; do \
+	  $(MAKE) --no-print-directory -k -j2 $$tests || failed=1; \
+	done; exit $$failed
+
+browser-tests:
+	@.ci/stage "browser tests" $(PARALLEL) -m "not quiet" -n $(BROWSERS) $(PYTEST_ARGS) tests/web $(MAYBE_NONE)
+
+# They run beside the browser tests, so that their output is shown at their end.
+other-tests:
+	@mkdir -p build
+	@.ci/stage "other tests" $(PARALLEL) -m "not quiet" -n $(WORKERS) --no-loadscope-reorder $(PYTEST_ARGS) tests \
+	  --ignore tests/web > build/other-tests.log 2>&1 $(MAYBE_NONE); status=$$?; cat build/other-tests.log; exit $$status
+
+quiet-browser-tests:
+	@.ci/stage "quiet browser tests" $(PARALLEL) -m quiet -n $(BROWSERS) $(PYTEST_ARGS) \
+	  $(filter tests/web/%,$(QUIET)) $(MAYBE_NONE)
+
+quiet-tests:
+	@.ci/stage "quiet tests" $(BIN)/pytest -q -m quiet $(PYTEST_ARGS) $(filter-out tests/web/%,$(QUIET)) $(MAYBE_NONE)
+
+tools: programs
+	@$(MAKE) --no-print-directory $(TSC)
 
 programs:
 	@.ci/packages $(PROGRAMS) $(NOTO)
 
 quick: $(VENV)/.installed-test
 	@.ci/stage check $(MAKE) --no-print-directory check
-	@.ci/stage "unit tests" $(PARALLEL) -n 2 $(QUICK)
+	@.ci/stage "unit tests" $(PARALLEL) -m "not quiet" -n 2 $(QUICK)
 
-check: $(VENV)/.installed-test
+lint: $(VENV)/.installed-test
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+check: lint
 	$(BIN)/pytest -q tests/test_architecture.py
 
 docs: $(VENV)/.installed-test
@@ -129,7 +149,7 @@ $(VENV)/.installed: pyproject.toml $(NATIVE) | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml $(NATIVE) | $(BIN)/python
 	@echo "make: installing into $(VENV), with what the tests need"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[perf,test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[perf,test]'
 	@touch $@ $(VENV)/.installed
 
 $(TSC):

@@ -4,9 +4,13 @@ import asyncio
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.web.firefox import firefox
 from tests.web.guest import THREE_LAYERS, Meeting, Visitor
 from tests.web.steady import watched
+
+pytestmark = pytest.mark.quiet  # pauses are judged, and Firefox encodes three layers
 
 
 async def sending(guest: Visitor) -> set[str]:

@@ -7,6 +7,7 @@ import pytest
 from tests.web.guest import Guest, Meeting
 from tests.web.steady import ATTEMPTS, steady, watched
 
+pytestmark = pytest.mark.quiet  # frames per second and pauses are judged
 CAMERA = "320x180x30"
 "Of one size, so that nothing else can change."
 

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from tests.web.guest import Guest, Meeting
 
+pytestmark = pytest.mark.quiet  # a second is judged
 PICTURE_DEADLINE = 1.0
 """From the first offer of the server, which is when the subscription begins, to the last of the pictures."""
 ATTEMPTS = 3

@@ -2,9 +2,12 @@
 
 import asyncio
 
+import pytest
+
 from tests.web.guest import THREE_LAYERS, Guest, Meeting
 from tests.web.steady import steady
 
+pytestmark = pytest.mark.quiet  # pauses are judged
 SWITCH_DEADLINE = 3.0
 """A switch waits for a keyframe, which a browser that runs on a busy machine may take its time for."""
 

@@ -2,8 +2,11 @@
 
 import asyncio
 
+import pytest
+
 from tests.web.guest import Guest, Meeting
 
+pytestmark = pytest.mark.quiet  # freezes are judged
 FULL_CAMERA = "1280x720x30"
 LAYERS_DEADLINE = 5.0
 

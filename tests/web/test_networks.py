@@ -20,7 +20,10 @@ from tests.web.guest import THREE_LAYERS, Guest, Meeting, gathering
 from tests.web.server import KEYS, ServerProcess, free_port, serve, token
 from tests.web.steady import ATTEMPTS, Flow, flow
 
-pytestmark = pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible")
+pytestmark = [
+    pytest.mark.quiet,  # freezes and recovery times are judged
+    pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible"),
+]
 ROUND_TRIP = 0.1
 
 
