@@ -91,7 +91,7 @@ async def renegotiates(guest: Visitor, viewer: Visitor) -> None:
     for step in (SHARE, "() => sfu.room.unpublish(window.shared)", "() => sfu.room.publisher.restart()",
                  "() => watched.sockets.at(-1).close()"):  # fmt: skip
         await guest.run(step)
-        await rests(guest, 3.0)
+        await rests(guest, 2.0)
     await viewer.wish({"track": track, "width": 960, "height": 540})
     await viewer.width(track, 960, within=30)
 
