@@ -3,7 +3,7 @@
 It decodes untrusted media, so it is isolated: no secrets in its environment, limited address space, no core dumps, and
 no network access of its own except RTMP. Any failure ends the process, and the server starts another one.
 
-Threads: the receiving thread (this module), decoders, tick and sound (`pipeline`), and those of the outputs
+Threads: the receiving thread (this module), decoders, tick (`video_loop`) and sound (`audio_loop`), and those of the outputs
 (`composite_outputs`): lower renditions, packaging and one per RTMP destination.
 """
 
