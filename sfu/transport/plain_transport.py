@@ -28,7 +28,7 @@ from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.transport.down_tracks import DownTracks
 from sfu.transport.layer_control import ignore_state
 from sfu.transport.outbound_ssrcs import OutboundSsrcs
-from sfu.transport.publisher import PublishedTrack
+from sfu.transport.published_track import PublishedTrack
 from sfu.transport.subscription import SendParameters, Subscription
 from sfu.transport.udp import LONGEST
 
@@ -182,7 +182,7 @@ class PlainTransport:
             rids=(),
             ssrcs=((ssrc, None),),
         )
-        source = PublishedTrack(self._webrtc_server, track, self._name)
+        source = PublishedTrack(self._webrtc_server.engine, track, self._name)
         source.declared = {"": size or Size(0, 0)}
         self._published.append(source)
         return source

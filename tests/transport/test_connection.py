@@ -19,7 +19,8 @@ from sfu.transport.connection import State
 from sfu.transport.dtls import Identity
 from sfu.transport.dtls import State as DtlsState
 from sfu.transport.endpoint import WebRtcEndpoint
-from sfu.transport.publisher import PublishedTrack, PublisherConnection
+from sfu.transport.published_track import PublishedTrack
+from sfu.transport.publisher import PublisherConnection
 from sfu.transport.settings import Settings
 from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer, binding_request

@@ -15,7 +15,7 @@ from sfu.rtp.rtcp import ReportBlock
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_TRANSPORT_CC
 from sfu.transport.down_tracks import DownTracks
 from sfu.transport.downlink_scheduler import DownlinkScheduler
-from sfu.transport.publisher import PublishedTrack
+from sfu.transport.published_track import PublishedTrack
 from sfu.transport.settings import Settings
 from sfu.transport.subscription import SendParameters, SentState, Subscription
 from sfu.transport.webrtc_server import WebRtcServer
@@ -51,7 +51,7 @@ class Setup:
         self.states.append(sent_state)
 
     def camera(self) -> PublishedTrack:
-        source = PublishedTrack(self.webrtc_server, self.bench.video(rids=(), ssrcs=((11, None),)), "PA_1")
+        source = PublishedTrack(self.webrtc_server.engine, self.bench.video(rids=(), ssrcs=((11, None),)), "PA_1")
         source.declared = {"": Size(640, 360)}
         return source
 

@@ -18,7 +18,7 @@ from sfu.rooms.ports import SubscriptionSettings
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_TRANSPORT_CC
 from sfu.transport.downlink_scheduler import DownlinkScheduler
 from sfu.transport.layer_control import LayerControl
-from sfu.transport.publisher import PublishedTrack
+from sfu.transport.published_track import PublishedTrack
 from sfu.transport.settings import Settings as TransportSettings
 from sfu.transport.subscription import SentState, Subscription
 from sfu.transport.webrtc_server import WebRtcServer
@@ -63,7 +63,7 @@ class Stage:
             )
 
     def subscription(self, name: str, track: Track, *, screen: bool = False) -> Subscription:
-        source = PublishedTrack(self.webrtc_server, track, "s", screen=screen)
+        source = PublishedTrack(self.webrtc_server.engine, track, "s", screen=screen)
         source.declared = dict(SIZES) if track.kind == "video" else {}
         down_track = self.bench.down_track(track, self.viewer, number=next(self._routes))
         return Subscription(TrackId(name), source, SubscriptionSettings(), down_track=down_track)

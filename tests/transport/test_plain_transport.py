@@ -16,7 +16,7 @@ from sfu.rooms.media_stats import QualityLimitation
 from sfu.rooms.ports import MediaConsumer, MediaSource, SubscriptionSettings
 from sfu.rtp import rtcp
 from sfu.transport.plain_transport import PAYLOAD_TYPES, PlainTransport, pair
-from sfu.transport.publisher import PublishedTrack
+from sfu.transport.published_track import PublishedTrack
 from sfu.transport.settings import Settings
 from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.wire import EXTENSIONS, Rtp, Wire, rtp, vp8
@@ -47,7 +47,7 @@ class Stand:
             rids=("q", "h", "f"),
             ssrcs=(),
         )
-        self.source = PublishedTrack(self.webrtc_server, track, "PA_1")
+        self.source = PublishedTrack(self.webrtc_server.engine, track, "PA_1")
         self.source.declared = {"q": Size(160, 90), "h": Size(320, 180), "f": Size(640, 360)}
         self.plain_transport = PlainTransport(self.webrtc_server, "egress")
         ours, self.far = pair()

@@ -12,7 +12,7 @@ from sfu.ids import TrackId
 from sfu.rooms.ports import SubscriptionSettings
 from sfu.transport.downlink_scheduler import DownlinkScheduler
 from sfu.transport.endpoint import WebRtcEndpoint
-from sfu.transport.publisher import PublishedTrack
+from sfu.transport.published_track import PublishedTrack
 from sfu.transport.settings import Settings
 from sfu.transport.subscriber import OfferingSubscriber, SubscriberConnection
 from sfu.transport.subscription import SendParameters, Subscription
@@ -67,7 +67,7 @@ class Setup:
         self.webrtc_server = WebRtcServer(Settings())
         bench = Bench()
         self.webrtc_server.engine = bench.engine
-        self.camera = PublishedTrack(self.webrtc_server, bench.video(), "PA_1")
+        self.camera = PublishedTrack(self.webrtc_server.engine, bench.video(), "PA_1")
         self.listener = Listener()
 
     def offering(self) -> OfferingSubscriber:

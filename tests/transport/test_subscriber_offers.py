@@ -9,7 +9,7 @@ from sfu.ids import TrackId
 from sfu.sdp.capabilities import URI_TRANSPORT_CC
 from sfu.sdp.description import ANSWER_MEDIA_LIMIT
 from sfu.sdp.local import LocalTransport
-from sfu.transport.publisher import PublishedTrack
+from sfu.transport.published_track import PublishedTrack
 from sfu.transport.settings import Settings
 from sfu.transport.subscriber_offers import SubscriberOffer, SubscriberOffers
 from sfu.transport.subscription import SendParameters
@@ -26,8 +26,8 @@ class Setup:
 
     def __init__(self) -> None:
         bench, webrtc_server = Bench(), WebRtcServer(Settings())
-        self.camera = PublishedTrack(webrtc_server, bench.video(), "PA_1")
-        self.microphone = PublishedTrack(webrtc_server, bench.audio(), "PA_1")
+        self.camera = PublishedTrack(webrtc_server.engine, bench.video(), "PA_1")
+        self.microphone = PublishedTrack(webrtc_server.engine, bench.audio(), "PA_1")
         ssrcs = itertools.count(101)
         self.offers = SubscriberOffers(lambda: next(ssrcs))
 

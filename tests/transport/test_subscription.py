@@ -5,7 +5,7 @@ import pytest
 from sfu.forwarding.decision_log import Cause, DecisionLog
 from sfu.ids import TrackId
 from sfu.rooms.ports import SubscriptionSettings
-from sfu.transport.publisher import PublishedTrack
+from sfu.transport.published_track import PublishedTrack
 from sfu.transport.settings import Settings
 from sfu.transport.subscription import SentState, Subscription
 from sfu.transport.webrtc_server import WebRtcServer
@@ -27,7 +27,9 @@ SILENT = SentState(True, "no_layer", cause=Cause.SILENT)
 def subscription(kind: str = "video") -> Subscription:
     bench = Bench()
     track = bench.video() if kind == "video" else bench.audio()
-    return Subscription(TrackId("TR_a"), PublishedTrack(WebRtcServer(Settings()), track, "s"), SubscriptionSettings())
+    return Subscription(
+        TrackId("TR_a"), PublishedTrack(WebRtcServer(Settings()).engine, track, "s"), SubscriptionSettings()
+    )
 
 
 @pytest.mark.parametrize(
