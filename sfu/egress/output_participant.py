@@ -16,7 +16,7 @@ from sfu.rooms.permissions import Permissions
 from sfu.rooms.quality import Link
 from sfu.rooms.room import Room
 from sfu.rooms.track_description import TrackDescription
-from sfu.transport.plain_transport import PlainTransport
+from sfu.transport.plain_transport import EncodingParameters, PlainTransport
 
 NAME = "Live mix"
 
@@ -42,8 +42,8 @@ class OutputParticipant:
         assert isinstance(seat, Participant)  # recorders skip the lobby
         self.participant = seat
         self._plain_transport = plain_transport
-        video = plain_transport.publish("video", "H264", self.video_ssrc, size)
-        audio = plain_transport.publish("audio", "opus", self.audio_ssrc)
+        video = plain_transport.publish("video", "H264", [EncodingParameters(self.video_ssrc, size=size)])
+        audio = plain_transport.publish("audio", "opus", [EncodingParameters(self.audio_ssrc)])
         self._media = (video, audio)
         publications = room.publications
         publications.publish(

@@ -1,8 +1,9 @@
 """Exchanges plain RTP with another process of this machine over a Unix socket: subscriptions out, published media in.
 
 Egress workers and recorders receive ordinary subscriptions: down tracks of the engine with the layer selection, keyframe
-throttle and sender reports that a browser gets, but without SRTP. Media that the process sends back is published like a
-browser's. The socket preserves messages (SOCK_SEQPACKET); one message is a batch of datagrams of one size:
+throttle, sender reports and audio levels that a browser gets, but without SRTP. Media that the process sends back is
+published like a browser's, with simulcast encodings, repair by NACK and RTX, and audio levels. The socket preserves
+messages (SOCK_SEQPACKET); one message is a batch of datagrams of one size:
 
     | size, 16 bits | datagram of `size` bytes | … | the last one, perhaps shorter |
 
@@ -17,7 +18,8 @@ import secrets
 import socket
 import struct
 import time
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.layers import Size
@@ -25,6 +27,7 @@ from sfu.forwarding.peer_transport import Address
 from sfu.ids import TrackId
 from sfu.resources.media_clock import ntp_time
 from sfu.rooms.ports import MediaSource, SubscriptionSettings
+from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_AUDIO_LEVEL
 from sfu.transport.down_tracks import DownTracks
 from sfu.transport.layer_control import ignore_state
 from sfu.transport.outbound_ssrcs import OutboundSsrcs
@@ -39,6 +42,10 @@ log = logging.getLogger(__name__)
 
 PAYLOAD_TYPES: Final[dict[str, int]] = {"opus": 111, "red": 63, "VP8": 96, "VP9": 98, "H264": 102, "AV1": 45}
 """Payload types in both directions. Both processes run the same version, so nothing is negotiated."""
+RTX_PAYLOAD_TYPES: Final[dict[str, int]] = {"VP8": 97, "VP9": 99, "H264": 103, "AV1": 46}
+"""Payload types of retransmissions (RFC 4588) by the codec that they repair."""
+AUDIO_EXTENSIONS: Final = {URI_AUDIO_LEVEL: OUT_EXTENSION_IDS[URI_AUDIO_LEVEL]}
+"""Header extensions of audio in both directions (RFC 6464). A process may leave them out."""
 PARAMETERS: Final = {
     "H264": "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
     "opus": "minptime=10;useinbandfec=1;sprop-stereo=1",
@@ -60,6 +67,18 @@ def pair() -> tuple[socket.socket, socket.socket]:
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER)
     return ours, theirs
+
+
+class EncodingParameters(NamedTuple):
+    """One RTP stream of a published track. Compare WebRTC's `RTCRtpEncodingParameters`."""
+
+    ssrc: int
+    rid: str = ""
+    "Name of a simulcast encoding; empty if the track has one encoding. Packets need no RID extension."
+    rtx_ssrc: int | None = None
+    "SSRC of retransmissions. None: the process does not answer NACKs."
+    size: Size = Size(0, 0)
+    "Pixels of the pictures, until a keyframe tells."
 
 
 class PlainTransportSocket:
@@ -149,7 +168,8 @@ class PlainTransport:
             return
         subscription = Subscription(track, source, settings)
         self._down_tracks.add(subscription)
-        parameters = SendParameters("00", self._ssrcs.take(), 0, PAYLOAD_TYPES[source.codec], None, None, {})
+        extensions = AUDIO_EXTENSIONS if source.kind == "audio" else {}
+        parameters = SendParameters("00", self._ssrcs.take(), 0, PAYLOAD_TYPES[source.codec], None, None, extensions)
         self._down_tracks.open(subscription, self.peer, parameters, 1, now)
 
     def update(self, track: TrackId, settings: SubscriptionSettings) -> None:
@@ -166,24 +186,39 @@ class PlainTransport:
     # -- media that comes back --------------------------------------------------------------------------------------
 
     def publish(
-        self, kind: Literal["audio", "video"], codec: Literal["H264", "opus"], ssrc: int, size: Size | None = None
+        self,
+        kind: Literal["audio", "video"],
+        codec: str,
+        encodings: Sequence[EncodingParameters],
+        *,
+        parameters: str | None = None,
     ) -> PublishedTrack:
-        """Publishes the stream `ssrc` of the process. `size`: width and height of its pictures."""
+        """Publishes a track that the process sends. `encodings`: smallest first; several need different rids.
+
+        `codec`: a key of `PAYLOAD_TYPES`; `parameters`: its fmtp value, by default from `PARAMETERS`. Missing packets of
+        video are requested with NACK on this socket, keyframes with PLI.
+        """
+        rids = tuple(encoding.rid for encoding in encodings)
+        if not encodings or len(set(rids)) < len(rids) or (len(rids) > 1 and "" in rids):
+            raise ValueError("encodings need different rids")
+        payload_type, rtx = PAYLOAD_TYPES[codec], RTX_PAYLOAD_TYPES.get(codec)
+        has_rtx = rtx is not None and any(encoding.rtx_ssrc is not None for encoding in encodings)
         track = self._webrtc_server.engine.add_track(
             self.peer,
-            mid=f"{kind}-{ssrc}",
+            mid=f"{kind}-{encodings[0].ssrc}",
             kind=kind,
             codec=codec,
-            parameters=PARAMETERS[codec],
+            parameters=PARAMETERS.get(codec, "") if parameters is None else parameters,
             clock_rate=CLOCK_RATES[kind],
-            payload_types={PAYLOAD_TYPES[codec]: codec},
-            rtx={},
-            extensions={},
-            rids=(),
-            ssrcs=((ssrc, None),),
+            payload_types={payload_type: codec},
+            rtx={rtx: payload_type} if has_rtx and rtx is not None else {},
+            extensions=AUDIO_EXTENSIONS if kind == "audio" else {},
+            rids=rids if rids != ("",) else (),
+            ssrcs=tuple((encoding.ssrc, encoding.rtx_ssrc) for encoding in encodings),
+            by_ssrc=True,
         )
         source = PublishedTrack(self._webrtc_server.engine, track, self._name)
-        source.declared = {"": size or Size(0, 0)}
+        source.declared = {encoding.rid: encoding.size for encoding in encodings}
         self._published.append(source)
         return source
 

@@ -15,7 +15,7 @@ from sfu.ids import PeerId, TrackId
 from sfu.rooms.media_stats import QualityLimitation
 from sfu.rooms.ports import MediaConsumer, MediaSource, SubscriptionSettings
 from sfu.rtp import rtcp
-from sfu.transport.plain_transport import PAYLOAD_TYPES, PlainTransport, pair
+from sfu.transport.plain_transport import PAYLOAD_TYPES, EncodingParameters, PlainTransport, pair
 from sfu.transport.published_track import PublishedTrack
 from sfu.transport.settings import Settings
 from sfu.transport.webrtc_server import WebRtcServer
@@ -178,7 +178,7 @@ async def test_a_process_that_is_gone_is_nobodys_trouble_and_its_successor_goes_
 
 
 async def test_what_the_process_sends_is_a_publication(stand: Stand) -> None:
-    source = stand.plain_transport.publish("video", "H264", 4711, Size(1280, 720))
+    source = stand.plain_transport.publish("video", "H264", [EncodingParameters(4711, size=Size(1280, 720))])
     wire = Wire(tag=0)
     viewer = stand.webrtc_server.engine.open_plain_peer(PeerId(901), 78, wire)
     down_track = stand.webrtc_server.engine.add_down_track(
@@ -214,7 +214,7 @@ async def test_malformed_messages_are_counted_and_dropped(stand: Stand, message:
 async def test_closing_leaves_nothing_behind(stand: Stand) -> None:
     stand.start()
     stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings())
-    stand.plain_transport.publish("audio", "opus", 5)
+    stand.plain_transport.publish("audio", "opus", [EncodingParameters(5)])
     stand.plain_transport.close()
     stand.plain_transport.close()
     assert stand.source.consumers == {}
@@ -271,3 +271,10 @@ async def test_any_media_source_is_forwarded(stand: Stand) -> None:
     (media,) = stand.media()
     assert media.ssrc == stand.plain_transport.ssrc(TRACK)
     stand.plain_transport.unsubscribe(TRACK)
+
+
+@pytest.mark.parametrize("rids", [(), ("q", "q"), ("", "f")])
+async def test_encodings_of_one_track_need_different_rids(stand: Stand, rids: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="different rids"):
+        stand.plain_transport.publish("video", "H264", [EncodingParameters(7 + n, rid) for n, rid in enumerate(rids)])
+    assert not stand.plain_transport.peer.tracks
