@@ -85,6 +85,10 @@ def _media(settings: Settings) -> Iterable[Bound]:
         "`RESENDS_KEPT`", "twice the history, to limit the retransmissions of each packet",
     )
     yield Bound(
+        "encrypted packets to resend", Owner.SUBSCRIPTION, down_track.DATAGRAMS_KEPT, PACKET,
+        "`DATAGRAMS_KEPT`", "a second of 2 Mbit/s; only for subscribers that negotiate NACK without RTX",
+    )
+    yield Bound(
         "paced packets", Owner.SUBSCRIPTION, pacer.COUNT_LIMIT, PACKET + 200,
         "`SHARE`, `QUEUE_LIMIT`, `COUNT_LIMIT`", "GOP for a new subscriber, at most 0.5 s at the path's rate",
     )

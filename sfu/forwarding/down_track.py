@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
+from sfu.forwarding.header_layout import HeaderLayout
 from sfu.forwarding.media_track import MediaTrack
 from sfu.forwarding.packet import HEAD_SIZE, CodecPatch, Packet
 from sfu.forwarding.peer_clock import NTP_UNITS
@@ -33,6 +34,8 @@ MIN_RESEND_PAUSE: Final = 0.01
 MAX_RESEND_PAUSE: Final = 0.4
 RESENDS_KEPT: Final = 1024
 """Packets whose retransmissions are counted: more than a history holds."""
+DATAGRAMS_KEPT: Final = 256
+"""Encrypted packets kept for a subscriber that negotiated NACK without RTX: about a second of 2 Mbit/s, at most 370 kB."""
 LAYER_SWITCH_TIMEOUT: Final = 2.0
 """Seconds to wait for a switch point between layers of one encoding before a keyframe is requested. Switch points occur
 several times a second."""
@@ -106,9 +109,11 @@ class DownTrack:
         "_segments",
         "cname",
         "current",
+        "datagrams",
         "highest_sent",
         "keyframe_requested_at",
         "last_report_block",
+        "layout",
         "mid_word",
         "octets",
         "offsets",
@@ -142,13 +147,20 @@ class DownTrack:
         rtx_payload_type: int | None,
         first_sequence: int,
         cname: str,
+        layout: HeaderLayout | None = None,
+        keeps_datagrams: bool = False,
     ) -> None:
-        if len(mid) != 2 or not mid.isascii():
+        if layout is None and (len(mid) != 2 or not mid.isascii() or keeps_datagrams):
             raise ValueError(f"mid must be two ASCII characters, not {mid!r}")
         self.track = track
         self.peer = peer
         self.cname = cname
-        self.mid_word = ord(mid[0]) << 8 | ord(mid[1])
+        self.layout = layout
+        """Header extensions that the subscriber chose; None: canonical packets. (C)"""
+        self.mid_word = ord(mid[0]) << 8 | ord(mid[1]) if layout is None else 0
+        """The mid in canonical packets. (C)"""
+        self.datagrams: list[bytes | None] | None = [None] * DATAGRAMS_KEPT if keeps_datagrams else None
+        """Encrypted packets, by the low bits of their sequence number, to resend as they are. (C)"""
         self.ssrc = ssrc
         self.rtx_ssrc = rtx_ssrc
         self.payload_types = (payload_type, payload_type if red_payload_type is None else red_payload_type)
@@ -343,15 +355,9 @@ class DownTrack:
         `is_lossy_link`: the loss is not congestion; None: not known. On a congested path, packets of an encoding that the
         subscriber no longer wants are not retransmitted: they would delay the keyframe of the next encoding.
         """
+        if self.rtx_payload_type is None or not self._may_resend(sequence, now, is_lossy_link=is_lossy_link):
+            return None
         back = (self.last_sent() - sequence) & 0xFFFF
-        if self.rtx_payload_type is None or back >= 0x8000:
-            return None
-        tries, last = self._resends.get(sequence, (0, float("-inf")))
-        rtt = self.peer.clock.rtt
-        round_trip = RTT_RATIO * rtt if rtt is not None else RESEND_PAUSE
-        pause = min(max(round_trip, MIN_RESEND_PAUSE if is_lossy_link else RESEND_PAUSE), MAX_RESEND_PAUSE)
-        if tries >= (LOSSY_LINK_LIMIT if is_lossy_link else RESEND_LIMIT) or now - last < pause:
-            return None
         stream = self.current or self.target
         wanted = stream.origin if stream is not None else None
         for index, segment in enumerate(reversed(self._segments)):
@@ -364,12 +370,37 @@ class DownTrack:
             packet = segment.encoding.find((sequence - segment.offsets.sequence) & 0xFFFF)
             if packet is None:
                 return None
-            self._resends[sequence] = (tries + 1, now)
-            if len(self._resends) > RESENDS_KEPT:
-                del self._resends[next(iter(self._resends))]
-            self.retransmitted += 1
+            self._count_resend(sequence, now)
             return segment.offsets, packet
         return None
+
+    def datagram_to_resend(self, sequence: int, now: float, *, is_lossy_link: bool | None = None) -> bytes | None:
+        """The encrypted packet sent under this sequence number, for a subscriber without RTX, if it may be resent now."""
+        datagram = self.datagrams[sequence % DATAGRAMS_KEPT] if self.datagrams is not None else None
+        if (
+            datagram is None
+            or datagram[2] << 8 | datagram[3] != sequence
+            or not self._may_resend(sequence, now, is_lossy_link=is_lossy_link)
+        ):
+            return None
+        self._count_resend(sequence, now)
+        return datagram
+
+    def _may_resend(self, sequence: int, now: float, *, is_lossy_link: bool | None) -> bool:
+        if (self.last_sent() - sequence) & 0xFFFF >= 0x8000:
+            return False
+        tries, last = self._resends.get(sequence, (0, float("-inf")))
+        rtt = self.peer.clock.rtt
+        round_trip = RTT_RATIO * rtt if rtt is not None else RESEND_PAUSE
+        pause = min(max(round_trip, MIN_RESEND_PAUSE if is_lossy_link else RESEND_PAUSE), MAX_RESEND_PAUSE)
+        return tries < (LOSSY_LINK_LIMIT if is_lossy_link else RESEND_LIMIT) and now - last >= pause
+
+    def _count_resend(self, sequence: int, now: float) -> None:
+        tries, _ = self._resends.get(sequence, (0, 0.0))
+        self._resends[sequence] = (tries + 1, now)
+        if len(self._resends) > RESENDS_KEPT:
+            del self._resends[next(iter(self._resends))]
+        self.retransmitted += 1
 
     def update_loss(self, share: float, now: float) -> None:
         """Takes the fraction of packets that the path loses, and adapts the redundancy of audio."""

@@ -28,6 +28,7 @@ from sfu.forwarding.down_track import DownTrack, OriginStream, RtpStream, SentCa
 from sfu.forwarding.downlink import Downlink
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.gop_replay import GopReplay
+from sfu.forwarding.header_layout import header_layout
 from sfu.forwarding.inbound import receive as receive_rtp
 from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.layers import ALL_LAYERS
@@ -39,6 +40,7 @@ from sfu.forwarding.peer_transport import PLAIN, Address, DatagramSink, SrtpCont
 from sfu.forwarding.rtcp_handler import FAULTS_EVERY, IngressLimits, RtcpHandler
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
+from sfu.sdp.capabilities import OUT_EXTENSION_IDS
 
 log = logging.getLogger(__name__)
 
@@ -239,8 +241,20 @@ class Engine:
         rtx_payload_type: int | None,
         first_sequence: int,
         cname: str,
+        extensions: Mapping[str, int] | None = None,
+        allow_mixed: bool = True,
+        nack_without_rtx: bool = False,
     ) -> DownTrack:
-        """`track` towards `peer`. Sends nothing before `set_target`. `first_sequence` is below 2¹⁵ (RFC 3711 3.3.1)."""
+        """`track` towards `peer`. Sends nothing before `set_target`. `first_sequence` is below 2¹⁵ (RFC 3711 3.3.1).
+
+        `extensions`: header extensions that the subscriber negotiated (URI → id) if it chose the ids; None: ours, with a
+        mid of two characters. `allow_mixed`: it takes one-byte and two-byte headers in one stream (RFC 8285 6).
+        `nack_without_rtx`: it negotiated NACK and no RTX, so that lost packets are resent as they were.
+        """
+        layout = None
+        if extensions is not None or nack_without_rtx:
+            negotiated = OUT_EXTENSION_IDS if extensions is None else extensions
+            layout = header_layout(mid, negotiated, allow_mixed=allow_mixed, canonical=not nack_without_rtx)
         down_track = DownTrack(
             track,
             peer,
@@ -252,6 +266,8 @@ class Engine:
             rtx_payload_type=rtx_payload_type,
             first_sequence=first_sequence,
             cname=cname,
+            layout=layout,
+            keeps_datagrams=nack_without_rtx,
         )
         track.down_tracks.append(down_track)
         peer.down_tracks[ssrc] = down_track

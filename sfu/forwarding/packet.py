@@ -1,6 +1,7 @@
 """The canonical form of a forwarded packet: built once per inbound packet, patched once per subscriber.
 
-All outbound packets have one layout, because the server makes the offers and chooses the extension ids:
+Outbound packets have one layout, because the server usually makes the offer and chooses the extension ids (header_layout.py:
+subscribers that chose them):
 
     0                   12        16                22
     | RTP fixed header  | BEDE len | twcc id+no  mid | further extensions, padded | payload
@@ -17,6 +18,8 @@ from sfu.sdp.capabilities import OUT_EXTENSION_IDS
 from sfu.sdp.capabilities import URI_MID as MID
 from sfu.sdp.capabilities import URI_TRANSPORT_CC as TRANSPORT_CC
 
+FIXED_HEAD: Final = struct.Struct("!HHLLL").pack_into
+"""The RTP header, and the extensions' profile and length."""
 HEAD: Final = struct.Struct("!HHLLLLH").pack_into
 HEAD_SIZE: Final = 22
 WIDE_HEAD: Final = struct.Struct("!HHLLLLL").pack_into

@@ -186,6 +186,13 @@ class RtcpHandler:
         for sequence in nack.lost:
             if not spend(LOOKUP):
                 return False
+            if down_track.datagrams is not None:
+                datagram = down_track.datagram_to_resend(sequence, now, is_lossy_link=is_lossy_link)
+                if datagram is not None:
+                    if not spend(REPAIR):
+                        return False
+                    fanout.resend_datagram(down_track, datagram)
+                continue
             found = down_track.packet_to_resend(sequence, now, is_lossy_link=is_lossy_link)
             if found is not None:
                 # Twice on a lossy link: a lost retransmission costs another round trip.

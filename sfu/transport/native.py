@@ -23,7 +23,7 @@ from sfu.transport.udp_socket import UdpSocket
 
 log = logging.getLogger(__name__)
 
-INTERFACE: Final = 5
+INTERFACE: Final = 6
 """Version of the interface; a C part built from other sources is not used."""
 SIGNATURE: Final = ["struct srtp_ctx_t_ *", "void *", "int *"]
 FanOut = Callable[[Iterable[DownTrack], list[fanout.GsoBatch], fanout.SrtpEncryptor], int]

@@ -1,10 +1,10 @@
 """CPU of the packet path alone: open → canonical → fan-out → seal → send, in one process, on real loopback sockets.
 
-    python -m tests.bench.packet_path [subscribers] [batch] [seconds] [--python]
+    python -m tests.bench.packet_path [subscribers] [batch] [seconds] [--python] [--own-ids]
 
 Prints CPU microseconds (user + system, this process) per received and per forwarded packet. The sender's packets are
 sealed beforehand and handed in from memory, the receivers' sockets are never read: what is measured is our work. With the
-C part where it was built, and without.
+C part where it was built, and without. `--own-ids`: subscribers that chose their extension ids and mids (WHEP).
 """
 
 import os
@@ -15,6 +15,7 @@ import time
 
 from sfu.forwarding.engine import Engine
 from sfu.ids import PeerId
+from sfu.sdp import capabilities as caps
 from sfu.transport.native import load
 from sfu.transport.srtp import PROFILES, SrtpDecryptor, SrtpEncryptor, SrtpSession
 from sfu.transport.udp import UdpSocket
@@ -23,7 +24,13 @@ from tests.support.wire import EXTENSIONS, rtp, vp8
 SIZE = 1200
 
 
-def main(subscribers: int, batch: int, seconds: float, *, python: bool = False) -> None:
+OWN_IDS = {
+    caps.URI_MID: 4, caps.URI_TRANSPORT_CC: 3, caps.URI_ABS_SEND_TIME: 2, caps.URI_VIDEO_ORIENTATION: 13,
+    caps.URI_DEPENDENCY_DESCRIPTOR: 11,
+}  # fmt: skip
+
+
+def main(subscribers: int, batch: int, seconds: float, *, python: bool = False, own_ids: bool = False) -> None:
     native = None if python else load()
     profile = PROFILES[0]
     key = os.urandom(profile.key + profile.salt)
@@ -51,8 +58,9 @@ def main(subscribers: int, batch: int, seconds: float, *, python: bool = False) 
         engine.set_srtp_sessions(peer, receive.handle, context.handle, profile.tag)
         engine.set_peer_address(peer, datagram_sink, sink.getsockname())
         down_track = engine.add_down_track(
-            track, peer, mid="00", ssrc=number + 100, rtx_ssrc=number + 100_000, payload_type=100, red_payload_type=None,
-            rtx_payload_type=101, first_sequence=1, cname="x",
+            track, peer, mid="0" if own_ids else "00", ssrc=number + 100, rtx_ssrc=number + 100_000, payload_type=100,
+            red_payload_type=None, rtx_payload_type=101, first_sequence=1, cname="x",
+            extensions=OWN_IDS if own_ids else None,
         )  # fmt: skip
         engine.set_target(down_track, track.encodings[""], 0.0)
     total = 200_000 // max(1, subscribers // 4)
@@ -89,9 +97,9 @@ def main(subscribers: int, batch: int, seconds: float, *, python: bool = False) 
     after = resource.getrusage(resource.RUSAGE_SELF)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     forwarded = sum(peer.packets_out for peer in engine.peers.values())
-    path = "Python" if native is None else "C"
+    path = ("Python" if native is None else "C") + (", own ids" if own_ids else "")
     print(
-        f"{path:6} {subscribers:4d} subscribers, batches of {batch:2d}: {cpu / received * 1e6:7.2f} us/received "
+        f"{path:15} {subscribers:4d} subscribers, batches of {batch:2d}: {cpu / received * 1e6:7.2f} us/received "
         f"{cpu / max(1, forwarded) * 1e6:6.2f} us/forwarded ({forwarded} forwarded, {datagram_sink.dropped} dropped)"
     )
 
@@ -100,7 +108,7 @@ if __name__ == "__main__":
     arguments = [int(word) for word in sys.argv[1:] if word.isdigit()]
     only_python = "--python" in sys.argv
     if arguments:
-        main(*(arguments + [8, 5][len(arguments) - 1 :]), python=only_python)
+        main(*(arguments + [8, 5][len(arguments) - 1 :]), python=only_python, own_ids="--own-ids" in sys.argv)
     else:
         for shape in ((1, 1), (1, 8), (4, 1), (4, 8), (25, 1), (25, 8), (200, 8)):
             for python in (True,) if only_python else (False, True):

@@ -15,7 +15,7 @@ from sfu.bandwidth import send_time_history
 from sfu.bandwidth.twcc import PENDING_LIMIT, Recorder
 from sfu.config import Settings
 from sfu.forwarding.decision_log import Cause, DecisionKind, DecisionLog
-from sfu.forwarding.down_track import RESENDS_KEPT
+from sfu.forwarding.down_track import DATAGRAMS_KEPT, RESENDS_KEPT
 from sfu.forwarding.layer_filter import LIMIT, FilteredStream, filtered
 from sfu.outputs.hls.rendition_stream import KEPT, Limits, RenditionStream, Segment
 from sfu.outputs.settings import Rendition
@@ -88,6 +88,24 @@ def _repaired() -> object:
         down_track.packet_to_resend(down_track.last_sent(), bench.now)
     assert len(down_track._resends) == RESENDS_KEPT
     return {number: (tries, at + 1.0) for number, (tries, at) in down_track._resends.items()}
+
+
+def _kept_datagrams() -> object:
+    bench = Bench()
+    track = bench.video(("f",))
+    down_track = bench.engine.add_down_track(
+        track, bench.peer(Wire()), mid="00", ssrc=7, rtx_ssrc=0, payload_type=100, red_payload_type=None,
+        rtx_payload_type=None, first_sequence=500, cname="a", nack_without_rtx=True,
+    )  # fmt: skip
+    bench.engine.set_target(down_track, track.encodings["f"], bench.now)
+    for number in range(DATAGRAMS_KEPT + 10):
+        bench.now += 0.01
+        bench.send(_picture(number, "f", 11))
+    datagrams = down_track.datagrams
+    assert datagrams is not None
+    assert None not in datagrams
+    assert len(datagrams) == DATAGRAMS_KEPT
+    return [bytes(bytearray(datagram or b"")) for datagram in datagrams]
 
 
 def _missing() -> object:
@@ -218,6 +236,7 @@ ALL = (
     Filled("history of filtered layers", _filtered, Fraction(1, LIMIT)),
     Filled("missing packets", _missing, Fraction(1, RID_LIMIT)),
     Filled("recent retransmissions", _repaired),
+    Filled("encrypted packets to resend", _kept_datagrams),
     Filled("arrivals to report", _arrivals),
     Filled("reported arrivals", _reported),
     Filled("send times", _sent),

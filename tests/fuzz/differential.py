@@ -4,7 +4,7 @@ import random
 import time
 
 from sfu.forwarding.down_track import Offsets
-from tests.transport.test_native import Traffic, World, key_frame
+from tests.transport.test_native import OTHERS, USUAL, Traffic, World, key_frame
 
 CODECS = ("VP8", "VP8", "VP9", "H264", "AV1")
 
@@ -34,7 +34,12 @@ def compare(seed: int, batches: int = 60) -> int:
     choose = random.Random(seed)
     codec, segments, count = choose.choice(CODECS), choose.random() < 0.7, choose.randrange(4)
     traffic = Traffic(seed, choose.choice((0.0, 0.02, 0.2)))
-    worlds = [World(with_native=native, codec=codec, segments=segments, subscribers=count) for native in (True, False)]
+    traffic.wide = choose.choice((0.0, 0.1))
+    kinds = [choose.choice((USUAL, *OTHERS)) for _ in range(3)]
+    worlds = [
+        World(with_native=native, codec=codec, segments=segments, subscribers=count, kinds=kinds)
+        for native in (True, False)
+    ]
     given = 0
     try:
         for number in range(batches):

@@ -3,9 +3,9 @@
 import random
 import socket
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import pytest
 
@@ -39,14 +39,48 @@ EXTENSIONS = {
     caps.URI_ABS_SEND_TIME: 2, caps.URI_DEPENDENCY_DESCRIPTOR: 8, caps.URI_VIDEO_ORIENTATION: 13,
 }  # fmt: skip
 VIDEO, REPAIR, AUDIO = 11, 12, 21
+
+
+class Subscriber(NamedTuple):
+    """What a subscriber that made the offer negotiated; None: ids of our offer."""
+
+    extensions: dict[str, int] | None = None
+    mid: str = "00"
+    allow_mixed: bool = True
+    nack_without_rtx: bool = False
+
+
+USUAL = Subscriber()
+OTHERS = (
+    Subscriber(EXTENSIONS, "0"),
+    Subscriber(EXTENSIONS, "a-mid-with-16-by", nack_without_rtx=True),
+    Subscriber({**EXTENSIONS, caps.URI_DEPENDENCY_DESCRIPTOR: 17}, "video0"),
+    Subscriber({uri: number + 200 for uri, number in EXTENSIONS.items()}, "a-mid-with-16-by"),
+    Subscriber({caps.URI_MID: 9, caps.URI_VIDEO_ORIENTATION: 3}, "01"),
+    Subscriber({caps.URI_TRANSPORT_CC: 5, caps.URI_DEPENDENCY_DESCRIPTOR: 7}, "1", allow_mixed=False),
+    Subscriber({caps.URI_TRANSPORT_CC: 5, caps.URI_ABS_SEND_TIME: 7}, "1", allow_mixed=False),
+    Subscriber({}, "mid"),
+    Subscriber(None, "00", nack_without_rtx=True),
+)
+"""The forms of RFC 8285, subsets of our extensions, mids of several lengths."""
 NOT_COMPARED = {"track", "origin", "down_tracks", "batch", "layer_filter", "nack_generator"}
 
 
 class World:
     """An engine with a publisher and subscribers behind one real socket."""
 
-    def __init__(self, *, with_native: bool, segments: bool = True, subscribers: int = 3, codec: str = "VP8") -> None:
+    def __init__(
+        self,
+        *,
+        with_native: bool,
+        segments: bool = True,
+        subscribers: int = 3,
+        codec: str = "VP8",
+        kinds: Sequence[Subscriber] = (USUAL,),
+    ) -> None:
+        """`kinds`: of the subscribers, in turn."""
         self.with_native = with_native
+        self.kinds = kinds
         self.engine = Engine(SrtpEncryptor(), segments=True)
         if with_native:
             assert native is not None
@@ -91,9 +125,12 @@ class World:
         )  # fmt: skip
 
     def down_track(self, peer: EnginePeer, track: Track, number: int) -> DownTrack:
+        kind = self.kinds[number % 100 % len(self.kinds)]
         down_track = self.engine.add_down_track(
-            track, peer, mid="00", ssrc=7000 + number, rtx_ssrc=8000 + number, payload_type=100,
-            red_payload_type=63 if number % 2 else None, rtx_payload_type=101, first_sequence=500, cname="x",
+            track, peer, mid=kind.mid, ssrc=7000 + number, rtx_ssrc=8000 + number, payload_type=100,
+            red_payload_type=63 if number % 2 else None, rtx_payload_type=None if kind.nack_without_rtx else 101,
+            first_sequence=500, cname="x", extensions=kind.extensions, allow_mixed=kind.allow_mixed,
+            nack_without_rtx=kind.nack_without_rtx,
         )  # fmt: skip
         self.down_tracks.append(down_track)
         self.engine.set_target(down_track, track.encodings[""], 0.0)
@@ -131,7 +168,13 @@ class World:
         assert peer.twcc is not None
         out["twcc"] = list(peer.twcc._pending)
         out["down_tracks"] = [
-            (down_track.packets, down_track.octets, down_track.offsets, down_track.peer.twcc_number)
+            (
+                down_track.packets,
+                down_track.octets,
+                down_track.offsets,
+                down_track.peer.twcc_number,
+                down_track.datagrams,
+            )
             for down_track in self.down_tracks
         ]
         return out
@@ -175,6 +218,8 @@ class Traffic:
     def __init__(self, seed: int, strangeness: float) -> None:
         self.random = random.Random(seed)
         self.strangeness = strangeness
+        self.wide = 0.0
+        """Fraction of packets in two-byte form, with a dependency descriptor that has a template structure."""
         self.sequences = {VIDEO: 65_500, AUDIO: 300, REPAIR: 9}
         self.timestamps = {VIDEO: 4_294_960_000, AUDIO: 48_000, REPAIR: 0}
         self.transport_wide = 65_530
@@ -222,6 +267,11 @@ class Traffic:
         while self.strange():
             elements.append((choose.randrange(15), choose.randbytes(choose.randrange(1, 17))))
         choose.shuffle(elements)
+        if self.wide and choose.random() < self.wide:
+            elements.append((8, choose.randbytes(choose.randrange(17, 80))))
+            block = b"".join(bytes((number, len(value))) + value for number, value in elements)
+            block += bytes(-len(block) % 4)
+            return struct.pack("!HH", 0x1000, len(block) // 4) + block
         block = b""
         for number, value in elements:
             block += bytes((number << 4 | len(value) - 1,)) + value + bytes(choose.choice((0, 0, 1)))
@@ -288,6 +338,50 @@ def test_both_do_the_same(
         assert theirs.sent() == sent
         assert theirs.state() == ours.state()
     assert total > 50
+
+
+@pytest.mark.parametrize("segments", [True, False])
+@pytest.mark.parametrize("kinds", [(USUAL, *OTHERS), *((other,) for other in OTHERS)])
+def test_subscribers_with_their_own_extensions_get_the_same_from_both(
+    worlds: Callable[..., tuple[World, World]], kinds: Sequence[Subscriber], segments: bool
+) -> None:
+    traffic = Traffic(len(kinds), 0.03)
+    traffic.wide = 0.1
+    ours, theirs = worlds(segments=segments, kinds=kinds, subscribers=len(kinds))
+    total = 0
+    for number in range(60):
+        batch = [traffic.packet() for _ in range(traffic.random.choice((1, 3, 8, 40)))]
+        for world in (ours, theirs):
+            if number % 7 == 6:
+                for down_track in world.down_tracks:
+                    down_track.offsets = Offsets(number * 999 & 0xFFFF, 5, number, number * 3, number * 7, True)
+            world.send(batch if number > 1 else [key_frame(65_498 + number)])
+        sent = ours.sent()
+        total += len(sent)
+        assert theirs.sent() == sent
+        assert theirs.state() == ours.state()
+    assert total > 200
+
+
+def test_sizes_that_differ_after_translation_fill_many_messages(worlds: Callable[..., tuple[World, World]]) -> None:
+    """More messages than one system call takes: every other packet has an extension that the subscriber does not get."""
+    ours, theirs = worlds(kinds=[Subscriber({caps.URI_MID: 1}, "0")], subscribers=4)
+    for batch in range(4):
+        packets = [key_frame(1)]
+        if batch:
+            packets = [
+                struct.pack("!BBHII", 0x90, 96, batch * 40 + number - 38, 9, VIDEO)
+                + (b"\xbe\xde\0\2\x31\0\1\xd0\1\0\0\0" if number % 2 else b"\xbe\xde\0\1\x31\0\1\0")
+                + b"\x80\xe0\x80\2\1\x20\x11\2\0"
+                + bytes(100 + number // 8)
+                for number in range(40)
+            ]
+        for world in (ours, theirs):
+            world.send(packets)
+        sent = ours.sent()
+        assert theirs.sent() == sent
+        assert len(sent) == 4 * len(packets)
+        assert theirs.state() == ours.state()
 
 
 @pytest.mark.parametrize("codec", ["VP9", "H264", "AV1"])

@@ -1,20 +1,13 @@
 /* Canonical packets × down_tracks → sealed datagrams: sfu/forwarding/fanout.py says what is to happen here. Datagrams of
  * several subscribers leave in one system call (sendmmsg), those of one subscriber in one message (UDP GSO). */
+#include "layout.h"
 #include "native.h"
 
 #define ARENA 196608
 #define MESSAGES 64
 #define UDP_SEGMENT_OPTION 103
-
-typedef struct {
-    PyObject *holder; /* of `tail`; strong */
-    const unsigned char *tail;
-    Py_ssize_t tail_size;
-    uint32_t timestamp, word;
-    unsigned first, sequence;
-    int size, codec, wide;
-    int picture_at, picture, picture_bits, tl0_at, tl0, frame_at, frame;
-} Canonical;
+#define MAX_SEGMENTS 44 /* fanout.py */
+#define MAX_RUN 60000
 
 typedef struct {
     int count;  /* packets */
@@ -49,8 +42,10 @@ static int read_packet(PyObject *object, Canonical *out) {
     long long first = number_of(PyTuple_GET_ITEM(object, 0)), sequence = number_of(PyTuple_GET_ITEM(object, 1));
     long long timestamp = number_of(PyTuple_GET_ITEM(object, 2)), word = number_of(PyTuple_GET_ITEM(object, 3));
     long long size = number_of(PyTuple_GET_ITEM(object, 5)), codec = number_of(PyTuple_GET_ITEM(object, 6));
+    long long extension_size = number_of(PyTuple_GET_ITEM(object, 7));
     if (!PyBytes_CheckExact(tail) || !within(first, 0, 0xFFFF) || !within(sequence, 0, 0xFFFF) ||
-        !within(timestamp, 0, 0xFFFFFFFFLL) || !within(word, 0, 0xFFFFFFFFLL) || !within(codec, 0, 1))
+        !within(timestamp, 0, 0xFFFFFFFFLL) || !within(word, 0, 0xFFFFFFFFLL) || !within(codec, 0, 1) ||
+        !within(extension_size, 0, PyBytes_GET_SIZE(tail)))
         return 0;
     memset(out, 0, sizeof *out);
     if (codec_patch != Py_None) {
@@ -80,6 +75,7 @@ static int read_packet(PyObject *object, Canonical *out) {
     out->word = (uint32_t)word;
     out->size = (int)size;
     out->codec = (int)codec;
+    out->extension_size = (int)extension_size;
     out->holder = Py_NewRef(tail);
     return 1;
 }
@@ -127,13 +123,19 @@ static int send_pending(int count) {
     return failed ? -1 : dropped;
 }
 
-/* Writes one subscriber's copy of a packet. */
-static void write_copy(unsigned char *at, const Canonical *packet, unsigned sequence, uint32_t timestamp, uint32_t ssrc,
-                       unsigned type, unsigned twcc, unsigned mid) {
+/* The first 12 bytes of one subscriber's copy. */
+static void write_fixed(unsigned char *at, const Canonical *packet, unsigned sequence, uint32_t timestamp, uint32_t ssrc,
+                        unsigned type) {
     write16(at, packet->first | type);
     write16(at + 2, (packet->sequence + sequence) & 0xFFFF);
     write32(at + 4, packet->timestamp + timestamp);
     write32(at + 8, ssrc);
+}
+
+/* Writes one subscriber's copy of a canonical packet. */
+static void write_copy(unsigned char *at, const Canonical *packet, unsigned sequence, uint32_t timestamp, uint32_t ssrc,
+                       unsigned type, unsigned twcc, unsigned mid) {
+    write_fixed(at, packet, sequence, timestamp, ssrc, type);
     write32(at + 12, packet->word);
     if (packet->wide) {
         write32(at + 16, words.wide_twcc | twcc);
@@ -144,6 +146,14 @@ static void write_copy(unsigned char *at, const Canonical *packet, unsigned sequ
         write16(at + 20, mid);
         memcpy(at + ONE_BYTE_HEAD, packet->tail, (size_t)packet->tail_size);
     }
+}
+
+/* Keeps an encrypted packet for a subscriber without RTX. */
+static int keep(PyObject *datagrams, const unsigned char *data, int size) {
+    PyObject *kept = PyBytes_FromStringAndSize((const char *)data, size);
+    if (kept == NULL)
+        return -1;
+    return PyList_SetItem(datagrams, (Py_ssize_t)read16(data + 2) % PyList_GET_SIZE(datagrams), kept);
 }
 
 static void rewrite(unsigned char *at, const Canonical *packet, unsigned picture, unsigned tl0, unsigned frame) {
@@ -182,7 +192,7 @@ static int flush(Batch *batch) {
 }
 
 static int serve_peer(Batch *batch, PyObject *down_track, PyObject *peer, PyObject *tx, PyObject *datagram_sink,
-                      PyObject *address);
+                      PyObject *address, PyObject *layout_object, PyObject *datagrams);
 
 /* The whole batch to one down_track. 1: done; 0: not a down_track for this; -1: an exception. */
 static int serve(Batch *batch, PyObject *down_track) {
@@ -195,14 +205,20 @@ static int serve(Batch *batch, PyObject *down_track) {
              *address = SLOT(peer, at_peer_address);
     if (tx == Py_None || datagram_sink == Py_None)
         return 1;
-    if (tx == NULL || tx == plain || datagram_sink == NULL || Py_TYPE(datagram_sink) != datagram_sink_class || address == NULL)
+    PyObject *layout = SLOT(down_track, at_down_track_layout), *datagrams = SLOT(down_track, at_down_track_datagrams);
+    if (tx == NULL || tx == plain || datagram_sink == NULL || Py_TYPE(datagram_sink) != datagram_sink_class ||
+        address == NULL || layout == NULL || datagrams == NULL)
         return 0;
     /* Sending may run Python code, and that may close the peer: what is worked with is kept until the end. */
     Py_INCREF(peer);
     Py_INCREF(tx);
     Py_INCREF(datagram_sink);
     Py_INCREF(address);
-    int served = serve_peer(batch, down_track, peer, tx, datagram_sink, address);
+    Py_INCREF(layout);
+    Py_INCREF(datagrams);
+    int served = serve_peer(batch, down_track, peer, tx, datagram_sink, address, layout, datagrams);
+    Py_DECREF(datagrams);
+    Py_DECREF(layout);
     Py_DECREF(address);
     Py_DECREF(datagram_sink);
     Py_DECREF(tx);
@@ -211,7 +227,7 @@ static int serve(Batch *batch, PyObject *down_track) {
 }
 
 static int serve_peer(Batch *batch, PyObject *down_track, PyObject *peer, PyObject *tx, PyObject *datagram_sink,
-                      PyObject *address) {
+                      PyObject *address, PyObject *layout_object, PyObject *datagrams) {
     PyObject *offsets = SLOT(down_track, at_down_track_offsets), *types = SLOT(down_track, at_down_track_payload_types);
     if (offsets == NULL || !PyTuple_Check(offsets) ||
         PyTuple_GET_SIZE(offsets) != 6 || types == NULL || !PyTuple_CheckExact(types) || PyTuple_GET_SIZE(types) != 2)
@@ -242,63 +258,91 @@ static int serve_peer(Batch *batch, PyObject *down_track, PyObject *peer, PyObje
         return PyErr_Occurred() ? -1 : 0;
     if (!peer_state_address(state, address))
         return 0;
+    Layout layout = {0};
+    int translates = layout_object != Py_None;
+    if (translates ? !read_layout(layout_object, &layout) : datagrams != Py_None)
+        return 0;
+    if (datagrams != Py_None && (!PyList_CheckExact(datagrams) || PyList_GET_SIZE(datagrams) == 0))
+        return 0;
     for (Py_ssize_t number = 0; number < batch->group_count; number++) {
         const Group *group = &batch->groups[number];
-        if (batch->count == MESSAGES || batch->used + group->bytes > ARENA) {
-            if (flush(batch) < 0)
-                return -1;
-            /* closed, keyed again or moved meanwhile: the rest is lost, as on a network */
-            if (SLOT(peer, at_peer_tx) != tx || SLOT(peer, at_peer_datagram_sink) != datagram_sink ||
-                SLOT(peer, at_peer_native_state) != (PyObject *)state || state->tx_object != tx || state->tx != context ||
-                state->address_object != address)
-                break;
-        }
-        unsigned char *begin = arena + batch->used, *at = begin;
-        for (int index = 0; index < group->count; index++) {
-            const Canonical *packet = &batch->packets[group->begin + index];
-            write_copy(at, packet, (unsigned)change[0], (uint32_t)change[1], (uint32_t)ssrc, (unsigned)type[packet->codec],
-                       (unsigned)twcc, (unsigned)mid);
-            if (rewrites)
-                rewrite(at, packet, (unsigned)change[2], (unsigned)change[3], (unsigned)change[4]);
-            int length = packet->size;
-            if (srtp_protect(context, at, &length) != 0) {
-                batch->dropped++;
-                continue;
+        /* one message, or several if their translation has changed the sizes */
+        for (int index = 0; index < group->count;) {
+            if (batch->count == MESSAGES ||
+                batch->used + group->bytes + (translates ? TRANSLATION_ROOM * group->count : 0) > ARENA) {
+                if (flush(batch) < 0)
+                    return -1;
+                /* closed, keyed again or moved meanwhile: the rest is lost, as on a network */
+                if (SLOT(peer, at_peer_tx) != tx || SLOT(peer, at_peer_datagram_sink) != datagram_sink ||
+                    SLOT(peer, at_peer_native_state) != (PyObject *)state || state->tx_object != tx ||
+                    state->tx != context || state->address_object != address)
+                    goto stored;
             }
-            twcc = (twcc + 1) & 0xFFFF;
-            octets += packet->size;
-            packets++;
-            at += packet->size + tag;
+            unsigned char *begin = arena + batch->used, *at = begin;
+            int first = index, size = group->size, last = 0, most = group->count;
+            for (; index < group->count && index - first < most; index++) {
+                const Canonical *packet = &batch->packets[group->begin + index];
+                Canonical moved;
+                unsigned kind = (unsigned)type[packet->codec];
+                if (translates) {
+                    translate(at, packet, &layout, (unsigned)twcc, &moved);
+                    if (index == first) {
+                        size = moved.size;
+                        most = MAX_RUN / (size + SEAL_ROOM) < MAX_SEGMENTS ? MAX_RUN / (size + SEAL_ROOM) : MAX_SEGMENTS;
+                    } else if (moved.size > size || last < size)
+                        break;
+                    last = moved.size;
+                    write_fixed(at, packet, (unsigned)change[0], (uint32_t)change[1], (uint32_t)ssrc, kind);
+                    packet = &moved;
+                } else
+                    write_copy(at, packet, (unsigned)change[0], (uint32_t)change[1], (uint32_t)ssrc, kind, (unsigned)twcc,
+                               (unsigned)mid);
+                if (rewrites)
+                    rewrite(at, packet, (unsigned)change[2], (unsigned)change[3], (unsigned)change[4]);
+                int length = packet->size;
+                if (srtp_protect(context, at, &length) != 0) {
+                    batch->dropped++;
+                    continue;
+                }
+                if (datagrams != Py_None && keep(datagrams, at, length) < 0)
+                    return -1;
+                if (!translates || layout.twcc)
+                    twcc = (twcc + 1) & 0xFFFF;
+                octets += packet->size;
+                packets++;
+                at += packet->size + tag;
+            }
+            if (at == begin)
+                continue;
+            Pending *message = &pending[batch->count];
+            struct msghdr *header = &headers[batch->count].msg_hdr;
+            int segment = at - begin > size + tag ? size + (int)tag : 0;
+            vectors[batch->count] = (struct iovec){begin, (size_t)(at - begin)};
+            destinations[batch->count] = state->to;
+            *header = (struct msghdr){.msg_name = &destinations[batch->count],
+                                      .msg_namelen = state->to_size,
+                                      .msg_iov = &vectors[batch->count],
+                                      .msg_iovlen = 1};
+            if (segment) {
+                header->msg_control = &controls[batch->count];
+                header->msg_controllen = sizeof controls[0].bytes;
+                struct cmsghdr *option = CMSG_FIRSTHDR(header);
+                option->cmsg_level = IPPROTO_UDP;
+                option->cmsg_type = UDP_SEGMENT_OPTION;
+                option->cmsg_len = CMSG_LEN(sizeof(uint16_t));
+                uint16_t value = (uint16_t)segment;
+                memcpy(CMSG_DATA(option), &value, sizeof value);
+            }
+            Py_INCREF(datagram_sink);
+            Py_INCREF(address);
+            /* a socket that cannot segment is not asked to: no kernel takes a descriptor of -1 */
+            *message = (Pending){datagram_sink, address, segment && !segments ? -1 : (int)fd, segment,
+                                 segment ? index - first : 1};
+            batch->count++;
+            batch->used += (int)(at - begin);
         }
-        if (at == begin)
-            continue;
-        Pending *message = &pending[batch->count];
-        struct msghdr *header = &headers[batch->count].msg_hdr;
-        int segment = at - begin > group->size + tag ? group->size + (int)tag : 0;
-        vectors[batch->count] = (struct iovec){begin, (size_t)(at - begin)};
-        destinations[batch->count] = state->to;
-        *header = (struct msghdr){.msg_name = &destinations[batch->count],
-                                  .msg_namelen = state->to_size,
-                                  .msg_iov = &vectors[batch->count],
-                                  .msg_iovlen = 1};
-        if (segment) {
-            header->msg_control = &controls[batch->count];
-            header->msg_controllen = sizeof controls[0].bytes;
-            struct cmsghdr *option = CMSG_FIRSTHDR(header);
-            option->cmsg_level = IPPROTO_UDP;
-            option->cmsg_type = UDP_SEGMENT_OPTION;
-            option->cmsg_len = CMSG_LEN(sizeof(uint16_t));
-            uint16_t value = (uint16_t)segment;
-            memcpy(CMSG_DATA(option), &value, sizeof value);
-        }
-        Py_INCREF(datagram_sink);
-        Py_INCREF(address);
-        /* a socket that cannot segment is not asked to: no kernel takes a descriptor of -1 */
-        *message =
-            (Pending){datagram_sink, address, segment && !segments ? -1 : (int)fd, segment, segment ? group->count : 1};
-        batch->count++;
-        batch->used += (int)(at - begin);
     }
+stored:;
     PyObject *value;
     if ((value = PyLong_FromLongLong(twcc)) == NULL)
         return -1;

@@ -220,7 +220,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     if (PyType_Ready(&PeerStateType) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 5) < 0) {
+    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 6) < 0) {
         Py_DECREF(module);
         return NULL;
     }

@@ -23,7 +23,8 @@
     X(peer, native_state) X(peer, streams) X(peer, extension_actions) X(peer, twcc) X(peer, packets_in) \
     X(peer, bytes_in) X(peer, last_arrival) X(peer, flooding) X(peer, payload_time) \
     X(down_track, peer) X(down_track, offsets) X(down_track, ssrc) X(down_track, mid_word) \
-    X(down_track, payload_types) X(down_track, packets) X(down_track, octets) \
+    X(down_track, payload_types) X(down_track, packets) X(down_track, octets) X(down_track, layout) \
+    X(down_track, datagrams) \
     X(encoding, track) X(encoding, highest) X(encoding, last_timestamp) X(encoding, received) \
     X(encoding, last_arrival) X(encoding, packets) X(encoding, bytes) X(encoding, history) X(encoding, mask) \
     X(encoding, down_tracks) X(encoding, batch) X(encoding, last_codec_patch) X(encoding, _transit) \
