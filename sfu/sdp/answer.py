@@ -134,7 +134,7 @@ def accept_offer(offer: SessionDescription, *, setup: Literal["active", "passive
     choices = _choices(offer)
     taken = [section for section, choice in zip(offer.media, choices, strict=True) if choice is not None]
     transport_section = offer.transport_section
-    role = _role(offer, taken, transport_section, setup)
+    role = dtls_role(offer, taken, transport_section, setup)
     tracks: list[ReceivedTrack] = []
     data: DataSection | None = None
     for section, choice in zip(offer.media, choices, strict=True):
@@ -171,7 +171,7 @@ def _choices(offer: SessionDescription) -> list[CodecChoice | None]:
     return choices
 
 
-def _role(
+def dtls_role(
     offer: SessionDescription,
     taken: list[MediaSection],
     transport_section: MediaSection | None,
@@ -199,9 +199,13 @@ def _role(
 def _choose(section: MediaSection) -> CodecChoice | None:
     """None: the m-line is rejected."""
     if section.kind == "application":
-        known = "DTLS/SCTP" in section.protocol and ("webrtc-datachannel" in section.formats or _is_sctpmap(section))
-        return CodecChoice((), ()) if known else None
+        return CodecChoice((), ()) if is_data_section(section) else None
     return choose_codecs(section)
+
+
+def is_data_section(section: MediaSection) -> bool:
+    """Whether it is the m-line of data channels."""
+    return "DTLS/SCTP" in section.protocol and ("webrtc-datachannel" in section.formats or _is_sctpmap(section))
 
 
 def _is_sctpmap(section: MediaSection) -> bool:
@@ -276,10 +280,10 @@ def write_answer(
     lines = session_lines(session_id, session_version, group)
     for section, choice in _pairs(accepted):
         if choice is None:
-            lines += _rejected_lines(section)
+            lines += rejected_lines(section)
             continue
         if section.kind == "application":
-            lines += _data_lines(section)
+            lines += data_lines(section)
         else:
             lines += _media_lines(section, choice, section.mid in stereo, paused.get(section.mid, ()))
         lines.append(transport)
@@ -292,7 +296,7 @@ def _pairs(accepted: AcceptedOffer) -> Iterator[tuple[MediaSection, CodecChoice 
     return zip(accepted.offer.media, accepted.choices, strict=True)
 
 
-def _data_lines(section: MediaSection) -> list[str]:
+def data_lines(section: MediaSection) -> list[str]:
     if not _is_sctpmap(section):
         return application_lines(section.mid, SCTP_PORT, MAX_MESSAGE_BYTES, section.protocol)
     return [
@@ -335,7 +339,7 @@ def _media_lines(section: MediaSection, choice: CodecChoice, stereo: bool, pause
         yield f"a=simulcast:recv {';'.join(f'~{rid}' if rid in paused else rid for rid in rids)}"
 
 
-def _rejected_lines(section: MediaSection) -> list[str]:
+def rejected_lines(section: MediaSection) -> list[str]:
     lines = [
         f"m={section.kind} 0 {section.protocol} {section.formats[0] if section.formats else '0'}",
         "c=IN IP4 0.0.0.0",

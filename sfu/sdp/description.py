@@ -101,6 +101,8 @@ class MediaSection:
     max_message_size: int
     candidates: tuple[str, ...]
     "Unparsed values. Candidates above the limit are ignored."
+    extmap_allow_mixed: bool
+    "Whether one stream may have one-byte and two-byte header extensions (RFC 8285 6)."
 
     @property
     def send_rids(self) -> tuple[str, ...]:
@@ -395,6 +397,7 @@ def _finish(
         sctp_port=draft.sctp_port,
         max_message_size=draft.max_message_size,
         candidates=tuple([found[1] for found in islice(_CANDIDATES(lines), CANDIDATE_LIMIT)]),
+        extmap_allow_mixed="extmap-allow-mixed" in draft.flags | session.flags,
     )
 
 
