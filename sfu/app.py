@@ -206,7 +206,7 @@ class Server:
             self.verifier,
             development=self.development,
             page_root=assets.web_root(),
-            routes=[*self.signaling.routes(), *self.hls.routes()],
+            routes=[*self.signaling.routes(http.base_path), *self.hls.routes()],
             access_log=self.settings.log.access,
             egress_jobs=self.egress_jobs,
             unauthenticated_budget=self.webrtc_server.port.unauthenticated_budget,

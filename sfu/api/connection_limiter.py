@@ -5,14 +5,13 @@ connections of a trusted reverse proxy come from one address; therefore its acti
 per client instead. An IPv6 /64 counts as one address, because it is the usual allocation of one customer.
 """
 
-import ipaddress
 import json
 import logging
 import time
 from collections import Counter
 
 from sfu.api.settings import Settings
-from sfu.auth.addresses import ClientAddresses, parse_address
+from sfu.auth.addresses import ClientAddresses, limit_key
 
 log = logging.getLogger("sfu.api")
 
@@ -68,14 +67,14 @@ class ConnectionLimiter:
         return self.addresses.is_proxy(address)
 
     def _add(self, address: str) -> bool:
-        key = _key(address)
+        key = limit_key(address)
         if self._by_address[key] >= self._max_per_address:
             return False
         self._by_address[key] += 1
         return True
 
     def _remove(self, address: str) -> None:
-        key = _key(address)
+        key = limit_key(address)
         self._by_address[key] -= 1
         if self._by_address[key] <= 0:
             del self._by_address[key]
@@ -97,10 +96,3 @@ def refusal_response(reason: str) -> bytes:
         f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         f"Retry-After: {RETRY_AFTER}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n{body}"
     ).encode()
-
-
-def _key(address: str) -> str:
-    found = parse_address(address)
-    if found is None:
-        return address
-    return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found), 64), strict=False))

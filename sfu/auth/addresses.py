@@ -92,6 +92,14 @@ def parse_address(address: str) -> Address | None:
     return getattr(address_, "ipv4_mapped", None) or address_
 
 
+def limit_key(address: str) -> str:
+    """The key under which limits count an address. An IPv6 /64 counts as one: it is the usual allocation of one customer."""
+    found = parse_address(address)
+    if found is None:
+        return address
+    return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found), 64), strict=False))
+
+
 def _elements(lines: Sequence[str]) -> Iterator[str]:
     """Non-empty elements of the list (RFC 9110 5.6.1), from last to first."""
     for line in reversed(lines):

@@ -125,30 +125,32 @@ def answer_offer(
 # ----------------------------------------------------------------------------------------------------------
 
 
-def accept_offer(offer: SessionDescription, *, setup: Literal["active", "passive"] | None = None) -> AcceptedOffer:
+def accept_offer(
+    offer: SessionDescription, *, setup: Literal["active", "passive"] | None = None, data: bool = True
+) -> AcceptedOffer:
     """Accepts every supported m-line and rejects the rest.
 
-    `setup` is the server's role if the offer leaves the choice (None: passive). Raises BadRequest if no answer is
-    possible: no credentials, no fingerprint, or no multiplexed RTCP.
+    `setup` is the server's role if the offer leaves the choice (None: passive). `data`: accept a data channel. Raises
+    BadRequest if no answer is possible: no credentials, no fingerprint, or no multiplexed RTCP.
     """
-    choices = _choices(offer)
+    choices = _choices(offer, data=data)
     taken = [section for section, choice in zip(offer.media, choices, strict=True) if choice is not None]
     transport_section = offer.transport_section
     role = dtls_role(offer, taken, transport_section, setup)
     tracks: list[ReceivedTrack] = []
-    data: DataSection | None = None
+    data_section: DataSection | None = None
     for section, choice in zip(offer.media, choices, strict=True):
         if choice is None:
             continue
         if section.kind == "application":
-            data = DataSection(section.mid, section.sctp_port or SCTP_PORT, section.max_message_size)
+            data_section = DataSection(section.mid, section.sctp_port or SCTP_PORT, section.max_message_size)
         elif _sends(section):
             tracks.append(_track(section, choice))
     return AcceptedOffer(
         offer,
         tuple(choices),
         tuple(tracks),
-        data,
+        data_section,
         transport_section.ufrag if transport_section else "",
         transport_section.pwd if transport_section else "",
         tuple(transport_section.fingerprints) if transport_section else (),
@@ -156,17 +158,16 @@ def accept_offer(offer: SessionDescription, *, setup: Literal["active", "passive
     )
 
 
-def _choices(offer: SessionDescription) -> list[CodecChoice | None]:
+def _choices(offer: SessionDescription, *, data: bool) -> list[CodecChoice | None]:
     """Choices for the m-lines of one transport: the BUNDLE group, or the first usable m-line without a group."""
     group = set(offer.bundle)
     choices: list[CodecChoice | None] = []
-    data = False
     for section in offer.media:
         choice: CodecChoice | None = None
         bundled = section.mid in group if group else not any(choices)
-        if section.mid and not section.rejected and bundled and not (data and section.kind == "application"):
+        if section.mid and not section.rejected and bundled and (data or section.kind != "application"):
             choice = _choose(section)
-            data = data or (choice is not None and section.kind == "application")
+            data = data and (choice is None or section.kind != "application")
         choices.append(choice)
     return choices
 

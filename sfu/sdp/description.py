@@ -297,14 +297,22 @@ def _msid(draft: _Draft, value: str) -> None:
     draft.msid = value
 
 
+def is_ice_ufrag(value: str) -> bool:
+    return _ICE_CHARACTERS(value) is not None
+
+
+def is_ice_password(value: str) -> bool:
+    return len(value) >= 22 and _ICE_CHARACTERS(value) is not None
+
+
 def _ufrag(draft: _Draft, value: str) -> None:
-    if not _ICE_CHARACTERS(value):
+    if not is_ice_ufrag(value):
         raise BadRequest("An ice-ufrag must have 4 to 256 ICE characters.")
     draft.ufrag = value
 
 
 def _pwd(draft: _Draft, value: str) -> None:
-    if len(value) < 22 or not _ICE_CHARACTERS(value):
+    if not is_ice_password(value):
         raise BadRequest("An ice-pwd must have 22 to 256 ICE characters.")
     draft.pwd = value
 

@@ -16,7 +16,7 @@ from sfu.signaling.messages import ServerMessage, TrackSpec
 
 
 class Client(Protocol):
-    """The client of a publishing or subscribing connection. `Session` implements it; a WHIP resource can as well."""
+    """The client of a publishing or subscribing connection: a `Session`, or a `WhipSession`."""
 
     @property
     def dialect(self) -> Dialect: ...
@@ -32,6 +32,9 @@ class Client(Protocol):
         """Sends a numbered event, and again after a resume if the client missed it."""
 
     def next_event_number(self) -> int: ...
+
+    def publisher_lost(self) -> None:
+        """The publishing connection failed or the client closed it; its publications have ended."""
 
 
 class Negotiated(Protocol):

@@ -81,7 +81,10 @@ class Publishing:
     def negotiate(self, sdp: str, tracks: list[TrackSpec]) -> tuple[str, dict[str, str]]:
         """Answers an offer. `tracks` describes its sending m-lines. Returns the answer's SDP and the track id of each
         published m-line. Raises RemoteErrors and then changes nothing."""
-        accepted = accept_offer(parse(sdp))
+        return self.answer(accept_offer(parse(sdp)), tracks)
+
+    def answer(self, accepted: AcceptedOffer, tracks: list[TrackSpec]) -> tuple[str, dict[str, str]]:
+        """`negotiate` of an offer that is parsed already."""
         self._check(tracks, accepted)
         publisher = self._publisher
         renewed = bool(self._fingerprints and accepted.fingerprints) and accepted.fingerprints != self._fingerprints
@@ -189,6 +192,7 @@ class Publishing:
     def publisher_lost(self) -> None:
         self._publisher = None
         self._unpublish_all()
+        self._client.publisher_lost()
 
     def _check(self, tracks: list[TrackSpec], accepted: AcceptedOffer) -> None:
         self._room.publications.check_publish(self._participant, [track.source for track in tracks])

@@ -20,6 +20,8 @@ from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.rooms.registry import Rooms
 from sfu.rooms.room import Room
 from sfu.signaling.context import AccessControl, Context, Counters
+from sfu.signaling.http_resources import HttpResources
+from sfu.signaling.http_sessions import HttpSessions
 from sfu.signaling.ice_servers import IceServerUpdates
 from sfu.signaling.json_dialect import JsonDialect
 from sfu.signaling.messages import Draining
@@ -29,6 +31,7 @@ from sfu.signaling.session import State
 from sfu.signaling.sessions import Sessions
 from sfu.signaling.settings import Settings
 from sfu.signaling.websocket import WebSockets
+from sfu.signaling.whip import WhipRoutes
 from sfu.telemetry.join_trace import JoinTraces
 
 logger = logging.getLogger(__name__)
@@ -45,12 +48,14 @@ QUALITY_INTERVAL = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """A snapshot for telemetry. All values except `sockets`, `sessions` and `waiting` are totals since the start."""
+    """A snapshot for telemetry. The values from `messages_sent` on are totals since the start."""
 
     sockets: int
     sessions: int
     "With or without a socket, including waiting ones."
     waiting: int
+    http_sessions: Mapping[str, int]
+    "WHIP sessions, by protocol."
     messages_sent: int
     frames_sent: int
     loop_seconds: Mapping[str, float]
@@ -95,16 +100,22 @@ class Signaling:
         )
         self._sessions = Sessions(self._context)
         self._ice_server_updates = IceServerUpdates(access.ice_servers)
+        addresses = addresses or ClientAddresses(any_peer=settings.trust_forwarded_for)
         self._sockets = WebSockets(self._sessions, [JsonDialect()], origins, addresses)
+        self._http_sessions = HttpSessions(self._context)
+        self._origins = origins
+        self._addresses = addresses
 
-    def routes(self) -> list[web.RouteDef]:
-        return [web.get("/ws", self._sockets.handle)]
+    def routes(self, base_path: str = "") -> list[web.RouteDef]:
+        """`base_path`: path prefix of the server behind a proxy."""
+        resources = HttpResources(self._context, self._http_sessions, self._origins, self._addresses, base_path)
+        return [web.get("/ws", self._sockets.handle), *WhipRoutes(resources).routes()]
 
     def statistics(self) -> Statistics:
         context = self._context
         loop_seconds = defaultdict(float, context.counters.loop_seconds)
         throttled = Counter(context.counters.throttled)
-        for session in self._sessions:
+        for session in (*self._sessions, *self._http_sessions):
             for source, budget in session.budgets.items():
                 loop_seconds[source] += budget.used
                 throttled[source] += budget.throttled
@@ -112,6 +123,7 @@ class Signaling:
             sockets=self._sockets.open,
             sessions=len(self._sessions),
             waiting=sum(session.state is State.WAITING for session in self._sessions),
+            http_sessions=self._http_sessions.by_protocol(),
             messages_sent=context.flusher.messages,
             frames_sent=context.flusher.frames,
             loop_seconds=loop_seconds,
@@ -132,6 +144,7 @@ class Signaling:
                 if now >= due_check:
                     due_check = now + interval
                     self._sessions.check(now, time.time())
+                    self._http_sessions.check(now, time.time())
                     self._context.rooms.handle_timer(now)
                 if now >= due_quality:
                     due_quality = now + QUALITY_INTERVAL
@@ -158,6 +171,7 @@ class Signaling:
         self._ice_server_updates.close()
         for session in self._sessions:
             session.disconnect("draining", message)
+        self._http_sessions.close(message)
         with suppress(TimeoutError):
             async with asyncio.timeout(2 * self._context.settings.close_deadline):
                 await self._sockets.all_closed.wait()

@@ -270,6 +270,9 @@ class Session:
             raise RuntimeError("the session has not joined")
         return self.room.members.next_number()
 
+    def publisher_lost(self) -> None:
+        """The client publishes again on a new connection."""
+
     @property
     def attached(self) -> bool:
         """Whether a socket is attached."""
