@@ -86,6 +86,9 @@ class ListClient:
     def next_event_number(self) -> int:
         return self.room.members.next_number()
 
+    def publisher_lost(self) -> None:
+        pass
+
 
 @dataclass(eq=False)
 class BinarySocket:

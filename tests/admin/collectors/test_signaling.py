@@ -30,6 +30,7 @@ COUNTERS.client_stats.freezes, COUNTERS.client_stats.frozen = 51, 52.5
 STATISTICS = Statistics(
     sockets=8,
     sessions=7,
+    http_sessions={"whip": 3},
     waiting=6,
     messages_sent=30,
     frames_sent=20,
