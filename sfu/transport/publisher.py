@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -13,9 +14,8 @@ from sfu.forwarding.loop_budget import LoopBudget
 from sfu.forwarding.stream_table import SSRC_LIMIT
 from sfu.forwarding.track import Track
 from sfu.rooms.media_stats import QualityLimitation
-from sfu.sdp.answer import AcceptedOffer, ReceivedTrack, accept_offer, write_answer
+from sfu.sdp.answer import AcceptedOffer, ReceivedTrack, write_answer
 from sfu.sdp.capabilities import is_stereo
-from sfu.sdp.description import parse
 from sfu.transport.connection import Connection, State
 from sfu.transport.dynacast_manager import DynacastManager
 from sfu.transport.published_track import PublishedTrack
@@ -71,8 +71,20 @@ class PublisherListener(Protocol):
     def publisher_lost(self) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """The decisions about an offer, before it has any effect. By mid, except `offer`."""
+
+    offer: AcceptedOffer
+    declared: Mapping[str, TrackDeclaration]
+    received: Mapping[str, ReceivedTrack]
+    stereo: Set[str]
+    kept: Set[str]
+    "M-lines whose track continues."
+
+
 class PublisherConnection:
-    """Implements the Publisher port of signalling."""
+    """One RTCPeerConnection of a publisher. Implements the Publisher port of signalling."""
 
     def __init__(
         self,
@@ -88,63 +100,38 @@ class PublisherConnection:
         self._name = name
         self._listener = listener
         self._decision_log = decision_log
-        self._budget = budget
-        self._connection = self._connect()
+        self._connection = Connection(webrtc_server, name, self, decision_log, budget)
         self._sources: dict[str, PublishedTrack] = {}
         self._remote_ufrag = ""
         self._fingerprints: tuple[tuple[str, str], ...] = ()
 
-    def _connect(self) -> Connection:
-        return Connection(self._webrtc_server, self._name, self, self._decision_log, self._budget)
+    def negotiate(self, offer: AcceptedOffer, tracks: Sequence[TrackDeclaration]) -> Negotiated:
+        """Answers an offer. Raises BadRequest or AtCapacity, and then changes nothing.
 
-    def negotiate(self, offer: AcceptedOffer | str, tracks: Sequence[TrackDeclaration]) -> Negotiated:
-        """Answers an offer. Raises BadRequest or AtCapacity, and then changes nothing."""
+        Another certificate is another RTCPeerConnection, for which the caller opens another PublisherConnection.
+        """
+        return self._commit(self._prepare(offer, tracks))
+
+    def _prepare(self, offer: AcceptedOffer, tracks: Sequence[TrackDeclaration]) -> _Prepared:
+        """All decisions and checks, without any effect."""
         if self._connection.state is State.CLOSED:
             raise BadRequest("The publishing connection is closed; join again.", code="connection_closed")
-        accepted = accept_offer(parse(offer)) if isinstance(offer, str) else offer
+        if self._fingerprints and offer.fingerprints and offer.fingerprints != self._fingerprints:
+            raise BadRequest("The offer has the certificate of another connection; publish on a new one.")
         declared = {track.mid: track for track in tracks}
-        received = {track.mid: track for track in accepted.tracks if track.mid in declared}
+        received = {track.mid: track for track in offer.tracks if track.mid in declared}
         stereo = {
             mid for mid, track in received.items() if track.stereo or declared[mid].source == "screen_share_audio"
         }
-        renewed = bool(self._fingerprints and accepted.fingerprints) and accepted.fingerprints != self._fingerprints
-        kept = (
-            set()
-            if renewed
-            else {
-                mid
-                for mid, source in self._sources.items()
-                if _same(source.track, received.get(mid)) and (mid not in stereo or is_stereo(source.track.parameters))
-            }
-        )
-        self._check_streams(received, kept, renewed=renewed)
-        # Nothing below refuses the offer.
-        self._renew(accepted, renewed=renewed)
-        connection = self._connection
-        answer = write_answer(
-            accepted,
-            connection.local(),
-            session_id=connection.session_id,
-            session_version=connection.session_version,
-            stereo=stereo,
-            paused={mid: self._sources[mid].paused() for mid in kept},
-        )
-        if accepted.fingerprints:
-            connection.start_dtls("server" if accepted.setup == "passive" else "client", accepted.fingerprints)
-        if accepted.data is not None:
-            connection.open_data(accepted.data.sctp_port, accepted.data.max_message_size, self)
-        for mid in self._sources.keys() - kept:
-            self._webrtc_server.engine.remove_track(self._sources.pop(mid).track)
-        for mid, track in received.items():
-            source = self._sources.get(mid)
-            if source is None:
-                source = self._sources[mid] = self._open(track, declared[mid], stereo=mid in stereo)
-            source.declared = _sizes(declared[mid], track.layers)
-            source.dynacast.negotiated(time.monotonic())
-            source.touch()
-        return Negotiated(answer, dict(self._sources))
+        kept = {
+            mid
+            for mid, source in self._sources.items()
+            if _same(source.track, received.get(mid)) and (mid not in stereo or is_stereo(source.track.parameters))
+        }
+        self._check_streams(received, kept)
+        return _Prepared(offer, declared, received, stereo, kept)
 
-    def _check_streams(self, received: dict[str, ReceivedTrack], kept: set[str], *, renewed: bool) -> None:
+    def _check_streams(self, received: Mapping[str, ReceivedTrack], kept: Set[str]) -> None:
         """Raises AtCapacity when the engine would drop packets of these tracks."""
         if sum(track.stream_count for track in received.values()) > SSRC_LIMIT:
             raise AtCapacity(
@@ -152,22 +139,41 @@ class PublisherConnection:
             )
         going = sum(len(source.track.encodings) for mid, source in self._sources.items() if mid not in kept)
         fresh = sum(track.stream_count for mid, track in received.items() if mid not in kept)
-        if fresh and not renewed and fresh > self._connection.peer.spare_streams + going:
+        if fresh and fresh > self._connection.peer.spare_streams + going:
             raise AtCapacity(
                 "This connection has carried too many RTP streams; publish on a new RTCPeerConnection.",
                 code="connection_exhausted",
             )
 
-    def _renew(self, accepted: AcceptedOffer, *, renewed: bool) -> None:
-        """Another certificate is another RTCPeerConnection; another user fragment is an ICE restart (RFC 8839 4.4.1.1)."""
-        if renewed:
-            self._sources.clear()
-            self._connection.close()
-            self._connection = self._connect()
-        elif self._remote_ufrag and accepted.ufrag and accepted.ufrag != self._remote_ufrag:
-            self._connection.restart_ice()
-        self._remote_ufrag = accepted.ufrag or ("" if renewed else self._remote_ufrag)
-        self._fingerprints = accepted.fingerprints or self._fingerprints
+    def _commit(self, prepared: _Prepared) -> Negotiated:
+        """Applies a prepared offer. Nothing here refuses it."""
+        offer, connection = prepared.offer, self._connection
+        if self._remote_ufrag and offer.ufrag and offer.ufrag != self._remote_ufrag:
+            connection.restart_ice()  # another user fragment is an ICE restart (RFC 8839 4.4.1.1)
+        self._remote_ufrag = offer.ufrag or self._remote_ufrag
+        self._fingerprints = offer.fingerprints or self._fingerprints
+        answer = write_answer(
+            offer,
+            connection.local(),
+            session_id=connection.session_id,
+            session_version=connection.session_version,
+            stereo=prepared.stereo,
+            paused={mid: self._sources[mid].paused() for mid in prepared.kept},
+        )
+        if offer.fingerprints:
+            connection.start_dtls("server" if offer.setup == "passive" else "client", offer.fingerprints)
+        if offer.data is not None:
+            connection.open_data(offer.data.sctp_port, offer.data.max_message_size, self)
+        for mid in self._sources.keys() - prepared.kept:
+            self._webrtc_server.engine.remove_track(self._sources.pop(mid).track)
+        for mid, track in prepared.received.items():
+            declared, source = prepared.declared[mid], self._sources.get(mid)
+            if source is None:
+                source = self._sources[mid] = self._open(track, declared, stereo=mid in prepared.stereo)
+            source.declared = _sizes(declared, track.layers)
+            source.dynacast.negotiated(time.monotonic())
+            source.touch()
+        return Negotiated(answer, dict(self._sources))
 
     def _open(self, received: ReceivedTrack, declared: TrackDeclaration, *, stereo: bool) -> PublishedTrack:
         parameters = received.codec.parameters

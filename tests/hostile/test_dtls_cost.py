@@ -26,7 +26,7 @@ from sfu.transport.dtls_guard import (
 )
 from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.webrtc_server import WebRtcServer
-from tests.support.peer import RawPeer
+from tests.support.peer import RawPeer, negotiate
 from tests.transport.test_connection import endpoint, published, until, webrtc_server
 from tests.transport.test_dtls import ME, identity_with, pair, roundtrip
 
@@ -174,7 +174,7 @@ async def test_a_hostile_chain_over_a_socket_ends_its_connection_only(
     honest, honest_peer, _ = await published(endpoint)
     hostile = RawPeer(chained(70, exponent=3000))
     publisher = endpoint.open_publisher("PA_h", Silent())
-    answer = publisher.negotiate(hostile.offer(), []).sdp
+    answer = negotiate(publisher, hostile.offer(), []).sdp
     hostile.use(answer, role="server" if "a=setup:active" in answer else "client")
     hostile.check()
     await until(lambda: publisher._connection.state.name == "CLOSED", hostile)

@@ -26,7 +26,7 @@ from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.publisher import PublisherConnection
 from sfu.transport.subscriber import SubscriberConnection
 from sfu.transport.webrtc_server import WebRtcServer
-from tests.support.peer import RawPeer
+from tests.support.peer import RawPeer, negotiate
 from tests.support.wire import Rtp, rtp, vp8
 from tests.transport.test_connection import DECLARED, Ear, endpoint, published, track_of, until, webrtc_server
 
@@ -68,7 +68,7 @@ async def test_who_joins_while_a_microphone_is_muted_hears_it_when_it_is_not(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
 ) -> None:
     publisher, peer, _ = await published(endpoint)
-    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    sources = negotiate(publisher, peer.offer(), DECLARED).sources
     peer.send(rtp(b"opus", ssrc=1, sequence=1, timestamp=960, payload_type=111, extensions={4: b"0"}))
     await until(lambda: track_of(sources["0"]).encodings[""].alive)
     await asyncio.sleep(0.1)
@@ -102,7 +102,7 @@ async def test_an_odd_certificate_ends_one_handshake_and_nothing_else(
     identity.fingerprint = ":".join(f"{byte:02X}" for byte in hashlib.sha256(odd).digest())
     ear, peer = Ear(), RawPeer(identity)
     publisher = endpoint.open_publisher("PA_a", ear)
-    peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
+    peer.use(negotiate(publisher, peer.offer(), DECLARED).sdp, role="client")
     peer.check()
     await until(lambda: peer.tx or ear.lost or loop_faults, peer)
     close(publisher, peer)
@@ -145,7 +145,7 @@ async def test_a_burst_of_large_packets_leaves_segmentation_on_and_raises_nothin
     publisher, peer, _ = await published(endpoint)
     if not webrtc_server.port.sockets[0].segments:
         pytest.skip("no segmentation offload here")
-    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    sources = negotiate(publisher, peer.offer(), DECLARED).sources
     subscriber, receiver, _ = await received(sources, "1", endpoint)
     peer.send(rtp(vp8(key=True), ssrc=2, sequence=1, timestamp=1, extensions={4: b"1"}))
     await until(lambda: track_of(sources["1"]).encodings[""].alive, peer)
@@ -177,7 +177,7 @@ async def test_an_address_left_behind_can_be_used_by_another(
         await asyncio.sleep(0.05)
     other = endpoint.open_publisher("PA_b", Ear())
     newcomer = RawPeer()
-    newcomer.use(other.negotiate(newcomer.offer(), DECLARED).sdp, role="client")
+    newcomer.use(negotiate(other, newcomer.offer(), DECLARED).sdp, role="client")
     newcomer.sock.close()
     newcomer.sock = peer.sock
     newcomer.check()
@@ -201,7 +201,7 @@ async def test_a_refused_offer_leaves_connection_and_tracks_as_they_were(
         .replace("a=setup:actpass", "a=setup:holdconn")
     )
     with pytest.raises(BadRequest):
-        publisher.negotiate(broken, DECLARED)
+        negotiate(publisher, broken, DECLARED)
     assert webrtc_server.connections == before
     assert next(iter(before)).peer.tracks == tracks
     close(publisher, peer, other)
@@ -211,7 +211,7 @@ async def test_a_track_for_which_there_was_no_room_is_sent_when_there_is(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
 ) -> None:
     publisher, peer, _ = await published(endpoint)
-    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    sources = negotiate(publisher, peer.offer(), DECLARED).sources
     ear = Ear()
     subscriber = endpoint.open_subscriber("PA_b", ear)
     for number in range(ANSWER_MEDIA_LIMIT):
@@ -230,7 +230,7 @@ async def test_an_offer_answered_after_its_publisher_left_opens_nothing(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, loop_faults: list[dict[str, object]]
 ) -> None:
     publisher, peer, _ = await published(endpoint)
-    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    sources = negotiate(publisher, peer.offer(), DECLARED).sources
     track = track_of(sources["1"])
     ear, receiver = Ear(), RawPeer()
     subscriber = endpoint.open_subscriber("PA_b", ear)
@@ -238,7 +238,7 @@ async def test_an_offer_answered_after_its_publisher_left_opens_nothing(
     await until(lambda: ear.offers)
     # the m-line is taken away by a renegotiation, the connection stays
     offer = peer.offer().replace("a=mid:1\r\na=sendonly", "a=mid:1\r\na=inactive")
-    publisher.negotiate(offer, DECLARED)
+    negotiate(publisher, offer, DECLARED)
     offer_id, sdp, _ = ear.offers[0]
     subscriber.accept_answer(offer_id, receiver.answer(sdp))
     assert track.down_tracks == []
@@ -249,7 +249,7 @@ async def test_changes_while_an_offer_is_open_and_answers_to_withdrawn_ones(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
 ) -> None:
     publisher, peer, _ = await published(endpoint)
-    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    sources = negotiate(publisher, peer.offer(), DECLARED).sources
     ear, receiver = Ear(), RawPeer()
     subscriber = endpoint.open_subscriber("PA_b", ear)
     subscriber.subscribe(TrackId("TR_x"), sources["1"], SubscriptionSettings())
@@ -294,7 +294,7 @@ async def test_m_lines_that_nobody_announced_cost_no_history(
 ) -> None:
     """Only announced tracks are counted against the caps, so only they may hold packets."""
     publisher, peer = endpoint.open_publisher("PA_a", Ear()), RawPeer()
-    negotiated = publisher.negotiate(peer.offer(), [TrackSpec(mid="0", source="microphone")])
+    negotiated = negotiate(publisher, peer.offer(), [TrackSpec(mid="0", source="microphone")])
     assert set(negotiated.sources) == {"0"}
     close(publisher, peer)
 
@@ -313,7 +313,7 @@ async def watched_by(
 ) -> tuple[PublisherConnection, RawPeer, SubscriberConnection, RawPeer, Callable[[], None]]:
     """A camera and its viewer; the last of what is returned sends a picture."""
     publisher, peer, _ = await published(endpoint)
-    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    sources = negotiate(publisher, peer.offer(), DECLARED).sources
     subscriber, receiver, _ = await received(sources, "1", endpoint)
     number = itertools.count(1)
 

@@ -7,9 +7,13 @@ import socket
 import struct
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from sfu.sdp.answer import accept_offer
+from sfu.sdp.description import parse
 from sfu.transport.dtls import DtlsAssociation, Identity, Role, State
+from sfu.transport.publisher import PublisherConnection, TrackDeclaration
+from sfu.transport.reports import Negotiated
 from sfu.transport.srtp import SrtpSession
 
 MAGIC = 0x2112A442
@@ -31,6 +35,11 @@ def binding_request(username: str, password: str, *, nominate: bool = True) -> b
     attributes += struct.pack("!HH", 0x0008, 20) + digest
     crc = zlib.crc32(message(len(attributes) + 8, attributes)) ^ 0x5354554E
     return message(len(attributes) + 8, attributes + struct.pack("!HHI", 0x8028, 4, crc))
+
+
+def negotiate(publisher: PublisherConnection, sdp: str, tracks: Sequence[TrackDeclaration]) -> Negotiated:
+    """Parses an offer as signalling does and passes it to the publishing connection."""
+    return publisher.negotiate(accept_offer(parse(sdp)), tracks)
 
 
 class RawPeer:

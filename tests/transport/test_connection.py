@@ -23,7 +23,7 @@ from sfu.transport.published_track import PublishedTrack
 from sfu.transport.publisher import PublisherConnection
 from sfu.transport.settings import Settings
 from sfu.transport.webrtc_server import WebRtcServer
-from tests.support.peer import RawPeer, binding_request
+from tests.support.peer import RawPeer, binding_request, negotiate
 from tests.support.wire import Rtp, rtp, vp8
 
 SETTINGS = Settings(udp_port=0, bind=("127.0.0.1",), include_loopback=True, handshake_timeout=0.4, connect_timeout=0.5)
@@ -99,7 +99,8 @@ async def published(
 ) -> tuple[PublisherConnection, RawPeer, Ear]:
     ear, peer = Ear(), RawPeer(identity)
     publisher = endpoint.open_publisher("PA_a", ear)
-    answer = publisher.negotiate(
+    answer = negotiate(
+        publisher,
         peer.offer(setup=setup, data=data),
         DECLARED,
     )
@@ -113,7 +114,7 @@ async def test_media_goes_from_a_publisher_to_a_subscriber(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
 ) -> None:
     publisher, sender, _ = await published(endpoint)
-    sources = publisher.negotiate(sender.offer(), DECLARED).sources
+    sources = negotiate(publisher, sender.offer(), DECLARED).sources
     assert {mid: source.kind for mid, source in sources.items()} == {"0": "audio", "1": "video"}
     ear, receiver = Ear(), RawPeer()
     subscriber = endpoint.open_subscriber("PA_b", ear)
@@ -154,7 +155,7 @@ async def test_who_leaves_is_freed_at_once_without_a_collection_of_cycles(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
 ) -> None:
     publisher, sender, _ = await published(endpoint, data=True)
-    camera = publisher.negotiate(sender.offer(data=True), DECLARED).sources["1"]
+    camera = negotiate(publisher, sender.offer(data=True), DECLARED).sources["1"]
     ear, receiver = Ear(), RawPeer()
     subscriber = endpoint.open_subscriber("PA_b", ear)
     subscriber.subscribe(TrackId("TR_cam"), camera, SubscriptionSettings())
@@ -201,7 +202,7 @@ async def test_a_greeting_that_outruns_the_answer_is_kept(
     ear, receiver = Ear(), RawPeer()
     subscriber = endpoint.open_subscriber("PA_b", ear)
     subscriber.subscribe(
-        TrackId("TR_mic"), publisher.negotiate(sender.offer(), DECLARED).sources["0"], SubscriptionSettings()
+        TrackId("TR_mic"), negotiate(publisher, sender.offer(), DECLARED).sources["0"], SubscriptionSettings()
     )
     await until(lambda: ear.offers)
     ((offer_id, offer, _),) = ear.offers
@@ -230,7 +231,7 @@ async def test_an_ice_restart_moves_the_media_to_a_new_address(
     publisher, peer, _ = await published(endpoint)
     before = next(iter(webrtc_server.port.by_address))
     peer.ufrag = "raw2"
-    answer = publisher.negotiate(peer.offer(), DECLARED)
+    answer = negotiate(publisher, peer.offer(), DECLARED)
     old = peer.remote_ufrag
     peer.use(answer.sdp, role="client")
     assert peer.remote_ufrag != old
@@ -264,7 +265,7 @@ async def test_checks_that_repeat_themselves_are_consent_until_a_restart(
     peer.check(password="another")
     await until(lambda: webrtc_server.port.dropped["stun_not_authentic"] == 1, peer)
     peer.ufrag = "raw2"
-    peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
+    peer.use(negotiate(publisher, peer.offer(), DECLARED).sdp, role="client")
     peer.check()
     await until(lambda: connection.ice.settled, peer)
     peer.check(password=old)
@@ -312,7 +313,7 @@ async def test_a_client_hello_from_another_socket_does_not_disturb_the_handshake
 ) -> None:
     ear, peer, stranger = Ear(), RawPeer(), RawPeer()
     publisher = endpoint.open_publisher("PA_a", ear)
-    answer = publisher.negotiate(peer.offer(), DECLARED)
+    answer = negotiate(publisher, peer.offer(), DECLARED)
     for each in (peer, stranger):
         each.use(answer.sdp, role="client")
     assert stranger.dtls is not None
@@ -348,7 +349,7 @@ async def test_a_half_open_handshake_ends_at_its_deadline(
 ) -> None:
     ear, peer = Ear(), RawPeer()
     publisher = endpoint.open_publisher("PA_a", ear)
-    peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
+    peer.use(negotiate(publisher, peer.offer(), DECLARED).sdp, role="client")
     peer.check()
     await until(lambda: ear.lost, seconds=3)
     assert webrtc_server.handshakes["failed"] == 1
@@ -361,10 +362,10 @@ async def test_a_connection_that_is_never_checked_ends_too(
 ) -> None:
     ear, peer = Ear(), RawPeer()
     publisher = endpoint.open_publisher("PA_a", ear)
-    publisher.negotiate(peer.offer(), DECLARED)
+    negotiate(publisher, peer.offer(), DECLARED)
     await until(lambda: ear.lost, seconds=3)
     with pytest.raises(BadRequest, match="closed"):
-        publisher.negotiate(peer.offer(), DECLARED)
+        negotiate(publisher, peer.offer(), DECLARED)
     peer.close()
 
 
@@ -374,7 +375,7 @@ async def test_handshakes_of_one_address_are_capped(webrtc_server: WebRtcServer,
     for _ in range(4):
         peer = RawPeer()
         publisher = endpoint.open_publisher("PA_a", Ear())
-        peer.use(publisher.negotiate(peer.offer(), DECLARED).sdp, role="client")
+        peer.use(negotiate(publisher, peer.offer(), DECLARED).sdp, role="client")
         peer.check()
         opened.append((publisher, peer))
     await until(lambda: webrtc_server.port.dropped["half_open_limit"] == 2)
@@ -383,25 +384,27 @@ async def test_handshakes_of_one_address_are_capped(webrtc_server: WebRtcServer,
         peer.close()
 
 
-async def test_another_certificate_in_an_offer_is_another_connection(
+async def test_another_certificate_needs_another_connection(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
 ) -> None:
     publisher, peer, ear = await published(endpoint)
+    before = negotiate(publisher, peer.offer(), DECLARED).sources
     again = RawPeer()
-    answer = publisher.negotiate(again.offer(), DECLARED)
-    assert len(webrtc_server.connections) == 1
-    again.use(answer.sdp, role="client")
+    with pytest.raises(BadRequest, match="certificate"):
+        negotiate(publisher, again.offer(), DECLARED)
+    assert negotiate(publisher, peer.offer(), DECLARED).sources == before
+    renewed = endpoint.open_publisher("PA_a", Ear())
+    again.use(negotiate(renewed, again.offer(), DECLARED).sdp, role="client")
     again.check()
     await until(lambda: again.tx, again)
     assert ear.lost == 0
-    publisher.close()
-    peer.close()
-    again.close()
+    for thing in (publisher, renewed, peer, again):
+        thing.close()
 
 
 async def test_answers_that_do_not_fit_are_refused(endpoint: WebRtcEndpoint) -> None:
     publisher, peer, _ = await published(endpoint)
-    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    sources = negotiate(publisher, peer.offer(), DECLARED).sources
     ear = Ear()
     subscriber = endpoint.open_subscriber("PA_b", ear)
     with pytest.raises(BadRequest, match="no open offer"):
@@ -420,7 +423,7 @@ async def test_answers_that_do_not_fit_are_refused(endpoint: WebRtcEndpoint) -> 
 
 async def test_slots_are_recycled_and_changes_of_one_turn_make_one_offer(endpoint: WebRtcEndpoint) -> None:
     publisher, peer, _ = await published(endpoint)
-    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    sources = negotiate(publisher, peer.offer(), DECLARED).sources
     ear, receiver = Ear(), RawPeer()
     subscriber = endpoint.open_subscriber("PA_b", ear)
     for number in range(5):
@@ -448,7 +451,7 @@ async def test_who_waits_alone_for_longer_than_the_deadline_still_gets_what_come
     assert ear.lost == 0
     publisher, peer, _ = await published(endpoint)
     subscriber.subscribe(
-        TrackId("TR_mic"), publisher.negotiate(peer.offer(), DECLARED).sources["0"], SubscriptionSettings()
+        TrackId("TR_mic"), negotiate(publisher, peer.offer(), DECLARED).sources["0"], SubscriptionSettings()
     )
     await until(lambda: ear.offers)
     assert ear.lost == 0

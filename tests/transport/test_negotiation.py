@@ -17,7 +17,7 @@ from sfu.signaling.messages import LayerSpec, TrackSpec
 from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.publisher import PublisherConnection
 from sfu.transport.webrtc_server import WebRtcServer
-from tests.support.peer import RawPeer
+from tests.support.peer import RawPeer, negotiate
 from tests.support.wire import Rtp, rtp, vp8
 from tests.transport.test_connection import DECLARED, Ear, endpoint, published, until, webrtc_server
 
@@ -82,14 +82,14 @@ async def test_a_refused_offer_changes_nothing(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, name: str, other: bool
 ) -> None:
     publisher, peer, ear = await published(endpoint)
-    before = publisher.negotiate(peer.offer(), DECLARED).sources
+    before = negotiate(publisher, peer.offer(), DECLARED).sources
     stranger = RawPeer()
     stranger.ufrag = "another"
     with pytest.raises(BadRequest):
-        publisher.negotiate(REFUSED[name](stranger if other else peer), DECLARED)
+        negotiate(publisher, REFUSED[name](stranger if other else peer), DECLARED)
     peer.send(rtp(vp8(key=True), ssrc=2, sequence=1, timestamp=3000, extensions={4: b"1"}))
     await until(lambda: before["1"].track.encodings[""].packets == 1)
-    again = publisher.negotiate(peer.offer(), DECLARED).sources
+    again = negotiate(publisher, peer.offer(), DECLARED).sources
     assert {mid: id(source) for mid, source in again.items()} == {mid: id(source) for mid, source in before.items()}
     assert not ear.lost
     for thing in (publisher, peer, stranger):
@@ -100,20 +100,20 @@ async def test_more_streams_than_the_engine_takes_are_refused(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
 ) -> None:
     publisher, peer, _ = await published(endpoint)
-    before = publisher.negotiate(peer.offer(), DECLARED).sources
+    before = negotiate(publisher, peer.offer(), DECLARED).sources
     rids = [f"r{number}" for number in range(8)]
     lines = VP8 + "".join(f"a=rid:{rid} send\r\n" for rid in rids) + f"a=simulcast:send {';'.join(rids)}\r\n"
     mids = [f"v{number}" for number in range(9)]
     large = offer(peer, *(video(mid, lines) for mid in mids), group=" ".join(mids))
     with pytest.raises(AtCapacity, match="128 RTP streams"):
-        publisher.negotiate(large, [TrackSpec(mid=mid) for mid in mids])
-    assert publisher.negotiate(peer.offer(), DECLARED).sources == before
+        negotiate(publisher, large, [TrackSpec(mid=mid) for mid in mids])
+    assert negotiate(publisher, peer.offer(), DECLARED).sources == before
     peer_state = publisher._connection.peer
     peer_state.stream_table.opened |= set(range(1000, 1004 + LIFETIME_LIMIT))
     with pytest.raises(AtCapacity) as refused:
-        publisher.negotiate(offer(peer, video("v", VP8), group="v"), [TrackSpec(mid="v")])
+        negotiate(publisher, offer(peer, video("v", VP8), group="v"), [TrackSpec(mid="v")])
     assert refused.value.code == "connection_exhausted"
-    assert publisher.negotiate(peer.offer(), DECLARED).sources == before
+    assert negotiate(publisher, peer.offer(), DECLARED).sources == before
     publisher.close()
     peer.close()
 
@@ -121,11 +121,11 @@ async def test_more_streams_than_the_engine_takes_are_refused(
 async def share(publisher: PublisherConnection, peer: RawPeer, number: int, receiver_of: object = None) -> object:
     """Takes back the last share and starts another in its m-line, as browsers do, with SSRCs of its own."""
     stopped = offer(peer, video("x", VP8, port=0), group="")
-    publisher.negotiate(stopped.replace("a=group:BUNDLE \r\n", ""), [])
+    negotiate(publisher, stopped.replace("a=group:BUNDLE \r\n", ""), [])
     mid = f"s{number}"
     text = offer(peer, video(mid, VP8 + RIDS), group=mid)
-    (source,) = publisher.negotiate(
-        text, [TrackSpec(mid=mid, source="screen_share", layers=SCREEN[0].layers)]
+    (source,) = negotiate(
+        publisher, text, [TrackSpec(mid=mid, source="screen_share", layers=SCREEN[0].layers)]
     ).sources.values()
     return source
 
@@ -152,7 +152,7 @@ async def test_a_connection_carries_any_number_of_shares(webrtc_server: WebRtcSe
     """250 shares in two layers with repairs are 1,000 SSRCs: the last one is received, reported on and forwarded."""
     peer = RawPeer()
     publisher = endpoint.open_publisher("PA_a", Ear())
-    answer = publisher.negotiate(offer(peer, video("s0", VP8 + RIDS), group="s0"), [TrackSpec(mid="s0")])
+    answer = negotiate(publisher, offer(peer, video("s0", VP8 + RIDS), group="s0"), [TrackSpec(mid="s0")])
     peer.use(answer.sdp, role="client")
     peer.check()
     await until(lambda: peer.tx, peer)
@@ -188,7 +188,7 @@ async def test_a_client_that_never_uses_an_m_line_again_learns_why_it_is_refused
     publisher, peer, _ = await published(endpoint)
     stopped = [video(f"v{number}", VP8, port=0) for number in range(64)]
     with pytest.raises(BadRequest) as refused:
-        publisher.negotiate(offer(peer, *stopped, video("v", VP8), group="v"), [TrackSpec(mid="v")])
+        negotiate(publisher, offer(peer, *stopped, video("v", VP8), group="v"), [TrackSpec(mid="v")])
     assert refused.value.code == "connection_exhausted"
     publisher.close()
     peer.close()
@@ -209,7 +209,7 @@ async def test_layers_by_ssrc_are_kept_apart(
     publisher = endpoint.open_publisher("PA_a", Ear())
     text = offer(peer, video("v", SIM).replace(f"a=extmap:5 {URI_RID}\r\n", ""), group="v")
     spec = [TrackSpec(mid="v", source="camera", width=1280, height=720)]
-    answer = publisher.negotiate(text, spec)
+    answer = negotiate(publisher, text, spec)
     assert "a=simulcast" not in answer.sdp
     assert "a=rid" not in answer.sdp
     peer.use(answer.sdp, role="client")
@@ -240,9 +240,9 @@ async def test_layers_by_ssrc_are_kept_apart(
         (320, 180), (640, 360), (1280, 720),
     ]  # fmt: skip
     assert 14 not in {packet.payload[-1] for packet in got}, "an SSRC that no group names"
-    same = publisher.negotiate(text, spec).sources["v"]
+    same = negotiate(publisher, text, spec).sources["v"]
     assert same is source
-    moved = publisher.negotiate(text.replace("11", "31"), spec).sources["v"]
+    moved = negotiate(publisher, text.replace("11", "31"), spec).sources["v"]
     assert moved is not source
     for thing in (subscriber, publisher, peer, receiver):
         thing.close()  # type: ignore[attr-defined]
@@ -251,7 +251,7 @@ async def test_layers_by_ssrc_are_kept_apart(
 async def test_of_undeclared_layers_one_is_taken(webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint) -> None:
     """Two SSRCs at once without a rid or a declaration are never mixed; one that follows the other is taken."""
     publisher, peer, _ = await published(endpoint)
-    track = publisher.negotiate(peer.offer(), DECLARED).sources["1"].track
+    track = negotiate(publisher, peer.offer(), DECLARED).sources["1"].track
     for sequence in range(1, 500):
         for ssrc in (5, 6):
             peer.send(rtp(vp8(key=True), ssrc=ssrc, sequence=sequence, timestamp=3000 * sequence, extensions={4: b"1"}))
@@ -284,8 +284,8 @@ async def test_profiles_of_phones(
 ) -> None:
     peer = RawPeer()
     publisher = endpoint.open_publisher("PA_a", Ear())
-    answer = publisher.negotiate(
-        offer(peer, video("v", PHONE, formats), group="v"), [TrackSpec(mid="v", source="camera")]
+    answer = negotiate(
+        publisher, offer(peer, video("v", PHONE, formats), group="v"), [TrackSpec(mid="v", source="camera")]
     )
     assert f"profile-level-id={profile};x-google" in answer.sdp
     assert answer.sdp.count("profile-level-id") == 1
@@ -321,7 +321,7 @@ async def test_stereo_is_offered_to_subscribers(
         "a=rtpmap:111 opus/48000/2\r\n", f"a=rtpmap:111 opus/48000/2\r\na=fmtp:111 {parameters}\r\n"
     )
     spec = TrackSpec(mid="0", source=source)  # type: ignore[arg-type]  # the row says which
-    answer = publisher.negotiate(text, [spec])
+    answer = negotiate(publisher, text, [spec])
     assert (";stereo=1\r\n" in answer.sdp) is stereo
     assert "sprop" not in answer.sdp
     subscriber = endpoint.open_subscriber("PA_b", ear)
@@ -349,17 +349,17 @@ async def test_sound_that_becomes_stereo_later_is_another_track(
     def sound(parameters: str) -> str:
         return peer.offer().replace("opus/48000/2\r\n", f"opus/48000/2\r\na=fmtp:111 {parameters}\r\n")
 
-    mono = publisher.negotiate(sound("minptime=10"), [TrackSpec(mid="0", source="microphone")])
+    mono = negotiate(publisher, sound("minptime=10"), [TrackSpec(mid="0", source="microphone")])
     assert "stereo=1" not in mono.sdp
     spec = TrackSpec(mid="0", source=source)  # type: ignore[arg-type]  # the row says which
-    both = publisher.negotiate(sound(parameters), [spec])
+    both = negotiate(publisher, sound(parameters), [spec])
     assert ";stereo=1\r\n" in both.sdp
     assert both.sources["0"] is not mono.sources["0"]
     subscriber = endpoint.open_subscriber("PA_b", ear)
     subscriber.subscribe(TrackId("TR_x"), both.sources["0"], SubscriptionSettings())
     await until(lambda: ear.offers)
     assert "sprop-stereo=1" in ear.offers[0][1]
-    again = publisher.negotiate(sound("minptime=10"), [TrackSpec(mid="0", source="microphone")])
+    again = negotiate(publisher, sound("minptime=10"), [TrackSpec(mid="0", source="microphone")])
     assert again.sources["0"] is both.sources["0"]
     for thing in (subscriber, publisher, peer):
         thing.close()
@@ -371,7 +371,7 @@ async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
     monkeypatch.setattr("sfu.transport.outbound_ssrcs.ENDED_KEPT", 4)
     monkeypatch.setattr("sfu.transport.outbound_ssrcs.ENDED_FOR", 0.05)
     publisher, sender, _ = await published(endpoint)
-    sources = publisher.negotiate(sender.offer(), DECLARED).sources
+    sources = negotiate(publisher, sender.offer(), DECLARED).sources
     subscriber, receiver, ear = await joined(endpoint, sources["0"])
     forgotten: list[int] = []
     connection = subscriber._connection  # type: ignore[attr-defined]

@@ -9,7 +9,7 @@ from sfu.signaling.messages import TrackSpec
 from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.settings import Settings
 from sfu.transport.webrtc_server import WebRtcServer
-from tests.support.peer import RawPeer
+from tests.support.peer import RawPeer, negotiate
 
 DECLARED = [TrackSpec(mid="0", source="microphone"), TrackSpec(mid="1", source="camera")]
 
@@ -42,7 +42,7 @@ async def test_limits_are_written_to_viewers(limitation: str, cause: Cause) -> N
     endpoint = WebRtcEndpoint(WebRtcServer(Settings()))
     peer, own, viewers = RawPeer(), DecisionLog(), DecisionLog()
     publisher = endpoint.open_publisher("PA_a", Ear(), own)
-    sources = publisher.negotiate(peer.offer(), DECLARED).sources
+    sources = negotiate(publisher, peer.offer(), DECLARED).sources
     subscriber = endpoint.open_subscriber("PA_b", Ear(), viewers)
     subscriber.subscribe(TrackId("TR_cam"), sources["1"], SubscriptionSettings())
     for said in (limitation, limitation, "none"):
