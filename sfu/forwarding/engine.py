@@ -3,22 +3,22 @@
 Commands:
 
 - peers: `open_peer`, `open_plain_peer`, `set_srtp_sessions`, `set_peer_address`, `set_downlink`, `close_peer`
-- tracks: `add_track`, `remove_track`, `mute`, `request_keyframe`
+- tracks: `add_track`, `set_owner`, `set_name`, `remove_track`, `mute`, `request_keyframe`
 - down tracks: `add_down_track`, `remove_down_track`, `set_target`, `set_layer`, `clear_target`, `set_sent_callback`,
   `update_loss`, `send_padding`
 
 Events come from `take_events`: an encoding was bound, came alive, fell silent or changed its size. Counters: `totals`,
-`dropped`, `plis_sent`, `firs_received`. The engine does not call back into rooms or signalling.
+`dropped`, `plis_sent`, `firs_received`, `media_received`. The engine does not call back into rooms or signalling.
 
-The driver (sfu.transport.udp) passes decrypted packets to `receive` in batches and calls `flush` after each batch, passes
-RTCP to `receive_rtcp`, and calls `handle_timer` every `rtcp_handler.TICK` seconds. `now` is monotonic seconds, `wall`
-seconds since 1900 (NTP). Sans-IO: encryption and sending are behind `SrtpEncryptor` and `DatagramSink`.
+The driver (sfu.transport.udp) passes decrypted packets to `receive`, or lets its C part take them in `receive_batch`, and
+calls `flush` after each batch. It passes RTCP to `receive_rtcp`, and calls `handle_timer` every `rtcp_handler.TICK` seconds.
+`now` is monotonic seconds, `wall` seconds since 1900 (NTP). Sans-IO: encryption and sending are behind `SrtpEncryptor` and
+`DatagramSink`.
 """
 
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from sfu.forwarding import fanout
@@ -27,6 +27,7 @@ from sfu.forwarding.dispatcher import Dispatcher, FanOut
 from sfu.forwarding.down_track import DownTrack, OriginStream, RtpStream, SentCallback
 from sfu.forwarding.downlink import Downlink
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.encoding_events import EncodingChanged, EncodingEvents
 from sfu.forwarding.gop_replay import GopReplay
 from sfu.forwarding.header_layout import header_layout
 from sfu.forwarding.inbound import receive as receive_rtp
@@ -45,21 +46,11 @@ from sfu.sdp.capabilities import OUT_EXTENSION_IDS
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class EncodingChanged:
-    """An encoding was bound, came alive, fell silent, or changed its size: choose layers again."""
+BatchReader = Callable[[list[Encoding], float], tuple[int, int, int]]
+"""Reads a batch of datagrams at a time and appends the encodings that got packets to the list, each once.
 
-    owner: TrackOwner | None
-    "`MediaTrack.owner` of its track."
-    rid: str
-    alive: bool
-    simulcast: bool
-    "Whether the track has other encodings."
-    first_arrival: float
-    "Time when it last came alive."
-    width: int
-    height: int
-    "Size in the last keyframe; zeros if not known."
+Returns the numbers of datagrams read, of packets taken and of forged packets.
+"""
 
 
 class Engine:
@@ -72,36 +63,33 @@ class Engine:
         segments: bool,
         ingress: IngressLimits | None = None,
         clock: Callable[[], float] = lambda: 0.0,
+        packet_log: PacketLog | None = None,
     ) -> None:
-        """`clock`: monotonic seconds, to charge work to the peer that causes it; by default work costs nothing."""
+        """`clock`: monotonic seconds, to charge work to the peer that causes it; by default work costs nothing.
+
+        `packet_log`: set if the operator wants one.
+        """
         self.media_received = False
-        """Set by every packet. The driver clears it to detect the next one."""
+        """Whether a packet came since the last `handle_timer`."""
         self._fault_at = float("-inf")
         self.pending_encodings: list[Encoding] = []
         """Encodings with a batch to forward, each once, in order of arrival. The C part appends to it as well."""
-        self._changed: dict[Encoding, None] = {}
-        """Encodings with an event to deliver, in order."""
+        self._encoding_events = EncodingEvents()
         self.peers: dict[PeerId, EnginePeer] = {}
         self.dropped: Counter[str] = Counter()
         """Packets dropped, by reason."""
         self._closed_totals: Counter[str] = Counter()
         """Counters of closed peers."""
-        self.log: PacketLog | None = None
-        """Set if the operator wants a packet log."""
+        self.log = packet_log
         self._rtcp_handler = RtcpHandler(encryptor, self.dropped, self._note, ingress or IngressLimits(), clock)
         self._dispatcher = Dispatcher(encryptor, segments, self.dropped, self._rtcp_handler.reports)
         self._gop_replay = GopReplay(self._dispatcher.send)
 
-    @property
-    def fan_out(self) -> FanOut:
-        """The function that sends a batch. The driver may replace it by the C part's."""
-        return self._dispatcher.fan_out
-
-    @fan_out.setter
-    def fan_out(self, fan_out: FanOut) -> None:
-        self._dispatcher.fan_out = fan_out
-
     # -- commands ---------------------------------------------------------------------------------------------------
+
+    def set_fan_out(self, fan_out: FanOut) -> None:
+        """Replaces the function that sends a batch, by the C part's."""
+        self._dispatcher.fan_out = fan_out
 
     def open_peer(
         self,
@@ -206,6 +194,14 @@ class Engine:
         peer.stream_table.drop_unbound()
         self._rtcp_handler.reschedule(peer)
         return track
+
+    def set_owner(self, track: Track, owner: TrackOwner) -> None:
+        """`owner` is in the track's events from now on."""
+        track.owner = owner
+
+    def set_name(self, track: Track, name: str) -> None:
+        """The name of the track in decision logs."""
+        track.name = name
 
     def remove_track(self, track: Track) -> None:
         for down_track in list(track.down_tracks):
@@ -356,19 +352,7 @@ class Engine:
 
     def take_events(self) -> list[EncodingChanged]:
         """The events since the last call, at most one per encoding, with its state now."""
-        changed, self._changed = self._changed, {}
-        return [
-            EncodingChanged(
-                encoding.track.owner,
-                encoding.rid,
-                encoding.alive,
-                len(encoding.track.encodings) > 1,
-                encoding.first_arrival,
-                encoding.width,
-                encoding.height,
-            )
-            for encoding in changed
-        ]
+        return self._encoding_events.take()
 
     # -- packets ----------------------------------------------------------------------------------------------------
 
@@ -381,6 +365,13 @@ class Engine:
         encoding = receive_rtp(peer, view, n, now)
         if encoding is not None and len(encoding.batch) == 1:
             self.pending_encodings.append(encoding)
+
+    def receive_batch(self, read: BatchReader, now: float) -> tuple[int, int]:
+        """Takes packets that the C part decrypts. Returns the numbers of datagrams read and of forged packets."""
+        received, opened, forged = read(self.pending_encodings, now)
+        if opened:
+            self.media_received = True
+        return received, forged
 
     def count_refused(self, peer: EnginePeer, n: int) -> None:
         """Counts a packet of `n` bytes that the driver drops because the peer exceeds its limits."""
@@ -420,6 +411,7 @@ class Engine:
 
     def handle_timer(self, now: float, wall: float) -> bool:
         """Call it every `TICK` seconds while it returns True (a peer publishes), else every `IDLE_TICK` seconds."""
+        self.media_received = False
         self._gop_replay.handle_timer(now)
         return self._rtcp_handler.handle_timer(now, wall)
 
@@ -447,4 +439,4 @@ class Engine:
     def _note(self, encoding: Encoding) -> None:
         if self.log is not None:
             self.log.listen(encoding)
-        self._changed[encoding] = None
+        self._encoding_events.add(encoding)

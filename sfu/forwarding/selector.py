@@ -41,6 +41,12 @@ def choose(
     return ordered[-1]
 
 
+def live_height(encodings: Iterable[Encoding], declared: Mapping[str, Size]) -> int:
+    """Height of the largest live encoding; 0 if there is none."""
+    live = (encoding for encoding in encodings if encoding.ssrc and encoding.alive)
+    return max((size_of(encoding, declared).height for encoding in live), default=0)
+
+
 def size_of(encoding: Encoding, declared: Mapping[str, Size]) -> Size:
     """The size in the last keyframe, else the size that the publisher declared."""
     if encoding.height:

@@ -54,6 +54,10 @@ class Track(MediaTrack):
         live = (encoding for encoding in self.encodings.values() if encoding.ssrc and encoding.alive)
         return max((encoding.fraction_lost for encoding in live), default=0.0)
 
+    def silent_rids(self) -> set[str]:
+        """The encodings that send nothing now."""
+        return {rid for rid, encoding in self.encodings.items() if not encoding.alive}
+
     def remove_down_track(self, down_track: object) -> None:
         super().remove_down_track(down_track)
         self.down_tracks[:] = [each for each in self.down_tracks if each is not down_track]

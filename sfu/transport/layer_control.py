@@ -14,7 +14,7 @@ from sfu.forwarding.downlink import Downlink
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.rtcp_handler import TICK
-from sfu.forwarding.selector import choose, size_of
+from sfu.forwarding.selector import choose, live_height, size_of
 from sfu.rooms.ports import FOCUS_PRIORITY
 from sfu.transport.downlink_scheduler import DownlinkScheduler
 from sfu.transport.subscription import SentState, StateListener, Subscription
@@ -123,11 +123,8 @@ class LayerControl:
             return
         self._engine.set_target(down_track, best, now)
         size = size_of(best, source.declared)
-        sent = (encoding for encoding in encodings if encoding.ssrc and encoding.alive)
-        top = max((size_of(encoding, source.declared).height for encoding in sent), default=0)
-        self._send_state(
-            subscription, SentState(False, "", best.rid, size.width, size.height, max_height=source.max_height(top))
-        )
+        max_height = source.max_height(live_height(encodings, source.declared))
+        self._send_state(subscription, SentState(False, "", best.rid, size.width, size.height, max_height=max_height))
 
     def _request(self, subscription: Subscription) -> None:
         """Passes the current settings to the downlink, which decides again in the next tick."""
@@ -155,7 +152,7 @@ class LayerControl:
     def update(self, now: float, *, allocate: bool) -> None:
         """Called by the scheduler: renews and applies decisions and sends padding for an active probe."""
         downlink, peer = self.downlink, self._peer
-        if downlink is None or peer is None or peer.tx is None:
+        if downlink is None or peer is None or not self._started:
             return
         if allocate:
             self._allocate(downlink, now)

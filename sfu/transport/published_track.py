@@ -39,13 +39,15 @@ class PublishedTrack:
         """Layer sizes by rid, lowest first."""
         self.limitation: QualityLimitation = "none"
         """Why the publisher's browser limits the quality (its `qualityLimitationReason`)."""
+        self.name: TrackId | None = None
+        """Its name for subscribers, known with the first one."""
         self.consumers: dict[TrackId, list[MediaConsumer]] = {}
         """Subscribers of this track, by their id for it."""
         self.dynacast = Dynacast()
         self._notify_publisher = notify_publisher
         self._dynacast_manager = dynacast_manager
         self._engine = engine
-        track.owner = self
+        engine.set_owner(track, self)
 
     def reselect(self, now: float) -> int:
         """Selects layers again for all consumers after an encoding changed. Returns their number."""
@@ -62,13 +64,12 @@ class PublishedTrack:
 
     def paused(self) -> tuple[str, ...]:
         """Layers that the publisher paused on request."""
-        encodings = self.track.encodings
-        return tuple(
-            rid for rid in self.dynacast.paused_layers(self.declared) if rid in encodings and not encodings[rid].alive
-        )
+        silent = self.track.silent_rids()
+        return tuple(rid for rid in self.dynacast.paused_layers(self.declared) if rid in silent)
 
     def add_consumer(self, name: TrackId, consumer: MediaConsumer) -> None:
-        self.track.name = str(name)
+        self.name = name
+        self._engine.set_name(self.track, str(name))
         self.consumers.setdefault(name, []).append(consumer)
         self.touch()
 

@@ -214,7 +214,7 @@ class PublisherConnection:
             return
         source.limitation = limitation
         now, cause = time.monotonic(), LIMITS[limitation]
-        self._decision_log.write(now, DecisionKind.LIMITED, cause, track=source.track.name)
+        self._decision_log.write(now, DecisionKind.LIMITED, cause, track=source.name or "")
         for name, consumers in source.consumers.items():
             for consumer in consumers:
                 consumer.quality_limitation_changed(name, cause, now)

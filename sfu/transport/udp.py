@@ -19,7 +19,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from sfu.errors import ConfigurationError, MalformedPacket
-from sfu.forwarding.engine import Engine
+from sfu.forwarding.engine import BatchReader, Engine
 from sfu.forwarding.loop_budget import USUAL_PACKET, make_unauthenticated_budget
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.peer_transport import Address
@@ -72,7 +72,8 @@ class UdpPort:
         self.engine = engine
         self.sockets: list[UdpSocket] = []
         self.by_address: dict[Address, DatagramHandler] = {}
-        self._takers: dict[UdpSocket, Callable[[int, Address, float], None]] = {}
+        self._readers: dict[UdpSocket, BatchReader] = {}
+        """The C part's reader of each socket, if there is a C part."""
         self.by_ufrag: dict[str, DatagramHandler] = {}
         self.dropped: Counter[str] = Counter()
         """Datagrams dropped by the port, by reason."""
@@ -89,7 +90,7 @@ class UdpPort:
         self._settings = settings
         self._native = load() if settings.native else None
         if self._native is not None:
-            engine.fan_out = self._native.fan_out
+            engine.set_fan_out(self._native.fan_out)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @property
@@ -114,7 +115,8 @@ class UdpPort:
             port = sock.getsockname()[1]
             opened = UdpSocket(sock, segments=self._settings.segmentation_offload and sys.platform == "linux")
             self.sockets.append(opened)
-            self._takers[opened] = partial(self._take_guarded, opened)
+            if self._native is not None:
+                self._readers[opened] = self._reader_of(opened)
             loop.add_reader(sock.fileno(), self._readable, opened)
         if not self.sockets:
             raise ConfigurationError("No address in rtc.bind is available on this machine; correct rtc.bind.")
@@ -172,27 +174,20 @@ class UdpPort:
 
     def _drain_natively(self, source: UdpSocket, now: float) -> int:
         """`_drain` in C, which calls `_take` for everything but media of known streams."""
-        assert self._native is not None
-        engine = self.engine
-        received, opened, forged = 1, 0, 0
+        received, forged = 1, 0
         try:
-            received, opened, forged = self._native.drain(
-                source.fd,
-                BATCH,
-                self.by_address,
-                self._decryptor.view,
-                self._takers[source],
-                self._receive,
-                engine.pending_encodings,
-                now,
-            )
+            received, forged = self.engine.receive_batch(self._readers[source], now)
         except OSError:
             self.dropped["socket_error"] += 1  # an ICMP error of an earlier send
-        if opened:
-            engine.media_received = True
         if forged:
             self.dropped["srtp"] += forged
         return received
+
+    def _reader_of(self, source: UdpSocket) -> BatchReader:
+        """`_drain` in C, which calls `_take` for everything but media of known streams."""
+        assert self._native is not None
+        take = partial(self._take_guarded, source)
+        return partial(self._native.drain, source.fd, BATCH, self.by_address, self._decryptor.view, take, self._receive)
 
     def _take_guarded(self, source: UdpSocket, n: int, address: Address, now: float) -> None:
         try:

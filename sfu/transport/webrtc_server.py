@@ -42,15 +42,14 @@ class WebRtcServer:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.identity = Identity()
+        self._log_file = PacketLogFile(settings.packet_log, settings.packet_log_bytes) if settings.packet_log else None
         self.engine = Engine(
             SrtpEncryptor(),
             segments=settings.segmentation_offload,
             ingress=IngressLimits(settings.publish_packets_per_second, settings.publish_bits_per_second),
             clock=time.monotonic,
+            packet_log=PacketLog(self._log_file.write) if self._log_file is not None else None,
         )
-        self._log_file = PacketLogFile(settings.packet_log, settings.packet_log_bytes) if settings.packet_log else None
-        if self._log_file is not None:
-            self.engine.log = PacketLog(self._log_file.write)
         self.port = UdpPort(settings, self.engine)
         self.candidates: tuple[tuple[str, int, int, str, str], ...] = ()
         self.connections: set[Connection] = set()
@@ -162,7 +161,6 @@ class WebRtcServer:
             busy = self.engine.handle_timer(now, ntp_time(now))
         except Exception:
             log.exception("media timer failed")
-        self.engine.media_received = False
         self.port.timers_idle = not busy
         pause = TICK if busy else HANDSHAKES_EVERY if self._connecting or self._watched else IDLE_TICK
         self._timer = self._loop.call_later(pause, self._tick)

@@ -36,7 +36,7 @@ def main(subscribers: int, batch: int, seconds: float, *, python: bool = False, 
     key = os.urandom(profile.key + profile.salt)
     engine = Engine(SrtpEncryptor(), segments=True)
     if native is not None:
-        engine.fan_out = native.fan_out
+        engine.set_fan_out(native.fan_out)
     out = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     out.bind(("127.0.0.1", 0))
     out.setblocking(False)

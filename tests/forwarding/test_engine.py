@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from sfu.bandwidth.twcc import parse_feedback
-from sfu.forwarding.engine import EncodingChanged
+from sfu.forwarding.encoding_events import EncodingChanged
 from sfu.forwarding.rtcp_handler import TICK
 from sfu.forwarding.selector import choose
 from sfu.forwarding.stream_table import SSRC_LIMIT

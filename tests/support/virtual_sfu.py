@@ -91,7 +91,7 @@ class VirtualSfu:
         self._ticks = 0
         self._buffer = bytearray(2048)
         self._downlinks: dict[PeerId, Downlink] = {}
-        self.engine.fan_out = self._fan_out
+        self.engine.set_fan_out(self._fan_out)
         network.every(TICK, self._tick)
 
     # -- who is there -----------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ import random
 import socket
 import struct
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 import pytest
@@ -84,7 +83,7 @@ class World:
         self.engine = Engine(SrtpEncryptor(), segments=True)
         if with_native:
             assert native is not None
-            self.engine.fan_out = native.fan_out
+            self.engine.set_fan_out(native.fan_out)
         self.out = UdpSocket(bound(), segments=segments)
         self.sink = bound()
         self.sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
@@ -582,7 +581,8 @@ def test_a_port_with_and_without_it_takes_the_same_from_the_network(worlds: Call
         assert (port._native is not None) == bool(index)
         inlet = UdpSocket(bound(), segments=True)
         inlet.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
-        port._takers[inlet] = partial(port._take_guarded, inlet)
+        if index:
+            port._readers[inlet] = port._reader_of(inlet)
         client, stranger = bound(), bound()
         endpoint = DatagramHandler(world.publisher)
         port.by_address[client.getsockname()] = endpoint
