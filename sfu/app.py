@@ -33,6 +33,7 @@ from sfu.api.application import create_app
 from sfu.api.development import MESSAGE, Development, listen_addresses
 from sfu.api.hls import HlsRoutes
 from sfu.api.playback_tokens import derive_secrets
+from sfu.api.schemas import DevelopmentTokenRequest
 from sfu.api.server import TlsContext, listen
 from sfu.auth import turn
 from sfu.auth.addresses import ClientAddresses
@@ -300,6 +301,11 @@ async def _demo(server: Server) -> None:
     """Runs a few bots in the room `demo`, in a separate process because they encode video."""
     from sfu.bots.demo import run_demo
 
+    if server.development is not None:
+        # Only for a person at a terminal: `make run`. The token is valid until this process ends.
+        encoder = DevelopmentTokenRequest(room="demo", identity="encoder", name="Encoder", admin=False)
+        token = server.development.token(encoder, server.rooms).token
+        print(f"WHIP, for OBS and other encoders: {server.url}/whip/demo\nbearer token: {token}", flush=True)
     key = next(iter(server.settings.auth.keys.items()), None)
     await run_demo(server.url, room="demo", key=key)
 

@@ -35,7 +35,8 @@ RETRY_AFTER: Final = 5
 """`Retry-After` when the server is full or draining, in seconds."""
 EXPOSED: Final = "Location, ETag, Link, Accept-Post, Accept-Patch, Allow, Retry-After, WWW-Authenticate"
 """Response headers that scripts of other origins may read."""
-ALLOWED_HEADERS: Final = "Authorization, Content-Type, If-Match"
+ALLOWED_HEADERS: Final = "Authorization, Content-Type, If-Match, ETag"
+"""`ETag`: some clients send it in place of `If-Match`. It has no effect, but a browser refuses the request without it."""
 MAX_AGE: Final = "600"
 """Seconds for which a browser keeps the answer to a preflight request."""
 
@@ -150,9 +151,9 @@ class HttpResources:
         except UnicodeDecodeError:
             raise BadRequest("The body is not UTF-8 text.") from None
 
-    def created(self, session: HttpSession, answer: str, path: str) -> web.Response:
-        """201 with the answer. `path`: of the endpoint, relative to the server's URL; each part is quoted."""
-        parts = "/".join(quote(part, safe="") for part in path.split("/"))
+    def created(self, session: HttpSession, answer: str, *path: str) -> web.Response:
+        """201 with the answer. `path`: the parts of the endpoint's path, unquoted."""
+        parts = "/".join(quote(part, safe="") for part in path)
         response = web.Response(status=201, body=answer.encode(), content_type=SDP)
         response.headers[hdrs.LOCATION] = f"{self._base_path}/{parts}/{session.key}"
         response.headers[hdrs.ETAG] = session.etag
@@ -188,10 +189,13 @@ class HttpResources:
         fragment = parse_fragment(await self.body(request, ICE_FRAGMENT, FRAGMENT_LIMIT))
         if session.ended:  # while the body arrived
             raise NotFound("There is no such session.")
-        if not _matches(request, session.etag) or not (fragment.ufrag and request.headers[hdrs.IF_MATCH] == "*"):
+        any_session = _matches_any(request, session.etag)
+        if not (any_session and fragment.ufrag):
             # The server is an ICE-lite agent, which does not use candidates; it also ignores those of an earlier ICE session.
             return web.Response(status=204)
         answer = session.restart_ice(fragment.ufrag, fragment.pwd)
+        if not answer:
+            return web.Response(status=204)
         return web.Response(
             body=answer.encode(),
             content_type=ICE_FRAGMENT,
@@ -251,11 +255,13 @@ async def _answered(request: web.Request, respond: Respond) -> web.Response:
         return problem(413, "too_large", "The body is too long.")
 
 
-def _matches(request: web.Request, etag: str) -> bool:
-    """Evaluates If-Match with the strong comparison (RFC 9110 13.1.1). Raises Refusal with 428 or 412."""
+def _matches_any(request: web.Request, etag: str) -> bool:
+    """Evaluates If-Match with the strong comparison (RFC 9110 13.1.1). True: it is `*`. Raises Refusal with 428 or 412."""
     header = request.headers.get(hdrs.IF_MATCH)
     if header is None:
         raise Refusal(428, "precondition_required", "Send If-Match with the ETag of the session, or * to restart ICE.")
-    if header.strip() != "*" and etag not in [tag.strip() for tag in header.split(",", 16)]:
+    if header.strip() == "*":
+        return True
+    if etag not in [tag.strip() for tag in header.split(",", 16)]:
         raise Refusal(412, "precondition_failed", "The ETag is not that of the current ICE session.")
-    return True
+    return False

@@ -66,7 +66,8 @@ class HttpSession(Protocol):
         """Loop budgets by source of the work."""
 
     def restart_ice(self, ufrag: str, pwd: str) -> str:
-        """Takes the client's new credentials and returns the SDP fragment with those of the server.
+        """Takes the client's new credentials and returns the SDP fragment with those of the server; a repeated request gets
+        the same fragment. Empty: the credentials are those of the offer, so nothing restarts.
 
         Raises RemoteErrors and then changes nothing.
         """

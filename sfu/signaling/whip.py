@@ -64,7 +64,7 @@ class WhipRoutes:
         context.access.admit(claims.video.room)
         session = WhipSession(context, resources.sessions, claims, token, address)
         answer = session.open(profile, offer, tracks)
-        return resources.created(session, answer, f"whip/{claims.video.room}")
+        return resources.created(session, answer, "whip", claims.video.room)
 
     def _authorize(self, request: web.Request) -> tuple[Claims, str, Profile]:
         """Raises NotAuthorized."""

@@ -121,13 +121,12 @@ class WhipSession:
         offer, publishing = self._offer, self._publishing
         if offer is None or publishing is None:
             raise NotFound("The session has ended.")
-        known = offer.accepted.ufrag == ufrag
-        if not known:
+        if offer.accepted.ufrag != ufrag:
             self._answered = self._publish(replace(offer.accepted, ufrag=ufrag, pwd=pwd))
             self._restarts += 1
             self.etag = self._new_etag()
             self._log("WHIP session restarts ICE")
-        return fragment_of(self._answered)
+        return fragment_of(self._answered) if self._restarts else ""
 
     def leave(self) -> None:
         """Idempotent."""

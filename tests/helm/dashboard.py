@@ -122,7 +122,15 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Tracks", "none", each(now("sfu_tracks", "kind"), "kind"), "Published."),
         Panel("Subscriptions", "none", each(now("sfu_subscriptions", "kind"), "kind")),
         Panel("Media connections", "none", each(now("sfu_peers", "state"), "state")),
-        Panel("Sessions", "none", ((now("sfu_sessions"), "sessions"), (now("sfu_signaling_sockets"), "sockets"))),
+        Panel(
+            "Sessions",
+            "none",
+            (
+                (now("sfu_sessions"), "sessions"),
+                (now("sfu_signaling_sockets"), "sockets"),
+                (now("sfu_http_sessions"), "WHIP"),
+            ),
+        ),
     ),
     "Joining": (
         Panel("First frame", "s", quantiles("sfu_first_picture_seconds", 0.5, 0.95), "From the first offer.", (1, 3)),

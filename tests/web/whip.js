@@ -3,7 +3,7 @@ globalThis.whip = {
   async publish(endpoint, token, { width = 640, height = 360, encodings = undefined, kinds = ["audio", "video"] } = {}) {
     const media = await navigator.mediaDevices.getUserMedia({
       audio: kinds.includes("audio"),
-      video: kinds.includes("video") && { width, height },
+      video: kinds.includes("video") && { width, height, frameRate: 15 },
     });
     const pc = new RTCPeerConnection();
     for (const kind of kinds) {

@@ -8,7 +8,7 @@ from sfu.forwarding.loop_budget import LoopBudget
 from sfu.signaling.context import ClientStats
 from sfu.signaling.server import Statistics
 from sfu.telemetry.join_trace import JoinTraces
-from sfu.telemetry.metrics import Collector, counter, counters, directions, gauge, histogram, table
+from sfu.telemetry.metrics import Collector, counter, counters, directions, gauge, gauges, histogram, table
 
 
 class SignalingCollector(Collector):
@@ -70,6 +70,9 @@ def _sessions(statistics: Statistics) -> Iterator[Metric]:
     yield gauge("sfu_participants_waiting", "Participants waiting in lobbies.", statistics.waiting)
     yield gauge(
         "sfu_sessions", "Signalling sessions, connected or waiting for their client to resume.", statistics.sessions
+    )
+    yield gauges(
+        "sfu_http_sessions", "Sessions of WHIP and WHEP clients, by protocol.", "protocol", statistics.http_sessions
     )
     yield gauge("sfu_signaling_sockets", "Connected WebSockets.", statistics.sockets)
     yield counter("sfu_sessions_resumed_total", "Sessions resumed after a lost socket.", statistics.counters.resumes)
