@@ -1,4 +1,7 @@
-"""One server and one honest pair for the whole folder; a new HTTP session for each attack."""
+"""One server and one honest pair for each file; a new HTTP session for each attack.
+
+The pair sends 200 packets a second: it ends with the file, not with the process that runs the tests.
+"""
 
 from collections.abc import AsyncIterator
 
@@ -8,7 +11,7 @@ import pytest_asyncio
 from tests.attacks.field import Field
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def field() -> AsyncIterator[Field]:
     opened = Field()
     await opened.open()

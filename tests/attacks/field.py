@@ -49,7 +49,7 @@ def _prefer() -> None:
 
 
 class Field:
-    """Opened once for the folder. Attackers join with `attacker`."""
+    """Attackers join with `attacker`."""
 
     def __init__(
         self, *settings: str, command: tuple[str, ...] = (), environment: dict[str, str] | None = None,
