@@ -333,12 +333,12 @@ async def test_a_mixer_that_is_killed_again_and_again(tmp_path: Path, http: aioh
 
 
 async def test_a_page_that_is_reloaded_in_a_loop(http: aiohttp.ClientSession) -> None:
-    """No goodbye, the same person again at once: the stay before ends with the new one, and nothing is left of fifty."""
+    """No goodbye, the same person again at once: the stay before ends with the new one, and nothing is left of twenty."""
     async with opened("signaling.resume_window=0.5", "rooms.idle_timeout=0.5") as field:
         base = Base(field)
 
         async def attack() -> None:
-            for _ in range(50):
+            for _ in range(20):
                 page = field.attacker(http, "reloader")
                 assert (await page.join())["type"] == "joined"
                 await page.publish()
