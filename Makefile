@@ -22,6 +22,9 @@ SECONDS ?= 60
 BROWSERS ?= 2
 WORKERS ?= 2
 
+# Where the environment forbids bytecode, each process would compile the code and rewrite the assertions of all tests.
+export PYTHONDONTWRITEBYTECODE :=
+
 BIN := $(VENV)/bin
 NATIVE := $(wildcard sfu/transport/native_src/*)
 NODE := build/node
@@ -149,7 +152,7 @@ $(VENV)/.installed: pyproject.toml $(NATIVE) | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml $(NATIVE) | $(BIN)/python
 	@echo "make: installing into $(VENV), with what the tests need"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --editable '.[perf,test]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[perf,test]'
 	@touch $@ $(VENV)/.installed
 
 $(TSC):
