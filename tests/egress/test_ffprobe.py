@@ -47,7 +47,7 @@ def is_mix(found: dict[str, dict[str, Any]], size: tuple[int, int]) -> None:
     assert (video["pix_fmt"], video["color_range"], video["color_space"]) == ("yuv420p", "tv", "smpte170m")
     assert (video["color_primaries"], video["color_transfer"]) == ("smpte170m", "smpte170m")
     assert video["has_b_frames"] == 0
-    assert int(video["nb_read_frames"]) > FPS
+    assert int(video["nb_read_frames"]) > FPS / 2  # of at least three seconds: a busy machine makes fewer
     assert (audio["codec_name"], audio["profile"]) == ("aac", "LC")
     assert (audio["sample_rate"], audio["channels"]) == ("48000", 2)
     assert int(audio["nb_read_frames"]) > 47

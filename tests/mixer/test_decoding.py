@@ -143,11 +143,13 @@ def test_a_decoder_that_falls_behind_drops_frames(time: Time) -> None:
     decoders = DecoderPool(1, now=time)
     source = decoders.open("VP8")
     (frame,) = coded(1)
-    for _ in range(QUEUE_LIMIT + 9):
+    received = 0
+    while not source.needs_keyframe:
         source.receive(frame._replace(arrival=time.now))  # all arrive at once and wait for the tick
-    assert source.needs_keyframe
+        received += 1
     decoders.wait_idle()
-    assert source.decoded == QUEUE_LIMIT
+    # On a busy machine the thread may have taken a frame before the queue was full.
+    assert QUEUE_LIMIT <= source.decoded == received - 1 < 2 * QUEUE_LIMIT
     decoders.close()
 
 

@@ -108,7 +108,7 @@ class Client:
         await self.until(lambda: any(event["type"] == kind for event in self.events))
         return next(event for event in reversed(self.events) if event["type"] == kind)
 
-    async def until(self, done: Callable[[], object], seconds: float = 10.0) -> None:
+    async def until(self, done: Callable[[], object], seconds: float = 20.0) -> None:
         deadline = time.monotonic() + seconds
         again = time.monotonic() + 1.0
         while not done():

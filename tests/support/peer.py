@@ -161,7 +161,7 @@ class RawPeer:
         self.sock.close()
 
 
-def until(done: Callable[[], object], step: Callable[[], None], seconds: float = 5.0) -> None:
+def until(done: Callable[[], object], step: Callable[[], None], seconds: float = 20.0) -> None:
     """For tests without a loop: steps until `done`, or fails."""
     deadline = time.monotonic() + seconds
     while not done():

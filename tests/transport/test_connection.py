@@ -79,7 +79,7 @@ def endpoint(webrtc_server: WebRtcServer) -> WebRtcEndpoint:
     return WebRtcEndpoint(webrtc_server)
 
 
-async def until(done: Callable[[], object], *peers: RawPeer, seconds: float = 5.0) -> None:
+async def until(done: Callable[[], object], *peers: RawPeer, seconds: float = 20.0) -> None:
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, "nothing came of it in time"

@@ -27,7 +27,7 @@ class Visitor:
         """Calls a JavaScript function in the page; its result as JSON would have it."""
         raise NotImplementedError
 
-    async def until(self, what: str, script: str, argument: object = None, *, within: float = 15.0) -> Any:
+    async def until(self, what: str, script: str, argument: object = None, *, within: float = 30.0) -> Any:
         """Asks the page again and again until the script's result is true; that result."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + within
@@ -62,7 +62,7 @@ class Visitor:
         found: dict[str, Any] = (await self.run("() => watched.pictures()")).get(track, {})
         return found
 
-    async def sees(self, track: str, *, frames: int = 10, within: float = 15.0) -> None:
+    async def sees(self, track: str, *, frames: int = 10, within: float = 30.0) -> None:
         """Waits until so many more frames of a track are decoded."""
         before = (await self.received(track)).get("framesDecoded", 0)
         await self.until(
@@ -72,7 +72,7 @@ class Visitor:
             within=within,
         )
 
-    async def hears(self, track: str, *, within: float = 15.0) -> None:
+    async def hears(self, track: str, *, within: float = 30.0) -> None:
         """Waits until more sound of a track is heard: packets, and energy in them."""
         before = await self.received(track)
         await self.until(
@@ -85,7 +85,7 @@ class Visitor:
             within=within,
         )
 
-    async def width(self, track: str, width: int, *, within: float = 15.0) -> None:
+    async def width(self, track: str, width: int, *, within: float = 30.0) -> None:
         """Waits until a track's picture is this wide."""
         await self.until(
             f"{track} at {width} pixels",

@@ -15,6 +15,7 @@ from tests.web.guest import Meeting
 from tests.web.server import ServerProcess, serve
 from tests.web.test_live_stream import SMALL, choose
 
+pytestmark = pytest.mark.quiet  # gaps in the sound are judged
 STALLS = (1.0, 0.3)
 LOST = 1.0
 """Seconds of sound that a stall may cost beyond itself."""
