@@ -34,7 +34,8 @@ from sfu.api.development import MESSAGE, Development, listen_addresses
 from sfu.api.hls import HlsRoutes
 from sfu.api.playback_tokens import derive_secrets
 from sfu.api.schemas import DevelopmentTokenRequest
-from sfu.api.server import TlsContext, listen
+from sfu.api.server import listen
+from sfu.api.tls import TlsContext
 from sfu.auth import turn
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins

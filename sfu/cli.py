@@ -350,7 +350,7 @@ def _mix(parsed: argparse.Namespace) -> int:
 
 def _config_check(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
-    from sfu.api.server import TlsContext
+    from sfu.api.tls import TlsContext
     from sfu.auth.origins import Origins
     from sfu.auth.tokens import Verifier
     from sfu.transport.webrtc_server import announced

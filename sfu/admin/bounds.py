@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from sfu.api import hls, playback_tokens
+from sfu.api import hls_responses, playback_tokens
 from sfu.bandwidth import pacer, send_time_history, twcc
 from sfu.config import Settings
 from sfu.egress import job, protocol, supervisor
@@ -260,7 +260,7 @@ def _server(settings: Settings) -> Iterable[Bound]:
         "`MAX_HOLDERS`", "for revocation; the oldest are no longer revocable and stay valid until they expire",
     )
     yield Bound(
-        "cached HLS responses", Owner.SERVER, hls.CACHE_SIZE, 100_000,
+        "cached HLS responses", Owner.SERVER, hls_responses.CACHE_SIZE, 100_000,
         "`CACHE_SIZE`", "the newest playlists and parts, requested by many viewers",
     )
     yield Bound(

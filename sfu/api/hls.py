@@ -7,15 +7,12 @@
     GET  [~TOKEN/]STREAM/…       media playlists, parts and segments; playlists contain relative URLs
 
 TOKEN is a playback token; public rooms need none. RFC 8216bis 6.2.5 (blocking reload, delta updates), 6.2.6 (preload
-hints); RFC 9110, 9111. Playlists are `no-cache`, all other files are immutable. Each viewer sends ten requests per second,
-so common responses are rendered once, including their heads.
+hints); RFC 9110, 9111. Playlists are `no-cache`, all other files are immutable.
 """
 
-import gzip
 import re
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Protocol
@@ -23,11 +20,11 @@ from typing import Protocol
 import msgspec
 from aiohttp import hdrs, web
 
-from sfu.api import cors, ranges
-from sfu.api.long_polling import LongPoller, PreparedResponse
+from sfu.api import cors
+from sfu.api.hls_responses import HlsResponses
+from sfu.api.long_polling import LongPoller
 from sfu.api.middleware import REQUEST_COUNTERS, problem_of
 from sfu.api.playback_tokens import NONCE_BYTES, PlaybackTokens
-from sfu.auth.origins import Origins
 from sfu.auth.tokens import Claims, Verifier
 from sfu.errors import AtCapacity, NotAuthorized, NotFound, RemoteError
 from sfu.outputs.hls.delivery_directives import DeliveryDirectives
@@ -37,13 +34,6 @@ from sfu.outputs.settings import Hls
 from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
 from sfu.resources.media_clock import unix_time
 
-PLAYLIST = "application/vnd.apple.mpegurl"
-MEDIA = "video/mp4"
-CAPTIONS = "text/vtt; charset=utf-8"
-CACHE_SIZE = 256
-"""Maximum cached responses: the newest playlists and the parts that viewers currently fetch."""
-COMPRESSED_FROM = 256
-RENDERED_EACH_SECOND = frozenset({"index", "captions list"})
 READERS = 4
 """Threads that read segments from disk."""
 WAITING = 512
@@ -57,7 +47,6 @@ _NAME = re.compile(
     r"|(?P<index_playlist>index\.m3u8))",
     re.ASCII,
 )
-_MEDIA_FIELDS = "Vary: Origin\r\nAccept-Ranges: bytes\r\n"
 
 
 class LiveStreamsPort(Protocol):
@@ -107,13 +96,9 @@ class HlsRoutes:
         self._live_streams = live_streams
         self._verifier = verifier
         self.playback_tokens = PlaybackTokens(playback_token_secrets, verifier.revocations)
-        self._origins = Origins(settings.origins, setting="outputs.hls.origins")
-        self._policy = "cross-origin" if settings.origins else "same-origin"
+        self._responses = HlsResponses(settings.origins)
         self._long_poller = LongPoller()
         self._disk = DiskExecutor("old segments", threads=READERS, jobs=WAITING)
-        self._origin_results: dict[tuple[str, str | None], bool] = {}
-        "Results by origin and host."
-        self._responses: OrderedDict[tuple[object, ...], tuple[bytes, bytes]] = OrderedDict()
 
     def routes(self) -> Iterable[web.RouteDef]:
         # Sorted by frequency of requests, highest first.
@@ -142,7 +127,7 @@ class HlsRoutes:
         return self.playback_tokens.issue(room, claims, expires_at, secrets.token_bytes(NONCE_BYTES)), expires_at
 
     async def _issue_playback_token(self, request: web.Request) -> web.StreamResponse:
-        return self._with_origin(request, await self._guarded(request, self._playback_url))
+        return self._responses.with_origin(request, await self._guarded(request, self._playback_url))
 
     async def _playback_url(self, request: web.Request) -> web.StreamResponse:
         room = request.match_info["room"]
@@ -156,12 +141,12 @@ class HlsRoutes:
         return _json(answer)
 
     async def _preflight(self, request: web.Request) -> web.StreamResponse:
-        return self._with_origin(request, web.Response(status=204, headers=cors.MEDIA_PREFLIGHT))
+        return self._responses.with_origin(request, web.Response(status=204, headers=cors.MEDIA_PREFLIGHT))
 
     # Routing.
 
     async def _get(self, request: web.Request) -> web.StreamResponse:
-        return self._with_origin(request, await self._guarded(request, self._answer))
+        return self._responses.with_origin(request, await self._guarded(request, self._answer))
 
     async def _guarded(
         self, request: web.Request, answer: Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -221,7 +206,7 @@ class HlsRoutes:
         live_stream = self._live_streams.current(room)
         if live_stream is None or live_stream.state is State.WAITING:
             raise NotFound("This room has no live stream yet.", code="no_live_stream")
-        return self._playlist(
+        return self._responses.playlist(
             request,
             ("index", live_stream.stream_id, room),
             lambda: live_stream.multivariant(f"{live_stream.stream_id}/"),
@@ -233,7 +218,7 @@ class HlsRoutes:
         if found is None or live_stream is None:
             raise NotFound("The file does not exist or has expired.")
         if found["index_playlist"]:
-            return self._playlist(request, ("index", live_stream.stream_id, None), live_stream.multivariant)
+            return self._responses.playlist(request, ("index", live_stream.stream_id, None), live_stream.multivariant)
         if found["language"]:
             return self._captions(request, live_stream, found["language"], found["block"], cache)
         stream = live_stream.streams.get(found["stream"])
@@ -244,12 +229,12 @@ class HlsRoutes:
         if found["replay"]:
             if not live_stream.replayable:
                 raise NotFound("This live stream cannot be replayed.")
-            return self._playlist(request, ("replay", live_stream.stream_id, stream.name), stream.replay)
+            return self._responses.playlist(request, ("replay", live_stream.stream_id, stream.name), stream.replay)
         if found["init"]:
             number = int(found["init"])
             if number >= len(stream.inits):
                 raise NotFound("The file does not exist or has expired.")
-            return self._media(
+            return self._responses.media(
                 request, ("init", live_stream.stream_id, stream.name, number), stream.inits[number], cache
             )
         if found["index"]:
@@ -270,7 +255,7 @@ class HlsRoutes:
             if not await self._long_poller.wait_until(stream, lambda: stream.has(msn, part)):
                 raise AtCapacity("The live stream has stalled.", code="stalled")
         key = ("live", live_stream.stream_id, stream.name, stream.version, asked.skip)
-        return self._playlist(request, key, lambda: live_stream.media(stream.name, skip=asked.skip))
+        return self._responses.playlist(request, key, lambda: live_stream.media(stream.name, skip=asked.skip))
 
     async def _part(
         self,
@@ -283,16 +268,16 @@ class HlsRoutes:
     ) -> web.StreamResponse:
         key = ("part", live_stream.stream_id, stream.name, place, init)
         if key in self._responses:
-            return self._media(request, key, b"", cache)
+            return self._responses.media(request, key, b"", cache)
         if stream.last < place <= stream.next:
             # A preload hint: the part does not exist yet (6.2.6).
             await self._long_poller.wait_until(stream, lambda: stream.last >= place or stream.ended)
             if key in self._responses:
-                return self._media(request, key, b"", cache)
+                return self._responses.media(request, key, b"", cache)
         data = stream.part(*place, init)
         if data is None:
             raise NotFound("The part does not exist or has expired.")
-        return self._media(request, key, data, cache)
+        return self._responses.media(request, key, data, cache)
 
     async def _segment(
         self, request: web.Request, live_stream: LiveStream, stream: RenditionStream, msn: int, cache: str
@@ -305,7 +290,7 @@ class HlsRoutes:
             data = None
         if data is None:
             raise NotFound("The segment does not exist or has expired.")
-        return self._media(request, ("segment", live_stream.stream_id, stream.name, msn), data, cache)
+        return self._responses.media(request, ("segment", live_stream.stream_id, stream.name, msn), data, cache)
 
     async def _stored(self, request: web.Request, path: Path, cache: str) -> web.StreamResponse:
         """Reads a file of the storage in another thread, because the disk may block."""
@@ -315,7 +300,7 @@ class HlsRoutes:
             raise AtCapacity("The server's disk is overloaded. Try again later.") from None
         except OSError:
             raise NotFound("The segment does not exist or has expired.") from None
-        return self._media(request, None, data, cache)
+        return self._responses.media(request, None, data, cache)
 
     def _captions(
         self, request: web.Request, live_stream: LiveStream, language: str, block: str | None, cache: str
@@ -324,7 +309,7 @@ class HlsRoutes:
         if track is None:
             raise NotFound("The live stream does not have captions in this language.")
         if block is None:
-            return self._playlist(
+            return self._responses.playlist(
                 request,
                 ("captions list", live_stream.stream_id, language),
                 lambda: live_stream.captions_playlist(language),
@@ -333,101 +318,7 @@ class HlsRoutes:
         if data is None:
             raise NotFound("The segment does not exist or has expired.")
         key = ("captions", live_stream.stream_id, language, block)
-        return self._cached_response(request, key, CAPTIONS, _immutable(cache), data)
-
-    # Responses.
-
-    def _playlist(
-        self, request: web.Request, key: tuple[object, ...], render: Callable[[], bytes]
-    ) -> web.StreamResponse:
-        zipped = "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "")
-        if key[0] in RENDERED_EACH_SECOND:
-            # These have no version number; render them once per second, because it takes milliseconds after hours.
-            key = (*key, int(time.monotonic()))
-        key = (*key, zipped)
-        held = self._cached(key)
-        if held is None:
-            body = render()
-            extra = "Vary: Accept-Encoding, Origin\r\n"
-            if zipped and len(body) >= COMPRESSED_FROM:
-                body, extra = gzip.compress(body, 6, mtime=0), extra + "Content-Encoding: gzip\r\n"
-            held = self._store(key, self._head(PLAYLIST, "no-cache", len(body), extra), body)
-        return PreparedResponse(200, *held)
-
-    def _media(
-        self, request: web.Request, key: tuple[object, ...] | None, data: bytes, cache: str
-    ) -> web.StreamResponse:
-        """`key`: cache key; None: do not cache."""
-        return self._cached_response(request, key, MEDIA, _immutable(cache), data)
-
-    def _cached_response(
-        self, request: web.Request, key: tuple[object, ...] | None, kind: str, cache: str, data: bytes
-    ) -> web.StreamResponse:
-        held = self._cached(key) if key is not None else None
-        if held is None:
-            held = self._store(key, self._head(kind, cache, len(data), _MEDIA_FIELDS), data)
-        if hdrs.RANGE not in request.headers:
-            return PreparedResponse(200, *held)
-        return self._ranged(request, held, kind, cache)
-
-    def _ranged(self, request: web.Request, held: tuple[bytes, bytes], kind: str, cache: str) -> web.StreamResponse:
-        """Range requests (RFC 9110 14). Media have no entity tag, so a request with `If-Range` gets the whole file."""
-        head, body = held
-        headers = request.headers
-        try:
-            part = ranges.parse_range(
-                request.method, headers.get(hdrs.RANGE), headers.get(hdrs.IF_RANGE), len(body), etag=""
-            )
-        except ranges.Unsatisfiable:
-            fields = f"{_MEDIA_FIELDS}Content-Range: bytes */{len(body)}\r\n"
-            return PreparedResponse(416, self._head(kind, "no-store", 0, fields, "416 Range Not Satisfiable"), b"")
-        if part is None:
-            return PreparedResponse(200, head, body)
-        fields = f"{_MEDIA_FIELDS}Content-Range: {ranges.content_range(part, len(body))}\r\n"
-        chosen = body[part[0] : part[1] + 1]
-        return PreparedResponse(206, self._head(kind, cache, len(chosen), fields, "206 Partial Content"), chosen)
-
-    def _cached(self, key: tuple[object, ...]) -> tuple[bytes, bytes] | None:
-        held = self._responses.get(key)
-        if held is not None:
-            self._responses.move_to_end(key)
-        return held
-
-    def _store(self, key: tuple[object, ...] | None, head: bytes, body: bytes) -> tuple[bytes, bytes]:
-        held = (head, body)
-        if key is not None:
-            self._responses[key] = held
-            if len(self._responses) > CACHE_SIZE:
-                self._responses.popitem(last=False)
-        return held
-
-    def _head(self, kind: str, cache: str, length: int, extra: str, status: str = "200 OK") -> bytes:
-        return (
-            f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nCache-Control: {cache}\r\n"
-            f"X-Content-Type-Options: nosniff\r\nCross-Origin-Resource-Policy: {self._policy}\r\n"
-            f"Server: aiosfu\r\n{extra}"
-        ).encode()
-
-    def _accepts(self, origin: str, host: str | None) -> bool:
-        accepted = self._origin_results.get((origin, host))
-        if accepted is None:
-            if len(self._origin_results) >= CACHE_SIZE:
-                self._origin_results.clear()
-            accepted = self._origin_results[origin, host] = self._origins.accepts(origin, host)
-        return accepted
-
-    def _with_origin(self, request: web.Request, answer: web.StreamResponse) -> web.StreamResponse:
-        origin = request.headers.get(hdrs.ORIGIN)
-        if origin is None or not self._accepts(origin, request.headers.get(hdrs.HOST)):
-            return answer
-        if isinstance(answer, PreparedResponse):
-            answer.allow(origin, cors.EXPOSED)
-        else:
-            answer.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
-            answer.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = cors.EXPOSED
-            answer.headers[hdrs.VARY] = "Origin"
-            answer.headers["Cross-Origin-Resource-Policy"] = self._policy
-        return answer
+        return self._responses.captions(request, key, data, cache)
 
 
 def _token(request: web.Request) -> str:
@@ -441,8 +332,3 @@ def _token(request: web.Request) -> str:
 def _json(answer: msgspec.Struct) -> web.Response:
     body = msgspec.json.encode(answer)
     return web.Response(body=body, content_type="application/json", headers={"Cache-Control": "no-store"})
-
-
-def _immutable(cache: str) -> str:
-    """`Cache-Control` of files that never change (RFC 8246)."""
-    return f"{cache}, max-age=3600, immutable"

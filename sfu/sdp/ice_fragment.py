@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sfu.errors import BadRequest
-from sfu.sdp.description import CANDIDATE_LIMIT, is_ice_password, is_ice_ufrag
+from sfu.sdp.attributes import is_ice_password, is_ice_ufrag
+from sfu.sdp.description import CANDIDATE_LIMIT
 
 FRAGMENT_LIMIT: Final = 16_384
 """Maximum number of characters. A fragment with 20 candidates has 2,500."""

@@ -13,8 +13,9 @@ from aiohttp import web
 
 from sfu.api.application import create_app
 from sfu.api.development import LOOPBACK, Development
-from sfu.api.server import Site, TlsContext, listen
+from sfu.api.server import Site, listen
 from sfu.api.settings import Settings
+from sfu.api.tls import TlsContext
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Verifier, mint
 from sfu.forwarding.loop_budget import LoopBudget

@@ -5,6 +5,7 @@ import json
 import logging
 import time
 from contextlib import suppress
+from typing import Any
 
 import aiohttp
 import pytest
@@ -12,7 +13,7 @@ from aiohttp import web
 
 from sfu.api import connection_limiter as module
 from sfu.api.connection_limiter import ConnectionLimiter
-from sfu.api.server import REFUSED_TIMEOUT
+from sfu.api.http_protocol import REFUSED_TIMEOUT
 from sfu.api.settings import Settings
 from sfu.errors import ConfigurationError
 from tests.api.support import Server, running
@@ -20,8 +21,8 @@ from tests.api.support import Server, running
 HEAD = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def counted(**settings: object) -> ConnectionLimiter:
-    return ConnectionLimiter(Settings(**{"max_connections": 10, "connections_per_address": 2, **settings}))  # type: ignore[arg-type]
+def counted(**settings: Any) -> ConnectionLimiter:
+    return ConnectionLimiter(Settings(**{"max_connections": 10, "connections_per_address": 2, **settings}))
 
 
 @pytest.mark.parametrize(

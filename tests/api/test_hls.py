@@ -506,7 +506,7 @@ async def test_requested_responses_stay_cached(hall: Site) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RenditionStream, "replay", counted)
-        patch.setattr("sfu.api.hls.CACHE_SIZE", 4)
+        patch.setattr("sfu.api.hls_responses.CACHE_SIZE", 4)
         for number in range(8):
             assert await hall.status("/hls/town-hall/PG_1/720p.replay.m3u8") == 200
             assert await hall.status(f"/hls/town-hall/PG_1/720p/{number}.m4s") == 200

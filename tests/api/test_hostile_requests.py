@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from sfu.api.server import TlsContext
+from sfu.api.tls import TlsContext
 from tests.api.support import running, token
 from tests.support.certificate import self_signed
 from tests.support.cpu import attempts

@@ -13,8 +13,8 @@ import pytest
 from aiohttp import web
 
 from sfu.api.files import File
-from sfu.api.server import TlsContext
 from sfu.api.settings import Settings
+from sfu.api.tls import TlsContext
 from tests.api.support import running, token
 from tests.api.test_hls import on_air, site, waiting
 from tests.support.certificate import self_signed
