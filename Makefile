@@ -33,7 +33,7 @@ TYPESCRIPT := typescript@5.9
 
 PROGRAMS := chromium=chromium chromium-headless-shell=chromium-headless-shell? firefox-esr=firefox-esr? ffmpeg=ffmpeg node=nodejs \
   npm=npm promtool=prometheus? amtool=prometheus-alertmanager? turnserver=coturn? faketime=faketime? nginx=nginx-light? \
-  WebKitWebDriver=webkit2gtk-driver? Xvfb=xvfb?
+  haproxy=haproxy? WebKitWebDriver=webkit2gtk-driver? Xvfb=xvfb?
 # What WebKitGTK plays with, by one file of each package.
 plugin = $(firstword $(wildcard /usr/lib/*/gstreamer-1.0/$(1)) $(1))=$(2)?
 PROGRAMS += $(call plugin,libgstplayback.so,gstreamer1.0-plugins-base) $(call plugin,libgstisomp4.so,gstreamer1.0-plugins-good) \

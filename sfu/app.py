@@ -26,6 +26,7 @@ from sfu.admin.collectors import (
     MediaCollector,
     RoomsCollector,
     SignalingCollector,
+    TurnCollector,
 )
 from sfu.admin.node import Node
 from sfu.api import assets
@@ -188,6 +189,7 @@ class Server:
                 EgressCollector(self.egress_jobs.list, self.egress_jobs.active_recordings),
                 EventLoopCollector(self.monitor, lambda: self.watchdog.stalls),
                 CertificateCollector(settings.http.tls_certificate),
+                TurnCollector(self.turn_prober.statuses),
             ],
             egress_jobs=self.egress_jobs.list,
         )
@@ -211,6 +213,7 @@ class Server:
             routes=[*self.signaling.routes(http.base_path), *self.hls.routes()],
             access_log=self.settings.log.access,
             egress_jobs=self.egress_jobs,
+            turn_servers=self.turn_prober.statuses,
             unauthenticated_budget=self.webrtc_server.port.unauthenticated_budget,
             addresses=self.client_addresses,
         )

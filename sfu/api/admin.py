@@ -5,7 +5,7 @@ outside the token's scope and a room that does not exist get the same response.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from sfu.api import schemas
 from sfu.api.ports import EgressPort, RoomsPort
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
+from sfu.auth.turn_health import TurnStatus
 from sfu.errors import BadRequest, NotAuthorized, NotFound
 
 PREFIX = "/api/v1"
@@ -64,6 +65,7 @@ class Call:
     revoke: Callable[[str, str], None]
     "(room, identity): revokes the participant's tokens that were issued up to now."
     egress_jobs: EgressPort | None = None
+    turn_servers: Callable[[], Sequence[TurnStatus]] = tuple
     base_path: str = ""
     "Prefix of paths in the response."
 
@@ -206,6 +208,11 @@ def _send_data(call: Call) -> None:
     call.rooms.send_data(call.room, body.payload, topic=body.topic, identities=body.to, keep=body.keep)
 
 
+def _list_turn_servers(call: Call) -> schemas.TurnServerList:
+    now = time.monotonic()
+    return schemas.TurnServerList(servers=[schemas.TurnServer.of(status, now) for status in call.turn_servers()])
+
+
 _ROOM = f"{PREFIX}/rooms/{{room}}"
 _PARTICIPANT = f"{_ROOM}/participants/{{identity}}"
 
@@ -315,5 +322,14 @@ OPERATIONS: tuple[Operation, ...] = (
         run=_send_data,
         body=schemas.SendData,
         status=204,
+    ),
+    Operation(
+        name="listTurnServers",
+        method="GET",
+        path=f"{PREFIX}/turn",
+        summary="Lists the TURN servers with their health, in the order of the settings.",
+        grant="list",
+        run=_list_turn_servers,
+        answer=schemas.TurnServerList,
     ),
 )

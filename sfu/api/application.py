@@ -4,7 +4,7 @@ import asyncio
 import logging
 import mimetypes
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -33,6 +33,7 @@ from sfu.api.settings import Settings
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier
+from sfu.auth.turn_health import TurnStatus
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
@@ -65,6 +66,7 @@ def create_app(
     routes: Iterable[web.AbstractRouteDef] = (),
     access_log: bool = True,
     egress_jobs: EgressPort | None = None,
+    turn_servers: Callable[[], Sequence[TurnStatus]] = tuple,
     unauthenticated_budget: LoopBudget | None = None,
     addresses: ClientAddresses | None = None,
 ) -> web.Application:
@@ -102,7 +104,9 @@ def create_app(
     base = settings.base_path
     found += (
         web.route(
-            operation.method, operation.path, _operation(operation, rooms, verifier, egress_jobs, node, base, disk)
+            operation.method,
+            operation.path,
+            _operation(operation, rooms, verifier, egress_jobs, turn_servers, node, base, disk),
         )
         for operation in OPERATIONS
     )
@@ -240,6 +244,7 @@ def _operation(
     rooms: RoomsPort,
     verifier: Verifier,
     egress_jobs: EgressPort | None,
+    turn_servers: Callable[[], Sequence[TurnStatus]],
     node: NodePort,
     base_path: str,
     disk: DiskExecutor,
@@ -255,7 +260,7 @@ def _operation(
         if operation.name == "createRoom" and (reason := node.no_new_rooms()):
             raise AtCapacity(f"This server accepts no new rooms: {reason}.")
         body = None if operation.body is None else await _body(request, operation.body)
-        call = Call(rooms, claims, parameters, dict(request.query), body, revoke, egress_jobs, base_path)
+        call = Call(rooms, claims, parameters, dict(request.query), body, revoke, egress_jobs, turn_servers, base_path)
         done = operation.run(call)
         if callable(done):
             try:

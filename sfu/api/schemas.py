@@ -1,9 +1,10 @@
 """Request and response bodies of the admin API. They validate requests and define the OpenAPI schemas."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, Struct
 
+from sfu.auth.turn_health import TurnStatus
 from sfu.forwarding.decision_log import Cause
 from sfu.rooms import Participant, Room
 from sfu.rooms.lobby import WaitingParticipant as WaitingRecord
@@ -294,3 +295,35 @@ def track_info(publication: Publication) -> TrackState:
 
 def waiting_info(waiting: WaitingRecord) -> WaitingParticipant:
     return WaitingParticipant(participant=waiting.id, identity=waiting.profile.identity, name=waiting.profile.name)
+
+
+class TurnServer(Schema, frozen=True, kw_only=True):
+    """A TURN server as the server's probes see it."""
+
+    url: str
+    state: Literal["healthy", "slow", "failed"]
+    "Clients get a slow server last and a failed one not at all."
+    reason: str
+    "Why it is not healthy; empty: it is."
+    latency: float | None
+    "Seconds until the last answer; null: no answer yet."
+    loss: float
+    "Ratio of lost probes within ten seconds."
+    since: float
+    "Seconds since the state last changed."
+
+    @staticmethod
+    def of(status: TurnStatus, now: float) -> "TurnServer":
+        """`now`: monotonic seconds."""
+        return TurnServer(
+            url=status.url,
+            state=status.state.value,
+            reason=status.reason,
+            latency=status.latency,
+            loss=round(status.loss, 3),
+            since=round(now - status.since, 1),
+        )
+
+
+class TurnServerList(Schema, frozen=True, kw_only=True):
+    servers: list[TurnServer]

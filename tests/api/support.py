@@ -18,6 +18,7 @@ from sfu.api.settings import Settings
 from sfu.api.tls import TlsContext
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Verifier, mint
+from sfu.auth.turn_health import TurnStatus
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import Identity
 from sfu.rooms import Participant, Permissions, Profile, Rooms
@@ -135,6 +136,7 @@ async def running(
     access_log: bool = True,
     unauthenticated_budget: LoopBudget | None = None,
     collectors: Sequence[Collector] = (),
+    turn_servers: Sequence[TurnStatus] = (),
 ) -> AsyncIterator[Server]:
     numbers = count(1)
     settings = settings or Settings(port=0)
@@ -151,6 +153,7 @@ async def running(
         routes=routes,
         access_log=access_log,
         unauthenticated_budget=unauthenticated_budget,
+        turn_servers=lambda: turn_servers,
     )
     runner, site = await listen(app, settings, LOOPBACK, tls)
     try:

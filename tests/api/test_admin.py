@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from sfu.auth.turn_health import TurnState, TurnStatus
 from sfu.forwarding.decision_log import Cause, DecisionEntry, DecisionKind
 from sfu.ids import TrackId
 from sfu.rooms.events import DataSent
@@ -252,3 +253,19 @@ async def test_connection_diagnostics_of_a_participant(server: Server) -> None:
         "report": {"age": 5, "rtt": 0.05, "jitter": 0.006, "loss": 0.01, "freezes": 1, "frozen": 0.7,
                    "concealed": 0.002, "limited": {"TR_own": "bandwidth"}},
     }  # fmt: skip
+
+
+async def test_turn_servers() -> None:
+    statuses = (
+        TurnStatus("turn:a", TurnState.HEALTHY, 0.02, 0.0, "", time.monotonic(), 40, 0),
+        TurnStatus("turn:b", TurnState.FAILED, None, 1 / 3, "no answer", time.monotonic() - 60, 4, 4),
+    )
+    async with running(turn_servers=statuses) as server:
+        status, shown = await server.ask("GET", "/api/v1/turn", token=LISTER)
+        assert status == 200
+        healthy, failed = shown["servers"]
+        assert (healthy["url"], healthy["state"], healthy["latency"]) == ("turn:a", "healthy", 0.02)
+        assert failed["since"] == pytest.approx(60, abs=30)
+        assert (failed["state"], failed["latency"], failed["loss"]) == ("failed", None, 0.333)
+        status, _ = await server.ask("GET", "/api/v1/turn", token=ADMIN)
+        assert status == 403

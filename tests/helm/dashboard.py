@@ -131,6 +131,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
                 (now("sfu_http_sessions"), "WHIP"),
             ),
         ),
+        Panel(
+            "TURN servers",
+            "none",
+            each(f'max by (url) (sfu_turn_server_state{{{SCOPE}, state="failed"}})', "url"),
+            "1: a server fails. Clients do not get it.",
+        ),
+        Panel("TURN latency", "s", each(f"max by (url) (sfu_turn_latency_seconds{{{SCOPE}}})", "url")),
     ),
     "Joining": (
         Panel("First frame", "s", quantiles("sfu_first_picture_seconds", 0.5, 0.95), "From the first offer.", (1, 3)),

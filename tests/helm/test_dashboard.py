@@ -16,6 +16,7 @@ import yaml
 from tests.helm import dashboard
 from tests.helm.generated import CHART
 from tests.support.certificate import self_signed
+from tests.support.coturn import coturn, missing
 from tests.web.server import KEYS, ServerProcess, free_port, serve
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
@@ -23,6 +24,7 @@ BOT = {"SFU_BOT_KEY": "web", "SFU_BOT_SECRET": "a-secret-of-the-tests-with-more-
 WINDOW = "30s"
 READY = "sfu:latency_seconds:p95 > 0 and sfu:jitter_seconds:p95 > 0"
 """Round trips are known from the second report on, and sampled every five seconds."""
+TURN_HOST = "127.0.0.6"
 
 
 class Prometheus:
@@ -102,6 +104,7 @@ async def bots(server: ServerProcess) -> AsyncIterator[None]:
         await process.wait()
 
 
+@pytest.mark.skipif(bool(missing), reason=missing or "-")
 async def test_every_query_has_an_answer(tmp_path: Path) -> None:
     certificate, key = self_signed(tmp_path)
     settings = {
@@ -109,10 +112,13 @@ async def test_every_query_has_an_answer(tmp_path: Path) -> None:
         "http.tls_certificate": certificate,
         "http.tls_key": key,
         "rtc.include_loopback": "true",
+        "turn.urls": f'["turn:{TURN_HOST}"]',
+        "turn.secret": "a-secret-of-coturn",
     }
     rules = yaml.safe_load((CHART / "files" / "rules.yaml").read_text())
     records = [rule["record"] for group in rules["groups"] for rule in group["rules"] if "record" in rule]
     async with (
+        coturn(tmp_path, TURN_HOST, "a-secret-of-coturn"),
         serve(tmp_path / "log", settings, KEYS, scheme="https") as server,
         scraping(server, tmp_path) as prometheus,
         bots(server),

@@ -7,6 +7,7 @@ from sfu.admin.collectors.media import MediaCollector
 from sfu.admin.collectors.node import NodeCollector
 from sfu.admin.collectors.rooms import RoomsCollector
 from sfu.admin.collectors.signaling import SignalingCollector
+from sfu.admin.collectors.turn import TurnCollector
 
 __all__ = [
     "CertificateCollector",
@@ -16,4 +17,5 @@ __all__ = [
     "NodeCollector",
     "RoomsCollector",
     "SignalingCollector",
+    "TurnCollector",
 ]
