@@ -40,6 +40,53 @@ _RANGES: dict[str, Any] = {
 }
 
 
+_SDP: dict[str, Any] = {"application/sdp": {"schema": {"type": "string"}}}
+_FRAGMENT: dict[str, Any] = {"application/trickle-ice-sdpfrag": {"schema": {"type": "string"}}}
+_ROOM: dict[str, Any] = {"name": "room", "in": "path", "required": True, "schema": {"type": "string", "maxLength": 128}}
+_SESSION: dict[str, Any] = {"name": "session", "in": "path", "required": True, "schema": {"type": "string"}}
+_IF_MATCH: dict[str, Any] = {"name": "If-Match", "in": "header", "required": True, "schema": {"type": "string"}}
+_SOURCE: dict[str, Any] = {"name": "source", "in": "query", "schema": {"enum": ["camera", "screen"]}}
+_PROBLEM: dict[str, Any] = {
+    "description": "Refused; RFC 9457.",
+    "content": {"application/problem+json": {"schema": {"type": "object"}}},
+}
+WHIP: dict[str, Any] = {
+    "/whip/{room}": {
+        "post": {
+            "operationId": "createWhipSession",
+            "summary": "Publish over WHIP (RFC 9725)",
+            "description": "Requires `roomJoin` and `canPublish`.",
+            "parameters": [_ROOM, _SOURCE],
+            "requestBody": {"required": True, "content": _SDP},
+            "responses": {
+                "201": {"description": "The answer; `Location` is the session.", "content": _SDP},
+                "4XX": _PROBLEM,
+            },
+        }
+    },
+    "/whip/{room}/{session}": {
+        "patch": {
+            "operationId": "updateWhipSession",
+            "summary": "Trickle ICE, or restart ICE with `If-Match: *`",
+            "parameters": [_ROOM, _SESSION, _IF_MATCH],
+            "requestBody": {"required": True, "content": _FRAGMENT},
+            "responses": {
+                "200": {"description": "ICE restarts with these credentials.", "content": _FRAGMENT},
+                "204": {"description": "Candidates received."},
+                "4XX": _PROBLEM,
+            },
+        },
+        "delete": {
+            "operationId": "endWhipSession",
+            "summary": "End a WHIP session",
+            "parameters": [_ROOM, _SESSION],
+            "responses": {"200": {"description": "Done."}, "4XX": _PROBLEM},
+        },
+    },
+}
+"""The WHIP endpoint; sfu/signaling/WHIP.md has the details."""
+
+
 def document(version: str, operations: Sequence[Operation], base_path: str = "") -> dict[str, Any]:
     """The document. `base_path`: path prefix of the server behind a proxy."""
     types: list[type[Struct]] = [Problem]
@@ -49,6 +96,7 @@ def document(version: str, operations: Sequence[Operation], base_path: str = "")
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
+    paths |= WHIP
     return {
         "openapi": "3.1.0",
         "info": {

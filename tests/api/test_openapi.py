@@ -5,7 +5,7 @@ from typing import Any
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from sfu.api.application import OPERATIONS
-from sfu.api.openapi import document
+from sfu.api.openapi import WHIP, document
 from tests.api.support import running
 
 
@@ -15,7 +15,7 @@ def test_valid() -> None:
 
 def test_every_operation_is_there() -> None:
     paths: dict[str, dict[str, Any]] = document("1", OPERATIONS)["paths"]
-    told = {(method.upper(), path) for path, methods in paths.items() for method in methods}
+    told = {(method.upper(), path) for path, methods in paths.items() for method in methods if path not in WHIP}
     assert told == {(operation.method, operation.path) for operation in OPERATIONS}
     assert len({operation.name for operation in OPERATIONS}) == len(OPERATIONS)
 

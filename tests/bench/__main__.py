@@ -11,6 +11,7 @@ SMALL = (
     ("loop_budget",),
     ("packet_path",),
     ("sockets",),
+    ("whip",),
     ("estimator",),
     ("mixer",),
     ("egress",),
