@@ -46,6 +46,7 @@ from sfu.auth.turn_health import usable_urls
 from sfu.config import Settings
 from sfu.egress.jobs import EgressJobs
 from sfu.errors import ConfigurationError
+from sfu.events.events import Events
 from sfu.rooms.registry import Rooms
 from sfu.signaling.context import AccessControl
 from sfu.signaling.messages import IceServer
@@ -136,7 +137,8 @@ class Server:
             self.verifier = Verifier.from_settings(settings.auth)
         self.addresses = listen_addresses(settings.http, development=self.development is not None)
         self.webrtc_server = WebRtcServer(rtc)
-        self.rooms = Rooms(settings.rooms, random_id, time.time)
+        self.events = Events(settings.events, settings.auth.keys or self._development_keys())
+        self.rooms = Rooms(settings.rooms, random_id, time.time, self.events.stream.observe_room)
         self.traces = open_traces(settings.traces)
         self.egress_jobs = EgressJobs(
             settings.egress, settings.outputs, self.webrtc_server, self.traces, lambda: self.node.admit_egress()
@@ -203,6 +205,7 @@ class Server:
         self.webrtc_server.open()
         self.monitor.start()
         self.watchdog.start()
+        await self.events.open()
         app = create_app(
             http,
             self.rooms,
@@ -244,6 +247,7 @@ class Server:
             with suppress(asyncio.CancelledError):
                 await closing
         self.rooms.close()
+        await self.events.close()
         self.monitor.close()
         self.watchdog.close()
         if self.traces is not None:
@@ -269,12 +273,16 @@ class Server:
         if reload is not None and self.development is None:
             try:
                 renewed = reload().auth
+                self.events.reload_keys(renewed.keys)
                 self.verifier.reload_keys(renewed)
                 self.hls.playback_tokens.secrets = self._playback_secrets(renewed)
             except ConfigurationError as error:
                 log.error("keys not renewed", extra={"reason": str(error)})
             else:
                 log.info("keys renewed")
+
+    def _development_keys(self) -> dict[str, str]:
+        return dict(self.development.keys) if self.development is not None else {}
 
     def _playback_secrets(self, settings: AuthSettings) -> tuple[bytes, ...]:
         """Secrets for playback tokens. If HS256 keys exist, playback URLs stay valid across restarts."""

@@ -1,7 +1,7 @@
 """Composes the Settings of all packages and loads them: defaults ← YAML file ← environment ← flags.
 
 The loader is generic: it walks the dataclasses. A field whose type is a dataclass is a section; every other field is an
-option with a dotted key (`rtc.udp_port`). Field metadata: the value of a `secret` option is never displayed; `secret` and
+option with a dotted key (`rtc.udp_port`). Field metadata: the value of a `secret` or `redact` option is never displayed; `secret` and
 `file` options also accept `<key>_file`, the path of a file that contains the value.
 """
 
@@ -25,6 +25,7 @@ from sfu.auth.turn import Settings as TurnSettings
 from sfu.bandwidth.settings import Settings as BandwidthSettings
 from sfu.egress.settings import Settings as EgressSettings
 from sfu.errors import ConfigurationError
+from sfu.events.settings import Settings as EventsSettings
 from sfu.outputs.settings import Settings as OutputsSettings
 from sfu.resources.settings import Settings as NodeSettings
 from sfu.rooms.settings import Settings as RoomsSettings
@@ -61,6 +62,8 @@ class Settings:
     "The mix: renditions and HLS."
     egress: EgressSettings = field(default_factory=EgressSettings)
     "Egress jobs: number, worker resources, recordings, RTMP."
+    events: EventsSettings = field(default_factory=EventsSettings)
+    "Event stream: webhooks, Kafka, server-sent events, attendance."
     node: NodeSettings = field(default_factory=NodeSettings)
     "This node: capacity limits and draining."
     log: LogSettings = field(default_factory=LogSettings)
@@ -158,11 +161,17 @@ def shown(settings: object) -> dict[str, Any]:
         value = getattr(settings, each.name)
         if is_dataclass(value):
             plain[each.name] = shown(value)
-        elif each.metadata.get("secret"):
-            plain[each.name] = dict.fromkeys(value, REDACTED) if isinstance(value, dict) else value and REDACTED
+        elif each.metadata.get("secret") or each.metadata.get("redact"):
+            plain[each.name] = _redacted(value)
         else:
             plain[each.name] = _plain(value)
     return plain
+
+
+def _redacted(value: object) -> Any:
+    if isinstance(value, dict):
+        return dict.fromkeys(value, REDACTED)
+    return REDACTED if value else _plain(value)
 
 
 def schema() -> dict[str, Any]:
@@ -184,7 +193,7 @@ def _section_schema(settings: type[object]) -> dict[str, Any]:
     for name, option in options(settings).items():
         if "." in name:
             continue
-        leaf = {"description": option.description, **msgspec.json.schema(option.hint)}
+        leaf = {"description": option.description, **_option_schema(option.hint)}
         properties[name] = leaf | ({"writeOnly": True} if option.secret else {"default": _plain(option.default)})
         if option.from_file:
             properties[name + "_file"] = {
@@ -192,6 +201,25 @@ def _section_schema(settings: type[object]) -> dict[str, Any]:
                 "type": "string",
             }
     return {"type": "object", "additionalProperties": False, "properties": properties}
+
+
+def _option_schema(hint: object) -> dict[str, Any]:
+    """The schema of an option, with the definitions of its records in place of references to them."""
+    document = msgspec.json.schema(hint)
+    defined = document.pop("$defs", {})
+
+    def resolved(part: Any) -> Any:
+        if isinstance(part, list | tuple):
+            return [resolved(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        if "$ref" in part:
+            return resolved(defined[part["$ref"].rpartition("/")[2]])
+        return {key: resolved(each) for key, each in part.items()}
+
+    found = resolved(document)
+    assert isinstance(found, dict)
+    return found
 
 
 def _plain(value: object) -> Any:
@@ -319,7 +347,7 @@ def _converted(option: Option, given: _RawValue) -> object:
 
 
 def _from_text(option: Option, text: str, origin: str) -> object:
-    """Parses text from the environment or from a flag as YAML; tuples also accept comma-separated items."""
-    if typing.get_origin(option.hint) is tuple and not text.lstrip().startswith("["):
+    """Parses text from the environment, a flag or a `_file` as YAML; tuples also accept comma-separated items."""
+    if typing.get_origin(option.hint) is tuple and not text.lstrip().startswith(("[", "- ")):
         return [part.strip() for part in text.split(",") if part.strip()]
     return _yaml(text, option.key if option.secret else f"{option.key} ({origin})")

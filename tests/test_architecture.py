@@ -19,7 +19,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("rtp", "sdp", "bandwidth", "auth"),
     ("forwarding",),
     ("rooms",),
-    ("transport", "ingest", "outputs", "mixer", "cluster", "telemetry"),
+    ("transport", "ingest", "outputs", "mixer", "cluster", "events", "telemetry"),
     ("signaling", "egress"),
     ("api", "bots"),
     ("config",),

@@ -13,6 +13,7 @@ from sfu.api import hls_responses, playback_tokens
 from sfu.bandwidth import pacer, send_time_history, twcc
 from sfu.config import Settings
 from sfu.egress import job, protocol, supervisor
+from sfu.events import stream, webhook_queue, webhooks
 from sfu.forwarding import decision_log, down_track, layer_filter
 from sfu.forwarding.stream import HISTORY
 from sfu.forwarding.stream_table import LIFETIME_LIMIT, REPORTER_LIMIT, SSRC_LIMIT
@@ -270,6 +271,19 @@ def _server(settings: Settings) -> Iterable[Bound]:
     yield Bound(
         "HLS write queue", Owner.SERVER, 1, disk_executor.SIZE,
         "`disk_executor.SIZE`", "a file that does not fit is not stored; the live stream continues from memory",
+    )
+    yield Bound(
+        "events to pass on", Owner.SERVER, stream.MAX_PENDING, 1_500,
+        "`MAX_PENDING`", "one turn of the event loop passes on 32; the oldest is dropped and counted",
+    )
+    yield Bound(
+        "webhooks to write", Owner.SERVER, 1, webhooks.MAX_WAITING_BYTES + 400 * webhooks.MAX_WAITING,
+        "`MAX_WAITING`, `MAX_WAITING_BYTES`", "a disk that hangs; the oldest are dropped and counted",
+    )
+    yield Bound(
+        "webhooks in memory", Owner.SERVER, max(1, len(settings.events.webhooks.endpoints)),
+        2 * webhook_queue.WINDOW_BYTES + 2_000 * webhook_queue.WINDOW,
+        "`WINDOW`, `WINDOW_BYTES`", "per receiver; the others are on disk, at most `events.webhooks.max_queued`",
     )
     yield Bound(
         "half-open connections by address", Owner.SERVER, 20_000, 200,

@@ -5,7 +5,6 @@ A failed one is retried after 1, 2, 4 … 60 seconds, with jitter. Destinations 
 never appear in a log, an error or a status. Adobe's RTMP 1.0 is implemented in `sfu.outputs.rtmp_session`.
 """
 
-import ipaddress
 import logging
 import os
 import random
@@ -18,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from sfu.auth.public_addresses import is_public
 from sfu.errors import BadRequest, MalformedPacket
 from sfu.outputs import amf
 from sfu.outputs.encoder import AUDIO_RATE, VIDEO_RATE, EncodedPacket
@@ -38,8 +38,6 @@ _STABLE_AFTER: Final = 30.0
 _SEND_SIZE: Final = 65_536
 """Bytes per `sendall`: each of them may take `TIMEOUT`, so a slow connection does not count as dead."""
 _URL_LIMIT: Final = 1024
-_IPV4_EMBEDDING_PREFIXES: Final = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "::/96")))
-"""Prefixes with an embedded IPv4 address: NAT64 (RFC 6052 2.1) and IPv4-compatible IPv6 (RFC 4291 2.5.5.1)."""
 _PORTS: Final = {"rtmp": 1935, "rtmps": 443}
 
 
@@ -80,20 +78,6 @@ def parse_rtmp_url(url: str) -> RtmpTarget:
     if parts.query:
         key = f"{key}?{parts.query}"
     return RtmpTarget(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], application, key)
-
-
-def is_public(address: str) -> bool:
-    """Whether the address is public and unicast. An embedded IPv4 address decides for the IPv6 address around it."""
-    found = ipaddress.ip_address(address)
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.is_site_local or found.teredo:
-            return False
-        inner = found.ipv4_mapped or found.sixtofour
-        if inner is None and any(found in prefix for prefix in _IPV4_EMBEDDING_PREFIXES):
-            inner = ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
-        if inner is not None:
-            return is_public(str(inner))
-    return found.is_global and not found.is_multicast and not found.is_reserved
 
 
 @dataclass(frozen=True, slots=True)

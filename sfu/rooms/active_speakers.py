@@ -42,6 +42,7 @@ class ActiveSpeakers:
         if change is not None:
             self._current = SpeakersChanged(change.dominant, change.speakers)
             self._members.broadcast(self._current)
+            self._members.observe(self._current)
         self._last_n.observe(now, levels, [key for key, _ in self._current.speakers], self._current.dominant)
         audible = any(level is not None for level in levels.values()) or bool(self._current.speakers)
         return audible or self._last_n.needs_levels

@@ -1,18 +1,20 @@
 """The participants of a room, and the numbered broadcast of events to them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from sfu.ids import Identity, ParticipantId
 from sfu.rooms.events import Delivery, Event
+from sfu.rooms.observer import Observation
 from sfu.rooms.participant import Participant
 
 
 class Members:
     """All receivers of an event get the same Delivery. Numbers increase by one per non-transient event."""
 
-    __slots__ = ("_by_identity", "_participants", "number")
+    __slots__ = ("_by_identity", "_participants", "number", "observe")
 
-    def __init__(self) -> None:
+    def __init__(self, observe: Callable[[Observation], None] = lambda observation: None) -> None:
+        self.observe = observe
         self._participants: dict[ParticipantId, Participant] = {}
         self._by_identity: dict[Identity, Participant] = {}
         self.number = 0

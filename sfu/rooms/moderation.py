@@ -8,6 +8,7 @@ from sfu.rooms.events import LeaveReason, ParticipantUpdated, PermissionsChanged
 from sfu.rooms.last_n import LastN
 from sfu.rooms.lobby import Lobby, WaitingParticipant
 from sfu.rooms.members import Members
+from sfu.rooms.observer import Moderated
 from sfu.rooms.participant import Participant
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.publication import Publication
@@ -63,8 +64,11 @@ class Moderation:
         if waiting is not None:
             self._room.lobby_changed()
             waiting.sink.removed("kicked", message)
+            self._room.members.observe(Moderated("participant_removed", _identity(actor), waiting.state))
             return
-        self._room.remove(self._member(participant), "kicked", message)
+        member = self._member(participant)
+        self._room.members.observe(Moderated("participant_removed", _identity(actor), member.state))
+        self._room.remove(member, "kicked", message)
 
     def mute(self, actor: Participant | None, track: str, muted: bool) -> None:
         """Owners mute and unmute their own tracks. Admins mute the tracks of others and cannot unmute them."""
@@ -77,13 +81,16 @@ class Moderation:
 
     def admit(self, actor: Participant | None, participant: str) -> None:
         _check_admin(actor)
-        self._room.admit(self._take_waiting(participant))
+        waiting = self._take_waiting(participant)
+        self._room.members.observe(Moderated("participant_admitted", _identity(actor), waiting.state))
+        self._room.admit(waiting)
 
     def deny(self, actor: Participant | None, participant: str) -> None:
         _check_admin(actor)
         waiting = self._take_waiting(participant)
         self._room.lobby_changed()
         waiting.sink.removed("denied", "You were not let in.")
+        self._room.members.observe(Moderated("participant_denied", _identity(actor), waiting.state))
 
     def update(
         self,
@@ -102,6 +109,7 @@ class Moderation:
         room.metadata = room.metadata if metadata is None else metadata
         if (room.locked, room.lobby_enabled, room.metadata) != before:
             room.members.broadcast(RoomUpdated(room.state))
+            room.members.observe(Moderated("room_updated", _identity(actor)))
         if room.locked and not before[0]:
             room.clear_lobby("room_locked", "The room was locked.")
         elif not room.lobby_enabled:
@@ -129,6 +137,7 @@ class Moderation:
         self._room.members.send_to(PermissionsChanged(participant.id, permissions), participant)
         if permissions.admin != was_admin and not was_hidden:
             self._room.members.broadcast(ParticipantUpdated(participant.state))
+        self._room.members.observe(Moderated("participant_permissions_changed", "", participant.state))
 
     def update_participant(
         self,
@@ -176,6 +185,10 @@ class Moderation:
         if publication is None:
             raise NotFound("This track is not published.")
         return publication
+
+
+def _identity(actor: Participant | None) -> str:
+    return actor.identity if actor is not None else ""
 
 
 def _check_admin(actor: Participant | None) -> None:

@@ -11,6 +11,7 @@ from sfu.ids import TrackId
 from sfu.rooms.events import TrackMuted, TrackPublished, TrackUnpublished
 from sfu.rooms.last_n import LastN
 from sfu.rooms.members import Members
+from sfu.rooms.observer import Moderated, Published, Unpublished
 from sfu.rooms.participant import Participant
 from sfu.rooms.ports import MediaSource
 from sfu.rooms.publication import Publication
@@ -71,6 +72,7 @@ class Publications:
                 and participant.permissions.subscribe
             ):
                 participant.subscriptions.subscribe(publication)
+        self._members.observe(Published(owner.state, publication.state))
         return publication
 
     def update_description(self, publication: Publication, description: TrackDescription) -> None:
@@ -115,6 +117,10 @@ class Publications:
             publication.media.set_muted(False)
         name = by.id if by is not None and by.id != publication.owner else ""
         self._members.broadcast(TrackMuted(publication.state, name), exclude=by)
+        if by is None or name:
+            owner = self._owner(publication)
+            actor = by.identity if by is not None else ""
+            self._members.observe(Moderated("track_muted", actor, owner.state, publication.state))
 
     def sync(self, participant: Participant) -> None:
         """Subscribes a participant to all current publications, if it subscribes automatically."""
@@ -144,3 +150,4 @@ class Publications:
         for participant in self._members:
             participant.subscriptions.forget(publication.id)
         self._last_n.publications_changed(owner)
+        self._members.observe(Unpublished(owner.state, publication.state))

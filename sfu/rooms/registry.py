@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
 from sfu.ids import RoomName
 from sfu.rooms.lobby import WaitingParticipant
+from sfu.rooms.observer import RoomObserver, RoomOpened
 from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.room import Room
@@ -29,11 +30,18 @@ class _Entry:
 
 
 class Rooms:
-    def __init__(self, settings: Settings, ids: Callable[[str], str], clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ids: Callable[[str], str],
+        clock: Callable[[], float],
+        observer: RoomObserver | None = None,
+    ) -> None:
         """`ids(prefix)` returns unguessable ids, `clock()` seconds since 1970."""
         self.settings = settings
         self._ids = ids
         self._clock = clock
+        self._observer = observer
         self._entries: dict[RoomName, _Entry] = {}
         self.opened = 0
         """Rooms created since the start."""
@@ -73,12 +81,13 @@ class Rooms:
             last_n=self.settings.last_n if last_n is None else last_n,
             loudest=self.settings.loudest if loudest is None else loudest,
         )
-        room = Room(RoomName(name), settings, self._ids, self._clock)
+        room = Room(RoomName(name), settings, self._ids, self._clock, self._observer)
         room.metadata = metadata
         room.lobby_enabled = lobby
         timeout = self.settings.idle_timeout if idle_timeout is None else idle_timeout
         self._entries[room.name] = _Entry(room, timeout)
         self.opened += 1
+        room.members.observe(RoomOpened())
         return room
 
     def join(self, name: str, profile: Profile, sink: ParticipantSink) -> Participant | WaitingParticipant:

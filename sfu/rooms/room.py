@@ -21,6 +21,7 @@ from sfu.rooms.lobby import Lobby, WaitingParticipant
 from sfu.rooms.members import Members
 from sfu.rooms.messages import Messages
 from sfu.rooms.moderation import Moderation
+from sfu.rooms.observer import Joined, Left, Moderated, Observation, RoomClosed, RoomObserver, RoomSummary
 from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.publications import Publications
 from sfu.rooms.quality_monitor import QualityMonitor
@@ -33,7 +34,12 @@ REPLACED = "You joined from somewhere else."
 
 class Room:
     def __init__(
-        self, name: RoomName, settings: Settings, ids: Callable[[str], str], clock: Callable[[], float]
+        self,
+        name: RoomName,
+        settings: Settings,
+        ids: Callable[[str], str],
+        clock: Callable[[], float],
+        observer: RoomObserver | None = None,
     ) -> None:
         """`ids(prefix)` returns new ids, `clock()` seconds since 1970."""
         self._settings = settings
@@ -49,7 +55,8 @@ class Room:
         self.egress = EgressStatus()
         self.closed = False
         self.lobby = Lobby()
-        self.members = Members()
+        self._observer = observer
+        self.members = Members(self._observe)
         self.last_n = LastN(settings, self.members)
         self.publications = Publications(settings, self.members, self.last_n, ids)
         self.messages = Messages(settings, self.members, ids, clock)
@@ -92,6 +99,7 @@ class Room:
             waiting = WaitingParticipant(identifier, profile, self.name, sink)
             self.lobby.add(waiting)
             self.lobby_changed()
+            self._observe(Moderated("participant_waiting", "", waiting.state))
             return waiting
         if duplicate is not None:
             self.lobby_changed()
@@ -121,6 +129,7 @@ class Room:
         self.quality.forget(participant)
         if not participant.permissions.hidden:
             self.members.broadcast(ParticipantLeft(participant.id, reason))
+        self._observe(Left(participant.state, reason))
 
     def remove(self, participant: Participant, reason: LeaveReason, message: str) -> None:
         """Removes the participant and notifies its sink."""
@@ -152,6 +161,12 @@ class Room:
         self.clear_lobby(reason, message)
         for participant in self.members:
             self.remove(participant, reason, message)
+        self._observe(RoomClosed(reason))
+
+    def _observe(self, observation: Observation) -> None:
+        if self._observer is not None:
+            publishers = sum(bool(one.publications) for one in self.members)
+            self._observer(RoomSummary(self.state, self.members.participant_count, publishers), observation)
 
     def _add(self, identifier: ParticipantId, profile: Profile, sink: ParticipantSink) -> Participant:
         participant = Participant(
@@ -171,4 +186,5 @@ class Room:
         self.quality.sync(participant)
         if not participant.permissions.hidden:
             self.members.broadcast(ParticipantJoined(participant.state), exclude=participant)
+        self._observe(Joined(participant.state))
         return participant

@@ -20,9 +20,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from sfu.auth.public_addresses import is_public
 from sfu.errors import BadRequest
 from sfu.outputs.encoder import AudioEncoder, VideoEncoder
-from sfu.outputs.rtmp import Push, Stream, is_public, parse_rtmp_url
+from sfu.outputs.rtmp import Push, Stream, parse_rtmp_url
 from tests.outputs.test_rtmp_session import GREETING, command
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is the server here")
