@@ -23,6 +23,7 @@ from sfu.admin.collectors import (
     CertificateCollector,
     EgressCollector,
     EventLoopCollector,
+    EventsCollector,
     MediaCollector,
     RoomsCollector,
     SignalingCollector,
@@ -141,7 +142,12 @@ class Server:
         self.rooms = Rooms(settings.rooms, random_id, time.time, self.events.stream.observe_room)
         self.traces = open_traces(settings.traces)
         self.egress_jobs = EgressJobs(
-            settings.egress, settings.outputs, self.webrtc_server, self.traces, lambda: self.node.admit_egress()
+            settings.egress,
+            settings.outputs,
+            self.webrtc_server,
+            self.traces,
+            lambda: self.node.admit_egress(),
+            self.events.stream.observe_egress,
         )
         self.turn_prober = TurnProber(
             settings.turn.urls,
@@ -192,6 +198,7 @@ class Server:
                 EventLoopCollector(self.monitor, lambda: self.watchdog.stalls),
                 CertificateCollector(settings.http.tls_certificate),
                 TurnCollector(self.turn_prober.statuses),
+                EventsCollector(self.events),
             ],
             egress_jobs=self.egress_jobs.list,
         )
@@ -219,6 +226,7 @@ class Server:
             turn_servers=self.turn_prober.statuses,
             unauthenticated_budget=self.webrtc_server.port.unauthenticated_budget,
             addresses=self.client_addresses,
+            event_stream=self.events,
         )
         runner, site = await listen(app, http, self.addresses, tls)
         self._close_http = runner.cleanup()
@@ -244,6 +252,7 @@ class Server:
             await self.egress_jobs.close()
             await self.signaling.close()
             closing, self._close_http = self._close_http, None
+            self.events.stop_readers()
             with suppress(asyncio.CancelledError):
                 await closing
         self.rooms.close()

@@ -1,8 +1,8 @@
 """Composes the Settings of all packages and loads them: defaults ← YAML file ← environment ← flags.
 
 The loader is generic: it walks the dataclasses. A field whose type is a dataclass is a section; every other field is an
-option with a dotted key (`rtc.udp_port`). Field metadata: the value of a `secret` or `redact` option is never displayed; `secret` and
-`file` options also accept `<key>_file`, the path of a file that contains the value.
+option with a dotted key (`rtc.udp_port`). Field metadata: the value of a `secret` or `redact` option is never displayed;
+`secret` and `file` options also accept `<key>_file`, the path of a file that contains the value.
 """
 
 import ast

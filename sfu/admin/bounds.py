@@ -13,7 +13,7 @@ from sfu.api import hls_responses, playback_tokens
 from sfu.bandwidth import pacer, send_time_history, twcc
 from sfu.config import Settings
 from sfu.egress import job, protocol, supervisor
-from sfu.events import stream, webhook_queue, webhooks
+from sfu.events import attendance, stream, webhook_queue, webhooks
 from sfu.forwarding import decision_log, down_track, layer_filter
 from sfu.forwarding.stream import HISTORY
 from sfu.forwarding.stream_table import LIFETIME_LIMIT, REPORTER_LIMIT, SSRC_LIMIT
@@ -195,6 +195,10 @@ def _room(settings: Settings) -> Iterable[Bound]:
         "`rooms.max_waiting`", "further participants are refused",
     )
     yield Bound(
+        "attendance of an open room", Owner.ROOM, settings.events.attendance_stays, 1_200,
+        "`events.attendance_stays`", "the oldest stay is dropped",
+    )
+    yield Bound(
         "speakers and quality levels", Owner.ROOM, rooms.max_participants, 3_000,
         "`rooms.max_participants`", "a few numbers per participant",
     )
@@ -284,6 +288,19 @@ def _server(settings: Settings) -> Iterable[Bound]:
         "webhooks in memory", Owner.SERVER, max(1, len(settings.events.webhooks.endpoints)),
         2 * webhook_queue.WINDOW_BYTES + 2_000 * webhook_queue.WINDOW,
         "`WINDOW`, `WINDOW_BYTES`", "per receiver; the others are on disk, at most `events.webhooks.max_queued`",
+    )
+    yield Bound(
+        "recent events", Owner.SERVER, 1, settings.events.recent_bytes + messages.MESSAGE_LIMIT_BYTES,
+        "`events.recent`, `events.recent_bytes`", "the oldest is dropped",
+    )
+    yield Bound(
+        "events for Kafka", Owner.SERVER, 1,
+        settings.events.kafka.max_queued_bytes + 200 * settings.events.kafka.max_queued,
+        "`events.kafka.max_queued`, `…_bytes`", "brokers that are away; the oldest are dropped and counted",
+    )
+    yield Bound(
+        "attendance", Owner.SERVER, attendance.MAX_ENDED_STAYS + settings.events.attendance_stays, 1_200,
+        "`MAX_ENDED_STAYS`, `events.attendance_stays`", "of ended rooms; the room that ended first is dropped",
     )
     yield Bound(
         "half-open connections by address", Owner.SERVER, 20_000, 200,

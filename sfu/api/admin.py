@@ -8,8 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
+from aiohttp import web
 from msgspec import Struct
 
 from sfu.api import schemas
@@ -18,6 +19,7 @@ from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
 from sfu.auth.turn_health import TurnStatus
 from sfu.errors import BadRequest, NotAuthorized, NotFound
+from sfu.events.events import Events
 
 PREFIX = "/api/v1"
 
@@ -68,6 +70,7 @@ class Call:
     turn_servers: Callable[[], Sequence[TurnStatus]] = tuple
     base_path: str = ""
     "Prefix of paths in the response."
+    events: Events | None = None
 
     @property
     def room(self) -> str:
@@ -78,7 +81,13 @@ class Call:
         return self.parameters["identity"]
 
 
-Answer = Struct | Path | None
+class Responder(Protocol):
+    """An answer that writes its own response, because it is not JSON."""
+
+    async def respond(self, request: web.Request) -> web.StreamResponse: ...
+
+
+Answer = Struct | Path | Responder | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +111,8 @@ class Operation:
     query: tuple[str, ...] = ()
     file: bool = False
     "Whether the response is a file."
+    media: tuple[str, ...] = ()
+    "Content types of text responses beside JSON."
 
 
 def authorize(operation: Operation, grants: VideoGrants, room: str) -> None:

@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 
 from sfu import __version__
-from sfu.api import admin, egress, middleware, openapi, page, schemas
+from sfu.api import admin, egress, events, middleware, openapi, page, schemas
 from sfu.api.admin import Call, Operation, authorize
 from sfu.api.connection_limiter import ConnectionLimiter
 from sfu.api.development import MESSAGE, Development, check_local
@@ -35,6 +35,7 @@ from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier
 from sfu.auth.turn_health import TurnStatus
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
+from sfu.events.events import Events
 from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
 from sfu.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -51,7 +52,7 @@ BODY_TIMEOUT = 10.0
 """Seconds to receive a complete request body."""
 
 B = TypeVar("B", bound=Struct)
-OPERATIONS = (*admin.OPERATIONS, *egress.OPERATIONS)
+OPERATIONS = (*admin.OPERATIONS, *egress.OPERATIONS, *events.OPERATIONS)
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -69,6 +70,7 @@ def create_app(
     turn_servers: Callable[[], Sequence[TurnStatus]] = tuple,
     unauthenticated_budget: LoopBudget | None = None,
     addresses: ClientAddresses | None = None,
+    event_stream: Events | None = None,
 ) -> web.Application:
     """Creates the application.
 
@@ -106,7 +108,7 @@ def create_app(
         web.route(
             operation.method,
             operation.path,
-            _operation(operation, rooms, verifier, egress_jobs, turn_servers, node, base, disk),
+            _operation(operation, rooms, verifier, egress_jobs, turn_servers, node, base, disk, event_stream),
         )
         for operation in OPERATIONS
     )
@@ -248,6 +250,7 @@ def _operation(
     node: NodePort,
     base_path: str,
     disk: DiskExecutor,
+    event_stream: Events | None,
 ) -> Respond:
     def revoke(room: str, identity: str) -> None:
         verifier.revoke_participant(room, identity, time.time())
@@ -256,11 +259,23 @@ def _operation(
         claims = verifier.verify(_bearer(request), time.time())
         parameters = dict(request.match_info)
         # Authorize before reading the body.
-        authorize(operation, claims.video, parameters.get("room", ""))
+        room = parameters.get("room", request.query.get("room", "") if "room" in operation.query else "")
+        authorize(operation, claims.video, room)
         if operation.name == "createRoom" and (reason := node.no_new_rooms()):
             raise AtCapacity(f"This server accepts no new rooms: {reason}.")
         body = None if operation.body is None else await _body(request, operation.body)
-        call = Call(rooms, claims, parameters, dict(request.query), body, revoke, egress_jobs, turn_servers, base_path)
+        call = Call(
+            rooms,
+            claims,
+            parameters,
+            dict(request.query),
+            body,
+            revoke,
+            egress_jobs,
+            turn_servers,
+            base_path,
+            event_stream,
+        )
         done = operation.run(call)
         if callable(done):
             try:
@@ -273,7 +288,9 @@ def _operation(
             log.info("admin operation", extra=fields)
         if isinstance(answer, Path):
             return _file(answer, disk)
-        return web.Response(status=operation.status) if answer is None else _json(answer, operation.status)
+        if answer is None:
+            return web.Response(status=operation.status)
+        return _json(answer, operation.status) if isinstance(answer, Struct) else await answer.respond(request)
 
     return respond
 

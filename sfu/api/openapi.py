@@ -20,6 +20,7 @@ PARAMETERS = {
     "destination": "The destination's id.",
     "recording": "The recording's name.",
     "file": "The file's name.",
+    "format": "`json` or `csv`.",
 }
 ERRORS = {
     "400": "The request is invalid.",
@@ -151,9 +152,12 @@ def _parameter(name: str, place: str) -> dict[str, Any]:
 def _answer(operation: Operation) -> dict[str, Any]:
     if operation.file:
         return {"description": "The whole file."} | _BYTES
+    texts = {media: {"schema": {"type": "string"}} for media in operation.media}
     if operation.answer is None:
-        return {"description": "Done."}
-    return _content(operation.answer, "Done.")
+        return {"description": "Done."} | ({"content": texts} if texts else {})
+    described = _content(operation.answer, "Done.")
+    described["content"] |= texts
+    return described
 
 
 def _content(shape: type[Struct], description: str) -> dict[str, Any]:

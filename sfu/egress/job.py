@@ -95,6 +95,8 @@ class EgressJob:
         self.started_at = time.time()
         self.status: Status | None = None
         self.problem = ""
+        self.active = False
+        """A first frame has arrived."""
         self.renditions: tuple[Rendition, ...] = ladder
         self.live_stream: LiveStream | None = None
         self.recording: Recording | None = None
@@ -292,6 +294,8 @@ class EgressJob:
     def _trace_first_frame(self) -> None:
         seconds = self._trace.first_frame()
         if seconds is not None:
+            self.active = True
+            self._store.publish_state(self.room)
             traced = {"trace_id": self._trace.trace_id} if self._trace.trace_id else {}
             log.info("egress live", extra={"egress": self.id, "seconds": round(seconds, 3), **traced})
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sfu.egress.job import EgressJob, EgressSpec
 from sfu.egress.protocol import Destination
 from sfu.egress.recordings import Recording, StoredRecording, finalize, list_recordings
+from sfu.egress.reports import EgressObserver, EgressReports, finished_recording
 from sfu.egress.settings import Settings
 from sfu.egress.track_egress import TrackEgress
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
@@ -52,10 +53,12 @@ class EgressJobs:
         webrtc_server: WebRtcServer,
         tracer: Tracer | None = None,
         admit: Callable[[], None] = lambda: None,
+        observer: EgressObserver | None = None,
     ) -> None:
         """`admit` raises AtCapacity if the machine has too little memory for another worker."""
         self.settings = settings
         self._admit = admit
+        self._reports = EgressReports(observer)
         self._tracer = tracer
         self.live_streams = LiveStreams(outputs.hls)
         self._ladder = outputs.ladder
@@ -155,6 +158,9 @@ class EgressJobs:
         self._track_egresses[room.name] = track_egress
         self._finishing.add(track_egress.task)
         track_egress.task.add_done_callback(self._finished)
+        self._reports.tracks(track_egress)
+        self._reports.recording_started(track_egress.directory, room.name, "")
+        self._finish(self._report_tracks(track_egress))
         self.publish_state(room)
         return track_egress
 
@@ -167,6 +173,7 @@ class EgressJobs:
     def _track_egress_ended(self, track_egress: TrackEgress) -> None:
         if self._track_egresses.get(track_egress.room.name) is track_egress:
             del self._track_egresses[track_egress.room.name]
+        self._reports.tracks(track_egress, ended=True)
         self.publish_state(track_egress.room)
 
     def active_recordings(self) -> Counter[str]:
@@ -185,7 +192,7 @@ class EgressJobs:
             stored.live_stream.end(unix_time())
         for recording in await asyncio.to_thread(list_recordings, Path(self.settings.directory)):
             if recording.recording:  # the server crashed during this recording
-                self._finish(finalize(recording.directory, self.settings.s3))
+                self._finish(self._complete(finalize(recording.directory, self.settings.s3), recording.directory))
         while True:
             await asyncio.sleep(CLEANUP_INTERVAL)
             try:
@@ -214,7 +221,9 @@ class EgressJobs:
         return self.live_streams.open(room, f"P{secrets.token_hex(8)}", renditions)
 
     def open_recording(self, room: str, egress_id: str) -> Recording:
-        return Recording(self._directory(room), room, egress_id)
+        recording = Recording(self._directory(room), room, egress_id)
+        self._reports.recording_started(recording.directory, room, egress_id)
+        return recording
 
     def _directory(self, room: str) -> Path:
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
@@ -224,6 +233,8 @@ class EgressJobs:
     def publish_state(self, room: Room) -> None:
         job = self._by_room.get(room.name)
         self._publish(room, job.room_state if job is not None else EgressStatus())
+        if job is not None:
+            self._reports.job(job)
 
     def _publish(self, room: Room, state: EgressStatus) -> None:
         track_egress = self._track_egresses.get(room.name)
@@ -234,7 +245,15 @@ class EgressJobs:
         room.set_egress_status(state)
 
     def finish_recording(self, recording: Recording) -> None:
-        self._finish(recording.finish(self.settings.s3))
+        self._finish(self._complete(recording.finish(self.settings.s3), recording.directory))
+
+    async def _complete(self, finishing: Coroutine[None, None, None], directory: Path) -> None:
+        await finishing
+        self._reports.recording_finished(await asyncio.to_thread(finished_recording, directory))
+
+    async def _report_tracks(self, track_egress: TrackEgress) -> None:
+        await asyncio.wait([track_egress.task])
+        self._reports.recording_finished(await asyncio.to_thread(finished_recording, track_egress.directory))
 
     def _finish(self, finishing: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(finishing)
@@ -291,6 +310,7 @@ class EgressJobs:
             del self._by_room[job.room.name]
         self.restarts += job.restarts
         self._publish(job.room, EgressStatus(problem=job.problem))
+        self._reports.job(job, ended=True)
         log.info("egress ended", extra={"egress": job.id, "restarts": job.restarts})
 
 

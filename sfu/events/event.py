@@ -1,7 +1,7 @@
 """Events as frozen values. Names and meanings are LiveKit's where LiveKit has the event; EVENTS.md lists all."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from sfu.rooms.observer import Observation, RoomSummary
 
@@ -13,6 +13,8 @@ EventName = Literal[
     "speakers_changed",
 ]  # fmt: skip
 """`speakers_changed` is transient: only attendance receives it."""
+EVENT_NAMES = frozenset(get_args(EventName)) - {"speakers_changed"}
+"""Names that sinks receive."""
 
 EgressStatus = Literal["EGRESS_STARTING", "EGRESS_ACTIVE", "EGRESS_ENDING", "EGRESS_COMPLETE", "EGRESS_FAILED"]
 

@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from sfu.events.attendance import Attendance
+from sfu.events.kafka import Kafka
+from sfu.events.recent import RecentEvents
 from sfu.events.settings import Settings
-from sfu.events.stream import EventStream
+from sfu.events.stream import EventStream, Sink
 from sfu.events.webhooks import Webhooks, WebhookState
 
 CLOSE_GRACE = 5.0
@@ -15,9 +18,17 @@ class Events:
     def __init__(self, settings: Settings, keys: Mapping[str, str]) -> None:
         """`keys`: secrets that sign webhooks, by name. Raises ConfigurationError."""
         self.stream = EventStream()
-        configured = settings.webhooks.endpoints
-        self.webhooks = Webhooks(settings.webhooks, Path(settings.directory), keys) if configured else None
-        self.stream.sinks = [sink for sink in (self.webhooks,) if sink is not None]
+        self.recent = RecentEvents(settings.recent, settings.recent_bytes)
+        self.attendance = Attendance(settings.attendance_stays, settings.attendance)
+        directory = Path(settings.directory)
+        self.webhooks = Webhooks(settings.webhooks, directory, keys) if settings.webhooks.endpoints else None
+        self.kafka = Kafka(settings.kafka) if settings.kafka.brokers else None
+        self.max_readers = settings.max_readers
+        self.readers = 0
+        "Readers of server-sent events."
+        self.readers_dropped = 0
+        sinks: tuple[Sink | None, ...] = (self.recent, self.attendance, self.webhooks, self.kafka)
+        self.stream.sinks = [sink for sink in sinks if sink is not None]
 
     def reload_keys(self, keys: Mapping[str, str]) -> None:
         """Raises ConfigurationError; then nothing changes."""
@@ -29,10 +40,19 @@ class Events:
         self.stream.open()
         if self.webhooks is not None:
             await self.webhooks.open()
+        if self.kafka is not None:
+            self.kafka.open()
+
+    def stop_readers(self) -> None:
+        """Ends the responses of all readers. Call it before the HTTP server closes."""
+        self.recent.close()
 
     async def close(self) -> None:
         """Call it after the rooms are closed. Idempotent."""
+        self.stop_readers()
         self.stream.flush()
+        if self.kafka is not None:
+            await self.kafka.close(CLOSE_GRACE)
         if self.webhooks is not None:
             await self.webhooks.close(CLOSE_GRACE)
 

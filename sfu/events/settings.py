@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta, Struct
 
 from sfu.errors import ConfigurationError
+from sfu.events.event import EVENT_NAMES
 
 Count = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
@@ -55,6 +56,11 @@ class Webhooks:
                 raise ConfigurationError(
                     f"events.webhooks.endpoints: entry {number} is not an http:// or https:// URL without user and fragment."
                 )
+            for name in endpoint.events:
+                if name not in EVENT_NAMES:
+                    raise ConfigurationError(
+                        f"events.webhooks.endpoints: entry {number} names the unknown event {name!r}; see sfu/events/EVENTS.md."
+                    )
         if len({endpoint.url for endpoint in self.endpoints}) < len(self.endpoints):
             raise ConfigurationError("events.webhooks.endpoints has the same URL twice.")
 

@@ -25,6 +25,8 @@ BATCH_INTERVAL = 0.02
 """Seconds between batches of disk work, so that many events share a transaction."""
 FIRST_DELAY, MAX_DELAY = 0.5, 60.0
 """Seconds until the first and between late attempts."""
+STARTS_PER_TURN = 4
+"""Requests that are started in one turn of the event loop, less than 1 ms of work, so that media is not delayed."""
 FAILING_AFTER = 5
 """Failures in a row, without a success between them, after which requests to a receiver are sent one at a time."""
 REFUSALS = frozenset(range(400, 500)) - {401, 403, 404, 407, 408, 409, 421, 423, 425, 429}
@@ -98,6 +100,7 @@ class WebhookQueue:
         self._in_flight = 0
         self._failures = 0
         self._paused = False
+        self._pump_scheduled = False
         self._unreported = 0
         "Dropped events that the receiver does not know of; the next delivery reports them."
         self._wake = asyncio.Event()
@@ -177,9 +180,18 @@ class WebhookQueue:
     def _pump(self) -> None:
         assert self._tasks is not None
         limit = 1 if self.state.failing else self._concurrency
-        while self._ready and self._in_flight < limit and not self._paused:
+        for _ in range(STARTS_PER_TURN):
+            if not self._ready or self._in_flight >= limit or self._paused:
+                return
             self._in_flight += 1
             self._tasks.create_task(self._deliver(self._ready.popleft()))
+        if self._ready and not self._pump_scheduled:
+            self._pump_scheduled = True
+            asyncio.get_running_loop().call_soon(self._pump_again)
+
+    def _pump_again(self) -> None:
+        self._pump_scheduled = False
+        self._pump()
 
     async def _deliver(self, lane: _Lane) -> None:
         """Sends rows of the lane while they succeed and no other lane waits."""

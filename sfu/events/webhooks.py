@@ -51,7 +51,10 @@ class WebhookState:
     address: str
     "URL without its query, which may contain a secret."
     queued: int
-    queued_bytes: int
+    "In memory and in the outbox."
+    stored: int
+    "In the outbox; they survive the end of the process."
+    stored_bytes: int
     delivery: DeliveryState
 
 
@@ -186,7 +189,7 @@ class Webhooks:
         for one in self._receivers:
             size = outbox.sizes[one.id] if outbox is not None else None
             rows, stored = (size.rows, size.bytes) if size is not None else (0, 0)
-            found.append(WebhookState(one.address, rows + waiting[one.id], stored, one.queue.state))
+            found.append(WebhookState(one.address, rows + waiting[one.id], rows, stored, one.queue.state))
         return found
 
     async def _run(self) -> None:
@@ -207,7 +210,7 @@ class Webhooks:
         self._writing = True
         try:
             dropped = await self._thread.append(batch)
-        except sqlite3.Error as error:
+        except Exception as error:  # the root of this task: whatever fails, the events wait
             if not self.disk_problem:
                 log.error("webhook outbox not written", extra={"reason": str(error)})
             self.disk_problem = str(error)

@@ -1,6 +1,7 @@
 """Values that a room reports to an observer outside of it, such as the event stream.
 
-Observations hold whole snapshots, unlike the events for participants (events.py). They include hidden participants and moderation.
+Observations hold whole snapshots, unlike the events for participants (events.py). They include hidden participants and
+moderation.
 """
 
 from collections.abc import Callable

@@ -19,6 +19,7 @@ from sfu.api.tls import TlsContext
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Verifier, mint
 from sfu.auth.turn_health import TurnStatus
+from sfu.events.events import Events
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import Identity
 from sfu.rooms import Participant, Permissions, Profile, Rooms
@@ -137,10 +138,12 @@ async def running(
     unauthenticated_budget: LoopBudget | None = None,
     collectors: Sequence[Collector] = (),
     turn_servers: Sequence[TurnStatus] = (),
+    events: Events | None = None,
 ) -> AsyncIterator[Server]:
     numbers = count(1)
     settings = settings or Settings(port=0)
-    rooms = Rooms(RoomsSettings(max_rooms=3), lambda prefix: f"{prefix}_{next(numbers)}", lambda: 1000.0)
+    observer = events.stream.observe_room if events is not None else None
+    rooms = Rooms(RoomsSettings(max_rooms=3), lambda prefix: f"{prefix}_{next(numbers)}", lambda: 1000.0, observer)
     node = Node(collectors=collectors)
     verifier = Verifier(development.keys if development else {"app": KEY})
     app = create_app(
@@ -154,6 +157,7 @@ async def running(
         access_log=access_log,
         unauthenticated_budget=unauthenticated_budget,
         turn_servers=lambda: turn_servers,
+        event_stream=events,
     )
     runner, site = await listen(app, settings, LOOPBACK, tls)
     try:

@@ -15,6 +15,7 @@ SMALL = (
     ("estimator",),
     ("mixer",),
     ("egress",),
+    ("webhooks",),
     ("hls", "--seconds", "15"),
     ("llhls_latency", "--seconds", "30"),
     ("llhls_latency", "--seconds", "30", "--renditions", "720p,480p", "--delay", "50", "100"),

@@ -22,7 +22,8 @@ from sfu.rooms.track_description import TrackDescription
 from tests.api.support import FarEnd
 from tests.support.media_source import FakeSource
 
-KEYS = {"app": "a-secret-of-thirty-two-bytes-or-more"}
+KEYS = {"web": "a-secret-of-the-tests-with-more-than-32-bytes"}
+"""The key of the servers in tests/web/server.py."""
 
 
 @dataclass

@@ -209,6 +209,21 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Requests", "reqps", each(rate("sfu_http_requests_total", "status"), "status")),
         Panel("Tokens refused", "cps", each(f"{rate('sfu_tokens_refused_total', 'reason')} or vector(0)", "reason")),
     ),
+    "Events": (
+        Panel("Events", "cps", ((rate("sfu_events_total"), "events"),)),
+        Panel(
+            "Undelivered webhooks", "none", each(f"{now('sfu_webhooks_queued', 'receiver')} or vector(0)", "receiver")
+        ),
+        Panel(
+            "Webhooks",
+            "cps",
+            (
+                (f"{rate('sfu_webhooks_delivered_total')} or vector(0)", "delivered"),
+                (f"{rate('sfu_webhooks_failed_total')} or vector(0)", "failed attempts"),
+                (f"{rate('sfu_webhooks_dropped_total')} or vector(0)", "lost"),
+            ),
+        ),
+    ),
     "Egress": (
         Panel("Jobs", "none", ((now("sfu_egress_jobs"), "running"),)),
         Panel(

@@ -47,6 +47,8 @@ def all_collectors(directory: Path) -> list[Collector]:
                 ("auth.keys", "{app: 0123456789abcdef0123456789abcdef}"),
                 ("http.tls_certificate", str(certificate)),
                 ("http.tls_key", str(key)),
+                ("turn.urls", "['turn:turn.example.org']"),
+                ("turn.secret", "a-secret-of-coturn"),
             ]
         )
     )
