@@ -5,7 +5,7 @@
 
 _HEADERS = (
     "Authorization", "Content-Type", "Range", "If-Range", "If-Match", "If-None-Match", "If-Modified-Since",
-    "If-Unmodified-Since", "Cache-Control", "Pragma", "X-Requested-With",
+    "If-Unmodified-Since", "Cache-Control", "Pragma", "X-Requested-With", "Last-Event-ID",
 )  # fmt: skip
 _PLAYERS = ("X-Playback-Session-Id", "CMCD-Object", "CMCD-Request", "CMCD-Session", "CMCD-Status")
 """Request headers of Safari, and of hls.js and Shaka with common media client data (CTA-5004)."""

@@ -186,6 +186,9 @@ class Follow:
             position = recent.oldest - 1 if last else recent.newest
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         response.headers["X-Accel-Buffering"] = "no"
+        if origin := request.headers.get("Origin"):
+            # The CORS middleware has accepted it, but adds headers only when the response is over.
+            response.headers.update({"Access-Control-Allow-Origin": origin, "Vary": "Origin"})
         events.readers += 1
         try:
             await response.prepare(request)

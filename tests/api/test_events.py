@@ -91,6 +91,18 @@ async def test_an_unknown_id_gets_what_is_kept_with_a_notice() -> None:
             assert [json.loads(one["data"])["room"]["name"] for one in await frames(response, 2)] == ["b", "c"]
 
 
+async def test_a_page_of_another_origin_reads_if_it_is_allowed() -> None:
+    async with served() as (server, _):
+        headers = {"Authorization": f"Bearer {LIST}"}
+        own = {**headers, "Origin": f"http://127.0.0.1:{server.port}"}
+        async with server.client.get("/api/v1/events", headers=own) as response:
+            assert response.headers["Access-Control-Allow-Origin"] == own["Origin"]
+        async with server.client.get(
+            "/api/v1/events", headers={**headers, "Origin": "https://evil.example"}
+        ) as response:
+            assert response.status == 403
+
+
 async def test_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "HEARTBEAT_INTERVAL", 0.01)
     async with served() as (server, _), follow(server) as response:
