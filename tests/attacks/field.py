@@ -135,7 +135,7 @@ class Field:
         assert self.honest.stdin is not None
         assert self.honest.stdout is not None
         self.honest.stdin.write(b"\n")
-        return json.loads(await asyncio.wait_for(self.honest.stdout.readline(), 10))  # type: ignore[no-any-return]
+        return json.loads(await asyncio.wait_for(self.honest.stdout.readline(), 10))  # type: ignore[no-any-return]  # JSON of our own process
 
     async def withstands(
         self, attack: Callable[[], Awaitable[object]], *, counted: tuple[str, ...] = (), memory: int = MEMORY,

@@ -203,7 +203,7 @@ class LedgerRoom:
         await self.sender.until(lambda: self.camera.tx)
         for client in self.people.values():
             await client.join()
-            await client.until(lambda client=client: client.subscribing.tx)  # type: ignore[misc]
+            await client.until(lambda client=client: client.subscribing.tx)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             await self.wish(client, width=1280, height=720)
 
     async def wish(self, client: Client, **wish: object) -> None:

@@ -7,6 +7,7 @@ import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import count
+from typing import Any
 
 import aiohttp
 import pytest
@@ -125,20 +126,20 @@ def spray(
     return attack
 
 
-def camera(number: int, *, ssrc: int = 2, **fields: object) -> bytes:
-    return rtp(vp8(key=True), ssrc=ssrc, sequence=number & 0xFFFF, timestamp=number * 3000 & 0xFFFFFFFF, **fields)  # type: ignore[arg-type]
+def camera(number: int, *, ssrc: int = 2, **fields: Any) -> bytes:
+    return rtp(vp8(key=True), ssrc=ssrc, sequence=number & 0xFFFF, timestamp=number * 3000 & 0xFFFFFFFF, **fields)
 
 
 async def test_new_streams_without_end(field: Field, http: aiohttp.ClientSession) -> None:
     async with joined(field, http) as client:
         packets = [camera(1, ssrc=1000 + number, extensions={4: b"1"}) for number in range(3000)]
-        await field.withstands(spray(client, packets), counted=(DROPPED + "ssrc_limit",))  # type: ignore[arg-type]
+        await field.withstands(spray(client, packets), counted=(DROPPED + "ssrc_limit",))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
 
 
 async def test_jumps_of_the_sequence_numbers(field: Field, http: aiohttp.ClientSession) -> None:
     async with joined(field, http) as client:
         packets = [camera(number * 32_000, extensions={4: b"1"}) for number in range(2000)]
-        await field.withstands(spray(client, packets))  # type: ignore[arg-type]
+        await field.withstands(spray(client, packets))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
 
 
 async def test_a_header_extension_of_a_wrong_length_and_other_odd_headers(
@@ -158,7 +159,7 @@ async def test_a_header_extension_of_a_wrong_length_and_other_odd_headers(
                 * 200
             )
         ]  # fmt: skip
-        await field.withstands(spray(client, odd), counted=(DROPPED + "unrouted",))  # type: ignore[arg-type]
+        await field.withstands(spray(client, odd), counted=(DROPPED + "unrouted",))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
 
 
 async def test_bad_tags_by_the_thousand(field: Field, http: aiohttp.ClientSession) -> None:
@@ -192,7 +193,7 @@ async def test_one_large_nack_again_and_again_is_not_amplified(field: Field, htt
         first = heard[0].sequence
         packets = [nack(ssrc, [(first + 17 * n & 0xFFFF, 0xFFFF) for n in range(330)]) for _ in range(150)]
         attack = spray(client, packets, control=True, subscriber=True)
-        grown = await field.withstands(attack, counted=(DROPPED + "rtcp_rate",))  # type: ignore[arg-type]
+        grown = await field.withstands(attack, counted=(DROPPED + "rtcp_rate",))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
         assert grown["sfu_nacks_total:received"] > 0
         assert grown["sfu_retransmissions_total:sent"] <= 3 * 600, "no packet more often than thrice"
 
@@ -208,7 +209,7 @@ async def test_feedback_that_lies_about_its_length(field: Field, http: aiohttp.C
     ]
     async with joined(field, http, publish=False) as client:
         attack = spray(client, rows * 30, control=True, subscriber=True)
-        await field.withstands(attack, counted=(DROPPED + "rtcp_malformed",))  # type: ignore[arg-type]
+        await field.withstands(attack, counted=(DROPPED + "rtcp_malformed",))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
 
 
 async def test_a_nack_of_65535_with_a_bitmask_wraps() -> None:
@@ -227,7 +228,7 @@ async def test_keyframe_requests_without_end(field: Field, http: aiohttp.ClientS
         packets = [rtcp.encode_pli(1, video[-1])] * 1500
         loop = asyncio.get_running_loop()
         began = loop.time()
-        grown = await field.withstands(spray(client, packets, control=True, subscriber=True))  # type: ignore[arg-type]
+        grown = await field.withstands(spray(client, packets, control=True, subscriber=True))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
         assert grown["sfu_plis_total:received"] > 0
         assert grown["sfu_plis_total:sent"] <= 2 * (loop.time() - began) + 2
 
@@ -242,7 +243,7 @@ async def test_an_address_moves_with_a_check_that_proves_it_and_not_otherwise(
             for _ in range(500):
                 name = f"{peer.remote_ufrag}:{peer.ufrag}"
                 thief.sock.sendto(binding_request(name, "a password that is not it"), field.media)
-                thief.sock.sendto(peer.tx.session.protect(camera(next(NUMBER))), field.media)  # type: ignore[union-attr]
+                thief.sock.sendto(peer.tx.session.protect(camera(next(NUMBER))), field.media)  # type: ignore[union-attr]  # connected before
             await asyncio.sleep(0.05)
 
         counted = (DROPPED + "stun_not_authentic", DROPPED + "unknown_address")

@@ -110,7 +110,7 @@ async def allocated(username: str, password: str) -> AsyncIterator[tuple[Any, He
     transport, heard = await turn.create_turn_endpoint(
         Heard, server_addr=(HOST, PORT), username=username, password=password, transport="udp"
     )
-    inner = transport._TurnTransport__inner_protocol  # type: ignore[attr-defined]
+    inner = transport._TurnTransport__inner_protocol  # type: ignore[attr-defined]  # a private attribute of aioice
     try:
         yield inner, heard
     finally:

@@ -79,7 +79,7 @@ def media(*, guarded: bool) -> float:
         down_track = bench.down_track(track, bench.peer(wire))
         bench.engine.set_target(down_track, track.encodings["q"], bench.now)
     if not guarded:
-        bench.engine._rtcp_handler._watch_ingress = lambda peer, now: None  # type: ignore[method-assign]
+        bench.engine._rtcp_handler._watch_ingress = lambda peer, now: None  # type: ignore[method-assign]  # switches the guard off for the comparison
     packets = [
         rtp(
             vp8(key=number == 0, picture=number & 0x7FFF, tl0=number & 255, begin=True, size=1_100),

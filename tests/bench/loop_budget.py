@@ -29,13 +29,13 @@ BATCHES = 40
 @contextmanager
 def unlimited() -> Iterator[None]:
     charge, elapsed, admits = LoopBudget.charge, LoopBudget.charge_elapsed, LoopBudget.admits
-    LoopBudget.charge = lambda self, seconds, now: None  # type: ignore[method-assign]
-    LoopBudget.charge_elapsed = lambda self, seconds, now: None  # type: ignore[method-assign]
-    LoopBudget.admits = lambda self, now: True  # type: ignore[method-assign]
+    LoopBudget.charge = lambda self, seconds, now: None  # type: ignore[method-assign]  # switches the budget off for the comparison
+    LoopBudget.charge_elapsed = lambda self, seconds, now: None  # type: ignore[method-assign]  # switches the budget off for the comparison
+    LoopBudget.admits = lambda self, now: True  # type: ignore[method-assign]  # switches the budget off for the comparison
     try:
         yield
     finally:
-        LoopBudget.charge, LoopBudget.charge_elapsed, LoopBudget.admits = charge, elapsed, admits  # type: ignore[method-assign]
+        LoopBudget.charge, LoopBudget.charge_elapsed, LoopBudget.admits = charge, elapsed, admits  # type: ignore[method-assign]  # restores the real methods
 
 
 class Sender:

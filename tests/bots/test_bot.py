@@ -5,6 +5,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -52,9 +53,9 @@ async def gather(server: Server) -> AsyncIterator[Gather]:
 
     async with aiohttp.ClientSession() as http:
 
-        async def make(*, publish: str = "camera", **fields: object) -> LoadTest:
+        async def make(*, publish: str = "camera", **fields: Any) -> LoadTest:
             words = ["--room", "r", "--key", KEY, "--secret", SECRET, "--publish", publish]
-            config = LoadTestConfig(url=server.url, publish=publish, size=(320, 180), ramp=100.0, **fields)  # type: ignore[arg-type]
+            config = LoadTestConfig(url=server.url, publish=publish, size=(320, 180), ramp=100.0, **fields)
             load_test = LoadTest(config, tokens_of(parser.parse_args(words), http), http)
             tasks.append(asyncio.create_task(load_test.run()))
             return load_test
@@ -91,7 +92,7 @@ async def test_two_bots_meet(gather: Gather) -> None:
     # Turns last six seconds, so each bot hears the other within twelve.
     for bot, other in ((ada, grace), (grace, ada)):
         pitch = PITCHES[load_test.bots.index(other)]
-        await until(lambda bot=bot: [each for each in received(bot, "audio") if each.pitch])  # type: ignore[misc]
+        await until(lambda bot=bot: [each for each in received(bot, "audio") if each.pitch])  # type: ignore[misc]  # mypy cannot infer a lambda with a default
         heard = received(bot, "audio")[0].pitch
         assert any(abs(heard - pitch * note / 4) < 60 for note in (2, 3, 4, 5, 6))
     stats = load_test.stats()
@@ -107,7 +108,7 @@ async def test_the_requested_layer_is_sent(gather: Gather) -> None:
     for width, height in ((160, 90), (320, 180), (160, 90)):
         update = m.SubscriptionUpdate(track=picture.track, width=width, height=height)
         await watcher.client.request(m.Subscribe(id=0, tracks=[update]))
-        await until(lambda size=(width, height): picture.size == size)  # type: ignore[misc]
+        await until(lambda size=(width, height): picture.size == size)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
     assert picture.stream.counts.skips == 0
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 from sfu.bots.outbound import HISTORY, NTP_EPOCH, PAYLOAD_LIMIT, OutboundStream, vp8_payloads
 from sfu.rtp.codecs import vp8
 from tests.support.wire import Rtp
@@ -5,8 +7,8 @@ from tests.support.wire import Rtp
 KEYFRAME = b"\x10\x00\x00\x9d\x01\x2a" + bytes((64, 1, 180, 0))
 
 
-def stream(**fields: object) -> OutboundStream:
-    return OutboundStream(ssrc=7, payload_type=96, clock_rate=90_000, mid="1", **fields)  # type: ignore[arg-type]
+def stream(**fields: Any) -> OutboundStream:
+    return OutboundStream(ssrc=7, payload_type=96, clock_rate=90_000, mid="1", **fields)
 
 
 def test_frames_are_split_into_payloads() -> None:

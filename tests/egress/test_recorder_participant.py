@@ -45,7 +45,7 @@ class Setup:
         self.plain_transport = FakePlainTransport()
         self.sent: list[ToWorker] = []
         self.ended = 0
-        self.recorder = RecorderParticipant(self.room, self.plain_transport, self.sent.append, self.end, "secret")  # type: ignore[arg-type]
+        self.recorder = RecorderParticipant(self.room, self.plain_transport, self.sent.append, self.end, "secret")  # type: ignore[arg-type]  # stands for the part that is used
 
     def join(self, name: str) -> Participant:
         seat = self.rooms.join("r", Profile(identity=Identity(name), permissions=Permissions(), name=name), FakeSink())

@@ -2,6 +2,7 @@
 
 import itertools
 import random
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -25,8 +26,8 @@ TEMPORAL = tuple(
 )
 
 
-def camera(key: str, **wish: object) -> LayerRequest:
-    return LayerRequest(key, "video", SIMULCAST, **wish)  # type: ignore[arg-type]
+def camera(key: str, **wish: Any) -> LayerRequest:
+    return LayerRequest(key, "video", SIMULCAST, **wish)
 
 
 def layered(layer: Layer) -> bool:
@@ -96,8 +97,8 @@ def test_order(requests: list[LayerRequest], budget: float, expected: dict[str, 
         (9e6, {"picture": 10e3, "height": 90}, "q", AllocationReason.TIER),  # a picture all the same
     ],
 )
-def test_reasons(budget: float, limits: dict[str, float], rid: str, reason: AllocationReason) -> None:
-    decision = allocate([camera("a")], budget, None, 100.0, **limits).tracks["a"]  # type: ignore[arg-type]
+def test_reasons(budget: float, limits: dict[str, Any], rid: str, reason: AllocationReason) -> None:
+    decision = allocate([camera("a")], budget, None, 100.0, **limits).tracks["a"]
     assert decision.layer is not None
     assert (decision.layer.name, decision.reason) == (rid, reason)
 

@@ -328,7 +328,7 @@ def test_who_is_still_in_a_replay_changes_over_behind_it() -> None:
         scene.bench.now += 1 / 30
         scene.bench.send(*packets)
     scene.bench.tick(0.025)
-    scene.subscriber.downlink = Narrow()  # type: ignore[assignment]
+    scene.subscriber.downlink = Narrow()  # type: ignore[assignment]  # stands for the part that is read
     scene.set_target(key=False)
     assert 0 < len(scene.take()) < 64
     scene.set_target(0, key=False)

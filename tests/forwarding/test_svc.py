@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -21,9 +22,9 @@ PATTERN = (0, 2, 1, 2)
 DEPENDENCY = OUT_EXTENSION_IDS[URI_DEPENDENCY_DESCRIPTOR]
 
 
-def wide_rtp(payload: bytes, extensions: dict[int, bytes], **header: int) -> bytes:
+def wide_rtp(payload: bytes, extensions: dict[int, bytes], **header: Any) -> bytes:
     """With the two-byte form of header extensions."""
-    packet = rtp(b"", **header)  # type: ignore[arg-type]
+    packet = rtp(b"", **header)
     block = b"".join(bytes((number, len(value))) + value for number, value in extensions.items())
     block += bytes(-len(block) % 4)
     return bytes((packet[0] | 0x10,)) + packet[1:] + b"\x10\0" + (len(block) // 4).to_bytes(2, "big") + block + payload

@@ -89,7 +89,7 @@ def fuzz_association(data: bytes) -> None:
 
 async def _association(data: bytes) -> None:
     links = _Link("client"), _Link("server")
-    client, server = RTCSctpTransport(links[0]), SctpAssociation(links[1])  # type: ignore[arg-type]
+    client, server = RTCSctpTransport(links[0]), SctpAssociation(links[1])  # type: ignore[arg-type]  # links replace aiortc's transport
     for end in (client, server):
         await end.start(RTCSctpCapabilities(262_144), 5000)
     channel = RTCDataChannel(client, RTCDataChannelParameters(label="reliable"))

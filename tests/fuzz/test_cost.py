@@ -40,7 +40,7 @@ def test_the_search_finds_what_is_expensive(monkeypatch: pytest.MonkeyPatch, tmp
     def make() -> object:
         return lambda data: [sum(range(200)) for byte in data if byte == 0xAA]
 
-    monkeypatch.setitem(COSTS, "planted", type(COSTS["red"])(make, longest=256))  # type: ignore[arg-type]
+    monkeypatch.setitem(COSTS, "planted", type(COSTS["red"])(make, longest=256))  # type: ignore[arg-type]  # the same record with another input
     monkeypatch.setattr("tests.fuzz.cost.BUILD", tmp_path)
     found = search("planted", 1.0)
     assert found.data.count(0xAA) > 100

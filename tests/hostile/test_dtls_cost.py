@@ -64,12 +64,12 @@ def certificate(name: str, issuer: str, public: object, signer: object = RSA) ->
         x509.CertificateBuilder()
         .subject_name(called(name))
         .issuer_name(called(issuer))
-        .public_key(public)  # type: ignore[arg-type]
+        .public_key(public)  # type: ignore[arg-type]  # hostile keys of any type
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(signer, hashes.SHA256())  # type: ignore[arg-type]
+        .sign(signer, hashes.SHA256())  # type: ignore[arg-type]  # hostile keys of any type
     )
 
 
@@ -208,7 +208,7 @@ def message(*certificates: bytes) -> bytes:
 
 
 def der(key: object) -> bytes:
-    return certificate("a", "b", key.public_key()).public_bytes(Encoding.DER)  # type: ignore[attr-defined]
+    return certificate("a", "b", key.public_key()).public_bytes(Encoding.DER)  # type: ignore[attr-defined]  # certificate() returns what the builder makes
 
 
 GOOD = message(der(P256))

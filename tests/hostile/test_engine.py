@@ -5,6 +5,7 @@ import itertools
 import random
 import struct
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.fanout import Length
@@ -20,9 +21,9 @@ from tests.support.wire import EXTENSIONS, Bench, PlainSealer, Wire, engine_trac
 Protect = Callable[[SrtpContext, Pointer, Length], int]
 
 
-def layer(rid: str, sequence: int, timestamp: int, *, ssrc: int = 0, size: int = 100, **payload: object) -> bytes:
+def layer(rid: str, sequence: int, timestamp: int, *, ssrc: int = 0, size: int = 100, **payload: Any) -> bytes:
     return rtp(
-        vp8(size=size, **payload),  # type: ignore[arg-type]
+        vp8(size=size, **payload),
         ssrc=ssrc or {"q": 11, "h": 12, "f": 13}[rid],
         sequence=sequence,
         timestamp=timestamp,
@@ -75,9 +76,9 @@ def test_a_fault_in_one_encodings_batch_does_not_silence_the_others_for_ever() -
         if fail:
             fail.clear()
             raise ValueError("something unforeseen")
-        return send(data, address)  # type: ignore[arg-type]
+        return send(data, address)  # type: ignore[arg-type]  # the arguments of the real method
 
-    attacker_wire.send = failing  # type: ignore[method-assign]
+    attacker_wire.send = failing  # type: ignore[method-assign]  # a wire that fails at times
     with contextlib.suppress(ValueError):
         bench.send(layer("q", 2, 3000), opus(2))
     for sequence in range(3, 6):
@@ -225,7 +226,7 @@ def test_a_jump_of_the_sequence_numbers_in_a_keyframes_batch_is_replayed_from_th
     bench.send(layer("q", 1, 0))
     find = type(encoding).find
     try:
-        type(encoding).find = lambda self, sequence: looked.append(sequence) or find(self, sequence)  # type: ignore
+        type(encoding).find = lambda self, sequence: looked.append(sequence) or find(self, sequence)  # type: ignore  # observes the real method
         bench.send(layer("q", 2, 0, key=True), layer("q", 2 + 32_000, 0), layer("q", 2 + 64_000, 0))
     finally:
         type(encoding).find = find  # type: ignore[method-assign]  # undoes it
@@ -302,7 +303,7 @@ def test_two_byte_packets_and_their_repairs_keep_everything_in_its_place() -> No
         rids=("q", "f"), ssrcs=(),
     )  # fmt: skip
 
-    def wide(rid: str, sequence: int, frame: int, **payload: object) -> bytes:
+    def wide(rid: str, sequence: int, frame: int, **payload: Any) -> bytes:
         told = dependency[:1] + struct.pack("!H", frame) + dependency[3:]
         values = ((4, b"1"), (10, rid.encode()), (12, told))
         block = b"".join(bytes((number, len(value))) + value for number, value in values)
@@ -310,7 +311,7 @@ def test_two_byte_packets_and_their_repairs_keep_everything_in_its_place() -> No
         head = struct.pack(
             "!BBHIIHH", 0x90, 96, sequence, sequence * 3000, {"q": 11, "f": 13}[rid], 0x1000, len(block) // 4
         )
-        return head + block + vp8(**payload)  # type: ignore[arg-type]
+        return head + block + vp8(**payload)
 
     wire = Wire()
     subscriber = bench.peer(wire)

@@ -61,7 +61,7 @@ async def received(
 
 def close(*things: object) -> None:
     for thing in things:
-        thing.close()  # type: ignore[attr-defined]
+        thing.close()  # type: ignore[attr-defined]  # all of them have close()
 
 
 async def test_who_joins_while_a_microphone_is_muted_hears_it_when_it_is_not(

@@ -99,7 +99,7 @@ def test_a_partly_written_chunk_is_truncated(tmp_path: Path, monkeypatch: pytest
             self._file.close()
 
     disk = DiskWriter(tmp_path, reserve=0)
-    disk._files["a"] = Half(tmp_path / "a")  # type: ignore[assignment]
+    disk._files["a"] = Half(tmp_path / "a")  # type: ignore[assignment]  # a file that fails
     disk.append("a", b"abc")
     disk.append("a", b"defghi")
     until(lambda: disk.snapshot().dropped)

@@ -101,11 +101,11 @@ def test_a_recording_becomes_a_fast_start_file_with_chapters(tmp_path: Path) -> 
     assert order.index(b"moov") < order.index(b"mdat")
     assert b"moof" not in order
     found = probe(path)
-    streams = {stream["codec_type"]: stream for stream in found["streams"]}  # type: ignore[attr-defined]
+    streams = {stream["codec_type"]: stream for stream in found["streams"]}  # type: ignore[attr-defined]  # JSON of ffprobe
     assert float(streams["video"]["duration"]) == pytest.approx(6.0, abs=0.01)
     assert float(streams["audio"]["duration"]) == pytest.approx(6.0, abs=0.1)
     assert streams["video"]["color_space"] == "smpte170m"
-    chapters = [(float(c["start_time"]), c["tags"]["title"]) for c in found["chapters"]]  # type: ignore[attr-defined]
+    chapters = [(float(c["start_time"]), c["tags"]["title"]) for c in found["chapters"]]  # type: ignore[attr-defined]  # JSON of ffprobe
     assert chapters == [(0.0, "Ana · Grid"), (3.0, "Ben shares a screen ")]
     decodes(path)
     lines = [json.loads(line) for line in (tmp_path / "one" / "events.jsonl").read_text().splitlines()]
@@ -128,8 +128,8 @@ def test_two_workers_make_one_file_of_wall_clock_length(tmp_path: Path) -> None:
     assert done is not None
     assert done.duration == pytest.approx(7.0, abs=0.001)
     found = probe(tmp_path / "recording.mp4")
-    assert float(found["format"]["duration"]) == pytest.approx(7.0, abs=0.05)  # type: ignore[index]
-    assert [float(c["start_time"]) for c in found["chapters"]] == [0.0, 1.0, 6.0]  # type: ignore[attr-defined]
+    assert float(found["format"]["duration"]) == pytest.approx(7.0, abs=0.05)  # type: ignore[index]  # JSON of ffprobe
+    assert [float(c["start_time"]) for c in found["chapters"]] == [0.0, 1.0, 6.0]  # type: ignore[attr-defined]  # JSON of ffprobe
 
 
 @needs_ffprobe

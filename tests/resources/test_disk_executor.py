@@ -11,7 +11,7 @@ from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
 def test_jobs_run_in_order_and_flush_waits_for_them() -> None:
     disk, done = DiskExecutor("disk"), list[int]()
     for number in range(100):
-        assert disk.submit(lambda number=number: done.append(number))  # type: ignore[misc]
+        assert disk.submit(lambda number=number: done.append(number))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
     assert disk.flush()
     assert done == list(range(100))
     assert disk.close()

@@ -22,7 +22,7 @@ def test_chat_is_kept_for_late_joiners(house: House) -> None:
     assert [entry.text for entry in talk.chat(ada)] == ["to all", "to bob"]
     assert [entry.text for entry in talk.chat(bob)] == ["to all", "to bob"]
     assert [entry.text for entry in talk.chat(house.seat("eve"))] == ["to all"]
-    assert [delivery.event.entry.text for delivery in sink_of(ada).deliveries[1:3]] == ["to all", "to bob"]  # type: ignore[union-attr]
+    assert [delivery.event.entry.text for delivery in sink_of(ada).deliveries[1:3]] == ["to all", "to bob"]  # type: ignore[union-attr]  # all of them are chat messages
 
 
 def test_a_note_to_oneself_comes_once(house: House) -> None:

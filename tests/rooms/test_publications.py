@@ -69,7 +69,7 @@ def test_the_rooms_cap_counts_the_others(house: House) -> None:
 )
 def test_kinds_fit_sources(house: House, kind: str, source: TrackSource, good: bool) -> None:
     ada = house.seat("ada")
-    media = FakeSource(kind)  # type: ignore[arg-type]
+    media = FakeSource(kind)  # type: ignore[arg-type]  # parametrized with its two literals
     if good:
         house.room.publications.publish(ada, media, TrackDescription(source=source))
     else:
@@ -93,7 +93,7 @@ def test_publications_go_to_everybody_else_who_wants_and_may(house: House) -> No
     publication = house.room.publications.publish(ada, FakeSource(), CAMERA, muted=True)
     assert eager.calls == [("subscribe", publication.id, SubscriptionSettings())]
     assert own.calls == picky.calls == deaf.calls == []
-    assert publication.media.muted  # type: ignore[attr-defined]
+    assert publication.media.muted  # type: ignore[attr-defined]  # an attribute of FakeSource
     house.room.publications.unpublish(publication)
     house.room.publications.unpublish(publication)
     assert eager.calls[1:] == [("unsubscribe", publication.id)]

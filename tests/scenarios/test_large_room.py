@@ -117,7 +117,7 @@ class Assembly:
         person = self._people[name] = self.house.seat(name)
         for source, track in (("microphone", name + "*"), ("camera", name)):
             media = Source(track, self.sfu, self.sfu.publications[track])
-            self.house.room.publications.publish(person, media, TrackDescription(source=source))  # type: ignore[arg-type]
+            self.house.room.publications.publish(person, media, TrackDescription(source=source))  # type: ignore[arg-type]  # one of two literals
 
     def _observe(self) -> None:
         self.house.rooms.observe_levels(self.network.now)

@@ -22,7 +22,7 @@ def meeting(seed: int, *, loss: float = 0.0) -> tuple[Network, VirtualSfu]:
 
 
 def watch(network: Network, sfu: VirtualSfu, rate: object = 20e6, **wish: object) -> tuple[Attendee, Screen]:
-    attendee = sfu.attend(Link(network, rate=rate, delay=0.03, queue=0.3), Link(network, delay=0.03))  # type: ignore[arg-type]
+    attendee = sfu.attend(Link(network, rate=rate, delay=0.03, queue=0.3), Link(network, delay=0.03))  # type: ignore[arg-type]  # a schedule or a number
     screen = sfu.subscribe(attendee, "cam0", **wish)
     sfu.subscribe(attendee, "cam0*")
     assert isinstance(screen, Screen)

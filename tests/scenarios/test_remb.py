@@ -1,5 +1,7 @@
 """Viewers that send REMB and no transport-wide feedback: aiortc's own estimator in the virtual network."""
 
+from typing import Any
+
 import pytest
 
 from tests.support.network import Link, Network
@@ -7,13 +9,13 @@ from tests.support.viewer import Screen
 from tests.support.virtual_sfu import Attendee, VirtualSfu
 
 
-def watching(seed: int, down: dict[str, object], until: float, cameras: int = 1) -> tuple[Attendee, list[Screen]]:
+def watching(seed: int, down: dict[str, Any], until: float, cameras: int = 1) -> tuple[Attendee, list[Screen]]:
     network = Network(seed)
     sfu = VirtualSfu(network)
     for number in range(cameras):
         sfu.publish(f"cam{number}", Link(network, rate=10e6, delay=0.001), Link(network, delay=0.001))
     network.run(2.0)
-    viewer = sfu.attend_with_remb(Link(network, **down), Link(network, delay=0.001))  # type: ignore[arg-type]
+    viewer = sfu.attend_with_remb(Link(network, **down), Link(network, delay=0.001))
     screens = []
     for number in range(cameras):
         screen = sfu.subscribe(viewer, f"cam{number}")

@@ -269,7 +269,7 @@ async def test_wishes(world: World) -> None:
     assert subscriber.tracks == {}
     assert bob.say("subscribe", id=2, tracks=[{"track": camera, "width": 320}])[-1]["type"] == "ok"
     bob.say("subscribe", id=3, tracks=[{"track": camera, "priority": 9}, {"track": "TR_gone"}])
-    settings = subscriber.tracks[camera]  # type: ignore[index]
+    settings = subscriber.tracks[camera]  # type: ignore[index]  # subscribed before
     assert (settings.width, settings.height, settings.priority, settings.paused) == (320, 0, 9, False)
     assert bob.say("subscribe", id=4, tracks=[{"track": "TR_gone"}])[0]["code"] == "not_found"
     assert types(bob.say("subscribe", id=5, tracks=[])) == ["ok"]

@@ -331,7 +331,7 @@ async def test_a_dropped_socket_resumes(site: tuple[Site, HttpClient]) -> None:
     served, client = site
     ada, _ = await join(client, "ada")
     bob, joined = await join(client, "bob")
-    transport = bob._response.connection.transport  # type: ignore[union-attr]
+    transport = bob._response.connection.transport  # type: ignore[union-attr]  # connected before
     assert transport is not None
     transport.abort()
     await until(lambda: served.signaling.statistics().sockets == 1)

@@ -37,7 +37,7 @@ def operations(call: Callable[[], object], *, raises: type[Exception] | tuple[ty
         return each
 
     before = sys.gettrace()
-    sys.settrace(entered)  # type: ignore[arg-type]
+    sys.settrace(entered)  # type: ignore[arg-type]  # a trace function that returns itself
     try:
         with suppress(*(raises if isinstance(raises, tuple) else (raises,))):
             call()

@@ -178,7 +178,7 @@ def _carry(far_namespace: str) -> None:
             with contextlib.suppress(BlockingIOError):
                 for _ in range(64):
                     packet = os.read(descriptor, 65535)
-                    link.send(packet, len(packet), lambda arrived, out=out: _write(out, arrived))  # type: ignore[misc]
+                    link.send(packet, len(packet), lambda arrived, out=out: _write(out, arrived))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             link.waits.clear()
         network.run(time.monotonic())
 

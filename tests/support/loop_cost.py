@@ -43,5 +43,5 @@ def measured() -> Iterator[LoopCost]:
     try:
         yield cost
     finally:
-        asyncio.Handle._run = original  # type: ignore[method-assign]
+        asyncio.Handle._run = original  # type: ignore[method-assign]  # restores the patched method
         gc.enable()

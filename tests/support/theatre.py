@@ -144,7 +144,7 @@ async def main() -> None:
             access_log=False,
         )
         if given.delay[1]:
-            app.middlewares.append(delayed(given.delay[0] / 1000, given.delay[1] / 1000))  # type: ignore[arg-type]
+            app.middlewares.append(delayed(given.delay[0] / 1000, given.delay[1] / 1000))  # type: ignore[arg-type]  # a pair of numbers by now
         runner, site = await listen(app, http, LOOPBACK)
         print(site.port, flush=True)
         try:

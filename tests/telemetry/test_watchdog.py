@@ -25,7 +25,7 @@ async def test_a_stall_is_counted_once_and_its_location_logged(caplog: pytest.Lo
         watchdog.close()
     assert watchdog.stalls == 1
     (record,) = caplog.records
-    assert any("culprit" in place for place in record.where)  # type: ignore[attr-defined]
+    assert any("culprit" in place for place in record.where)  # type: ignore[attr-defined]  # an attribute of `extra`
 
 
 async def test_a_responsive_loop_is_not_reported(caplog: pytest.LogCaptureFixture) -> None:

@@ -22,7 +22,7 @@ def identity_with(key: object, *, chain_bytes: int = 0) -> Identity:
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
-        .public_key(key.public_key())  # type: ignore[attr-defined]
+        .public_key(key.public_key())  # type: ignore[attr-defined]  # one of the key types that have it
         .serial_number(1)
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
@@ -30,8 +30,8 @@ def identity_with(key: object, *, chain_bytes: int = 0) -> Identity:
     if chain_bytes:
         names = [x509.DNSName(f"host-{number:04d}.example") for number in range(chain_bytes // 20)]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    certificate = builder.sign(key, hashes.SHA256())  # type: ignore[arg-type]
-    return Identity(key, certificate)  # type: ignore[arg-type]
+    certificate = builder.sign(key, hashes.SHA256())  # type: ignore[arg-type]  # one of the key types that can sign
+    return Identity(key, certificate)  # type: ignore[arg-type]  # keys that Identity does not make itself
 
 
 def pair(server: Identity = ME, client: Identity = OTHER) -> tuple[DtlsAssociation, DtlsAssociation]:
@@ -79,7 +79,7 @@ def test_both_ends_get_the_same_keys_and_prefer_aes_128_gcm() -> None:
 )
 @pytest.mark.parametrize("peer_is", ["server", "client"])
 def test_peers_with_rsa_and_p_256_in_both_roles(key: object, peer_is: str) -> None:
-    peer = identity_with(key())  # type: ignore[operator]
+    peer = identity_with(key())  # type: ignore[operator]  # parametrized with functions
     a, b = pair(peer, ME) if peer_is == "server" else pair(ME, peer)
     roundtrip(a, b)
     assert a.state is b.state is State.CONNECTED

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from struct import pack, pack_into
+from typing import Any
 
 import pytest
 from aiortc import RTCDataChannel, RTCDataChannelParameters, RTCSctpCapabilities, RTCSctpTransport
@@ -38,7 +39,7 @@ class Pair:
     def __init__(self, limits: SctpLimits | None = None) -> None:
         self.links = Link("client"), Link("server")
         self.client = RTCSctpTransport(self.links[0])  # type: ignore[arg-type]  # the slice of it that is used
-        self.server = SctpAssociation(self.links[1], limits=limits)  # type: ignore[arg-type]
+        self.server = SctpAssociation(self.links[1], limits=limits)  # type: ignore[arg-type]  # links replace aiortc's transport
         self.channels: list[RTCDataChannel] = []
         self.received: list[bytes | str] = []
         self.said: tuple[list[bytes], list[bytes]] = [], []
@@ -73,8 +74,8 @@ class Pair:
                     else:
                         await self.client._handle_data(packet)
 
-    def open(self, label: str, **options: object) -> RTCDataChannel:
-        return RTCDataChannel(self.client, RTCDataChannelParameters(label=label, **options))  # type: ignore[arg-type]
+    def open(self, label: str, **options: Any) -> RTCDataChannel:
+        return RTCDataChannel(self.client, RTCDataChannelParameters(label=label, **options))
 
     async def stop(self) -> None:
         await self.client.stop()

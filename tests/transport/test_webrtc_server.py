@@ -1,5 +1,6 @@
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
@@ -8,8 +9,8 @@ from sfu.transport.settings import Settings
 from sfu.transport.webrtc_server import WebRtcServer
 
 
-def opened(**settings: object) -> WebRtcServer:
-    webrtc_server = WebRtcServer(Settings(udp_port=0, **settings))  # type: ignore[arg-type]
+def opened(**settings: Any) -> WebRtcServer:
+    webrtc_server = WebRtcServer(Settings(udp_port=0, **settings))
     webrtc_server.open()
     return webrtc_server
 
