@@ -12,12 +12,15 @@ from typing import Final
 
 from sfu.bandwidth.acknowledged_bitrate import AcknowledgedBitrate
 from sfu.bandwidth.aimd import Aimd
+from sfu.bandwidth.bottleneck import EMPTY_QUEUE_DELAY, measure_bottleneck
 from sfu.bandwidth.inter_arrival import InterArrival
 from sfu.bandwidth.loss_based import LossLimit
 from sfu.bandwidth.overuse import BandwidthUsage, OveruseDetector
 from sfu.bandwidth.path_delay import PathDelay
-from sfu.bandwidth.prober import MIN_GAIN, SUCCESS_RATIO, ProbeCluster, Prober
+from sfu.bandwidth.prober import SUCCESS_RATIO, ProbeCluster, Prober
+from sfu.bandwidth.rate_recovery import RateRecovery
 from sfu.bandwidth.remb import RembLimit
+from sfu.bandwidth.report_rate import ReportRate
 from sfu.bandwidth.send_time_history import LARGEST, SendTimeHistory
 from sfu.bandwidth.settings import Settings
 from sfu.bandwidth.trendline import Trendline
@@ -37,21 +40,9 @@ CONGESTED_QUEUE_DELAY: Final = 0.05
 """Queue delay in seconds with which loss counts as congestion."""
 LOSSY_LINK_RATIO: Final = 0.04
 """Loss ratio from which a link counts as lossy."""
-RATE_DROP_RATIO: Final = 0.7
-"""A decrease below this fraction of the best recent rate counts as a change of the path."""
-RECOVERY_RATIO: Final = 0.85
-"""Fraction of the rate before a drop that recovery probes aim for. Drops are often caused by a short competing download."""
-RECOVERY_STEP_RATIO: Final = 1.5
-"""Maximum recovery probe as a multiple of the current target."""
-EMPTY_QUEUE_DELAY: Final = 0.01
 EMPTY_QUEUE_TIME: Final = 0.5
-"""A path looks free, so that a probe displaces no other traffic, when the queue delay stays below this limit (seconds)
-for this time (seconds).
-"""
-RECOVERY_DECAY: Final = 0.95
-RECOVERY_PERIOD: Final = 30.0
-"""Seconds after a drop during which recovery probes run (as in libwebrtc). Another drop in this period keeps
-`RECOVERY_DECAY` of the earlier rate.
+"""A path looks free, so that a probe displaces no other traffic, when the queue delay stays below `EMPTY_QUEUE_DELAY` for
+this time (seconds).
 """
 DELIVERED_RATIO: Final = 0.95
 DELIVERED_TIME: Final = 1.0
@@ -64,21 +55,9 @@ OVERUSE_CONFIRMATIONS: Final = 3
 """Number of consecutive feedbacks with overuse before it counts."""
 DRAINED_QUEUE_DELAY: Final = 0.02
 """A queue counts as drained below this delay in seconds and below half of the longest delay in the feedback."""
-MIN_QUEUED_PACKETS: Final = 5
-MIN_QUEUED_TICKS: Final = 100
-"""25 ms, longer than one aggregate of a radio link."""
 MAX_REPORTS_PER_PACKET: Final = 8
 """After a late packet, libwebrtc reports everything of the last 500 ms again, five times the usual amount."""
 INITIAL_STATUSES: Final = 1024
-MIN_REPORT_INTERVAL: Final = 0.2
-MIN_RTT_DRIFT: Final = 1.01
-"""Growth of the minimum round-trip time per report, so that a permanently longer path does not count as congested."""
-UNCONGESTED_LOSS: Final = 0.02
-UNCONGESTED_RTT_RATIO: Final = 1.2
-UNCONGESTED_RTT_RISE: Final = 0.06
-"""A report with less loss, and with a round-trip time within this factor and this offset (seconds) of the minimum,
-shows no congestion.
-"""
 DEFAULT_RTT: Final = 0.1
 
 
@@ -86,11 +65,10 @@ class Estimator:
     """Bandwidth estimator of one subscriber path. Feed it with `sent` and `receive_feedback`, then read `target`."""
 
     __slots__ = (
-        "_acked", "_aimd", "_arrivals", "_best", "_bottleneck", "_delay", "_delivered_since", "_detector",
-        "_dropped_at", "_dropped_from", "_feedback_at", "_history", "_least_rtt", "_loss", "_max_wait", "_over_at",
-        "_queued_at", "_remb", "_report_at", "_report_loss", "_report_rate", "_report_rtt", "_sent_since", "_statuses",
-        "_ticks_offset", "_ticks_seen", "_timeout_at", "_trendline", "_unproven", "feedbacks", "prober", "sent_bytes",
-        "settings",
+        "_acked", "_aimd", "_arrivals", "_bottleneck", "_delay", "_delivered_since", "_detector", "_feedback_at",
+        "_history", "_loss", "_max_wait", "_over_at", "_queued_at", "_recovery", "_remb", "_reports", "_sent_since",
+        "_statuses", "_ticks_offset", "_ticks_seen", "_timeout_at", "_trendline", "_unproven", "feedbacks", "prober",
+        "sent_bytes", "settings",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -111,31 +89,24 @@ class Estimator:
         self.feedbacks = 0
         self._feedback_at = self._timeout_at = float("-inf")
         self._over_at = self._queued_at = float("-inf")
-        self._best = settings.start
-        """Highest rate since the last drop."""
+        self._recovery = RateRecovery(settings.start)
         self._unproven = 0
         self._delivered_since = float("-inf")
         self._max_wait = 0.0
         """Longest queue delay of a packet in the last feedback, in seconds."""
         self._bottleneck = 0.0
         """Bottleneck rate in bits per second from the last feedback. 0: no queueing."""
-        self._dropped_at = float("-inf")
-        self._dropped_from = 0.0
         self._delay = PathDelay()
         self._ticks_offset = 0
         self._ticks_seen = -1
         self._remb = RembLimit()
-        self._report_loss = 0.0
-        self._report_rtt = self._least_rtt = float("inf")
-        """Newest and minimum round-trip time from receiver reports."""
-        self._report_rate = settings.start
-        self._report_at = float("-inf")
+        self._reports = ReportRate(settings.start, settings.least, settings.most)
 
     # -- state --------------------------------------------------------------------------------------------------------
 
     @property
     def target(self) -> float:
-        rate = min(self._aimd.rate, self._loss.rate) if self.feedbacks else self._report_rate
+        rate = min(self._aimd.rate, self._loss.rate) if self.feedbacks else self._reports.rate
         return max(min(rate, self._remb.rate), self.settings.least)
 
     @property
@@ -246,7 +217,9 @@ class Estimator:
         if self._delay.newest > EMPTY_QUEUE_DELAY:
             self._queued_at = now
         queued = self._detector.usage is BandwidthUsage.OVER or self._delay.newest > EMPTY_QUEUE_DELAY
-        self._bottleneck = self._measure_bottleneck(times, sizes, ticks) if queued else 0.0
+        self._bottleneck = 0.0
+        if queued:
+            self._bottleneck, self._max_wait = measure_bottleneck(times, sizes, ticks, self._delay.base)
         self._limit_by_delay(now)
         self._limit_by_loss(lost, total, now)
 
@@ -257,29 +230,18 @@ class Estimator:
 
         `octets`: bytes sent so far on each stream. None: unknown.
         """
-        uncongested = (
-            not self.feedbacks
-            and self._report_loss < UNCONGESTED_LOSS
-            and self._report_rtt <= UNCONGESTED_RTT_RATIO * self._least_rtt + UNCONGESTED_RTT_RISE
-        )
+        uncongested = not self.feedbacks and self._reports.uncongested
         self._remb.receive(bitrate, ssrcs, octets or {}, now, uncongested=uncongested)
 
     def receive_report(self, loss: float, rtt: float | None, now: float) -> None:
         """Processes a receiver report, the only input without transport-wide feedback (draft-ietf-rmcat-gcc-02 6)."""
-        if rtt is not None and not self.feedbacks:
-            self._delay.rtt = self._report_rtt = rtt
-            self._least_rtt = min(self._least_rtt * MIN_RTT_DRIFT, rtt)
-        self._report_loss = loss
-        if self.feedbacks or now - self._report_at < MIN_REPORT_INTERVAL:
+        if self.feedbacks:
             return
-        if self._report_at > 0:
-            passed = min(now - self._report_at, 1.0)
-            if loss > 0.1:
-                self._report_rate *= 1 - loss / 2
-            elif loss < 0.02:
-                self._report_rate *= 1.08**passed
-        self._report_rate = min(max(self._report_rate, self.settings.least), self.settings.most, 1.2 * self._remb.rate)
-        self._report_at = now
+        if rtt is not None:
+            self._delay.rtt = rtt
+            self._reports.observe_rtt(rtt)
+        self._reports.observe_loss(loss)
+        self._reports.update(self._remb.rate, now)
 
     def handle_timer(self, now: float, *, desired_rate: float = 0.0, ceiling: float = 0.0) -> None:
         """Call up to 20 times a second. `desired_rate`: rate to probe for (`rate_to_probe`). 0: no probe needed."""
@@ -294,9 +256,8 @@ class Estimator:
         probe_cluster = prober.take_result(now, rtt)
         if probe_cluster is not None:
             self._apply_probe(probe_cluster, now)
-        if now - self._dropped_at < RECOVERY_PERIOD and ceiling and now - self._queued_at > EMPTY_QUEUE_TIME:
-            step = max(RECOVERY_STEP_RATIO * self.target, self.target + MIN_GAIN)
-            desired_rate = max(desired_rate, min(RECOVERY_RATIO * self._dropped_from, step, ceiling))
+        if self._recovery.active(now) and ceiling and now - self._queued_at > EMPTY_QUEUE_TIME:
+            desired_rate = max(desired_rate, self._recovery.rate_to_probe(self.target, ceiling))
         uncongested = self._detector.usage is BandwidthUsage.NORMAL or now - self._feedback_at > DELAY_STATE_TIMEOUT
         if desired_rate and self.feedbacks and uncongested and not self._is_feedback_overdue(now):
             prober.handle_timer(
@@ -369,26 +330,6 @@ class Estimator:
         self._unproven += 1
         return self._unproven < OVERUSE_CONFIRMATIONS
 
-    def _measure_bottleneck(self, times: Sequence[float], sizes: Sequence[int], ticks: Sequence[int | None]) -> float:
-        """Arrival rate of queued packets in bits per second: the speed of the bottleneck, independent of the send rate.
-
-        0: too few packets were queued. The smoothed acknowledged bitrate reacts too slowly to a keyframe's burst and to a
-        drop of the capacity.
-        """
-        latest = self._delay.base + EMPTY_QUEUE_DELAY
-        found = [
-            (tick, size, tick / TICKS_PER_SECOND - send - self._delay.base)
-            for send, size, tick in zip(times, sizes, ticks, strict=True)
-            if tick is not None and size and tick / TICKS_PER_SECOND - send > latest
-        ]
-        self._max_wait = max((wait for _, _, wait in found), default=0.0)
-        if len(found) < MIN_QUEUED_PACKETS:
-            return 0.0
-        first, last = min(found)[0], max(found)[0]
-        if last - first < MIN_QUEUED_TICKS:
-            return 0.0
-        return sum(size for tick, size, _ in found if tick != first) * 8 * TICKS_PER_SECOND / (last - first)
-
     def _limit_by_delay(self, now: float) -> None:
         aimd = self._aimd
         before = aimd.rate
@@ -416,13 +357,10 @@ class Estimator:
             aimd.raise_to(DELIVERED_RATIO * acked, now)
         if aimd.rate < before:
             self.prober.congested(now)
-            if aimd.rate < RATE_DROP_RATIO * self._best:
-                known = self._dropped_from * RECOVERY_DECAY if now - self._dropped_at < RECOVERY_PERIOD else 0.0
-                self._dropped_at, self._dropped_from = now, max(self._best, known)
+            if self._recovery.lowered(aimd.rate, now):
                 self.prober.on_rate_drop(now)
-                self._best = aimd.rate
-        elif aimd.rate > self._best:
-            self._best = aimd.rate
+        else:
+            self._recovery.raised(aimd.rate)
 
     def _limit_by_loss(self, lost: int, total: int, now: float) -> None:
         if self.prober.probe_cluster is not None:
@@ -447,4 +385,4 @@ class Estimator:
         if rate < SUCCESS_RATIO * probe_cluster.rate:  # part of it may be borrowed from other traffic
             rate = (rate + self.target) / 2
         self._aimd.raise_to(rate, now)
-        self._best = max(self._best, self._aimd.rate)
+        self._recovery.raised(self._aimd.rate)

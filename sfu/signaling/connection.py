@@ -39,7 +39,7 @@ class Connection:
         began = self._context.cpu()
         answers = self._receive(frame)
         session, now = self.session, self._context.now()
-        budget = session.signaling_budget if session is not None else self._context.unauthenticated_budget
+        budget = session.limits.signaling if session is not None else self._context.unauthenticated_budget
         budget.charge(self._context.cpu() - began, now)
         if not answers:  # answers to the server's own offers are throttled, but never lead to a disconnect
             budget.admits(now)
@@ -70,10 +70,10 @@ class Connection:
             if allowed:
                 self._execute(session, message, -1 if isinstance(message, messages.Answer) else identifier)
             else:
-                wait = session.retry_after(cost)
+                wait = session.limits.retry_after(cost)
                 refusal = RateLimited("Too many messages. This one was ignored.", retry_after=wait)
                 session.refuse(identifier, refusal)
-        if session.flooding:
+        if session.limits.flooding:
             session.disconnect("protocol_error", "This connection sent too much.", CLOSE_REFUSED)
         return answers
 

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from aiohttp import web
 
@@ -115,10 +116,11 @@ class Signaling:
         context = self._context
         loop_seconds = defaultdict(float, context.counters.loop_seconds)
         throttled = Counter(context.counters.throttled)
-        for session in (*self._sessions, *self._http_sessions):
-            for source, budget in session.budgets.items():
-                loop_seconds[source] += budget.used
-                throttled[source] += budget.throttled
+        budgets = [session.limits.budgets for session in self._sessions]
+        budgets += [session.budgets for session in self._http_sessions]
+        for source, budget in chain.from_iterable(each.items() for each in budgets):
+            loop_seconds[source] += budget.used
+            throttled[source] += budget.throttled
         return Statistics(
             sockets=self._sockets.open,
             sessions=len(self._sessions),

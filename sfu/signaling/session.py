@@ -15,7 +15,6 @@ from typing import Literal, Protocol
 from sfu.auth.tokens import Claims
 from sfu.errors import RateLimited, RemoteError
 from sfu.forwarding.decision_log import DecisionLog
-from sfu.forwarding.loop_budget import LoopBudget, media_budget, signaling_budget
 from sfu.ids import SessionId
 from sfu.rooms.events import DataPacket, Delivery, LeaveReason, PermissionsChanged
 from sfu.rooms.lobby import WaitingParticipant
@@ -24,6 +23,7 @@ from sfu.rooms.participant import Participant
 from sfu.rooms.quality import Link
 from sfu.rooms.room import Room
 from sfu.signaling import messages
+from sfu.signaling.client_limits import ClientLimits
 from sfu.signaling.context import Context
 from sfu.signaling.diagnostics import Diagnostics
 from sfu.signaling.dialect import Dialect
@@ -33,7 +33,6 @@ from sfu.signaling.ports import EgressPort
 from sfu.signaling.publishing import Publishing
 from sfu.signaling.snapshot import snapshot
 from sfu.signaling.subscribing import Subscribing
-from sfu.signaling.token_bucket import TokenBucket
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +71,8 @@ class SessionTable(Protocol):
 class Session:
     __slots__ = (
         "_context",
-        "_refused_in_a_row",
         "_state",
         "_table",
-        "bucket",
         "claims",
         "client",
         "detached_at",
@@ -85,14 +82,13 @@ class Session:
         "join_id",
         "join_trace",
         "last_received_at",
-        "media_budget",
+        "limits",
         "outbox",
         "participant",
         "pinged_at",
         "publishing",
         "resume_key",
         "room",
-        "signaling_budget",
         "subscribing",
         "waiting",
     )
@@ -106,7 +102,6 @@ class Session:
         self._table = table
         self.dialect = dialect
         self._state = State.JOINING
-        self._refused_in_a_row = 0
         self.id = SessionId(context.ids("SE"))
         self.resume_key = context.secret()
         self.claims = claims
@@ -120,11 +115,7 @@ class Session:
         self.publishing: Publishing | None = None
         self.subscribing: Subscribing | None = None
         self.diagnostics: Diagnostics | None = None
-        self.bucket = TokenBucket(settings.message_rate, settings.message_burst, now)
-        self.media_budget = media_budget()
-        "Loop time of its datagrams."
-        self.signaling_budget = signaling_budget()
-        "Loop time of its messages."
+        self.limits = ClientLimits(settings, now)
         self.outbox = Outbox(
             context.flusher,
             dialect.frame,
@@ -204,8 +195,8 @@ class Session:
         self.participant = participant
         self.room = room = context.rooms.find(participant.room)
         decision_log = DecisionLog(context.counters.decisions)
-        self.publishing = Publishing(context, self, room, participant, decision_log, self.media_budget)
-        self.subscribing = Subscribing(context, self, participant, self.join_trace, decision_log, self.media_budget)
+        self.publishing = Publishing(context, self, room, participant, decision_log, self.limits.media)
+        self.subscribing = Subscribing(context, self, participant, self.join_trace, decision_log, self.limits.media)
         self.diagnostics = Diagnostics(context, self, decision_log, self.publishing, self.subscribing)
         self._table.add(self)
         context.counters.joins += 1
@@ -289,35 +280,15 @@ class Session:
         retry_after = math.ceil(error.retry_after * 1000) / 1000 if isinstance(error, RateLimited) else 0.0
         self.send(Error(id=request, code=error.code, message=error.message, retry_after=retry_after))
 
-    def retry_after(self, cost: float) -> float:
-        """Seconds until the rate limit admits the message that was just refused. `cost`: of `message_cost`."""
-        return self.bucket.wait(cost)
-
     def admit_message(self, cost: float) -> bool:
-        """Whether the rate limit admits a message. `cost`: of `message_cost`."""
-        if self.bucket.take(cost, self.last_received_at):
-            self._refused_in_a_row = 0
-            return True
-        self._context.counters.rate_limited += 1
-        self._refused_in_a_row += 1
-        return False
+        """Whether the rate limit admits a message; counts the refused ones."""
+        admitted = self.limits.admits(cost, self.last_received_at)
+        self._context.counters.rate_limited += not admitted
+        return admitted
 
     def awaits_answer(self, offer: int) -> bool:
         """Whether an offer with this id is open."""
         return self.subscribing is not None and self.subscribing.pending_offer_id == offer
-
-    def exceeds_loop_budget(self, now: float) -> bool:
-        """Whether this client takes more than its share of the event loop in spite of throttling."""
-        return self.media_budget.exceeded(now) or self.signaling_budget.exceeded(now)
-
-    @property
-    def budgets(self) -> dict[str, LoopBudget]:
-        """Loop budgets by source of the work."""
-        return {"media": self.media_budget, "signaling": self.signaling_budget}
-
-    @property
-    def flooding(self) -> bool:
-        return self._refused_in_a_row > self._context.settings.flood_limit
 
     @property
     def egress_jobs(self) -> EgressPort[Room] | None:
@@ -394,7 +365,7 @@ class Session:
     def _end(self, reason: str) -> None:
         self.set_state(State.ENDED)
         self._table.remove(self)
-        for source, budget in self.budgets.items():
+        for source, budget in self.limits.budgets.items():
             self._context.counters.loop_seconds[source] += budget.used
             self._context.counters.throttled[source] += budget.throttled
         self.join_trace.close()

@@ -84,9 +84,9 @@ class Sessions:
         for session in self:
             if session.diagnostics is not None:
                 session.diagnostics.handle_timer(now, wall)
-            if session.exceeds_loop_budget(now):
+            if session.limits.exceeds_loop_budget(now):
                 context.counters.overloads += 1
-                used = {source: round(budget.used, 3) for source, budget in session.budgets.items()}
+                used = {source: round(budget.used, 3) for source, budget in session.limits.budgets.items()}
                 logger.warning("participant takes too much loop time", extra={"session": session.id, **used})
                 session.disconnect(
                     "protocol_error", "This connection takes too much of the server's time.", CLOSE_REFUSED
