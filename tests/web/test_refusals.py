@@ -166,7 +166,7 @@ async def test_a_share_that_an_operator_forbids_ends_on_the_senders_page(
     await ada.part("share").click()
     await bob.sees(await ada.track("screen_share"), frames=2)
     await permit(server, meeting.room, "ada", {"sources": ["camera", "microphone"]})
-    await ada.until("no share", "() => !sfu.local.state.screen", within=2)
+    await ada.until("no share", "() => !sfu.local.state.screen", within=10)
     await ada.part("toast").filter(has_text="Your screen could not be shared").first.wait_for()
     shown = await agree(ada, bob)
     assert shown == {"microphone": True, "camera": True, "screen_share": False}
@@ -174,7 +174,7 @@ async def test_a_share_that_an_operator_forbids_ends_on_the_senders_page(
     await bob.hears(await ada.track("microphone"))
 
     await permit(server, meeting.room, "ada", {"publish": False})
-    await ada.until("all off", "() => !sfu.local.state.camera.wanted && !sfu.local.state.microphone.wanted", within=2)
+    await ada.until("all off", "() => !sfu.local.state.camera.wanted && !sfu.local.state.microphone.wanted", within=10)
     await agree(ada, bob)
 
 
