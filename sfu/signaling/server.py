@@ -116,7 +116,7 @@ class Signaling:
         context = self._context
         loop_seconds = defaultdict(float, context.counters.loop_seconds)
         throttled = Counter(context.counters.throttled)
-        budgets = [session.limits.budgets for session in self._sessions]
+        budgets: list[Mapping[str, LoopBudget]] = [session.limits.budgets for session in self._sessions]
         budgets += [session.budgets for session in self._http_sessions]
         for source, budget in chain.from_iterable(each.items() for each in budgets):
             loop_seconds[source] += budget.used
