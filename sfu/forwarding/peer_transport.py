@@ -4,7 +4,7 @@
 """
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.downlink import Downlink
@@ -13,7 +13,9 @@ from sfu.forwarding.peer_clock import PeerClock
 from sfu.ids import PeerId
 from sfu.rtp.nack import NackBudget
 
-Address = tuple[str, int] | tuple[str, int, int, int]
+TcpAddress = tuple[str, int, Literal["tcp"]]
+"""The remote address of an ICE-TCP connection."""
+Address = tuple[str, int] | tuple[str, int, int, int] | TcpAddress
 
 
 class Pointer(Protocol):
@@ -36,13 +38,13 @@ PLAIN: Final = Plain()
 
 
 class DatagramSink(Protocol):
-    """A UDP socket, or the receiver of a plain peer's datagrams (which ignores `address`).
+    """A UDP socket, or an ICE-TCP connection or the receiver of a plain peer's datagrams (which ignore `address`).
 
     Both methods return False when the kernel buffer is full: the datagrams are dropped.
     """
 
     segments: bool
-    "Whether `send_segments` works here (UDP GSO, Linux)."
+    "Whether `send_segments` sends all datagrams in one system call (UDP: GSO, Linux)."
 
     def send(self, data: memoryview | bytes, address: Address) -> bool: ...
 

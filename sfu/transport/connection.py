@@ -19,7 +19,7 @@ from sfu.errors import BadRequest
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.loop_budget import ACKNOWLEDGEMENTS_BURST, ACKNOWLEDGEMENTS_SHARE, LoopBudget
-from sfu.forwarding.peer_transport import Address
+from sfu.forwarding.peer_transport import Address, DatagramSink
 from sfu.ids import PeerId
 from sfu.sdp.local import LocalTransport
 from sfu.transport.candidate_pairs import CandidatePairs
@@ -32,7 +32,7 @@ from sfu.transport.stun import BindingRequest, RepeatedCheck
 
 if TYPE_CHECKING:
     from sfu.transport.data_channels import DataChannels, DataListener
-    from sfu.transport.udp import DatagramHandler, UdpSocket
+    from sfu.transport.udp import DatagramHandler
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +92,9 @@ class ConnectionServer(Protocol):
 
     def forget_ufrag(self, ufrag: str) -> None: ...
 
+    def release(self, address: Address) -> None:
+        """Closes the TCP connection of this address, if it is one."""
+
     def watch(self, connection: "Connection") -> None:
         """Calls `connection.watched` ten times a second until it returns False."""
 
@@ -138,7 +141,7 @@ class Connection:
         self._dtls: DtlsAssociation | None = None
         self._early: list[bytes] = []
         self._channels: DataChannels | None = None
-        self._candidate_pairs: CandidatePairs[UdpSocket] = CandidatePairs()
+        self._candidate_pairs: CandidatePairs[DatagramSink] = CandidatePairs()
         self._forged = LoopBudget(FORGED_SHARE, FORGED_BURST)
         self._acknowledgements = LoopBudget(ACKNOWLEDGEMENTS_SHARE, ACKNOWLEDGEMENTS_BURST)
         self._sending = 0.0
@@ -208,7 +211,7 @@ class Connection:
 
     # -- the port's side --------------------------------------------------------------------------------------------
 
-    def check_repeated(self, data: memoryview, source: "UdpSocket", address: Address, now: float) -> bytes | None:
+    def check_repeated(self, data: memoryview, source: DatagramSink, address: Address, now: float) -> bytes | None:
         """The response when this address repeats its last check; None for other datagrams."""
         repeated = self._repeated
         if repeated is None or address != self._candidate_pairs.selected:
@@ -224,7 +227,7 @@ class Connection:
         return answer
 
     def check_received(
-        self, request: BindingRequest, data: memoryview, source: "UdpSocket", address: Address, now: float
+        self, request: BindingRequest, data: memoryview, source: DatagramSink, address: Address, now: float
     ) -> bytes | None:
         password = self.ice.check(request, data, now)
         if password is None or self.state is State.CLOSED:
@@ -272,6 +275,8 @@ class Connection:
     def _claim(self, address: Address, now: float) -> bool:
         holder = self._webrtc_server.port.by_address.get(address)
         if isinstance(holder, Connection) and holder is not self:
+            if len(address) == 3:  # a TCP connection belongs to its first user
+                return False
             if now - holder.checked(address) < TAKEN_FOR and holder.state is not State.CLOSED:
                 return False
             holder._release(address)
@@ -289,6 +294,15 @@ class Connection:
         self._candidate_pairs.forget(address)
         if self._webrtc_server.port.by_address.get(address) is self:
             del self._webrtc_server.port.by_address[address]
+        self._webrtc_server.release(address)
+
+    def path_closed(self, address: Address) -> None:
+        """The TCP connection of this address ended. Media moves to the address that checked last, or waits for a new one."""
+        self._release(address)
+        other = self._candidate_pairs.latest()
+        if address == self._candidate_pairs.selected and other is not None:
+            self._candidate_pairs.select(other)
+            self._follow(True)
 
     def dtls_received(self, datagram: bytes) -> None:
         dtls = self._dtls
@@ -398,8 +412,12 @@ class Connection:
         elif self.state is State.CONNECTED and self._candidate_pairs.selected is not None:
             if self._candidate_pairs.stale(now):
                 self._follow(True)
-            elif now - self.checked(self._candidate_pairs.selected) > settings.consent_timeout:
+            elif now - self._consent_at(self._candidate_pairs.selected) > settings.consent_timeout:
                 self._move_or_fail(now)
+
+    def _consent_at(self, selected: Address) -> float:
+        """Time of the last check from the selected address; of any address if its TCP connection ended."""
+        return self.checked(selected) if selected in self._candidate_pairs else self.ice.last_check
 
     def _move_or_fail(self, now: float) -> None:
         """Consent of the selected address expired: selects another address that still sends checks (RFC 7675 5.1), or fails."""

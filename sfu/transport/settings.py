@@ -7,6 +7,10 @@ from dataclasses import dataclass
 class Settings:
     udp_port: int = 7882
     "UDP port of all media; 0: any free port."
+    tcp_port: int = 0
+    "Port of ICE-TCP for clients whose network blocks UDP, usually 7881; 0: off."
+    tcp_over_https_port: int = 0
+    "Also accept ICE-TCP on the HTTP listener: the port on which clients reach it, e.g. 443. No proxy may be in front; 0: off."
     bind: tuple[str, ...] = ("0.0.0.0", "::")
     "Addresses to listen on. An address that the machine lacks is skipped with a warning."
     announce: tuple[str, ...] = ()

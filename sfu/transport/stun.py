@@ -13,10 +13,9 @@ from typing import Final, NamedTuple, TypeAlias
 from zlib import crc32
 
 from sfu.errors import MalformedPacket
+from sfu.forwarding.peer_transport import Address
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
-Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
-"""As sockets report it: IPv4, or IPv6 with flow and scope."""
 
 BINDING_REQUEST: Final = 0x0001
 BINDING_INDICATION: Final = 0x0011

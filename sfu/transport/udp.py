@@ -22,7 +22,7 @@ from sfu.errors import ConfigurationError, MalformedPacket
 from sfu.forwarding.engine import BatchReader, Engine
 from sfu.forwarding.loop_budget import USUAL_PACKET, make_unauthenticated_budget
 from sfu.forwarding.peer import EnginePeer
-from sfu.forwarding.peer_transport import Address
+from sfu.forwarding.peer_transport import Address, DatagramSink
 from sfu.forwarding.rtcp_handler import FAULTS_EVERY
 from sfu.resources.media_clock import ntp_time
 from sfu.transport import stun
@@ -52,17 +52,20 @@ class DatagramHandler(Protocol):
     peer: EnginePeer
 
     def check_received(
-        self, request: stun.BindingRequest, data: memoryview, socket: "UdpSocket", address: Address, now: float
+        self, request: stun.BindingRequest, data: memoryview, source: DatagramSink, address: Address, now: float
     ) -> bytes | None:
         """Handles a Binding request; returns the password of the response, or None."""
 
-    def check_repeated(self, data: memoryview, source: "UdpSocket", address: Address, now: float) -> bytes | None:
+    def check_repeated(self, data: memoryview, source: DatagramSink, address: Address, now: float) -> bytes | None:
         """The response to a Binding request that repeats the last one; None: parse it."""
 
     def dtls_received(self, datagram: bytes) -> None: ...
 
     def packet_received(self, address: Address, now: float) -> None:
         """Records an authentic packet other than RTP from this address."""
+
+    def path_closed(self, address: Address) -> None:
+        """The TCP connection of this address ended."""
 
 
 class UdpPort:
@@ -189,13 +192,19 @@ class UdpPort:
         take = partial(self._take_guarded, source)
         return partial(self._native.drain, source.fd, BATCH, self.by_address, self._decryptor.view, take, self._receive)
 
-    def _take_guarded(self, source: UdpSocket, n: int, address: Address, now: float) -> None:
+    def _take_guarded(self, source: DatagramSink, n: int, address: Address, now: float) -> None:
         try:
             self._take(n, address, now, source)
         except Exception:
             self._failed(now)
 
-    def _take(self, n: int, address: Address, now: float, source: UdpSocket) -> None:
+    def take_copy(self, source: DatagramSink, datagram: memoryview, address: Address, now: float) -> None:
+        """Handles a datagram of an ICE-TCP connection."""
+        n = len(datagram)
+        self._decryptor.view[:n] = datagram
+        self._take_guarded(source, n, address, now)
+
+    def _take(self, n: int, address: Address, now: float, source: DatagramSink) -> None:
         """Handles one datagram: `n` bytes in the decryptor's memory."""
         view = self._decryptor.view
         first = view[0]
@@ -265,7 +274,7 @@ class UdpPort:
         if not peer.budget.admits(now):
             self.engine.throttle(peer)
 
-    def _stun_received(self, data: memoryview, source: UdpSocket, address: Address, now: float) -> None:
+    def _stun_received(self, data: memoryview, source: DatagramSink, address: Address, now: float) -> None:
         began = time.monotonic()
         known = self.by_address.get(address)
         if known is not None:
@@ -285,7 +294,7 @@ class UdpPort:
         budget.charge_elapsed(time.monotonic() - began, now)
 
     def _check_received(
-        self, data: memoryview, source: UdpSocket, address: Address, now: float
+        self, data: memoryview, source: DatagramSink, address: Address, now: float
     ) -> DatagramHandler | None:
         """Answers a Binding request; returns the connection that it authenticates, or None."""
         try:

@@ -18,6 +18,7 @@ from typing import Final
 from sfu.errors import ConfigurationError
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.packet_log import PacketLog
+from sfu.forwarding.peer_transport import Address
 from sfu.forwarding.rtcp_handler import IDLE_TICK, TICK, IngressLimits
 from sfu.ids import PeerId
 from sfu.resources.media_clock import ntp_time
@@ -26,6 +27,7 @@ from sfu.transport.dtls import Identity
 from sfu.transport.packet_log_file import PacketLogFile
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import SrtpEncryptor
+from sfu.transport.tcp_port import TcpPort, with_passive
 from sfu.transport.udp import UdpPort
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class WebRtcServer:
             packet_log=PacketLog(self._log_file.write) if self._log_file is not None else None,
         )
         self.port = UdpPort(settings, self.engine)
+        self.tcp_port = TcpPort(settings, self.port, self.engine)
         self.candidates: tuple[tuple[str, int, int, str, str], ...] = ()
         self.connections: set[Connection] = set()
         self.ticks: list[Callable[[float], None]] = []
@@ -73,7 +76,9 @@ class WebRtcServer:
         """Binds the port and starts the timer. Raises ConfigurationError."""
         self._loop = asyncio.get_running_loop()
         self.port.open(self._loop)
-        self.candidates = _candidates(self.settings, self.port)
+        self.tcp_port.open(self._loop)
+        ports = (self.settings.tcp_port, self.settings.tcp_over_https_port)
+        self.candidates = with_passive(_candidates(self.settings, self.port), ports)
         if not self.candidates:
             raise ConfigurationError(
                 "No address to announce to clients: set rtc.announce, or rtc.include_loopback for clients on this machine."
@@ -89,6 +94,7 @@ class WebRtcServer:
             connection.close()
         if self._timer is not None:
             self._timer.cancel()
+        self.tcp_port.close()
         self.port.close()
         if self._log_file is not None:
             self._log_file.close()
@@ -117,6 +123,10 @@ class WebRtcServer:
 
     def forget_ufrag(self, ufrag: str) -> None:
         self.port.by_ufrag.pop(ufrag, None)
+
+    def release(self, address: Address) -> None:
+        """Closes the TCP connection of this address, if it is one."""
+        self.tcp_port.release(address)
 
     def watch(self, connection: Connection) -> None:
         """Calls `connection.watched` ten times a second until it returns False."""
@@ -174,6 +184,7 @@ class WebRtcServer:
             self._next_check = now + CHECK_EVERY
             for connection in list(self.connections):
                 _guarded(connection.handle_timer, now)
+            _guarded(self.tcp_port.handle_timer, now)
         for tick in self.ticks:
             _guarded(tick, now)
 

@@ -12,6 +12,7 @@ import json
 import os
 import select
 import shutil
+import socket
 import struct
 import sys
 import time
@@ -65,6 +66,10 @@ class Line:
         """`direction`: "out" (towards the far host) or "back". Values: rate (bits per second), queue, delay, jitter
         (seconds), loss (0–1), burst (datagrams, with loss)."""
         await self._say({"direction": direction, **values})
+
+    async def allow_tcp(self, *ports: int) -> None:
+        """A firewall in the line: drops all packets but TCP, and with `ports` all but TCP to and from these."""
+        await self._say({"tcp": list(ports)})
 
     async def counters(self) -> dict[str, dict[str, int]]:
         """Of both directions: entered, delivered, lost, overflowed."""
@@ -160,6 +165,7 @@ def _carry(far_namespace: str) -> None:
     for descriptor in (near, far, 0):
         poll.register(descriptor, select.EPOLLIN)
     print("ready", flush=True)
+    allowed: list[int] | None = None
     while True:
         # the kernel rounds up to a millisecond: looked at again sooner while something is due
         due = network._events[0][0] - time.monotonic() if network._events else 1.0
@@ -169,7 +175,9 @@ def _carry(far_namespace: str) -> None:
                 line = sys.stdin.readline()
                 if not line:
                     return
-                if order := json.loads(line):
+                order = json.loads(line)
+                allowed = order.pop("tcp", allowed)
+                if order:
                     _order(links, order)
                 found = {name: {key: getattr(link, key) for key in COUNTERS} for name, link in links.items()}
                 print(json.dumps(found), flush=True)
@@ -178,9 +186,17 @@ def _carry(far_namespace: str) -> None:
             with contextlib.suppress(BlockingIOError):
                 for _ in range(64):
                     packet = os.read(descriptor, 65535)
+                    if allowed is not None and not _passes(packet, allowed):
+                        continue
                     link.send(packet, len(packet), lambda arrived, out=out: _write(out, arrived))  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             link.waits.clear()
         network.run(time.monotonic())
+
+
+def _passes(packet: bytes, ports: list[int]) -> bool:
+    if packet[0] >> 4 != 4 or packet[9] != socket.IPPROTO_TCP:
+        return False
+    return not ports or any(port in ports for port in struct.unpack_from("!HH", packet, (packet[0] & 15) * 4))
 
 
 def _write(device: int, packet: bytes) -> None:

@@ -569,6 +569,8 @@ class DatagramHandler:
 
     def packet_received(self, *_: Any, **__: Any) -> None: ...
 
+    def path_closed(self, *_: Any) -> None: ...
+
     def dtls_received(self, datagram: bytes) -> None:
         self.dtls.append(datagram)
 

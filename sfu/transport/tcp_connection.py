@@ -1,0 +1,269 @@
+"""One ICE-TCP connection (RFC 6544): the engine's DatagramSink towards its peer, and the reader of its frames.
+
+The kernel's send buffer is the queue: TCP_NOTSENT_LOWAT limits what waits in it, so that a peer which reads too slowly loses
+media packets instead of receiving them late. Its congestion control sees growing delay and lost packets, as on UDP. STUN, DTLS
+and RTCP wait in a small buffer of their own. Nothing here blocks, and no method raises.
+"""
+
+import asyncio
+import socket
+import sys
+import time
+from collections import Counter
+from typing import Final, Protocol
+
+from sfu.errors import MalformedPacket
+from sfu.forwarding.loop_budget import LoopBudget
+from sfu.forwarding.peer_transport import Address, TcpAddress
+from sfu.transport.framing import FRAME_LIMIT, HEADER_SIZE, header, split
+
+READ_BYTES: Final = 16_384
+"""Bytes read per connection and turn of the loop."""
+BUFFER_BYTES: Final = 262_144
+"""Requested size of the kernel's send and receive buffers."""
+UNSENT_BYTES: Final = 131_072
+"""Bytes that may wait for transmission in the kernel's send buffer: a keyframe of 1080p, or a second of 1 Mbit/s."""
+CONTROL_BYTES: Final = 65_536
+"""Bytes of STUN, DTLS and RTCP that wait until the peer reads again."""
+UNAUTHENTICATED_READS: Final = 16
+"""Reads of a connection before its first valid check: browsers send a check in one segment."""
+TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT = 25, 18
+USER_TIMEOUT_MS: Final = 30_000
+"""A peer that acknowledges nothing for so long is gone; the same as `rtc.consent_timeout`."""
+
+
+class FrameReceiver(Protocol):
+    """The port (tcp_port.py), as its connections use it."""
+
+    buffer: memoryview
+    """The memory that connections read into; in use during one read only."""
+    dropped: Counter[str]
+
+    def take(self, connection: "TcpConnection", datagram: memoryview, now: float) -> None:
+        """Handles one datagram."""
+
+    def flush(self, now: float) -> None:
+        """Call after the last datagram of a read."""
+
+    def authenticate(self, connection: "TcpConnection") -> None:
+        """Sets `connection.authenticated` if a valid check came over it."""
+
+    def budget_of(self, connection: "TcpConnection") -> LoopBudget: ...
+
+    def connection_closed(self, connection: "TcpConnection") -> None: ...
+
+
+class TcpConnection:
+    """Created by TcpPort for an accepted socket. `address` identifies the connection in the table of the media port."""
+
+    __slots__ = (
+        "_backlog",
+        "_loop",
+        "_partial",
+        "_paused",
+        "_port",
+        "_reads",
+        "_sendmsg",
+        "address",
+        "authenticated",
+        "closed",
+        "dropped",
+        "fd",
+        "opened_at",
+        "ready",
+        "segments",
+        "sock",
+    )
+
+    def __init__(
+        self, sock: socket.socket, address: TcpAddress, port: FrameReceiver, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        """−1 after `close`."""
+        self.address = address
+        self.segments = True
+        self.ready = True
+        """Whether the send buffer takes more, and no bytes wait in `_backlog`."""
+        self.authenticated = False
+        """Whether a valid connectivity check came over this connection."""
+        self.closed = False
+        self.dropped = 0
+        """Media packets dropped because the peer reads too slowly."""
+        self.opened_at = time.monotonic()
+        self._port = port
+        self._loop = loop
+        self._sendmsg = sock.sendmsg
+        self._backlog = bytearray()
+        """The rest of a frame of which the kernel took a part, then STUN, DTLS and RTCP."""
+        self._partial = b""
+        """The beginning of a frame of which the rest has not arrived."""
+        self._reads = 0
+        self._paused: asyncio.TimerHandle | None = None
+        _configure(sock)
+        loop.add_reader(self.fd, self._readable)
+
+    def close(self) -> None:
+        """Idempotent. The candidate pair of this connection ends."""
+        if self.closed:
+            return
+        self.closed = True
+        self.ready = False
+        if self._paused is not None:
+            self._paused.cancel()
+        self._loop.remove_reader(self.fd)
+        self._loop.remove_writer(self.fd)
+        self.fd = -1
+        self.sock.close()
+        self._backlog.clear()
+        self._port.connection_closed(self)
+
+    # -- sending ----------------------------------------------------------------------------------------------------
+
+    def send(self, data: memoryview | bytes, address: Address) -> bool:
+        if not self.ready:
+            return self._defer(data)
+        size = len(data)
+        try:
+            sent = self._sendmsg((header(size), data))
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:  # the connection ended; the reader closes it
+            self.ready = False
+            return False
+        if sent == size + HEADER_SIZE:
+            return True
+        self._block()
+        if sent == 0:
+            return self._defer(data)
+        self._backlog += (header(size) + data)[sent:]
+        return True
+
+    def send_segments(self, data: memoryview, size: int, address: Address) -> bool:
+        count = -(-len(data) // size)
+        if not self.ready:
+            self.dropped += count
+            return False
+        parts: list[memoryview | bytes] = []
+        for at in range(0, len(data), size):
+            segment = data[at : at + size]
+            parts.append(header(len(segment)))
+            parts.append(segment)
+        try:
+            sent = self._sendmsg(parts)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.ready = False
+            return False
+        if sent == len(data) + count * HEADER_SIZE:
+            return True
+        self._block()
+        index, offset = divmod(sent, size + HEADER_SIZE)
+        if offset:
+            self._backlog += b"".join(parts[2 * index : 2 * index + 2])[offset:]
+            index += 1
+        self.dropped += count - index
+        return index == count
+
+    def _defer(self, data: memoryview | bytes) -> bool:
+        """Keeps STUN, DTLS and RTCP until the kernel takes more; drops media (RFC 7983, RFC 5761 4)."""
+        is_media = 127 < data[0] < 192 and not 191 < data[1] < 224
+        if is_media or self.closed or len(self._backlog) + len(data) > CONTROL_BYTES:
+            self.dropped += 1
+            return False
+        self._backlog += header(len(data))
+        self._backlog += data
+        return True
+
+    def _block(self) -> None:
+        if self.ready:
+            self.ready = False
+            self._loop.add_writer(self.fd, self._writable)
+
+    def _writable(self) -> None:
+        backlog = self._backlog
+        if backlog:
+            try:
+                del backlog[: self.sock.send(backlog)]
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                self.close()
+                return
+        if not backlog:
+            self._loop.remove_writer(self.fd)
+            self.ready = True
+
+    # -- receiving --------------------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        now = time.monotonic()
+        buffer, kept = self._port.buffer, len(self._partial)
+        buffer[:kept] = self._partial
+        try:
+            count = self.sock.recv_into(buffer[kept : kept + READ_BYTES])
+            frames, taken, skipped = split(buffer, kept + count)
+        except (BlockingIOError, InterruptedError):
+            return
+        except MalformedPacket:
+            self._port.dropped["tcp_frame_size"] += 1
+            self.close()
+            return
+        except OSError:
+            count = 0
+        if not count:
+            self.close()
+            return
+        self._partial = bytes(buffer[taken : kept + count])
+        if skipped:
+            self._port.dropped["short"] += skipped
+        if not self.authenticated and not self._is_check(frames):
+            return
+        take = self._port.take
+        for begin, end in frames:
+            take(self, buffer[begin:end], now)
+            if self.closed:
+                return
+        if not self.authenticated:
+            self._port.authenticate(self)
+        if frames:
+            self._port.flush(now)
+        self._throttle(time.monotonic() - now if not frames else 0.0, now)
+
+    def _is_check(self, frames: list[tuple[int, int]]) -> bool:
+        """Whether a connection without a valid check has sent STUN, and not too little at a time."""
+        self._reads += 1
+        if self._reads > UNAUTHENTICATED_READS or any(self._port.buffer[begin] > 3 for begin, _ in frames):
+            self._port.dropped["tcp_not_stun"] += 1
+            self.close()
+            return False
+        return True
+
+    def _throttle(self, elapsed: float, now: float) -> None:
+        """Charges a read without a frame, and stops reading while the peer has no credit: TCP slows the sender down."""
+        budget = self._port.budget_of(self)
+        if elapsed:
+            budget.charge_elapsed(elapsed, now)
+        delay = budget.delay(now) if self.authenticated else 0.0
+        if delay:
+            self._loop.remove_reader(self.fd)
+            self._paused = self._loop.call_later(delay, self._resume)
+
+    def _resume(self) -> None:
+        self._paused = None
+        self._loop.add_reader(self.fd, self._readable)
+
+
+def _configure(sock: socket.socket) -> None:
+    sock.setblocking(False)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, UNSENT_BYTES)
+        sock.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS)
+
+
+BUFFER_SIZE: Final = FRAME_LIMIT + HEADER_SIZE + READ_BYTES
+"""Bytes of the buffer that all connections of a port read into: the beginning of a frame, then a read."""
