@@ -228,7 +228,8 @@ class Server:
             addresses=self.client_addresses,
             event_stream=self.events,
         )
-        runner, site = await listen(app, http, self.addresses, tls)
+        ice_tcp = self.webrtc_server.tcp_port.accept if self.settings.rtc.tcp_over_https_port else None
+        runner, site = await listen(app, http, self.addresses, tls, ice_tcp=ice_tcp)
         self._close_http = runner.cleanup()
         self._tls = tls
         self.url = site.name

@@ -6,6 +6,8 @@ TLS handshakes have the same timeout as request heads (`http_protocol`).
 import asyncio
 import contextlib
 import logging
+import socket
+from collections.abc import Awaitable
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -16,6 +18,7 @@ from sfu.api.connection_limiter import ConnectionLimiter
 from sfu.api.http_protocol import READ_BYTES, HeadDeadlineProtocol
 from sfu.api.loop_time import ReadScheduler
 from sfu.api.settings import Settings
+from sfu.api.shared_listener import AcceptSocket, SharedListener, bind
 from sfu.api.tls import TlsContext
 from sfu.errors import ConfigurationError, RateLimited
 from sfu.forwarding.loop_budget import LoopBudget
@@ -99,7 +102,9 @@ class Site(web.BaseSite):
         self.connections = connections
         self._unauthenticated_budget = unauthenticated_budget
         self._addresses = addresses
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[asyncio.Server | SharedListener] = []
+        self.ice_tcp: AcceptSocket | None = None
+        """Takes the ICE-TCP connections if they share the port with HTTP. Set it before `start`."""
         self.port = settings.port
 
     @property
@@ -133,22 +138,45 @@ class Site(web.BaseSite):
         assert inner is not None
         seconds = self._settings.request_header_timeout
         buffer, turns = memoryview(bytearray(READ_BYTES)), ReadScheduler()
-        server = await asyncio.get_running_loop().create_server(
-            lambda: HeadDeadlineProtocol(inner, seconds, self.connections, buffer, self._unauthenticated_budget, turns),
+        loop, budget = asyncio.get_running_loop(), self._unauthenticated_budget
+
+        def make() -> HeadDeadlineProtocol:
+            return HeadDeadlineProtocol(inner, seconds, self.connections, buffer, budget, turns)
+
+        handshake = seconds if self._ssl_context else None
+        if self.ice_tcp is not None:
+
+            def serve(sock: socket.socket) -> Awaitable[object]:
+                return loop.connect_accepted_socket(make, sock, ssl=self._ssl_context, ssl_handshake_timeout=handshake)
+
+            listening = bind(address, self.port, BACKLOG)
+            self.port = listening.getsockname()[1]
+            self._servers.append(SharedListener(listening, self.ice_tcp, serve, seconds, budget))
+            return
+        server = await loop.create_server(
+            make,
             address,
             self.port,
             ssl=self._ssl_context,
             backlog=BACKLOG,
-            ssl_handshake_timeout=seconds if self._ssl_context else None,
+            ssl_handshake_timeout=handshake,
         )
         self._servers.append(server)
         self.port = server.sockets[0].getsockname()[1]
 
 
 async def listen(
-    app: web.Application, settings: Settings, addresses: tuple[str, ...], tls: TlsContext | None = None
+    app: web.Application,
+    settings: Settings,
+    addresses: tuple[str, ...],
+    tls: TlsContext | None = None,
+    *,
+    ice_tcp: AcceptSocket | None = None,
 ) -> tuple[web.AppRunner, Site]:
-    """Starts to serve, until `cleanup` of the returned runner. Raises ConfigurationError."""
+    """Starts to serve, until `cleanup` of the returned runner. Raises ConfigurationError.
+
+    `ice_tcp`: takes the ICE-TCP connections; None: the port is for HTTP only.
+    """
     if not any(isinstance(each, MalformedRequestFilter) for each in server_logger.filters):
         server_logger.addFilter(MalformedRequestFilter())
     runner = web.AppRunner(
@@ -163,6 +191,7 @@ async def listen(
     )
     await runner.setup()
     site = Site(runner, settings, addresses, tls, app[CONNECTION_LIMITER], app[UNAUTHENTICATED_BUDGET])
+    site.ice_tcp = ice_tcp
     try:
         await site.start()
     except ConfigurationError:

@@ -25,6 +25,8 @@ from tests.support.network import Burst, Link, Network
 
 NEAR, FAR = "10.77.0.1", "10.77.0.2"
 """The addresses on both ends of the line."""
+PUBLIC = "203.0.113.1"
+"""Another address of the near end, for clients that treat private addresses differently."""
 CLONE_NEWNET = 0x40000000
 TUNSETIFF = 0x400454CA
 IFF_TUN_NO_PI = 0x1001
@@ -110,6 +112,7 @@ async def far_host() -> AsyncIterator[Line]:
             for words in (("addr", "add", f"{FAR}/24", "dev", "far"), ("link", "set", "far", "up"),
                           ("link", "set", "lo", "up"), ("route", "add", "default", "via", NEAR)):  # fmt: skip
                 await _ip("-n", name, *words)
+            await _ip("addr", "add", f"{PUBLIC}/32", "dev", "lo")
             yield Line(name, process)
         finally:
             with contextlib.suppress(ProcessLookupError):

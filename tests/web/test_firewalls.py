@@ -8,6 +8,7 @@ import pytest_asyncio
 from playwright.async_api import Browser, Playwright, async_playwright
 
 from tests.support import impaired
+from tests.support.certificate import self_signed
 from tests.web.conftest import CHROMIUM, chromium_path
 from tests.web.guest import Guest, gathering
 from tests.web.server import KEYS, free_port, serve, token
@@ -69,5 +70,32 @@ async def test_chromium_without_udp_uses_ice_tcp(playwright: Playwright, line: i
             await one.sees(await other.track())
             await one.hears(await other.track("microphone"))
             assert await selected_protocols(one) == {"tcp"}
+        assert server.errors() == []
+    await far.close()
+
+
+async def test_one_open_tcp_port_carries_https_and_media(
+    playwright: Playwright, line: impaired.Line, tmp_path: Path
+) -> None:
+    port, name = 443, "only-443"
+    certificate, key = self_signed(tmp_path)
+    settings = {
+        "http.host": "0.0.0.0",
+        "http.tls_certificate": certificate,
+        "http.tls_key": key,
+        "rtc.announce": impaired.PUBLIC,  # Chromium refuses candidates with this port at a private address
+        "rtc.tcp_over_https_port": port,
+    }
+    await line.allow_tcp(port)
+    far = await far_browser(playwright, line, tmp_path, "--ignore-certificate-errors")
+    origin = f"https://{impaired.PUBLIC}:{port}"
+    async with (
+        serve(tmp_path / "log", settings, KEYS, scheme="https", port=port) as server,
+        gathering(far, origin, name) as meeting,
+    ):
+        ada, bob = [await meeting.join(each, token=await token(name, each.lower())) for each in ("Ada", "Bob")]
+        await ada.sees(await bob.track())
+        await bob.sees(await ada.track())
+        assert await selected_protocols(ada) == {"tcp"}
         assert server.errors() == []
     await far.close()
