@@ -42,6 +42,8 @@ class DownlinkStats:
     "Maximum height of one video that the operator's rules allow now, in pixels; 0: unlimited."
     rule: Cause
     "The rule that sets `height`: ESTIMATE, DELAY or LOSS."
+    transport: str = "udp"
+    "`udp` or `tcp`; a TURN server counts as `udp`."
 
 
 @dataclass(frozen=True, slots=True)

@@ -198,6 +198,13 @@ class Connection:
                 self._channels.start()
 
     @property
+    def transport(self) -> str:
+        """Transport protocol of the selected address: `udp` or `tcp`; empty: none yet."""
+        if self._candidate_pairs.selected is None:
+            return ""
+        return "tcp" if len(self._candidate_pairs.selected) == 3 else "udp"
+
+    @property
     def channels(self) -> "DataChannels | None":
         return self._channels
 

@@ -7,6 +7,7 @@ A subclass assigns subscriptions to m-lines. `OfferingSubscriber` lets the serve
 import asyncio
 import secrets
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from sfu.errors import BadRequest
@@ -167,7 +168,8 @@ class SubscriberConnection:
 
     def path(self) -> DownlinkStats | None:
         """None: no video was sent yet, or bandwidth estimation is disabled."""
-        return self._down_tracks.path()
+        path = self._down_tracks.path()
+        return replace(path, transport=self._connection.transport) if path and self._connection else path
 
     def close(self) -> None:
         self._end()

@@ -27,6 +27,8 @@ CONTROL_BYTES: Final = 65_536
 """Bytes of STUN, DTLS and RTCP that wait until the peer reads again."""
 UNAUTHENTICATED_READS: Final = 16
 """Reads of a connection before its first valid check: browsers send a check in one segment."""
+PAUSE: Final = 0.1
+"""Seconds without reading from a peer that has used up its loop budget with parts of frames."""
 TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT = 25, 18
 USER_TIMEOUT_MS: Final = 30_000
 """A peer that acknowledges nothing for so long is gone; the same as `rtc.consent_timeout`."""
@@ -229,7 +231,8 @@ class TcpConnection:
             self._port.authenticate(self)
         if frames:
             self._port.flush(now)
-        self._throttle(time.monotonic() - now if not frames else 0.0, now)
+        else:
+            self._charge(time.monotonic() - now, now)
 
     def _is_check(self, frames: list[tuple[int, int]]) -> bool:
         """Whether a connection without a valid check has sent STUN, and not too little at a time."""
@@ -240,15 +243,13 @@ class TcpConnection:
             return False
         return True
 
-    def _throttle(self, elapsed: float, now: float) -> None:
-        """Charges a read without a frame, and stops reading while the peer has no credit: TCP slows the sender down."""
+    def _charge(self, elapsed: float, now: float) -> None:
+        """Charges a read without a datagram. A peer without credit is not read for a moment: TCP slows it down."""
         budget = self._port.budget_of(self)
-        if elapsed:
-            budget.charge_elapsed(elapsed, now)
-        delay = budget.delay(now) if self.authenticated else 0.0
-        if delay:
+        budget.charge_elapsed(elapsed, now)
+        if self.authenticated and budget.delay(now):
             self._loop.remove_reader(self.fd)
-            self._paused = self._loop.call_later(delay, self._resume)
+            self._paused = self._loop.call_later(PAUSE, self._resume)
 
     def _resume(self) -> None:
         self._paused = None

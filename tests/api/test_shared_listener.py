@@ -14,9 +14,10 @@ from aiohttp import web
 
 from sfu.api import shared_listener
 from sfu.api.connection_limiter import ConnectionLimiter
-from sfu.api.server import CONNECTION_LIMITER, UNAUTHENTICATED_BUDGET, Site, TlsContext, listen
+from sfu.api.server import CONNECTION_LIMITER, UNAUTHENTICATED_BUDGET, Site, listen
 from sfu.api.settings import Settings
 from sfu.api.shared_listener import SharedListener
+from sfu.api.tls import TlsContext
 from sfu.forwarding.loop_budget import make_unauthenticated_budget
 from tests.support.certificate import self_signed
 

@@ -11,13 +11,27 @@ from sfu.errors import MalformedPacket
 from sfu.rtp import packet, red, rtcp, xr
 from sfu.rtp.codecs import av1, h264, vp8, vp9
 from sfu.rtp.codecs.dependency_descriptor import DependencyDescriptorReader
-from sfu.transport import stun
+from sfu.transport import framing, stun
 from sfu.transport.sctp_guard import SctpGuard
 from tests.fuzz.records import records, sealed_sctp
 
 PASSWORD = b"a-password-of-24-letters"
 ADDRESS = ("192.0.2.1", 5000)
 FINGERPRINT = b"\x80\x28\0\4"
+
+
+def fuzz_framing(data: bytes) -> None:
+    """Frames lie in the buffer, in order, and cover what was taken; the rest is the beginning of a frame."""
+    with suppress(MalformedPacket):
+        frames, taken, skipped = framing.split(data, len(data))
+        at = 0
+        for begin, end in frames:
+            assert at + 2 <= begin < end <= taken
+            assert framing.header(end - begin) == data[begin - 2 : begin]
+            at = end
+        assert at <= taken <= len(data)
+        assert skipped <= taken // 2
+        assert len(data) - taken < framing.FRAME_LIMIT + framing.HEADER_SIZE
 
 
 def fuzz_stun(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""A WebRTC client of a few lines over a real UDP socket: STUN checks, DTLS in either role, SRTP. For transport tests."""
+"""A WebRTC client of a few lines over a real UDP or TCP socket: STUN checks, DTLS in either role, SRTP. For transport tests."""
 
 import hashlib
 import hmac
@@ -42,14 +42,44 @@ def negotiate(publisher: PublisherConnection, sdp: str, tracks: Sequence[TrackDe
     return publisher.negotiate(accept_offer(parse(sdp)), tracks)
 
 
+class FramedSocket(socket.socket):
+    """A TCP socket that RawPeer uses like a UDP socket; connects with the first datagram (RFC 4571)."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+        self._connected = False
+        self._received = bytearray()
+
+    def sendto(self, data: bytes, address: tuple[str, int]) -> int:  # type: ignore[override]
+        if not self._connected:
+            self.connect(address)
+            self.setblocking(False)
+            self._connected = True
+        self.sendall(struct.pack("!H", len(data)) + data)
+        return len(data)
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        if not self._connected:
+            raise BlockingIOError
+        while True:
+            end = 2 + int.from_bytes(self._received[:2], "big")
+            if len(self._received) >= max(3, end):
+                frame = bytes(self._received[2:end])
+                del self._received[:end]
+                return frame
+            data = super().recv(65536)
+            if not data:
+                raise ConnectionResetError
+            self._received += data
+
+
 class RawPeer:
     """One client. `offer()` and `answer()` make its SDP; `connect` does the rest and returns when keys are there."""
 
-    def __init__(self, identity: Identity | None = None, *, host: str = "127.0.0.1") -> None:
+    def __init__(self, identity: Identity | None = None, *, host: str = "127.0.0.1", tcp: bool = False) -> None:
         self.identity = identity or Identity()
-        self.sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        self.sock.bind((host, 0))
-        self.sock.setblocking(False)
+        self.protocol = "tcp" if tcp else "udp"
+        self.sock: socket.socket = FramedSocket(host) if tcp else _udp_socket(host)
         self.ufrag, self.pwd = "raw1", "raw-password-of-22-chars"
         self.dtls: DtlsAssociation | None = None
         self.server: tuple[str, int] = ("", 0)
@@ -110,7 +140,7 @@ class RawPeer:
         for line in sdp.split("\r\n"):
             if line.startswith("a=candidate:"):
                 words = line.split()
-                if wanted in words[4]:
+                if wanted in words[4] and words[2] == self.protocol:
                     self.server = (words[4], int(words[5]))
         if self.dtls is None:
             algorithm, value = attributes["fingerprint"].split(" ")
@@ -159,6 +189,13 @@ class RawPeer:
 
     def close(self) -> None:
         self.sock.close()
+
+
+def _udp_socket(host: str) -> socket.socket:
+    sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind((host, 0))
+    sock.setblocking(False)
+    return sock
 
 
 def until(done: Callable[[], object], step: Callable[[], None], seconds: float = 20.0) -> None:
