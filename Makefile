@@ -58,7 +58,7 @@ QUICK := $(addprefix tests/,auth bandwidth forwarding resources mixer rooms rtp 
 
 run: $(VENV)/.installed
 	@echo "aiosfu: http://localhost:$(PORT)"
-	@$(BIN)/sfu serve --port $(PORT) --demo
+	@$(BIN)/sfu serve --port $(PORT) --set rtc.tcp_port=7881 --demo
 
 test:
 	@.ci/stage "make test" $(MAKE) --no-print-directory stages

@@ -54,6 +54,10 @@ app.kubernetes.io/part-of: aiosfu
 {{- /* Ports and deadlines are the server's settings: read where the operator wrote them. */ -}}
 {{- define "aiosfu.httpPort" -}}{{ dig "http" "port" 7880 .Values.config | int }}{{- end -}}
 {{- define "aiosfu.udpPort" -}}{{ dig "rtc" "udp_port" 7882 .Values.config | int }}{{- end -}}
+{{- /* ICE-TCP: on where the pod has ports of the node. Not all load balancers mix UDP and TCP; STUNner has its own TCP. */ -}}
+{{- define "aiosfu.tcpPort" -}}
+{{ dig "rtc" "tcp_port" (ternary 7881 0 (has .Values.media.mode (list "hostPort" "hostNetwork"))) .Values.config | int }}
+{{- end -}}
 {{- define "aiosfu.mediaPort" -}}
 {{- if eq .Values.media.mode "loadBalancer" -}}
 {{ .Values.media.loadBalancer.port | default (include "aiosfu.udpPort" .) | int }}

@@ -30,6 +30,14 @@
   {{- end }}
 {{- end }}
 
+{{- $tcp := include "aiosfu.tcpPort" . | int }}
+{{- if and $tcp (lt $tcp 1024) }}
+  {{- fail (printf "config.rtc.tcp_port is %d: the server runs without capabilities and cannot open a port below 1024." $tcp) }}
+{{- end }}
+{{- if eq $tcp (include "aiosfu.httpPort" . | int) }}
+  {{- fail (printf "config.rtc.tcp_port and config.http.port are both %d. For ICE-TCP on the port of HTTPS, set config.rtc.tcp_over_https_port." $tcp) }}
+{{- end }}
+
 {{- $drain := dig "node" "drain_timeout" 0 $v.config | int }}
 {{- if and $v.terminationGracePeriodSeconds (lt (int $v.terminationGracePeriodSeconds) (add $drain 15 | int)) }}
   {{- fail (printf "terminationGracePeriodSeconds %d: the kubelet would kill the server before it has drained (config.node.drain_timeout %d plus 15 seconds). Leave it 0, or increase it." (int $v.terminationGracePeriodSeconds) $drain) }}
