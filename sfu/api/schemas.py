@@ -104,6 +104,8 @@ class DownlinkInfo(Schema, frozen=True, kw_only=True):
     "Maximum video height that the quality tiers currently allow, in pixels."
     rule: Cause
     "The cause of this limit: `estimate`, `delay` or `loss`."
+    transport: str
+    "`udp`, or `tcp` if the client's network blocks UDP. A TURN server reaches this server by `udp`."
 
 
 class ClientReportInfo(Schema, frozen=True, kw_only=True):
@@ -259,7 +261,14 @@ def connection_info(media_stats: MediaStats, wall: float) -> ConnectionInfo:
 
 
 def _downlink_info(path: DownlinkStats) -> DownlinkInfo:
-    return DownlinkInfo(estimate=path.estimate, rtt=path.rtt, loss=path.loss, height=path.height, rule=path.rule)
+    return DownlinkInfo(
+        estimate=path.estimate,
+        rtt=path.rtt,
+        loss=path.loss,
+        height=path.height,
+        rule=path.rule,
+        transport=path.transport,
+    )
 
 
 def _client_report_info(report: ClientReport, age: float) -> ClientReportInfo:

@@ -245,7 +245,7 @@ async def test_connection_diagnostics_of_a_participant(server: Server) -> None:
         "rate": 610_000,
     }  # fmt: skip
     assert shown["connection"] == {
-        "path": {"estimate": 610e3, "rtt": 0.048, "loss": 0.013, "height": 480, "rule": "estimate"},
+        "path": {"estimate": 610e3, "rtt": 0.048, "loss": 0.013, "height": 480, "rule": "estimate", "transport": "udp"},
         "video_stats": [
             {"track": "TR_cam", "cause": "budget", "layer": "h", "width": 640, "height": 360, "max_height": 720,
              "limitation": "cpu"}

@@ -125,6 +125,8 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ({"config": {"rtc": {"udp_port": 443}}}, "cannot open a port below 1024"),
     ({"config": {"rtc": {"udp_port": 0}}}, "cannot open a port below 1024"),
     ({"config": {"http": {"port": 80}}}, "cannot open a port below 1024"),
+    ({"config": {"rtc": {"tcp_port": 443}}}, "cannot open a port below 1024"),
+    ({"config": {"rtc": {"tcp_port": 7880}}}, "config.rtc.tcp_port and config.http.port are both 7880"),
     (
         {"terminationGracePeriodSeconds": 60, "config": {"node": {"drain_timeout": 50}}},
         "would kill the server before it has drained",
@@ -212,6 +214,10 @@ def test_how_media_are_exposed(mode: str, given: dict[str, Any]) -> None:
     pod = pod_of(find(found, "Deployment"))
     strategy = find(found, "Deployment")["spec"]["strategy"]
     (media,) = [port for port in pod["containers"][0]["ports"] if port["name"] == "media"]
+    tcp = [port for port in pod["containers"][0]["ports"] if port["name"] == "media-tcp"]
+    assert [(port["containerPort"], port["hostPort"], port["protocol"]) for port in tcp] == (
+        [(7881, 7881, "TCP")] if mode in ("hostPort", "hostNetwork") else []
+    )
     announced = {entry["name"]: entry.get("value") for entry in server(found)["env"]}.get("SFU_RTC__ANNOUNCE")
     assert media["containerPort"] == 7882
     assert media["protocol"] == "UDP"

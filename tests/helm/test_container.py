@@ -75,7 +75,7 @@ async def started(found: list[dict[str, Any]], root: Path) -> AsyncIterator[asyn
 
 
 async def test_the_container_starts_answers_its_probes_and_ends(tmp_path: Path) -> None:
-    ports = {"http": {"port": free_port()}, "rtc": {"udp_port": free_port(socket.SOCK_DGRAM)}}
+    ports = {"http": {"port": free_port()}, "rtc": {"udp_port": free_port(socket.SOCK_DGRAM), "tcp_port": free_port()}}
     found = objects({"config": {**ports, "node": {"drain_timeout": 30}}})
     container = server(found)
     url = f"http://127.0.0.1:{ports['http']['port']}"

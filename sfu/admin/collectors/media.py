@@ -65,6 +65,13 @@ class MediaCollector(Collector):
                 tracks[track.kind] += 1
                 subscriptions[track.kind] += len(track.down_tracks)
         yield gauges("sfu_peers", "Media connections.", "state", states)
+        transports = Counter(connection.transport for connection in server.connections)
+        yield gauges(
+            "sfu_media_connections",
+            "Media connections with a selected address.",
+            "transport",
+            {transport: transports[transport] for transport in ("udp", "tcp")},
+        )
         yield gauges("sfu_tracks", "Published tracks.", "kind", tracks)
         yield gauges("sfu_subscriptions", "Subscriptions to tracks.", "kind", subscriptions)
         yield counters(
