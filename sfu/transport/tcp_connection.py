@@ -26,7 +26,9 @@ UNSENT_BYTES: Final = 131_072
 CONTROL_BYTES: Final = 65_536
 """Bytes of STUN, DTLS and RTCP that wait until the peer reads again."""
 UNAUTHENTICATED_READS: Final = 16
-"""Reads of a connection before its first valid check: browsers send a check in one segment."""
+"""Reads, or frames if there are more, before the first valid check: browsers send a check in one segment."""
+UNAUTHENTICATED_BYTES: Final = 512
+"""Bytes per read before the first valid check. Hundreds of strangers may be read in one turn of the loop."""
 PAUSE: Final = 0.1
 """Seconds without reading from a peer that has used up its loop budget with parts of frames."""
 TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT = 25, 18
@@ -204,7 +206,9 @@ class TcpConnection:
         buffer, kept = self._port.buffer, len(self._partial)
         buffer[:kept] = self._partial
         try:
-            count = self.sock.recv_into(buffer[kept : kept + READ_BYTES])
+            count = self.sock.recv_into(
+                buffer[kept : kept + (READ_BYTES if self.authenticated else UNAUTHENTICATED_BYTES)]
+            )
             frames, taken, skipped = split(buffer, kept + count)
         except (BlockingIOError, InterruptedError):
             return
@@ -220,7 +224,7 @@ class TcpConnection:
         self._partial = bytes(buffer[taken : kept + count])
         if skipped:
             self._port.dropped["short"] += skipped
-        if not self.authenticated and not self._is_check(frames):
+        if not self.authenticated and not self._is_check(frames, skipped):
             return
         take = self._port.take
         for begin, end in frames:
@@ -231,12 +235,12 @@ class TcpConnection:
             self._port.authenticate(self)
         if frames:
             self._port.flush(now)
-        else:
+        if skipped or not frames:
             self._charge(time.monotonic() - now, now)
 
-    def _is_check(self, frames: list[tuple[int, int]]) -> bool:
+    def _is_check(self, frames: list[tuple[int, int]], skipped: int) -> bool:
         """Whether a connection without a valid check has sent STUN, and not too little at a time."""
-        self._reads += 1
+        self._reads += max(1, len(frames) + skipped)
         if self._reads > UNAUTHENTICATED_READS or any(self._port.buffer[begin] > 3 for begin, _ in frames):
             self._port.dropped["tcp_not_stun"] += 1
             self.close()

@@ -62,6 +62,7 @@ class Field:
         self._environment = {**os.environ, **(environment or {})}
         self.folder = tempfile.TemporaryDirectory(prefix="attacks-")
         self.port, self.udp_port = _free(socket.SOCK_STREAM), _free(socket.SOCK_DGRAM)
+        self.tcp_port = _free(socket.SOCK_STREAM)
         self.url = f"http://127.0.0.1:{self.port}"
         self.media = ("127.0.0.1", self.udp_port)
         self.keys = Path(self.folder.name) / "keys"
@@ -73,7 +74,8 @@ class Field:
             self.server = await asyncio.create_subprocess_exec(
                 *(*self._command, "serve", "--host", "127.0.0.1", "--port", str(self.port)),
                 *("--udp-port", str(self.udp_port), "--keys-file", str(self.keys)),
-                *("--set", "rtc.include_loopback=true", "--set", f"rtc.announce=[{self._announce}]", *self._extra),
+                *("--set", "rtc.include_loopback=true", "--set", f"rtc.announce=[{self._announce}]",
+                  "--set", f"rtc.tcp_port={self.tcp_port}", *self._extra),
                 stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment, preexec_fn=_prefer,
             )  # fmt: skip
         deadline = time.monotonic() + 20

@@ -231,7 +231,7 @@ STRANGERS = {
     "a check of an unknown user": (_frame(binding_request("nobody:me", "x" * 24)), "tcp_late_check"),
     "nothing": (b"", "tcp_late_check"),
     "half a frame": (b"\x00\x64" + bytes(20), "tcp_late_check"),
-    "frames of 0 bytes": (bytes(2000), "tcp_late_check"),
+    "frames of 0 bytes": (bytes(2000), "tcp_not_stun"),
 }
 
 
