@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import count
 from typing import Any
@@ -110,7 +110,7 @@ async def test_a_reader_that_never_acknowledges(field: Field, http: aiohttp.Clie
 
 def spray(
     client: Client, packets: list[bytes], *, control: bool = False, subscriber: bool = False
-) -> Callable[[], object]:
+) -> Callable[[], Awaitable[object]]:
     peer = client.subscribing if subscriber else client.publishing
 
     async def attack() -> None:
@@ -133,13 +133,13 @@ def camera(number: int, *, ssrc: int = 2, **fields: Any) -> bytes:
 async def test_new_streams_without_end(field: Field, http: aiohttp.ClientSession) -> None:
     async with joined(field, http) as client:
         packets = [camera(1, ssrc=1000 + number, extensions={4: b"1"}) for number in range(3000)]
-        await field.withstands(spray(client, packets), counted=(DROPPED + "ssrc_limit",))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
+        await field.withstands(spray(client, packets), counted=(DROPPED + "ssrc_limit",))
 
 
 async def test_jumps_of_the_sequence_numbers(field: Field, http: aiohttp.ClientSession) -> None:
     async with joined(field, http) as client:
         packets = [camera(number * 32_000, extensions={4: b"1"}) for number in range(2000)]
-        await field.withstands(spray(client, packets))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
+        await field.withstands(spray(client, packets))
 
 
 async def test_a_header_extension_of_a_wrong_length_and_other_odd_headers(
@@ -159,7 +159,7 @@ async def test_a_header_extension_of_a_wrong_length_and_other_odd_headers(
                 * 200
             )
         ]  # fmt: skip
-        await field.withstands(spray(client, odd), counted=(DROPPED + "unrouted",))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
+        await field.withstands(spray(client, odd), counted=(DROPPED + "unrouted",))
 
 
 async def test_bad_tags_by_the_thousand(field: Field, http: aiohttp.ClientSession) -> None:
@@ -193,7 +193,7 @@ async def test_one_large_nack_again_and_again_is_not_amplified(field: Field, htt
         first = heard[0].sequence
         packets = [nack(ssrc, [(first + 17 * n & 0xFFFF, 0xFFFF) for n in range(330)]) for _ in range(150)]
         attack = spray(client, packets, control=True, subscriber=True)
-        grown = await field.withstands(attack, counted=(DROPPED + "rtcp_rate",))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
+        grown = await field.withstands(attack, counted=(DROPPED + "rtcp_rate",))
         assert grown["sfu_nacks_total:received"] > 0
         assert grown["sfu_retransmissions_total:sent"] <= 3 * 600, "no packet more often than thrice"
 
@@ -209,7 +209,7 @@ async def test_feedback_that_lies_about_its_length(field: Field, http: aiohttp.C
     ]
     async with joined(field, http, publish=False) as client:
         attack = spray(client, rows * 30, control=True, subscriber=True)
-        await field.withstands(attack, counted=(DROPPED + "rtcp_malformed",))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
+        await field.withstands(attack, counted=(DROPPED + "rtcp_malformed",))
 
 
 async def test_a_nack_of_65535_with_a_bitmask_wraps() -> None:
@@ -228,7 +228,7 @@ async def test_keyframe_requests_without_end(field: Field, http: aiohttp.ClientS
         packets = [rtcp.encode_pli(1, video[-1])] * 1500
         loop = asyncio.get_running_loop()
         began = loop.time()
-        grown = await field.withstands(spray(client, packets, control=True, subscriber=True))  # type: ignore[arg-type]  # the attack is a coroutine that ends by itself
+        grown = await field.withstands(spray(client, packets, control=True, subscriber=True))
         assert grown["sfu_plis_total:received"] > 0
         assert grown["sfu_plis_total:sent"] <= 2 * (loop.time() - began) + 2
 

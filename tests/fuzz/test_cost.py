@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.fuzz.cost import COSTLY, changed, measured, search
-from tests.fuzz.costs import COSTS, GOAL, WORKER, expected
+from tests.fuzz.costs import COSTS, GOAL, WORKER, Call, expected
 from tests.support.cost import PER_MICROSECOND, operations
 
 KEPT = sorted(COSTLY.glob("*/*"))
@@ -37,10 +37,10 @@ def test_every_parser_has_costly_inputs_that_are_not_too_long(name: str) -> None
 def test_the_search_finds_what_is_expensive(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A parser that takes a step for each byte of 7: repetition finds it."""
 
-    def make() -> object:
+    def make() -> Call:
         return lambda data: [sum(range(200)) for byte in data if byte == 0xAA]
 
-    monkeypatch.setitem(COSTS, "planted", type(COSTS["red"])(make, longest=256))  # type: ignore[arg-type]  # the same record with another input
+    monkeypatch.setitem(COSTS, "planted", type(COSTS["red"])(make, longest=256))
     monkeypatch.setattr("tests.fuzz.cost.BUILD", tmp_path)
     found = search("planted", 1.0)
     assert found.data.count(0xAA) > 100

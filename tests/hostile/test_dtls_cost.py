@@ -208,7 +208,7 @@ def message(*certificates: bytes) -> bytes:
 
 
 def der(key: object) -> bytes:
-    return certificate("a", "b", key.public_key()).public_bytes(Encoding.DER)  # type: ignore[attr-defined]  # certificate() returns what the builder makes
+    return certificate("a", "b", key.public_key()).public_bytes(Encoding.DER)  # type: ignore[attr-defined]  # one of the key types that have it
 
 
 GOOD = message(der(P256))

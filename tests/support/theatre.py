@@ -13,7 +13,7 @@ import time
 from tempfile import TemporaryDirectory
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
+from aiohttp.typedefs import Handler, Middleware
 
 from sfu.api import assets
 from sfu.api.application import create_app
@@ -107,7 +107,7 @@ class Theatre:
         return web.Response(text="ok")
 
 
-def delayed(least: float, most: float) -> object:
+def delayed(least: float, most: float) -> Middleware:
     """A network that takes its time with every answer, in seconds."""
 
     @web.middleware
@@ -144,7 +144,7 @@ async def main() -> None:
             access_log=False,
         )
         if given.delay[1]:
-            app.middlewares.append(delayed(given.delay[0] / 1000, given.delay[1] / 1000))  # type: ignore[arg-type]  # a pair of numbers by now
+            app.middlewares.append(delayed(given.delay[0] / 1000, given.delay[1] / 1000))
         runner, site = await listen(app, http, LOOPBACK)
         print(site.port, flush=True)
         try:

@@ -12,7 +12,7 @@ __all__ = ["pair"]
 
 
 def long_way(association: SctpAssociation, packet: bytes) -> bytes:
-    association._is_plain = lambda packet: False  # type: ignore[method-assign]  # observes the real method
+    association._is_plain = lambda packet: False  # type: ignore[method-assign]  # forces the slow path
     try:
         return association.check(packet)
     finally:
