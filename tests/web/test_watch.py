@@ -179,6 +179,7 @@ async def test_the_mixer_starts_again(arrive: Open, theatre: aiohttp.ClientSessi
     assert late[len(late) // 2] < 1500
 
 
+@pytest.mark.quiet  # a pause of the picture is judged
 async def test_parts_that_hls_js_forgets_do_not_stop_the_picture(arrive: Open, theatre: aiohttp.ClientSession) -> None:
     viewer = await arrive()
     await viewer.run(KEEP_HLS)
