@@ -16,11 +16,11 @@ ROOT = Path(__file__).parent.parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "ids"),
     ("resources",),
-    ("rtp", "sdp", "bandwidth", "auth"),
+    ("rtp", "rtmp", "sdp", "bandwidth", "auth"),
     ("forwarding",),
     ("rooms",),
-    ("transport", "ingest", "outputs", "mixer", "cluster", "events", "telemetry"),
-    ("signaling", "egress"),
+    ("transport", "outputs", "mixer", "cluster", "events", "telemetry"),
+    ("signaling", "egress", "ingest"),
     ("api", "bots"),
     ("config",),
     ("admin",),
@@ -28,7 +28,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("__main__",),
 )
-PURE = ("rtp", "sdp", "bandwidth", "auth", "forwarding", "rooms", "errors", "ids")
+PURE = ("rtp", "rtmp", "sdp", "bandwidth", "auth", "forwarding", "rooms", "errors", "ids")
 IMPURE = ("asyncio", "socket", "time", "random", "threading", "aiortc", "av")
 
 

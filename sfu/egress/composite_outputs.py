@@ -17,8 +17,8 @@ from sfu.egress.rtp_packetizer import RtpPacketizer
 from sfu.errors import BadRequest
 from sfu.outputs.encoder import AudioEncoder, Canvas, EncodedPacket, OpusEncoder, Sound, VideoEncoder
 from sfu.outputs.rtmp import Destination, Stream, parse_rtmp_url
-from sfu.outputs.rtmp_session import AUDIO, VIDEO
 from sfu.outputs.segmenter import PART_TICKS, SEGMENT_TICKS
+from sfu.rtmp.connection import AUDIO, VIDEO
 
 log = logging.getLogger(__name__)
 

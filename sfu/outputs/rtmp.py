@@ -2,7 +2,7 @@
 
 A destination starts at a keyframe. A slow destination loses packets that do not fit its queue, up to the next keyframe.
 A failed one is retried after 1, 2, 4 … 60 seconds, with jitter. Destinations do not affect each other. Stream keys
-never appear in a log, an error or a status. Adobe's RTMP 1.0 is implemented in `sfu.outputs.rtmp_session`.
+never appear in a log, an error or a status. Adobe's RTMP 1.0 is implemented in `sfu.rtmp`.
 """
 
 import logging
@@ -19,9 +19,11 @@ from urllib.parse import urlsplit
 
 from sfu.auth.public_addresses import is_public
 from sfu.errors import BadRequest, MalformedPacket
-from sfu.outputs import amf
 from sfu.outputs.encoder import AUDIO_RATE, VIDEO_RATE, EncodedPacket
-from sfu.outputs.rtmp_session import AUDIO, VIDEO, PublishingSession, State, audio_body, video_body
+from sfu.rtmp import amf
+from sfu.rtmp.client import PublishingSession, State
+from sfu.rtmp.connection import AUDIO, VIDEO
+from sfu.rtmp.flv import audio_body, video_body
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +131,7 @@ class Destination:
         self._thread.start()
 
     def push(self, kind: int, packet: EncodedPacket) -> None:
-        """`kind`: `rtmp_session.VIDEO` or `AUDIO`."""
+        """`kind`: `VIDEO` or `AUDIO`."""
         with self._condition:
             fits = self._queued_bytes + len(packet.data) <= QUEUE_LIMIT
             if self._skipping and kind == VIDEO and packet.keyframe and self._status == "live":

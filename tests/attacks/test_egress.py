@@ -20,7 +20,7 @@ import pytest_asyncio
 from yarl import URL
 
 from tests.attacks.field import Field
-from tests.outputs.test_rtmp_session import GREETING, message
+from tests.rtmp.test_client import GREETING, message
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

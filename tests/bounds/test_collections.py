@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 JUDGED = Path(__file__).parent / "judged.txt"
 KINDS = {"dict", "list", "set", "deque", "OrderedDict", "Counter", "defaultdict", "bytearray", "Queue", "SimpleQueue"}
 ELSEWHERE = re.compile(
-    r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs|timestamp_repair)\.|sfu\.outputs\.(encoder|rtmp|rtmp_session|segmenter|track_writer)\.|"
+    r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs|timestamp_repair)\.|sfu\.outputs\.(encoder|rtmp|segmenter|track_writer)\.|"
     r"sfu\.egress\.(offline_mix|rtp_receiver|track_recorder|composite_outputs|packaging|inputs|heartbeat|pipeline|video_mix|track_reader)\."
 )
 """Bots and modules that run in workers."""

@@ -13,8 +13,9 @@ from sfu.errors import MalformedPacket, SfuError
 from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.layer_parser import layer_shares
 from sfu.forwarding.track import Track
-from sfu.outputs import amf
-from sfu.outputs.rtmp_session import PublishingSession
+from sfu.rtmp import amf
+from sfu.rtmp.client import PublishingSession
+from sfu.rtmp.server import ServerSession
 from sfu.rtp import red, rtcp
 from sfu.rtp.codecs import av1, dependency_descriptor, h264, vp8, vp9
 from sfu.sdp.answer import answer_offer
@@ -40,6 +41,10 @@ FLIGHT = 3_000.0
 WORKER = 10_000.0
 """What runs in a worker's process, beside its encoders."""
 EXPECTED = (MalformedPacket, SfuError, msgspec.MsgspecError, UnicodeError, RecursionError)
+PUBLISH = b"".join(
+    b"\3" + bytes(3) + len(body).to_bytes(3, "big") + b"\x14" + bytes(4) + body
+    for body in (amf.encode("connect", 1, {"app": "live"}), amf.encode("publish", 5, None, "key", "live"))
+)
 _PASSWORD = b"a-password-of-24-letters"
 
 
@@ -85,6 +90,17 @@ def _rtmp(data: bytes) -> None:
     session = PublishingSession("live", "key", "rtmp://x/live", bytes(1528))
     session.receive_data(b"\3" + bytes(3072))
     session.receive_data(data)
+
+
+def _ingest(data: bytes) -> None:
+    """One read of a connection that publishes, as its driver handles it: up to 64 messages."""
+    session = ServerSession(bytes(1528), 1 << 20)
+    session.receive_data(b"\3" + bytes(3072) + PUBLISH)
+    while session.pending:
+        session.next_events()
+    session.accept()
+    session.receive_data(data)
+    session.next_events()
 
 
 def _token(data: bytes) -> None:
@@ -234,6 +250,7 @@ COSTS: dict[str, Cost] = {
     "message": Cost(_plain(lambda data: json_dialect.decode(data.decode())), longest=messages.MESSAGE_LIMIT_BYTES),
     "token": Cost(_plain(_token), longest=8_192),
     "amf": Cost(_plain(amf.decode), longest=4_096, goal=WORKER),
+    "ingest": Cost(_plain(_ingest), longest=16_384),
     "rtmp": Cost(_plain(_rtmp), longest=4_096, goal=WORKER),
 }
 

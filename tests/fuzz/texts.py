@@ -16,9 +16,11 @@ from sfu.auth.revocation import Revocations
 from sfu.auth.tokens import Verifier
 from sfu.errors import BadRequest, MalformedPacket, NotAuthorized
 from sfu.mixer.scene import parse_template
-from sfu.outputs import amf
 from sfu.outputs.hls.delivery_directives import DeliveryDirectives
-from sfu.outputs.rtmp_session import PublishingSession, State
+from sfu.rtmp import amf
+from sfu.rtmp.client import PublishingSession, State
+from sfu.rtmp.flv import parse_audio, parse_video
+from sfu.rtmp.server import UNAUTHENTICATED_LIMIT, Media, PublishRequested, ServerSession
 from sfu.sdp.answer import answer_offer
 from sfu.sdp.description import SDP_LIMIT, parse
 from sfu.sdp.local import LocalTransport
@@ -126,8 +128,44 @@ def fuzz_rtmp(data: bytes) -> None:
             ends.append("malformed")
         else:
             ends.append(session.state)
-        assert len(session._in) <= 3 * 65_536 + 2 * len(data)
+        assert session.buffered <= 3 * 65_536 + 2 * len(data)
     assert ends[0] == ends[1]
+
+
+def fuzz_ingest(data: bytes) -> None:
+    """What an encoder says after the handshake, in pieces and at once: both must have the same effects."""
+    ends: list[list[str]] = []
+    for pieces in (tuple(records(data)), (b"".join(records(data)),)):
+        session = ServerSession(bytes(1528), 1 << 20)
+        session.receive_data(b"\3" + bytes(3072))
+        done: list[str] = []
+        try:
+            for piece in pieces:
+                session.receive_data(piece)
+                while session.pending:
+                    for event in session.next_events():
+                        done.append(repr(event))
+                        if isinstance(event, PublishRequested):
+                            session.accept()
+                        elif isinstance(event, Media):
+                            _parse_media(event)
+        except MalformedPacket:
+            pass
+        assert session.buffered <= UNAUTHENTICATED_LIMIT + (1 << 20) + len(data)
+        ends.append(done)
+    if len(data) < UNAUTHENTICATED_LIMIT:
+        assert ends[0] == ends[1]
+
+
+def _parse_media(event: Media) -> None:
+    with suppress(MalformedPacket, BadRequest):
+        (parse_audio if event.kind == 8 else parse_video)(event.body)
+
+
+def fuzz_flv(data: bytes) -> None:
+    for parse_tag in (parse_audio, parse_video):
+        with suppress(MalformedPacket, BadRequest):
+            assert len(parse_tag(data).data) <= len(data)
 
 
 def fuzz_websocket(data: bytes) -> None:

@@ -24,7 +24,7 @@ from sfu.auth.public_addresses import is_public
 from sfu.errors import BadRequest
 from sfu.outputs.encoder import AudioEncoder, VideoEncoder
 from sfu.outputs.rtmp import Push, Stream, parse_rtmp_url
-from tests.outputs.test_rtmp_session import GREETING, command
+from tests.rtmp.test_client import GREETING, command
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is the server here")
 

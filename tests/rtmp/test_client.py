@@ -1,4 +1,4 @@
-"""sfu.outputs.rtmp_session with a scripted server: timestamps past 4.6 hours and hostile responses."""
+"""sfu.rtmp.client with a scripted server: timestamps past 4.6 hours and hostile responses."""
 
 import random
 from contextlib import suppress
@@ -7,8 +7,10 @@ from struct import pack, unpack
 import pytest
 
 from sfu.errors import MalformedPacket
-from sfu.outputs import amf
-from sfu.outputs.rtmp_session import AUDIO, VIDEO, PublishingSession, State, audio_body, video_body
+from sfu.rtmp import amf
+from sfu.rtmp.client import PublishingSession, State
+from sfu.rtmp.connection import AUDIO, VIDEO
+from sfu.rtmp.flv import audio_body, video_body
 
 GREETING = b"\x03" + bytes(1536) + bytes(1536)
 

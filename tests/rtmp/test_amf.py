@@ -1,4 +1,4 @@
-"""sfu.outputs.amf: round trips, and hostile input that raises only MalformedPacket."""
+"""sfu.rtmp.amf: round trips, and hostile input that raises only MalformedPacket."""
 
 import random
 from contextlib import suppress
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sfu.errors import MalformedPacket
-from sfu.outputs.amf import EcmaArray, decode, encode
+from sfu.rtmp.amf import EcmaArray, decode, encode
 
 VALUES: list[list[Any]] = [
     [1.5, True, False, None, "", "å" * 40_000],

@@ -1,6 +1,6 @@
-"""AMF0, the encoding of RTMP command values; only the part that publishing needs.
+"""AMF0, the encoding of RTMP command values; without references, dates as numbers, and without AMF3 values.
 
-Responses of a server are untrusted: depth and number of values are bounded, and invalid data raises MalformedPacket
+The other end is untrusted: depth and number of values are bounded, and invalid data raises MalformedPacket
 only. Action Message Format 0 (Adobe, 2007).
 """
 
@@ -13,7 +13,7 @@ from sfu.errors import MalformedPacket
 Value: TypeAlias = "float | bool | str | Mapping[str, Value] | list[Value] | None"
 
 _DEPTH_LIMIT: Final = 8
-_VALUE_LIMIT: Final = 1000
+_VALUE_LIMIT: Final = 500
 _END: Final = b"\0\0\x09"
 
 
@@ -73,10 +73,13 @@ class _Reader:
             return self._data[self.at - 1] != 0
         if kind == 2:
             return self._text(2)
-        if kind == 12:
+        if kind in (12, 15):  # long string, XML
             return self._text(4)
-        if kind in (5, 6):
+        if kind in (5, 6, 13):  # null, undefined, unsupported
             return None
+        if kind == 16:  # an object with a class name
+            self._text(2)
+            return self._object(depth)
         if kind in (3, 8):
             self.at += 4 if kind == 8 else 0
             return self._object(depth)
