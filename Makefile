@@ -17,6 +17,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 PORT ?= 8080
+RTMP_PORT ?= 1935
 PYTEST_ARGS ?=
 SECONDS ?= 60
 BROWSERS ?= 2
@@ -58,7 +59,7 @@ QUICK := $(addprefix tests/,auth bandwidth forwarding resources mixer rooms rtp 
 
 run: $(VENV)/.installed
 	@echo "aiosfu: http://localhost:$(PORT)"
-	@$(BIN)/sfu serve --port $(PORT) --set rtc.tcp_port=7881 --demo
+	@$(BIN)/sfu serve --port $(PORT) --set rtc.tcp_port=7881 --set ingest.rtmp_port=$(RTMP_PORT) --demo
 
 test:
 	@.ci/stage "make test" $(MAKE) --no-print-directory stages

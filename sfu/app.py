@@ -24,6 +24,7 @@ from sfu.admin.collectors import (
     EgressCollector,
     EventLoopCollector,
     EventsCollector,
+    IngestCollector,
     MediaCollector,
     RoomsCollector,
     SignalingCollector,
@@ -48,6 +49,8 @@ from sfu.config import Settings
 from sfu.egress.jobs import EgressJobs
 from sfu.errors import ConfigurationError
 from sfu.events.events import Events
+from sfu.ingest.ingests import Ingests
+from sfu.ingest.rtmp_server import RtmpServer
 from sfu.rooms.registry import Rooms
 from sfu.signaling.context import AccessControl
 from sfu.signaling.messages import IceServer
@@ -105,7 +108,7 @@ async def serve(
         if ready is not None:
             ready.set()
         async with asyncio.TaskGroup() as tasks:
-            parts = (server.signaling, server.node, server.egress_jobs, server.turn_prober)
+            parts = (server.signaling, server.node, server.egress_jobs, server.turn_prober, server.ingests)
             running = [tasks.create_task(part.run()) for part in parts]
             if demo:
                 running.append(tasks.create_task(_demo(server)))
@@ -155,6 +158,8 @@ class Server:
             lambda failed_hosts: self.signaling.update_ice_servers(failed_hosts),
             settings.turn.lifetime / 2,
         )
+        self.ingests = Ingests(settings.ingest, self.rooms, self.webrtc_server, self._admit)
+        self.rtmp_server = RtmpServer(self.ingests, self.webrtc_server.port.unauthenticated_budget)
         self.join_traces = JoinTraces(self.traces)
         self.webrtc_server.ticks.append(self.join_traces.tick)
         self.client_addresses = ClientAddresses(
@@ -199,6 +204,7 @@ class Server:
                 CertificateCollector(settings.http.tls_certificate),
                 TurnCollector(self.turn_prober.statuses),
                 EventsCollector(self.events),
+                IngestCollector(self.ingests.snapshot),
             ],
             egress_jobs=self.egress_jobs.list,
         )
@@ -224,6 +230,7 @@ class Server:
             access_log=self.settings.log.access,
             egress_jobs=self.egress_jobs,
             turn_servers=self.turn_prober.statuses,
+            ingests=self.ingests,
             unauthenticated_budget=self.webrtc_server.port.unauthenticated_budget,
             addresses=self.client_addresses,
             event_stream=self.events,
@@ -233,6 +240,7 @@ class Server:
         self._close_http = runner.cleanup()
         self._tls = tls
         self.url = site.name
+        await self.rtmp_server.open(self.addresses, tls.context if tls is not None else None)
         if self.development is not None:
             log.warning(MESSAGE)
         log.info(
@@ -245,11 +253,13 @@ class Server:
         if self.settings.node.drain_timeout:
             self.signaling.announce_drain(self.settings.node.drain_timeout)
             await self.node.emptied(self.settings.node.drain_timeout)
-        await asyncio.gather(self.egress_jobs.close(), self.signaling.close())
+        await asyncio.gather(self.egress_jobs.close(), self.rtmp_server.close(), self.signaling.close())
 
     async def close(self) -> None:
         """Closes sessions, HTTP, rooms and media in this order. Idempotent."""
         if self._close_http is not None:
+            await self.rtmp_server.close()
+            await self.ingests.close()
             await self.egress_jobs.close()
             await self.signaling.close()
             closing, self._close_http = self._close_http, None
@@ -328,6 +338,10 @@ async def _demo(server: Server) -> None:
         encoder = DevelopmentTokenRequest(room="demo", identity="encoder", name="Encoder", admin=False)
         token = server.development.token(encoder, server.rooms).token
         print(f"WHIP, for OBS and other encoders: {server.url}/whip/demo\nbearer token: {token}", flush=True)
+    if server.rtmp_server.port:
+        _, stream_key = server.ingests.create("demo", "encoder", "RTMP encoder", temporary=True)
+        address = f"rtmp://localhost:{server.rtmp_server.port}/live"
+        print(f"RTMP: {address}  stream key: {stream_key}  (room demo)", flush=True)
     key = next(iter(server.settings.auth.keys.items()), None)
     await run_demo(server.url, room="demo", key=key)
 

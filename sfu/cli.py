@@ -12,7 +12,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import yaml
@@ -23,6 +23,7 @@ from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import mint
 from sfu.egress import cli as egress_cli
 from sfu.errors import ConfigurationError, SfuError
+from sfu.ingest import cli as ingest_cli
 
 NAMED_FLAGS = {
     "--host": ("http.host", "ADDRESS"),
@@ -116,6 +117,14 @@ def _parser() -> argparse.ArgumentParser:
         _add_settings(command, default=argparse.SUPPRESS)
         _add_server(command, default=argparse.SUPPRESS)
     egress.set_defaults(run=_egress)
+
+    ingest = commands.add_parser("ingest", help="create, list and revoke stream keys of encoders on a running server")
+    _add_settings(ingest)
+    _add_server(ingest)
+    for command in ingest_cli.add_arguments(ingest):
+        _add_settings(command, default=argparse.SUPPRESS)
+        _add_server(command, default=argparse.SUPPRESS)
+    ingest.set_defaults(run=_ingest)
 
     mix = commands.add_parser("mix", help="mix recorded tracks into one file", add_help=False)
     mix.add_argument("rest", nargs=argparse.REMAINDER)
@@ -328,16 +337,26 @@ def _doctor(parsed: argparse.Namespace) -> int:
 
 def _egress(parsed: argparse.Namespace) -> int:
     settings = _settings(parsed)
+    return egress_cli.run(parsed, _requests(settings, parsed, "sfu-egress"))
+
+
+def _ingest(parsed: argparse.Namespace) -> int:
+    settings = _settings(parsed)
+    return ingest_cli.run(parsed, _requests(settings, parsed, "sfu-ingest"), settings.ingest)
+
+
+def _requests(settings: config.Settings, parsed: argparse.Namespace, identity: str) -> Callable[..., Any]:
+    """A function that calls the admin API with a token for the grants of the request."""
     server = AdminClient(parsed.url, settings.http)
 
     def request(path: str, *, grants: VideoGrants, method: str = "GET", body: object = None) -> Any:
         token = parsed.token
         if not token and settings.auth.development:
-            token = server.development_token("sfu-egress", grants.room)
+            token = server.development_token(identity, grants.room)
         token = token or _mint(settings, grants, parsed)
         return server.request(f"/api/v1{path}", token=token, body=body, method=method)
 
-    return egress_cli.run(parsed, request)
+    return request
 
 
 def _mix(parsed: argparse.Namespace) -> int:

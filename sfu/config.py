@@ -26,6 +26,7 @@ from sfu.bandwidth.settings import Settings as BandwidthSettings
 from sfu.egress.settings import Settings as EgressSettings
 from sfu.errors import ConfigurationError
 from sfu.events.settings import Settings as EventsSettings
+from sfu.ingest.settings import Settings as IngestSettings
 from sfu.outputs.settings import Settings as OutputsSettings
 from sfu.resources.settings import Settings as NodeSettings
 from sfu.rooms.settings import Settings as RoomsSettings
@@ -64,6 +65,8 @@ class Settings:
     "Egress jobs: number, worker resources, recordings, RTMP."
     events: EventsSettings = field(default_factory=EventsSettings)
     "Event stream: webhooks, Kafka, server-sent events, attendance."
+    ingest: IngestSettings = field(default_factory=IngestSettings)
+    "Ingest: RTMP ports, stream keys, limits."
     node: NodeSettings = field(default_factory=NodeSettings)
     "This node: capacity limits and draining."
     log: LogSettings = field(default_factory=LogSettings)

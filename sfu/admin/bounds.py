@@ -17,6 +17,7 @@ from sfu.events import attendance, stream, webhook_queue, webhooks
 from sfu.forwarding import decision_log, down_track, layer_filter
 from sfu.forwarding.stream import HISTORY
 from sfu.forwarding.stream_table import LIFETIME_LIMIT, REPORTER_LIMIT, SSRC_LIMIT
+from sfu.ingest import rtmp_server, rtp_source, transcoder
 from sfu.outputs import disk_writer, rtmp
 from sfu.outputs.hls import captions, live_streams, rendition_stream
 from sfu.resources import disk_executor
@@ -301,6 +302,20 @@ def _server(settings: Settings) -> Iterable[Bound]:
     yield Bound(
         "attendance", Owner.SERVER, attendance.MAX_ENDED_STAYS + settings.events.attendance_stays, 1_200,
         "`MAX_ENDED_STAYS`, `events.attendance_stays`", "of ended rooms; the room that ended first is dropped",
+    )
+    yield Bound(
+        "RTMP connections", Owner.SERVER, rtmp_server.MAX_CONNECTIONS, 200_000,
+        "`MAX_CONNECTIONS`, `ingest.connections_per_address`", "without a stream key: 36 KB of input each",
+    )
+    yield Bound(
+        "RTMP streams", Owner.SERVER, settings.ingest.max_streams,
+        rtmp_server.MESSAGE_LIMIT + 2 * rtmp_server.READ_BYTES + transcoder.MAX_BACKLOG_BYTES + 1200 * rtp_source.QUEUE_LIMIT,
+        "`ingest.max_streams`, `MESSAGE_LIMIT`, `MAX_BACKLOG_BYTES`, `QUEUE_LIMIT`",
+        "one picture, its packets, the transcoder's input",
+    )
+    yield Bound(
+        "stream keys", Owner.SERVER, settings.ingest.max_keys, 1_000,
+        "`ingest.max_keys`", "created by operators",
     )
     yield Bound(
         "half-open connections by address", Owner.SERVER, 20_000, 200,

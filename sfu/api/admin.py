@@ -14,7 +14,7 @@ from aiohttp import web
 from msgspec import Struct
 
 from sfu.api import schemas
-from sfu.api.ports import EgressPort, RoomsPort
+from sfu.api.ports import EgressPort, IngestPort, RoomsPort
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
 from sfu.auth.turn_health import TurnStatus
@@ -71,6 +71,7 @@ class Call:
     base_path: str = ""
     "Prefix of paths in the response."
     events: Events | None = None
+    ingests: IngestPort | None = None
 
     @property
     def room(self) -> str:

@@ -14,14 +14,14 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 
 from sfu import __version__
-from sfu.api import admin, egress, events, middleware, openapi, page, schemas
+from sfu.api import admin, egress, events, ingest, middleware, openapi, page, schemas
 from sfu.api.admin import Call, Operation, authorize
 from sfu.api.connection_limiter import ConnectionLimiter
 from sfu.api.development import MESSAGE, Development, check_local
 from sfu.api.files import File, attachment
 from sfu.api.loop_time import loop_budget_middleware
 from sfu.api.metrics import HttpCollector
-from sfu.api.ports import EgressPort, NodePort, RoomsPort
+from sfu.api.ports import EgressPort, IngestPort, NodePort, RoomsPort
 from sfu.api.server import (
     CONNECTION_LIMITER,
     UNAUTHENTICATED_BUDGET,
@@ -52,7 +52,7 @@ BODY_TIMEOUT = 10.0
 """Seconds to receive a complete request body."""
 
 B = TypeVar("B", bound=Struct)
-OPERATIONS = (*admin.OPERATIONS, *egress.OPERATIONS, *events.OPERATIONS)
+OPERATIONS = (*admin.OPERATIONS, *egress.OPERATIONS, *events.OPERATIONS, *ingest.OPERATIONS)
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -68,6 +68,7 @@ def create_app(
     access_log: bool = True,
     egress_jobs: EgressPort | None = None,
     turn_servers: Callable[[], Sequence[TurnStatus]] = tuple,
+    ingests: IngestPort | None = None,
     unauthenticated_budget: LoopBudget | None = None,
     addresses: ClientAddresses | None = None,
     event_stream: Events | None = None,
@@ -108,7 +109,7 @@ def create_app(
         web.route(
             operation.method,
             operation.path,
-            _operation(operation, rooms, verifier, egress_jobs, turn_servers, node, base, disk, event_stream),
+            _operation(operation, rooms, verifier, egress_jobs, turn_servers, node, base, disk, event_stream, ingests),
         )
         for operation in OPERATIONS
     )
@@ -251,6 +252,7 @@ def _operation(
     base_path: str,
     disk: DiskExecutor,
     event_stream: Events | None,
+    ingests: IngestPort | None,
 ) -> Respond:
     def revoke(room: str, identity: str) -> None:
         verifier.revoke_participant(room, identity, time.time())
@@ -275,6 +277,7 @@ def _operation(
             turn_servers,
             base_path,
             event_stream,
+            ingests,
         )
         done = operation.run(call)
         if callable(done):

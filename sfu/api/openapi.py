@@ -18,6 +18,7 @@ PARAMETERS = {
     "track": "The track's id.",
     "reason": "Reason shown to the participant.",
     "destination": "The destination's id.",
+    "ingest": "The id of the stream key.",
     "recording": "The recording's name.",
     "file": "The file's name.",
     "format": "`json` or `csv`.",

@@ -9,6 +9,7 @@ from typing import Protocol
 from sfu.egress.job import EgressSpec
 from sfu.egress.protocol import Destination, DestinationState, Status
 from sfu.egress.recordings import StoredRecording
+from sfu.ingest.ingests import IngestStatus
 from sfu.rooms import Participant, Permissions, Room
 from sfu.rooms.egress_status import LayoutName
 from sfu.telemetry.metrics import Collector
@@ -150,6 +151,22 @@ class EgressPort(Protocol):
     def stop_track_egress(self, room: str) -> None: ...
 
     def recordings(self, room: str) -> Sequence[StoredRecording]: ...
+
+
+class IngestPort(Protocol):
+    """Stream keys and their streams. Synchronous; raises RemoteError."""
+
+    def create(self, room: str, identity: str, name: str) -> tuple[IngestStatus, str]:
+        """Returns the status and the key, which cannot be read again. Call `save` afterwards."""
+
+    def revoke(self, room: str, identifier: str) -> None:
+        """Call `save` afterwards."""
+
+    def save(self) -> None:
+        """Stores the keys. Blocks; runs in another thread."""
+
+    def list(self, room: str = "") -> Sequence[IngestStatus]:
+        """All keys, or those of a room."""
 
 
 class NodePort(Protocol):

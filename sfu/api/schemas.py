@@ -85,6 +85,7 @@ class ParticipantInfo(Schema, frozen=True, kw_only=True):
     metadata: str
     attributes: dict[str, str]
     joined_at: float
+    kind: Literal["standard", "ingress"]
     hidden: bool
     recorder: bool
     permissions: Permissions
@@ -224,6 +225,7 @@ def participant_info(participant: Participant) -> ParticipantInfo:
         metadata=participant.metadata,
         attributes=dict(participant.attributes),
         joined_at=participant.joined_at,
+        kind=participant.kind,
         hidden=permissions.hidden,
         recorder=permissions.recorder,
         permissions=Permissions(

@@ -5,55 +5,32 @@ RTP packet per Opus packet (RFC 7587). Sender reports tie both streams to one cl
 """
 
 import secrets
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from typing import Final
 
 from sfu.outputs.encoder import AUDIO_RATE, VIDEO_RATE, EncodedPacket, nal_units, parameter_sets
 from sfu.resources.media_clock import NTP_EPOCH, unix_time
-from sfu.rtp import rtcp
-from sfu.rtp.rtcp import SenderReport
+from sfu.rtp.codecs.packetizers import h264_payloads
+from sfu.rtp.sender import RtpSender
 
-MAX_PAYLOAD_BYTES: Final = 1180
-"""Maximum RTP payload in bytes: with headers and SRTP overhead it must fit a path MTU of 1280."""
 MIN_REPORT_INTERVAL: Final = 1.0
-_IDR, _STAP_A, _FU_A = 5, 24, 28
-_HEAD: Final = struct.Struct("!BBHII")
 
 
 class RtpStream:
-    """RTP header state of one stream; `send` gets the packets of one frame. Callers must serialize their calls."""
+    """One stream with its RTP state; `send` gets the packets of one frame. Callers must serialize their calls."""
 
     def __init__(self, ssrc: int, payload_type: int, rate: int, send: Callable[[list[bytes]], None]) -> None:
-        self.ssrc = ssrc
-        self._payload_type = payload_type
-        self._rate = rate
+        self._sender = RtpSender(ssrc, payload_type, rate, secrets.randbits(15), secrets.randbits(31))
         self._send = send
-        self._sequence = secrets.randbits(15)
-        self._base = secrets.randbits(31)
-        self._packets = self._octets = 0
 
     def push(self, payloads: list[bytes], pts: int) -> None:
         """Sends one frame and marks its last packet. `pts` in units of the stream's clock rate."""
-        timestamp = (self._base + pts) & 0xFFFFFFFF
-        packets = []
-        for index, payload in enumerate(payloads):
-            marker = 0x80 if index == len(payloads) - 1 else 0
-            head = _HEAD.pack(0x80, self._payload_type | marker, self._sequence, timestamp, self.ssrc)
-            packets.append(head + payload)
-            self._sequence = (self._sequence + 1) & 0xFFFF
-            self._octets += len(payload)
-        self._packets += len(packets)
-        self._send(packets)
+        self._send(self._sender.packets(payloads, pts))
 
     def report(self, wall: float, since: float) -> bytes:
         """Encodes a sender report. `wall`: Unix time. `since`: mix time at that moment."""
-        timestamp = (self._base + int(since * self._rate)) & 0xFFFFFFFF
-        ntp = int((wall + NTP_EPOCH) * (1 << 32))
-        return rtcp.encode_sender_report(
-            SenderReport(self.ssrc, ntp, timestamp, self._packets & 0xFFFFFFFF, self._octets & 0xFFFFFFFF, ())
-        )
+        return self._sender.report(wall + NTP_EPOCH, since)
 
 
 class RtpPacketizer:
@@ -101,14 +78,4 @@ class RtpPacketizer:
 
 def payloads(packet: EncodedPacket, sets: list[bytes]) -> Iterator[bytes]:
     """Splits a picture into RTP payloads. A keyframe begins with its parameter sets in one STAP-A packet."""
-    units = nal_units(packet.data)
-    if packet.keyframe and sets:
-        yield bytes((_STAP_A | sets[0][0] & 0x60,)) + b"".join(struct.pack("!H", len(unit)) + unit for unit in sets)
-    for unit in units:
-        if len(unit) <= MAX_PAYLOAD_BYTES:
-            yield unit
-            continue
-        head, body = unit[0], unit[1:]
-        for at in range(0, len(body), MAX_PAYLOAD_BYTES - 2):
-            edge = (0x80 if at == 0 else 0) | (0x40 if at + MAX_PAYLOAD_BYTES - 2 >= len(body) else 0)
-            yield bytes((head & 0xE0 | _FU_A, edge | head & 0x1F)) + body[at : at + MAX_PAYLOAD_BYTES - 2]
+    return h264_payloads(nal_units(packet.data), sets if packet.keyframe else ())

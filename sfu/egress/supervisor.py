@@ -36,7 +36,7 @@ from sfu.egress.protocol import (
 )
 from sfu.egress.settings import Settings
 from sfu.errors import MalformedPacket
-from sfu.resources.media_clock import OFFSET, OFFSET_VARIABLE
+from sfu.resources.worker_process import worker_environment
 from sfu.transport.plain_transport import pair
 
 log = logging.getLogger(__name__)
@@ -52,8 +52,6 @@ SHUTDOWN_TIMEOUT: Final = 5.0
 MAX_BACKLOG_BYTES: Final = 8_388_608
 """Maximum bytes queued for a worker. A worker that reads less counts as hung."""
 RESTARTS_KEPT: Final = 16
-ENVIRONMENT: Final = ("PATH", "PYTHONPATH", "LANG", "LC_ALL", "TZ", "HOME", "LD_LIBRARY_PATH", "XDG_DATA_DIRS")
-"""Environment variables that a worker inherits; others may hold secrets of the server."""
 
 
 class PlainTransport(Protocol):
@@ -150,8 +148,7 @@ class Supervisor:
                 str(self._settings.worker_nice),
                 pass_fds=(their_media.fileno(), their_control.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
-                env={name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-                | {OFFSET_VARIABLE: repr(OFFSET)},
+                env=worker_environment(),
             )
         except BaseException:
             media.close()

@@ -12,7 +12,7 @@ from sfu.rooms.media_stats import MediaStats
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.publication import Publication
 from sfu.rooms.quality import Link
-from sfu.rooms.state import ParticipantState
+from sfu.rooms.state import ParticipantKind, ParticipantState
 from sfu.rooms.subscriptions import Subscriptions
 
 
@@ -51,6 +51,7 @@ class Profile:
     auto_subscribe: bool = True
     may_create: bool = False
     "Whether the join creates a room that does not exist."
+    kind: ParticipantKind = "standard"
 
 
 @dataclass(slots=True, eq=False)
@@ -69,6 +70,7 @@ class Participant:
     joined_at: float
     "Seconds since 1970."
     subscriptions: Subscriptions
+    kind: ParticipantKind = "standard"
     publications: dict[TrackId, Publication] = field(default_factory=dict)
     _state: ParticipantState | None = field(default=None, init=False, repr=False)
 
@@ -94,5 +96,6 @@ class Participant:
                 self.permissions,
                 self.joined_at,
                 publications,
+                self.kind,
             )
         return state

@@ -13,6 +13,9 @@ from sfu.rooms.egress_status import EgressStatus
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.track_description import TrackDescription
 
+ParticipantKind = Literal["standard", "ingress"]
+"""`ingress`: an encoder that sends media without WebRTC signalling."""
+
 
 @dataclass(frozen=True, slots=True)
 class PublicationState:
@@ -37,6 +40,7 @@ class ParticipantState:
     "Seconds since 1970."
     publications: tuple[PublicationState, ...]
     "Oldest first."
+    kind: ParticipantKind = "standard"
 
 
 @dataclass(frozen=True, slots=True)

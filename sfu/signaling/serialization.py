@@ -67,6 +67,7 @@ def participant_state(participant: ParticipantState, *, tracks: bool = True) -> 
         name=participant.name,
         metadata=participant.metadata,
         attributes=dict(participant.attributes),
+        kind=participant.kind,
         admin=participant.permissions.admin,
         joined_at=participant.joined_at,
         tracks=[track_state(publication) for publication in participant.publications] if tracks else [],

@@ -17,7 +17,8 @@ JUDGED = Path(__file__).parent / "judged.txt"
 KINDS = {"dict", "list", "set", "deque", "OrderedDict", "Counter", "defaultdict", "bytearray", "Queue", "SimpleQueue"}
 ELSEWHERE = re.compile(
     r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs|timestamp_repair)\.|sfu\.outputs\.(encoder|rtmp|segmenter|track_writer)\.|"
-    r"sfu\.egress\.(offline_mix|rtp_receiver|track_recorder|composite_outputs|packaging|inputs|heartbeat|pipeline|video_mix|track_reader)\."
+    r"sfu\.egress\.(offline_mix|rtp_receiver|track_recorder|composite_outputs|packaging|inputs|heartbeat|pipeline|video_mix|track_reader)\.|"
+    r"sfu\.ingest\.(transcoder_worker|sample_clock)\."
 )
 """Bots and modules that run in workers."""
 

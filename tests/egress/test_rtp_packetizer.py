@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from sfu.egress.rtp_packetizer import MAX_PAYLOAD_BYTES, RtpPacketizer, RtpStream, payloads
+from sfu.egress.rtp_packetizer import RtpPacketizer, RtpStream, payloads
 from sfu.outputs.encoder import VideoEncoder, annex_b, parameter_sets
 from sfu.rtp import rtcp
+from sfu.rtp.codecs.packetizers import MAX_PAYLOAD_BYTES
 from sfu.rtp.frames import FrameAssembler
 from sfu.rtp.packet import parse_header
 

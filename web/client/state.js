@@ -63,6 +63,7 @@ export function participantOf(raw) {
     name: raw.name || raw.identity,
     metadata: raw.metadata ?? '',
     attributes: raw.attributes ?? {},
+    kind: raw.kind ?? 'standard',
     admin: raw.admin ?? false,
     joinedAt: raw.joined_at ?? 0,
     tracks: (raw.tracks ?? []).map(trackOf),

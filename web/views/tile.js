@@ -3,7 +3,7 @@
  * moves it, and because it reports its size on the screen.
  *
  * data-testid: `tile`, with data-participant, data-identity, data-track, data-kind (camera, screen), data-me; inside:
- * `tile-name`, `tile-muted`, `tile-video`, `tile-pin`.
+ * `tile-name`, `tile-ingest`, `tile-muted`, `tile-video`, `tile-pin`.
  * @module
  */
 
@@ -143,6 +143,12 @@ function label({ tile, hand, speaking }) {
   return [name, tile.muted ? 'muted' : '', speaking ? 'speaking' : '', hand ? 'hand raised' : ''].filter(Boolean).join(', ');
 }
 
+/** @param {import('../client/types.js').Participant} participant an encoder */
+function ingest({ attributes }) {
+  const waiting = attributes['ingest'] === 'waiting';
+  return html`<span class="tile-ingest" data-testid="tile-ingest">${waiting ? 'Encoder disconnected' : 'Encoder'}</span>`;
+}
+
 /**
  * @param {TileView} view
  * @param {HTMLVideoElement} video
@@ -175,6 +181,7 @@ function content(view, video) {
         ? html`<span class="tile-icon tile-muted" data-testid="tile-muted" title="Muted">${icon('micOff')}</span>`
         : nothing}
       <span class="tile-name" data-testid="tile-name">${screen ? (tile.me ? 'Your screen' : `${name}'s screen`) : name}</span>
+      ${tile.participant.kind === 'ingress' ? ingest(tile.participant) : nothing}
       ${quality && !screen ? bars(quality) : nothing}
     </div>
   `;

@@ -4,6 +4,7 @@ from sfu.admin.collectors.certificate import CertificateCollector
 from sfu.admin.collectors.egress import EgressCollector
 from sfu.admin.collectors.event_loop import EventLoopCollector
 from sfu.admin.collectors.events import EventsCollector
+from sfu.admin.collectors.ingest import IngestCollector
 from sfu.admin.collectors.media import MediaCollector
 from sfu.admin.collectors.node import NodeCollector
 from sfu.admin.collectors.rooms import RoomsCollector
@@ -15,6 +16,7 @@ __all__ = [
     "EgressCollector",
     "EventLoopCollector",
     "EventsCollector",
+    "IngestCollector",
     "MediaCollector",
     "NodeCollector",
     "RoomsCollector",

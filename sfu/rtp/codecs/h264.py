@@ -141,23 +141,63 @@ def _picture_size(data: Buffer, start: int, end: int) -> tuple[int, int]:
         return 0, 0
 
 
+class Sps(NamedTuple):
+    """The part of a sequence parameter set that decides whether browsers can decode the stream."""
+
+    profile: int
+    constraints: int
+    "The constraint_set flags, as the byte of the parameter set."
+    level: int
+    chroma: int
+    "chroma_format_idc; 1: 4:2:0."
+    bit_depth: int
+    width: int
+    height: int
+    progressive: bool
+    "Frames only, no fields."
+    reorder_frames: int | None
+    "Maximum number of frames that are sent before a frame that precedes them; None: not specified."
+
+
 @lru_cache(maxsize=64)
 def sps_size(sps: bytes, code_limit: int = _CODE_LIMIT) -> tuple[int, int]:
     """Returns width and height of the cropped picture, from a sequence parameter set without its NAL header.
 
     `code_limit` bounds the scaling list and picture order cycle codes to read. Raises MalformedPacket.
     """
-    bits = BitReader(sps.replace(b"\0\0\3", b"\0\0"))  # 7.4.1: emulation prevention
-    profile = bits.read(8)
-    bits.read(16)
+    found = _read_sps(_bits(sps), code_limit)
+    return found.width, found.height
+
+
+def parse_sps(sps: bytes) -> Sps:
+    """Parses a sequence parameter set without its NAL header, VUI included. Raises MalformedPacket."""
+    bits = _bits(sps)
+    return _read_sps(bits, _CODE_LIMIT)._replace(reorder_frames=_read_reorder_frames(bits))
+
+
+def has_b_slice(unit: bytes) -> bool:
+    """Whether a NAL unit is a slice of a B picture (7.3.3). Raises MalformedPacket."""
+    if not unit or unit[0] & 0x1F not in (1, 2):
+        return False
+    bits = _bits(unit[1:13])
     bits.exp_golomb()
-    chroma = 1
+    return bits.exp_golomb() % 5 == 1
+
+
+def _bits(data: bytes) -> BitReader:
+    return BitReader(data.replace(b"\0\0\3", b"\0\0"))  # 7.4.1: emulation prevention
+
+
+def _read_sps(bits: BitReader, code_limit: int) -> Sps:
+    """Reads up to the cropping rectangle."""
+    profile, constraints, level = bits.read(8), bits.read(8), bits.read(8)
+    bits.exp_golomb()
+    chroma, depth = 1, 8
     if profile in _HIGH_PROFILES:
         chroma = bits.exp_golomb()
         if chroma == 3:
             bits.flag()
-        bits.exp_golomb()
-        bits.exp_golomb()
+        depth = 8 + max(bits.exp_golomb(), bits.exp_golomb())
         bits.flag()
         if bits.flag():
             for index in range(12 if chroma == 3 else 8):
@@ -195,7 +235,52 @@ def sps_size(sps: bytes, code_limit: int = _CODE_LIMIT) -> tuple[int, int]:
         height -= vertical * (top + bottom)
     if not (0 < width <= 16_384 and 0 < height <= 16_384):
         raise MalformedPacket("invalid H.264 picture size")
-    return width, height
+    return Sps(profile, constraints, level, chroma, depth, width, height, frames_only, None)
+
+
+def _read_reorder_frames(bits: BitReader) -> int | None:
+    """max_num_reorder_frames of the VUI (annex E.1.1), which follows the cropping rectangle."""
+    if not bits.flag():
+        return None
+    if bits.flag() and bits.read(8) == 255:  # aspect ratio
+        bits.read(32)
+    if bits.flag():  # overscan
+        bits.flag()
+    if bits.flag():  # video signal type
+        bits.read(4)
+        if bits.flag():
+            bits.read(24)
+    if bits.flag():  # chroma location
+        bits.exp_golomb()
+        bits.exp_golomb()
+    if bits.flag():  # timing
+        bits.read(65)
+    hrd = False
+    for _ in range(2):
+        if bits.flag():
+            hrd = True
+            _skip_hrd(bits)
+    if hrd:
+        bits.flag()
+    bits.flag()
+    if not bits.flag():
+        return None
+    bits.flag()
+    for _ in range(4):
+        bits.exp_golomb()
+    return bits.exp_golomb()
+
+
+def _skip_hrd(bits: BitReader) -> None:
+    count = bits.exp_golomb() + 1
+    if count > 32:
+        raise MalformedPacket("invalid H.264 HRD parameters")
+    bits.read(8)
+    for _ in range(count):
+        bits.exp_golomb()
+        bits.exp_golomb()
+        bits.flag()
+    bits.read(20)
 
 
 def _skip_scaling_list(bits: BitReader, size: int) -> int:

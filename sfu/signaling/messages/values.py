@@ -97,6 +97,8 @@ class ParticipantState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str = ""
     metadata: str = ""
     attributes: dict[str, str] = {}
+    kind: Literal["standard", "ingress"] = "standard"
+    "`ingress`: an encoder (RTMP). Its attribute `ingest` is `live`, or `waiting` while the encoder is disconnected."
     admin: bool = False
     joined_at: float = 0.0
     "Seconds since 1970."

@@ -1,0 +1,173 @@
+"""All stream keys of a server and the streams that use them now. Implements the API's IngestPort."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Literal
+
+from sfu.errors import AtCapacity, RemoteError
+from sfu.ingest.settings import Settings
+from sfu.ingest.stream import IngestStream
+from sfu.ingest.stream_keys import StreamKey, StreamKeys
+from sfu.rooms.registry import Rooms
+from sfu.transport.webrtc_server import WebRtcServer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+log = logging.getLogger(__name__)
+
+TIMER_INTERVAL: Final = 1.0
+IngestState = Literal["waiting", "live", "error"]
+INGEST_STATES: Final = ("waiting", "live", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class IngestStatus:
+    """One stream key with the state of its stream."""
+
+    key: StreamKey
+    state: IngestState
+    problem: str
+    "Why the last stream failed, or what its encoder should change; empty: nothing."
+    codec: str
+    "Video codec of the live stream; empty: none."
+    width: int
+    height: int
+    received_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class IngestSnapshot:
+    """State and counters for metrics."""
+
+    states: Mapping[str, int] = field(default_factory=dict)
+    received_bytes: int = 0
+    refused: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class IngestCounters:
+    """Counters since the start."""
+
+    received_bytes: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+    "Refused connections by reason."
+
+
+class Ingests:
+    """Call `run` as a task. All methods run on the event loop, except `save`."""
+
+    def __init__(
+        self, settings: Settings, rooms: Rooms, webrtc_server: WebRtcServer, admit: Callable[[str], None]
+    ) -> None:
+        """`admit(room)` raises AtCapacity if the node accepts no more participants. Raises ConfigurationError."""
+        self.settings = settings
+        self.counters = IngestCounters()
+        self.keys = StreamKeys(Path(settings.keys_file) if settings.keys_file else None, settings.max_keys)
+        self._rooms = rooms
+        self._webrtc_server = webrtc_server
+        self._admit = admit
+        self._streams: dict[str, IngestStream] = {}
+        self._problems: dict[str, str] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Ends streams whose encoder stays away, until cancelled."""
+        while True:
+            await asyncio.sleep(TIMER_INTERVAL)
+            now = time.monotonic()
+            for stream in list(self._streams.values()):
+                stream.handle_timer(now)
+
+    async def close(self) -> None:
+        """Ends all streams and waits for their transcoders."""
+        for stream in list(self._streams.values()):
+            stream.close()
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    # -- keys -------------------------------------------------------------------------------------------------------
+
+    def create(self, room: str, identity: str, name: str, *, temporary: bool = False) -> tuple[IngestStatus, str]:
+        """Returns the new key's status and the key itself. Call `save` afterwards. Raises AtCapacity or BadRequest."""
+        key, secret = self.keys.create(room, identity, name, temporary=temporary)
+        return self._status(key), secret
+
+    def revoke(self, room: str, identifier: str) -> None:
+        """Revokes a key and ends its stream. Call `save` afterwards. Raises NotFound."""
+        key = self.keys.revoke(identifier, room)
+        self._problems.pop(key.id, None)
+        stream = self._streams.get(key.id)
+        if stream is not None:
+            stream.close()
+
+    def save(self) -> None:
+        """Stores the keys. Blocks; may run in another thread."""
+        try:
+            self.keys.save()
+        except OSError as error:
+            log.error("stream keys not stored", extra={"reason": error.strerror or str(error)})
+            raise AtCapacity("The stream keys could not be stored; see the server's log.") from None
+
+    def list(self, room: str = "") -> "Sequence[IngestStatus]":
+        """All keys, or those of a room."""
+        return [self._status(key) for key in self.keys.list(room)]
+
+    def states(self) -> Counter[str]:
+        """Number of keys by state."""
+        return Counter(status.state for status in self.list())
+
+    def snapshot(self) -> IngestSnapshot:
+        return IngestSnapshot(self.states(), self.counters.received_bytes, self.counters.refused)
+
+    # -- streams ----------------------------------------------------------------------------------------------------
+
+    def open(self, key: StreamKey) -> IngestStream:
+        """The stream of a key, which joins its room unless it is there already. Raises RemoteError."""
+        stream = self._streams.get(key.id)
+        if stream is not None:
+            self._problems.pop(key.id, None)
+            return stream
+        try:
+            if len(self._streams) >= self.settings.max_streams:
+                raise AtCapacity("This server cannot take another stream.")
+            self._admit(key.room)
+            stream = IngestStream(key, self._rooms, self._webrtc_server, self.settings, self._ended)
+        except RemoteError as error:
+            self.fail(key, error.message)
+            raise
+        self._streams[key.id] = stream
+        self._problems.pop(key.id, None)
+        log.info("ingest started", extra={"ingest": key.id})
+        return stream
+
+    def fail(self, key: StreamKey, reason: str) -> None:
+        """Records why the stream of a key failed; the stream ends. Shown until the next one begins."""
+        if self.keys_contain(key):
+            self._problems[key.id] = reason
+        stream = self._streams.get(key.id)
+        if stream is not None:
+            stream.close()
+
+    def keys_contain(self, key: StreamKey) -> bool:
+        return any(one.id == key.id for one in self.keys.list(key.room))
+
+    def _ended(self, stream: IngestStream) -> None:
+        self._streams.pop(stream.key.id, None)
+        log.info("ingest ended", extra={"ingest": stream.key.id})
+        if stream.transcoder_task is not None:
+            self._ending.add(stream.transcoder_task)
+            stream.transcoder_task.add_done_callback(self._ending.discard)
+
+    def _status(self, key: StreamKey) -> IngestStatus:
+        stream = self._streams.get(key.id)
+        problem = self._problems.get(key.id, "")
+        if stream is None:
+            return IngestStatus(key, "error" if problem else "waiting", problem, "", 0, 0, 0)
+        width, height = stream.size
+        return IngestStatus(key, stream.state, stream.warning, stream.codec, width, height, stream.received_bytes)
