@@ -16,6 +16,7 @@ SMALL = (
     ("mixer",),
     ("egress",),
     ("webhooks",),
+    ("ingest",),
     ("hls", "--seconds", "15"),
     ("llhls_latency", "--seconds", "30"),
     ("llhls_latency", "--seconds", "30", "--renditions", "720p,480p", "--delay", "50", "100"),
