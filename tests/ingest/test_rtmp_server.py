@@ -10,6 +10,7 @@ import pytest
 from av.audio.codeccontext import AudioCodecContext
 
 from sfu.ingest.rtmp_server import MAX_FAILURES
+from sfu.rtp.codecs import h264
 from sfu.rtp.frames import FrameAssembler
 from tests.ingest.support import AAC, H264, ROOM, Received, studio, until
 from tests.support.wire import rtp
@@ -147,3 +148,31 @@ async def test_wrong_keys_are_refused_and_counted(tmp_path: Path) -> None:
         assert one.server.ingests.counters.refused["wrong_key"] == 1
         assert MAX_FAILURES > 1
         assert len(one.server.rooms) == 0
+
+
+async def test_lower_layers_are_encoded(tmp_path: Path) -> None:
+    async with studio(tmp_path, ingest__renditions='["160x90@100"]') as one:
+        key = await one.create_key()
+        client = await one.watch()
+        received = Received(client)
+        await one.encode(key, *H264, "-an")
+        await client.until(lambda: [event for event in client.events if event["type"] == "track_published"], 40)
+        (track,) = [event["track"] for event in client.events if event["type"] == "track_published"]
+        assert [layer["rid"] for layer in track["layers"]] == ["q", "f"]
+        for width, height in ((160, 90), (320, 180)):
+            update = {"track": track["id"], "width": width, "height": height}
+            await client.request("subscribe", tracks=[update])
+
+            def shown(size: tuple[int, int] = (width, height)) -> bool:
+                received.take()
+                sizes = {(one.width, one.height) for packet in received.video for one in sizes_of(packet.payload)}
+                return size in sizes
+
+            await client.until(shown, 40)
+            received.video.clear()
+        await client.close()
+
+
+def sizes_of(payload: bytes) -> list[h264.Descriptor]:
+    described = h264.describe(payload, 0, len(payload))
+    return [described] if described.width else []
