@@ -2,15 +2,17 @@
 
 import asyncio
 import os
+import ssl
 from pathlib import Path
 
 import pytest
 
-from sfu.errors import RateLimited
+from sfu.errors import ConfigurationError, RateLimited
 from sfu.ingest.rtmp_server import ADDRESSES_KEPT, FAILURE_WINDOW, MAX_FAILURES, FailedKeys
 from sfu.rtmp.client import PublishingSession, State
 from sfu.rtmp.connection import VIDEO
 from tests.ingest.support import Studio, studio, until
+from tests.support.certificate import self_signed
 
 
 async def connect(one: Studio) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -20,6 +22,10 @@ async def connect(one: Studio) -> tuple[asyncio.StreamReader, asyncio.StreamWrit
 async def publish(one: Studio, key: str) -> tuple[PublishingSession, asyncio.StreamReader, asyncio.StreamWriter]:
     """Returns when the server has accepted or refused the key, or has closed the connection."""
     reader, writer = await connect(one)
+    return await negotiate(key, reader, writer), reader, writer
+
+
+async def negotiate(key: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> PublishingSession:
     session = PublishingSession("live", key, "rtmp://127.0.0.1/live", os.urandom(1528))
     while session.state not in (State.PUBLISHING, State.REFUSED):
         writer.write(session.data_to_send())
@@ -27,7 +33,7 @@ async def publish(one: Studio, key: str) -> tuple[PublishingSession, asyncio.Str
         if not data:
             break
         session.receive_data(data)
-    return session, reader, writer
+    return session
 
 
 async def ended(reader: asyncio.StreamReader) -> bool:
@@ -141,3 +147,24 @@ async def test_a_kicked_encoder_is_disconnected(tmp_path: Path) -> None:
         await one.ask("DELETE", "/rooms/studio/participants/encoder")
         assert await ended(reader)
         writer.close()
+
+
+async def test_rtmps_uses_the_certificate_of_the_server(tmp_path: Path) -> None:
+    certificate, key_file = self_signed(tmp_path)
+    tls = {"http__tls_certificate": str(certificate), "http__tls_key": str(key_file)}
+    async with studio(tmp_path, ingest__rtmp_port="null", ingest__rtmps_port="0", **tls) as one:
+        assert one.server.rtmp_server.port == 0
+        _, key = one.server.ingests.create("studio", "encoder", "")
+        context = ssl.create_default_context(cafile=str(certificate))
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", one.server.rtmp_server.tls_port, ssl=context, server_hostname="localhost"
+        )
+        session = await negotiate(key, reader, writer)
+        assert session.state is State.PUBLISHING
+        writer.close()
+
+
+async def test_rtmps_without_a_certificate_is_a_configuration_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="rtmps_port requires"):
+        async with studio(tmp_path, ingest__rtmps_port="0"):
+            pass
