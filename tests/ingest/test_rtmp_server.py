@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import os
 import shutil
+import signal
 from pathlib import Path
 
 import av
@@ -176,3 +178,27 @@ async def test_lower_layers_are_encoded(tmp_path: Path) -> None:
 def sizes_of(payload: bytes) -> list[h264.Descriptor]:
     described = h264.describe(payload, 0, len(payload))
     return [described] if described.width else []
+
+
+async def test_sound_returns_after_the_transcoder_died(tmp_path: Path) -> None:
+    async with studio(tmp_path) as one:
+        key = await one.create_key()
+        client = await one.watch()
+        received = Received(client)
+        await one.encode(key, *H264, *AAC)
+
+        def heard() -> bool:
+            received.take()
+            return len(received.audio) > 20
+
+        await client.until(heard, 40)
+        (stream,) = one.server.ingests._streams.values()
+        assert stream._transcoder is not None
+        pid = stream._transcoder.pid
+        os.kill(pid, signal.SIGKILL)
+        await client.until(lambda: stream._transcoder is not None and stream._transcoder.pid not in (0, pid), 40)
+        received.take()
+        received.audio.clear()
+        await client.until(heard, 40)
+        assert len({packet.ssrc for packet in received.audio}) == 1
+        await client.close()
