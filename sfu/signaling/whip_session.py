@@ -93,6 +93,7 @@ class WhipSession:
         """Joins the room, publishes and returns the answer. Raises RemoteErrors, and then the participant has left."""
         context = self._context
         room_name = self.claims.video.room
+        profile = replace(profile, kind="ingress")
         self._check_lobby(profile)
         entry = context.rooms.join(room_name, profile, self)
         self._room = room = context.rooms.find(room_name)

@@ -254,7 +254,7 @@ async def test_sources(server: WhipServer, query: str) -> None:
 
 async def test_names_lobby_and_lock(server: WhipServer) -> None:
     await opened(server)
-    assert member(server).name == "obs"
+    assert (member(server).name, member(server).kind) == ("obs", "ingress")
     assert not member(server).subscriptions.auto_subscribe
     server.rooms.update("standup", lobby=True)
     waiting = await server.post(offer(), token=encoder_token("second"))
