@@ -38,6 +38,7 @@ from sfu.api.hls import HlsRoutes
 from sfu.api.playback_tokens import derive_secrets
 from sfu.api.schemas import DevelopmentTokenRequest
 from sfu.api.server import listen
+from sfu.api.services import Services
 from sfu.api.tls import TlsContext
 from sfu.auth import turn
 from sfu.auth.addresses import ClientAddresses
@@ -221,19 +222,18 @@ class Server:
         await self.events.open()
         app = create_app(
             http,
-            self.rooms,
-            self.node,
-            self.verifier,
+            Services(
+                rooms=self.rooms,
+                node=self.node,
+                verifier=self.verifier,
+                events=self.events,
+            ),
             development=self.development,
             page_root=assets.web_root(),
             routes=[*self.signaling.routes(http.base_path), *self.hls.routes()],
             access_log=self.settings.log.access,
-            egress_jobs=self.egress_jobs,
-            turn_servers=self.turn_prober.statuses,
-            ingests=self.ingests,
             unauthenticated_budget=self.webrtc_server.port.unauthenticated_budget,
             addresses=self.client_addresses,
-            event_stream=self.events,
         )
         ice_tcp = self.webrtc_server.tcp_port.accept if self.settings.rtc.tcp_over_https_port else None
         runner, site = await listen(app, http, self.addresses, tls, ice_tcp=ice_tcp)

@@ -5,7 +5,7 @@ outside the token's scope and a room that does not exist get the same response.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -14,12 +14,10 @@ from aiohttp import web
 from msgspec import Struct
 
 from sfu.api import schemas
-from sfu.api.ports import EgressPort, IngestPort, RoomsPort
+from sfu.api.services import Services
 from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import Claims
-from sfu.auth.turn_health import TurnStatus
 from sfu.errors import BadRequest, NotAuthorized, NotFound
-from sfu.events.events import Events
 
 PREFIX = "/api/v1"
 
@@ -58,20 +56,14 @@ _GENERAL: dict[Grant, Callable[[VideoGrants], bool]] = {
 class Call:
     """One authorized request."""
 
-    rooms: RoomsPort
+    services: Services
     claims: Claims
     parameters: dict[str, str]
     "Decoded path parameters."
     query: dict[str, str]
     body: Struct | None
-    revoke: Callable[[str, str], None]
-    "(room, identity): revokes the participant's tokens that were issued up to now."
-    egress_jobs: EgressPort | None = None
-    turn_servers: Callable[[], Sequence[TurnStatus]] = tuple
     base_path: str = ""
     "Prefix of paths in the response."
-    events: Events | None = None
-    ingests: IngestPort | None = None
 
     @property
     def room(self) -> str:
@@ -80,6 +72,10 @@ class Call:
     @property
     def identity(self) -> str:
         return self.parameters["identity"]
+
+    def revoke(self, room: str, identity: str) -> None:
+        """Revokes the participant's tokens that were issued up to now."""
+        self.services.verifier.revoke_participant(room, identity, time.time())
 
 
 class Responder(Protocol):
@@ -132,7 +128,7 @@ def authorize(operation: Operation, grants: VideoGrants, room: str) -> None:
 
 
 def _list_rooms(call: Call) -> schemas.RoomList:
-    return schemas.RoomList(rooms=[schemas.room_info(room) for room in call.rooms.list()])
+    return schemas.RoomList(rooms=[schemas.room_info(room) for room in call.services.rooms.list()])
 
 
 def _create_room(call: Call) -> schemas.RoomInfo:
@@ -140,7 +136,7 @@ def _create_room(call: Call) -> schemas.RoomInfo:
     assert isinstance(body, schemas.CreateRoom)
     if call.claims.video.room and call.claims.video.room != body.name:
         raise NotAuthorized("This token is for another room.")
-    room = call.rooms.create(
+    room = call.services.rooms.create(
         body.name,
         metadata=body.metadata,
         lobby=body.lobby,
@@ -152,22 +148,22 @@ def _create_room(call: Call) -> schemas.RoomInfo:
 
 
 def _view_room(call: Call) -> schemas.RoomInfo:
-    return schemas.room_info(call.rooms.find(call.room))
+    return schemas.room_info(call.services.rooms.find(call.room))
 
 
 def _update_room(call: Call) -> schemas.RoomInfo:
     body = call.body
     assert isinstance(body, schemas.UpdateRoom)
-    room = call.rooms.update(call.room, metadata=body.metadata, locked=body.locked, lobby=body.lobby)
+    room = call.services.rooms.update(call.room, metadata=body.metadata, locked=body.locked, lobby=body.lobby)
     return schemas.room_info(room)
 
 
 def _delete_room(call: Call) -> None:
-    call.rooms.delete(call.room)
+    call.services.rooms.delete(call.room)
 
 
 def _list_participants(call: Call) -> schemas.ParticipantList:
-    room = call.rooms.find(call.room)
+    room = call.services.rooms.find(call.room)
     return schemas.ParticipantList(
         participants=[schemas.participant_info(each) for each in room.members],
         waiting=[schemas.waiting_info(each) for each in room.lobby],
@@ -175,13 +171,13 @@ def _list_participants(call: Call) -> schemas.ParticipantList:
 
 
 def _view_participant(call: Call) -> schemas.ParticipantDetail:
-    return schemas.participant_detail(call.rooms.participant(call.room, call.identity), time.time())
+    return schemas.participant_detail(call.services.rooms.participant(call.room, call.identity), time.time())
 
 
 def _update_participant(call: Call) -> schemas.ParticipantInfo:
     body = call.body
     assert isinstance(body, schemas.UpdateParticipant)
-    participant = call.rooms.participant(call.room, call.identity)
+    participant = call.services.rooms.participant(call.room, call.identity)
     if body.permissions is not None:
         asked = body.permissions
         changes: dict[str, object] = {
@@ -191,15 +187,15 @@ def _update_participant(call: Call) -> schemas.ParticipantInfo:
         }
         if asked.sources is not None:
             changes["sources"] = tuple(asked.sources)
-        call.rooms.set_permissions(call.room, call.identity, replace(participant.permissions, **changes))  # type: ignore[arg-type]  # checked by UpdatePermissions
-    participant = call.rooms.update_participant(
+        call.services.rooms.set_permissions(call.room, call.identity, replace(participant.permissions, **changes))  # type: ignore[arg-type]  # checked by UpdatePermissions
+    participant = call.services.rooms.update_participant(
         call.room, call.identity, display_name=body.name, metadata=body.metadata, attributes=body.attributes
     )
     return schemas.participant_info(participant)
 
 
 def _remove_participant(call: Call) -> None:
-    call.rooms.kick(call.room, call.identity, call.query.get("reason", "")[:256])
+    call.services.rooms.kick(call.room, call.identity, call.query.get("reason", "")[:256])
     call.revoke(call.room, call.identity)
 
 
@@ -208,21 +204,23 @@ def _mute(call: Call) -> None:
     assert isinstance(body, schemas.Mute)
     if not body.muted:
         raise BadRequest("Only its owner can unmute a track.")
-    participant = call.rooms.participant(call.room, call.identity)
+    participant = call.services.rooms.participant(call.room, call.identity)
     if call.parameters["track"] not in participant.publications:
         raise NotFound("The participant does not publish this track.")
-    call.rooms.mute(call.room, call.parameters["track"], True)
+    call.services.rooms.mute(call.room, call.parameters["track"], True)
 
 
 def _send_data(call: Call) -> None:
     body = call.body
     assert isinstance(body, schemas.SendData)
-    call.rooms.send_data(call.room, body.payload, topic=body.topic, identities=body.to, keep=body.keep)
+    call.services.rooms.send_data(call.room, body.payload, topic=body.topic, identities=body.to, keep=body.keep)
 
 
 def _list_turn_servers(call: Call) -> schemas.TurnServerList:
     now = time.monotonic()
-    return schemas.TurnServerList(servers=[schemas.TurnServer.of(status, now) for status in call.turn_servers()])
+    return schemas.TurnServerList(
+        servers=[schemas.TurnServer.of(status, now) for status in call.services.turn_servers()]
+    )
 
 
 _ROOM = f"{PREFIX}/rooms/{{room}}"

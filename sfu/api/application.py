@@ -4,7 +4,7 @@ import asyncio
 import logging
 import mimetypes
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,7 @@ from sfu.api.development import MESSAGE, Development, check_local
 from sfu.api.files import File, attachment
 from sfu.api.loop_time import loop_budget_middleware
 from sfu.api.metrics import HttpCollector
-from sfu.api.ports import EgressPort, IngestPort, NodePort, RoomsPort
+from sfu.api.ports import NodePort, RoomsPort
 from sfu.api.server import (
     CONNECTION_LIMITER,
     UNAUTHENTICATED_BUDGET,
@@ -29,13 +29,11 @@ from sfu.api.server import (
     connection_of,
     head_complete_middleware,
 )
+from sfu.api.services import Services
 from sfu.api.settings import Settings
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
-from sfu.auth.tokens import Verifier
-from sfu.auth.turn_health import TurnStatus
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
-from sfu.events.events import Events
 from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
 from sfu.telemetry.metrics import CONTENT_TYPE, Metrics
@@ -58,20 +56,14 @@ Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def create_app(
     settings: Settings,
-    rooms: RoomsPort,
-    node: NodePort,
-    verifier: Verifier,
+    services: Services,
     *,
     development: Development | None = None,
     page_root: Path | None = None,
     routes: Iterable[web.AbstractRouteDef] = (),
     access_log: bool = True,
-    egress_jobs: EgressPort | None = None,
-    turn_servers: Callable[[], Sequence[TurnStatus]] = tuple,
-    ingests: IngestPort | None = None,
     unauthenticated_budget: LoopBudget | None = None,
     addresses: ClientAddresses | None = None,
-    event_stream: Events | None = None,
 ) -> web.Application:
     """Creates the application.
 
@@ -99,17 +91,17 @@ def create_app(
         requests,
     )
     app.on_response_prepare.append(middleware.security_headers(tls=bool(settings.tls_certificate)))
-    found: list[web.AbstractRouteDef] = [*_probes(node)]
+    found: list[web.AbstractRouteDef] = [*_probes(services.node)]
     if settings.metrics:
-        metrics = Metrics([*node.collectors, HttpCollector(requests, connections)])
+        metrics = Metrics([*services.node.collectors, HttpCollector(requests, connections)])
         found.append(web.get("/metrics", _metrics(ScrapeCache(metrics), behind_proxy=settings.metrics_behind_proxy)))
-    found += _development(development, rooms)
+    found += _development(development, services.rooms)
     base = settings.base_path
     found += (
         web.route(
             operation.method,
             operation.path,
-            _operation(operation, rooms, verifier, egress_jobs, turn_servers, node, base, disk, event_stream, ingests),
+            _operation(operation, services, base, disk),
         )
         for operation in OPERATIONS
     )
@@ -242,43 +234,17 @@ async def _body(request: web.Request, shape: type[B]) -> B:
         raise BadRequest(f"The body is invalid: {reason}.") from None
 
 
-def _operation(
-    operation: Operation,
-    rooms: RoomsPort,
-    verifier: Verifier,
-    egress_jobs: EgressPort | None,
-    turn_servers: Callable[[], Sequence[TurnStatus]],
-    node: NodePort,
-    base_path: str,
-    disk: DiskExecutor,
-    event_stream: Events | None,
-    ingests: IngestPort | None,
-) -> Respond:
-    def revoke(room: str, identity: str) -> None:
-        verifier.revoke_participant(room, identity, time.time())
-
+def _operation(operation: Operation, services: Services, base_path: str, disk: DiskExecutor) -> Respond:
     async def respond(request: web.Request) -> web.StreamResponse:
-        claims = verifier.verify(_bearer(request), time.time())
+        claims = services.verifier.verify(_bearer(request), time.time())
         parameters = dict(request.match_info)
         # Authorize before reading the body.
         room = parameters.get("room", request.query.get("room", "") if "room" in operation.query else "")
         authorize(operation, claims.video, room)
-        if operation.name == "createRoom" and (reason := node.no_new_rooms()):
+        if operation.name == "createRoom" and (reason := services.node.no_new_rooms()):
             raise AtCapacity(f"This server accepts no new rooms: {reason}.")
         body = None if operation.body is None else await _body(request, operation.body)
-        call = Call(
-            rooms,
-            claims,
-            parameters,
-            dict(request.query),
-            body,
-            revoke,
-            egress_jobs,
-            turn_servers,
-            base_path,
-            event_stream,
-            ingests,
-        )
+        call = Call(services, claims, parameters, dict(request.query), body, base_path)
         done = operation.run(call)
         if callable(done):
             try:

@@ -149,9 +149,9 @@ def _egress_info(call: Call, job: EgressJob) -> EgressInfo:
 
 
 def _egress_jobs(call: Call) -> EgressPort:
-    if call.egress_jobs is None:
+    if call.services.egress_jobs is None:
         raise NotFound("Egress is disabled on this server.")
-    return call.egress_jobs
+    return call.services.egress_jobs
 
 
 def _list(call: Call) -> EgressList:
@@ -169,7 +169,7 @@ def _change(call: Call) -> EgressInfo | None:
         raise NotAuthorized("This requires a token with roomEgress.")
     if body.recording is not None and not grants.may_record(call.room):
         raise NotAuthorized("This requires a token with roomRecord.")
-    egress_jobs, room = _egress_jobs(call), call.rooms.find(call.room)
+    egress_jobs, room = _egress_jobs(call), call.services.rooms.find(call.room)
     job = egress_jobs.change(
         room,
         live=body.live,
@@ -197,7 +197,7 @@ def _layout(call: Call) -> EgressInfo | None:
     assert isinstance(body, ChangeLayout)
     egress_jobs = _egress_jobs(call)
     egress_jobs.find(call.room)
-    job = egress_jobs.change(call.rooms.find(call.room), layout=body.layout, focus=body.focus)
+    job = egress_jobs.change(call.services.rooms.find(call.room), layout=body.layout, focus=body.focus)
     return _egress_info(call, job) if job is not None else None
 
 
@@ -213,23 +213,23 @@ def _scene(call: Call) -> EgressInfo | None:
     egress_jobs = _egress_jobs(call)
     egress_jobs.find(call.room)
     text = "" if body.scene is None else msgspec.json.encode(body.scene).decode()
-    job = egress_jobs.change(call.rooms.find(call.room), scene=text)
+    job = egress_jobs.change(call.services.rooms.find(call.room), scene=text)
     return _egress_info(call, job) if job is not None else None
 
 
 def _add_destination(call: Call) -> EgressInfo:
     body = call.body
     assert isinstance(body, AddDestination)
-    _egress_jobs(call).add_destination(call.rooms.find(call.room), body.url)
+    _egress_jobs(call).add_destination(call.services.rooms.find(call.room), body.url)
     return _egress_info(call, _egress_jobs(call).find(call.room))
 
 
 def _remove_destination(call: Call) -> None:
-    _egress_jobs(call).remove_destination(call.rooms.find(call.room), call.parameters["destination"])
+    _egress_jobs(call).remove_destination(call.services.rooms.find(call.room), call.parameters["destination"])
 
 
 def _start_track_recording(call: Call) -> None:
-    _egress_jobs(call).start_track_egress(call.rooms.find(call.room))
+    _egress_jobs(call).start_track_egress(call.services.rooms.find(call.room))
 
 
 def _stop_track_recording(call: Call) -> None:

@@ -88,9 +88,9 @@ class WebhookList(Schema, frozen=True, kw_only=True):
 
 
 def _events(call: Call) -> Events:
-    if call.events is None:
+    if call.services.events is None:
         raise NotFound("This server has no event stream.")
-    return call.events
+    return call.services.events
 
 
 def _webhooks(call: Call) -> WebhookList:

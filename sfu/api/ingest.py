@@ -53,9 +53,9 @@ class IngestList(Struct, frozen=True, kw_only=True):
 
 
 def _port(call: Call) -> IngestPort:
-    if call.ingests is None:
+    if call.services.ingests is None:
         raise NotFound("This server has no ingest.")
-    return call.ingests
+    return call.services.ingests
 
 
 def _info(status: IngestStatus) -> IngestInfo:

@@ -14,6 +14,7 @@ from aiohttp import web
 from sfu.api.application import create_app
 from sfu.api.development import LOOPBACK, Development
 from sfu.api.server import Site, listen
+from sfu.api.services import Services
 from sfu.api.settings import Settings
 from sfu.api.tls import TlsContext
 from sfu.auth.grants import VideoGrants
@@ -148,16 +149,12 @@ async def running(
     verifier = Verifier(development.keys if development else {"app": KEY})
     app = create_app(
         settings,
-        rooms,
-        node,
-        verifier,
+        Services(rooms=rooms, node=node, verifier=verifier, events=events, turn_servers=lambda: turn_servers),
         development=development,
         page_root=page_root,
         routes=routes,
         access_log=access_log,
         unauthenticated_budget=unauthenticated_budget,
-        turn_servers=lambda: turn_servers,
-        event_stream=events,
     )
     runner, site = await listen(app, settings, LOOPBACK, tls)
     try:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from sfu.api.application import create_app
+from sfu.api.services import Services
 from sfu.api.settings import Settings
 from sfu.auth.tokens import Verifier
 from sfu.rooms import Rooms
@@ -22,7 +23,7 @@ def names(value: str) -> set[str]:
 def routes() -> list[tuple[str, str]]:
     """Method and path of every API route, with sample parameters."""
     rooms = Rooms(RoomsSettings(), lambda prefix: prefix, lambda: 0.0)
-    app = create_app(Settings(), rooms, Node(), Verifier({"app": KEY}))
+    app = create_app(Settings(), Services(rooms=rooms, node=Node(), verifier=Verifier({"app": KEY})))
     found = []
     for route in app.router.routes():
         assert route.resource is not None

@@ -20,6 +20,7 @@ from tempfile import TemporaryDirectory
 from sfu.api.application import create_app
 from sfu.api.hls import HlsRoutes
 from sfu.api.server import listen
+from sfu.api.services import Services
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
 from sfu.outputs.hls.live_streams import LiveStreams
@@ -53,7 +54,9 @@ async def _serve(pipe: Connection, folder: str) -> None:
     routes = HlsRoutes(settings, live_streams, verifier, os.urandom(32)).routes()
     http = HttpSettings(port=0)
     rooms = Rooms(RoomsSettings(), lambda prefix: prefix, time.time)
-    app = create_app(http, rooms, Node(), verifier, routes=tuple(routes), access_log=False)
+    app = create_app(
+        http, Services(rooms=rooms, node=Node(), verifier=verifier), routes=tuple(routes), access_log=False
+    )
     runner, site = await listen(app, http, ("127.0.0.1",))
     live_stream = live_streams.open("hall", "PG_1", LADDER)
     live_stream.begin(time.time())

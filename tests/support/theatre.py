@@ -20,6 +20,7 @@ from sfu.api.application import create_app
 from sfu.api.development import LOOPBACK, Development
 from sfu.api.hls import HlsRoutes
 from sfu.api.server import listen
+from sfu.api.services import Services
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
 from sfu.outputs.hls.live_stream import LiveStream
@@ -135,9 +136,7 @@ async def main() -> None:
         hls = HlsRoutes(theatre.settings, theatre.live_streams, verifier, os.urandom(32), base_path=given.base_path)
         app = create_app(
             http,
-            rooms,
-            Node(),
-            verifier,
+            Services(rooms=rooms, node=Node(), verifier=verifier),
             development=development,
             page_root=assets.web_root(),
             routes=[*hls.routes(), *theatre.routes()],

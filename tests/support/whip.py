@@ -12,6 +12,7 @@ import aiohttp
 from sfu.api.application import create_app
 from sfu.api.development import LOOPBACK
 from sfu.api.server import listen
+from sfu.api.services import Services
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.origins import Origins
 from sfu.auth.tokens import Verifier
@@ -142,7 +143,9 @@ async def whip_server(
         Origins((ORIGIN,)),
     )
     http = HttpSettings(port=0, allowed_origins=(ORIGIN,), base_path=base_path)
-    app = create_app(http, found_rooms, Node(), verifier, routes=signaling.routes(base_path))
+    app = create_app(
+        http, Services(rooms=found_rooms, node=Node(), verifier=verifier), routes=signaling.routes(base_path)
+    )
     runner, site = await listen(app, http, LOOPBACK)
     timer = asyncio.create_task(signaling.run())
     async with aiohttp.ClientSession(f"http://127.0.0.1:{site.port}") as client:

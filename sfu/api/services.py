@@ -1,0 +1,22 @@
+"""What the HTTP API acts on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sfu.api.ports import EgressPort, IngestPort, NodePort, RoomsPort
+from sfu.auth.tokens import Verifier
+from sfu.auth.turn_health import TurnStatus
+from sfu.events.events import Events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services:
+    """The parts of the server that operations use. The operations of a part that is None answer with an error."""
+
+    rooms: RoomsPort
+    node: NodePort
+    verifier: Verifier
+    egress_jobs: EgressPort | None = None
+    ingests: IngestPort | None = None
+    events: Events | None = None
+    turn_servers: Callable[[], Sequence[TurnStatus]] = tuple
