@@ -110,9 +110,10 @@ class IngestStream:
             auto_subscribe=False,
             may_create=True,
             kind="ingress",
+            invited=True,
         )
         seat = rooms.join(key.room, profile, self)
-        assert isinstance(seat, Participant)  # an ingress skips the lobby
+        assert isinstance(seat, Participant)  # an invited participant skips the lobby
         self.participant = seat
         self.room: Room = rooms.find(key.room)
         self._source = RtpSource(webrtc_server, seat.id, self._keyframe_wanted)

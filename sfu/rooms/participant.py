@@ -52,6 +52,8 @@ class Profile:
     may_create: bool = False
     "Whether the join creates a room that does not exist."
     kind: ParticipantKind = "standard"
+    invited: bool = False
+    "An operator let this participant in: lock and lobby do not apply."
 
 
 @dataclass(slots=True, eq=False)

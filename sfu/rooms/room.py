@@ -82,7 +82,7 @@ class Room:
     def join(self, profile: Profile, sink: ParticipantSink) -> Participant | WaitingParticipant:
         """Removes an earlier participant of the same identity. Raises Conflict (`room_locked`) or AtCapacity."""
         previous = self.members.find_by_identity(profile.identity)
-        bypass = previous is not None or profile.permissions.bypasses_lobby or profile.kind == "ingress"
+        bypass = previous is not None or profile.permissions.bypasses_lobby or profile.invited
         if self.locked and not bypass:
             raise Conflict("The room is locked. Ask a participant to unlock it.", code="room_locked")
         full = self.members.participant_count >= self._settings.max_participants and not profile.permissions.recorder
