@@ -171,7 +171,7 @@ class Server:
         self.signaling = Signaling(
             settings.signaling,
             self.rooms,
-            AccessControl(self._authenticate, self._revoke, self._admit, self._ice_servers),
+            AccessControl(self._authenticate, self._revoke, self._admit, self._ice_servers, self._is_revoked),
             WebRtcEndpoint(self.webrtc_server, settings.bandwidth),
             Origins(settings.http.allowed_origins),
             egress_jobs=self.egress_jobs,
@@ -327,6 +327,9 @@ class Server:
     def _turn_credentials(self) -> turn.Credentials:
         settings = self.settings.turn
         return turn.credentials(settings.secret, secrets.token_hex(8), time.time(), settings.lifetime)
+
+    def _is_revoked(self, claims: Claims) -> bool:
+        return self.verifier.is_revoked(claims, time.time())
 
     def _revoke(self, claims: Claims) -> None:
         self.verifier.revoke(claims, time.time())

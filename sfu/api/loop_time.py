@@ -35,7 +35,7 @@ READ_SLICE: Final = 0.001
 """Seconds per loop iteration for reads from connections without a valid token."""
 EXEMPT: Final = frozenset({"/healthz", "/livez", "/readyz"})
 """Probes are cheap, and an orchestrator must not restart a server that is flooded with requests."""
-AUTHORIZED: Final = ("/api/v1/", "/hls/", "/whip/")
+AUTHORIZED: Final = ("/api/v1/", "/hls/", "/whip/", "/whep/", "/whep-session/")
 """Routes below these check a token, except for `OPTIONS`: a status below 400 means that the token is valid."""
 
 R = TypeVar("R")

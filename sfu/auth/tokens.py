@@ -148,9 +148,12 @@ class Verifier:
         if key.algorithm != "HS256" and self._issuer and raw.iss != self._issuer:
             raise _refuse("This server does not accept the token's issuer.", "token_invalid")
         claims = self._checked(raw, token, now)
-        if self.revocations.is_revoked(claims.token_id, claims.video.room, claims.identity, claims.issued_at, now):
+        if self.is_revoked(claims, now):
             raise _refuse("The token was revoked.", "token_revoked")
         return claims
+
+    def is_revoked(self, claims: Claims, now: float) -> bool:
+        return self.revocations.is_revoked(claims.token_id, claims.video.room, claims.identity, claims.issued_at, now)
 
     def revoke(self, claims: Claims, now: float) -> None:
         """Revokes this token and all other tokens of its identity for its room that were issued up to `now`."""

@@ -279,6 +279,11 @@ class EgressJob:
         elif not spec.publish_to_room:
             self._close_output_participant()
 
+    @property
+    def output_participant(self) -> str:
+        """Id of the participant that publishes the mix into the room; empty: none."""
+        return self._output_participant.participant.id if self._output_participant is not None else ""
+
     def _send_outputs(self) -> None:
         participant = self._output_participant
         self.supervisor.send(

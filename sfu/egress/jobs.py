@@ -84,6 +84,11 @@ class EgressJobs:
             raise NotFound("This room has no active egress.")
         return found
 
+    def mix_of(self, room: str) -> str:
+        """Id of the participant that publishes the mix into the room; empty: none."""
+        job = self._by_room.get(room)
+        return job.output_participant if job is not None else ""
+
     def change(
         self,
         room: Room,

@@ -193,6 +193,13 @@ class DownTrack:
         self._resends: dict[int, tuple[int, float]] = {}
         """Sequence number → (retransmissions, time of the last one)."""
 
+    def continue_from(self, ended: "DownTrack") -> None:
+        """Continues the RTP stream of a down track that has ended and has the same SSRCs, with the media of another track."""
+        self.highest_sent = ended.last_sent()
+        self.rtx_sequence = ended.rtx_sequence
+        self.previous = ended.current or ended.previous
+        self.offsets = ended.offsets
+
     @classmethod
     def null_tap(cls, stream: RtpStream) -> "DownTrack":
         """A down track that sends nothing. The engine skips streams without down tracks; this one keeps a stream active."""

@@ -240,12 +240,14 @@ class Engine:
         extensions: Mapping[str, int] | None = None,
         allow_mixed: bool = True,
         nack_without_rtx: bool = False,
+        continues: DownTrack | None = None,
     ) -> DownTrack:
         """`track` towards `peer`. Sends nothing before `set_target`. `first_sequence` is below 2¹⁵ (RFC 3711 3.3.1).
 
         `extensions`: header extensions that the subscriber negotiated (URI → id) if it chose the ids; None: ours, with a
         mid of two characters. `allow_mixed`: it takes one-byte and two-byte headers in one stream (RFC 8285 6).
-        `nack_without_rtx`: it negotiated NACK and no RTX, so that lost packets are resent as they were.
+        `nack_without_rtx`: it negotiated NACK and no RTX, so that lost packets are resent as they were. `continues`: an ended
+        down track whose SSRCs and numbers this one continues.
         """
         layout = None
         if extensions is not None or nack_without_rtx:
@@ -265,6 +267,8 @@ class Engine:
             layout=layout,
             keeps_datagrams=nack_without_rtx,
         )
+        if continues is not None:
+            down_track.continue_from(continues)
         track.down_tracks.append(down_track)
         peer.down_tracks[ssrc] = down_track
         if rtx_ssrc:

@@ -30,6 +30,8 @@ class AccessControl:
     "Checks whether this server takes a new participant of the room (empty: not known yet). Raises AtCapacity."
     ice_servers: Callable[[Claims], Sequence[IceServer]] = lambda _: ()
     "ICE servers for a participant, e.g. a TURN server with temporary credentials."
+    is_revoked: Callable[[Claims], bool] = lambda _: False
+    "Whether `revoke` was called for this token or a later one of its identity and room."
 
 
 @dataclass(slots=True)

@@ -97,8 +97,8 @@ class HttpResources:
         self._addresses = addresses
         self._base_path = base_path
 
-    def routes(self, path: str, methods: Mapping[str, Respond]) -> list[web.RouteDef]:
-        """Routes of a path, with CORS and problem details. Other methods get 405."""
+    def routes(self, path: str, methods: Mapping[str, Respond], accepts: str = SDP) -> list[web.RouteDef]:
+        """Routes of a path, with CORS and problem details. Other methods get 405. `accepts`: content type of POST."""
         allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else []), "OPTIONS"])
 
         async def not_allowed(request: web.Request) -> web.Response:
@@ -107,21 +107,21 @@ class HttpResources:
             return answer
 
         async def options(request: web.Request) -> web.Response:
-            accepts = {}
+            headers: dict[str, str] = {hdrs.ALLOW: allowed}
             if "POST" in methods:
-                accepts["Accept-Post"] = SDP
+                headers["Accept-Post"] = accepts
             if "PATCH" in methods:
-                accepts["Accept-Patch"] = ICE_FRAGMENT
-            return web.Response(headers={hdrs.ALLOW: allowed, **accepts})
+                headers["Accept-Patch"] = ICE_FRAGMENT
+            return web.Response(headers=headers)
 
         found = [web.route(method, path, self._guarded(respond, allowed)) for method, respond in methods.items()]
         found.append(web.route("OPTIONS", path, self._guarded(options, allowed)))
         found.append(web.route("*", path, self._guarded(not_allowed, allowed)))
         return found
 
-    def session_routes(self, path: str) -> list[web.RouteDef]:
-        """Routes of a session URL; `path` ends with `/{session}`."""
-        return self.routes(path, {"PATCH": self._patch, "DELETE": self._delete, "GET": self._get})
+    def session_routes(self, path: str, patch: Respond | None = None) -> list[web.RouteDef]:
+        """Routes of a session URL; `path` ends with `/{session}`. `patch`: in place of `self.patch`."""
+        return self.routes(path, {"PATCH": patch or self.patch, "DELETE": self._delete, "GET": self._get})
 
     # -- requests ---------------------------------------------------------------------------------------------------
 
@@ -183,7 +183,7 @@ class HttpResources:
             self.context.counters.rate_limited += 1
             raise RateLimited("Too many requests for this session.", retry_after=session.bucket.wait(1.0))
 
-    async def _patch(self, request: web.Request) -> web.Response:
+    async def patch(self, request: web.Request) -> web.Response:
         """Trickle ICE or an ICE restart (RFC 9725 4.3.2, 4.3.3)."""
         session = self.session(request)
         fragment = parse_fragment(await self.body(request, ICE_FRAGMENT, FRAGMENT_LIMIT))

@@ -1,4 +1,4 @@
-"""The sessions that HTTP requests create (WHIP, RFC 9725): their table, their limits and their periodic checks.
+"""The sessions that HTTP requests create (WHIP, RFC 9725; WHEP): their table, their limits and their periodic checks.
 
 A session has no socket. It ends with DELETE, with its media connection (ICE consent, RFC 7675), or by moderation.
 """
@@ -25,11 +25,11 @@ UNCONNECTED_RETRY_AFTER: Final = 5.0
 
 
 class HttpSession(Protocol):
-    """A WHIP session, as the table and the HTTP routes use it."""
+    """A WHIP or WHEP session, as the table and the HTTP routes use it."""
 
     @property
     def protocol(self) -> str:
-        """`whip`, for metrics."""
+        """`whip` or `whep`, for metrics."""
 
     @property
     def key(self) -> str:
@@ -97,7 +97,7 @@ class HttpSessions:
         return iter(list(self._by_key.values()))
 
     def by_protocol(self) -> dict[str, int]:
-        return {"whip": 0, **Counter(session.protocol for session in self._by_key.values())}
+        return {"whip": 0, "whep": 0, **Counter(session.protocol for session in self._by_key.values())}
 
     def find(self, key: str) -> HttpSession | None:
         return self._by_key.get(key)
@@ -149,6 +149,8 @@ class HttpSessions:
                 session.disconnect("protocol_error", "This connection takes too much of the server's time.")
             elif context.settings.end_with_token and session.claims.expires_at <= wall:
                 session.disconnect("token_expired", "Your access has expired.")
+            elif context.access.is_revoked(session.claims):
+                session.disconnect("kicked", "Your access was revoked.")
 
     def close(self, message: str) -> None:
         for session in self:

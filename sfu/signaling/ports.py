@@ -1,7 +1,7 @@
 """Ports of a session: its client, the media connections, and egress jobs."""
 
 from collections.abc import Mapping
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget
@@ -11,6 +11,7 @@ from sfu.rooms.media_stats import DownlinkStats, QualityLimitation, VideoStats
 from sfu.rooms.ports import MediaSink, MediaSource
 from sfu.rooms.quality import Link
 from sfu.sdp.answer import AcceptedOffer
+from sfu.sdp.receive_offer import ReceiveOffer
 from sfu.signaling.dialect import Dialect
 from sfu.signaling.messages import ServerMessage, TrackSpec
 
@@ -105,6 +106,43 @@ class Subscriber(MediaSink, Protocol):
     def close(self) -> None: ...
 
 
+class AnsweringSubscriber(MediaSink, Protocol):
+    """A subscribing connection that negotiates once, with one m-line per kind at most."""
+
+    def answer(self, offer: ReceiveOffer, sources: Mapping[Literal["audio", "video"], MediaSource | None]) -> str:
+        """Answers the client's offer. `sources`: kinds that the client may receive, with the source that is live now.
+        Raises BadRequest."""
+
+    def offer(self, sources: Mapping[Literal["audio", "video"], MediaSource]) -> str:
+        """The server's offer, for a client whose own offer cannot carry these sources."""
+
+    def accept_answer(self, sdp: str) -> None:
+        """The answer to `offer`. Raises BadRequest and then changes nothing."""
+
+    def restart_ice(self) -> str:
+        """A description with new ICE credentials."""
+
+    @property
+    def kinds(self) -> frozenset[Literal["audio", "video"]]:
+        """Kinds that the client receives."""
+
+    def mid(self, kind: Literal["audio", "video"]) -> str:
+        """Mid of the m-line of this kind; empty: none."""
+
+    @property
+    def established(self) -> bool: ...
+
+    def report(self) -> Link | None:
+        """None: the connection is not established yet."""
+
+    def path(self) -> DownlinkStats | None:
+        """None: no estimate yet."""
+
+    def video_stats(self) -> tuple[VideoStats, ...]: ...
+
+    def close(self) -> None: ...
+
+
 class PublisherListener(Protocol):
     def data_received(self, payload: bytes | str, *, reliable: bool) -> None: ...
 
@@ -118,14 +156,16 @@ class PublisherListener(Protocol):
         """The connection failed or the peer closed it. The Publisher is already closed."""
 
 
-class SubscriberListener(Protocol):
-    def offer_made(self, offer_id: int, sdp: str, tracks: dict[str, TrackId]) -> None: ...
-
+class SubscriptionListener(Protocol):
     def subscription_changed(
         self, track: TrackId, *, paused: bool, reason: str, layer: str, width: int, height: int
     ) -> None: ...
 
     def subscriber_lost(self) -> None: ...
+
+
+class SubscriberListener(SubscriptionListener, Protocol):
+    def offer_made(self, offer_id: int, sdp: str, tracks: dict[str, TrackId]) -> None: ...
 
 
 class MediaEdge(Protocol):
@@ -140,6 +180,10 @@ class MediaEdge(Protocol):
     def open_subscriber(
         self, name: str, listener: SubscriberListener, decision_log: DecisionLog, budget: LoopBudget
     ) -> Subscriber: ...
+
+    def open_answering_subscriber(
+        self, name: str, listener: SubscriptionListener, decision_log: DecisionLog, budget: LoopBudget
+    ) -> AnsweringSubscriber: ...
 
 
 Room = TypeVar("Room", contravariant=True)
@@ -158,3 +202,6 @@ class EgressPort(Protocol[Room]):
         focus: str | None = None,
     ) -> object:
         """None: unchanged. Raises AtCapacity, Conflict or NotFound."""
+
+    def mix_of(self, room: str) -> str:
+        """Id of the participant that publishes the mix into the room; empty: none."""

@@ -32,6 +32,8 @@ from sfu.signaling.session import State
 from sfu.signaling.sessions import Sessions
 from sfu.signaling.settings import Settings
 from sfu.signaling.websocket import WebSockets
+from sfu.signaling.whep import WhepRoutes
+from sfu.signaling.whep_viewers import WhepViewers
 from sfu.signaling.whip import WhipRoutes
 from sfu.telemetry.join_trace import JoinTraces
 
@@ -56,7 +58,7 @@ class Statistics:
     "With or without a socket, including waiting ones."
     waiting: int
     http_sessions: Mapping[str, int]
-    "WHIP sessions, by protocol."
+    "WHIP and WHEP sessions, by protocol."
     messages_sent: int
     frames_sent: int
     loop_seconds: Mapping[str, float]
@@ -104,13 +106,18 @@ class Signaling:
         addresses = addresses or ClientAddresses(any_peer=settings.trust_forwarded_for)
         self._sockets = WebSockets(self._sessions, [JsonDialect()], origins, addresses)
         self._http_sessions = HttpSessions(self._context)
+        self._whep_viewers = WhepViewers(settings.max_viewers_per_identity)
         self._origins = origins
         self._addresses = addresses
 
     def routes(self, base_path: str = "") -> list[web.RouteDef]:
         """`base_path`: path prefix of the server behind a proxy."""
         resources = HttpResources(self._context, self._http_sessions, self._origins, self._addresses, base_path)
-        return [web.get("/ws", self._sockets.handle), *WhipRoutes(resources).routes()]
+        return [
+            web.get("/ws", self._sockets.handle),
+            *WhipRoutes(resources).routes(),
+            *WhepRoutes(resources, self._whep_viewers).routes(),
+        ]
 
     def statistics(self) -> Statistics:
         context = self._context

@@ -25,13 +25,15 @@ class Settings:
     max_sockets: Count = 10_000
     "Maximum open sockets; further ones get 503."
     unjoined_per_address: Count = 32
-    "Maximum sockets per address that have not joined yet, and WHIP sessions without media; further ones get 429."
+    "Maximum sockets per address that have not joined yet, and WHIP and WHEP sessions without media; further ones get 429."
     max_http_sessions: Count = 2_000
-    "Maximum open WHIP sessions; further ones get 503."
+    "Maximum open WHIP and WHEP sessions; further ones get 503."
     http_session_rate: Duration = 1.0
-    "Sustained WHIP sessions per second that one address may create; further ones get 429."
+    "Sustained WHIP and WHEP sessions per second that one address may create; further ones get 429."
     http_session_burst: Count = 60
     "Maximum burst of them."
+    max_viewers_per_identity: Count = 16
+    "Maximum WHEP sessions of one identity in a room; further ones get 429. Each counts as a participant of the room."
     trust_forwarded_for: bool = False
     "Trust the forwarding header of every peer, not only of `http.trusted_proxies`. Safe only behind a firewall."
     message_rate: Duration = 20.0

@@ -67,6 +67,10 @@ class DownTracks:
             rtx_payload_type=parameters.rtx_payload_type,
             first_sequence=first_sequence,
             cname=subscription.source.stream,
+            extensions=parameters.extensions if parameters.client_ids else None,
+            allow_mixed=parameters.allow_mixed,
+            nack_without_rtx=parameters.nack_without_rtx,
+            continues=parameters.continues,
         )
         feedback = URI_TRANSPORT_CC in parameters.extensions
         self._layer_control.add(subscription, peer, feedback=feedback, now=now)

@@ -8,10 +8,11 @@ from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget, media_budget
 from sfu.forwarding.media_track import TrackOwner
 from sfu.forwarding.selector import SETTLE
+from sfu.transport.answering_subscriber import AnsweringSubscriber
 from sfu.transport.downlink_scheduler import DownlinkScheduler
 from sfu.transport.dynacast_manager import DynacastManager
 from sfu.transport.publisher import PublisherConnection, PublisherListener
-from sfu.transport.subscriber import OfferingSubscriber, SubscriberListener
+from sfu.transport.subscriber import OfferingSubscriber, SubscriberListener, SubscriptionListener
 from sfu.transport.webrtc_server import WebRtcServer
 
 SELECTIONS: Final = 1000
@@ -57,6 +58,22 @@ class WebRtcEndpoint:
         budget: LoopBudget | None = None,
     ) -> OfferingSubscriber:
         return OfferingSubscriber(
+            self._webrtc_server,
+            name,
+            listener,
+            self._downlink_scheduler,
+            decision_log or DecisionLog(),
+            budget or media_budget(),
+        )
+
+    def open_answering_subscriber(
+        self,
+        name: str,
+        listener: SubscriptionListener,
+        decision_log: DecisionLog | None = None,
+        budget: LoopBudget | None = None,
+    ) -> AnsweringSubscriber:
+        return AnsweringSubscriber(
             self._webrtc_server,
             name,
             listener,

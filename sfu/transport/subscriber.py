@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from sfu.errors import BadRequest
 from sfu.forwarding.decision_log import Cause, DecisionLog
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.loop_budget import LoopBudget
 from sfu.ids import TrackId
 from sfu.rooms.media_stats import DownlinkStats, VideoStats
@@ -110,11 +111,15 @@ class SubscriberConnection:
         if subscription is None:
             return
         if subscription.down_track is not None:
-            now = time.monotonic()
-            self._ssrcs.end(subscription.down_track.ssrc, subscription.down_track.rtx_ssrc, now=now)
-            for ssrc in self._ssrcs.expired(now):
-                self._connect().forget_sent(ssrc)
+            self._end_stream(subscription.down_track)
         self._release(track)
+
+    def _end_stream(self, down_track: DownTrack) -> None:
+        """The RTP stream ends: no other track may use its SSRCs."""
+        now = time.monotonic()
+        self._ssrcs.end(down_track.ssrc, down_track.rtx_ssrc, now=now)
+        for ssrc in self._ssrcs.expired(now):
+            self._connect().forget_sent(ssrc)
 
     def _send_state(self, subscription: Subscription, sent_state: SentState) -> None:
         before = subscription.sent_state

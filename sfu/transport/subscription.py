@@ -28,6 +28,13 @@ class SendParameters(NamedTuple):
     rtx_payload_type: int | None
     extensions: Mapping[str, int]
     "Negotiated ids of header extensions by URI."
+    client_ids: bool = False
+    "The client chose mid and ids, in an offer of its own."
+    allow_mixed: bool = True
+    "The client takes one-byte and two-byte header extensions in one stream (RFC 8285 6)."
+    nack_without_rtx: bool = False
+    continues: DownTrack | None = None
+    "The ended down track whose RTP stream continues."
 
 
 @dataclass(frozen=True, slots=True)

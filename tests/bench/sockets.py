@@ -37,7 +37,7 @@ from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.sdp.answer import AcceptedOffer
 from sfu.signaling import AccessControl, Settings, Signaling
 from sfu.signaling.messages import TrackSpec
-from sfu.signaling.ports import PublisherListener, SubscriberListener
+from sfu.signaling.ports import AnsweringSubscriber, PublisherListener, SubscriberListener, SubscriptionListener
 from sfu.signaling.server import random_id
 from sfu.transport.reports import LinkReport, Negotiated
 
@@ -62,6 +62,11 @@ class NoMedia:
         self, name: str, listener: SubscriberListener, decision_log: DecisionLog, budget: LoopBudget
     ) -> "NoMedia":
         return self
+
+    def open_answering_subscriber(
+        self, name: str, listener: SubscriptionListener, decision_log: DecisionLog, budget: LoopBudget
+    ) -> AnsweringSubscriber:
+        raise NotImplementedError
 
     def negotiate(self, offer: AcceptedOffer, tracks: list[TrackSpec]) -> Negotiated:
         return Negotiated("v=0\r\n", {})

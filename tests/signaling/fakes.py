@@ -23,7 +23,7 @@ from sfu.signaling.context import AccessControl, Context
 from sfu.signaling.json_dialect import JsonDialect
 from sfu.signaling.messages import TrackSpec
 from sfu.signaling.outbox import Flusher
-from sfu.signaling.ports import PublisherListener, SubscriberListener
+from sfu.signaling.ports import AnsweringSubscriber, PublisherListener, SubscriberListener, SubscriptionListener
 from sfu.signaling.schema import PATH
 from sfu.signaling.sessions import Sessions
 from sfu.signaling.settings import Settings
@@ -174,6 +174,11 @@ class FakeEdge:
     ) -> FakeSubscriber:
         self.subscribers.append(FakeSubscriber(name, listener, decision_log))
         return self.subscribers[-1]
+
+    def open_answering_subscriber(
+        self, name: str, listener: SubscriptionListener, decision_log: DecisionLog, budget: LoopBudget
+    ) -> AnsweringSubscriber:
+        raise NotImplementedError("WHEP is tested with real connections")
 
     def subscriber(self, name: str) -> FakeSubscriber:
         return next(one for one in reversed(self.subscribers) if one.name == name)

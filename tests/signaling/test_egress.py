@@ -26,6 +26,9 @@ class FakeEgress:
         self.changes.append({name: value for name, value in wanted.items() if value is not None})
         room.set_egress_status(EgressStatus(live=bool(wanted["live"]), layout=wanted["layout"] or "auto"))
 
+    def mix_of(self, room: str) -> str:
+        return ""
+
 
 @pytest.mark.parametrize(
     ("grants", "asked", "refused"),
