@@ -24,7 +24,7 @@ from sfu.sdp.receive_offer import accept_receive_offer
 from sfu.signaling.http_resources import SDP, HttpResources, Refusal
 from sfu.signaling.messages import Join
 from sfu.signaling.sessions import profile_of
-from sfu.signaling.whep_resource import WhepResource
+from sfu.signaling.whep_resource import WhepResource, wanted
 from sfu.signaling.whep_session import EVENTS, WhepSession
 from sfu.signaling.whep_viewers import WhepViewers
 
@@ -80,8 +80,8 @@ class WhepRoutes:
         description = parse(await resources.body(request, SDP, SDP_LIMIT))
         try:
             offer = accept_receive_offer(description)
-            if not offer.fingerprints or not offer.ufrag:
-                raise BadRequest("The offer has no m-line on which the server can send.", code="no_media")
+            if not wanted(offer.offer):
+                raise BadRequest("The offer receives neither audio nor video.", code="no_media")
         except BadRequest as error:
             raise Refusal(422, error.code, error.message) from None
         context.access.admit(claims.video.room)

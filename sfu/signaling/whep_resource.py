@@ -9,6 +9,7 @@ from sfu.rooms.participant import Participant
 from sfu.rooms.publication import Publication
 from sfu.rooms.room import Room
 from sfu.rooms.track_description import SOURCE_KINDS, TrackSource
+from sfu.sdp.description import SessionDescription
 from sfu.sdp.receive_offer import ReceiveOffer
 
 Kind = Literal["audio", "video"]
@@ -68,6 +69,12 @@ def _of(owner: Participant, sources: Mapping[Kind, TrackSource]) -> dict[Kind, P
     return found
 
 
+def wanted(offer: SessionDescription) -> set[str]:
+    """Kinds that the client wants to receive."""
+    kinds = {each.kind for each in offer.media if not each.rejected and each.direction in RECEIVING}
+    return kinds & {"audio", "video"}
+
+
 def carries(offer: ReceiveOffer, publications: Mapping[Kind, Publication]) -> bool:
     """Whether an answer to this offer can carry the publications of every kind that the client wants to receive."""
     if not any(section.kind in publications for section in offer.sections.values()):
@@ -75,9 +82,7 @@ def carries(offer: ReceiveOffer, publications: Mapping[Kind, Publication]) -> bo
     for kind, publication in publications.items():
         section = next((each for each in offer.sections.values() if each.kind == kind), None)
         if section is None:
-            if any(
-                each.kind == kind and not each.rejected and each.direction in RECEIVING for each in offer.offer.media
-            ):
+            if kind in wanted(offer.offer):
                 return False
         elif section.choose(publication.media.codec, publication.media.track.parameters) is None:
             return False

@@ -138,6 +138,7 @@ async def whip_server(
             lambda claims: verifier.revoke(claims, time.time()),
             lambda _: admit(),
             lambda _: ice_servers,
+            lambda claims: verifier.is_revoked(claims, time.time()),
         ),
         WebRtcEndpoint(webrtc_server),
         Origins((ORIGIN,)),
