@@ -3,13 +3,7 @@ globalThis.whep = {
   async play(endpoint, token, { kinds = ["audio", "video"] } = {}) {
     const pc = new RTCPeerConnection();
     for (const kind of kinds) pc.addTransceiver(kind, { direction: "recvonly" });
-    const video = document.createElement("video");
-    Object.assign(video, { autoplay: true, srcObject: new MediaStream() });
-    document.body.append(video);
-    pc.ontrack = ({ track }) => {
-      video.srcObject.addTrack(track);
-      void video.play();
-    };
+    const video = whep.show(pc);
     const picture = new Promise((resolve) => video.requestVideoFrameCallback(() => resolve(performance.now())));
     await pc.setLocalDescription();
     const headers = { Authorization: `Bearer ${token}`, "Content-Type": "application/sdp" };
@@ -24,6 +18,21 @@ globalThis.whep = {
     return { status: created.status, url, etag: whep.etag, links };
   },
 
+  // An element that plays what a connection receives.
+  show(pc) {
+    const video = document.createElement("video");
+    Object.assign(video, { autoplay: true, srcObject: pc && new MediaStream() });
+    document.body.append(video);
+    if (pc) {
+      whep.pc = pc;
+      pc.ontrack = ({ track }) => {
+        video.srcObject.addTrack(track);
+        void video.play();
+      };
+    }
+    return video;
+  },
+
   send(method, headers = {}, body = undefined, path = "") {
     return fetch(whep.url + path, { method, headers: { Authorization: `Bearer ${whep.token}`, ...headers }, body });
   },
@@ -33,6 +42,13 @@ globalThis.whep = {
     return Object.fromEntries(stats.map((one) => [one.kind, one]));
   },
 
+  // Size and codec of the picture.
+  async picture() {
+    const stats = await whep.pc.getStats();
+    const video = [...stats.values()].find((one) => one.type === "inbound-rtp" && one.kind === "video");
+    return video && { width: video.frameWidth, height: video.frameHeight, codec: stats.get(video.codecId)?.mimeType };
+  },
+
   // Waits until the numbers of received frames and of sound energy have grown.
   async watches(frames = 10) {
     const before = await whep.received();
@@ -40,7 +56,7 @@ globalThis.whep = {
       const { video, audio } = await whep.received();
       const seen = video?.framesDecoded >= (before.video?.framesDecoded ?? 0) + frames;
       const heard = audio?.totalAudioEnergy > (before.audio?.totalAudioEnergy ?? 0);
-      if (seen && heard) return { width: video.frameWidth, height: video.frameHeight };
+      if (seen && heard) return whep.picture();
       await new Promise((resolve) => setTimeout(resolve, 50));
     }
   },
