@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from sfu.api.admin import GRANT_DESCRIPTIONS, Operation
 from sfu.api.schemas import Problem
+from sfu.api.whep_openapi import WHEP
 
 REFERENCE = "#/components/schemas/{name}"
 
@@ -99,6 +100,7 @@ def document(version: str, operations: Sequence[Operation], base_path: str = "")
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     paths |= WHIP
+    paths |= WHEP
     return {
         "openapi": "3.1.0",
         "info": {

@@ -11,12 +11,15 @@ KEEP_ALIVE: Final = 15.0
 
 
 class EventStream:
+    """`send` and `close` are called by the session, `chunks` for each request of the client."""
+
     def __init__(self, types: Collection[str]) -> None:
         """`types`: the event types that the client gets."""
         self._types = frozenset(types)
         self._waiting: dict[str, bytes] = {}
         self._changed = asyncio.Event()
         self._closed = False
+        self._readers = 0
 
     def send(self, type_: str, data: object) -> None:
         if type_ in self._types and not self._closed:
@@ -33,16 +36,23 @@ class EventStream:
         self._closed = True
         self._changed.set()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body of the response. Ends after `close`."""
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body of a response. It ends after `close`, and when the client asks again, as EventSource does after a fault."""
+        self._readers += 1
+        self._changed.set()
+        return self._chunks(self._readers)
+
+    async def _chunks(self, reader: int) -> AsyncIterator[bytes]:
         yield b": open\n\n"
-        while not self._closed or self._waiting:
+        while reader == self._readers:
             waiting, self._waiting = self._waiting, {}
             for type_, data in waiting.items():
                 yield b"event: " + type_.encode() + b"\ndata: " + data + b"\n\n"
-            self._changed.clear()
-            if waiting or self._closed:
+            if waiting:
                 continue
+            if self._closed:
+                return
+            self._changed.clear()
             try:
                 async with asyncio.timeout(KEEP_ALIVE):
                     await self._changed.wait()

@@ -148,6 +148,7 @@ class WhepRoutes:
         session = self._resources.sessions.find(request.match_info["session"])
         if not isinstance(session, WhepSession) or session.events is None or not _is_secret(request, session):
             raise NotFound("There is no such event stream.")
+        session.send_state()
         return web.Response(
             body=session.events.chunks(),
             content_type="text/event-stream",

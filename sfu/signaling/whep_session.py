@@ -210,15 +210,18 @@ class WhepSession:
         return SubscriptionSettings(width=size.width, height=size.height)
 
     def open_events(self, types: Sequence[str]) -> EventStream:
-        """Replaces an earlier stream. The first events are the current state."""
+        """Replaces an earlier stream."""
         if self.events is not None:
             self.events.close()
         self.events = EventStream(types)
         self.events_key = self._context.secret()
+        return self.events
+
+    def send_state(self) -> None:
+        """Sends an event of each type."""
         self._send_activity()
         self._send_layers()
         self.count_changed(self._viewers.count(self.resource))
-        return self.events
 
     def close_events(self) -> None:
         if self.events is not None:

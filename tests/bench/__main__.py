@@ -12,6 +12,7 @@ SMALL = (
     ("packet_path",),
     ("sockets",),
     ("whip",),
+    ("whep",),
     ("estimator",),
     ("mixer",),
     ("egress",),

@@ -17,6 +17,7 @@ from schemathesis.core.result import Ok
 
 from sfu.api.application import OPERATIONS
 from sfu.api.openapi import WHIP, document
+from sfu.api.whep_openapi import WHEP
 from tests.api.support import running, token
 
 EXAMPLES = 10
@@ -29,7 +30,7 @@ def operations() -> Iterator[schemathesis.APIOperation[Any, Any, Any, Any]]:
         yield each.ok()
 
 
-CALLS = {f"{each.method.upper()} {each.path}": each for each in operations() if each.path not in WHIP}
+CALLS = {f"{each.method.upper()} {each.path}": each for each in operations() if each.path not in WHIP | WHEP}
 checks.load_all_checks()
 CHECKS = checks.CHECKS.get_by_names(
     ["status_code_conformance", "content_type_conformance", "response_schema_conformance"]

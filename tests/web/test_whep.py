@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Page
 
 from tests.web import whep_clients
-from tests.web.guest import Guest, Meeting
+from tests.web.guest import THREE_LAYERS, Guest, Meeting
 
 WHEP = Path(__file__).with_name("whep.js").read_text()
 WHIP = Path(__file__).with_name("whip.js").read_text()
@@ -116,7 +116,23 @@ async def test_a_page_watches_a_participant(meeting: Meeting) -> None:
         assert after["video"]["ssrc"] == before["video"]["ssrc"]
 
         assert await page.evaluate("() => whep.send('DELETE').then((answer) => answer.status)") == 200
-        await page.wait_for_function("() => ['disconnected', 'failed', 'closed'].includes(whep.pc.connectionState)")
+        assert await page.evaluate("() => whep.send('DELETE').then((answer) => answer.status)") == 404
+
+
+async def test_layers_follow_the_player_and_its_path(meeting: Meeting) -> None:
+    """The largest layer needs an estimate of the path, from feedback with the player's own extension ids."""
+    ada = await meeting.join("Ada", camera=THREE_LAYERS)
+    async with player(meeting, f"/{await identity_of(ada)}") as page:
+        for wanted, width in (({}, 960), ({"maxWidth": 240, "maxHeight": 135}, 240), ({"encodingId": "f"}, 960)):
+            status = await page.evaluate(
+                """(body) => whep.send('POST', { 'Content-Type': 'application/json' }, JSON.stringify(body), '/layer')
+                    .then((answer) => answer.status)""",
+                wanted,
+            )
+            assert status == 200
+            await page.wait_for_function(
+                "async (width) => (await whep.picture())?.width === width", arg=width, timeout=PATIENCE * 1000
+            )
 
 
 async def test_an_encoder_comes_back_with_another_codec(meeting: Meeting) -> None:
