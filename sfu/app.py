@@ -343,7 +343,12 @@ async def _demo(server: Server) -> None:
         # Only for a person at a terminal: `make run`. The token is valid until this process ends.
         encoder = DevelopmentTokenRequest(room="demo", identity="encoder", name="Encoder", admin=False)
         token = server.development.token(encoder, server.rooms).token
-        print(f"WHIP, for OBS and other encoders: {server.url}/whip/demo\nbearer token: {token}", flush=True)
+        print(
+            f"WHIP, for OBS and other encoders: {server.url}/whip/demo\n"
+            f"WHEP, for players: {server.url}/whep/demo/IDENTITY\n"
+            f"bearer token for both: {token}",
+            flush=True,
+        )
     if server.rtmp_server.port:
         _, stream_key = server.ingests.create("demo", "encoder", "RTMP encoder", temporary=True)
         address = f"rtmp://localhost:{server.rtmp_server.port}/live"
