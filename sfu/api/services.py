@@ -1,4 +1,4 @@
-"""What the HTTP API acts on."""
+"""The parts of the server that the HTTP API uses."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from sfu.events.events import Events
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
-    """The parts of the server that operations use. The operations of a part that is None answer with an error."""
+    """Operations of a part that is None answer with an error."""
 
     rooms: RoomsPort
     node: NodePort

@@ -242,7 +242,7 @@ async def test_layers_by_ssrc_are_kept_apart(
     assert 14 not in {packet.payload[-1] for packet in got}, "an SSRC that no group names"
     same = negotiate(publisher, text, spec).sources["v"]
     assert same is source
-    moved = negotiate(publisher, text.replace("11", "31"), spec).sources["v"]
+    moved = negotiate(publisher, text.replace(SIM, SIM.replace("11", "31")), spec).sources["v"]
     assert moved is not source
     for thing in (subscriber, publisher, peer, receiver):
         thing.close()  # type: ignore[attr-defined]
