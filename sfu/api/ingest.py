@@ -1,4 +1,4 @@
-"""Operations of the admin API for ingest: stream keys and the state of their streams."""
+"""Operations of the admin API for ingest: stream keys, cameras and the state of their streams."""
 
 from collections.abc import Callable
 from typing import Annotated, Literal
@@ -14,16 +14,18 @@ Text = Annotated[str, Meta(min_length=1, max_length=128)]
 
 
 class CreateIngest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A stream key for an encoder."""
+    """A stream key for an encoder, or a camera that the server pulls."""
 
     identity: Text
     "Identity of the participant that the encoder becomes."
     name: Annotated[str, Meta(max_length=128)] = ""
     "Display name."
+    url: Annotated[str, Meta(max_length=2048)] = ""
+    "RTSP address of a camera with its credentials, which no answer repeats; empty: create a stream key."
 
 
 class IngestInfo(Struct, frozen=True, kw_only=True):
-    """A stream key and the state of its stream."""
+    """A stream key or a camera, and the state of its stream."""
 
     id: str
     room: str
@@ -39,12 +41,15 @@ class IngestInfo(Struct, frozen=True, kw_only=True):
     width: int
     height: int
     received_bytes: int
+    url: str
+    "Address of the camera without credentials and path; empty: the encoder uses a stream key."
 
 
 class CreatedIngest(Struct, frozen=True, kw_only=True):
     """A new stream key. The server stores a hash only: the key cannot be read again."""
 
     key: str
+    "Empty for a camera."
     ingest: IngestInfo
 
 
@@ -72,12 +77,16 @@ def _info(status: IngestStatus) -> IngestInfo:
         width=status.width,
         height=status.height,
         received_bytes=status.received_bytes,
+        url=status.url,
     )
 
 
 def _create(call: Call) -> Callable[[], CreatedIngest]:
     body, port = call.body, _port(call)
     assert isinstance(body, CreateIngest)
+    if body.url:
+        camera = port.create_pull(call.room, body.identity, body.name, body.url)
+        return lambda: CreatedIngest(key="", ingest=_info(camera))
     status, key = port.create(call.room, body.identity, body.name)
 
     def store() -> CreatedIngest:
@@ -108,7 +117,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="listIngests",
         method="GET",
         path=f"{PREFIX}/ingest",
-        summary="Lists all stream keys with the state of their streams.",
+        summary="Lists all stream keys and cameras with the state of their streams.",
         grant="list",
         run=_list,
         answer=IngestList,
@@ -117,7 +126,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="listRoomIngests",
         method="GET",
         path=_ROOM,
-        summary="Lists the stream keys of a room with the state of their streams.",
+        summary="Lists the stream keys and cameras of a room with the state of their streams.",
         grant="view",
         run=_list_room,
         answer=IngestList,
@@ -126,7 +135,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="createIngest",
         method="POST",
         path=_ROOM,
-        summary="Creates a stream key for an encoder. The room need not exist; the encoder creates it.",
+        summary="Creates a stream key for an encoder, or pulls a camera. The room need not exist; the stream creates it.",
         grant="admin",
         run=_create,
         body=CreateIngest,
@@ -137,7 +146,7 @@ OPERATIONS: tuple[Operation, ...] = (
         name="revokeIngest",
         method="DELETE",
         path=f"{_ROOM}/{{ingest}}",
-        summary="Revokes a stream key and ends its stream.",
+        summary="Revokes a stream key or removes a camera, and ends its stream.",
         grant="admin",
         run=_revoke,
         status=204,

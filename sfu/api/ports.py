@@ -159,6 +159,9 @@ class IngestPort(Protocol):
     def create(self, room: str, identity: str, name: str) -> tuple[IngestStatus, str]:
         """Returns the status and the key, which cannot be read again. Call `save` afterwards."""
 
+    def create_pull(self, room: str, identity: str, name: str, url: str) -> IngestStatus:
+        """Pulls a camera over RTSP until it is revoked."""
+
     def revoke(self, room: str, identifier: str) -> None:
         """Call `save` afterwards."""
 

@@ -1,7 +1,8 @@
-"""`sfu ingest`: creates, lists and revokes the stream keys of a running server through its admin API."""
+"""`sfu ingest`: creates, lists and revokes the stream keys and cameras of a running server through its admin API."""
 
 import argparse
 import json
+import sys
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
@@ -16,10 +17,16 @@ Request = Callable[..., Any]
 def add_arguments(parser: argparse.ArgumentParser) -> tuple[argparse.ArgumentParser, ...]:
     """Returns the parsers of the subcommands, so that the caller can add shared options."""
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
-    create = commands.add_parser("create", help="create a stream key; prints it, once")
+    create = commands.add_parser("create", help="create a stream key and print it, once; or pull a camera")
     create.add_argument("room", help="room that the encoder publishes into")
     create.add_argument("--identity", default="encoder", help="identity of the participant (default: encoder)")
     create.add_argument("--name", default="", help="display name")
+    create.add_argument(
+        "--rtsp",
+        metavar="URL",
+        default="",
+        help="pull this camera instead: rtsp://user:password@host/path; - reads it from standard input",
+    )
     revoke = commands.add_parser("revoke", help="revoke a stream key and end its stream")
     revoke.add_argument("room")
     revoke.add_argument("ingest", metavar="ID", help="id of the stream key, as `sfu ingest list` prints it")
@@ -38,7 +45,8 @@ def run(parsed: argparse.Namespace, request: Request, settings: Settings) -> int
     if parsed.command == "list":
         answer = request("/ingest", grants=VideoGrants(room_list=True))
     elif parsed.command == "create":
-        body = {"identity": parsed.identity, "name": parsed.name}
+        url = sys.stdin.readline().strip() if parsed.rtsp == "-" else parsed.rtsp
+        body = {"identity": parsed.identity, "name": parsed.name, "url": url}
         answer = request(path, grants=grants, method="POST", body=body)
     else:
         answer = request(f"{path}/{urllib.parse.quote(parsed.ingest, safe='')}", grants=grants, method="DELETE")
@@ -48,6 +56,8 @@ def run(parsed: argparse.Namespace, request: Request, settings: Settings) -> int
         for each in answer["ingests"]:
             problem = f"  {each['problem']}" if each["problem"] else ""
             print(f"{each['id']:<16} {each['room']:<32} {each['identity']:<24} {each['state']:<8}{problem}")
+    elif parsed.command == "create" and not answer["key"]:
+        print(f"camera      {answer['ingest']['id']}  {answer['ingest']['url']}")
     elif parsed.command == "create":
         port = settings.rtmp_port
         address = "" if port is None else f":{port}" if port not in (0, 1935) else ""

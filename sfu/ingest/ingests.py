@@ -1,4 +1,4 @@
-"""All stream keys of a server and the streams that use them now. Implements the API's IngestPort."""
+"""All stream keys and cameras of a server, and the streams that use them now. Implements the API's IngestPort."""
 
 import asyncio
 import logging
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from sfu.errors import AtCapacity, RemoteError
+from sfu.ingest.rtsp_pull import RtspPull
+from sfu.ingest.rtsp_url import parse
 from sfu.ingest.settings import Settings
 from sfu.ingest.stream import IngestStream
 from sfu.ingest.stream_keys import StreamKey, StreamKeys
@@ -39,6 +41,8 @@ class IngestStatus:
     width: int
     height: int
     received_bytes: int
+    url: str = ""
+    "Address of the camera without credentials and path; empty: the key is for RTMP."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class Ingests:
         self._webrtc_server = webrtc_server
         self._admit = admit
         self._streams: dict[str, IngestStream] = {}
+        self._pulls: dict[str, RtspPull] = {}
         self._problems: dict[str, str] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
@@ -86,6 +91,9 @@ class Ingests:
 
     async def close(self) -> None:
         """Ends all streams and waits for their transcoders."""
+        for pull in self._pulls.values():
+            self._await_end(pull.close())
+        self._pulls.clear()
         for stream in list(self._streams.values()):
             stream.close()
         if self._ending:
@@ -98,10 +106,23 @@ class Ingests:
         key, secret = self.keys.create(room, identity, name, temporary=temporary)
         return self._status(key), secret
 
+    def create_pull(self, room: str, identity: str, name: str, url: str) -> IngestStatus:
+        """Pulls a camera into a room, until `revoke` or the end of the server. Raises AtCapacity or BadRequest."""
+        target = parse(url, private=self.settings.private)
+        if len(self._pulls) >= self.settings.max_streams:
+            raise AtCapacity("This server cannot take another camera.")
+        key, _ = self.keys.create(room, identity, name, temporary=True)
+        pull = self._pulls[key.id] = RtspPull(key, target, self.settings, self)
+        pull.start()
+        return self._status(key)
+
     def revoke(self, room: str, identifier: str) -> None:
-        """Revokes a key and ends its stream. Call `save` afterwards. Raises NotFound."""
+        """Revokes a key or removes a camera, and ends its stream. Call `save` afterwards. Raises NotFound."""
         key = self.keys.revoke(identifier, room)
         self._problems.pop(key.id, None)
+        pull = self._pulls.pop(key.id, None)
+        if pull is not None:
+            self._await_end(pull.close())
         stream = self._streams.get(key.id)
         if stream is not None:
             stream.close()
@@ -154,20 +175,33 @@ class Ingests:
         if stream is not None:
             stream.close()
 
+    def pull_failed(self, key: StreamKey, reason: str) -> None:
+        """Records why a camera is away. Its stream stays for the reconnect timeout."""
+        if key.id in self._pulls:
+            self._problems[key.id] = reason
+
+    def count_received(self, size: int) -> None:
+        self.counters.received_bytes += size
+
     def keys_contain(self, key: StreamKey) -> bool:
         return any(one.id == key.id for one in self.keys.list(key.room))
 
     def _ended(self, stream: IngestStream) -> None:
         self._streams.pop(stream.key.id, None)
         log.info("ingest ended", extra={"ingest": stream.key.id})
-        if stream.transcoder_task is not None:
-            self._ending.add(stream.transcoder_task)
-            stream.transcoder_task.add_done_callback(self._ending.discard)
+        self._await_end(stream.transcoder_task)
+
+    def _await_end(self, task: asyncio.Task[None] | None) -> None:
+        if task is not None:
+            self._ending.add(task)
+            task.add_done_callback(self._ending.discard)
 
     def _status(self, key: StreamKey) -> IngestStatus:
         stream = self._streams.get(key.id)
         problem = self._problems.get(key.id, "")
-        if stream is None:
-            return IngestStatus(key, "error" if problem else "waiting", problem, "", 0, 0, 0)
+        pull = self._pulls.get(key.id)
+        url = pull.url.label if pull is not None else ""
+        if stream is None or (problem and stream.state != "live"):
+            return IngestStatus(key, "error" if problem else "waiting", problem, "", 0, 0, 0, url)
         width, height = stream.size
-        return IngestStatus(key, stream.state, stream.warning, stream.codec, width, height, stream.received_bytes)
+        return IngestStatus(key, stream.state, stream.warning, stream.codec, width, height, stream.received_bytes, url)

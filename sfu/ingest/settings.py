@@ -1,4 +1,4 @@
-"""Settings of ingest: RTMP ports, stream keys, limits."""
+"""Settings of ingest: RTMP ports, stream keys, cameras, limits."""
 
 import re
 from dataclasses import dataclass
@@ -32,12 +32,14 @@ class Settings:
     max_keys: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     "Maximum stream keys."
     max_streams: Annotated[int, Meta(ge=0)] = 32
-    "Maximum streams at the same time; 0 disables ingest."
+    "Maximum streams at the same time, and maximum cameras; 0 disables ingest."
     max_bit_rate: Annotated[int, Meta(ge=100_000)] = 25_000_000
     "Maximum bit rate of one stream in bits per second; a stream above it is ended."
     renditions: tuple[str, ...] = ()
     """Lower simulcast layers that the server encodes for each stream, as WIDTHxHEIGHT@KBPS, lowest first, at most two. Each
     costs CPU time; without them, every viewer gets the encoder's bit rate."""
+    private: bool = False
+    "Whether cameras may have private, loopback and link-local addresses."
     publish_timeout: Annotated[float, Meta(gt=0)] = 10.0
     "Seconds from connecting to publishing with a valid stream key."
     reconnect_timeout: Annotated[float, Meta(ge=0)] = 10.0

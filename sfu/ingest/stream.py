@@ -130,6 +130,11 @@ class IngestStream:
         return self._format.codec if self._format is not None else ""
 
     @property
+    def audio_codec(self) -> str:
+        """Audio codec of the encoder; empty: no audio yet."""
+        return self._audio_codec
+
+    @property
     def size(self) -> tuple[int, int]:
         """Width and height of the encoder's video."""
         return (self._format.size.width, self._format.size.height) if self._format is not None else (0, 0)
@@ -156,7 +161,7 @@ class IngestStream:
         if self._closed or tag.kind is TagKind.OTHER:
             return
         if tag.kind is TagKind.HEADER:
-            self._use_format(VideoFormat(tag))
+            self.use_format(VideoFormat(tag))
             return
         now = time.monotonic()
         media = self.timeline.place("video", timestamp, now) + tag.composition_ms / 1000
@@ -218,14 +223,15 @@ class IngestStream:
 
     # -- video ------------------------------------------------------------------------------------------------------
 
-    def _use_format(self, form: VideoFormat) -> None:
+    def use_format(self, form: VideoFormat) -> None:
+        """The video of the encoder continues in this format."""
+        if self._closed:
+            return
         self._needs_keyframe = True
         self._format = form
         self._warn(form.warning)
-        if self._video is not None:
-            codec = "H264" if form.codec == "H264" else form.codec
-            if self._video.codec != codec:
-                self._unpublish_video()
+        if self._video is not None and self._video.codec != form.published_codec:
+            self._unpublish_video()
         if self._video is not None and (not form.passes or self._settings.layers):
             self._configure_video(form)
 
@@ -235,7 +241,7 @@ class IngestStream:
         if layers:
             sizes = {layer.rid: Size(layer.width, layer.height) for layer in layers}
         sizes[SOURCE_RID if layers else ""] = form.size
-        source, senders = self._source.publish_video(form.codec, sizes)
+        source, senders = self._source.publish_video(form.published_codec, sizes)
         description = TrackDescription(
             source="camera",
             width=form.size.width,
@@ -245,7 +251,7 @@ class IngestStream:
             else (),
         )
         publication = self.room.publications.publish(self.participant, source, description)
-        self._video = _VideoTrack(source, senders, publication, form.codec)
+        self._video = _VideoTrack(source, senders, publication, form.published_codec)
         if not form.passes or layers:
             self._configure_video(form)
         return True
@@ -257,7 +263,7 @@ class IngestStream:
             self._video = None
 
     def _lower_layers(self, form: VideoFormat) -> list[LayerSpec]:
-        if form.codec != "H264":
+        if form.published_codec != "H264":
             return []
         return [
             LayerSpec(rid=rid, width=layer.width, height=layer.height, bit_rate=layer.bit_rate)
@@ -273,7 +279,7 @@ class IngestStream:
             rid = SOURCE_RID if self._video is not None and SOURCE_RID in self._video.senders else ""
             layers = [*layers, LayerSpec(rid=rid, width=0, height=0, bit_rate=rate)]
         if layers:
-            self._start_transcoder().configure(ConfigureVideo(codec="H264", config=form.config, layers=layers))
+            self._start_transcoder().configure(ConfigureVideo(codec=form.codec, config=form.config, layers=layers))
 
     def _pass_picture(self, form: VideoFormat, tag: Tag, pts: int) -> None:
         video = self._video

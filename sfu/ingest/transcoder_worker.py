@@ -49,8 +49,9 @@ from sfu.outputs.encoder import Sound as Samples
 
 log = logging.getLogger(__name__)
 
-AUDIO_DECODERS: Final = {"AAC": "aac", "MP3": "mp3float"}
-VIDEO_DECODERS: Final = {"H264": "h264"}
+AUDIO_DECODERS: Final = {"AAC": "aac", "MP3": "mp3float", "PCMA": "pcm_alaw", "PCMU": "pcm_mulaw"}
+G711: Final = ("PCMA", "PCMU")
+VIDEO_DECODERS: Final = {"H264": "h264", "HEVC": "hevc", "MPEG4": "mpeg4", "MJPEG": "mjpeg", "VP8": "vp8"}
 OPUS_BIT_RATE: Final = 96_000
 FPS: Final = 30
 KEYFRAME_INTERVAL: Final = 60
@@ -64,13 +65,15 @@ Send = Callable[[FromTranscoder], None]
 
 
 class SoundTranscoder:
-    """AAC or MP3 in, Opus out."""
+    """AAC, MP3 or G.711 in, Opus out."""
 
     def __init__(self, codec: str, config: bytes, send: Send) -> None:
         self._send = send
         decoder = av.CodecContext.create(AUDIO_DECODERS[codec], "r")
         assert isinstance(decoder, AudioCodecContext)
-        if config:
+        if codec in G711:
+            decoder.sample_rate, decoder.layout = 8000, "mono"
+        elif config:
             decoder.extradata = config
         self._decoder = decoder
         self._resampler = AudioResampler(format="flt", layout="stereo", rate=RATE)
@@ -114,13 +117,14 @@ class SoundTranscoder:
 
 
 class VideoTranscoder:
-    """H.264 in, one or more H.264 layers without B-frames out. Runs on a thread of its own."""
+    """H.264 or another codec in, one or more H.264 layers without B-frames out. Runs on a thread of its own."""
 
     def __init__(self, config: ConfigureVideo, send: Send, failed: Callable[[str], None]) -> None:
         self._send, self._failed = send, failed
         decoder = av.CodecContext.create(VIDEO_DECODERS[config.codec], "r")
         assert isinstance(decoder, VideoCodecContext)
-        decoder.extradata = config.config
+        if config.config:
+            decoder.extradata = config.config
         decoder.thread_count = 1
         self._decoder = decoder
         self._specs = config.layers

@@ -25,6 +25,9 @@ PROFILE: Final = (
     "The encoder's H.264 profile cannot be received by browsers, so the server transcodes the video. To avoid it, choose the "
     "profile high, main or baseline, 8 bits, 4:2:0, progressive."
 )
+NO_SIZE: Final = Size(0, 0)
+TRANSCODED: Final = ("HEVC", "MPEG4", "MJPEG", "VP8")
+"""Codecs of cameras that are always transcoded."""
 _AV1_CONFIG_HEAD: Final = 4
 
 
@@ -38,11 +41,11 @@ class Passable(NamedTuple):
 class VideoFormat:
     """One configuration of the encoder: codec, parameter sets, size. Raises MalformedPacket and BadRequest."""
 
-    def __init__(self, tag: Tag) -> None:
-        """`tag`: a HEADER tag."""
+    def __init__(self, tag: Tag, size: Size = NO_SIZE) -> None:
+        """`tag`: a HEADER tag. `size`: of a codec whose headers the server does not parse."""
         self.codec = tag.codec
         self.config = tag.data
-        self.size = Size(0, 0)
+        self.size = size
         self.warning = ""
         "Why the video is transcoded; empty: it passes."
         self._avc: AvcConfiguration | None = None
@@ -56,8 +59,17 @@ class VideoFormat:
                 self.warning = PROFILE
             elif sps.reorder_frames and sps.profile != 66:
                 self.warning = B_FRAMES
+        elif tag.codec in TRANSCODED:
+            self.warning = (
+                f"The camera sends {tag.codec}, so the server transcodes the video. H.264 in the camera avoids it."
+            )
         elif tag.codec == "AV1":
             self._av1_header = split_obus(tag.data[_AV1_CONFIG_HEAD:])
+
+    @property
+    def published_codec(self) -> str:
+        """Codec of the published track."""
+        return "H264" if self.codec in TRANSCODED else self.codec
 
     @property
     def passes(self) -> bool:
@@ -65,7 +77,7 @@ class VideoFormat:
 
     def learn_size(self, frame: Tag) -> bool:
         """Reads the size from a keyframe of VP9 or AV1. Returns whether the size is known."""
-        if not self.size.width and frame.keyframe:
+        if not self.size.width and frame.keyframe and self.codec not in TRANSCODED:
             unit = frame.data if self.codec == "VP9" else self.config[_AV1_CONFIG_HEAD:] or frame.data
             found = codec_config(self.codec, unit)
             self.size = Size(found.width, found.height)

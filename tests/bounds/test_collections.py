@@ -18,7 +18,7 @@ KINDS = {"dict", "list", "set", "deque", "OrderedDict", "Counter", "defaultdict"
 ELSEWHERE = re.compile(
     r"sfu\.(bots|mixer)\.|sfu\.rtp\.(frames|codecs|timestamp_repair)\.|sfu\.outputs\.(encoder|rtmp|segmenter|track_writer)\.|"
     r"sfu\.egress\.(offline_mix|rtp_receiver|track_recorder|composite_outputs|packaging|inputs|heartbeat|pipeline|video_mix|track_reader)\.|"
-    r"sfu\.ingest\.(transcoder_worker|sample_clock)\."
+    r"sfu\.ingest\.(transcoder_worker|rtsp_worker|sample_clock)\."
 )
 """Bots and modules that run in workers."""
 
