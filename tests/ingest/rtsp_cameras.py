@@ -1,6 +1,7 @@
 """A real RTSP server on GStreamer: /usr/bin/python3 rtsp_cameras.py PORT. Needs gir1.2-gst-rtsp-server-1.0.
 
-Paths: /h264 (with AAC), /mjpeg (with PCMU). A second server requires the password. Prints both ports.
+Paths: /h264 (with AAC), /mjpeg (with PCMU), /hevc and /vp8 (with PCMA). A second server requires the password.
+Prints both ports.
 """
 
 import sys
@@ -19,6 +20,10 @@ PHONE = f"{SOUND} ! audio/x-raw,rate=8000,channels=1"
 PATHS = {
     "/h264": f"{VIDEO} ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! video/x-h264,profile=baseline "
     f"! rtph264pay name=pay0 pt=96 config-interval=-1 {SOUND} ! avenc_aac ! rtpmp4gpay name=pay1 pt=97",
+    "/hevc": f"{VIDEO} ! x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph265pay name=pay0 pt=96 "
+    f"config-interval=-1 {PHONE} ! alawenc ! rtppcmapay name=pay1 pt=8",
+    "/vp8": f"{VIDEO} ! vp8enc deadline=1 keyframe-max-dist=15 ! rtpvp8pay name=pay0 pt=96 "
+    f"{PHONE} ! alawenc ! rtppcmapay name=pay1 pt=8",
     "/mjpeg": f"{VIDEO} ! jpegenc ! rtpjpegpay name=pay0 pt=26 {PHONE} ! mulawenc ! rtppcmupay name=pay1 pt=0",
 }
 

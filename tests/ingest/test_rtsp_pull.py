@@ -103,7 +103,7 @@ async def test_an_h264_camera_passes_and_returns_after_an_outage(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("rtsp_server")
-@pytest.mark.parametrize("codec", ["mjpeg"])
+@pytest.mark.parametrize("codec", ["mjpeg", "hevc", "vp8"])
 async def test_other_codecs_are_transcoded(tmp_path: Path, codec: str) -> None:
     async with cameras() as camera, studio(tmp_path, ingest__private="true") as one:
         await pull(one, f"rtsp://127.0.0.1:{camera.port}/{codec}")
