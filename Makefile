@@ -21,7 +21,7 @@ RTMP_PORT ?= 1935
 PYTEST_ARGS ?=
 SECONDS ?= 60
 BROWSERS ?= 2
-WORKERS ?= 2
+WORKERS ?= 3
 
 # Where the environment forbids bytecode, each process would compile the code and rewrite the assertions of all tests.
 export PYTHONDONTWRITEBYTECODE :=
@@ -45,8 +45,8 @@ PROGRAMS += $(firstword $(wildcard /usr/lib/*/girepository-1.0/GstRtspServer-1.0
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
 BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
-# Files in parallel. Most browser tests wait half of the time; they run beside the others. Tests with the marker quiet measure
-# pauses and rates: first those of browsers, two at a time, then the others alone.
+# Files in parallel: browser tests, which wait half of the time, then the others. Tests with the marker quiet measure pauses and
+# rates, and run alone at the end.
 PARALLEL = $(BIN)/pytest -q --dist loadfile
 QUIET = $(shell grep -rl "pytest.mark.quiet" tests --include "test_*.py")
 # pytest fails if PYTEST_ARGS select no test of a stage.
@@ -68,21 +68,19 @@ test:
 stages:
 	@.ci/stage installation $(MAKE) --no-print-directory -j2 $(VENV)/.installed-test tools
 	@.ci/stage check $(MAKE) --no-print-directory -j2 --output-sync lint web-check
-	@failed=0; for tests in "browser-tests other-tests" quiet-browser-tests quiet-tests; do \
-	  $(MAKE) --no-print-directory -k -j2 $$tests || failed=1; \
+	@failed=0; for tests in browser-tests other-tests quiet-browser-tests quiet-tests; do \
+	  $(MAKE) --no-print-directory $$tests || failed=1; \
 	done; exit $$failed
 
 browser-tests:
 	@.ci/stage "browser tests" $(PARALLEL) -m "not quiet" -n $(BROWSERS) $(PYTEST_ARGS) tests/web $(MAYBE_NONE)
 
-# They run beside the browser tests, so that their output is shown at their end.
 other-tests:
-	@mkdir -p build
 	@.ci/stage "other tests" $(PARALLEL) -m "not quiet" -n $(WORKERS) --no-loadscope-reorder $(PYTEST_ARGS) tests \
-	  --ignore tests/web > build/other-tests.log 2>&1 $(MAYBE_NONE); status=$$?; cat build/other-tests.log; exit $$status
+	  --ignore tests/web $(MAYBE_NONE)
 
 quiet-browser-tests:
-	@.ci/stage "quiet browser tests" $(PARALLEL) -m quiet -n $(BROWSERS) $(PYTEST_ARGS) \
+	@.ci/stage "quiet browser tests" $(BIN)/pytest -q -m quiet $(PYTEST_ARGS) \
 	  $(filter tests/web/%,$(QUIET)) $(MAYBE_NONE)
 
 quiet-tests:

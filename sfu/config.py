@@ -7,6 +7,7 @@ option with a dotted key (`rtc.udp_port`). Field metadata: the value of a `secre
 
 import ast
 import difflib
+import functools
 import inspect
 import textwrap
 import types
@@ -132,7 +133,7 @@ def load(
 def options(settings: type[object], prefix: str = "") -> dict[str, Option]:
     """All options of a settings class by dotted key, in the order of declaration."""
     found: dict[str, Option] = {}
-    hints, described = typing.get_type_hints(settings, include_extras=True), descriptions(settings)
+    hints, described = typing.get_type_hints(settings, include_extras=True), descriptions(settings)  # type: ignore[arg-type]  # classes are hashable; mypy looks at their instances
     for each in _fields(settings):
         hint, key = hints[each.name], prefix + each.name
         if is_dataclass(hint):
@@ -145,6 +146,7 @@ def options(settings: type[object], prefix: str = "") -> dict[str, Option]:
     return found
 
 
+@functools.cache
 def descriptions(settings: type[object]) -> dict[str, str]:
     """The descriptions of the fields: the string literal below each of them."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
@@ -188,7 +190,7 @@ def schema() -> dict[str, Any]:
 
 def _section_schema(settings: type[object]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
-    hints, described = typing.get_type_hints(settings), descriptions(settings)
+    hints, described = typing.get_type_hints(settings), descriptions(settings)  # type: ignore[arg-type]  # as above
     for each in _fields(settings):
         if is_dataclass(hints[each.name]):
             assert isinstance(hints[each.name], type)

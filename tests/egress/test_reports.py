@@ -23,6 +23,7 @@ async def test_a_recording_of_the_mix(tmp_path: Path) -> None:
         await until(lambda: any(one["egressInfo"]["status"] == "EGRESS_ACTIVE" for one in reported(here, "egress_")))
         await here.ask("DELETE", "/egress")
         await until(lambda: "recording_finished" in names(here, "recording_"))
+        await until(lambda: "egress_ended" in names(here, "egress_"))
 
         egress = reported(here, "egress_")
         statuses = [one["egressInfo"]["status"] for one in egress]
@@ -48,5 +49,6 @@ async def test_a_recording_of_tracks(tmp_path: Path) -> None:
         await until(lambda: "recording_started" in names(here, "recording_"))
         await here.ask("DELETE", "/recordings/tracks")
         await until(lambda: "recording_finished" in names(here, "recording_"))
+        await until(lambda: "egress_ended" in names(here, "egress_"))
         assert names(here, "egress_") == ["egress_started", "egress_ended"]
         assert reported(here, "recording_")[1]["recording"]["kind"] == "tracks"

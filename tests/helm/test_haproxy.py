@@ -23,6 +23,7 @@ from tests.web.server import KEYS, free_port, serve, token
 EXAMPLE = CHART / "examples" / "haproxy.cfg"
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 pytestmark = pytest.mark.skipif(HAPROXY is None or bool(missing), reason=missing or "haproxy is not installed")
+ATTEMPTS = 3
 TURN_HOST, TURN_TLS_PORT = "127.0.0.5", 5350
 
 
@@ -34,6 +35,10 @@ def configured(folder: Path, certificate: Path, key: Path, node_port: int, ports
         assert f"bind :{public}" in text
         text = text.replace(f"bind :{public}", f"bind 127.0.0.1:{port}")
     assert "127.0.0.1:7880" in text
+    assert "maxconn 20000" in text
+    text = text.replace(
+        "maxconn 20000", "maxconn 500"
+    )  # twice as many descriptors may exceed the limit of this process
     text = text.replace("127.0.0.1:7880", f"127.0.0.1:{node_port}")
     path = folder / "haproxy.cfg"
     path.write_text(text.replace("127.0.0.1:5350", f"{TURN_HOST}:{TURN_TLS_PORT}"))
@@ -43,28 +48,52 @@ def configured(folder: Path, certificate: Path, key: Path, node_port: int, ports
 @asynccontextmanager
 async def haproxy(folder: Path, certificate: Path, key: Path, node_port: int) -> AsyncIterator[tuple[int, int]]:
     """Runs the example. Its HTTPS port and its TURN/TLS port."""
-    ports = {443: free_port(), 7881: free_port(), 5349: free_port()}
-    path = configured(folder, certificate, key, node_port, ports)
     assert HAPROXY
-    with (folder / "haproxy.log").open("wb") as output:
-        process = await asyncio.create_subprocess_exec(HAPROXY, "-db", "-f", path, stdout=output, stderr=output)
-    try:
-        yield ports[443], ports[5349]
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    log = folder / "haproxy.log"
+    for _ in range(ATTEMPTS):
+        ports = {443: free_port(), 7881: free_port(), 5349: free_port()}
+        path = configured(folder, certificate, key, node_port, ports)
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(HAPROXY, "-db", "-f", path, stdout=output, stderr=output)
+        try:
+            if not await listening(process, ports[443]):
+                continue  # another process took one of the ports
+            yield ports[443], ports[5349]
+            return
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+    raise AssertionError(text_of(log))
+
+
+async def listening(process: asyncio.subprocess.Process, port: int) -> bool:
+    """Waits until the port accepts connections; False: the process ended."""
+    async with asyncio.timeout(30):
+        while process.returncode is None:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0.05)
+            else:
+                writer.close()
+                return True
+    return False
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(errors="replace")
 
 
 async def ready(http: aiohttp.ClientSession, url: str) -> None:
     """Waits until HAProxy has found the server healthy."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while True:
             try:
-                async with http.get(f"{url}/readyz") as response:
+                async with http.get(f"{url}/readyz", timeout=aiohttp.ClientTimeout(5)) as response:
                     if response.status == 200:
                         return
-            except aiohttp.ClientError:
+            except (aiohttp.ClientError, TimeoutError):
                 pass
             await asyncio.sleep(0.1)
 

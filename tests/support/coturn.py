@@ -9,7 +9,7 @@ from pathlib import Path
 missing = "" if shutil.which("turnserver") else "coturn is not installed"
 """Why there is no coturn here; empty: there is one."""
 PORT, TLS_PORT = 3478, 5349
-START_DEADLINE = 10.0
+START_DEADLINE = 30.0
 
 
 class Coturn:
@@ -28,12 +28,14 @@ class Coturn:
 
 
 @asynccontextmanager
-async def coturn(folder: Path, host: str, secret: str, options: Sequence[str] = ()) -> AsyncIterator[Coturn]:
+async def coturn(
+    folder: Path, host: str, secret: str, options: Sequence[str] = (), port: int = PORT
+) -> AsyncIterator[Coturn]:
     """A server on `host`, a loopback address, that accepts UDP and TCP. `secret`: for the credentials of clients."""
     log = folder / f"coturn-{host}.log"
     words = (
         "-n", "--no-cli", "--fingerprint", "--use-auth-secret", f"--static-auth-secret={secret}", "--realm=example.org",
-        f"--listening-ip={host}", f"--relay-ip={host}", f"--listening-port={PORT}", "--allow-loopback-peers",
+        f"--listening-ip={host}", f"--relay-ip={host}", f"--listening-port={port}", "--allow-loopback-peers",
         f"--pidfile={folder / f'coturn-{host}.pid'}", f"--userdb={folder / f'coturn-{host}.db'}", "--log-file=stdout",
         *(options or ("--no-tls", "--no-dtls")),
     )  # fmt: skip
@@ -44,7 +46,7 @@ async def coturn(folder: Path, host: str, secret: str, options: Sequence[str] = 
     server = Coturn(host, process, log)
     try:
         async with asyncio.timeout(START_DEADLINE):
-            while not await _accepts(host):
+            while not await _accepts(host, port):
                 assert process.returncode is None, log.read_text(errors="replace")
                 await asyncio.sleep(0.05)
         yield server
@@ -52,9 +54,9 @@ async def coturn(folder: Path, host: str, secret: str, options: Sequence[str] = 
         await server.kill()
 
 
-async def _accepts(host: str) -> bool:
+async def _accepts(host: str, port: int) -> bool:
     try:
-        _, writer = await asyncio.open_connection(host, PORT)
+        _, writer = await asyncio.open_connection(host, port)
     except OSError:
         return False
     writer.close()

@@ -13,11 +13,12 @@ from sfu.auth.turn import Credentials, credentials
 from sfu.auth.turn_health import TurnState, parse_url, usable_urls
 from sfu.transport.turn_prober import AllocationRefused, TurnProber, allocate
 from tests.support.certificate import self_signed
-from tests.support.coturn import TLS_PORT, coturn, missing
+from tests.support.coturn import coturn, missing
 
 pytestmark = pytest.mark.skipif(bool(missing), reason=missing or "-")
 SECRET = "a-secret-of-coturn"
-FIRST, SECOND = "127.0.0.3", "127.0.0.4"
+FIRST, SECOND = "127.0.0.13", "127.0.0.14"
+OTHER_PORT, OTHER_TLS_PORT = 13478, 15349
 URLS = (f"turn:{FIRST}", f"turn:{SECOND}?transport=tcp")
 
 
@@ -87,9 +88,9 @@ async def test_a_service_that_does_not_speak_stun_fails() -> None:
 
 async def test_allocations_over_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     certificate, key = self_signed(tmp_path)
-    options = (f"--tls-listening-port={TLS_PORT}", f"--cert={certificate}", f"--pkey={key}")
-    server = parse_url(f"turns:localhost:{TLS_PORT}")
-    async with coturn(tmp_path, "127.0.0.1", SECRET, options):
+    options = (f"--tls-listening-port={OTHER_TLS_PORT}", f"--cert={certificate}", f"--pkey={key}")
+    server = parse_url(f"turns:localhost:{OTHER_TLS_PORT}")
+    async with coturn(tmp_path, "127.0.0.1", SECRET, options, OTHER_PORT):
         with pytest.raises(ssl.SSLCertVerificationError):
             await allocate(server, made())
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

@@ -59,7 +59,8 @@ async def axe() -> str:
 def chromium_path(*, shell: bool = True) -> str:
     """The distribution's Chromium. The headless shell opens pages in half the time.
 
-    It has no permission prompts and gathers ICE candidates of few networks: tests of these need the whole browser.
+    It has no permission prompts, gathers ICE candidates of few networks, and gives no camera to pages of an insecure origin
+    that a flag declares trustworthy: tests of these need the whole browser.
     """
     names = (*(["chromium-headless-shell"] if shell else []), "chromium", "chromium-browser", "google-chrome")
     path = next(filter(None, map(shutil.which, names)), None)

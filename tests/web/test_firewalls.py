@@ -13,7 +13,10 @@ from tests.web.conftest import CHROMIUM, chromium_path
 from tests.web.guest import Guest, gathering
 from tests.web.server import KEYS, free_port, serve, token
 
-pytestmark = pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible")
+pytestmark = [
+    pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible"),
+    pytest.mark.quiet,  # the line between the hosts is a process that needs its share of a processor
+]
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,7 @@ async def line(playwright: Playwright) -> AsyncIterator[impaired.Line]:
 
 async def far_browser(playwright: Playwright, line: impaired.Line, folder: Path, *arguments: str) -> Browser:
     return await playwright.chromium.launch(
-        executable_path=str(line.program(folder, chromium_path())), args=[*CHROMIUM, *arguments]
+        executable_path=str(line.program(folder, chromium_path(shell=False))), args=[*CHROMIUM, *arguments]
     )
 
 

@@ -74,7 +74,7 @@ async def place(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory
     async with impaired.far_host() as line, serve(folder / "log", settings, KEYS, port=port) as server:
         near = await launch(playwright)
         far = await playwright.chromium.launch(
-            executable_path=str(line.program(folder, chromium_path())),
+            executable_path=str(line.program(folder, chromium_path(shell=False))),
             args=[*CHROMIUM, f"--unsafely-treat-insecure-origin-as-secure={origin}"],
         )
         yield Place(line, near, far, server, origin)
