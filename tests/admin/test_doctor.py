@@ -19,7 +19,8 @@ from sfu.admin.doctor import Finding, Verdict
 from sfu.auth.turn import Settings as TurnSettings
 from sfu.config import Settings
 from tests.support.certificate import self_signed
-from tests.web.server import KEYS, free_port, serve
+from tests.support.ports import free_port
+from tests.web.server import KEYS, serve
 
 SECRET = "a-turn-secret-of-the-tests"
 

@@ -25,6 +25,7 @@ import aiohttp
 import jwt
 
 from tests.support.client import Client
+from tests.support.ports import free_port
 
 KEY, SECRET = "attacks", "a secret of thirty-two bytes or more"
 P99 = 0.020
@@ -61,8 +62,8 @@ class Field:
         self._command = command or (str(Path(sys.executable).parent / "sfu"),)
         self._environment = {**os.environ, **(environment or {})}
         self.folder = tempfile.TemporaryDirectory(prefix="attacks-")
-        self.port, self.udp_port = _free(socket.SOCK_STREAM), _free(socket.SOCK_DGRAM)
-        self.tcp_port = _free(socket.SOCK_STREAM)
+        self.port, self.udp_port = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)
+        self.tcp_port = free_port(socket.SOCK_STREAM)
         self.url = f"http://127.0.0.1:{self.port}"
         self.media = ("127.0.0.1", self.udp_port)
         self.keys = Path(self.folder.name) / "keys"
@@ -194,9 +195,3 @@ class Field:
 
     def attacker(self, http: aiohttp.ClientSession, name: str = "attacker", room: str = "field") -> Client:
         return Client(http, self.url, self.token(name, room))
-
-
-def _free(kind: int) -> int:
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

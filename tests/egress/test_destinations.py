@@ -1,18 +1,12 @@
 """The mix pushed by RTMP, and published into the room."""
 
 import asyncio
-import socket
 from pathlib import Path
 
 from tests.egress.support import ROOM, bots, house, until
 from tests.egress.test_live_stream import probe
+from tests.support.ports import free_port
 from tests.support.wire import Rtp
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 async def test_a_push_and_an_unreachable_destination(tmp_path: Path) -> None:

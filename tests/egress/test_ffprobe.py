@@ -8,8 +8,8 @@ from typing import Any
 import m3u8
 
 from tests.egress.support import ROOM, bots, house, until
-from tests.egress.test_destinations import free_port
 from tests.support.broadcast import fetch
+from tests.support.ports import free_port
 
 FPS = 30
 RENDITIONS = {"360p": (640, 360), "180p": (320, 180)}

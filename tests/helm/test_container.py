@@ -17,7 +17,7 @@ import pytest
 
 from tests.helm.chart import COMBINATIONS, find, objects, server, values
 from tests.support.certificate import self_signed
-from tests.web.server import free_port
+from tests.support.ports import free_port
 
 START = 20.0
 

@@ -17,7 +17,8 @@ from tests.helm import dashboard
 from tests.helm.generated import CHART
 from tests.support.certificate import self_signed
 from tests.support.coturn import coturn, missing
-from tests.web.server import KEYS, ServerProcess, free_port, serve
+from tests.support.ports import free_port
+from tests.web.server import KEYS, ServerProcess, serve
 
 pytestmark = pytest.mark.skipif(shutil.which("prometheus") is None, reason="prometheus is not installed")
 BOT = {"SFU_BOT_KEY": "web", "SFU_BOT_SECRET": "a-secret-of-the-tests-with-more-than-32-bytes"}

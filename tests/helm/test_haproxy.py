@@ -18,7 +18,8 @@ from sfu.transport.turn_prober import allocate
 from tests.helm.generated import CHART
 from tests.support.certificate import self_signed
 from tests.support.coturn import coturn, missing
-from tests.web.server import KEYS, free_port, serve, token
+from tests.support.ports import free_port
+from tests.web.server import KEYS, serve, token
 
 EXAMPLE = CHART / "examples" / "haproxy.cfg"
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.helm.image import DOCKERFILE, build, command, stages
-from tests.web.server import free_port
+from tests.support.ports import free_port
 
 USER = "10001"
 READ_ONLY = """

@@ -25,6 +25,7 @@ from sfu.errors import BadRequest
 from sfu.outputs.encoder import AudioEncoder, VideoEncoder
 from sfu.outputs.rtmp import Push, Stream, parse_rtmp_url
 from tests.rtmp.test_client import GREETING, command
+from tests.support.ports import free_port
 
 needs_ffmpeg = pytest.mark.skipif(not shutil.which("ffmpeg"), reason="ffmpeg is the server here")
 
@@ -100,12 +101,6 @@ class SyntheticStream:
             self.number += 1
             time.sleep(pace)
         return longest
-
-
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def until(true: Callable[[], bool], seconds: float = 15) -> None:

@@ -3,11 +3,12 @@
 import asyncio
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+
+from tests.support.ports import free_port
 
 PATH = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 CONFIGURATION = """
@@ -46,9 +47,7 @@ async def proxied(upstream: int, prefix: str, *, strip: bool) -> AsyncIterator[t
     """Origin of a proxy that serves `upstream` below `prefix`, and its access log. Everything else is 404."""
     assert PATH
     with tempfile.TemporaryDirectory(prefix="nginx-") as folder:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = free_port()
         path = Path(folder) / "nginx.conf"
         path.write_text(
             CONFIGURATION.format(

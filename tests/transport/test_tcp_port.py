@@ -21,9 +21,9 @@ from sfu.transport.tcp_connection import CONTROL_BYTES
 from sfu.transport.tcp_port import with_passive
 from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer, binding_request, negotiate
+from tests.support.ports import free_port
 from tests.support.wire import Rtp, rtp, vp8
 from tests.transport.test_connection import DECLARED, Ear, until
-from tests.web.server import free_port
 
 
 @contextlib.asynccontextmanager

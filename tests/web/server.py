@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 
 from sfu import cli
+from tests.support.ports import free_port
 
 START_DEADLINE = 20.0
 STOP_DEADLINE = 15.0
@@ -49,14 +50,6 @@ class ServerProcess:
         if self.process.returncode is None:
             self.process.send_signal(signal.SIGTERM)
         return await asyncio.wait_for(self.process.wait(), STOP_DEADLINE)
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    with socket.socket(socket.AF_INET6, kind) as probe:
-        probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
-        probe.bind(("::", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def token(room: str, identity: str, *flags: str) -> str:

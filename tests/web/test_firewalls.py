@@ -9,9 +9,10 @@ from playwright.async_api import Browser, Playwright, async_playwright
 
 from tests.support import impaired
 from tests.support.certificate import self_signed
+from tests.support.ports import free_port
 from tests.web.conftest import CHROMIUM, chromium_path
 from tests.web.guest import Guest, gathering
-from tests.web.server import KEYS, free_port, serve, token
+from tests.web.server import KEYS, serve, token
 
 pytestmark = [
     pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible"),

@@ -10,9 +10,10 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser
 
+from tests.support.ports import free_port
 from tests.web.conftest import ARTIFACTS
 from tests.web.guest import gathering
-from tests.web.server import ServerProcess, free_port, serve
+from tests.web.server import ServerProcess, serve
 
 ROOM = "studio"
 SOURCES = (

@@ -15,9 +15,10 @@ import pytest_asyncio
 from playwright.async_api import Browser, Playwright, async_playwright
 
 from tests.support import impaired
+from tests.support.ports import free_port
 from tests.web.conftest import CHROMIUM, chromium_path, launch
 from tests.web.guest import THREE_LAYERS, Guest, Meeting, gathering
-from tests.web.server import KEYS, ServerProcess, free_port, serve, token
+from tests.web.server import KEYS, ServerProcess, serve, token
 from tests.web.steady import ATTEMPTS, Flow, flow
 
 pytestmark = [

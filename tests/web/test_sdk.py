@@ -9,8 +9,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from tests.support.ports import free_port
 from tests.web.guest import Guest, Meeting
-from tests.web.server import KEYS, ServerProcess, free_port, serve, token
+from tests.web.server import KEYS, ServerProcess, serve, token
 
 CLIENT = Path(__file__).parents[2] / "web" / "client"
 EXAMPLE = re.compile(r"<!-- example: page -->\n```html\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -9,9 +9,10 @@ import pytest
 from playwright.async_api import async_playwright
 
 from tests.support.impaired import NEAR, far_host, own_namespace, possible
+from tests.support.ports import free_port
 from tests.web.conftest import CHROMIUM, chromium_path, launch
 from tests.web.guest import THREE_LAYERS, Guest, Meeting, gathering
-from tests.web.server import KEYS, ServerProcess, free_port, serve, token
+from tests.web.server import KEYS, ServerProcess, serve, token
 
 GRADES = {"good", "warning", "severe"}
 

@@ -17,8 +17,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.support.ports import free_port
 from tests.web.guest import Visitor
-from tests.web.server import free_port
 
 START_DEADLINE = 60.0
 ANSWER_DEADLINE = 30.0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from tests.web.server import free_port
+from tests.support.ports import free_port
 
 NODE = Path(__file__).parents[2] / "build" / "node"
 BUNDLE = NODE / "whip_clients.js"
