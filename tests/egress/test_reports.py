@@ -21,6 +21,8 @@ async def test_a_recording_of_the_mix(tmp_path: Path) -> None:
         here.server.rooms.create(ROOM)
         await here.ask("PUT", "/egress", json={"recording": True})
         await until(lambda: any(one["egressInfo"]["status"] == "EGRESS_ACTIVE" for one in reported(here, "egress_")))
+        # A recording that is stopped before its first fragment has no file.
+        await until(lambda: any(path.stat().st_size > 10_000 for path in (tmp_path / "recordings").rglob("*.mp4*")))
         await here.ask("DELETE", "/egress")
         await until(lambda: "recording_finished" in names(here, "recording_"))
         await until(lambda: "egress_ended" in names(here, "egress_"))
