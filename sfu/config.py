@@ -133,7 +133,7 @@ def load(
 def options(settings: type[object], prefix: str = "") -> dict[str, Option]:
     """All options of a settings class by dotted key, in the order of declaration."""
     found: dict[str, Option] = {}
-    hints, described = typing.get_type_hints(settings, include_extras=True), descriptions(settings)  # type: ignore[arg-type]  # classes are hashable; mypy looks at their instances
+    hints, described = typing.get_type_hints(settings, include_extras=True), descriptions(settings)
     for each in _fields(settings):
         hint, key = hints[each.name], prefix + each.name
         if is_dataclass(hint):
@@ -146,9 +146,13 @@ def options(settings: type[object], prefix: str = "") -> dict[str, Option]:
     return found
 
 
-@functools.cache
 def descriptions(settings: type[object]) -> dict[str, str]:
     """The descriptions of the fields: the string literal below each of them."""
+    return _descriptions(settings)  # type: ignore[arg-type]  # a class is hashable; mypy looks at its instances
+
+
+@functools.cache
+def _descriptions(settings: type[object]) -> dict[str, str]:
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(settings))).body
     assert isinstance(tree, ast.ClassDef)
     found: dict[str, str] = {}
@@ -190,7 +194,7 @@ def schema() -> dict[str, Any]:
 
 def _section_schema(settings: type[object]) -> dict[str, Any]:
     properties: dict[str, Any] = {}
-    hints, described = typing.get_type_hints(settings), descriptions(settings)  # type: ignore[arg-type]  # as above
+    hints, described = typing.get_type_hints(settings), descriptions(settings)
     for each in _fields(settings):
         if is_dataclass(hints[each.name]):
             assert isinstance(hints[each.name], type)

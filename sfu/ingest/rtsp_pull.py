@@ -4,11 +4,8 @@ import asyncio
 import logging
 import os
 import random
-import signal
 import socket
-import sys
 import time
-from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -33,7 +30,7 @@ from sfu.ingest.stream import IngestStream
 from sfu.ingest.stream_keys import StreamKey
 from sfu.ingest.transcoding import LENGTH, LIMIT, Failed, Ready
 from sfu.ingest.video import VideoFormat
-from sfu.resources.worker_process import worker_environment
+from sfu.resources.worker_process import running_worker
 from sfu.rtmp.flv import Tag, TagKind
 
 log = logging.getLogger(__name__)
@@ -129,33 +126,14 @@ class RtspPull:
                 stream.detach(self.disconnect)
 
     async def _run_process(self, relay: Relay, port: int) -> str:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        ours.setblocking(False)
-        arguments = [str(theirs.fileno()), str(self._settings.worker_memory), str(self._settings.worker_nice)]
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", MODULE, *arguments, pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL, env=worker_environment(),
-            )  # fmt: skip
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self.pid = process.pid
-        writer: asyncio.StreamWriter | None = None
-        try:
-            reader, writer = await asyncio.open_connection(sock=ours)
-            writer.write(encode(Open(url=self.url.through(port))))
-            return await self._watch(relay, reader)
-        finally:
-            if writer is not None:
-                writer.transport.abort()
-            self.pid = 0
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
-            await asyncio.shield(process.wait())
+        settings = self._settings
+        async with running_worker(MODULE, str(settings.worker_memory), str(settings.worker_nice)) as worker:
+            self.pid = worker.pid
+            try:
+                worker.writer.write(encode(Open(url=self.url.through(port))))
+                return await self._watch(relay, worker.reader)
+            finally:
+                self.pid = 0
 
     async def _watch(self, relay: Relay, reader: asyncio.StreamReader) -> str:
         """Runs until the camera, the process or the stream ends."""

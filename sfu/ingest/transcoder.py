@@ -2,12 +2,7 @@
 
 import asyncio
 import logging
-import os
-import signal
-import socket
-import sys
 import time
-from contextlib import suppress
 from typing import Final, Protocol
 
 import msgspec
@@ -29,7 +24,7 @@ from sfu.ingest.transcoding import (
     decode_from_transcoder,
     encode,
 )
-from sfu.resources.worker_process import worker_environment
+from sfu.resources.worker_process import running_worker
 
 log = logging.getLogger(__name__)
 
@@ -117,35 +112,16 @@ class Transcoder:
 
     async def _run_process(self) -> str:
         """Runs one process to its end. Returns the reason."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        ours.setblocking(False)
-        arguments = [str(theirs.fileno()), str(self._settings.worker_memory), str(self._settings.worker_nice)]
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", MODULE, *arguments, pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL, env=worker_environment(),
-            )  # fmt: skip
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        self.pid = process.pid
-        try:
-            reader, self._writer = await asyncio.open_connection(sock=ours)
+        settings = self._settings
+        async with running_worker(MODULE, str(settings.worker_memory), str(settings.worker_nice)) as worker:
+            self.pid, self._writer = worker.pid, worker.writer
             self._fed_since = None
-            for message in self._configuration.values():
-                self._write(message)
-            return await self._listen(reader)
-        finally:
-            writer, self._writer = self._writer, None
-            if writer is not None:
-                writer.transport.abort()
-            self.pid = 0
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    os.kill(process.pid, signal.SIGKILL)
-            await asyncio.shield(process.wait())
+            try:
+                for message in self._configuration.values():
+                    self._write(message)
+                return await self._listen(worker.reader)
+            finally:
+                self.pid, self._writer = 0, None
 
     async def _listen(self, reader: asyncio.StreamReader) -> str:
         reason = "The transcoder exited without an error message."

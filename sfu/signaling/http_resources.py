@@ -6,7 +6,6 @@ RFC 9725 4 (WHIP), RFC 8840 9 (trickle ICE fragments), RFC 9110 13.1.1 (If-Match
 """
 
 import asyncio
-import hashlib
 import hmac
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,7 +22,8 @@ from sfu.auth.tokens import TOKEN_LIMIT, Claims
 from sfu.errors import BadRequest, NotAuthorized, NotFound, RateLimited, RemoteError
 from sfu.sdp.ice_fragment import FRAGMENT_LIMIT, parse_fragment
 from sfu.signaling.context import Context
-from sfu.signaling.http_sessions import HttpSession, HttpSessions
+from sfu.signaling.http_session import HttpSession, digest_of
+from sfu.signaling.http_sessions import HttpSessions
 from sfu.signaling.messages import IceServer
 
 SDP: Final = "application/sdp"
@@ -171,7 +171,7 @@ class HttpResources:
         session = self.sessions.find(request.match_info["session"])
         if session is None:
             raise NotFound("There is no such session.")
-        if not hmac.compare_digest(hashlib.sha256(token.encode()).digest(), session.token_digest):
+        if not hmac.compare_digest(digest_of(token), session.token_digest):
             claims, owner = self.context.access.authenticate(token), session.claims
             if (claims.identity, claims.video.room, claims.issuer) != (owner.identity, owner.video.room, owner.issuer):
                 raise NotFound("There is no such session.")

@@ -5,15 +5,13 @@ A session has no socket. It ends with DELETE, with its media connection (ICE con
 
 import logging
 from collections import Counter, OrderedDict
-from collections.abc import Iterator, Mapping
-from typing import Final, Protocol
+from collections.abc import Iterator
+from typing import Final
 
 from sfu.auth.addresses import limit_key
-from sfu.auth.tokens import Claims
 from sfu.errors import AtCapacity, RateLimited
-from sfu.forwarding.loop_budget import LoopBudget
-from sfu.rooms.events import LeaveReason
 from sfu.signaling.context import Context
+from sfu.signaling.http_session import HttpSession
 from sfu.signaling.token_bucket import TokenBucket
 
 logger = logging.getLogger(__name__)
@@ -24,63 +22,8 @@ UNCONNECTED_RETRY_AFTER: Final = 5.0
 """Seconds after which an address with too many unconnected sessions may try again."""
 
 
-class HttpSession(Protocol):
-    """A WHIP or WHEP session, as the table and the HTTP routes use it."""
-
-    @property
-    def protocol(self) -> str:
-        """`whip` or `whep`, for metrics."""
-
-    @property
-    def key(self) -> str:
-        """The secret last part of its URL."""
-
-    @property
-    def claims(self) -> Claims: ...
-
-    @property
-    def token_digest(self) -> bytes:
-        """SHA-256 of the token that created the session."""
-
-    @property
-    def address(self) -> str:
-        """Of the client that created it."""
-
-    @property
-    def etag(self) -> str:
-        """Identifies the ICE session; changes with each ICE restart."""
-
-    @property
-    def connected(self) -> bool:
-        """Whether its media connection was established."""
-
-    @property
-    def ended(self) -> bool: ...
-
-    @property
-    def bucket(self) -> TokenBucket:
-        """Rate limit of its requests."""
-
-    @property
-    def budgets(self) -> Mapping[str, LoopBudget]:
-        """Loop budgets by source of the work."""
-
-    def restart_ice(self, ufrag: str, pwd: str) -> str:
-        """Takes the client's new credentials and returns the SDP fragment with those of the server; a repeated request gets
-        the same fragment. Empty: the credentials are those of the offer, so nothing restarts.
-
-        Raises RemoteErrors and then changes nothing.
-        """
-
-    def leave(self) -> None:
-        """The client ends the session."""
-
-    def disconnect(self, reason: LeaveReason, message: str) -> None:
-        """The server ends the session. Idempotent, as `leave`."""
-
-
 class HttpSessions:
-    """Sessions by the secret in their URL."""
+    """An HttpSessionTable. Sessions are found by the secret in their URL."""
 
     def __init__(self, context: Context) -> None:
         self._context = context

@@ -22,6 +22,7 @@ from sfu.rooms.ports import SubscriptionSettings
 from sfu.sdp.description import SDP_LIMIT, parse
 from sfu.sdp.receive_offer import accept_receive_offer
 from sfu.signaling.http_resources import SDP, HttpResources, Refusal
+from sfu.signaling.http_session import Requester
 from sfu.signaling.messages import Join
 from sfu.signaling.sessions import profile_of
 from sfu.signaling.whep_resource import WhepResource, wanted
@@ -85,8 +86,9 @@ class WhepRoutes:
         except BadRequest as error:
             raise Refusal(422, error.code, error.message) from None
         context.access.admit(claims.video.room)
-        session = WhepSession(context, resources.sessions, self._viewers, resource, claims)
-        sdp = session.open(offer, token, address)
+        requester = Requester.of(claims, token, address)
+        session = WhepSession(context, resources.sessions, requester, self._viewers, resource)
+        sdp = session.open(offer)
         response = resources.created(session, sdp, SESSION_PATH)
         if session.awaits_answer:
             response.set_status(HTTPStatus.NOT_ACCEPTABLE)

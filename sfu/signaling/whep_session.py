@@ -1,23 +1,17 @@
 """A WHEP session (draft-ietf-wish-whep): a hidden participant that watches one resource, signalled by HTTP requests.
 
-It implements `ParticipantSink` for the room and `SubscriptionListener` for the connection. When the watched participant
-publishes again, the new track takes the m-line of the old one. Close order: the room, then the media connection.
+It implements `SubscriptionListener` for the connection. When the watched participant publishes again, the new track takes the
+m-line of the old one.
 """
 
 import asyncio
-import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from sfu.auth.tokens import Claims
 from sfu.errors import BadRequest, Conflict, NotFound, RemoteError
-from sfu.forwarding.decision_log import DecisionLog
-from sfu.forwarding.loop_budget import LoopBudget, media_budget
-from sfu.ids import Identity, SessionId, TrackId
+from sfu.ids import Identity, TrackId
 from sfu.rooms.events import (
-    DataPacket,
     Delivery,
-    LeaveReason,
     ParticipantLeft,
     TrackMuted,
     TrackPublished,
@@ -25,7 +19,7 @@ from sfu.rooms.events import (
 )
 from sfu.rooms.lobby import WaitingParticipant
 from sfu.rooms.media_stats import MediaStats
-from sfu.rooms.participant import Participant, Profile
+from sfu.rooms.participant import Profile
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.ports import SubscriptionSettings
 from sfu.rooms.publication import Publication
@@ -35,9 +29,8 @@ from sfu.sdp.ice_fragment import fragment_of
 from sfu.sdp.receive_offer import ReceiveOffer
 from sfu.signaling.context import Context
 from sfu.signaling.event_stream import EventStream
-from sfu.signaling.http_sessions import HttpSessions
+from sfu.signaling.http_session import HttpSession, HttpSessionTable, Requester
 from sfu.signaling.ports import AnsweringSubscriber
-from sfu.signaling.token_bucket import TokenBucket
 from sfu.signaling.whep_resource import Kind, NotLive, WhepResource, carries
 from sfu.signaling.whep_viewers import WhepViewers
 
@@ -49,63 +42,40 @@ CHANGES = (TrackPublished, TrackUnpublished, TrackMuted, ParticipantLeft)
 """Room events after which another publication may have to be watched."""
 
 
-class WhepSession:
-    """An HttpSession and a Viewer. `open` joins and subscribes."""
+class WhepSession(HttpSession):
+    """A Viewer. `open` joins and subscribes."""
 
     protocol = "whep"
 
     __slots__ = (
         "_answered",
-        "_context",
         "_counter_offer",
-        "_decision_log",
-        "_participant",
         "_refresh_handle",
         "_remote_ufrag",
-        "_room",
-        "_sessions",
         "_settings",
         "_subscriber",
         "_viewers",
         "_watched",
-        "address",
-        "bucket",
-        "budgets",
-        "claims",
-        "ended",
-        "etag",
         "events",
         "events_key",
-        "id",
-        "key",
         "resource",
-        "token_digest",
     )
 
     def __init__(
-        self, context: Context, sessions: HttpSessions, viewers: WhepViewers, resource: WhepResource, claims: Claims
+        self,
+        context: Context,
+        sessions: HttpSessionTable,
+        requester: Requester,
+        viewers: WhepViewers,
+        resource: WhepResource,
     ) -> None:
-        self._context = context
-        self._sessions = sessions
+        super().__init__(context, sessions, requester)
         self._viewers = viewers
         self.resource = resource
-        self.claims = claims
-        self.token_digest = b""
-        self.address = ""
-        self.id = SessionId(context.ids("SE"))
-        "For logs."
-        self.key = context.secret()
-        self.etag = self._new_etag()
-        self.bucket = TokenBucket(context.settings.message_rate, context.settings.message_burst, context.now())
-        self.budgets: Mapping[str, LoopBudget] = {"media": media_budget()}
-        self.ended = False
         self.events: EventStream | None = None
         "Server-sent events; None: the client does not want them."
         self.events_key = ""
         "The secret last part of their URL."
-        self._decision_log = DecisionLog(context.counters.decisions)
-        self._room: Room | None = None
-        self._participant: Participant | None = None
         self._subscriber: AnsweringSubscriber | None = None
         self._watched: dict[Kind, Publication] = {}
         self._settings: dict[Kind, SubscriptionSettings] = {}
@@ -116,10 +86,9 @@ class WhepSession:
         self._counter_offer = False
         "The client has not answered our offer yet."
 
-    def open(self, offer: ReceiveOffer, token: str, address: str) -> str:
+    def open(self, offer: ReceiveOffer) -> str:
         """Joins the room and returns the answer, or our offer if `answers_offer`. Raises RemoteErrors; then nothing is left."""
         context = self._context
-        self.token_digest, self.address = hashlib.sha256(token.encode()).digest(), address
         try:
             room = context.rooms.find(self.resource.room)
         except NotFound:
@@ -145,15 +114,12 @@ class WhepSession:
         try:
             sdp = self._negotiate(subscriber, offer, found)
         except RemoteError:
-            self._leave_room("left")
-            self._end("refused")
+            self._refused()
             raise
         participant.subscriptions.attach_sink(subscriber)
         self._refresh()
-        self._sessions.add(self)
         self._viewers.add(self)
-        context.counters.joins += 1
-        self._log("WHEP session opened", counter_offer=self._counter_offer)
+        self._opened(counter_offer=self._counter_offer)
         return sdp
 
     @property
@@ -185,8 +151,7 @@ class WhepSession:
         if ufrag != self._remote_ufrag:
             self._answered = fragment_of(subscriber.restart_ice())
             self._remote_ufrag = ufrag
-            self.etag = self._new_etag()
-            self._log("WHEP session restarts ICE")
+            self._ice_restarted()
         return self._answered
 
     def select_layer(self, mid: str, settings: SubscriptionSettings) -> None:
@@ -228,17 +193,6 @@ class WhepSession:
             self.events.close()
         self.events, self.events_key = None, ""
 
-    def leave(self) -> None:
-        """Idempotent."""
-        if not self.ended:
-            self._leave_room("left")
-            self._end("left")
-
-    def disconnect(self, reason: LeaveReason, message: str) -> None:
-        if not self.ended:
-            self._leave_room(reason)
-            self._end(reason)
-
     def count_changed(self, count: int) -> None:
         if self.events is not None:
             self.events.send("viewercount", {"viewercount": count})
@@ -249,18 +203,6 @@ class WhepSession:
         # A sink must not call back into the room.
         if isinstance(delivery.event, CHANGES) and self._refresh_handle is None:
             self._refresh_handle = asyncio.get_running_loop().call_soon(self._refresh)
-
-    def relay_data(self, packet: DataPacket, *, reliable: bool) -> None: ...
-
-    def admitted(self, participant: Participant) -> None:
-        """Never called: hidden participants skip the lobby."""
-
-    def removed(self, reason: LeaveReason, message: str) -> None:
-        """The room has already removed the participant."""
-        if not self.ended:
-            if reason == "kicked":
-                self._context.access.revoke(self.claims)
-            self._end(reason)
 
     def links(self) -> Sequence[Link]:
         report = self._subscriber.report() if self._subscriber is not None else None
@@ -346,32 +288,14 @@ class WhepSession:
                 layers["active" if alive else "inactive"].append(layer)
         self.events.send("layers", {subscriber.mid("video"): layers} if "video" in subscriber.kinds else {})
 
-    def _new_etag(self) -> str:
-        return f'"{self._context.secret()}"'
-
-    def _leave_room(self, reason: str) -> None:
-        if self._room is not None and self._participant is not None:
-            self._room.leave(self._participant, reason)
-
-    def _end(self, reason: str) -> None:
-        self.ended = True
-        self._sessions.remove(self)
+    def _close_connection(self) -> None:
         self._viewers.remove(self)
         if self._refresh_handle is not None:
             self._refresh_handle.cancel()
-        for source, budget in self.budgets.items():
-            self._context.counters.loop_seconds[source] += budget.used
-            self._context.counters.throttled[source] += budget.throttled
-        self._log("WHEP session ended", reason=reason)
         self.close_events()
         self._watched.clear()
         if self._participant is not None:
             self._participant.subscriptions.detach_sink()
-        if self._subscriber is not None:
-            self._subscriber.close()
-        # Break reference cycles, so that memory is freed without the garbage collector.
-        self._room = self._participant = self._subscriber = None
-
-    def _log(self, text: str, **fields: object) -> None:
-        room = self._room
-        logger.info(text, extra={"session": self.id, "room_id": room.id if room else "", **fields})
+        subscriber, self._subscriber = self._subscriber, None
+        if subscriber is not None:
+            subscriber.close()

@@ -15,6 +15,7 @@ from sfu.rooms.track_description import TrackSource
 from sfu.sdp.description import SDP_LIMIT, parse
 from sfu.sdp.ingest_offer import IngestOffer, accept_ingest
 from sfu.signaling.http_resources import SDP, HttpResources, Refusal
+from sfu.signaling.http_session import Requester
 from sfu.signaling.messages import Join, TrackSpec
 from sfu.signaling.sessions import profile_of
 from sfu.signaling.whip_session import WhipSession
@@ -62,7 +63,7 @@ class WhipRoutes:
             if not profile.permissions.may_publish(track.source):
                 raise NotAuthorized(f"This token does not allow publishing the source {track.source}.")
         context.access.admit(claims.video.room)
-        session = WhipSession(context, resources.sessions, claims, token, address)
+        session = WhipSession(context, resources.sessions, Requester.of(claims, token, address))
         answer = session.open(profile, offer, tracks)
         return resources.created(session, answer, "whip", claims.video.room)
 

@@ -24,7 +24,8 @@ from sfu.rtmp.client import PublishingSession, State
 from sfu.rtmp.connection import AUDIO, VIDEO
 from sfu.rtmp.flv import audio_body, video_body
 from tests.bench.servers import free_port
-from tests.ingest.support import ROOM, SECRET, token
+from tests.ingest.support import ROOM, token
+from tests.support.admin import SECRET
 from tests.support.client import Client
 
 BIT_RATE = 6_000_000

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,23 +13,18 @@ from typing import Any
 import aiohttp
 
 from sfu.app import Server
-from sfu.auth.grants import VideoGrants
-from sfu.auth.tokens import mint
 from sfu.config import load
 from sfu.egress.job import EgressJob
+from tests.support import admin
+from tests.support.admin import SECRET
 from tests.support.client import Client
 
-SECRET = "a secret of the tests that is long enough"
 ROOM = "town-hall"
 ROOT = Path(__file__).parent.parent.parent
 
 
 def token(identity: str, **grants: Any) -> str:
-    video = VideoGrants(room=ROOM, **grants)
-    return mint(
-        "key", SECRET, identity=identity, name=identity.title(), video=video, now=time.time(), lifetime=600.0,
-        token_id=secrets.token_hex(8),
-    )  # fmt: skip
+    return admin.token(ROOM, identity, **grants)
 
 
 @dataclass
@@ -46,12 +40,8 @@ class House:
 
     async def ask(self, method: str, path: str, **arguments: Any) -> Any:
         """Calls the admin API with all egress grants."""
-        headers = {"Authorization": f"Bearer {token('operator', room_record=True, room_egress=True, room_admin=True)}"}
-        url = f"{self.server.url}/api/v1/rooms/{ROOM}{path}"
-        async with self.http.request(method, url, headers=headers, **arguments) as answer:
-            text = await answer.text()
-            assert answer.status < 300, text
-            return await answer.json() if text else None
+        operator = token("operator", room_record=True, room_egress=True, room_admin=True)
+        return await admin.ask(self.http, method, f"{self.server.url}/api/v1/rooms/{ROOM}{path}", operator, **arguments)
 
     @property
     def job(self) -> EgressJob:

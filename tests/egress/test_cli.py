@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from sfu import cli
-from tests.egress.support import ROOM, SECRET, House, house, until
+from tests.egress.support import ROOM, House, house, until
+from tests.support.admin import SECRET
 
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
 

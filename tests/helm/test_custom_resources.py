@@ -3,15 +3,14 @@
 import json
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.helm.chart import COMBINATIONS, objects, values
 from tests.helm.generated import CHART
 from tests.support.kubernetes import CUSTOM
+from tests.support.npm import NODE, install
 
-NODE = Path(__file__).parent.parent.parent / "build" / "node"
 PACKAGES = {
     "argoproj.io/v1alpha1": "@kubernetes-models/argo-cd@4",
     "keda.sh/v1alpha1": "@kubernetes-models/keda@2",
@@ -37,19 +36,9 @@ process.stdout.write(JSON.stringify(answers));
 
 @pytest.fixture(scope="module", autouse=True)
 def models() -> None:
-    """From the npm registry, once."""
-    wanted = [
-        package
-        for package in PACKAGES.values()
-        if not (NODE / "node_modules" / package[: package.rindex("@")]).exists()
-    ]
-    if not wanted:
-        return
-    npm = shutil.which("npm")
-    if npm is None:
+    if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
-    command = [npm, "install", "--prefix", str(NODE), "--silent", "--no-audit", "--no-fund", *wanted]
-    subprocess.run(command, check=True, capture_output=True)
+    install(*PACKAGES.values())
 
 
 def complaints(found: list[dict[str, object]]) -> list[str]:

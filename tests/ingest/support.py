@@ -1,7 +1,6 @@
 """A complete server in this process, encoders (ffmpeg), and a subscriber that keeps and decodes what it receives."""
 
 import asyncio
-import secrets
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,13 +12,12 @@ from typing import Any
 import aiohttp
 
 from sfu.app import Server
-from sfu.auth.grants import VideoGrants
-from sfu.auth.tokens import mint
 from sfu.config import load
+from tests.support import admin
+from tests.support.admin import SECRET
 from tests.support.client import Client
 from tests.support.wire import Rtp
 
-SECRET = "a secret of the tests that is long enough"
 ROOM = "studio"
 VIDEO = ("-f", "lavfi", "-i", "testsrc2=s=320x180:r=30")
 SOUND = ("-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100")
@@ -28,15 +26,11 @@ AAC = ("-c:a", "aac", "-b:a", "64k")
 
 
 def token(identity: str, **grants: Any) -> str:
-    video = VideoGrants(room=ROOM, **grants)
-    return mint(
-        "key", SECRET, identity=identity, name=identity.title(), video=video, now=time.time(), lifetime=600.0,
-        token_id=secrets.token_hex(8),
-    )  # fmt: skip
+    return admin.token(ROOM, identity, **grants)
 
 
 @dataclass
-class Studio:
+class IngestServer:
     """The server, and helpers to call it."""
 
     server: Server
@@ -48,12 +42,8 @@ class Studio:
         return f"rtmp://127.0.0.1:{self.server.rtmp_server.port}/live"
 
     async def ask(self, method: str, path: str, **arguments: Any) -> Any:
-        headers = {"Authorization": f"Bearer {token('operator', room_admin=True, room_list=True)}"}
-        url = f"{self.server.url}/api/v1{path}"
-        async with self.http.request(method, url, headers=headers, **arguments) as answer:
-            text = await answer.text()
-            assert answer.status < 300, text
-            return await answer.json() if text else None
+        operator = token("operator", room_admin=True, room_list=True)
+        return await admin.ask(self.http, method, f"{self.server.url}/api/v1{path}", operator, **arguments)
 
     async def create_key(self) -> str:
         body = {"identity": "encoder", "name": "Studio camera"}
@@ -91,7 +81,7 @@ class Studio:
 
 
 @asynccontextmanager
-async def studio(directory: Path, **settings: str) -> AsyncIterator[Studio]:
+async def ingest_server(directory: Path, **settings: str) -> AsyncIterator[IngestServer]:
     flags = {
         "http.host": "127.0.0.1",
         "http.port": "0",
@@ -106,7 +96,7 @@ async def studio(directory: Path, **settings: str) -> AsyncIterator[Studio]:
     await server.open()
     timers = [asyncio.create_task(part.run()) for part in (server.signaling, server.ingests)]
     async with aiohttp.ClientSession() as http:
-        one = Studio(server, http)
+        one = IngestServer(server, http)
         try:
             yield one
         finally:

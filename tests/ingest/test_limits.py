@@ -11,15 +11,15 @@ from sfu.errors import ConfigurationError, RateLimited
 from sfu.ingest.rtmp_server import ADDRESSES_KEPT, FAILURE_WINDOW, MAX_FAILURES, FailedKeys
 from sfu.rtmp.client import PublishingSession, State
 from sfu.rtmp.connection import VIDEO
-from tests.ingest.support import Studio, studio, until
+from tests.ingest.support import IngestServer, ingest_server, until
 from tests.support.certificate import self_signed
 
 
-async def connect(one: Studio) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def connect(one: IngestServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection("127.0.0.1", one.server.rtmp_server.port)
 
 
-async def publish(one: Studio, key: str) -> tuple[PublishingSession, asyncio.StreamReader, asyncio.StreamWriter]:
+async def publish(one: IngestServer, key: str) -> tuple[PublishingSession, asyncio.StreamReader, asyncio.StreamWriter]:
     """Returns when the server has accepted or refused the key, or has closed the connection."""
     reader, writer = await connect(one)
     return await negotiate(key, reader, writer), reader, writer
@@ -47,7 +47,7 @@ async def ended(reader: asyncio.StreamReader) -> bool:
 
 
 async def test_silence_and_garbage_end_a_connection(tmp_path: Path) -> None:
-    async with studio(tmp_path, ingest__publish_timeout="0.3") as one:
+    async with ingest_server(tmp_path, ingest__publish_timeout="0.3") as one:
         refused = one.server.ingests.counters.refused
         for data in (b"", b"\3" + bytes(3072), b"GET / HTTP/1.1\r\n\r\n", b"\3" + bytes(100_000)):
             reader, writer = await connect(one)
@@ -58,7 +58,7 @@ async def test_silence_and_garbage_end_a_connection(tmp_path: Path) -> None:
 
 
 async def test_connections_per_address_are_limited(tmp_path: Path) -> None:
-    async with studio(tmp_path, ingest__connections_per_address="2") as one:
+    async with ingest_server(tmp_path, ingest__connections_per_address="2") as one:
         key = await one.create_key()
         session, _, encoder = await publish(one, key)
         assert session.state is State.PUBLISHING  # does not count any more
@@ -71,7 +71,7 @@ async def test_connections_per_address_are_limited(tmp_path: Path) -> None:
 
 
 async def test_guessing_keys_is_limited(tmp_path: Path) -> None:
-    async with studio(tmp_path) as one:
+    async with ingest_server(tmp_path) as one:
         key = await one.create_key()
         for _ in range(MAX_FAILURES):
             session, _, writer = await publish(one, "guess")
@@ -99,7 +99,7 @@ def test_failures_are_forgotten() -> None:
 
 
 async def test_a_stream_above_the_bit_rate_is_ended(tmp_path: Path) -> None:
-    async with studio(tmp_path, ingest__max_bit_rate="1000000") as one:
+    async with ingest_server(tmp_path, ingest__max_bit_rate="1000000") as one:
         session, reader, writer = await publish(one, await one.create_key())
         assert session.state is State.PUBLISHING
         for _ in range(10):
@@ -112,7 +112,7 @@ async def test_a_stream_above_the_bit_rate_is_ended(tmp_path: Path) -> None:
 
 
 async def test_a_full_server_refuses_with_the_reason(tmp_path: Path) -> None:
-    async with studio(tmp_path, ingest__max_streams="0") as one:
+    async with ingest_server(tmp_path, ingest__max_streams="0") as one:
         session, _, writer = await publish(one, await one.create_key())
         assert session.state is State.REFUSED
         assert "cannot take another stream" in (await one.status())["problem"]
@@ -120,7 +120,7 @@ async def test_a_full_server_refuses_with_the_reason(tmp_path: Path) -> None:
 
 
 async def test_a_second_encoder_replaces_the_first(tmp_path: Path) -> None:
-    async with studio(tmp_path) as one:
+    async with ingest_server(tmp_path) as one:
         key = await one.create_key()
         _, first, writer = await publish(one, key)
         session, _, second = await publish(one, key)
@@ -132,7 +132,7 @@ async def test_a_second_encoder_replaces_the_first(tmp_path: Path) -> None:
 
 
 async def test_an_encoder_that_stays_away_leaves_the_room(tmp_path: Path) -> None:
-    async with studio(tmp_path, ingest__reconnect_timeout="0") as one:
+    async with ingest_server(tmp_path, ingest__reconnect_timeout="0") as one:
         _, _, writer = await publish(one, await one.create_key())
         room = one.server.rooms.list()[0]
         assert len(room.members) == 1
@@ -142,7 +142,7 @@ async def test_an_encoder_that_stays_away_leaves_the_room(tmp_path: Path) -> Non
 
 
 async def test_a_kicked_encoder_is_disconnected(tmp_path: Path) -> None:
-    async with studio(tmp_path) as one:
+    async with ingest_server(tmp_path) as one:
         _, reader, writer = await publish(one, await one.create_key())
         await one.ask("DELETE", "/rooms/studio/participants/encoder")
         assert await ended(reader)
@@ -152,7 +152,7 @@ async def test_a_kicked_encoder_is_disconnected(tmp_path: Path) -> None:
 async def test_rtmps_uses_the_certificate_of_the_server(tmp_path: Path) -> None:
     certificate, key_file = self_signed(tmp_path)
     tls = {"http__tls_certificate": str(certificate), "http__tls_key": str(key_file)}
-    async with studio(tmp_path, ingest__rtmp_port="null", ingest__rtmps_port="0", **tls) as one:
+    async with ingest_server(tmp_path, ingest__rtmp_port="null", ingest__rtmps_port="0", **tls) as one:
         assert one.server.rtmp_server.port == 0
         _, key = one.server.ingests.create("studio", "encoder", "")
         context = ssl.create_default_context(cafile=str(certificate))
@@ -166,5 +166,5 @@ async def test_rtmps_uses_the_certificate_of_the_server(tmp_path: Path) -> None:
 
 async def test_rtmps_without_a_certificate_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="rtmps_port requires"):
-        async with studio(tmp_path, ingest__rtmps_port="0"):
+        async with ingest_server(tmp_path, ingest__rtmps_port="0"):
             pass

@@ -14,7 +14,7 @@ from av.audio.codeccontext import AudioCodecContext
 from sfu.ingest.rtmp_server import MAX_FAILURES
 from sfu.rtp.codecs import h264
 from sfu.rtp.frames import FrameAssembler
-from tests.ingest.support import AAC, H264, ROOM, Received, studio, until
+from tests.ingest.support import AAC, H264, ROOM, Received, ingest_server, until
 from tests.support.wire import rtp
 
 DECODERS = {"H264": "h264", "VP9": "libvpx-vp9", "AV1": "libdav1d"}
@@ -40,7 +40,7 @@ def decoded_samples(received: Received) -> int:
 
 
 async def test_an_encoder_is_seen_and_heard(tmp_path: Path) -> None:
-    async with studio(tmp_path) as one:
+    async with ingest_server(tmp_path) as one:
         key = await one.create_key()
         client = await one.watch()
         received = Received(client)
@@ -93,7 +93,7 @@ async def test_an_encoder_is_seen_and_heard(tmp_path: Path) -> None:
 
 
 async def test_b_frames_are_transcoded_with_a_hint(tmp_path: Path) -> None:
-    async with studio(tmp_path) as one:
+    async with ingest_server(tmp_path) as one:
         key = await one.create_key()
         client = await one.watch()
         received = Received(client)
@@ -114,7 +114,7 @@ async def test_b_frames_are_transcoded_with_a_hint(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("codec", "name"), [("libx265", "HEVC"), ("flv1", "Sorenson")])
 async def test_codecs_that_browsers_lack_are_refused(tmp_path: Path, codec: str, name: str) -> None:
-    async with studio(tmp_path) as one:
+    async with ingest_server(tmp_path) as one:
         encoder = await one.encode_with_pyav(await one.create_key(), codec)
         await until(lambda: one.server.ingests.states()["error"])
         status = await one.status()
@@ -124,7 +124,7 @@ async def test_codecs_that_browsers_lack_are_refused(tmp_path: Path, codec: str,
 
 @pytest.mark.parametrize(("codec", "name"), [("libvpx-vp9", "VP9"), ("libsvtav1", "AV1")])
 async def test_enhanced_rtmp(tmp_path: Path, codec: str, name: str) -> None:
-    async with studio(tmp_path) as one:
+    async with ingest_server(tmp_path) as one:
         key = await one.create_key()
         client = await one.watch()
         received = Received(client)
@@ -143,7 +143,7 @@ async def test_enhanced_rtmp(tmp_path: Path, codec: str, name: str) -> None:
 
 
 async def test_wrong_keys_are_refused_and_counted(tmp_path: Path) -> None:
-    async with studio(tmp_path) as one:
+    async with ingest_server(tmp_path) as one:
         await one.create_key()
         encoder = await one.encode("wrong", *H264, "-an")
         assert await asyncio.wait_for(encoder.wait(), 30) != 0
@@ -153,7 +153,7 @@ async def test_wrong_keys_are_refused_and_counted(tmp_path: Path) -> None:
 
 
 async def test_lower_layers_are_encoded(tmp_path: Path) -> None:
-    async with studio(tmp_path, ingest__renditions='["160x90@100"]') as one:
+    async with ingest_server(tmp_path, ingest__renditions='["160x90@100"]') as one:
         key = await one.create_key()
         client = await one.watch()
         received = Received(client)
@@ -181,7 +181,7 @@ def sizes_of(payload: bytes) -> list[h264.Descriptor]:
 
 
 async def test_sound_returns_after_the_transcoder_died(tmp_path: Path) -> None:
-    async with studio(tmp_path) as one:
+    async with ingest_server(tmp_path) as one:
         key = await one.create_key()
         client = await one.watch()
         received = Received(client)

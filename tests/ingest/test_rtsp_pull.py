@@ -14,7 +14,7 @@ import pytest
 from sfu.errors import BadRequest
 from sfu.ingest.rtsp_relay import RedirectFilter
 from sfu.ingest.rtsp_url import parse
-from tests.ingest.support import ROOM, Received, Studio, studio
+from tests.ingest.support import ROOM, IngestServer, Received, ingest_server
 
 PYTHON = "/usr/bin/python3"
 PROBE = "import gi; gi.require_version('GstRtspServer', '1.0'); from gi.repository import GstRtspServer"
@@ -57,13 +57,13 @@ async def cameras() -> AsyncIterator[Cameras]:
         await one.end()
 
 
-async def pull(one: Studio, url: str) -> dict[str, Any]:
+async def pull(one: IngestServer, url: str) -> dict[str, Any]:
     created = await one.ask("POST", f"/rooms/{ROOM}/ingest", json={"identity": "door", "name": "Door", "url": url})
     assert created["key"] == ""
     return dict(created["ingest"])
 
 
-async def status_with(one: Studio, state: str, reason: str = "") -> dict[str, Any]:
+async def status_with(one: IngestServer, state: str, reason: str = "") -> dict[str, Any]:
     deadline = time.monotonic() + 60
     while True:
         status = await one.status()
@@ -75,7 +75,7 @@ async def status_with(one: Studio, state: str, reason: str = "") -> dict[str, An
 
 @pytest.mark.usefixtures("rtsp_server")
 async def test_an_h264_camera_passes_and_returns_after_an_outage(tmp_path: Path) -> None:
-    async with cameras() as camera, studio(tmp_path, ingest__private="true") as one:
+    async with cameras() as camera, ingest_server(tmp_path, ingest__private="true") as one:
         created = await pull(one, f"rtsp://127.0.0.1:{camera.port}/h264")
         assert created["url"] == f"rtsp://127.0.0.1:{camera.port}/…"
         viewer = await one.watch()
@@ -105,7 +105,7 @@ async def test_an_h264_camera_passes_and_returns_after_an_outage(tmp_path: Path)
 @pytest.mark.usefixtures("rtsp_server")
 @pytest.mark.parametrize("codec", ["mjpeg", "hevc", "vp8"])
 async def test_other_codecs_are_transcoded(tmp_path: Path, codec: str) -> None:
-    async with cameras() as camera, studio(tmp_path, ingest__private="true") as one:
+    async with cameras() as camera, ingest_server(tmp_path, ingest__private="true") as one:
         await pull(one, f"rtsp://127.0.0.1:{camera.port}/{codec}")
         viewer = await one.watch()
         received = Received(viewer)
@@ -125,7 +125,7 @@ async def test_credentials_work_and_appear_nowhere(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    async with cameras() as camera, studio(tmp_path, ingest__private="true") as one:
+    async with cameras() as camera, ingest_server(tmp_path, ingest__private="true") as one:
         wrong = await pull(one, f"rtsp://admin:mistake@127.0.0.1:{camera.locked_port}/h264?token=hidden")
         await status_with(one, "error", "refused the user name or the password")
         await one.ask("DELETE", f"/rooms/{ROOM}/ingest/{wrong['id']}")
@@ -141,7 +141,7 @@ async def test_credentials_work_and_appear_nowhere(
 
 
 async def test_private_destinations_and_limits(tmp_path: Path) -> None:
-    async with studio(tmp_path, ingest__max_streams="1") as one:
+    async with ingest_server(tmp_path, ingest__max_streams="1") as one:
         ingests = one.server.ingests
         for host in ("127.0.0.1", "10.0.0.1", "[::1]", "169.254.169.254", "[::ffff:10.0.0.1]"):
             with pytest.raises(BadRequest, match="private"):

@@ -38,7 +38,7 @@ class Viewer:
         self.plain_transport.attach(ours)
         self._assembler, self._decoder = FrameAssembler("H264"), Decoder("H264")
         self.heights: list[int] = []
-        """Of the decoded pictures."""
+        """Heights of the decoded pictures."""
         self.sequences: set[int] = set()
         self.sounds: list[Rtp] = []
 

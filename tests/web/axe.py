@@ -1,14 +1,12 @@
 """axe-core, the usual checker of accessibility, run in a page."""
 
 import asyncio
-import fcntl
-import shutil
-from pathlib import Path
 from typing import Any, Protocol
 
 from playwright.async_api import Page
 
-NODE = Path(__file__).parents[2] / "build" / "node"
+from tests.support.npm import NODE, install
+
 SCRIPT = NODE / "node_modules" / "axe-core" / "axe.min.js"
 PACKAGE = "axe-core@4.14"
 AT_REST = """() => document.getAnimations().every(
@@ -16,17 +14,8 @@ AT_REST = """() => document.getAnimations().every(
 
 
 async def source() -> str:
-    """Of axe-core itself, from the npm registry once. Test processes that run at the same time wait for the first."""
-    NODE.mkdir(parents=True, exist_ok=True)
-    with (NODE / "axe.lock").open("w") as lock:
-        await asyncio.to_thread(fcntl.flock, lock, fcntl.LOCK_EX)
-        if not SCRIPT.exists():
-            npm = shutil.which("npm")
-            assert npm, "the accessibility tests need npm: apt-get install npm"
-            process = await asyncio.create_subprocess_exec(
-                npm, "install", "--prefix", str(NODE), "--silent", "--no-audit", "--no-fund", PACKAGE
-            )
-            assert await process.wait() == 0
+    """The script of axe-core."""
+    await asyncio.to_thread(install, PACKAGE)
     return await asyncio.to_thread(SCRIPT.read_text)
 
 

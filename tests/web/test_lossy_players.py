@@ -14,13 +14,13 @@ import pytest_asyncio
 from playwright.async_api import Browser
 
 from sfu.bots.codecs import VideoEncoder
-from sfu.forwarding.peer_transport import Address, DatagramSink
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 from sfu.sdp.receive_offer import ReceiveSection, SentTrack, accept_receive_offer, write_receive_answer
 from sfu.transport.connection import Connection
 from sfu.transport.settings import Settings
 from sfu.transport.webrtc_server import WebRtcServer
+from tests.support.lossy import Listener, Lossy
 
 FPS = 15
 OFFER = """async (rtx) => {
@@ -53,33 +53,6 @@ WAIT = """async (frames) => {
 }"""
 
 Run = Callable[[str, object], Awaitable[Any]]
-
-
-class Lossy:
-    """Loses every tenth datagram."""
-
-    segments = False
-
-    def __init__(self, inner: DatagramSink) -> None:
-        self._inner = inner
-        self._count = 0
-
-    def send(self, data: memoryview | bytes, address: Address) -> bool:
-        self._count += 1
-        return self._count % 10 == 0 or self._inner.send(data, address)
-
-    def send_segments(self, data: memoryview, size: int, address: Address) -> bool:
-        return all(self.send(data[at : at + size], address) for at in range(0, len(data), size))
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.is_connected = asyncio.Event()
-
-    def connected(self) -> None:
-        self.is_connected.set()
-
-    def lost(self, reason: str) -> None: ...
 
 
 @pytest_asyncio.fixture(loop_scope="module")

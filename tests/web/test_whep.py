@@ -187,7 +187,7 @@ async def test_a_page_watches_the_mix(meeting: Meeting) -> None:
 @pytest.mark.parametrize("library", LIBRARIES)
 async def test_public_libraries(meeting: Meeting, library: str) -> None:
     ada = await meeting.join("Ada")
-    async with blank_page(meeting, f"{WHEP}\n{await whep_clients.bundle()}") as page:
+    async with blank_page(meeting, f"{WHEP}\n{await whep_clients.script()}") as page:
         endpoint = f"{meeting.url}/whep/{meeting.room}/{await identity_of(ada)}"
         await page.evaluate(LIBRARIES[library], [endpoint, await token_of(meeting)])
         await watches(page)

@@ -17,7 +17,7 @@ from playwright.async_api import Page
 from tests.support.certificate import self_signed
 from tests.web.guest import Guest, Meeting
 from tests.web.server import ServerProcess, serve
-from tests.web.whip_clients import studio
+from tests.web.whip_clients import serve_clients
 
 ROOT = Path(__file__).parents[2]
 GSTREAMER_PYTHON = "/usr/bin/python3"
@@ -44,7 +44,7 @@ STOP = {"whip-whep": "() => client.stop()", "@eyevinn/whip-web-client": "() => c
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def origin() -> AsyncIterator[str]:
-    async with studio() as found:
+    async with serve_clients() as found:
         yield found
 
 
