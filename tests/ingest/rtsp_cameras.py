@@ -6,12 +6,12 @@ Prints both ports.
 
 import sys
 
-import gi  # type: ignore[import-not-found]
+import gi  # type: ignore[import-not-found]  # in the Python of Debian only
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # type: ignore[import-not-found]  # noqa: E402
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # type: ignore[import-not-found]  # noqa: E402  # as above
 
 USER, PASSWORD = "admin", "s3cret/pass"
 VIDEO = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=15/1"

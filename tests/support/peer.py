@@ -50,7 +50,7 @@ class FramedSocket(socket.socket):
         self._connected = False
         self._received = bytearray()
 
-    def sendto(self, data: bytes, address: tuple[str, int]) -> int:  # type: ignore[override]
+    def sendto(self, data: bytes, address: tuple[str, int]) -> int:  # type: ignore[override]  # RawPeer calls this form only
         if not self._connected:
             self.connect(address)
             self.setblocking(False)

@@ -202,8 +202,12 @@ def queued(sock: socket.socket) -> Iterator[bytes]:
 def worlds() -> Iterator[Callable[..., tuple[World, World]]]:
     made: list[World] = []
 
-    def make(**settings: object) -> tuple[World, World]:
-        made.extend(World(with_native=with_native, **settings) for with_native in (False, True))  # type: ignore[arg-type]
+    def make(
+        *, segments: bool = True, subscribers: int = 3, codec: str = "VP8", kinds: Sequence[Subscriber] = (USUAL,)
+    ) -> tuple[World, World]:
+        for with_native in (False, True):
+            world = World(with_native=with_native, segments=segments, subscribers=subscribers, codec=codec, kinds=kinds)
+            made.append(world)
         return made[-2], made[-1]
 
     yield make

@@ -10,12 +10,14 @@ import pytest
 from sfu.errors import AtCapacity, BadRequest
 from sfu.forwarding.stream_table import LIFETIME_LIMIT, REPORTER_LIMIT
 from sfu.ids import TrackId
-from sfu.rooms.ports import SubscriptionSettings
+from sfu.rooms.ports import MediaSource, SubscriptionSettings
+from sfu.rooms.track_description import TrackSource
 from sfu.rtp import rtcp
 from sfu.sdp.capabilities import URI_MID, URI_REPAIRED_RID, URI_RID
 from sfu.signaling.messages import LayerSpec, TrackSpec
 from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.publisher import PublisherConnection
+from sfu.transport.subscriber import OfferingSubscriber
 from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer, negotiate
 from tests.support.wire import Rtp, rtp, vp8
@@ -53,10 +55,10 @@ def more_offers(ear: Ear, count: int) -> bool:
     return len(ear.offers) > count
 
 
-async def joined(endpoint: WebRtcEndpoint, source: object) -> tuple[object, RawPeer, Ear]:
+async def joined(endpoint: WebRtcEndpoint, source: MediaSource) -> tuple[OfferingSubscriber, RawPeer, Ear]:
     ear, receiver = Ear(), RawPeer()
     subscriber = endpoint.open_subscriber("PA_b", ear)
-    subscriber.subscribe(TrackId("TR_x"), source, SubscriptionSettings())  # type: ignore[arg-type]  # as the publisher made it
+    subscriber.subscribe(TrackId("TR_x"), source, SubscriptionSettings())
     await until(lambda: ear.offers)
     offer_id, text, _ = ear.offers[-1]
     # It sends no feedback, so nothing is estimated and the largest layer is sent.
@@ -118,7 +120,7 @@ async def test_more_streams_than_the_engine_takes_are_refused(
     peer.close()
 
 
-async def share(publisher: PublisherConnection, peer: RawPeer, number: int, receiver_of: object = None) -> object:
+async def share(publisher: PublisherConnection, peer: RawPeer, number: int) -> MediaSource:
     """Takes back the last share and starts another in its m-line, as browsers do, with SSRCs of its own."""
     stopped = offer(peer, video("x", VP8, port=0), group="")
     negotiate(publisher, stopped.replace("a=group:BUNDLE \r\n", ""), [])
@@ -159,7 +161,7 @@ async def test_a_connection_carries_any_number_of_shares(webrtc_server: WebRtcSe
     state = publisher._connection.peer
     for number in range(1, 251):
         source = await share(publisher, peer, number)
-        encodings = source.track.encodings  # type: ignore[attr-defined]
+        encodings = source.track.encodings
         sequence = 0
         while not all(one.last_report and one.packets and one.rtx_ssrc for one in encodings.values()):
             sequence += 1
@@ -179,7 +181,7 @@ async def test_a_connection_carries_any_number_of_shares(webrtc_server: WebRtcSe
         await asyncio.sleep(0.01)
         got += [Rtp.parse(data) for data in receiver.media()]
     for thing in (subscriber, publisher, peer, receiver):
-        thing.close()  # type: ignore[attr-defined]
+        thing.close()
 
 
 async def test_a_client_that_never_uses_an_m_line_again_learns_why_it_is_refused(
@@ -245,7 +247,7 @@ async def test_layers_by_ssrc_are_kept_apart(
     moved = negotiate(publisher, text.replace(SIM, SIM.replace("11", "31")), spec).sources["v"]
     assert moved is not source
     for thing in (subscriber, publisher, peer, receiver):
-        thing.close()  # type: ignore[attr-defined]
+        thing.close()
 
 
 async def test_of_undeclared_layers_one_is_taken(webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint) -> None:
@@ -313,14 +315,14 @@ async def test_profiles_of_phones(
     ],
 )
 async def test_stereo_is_offered_to_subscribers(
-    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, source: str, parameters: str, stereo: bool
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, source: TrackSource, parameters: str, stereo: bool
 ) -> None:
     peer, ear = RawPeer(), Ear()
     publisher = endpoint.open_publisher("PA_a", Ear())
     text = peer.offer().replace(
         "a=rtpmap:111 opus/48000/2\r\n", f"a=rtpmap:111 opus/48000/2\r\na=fmtp:111 {parameters}\r\n"
     )
-    spec = TrackSpec(mid="0", source=source)  # type: ignore[arg-type]  # the row says which
+    spec = TrackSpec(mid="0", source=source)
     answer = negotiate(publisher, text, [spec])
     assert (";stereo=1\r\n" in answer.sdp) is stereo
     assert "sprop" not in answer.sdp
@@ -340,7 +342,7 @@ async def test_stereo_is_offered_to_subscribers(
     [("microphone", "minptime=10;stereo=1;sprop-stereo=1"), ("screen_share_audio", "minptime=10")],
 )
 async def test_sound_that_becomes_stereo_later_is_another_track(
-    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, source: str, parameters: str
+    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, source: TrackSource, parameters: str
 ) -> None:
     """Viewers were offered one channel for the old one. One that becomes mono again goes on: its payload type fits."""
     peer, ear = RawPeer(), Ear()
@@ -351,7 +353,7 @@ async def test_sound_that_becomes_stereo_later_is_another_track(
 
     mono = negotiate(publisher, sound("minptime=10"), [TrackSpec(mid="0", source="microphone")])
     assert "stereo=1" not in mono.sdp
-    spec = TrackSpec(mid="0", source=source)  # type: ignore[arg-type]  # the row says which
+    spec = TrackSpec(mid="0", source=source)
     both = negotiate(publisher, sound(parameters), [spec])
     assert ";stereo=1\r\n" in both.sdp
     assert both.sources["0"] is not mono.sources["0"]
@@ -374,7 +376,8 @@ async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
     sources = negotiate(publisher, sender.offer(), DECLARED).sources
     subscriber, receiver, ear = await joined(endpoint, sources["0"])
     forgotten: list[int] = []
-    connection = subscriber._connection  # type: ignore[attr-defined]
+    connection = subscriber._connection
+    assert connection is not None
     forget = connection.forget_sent
 
     def forget_sent(_: object, ssrc: int) -> None:
@@ -386,10 +389,10 @@ async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
     for number in range(12):
         track = TrackId(f"TR_{number}")
         offers = len(ear.offers)
-        subscriber.subscribe(track, sources["1"], SubscriptionSettings())  # type: ignore[attr-defined]
+        subscriber.subscribe(track, sources["1"], SubscriptionSettings())
         await until(partial(more_offers, ear, offers), receiver)
         offer_id, text, _ = ear.offers[-1]
-        subscriber.accept_answer(offer_id, receiver.answer(text))  # type: ignore[attr-defined]
+        subscriber.accept_answer(offer_id, receiver.answer(text))
         got: list[Rtp] = []
         while not got:
             sequence += 1
@@ -398,13 +401,13 @@ async def test_streams_sent_to_a_viewer_are_freed_and_never_used_again(
             got += [packet for packet in map(Rtp.parse, receiver.media()) if packet.payload_type == 96]
         seen.append(got[-1].ssrc)
         offers = len(ear.offers)
-        subscriber.unsubscribe(track)  # type: ignore[attr-defined]
+        subscriber.unsubscribe(track)
         await until(partial(more_offers, ear, offers), receiver)
         offer_id, text, _ = ear.offers[-1]
-        subscriber.accept_answer(offer_id, receiver.answer(text))  # type: ignore[attr-defined]
+        subscriber.accept_answer(offer_id, receiver.answer(text))
         await asyncio.sleep(0.06)
     assert len(set(seen)) == 12
     assert set(seen[:8]) <= set(forgotten)
     assert len(forgotten) == len(set(forgotten)) == 20
     for thing in (subscriber, publisher, sender, receiver):
-        thing.close()  # type: ignore[attr-defined]
+        thing.close()

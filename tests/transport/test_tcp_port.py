@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import socket
 import struct
@@ -27,15 +28,9 @@ from tests.transport.test_connection import DECLARED, Ear, until
 
 
 @contextlib.asynccontextmanager
-async def running(**settings: object) -> AsyncIterator[WebRtcServer]:
+async def running(settings: Settings = Settings()) -> AsyncIterator[WebRtcServer]:  # noqa: B008 (frozen)
     server = WebRtcServer(
-        Settings(
-            udp_port=0,
-            tcp_port=free_port(),
-            bind=("127.0.0.1",),
-            include_loopback=True,
-            **settings,  # type: ignore[arg-type]
-        )
+        dataclasses.replace(settings, udp_port=0, tcp_port=free_port(), bind=("127.0.0.1",), include_loopback=True)
     )
     server.open()
     try:
@@ -105,7 +100,7 @@ def test_passive_candidates_are_below_those_of_udp() -> None:
 
 @pytest.mark.parametrize("native", [False, True], ids=["Python", "C"])
 async def test_media_over_tcp_in_both_directions(native: bool) -> None:
-    async with running(native=native) as server:
+    async with running(Settings(native=native)) as server:
         if native and server.port._native is None:
             pytest.skip("the C part is not built")
         endpoint = WebRtcEndpoint(server)
@@ -130,7 +125,7 @@ async def test_media_over_tcp_in_both_directions(native: bool) -> None:
 
 
 async def test_a_peer_that_does_not_read_loses_media_and_delays_no_one() -> None:
-    async with running(publish_packets_per_second=1_000_000, publish_bits_per_second=10**10) as server:
+    async with running(Settings(publish_packets_per_second=1_000_000, publish_bits_per_second=10**10)) as server:
         endpoint = WebRtcEndpoint(server)
         publisher, sender, camera = await published(endpoint)
         good, reader = await subscribed(endpoint, camera)
@@ -286,7 +281,7 @@ async def test_a_valid_check_and_then_junk_costs_only_its_sender() -> None:
 
 async def test_idle_connections_are_limited_by_address_and_in_total(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tcp_port, "UNAUTHENTICATED_LIMIT", 40)
-    async with running(half_open_per_address=24) as server:
+    async with running(Settings(half_open_per_address=24)) as server:
         endpoint = WebRtcEndpoint(server)
         publisher, peer, _ = await published(endpoint)
         idle = []
