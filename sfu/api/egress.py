@@ -359,7 +359,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="recordTracks",
         method="PUT",
-        path=f"{PREFIX}/rooms/{{room}}/recordings/tracks",
+        path=f"{_EGRESS}/tracks",
         summary="Records all tracks of a room without transcoding, one file each; `sfu mix` mixes them later.",
         grant="record",
         run=_start_track_recording,
@@ -368,7 +368,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         name="stopRecordingTracks",
         method="DELETE",
-        path=f"{PREFIX}/rooms/{{room}}/recordings/tracks",
+        path=f"{_EGRESS}/tracks",
         summary="Stops the recording of tracks.",
         grant="record",
         run=_stop_track_recording,

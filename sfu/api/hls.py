@@ -1,6 +1,6 @@
 """HLS live streams below `/hls/{room}/`: playback tokens, playlists with blocking reload, parts and segments.
 
-    POST pass                    exchanges an access token (Authorization) for a playback URL with its expiry time
+    POST token                   exchanges an access token (Authorization) for a playback URL with its expiry time
     GET  index.m3u8              with an access token (Authorization or `?token=`): redirects to the playback URL
     GET  [~TOKEN/]index.m3u8     multivariant playlist of the current live stream, or of the last one's replay
     GET  [~TOKEN/]state          state of the live stream: waiting, live or ended
@@ -105,7 +105,7 @@ class HlsRoutes:
         return (
             web.get("/hls/{room}/{path:.+}", self._get),
             web.options("/hls/{room}/{path:.+}", self._preflight),
-            web.post("/hls/{room}/pass", self._issue_playback_token),
+            web.post("/hls/{room}/token", self._issue_playback_token),
         )
 
     # Authorization.
@@ -123,7 +123,7 @@ class HlsRoutes:
     def _issue(self, room: str, token: str) -> tuple[str, float]:
         """A playback token and its expiry time."""
         claims = self._claims(token, room)
-        expires_at = min(time.time() + self._settings.pass_lifetime, claims.expires_at)
+        expires_at = min(time.time() + self._settings.playback_token_lifetime, claims.expires_at)
         return self.playback_tokens.issue(room, claims, expires_at, secrets.token_bytes(NONCE_BYTES)), expires_at
 
     async def _issue_playback_token(self, request: web.Request) -> web.StreamResponse:

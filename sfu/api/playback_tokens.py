@@ -22,7 +22,7 @@ _MAC_BYTES = 16
 _SIZE = 4 + NONCE_BYTES + _MAC_BYTES
 MAX_HOLDERS = 20_000
 """Maximum tokens whose holder is stored. Older tokens cannot be revoked and stay valid until they expire."""
-_LABEL = b"aiosfu hls passes 1"
+_LABEL = b"aiosfu hls playback tokens 1"
 
 
 def derive_secrets(keys: Iterable[str]) -> tuple[bytes, ...]:

@@ -97,7 +97,7 @@ def _start(parsed: argparse.Namespace, request: Request, path: str, grants: Vide
     if not (parsed.live or parsed.record or parsed.track or parsed.rtmp or parsed.tracks):
         raise ConfigurationError("sfu egress start requires --live, --record, --track, --tracks or --rtmp.")
     if parsed.tracks:
-        request(f"{path}/recordings/tracks", grants=grants, method="PUT", body={})
+        request(f"{path}/egress/tracks", grants=grants, method="PUT", body={})
     body: dict[str, Any] = {}
     body |= {"live": True} if parsed.live else {}
     body |= {"recording": True} if parsed.record else {}
@@ -125,7 +125,7 @@ def _stop(parsed: argparse.Namespace, request: Request, path: str, grants: Video
             method="DELETE",
         )
     elif parsed.tracks:
-        request(f"{path}/recordings/tracks", grants=grants, method="DELETE")
+        request(f"{path}/egress/tracks", grants=grants, method="DELETE")
     elif not body:
         request(f"{path}/egress", grants=grants, method="DELETE")
     if body:

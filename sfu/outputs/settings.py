@@ -46,7 +46,7 @@ class Hls:
     "Seconds that a live stream can be replayed after its end; 0: no replay, and its files are deleted at the end."
     directory: str = ""
     "Directory of HLS segments; empty: `aiosfu-hls` in the system's temporary directory."
-    pass_lifetime: Annotated[float, Meta(ge=60)] = 21_600.0
+    playback_token_lifetime: Annotated[float, Meta(ge=60)] = 21_600.0
     "Lifetime of a viewer's playback URL in seconds; it also ends when the token expires for which it was issued."
 
 

@@ -73,7 +73,7 @@ async def test_playback_url_contains_the_prefix(tmp_path: Path, prefix: str, pub
         live_stream = live_streams.open("town-hall", "PG_1", ())
         live_stream.begin(0.0)
         given = "" if public else token(room="town-hall", room_join=True)
-        status, answer = await server.ask("POST", f"{prefix}/hls/town-hall/pass", token=given)
+        status, answer = await server.ask("POST", f"{prefix}/hls/town-hall/token", token=given)
         assert status == 200
         assert answer["url"].startswith(f"{BASE}/hls/town-hall/")
         assert answer["url"].endswith("/index.m3u8")

@@ -291,7 +291,7 @@ async def test_playback_token_is_valid_for_one_room(hall: Site) -> None:
     on_air(hall, room="board", stream_id="PG_2")
     on_air(hall, room="other", stream_id="PG_3")
     word = token(room="board", room_join=True, lifetime=60.0)
-    async with hall.server.client.post("/hls/board/pass", headers={"Authorization": f"Bearer {word}"}) as answer:
+    async with hall.server.client.post("/hls/board/token", headers={"Authorization": f"Bearer {word}"}) as answer:
         given = await answer.json()
     assert given["expires_at"] < time.time() + 61
     base = given["url"].removesuffix("/index.m3u8")
@@ -301,14 +301,14 @@ async def test_playback_token_is_valid_for_one_room(hall: Site) -> None:
     assert await hall.status(base.replace("board", "other") + "/index.m3u8") == 403
     assert await hall.status(f"{base}/PG_3/720p/0.0.m4s") == 404
     assert await hall.status(f"{base}/PG_1/720p/0.0.m4s") == 404
-    assert await hall.status("/hls/board/pass", method="POST") == 401
+    assert await hall.status("/hls/board/token", method="POST") == 401
 
 
 async def test_room_name_that_needs_escaping(hall: Site) -> None:
     on_air(hall, room="a b/ü")
     word = token(room="a b/ü", room_join=True)
     async with hall.server.client.post(
-        URL("/hls/a%20b%2F%C3%BC/pass", encoded=True), headers={"Authorization": f"Bearer {word}"}
+        URL("/hls/a%20b%2F%C3%BC/token", encoded=True), headers={"Authorization": f"Bearer {word}"}
     ) as answer:
         given = await answer.json()
     assert await hall.status(given["url"]) == 200
@@ -351,7 +351,7 @@ async def test_other_origins(tmp_path: Path) -> None:
                 assert headers.get("Access-Control-Allow-Origin") == (origin if expected else None), path
                 assert "Origin" in headers.get("Vary", "Origin")
         status, headers, _ = await hall.get(
-            "/hls/town-hall/pass", "OPTIONS", headers={"Origin": "https://player.example"}
+            "/hls/town-hall/token", "OPTIONS", headers={"Origin": "https://player.example"}
         )
         assert status == 204
         _, headers, _ = await hall.get("/hls/town-hall/PG_1/720p/0.m4s")

@@ -71,7 +71,7 @@ async def until(check: Callable[[], Awaitable[Any]], seconds: float = 20) -> Any
 async def passed(field: Field, http: aiohttp.ClientSession, room: str) -> str:
     """The path up to the pass, and a slash."""
     headers = {"Authorization": f"Bearer {field.token('viewer', room)}"}
-    async with http.post(f"{field.url}/hls/{room}/pass", headers=headers) as answer:
+    async with http.post(f"{field.url}/hls/{room}/token", headers=headers) as answer:
         assert answer.status == 200
         return str((await answer.json())["url"]).removesuffix("index.m3u8")
 

@@ -130,7 +130,7 @@ async def test_a_wall_clock_that_is_set_an_hour_forth_and_back(tmp_path: Path, h
     async with opened(*settings, environment=environment) as field:
         asked = time.monotonic()
         await api(field, http, "PUT", "/egress", {"recording": True, "live": True})
-        await api(field, http, "PUT", "/recordings/tracks", {})
+        await api(field, http, "PUT", "/egress/tracks", {})
 
         async def recorded() -> bool:
             now = field.metrics()
@@ -163,7 +163,7 @@ async def test_a_wall_clock_that_is_set_an_hour_forth_and_back(tmp_path: Path, h
         await field.leave(late)
         passed, most = time.monotonic() - began, time.monotonic() - asked
         await api(field, http, "DELETE", "/egress")
-        await api(field, http, "DELETE", "/recordings/tracks")
+        await api(field, http, "DELETE", "/egress/tracks")
         files: list[Path] = []
 
         async def finished() -> bool:
@@ -207,7 +207,7 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
         settings = ("outputs.renditions=[320x180@200]", f"egress.directory={disk}")
         async with opened(*settings) as field:
             await api(field, http, "PUT", "/egress", {"recording": True})
-            await api(field, http, "PUT", "/recordings/tracks", {})
+            await api(field, http, "PUT", "/egress/tracks", {})
 
             def states() -> tuple[float, float]:
                 now = field.metrics()
@@ -243,7 +243,7 @@ async def test_a_disk_that_is_full_while_two_recordings_run(tmp_path: Path, http
             await asyncio.sleep(2)
             await field.leave(watcher)
             await api(field, http, "DELETE", "/egress")
-            await api(field, http, "DELETE", "/recordings/tracks")
+            await api(field, http, "DELETE", "/egress/tracks")
 
             async def finished() -> bool:
                 # Live stream and tracks are two recordings, each finished by a process of its own.

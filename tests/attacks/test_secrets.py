@@ -135,7 +135,7 @@ class Meeting:
             assert await self.api("POST", f"/rooms/{ROOM}/egress/destinations", {"url": url}) in (201, 400)
         await self.api("POST", f"/rooms/{ROOM}/egress/destinations", {"url": f"http://h/{OTHER_KEY}"})
         await self.api("PUT", f"/rooms/{ROOM}/egress/scene", {"scene": GARBAGE})
-        assert await self.api("PUT", f"/rooms/{ROOM}/recordings/tracks", {}) in (200, 201, 204)
+        assert await self.api("PUT", f"/rooms/{ROOM}/egress/tracks", {}) in (200, 201, 204)
         killed = False
         deadline = time.monotonic() + 30
         while "egress live" not in self.server.log.read_text() or not killed:
@@ -151,12 +151,12 @@ class Meeting:
         for _ in range(50):
             ada.send()
             await asyncio.sleep(0.02)
-        async with self.http.post(f"{self.server.url}/hls/{ROOM}/pass", headers={
+        async with self.http.post(f"{self.server.url}/hls/{ROOM}/token", headers={
             "Authorization": f"Bearer {self.admin}"}) as answer:  # fmt: skip
             told = await answer.text()
             self.secrets |= set(re.findall(r"[A-Za-z0-9_-]{40,}", told))
         await self.api("DELETE", f"/rooms/{ROOM}/egress")
-        await self.api("DELETE", f"/rooms/{ROOM}/recordings/tracks")
+        await self.api("DELETE", f"/rooms/{ROOM}/egress/tracks")
         rude.close()
         await rude.wait_closed()
 

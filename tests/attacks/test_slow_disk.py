@@ -44,7 +44,7 @@ async def test_a_disk_that_blocks_for_five_seconds(tmp_path: Path, http: aiohttp
 
             began = time.monotonic()
             await api(field, http, "PUT", "/egress", {"live": True, "recording": True})
-            await api(field, http, "PUT", "/recordings/tracks", {})
+            await api(field, http, "PUT", "/egress/tracks", {})
             index = m3u8.loads("")
 
             async def enough() -> bool:
@@ -86,7 +86,7 @@ async def test_a_disk_that_blocks_for_five_seconds(tmp_path: Path, http: aiohttp
             await asyncio.sleep(2)
             lasted = time.monotonic() - began
             await api(field, http, "DELETE", "/egress")
-            await api(field, http, "DELETE", "/recordings/tracks")
+            await api(field, http, "DELETE", "/egress/tracks")
 
             async def finished() -> bool:
                 listed = (await api(field, http, "GET", "/recordings"))["recordings"]

@@ -50,7 +50,7 @@ class House:
     async def playlist(self, rendition: str = "180p") -> str:
         """The live playlist as a viewer fetches it."""
         headers = {"Authorization": f"Bearer {token('viewer', room_join=True)}"}
-        async with self.http.post(f"{self.server.url}/hls/{ROOM}/pass", headers=headers) as answer:
+        async with self.http.post(f"{self.server.url}/hls/{ROOM}/token", headers=headers) as answer:
             index = self.server.url + (await answer.json())["url"]
         async with self.http.get(index) as answer:
             lines = (await answer.text()).splitlines()

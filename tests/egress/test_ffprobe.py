@@ -89,7 +89,7 @@ async def test_ffprobe_decodes_every_output_without_warnings(tmp_path: Path) -> 
         recording = job.recording
         assert recording is not None
         await here.ask("DELETE", "/egress")
-        await here.ask("DELETE", "/recordings/tracks")
+        await here.ask("DELETE", "/egress/tracks")
         await asyncio.wait_for(track_egress.task, 20)
         kept = recording.directory / "recording.mp4"
         await until(kept.is_file)

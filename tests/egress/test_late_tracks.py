@@ -27,7 +27,7 @@ async def test_tracks_that_begin_at_different_times_share_one_clock(tmp_path: Pa
         async with bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment):
             await until(lambda: track_egress.frames > 300, 60)
             await asyncio.sleep(6)
-        await here.ask("DELETE", "/recordings/tracks")
+        await here.ask("DELETE", "/egress/tracks")
         await asyncio.wait_for(track_egress.task, 30)
         await watcher.close()
     found = recorded_tracks(track_egress.directory)

@@ -49,7 +49,7 @@ async def test_a_recording_of_tracks(tmp_path: Path) -> None:
         room = here.server.rooms.create(ROOM)
         here.server.egress_jobs.start_track_egress(room)
         await until(lambda: "recording_started" in names(here, "recording_"))
-        await here.ask("DELETE", "/recordings/tracks")
+        await here.ask("DELETE", "/egress/tracks")
         await until(lambda: "recording_finished" in names(here, "recording_"))
         await until(lambda: "egress_ended" in names(here, "egress_"))
         assert names(here, "egress_") == ["egress_started", "egress_ended"]

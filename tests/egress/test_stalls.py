@@ -78,7 +78,7 @@ async def test_recorded_tracks_and_their_mix_share_one_clock(tmp_path: Path) -> 
             track_egress = here.server.egress_jobs.start_track_egress(rooms.find(ROOM))
             await until(lambda: track_egress.frames > 0)
             await asyncio.sleep(stalls[-1][1] + AFTER)
-        await here.ask("DELETE", "/recordings/tracks")
+        await here.ask("DELETE", "/egress/tracks")
         await asyncio.wait_for(track_egress.task, 20)
     (sound,) = track_egress.directory.glob("*microphone*.webm")
     (picture,) = track_egress.directory.glob("*camera*.webm")

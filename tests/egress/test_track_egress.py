@@ -32,7 +32,7 @@ async def test_each_track_becomes_one_file(tmp_path: Path) -> None:
         await until(lambda: track_egress.frames > 330)
         os.kill(track_egress.supervisor.pid, signal.SIGKILL)
         await until(lambda: track_egress.supervisor.starts == 2 and track_egress.frames > 200)
-        await here.ask("DELETE", "/recordings/tracks")
+        await here.ask("DELETE", "/egress/tracks")
         await asyncio.wait_for(track_egress.task, 20)
         assert not rooms.find(ROOM).egress.recording
         (recording,) = (await here.ask("GET", "/recordings"))["recordings"]

@@ -24,7 +24,7 @@ async def world() -> World:
 def explanations(world: World, client: Client, seconds: float = 1.0) -> list[dict[str, Any]]:
     client.take()
     world.pass_time(seconds, 1_767_225_600.0 + world.now + seconds)
-    return client.take("explanation")
+    return client.take("diagnostics")
 
 
 async def test_news_are_told_once_a_second(world: World) -> None:
@@ -60,7 +60,7 @@ async def test_only_oneself_is_told(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     world.endpoint.subscriber(bob.id).decision_log.write(world.now, DecisionKind.PAUSED, Cause.BUDGET, track="TR_1")
     world.pass_time(1.0)
-    assert ada.take("explanation") == []
+    assert ada.take("diagnostics") == []
 
 
 async def test_what_a_broken_socket_lost_is_told_again(world: World) -> None:

@@ -75,7 +75,7 @@ async def test_from_the_landing_page_to_the_lobby_and_back(chromium: Browser, tm
         assert missed(log) == []
 
 
-@pytest.mark.parametrize("private", [False, True], ids=["public", "with a pass"])
+@pytest.mark.parametrize("private", [False, True], ids=["public", "with a playback token"])
 @ways
 async def test_a_live_stream_is_watched(chromium: Browser, way: str, private: bool) -> None:
     base, strip = WAYS[way]
@@ -94,8 +94,8 @@ async def test_a_live_stream_is_watched(chromium: Browser, way: str, private: bo
         await viewer.plays()
         await page.close()
         assert viewer.failures == []
-        # Before the live stream begins its index is missing; without a token the pass is refused once.
-        assert [each for each in missed(log) if "index.m3u8" not in each and "/pass HTTP" not in each] == []
+        # Before the live stream begins its index is missing; without an access token the request is refused once.
+        assert [each for each in missed(log) if "index.m3u8" not in each and "/token HTTP" not in each] == []
 
 
 async def open_damaged(chromium: Browser, url: str) -> tuple[Page, list[str]]:

@@ -251,7 +251,7 @@ export function reduce(state, message) {
         rtt: message.rtt_ms === undefined ? state.rtt : message.rtt_ms / 1000,
         loss: message.loss ?? 0,
       };
-    case 'explanation':
+    case 'diagnostics':
       return { ...state, account: explained(state.account, message) };
     case 'chat_message':
       if (state.chat.some((entry) => entry.id === message.entry.id)) return state;

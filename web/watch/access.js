@@ -59,10 +59,10 @@ export class Access {
 
   /** Requests access. Throws Refused, or TypeError if the server is unreachable. */
   async enter() {
-    let response = await this.#pass(this.token);
+    let response = await this.#requestToken(this.token);
     if (response.status === 401 && !this.token) {
       const made = await this.#developmentToken();
-      if (made) response = await this.#pass(made);
+      if (made) response = await this.#requestToken(made);
     }
     const answer = await response.json().catch(() => ({}));
     if (!response.ok) throw response.status < 500 ? new Refused(String(answer.code ?? 'not_authorized')) : new TypeError('server');
@@ -90,9 +90,9 @@ export class Access {
   }
 
   /** @param {string} token */
-  #pass(token) {
+  #requestToken(token) {
     const headers = token ? { Authorization: `Bearer ${token}` } : undefined;
-    return fetch(at(`hls/${encodeURIComponent(this.room)}/pass`), { method: 'POST', ...(headers ? { headers } : {}) });
+    return fetch(at(`hls/${encodeURIComponent(this.room)}/token`), { method: 'POST', ...(headers ? { headers } : {}) });
   }
 
   /** Token from a development server on the same machine; empty elsewhere. */

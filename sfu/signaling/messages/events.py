@@ -103,7 +103,7 @@ class ConnectionQuality(Message, frozen=True, kw_only=True, tag="quality"):
     "0 to 1, of the receiver of this message, in the worse direction."
 
 
-class DiagnosticsUpdate(Message, frozen=True, kw_only=True, tag="explanation"):
+class DiagnosticsUpdate(Message, frozen=True, kw_only=True, tag="diagnostics"):
     """Reasons for the current quality of the receiver's media. On change, at most once a second. Transient: no `n`."""
 
     estimate: float = 0.0
