@@ -1,9 +1,9 @@
-"""Connection quality of links, and its broadcast."""
+"""Connection quality of one link."""
 
 import pytest
 
 from sfu.rooms.quality import Quality, quality_of
-from tests.rooms.fakes import FakeLink, House, sink_of
+from tests.rooms.fakes import FakeLink
 
 JUDGEMENTS: list[tuple[FakeLink, Quality]] = [
     (FakeLink(), "excellent"),
@@ -23,32 +23,3 @@ JUDGEMENTS: list[tuple[FakeLink, Quality]] = [
 @pytest.mark.parametrize(("link", "quality"), JUDGEMENTS)
 def test_one_link(link: FakeLink, quality: Quality) -> None:
     assert quality_of(link) == quality
-
-
-def test_who_is_told_what() -> None:
-    house = House()
-    ada, bob, spy, chatter = house.seat("ada"), house.seat("bob"), house.seat("spy", hidden=True), house.seat("text")
-    sink_of(ada).its_links = (FakeLink(), FakeLink(loss=0.03, rtt=0.1))
-    sink_of(bob).its_links = (FakeLink(connected=False),)
-    sink_of(spy).its_links = (FakeLink(),)
-    house.rooms.observe_quality()
-    # A connection that is only being made is not lost; the hidden are not named; who has none is not judged.
-    event = sink_of(bob).last
-    assert event.qualities == {ada.id: "good"}
-    assert sink_of(ada).last.loss == 0.03
-    assert sink_of(ada).last.rtt == 0.1
-    assert sink_of(chatter).last.qualities == {ada.id: "good"}
-    for seat in (ada, bob, spy, chatter):
-        sink_of(seat).take()
-    sink_of(bob).its_links = (FakeLink(),)
-    house.rooms.observe_quality()
-    assert sink_of(ada).last.qualities == {bob.id: "excellent"}
-    late = house.seat("late")
-    sink_of(ada).take()
-    house.rooms.observe_quality()
-    assert sink_of(ada).take() == []
-    assert sink_of(late).last.qualities == {ada.id: "good", bob.id: "excellent"}
-    assert sink_of(late).deliveries[-1].number == 0
-    sink_of(bob).its_links = (FakeLink(connected=False),)
-    house.rooms.observe_quality()
-    assert sink_of(ada).last.qualities == {bob.id: "lost"}
