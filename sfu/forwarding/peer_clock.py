@@ -46,7 +46,7 @@ class PeerClock:
 
     def add_reference(self, ssrc: int, ntp: int, now: float) -> None:
         """Keeps a receiver reference time until the next sender report answers it."""
-        if len(self._references) >= REFERENCES_LIMIT:
+        if ssrc not in self._references and len(self._references) >= REFERENCES_LIMIT:
             self._references.clear()
         self._references[ssrc] = (ntp >> 16 & 0xFFFFFFFF, now)
 
