@@ -24,7 +24,10 @@ class Depacketizer(Protocol):
         """Raises MalformedPacket."""
 
     def join(self, payloads: Sequence[bytes]) -> bytes:
-        """Joins the complete, ordered payloads of one picture. Empty: nothing to show. Raises MalformedPacket."""
+        """Joins the complete, ordered payloads of one picture, which `begins_keyframe` has accepted. Empty: nothing to show.
+
+        Raises MalformedPacket.
+        """
 
 
 class Vp8Depacketizer:
