@@ -11,6 +11,7 @@ Pictures are I420 of shape (height * 3 // 2, width), limited range BT.601; sound
 """
 
 import logging
+import math
 import re
 import threading
 import time
@@ -89,7 +90,11 @@ class PluginContext(Protocol):
         """Queues sound for the mix, after the sound queued before."""
 
     def caption(self, text: str, start: float, end: float, language: str = "en") -> None:
-        """Adds a caption to the caption track. `start` and `end` are times of the mix in seconds."""
+        """Adds a caption to the caption track. `start` and `end` are times of the mix in seconds.
+
+        A caption that is empty, that ends before it starts or that ends before the mix began is ignored. Raises ValueError for
+        an invalid language.
+        """
 
     def note(self, kind: str, text: str, **fields: str) -> None:
         """Adds an event to the event log of the egress, at the current time of the mix."""
@@ -207,8 +212,9 @@ class _Runner:
     def caption(self, text: str, start: float, end: float, language: str = "en") -> None:
         if not _LANGUAGE.fullmatch(language):
             raise ValueError("the language must be a tag such as `en` or `pt-BR`")
-        if text.strip() and end > start and not self.failed:
-            self._add_caption(Cue(language, text.strip()[:_CUE], float(start), float(end)))
+        first, last = max(0.0, float(start)), float(end)  # speech may precede the mix
+        if text.strip() and last > first and math.isfinite(end - start) and not self.failed:
+            self._add_caption(Cue(language, text.strip()[:_CUE], first, last))
 
     def note(self, kind: str, text: str, **fields: str) -> None:
         if not self.failed:

@@ -1,6 +1,7 @@
 """sfu.mixer.plugins: inputs and outputs of plug-ins; a slow, broken or hanging one does not block the mixer."""
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +12,18 @@ import pytest
 
 from sfu.errors import ConfigurationError
 from sfu.mixer import plugins as module
-from sfu.mixer.plugins import MIX, PICTURES, Overlay, Plugin, PluginContext, PluginHost, PluginInputs, available, load
+from sfu.mixer.plugins import (
+    MIX,
+    PICTURES,
+    Cue,
+    Overlay,
+    Plugin,
+    PluginContext,
+    PluginHost,
+    PluginInputs,
+    available,
+    load,
+)
 
 CANVAS = np.full((270, 320), 100, np.uint8)
 TICK = np.full((960, 2), 0.5, np.float32)
@@ -212,6 +224,34 @@ def test_overlays_are_on_the_canvas_only_inside_the_context() -> None:
         raise RuntimeError
     assert np.array_equal(canvas, before)
     host.close()
+
+
+def test_captions_that_viewers_cannot_see_are_ignored() -> None:
+    """The server refuses negative and infinite times, which would end the worker."""
+    cues: list[Cue] = []
+
+    class Speaks(Plugin):
+        def start(self, context: PluginContext) -> None:
+            for text, start, end in (
+                ("spoken before the mix", -3.0, -1.0),
+                ("cut at the start", -1.0, 2.0),
+                ("", 1.0, 2.0),
+                ("empty", 2.0, 2.0),
+                ("endless", 1.0, math.inf),
+                ("no time", math.nan, 2.0),
+                ("no end", 1.0, math.nan),
+                (" padded ", 1, 2),
+            ):
+                context.caption(text, start, end)
+            with pytest.raises(ValueError, match="language"):
+                context.caption("x", 1.0, 2.0, "../en")
+            context.say(TICK)
+
+    voices = Voices()
+    host = PluginHost({"speaks": Speaks()}, voices, cues.append)
+    until(lambda: voices.said)
+    host.close()
+    assert cues == [Cue("en", "cut at the start", 0.0, 2.0), Cue("en", "padded", 1.0, 2.0)]
 
 
 def negative(options: Mapping[str, str]) -> Plugin:
