@@ -3,8 +3,7 @@
 import asyncio
 import os
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,13 @@ from typing import Any
 import aiohttp
 
 from sfu.app import Server
-from sfu.config import load
 from sfu.egress.job import EgressJob
 from tests.support import admin
 from tests.support.admin import SECRET
 from tests.support.client import Client
+from tests.support.running_server import dotted, running_server, until
+
+__all__ = ["ROOM", "House", "bots", "house", "token", "until"]
 
 ROOM = "town-hall"
 ROOT = Path(__file__).parent.parent.parent
@@ -63,24 +64,12 @@ class House:
 @asynccontextmanager
 async def house(directory: Path, **settings: str) -> AsyncIterator[House]:
     flags = {
-        "http.host": "127.0.0.1",
-        "http.port": "0",
-        "rtc.udp_port": "0",
-        "rtc.bind": '["127.0.0.1"]',
-        "rtc.include_loopback": "true",
-        "auth.keys": f'{{key: "{SECRET}"}}',
         "outputs.renditions": '["320x180@200"]',
         "outputs.hls.directory": str(directory / "hls"),
         "egress.directory": str(directory / "recordings"),
-    } | {name.replace("__", "."): value for name, value in settings.items()}
-    server = Server(load(flags=flags.items()))
-    await server.open()
-    timers = [asyncio.create_task(part.run()) for part in (server.signaling, server.egress_jobs)]
-    async with aiohttp.ClientSession() as http:
+    } | dotted(settings)
+    async with running_server(flags, lambda server: (server.signaling, server.egress_jobs)) as (server, http):
         yield House(server, http, directory)
-    for timer in timers:
-        timer.cancel()
-    await server.close()
     assert not len(server.egress_jobs)
 
 
@@ -103,12 +92,3 @@ async def bots(
         assert process.stdin is not None
         process.stdin.close()
         await process.wait()
-
-
-async def until(check: Callable[[], object], seconds: float = 15.0) -> float:
-    """Waits until the condition is true and returns the seconds that it took."""
-    began = time.monotonic()
-    while not check():
-        assert time.monotonic() - began < seconds, "the condition did not become true in time"
-        await asyncio.sleep(0.05)
-    return time.monotonic() - began

@@ -2,8 +2,7 @@
 
 import asyncio
 import sys
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Any
 import aiohttp
 
 from sfu.app import Server
-from sfu.config import load
 from tests.support import admin
-from tests.support.admin import SECRET
 from tests.support.client import Client
+from tests.support.running_server import dotted, running_server, until
 from tests.support.wire import Rtp
+
+__all__ = ["AAC", "H264", "ROOM", "IngestServer", "Received", "ingest_server", "token", "until"]
 
 ROOM = "studio"
 VIDEO = ("-f", "lavfi", "-i", "testsrc2=s=320x180:r=30")
@@ -82,20 +82,8 @@ class IngestServer:
 
 @asynccontextmanager
 async def ingest_server(directory: Path, **settings: str) -> AsyncIterator[IngestServer]:
-    flags = {
-        "http.host": "127.0.0.1",
-        "http.port": "0",
-        "rtc.udp_port": "0",
-        "rtc.bind": '["127.0.0.1"]',
-        "rtc.include_loopback": "true",
-        "auth.keys": f'{{key: "{SECRET}"}}',
-        "ingest.rtmp_port": "0",
-        "ingest.keys_file": str(directory / "keys.json"),
-    } | {name.replace("__", "."): value for name, value in settings.items()}
-    server = Server(load(flags=flags.items()))
-    await server.open()
-    timers = [asyncio.create_task(part.run()) for part in (server.signaling, server.ingests)]
-    async with aiohttp.ClientSession() as http:
+    flags = {"ingest.rtmp_port": "0", "ingest.keys_file": str(directory / "keys.json")} | dotted(settings)
+    async with running_server(flags, lambda server: (server.signaling, server.ingests)) as (server, http):
         one = IngestServer(server, http)
         try:
             yield one
@@ -104,16 +92,6 @@ async def ingest_server(directory: Path, **settings: str) -> AsyncIterator[Inges
                 with suppress(ProcessLookupError):
                     process.kill()
                 await process.wait()
-            for timer in timers:
-                timer.cancel()
-            await server.close()
-
-
-async def until(check: Callable[[], object], seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        await asyncio.sleep(0.05)
 
 
 class Received:
