@@ -1,4 +1,4 @@
-"""For all tests: generated cases are judged by what they find, never by how long a busy machine took for them."""
+"""Configuration of all tests: generated cases have no deadline, because a busy machine takes longer for them."""
 
 import os
 from collections import Counter

@@ -1,4 +1,4 @@
-"""A real server process, two honest people in another process, and what must hold for them while somebody attacks.
+"""A real server process, two honest participants in another process, and the guarantees that hold for them during an attack.
 
 Timing on a busy machine: the honest pair is measured before each attack too, so that only what the attack adds counts
 (`P99` and `LONGEST` above that base line; the longest delay of a packet, one every 5 ms, is the longest stall of the

@@ -84,7 +84,7 @@ class Stretch:
 
 @dataclass
 class MediaStats:
-    """What became of the camera's packets on their way to one person."""
+    """Fate of the camera's packets on their way to one viewer."""
 
     sound: list[int] = field(default_factory=list)
     pictures: list[tuple[int, int, int, bool]] = field(default_factory=list)
@@ -96,7 +96,7 @@ class MediaStats:
     "The first picture was in the account before."
 
     def close(self) -> None:
-        """What was checked is forgotten."""
+        """Forgets the packets that were checked."""
         self.sound.clear()
         self.pictures = self.pictures[-1:]
         self.goes_on = bool(self.pictures)

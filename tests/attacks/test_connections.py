@@ -1,4 +1,4 @@
-"""Somebody who opens as many HTTP connections as there may be, straight to the server and through a proxy that it trusts."""
+"""A client opens the maximum number of HTTP connections, directly and through a trusted proxy."""
 
 import asyncio
 import socket

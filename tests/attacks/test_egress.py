@@ -1,5 +1,5 @@
-"""What a live stream opens to the world: addresses for viewers, which strangers guess and rewrite, and destinations for pushes,
-by which somebody may reach for the inner network, or which answer with malice.
+"""Attack surface of live streams: playback URLs, which strangers guess and rewrite, and push destinations, which may lead
+into the internal network or answer maliciously.
 """
 
 import asyncio
@@ -137,7 +137,7 @@ async def test_files_of_a_live_stream_need_a_playback_token_of_the_room(
                 status, text = await get(stage, http, path)
                 seen[row][status] += 1
                 assert "root:" not in text
-                assert stage.folder.name not in text, "where things lie is nobody's business"
+                assert stage.folder.name not in text, "the answer reveals a path of the server"
 
     before = answered(stage)
     await stage.withstands(attack, counted=("sfu_tokens_refused_total:token_missing",), lines=2)
@@ -240,7 +240,7 @@ INNER = ("127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.
 
 
 async def test_nobody_reaches_the_inner_network_by_a_push(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Every way to write an address of this machine or of its networks, by somebody who may push."""
+    """All notations of an address of this machine or of its networks, from a client with the egress grant."""
     visits = []
 
     async def visited(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -281,7 +281,7 @@ async def test_nobody_reaches_the_inner_network_by_a_push(tmp_path_factory: pyte
 
 
 async def tried(field: Field, http: aiohttp.ClientSession, *addresses: tuple[str, int]) -> dict[tuple[str, int], str]:
-    """What is said of destinations there; `refused`: the API takes no such address."""
+    """State of the destinations; `refused`: the API accepts no such address."""
     found, ids = {}, {}
     for host, port in addresses:
         status, told = await api(field, http, "POST", "/destinations", {"url": f"rtmp://{host}:{port}/live/{KEY}"})

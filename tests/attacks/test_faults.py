@@ -29,7 +29,7 @@ ARENAS = 2_000_000
 
 
 class Base:
-    """What a server has while nobody new is there, to be had again when they have left."""
+    """Resources of a server without visitors, to compare with those after the visitors have left."""
 
     GAUGES = (
         "sfu_sessions", "sfu_participants", "sfu_rooms", "sfu_signaling_sockets", "sfu_peers:new", "sfu_peers:connecting",
@@ -57,7 +57,7 @@ class Base:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def forgetful() -> AsyncIterator[Field]:
-    """A server that waits for nobody, so that the base line is reached soon."""
+    """A server with short timeouts, so that it soon returns to the baseline."""
     opened = Field("--set", "signaling.resume_window=0.5", "--set", "rooms.idle_timeout=0.5")
     await opened.open()
     yield opened

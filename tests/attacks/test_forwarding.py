@@ -1,4 +1,4 @@
-"""What somebody sends so that it hurts whom it is forwarded to, and addresses that the server is asked to knock at."""
+"""Media that attacks its receivers, and candidates that ask the server to connect to other addresses."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ POISONS: tuple[Callable[[int], bytes], ...] = (
     lambda number: header(number, words=900) + POISON,
     lambda number: header(number, block=b"\x4f\x31\0\0") + POISON,  # an extension element past its block
     lambda number: header(number, kind=33) + POISON,  # no such payload type
-    lambda number: camera(number, POISON, kind=97),  # a repair that repairs nothing of what there is
+    lambda number: camera(number, POISON, kind=97),  # a retransmission of packets that do not exist
     lambda number: camera(number, b"\0", kind=97),
 )
 """Sealed properly, so that all of it gets past SRTP. Payloads are their sender's matter: sealed end to end they look like

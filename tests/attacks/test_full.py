@@ -1,4 +1,4 @@
-"""A server that runs out of memory or of descriptors says so to whoever comes, and those who are in do not notice."""
+"""A server without free memory or descriptors refuses newcomers with a reason, and its participants do not notice."""
 
 import asyncio
 import os
@@ -86,7 +86,7 @@ async def test_joins_end_before_the_memory_does(http: aiohttp.ClientSession) -> 
                 break
             await client.publish()
         else:
-            raise AssertionError("everybody was let in")
+            raise AssertionError("every client was accepted")
         assert turned_away == 503
         assert len(crowd) > 10
         assert field.memory() < allowed

@@ -1,4 +1,4 @@
-"""What strangers can send to the ICE-TCP port."""
+"""Strangers send to the ICE-TCP port."""
 
 import asyncio
 import contextlib

@@ -51,7 +51,7 @@ def grown(field: Field, before: Metrics) -> Metrics:
 
 
 async def begun(room: LedgerRoom) -> None:
-    """Everybody gets the largest layer."""
+    """All viewers get the largest layer."""
     await room.open()
     for _ in range(100):
         await room.run(5)
@@ -120,7 +120,7 @@ async def test_the_ledger_is_exact_while_people_come_and_go(
     going_on = True
 
     async def visit() -> None:
-        """Somebody who is in the room for a moment, and leaves it politely or not."""
+        """A participant stays briefly and leaves, with or without a message."""
         number = next(NUMBER)
         client = server.attacker(http, f"visitor{number}", "ledger")
         await client.join()

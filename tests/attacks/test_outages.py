@@ -1,5 +1,5 @@
-"""Bad days that nobody caused: the network is gone and comes back, somebody sets the clock, the disk is full, pages are
-reloaded again and again, the event loop is blocked. Done to the real process while honest people meet.
+"""Outages without an attacker: the network fails and returns, the clock is set, the disk is full, pages reload repeatedly,
+the event loop is blocked. They hit the real process while honest participants meet.
 """
 
 import asyncio
@@ -145,7 +145,7 @@ async def test_a_wall_clock_that_is_set_an_hour_forth_and_back(tmp_path: Path, h
                 offset.write_text(f"{step:+d}\n")
                 await asyncio.sleep(1.5)
                 visitor = Client(http, field.url, field.token("visitor", ROOM))
-                await visitor.join()  # or is told that its token is not valid now
+                await visitor.join()  # or its token is refused as not valid now
                 await visitor.close()
                 logged = datetime.fromisoformat(json.loads(field.records()[-1])["time"]).timestamp()
                 assert abs(logged - time.time() - step) < 60, "the server's clock was not set"
@@ -376,4 +376,4 @@ async def test_a_loop_that_is_blocked_is_said_with_its_place() -> None:
         await field.figures()
         await asyncio.sleep(0.5)
         seen = await field.figures()
-        assert seen["received"] == seen["sent"], "nobody was lost by it"
+        assert seen["received"] == seen["sent"], "messages were lost"

@@ -1,4 +1,4 @@
-"""What somebody with a token can do to the others in the room: data channels, media and its control packets."""
+"""Attacks of a participant on the others in its room: data channels, media and RTCP."""
 
 import asyncio
 import contextlib
@@ -88,7 +88,7 @@ async def test_sctp(field: Field, http: aiohttp.ClientSession, row: str) -> None
 
 
 async def test_a_reader_that_never_acknowledges(field: Field, http: aiohttp.ClientSession) -> None:
-    """What others say to it waits in its send buffer, 1 MiB at most; then its channel is closed."""
+    """Messages for it wait in its send buffer, at most 1 MiB; then its channel is closed."""
 
     async def attack() -> None:
         deaf = field.attacker(http, f"deaf{next(NUMBER)}", room="deaf")

@@ -1,8 +1,8 @@
-"""What a whole meeting leaves behind for operators to read (logs of either kind, metrics, traces) names nobody, repeats
-nothing that was said, and opens no door: every secret of the meeting is looked for in all of it.
+"""Logs of both kinds, metrics and traces of a whole meeting contain no names, messages or credentials: the test searches
+them for every secret of the meeting.
 
-The meeting goes wrong in many places, for what goes wrong is what is logged: tokens of the wrong key, SDP that is none,
-messages that are none, a destination that takes nothing, a worker that is killed.
+Many requests fail, because failures are logged: tokens of a wrong key, invalid SDP, invalid messages, a destination that
+accepts nothing, a worker that is killed.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Meeting:
         return made
 
     def saw(self, told: object) -> None:
-        """What the server gave out that only its receiver may know."""
+        """Secrets that the server issued to one client."""
         if isinstance(told, dict):
             for key, value in told.items():
                 if key in ("resume_key", "credential", "username") and isinstance(value, str):
@@ -161,7 +161,7 @@ class Meeting:
         await rude.wait_closed()
 
     async def _mistaken(self, ada: Client) -> None:
-        """What people get wrong, with what they would not have repeated."""
+        """Invalid requests that contain secrets."""
         url = self.server.url
         wrong = (
             self.minted("identity-of-eve", "Eve Nobody-Ev1", secret="another-secret-of-more-than-32-bytes-000"),
@@ -238,7 +238,7 @@ async def test_a_meeting_leaves_nothing_private_behind(tmp_path: Path, form: str
     assert 'name: "join"' in traces
     found = []
     for what, text in (("log", log), ("metrics", meeting.metrics), ("traces", traces)):
-        # As it is, as JSON writes it, and as protobuf's text does.
+        # Verbatim, as JSON writes it, and as protobuf's text format does.
         readable = (
             text + json.dumps(text, ensure_ascii=False) + text.encode().decode("unicode_escape", errors="replace")
         )

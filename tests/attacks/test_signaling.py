@@ -1,4 +1,4 @@
-"""What comes in over HTTP and the signalling socket: hostile descriptions, floods, slow heads, foreign pages, old keys."""
+"""Attacks over HTTP and the signalling socket: hostile SDP, floods, slow requests, foreign pages, old keys."""
 
 import asyncio
 import json
@@ -177,7 +177,7 @@ async def test_whoever_is_kicked_does_not_come_back(field: Field, http: aiohttp.
 
 
 async def test_nothing_private_is_left_behind(field: Field, http: aiohttp.ClientSession) -> None:
-    """A whole meeting with words that occur nowhere else; then everything that anybody can read is searched for them."""
+    """A whole meeting with unique words; the test then searches all readable output for them."""
     room, identity, name = "private-room-zq1", "private-identity-zq2", "private-name-zq3"
     token = field.token(identity, room, roomAdmin=True)
     client, other = field.attacker(http), field.attacker(http, "private-other-zq4", room=room)

@@ -1,4 +1,4 @@
-"""What anybody can send to the media port without being in a meeting."""
+"""Strangers without a token send to the media port."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ ROWS: dict[str, tuple[Callable[[], bytes], int, str]] = {
     "datagrams of 0 bytes": (lambda: b"", 500, "short"),
     "datagrams of 1 byte": (lambda: b"\x80", 500, "short"),
     "a ClientHello of another socket": (hello, 20, "unknown_address"),
-    "media of nobody": (lambda: b"\x80\x6f" + os.urandom(200), 2000, "unknown_address"),
+    "media of no connection": (lambda: b"\x80\x6f" + os.urandom(200), 2000, "unknown_address"),
     "STUN with an attribute of a wrong length": (wrong_attribute, 2000, "stun_malformed"),
     "bare Binding requests": (lambda: BINDING, 2000, "stun_unknown_user"),
     "checks of an unknown user": (lambda: binding_request("nobody:me", "x" * 24), 500, "stun_unknown_user"),

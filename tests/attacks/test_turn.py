@@ -1,5 +1,5 @@
-"""A relay as the chart sets it up (coturn) beside a running server: it relays to the server's media port and to nothing else,
-for credentials that the server gave to somebody who joined, while they last.
+"""A relay as the chart sets it up (coturn) beside a running server: it relays to the server's media port only, and only with
+unexpired credentials that the server issued to a participant.
 """
 
 import asyncio
@@ -96,7 +96,7 @@ async def place(namespace: None, tmp_path_factory: pytest.TempPathFactory) -> As
 
 
 async def told(field: Field, http: aiohttp.ClientSession) -> tuple[str, str]:
-    """What the server gives to somebody who joins."""
+    """ICE servers that a participant gets when it joins."""
     client = field.attacker(http, f"somebody{secrets.token_hex(3)}")
     joined = await client.join(auto_subscribe=False)
     (found,) = joined["ice_servers"]
@@ -139,7 +139,7 @@ async def test_nothing_but_the_media_port_is_relayed_to(place: Place, http: aioh
                 permit.attributes["XOR-PEER-ADDRESS"] = (address, port)
                 assert await refusal(inner.request_with_retry(permit)) == 403, address
                 inner._send(bytes(send(address, port)))
-            # What it is there for: a check reaches the media port, which knows nobody of that name, and says nothing.
+            # Its purpose: a check reaches the media port, which does not know the user fragment and does not answer.
             before = place.field.metrics().get("sfu_packets_dropped_total:stun_unknown_user", 0)
             assert await refusal(inner.channel_bind(0x4FF0, (HOST, place.field.udp_port))) == 0
             check = binding_request("nobody:me", "x" * 24)
@@ -152,7 +152,7 @@ async def test_nothing_but_the_media_port_is_relayed_to(place: Place, http: aioh
     try:
         counted = ("sfu_packets_dropped_total:stun_unknown_user",)
         await place.field.withstands(attack, counted=counted, lines=20)
-        assert trap.said.empty(), "somebody inside was sent something"
+        assert trap.said.empty(), "an internal address received a packet"
     finally:
         overheard.close()
     assert "denied in the range" in place.log.read_text(), "the relay says it"

@@ -14,7 +14,7 @@ from tests.egress.support import ROOM, bots, house, until
 
 pytestmark = pytest.mark.quiet  # it keeps all processors busy
 LOOPS = 12 * (os.cpu_count() or 1)
-"""What keeps a thread of the mixer, which is nicer, from running for seconds."""
+"""Load that keeps the mixer's threads, which have a higher nice value, from running for seconds."""
 BOUND = 90
 """Seconds after which the loops end by themselves."""
 STARVED_FOR = 20.0

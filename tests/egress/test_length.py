@@ -40,7 +40,7 @@ CYCLE = 0.5
 LOSS = 0.02
 JITTER = 0.012
 DRIFT = 120e-6
-"""By which the sender's clocks are fast: 0.43 s in an hour."""
+"""Relative speed of the sender's clocks: they gain 0.43 s per hour."""
 NTP = 3_900_000_000.0
 PICTURE, SOUND = 11, 12
 

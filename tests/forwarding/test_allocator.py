@@ -246,7 +246,7 @@ def test_ten_per_cent_of_noise_does_not_flap(middle: float, seed: int) -> None:
 
 
 def test_a_wish_for_other_frames_is_a_step_up_like_any_other() -> None:
-    """What is sent may be no step any more; then the next below it is what was had."""
+    """The layer that is sent may no longer be a step; then the next step below it counts as the current one."""
     wide = [LayerRequest("a", "video", TEMPORAL)]
     first = allocate(wide, 9e6, None, 0.0)
     assert chosen(first) == {"a": "f.2"}

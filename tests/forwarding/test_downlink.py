@@ -28,7 +28,7 @@ def test_a_wish_that_changes_is_looked_at_at_once() -> None:
     path = downlink(0.6e6)
     path.handle_timer(0.0)
     path.requests["cam"] = LayerRequest("cam", "video", hidden=True)
-    assert path.handle_timer(0.05) == []  # nobody said so
+    assert path.handle_timer(0.05) == []  # without `touch`
     path.touch()
     assert names(path.handle_timer(0.1)) == [("-", AllocationReason.HIDDEN, False)]
 

@@ -125,7 +125,7 @@ def test_who_turns_away_meanwhile_is_sent_nothing_more(end: str) -> None:
 
 
 def test_everybody_may_be_in_a_replay() -> None:
-    """Packets are handed on while nobody else takes them."""
+    """Packets are forwarded to replays although no other down track takes them."""
     call = Call(pictures=40, size=1100)
     for each in list(call.track.down_tracks):
         call.bench.engine.remove_down_track(each)

@@ -21,7 +21,7 @@ RIDS = {"q": 11, "f": 13}
 
 @dataclass
 class Picture:
-    """What an encoder made, and which pictures (by their timestamps) a decoder has to have for it."""
+    """Packets of an encoder, and the pictures (by timestamp) that a decoder needs for each."""
 
     timestamp: int
     temporal: int
@@ -242,7 +242,7 @@ def test_a_repair_that_is_left_out_is_padding_and_one_that_is_not_gets_its_place
     scene.bench.send(zero)
     (lowest,) = scene.take()
     first = scene.got[0].sequence
-    # two numbers are free, for nobody knows what is missing
+    # two numbers stay free, because the missing packets are unknown
     assert (lowest.sequence - first) & 0xFFFF == 3
     assert (number_of(lowest) - number_of(scene.got[0])) & 0x7FFF == 1
     scene.bench.send(also_two)

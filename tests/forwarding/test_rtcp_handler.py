@@ -124,7 +124,7 @@ def test_keyframes_are_told_to_both_sides_and_counted_once() -> None:
     viewer = viewing.viewer.decision_log = DecisionLog(totals)
     viewing.hear(rtcp.encode_pli(5, viewing.down_track.ssrc))
     viewing.bench.now += 2.0
-    for _ in range(3):  # the keyframe never comes: whoever waits asks again
+    for _ in range(3):  # the keyframe never comes: waiting down tracks ask again
         viewing.bench.tick(0.3)
         viewing.bench.send(camera(9))
     assert [(entry.cause, entry.track) for entry in viewer] == [(Cause.VIEWER, "TR_cam"), (Cause.RETRY, "TR_cam")]
@@ -151,7 +151,7 @@ def test_padding_is_what_was_sent_once_more() -> None:
     ]
     size = sum(len(packet.payload) for packet in repairs)
     assert 2000 < size < 3600
-    # Their arrival will be told under the numbers that the path's history knows.
+    # Feedback reports their arrival under numbers that the path's history knows.
     assert numbers(repairs) == list(range(before, before + len(repairs)))
     viewing.downlink.estimator.handle_timer(viewing.bench.now)
     assert viewing.downlink.estimator.sent_bytes - bytes_before >= size

@@ -32,7 +32,7 @@ class Outcome:
     features: int
     "Of the code, that libFuzzer tells apart."
     fault: str
-    "What the target said last; empty: nothing was found."
+    "Last output of the target; empty: nothing was found."
 
 
 def fuzz(name: str, seconds: float) -> int:

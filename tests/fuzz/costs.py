@@ -39,7 +39,7 @@ GOAL = 2_000.0
 FLIGHT = 3_000.0
 """and a flight of DTLS."""
 WORKER = 10_000.0
-"""What runs in a worker's process, beside its encoders."""
+"""Targets in a worker's process, beside its encoders."""
 EXPECTED = (MalformedPacket, SfuError, msgspec.MsgspecError, UnicodeError, RecursionError)
 PUBLISH = b"".join(
     b"\3" + bytes(3) + len(body).to_bytes(3, "big") + b"\x14" + bytes(4) + body
@@ -153,7 +153,7 @@ def _scene(codec: str) -> tuple[Bench, Track, DownTrack]:
 
 
 def _layers() -> Call:
-    """What the layers of a stream cost, measured of 128 packets whose dependency descriptors are the input."""
+    """Cost of the layers of a stream, of 128 packets whose dependency descriptors are the input."""
 
     def call(data: bytes) -> None:
         bench, track, _ = _scene("AV1")
@@ -209,7 +209,7 @@ def _dtls() -> Call:
 
 
 class Clock:
-    """Lets a call leave its preparations out of what is measured."""
+    """Lets a call exclude its preparations from the measurement."""
 
     def __init__(self) -> None:
         self.begin: Callable[[], None] = lambda: None

@@ -35,7 +35,7 @@ def fuzz_framing(data: bytes) -> None:
 
 
 def fuzz_stun(data: bytes) -> None:
-    """As it came, and with cookie, length and fingerprint put right, which no mutation finds."""
+    """The input unchanged, and with valid cookie, length and fingerprint, which no mutation finds."""
     whole = bytearray(data)
     if len(whole) >= 20 and not len(whole) & 3:
         whole[:8] = b"\0\1" + (len(whole) - 20).to_bytes(2, "big") + b"\x21\x12\xa4\x42"
@@ -95,7 +95,7 @@ def fuzz_feedback(data: bytes) -> None:
 
 
 def fuzz_twcc(data: bytes) -> None:
-    """A sender's transport-wide numbers and times: what is told of them can be read back, and is not made up."""
+    """A sender's transport-wide numbers and times: the feedback parses, and reports only packets that arrived."""
     recorder = twcc.Recorder(1)
     now, number = 1.0, 0
     sent: set[int] = set()

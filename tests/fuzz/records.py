@@ -16,7 +16,7 @@ def records(data: bytes) -> Iterator[bytes]:
 
 
 def recorded(*packets: bytes) -> bytes:
-    """What `records` takes apart again."""
+    """Inverse of `records`."""
     return b"".join([len(each).to_bytes(2, "big") + each for each in packets])
 
 

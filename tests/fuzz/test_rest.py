@@ -1,6 +1,6 @@
-"""The REST API against its own OpenAPI document: whatever is asked, the answer is one that the document tells of.
+"""The REST API against its own OpenAPI document: every answer is a documented one.
 
-What a real server answers over a real socket: status, content type and shape; never a 5xx but the capacity that is told.
+Checks status, content type and shape of a real server's answers over a real socket; 503 for capacity is the only 5xx.
 """
 
 import asyncio

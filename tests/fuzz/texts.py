@@ -115,7 +115,7 @@ def fuzz_amf(data: bytes) -> None:
 
 
 def fuzz_rtmp(data: bytes) -> None:
-    """What a server says after the handshake, in pieces and at once: both must end in the same state."""
+    """Data of a server after the handshake, in pieces and at once: both must end in the same state."""
     ends: list[State | str] = []
     for pieces in (tuple(records(data)), (b"".join(records(data)),)):
         session = PublishingSession("live", "key", "rtmp://x/live", bytes(1528))
@@ -133,7 +133,7 @@ def fuzz_rtmp(data: bytes) -> None:
 
 
 def fuzz_ingest(data: bytes) -> None:
-    """What an encoder says after the handshake, in pieces and at once: both must have the same effects."""
+    """Data of an encoder after the handshake, in pieces and at once: both must have the same effects."""
     ends: list[list[str]] = []
     for pieces in (tuple(records(data)), (b"".join(records(data)),)):
         session = ServerSession(bytes(1528), 1 << 20)
@@ -169,7 +169,7 @@ def fuzz_flv(data: bytes) -> None:
 
 
 def fuzz_websocket(data: bytes) -> None:
-    """Reads of a client's frames. Every frame is complete, and what was not parsed is bounded by what came."""
+    """Reads of a client's frames. Every frame is complete, and unparsed data is bounded by the input."""
     reader = FrameReader(messages.MESSAGE_LIMIT_BYTES, 0.0)
     with suppress(FrameViolation):
         for number, chunk in enumerate(records(data)):

@@ -49,7 +49,7 @@ def quantiles(metric: str, *shares: float) -> tuple[tuple[str, str], ...]:
 
 
 def told(metric: str) -> tuple[tuple[str, str], ...]:
-    """Quantiles of what browsers report; 0 while none does."""
+    """Quantiles of browsers' reports; 0 without reports."""
     found = quantiles(metric, 0.5, 0.95)
     return tuple((f"({query}) >= 0 or vector(0)", legend) for query, legend in found)
 

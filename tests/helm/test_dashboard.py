@@ -125,7 +125,7 @@ async def test_every_query_has_an_answer(tmp_path: Path) -> None:
         bots(server),
         asyncio.timeout(40),
     ):
-        while not await prometheus.ask(READY):  # noqa: ASYNC110  # Prometheus tells nobody
+        while not await prometheus.ask(READY):  # noqa: ASYNC110  # Prometheus sends no notification
             await asyncio.sleep(0.5)
         answers = {}
         for title, query in dashboard.queries():

@@ -78,7 +78,7 @@ async def running(target: Path, state: Path, port: int) -> AsyncIterator[asyncio
 
 
 def seen(process: asyncio.subprocess.Process, what: str) -> str:
-    """What the kernel says of it."""
+    """State of the process from /proc."""
     return Path(f"/proc/{process.pid}/{what}").read_text()
 
 

@@ -28,7 +28,7 @@ def connected() -> Iterator[tuple[Cluster, helm_python.Config]]:
 
 
 def test_a_watch_tells_what_changed_since_its_client_listed() -> None:
-    """On a busy machine the change comes between the list and the watch; a client that is not told waits for ever."""
+    """On a busy machine the change comes between the list and the watch; a client that misses it waits forever."""
     held, place = Cluster(), Place("v1", "configmaps", "default", "one")
     held.write(place, {"metadata": {"name": "one"}, "data": {}})
     found, version = held.listed(Place("v1", "configmaps", "default"), "", "")

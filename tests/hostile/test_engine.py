@@ -1,4 +1,4 @@
-"""What a hostile or broken participant, or bad luck, does to the engine; each row was once a way to hurt others."""
+"""Hostile or broken participants and unlucky timing against the engine; each row once harmed others."""
 
 import contextlib
 import itertools

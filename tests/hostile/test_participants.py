@@ -37,7 +37,7 @@ TRACKS = [TrackSpec(mid="0", source="microphone"), TrackSpec(mid="1", source="ca
 
 @pytest.fixture
 async def loop_faults() -> list[dict[str, object]]:
-    """What would have ended up in the loop's exception handler."""
+    """Exceptions that reached the loop's exception handler."""
     faults: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: faults.append(context))
     return faults
@@ -161,7 +161,7 @@ async def test_a_burst_of_large_packets_leaves_segmentation_on_and_raises_nothin
         engine.flush(1.0)
     finally:
         close(subscriber, publisher, peer, receiver)
-    assert webrtc_server.port.sockets[0].segments, "one participant turned it off for everybody"
+    assert webrtc_server.port.sockets[0].segments, "one participant disabled segmentation for all"
 
 
 async def test_an_address_left_behind_can_be_used_by_another(
@@ -311,7 +311,7 @@ def twin(peer: RawPeer) -> RawPeer:
 async def watched_by(
     endpoint: WebRtcEndpoint,
 ) -> tuple[PublisherConnection, RawPeer, SubscriberConnection, RawPeer, Callable[[], None]]:
-    """A camera and its viewer; the last of what is returned sends a picture."""
+    """A camera and its viewer; the last returned value sends a picture."""
     publisher, peer, _ = await published(endpoint)
     sources = negotiate(publisher, peer.offer(), DECLARED).sources
     subscriber, receiver, _ = await received(sources, "1", endpoint)

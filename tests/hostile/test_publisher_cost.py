@@ -1,4 +1,4 @@
-"""What a hostile publisher's streams may cost, in executed instructions (tests/support/cost.py), per packet and per tick."""
+"""Limits of the cost of a hostile publisher's streams, in executed instructions per packet and per tick."""
 
 import random
 from collections.abc import Callable

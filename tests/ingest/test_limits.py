@@ -1,4 +1,4 @@
-"""What clients without a stream key, and encoders that send too much, can do: little."""
+"""Limits of clients without a stream key, and of encoders that send too much."""
 
 import asyncio
 import os

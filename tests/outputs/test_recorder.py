@@ -80,7 +80,7 @@ def boxes(path: Path) -> list[bytes]:
 def test_a_recording_becomes_a_fast_start_file_with_chapters(tmp_path: Path) -> None:
     recorder, stream = Recorder(tmp_path / "one", reserve=0), SyntheticStream()
     for _ in range(15):
-        stream.fragment()  # the stream ran for 3 s before anybody recorded
+        stream.fragment()  # the stream ran for 3 s before the recording began
     recorder.begin(stream.init, EPOCH)
     stream.feed(recorder, 1)
     recorder.note("join", 3.0, "Ana", chapter=True)

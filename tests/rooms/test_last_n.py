@@ -55,7 +55,7 @@ class Hall(House):
             self.now += 0.1
 
     def gets(self, viewer: str, source: str = "camera") -> str:
-        """Whose track reaches the viewer, by what its connection was told last."""
+        """Owners of the tracks that reach the viewer, by the last call of its sink."""
         state: dict[str, SubscriptionSettings | None] = {}
         for call in self.media[viewer].calls:
             state[call[1]] = call[2] if len(call) > 2 else None

@@ -1,4 +1,4 @@
-"""What an observer of a room gets: every change once, hidden participants included."""
+"""An observer of a room gets every change once, hidden participants included."""
 
 import pickle
 

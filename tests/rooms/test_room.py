@@ -106,7 +106,7 @@ def test_the_lobby(house: House) -> None:
     inside = sink_of(again).participant
     assert inside is not None
     assert (inside.id, inside.identity) == (again.id, "eve")
-    # Who is inside passes; who leaves the lobby is not announced to anybody but admins.
+    # Members pass the lock; only admins get the event of a participant that leaves the lobby.
     house.seat("eve")
     sink_of(ada).take()
     other = house.wait("zoe")

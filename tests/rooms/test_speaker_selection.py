@@ -30,12 +30,12 @@ def speak(pictures: LastSpeakers, start: float, seconds: float, speakers: Sequen
 
 # (seconds, who is active, who dominates), one after the other → who is shown to an onlooker
 STORIES: list[tuple[str, list[tuple[float, str, str]], str]] = [
-    ("nobody spoke: who came first", [], "abc"),
+    ("no speech: the earliest arrivals", [], "abc"),
     ("who speaks long enough comes, who came last goes", [(1.0, "f", "f")], "abf"),
     ("a cough changes nothing", [(0.4, "f", "")], "abc"),
     ("two coughs are not one speech", [(0.4, "f", ""), (0.2, "", ""), (0.4, "f", "")], "abc"),
     ("one after another", [(1.0, "f", "f"), (4.0, "e", "e"), (1.0, "d", "d")], "def"),
-    ("who is shown stays though nobody speaks", [(1.0, "f", "f"), (600.0, "", "f")], "abf"),
+    ("the selection stays during silence", [(1.0, "f", "f"), (600.0, "", "f")], "abf"),
     ("who speaks stays", [(4.0, "abc", "a"), (1.0, "abcf", "a")], "abc"),
     ("unless the dominant speaker needs the place", [(4.0, "abc", "a"), (1.0, "abcf", "f")], "abf"),
     ("a short silence is no reason to go", [(4.0, "abc", "a"), (2.0, "abf", "a")], "abc"),
@@ -109,7 +109,7 @@ def listen(
 
 
 VOICES: list[tuple[str, list[tuple[float, dict[str, int | None], str]], str]] = [
-    ("nobody spoke", [(1.0, {}, "")], "ab"),
+    ("no speech", [(1.0, {}, "")], "ab"),
     ("the first loud sample is enough", [(1.0, {}, ""), (0.1, {"d": LOUD}, "")], "bd"),
     ("a quiet one is not", [(1.0, {}, ""), (3.0, {"d": 40}, "")], "ab"),
     ("silence between sentences is not the end", [(1.0, {"a": LOUD, "b": LOUD}, ""), (0.3, {"c": LOUD}, "")], "ab"),

@@ -25,7 +25,7 @@ def meeting(seed: int, publishers: int = 1) -> tuple[Network, VirtualSfu]:
 
 
 def falls_and_returns(seed: int, low: float = 0.5e6, high: float = 3e6) -> tuple[Attendee, Attendee, Screen, Screen]:
-    """`high` until 20 s, `low` until 40 s, then `high` again; somebody else has a good link all the time."""
+    """`high` until 20 s, `low` until 40 s, then `high` again; the other subscriber has a good link throughout."""
     network, sfu = meeting(seed)
     down = Link(network, rate=[(0, high), (20, low), (40, high)], delay=0.03, queue=0.3)
     bad = sfu.attend(down, Link(network, delay=0.03))
@@ -65,7 +65,7 @@ def test_a_link_that_goes_from_3_to_half_a_megabit_and_back(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
 def test_from_two_and_a_half_to_point_six_and_back(seed: int) -> None:
-    """The goals: below the capacity in 2 s, queue p95 ≤ 100 ms after 3 s, 90 % of what fits 15 s after the return."""
+    """The goals: below the capacity in 2 s, queue p95 ≤ 100 ms after 3 s, 90 % of the capacity 15 s after the return."""
     bad, _, screen, _ = falls_and_returns(seed, 0.6e6, 2.5e6)
     assert next(when for when, target in bad.targets if when >= 20 and target < 0.6e6) <= 22
     assert bad.down.waited(23, 40) <= 0.12

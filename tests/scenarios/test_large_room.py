@@ -1,7 +1,7 @@
-"""Thirty people in a virtual SFU, of whom the room shows six cameras and sends three microphones; a few of them talk.
+"""Thirty participants in a virtual SFU. The room shows six cameras and sends three microphones; a few participants talk.
 
 The room, its levels and its limits are the real ones, and so are the engine and the downlink; only the connection between
-the two is made here. `python -m tests.scenarios.test_large_room` prints what came of each turn.
+the two is made here. `python -m tests.scenarios.test_large_room` prints the result of each turn.
 """
 
 from dataclasses import dataclass, field
@@ -73,7 +73,7 @@ class Seat:
         self._carry_out(self.names[track], settings)
 
     def unsubscribe(self, track: TrackId) -> None:
-        raise AssertionError("nobody leaves")
+        raise AssertionError("no participant leaves")
 
     def _carry_out(self, name: str, settings: SubscriptionSettings) -> None:
         downlink, down_track = self.attendee.downlink, self.attendee.down_tracks[name]
@@ -174,7 +174,7 @@ def test_who_talks_is_heard_and_seen_and_nobody_flaps(seed: int) -> None:
         assert sound <= 2 * DELAY + 0.14  # a tenth of a second, and speech may begin with a quiet sample or two
         assert picture <= 1.6
     assert room.most == {"audio": LOUDEST, "video": LAST_N}
-    assert room.seat.comings - LAST_N <= len({turn.who for turn in speeches}) + 1  # coughs bring nobody in
+    assert room.seat.comings - LAST_N <= len({turn.who for turn in speeches}) + 1  # a cough shows no camera
 
 
 if __name__ == "__main__":

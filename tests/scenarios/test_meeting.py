@@ -140,7 +140,7 @@ async def test_in_a_large_room_the_last_speakers_are_seen_and_the_loudest_heard(
         return [len(got(viewer, mid)) for viewer in names]
 
     async def talk(seconds: float, done: Callable[[], bool] = lambda: False) -> float:
-        """Everybody sends, 50 times a second. Returns when it was done."""
+        """All participants send, 50 times a second. Returns the time at the end."""
         begun = time.monotonic()
         came.update((viewer, set()) for viewer in names)
         while time.monotonic() < begun + seconds and not done():
@@ -165,7 +165,7 @@ async def test_in_a_large_room_the_last_speakers_are_seen_and_the_loudest_heard(
     await talk(20.0, lambda: sum(counts("1")) >= 8 * 4)  # all are connected and the first pictures are there
     await settled()
     assert counts("1") == [4] * 8
-    assert sum(counts("0")) == 2 * 7  # two are heard by everybody but themselves
+    assert sum(counts("0")) == 2 * 7  # all others receive the two speakers
     assert (got("a", "1"), got("h", "1")) == ("bcde", "abcd")
     assert (
         sum(

@@ -1,4 +1,4 @@
-"""A real call played again: Chromium's camera in three layers, and the path of somebody whose line fell to 0.5 Mbit/s.
+"""Replay of a real call: Chromium's camera in three layers, and the path of a subscriber whose link fell to 0.5 Mbit/s.
 
 The log was written by a server (`rtc.packet_log`) with two Chromium pages, one behind a line of 0.5 Mbit/s with 0.3 s of
 queue from its 6th to its 16th second, 3 Mbit/s before and after.
@@ -37,7 +37,7 @@ def test_the_same_feedback_is_the_same_estimate(call: Recording) -> None:
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_recorded_camera_on_another_line(call: Recording, seed: int) -> None:
-    """The picture of then through the SFU of now, to somebody whose line is narrow at another time."""
+    """Sends the recorded camera through the current SFU, to a subscriber whose link narrows at another time."""
     network = Network(seed)
     sfu = VirtualSfu(network)
     (recorded,) = call.tracks.values()

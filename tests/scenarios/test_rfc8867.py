@@ -18,7 +18,7 @@ SEEDS = (1, 2, 3)
 
 @dataclass
 class Figures:
-    """What a case measured."""
+    """Measurements of one case."""
 
     use: float = 0.0
     "Of the capacity, all flows together."

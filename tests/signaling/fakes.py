@@ -84,7 +84,7 @@ class FakePublisher:
     sources: dict[str, MediaSource] = field(default_factory=dict)
     sent: list[bytes | str] = field(default_factory=list)
     refusal: RemoteError | None = None
-    "What it refuses the next offers with."
+    "Error that refuses the next offers."
     link: LinkReport = GOOD_LINK
     remote_host: str = ""
     closed: bool = False
@@ -161,7 +161,7 @@ class FakeEdge:
     publishers: list[FakePublisher] = field(default_factory=list)
     subscribers: list[FakeSubscriber] = field(default_factory=list)
     refusal: RemoteError | None = None
-    "What new publishers refuse offers with."
+    "Error with which new publishers refuse offers."
 
     def open_publisher(
         self, name: str, listener: PublisherListener, decision_log: DecisionLog, budget: LoopBudget
@@ -191,7 +191,7 @@ class FakeSocket:
     messages: list[dict[str, Any]] = field(default_factory=list)
     frames: int = 0
     waiting_bytes: int = 0
-    "What a client that does not read leaves behind."
+    "Bytes that wait for a client that does not read."
     close_code: int = 0
 
     def write(self, payload: bytes) -> int:
@@ -261,7 +261,7 @@ class World:
         return Client(self, token)
 
     def join(self, identity: str, **fields: Any) -> "Client":
-        """What the server answers is there to be taken."""
+        """Joins; `take` returns the answers."""
         client = self.client()
         client.socket.messages = client.say("join", id=1, token=identity, **fields)
         return client
@@ -287,7 +287,7 @@ class Client:
         return self.take()
 
     def take(self, type_: str = "") -> list[dict[str, Any]]:
-        """What came since the last look, of all clients' outboxes flushed now."""
+        """Messages since the last call, after all clients' outboxes are flushed."""
         for session in self.world.sessions:
             session.outbox.flush()
         taken, self.socket.messages = self.socket.messages, []

@@ -239,7 +239,7 @@ async def test_leaving(world: World) -> None:
 
 
 async def test_an_answer_of_any_length_is_one_message(world: World) -> None:
-    """In a large room everybody answers many long offers at once; what nobody asked for counts by its length."""
+    """In a large room all clients answer many long offers at once. Unsolicited answers count by their length."""
     ada, bob = world.join("ada"), world.join("bob")
     publish(ada)
     for number in range(90):

@@ -21,7 +21,7 @@ GRANTS = {
     "room", "roomJoin", "roomCreate", "roomList", "roomAdmin", "roomRecord", "canPublish", "canSubscribe", "canPublishData",
     "canPublishSources", "canUpdateOwnMetadata", "hidden", "recorder",
 }  # fmt: skip
-"""What takes effect, of livekit/protocol auth/grants.go; `roomEgress` is ours."""
+"""Grants of livekit/protocol auth/grants.go that take effect; `roomEgress` is our own."""
 
 
 def join(world: World, identity: str, **video: Any) -> Client:

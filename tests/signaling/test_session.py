@@ -453,7 +453,7 @@ async def test_what_is_not_relayed_on_data_channels_is_an_error_once_a_second(wo
 
 
 async def test_long_data_channel_messages_count_by_their_packets(world: World) -> None:
-    """Each goes to everybody in the room: 200 a second of the greatest length would be 10,000 packets to each."""
+    """Each goes to all participants of the room: 200 a second of the greatest length would be 10,000 packets to each."""
     ada, bob = world.join("ada"), world.join("bob")
     publish(ada)
     publish(bob)
@@ -503,7 +503,7 @@ async def test_speakers(world: World) -> None:
     speakers = bob.take("speakers")[-1]
     assert speakers["dominant"] == ada.id
     assert "n" not in speakers
-    # A newcomer is told.
+    # A newcomer gets the speakers.
     assert world.join("eve").take("speakers")[0]["dominant"] == ada.id
 
 

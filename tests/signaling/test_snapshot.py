@@ -1,4 +1,4 @@
-"""What a participant sees of a room when it joins."""
+"""The state of a room as a participant sees it when it joins."""
 
 from dataclasses import dataclass
 from typing import Any

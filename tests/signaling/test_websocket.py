@@ -259,7 +259,7 @@ async def test_a_full_server() -> None:
 
 
 async def test_a_full_machine_says_so_before_a_socket_opens(site: tuple[Site, HttpClient]) -> None:
-    """Also to whoever asks without wanting a socket, as a page does whose browser does not tell it why."""
+    """Plain requests get the reason too: a page asks so, because browsers hide why a socket was refused."""
     served, client = site
     ada, joined = await join(client, "ada")
     served.full = True

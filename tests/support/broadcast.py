@@ -1,4 +1,4 @@
-"""What a live stream's viewers were sent, fetched and looked into: its segments by HLS, and how well lips and sound agree."""
+"""Fetches a live stream's segments over HLS, and measures how well picture and sound agree."""
 
 import io
 import time

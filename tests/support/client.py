@@ -31,7 +31,7 @@ class Client:
         self.subscribing = RawPeer()
         self.tracks: dict[str, str] = {}
         self.offered: dict[str, str] = {}
-        """Whose track comes on which m-line."""
+        """Track of each m-line."""
         self._sequence = 0
         self.closed = asyncio.Event()
 

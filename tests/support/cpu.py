@@ -22,7 +22,7 @@ MESSAGE = {"type": "participant", "tracks": [{"id": f"TR_{number}", "width": num
 
 
 def workload() -> float:
-    """CPU seconds of a fixed mix of what the server does: bytecode, JSON, allocations and system calls."""
+    """CPU seconds of a fixed mix of the server's work: bytecode, JSON, allocations and system calls."""
     began = time.thread_time()
     one, other = socket.socketpair()
     with one, other:

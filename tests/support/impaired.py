@@ -47,7 +47,7 @@ def possible() -> str:
 
 @contextmanager
 def own_namespace() -> Iterator[None]:
-    """What this thread opens and starts within the block has a network of its own, with nothing but loopback."""
+    """Sockets and processes that this thread opens within the block have a network namespace with a loopback interface only."""
     with open("/proc/self/ns/net", "rb") as before:
         _check(libc.unshare(CLONE_NEWNET))
         try:

@@ -50,7 +50,7 @@ VERBS = ["create", "delete", "get", "list", "patch", "update", "watch"]
 
 
 def complaint(manifest: Object) -> str:
-    """What the strict schema of a built-in kind says against it; empty: nothing."""
+    """Complaints of the strict schema of a built-in kind; empty: none."""
     if manifest["apiVersion"] in CUSTOM:
         return ""
     try:
@@ -68,7 +68,7 @@ class Refused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a path names: a collection, or with `name` one object of it."""
+    """Resource of a path: a collection, or with `name` one object of it."""
 
     version: str
     plural: str

@@ -114,7 +114,7 @@ class RawPeer:
         return lines
 
     def answer(self, offer: str, *, setup: str = "active") -> str:
-        """Takes every m-line of the server's offer as it is."""
+        """Accepts every m-line of the server's offer unchanged."""
         out = []
         for line in offer.split("\r\n"):
             key = line.split(":")[0]

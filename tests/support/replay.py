@@ -78,7 +78,7 @@ class Estimate:
 
 
 def estimates(path: list[tuple[float, str, Any]], settings: Settings | None = None) -> Iterator[Estimate]:
-    """What this code makes of a recorded path, 20 times a second; nothing where no feedback was recorded."""
+    """Estimates of the current code for a recorded path, 20 per second; empty without recorded feedback."""
     if not any(kind == "sent" for _, kind, _ in path):
         return
     begin = path[0][0]

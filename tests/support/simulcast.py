@@ -56,7 +56,7 @@ class Simulcast:
 
 
 def three_layers(*, temporal: bool = False) -> list[Simulcast]:
-    """What browsers send of a 720p camera; `temporal`: with three temporal layers each (L1T3)."""
+    """Layers that browsers send of a 720p camera; `temporal`: with three temporal layers each (L1T3)."""
     return [
         Simulcast("q", 11, 320, 180, 150e3, temporal=temporal),
         Simulcast("h", 12, 640, 360, 500e3, temporal=temporal),

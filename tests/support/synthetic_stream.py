@@ -1,8 +1,8 @@
-"""A live stream that nobody has to meet for: a test picture that carries the time it was made at, and a tone that beeps.
+"""A live stream without a meeting: a test picture that contains the time of its creation, and a beeping tone.
 
 The top left corner holds 24 squares, black or white: the wall clock in milliseconds, modulo 2²⁴, most significant bit
-first, then a white and a black one by which a reader knows that there is a barcode at all. The encoders are the plainest
-that make what `sfu.outputs.segmenter` takes, so that HLS is tested without a mixer.
+first, then a white and a black one that mark the barcode. The encoders are the simplest ones for
+`sfu.outputs.segmenter`, so that HLS is tested without a mixer.
 """
 
 import struct

@@ -1,7 +1,7 @@
 """A server whose one room has a live stream of test pictures: `python -m tests.support.theatre`, a process of its own.
 
-It prints its port. Development mode, so that pages get tokens; `/theatre/…` are for whoever watches over it: POST `begin`
-(`?renditions=360p,180p`), `restart` (as if the mixer had died), `caption?text=`, `end`, `expire`.
+It prints its port. Development mode, so that pages get tokens; the test controls it through `/theatre/…`: POST `begin`
+(`?renditions=360p,180p`), `restart` (like a crash of the mixer), `caption?text=`, `end`, `expire`.
 """
 
 import argparse
@@ -147,7 +147,7 @@ async def main() -> None:
         runner, site = await listen(app, http, LOOPBACK)
         print(site.port, flush=True)
         try:
-            # Whoever started it holds the other end; when that is gone, so are we.
+            # The parent process holds the other end, and this process ends with it.
             await asyncio.get_running_loop().run_in_executor(None, os.read, 0, 1)
         finally:
             if theatre.producer is not None:

@@ -56,7 +56,7 @@ class DatagramSink:
 
 @dataclass
 class Attendee:
-    """Somebody who watches: the client, the engine's peer, and what was decided for each track."""
+    """A subscriber: its client, its peer in the engine, and the decision for each track."""
 
     client: Viewer
     peer: EnginePeer
@@ -115,7 +115,7 @@ class VirtualSfu:
         return self.publications[name]
 
     def play(self, name: str, recorded: RecordedTrack, declared: dict[str, Size], up: Link, back: Link) -> Publication:
-        """A camera that somebody once had, from now on."""
+        """A recorded camera, played from now on."""
         peer = self._open([back], lambda data: camera.receive(data))
         uplink = DatagramSink([up], lambda data: self._receive(peer, data))
         camera = RecordedCamera(self.network, lambda data: uplink.send(data, None), recorded)

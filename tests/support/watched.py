@@ -1,4 +1,4 @@
-"""A subscriber of many packets, for tests and benchmarks of what its RTCP costs."""
+"""A subscriber of many packets, for tests and benchmarks of the cost of its RTCP."""
 
 from sfu.bandwidth.settings import Settings
 from sfu.forwarding.downlink import Downlink

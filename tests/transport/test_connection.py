@@ -211,7 +211,7 @@ async def test_a_greeting_that_outruns_the_answer_is_kept(
     monkeypatch.setattr(receiver.dtls.__class__, "handle_timeout", lambda _: pytest.fail("it was lost"))
     receiver.check()
     await until(lambda: receiver.dtls and receiver.dtls.state is DtlsState.HANDSHAKING, receiver)
-    for _ in range(20):  # what anybody might send meanwhile is not kept without end
+    for _ in range(20):  # datagrams of strangers in the meantime are kept up to a limit
         receiver.sock.sendto(bytes((22, 254, 253)) + bytes(30), receiver.server)
     await asyncio.sleep(0.05)
     (connection,) = (each for each in webrtc_server.connections if each.state is State.CONNECTING)

@@ -15,7 +15,7 @@ from sfu.transport.webrtc_server import WebRtcServer
 
 
 class Looked(LayerControl):
-    """Remembers when it was looked at, and fails when told to."""
+    """Records the times of its updates, and fails on request."""
 
     def __init__(self, downlinks: DownlinkScheduler) -> None:
         super().__init__(

@@ -95,7 +95,7 @@ def test_sound_alone_is_not_allocated() -> None:
     assert stage.layer_control.downlink is stage.viewer.downlink is not None
     assert len(stage.layer_control.downlink.requests) == 2
     assert sound.down_track is not None
-    assert sound.down_track.on_sent is not None  # what came before the first picture is told of as well
+    assert sound.down_track.on_sent is not None  # packets before the first picture are reported too
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_the_first_look_aims(start: float, layer: str, reason: str, cause: Cause
 
 
 def test_layers_that_rest_are_not_said_to_be_lacking() -> None:
-    """Its publisher leaves out what nobody has a place for: who has a small one does not see "the best that is sent"."""
+    """The publisher pauses layers without viewers, so a small tile does not get "the best that is sent"."""
     stage = Stage()
     subscription = stage.watch()
     assert isinstance(subscription.source, PublishedTrack)

@@ -41,7 +41,7 @@ VIDEO, REPAIR, AUDIO = 11, 12, 21
 
 
 class Subscriber(NamedTuple):
-    """What a subscriber that made the offer negotiated; None: ids of our offer."""
+    """Parameters of a subscriber that made the offer; None: ids of our offer."""
 
     extensions: dict[str, int] | None = None
     mid: str = "00"
@@ -407,7 +407,7 @@ def test_other_codecs_are_described_in_python(
 
 
 def test_layers_that_are_left_out_are_left_out_by_both(worlds: Callable[..., tuple[World, World]]) -> None:
-    """With everybody at thinned streams the encoding itself has no route, and goes on being read all the same."""
+    """With all subscribers on filtered streams the encoding itself has no down track, and is still read."""
     chance = random.Random(4)
     ours, theirs = worlds()
     encoder = Encoder(packets=3)

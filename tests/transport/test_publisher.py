@@ -1,4 +1,4 @@
-"""What a publisher's own browser says of its pictures reaches those who watch them. The rest: test_connection.py."""
+"""Quality limitations that a publisher's browser reports reach its subscribers. The rest: test_connection.py."""
 
 import pytest
 

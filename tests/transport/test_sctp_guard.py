@@ -57,7 +57,7 @@ class Pair:
         assert self.client.state == self.server.state == "connected"
 
     async def run(self) -> None:
-        """Carries packets until nobody has more to say."""
+        """Carries packets until both sides are quiet."""
         quiet = 0
         while quiet < 3:
             quiet += 1

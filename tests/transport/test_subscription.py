@@ -1,4 +1,4 @@
-"""What a change of a subscription says in the diary."""
+"""Entries of the decision log for changes of a subscription."""
 
 import pytest
 

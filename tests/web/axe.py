@@ -29,7 +29,7 @@ class Inspected(Protocol):
 
 
 async def findings(visitor: Inspected, axe: str) -> list[str]:
-    """What is serious or critical, one line each. What is half faded in has no contrast yet, and is waited for."""
+    """Serious and critical violations, one line each. Waits for transitions, which reduce the contrast."""
     await visitor.page.evaluate(axe)
     await visitor.until("a page at rest", AT_REST)
     violations: list[dict[str, Any]] = await visitor.page.evaluate(

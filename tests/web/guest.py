@@ -1,4 +1,4 @@
-"""Somebody in a meeting: a page of a real browser, used as a person uses it and looked into where a person cannot."""
+"""A participant: the page of a real browser, operated as a person does, with access to its internal state."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -12,7 +12,7 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error,
 WATCH = Path(__file__).with_name("watch.js")
 POLL = 0.1
 CAMERA = "640x360x15"
-"""The camera of most tests: small, because the machine that runs them encodes and decodes for everybody."""
+"""The camera of most tests: small, because the machine that runs them encodes and decodes for all pages."""
 THREE_LAYERS = "960x540x15"
 """The smallest camera of which Chromium sends three layers: 240, 480 and 960 pixels wide."""
 STREAMS = "() => watched.streams()"
@@ -100,7 +100,7 @@ class Visitor:
         await self.run("(message) => watched.sockets.at(-1).send(JSON.stringify(message))", message)
 
     async def marks(self, name: str) -> list[dict[str, Any]]:
-        """What watch.js noted under this name, with the page's own clock in milliseconds."""
+        """Entries of watch.js under this name, with the page's own clock in milliseconds."""
         found: list[dict[str, Any]] = await self.run(
             "(name) => watched.marks.filter((mark) => mark.name === name)", name
         )
@@ -165,13 +165,13 @@ class Meeting:
     async def join(
         self, name: str, *, url: str = "", camera: str = CAMERA, waits: bool = False, **fragment: str
     ) -> Guest:
-        """Somebody who comes in; `fragment`: options of the page, as in `codec="vp9"`."""
+        """A new participant; `fragment`: options of the page, as in `codec="vp9"`."""
         guest = await self.invite(name)
         await guest.enter(self.address(url, camera, **fragment), waits=waits)
         return guest
 
     async def report(self, folder: Path) -> str:
-        """What the pages look like and said, for a failed test."""
+        """Screenshots and console output of the pages, for a failed test."""
         lines = []
         for guest in self.guests:
             picture = folder / f"{self.room}-{guest.name}.png"

@@ -33,7 +33,7 @@ class ServerProcess:
         self.url = f"{scheme}://localhost:{port}"
 
     def records(self) -> list[dict[str, object]]:
-        """What it logged until now; a line that is not JSON (a traceback of the interpreter) counts as an error."""
+        """Its log until now; a line that is not JSON (a traceback of the interpreter) counts as an error."""
         found = []
         for line in self.log.read_text(errors="replace").splitlines():
             try:

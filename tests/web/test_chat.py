@@ -1,4 +1,4 @@
-"""What people write to each other: to everybody, late joiners included, or to one alone."""
+"""Chat: public messages, also for late joiners, and private ones."""
 
 from tests.web.guest import Guest, Meeting
 

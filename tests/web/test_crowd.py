@@ -1,4 +1,4 @@
-"""Somebody in a room of nearly fifty, each with a microphone and a camera: all of it is negotiated, and in time."""
+"""A participant of a room of nearly fifty, each with microphone and camera, negotiates all tracks in time."""
 
 import asyncio
 import contextlib
@@ -40,7 +40,7 @@ async def test_ninety_tracks_are_negotiated(meeting: Meeting, server: ServerProc
                 await person.publish()
 
             await asyncio.gather(*(come(person) for person in people[at : at + 5]))
-        await ada.until("everybody's tracks", f"() => sfu.room.subscriber.media.size === {2 * PEOPLE}", within=60)
+        await ada.until("all tracks", f"() => sfu.room.subscriber.media.size === {2 * PEOPLE}", within=60)
         took = asyncio.get_running_loop().time() - begin
         longest = await ada.run("() => Math.max(...watched.sent)")
         print(f"{2 * PEOPLE} tracks after {took:.1f} s, longest message {longest} characters")

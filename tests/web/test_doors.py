@@ -30,7 +30,7 @@ async def barren(playwright: Playwright, missing: str, *more: str) -> Browser:
 
 
 async def problems(guest: Guest) -> list[str]:
-    """The codes of what the lobby says is wrong."""
+    """Codes of the lobby's problems."""
     await guest.part("problem").first.wait_for()
     await guest.until(
         "both devices tried", "() => sfu.local.state.problems.camera && sfu.local.state.problems.microphone"
@@ -85,7 +85,7 @@ async def test_a_full_room_says_so(meeting: Meeting) -> None:
 
 
 async def test_a_full_server_says_so(chromium: Browser, tmp_path: Path) -> None:
-    """It refuses the socket, which a browser does not tell its page; whoever is inside comes back all the same."""
+    """It refuses the socket, and browsers hide the reason from the page; participants resume all the same."""
     async with (
         serve(tmp_path / "log", {"signaling.max_sockets": 1}) as server,
         gathering(chromium, server.url, "crowd") as meeting,

@@ -1,4 +1,4 @@
-"""An operator restarts the server: pages are told, the old process ends in time, and everybody meets again in the new one."""
+"""An operator restarts the server: pages get a notice, the old process ends in time, and all rejoin at the new one."""
 
 import signal
 from pathlib import Path

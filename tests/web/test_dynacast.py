@@ -1,4 +1,4 @@
-"""A browser encodes what somebody watches, and no more."""
+"""A browser encodes only layers that are watched."""
 
 import asyncio
 import shutil
@@ -41,7 +41,7 @@ async def test_layers_that_nobody_watches_are_not_sent(meeting: Meeting) -> None
 
     flow = await watched(bob, track, smaller)
     print(flow)
-    assert flow.pause < 1.5, flow  # an encoder that gets another set of layers begins anew
+    assert flow.pause < 1.5, flow  # an encoder restarts with another set of layers
 
     await bob.wish({"track": track, "width": 480, "height": 270})
     await sends(ada, {"q", "h"})

@@ -1,4 +1,4 @@
-"""What clients seal end to end goes through untouched: two pages that have the key see each other, a third does not."""
+"""End-to-end encrypted media passes unchanged: two pages with the key see each other, a third does not."""
 
 from pathlib import Path
 

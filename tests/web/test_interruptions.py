@@ -66,7 +66,7 @@ async def test_sound_that_the_browser_refuses_asks_for_a_gesture(meeting: Meetin
 
 
 async def test_sound_that_is_refused_at_the_join(meeting: Meeting) -> None:
-    """A tab that a program opened and nobody touched. Another person leaves: that is no interruption."""
+    """A tab that a program opened, without user activation. A participant that leaves is no interruption."""
     bob, cleo = await meeting.join("Bob", camera=SMALL), await meeting.join("Cleo", camera=SMALL)
     ada = await meeting.invite("Ada")
     await ada.page.add_init_script(f"({REFUSE})()")

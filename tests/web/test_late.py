@@ -1,4 +1,4 @@
-"""Who comes late sees everybody at once, and not at somebody's next keyframe."""
+"""A late joiner sees all participants at once, without waiting for their next keyframes."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ ATTEMPTS = 3
 async def time_to_picture(guest: Guest, tracks: list[str]) -> dict[str, float]:
     """Seconds from the offer that brought a track to its first decoded picture on the screen."""
     marks: list[dict[str, Any]] = await guest.until(
-        "a picture of everybody",
+        "a picture of each participant",
         """(tracks) => {
             const shown = watched.marks.filter(({ name, detail }) => name === 'picture' && tracks.includes(detail));
             const offer = watched.marks.find(({ name }) => name === 'offer');

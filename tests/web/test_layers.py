@@ -1,4 +1,4 @@
-"""Who shows a picture small gets few pixels, who shows it large gets many, and nobody sees the change happen."""
+"""A small tile gets few pixels, a large one many, and the change is not visible."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Going live and recording from the meeting page: who may has the buttons, and everybody is told in red."""
+"""Live stream and recording from the meeting page: permitted participants have the buttons, and all see a red notice."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""A connection on which somebody shares again and again."""
+"""A connection with many consecutive screen shares."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Who runs a meeting can end a stay, silence somebody, lock the door and let people in; the others are told why."""
+"""Admins remove and mute participants, lock the room and admit from the lobby; the participants see why."""
 
 from playwright.async_api import Locator
 

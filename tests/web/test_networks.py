@@ -1,4 +1,4 @@
-"""Three people, of whom one sits behind a bad line: it gets what the line carries, and nobody else notices.
+"""Three participants, one of them behind a bad link: it gets what the link carries, and the others do not notice.
 
 The line is real: another network namespace, with everything between it and the server lost, delayed and queued on the way.
 """

@@ -1,4 +1,4 @@
-"""What the server refuses, drops or limits: the sender's page shows the same state as the server within a moment."""
+"""The server refuses, drops or limits media: the sender's page soon shows the state of the server."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""A server as it is run in public: TLS, keys, invitations whose token stands behind the # of the address."""
+"""A server in a public configuration: TLS, keys, invitations whose token stands behind the # of the address."""
 
 from collections.abc import AsyncIterator
 
@@ -58,7 +58,7 @@ async def test_without_an_invitation_the_page_says_so(meeting: Meeting) -> None:
 
 
 async def refused(meeting: Meeting, invitation: str) -> str:
-    """The reason that the page gives to somebody who comes with a bad invitation."""
+    """The reason that the page shows for an invalid invitation."""
     eve = await meeting.invite("Eve", ignore_https_errors=True)
     await eve.page.goto(meeting.address(camera=SMALL, token=invitation))
     await eve.part("name-input").fill("Eve")

@@ -88,7 +88,7 @@ class Desk:
             return await answer.json() if text else None
 
     async def participant(self, name: str) -> str:
-        """Waits for somebody who publishes; the id."""
+        """Waits for a publisher and returns its id."""
         while True:
             for one in (await self.ask("GET", "/participants"))["participants"]:
                 if one["name"].startswith(name) and one["tracks"]:
@@ -96,7 +96,7 @@ class Desk:
             await asyncio.sleep(0.2)
 
     async def hush(self, *, but: str) -> None:
-        """Mutes everybody else: whose tone a clap is cannot be told from the mix."""
+        """Mutes all others, because the mix does not reveal the source of a tone."""
         for one in (await self.ask("GET", "/participants"))["participants"]:
             for track in one["tracks"] if not one["name"].startswith(but) else ():
                 if track["kind"] == "audio":

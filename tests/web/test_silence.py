@@ -1,4 +1,4 @@
-"""A client stops dead, as a laptop does whose lid is closed: no goodbye, no packets. The others are told."""
+"""A client stops without a message or packets, like a laptop whose lid is closed. The others get its departure."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ LEFT_DEADLINE = 20.0
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    """Less patient than by default, but patient enough for the quality to be told before the departure."""
+    """Shorter timeouts than the defaults, but long enough for the quality to be sent before the departure."""
     settings = {"signaling.heartbeat": 3, "signaling.resume_window": 5}
     async with serve(tmp_path_factory.mktemp("server") / "log", settings) as running:
         yield running

@@ -88,7 +88,7 @@ async def test_mono_and_stereo_at_once(meeting: Meeting) -> None:
 
 
 async def test_firefox_is_sent_two_channels(meeting: Meeting, tmp_path: Path) -> None:
-    """What it decodes cannot be looked into here: its sound graph stands still without a sound card."""
+    """Its decoded sound is not accessible: without a sound card the audio graph does not run."""
     program = shutil.which("firefox-esr") or shutil.which("firefox")
     assert program, "this test needs Firefox: apt-get install firefox-esr"
     ada = await meeting.join("Ada", camera="320x180x5")

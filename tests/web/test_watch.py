@@ -73,7 +73,7 @@ class Viewer(Visitor):
         return self.page.get_by_test_id(testid)
 
     async def press(self, testid: str, text: str | None = None) -> None:
-        """A click, by somebody who moves first, so that the controls are there."""
+        """Moves the pointer to show the controls, then clicks."""
         await self.page.mouse.move(100, 200)
         await self.page.mouse.move(120, 220)
         found = self.part(testid)

@@ -1,5 +1,5 @@
 """Encoders publish into a meeting over WHIP: Chromium with a few lines of script and with public libraries, from a page of
-another origin; FFmpeg; GStreamer. Somebody in the meeting sees and hears them."""
+another origin; FFmpeg; GStreamer. A participant of the meeting sees and hears them."""
 
 import asyncio
 import os

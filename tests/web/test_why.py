@@ -1,4 +1,4 @@
-"""The statistics overlay, read by somebody who wants to know why a picture is as it is."""
+"""The statistics overlay explains the quality of a picture."""
 
 import asyncio
 import socket
