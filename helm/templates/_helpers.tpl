@@ -80,7 +80,7 @@ $(HOST_IP)
 {{- end -}}
 {{- end -}}
 
-{{- /* The addresses under which the chart's own coturn is told to clients. */ -}}
+{{- /* The addresses of the chart's own coturn that clients get. */ -}}
 {{- define "aiosfu.turnUrls" -}}
 {{- if .Values.coturn.enabled -}}
 {{- $host := .Values.coturn.realm -}}

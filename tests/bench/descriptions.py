@@ -14,7 +14,7 @@ OPUS, VP8, RTX = 111, 96, 97
 
 @dataclass(frozen=True, slots=True)
 class Local:
-    """What a client says of itself."""
+    """Identity of a client: ICE credentials, fingerprint, port."""
 
     ufrag: str
     pwd: str
@@ -111,7 +111,7 @@ def _common() -> list[str]:
 
 
 def answer(sdp: str, local: Local) -> str:
-    """Takes every m-line of a server's offer as it is."""
+    """Accepts every m-line of a server's offer unchanged."""
     lines = ["v=0", "o=- 1 2 IN IP4 127.0.0.1", "s=-", "t=0 0"]
     kept = ("a=mid:", "a=extmap:", "a=rtpmap:", "a=fmtp:", "a=rtcp-fb:", "a=rtcp-mux", "a=rtcp-rsize", "c=", "m=")
     for line in sdp.splitlines():

@@ -1,4 +1,4 @@
-"""What a live stream costs as it is run: the worker's processor time with four bots in a real room, live in several renditions.
+"""Cost of a live stream: the worker's processor time with four bots in a real room, live in several renditions.
 
     python -m tests.bench.egress --seconds 15
 

@@ -1,4 +1,4 @@
-"""What estimation costs: `python -m tests.bench.estimator` prints µs per feedback and CPU per subscriber and second.
+"""Cost of bandwidth estimation: `python -m tests.bench.estimator` prints µs per feedback and CPU per subscriber and second.
 
 A subscriber's second is what it is in a call: packets noted in batches as the engine sends them, feedback parsed and
 taken in, timers.
@@ -18,7 +18,7 @@ Event = tuple[str, tuple[Any, ...]]
 
 
 def traffic(pps: int, seconds: float, every: float, *, loss: float = 0.0, burst: int = 4) -> list[Event]:
-    """What happens on one path: ("sent", (number, sizes, now)), ("feedback", (bytes, now)), ("timer", (now,))."""
+    """Events of one path: ("sent", (number, sizes, now)), ("feedback", (bytes, now)), ("timer", (now,))."""
     chance = random.Random(1)
     recorder = Recorder(1)
     found: list[Event] = []

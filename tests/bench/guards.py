@@ -1,4 +1,4 @@
-"""What the guards cost of what they guard: CPU with them and without, in alternating rounds of one run.
+"""Cost of the guards relative to the guarded work: CPU with and without them, in alternating rounds of one run.
 
     python -m tests.bench.guards [rounds]
 

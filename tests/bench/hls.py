@@ -1,4 +1,4 @@
-"""What viewers of low-latency HLS cost: `python -m tests.bench.hls --viewers 300 --seconds 30`.
+"""Cost of viewers of low-latency HLS: `python -m tests.bench.hls --viewers 300 --seconds 30`.
 
 A real server process (aiohttp, with the middlewares of the product) whose window gets a part of a size as at the
 rendition's rate every 0.2 s; the viewers are raw sockets in this process, two for each viewer: one holds the playlist's

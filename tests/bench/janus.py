@@ -152,7 +152,7 @@ class JanusMember:
         self._replies: dict[str, Message] = {}
         self.feed = 0
         self.up = 0
-        """Connections that Janus has told to be up."""
+        """Connections that Janus reported as established."""
         self.publisher: LoadPeer | None = None
         self.subscriber: LoadPeer | None = None
         self.audio: Encoding | None = None

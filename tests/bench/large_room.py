@@ -1,4 +1,4 @@
-"""What a large room costs whose microphones (of 25) or microphones and cameras (of 14) are all on, with its limits and without.
+"""Cost of a large room whose microphones (of 25) or microphones and cameras (of 14) are all on, with its limits and without.
 
     python -m tests.bench.large_room [--rounds N] [--seconds S]
 

@@ -18,7 +18,7 @@ from tests.web.conftest import chromium_path, launch
 
 BARCODE = Path(__file__).parents[1] / "support" / "barcode.js"
 SETTLING = 12.0
-"""Seconds until what a viewer sees is measured; the start itself is told by the first picture."""
+"""Seconds before the measurement begins; the first picture gives the time to start."""
 
 
 async def measure(seconds: float, renditions: str, delay: tuple[float, float]) -> bool:

@@ -34,7 +34,7 @@ SAMPLED = 4
 """Subscribers whose packets are decrypted and checked."""
 AUDIO_INTERVAL = 0.02
 GOOD_PROFILE = b"SRTP_AEAD_AES_128_GCM"
-"""What clients offer: the fastest for all servers here."""
+"""Codecs that clients offer: the fastest for all servers here."""
 
 
 Start = Callable[[Reactor, Identity], Server[Any]]
@@ -46,7 +46,7 @@ def running(start: Start) -> Iterator[tuple[Reactor, Server[Any]]]:
     identity.context.set_tlsext_use_srtp(GOOD_PROFILE)
     server = start(reactor, identity)
     try:
-        # what happens once in a server's life (late imports, first allocations) is nobody's share
+        # excludes work that a server does once (late imports, first allocations)
         first = server.member("warm-up", "first", publish=True, subscribe=False)
         second = server.member("warm-up", "second", publish=True, subscribe=True)
         server.settle({"warm-up": [first, second]})
@@ -194,7 +194,7 @@ def _outcome(
 
 
 def measure_joins(start: Start, joins: int, seconds: float) -> Joins:
-    """Each join is into a room of its own, in which somebody publishes audio and video already."""
+    """Each client joins its own room, in which another participant publishes audio and video already."""
     with running(start) as (reactor, server):
         empty = server.process.memory()
         seeds = [server.member(f"room-{n}", "seed", publish=True, subscribe=False) for n in range(joins)]
@@ -217,7 +217,7 @@ def measure_joins(start: Start, joins: int, seconds: float) -> Joins:
 
 
 def contestants(only: str, quick: bool) -> dict[str, Start]:
-    """Servers that can be run here, ours first; what cannot is told on stderr."""
+    """Servers that can run here, ours first; reports the others on stderr."""
     found: dict[str, Start] = {"aiosfu": Aiosfu}
     if only == "aiosfu":
         return found

@@ -1,4 +1,4 @@
-"""What the loop budget costs per datagram: CPU with it and without, in alternating rounds of one run.
+"""Cost of the loop budget per datagram: CPU with and without it, in alternating rounds of one run.
 
     python -m tests.bench.loop_budget [rounds]
 

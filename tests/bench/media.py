@@ -1,4 +1,4 @@
-"""What the synthetic publishers send and how subscribers check it: VP8-like and opus-like packets of a fixed size.
+"""Media of the synthetic publishers and its check by subscribers: VP8-like and opus-like packets of a fixed size.
 
 The payload ends with the packet's number and the moment it was made; everything between the codec's header and these is
 one known pattern. Real enough for a server that reads VP8 payload descriptors and frame tags (RFC 7741), not for a decoder.

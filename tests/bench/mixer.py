@@ -1,4 +1,4 @@
-"""What composing a picture costs, beside ffmpeg's xstack and GStreamer's compositor doing the same with the same input.
+"""Cost of composing a picture, compared with ffmpeg's xstack and GStreamer's compositor doing the same with the same input.
 
     python -m tests.bench.mixer [unpaced] [live] [latency] [jitter] [--tiles 4,9,16,25] [--seconds 10]
 

@@ -1,4 +1,4 @@
-"""What the mixers are fed with: talking heads that were encoded once, and a process that sends them as RTP.
+"""Input of the mixers: talking heads that were encoded once, and a process that sends them as RTP.
 
     python -m tests.bench.mixer_media PORT TILES HEIGHT SECONDS JITTER_MS STEP LOG
 

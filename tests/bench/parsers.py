@@ -1,4 +1,4 @@
-"""What each parser costs: `python -m tests.bench.parsers` prints microseconds per call, the best of several rounds."""
+"""Cost of each parser: `python -m tests.bench.parsers` prints microseconds per call, the best of several rounds."""
 
 import hmac
 from collections.abc import Callable

@@ -169,7 +169,7 @@ class LoadPeer:
             )
             self.connected = True
             now = time.monotonic()
-            # in step with nobody: reports of many peers at one moment would be a load of its own
+            # at a random time: simultaneous reports of many peers would be an additional load
             self._reactor.call_at(now + secrets.randbelow(1000) / 1000 * MIN_REPORT_INTERVAL, self._report)
             self._reactor.call_at(now + secrets.randbelow(1000) / 1000 * FEEDBACK_EVERY, self._feedback)
 
@@ -257,7 +257,7 @@ class LoadPeer:
     # -- sending ----------------------------------------------------------------------------------------------------
 
     def send_frame(self, encoding: Encoding, packets: int, elapsed: float) -> None:
-        """The packets of a frame leave in one system call: a burst, as it is when it comes in from a network."""
+        """The packets of a frame leave in one system call: a burst, like one from a network."""
         tx = self._tx
         if tx is None or self.closed:
             return

@@ -81,7 +81,7 @@ CONDITIONS = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one server did under one shape."""
+    """Result of one server under one shape of load."""
 
     cpu: float
     "Seconds of CPU per forwarded packet."
@@ -103,7 +103,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Joins:
-    """What connections cost without media."""
+    """Cost of connections without media."""
 
     join: float
     "Seconds of CPU for one join: socket, publishing and subscribing connection up."

@@ -116,7 +116,7 @@ M = TypeVar("M", bound=Member)
 
 
 class Server(Protocol[M]):
-    """What the shapes ask of a server."""
+    """Operations of a server that the shapes of load use."""
 
     process: Process
 
@@ -124,7 +124,7 @@ class Server(Protocol[M]):
         """Joins; returns when its publishing connection is up."""
 
     def settle(self, rooms: dict[str, list[M]]) -> None:
-        """Called when everybody is in: returns when all subscriptions are up."""
+        """Called when all participants have joined: returns when all subscriptions are up."""
 
     def stop(self) -> None: ...
 

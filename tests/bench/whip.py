@@ -1,4 +1,4 @@
-"""What a WHIP session costs: `python -m tests.bench.whip --sessions 300`.
+"""Cost of a WHIP session: `python -m tests.bench.whip --sessions 300`.
 
 A real server process; one client posts offers of a microphone and a camera in three layers over one HTTP
 connection, each with another identity, and deletes each session. Prints the time from POST to 201, and the server's CPU time

@@ -1,5 +1,5 @@
-// Runs in a page before its own scripts: whoever has `test-key` in the address seals each coded frame that it sends and
-// opens each that it receives, so that the server sees what it forwards, and not what is in it. Not a cipher to copy.
+// Runs in a page before its own scripts: with `test-key` in the address, it scrambles each coded frame that the page sends
+// and restores each that it receives, so that the server cannot read the media that it forwards. Not a secure cipher.
 (() => {
   const key = Number(new URLSearchParams(location.hash.slice(1)).get('test-key'));
   const sealed = (window.sealed = { opened: 0, refused: 0 });

@@ -108,7 +108,7 @@ test('two people on a phone: one fills the stage, the own video floats', () => {
 });
 
 for (const [name, keys, size, spoke, expected] of [
-  ['nobody moves while nobody speaks', ['me', 'a', 'b', 'c'], 2, {}, ['me', 'a', 'b', 'c']],
+  ['no tile moves during silence', ['me', 'a', 'b', 'c'], 2, {}, ['me', 'a', 'b', 'c']],
   ['who speaks on the first page stays', ['me', 'a', 'b', 'c'], 2, { a: 5 }, ['me', 'a', 'b', 'c']],
   ['a late speaker takes the place of a silent one', ['me', 'a', 'b', 'c'], 3, { a: 5, c: 6 }, ['me', 'a', 'c', 'b']],
   ['of those who spoke, who spoke longest ago goes', ['me', 'a', 'b', 'c'], 3, { a: 5, b: 3, c: 6 }, ['me', 'a', 'c', 'b']],

@@ -201,9 +201,9 @@ test('a server counts as lost after an unanswered request', async () => {
 });
 
 for (const [name, message, expected] of [
-  ['a kick ends it for good', { type: 'leave', reason: 'kicked', message: 'Out.' }, { closed: 1, sockets: 1 }],
+  ['a kick ends it permanently', { type: 'leave', reason: 'kicked', message: 'Out.' }, { closed: 1, sockets: 1 }],
   ['draining: join afresh, not before it says', { type: 'leave', reason: 'draining', message: '', action: 'reconnect', retry_after: 2 }, { closed: 0, sockets: 2 }],
-  ['resume when told so', { type: 'leave', reason: 'draining', message: '', action: 'resume' }, { closed: 0, sockets: 2 }],
+  ['resume on request of the server', { type: 'leave', reason: 'draining', message: '', action: 'resume' }, { closed: 0, sockets: 2 }],
 ]) {
   test(name, async () => {
     const { sockets, timers, of } = await entered();

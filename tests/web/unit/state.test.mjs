@@ -24,8 +24,8 @@ test('omitted fields have defaults', () => {
 });
 
 for (const [name, messages, look, expected] of [
-  ['somebody comes', [{ type: 'participant_joined', participant: { id: 'E', identity: 'eve' } }], (s) => [...s.participants.keys()], ['B', 'E']],
-  ['somebody leaves', [{ type: 'participant_left', participant: 'B' }], (s) => s.participants.size, 0],
+  ['a participant joins', [{ type: 'participant_joined', participant: { id: 'E', identity: 'eve' } }], (s) => [...s.participants.keys()], ['B', 'E']],
+  ['a participant leaves', [{ type: 'participant_left', participant: 'B' }], (s) => s.participants.size, 0],
   ['a name changes, the tracks stay', [{ type: 'participant_updated', participant: { id: 'B', identity: 'bob', name: 'Robert' } }], (s) => [bob(s).name, bob(s).tracks.length], ['Robert', 1]],
   ['a hand goes up', [{ type: 'participant_updated', participant: { id: 'ME', identity: 'me', attributes: { hand: '1' } } }], (s) => s.me.attributes.hand, '1'],
   ['a track comes', [{ type: 'track_published', participant: 'B', track: { id: 'A', kind: 'audio' } }], (s) => bob(s).tracks.map(({ id }) => id), ['T', 'A']],
@@ -34,18 +34,18 @@ for (const [name, messages, look, expected] of [
   ['a track is muted', [{ type: 'track_muted', participant: 'B', track: 'T', muted: true }], (s) => bob(s).tracks[0].muted, true],
   ['and unmuted, which the wire does not spell out', [{ type: 'track_muted', participant: 'B', track: 'T', muted: true }, { type: 'track_muted', participant: 'B', track: 'T' }], (s) => bob(s).tracks[0].muted, false],
   ['a picture is paused', [{ type: 'subscription', track: 'T', paused: true, reason: 'congestion' }], (s) => s.subscriptions.get('T').reason, 'congestion'],
-  ['why a picture is as it is', [{ type: 'diagnostics', estimate: 6e5, rtt_ms: 50, video_stats: [{ track: 'T', cause: 'budget', height: 360, max_height: 720 }] }], ({ account: { estimate, rtt, pictures } }) => [estimate, rtt, pictures.get('T').topHeight, pictures.get('T').limitation, pictures.get('T').paused], [6e5, 0.05, 720, 'none', false]],
+  ['causes of the quality of a video', [{ type: 'diagnostics', estimate: 6e5, rtt_ms: 50, video_stats: [{ track: 'T', cause: 'budget', height: 360, max_height: 720 }] }], ({ account: { estimate, rtt, pictures } }) => [estimate, rtt, pictures.get('T').topHeight, pictures.get('T').limitation, pictures.get('T').paused], [6e5, 0.05, 720, 'none', false]],
   ['decisions, each once', [{ type: 'diagnostics', events: [{ number: 1 }, { number: 2 }] }, { type: 'diagnostics', events: [{ number: 1 }, { number: 2 }, { number: 3, kind: 'loss' }] }], (s) => s.account.decisions.map(({ number }) => number), [1, 2, 3]],
   ['at most fifty of them', [{ type: 'diagnostics', events: Array.from({ length: 64 }, (_, number) => ({ number: number + 1 })) }], (s) => [s.account.decisions.length, s.account.decisions[0].number], [50, 15]],
   ['no picture of who left', [{ type: 'diagnostics', video_stats: [{ track: 'T', cause: 'wish' }] }, { type: 'participant_left', participant: 'B' }], (s) => s.account.pictures.size, 0],
   ['and forgotten with its owner', [{ type: 'subscription', track: 'T', paused: true }, { type: 'participant_left', participant: 'B' }], (s) => s.subscriptions.size, 0],
-  ['somebody speaks', [{ type: 'speakers', dominant: 'B', speakers: [{ participant: 'B', level: 0.5 }] }], (s) => [s.dominant, s.levels.get('B')], ['B', 0.5]],
+  ['a participant speaks', [{ type: 'speakers', dominant: 'B', speakers: [{ participant: 'B', level: 0.5 }] }], (s) => [s.dominant, s.levels.get('B')], ['B', 0.5]],
   ['and is silent again', [{ type: 'speakers', dominant: 'B', speakers: [{ participant: 'B', level: 0.5 }] }, { type: 'speakers', dominant: 'B' }], (s) => s.levels.size, 0],
   ['qualities add up', [{ type: 'quality', participants: { B: 'poor' } }, { type: 'quality', participants: { ME: 'good' }, rtt_ms: 20 }], (s) => [s.quality.get('B'), s.quality.get('ME'), s.rtt], ['poor', 'good', 0.02]],
   ['a line is kept once', [{ type: 'chat_message', entry: { id: 'C2', text: 'a' } }, { type: 'chat_message', entry: { id: 'C2', text: 'a' } }], (s) => s.chat.length, 2],
   ['the room is locked', [{ type: 'room_updated', room: { name: 'r', id: 'R', locked: true } }], (s) => s.room.locked, true],
   ['the room is live', [{ type: 'room_updated', room: { name: 'r', id: 'R', egress: { live: true } } }], (s) => [s.room.egress.live, s.room.egress.recording, s.room.egress.layout], [true, false, 'auto']],
-  ['somebody waits', [{ type: 'lobby', waiting: [{ participant: 'E', identity: 'eve' }] }], (s) => s.waiting[0].name, 'eve'],
+  ['a participant waits', [{ type: 'lobby', waiting: [{ participant: 'E', identity: 'eve' }] }], (s) => s.waiting[0].name, 'eve'],
   ['permissions change', [{ type: 'permissions', permissions: { publish: false } }], (s) => s.permissions.publish, false],
 ]) {
   test(name, () => assert.deepEqual(look(play(...messages)), expected));

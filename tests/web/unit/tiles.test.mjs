@@ -42,13 +42,13 @@ for (const [reason, media, paused] of [['last_n', null, 'last_n'], ['congestion'
 }
 
 for (const [name, others, more, spoke, expected] of [
-  ['in the grid nobody is large', [person('a')], {}, 'a', null],
+  ['in the grid no tile is large', [person('a')], {}, 'a', null],
   ['a shared screen is', [person('a', 'screen_share'), person('b')], {}, 'b', 'a-screen_share:screen'],
   ['the newest of two screens', [person('a', 'screen_share'), person('b', 'screen_share')], {}, '', 'b-screen_share:screen'],
   ['a pin beats a screen', [person('a', 'screen_share'), person('b')], { pinned: 'b' }, '', 'b'],
   ['in the speaker layout who spoke last is', [person('a'), person('b')], { layout: 'speaker' }, 'b', 'b'],
   ['before anybody spoke, the first of the others', [person('a'), person('b')], { layout: 'speaker' }, '', 'a'],
-  ['alone nobody is', [], { layout: 'speaker' }, '', null],
+  ['alone no tile is', [], { layout: 'speaker' }, '', null],
 ]) {
   test(name, () => {
     const state = page(others, more);

@@ -21,7 +21,7 @@ test('larger tiles have higher priority, the main tile the highest', () => {
 });
 
 for (const [name, table, hidden] of [
-  ['nobody shows it', {}, false],
+  ['no tile shows it', {}, false],
   ['its tile is out of sight', { T: [tile(640, 360, { visible: false })] }, false],
   ['its tile has no size yet', { T: [tile(0, 0)] }, false],
   ['the page is hidden', { T: [tile(640, 360)] }, true],
