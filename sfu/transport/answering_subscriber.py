@@ -138,7 +138,7 @@ class AnsweringSubscriber(SubscriberConnection):
     def restart_ice(self) -> str:
         """A description with new ICE credentials."""
         connection = self._connect()
-        connection.restart_ice()
+        connection.ice.restart()
         return self._describe(connection)
 
     @property

@@ -1,4 +1,4 @@
-"""One WebRTC connection: ICE-lite agent, DTLS, the engine's peer and optional data channels.
+"""One WebRTC connection: ICE transport, DTLS, the engine's peer and optional data channels.
 
     NEW ──first valid check──▶ CONNECTING ──keys──▶ CONNECTED ──▶ CLOSED
      └───────────── deadline ───────┴──── no consent / close ──────┘
@@ -10,34 +10,27 @@ PublisherConnection or SubscriberConnection owns one of these and is its Connect
 import logging
 import secrets
 import time
-from collections import Counter
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Final, Protocol
 
 from sfu.errors import BadRequest
 from sfu.forwarding.decision_log import DecisionLog
-from sfu.forwarding.engine import Engine
 from sfu.forwarding.loop_budget import ACKNOWLEDGEMENTS_BURST, ACKNOWLEDGEMENTS_SHARE, LoopBudget
 from sfu.forwarding.peer_transport import Address, DatagramSink
 from sfu.ids import PeerId
 from sfu.sdp.local import LocalTransport
-from sfu.transport.candidate_pairs import CandidatePairs
 from sfu.transport.dtls import DtlsAssociation, Identity, Role
 from sfu.transport.dtls import State as DtlsState
-from sfu.transport.ice import IceAgent
-from sfu.transport.settings import Settings
+from sfu.transport.ice_transport import IceServer, IceTransport
 from sfu.transport.srtp import SrtpSession
-from sfu.transport.stun import BindingRequest, RepeatedCheck
+from sfu.transport.stun import BindingRequest
 
 if TYPE_CHECKING:
     from sfu.transport.data_channels import DataChannels, DataListener
-    from sfu.transport.udp import DatagramHandler
 
 log = logging.getLogger(__name__)
 
-TAKEN_FOR: Final = 10.0
-"""Seconds for which an address that one connection proved cannot be claimed by another."""
 EARLY: Final = 4
 """DTLS datagrams that are kept until the fingerprint is known: browsers send ClientHello right after their answer and repeat it
 after 50 ms at the earliest. A ClientHello with post-quantum keys takes two datagrams."""
@@ -61,42 +54,17 @@ class ConnectionListener(Protocol):
         """The connection failed or the peer closed it. It is closed already."""
 
 
-class ServerPort(Protocol):
-    """The part of the media port (udp.py) that connections use."""
-
-    @property
-    def by_address(self) -> "MutableMapping[Address, DatagramHandler]": ...
-
-    @property
-    def dropped(self) -> Counter[str]: ...
-
-
-class ConnectionServer(Protocol):
+class ConnectionServer(IceServer, Protocol):
     """The part of the server (webrtc_server.py) that connections use."""
 
-    engine: Engine
     identity: Identity
-    settings: Settings
     candidates: tuple[tuple[str, int, int, str, str], ...]
-
-    @property
-    def port(self) -> ServerPort: ...
 
     def next_peer_id(self) -> PeerId: ...
 
     def add(self, connection: "Connection") -> None: ...
 
     def remove(self, connection: "Connection", was: State) -> None: ...
-
-    def learn_ufrag(self, ufrag: str, connection: "Connection") -> None: ...
-
-    def forget_ufrag(self, ufrag: str) -> None: ...
-
-    def release(self, address: Address) -> None:
-        """Closes the TCP connection of this address, if it is one."""
-
-    def watch(self, connection: "Connection") -> None:
-        """Calls `connection.watched` ten times a second until it returns False."""
 
     def admit_handshake(self, connection: "Connection", host: str) -> bool:
         """Whether one more handshake from this IP address may begin."""
@@ -132,22 +100,19 @@ class Connection:
         """For logs only."""
         self._listener: ConnectionListener = listener
         self.state = State.NEW
-        self.ice = IceAgent()
         self.peer = webrtc_server.engine.open_peer(
             webrtc_server.next_peer_id(), secrets.randbits(31) | 1, decision_log=decision_log, budget=budget
         )
+        self.ice = IceTransport(webrtc_server, self.peer, self)
         self.session_id = secrets.randbits(62)
         self.session_version = 0
         self._dtls: DtlsAssociation | None = None
         self._early: list[bytes] = []
         self._channels: DataChannels | None = None
-        self._candidate_pairs: CandidatePairs[DatagramSink] = CandidatePairs()
         self._forged = LoopBudget(FORGED_SHARE, FORGED_BURST)
         self._acknowledgements = LoopBudget(ACKNOWLEDGEMENTS_SHARE, ACKNOWLEDGEMENTS_BURST)
         self._sending = 0.0
         """Seconds spent on sending while handling the current datagram."""
-        self._repeated: RepeatedCheck | None = None
-        """The last check of the selected address, once ICE is settled."""
         self.created_at = time.monotonic()
         self.described_at: float | None = None
         """When the peer first received our description: its deadline for a check starts here."""
@@ -164,7 +129,10 @@ class Connection:
         if self.described_at is None:
             self.described_at = time.monotonic()
         return LocalTransport(
-            self.ice.ufrag, self.ice.pwd, self._webrtc_server.identity.fingerprint, self._webrtc_server.candidates
+            self.ice.agent.ufrag,
+            self.ice.agent.pwd,
+            self._webrtc_server.identity.fingerprint,
+            self._webrtc_server.candidates,
         )
 
     def start_dtls(self, role: Role, fingerprints: Sequence[tuple[str, str]]) -> None:
@@ -174,7 +142,7 @@ class Connection:
         if not fingerprints:
             raise BadRequest("The session description has no certificate fingerprint.")
         self._dtls = DtlsAssociation(self._webrtc_server.identity, role, list(fingerprints))
-        if self._candidate_pairs.selected is not None:
+        if self.ice.selected is not None:
             self._begin_handshake()
         early, self._early = self._early, []
         for datagram in early:
@@ -198,118 +166,40 @@ class Connection:
                 self._channels.start()
 
     @property
-    def transport(self) -> str:
-        """Transport protocol of the selected address: `udp` or `tcp`; empty: none yet."""
-        if self._candidate_pairs.selected is None:
-            return ""
-        return "tcp" if len(self._candidate_pairs.selected) == 3 else "udp"
-
-    @property
     def channels(self) -> "DataChannels | None":
         return self._channels
-
-    def restart_ice(self) -> None:
-        """Creates new credentials. Media stays on the old path until the peer checks a new one."""
-        self._repeated = None
-        dropped = self.ice.restart()
-        if dropped is not None:
-            self._webrtc_server.forget_ufrag(dropped)
-        self._webrtc_server.learn_ufrag(self.ice.ufrag, self)
 
     # -- the port's side --------------------------------------------------------------------------------------------
 
     def check_repeated(self, data: memoryview, source: DatagramSink, address: Address, now: float) -> bytes | None:
-        """The response when this address repeats its last check; None for other datagrams."""
-        repeated = self._repeated
-        if repeated is None or address != self._candidate_pairs.selected:
-            return None
-        answer = repeated.answer(data)
-        if answer is not None:
-            self.ice.last_check = now
-            self._follow(
-                self._candidate_pairs.check(
-                    address, source, now, nominated=repeated.nominated, transaction=bytes(data[8:20])
-                )
-            )
-        return answer
+        return self.ice.check_repeated(data, source, address, now)
 
     def check_received(
         self, request: BindingRequest, data: memoryview, source: DatagramSink, address: Address, now: float
     ) -> bytes | None:
-        password = self.ice.check(request, data, now)
-        if password is None or self.state is State.CLOSED:
+        if self.state is State.CLOSED:
             return None
-        if address not in self._candidate_pairs and not self._claim(address, now):
+        password = self.ice.check_received(request, data, source, address, now)
+        if password is None:
             return None
-        self._follow(
-            self._candidate_pairs.check(
-                address, source, now, nominated=request.use_candidate, transaction=request.transaction_id
-            )
-        )
-        dropped = self.ice.settle(request)
-        if dropped is not None:
-            self._webrtc_server.forget_ufrag(dropped)
         if self.state is State.NEW:
             if not self._webrtc_server.admit_handshake(self, address[0]):
                 return None
             self.state = State.CONNECTING
             self.checked_at = now
             self._begin_handshake()
-        elif self.state is State.CONNECTED and address == self._candidate_pairs.selected and self.ice.settled:
-            self._repeated = RepeatedCheck(request, data, address, password)
+        elif self.state is State.CONNECTED:
+            self.ice.expect_repetition(request, data, address, password)
         return password
 
     def packet_received(self, address: Address, now: float) -> None:
-        """An authentic packet other than RTP came from this address."""
-        self._candidate_pairs.packet_received(address, now)
+        self.ice.packet_received(address, now)
 
-    def _follow(self, moved: bool) -> None:
-        """Sends media to the selected address."""
-        paths = self._candidate_pairs
-        if moved and paths.selected is not None:
-            self._repeated = None
-            self._webrtc_server.engine.set_peer_address(self.peer, paths.datagram_sink, paths.selected)
-        if paths.is_selecting:
-            self._webrtc_server.watch(self)
-
-    def watched(self, now: float) -> bool:
-        """Called ten times a second while address selection is undecided; returns whether it still is."""
-        if self.state is State.CLOSED:
-            return False
-        self._follow(self._candidate_pairs.update(now))
-        return self._candidate_pairs.is_selecting
-
-    def _claim(self, address: Address, now: float) -> bool:
-        holder = self._webrtc_server.port.by_address.get(address)
-        if isinstance(holder, Connection) and holder is not self:
-            if len(address) == 3:  # a TCP connection belongs to its first user
-                return False
-            if now - holder.checked(address) < TAKEN_FOR and holder.state is not State.CLOSED:
-                return False
-            holder._release(address)
-        evictable = self._candidate_pairs.evictable()
-        if evictable is not None:
-            self._release(evictable)
-        self._webrtc_server.port.by_address[address] = self
-        return True
-
-    def checked(self, address: Address) -> float:
-        """When this address last proved itself; minus infinity if it never did."""
-        return self._candidate_pairs.checked(address)
-
-    def _release(self, address: Address) -> None:
-        self._candidate_pairs.forget(address)
-        if self._webrtc_server.port.by_address.get(address) is self:
-            del self._webrtc_server.port.by_address[address]
-        self._webrtc_server.release(address)
+    def yield_address(self, address: Address, now: float) -> bool:
+        return self.ice.yield_address(address, now)
 
     def path_closed(self, address: Address) -> None:
-        """The TCP connection of this address ended. Media moves to the address that checked last, or waits for a new one."""
-        self._release(address)
-        other = self._candidate_pairs.latest()
-        if address == self._candidate_pairs.selected and other is not None:
-            self._candidate_pairs.select(other)
-            self._follow(True)
+        self.ice.path_closed(address)
 
     def dtls_received(self, datagram: bytes) -> None:
         dtls = self._dtls
@@ -416,34 +306,12 @@ class Connection:
                 if due is not None and due <= 0:
                     self._dtls.handle_timeout()
                     self._after_dtls()
-        elif self.state is State.CONNECTED and self._candidate_pairs.selected is not None:
-            if self._candidate_pairs.stale(now):
-                self._follow(True)
-            elif now - self._consent_at(self._candidate_pairs.selected) > settings.consent_timeout:
-                self._move_or_fail(now)
-
-    def _consent_at(self, selected: Address) -> float:
-        """Time of the last check from the selected address; of any address if its TCP connection ended."""
-        return self.checked(selected) if selected in self._candidate_pairs else self.ice.last_check
-
-    def _move_or_fail(self, now: float) -> None:
-        """Consent of the selected address expired: selects another address that still sends checks (RFC 7675 5.1), or fails."""
-        address = self._candidate_pairs.latest()
-        if address is None or now - self.checked(address) > self._webrtc_server.settings.consent_timeout:
+        elif self.state is State.CONNECTED and not self.ice.has_consent(now):
             self._fail("no consent: connectivity checks stopped")
-        else:
-            self._candidate_pairs.select(address)
-            self._follow(True)
-
-    @property
-    def remote_host(self) -> str:
-        """IP address that media goes to; empty: no address is selected."""
-        selected = self._candidate_pairs.selected
-        return selected[0].removeprefix("::ffff:") if selected is not None else ""
 
     def silent_for(self, now: float) -> float:
         """Seconds since the last check or media packet of the peer."""
-        return max(0.0, now - max(self.ice.last_check, self.peer.last_arrival, self.created_at))
+        return max(0.0, now - max(self.ice.agent.last_check, self.peer.last_arrival, self.created_at))
 
     def _fail(self, reason: str) -> None:
         if self.state is State.CLOSED:
@@ -458,7 +326,6 @@ class Connection:
         if self.state is State.CLOSED:
             return
         was, self.state = self.state, State.CLOSED
-        self._repeated = None
         self._early.clear()
         if self._channels is not None:
             self._channels.close()
@@ -466,8 +333,7 @@ class Connection:
             self._dtls.close()
             self._flush_dtls()
         self._webrtc_server.engine.close_peer(self.peer)
-        for address in list(self._candidate_pairs):
-            self._release(address)
+        self.ice.close()
         self._webrtc_server.remove(self, was)
         # Without reference cycles, everything is freed immediately.
         self._listener, self._dtls, self._channels, self._contexts = NULL_LISTENER, None, None, None

@@ -14,7 +14,7 @@ PWD_CHARACTERS: Final = 24
 
 
 class IceAgent:
-    """Credentials and the selected address of one connection. `now` is monotonic seconds."""
+    """Credentials of one connection and the time of its last valid check. `now` is monotonic seconds."""
 
     __slots__ = ("_old", "last_check", "pwd", "ufrag")
 

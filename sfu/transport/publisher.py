@@ -149,7 +149,7 @@ class PublisherConnection:
         """Applies a prepared offer. Nothing here refuses it."""
         offer, connection = prepared.offer, self._connection
         if self._remote_ufrag and offer.ufrag and offer.ufrag != self._remote_ufrag:
-            connection.restart_ice()  # another user fragment is an ICE restart (RFC 8839 4.4.1.1)
+            connection.ice.restart()  # another user fragment is an ICE restart (RFC 8839 4.4.1.1)
         self._remote_ufrag = offer.ufrag or self._remote_ufrag
         self._fingerprints = offer.fingerprints or self._fingerprints
         answer = write_answer(
@@ -221,7 +221,7 @@ class PublisherConnection:
 
     @property
     def remote_host(self) -> str:
-        return self._connection.remote_host
+        return self._connection.ice.remote_host
 
     def report(self) -> LinkReport | None:
         if self._connection.connected_at is None:

@@ -154,7 +154,7 @@ class SubscriberConnection:
 
     @property
     def remote_host(self) -> str:
-        return self._connection.remote_host if self._connection is not None else ""
+        return self._connection.ice.remote_host if self._connection is not None else ""
 
     def report(self) -> LinkReport | None:
         connection = self._connection
@@ -174,7 +174,7 @@ class SubscriberConnection:
     def path(self) -> DownlinkStats | None:
         """None: no video was sent yet, or bandwidth estimation is disabled."""
         path = self._down_tracks.path()
-        return replace(path, transport=self._connection.transport) if path and self._connection else path
+        return replace(path, transport=self._connection.ice.protocol) if path and self._connection else path
 
     def close(self) -> None:
         self._end()
@@ -259,7 +259,7 @@ class OfferingSubscriber(SubscriberConnection):
         """Makes a new offer with fresh ICE credentials; withdraws an open one (its answer is refused)."""
         if self._ended or self._connection is None:
             return
-        self._connection.restart_ice()
+        self._connection.ice.restart()
         self._offers.withdraw()
         self._schedule()
 

@@ -64,6 +64,9 @@ class DatagramHandler(Protocol):
     def packet_received(self, address: Address, now: float) -> None:
         """Records an authentic packet other than RTP from this address."""
 
+    def yield_address(self, address: Address, now: float) -> bool:
+        """Releases an address that another handler claims. False: this one keeps it."""
+
     def path_closed(self, address: Address) -> None:
         """The TCP connection of this address ended."""
 

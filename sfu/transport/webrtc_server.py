@@ -24,11 +24,12 @@ from sfu.ids import PeerId
 from sfu.resources.media_clock import ntp_time
 from sfu.transport.connection import Connection, State
 from sfu.transport.dtls import Identity
+from sfu.transport.ice_transport import IceTransport
 from sfu.transport.packet_log_file import PacketLogFile
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import SrtpEncryptor
 from sfu.transport.tcp_port import TcpPort, with_passive
-from sfu.transport.udp import UdpPort
+from sfu.transport.udp import DatagramHandler, UdpPort
 
 log = logging.getLogger(__name__)
 
@@ -63,8 +64,8 @@ class WebRtcServer:
         self.connect_times: deque[float] = deque(maxlen=256)
         """Seconds from the creation of a connection to its keys; telemetry drains it."""
         self._connecting: set[Connection] = set()
-        self._watched: set[Connection] = set()
-        """Connections whose address selection is undecided."""
+        self._watched: set[IceTransport] = set()
+        """ICE transports whose address selection is undecided."""
         self._half_open: Counter[str] = Counter()
         self._hosts: dict[Connection, str] = {}
         self._peer_ids = 0
@@ -106,20 +107,20 @@ class WebRtcServer:
     def add(self, connection: Connection) -> None:
         self.connections.add(connection)
         self._connecting.add(connection)
-        self.learn_ufrag(connection.ice.ufrag, connection)
+        self.learn_ufrag(connection.ice.agent.ufrag, connection)
 
     def remove(self, connection: Connection, was: State) -> None:
         self.connections.discard(connection)
         self._connecting.discard(connection)
-        self._watched.discard(connection)
-        for ufrag in connection.ice.ufrags:
+        self._watched.discard(connection.ice)
+        for ufrag in connection.ice.agent.ufrags:
             self.forget_ufrag(ufrag)
         if was is not State.CONNECTED:
             self.handshakes["failed"] += 1
         self._leave_half_open(connection)
 
-    def learn_ufrag(self, ufrag: str, connection: Connection) -> None:
-        self.port.by_ufrag[ufrag] = connection
+    def learn_ufrag(self, ufrag: str, handler: DatagramHandler) -> None:
+        self.port.by_ufrag[ufrag] = handler
 
     def forget_ufrag(self, ufrag: str) -> None:
         self.port.by_ufrag.pop(ufrag, None)
@@ -128,9 +129,9 @@ class WebRtcServer:
         """Closes the TCP connection of this address, if it is one."""
         self.tcp_port.release(address)
 
-    def watch(self, connection: Connection) -> None:
-        """Calls `connection.watched` ten times a second until it returns False."""
-        self._watched.add(connection)
+    def watch(self, ice: IceTransport) -> None:
+        """Calls `ice.watched` ten times a second until it returns False."""
+        self._watched.add(ice)
 
     def admit_handshake(self, connection: Connection, host: str) -> bool:
         """Whether another handshake from this IP address may start (a cap per address, as RFC 6347 4.2.1 intends)."""
@@ -147,9 +148,9 @@ class WebRtcServer:
         self._connecting.discard(connection)
         self._leave_half_open(connection)
 
-    def _look_at(self, connection: Connection, now: float) -> None:
-        if not connection.watched(now):
-            self._watched.discard(connection)
+    def _look_at(self, ice: IceTransport, now: float) -> None:
+        if not ice.watched(now):
+            self._watched.discard(ice)
 
     def _leave_half_open(self, connection: Connection) -> None:
         host = self._hosts.pop(connection, None)
@@ -178,8 +179,8 @@ class WebRtcServer:
             self._next_handshakes = now + HANDSHAKES_EVERY
             for connection in list(self._connecting):
                 _guarded(connection.handle_timer, now)
-            for connection in list(self._watched):
-                _guarded(self._look_at, connection, now)
+            for ice in list(self._watched):
+                _guarded(self._look_at, ice, now)
         if now >= self._next_check:
             self._next_check = now + CHECK_EVERY
             for connection in list(self.connections):

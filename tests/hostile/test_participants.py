@@ -20,7 +20,7 @@ from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.rtp import rtcp
 from sfu.sdp.description import ANSWER_MEDIA_LIMIT
 from sfu.signaling.messages import TrackSpec
-from sfu.transport import connection as connection_module
+from sfu.transport import ice_transport
 from sfu.transport.dtls import Identity, _self_signed
 from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.publisher import PublisherConnection
@@ -168,7 +168,7 @@ async def test_an_address_left_behind_can_be_used_by_another(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A NAT hands a port on: the one who had it is elsewhere, alive, and must not keep it."""
-    monkeypatch.setattr(connection_module, "TAKEN_FOR", 0.3)
+    monkeypatch.setattr(ice_transport, "TAKEN_FOR", 0.3)
     publisher, peer, _ = await published(endpoint)
     elsewhere = RawPeer(peer.identity)
     elsewhere.remote_ufrag, elsewhere.remote_pwd, elsewhere.server = peer.remote_ufrag, peer.remote_pwd, peer.server

@@ -194,7 +194,7 @@ async def test_media_continues_after_a_restart(server: WhipServer) -> None:
     peer.remote_ufrag, peer.remote_pwd = attributes["ice-ufrag"], attributes["ice-pwd"]
     peer.check()
     connection = next(iter(server.webrtc_server.connections))
-    await until(lambda: connection.ice.settled)
+    await until(lambda: connection.ice.agent.settled)
     peer.send(rtp(vp8(key=True), ssrc=2, sequence=1, timestamp=3000, extensions={4: b"1"}))
     camera = next(one for one in member(server).publications.values() if one.media.kind == "video")
     await until(lambda: any(one.packets for one in camera.media.track.encodings.values()))

@@ -256,18 +256,18 @@ async def test_checks_that_repeat_themselves_are_consent_until_a_restart(
     publisher, peer, _ = await published(endpoint)
     connection = next(iter(webrtc_server.connections))
     for _ in range(3):
-        before, peer.received = connection.ice.last_check, []
+        before, peer.received = connection.ice.agent.last_check, []
         peer.check()
         await until(lambda: any(data[:2] == b"\x01\x01" for data in peer.received), peer)
-        assert connection.ice.last_check > before
-        assert connection.checked(connection.peer.address) == connection.ice.last_check
+        assert connection.ice.agent.last_check > before
+        assert connection.ice.checked(connection.peer.address) == connection.ice.agent.last_check
     old = peer.remote_pwd
     peer.check(password="another")
     await until(lambda: webrtc_server.port.dropped["stun_not_authentic"] == 1, peer)
     peer.ufrag = "raw2"
     peer.use(negotiate(publisher, peer.offer(), DECLARED).sdp, role="client")
     peer.check()
-    await until(lambda: connection.ice.settled, peer)
+    await until(lambda: connection.ice.agent.settled, peer)
     peer.check(password=old)
     await until(lambda: webrtc_server.port.dropped["stun_not_authentic"] == 2, peer)
     publisher.close()

@@ -90,10 +90,10 @@ async def test_a_peer_without_credit_is_not_read_until_it_has_some(webrtc_server
     connection.peer.budget.charge(MEDIA_SHARE * 0.6, time.monotonic())
     peer.check()
     await until(lambda: webrtc_server.port.dropped["loop_budget"])
-    last = connection.ice.last_check
+    last = connection.ice.agent.last_check
     await until(lambda: connection.peer.budget.admits(time.monotonic()))
     peer.check()
-    await until(lambda: connection.ice.last_check > last)
+    await until(lambda: connection.ice.agent.last_check > last)
     publisher.close()
     peer.close()
 

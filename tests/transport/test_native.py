@@ -573,6 +573,9 @@ class DatagramHandler:
 
     def packet_received(self, *_: Any, **__: Any) -> None: ...
 
+    def yield_address(self, *_: Any) -> bool:
+        return False
+
     def path_closed(self, *_: Any) -> None: ...
 
     def dtls_received(self, datagram: bytes) -> None:

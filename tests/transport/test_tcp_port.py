@@ -118,7 +118,7 @@ async def test_media_over_tcp_in_both_directions(native: bool) -> None:
         first = min(got)
         assert sorted(got) == list(range(first, first + len(got)))
         connection = connection_of(server, receiver)
-        assert connection.transport == "tcp"
+        assert connection.ice.protocol == "tcp"
         assert connection.peer.counters.nacks_received == 0
         for each in (subscriber, publisher, sender, receiver):
             each.close()

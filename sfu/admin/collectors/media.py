@@ -65,7 +65,7 @@ class MediaCollector(Collector):
                 tracks[track.kind] += 1
                 subscriptions[track.kind] += len(track.down_tracks)
         yield gauges("sfu_peers", "Media connections.", "state", states)
-        transports = Counter(connection.transport for connection in server.connections)
+        transports = Counter(connection.ice.protocol for connection in server.connections)
         yield gauges(
             "sfu_media_connections",
             "Media connections with a selected address.",
