@@ -14,7 +14,7 @@ from sfu.bandwidth import pacer, send_time_history, twcc
 from sfu.config import Settings
 from sfu.egress import job, protocol, supervisor
 from sfu.events import attendance, stream, webhook_queue, webhooks
-from sfu.forwarding import decision_log, down_track, layer_filter
+from sfu.forwarding import decision_log, down_track, layer_filter, resend_limits, switch_history
 from sfu.forwarding.stream import HISTORY
 from sfu.forwarding.stream_table import LIFETIME_LIMIT, REPORTER_LIMIT, SSRC_LIMIT
 from sfu.ingest import rtmp_server, rtp_source, transcoder
@@ -83,7 +83,7 @@ def _media(settings: Settings) -> Iterable[Bound]:
         "`MAX_MISSING`", "a longer gap is a restart of the stream, not a loss",
     )
     yield Bound(
-        "recent retransmissions", Owner.SUBSCRIPTION, down_track.RESENDS_KEPT, 200,
+        "recent retransmissions", Owner.SUBSCRIPTION, resend_limits.RESENDS_KEPT, 200,
         "`RESENDS_KEPT`", "twice the history, to limit the retransmissions of each packet",
     )
     yield Bound(
@@ -95,7 +95,7 @@ def _media(settings: Settings) -> Iterable[Bound]:
         "`SHARE`, `QUEUE_LIMIT`, `COUNT_LIMIT`", "GOP for a new subscriber, at most 0.5 s at the path's rate",
     )
     yield Bound(
-        "layer switch history", Owner.SUBSCRIPTION, down_track.SEGMENTS, 600,
+        "layer switch history", Owner.SUBSCRIPTION, switch_history.SEGMENTS, 600,
         "`SEGMENTS`", "packets from before the last eight switches have left the history",
     )
     yield Bound(

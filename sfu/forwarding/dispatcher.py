@@ -141,7 +141,7 @@ class Dispatcher:
         """Sends a batch with late packets: each down track skips packets from before its last switch."""
         dropped = 0
         for down_track in taking:
-            packets = [packet for packet in batch if not down_track.is_before_switch(packet)]
+            packets = [packet for packet in batch if not down_track.switch_history.is_before(packet)]
             if not down_track.supports_red:
                 packets = fanout.without_red(packets)
             if packets:

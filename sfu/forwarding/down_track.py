@@ -1,58 +1,31 @@
 """One track towards one subscriber: which stream the subscriber gets now, and the offsets that make it continuous.
 
 A subscriber sees one continuous RTP stream across layer switches: sequence numbers, VP8/VP9 picture ids, TL0PICIDX and
-dependency descriptor frame numbers continue by one, timestamps by the time that passed. These offsets change only with the
-stream, so that the packet path only adds constants.
+dependency descriptor frame numbers continue by one, timestamps by the time that passed (offsets.py).
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 from sfu.forwarding.header_layout import HeaderLayout
 from sfu.forwarding.media_track import MediaTrack
+from sfu.forwarding.offsets import Offsets, continuing, timestamp_on
 from sfu.forwarding.packet import HEAD_SIZE, CodecPatch, Packet
 from sfu.forwarding.peer_clock import NTP_UNITS
 from sfu.forwarding.peer_transport import PeerTransport
 from sfu.forwarding.redundancy import Redundancy
+from sfu.forwarding.resend_limits import ResendLimits
+from sfu.forwarding.switch_history import SwitchHistory
 from sfu.rtp.rtcp import ReportBlock, SenderReport
 
 SentCallback = Callable[[tuple[int, Sequence[int], float]], None]
 """Takes (first transport-wide number, sizes, time) of packets that are sent together, for bandwidth estimation."""
 
-RESEND_LIMIT: Final = 3
-RESEND_PAUSE: Final = 0.1
-"""A packet is retransmitted at most three times, and not within 100 ms: on a congested path it would be lost again, and
-repeated NACKs must not cause a flood."""
-LOSSY_LINK_LIMIT: Final = 6
-"""The limit if the loss is not congestion: at 20 % loss, one packet in 10,000 is then never received."""
-RTT_RATIO: Final = 0.8
-"""No retransmission within this fraction of the round trip: the receiver cannot know yet that the last one was lost. Below
-1 because receivers' timers are not exact."""
-MIN_RESEND_PAUSE: Final = 0.01
-MAX_RESEND_PAUSE: Final = 0.4
-RESENDS_KEPT: Final = 1024
-"""Packets whose retransmissions are counted: more than a history holds."""
 DATAGRAMS_KEPT: Final = 256
 """Encrypted packets kept for a subscriber that negotiated NACK without RTX: about a second of 2 Mbit/s, at most 370 kB."""
 LAYER_SWITCH_TIMEOUT: Final = 2.0
 """Seconds to wait for a switch point between layers of one encoding before a keyframe is requested. Switch points occur
 several times a second."""
-SEGMENTS: Final = 8
-"""Switches remembered for retransmission. Older packets are out of the history anyway."""
-
-
-class Offsets(NamedTuple):
-    """Differences between the subscriber's numbers and the stream's. They change only with the stream."""
-
-    sequence: int = 0
-    timestamp: int = 0
-    picture: int = 0
-    tl0picidx: int = 0
-    frame: int = 0
-    rewrites: bool = False
-    "Whether codec fields (picture, TL0PICIDX, frame number) change."
 
 
 class RtpStream(Protocol):
@@ -86,27 +59,11 @@ class OriginStream(RtpStream, Protocol):
     last_report: SenderReport | None
 
 
-@dataclass(slots=True)
-class Segment:
-    """A range of the subscriber's sequence numbers that came from one stream."""
-
-    encoding: RtpStream
-    offsets: Offsets
-    start: int
-    "The stream's extended sequence number of the first packet."
-    length: int = 0
-    "Sequence numbers in the range, once it has ended."
-
-    def span(self, *, open_: bool) -> int:
-        return self.encoding.extended_forwarded() - self.start + 1 if open_ else self.length
-
-
 class DownTrack:
     """Forwarding state of one (track, subscriber). Made by `Engine.add_down_track`."""
 
     __slots__ = (
-        "_resends",
-        "_segments",
+        "_resend_limits",
         "cname",
         "current",
         "datagrams",
@@ -129,6 +86,7 @@ class DownTrack:
         "rtx_ssrc",
         "ssrc",
         "supports_red",
+        "switch_history",
         "switches",
         "target",
         "track",
@@ -188,10 +146,9 @@ class DownTrack:
         """The subscriber's newest report block for this SSRC."""
         self.on_sent: SentCallback | None = None
         """Called with the packets sent; None if the subscriber sends no transport-wide feedback for them."""
-        self._segments: deque[Segment] = deque(maxlen=SEGMENTS)
-        """Oldest first; the last one is open while `current` is not None."""
-        self._resends: dict[int, tuple[int, float]] = {}
-        """Sequence number → (retransmissions, time of the last one)."""
+        self.switch_history = SwitchHistory()
+        """Its newest segment is open while `current` is not None."""
+        self._resend_limits = ResendLimits()
 
     def continue_from(self, ended: "DownTrack") -> None:
         """Continues the RTP stream of a down track that has ended and has the same SSRCs, with the media of another track."""
@@ -212,22 +169,22 @@ class DownTrack:
     def switch(self, encoding: RtpStream, packet: Packet, now: float) -> None:
         """Sends `encoding` from `packet` on: computes the offsets that keep the subscriber's stream continuous."""
         sequence = (self.last_sent() + 1) & 0xFFFF
-        self._end_segment()
+        if self.current is not None:
+            self.switch_history.end()
         old = self.current or self.previous
         timestamp = packet.timestamp
-        picture = tl0picidx = frame = 0
+        last = None
         if old is not None:
             timestamp = self._next_timestamp(old, encoding, packet.timestamp, now)
-            picture, tl0picidx, frame = self._continued(old.last_codec_patch, packet.codec_patch)
-        self.offsets = Offsets(
-            (sequence - packet.sequence) & 0xFFFF,
-            (timestamp - packet.timestamp) & 0xFFFFFFFF,
-            picture,
-            tl0picidx,
-            frame,
-            bool(picture or tl0picidx or frame),
+            last = old.last_codec_patch
+        self.offsets = continuing(
+            self.offsets if old is not None else Offsets(),
+            last,
+            packet.codec_patch,
+            sequence=(sequence - packet.sequence) & 0xFFFF,
+            timestamp=(timestamp - packet.timestamp) & 0xFFFFFFFF,
         )
-        self._segments.append(Segment(encoding, self.offsets, encoding.extended(packet.sequence)))
+        self.switch_history.begin(encoding, self.offsets, packet.sequence)
         if old is not None and old is not encoding and self in old.down_tracks:
             old.down_tracks.remove(self)
         self.current, self.previous = encoding, None
@@ -237,16 +194,14 @@ class DownTrack:
         """Sends other layers of the same encoding from `packet` on. Neither stream has taken `packet` yet."""
         old, offsets = self.current, self.offsets
         assert old is not None
-        newest = self._segments[-1]
-        newest.length = max(0, old.extended((packet.sequence - old.shift) & 0xFFFF) - newest.start)
+        self.switch_history.end_before((packet.sequence - old.shift) & 0xFFFF)
         picture = (offsets.picture + stream.picture_shift - old.picture_shift) & 0x7FFF
         self.offsets = offsets._replace(
             sequence=(offsets.sequence + stream.shift - old.shift) & 0xFFFF,
             picture=picture,
             rewrites=bool(picture or offsets.tl0picidx or offsets.frame),
         )
-        start = stream.extended((packet.sequence - stream.shift) & 0xFFFF)
-        self._segments.append(Segment(stream, self.offsets, start))
+        self.switch_history.begin(stream, self.offsets, (packet.sequence - stream.shift) & 0xFFFF)
         if self in old.down_tracks:
             old.down_tracks.remove(self)
         self.current = stream
@@ -272,11 +227,6 @@ class DownTrack:
         """Whether all or some layers of this encoding are sent now."""
         return self.current is not None and self.current.origin is encoding
 
-    def _end_segment(self) -> None:
-        if self.current is not None and self._segments:
-            newest = self._segments[-1]
-            newest.length = max(0, newest.span(open_=True))
-
     def _next_timestamp(self, old: RtpStream, new: RtpStream, timestamp: int, now: float) -> int:
         """The subscriber's timestamp for `timestamp` of `new`: by sender reports if possible, else by the elapsed time."""
         shift = self.offsets.timestamp
@@ -284,26 +234,13 @@ class DownTrack:
             return (timestamp + shift) & 0xFFFFFFFF
         clock = self.track.clock_rate
         last = (old.last_timestamp + shift) & 0xFFFFFFFF
-        aligned = timestamp_on(old.origin, new.origin, timestamp)
+        aligned = timestamp_on(old.origin.last_report, new.origin.last_report, timestamp, clock)
         if aligned is not None:
             aligned = (aligned + shift) & 0xFFFFFFFF
             if 0 < (aligned - last) & 0xFFFFFFFF < 2 * clock:
                 return aligned
         passed = min(max(now - old.origin.last_arrival, 0.001), 60.0)
         return (last + max(1, int(passed * clock))) & 0xFFFFFFFF
-
-    def _continued(self, last: CodecPatch | None, new: CodecPatch | None) -> tuple[int, int, int]:
-        """Offsets of picture id, TL0PICIDX and frame number that make `new` follow `last`."""
-        _, _, picture, tl0picidx, frame, _ = self.offsets
-        if last is None or new is None:
-            return picture, tl0picidx, frame
-        if last.picture_id_at and new.picture_id_at:
-            picture = (last.picture_id + picture + 1 - new.picture_id) & 0x7FFF
-        if last.tl0picidx_at and new.tl0picidx_at:
-            tl0picidx = (last.tl0picidx + tl0picidx + 1 - new.tl0picidx) & 0xFF
-        if last.frame_number_at and new.frame_number_at:
-            frame = (last.frame_number + frame + 1 - new.frame_number) & 0xFFFF
-        return picture, tl0picidx, frame
 
     def clear_target(self) -> None:
         """Stops sending and leaves all streams. The next switch continues the subscriber's numbers."""
@@ -316,13 +253,9 @@ class DownTrack:
     def pause(self) -> None:
         """Stops sending until the next switch to `target`."""
         self.highest_sent = self.last_sent()
-        self._end_segment()
+        if self.current is not None:
+            self.switch_history.end()
         self.previous, self.current = self.current or self.previous, None
-
-    def is_before_switch(self, packet: Packet) -> bool:
-        """Whether a late packet is older than the newest switch: the subscriber has no sequence number for it."""
-        newest = self._segments[-1]
-        return newest.encoding.extended(packet.sequence) < newest.start
 
     def last_sent(self) -> int:
         """Highest sequence number sent. Derived, so that the packet path does not have to store it."""
@@ -364,22 +297,18 @@ class DownTrack:
         """
         if self.rtx_payload_type is None or not self._may_resend(sequence, now, is_lossy_link=is_lossy_link):
             return None
-        back = (self.last_sent() - sequence) & 0xFFFF
+        segment = self.switch_history.find((self.last_sent() - sequence) & 0xFFFF, is_open=self.current is not None)
+        if segment is None:
+            return None
         stream = self.current or self.target
         wanted = stream.origin if stream is not None else None
-        for index, segment in enumerate(reversed(self._segments)):
-            span = segment.span(open_=index == 0 and self.current is not None)
-            if back >= span:
-                back -= span
-                continue
-            if is_lossy_link is False and segment.encoding.origin is not wanted:
-                return None
-            packet = segment.encoding.find((sequence - segment.offsets.sequence) & 0xFFFF)
-            if packet is None:
-                return None
-            self._count_resend(sequence, now)
-            return segment.offsets, packet
-        return None
+        if is_lossy_link is False and segment.stream.origin is not wanted:
+            return None
+        packet = segment.stream.find((sequence - segment.offsets.sequence) & 0xFFFF)
+        if packet is None:
+            return None
+        self._count_resend(sequence, now)
+        return segment.offsets, packet
 
     def datagram_to_resend(self, sequence: int, now: float, *, is_lossy_link: bool | None = None) -> bytes | None:
         """The encrypted packet sent under this sequence number, for a subscriber without RTX, if it may be resent now."""
@@ -396,17 +325,10 @@ class DownTrack:
     def _may_resend(self, sequence: int, now: float, *, is_lossy_link: bool | None) -> bool:
         if (self.last_sent() - sequence) & 0xFFFF >= 0x8000:
             return False
-        tries, last = self._resends.get(sequence, (0, float("-inf")))
-        rtt = self.peer.clock.rtt
-        round_trip = RTT_RATIO * rtt if rtt is not None else RESEND_PAUSE
-        pause = min(max(round_trip, MIN_RESEND_PAUSE if is_lossy_link else RESEND_PAUSE), MAX_RESEND_PAUSE)
-        return tries < (LOSSY_LINK_LIMIT if is_lossy_link else RESEND_LIMIT) and now - last >= pause
+        return self._resend_limits.admits(sequence, now, self.peer.clock.rtt, is_lossy_link=is_lossy_link)
 
     def _count_resend(self, sequence: int, now: float) -> None:
-        tries, _ = self._resends.get(sequence, (0, 0.0))
-        self._resends[sequence] = (tries + 1, now)
-        if len(self._resends) > RESENDS_KEPT:
-            del self._resends[next(iter(self._resends))]
+        self._resend_limits.count(sequence, now)
         self.retransmitted += 1
 
     def update_loss(self, share: float, now: float) -> None:
@@ -432,31 +354,3 @@ class DownTrack:
         timestamp = (source.rtp_timestamp + self.offsets.timestamp + int(since * self.track.clock_rate)) & 0xFFFFFFFF
         octets = max(0, self.octets - self.packets * HEAD_SIZE) & 0xFFFFFFFF  # payload only, RFC 3550 6.4.1
         return SenderReport(self.ssrc, int(wall * NTP_UNITS), timestamp, self.packets & 0xFFFFFFFF, octets, ())
-
-
-def timestamp_on(old: OriginStream, new: OriginStream, timestamp: int) -> int | None:
-    """The RTP time in `old` at the moment of `timestamp` in `new`, by the sender reports of both; None without them."""
-    a, b = old.last_report, new.last_report
-    if a is None or b is None:
-        return None
-    clock = old.track.clock_rate
-    between = (b.ntp - a.ntp) * clock // NTP_UNITS
-    since = ((timestamp - b.rtp_timestamp + 0x80000000) & 0xFFFFFFFF) - 0x80000000
-    return (a.rtp_timestamp + between + since) & 0xFFFFFFFF
-
-
-def patched_bytes(codec_patch: CodecPatch, offsets: Offsets) -> list[tuple[int, int]]:
-    """(position, byte) pairs to write into an outbound packet."""
-    out: list[tuple[int, int]] = []
-    if codec_patch.picture_id_at and offsets.picture:
-        picture = (codec_patch.picture_id + offsets.picture) & 0x7FFF
-        if codec_patch.picture_id_bits == 15:
-            out += ((codec_patch.picture_id_at, 0x80 | picture >> 8), (codec_patch.picture_id_at + 1, picture & 0xFF))
-        else:
-            out.append((codec_patch.picture_id_at, picture & 0x7F))
-    if codec_patch.tl0picidx_at and offsets.tl0picidx:
-        out.append((codec_patch.tl0picidx_at, (codec_patch.tl0picidx + offsets.tl0picidx) & 0xFF))
-    if codec_patch.frame_number_at and offsets.frame:
-        frame = (codec_patch.frame_number + offsets.frame) & 0xFFFF
-        out += ((codec_patch.frame_number_at, frame >> 8), (codec_patch.frame_number_at + 1, frame & 0xFF))
-    return out

@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from typing import Final, Protocol
 
 from sfu.errors import MalformedPacket
-from sfu.forwarding.down_track import DATAGRAMS_KEPT, DownTrack, Offsets, patched_bytes
+from sfu.forwarding.down_track import DATAGRAMS_KEPT, DownTrack
 from sfu.forwarding.header_layout import FIXED_SIZE, HeaderLayout
+from sfu.forwarding.offsets import Offsets, patched_bytes
 from sfu.forwarding.packet import (
     FIXED_HEAD,
     HEAD,

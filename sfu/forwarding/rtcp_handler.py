@@ -14,8 +14,9 @@ from sfu.bandwidth.twcc import feedback_count, parse_feedback
 from sfu.errors import MalformedPacket
 from sfu.forwarding import fanout
 from sfu.forwarding.decision_log import Cause, DecisionKind
-from sfu.forwarding.down_track import DownTrack, Offsets, OriginStream
+from sfu.forwarding.down_track import DownTrack, OriginStream
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.offsets import Offsets
 from sfu.forwarding.packet import Packet
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.peer_transport import PLAIN, PeerTransport
@@ -225,7 +226,7 @@ class RtcpHandler:
                     continue
                 if (
                     size <= 0
-                    or down_track.is_before_switch(packet)
+                    or down_track.switch_history.is_before(packet)
                     or not self._repair(down_track, down_track.offsets, packet, now)
                 ):
                     break

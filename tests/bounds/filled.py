@@ -15,8 +15,9 @@ from sfu.bandwidth import send_time_history
 from sfu.bandwidth.twcc import PENDING_LIMIT, Recorder
 from sfu.config import Settings
 from sfu.forwarding.decision_log import Cause, DecisionKind, DecisionLog
-from sfu.forwarding.down_track import DATAGRAMS_KEPT, RESENDS_KEPT
+from sfu.forwarding.down_track import DATAGRAMS_KEPT
 from sfu.forwarding.layer_filter import LIMIT, FilteredStream, filtered
+from sfu.forwarding.resend_limits import RESENDS_KEPT
 from sfu.outputs.hls.rendition_stream import KEPT, Limits, RenditionStream, Segment
 from sfu.outputs.settings import Rendition
 from sfu.rooms.history import History
@@ -86,8 +87,8 @@ def _repaired() -> object:
         bench.send(_picture(number, "f", 11))
         wire.take()
         down_track.packet_to_resend(down_track.last_sent(), bench.now)
-    assert len(down_track._resends) == RESENDS_KEPT
-    return {number: (tries, at + 1.0) for number, (tries, at) in down_track._resends.items()}
+    assert len(down_track._resend_limits._resends) == RESENDS_KEPT
+    return {number: (tries, at + 1.0) for number, (tries, at) in down_track._resend_limits._resends.items()}
 
 
 def _kept_datagrams() -> object:

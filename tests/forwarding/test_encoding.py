@@ -1,6 +1,5 @@
 import pytest
 
-from sfu.forwarding.down_track import timestamp_on
 from sfu.forwarding.encoding import Encoding
 from sfu.rtp.rtcp import SenderReport
 from tests.support.wire import Bench
@@ -79,21 +78,3 @@ def test_silence_and_life_are_told_once() -> None:
     assert not made.check_alive(1.6)
     assert made.check_alive(2.5)
     assert not made.alive
-
-
-@pytest.mark.parametrize(
-    ("old_at", "new_at", "timestamp", "expected"),
-    [
-        ((0, 0), (0, 900_000), 900_000, 0),
-        ((0, 0), (1, 900_000), 903_000, 93_000),
-        ((1, 0), (0, 10), 10, 2**32 - 90_000),
-    ],
-)
-def test_timestamps_of_two_streams_meet_through_their_sender_reports(
-    old_at: tuple[int, int], new_at: tuple[int, int], timestamp: int, expected: int
-) -> None:
-    old, new = encoding(), encoding()
-    assert timestamp_on(old, new, timestamp) is None
-    for made, (seconds, stamp) in ((old, old_at), (new, new_at)):
-        made.sender_report(SenderReport(5, (1000 + seconds) << 32, stamp, 0, 0, ()), 0.0)
-    assert timestamp_on(old, new, timestamp) == expected

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 
 import pytest
 
-from sfu.forwarding.down_track import DATAGRAMS_KEPT, DownTrack, Offsets
+from sfu.forwarding.down_track import DATAGRAMS_KEPT, DownTrack
 from sfu.forwarding.header_layout import MIXED, ONE_BYTE_ONLY, TWO_BYTE_ONLY, header_layout
+from sfu.forwarding.offsets import Offsets
 from sfu.forwarding.packet import ONE_BYTE
 from sfu.forwarding.peer import EnginePeer
 from sfu.rtp import rtcp
@@ -182,7 +183,7 @@ def test_repairs_and_padding_have_the_layout_too(extensions: dict[str, int]) -> 
     viewing.send({}, {13: b"\1", 8: SHORT_DESCRIPTOR})
     viewing.down_track.offsets = Offsets(499, 0, 1, 1, 1, True)
     nack = rtcp.encode_nack(1, 70, [501])
-    viewing.down_track._segments[-1].offsets = viewing.down_track.offsets
+    viewing.down_track.switch_history._segments[-1].offsets = viewing.down_track.offsets
     viewing.bench.engine.receive_rtcp(viewing.viewer, nack, viewing.bench.now, 3e9)
     (repair,) = viewing.wire.media()
     values = {ORIENTATION: b"\1", DESCRIPTOR: b"\xc0\0\x0a", MID: b"video0", TWCC: b"\0\2"}

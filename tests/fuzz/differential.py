@@ -3,7 +3,7 @@
 import random
 import time
 
-from sfu.forwarding.down_track import Offsets
+from sfu.forwarding.offsets import Offsets
 from tests.transport.test_native import OTHERS, USUAL, Traffic, World, key_frame
 
 CODECS = ("VP8", "VP8", "VP9", "H264", "AV1")

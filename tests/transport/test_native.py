@@ -9,11 +9,12 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from sfu.forwarding import fanout
-from sfu.forwarding.down_track import DownTrack, Offsets
+from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.layers import ALL_LAYERS
+from sfu.forwarding.offsets import Offsets
 from sfu.forwarding.packet import CodecPatch, Packet
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.peer_transport import Address, DatagramSink

@@ -13,8 +13,8 @@ import pytest
 
 from sfu.bandwidth.twcc import Recorder
 from sfu.forwarding import fanout, inbound
-from sfu.forwarding.down_track import Offsets
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.offsets import Offsets
 from sfu.forwarding.packet import CodecPatch, Packet
 from sfu.forwarding.peer import EnginePeer
 from sfu.ids import PeerId
