@@ -3,17 +3,22 @@
 `fan_out` sends a batch. Work that is the same for all down tracks is done once, before it.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from sfu.forwarding import fanout
 from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
+from sfu.forwarding.fault_log import FaultLog
 from sfu.forwarding.layer_filter import LayerFilter
 from sfu.forwarding.packet import Packet
+from sfu.forwarding.packet_log import PacketLog
 from sfu.forwarding.redundancy import with_redundancy
 from sfu.forwarding.rtcp_reports import RtcpReports
 from sfu.forwarding.stream import Stream
+
+log = logging.getLogger(__name__)
 
 FanOut = Callable[[Iterable[DownTrack], list[fanout.GsoBatch], fanout.SrtpEncryptor], int]
 
@@ -22,13 +27,32 @@ class Dispatcher:
     """Belongs to one engine. `dropped` counts datagrams that the kernel did not accept."""
 
     def __init__(
-        self, encryptor: fanout.SrtpEncryptor, segments: bool, dropped: Counter[str], reports: RtcpReports
+        self,
+        encryptor: fanout.SrtpEncryptor,
+        segments: bool,
+        dropped: Counter[str],
+        reports: RtcpReports,
+        packet_log: PacketLog | None,
     ) -> None:
         self._encryptor = encryptor
         self._segments = segments
         self._dropped = dropped
         self._reports = reports
+        self._packet_log = packet_log
+        self._faults = FaultLog(log, "forwarding failed", dropped)
         self.fan_out: FanOut = fanout.fan_out
+
+    def flush(self, encodings: list[Encoding], now: float) -> None:
+        """Forwards the batches of these encodings."""
+        for encoding in encodings:
+            batch, encoding.batch = encoding.batch, []
+            if batch:
+                try:
+                    if self._packet_log is not None:
+                        self._packet_log.forwarded(encoding, batch, now)
+                    self.forward(encoding, batch, now)
+                except Exception:  # one stream's fault must not affect others
+                    self._faults.record(now, len(batch))
 
     def forward(self, encoding: Encoding, batch: list[Packet], now: float) -> None:
         """Forwards the packets that an encoding received in this turn to all its down tracks."""

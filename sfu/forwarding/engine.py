@@ -16,7 +16,6 @@ calls `flush` after each batch. It passes RTCP to `receive_rtcp`, and calls `han
 `DatagramSink`.
 """
 
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
@@ -30,6 +29,7 @@ from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.encoding_events import EncodingChanged, EncodingEvents
 from sfu.forwarding.gop_replay import GopReplay
 from sfu.forwarding.header_layout import header_layout
+from sfu.forwarding.inbound import BatchReader
 from sfu.forwarding.inbound import receive as receive_rtp
 from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.layers import ALL_LAYERS
@@ -38,19 +38,9 @@ from sfu.forwarding.media_track import TrackOwner
 from sfu.forwarding.packet_log import PacketLog
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.peer_transport import PLAIN, Address, DatagramSink, SrtpContext
-from sfu.forwarding.rtcp_handler import FAULTS_EVERY, IngressLimits, RtcpHandler
+from sfu.forwarding.rtcp_handler import IngressLimits, RtcpHandler
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
-from sfu.sdp.capabilities import OUT_EXTENSION_IDS
-
-log = logging.getLogger(__name__)
-
-
-BatchReader = Callable[[list[Encoding], float], tuple[int, int, int]]
-"""Reads a batch of datagrams at a time and appends the encodings that got packets to the list, each once.
-
-Returns the numbers of datagrams read, of packets taken and of forged packets.
-"""
 
 
 class Engine:
@@ -71,7 +61,6 @@ class Engine:
         """
         self.media_received = False
         """Whether a packet came since the last `handle_timer`."""
-        self._fault_at = float("-inf")
         self.pending_encodings: list[Encoding] = []
         """Encodings with a batch to forward, each once, in order of arrival. The C part appends to it as well."""
         self._encoding_events = EncodingEvents()
@@ -82,7 +71,7 @@ class Engine:
         """Counters of closed peers."""
         self.log = packet_log
         self._rtcp_handler = RtcpHandler(encryptor, self.dropped, self._note, ingress or IngressLimits(), clock)
-        self._dispatcher = Dispatcher(encryptor, segments, self.dropped, self._rtcp_handler.reports)
+        self._dispatcher = Dispatcher(encryptor, segments, self.dropped, self._rtcp_handler.reports, packet_log)
         self._gop_replay = GopReplay(self._dispatcher.send)
 
     # -- commands ---------------------------------------------------------------------------------------------------
@@ -147,7 +136,7 @@ class Engine:
         if peer.closed:
             return
         peer.closed = True
-        for down_track in {id(down_track): down_track for down_track in peer.down_tracks.values()}.values():
+        for down_track in list(peer.media_down_tracks()):
             self.remove_down_track(down_track)
         for track in list(peer.tracks.values()):
             self.remove_track(track)
@@ -175,7 +164,6 @@ class Engine:
 
         `by_ssrc`: packets have no RID; `rids` are the names of the streams in `ssrcs`, in the same order.
         """
-        peer.set_header_extensions(extensions)
         track = Track(
             peer,
             mid=mid,
@@ -188,10 +176,7 @@ class Engine:
             rids=rids,
             nack=kind == "video",
         )
-        peer.tracks[mid] = track
-        if ssrcs and (by_ssrc or not rids):
-            peer.stream_table.bind_declared_ssrcs(track, ssrcs)
-        peer.stream_table.drop_unbound()
+        peer.add_track(track, extensions, ssrcs if by_ssrc or not rids else ())
         self._rtcp_handler.reschedule(peer)
         return track
 
@@ -206,23 +191,13 @@ class Engine:
     def remove_track(self, track: Track) -> None:
         for down_track in list(track.down_tracks):
             self.remove_down_track(down_track)
-        track.closed = True
         if self.log is not None:
             self.log.forget(track)
         peer = self.peers.get(track.peer.id)
-        if peer is not None and peer.tracks.get(track.mid) is track:
-            del peer.tracks[track.mid]
-        for encoding in track.encodings.values():
-            if peer is not None:
-                for ssrc in (encoding.ssrc, encoding.rtx_ssrc):
-                    peer.stream_table.unbind(ssrc)
-            encoding.history = [None] * len(encoding.history)
-            encoding.batch.clear()
-            encoding.layer_filter = None
-        # Breaks the reference cycle, so that the garbage collector does not have to find it.
-        track.owner, track.encodings = None, {}
         if peer is not None:
+            peer.remove_track(track)
             self._rtcp_handler.reschedule(peer)
+        track.close()
 
     def add_down_track(
         self,
@@ -249,10 +224,6 @@ class Engine:
         `nack_without_rtx`: it negotiated NACK and no RTX, so that lost packets are resent as they were. `continues`: an ended
         down track whose SSRCs and numbers this one continues.
         """
-        layout = None
-        if extensions is not None or nack_without_rtx:
-            negotiated = OUT_EXTENSION_IDS if extensions is None else extensions
-            layout = header_layout(mid, negotiated, allow_mixed=allow_mixed, canonical=not nack_without_rtx)
         down_track = DownTrack(
             track,
             peer,
@@ -264,15 +235,13 @@ class Engine:
             rtx_payload_type=rtx_payload_type,
             first_sequence=first_sequence,
             cname=cname,
-            layout=layout,
+            layout=header_layout(mid, extensions, allow_mixed=allow_mixed, canonical=not nack_without_rtx),
             keeps_datagrams=nack_without_rtx,
         )
         if continues is not None:
             down_track.continue_from(continues)
         track.down_tracks.append(down_track)
-        peer.down_tracks[ssrc] = down_track
-        if rtx_ssrc:
-            peer.down_tracks[rtx_ssrc] = down_track
+        peer.add_down_track(down_track)
         self._rtcp_handler.reschedule(peer)
         return down_track
 
@@ -280,13 +249,9 @@ class Engine:
         down_track.clear_target()
         down_track.track.remove_down_track(down_track)
         peer = self.peers.get(down_track.peer.id)
-        if peer is None:
-            return
-        if peer.down_tracks.pop(down_track.ssrc, None) is not None:
-            peer.counters.removed_packets += down_track.packets
-            peer.counters.removed_bytes += down_track.octets
-        peer.down_tracks.pop(down_track.rtx_ssrc, None)
-        self._rtcp_handler.reschedule(peer)
+        if peer is not None:
+            peer.remove_down_track(down_track)
+            self._rtcp_handler.reschedule(peer)
 
     def set_target(self, down_track: DownTrack, stream: RtpStream, now: float) -> None:
         """Sends `stream` from its next keyframe on (audio: from its next packet). A new down track may get a GOP replay."""
@@ -335,7 +300,7 @@ class Engine:
 
     def send_padding(self, peer: EnginePeer, size: int, now: float) -> None:
         """Sends about `size` bytes of redundant packets, for bandwidth probes."""
-        self._rtcp_handler.send_padding(peer, size, now)
+        self._rtcp_handler.retransmitter.send_padding(peer, size, now)
 
     def mute(self, track: Track, muted: bool, now: float) -> None:
         """Stops forwarding a track, or resumes it from a keyframe on."""
@@ -392,18 +357,7 @@ class Engine:
         if not pending_encodings:
             return
         self.pending_encodings = []
-        for encoding in pending_encodings:
-            batch, encoding.batch = encoding.batch, []
-            if batch:
-                try:
-                    if self.log is not None:
-                        self.log.forwarded(encoding, batch, now)
-                    self._dispatcher.forward(encoding, batch, now)
-                except Exception:  # one stream's fault must not affect others
-                    self.dropped["fault"] += len(batch)
-                    if now - self._fault_at > FAULTS_EVERY:
-                        self._fault_at = now
-                        log.exception("forwarding failed")
+        self._dispatcher.flush(pending_encodings, now)
 
     # -- RTCP and time ----------------------------------------------------------------------------------------------
 

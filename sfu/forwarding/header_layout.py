@@ -93,14 +93,18 @@ class HeaderLayout(NamedTuple):
 
 
 def header_layout(
-    mid: str, extensions: Mapping[str, int], *, allow_mixed: bool, canonical: bool = True
+    mid: str, extensions: Mapping[str, int] | None, *, allow_mixed: bool, canonical: bool = True
 ) -> HeaderLayout | None:
     """The layout for a subscriber that negotiated these extensions (URI → id); None if canonical packets suit it.
 
-    `allow_mixed`: it takes both forms in one stream. `canonical`: return None where possible. Ids are 1–14 or 16–255; with
-    one above 14 all packets have the two-byte form, as with a dependency descriptor for a subscriber that takes only one
-    form. A mid above 16 bytes is not sent.
+    `extensions`: None if the subscriber took our ids. `allow_mixed`: it takes both forms in one stream. `canonical`: return
+    None where possible. Ids are 1–14 or 16–255; with one above 14 all packets have the two-byte form, as with a dependency
+    descriptor for a subscriber that takes only one form. A mid above 16 bytes is not sent.
     """
+    if extensions is None:
+        if canonical:
+            return None
+        extensions = caps.OUT_EXTENSION_IDS
     used = {uri: number for uri, number in extensions.items() if uri in caps.OUT_EXTENSION_IDS}
     sent_mid = mid.encode() if caps.URI_MID in used and len(mid.encode()) <= LONGEST_MID else b""
     # A dependency descriptor with a template structure has more than 16 bytes.

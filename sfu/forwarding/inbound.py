@@ -6,6 +6,7 @@ authenticated, but not trusted: every index is checked before use. Malformed pac
 """
 
 import struct
+from collections.abc import Callable
 from typing import Final
 
 from sfu.errors import MalformedPacket
@@ -31,6 +32,11 @@ _WORDS: Final = struct.Struct("!HLL").unpack_from
 _LEVEL_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_AUDIO_LEVEL]
 _DEPENDENCY_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_DEPENDENCY_DESCRIPTOR]
 _SEND_TIME_OUT: Final = caps.OUT_EXTENSION_IDS[caps.URI_ABS_SEND_TIME]
+BatchReader = Callable[[list[Encoding], float], tuple[int, int, int]]
+"""Reads a batch of datagrams at a time and appends the encodings that got packets to the list, each once.
+
+Returns the numbers of datagrams read, of packets taken and of forged packets.
+"""
 ELEMENTS: Final = 16
 """Header extensions read per packet: more than can be negotiated."""
 _ZEROS: Final = (b"", b"\0", b"\0\0", b"\0\0\0")

@@ -1,6 +1,6 @@
 """One WebRTC connection as the engine sees it: its transport, the tracks it publishes and the down tracks it receives."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sfu.bandwidth.twcc import Recorder
 from sfu.forwarding.down_track import DownTrack
@@ -86,7 +86,35 @@ class EnginePeer(PeerTransport):
         """Records an SSRC whose RTCP was decrypted."""
         self.stream_table.reporters.add(ssrc)
 
-    def set_header_extensions(self, extensions: Mapping[str, int]) -> None:
+    def add_track(self, track: Track, extensions: Mapping[str, int], ssrcs: Sequence[tuple[int, int | None]]) -> None:
+        """`extensions`: negotiated ids (URI → id). `ssrcs` (media, repair): of the track's encodings, in their order."""
+        self._set_header_extensions(extensions)
+        self.tracks[track.mid] = track
+        if ssrcs:
+            self.stream_table.bind_declared_ssrcs(track, ssrcs)
+        self.stream_table.drop_unbound()
+
+    def remove_track(self, track: Track) -> None:
+        """Unbinds its SSRCs. Call it before `Track.close`."""
+        if self.tracks.get(track.mid) is track:
+            del self.tracks[track.mid]
+        for encoding in track.encodings.values():
+            for ssrc in (encoding.ssrc, encoding.rtx_ssrc):
+                self.stream_table.unbind(ssrc)
+
+    def add_down_track(self, down_track: DownTrack) -> None:
+        self.down_tracks[down_track.ssrc] = down_track
+        if down_track.rtx_ssrc:
+            self.down_tracks[down_track.rtx_ssrc] = down_track
+
+    def remove_down_track(self, down_track: DownTrack) -> None:
+        """`totals` keeps the packets that it sent."""
+        if self.down_tracks.pop(down_track.ssrc, None) is not None:
+            self.counters.removed_packets += down_track.packets
+            self.counters.removed_bytes += down_track.octets
+        self.down_tracks.pop(down_track.rtx_ssrc, None)
+
+    def _set_header_extensions(self, extensions: Mapping[str, int]) -> None:
         """Takes the negotiated ids (URI → id); one table for a whole bundle (RFC 8843 10)."""
         self.extension_actions = negotiated_actions(self.extension_actions, extensions)
         if TWCC in self.extension_actions and self.twcc is None:

@@ -1,7 +1,7 @@
 """RTCP in both directions, and the engine's periodic work.
 
-Reports (RFC 3550 6.4), NACK and PLI (RFC 4585), retransmission (RFC 4588), transport-wide feedback. `now` is monotonic
-seconds, `wall` seconds since 1900 (NTP).
+Reports (RFC 3550 6.4), NACK and PLI (RFC 4585), transport-wide feedback. `now` is monotonic seconds, `wall` seconds since
+1900 (NTP).
 """
 
 import logging
@@ -14,13 +14,13 @@ from sfu.bandwidth.twcc import feedback_count, parse_feedback
 from sfu.errors import MalformedPacket
 from sfu.forwarding import fanout
 from sfu.forwarding.decision_log import Cause, DecisionKind
-from sfu.forwarding.down_track import DownTrack, OriginStream
+from sfu.forwarding.down_track import OriginStream
 from sfu.forwarding.encoding import Encoding
-from sfu.forwarding.offsets import Offsets
-from sfu.forwarding.packet import Packet
+from sfu.forwarding.fault_log import FaultLog
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.peer_transport import PLAIN, PeerTransport
-from sfu.forwarding.rtcp_budget import FEEDBACK, KEYFRAME_REQUEST, LOOKUP, REPAIR, REPORT, REPORT_BLOCK, STATUS
+from sfu.forwarding.retransmitter import Retransmitter
+from sfu.forwarding.rtcp_budget import FEEDBACK, KEYFRAME_REQUEST, REPORT, REPORT_BLOCK, STATUS
 from sfu.forwarding.rtcp_reports import RTCP_SIZE, RtcpReports
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
@@ -32,8 +32,6 @@ TICK: Final = 0.025
 """Seconds between calls of `handle_timer` while a peer publishes."""
 IDLE_TICK: Final = 0.25
 """The same while no peer publishes."""
-FAULTS_EVERY: Final = 60.0
-"""Seconds between logged tracebacks of packet faults. All faults are counted."""
 TWCC_EVERY: Final = 0.1
 """Seconds between transport-wide feedback packets, as in libwebrtc's receivers."""
 REPORT_SLOTS: Final = round(1.0 / TICK)
@@ -51,8 +49,6 @@ NACK_LIMIT: Final = 256
 """Sequence numbers in one NACK packet."""
 NACKS_PER_TICK: Final = 512
 """Sequence numbers in all NACK packets to one peer in one tick."""
-PADDING_DEPTH: Final = 200
-"""Newest packets of a stream that are retransmitted as padding."""
 DEFAULT_RTT: Final = 0.1
 
 
@@ -80,13 +76,14 @@ class RtcpHandler:
         self._reporting: list[dict[PeerId, EnginePeer]] = [{} for _ in range(REPORT_SLOTS)]
         """Peers with tracks or down tracks, by the tick of the second in which their reports are due."""
         self._turn = 0
-        self._fault_at = float("-inf")
+        self._faults = FaultLog(log, "control failed", dropped)
         self._dropped = dropped
         self._changed = changed
         self._ingress = ingress
         self._clock = clock
         self._next_twcc = self._next_alive = 0.0
         self.reports = RtcpReports(self.send_rtcp)
+        self.retransmitter = Retransmitter(encryptor)
         self.plis_sent = 0
         self.firs_received = 0
 
@@ -133,7 +130,7 @@ class RtcpHandler:
         """Handles one packet of a compound; False if the datagram has used up its budget."""
         spend = peer.rtcp_budget.spend
         if isinstance(packet, rtcp.Nack):
-            return self._resend(peer, packet, now)
+            return self.retransmitter.resend(peer, packet, now)
         if isinstance(packet, rtcp.TransportFeedback):
             return self._take_feedback(peer, packet.fci, now)
         if isinstance(packet, rtcp.SenderReport | rtcp.ReceiverReport):
@@ -175,71 +172,6 @@ class RtcpHandler:
         except MalformedPacket:
             self._dropped["rtcp_malformed"] += 1
         return True
-
-    def _resend(self, peer: EnginePeer, nack: rtcp.Nack, now: float) -> bool:
-        down_track = peer.down_tracks.get(nack.media_ssrc)
-        if down_track is None or nack.media_ssrc != down_track.ssrc:
-            return True
-        spend = peer.rtcp_budget.spend
-        peer.counters.nacks_received += len(nack.lost)
-        downlink = peer.downlink
-        is_lossy_link = downlink.estimator.is_lossy_link if downlink is not None else None
-        for sequence in nack.lost:
-            if not spend(LOOKUP):
-                return False
-            if down_track.datagrams is not None:
-                datagram = down_track.datagram_to_resend(sequence, now, is_lossy_link=is_lossy_link)
-                if datagram is not None:
-                    if not spend(REPAIR):
-                        return False
-                    fanout.resend_datagram(down_track, datagram)
-                continue
-            found = down_track.packet_to_resend(sequence, now, is_lossy_link=is_lossy_link)
-            if found is not None:
-                # Twice on a lossy link: a lost retransmission costs another round trip.
-                for _ in range(2 if is_lossy_link else 1):
-                    if not spend(REPAIR):
-                        return False
-                    self._repair(down_track, *found, now)
-        return True
-
-    def _repair(self, down_track: DownTrack, offsets: Offsets, packet: Packet, now: float) -> bool:
-        number = down_track.peer.twcc_number
-        sent = fanout.resend(down_track, offsets, packet, self._encryptor)
-        if sent and down_track.on_sent is not None:
-            down_track.on_sent((number, (packet.size + 2,), now))
-        return sent
-
-    def send_padding(self, peer: EnginePeer, size: int, now: float) -> None:
-        """Sends about `size` bytes: recent packets again as RTX packets, or pure padding if nothing is being sent."""
-        idle: DownTrack | None = None
-        for down_track in peer.media_down_tracks():
-            encoding = down_track.current
-            if down_track.track.kind != "video" or down_track.rtx_payload_type is None:
-                continue
-            idle = down_track
-            if encoding is None:
-                continue
-            for back in range(PADDING_DEPTH):
-                packet = encoding.find((encoding.forwarded - back) & 0xFFFF)
-                if packet is None:
-                    continue
-                if (
-                    size <= 0
-                    or down_track.switch_history.is_before(packet)
-                    or not self._repair(down_track, down_track.offsets, packet, now)
-                ):
-                    break
-                size -= packet.size
-            break
-        while idle is not None and size > 0:
-            number = peer.twcc_number
-            sent = fanout.send_padding(idle, self._encryptor)
-            if not sent:
-                return
-            if idle.on_sent is not None:
-                idle.on_sent((number, (sent,), now))
-            size -= sent
 
     def _keyframe_asked(self, peer: EnginePeer, ssrc: int, now: float) -> bool:
         if not peer.rtcp_budget.spend(KEYFRAME_REQUEST):
@@ -292,7 +224,7 @@ class RtcpHandler:
                 try:
                     self._serve_publisher(peer, now, twcc=twcc, alive=look)
                 except Exception:  # one peer's fault must not affect others
-                    self._failed(now)
+                    self._faults.record(now)
                 peer.budget.charge_elapsed(self._clock() - began, now)
                 if peer.payload_time:
                     peer.budget.charge(peer.payload_time, now)
@@ -305,14 +237,8 @@ class RtcpHandler:
                 try:
                     self._report(peer, now, wall)
                 except Exception:
-                    self._failed(now)
+                    self._faults.record(now)
         return busy
-
-    def _failed(self, now: float) -> None:
-        self._dropped["fault"] += 1
-        if now - self._fault_at > FAULTS_EVERY:
-            self._fault_at = now
-            log.exception("control failed")
 
     def _report(self, peer: EnginePeer, now: float, wall: float) -> None:
         if peer.tracks:

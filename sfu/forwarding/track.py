@@ -62,6 +62,15 @@ class Track(MediaTrack):
         super().remove_down_track(down_track)
         self.down_tracks[:] = [each for each in self.down_tracks if each is not down_track]
 
+    def close(self) -> None:
+        """Frees the packets and breaks the reference cycle, so that the garbage collector does not have to find it."""
+        self.closed = True
+        for encoding in self.encodings.values():
+            encoding.history = [None] * len(encoding.history)
+            encoding.batch.clear()
+            encoding.layer_filter = None
+        self.owner, self.encodings = None, {}
+
     def replace_encoding(self, old: Encoding) -> Encoding:
         """A new encoding in place of `old`, whose SSRC changed: none of the old sequence numbers hold for it.
 

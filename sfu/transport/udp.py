@@ -19,11 +19,12 @@ from functools import partial
 from typing import Final, Protocol
 
 from sfu.errors import ConfigurationError, MalformedPacket
-from sfu.forwarding.engine import BatchReader, Engine
+from sfu.forwarding.engine import Engine
+from sfu.forwarding.fault_log import FaultLog
+from sfu.forwarding.inbound import BatchReader
 from sfu.forwarding.loop_budget import USUAL_PACKET, make_unauthenticated_budget
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.peer_transport import Address, DatagramSink
-from sfu.forwarding.rtcp_handler import FAULTS_EVERY
 from sfu.resources.media_clock import ntp_time
 from sfu.transport import stun
 from sfu.transport.native import load
@@ -91,7 +92,7 @@ class UdpPort:
         self.wake: Callable[[], None] = lambda: None
         """Called at the first media after `timers_idle` was set."""
         self._turns = 0
-        self._fault_at = float("-inf")
+        self._faults = FaultLog(log, "datagram failed", self.dropped)
         self._decryptor = SrtpDecryptor()
         self._settings = settings
         self._native = load() if settings.native else None
@@ -141,7 +142,7 @@ class UdpPort:
             try:
                 received = self._drain(source, now) if self._native is None else self._drain_natively(source, now)
             except Exception:  # a fault affects only the datagram that caused it
-                self._failed(now)
+                self._faults.record(now)
             if not received:
                 break
             self.engine.flush(now)
@@ -151,12 +152,6 @@ class UdpPort:
         self._turns += 1
         if not self._turns & SAMPLED:
             self.latencies.append(time.monotonic() - now)
-
-    def _failed(self, now: float) -> None:
-        self.dropped["fault"] += 1
-        if now - self._fault_at > FAULTS_EVERY:
-            self._fault_at = now
-            log.exception("datagram failed")
 
     def resume_timers(self) -> None:
         """Call after each batch of media, also of a plain peer: the timers run fast again."""
@@ -199,7 +194,7 @@ class UdpPort:
         try:
             self._take(n, address, now, source)
         except Exception:
-            self._failed(now)
+            self._faults.record(now)
 
     def take_copy(self, source: DatagramSink, datagram: memoryview, address: Address, now: float) -> None:
         """Handles a datagram of an ICE-TCP connection."""

@@ -131,6 +131,8 @@ def test_a_mid_that_does_not_fit_is_not_sent(mid: str) -> None:
 
 
 def test_the_usual_subscriber_keeps_canonical_packets() -> None:
+    assert header_layout("00", None, allow_mixed=True) is None
+    assert header_layout("00", None, allow_mixed=True, canonical=False) is not None
     assert header_layout("00", caps.OUT_EXTENSION_IDS, allow_mixed=True) is None
     assert header_layout("00", {MID: 1}, allow_mixed=True) is None
     assert header_layout("000", {MID: 1}, allow_mixed=True) is not None

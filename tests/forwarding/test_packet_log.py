@@ -10,8 +10,8 @@ from tests.support.wire import Bench, Wire
 
 
 def test_headers_of_all_layers_and_no_content() -> None:
-    bench, lines = Bench(), list[str]()
-    bench.engine.log = PacketLog(lines.append)
+    lines = list[str]()
+    bench = Bench(packet_log=PacketLog(lines.append))
     bench.video()
     sound = bench.audio()
     viewer = bench.peer(Wire())
@@ -43,8 +43,8 @@ def test_what_a_path_was_sent() -> None:
 
 
 def test_a_track_that_is_gone_is_introduced_again() -> None:
-    bench, lines = Bench(), list[str]()
-    bench.engine.log = PacketLog(lines.append)
+    lines = list[str]()
+    bench = Bench(packet_log=PacketLog(lines.append))
     for rid in ("q", "h"):
         track = bench.video((rid,))
         bench.send(layer(rid, 7, 3000, key=True))

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.fanout import Length
+from sfu.forwarding.packet_log import PacketLog
 from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.peer_transport import Address, Pointer
 from sfu.forwarding.track import Track
@@ -147,8 +148,8 @@ def vp8(
 class Bench:
     """One engine, a publisher, and subscribers with wires."""
 
-    def __init__(self, *, segments: bool = True) -> None:
-        self.engine = Engine(PlainSealer(), segments=segments)
+    def __init__(self, *, segments: bool = True, packet_log: PacketLog | None = None) -> None:
+        self.engine = Engine(PlainSealer(), segments=segments, packet_log=packet_log)
         self.now = 100.0
         self.count = 0
         self.uplink = Wire()
