@@ -3,7 +3,9 @@
 import random
 import socket
 import struct
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import pytest
@@ -632,3 +634,12 @@ def test_a_port_with_and_without_it_takes_the_same_from_the_network(worlds: Call
     assert results[0] == results[1]
     assert len(results[0][0]) > 1000
     assert {"srtp", "short", "long", "unknown_address", "ingress_rate"} <= results[0][2].keys()
+
+
+def test_the_build_lists_every_source_and_header() -> None:
+    root = Path(__file__).parents[2]
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    (extension,) = project["tool"]["setuptools"]["ext-modules"]
+    files = {str(path.relative_to(root)) for path in (root / "sfu/transport/native_src").iterdir()}
+    assert {name for name in files if name.endswith(".c")} == set(extension["sources"])
+    assert {name for name in files if name.endswith(".h")} == set(extension["depends"])
