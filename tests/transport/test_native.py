@@ -409,6 +409,21 @@ def test_other_codecs_are_described_in_python(
     assert ours.down_tracks[0].packets > 20
 
 
+def test_a_keyframe_of_an_unknown_payload_type_changes_no_size(worlds: Callable[..., tuple[World, World]]) -> None:
+    sps = bytes.fromhex("6764000dacd941419fa6a2020203c0000003004000000f23c50a6580")  # 320 × 180
+    for world in worlds(codec="H264"):
+        encoding = world.video.encodings[""]
+        world.send([key_frame(65_499, "H264")])
+        packet = bytearray(key_frame(65_500, "H264")[:20] + sps)
+        packet[1] = 99
+        world.send([bytes(packet)])
+        assert (encoding.width, encoding.height) == (0, 0)
+        assert world.publisher.counters.unrouted == 1
+        packet[1] = 96
+        world.send([bytes(packet)])
+        assert encoding.width == 320
+
+
 def test_layers_that_are_left_out_are_left_out_by_both(worlds: Callable[..., tuple[World, World]]) -> None:
     """With all subscribers on filtered streams the encoding itself has no down track, and is still read."""
     chance = random.Random(4)

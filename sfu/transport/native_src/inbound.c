@@ -52,6 +52,16 @@ static int note_time(PyObject *peer, double began) {
     return put_float(peer, at_peer_payload_time, PyFloat_AS_DOUBLE(before) + (took < EVENT_LIMIT ? took : EVENT_LIMIT));
 }
 
+/* The codec index of the packet's payload type, borrowed; or NULL, with or without an exception. */
+static PyObject *codec_of(PyObject *payload_types, const unsigned char *data) {
+    if (payload_types == NULL || !PyDict_CheckExact(payload_types))
+        return NULL;
+    PyObject *type = PyLong_FromLong(data[1] & 0x7F);
+    PyObject *codec = type == NULL ? NULL : PyDict_GetItemWithError(payload_types, type);
+    Py_XDECREF(type);
+    return codec;
+}
+
 int take(PyObject *peer, PyObject *bound, const unsigned char *data, int n, PyObject *time, double now,
                 PyObject *dirty) {
     if (n < 16 || n > DATAGRAM || data[0] != 0x90 || read16(data + 12) != 0xBEDE)
@@ -84,6 +94,9 @@ int take(PyObject *peer, PyObject *bound, const unsigned char *data, int n, PyOb
         if (!read_vp8(data, start, n, ONE_BYTE_HEAD + extra, &marks))
             return 0;
     } else if (video && SLOT(track, at_track_muted) != Py_True) {
+        /* `describe` notes the size of a keyframe: the packet must be one of this track. */
+        if (codec_of(SLOT(track, at_track_payload_types), data) == NULL)
+            return PyErr_Occurred() ? -1 : 0;
         Py_INCREF(track);
         double began = monotonic();
         int usual = read_other(track, encoding, data, start, n, ONE_BYTE_HEAD + extra, &marks);
@@ -116,11 +129,7 @@ int take(PyObject *peer, PyObject *bound, const unsigned char *data, int n, PyOb
         marks.frame_at = ONE_BYTE_HEAD + extensions.size - extensions.dependency + 1;
         marks.frame = (int)read16(descriptor + 1);
     }
-    PyObject *type = PyLong_FromLong(data[1] & 0x7F);
-    if (type == NULL)
-        return -1;
-    PyObject *codec = PyDict_GetItemWithError(types, type);
-    Py_DECREF(type);
+    PyObject *codec = codec_of(types, data);
     if (codec == NULL)
         return PyErr_Occurred() ? -1 : 0;
 
