@@ -18,8 +18,9 @@ from pathlib import Path
 
 import msgspec
 
-from sfu import cli, config
+from sfu import config
 from sfu.admin import bounds
+from sfu.commands.options import NAMED_FLAGS
 from sfu.signaling import schema
 from tests.helm import dashboard, generated
 from tests.test_architecture import FLOORS, PURE
@@ -71,7 +72,7 @@ def settings() -> str:
     sections: dict[str, list[tuple[str, config.Option]]] = {}
     for key, option in config.options(config.Settings).items():
         sections.setdefault(key.partition(".")[0], []).append((key, option))
-    flags = ", ".join(f"`{flag}`" for flag in cli.NAMED_FLAGS)
+    flags = ", ".join(f"`{flag}`" for flag in NAMED_FLAGS)
     return (
         NOTE
         + SETTINGS_HEAD.replace("{FLAGS}", flags)

@@ -25,6 +25,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("config",),
     ("admin",),
     ("app",),
+    ("commands",),
     ("cli",),
     ("__main__",),
 )
