@@ -159,7 +159,9 @@ class Server:
             lambda failed_hosts: self.signaling.update_ice_servers(failed_hosts),
             settings.turn.lifetime / 2,
         )
-        self.ingests = Ingests(settings.ingest, self.rooms, self.webrtc_server, self._admit)
+        self.ingests = Ingests(
+            settings.ingest, self.rooms, self.webrtc_server, self._admit, self.events.stream.observe_ingress
+        )
         self.rtmp_server = RtmpServer(self.ingests, self.webrtc_server.port.unauthenticated_budget)
         self.join_traces = JoinTraces(self.traces)
         self.webrtc_server.ticks.append(self.join_traces.tick)

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 from sfu.api.admin import PREFIX, Call, Operation
 from sfu.api.ports import IngestPort
 from sfu.errors import NotFound
-from sfu.ingest.ingests import IngestStatus
+from sfu.ingest.status import IngestStatus
 
 Text = Annotated[str, Meta(min_length=1, max_length=128)]
 

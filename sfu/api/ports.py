@@ -9,7 +9,7 @@ from typing import Protocol
 from sfu.egress.job import EgressSpec
 from sfu.egress.protocol import Destination, DestinationState, Status
 from sfu.egress.recordings import StoredRecording
-from sfu.ingest.ingests import IngestStatus
+from sfu.ingest.status import IngestStatus
 from sfu.rooms import Participant, Permissions, Room
 from sfu.rooms.egress_status import LayoutName
 from sfu.telemetry.metrics import Collector

@@ -1,8 +1,8 @@
 """Events as JSON in the shape of LiveKit's `WebhookEvent`, so that its server SDKs parse them.
 
-Source: livekit/protocol `livekit_webhook.proto`, `livekit_models.proto`, `livekit_egress.proto` in the JSON mapping of
-Protocol Buffers: camelCase, 64-bit integers as strings, enums by name, defaults omitted. Fields of our own are `sequence`,
-`by`, `reason`, `recording` and those marked below; LiveKit's SDKs ignore unknown fields.
+Source: livekit/protocol `livekit_webhook.proto`, `livekit_models.proto`, `livekit_egress.proto`, `livekit_ingress.proto` in the
+JSON mapping of Protocol Buffers: camelCase, 64-bit integers as strings, enums by name, defaults omitted. Fields of our own are
+`sequence`, `by`, `reason`, `recording` and those marked below; LiveKit's SDKs ignore unknown fields.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 from msgspec import Struct
 
-from sfu.events.event import Content, EgressChanged, EventName, RecordingChanged
+from sfu.events.event import Content, EgressChanged, EventName, IngressChanged, RecordingChanged
 from sfu.rooms.observer import Joined, Left, Moderated, Published, RoomClosed, RoomSummary, Unpublished
 from sfu.rooms.state import ParticipantState, PublicationState, WaitingState
 
@@ -109,6 +109,39 @@ class EgressJson(_Json, frozen=True, kw_only=True):
     "Ours."
 
 
+class VideoJson(_Json, frozen=True, kw_only=True):
+    mime_type: str = ""
+    width: int = 0
+    height: int = 0
+
+
+class IngressStateJson(_Json, frozen=True, kw_only=True):
+    status: str = ""
+    error: str = ""
+    video: VideoJson | None = None
+    room_id: str = ""
+    started_at: str = ""
+    "Nanoseconds."
+    ended_at: str = ""
+    updated_at: str = ""
+    warning: str = ""
+    "Ours."
+
+
+class IngressJson(_Json, frozen=True, kw_only=True):
+    """Without the stream key."""
+
+    ingress_id: str
+    url: str = ""
+    "Of a camera, without credentials and path."
+    input_type: str = ""
+    room_name: str = ""
+    participant_identity: str = ""
+    participant_name: str = ""
+    reusable: bool
+    state: IngressStateJson
+
+
 class FileJson(_Json, frozen=True, kw_only=True):
     name: str
     size: int
@@ -132,6 +165,7 @@ class EventJson(_Json, frozen=True, kw_only=True):
     participant: ParticipantJson | None = None
     track: TrackJson | None = None
     egress_info: EgressJson | None = None
+    ingress_info: IngressJson | None = None
     recording: RecordingJson | None = None
     by: str = ""
     reason: str = ""
@@ -144,7 +178,7 @@ def encode(
     name: EventName, identifier: str, sequence: int, at: float, content: Content, summary: RoomSummary | None
 ) -> bytes:
     """`at`: seconds since 1970."""
-    participant, track, egress, recording, by, reason = None, None, None, None, "", ""
+    participant, track, egress, ingress, recording, by, reason = None, None, None, None, None, "", ""
     match content:
         case Joined():
             participant = _participant(content.participant)
@@ -165,6 +199,8 @@ def encode(
             reason = content.reason
         case EgressChanged():
             egress = _egress(content, at)
+        case IngressChanged():
+            ingress = _ingress(content, at)
         case RecordingChanged():
             recording = _recording(content)
     return _encoder.encode(
@@ -177,6 +213,7 @@ def encode(
             participant=participant,
             track=track,
             egress_info=egress,
+            ingress_info=ingress,
             recording=recording,
             by=by,
             reason=reason,
@@ -222,7 +259,7 @@ def _participant(state: ParticipantState, reason: str = "") -> ParticipantJson:
             admin=permissions.admin,
         ),
         is_publisher=bool(state.publications),
-        kind="EGRESS" if permissions.recorder else "",
+        kind="EGRESS" if permissions.recorder else "INGRESS" if state.kind == "ingress" else "",
         attributes=state.attributes,
         disconnect_reason=DISCONNECT_REASONS.get(reason, "UNKNOWN_REASON") if reason else "",
     )
@@ -263,6 +300,29 @@ def _egress(state: EgressChanged, at: float) -> EgressJson:
         error=state.error,
         outputs=list(state.outputs),
         layout=state.layout,
+    )
+
+
+def _ingress(state: IngressChanged, at: float) -> IngressJson:
+    video = VideoJson(mime_type=f"video/{state.codec}", width=state.width, height=state.height)
+    return IngressJson(
+        ingress_id=state.id,
+        url=state.url,
+        input_type="URL_INPUT" if state.url else "RTMP_INPUT",
+        room_name=state.room,
+        participant_identity=state.identity,
+        participant_name=state.name,
+        reusable=True,
+        state=IngressStateJson(
+            status=state.status,
+            error=state.error,
+            video=video if state.codec else None,
+            room_id=state.room_id,
+            started_at=_nanoseconds(state.started_at),
+            ended_at=_nanoseconds(state.ended_at),
+            updated_at=_nanoseconds(at),
+            warning=state.warning,
+        ),
     )
 
 

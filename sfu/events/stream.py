@@ -1,4 +1,4 @@
-"""Turns what rooms and egress report into one ordered stream of events, and passes it to the sinks.
+"""Turns what rooms, egress and ingest report into one ordered stream of events, and passes it to the sinks.
 
 `observe_…` appends a value to a list and returns: a room never waits for a sink and never sees its errors. Later turns of the
 event loop encode the events and pass them on, a few at a time.
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sfu.events.encoding import encode
-from sfu.events.event import Content, EgressChanged, Event, EventName, RecordingChanged
+from sfu.events.event import Content, EgressChanged, Event, EventName, IngressChanged, IngressEvent, RecordingChanged
 from sfu.rooms.events import SpeakersChanged
 from sfu.rooms.observer import (
     Joined,
@@ -112,6 +112,9 @@ class EventStream:
             case EgressChanged():
                 name = "egress_ended" if change.ended_at else "egress_updated"
         self._add(name, change.room, change, None)
+
+    def observe_ingress(self, event: IngressEvent, change: IngressChanged) -> None:
+        self._add(event, change.room, change, None)
 
     def _add(self, name: EventName, room: str, content: Content, summary: RoomSummary | None) -> None:
         if self._loop is None:

@@ -7,12 +7,14 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 from sfu.errors import AtCapacity, RemoteError
+from sfu.ingest.reports import IngressObserver, IngressReports
 from sfu.ingest.rtsp_pull import RtspPull
 from sfu.ingest.rtsp_url import parse
 from sfu.ingest.settings import Settings
+from sfu.ingest.status import IngestStatus
 from sfu.ingest.stream import IngestStream
 from sfu.ingest.stream_keys import StreamKey, StreamKeys
 from sfu.rooms.registry import Rooms
@@ -24,25 +26,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TIMER_INTERVAL: Final = 1.0
-IngestState = Literal["waiting", "live", "error"]
-INGEST_STATES: Final = ("waiting", "live", "error")
-
-
-@dataclass(frozen=True, slots=True)
-class IngestStatus:
-    """One stream key with the state of its stream."""
-
-    key: StreamKey
-    state: IngestState
-    problem: str
-    "Why the last stream failed, or what its encoder should change; empty: nothing."
-    codec: str
-    "Video codec of the live stream; empty: none."
-    width: int
-    height: int
-    received_bytes: int
-    url: str = ""
-    "Address of the camera without credentials and path; empty: the key is for RTMP."
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +50,12 @@ class Ingests:
     """Call `run` as a task. All methods run on the event loop, except `save`."""
 
     def __init__(
-        self, settings: Settings, rooms: Rooms, webrtc_server: WebRtcServer, admit: Callable[[str], None]
+        self,
+        settings: Settings,
+        rooms: Rooms,
+        webrtc_server: WebRtcServer,
+        admit: Callable[[str], None],
+        observer: IngressObserver | None = None,
     ) -> None:
         """`admit(room)` raises AtCapacity if the node accepts no more participants. Raises ConfigurationError."""
         self.settings = settings
@@ -79,15 +67,19 @@ class Ingests:
         self._streams: dict[str, IngestStream] = {}
         self._pulls: dict[str, RtspPull] = {}
         self._problems: dict[str, str] = {}
+        self._reports = IngressReports(observer)
+        self._failed: set[str] = set()
+        "Ids of keys and cameras with a failure that is not reported yet."
         self._ending: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        """Ends streams whose encoder stays away, until cancelled."""
+        """Ends streams whose encoder stays away, and reports changes, at most one a second for each, until cancelled."""
         while True:
             await asyncio.sleep(TIMER_INTERVAL)
             now = time.monotonic()
             for stream in list(self._streams.values()):
                 stream.handle_timer(now)
+            self._report_changes()
 
     async def close(self) -> None:
         """Ends all streams and waits for their transcoders."""
@@ -104,7 +96,9 @@ class Ingests:
     def create(self, room: str, identity: str, name: str, *, temporary: bool = False) -> tuple[IngestStatus, str]:
         """Returns the new key's status and the key itself. Call `save` afterwards. Raises AtCapacity or BadRequest."""
         key, secret = self.keys.create(room, identity, name, temporary=temporary)
-        return self._status(key), secret
+        status = self._status(key)
+        self._reports.created(status)
+        return status, secret
 
     def create_pull(self, room: str, identity: str, name: str, url: str) -> IngestStatus:
         """Pulls a camera into a room, until `revoke` or the end of the server. Raises AtCapacity or BadRequest."""
@@ -114,7 +108,9 @@ class Ingests:
         key, _ = self.keys.create(room, identity, name, temporary=True)
         pull = self._pulls[key.id] = RtspPull(key, target, self.settings, self)
         pull.start()
-        return self._status(key)
+        status = self._status(key)
+        self._reports.created(status)
+        return status
 
     def revoke(self, room: str, identifier: str) -> None:
         """Revokes a key or removes a camera, and ends its stream. Call `save` afterwards. Raises NotFound."""
@@ -126,6 +122,8 @@ class Ingests:
         stream = self._streams.get(key.id)
         if stream is not None:
             stream.close()
+        self._failed.discard(key.id)
+        self._reports.deleted(self._status(key))
 
     def save(self) -> None:
         """Stores the keys. Blocks; may run in another thread."""
@@ -164,6 +162,7 @@ class Ingests:
             raise
         self._streams[key.id] = stream
         self._problems.pop(key.id, None)
+        self._reports.started(self._status(key))
         log.info("ingest started", extra={"ingest": key.id})
         return stream
 
@@ -171,6 +170,7 @@ class Ingests:
         """Records why the stream of a key failed; the stream ends. Shown until the next one begins."""
         if self.keys_contain(key):
             self._problems[key.id] = reason
+            self._failed.add(key.id)
         stream = self._streams.get(key.id)
         if stream is not None:
             stream.close()
@@ -179,6 +179,7 @@ class Ingests:
         """Records why a camera is away. Its stream stays for the reconnect timeout."""
         if key.id in self._pulls:
             self._problems[key.id] = reason
+            self._failed.add(key.id)
 
     def count_received(self, size: int) -> None:
         self.counters.received_bytes += size
@@ -189,7 +190,16 @@ class Ingests:
     def _ended(self, stream: IngestStream) -> None:
         self._streams.pop(stream.key.id, None)
         log.info("ingest ended", extra={"ingest": stream.key.id})
+        self._reports.ended(self._status(stream.key), stream.room.id)
         self._await_end(stream.transcoder_task)
+
+    def _report_changes(self) -> None:
+        changed = [stream.key for stream in self._streams.values()]
+        failed, self._failed = self._failed, set()
+        if failed:
+            changed += [key for key in self.keys.list() if key.id in failed and key.id not in self._streams]
+        for key in changed:
+            self._reports.updated(self._status(key))
 
     def _await_end(self, task: asyncio.Task[None] | None) -> None:
         if task is not None:
@@ -202,6 +212,9 @@ class Ingests:
         pull = self._pulls.get(key.id)
         url = pull.url.label if pull is not None else ""
         if stream is None or (problem and stream.state != "live"):
-            return IngestStatus(key, "error" if problem else "waiting", problem, "", 0, 0, 0, url)
-        width, height = stream.size
-        return IngestStatus(key, stream.state, stream.warning, stream.codec, width, height, stream.received_bytes, url)
+            room_id = stream.room.id if stream is not None else ""
+            return IngestStatus(key, "error" if problem else "waiting", problem, "", 0, 0, 0, url, room_id)
+        (width, height), received = stream.size, stream.received_bytes
+        return IngestStatus(
+            key, stream.state, stream.warning, stream.codec, width, height, received, url, stream.room.id
+        )

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client.core import Metric
 
-from sfu.ingest.ingests import INGEST_STATES, IngestSnapshot
+from sfu.ingest.ingests import IngestSnapshot
+from sfu.ingest.status import INGEST_STATES
 from sfu.telemetry.metrics import Collector, counter, counters, gauges
 
 
