@@ -42,6 +42,7 @@ PROGRAMS += $(call plugin,libgstplayback.so,gstreamer1.0-plugins-base) $(call pl
 NOTO := /usr/share/fonts/truetype/noto/NotoSansArabic-Regular.ttf=fonts-noto-core? \
   /usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc=fonts-noto-cjk?
 PROGRAMS += $(firstword $(wildcard /usr/lib/*/girepository-1.0/GstRtspServer-1.0.typelib) GstRtspServer)=gir1.2-gst-rtsp-server-1.0?
+PROGRAMS += $(firstword $(wildcard /usr/lib/*/gio/modules/libgiognutls.so) libgiognutls.so)=glib-networking?
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
 BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 

@@ -246,6 +246,7 @@ class Server:
         self._tls = tls
         self.url = site.name
         await self.rtmp_server.open(self.addresses, tls.context if tls is not None else None)
+        self.ingests.resume_pulls()
         if self.development is not None:
             log.warning(MESSAGE)
         log.info(

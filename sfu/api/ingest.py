@@ -21,7 +21,8 @@ class CreateIngest(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     name: Annotated[str, Meta(max_length=128)] = ""
     "Display name."
     url: Annotated[str, Meta(max_length=2048)] = ""
-    "RTSP address of a camera with its credentials, which no answer repeats; empty: create a stream key."
+    """`rtsp://` or `rtsps://` address of a camera with its credentials, which no answer repeats; empty: create a stream
+    key."""
 
 
 class IngestInfo(Struct, frozen=True, kw_only=True):
@@ -86,7 +87,12 @@ def _create(call: Call) -> Callable[[], CreatedIngest]:
     assert isinstance(body, CreateIngest)
     if body.url:
         camera = port.create_pull(call.room, body.identity, body.name, body.url)
-        return lambda: CreatedIngest(key="", ingest=_info(camera))
+
+        def store_camera() -> CreatedIngest:
+            port.save()
+            return CreatedIngest(key="", ingest=_info(camera))
+
+        return store_camera
     status, key = port.create(call.room, body.identity, body.name)
 
     def store() -> CreatedIngest:

@@ -160,13 +160,13 @@ class IngestPort(Protocol):
         """Returns the status and the key, which cannot be read again. Call `save` afterwards."""
 
     def create_pull(self, room: str, identity: str, name: str, url: str) -> IngestStatus:
-        """Pulls a camera over RTSP until it is revoked."""
+        """Pulls a camera over RTSP until it is revoked. Call `save` afterwards."""
 
     def revoke(self, room: str, identifier: str) -> None:
         """Call `save` afterwards."""
 
     def save(self) -> None:
-        """Stores the keys. Blocks; runs in another thread."""
+        """Stores the keys and the cameras. Blocks; runs in another thread."""
 
     def list(self, room: str = "") -> Sequence[IngestStatus]:
         """All keys, or those of a room."""

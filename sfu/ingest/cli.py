@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> tuple[argparse.ArgumentPar
         "--rtsp",
         metavar="URL",
         default="",
-        help="pull this camera instead: rtsp://user:password@host/path; - reads it from standard input",
+        help="pull this camera instead: rtsp://user:password@host/path, or rtsps:// for TLS; - reads it from standard input",
     )
     revoke = commands.add_parser("revoke", help="revoke a stream key and end its stream")
     revoke.add_argument("room")

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from sfu.errors import AtCapacity, RemoteError
+from sfu.ingest.pull_store import PullStore, StoredPull
 from sfu.ingest.reports import IngressObserver, IngressReports
 from sfu.ingest.rtsp_pull import RtspPull
+from sfu.ingest.rtsp_relay import tls_context
 from sfu.ingest.rtsp_url import parse
 from sfu.ingest.settings import Settings
 from sfu.ingest.status import IngestStatus
-from sfu.ingest.stream import IngestStream
+from sfu.ingest.stream import IngestProtocol, IngestStream
 from sfu.ingest.stream_keys import StreamKey, StreamKeys
 from sfu.rooms.registry import Rooms
 from sfu.transport.webrtc_server import WebRtcServer
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TIMER_INTERVAL: Final = 1.0
+NO_CAMERA_LEFT: Final = "This server cannot take another camera."
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class IngestCounters:
 
 
 class Ingests:
-    """Call `run` as a task. All methods run on the event loop, except `save`."""
+    """Call `resume_pulls` once and `run` as a task. All methods run on the event loop, except `save`."""
 
     def __init__(
         self,
@@ -61,6 +64,9 @@ class Ingests:
         self.settings = settings
         self.counters = IngestCounters()
         self.keys = StreamKeys(Path(settings.keys_file) if settings.keys_file else None, settings.max_keys)
+        self._pull_store = PullStore(Path(settings.pulls_file) if settings.pulls_file else None)
+        if settings.rtsp_ca:
+            tls_context(settings.rtsp_ca)
         self._rooms = rooms
         self._webrtc_server = webrtc_server
         self._admit = admit
@@ -71,6 +77,17 @@ class Ingests:
         self._failed: set[str] = set()
         "Ids of keys and cameras with a failure that is not reported yet."
         self._ending: set[asyncio.Task[None]] = set()
+
+    def resume_pulls(self) -> None:
+        """Call it once. Resumes the cameras of an earlier process."""
+        for stored in self._pull_store.list():
+            key = self.keys.restore(stored.id, stored.room, stored.identity, stored.name, stored.created_at)
+            # An address that is private by now is refused when it connects.
+            pull = self._pulls[key.id] = RtspPull(key, parse(stored.url, private=True), self.settings, self)
+            if len(self._pulls) <= self.settings.max_streams:
+                pull.start()
+            else:
+                self.pull_failed(key, NO_CAMERA_LEFT)
 
     async def run(self) -> None:
         """Ends streams whose encoder stays away, and reports changes, at most one a second for each, until cancelled."""
@@ -101,13 +118,14 @@ class Ingests:
         return status, secret
 
     def create_pull(self, room: str, identity: str, name: str, url: str) -> IngestStatus:
-        """Pulls a camera into a room, until `revoke` or the end of the server. Raises AtCapacity or BadRequest."""
+        """Pulls a camera into a room, until `revoke`. Call `save` afterwards. Raises AtCapacity or BadRequest."""
         target = parse(url, private=self.settings.private)
         if len(self._pulls) >= self.settings.max_streams:
-            raise AtCapacity("This server cannot take another camera.")
+            raise AtCapacity(NO_CAMERA_LEFT)
         key, _ = self.keys.create(room, identity, name, temporary=True)
         pull = self._pulls[key.id] = RtspPull(key, target, self.settings, self)
         pull.start()
+        self._pull_store.add(StoredPull(key.id, room, identity, name, key.created_at, target.secret))
         status = self._status(key)
         self._reports.created(status)
         return status
@@ -118,6 +136,7 @@ class Ingests:
         self._problems.pop(key.id, None)
         pull = self._pulls.pop(key.id, None)
         if pull is not None:
+            self._pull_store.remove(key.id)
             self._await_end(pull.close())
         stream = self._streams.get(key.id)
         if stream is not None:
@@ -126,12 +145,13 @@ class Ingests:
         self._reports.deleted(self._status(key))
 
     def save(self) -> None:
-        """Stores the keys. Blocks; may run in another thread."""
+        """Stores the keys and the cameras. Blocks; may run in another thread. Raises AtCapacity."""
         try:
             self.keys.save()
+            self._pull_store.save()
         except OSError as error:
-            log.error("stream keys not stored", extra={"reason": error.strerror or str(error)})
-            raise AtCapacity("The stream keys could not be stored; see the server's log.") from None
+            log.error("ingest not stored", extra={"reason": error.strerror or str(error)})
+            raise AtCapacity("The change could not be stored; see the server's log.") from None
 
     def list(self, room: str = "") -> "Sequence[IngestStatus]":
         """All keys, or those of a room."""
@@ -156,7 +176,8 @@ class Ingests:
             if len(self._streams) >= self.settings.max_streams:
                 raise AtCapacity("This server cannot take another stream.")
             self._admit(key.room)
-            stream = IngestStream(key, self._rooms, self._webrtc_server, self.settings, self._ended)
+            protocol: IngestProtocol = "rtsp" if key.id in self._pulls else "rtmp"
+            stream = IngestStream(key, protocol, self._rooms, self._webrtc_server, self.settings, self._ended)
         except RemoteError as error:
             self.fail(key, error.message)
             raise

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import socket
+import ssl
 import time
 from typing import Final, Protocol
 
@@ -23,7 +24,7 @@ from sfu.ingest.demuxing import (
     decode_from_demuxer,
     encode,
 )
-from sfu.ingest.rtsp_relay import Relay, connect
+from sfu.ingest.rtsp_relay import Relay, connect, tls_context
 from sfu.ingest.rtsp_url import RtspUrl
 from sfu.ingest.settings import Settings
 from sfu.ingest.stream import IngestStream
@@ -101,6 +102,10 @@ class RtspPull:
                 reason = "The camera does not answer."
             except socket.gaierror:
                 reason = "The name of the camera cannot be resolved."
+            except ssl.SSLCertVerificationError as error:
+                reason = f"The camera's certificate is not valid: {error.verify_message}"
+            except ssl.SSLError:
+                reason = "The TLS handshake with the camera failed."
             except OSError as error:
                 reason = f"The camera cannot be reached: {os.strerror(error.errno) if error.errno else 'no answer'}."
             except Exception:
@@ -115,7 +120,9 @@ class RtspPull:
 
     async def _pull(self) -> str:
         """One connection, to its end. Returns the reason."""
-        camera = await connect(self.url, private=self._settings.private)
+        ca, tls = self._settings.rtsp_ca, self.url.scheme == "rtsps"
+        context = await asyncio.to_thread(tls_context, ca) if tls else None  # reads files
+        camera = await connect(self.url, private=self._settings.private, tls=context)
         self._relay = relay = Relay(camera, self._settings.max_bit_rate, self._received)
         try:
             return await self._run_process(relay, await relay.open())

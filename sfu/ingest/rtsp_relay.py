@@ -7,12 +7,13 @@ refuses answers that are redirects until the camera plays; libavformat follows n
 import asyncio
 import re
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from typing import Final
 
 from sfu.auth.public_addresses import is_public
-from sfu.errors import BadRequest
+from sfu.errors import BadRequest, ConfigurationError
 from sfu.ingest.rtsp_url import PRIVATE, RtspUrl
 
 READ_BYTES: Final = 65_536
@@ -25,9 +26,21 @@ _ANSWER: Final = re.compile(rb"RTSP/[^ \t\n]*\s+(\S+)\s")
 _STATUS: Final = re.compile(rb"[12456]\d\d")
 
 
-async def connect(url: RtspUrl, *, private: bool) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Connects to a camera. Raises BadRequest and OSError, which includes TimeoutError."""
+def tls_context(ca: str) -> ssl.SSLContext:
+    """Verifies certificates against the file `ca`, or those of the system if it is empty. Raises ConfigurationError."""
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except OSError as error:
+        reason = "it is not a PEM file of certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigurationError(f"ingest.rtsp_ca {ca} cannot be used: {reason}.") from None
+
+
+async def connect(
+    url: RtspUrl, *, private: bool, tls: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connects to a camera; `tls` for an `rtsps` URL. Raises BadRequest and OSError, which includes TimeoutError."""
     loop = asyncio.get_running_loop()
+    server_hostname = url.host if tls is not None else None
     async with asyncio.timeout(CONNECT_TIMEOUT):
         found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
         if not private and not all(is_public(str(entry[4][0]).partition("%")[0]) for entry in found):
@@ -35,7 +48,9 @@ async def connect(url: RtspUrl, *, private: bool) -> tuple[asyncio.StreamReader,
         problem: OSError = OSError("no address")
         for entry in found[:MAX_ADDRESSES]:
             try:
-                return await asyncio.open_connection(str(entry[4][0]), url.port, limit=READ_BYTES)
+                return await asyncio.open_connection(
+                    str(entry[4][0]), url.port, limit=READ_BYTES, ssl=tls, server_hostname=server_hostname
+                )
             except OSError as error:
                 problem = error
         raise problem

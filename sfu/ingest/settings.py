@@ -29,6 +29,11 @@ class Settings:
     "TCP port of RTMP over TLS, usually 1936, with `http.tls_certificate`; 0: any free port; null: no RTMPS."
     keys_file: str = "ingest-keys.json"
     "File that stores stream keys as hashes. The server creates it with the first key."
+    pulls_file: str = "ingest-pulls.json"
+    """File that stores the cameras with their credentials, so that a restart resumes them. Only the server's user can read it.
+    The server creates it with the first camera. Empty: cameras are forgotten at the end of the server."""
+    rtsp_ca: str = ""
+    "Path of the CA certificates (PEM) of cameras with `rtsps://`; empty: those of the system."
     max_keys: Annotated[int, Meta(ge=1, le=100_000)] = 1000
     "Maximum stream keys."
     max_streams: Annotated[int, Meta(ge=0)] = 32

@@ -56,7 +56,10 @@ LAYER_RIDS: Final = ("q", "h")
 ATTRIBUTE: Final = "ingest"
 """Attribute of the participant: `live`, or `waiting` while the encoder is disconnected."""
 
+PROTOCOL_ATTRIBUTE: Final = "ingest_protocol"
+
 State = Literal["waiting", "live"]
+IngestProtocol = Literal["rtmp", "rtsp"]
 
 
 class _VideoTrack:
@@ -76,6 +79,7 @@ class IngestStream:
     def __init__(
         self,
         key: StreamKey,
+        protocol: IngestProtocol,
         rooms: Rooms,
         webrtc_server: WebRtcServer,
         settings: Settings,
@@ -106,7 +110,7 @@ class IngestStream:
             identity=Identity(key.identity),
             permissions=PERMISSIONS,
             name=key.name,
-            attributes={ATTRIBUTE: "live"},
+            attributes={ATTRIBUTE: "live", PROTOCOL_ATTRIBUTE: protocol},
             auto_subscribe=False,
             may_create=True,
             kind="ingress",

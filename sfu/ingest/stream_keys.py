@@ -8,7 +8,6 @@ nothing, because the attacker cannot choose the bytes of a hash. The last compar
 import hashlib
 import hmac
 import json
-import os
 import secrets
 import threading
 import time
@@ -19,9 +18,9 @@ from typing import Final
 import msgspec
 
 from sfu.errors import AtCapacity, ConfigurationError, NotFound
+from sfu.ingest import private_file
 
 KEY_BYTES: Final = 16
-_MODE: Final = 0o600
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +69,13 @@ class StreamKeys:
             self._temporary.add(key.hash)
         return key, secret
 
+    def restore(self, identifier: str, room: str, identity: str, name: str, created_at: float) -> StreamKey:
+        """A temporary record that no key opens, of a camera that an earlier process created."""
+        key = StreamKey(identifier, room, identity, name, _hash(secrets.token_hex(KEY_BYTES)), created_at)
+        self._by_hash = {**self._by_hash, key.hash: key}
+        self._temporary.add(key.hash)
+        return key
+
     def revoke(self, identifier: str, room: str) -> StreamKey:
         """Raises NotFound. Call `save` afterwards."""
         for key in self._by_hash.values():
@@ -91,14 +97,7 @@ class StreamKeys:
             return
         with self._saving:
             stored = [asdict(key) for key in self._by_hash.values() if key.hash not in self._temporary]
-            text = json.dumps({"keys": stored}, indent=1)
-            draft = self._path.with_name(self._path.name + ".new")
-            descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _MODE)
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(draft, self._path)
+            private_file.write(self._path, json.dumps({"keys": stored}, indent=1))
 
 
 class _File(msgspec.Struct):

@@ -1,17 +1,19 @@
-"""A real RTSP server on GStreamer: /usr/bin/python3 rtsp_cameras.py PORT. Needs gir1.2-gst-rtsp-server-1.0.
+"""A real RTSP server on GStreamer: /usr/bin/python3 rtsp_cameras.py PORT FOLDER. Needs gir1.2-gst-rtsp-server-1.0.
 
-Paths: /h264 (with AAC), /mjpeg (with PCMU), /hevc and /vp8 (with PCMA). A second server requires the password.
-Prints both ports.
+Paths: /h264 (with AAC), /mjpeg (with PCMU), /hevc, /vp8 and /mpeg4 (with PCMA); /mpeg4 plays FOLDER/clip.mp4, because the
+encoder of GStreamer 1.22 sets no timestamps. A second server requires the password. A third one uses TLS if
+FOLDER/certificate.pem and key.pem exist. Prints the ports; 0: no server.
 """
 
 import sys
+from pathlib import Path
 
 import gi  # type: ignore[import-not-found]  # in the Python of Debian only
 
 gi.require_version("Gst", "1.0")
 gi.require_version("GstRtsp", "1.0")
 gi.require_version("GstRtspServer", "1.0")
-from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # type: ignore[import-not-found]  # noqa: E402  # as above
+from gi.repository import Gio, GLib, Gst, GstRtsp, GstRtspServer  # type: ignore[import-not-found]  # noqa: E402  # as above
 
 USER, PASSWORD = "admin", "s3cret/pass"
 VIDEO = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=180,framerate=15/1"
@@ -28,7 +30,7 @@ PATHS = {
 }
 
 
-def serve(port: str, *, locked: bool) -> str:
+def serve(port: str, clip: Path, *, locked: bool = False, certificate: object = None) -> str:
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(port)
@@ -39,11 +41,20 @@ def serve(port: str, *, locked: bool) -> str:
         token.set_string("media.factory.role", "user")
         auth.add_digest(USER, PASSWORD, token)
         server.set_auth(auth)
-    for path, launch in PATHS.items():
+    if certificate is not None:
+        auth = GstRtspServer.RTSPAuth()
+        auth.set_tls_certificate(certificate)
+        token = GstRtspServer.RTSPToken()
+        token.set_string("media.factory.role", "user")
+        auth.set_default_token(token)
+        server.set_auth(auth)
+    mpeg4 = f"filesrc location={clip} ! qtdemux ! mpeg4videoparse ! rtpmp4vpay name=pay0 pt=96 config-interval=1"
+    paths = PATHS | {"/mpeg4": f"{mpeg4} {PHONE} ! alawenc ! rtppcmapay name=pay1 pt=8"}
+    for path, launch in paths.items():
         factory = GstRtspServer.RTSPMediaFactory()
         factory.set_launch(f"( {launch} )")
         factory.set_shared(True)
-        if locked:
+        if locked or certificate is not None:
             grant = "user, media.factory.access=(boolean)true, media.factory.construct=(boolean)true"
             factory.add_role_from_structure(Gst.Structure.new_from_string(grant))
         server.get_mount_points().add_factory(path, factory)
@@ -55,11 +66,16 @@ def serve(port: str, *, locked: bool) -> str:
 SERVERS: list[object] = []
 
 
-def main(port: str) -> None:
+def main(port: str, folder: Path) -> None:
     Gst.init(None)
-    print(serve(port, locked=False), serve("0", locked=True), flush=True)
+    clip, files = folder / "clip.mp4", (folder / "certificate.pem", folder / "key.pem")
+    tls_port = "0"
+    if files[0].exists():
+        certificate = Gio.TlsCertificate.new_from_files(*map(str, files))
+        tls_port = serve("0", clip, certificate=certificate)
+    print(serve(port, clip), serve("0", clip, locked=True), tls_port, flush=True)
     GLib.MainLoop().run()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], Path(sys.argv[2]))

@@ -82,7 +82,11 @@ class IngestServer:
 
 @asynccontextmanager
 async def ingest_server(directory: Path, **settings: str) -> AsyncIterator[IngestServer]:
-    flags = {"ingest.rtmp_port": "0", "ingest.keys_file": str(directory / "keys.json")} | dotted(settings)
+    flags = {
+        "ingest.rtmp_port": "0",
+        "ingest.keys_file": str(directory / "keys.json"),
+        "ingest.pulls_file": "",
+    } | dotted(settings)
     async with running_server(flags, lambda server: (server.signaling, server.ingests)) as (server, http):
         one = IngestServer(server, http)
         try:

@@ -27,7 +27,7 @@
  * @property {string} name
  * @property {string} metadata
  * @property {Readonly<Record<string, string>>} attributes
- * @property {'standard' | 'ingress'} kind `ingress`: an encoder; its attribute `ingest` is `live` or `waiting`
+ * @property {'standard' | 'ingress'} kind `ingress`: an encoder or a camera; PROTOCOL.md lists its attributes
  * @property {boolean} admin
  * @property {number} joinedAt seconds since 1970
  * @property {ReadonlyArray<Track>} tracks

@@ -152,3 +152,12 @@ function slice(list, size, index) {
   const page = Math.min(Math.max(0, index), pages - 1);
   return { part: list.slice(page * size, page * size + size), pages, page };
 }
+
+/**
+ * What a participant of kind `ingress` is, and whether it is connected.
+ * @param {Readonly<Record<string, string>>} attributes of the participant
+ */
+export function ingestLabel(attributes) {
+  const source = attributes['ingest_protocol'] === 'rtsp' ? 'Camera' : 'Encoder';
+  return attributes['ingest'] === 'waiting' ? `${source} disconnected` : source;
+}

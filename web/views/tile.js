@@ -7,6 +7,7 @@
  * @module
  */
 
+import { ingestLabel } from '../page/tiles.js';
 import { html, nothing, render } from '../vendor/lit-html/lit-html.js';
 import { icon } from './icons.js';
 import { pictureSize } from './layout.js';
@@ -143,10 +144,9 @@ function label({ tile, hand, speaking }) {
   return [name, tile.muted ? 'muted' : '', speaking ? 'speaking' : '', hand ? 'hand raised' : ''].filter(Boolean).join(', ');
 }
 
-/** @param {import('../client/types.js').Participant} participant an encoder */
+/** @param {import('../client/types.js').Participant} participant an encoder or a camera */
 function ingest({ attributes }) {
-  const waiting = attributes['ingest'] === 'waiting';
-  return html`<span class="tile-ingest" data-testid="tile-ingest">${waiting ? 'Encoder disconnected' : 'Encoder'}</span>`;
+  return html`<span class="tile-ingest" data-testid="tile-ingest">${ingestLabel(attributes)}</span>`;
 }
 
 /**

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { initial, reduce } from '../../../web/client/state.js';
-import { mainOf, orderOf, stageOf, tilesOf } from '../../../web/page/tiles.js';
+import { ingestLabel, mainOf, orderOf, stageOf, tilesOf } from '../../../web/page/tiles.js';
 
 const person = (id, ...sources) => ({
   id,
@@ -74,4 +74,11 @@ test('places are kept when people leave and join', () => {
   const tiles = tilesOf(page([person('b'), person('c')]));
   assert.deepEqual(orderOf(['me', 'a', 'b'], tiles, new Map(), 25), ['me', 'b', 'c']);
   assert.deepEqual(shown(stageOf(page([person('b'), person('c')], { order: ['me', 'c', 'b'] }), '')), ['me', 'c', 'b']);
+});
+
+test('cameras and encoders have their own labels', () => {
+  assert.equal(ingestLabel({ ingest: 'live', ingest_protocol: 'rtsp' }), 'Camera');
+  assert.equal(ingestLabel({ ingest: 'waiting', ingest_protocol: 'rtsp' }), 'Camera disconnected');
+  assert.equal(ingestLabel({ ingest: 'live', ingest_protocol: 'rtmp' }), 'Encoder');
+  assert.equal(ingestLabel({}), 'Encoder');
 });
