@@ -58,6 +58,9 @@ app.kubernetes.io/part-of: aiosfu
 {{- define "aiosfu.tcpPort" -}}
 {{ dig "rtc" "tcp_port" (ternary 7881 0 (has .Values.media.mode (list "hostPort" "hostNetwork"))) .Values.config | int }}
 {{- end -}}
+{{- /* 0: no RTMP. */ -}}
+{{- define "aiosfu.rtmpPort" -}}{{ dig "ingest" "rtmp_port" 0 .Values.config | int }}{{- end -}}
+{{- define "aiosfu.rtmpsPort" -}}{{ dig "ingest" "rtmps_port" 0 .Values.config | int }}{{- end -}}
 {{- define "aiosfu.mediaPort" -}}
 {{- if eq .Values.media.mode "loadBalancer" -}}
 {{ .Values.media.loadBalancer.port | default (include "aiosfu.udpPort" .) | int }}

@@ -111,6 +111,22 @@
     {{- end }}
   {{- end }}
 {{- end }}
+{{- $rtmp := int (include "aiosfu.rtmpPort" .) }}
+{{- $rtmps := int (include "aiosfu.rtmpsPort" .) }}
+{{- range $name, $port := dict "rtmp_port" $rtmp "rtmps_port" $rtmps }}
+  {{- if and $port (lt $port 1024) }}
+    {{- fail (printf "config.ingest.%s is %d: the server runs without capabilities and cannot open a port below 1024." $name $port) }}
+  {{- end }}
+{{- end }}
+{{- if and $rtmps (ne (include "aiosfu.scheme" .) "HTTPS") }}
+  {{- fail "config.ingest.rtmps_port: RTMPS uses the server's certificate, and the TLS of an ingress does not cover it. Set tls.existingSecret." }}
+{{- end }}
+{{- if and $many (or $rtmp $rtmps) }}
+  {{- fail "config.ingest.rtmp_port with several pods: only the pod that created a stream key knows it, and the Service would connect encoders to any pod. Use one release per pod for ingest." }}
+{{- end }}
+{{- if and $many (eq $v.ingestVolume.type "pvc") }}
+  {{- fail "ingestVolume.type pvc with several pods: each pod would pull all cameras. Use one release per pod for ingest." }}
+{{- end }}
 {{- if and (eq $v.autoscaling.type "keda") (not $v.autoscaling.prometheus) }}
   {{- fail "autoscaling.type keda queries Prometheus for sfu_capacity_used_ratio: set autoscaling.prometheus to its address." }}
 {{- end }}

@@ -185,6 +185,13 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
         {"ingress": {"enabled": True, "hosts": ["a.example"]}, "tls": {"existingSecret": "x"}},
         "the server terminates TLS itself",
     ),
+    ({"config": {"ingest": {"rtmp_port": 443}}}, "cannot open a port below 1024"),
+    ({"config": {"ingest": {"rtmps_port": 1936}}}, "Set tls.existingSecret"),
+    (
+        {"config": {"ingest": {"rtmp_port": 1935}}, "replicas": 2, "sharded": True},
+        "only the pod that created a stream key knows it",
+    ),
+    ({"ingestVolume": {"type": "pvc"}, "replicas": 2, "sharded": True}, "each pod would pull all cameras"),
     ({"istio": {"enabled": True}}, "needs hosts and gateways"),
     ({"istio": {**ISTIO, "routes": [{"service": "a", "weight": 90}]}}, "the weights sum to 90"),
     (
@@ -300,6 +307,42 @@ def test_helm_test_gets_in_where_http_is_for_few() -> None:
     pod = find(found, "Pod", "sfu-aiosfu-test")
     assert http["from"][-1]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     assert pod["spec"]["imagePullSecrets"] == [{"name": "r"}]
+
+
+def test_encoders_get_in_and_their_keys_stay() -> None:
+    found = objects(values(CHART / "ci" / "ingest.yaml"))
+    service = find(found, "Service", "sfu-aiosfu-ingest")["spec"]
+    assert [(port["port"], port["targetPort"]) for port in service["ports"]] == [(1935, "rtmp"), (1936, "rtmps")]
+    assert (service["type"], service["loadBalancerIP"], service["loadBalancerSourceRanges"]) == (
+        "LoadBalancer",
+        "203.0.113.9",
+        ["198.51.100.0/24"],
+    )
+    container, pod = server(found), pod_of(find(found, "Deployment"))
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert (ports["rtmp"], ports["rtmps"]) == (1935, 1936)
+    environment = {entry["name"]: entry.get("value") for entry in container["env"]}
+    assert environment["SFU_HTTP__TLS_CERTIFICATE"] == "/etc/sfu/tls/tls.crt"
+    (mount,) = [one["mountPath"] for one in container["volumeMounts"] if one["name"] == "ingest"]
+    for name in ("KEYS", "PULLS"):
+        assert environment[f"SFU_INGEST__{name}_FILE"].startswith(f"{mount}/")
+    claim = find(found, "PersistentVolumeClaim", "sfu-aiosfu-ingest")
+    assert {"name": "ingest", "persistentVolumeClaim": {"claimName": claim["metadata"]["name"]}} in pod["volumes"]
+    assert find(found, "Deployment")["spec"]["strategy"]["rollingUpdate"]["maxSurge"] == 0
+    rules = find(found, "NetworkPolicy")["spec"]
+    encoders = {"from": [{"ipBlock": {"cidr": "198.51.100.0/24"}}]}
+    encoders["ports"] = [{"port": "rtmp", "protocol": "TCP"}, {"port": "rtmps", "protocol": "TCP"}]
+    assert encoders in rules["ingress"]
+    assert [rule["to"] for rule in rules["egress"] if {"port": 554, "protocol": "TCP"} in rule["ports"]] == [
+        [{"ipBlock": {"cidr": "192.0.2.0/24"}}]
+    ]
+    assert "rtmps://YOUR-HOST:1936/live" in render(values(CHART / "ci" / "ingest.yaml"))["NOTES.txt"]
+
+
+def test_without_ports_of_encoders_nothing_is_exposed() -> None:
+    found = objects({})
+    assert not [each for each in found if each["metadata"]["name"].endswith("-ingest")]
+    assert not [port for port in server(found)["ports"] if port["name"].startswith("rtmp")]
 
 
 def test_coturn_is_started_by_the_kernel_and_relays_to_named_peers_only() -> None:
