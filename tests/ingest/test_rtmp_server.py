@@ -60,7 +60,7 @@ async def test_an_encoder_is_seen_and_heard(tmp_path: Path) -> None:
         assert steps == {960}
         joined = next(event for event in client.events if event["type"] == "participant_joined")
         assert joined["participant"]["kind"] == "ingress"
-        assert joined["participant"]["attributes"] == {"ingest": "live"}
+        assert joined["participant"]["attributes"] == {"ingest": "live", "ingest_protocol": "rtmp"}
         status = await one.status()
         assert (status["state"], status["codec"], status["width"], status["problem"]) == ("live", "H264", 320, "")
         assert key not in str(status)
