@@ -17,7 +17,7 @@ from sfu.events import attendance, stream, webhook_queue, webhooks
 from sfu.forwarding import decision_log, down_track, layer_filter, resend_limits, switch_history
 from sfu.forwarding.stream import HISTORY
 from sfu.forwarding.stream_table import LIFETIME_LIMIT, REPORTER_LIMIT, SSRC_LIMIT
-from sfu.ingest import rtmp_server, rtp_source, transcoder
+from sfu.ingest import picture_pacer, rtmp_server, transcoder
 from sfu.outputs import disk_writer, rtmp
 from sfu.outputs.hls import captions, live_streams, rendition_stream
 from sfu.resources import disk_executor
@@ -309,7 +309,8 @@ def _server(settings: Settings) -> Iterable[Bound]:
     )
     yield Bound(
         "RTMP streams", Owner.SERVER, settings.ingest.max_streams,
-        rtmp_server.MESSAGE_LIMIT + 2 * rtmp_server.READ_BYTES + transcoder.MAX_BACKLOG_BYTES + 1200 * rtp_source.QUEUE_LIMIT,
+        rtmp_server.MESSAGE_LIMIT + 2 * rtmp_server.READ_BYTES + transcoder.MAX_BACKLOG_BYTES
+        + 1200 * picture_pacer.QUEUE_LIMIT,
         "`ingest.max_streams`, `MESSAGE_LIMIT`, `MAX_BACKLOG_BYTES`, `QUEUE_LIMIT`",
         "one picture, its packets, the transcoder's input",
     )

@@ -1,19 +1,18 @@
 """A source of RTP inside the server process: an engine peer without a socket.
 
-The engine sees an ordinary publisher. Large pictures leave in slices, so that a keyframe does not fill the queues of
-subscribers' paths at once.
+The engine sees an ordinary publisher. Large pictures leave in slices (`PicturePacer`).
 """
 
 import asyncio
 import secrets
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 from sfu.errors import MalformedPacket
 from sfu.forwarding.layers import Size
 from sfu.forwarding.peer_transport import Address
+from sfu.ingest.picture_pacer import SLICE_INTERVAL, PicturePacer
 from sfu.resources.media_clock import ntp_time
 from sfu.rtp import rtcp
 from sfu.rtp.sender import RtpSender
@@ -22,12 +21,6 @@ from sfu.transport.plain_transport import CLOCK_RATES, PARAMETERS, PAYLOAD_TYPES
 from sfu.transport.published_track import PublishedTrack
 from sfu.transport.webrtc_server import WebRtcServer
 
-BURST: Final = 48
-"""Packets that leave at once: 450 kbit."""
-SLICE_INTERVAL: Final = 0.004
-"""Seconds between two slices: 110 Mbit/s."""
-QUEUE_LIMIT: Final = 8192
-"""Packets that may wait: two pictures of the largest size. Beyond it, waiting packets are dropped."""
 _LEVEL_EXTENSION: Final = 1
 
 
@@ -41,7 +34,7 @@ class RtpSource:
         self._keyframe_wanted = keyframe_wanted
         self.segments = False
         self.peer = webrtc_server.engine.open_plain_peer(webrtc_server.next_peer_id(), secrets.randbits(31) | 1, self)
-        self._queue: deque[bytes] = deque()
+        self._pacer = PicturePacer()
         self._timer: asyncio.TimerHandle | None = None
 
     def publish_video(self, codec: str, sizes: Mapping[str, Size]) -> tuple[PublishedTrack, dict[str, RtpSender]]:
@@ -61,7 +54,7 @@ class RtpSource:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._queue.clear()
+        self._pacer.clear()
         self._webrtc_server.engine.close_peer(self.peer)
 
     def send_sound(self, sender: RtpSender, packet: bytes, pts: int, level: int) -> None:
@@ -71,14 +64,10 @@ class RtpSource:
 
     def send_picture(self, packets: list[bytes]) -> None:
         """The packets of one picture."""
-        if self._timer is None and len(packets) <= BURST:
-            self._receive(packets)
-            return
-        if len(self._queue) + len(packets) > QUEUE_LIMIT:
-            self._queue.clear()
-        self._queue += packets
-        if self._timer is None:
-            self._send_slice()
+        out = self._pacer.push(packets, time.monotonic())
+        if out:
+            self._receive(out)
+        self._schedule()
 
     def send_report(self, report: bytes) -> None:
         now = time.monotonic()
@@ -86,8 +75,11 @@ class RtpSource:
 
     def _send_slice(self) -> None:
         self._timer = None
-        self._receive([self._queue.popleft() for _ in range(min(BURST, len(self._queue)))])
-        if self._queue:
+        self._receive(self._pacer.due(time.monotonic()))
+        self._schedule()
+
+    def _schedule(self) -> None:
+        if self._timer is None and self._pacer.waiting:
             self._timer = asyncio.get_running_loop().call_later(SLICE_INTERVAL, self._send_slice)
 
     def _receive(self, packets: list[bytes]) -> None:
