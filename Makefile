@@ -11,7 +11,7 @@
 # make bench  what forwarding costs, beside other servers doing the same
 # make soak   people who come and go for DURATION seconds (600), the same while each packet is accounted for, a million
 #             reliable messages at ten per cent loss, ten thousand of browsers', hundreds of screen shares on one
-#             connection, and an hour of media at two per cent in simulated time
+#             connection, an hour of media at two per cent in simulated time, and each scenario with all its seeds
 # make clean  removes what the others made
 
 PYTHON ?= python3
@@ -131,6 +131,7 @@ soak: $(VENV)/.installed-test
 	BROWSER_MESSAGES=10000 $(BIN)/pytest tests/web/test_messages.py
 	SHARES=210 $(BIN)/pytest tests/web/test_long.py
 	MIX_SECONDS=3600 $(BIN)/pytest tests/egress/test_length.py
+	SEEDS=all $(BIN)/pytest tests/scenarios
 
 show: $(VENV)/.installed-test
 	SHOW=1 $(BIN)/pytest -rxs tests/web/test_show.py

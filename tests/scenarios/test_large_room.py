@@ -16,6 +16,7 @@ from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.rooms.track_description import TrackDescription
 from tests.rooms.fakes import House
 from tests.support.network import Link, Network
+from tests.support.seeds import seeds
 from tests.support.simulcast import Microphone, Simulcast
 from tests.support.viewer import Screen, Speaker
 from tests.support.virtual_sfu import Attendee, Publication, VirtualSfu
@@ -163,7 +164,7 @@ class Assembly:
         return min(sound, default=99.0) - turn.start, min(picture, default=99.0) - turn.start
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", seeds(1, 2))
 def test_who_talks_is_heard_and_seen_and_nobody_flaps(seed: int) -> None:
     room = Assembly(seed)
     room.meet(25.0)

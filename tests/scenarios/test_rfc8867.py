@@ -7,13 +7,15 @@ case says otherwise (RFC 8867 4). Long cases are cut where nothing new happens.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import pytest
 
 from tests.support.flow import MediaFlow, Tcp
 from tests.support.network import Link, Network, jain
+from tests.support.seeds import seeds
 
-SEEDS = (1, 2, 3)
+SEEDS = seeds(1, 2, 3)
 
 
 @dataclass
@@ -202,6 +204,11 @@ CASES: list[tuple[Callable[[int], Figures], float, float, float, float]] = [
 ]
 
 
+@cache
+def measured(case: Callable[[int], Figures], seed: int) -> Figures:
+    return case(seed)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize(
     ("case", "use", "queue", "loss", "fairness"), CASES, ids=lambda value: getattr(value, "__name__", None)
@@ -209,7 +216,7 @@ CASES: list[tuple[Callable[[int], Figures], float, float, float, float]] = [
 def test_case(
     case: Callable[[int], Figures], use: float, queue: float, loss: float, fairness: float, seed: int
 ) -> None:
-    found = case(seed)
+    found = measured(case, seed)
     assert found.use >= use, found
     assert found.queue <= queue, found
     assert found.loss <= loss, found
@@ -218,7 +225,7 @@ def test_case(
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_fall_of_capacity_is_followed_within_two_seconds_and_leaves_no_queue(seed: int) -> None:
-    found = variable_capacity(seed)
+    found = measured(variable_capacity, seed)
     assert found.extra["below 0.6 Mbit/s after s"] <= 2.0
     assert found.extra["queue p95 3 s after the fall"] <= 0.15
     assert found.extra["to 90 % of 1 Mbit/s after s"] <= 5.0
@@ -226,11 +233,11 @@ def test_a_fall_of_capacity_is_followed_within_two_seconds_and_leaves_no_queue(s
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_beside_tcp_that_fills_the_queue_a_tenth_is_left(seed: int) -> None:
-    assert long_tcp(seed).rates[0] >= 0.15
-    assert min(short_tcp(seed).rates[:2]) >= 0.1
+    assert measured(long_tcp, seed).rates[0] >= 0.15
+    assert min(measured(short_tcp, seed).rates[:2]) >= 0.1
 
 
 if __name__ == "__main__":
     for each, *_ in CASES:
-        for number in SEEDS:
+        for number in (1, 2, 3):
             print(f"{each.__name__:<26} {number}: {each(number)}", flush=True)
