@@ -59,7 +59,7 @@ class Field:
         """`command`: what is run as `sfu`; `environment`: beside this process's own; `announce`: its candidates' address."""
         self._announce = announce
         self._extra = settings
-        self._command = command or (str(Path(sys.executable).parent / "sfu"),)
+        self._command = command or (sys.executable, "-m", "tests.attacks.server")
         self._environment = {**os.environ, **(environment or {})}
         self.folder = tempfile.TemporaryDirectory(prefix="attacks-")
         self.port, self.udp_port = free_port(socket.SOCK_STREAM), free_port(socket.SOCK_DGRAM)

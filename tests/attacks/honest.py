@@ -23,7 +23,7 @@ EVERY = 0.005
 PICTURE_EVERY = 20
 CHECK_EVERY = 400
 LATE = 0.25
-"""Seconds that the last packets of a window get to arrive."""
+"""Seconds that the last packets of a window get to arrive, at most."""
 SO_TIMESTAMPNS = 35
 
 
@@ -140,6 +140,14 @@ async def main(url: str, *tokens: str) -> None:
                 if loop.time() - started > 600:
                     return
 
+        async def arrivals(begin: int, end: int) -> None:
+            """Waits until all these packets have arrived, or for `LATE` seconds."""
+            deadline = time.monotonic() + LATE
+            missing = {(kind, number) for kind in (0, 1) for number in range(begin, end)}
+            while missing and time.monotonic() < deadline:
+                await asyncio.sleep(EVERY)
+                missing = {(kind, number) for kind, number in missing if number not in (ears, mirror)[kind].latency}
+
         talking = asyncio.create_task(speak())
         lines = asyncio.StreamReader()
         await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
@@ -149,7 +157,7 @@ async def main(url: str, *tokens: str) -> None:
         print("ready", flush=True)
         while await lines.readline():
             end = state[0] + 1
-            await asyncio.sleep(LATE)
+            await arrivals(begin, end)
             seen, machine = taken(ears.latency, begin, end), taken(mirror.latency, begin, end)
             print(
                 json.dumps(
