@@ -19,6 +19,8 @@ CORPUS = Path(__file__).with_name("corpus")
 BUILD = Path("build/fuzz")
 AT_ONCE = 4
 MEMORY_MB = 1024
+SHORT_RUNS = 1000
+"""Inputs of each target where it has less than a second."""
 SLOW = 10
 """Seconds that one input may take; more is a fault."""
 LONGEST = 4096
@@ -49,6 +51,7 @@ def fuzz(name: str, seconds: float) -> int:
             os.dup2(log.fileno(), descriptor)
     flags = [
         f"-max_total_time={max(1, round(seconds))}",
+        f"-runs={SHORT_RUNS if seconds < 1 else -1}",
         f"-timeout={SLOW}",
         f"-rss_limit_mb={MEMORY_MB}",
         f"-max_len={LONGER.get(name, LONGEST)}",
@@ -69,7 +72,7 @@ def outcome(name: str, status: int) -> Outcome:
 
 
 def fuzz_all(seconds: float, names: list[str]) -> list[Outcome]:
-    """`seconds` in all; at least one each."""
+    """`seconds` in all; a target that gets less than one ends after a second or `SHORT_RUNS` inputs."""
     waiting, running, outcomes = list(names), dict[int, str](), []
     while waiting or running:
         while waiting and len(running) < AT_ONCE:

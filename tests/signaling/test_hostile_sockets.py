@@ -32,8 +32,25 @@ def handshake(client: HttpClient, **headers: str) -> bytes:
     return "\r\n".join(("GET /ws HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items()), "", "")).encode()
 
 
-def exchange(client: HttpClient, opening: bytes, data: bytes) -> bytes:
-    """All that the server sends until it closes, which it must do within 5 s. Blocking; for a thread."""
+def has_close(received: bytes) -> bool:
+    """Whether a whole close frame is among these frames of the server."""
+    at = 0
+    while len(received) >= at + 4:
+        length, header = received[at + 1], 2
+        if length == 126:
+            length, header = int.from_bytes(received[at + 2 : at + 4], "big"), 4
+        if received[at] == 0x88:
+            return len(received) >= at + header + length
+        at += header + length
+    return False
+
+
+def exchange(client: HttpClient, opening: bytes, data: bytes, *, leave: bool = True) -> bytes:
+    """All that the server sends until it closes, which it must do within 5 s. Blocking; for a thread.
+
+    The client sends no more after the server's close frame; the server waits for that no longer than `close_deadline`.
+    Without `leave`, the client keeps its side open.
+    """
     url = client.make_url("/ws")
     received = b""
     with socket.create_connection((url.host, url.port), timeout=5) as sock:
@@ -41,8 +58,12 @@ def exchange(client: HttpClient, opening: bytes, data: bytes) -> bytes:
         while b"\r\n\r\n" not in received:
             received += sock.recv(65_536)
         sock.sendall(data)
+        left = not leave
         while chunk := sock.recv(65_536):
             received += chunk
+            if not left and has_close(received.partition(b"\r\n\r\n")[2]):
+                left = True
+                sock.shutdown(socket.SHUT_WR)
     assert received.startswith(b"HTTP/1.1 101"), received[:100]
     return received.partition(b"\r\n\r\n")[2]
 
@@ -156,6 +177,12 @@ async def test_violations(sent: bytes, code: int, joined: bool) -> None:
         assert found == code
         assert reason
         assert site.signaling.statistics().counters.violations == 1
+
+
+async def test_the_server_closes_although_the_client_does_not() -> None:
+    async with Site().running() as client:
+        received = await asyncio.to_thread(exchange, client, handshake(client), frame(b"x", 0), leave=False)
+        assert closing(received)[0] == 1002
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x03\xe8", b"\x0f\xa0over"])
