@@ -1,5 +1,6 @@
 """Configuration of all tests: generated cases have no deadline, because a busy machine takes longer for them."""
 
+import gc
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+gc.disable()
+"""Collecting thousands of tests makes no garbage: the collector would only search what it found, again and again."""
 ROOT = Path(__file__).parent
 WAITING = ("attacks", "egress")
 """Folders whose tests wait for other processes most of the time. The others use a processor all the time."""
@@ -32,6 +35,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         place[path] = seen[kind] / total[kind] * (0.75 if kind else 1.0)
         seen[kind] += 1
     items.sort(key=lambda item: place[item.path])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)
