@@ -47,16 +47,18 @@ GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plug
 BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
 # Files in parallel: browser tests, which wait half of the time, then the others. Tests with the marker quiet measure pauses and
-# rates, and run alone at the end.
+# rates, and run at the end: those of egress, which wait most of the time, beside each other; the one that keeps all
+# processors busy alone.
 PARALLEL = $(BIN)/pytest -q --dist loadfile
 QUIET = $(shell grep -rl "pytest.mark.quiet" tests --include "test_*.py")
+LOUD := tests/egress/test_busy_machine.py
 # pytest fails if PYTEST_ARGS select no test of a stage.
 MAYBE_NONE = $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 # Tests that use no browser and start no process of their own.
 QUICK := $(addprefix tests/,auth bandwidth forwarding resources mixer rooms rtp sdp signaling telemetry transport)
 
-.PHONY: run test stages browser-tests other-tests quiet-browser-tests quiet-tests tools programs quick lint check web-check docs \
-  fuzz fuzz-cost sanitize show bench soak clean
+.PHONY: run test stages browser-tests other-tests quiet-browser-tests quiet-tests loud-tests tools programs quick lint check \
+  web-check docs fuzz fuzz-cost sanitize show bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -69,7 +71,7 @@ test:
 stages:
 	@.ci/stage installation $(MAKE) --no-print-directory -j2 $(VENV)/.installed-test tools
 	@.ci/stage check $(MAKE) --no-print-directory -j2 --output-sync lint web-check
-	@failed=0; for tests in browser-tests other-tests quiet-browser-tests quiet-tests; do \
+	@failed=0; for tests in browser-tests other-tests quiet-browser-tests quiet-tests loud-tests; do \
 	  $(MAKE) --no-print-directory $$tests || failed=1; \
 	done; exit $$failed
 
@@ -85,7 +87,10 @@ quiet-browser-tests:
 	  $(filter tests/web/%,$(QUIET)) $(MAYBE_NONE)
 
 quiet-tests:
-	@.ci/stage "quiet tests" $(BIN)/pytest -q -m quiet $(PYTEST_ARGS) $(filter-out tests/web/%,$(QUIET)) $(MAYBE_NONE)
+	@.ci/stage "quiet tests" $(BIN)/pytest -q -m quiet -n 4 $(PYTEST_ARGS) $(filter-out tests/web/% $(LOUD),$(QUIET)) $(MAYBE_NONE)
+
+loud-tests:
+	@.ci/stage "loud tests" $(BIN)/pytest -q -m quiet $(PYTEST_ARGS) $(LOUD) $(MAYBE_NONE)
 
 tools: programs
 	@$(MAKE) --no-print-directory $(TSC)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sfu.egress import hang_detector
 from tests.egress.support import ROOM, bots, house, until
 
 pytestmark = pytest.mark.quiet  # it keeps all processors busy
@@ -17,8 +18,9 @@ LOOPS = 12 * (os.cpu_count() or 1)
 """Load that keeps the mixer's threads, which have a higher nice value, from running for seconds."""
 BOUND = 90
 """Seconds after which the loops end by themselves."""
-STARVED_FOR = 20.0
-"""Seconds, more than a start may take of the worker's own time."""
+START_TIMEOUT = 7.0
+"""Seconds that a start may take, of the worker's own time."""
+STARVED_FOR = 10.0
 
 
 @contextmanager
@@ -33,7 +35,10 @@ def busy(count: int) -> Iterator[None]:
             process.wait()
 
 
-async def test_a_worker_that_starts_on_a_busy_machine_is_not_replaced(tmp_path: Path) -> None:
+async def test_a_worker_that_starts_on_a_busy_machine_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hang_detector, "START_TIMEOUT", START_TIMEOUT)
     ladder = '["1920x1080@4000", "1280x720@1500", "848x480@700"]'
     async with house(tmp_path, outputs__renditions=ladder) as here, bots(here.server, 1):
         rooms = here.server.rooms

@@ -26,7 +26,7 @@ async def test_tracks_that_begin_at_different_times_share_one_clock(tmp_path: Pa
         track_egress = here.server.egress_jobs.start_track_egress(here.server.rooms.find(ROOM))
         async with bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment):
             await until(lambda: track_egress.frames > 300, 60)
-            await asyncio.sleep(6)
+            await asyncio.sleep(3)
         await here.ask("DELETE", "/egress/tracks")
         await asyncio.wait_for(track_egress.task, 30)
         await watcher.close()

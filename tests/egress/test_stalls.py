@@ -16,18 +16,18 @@ LIPS = 40.0
 """Milliseconds between picture and sound, median of each stretch between two stalls."""
 LOST = 1.0
 """Seconds of sound that a stall or a step may cost beyond itself."""
-LONG = (("sound", 6, 0.3), ("sound", 9, 1.0), ("picture", 13, 1.0), ("both", 17, 2.5), ("back", 22, 0.5),
-        ("forward", 25, 0.7), ("sound", 28, 0.12))  # fmt: skip
-SHORT = (("sound", 6, 1.0), ("both", 10, 1.5), ("back", 14, 0.5))
+LONG = (("sound", 4, 0.3), ("sound", 6.5, 1.0), ("picture", 9.5, 1.0), ("both", 12.5, 2.5), ("back", 17, 0.5),
+        ("forward", 19.5, 0.7), ("sound", 22, 0.12))  # fmt: skip
+SHORT = (("sound", 4, 1.0), ("both", 7, 1.5), ("back", 10.5, 0.5))
 BUSY = 0.05
 """Share of pictures not made, above which lips are not judged."""
-AFTER = 4
+AFTER = 3
 """Seconds after the last stall."""
 
 
 @pytest.mark.parametrize(("reports", "stalls"), [("true", LONG), ("never", SHORT), ("false", SHORT)])
 async def test_sound_continues_within_a_second_of_a_stall(
-    tmp_path: Path, reports: str, stalls: tuple[tuple[str, int, float], ...]
+    tmp_path: Path, reports: str, stalls: tuple[tuple[str, float, float], ...]
 ) -> None:
     clapper = ("--publish", "clap", "--fps", "30")
     words = ";".join(f"{kind} {at} {seconds}" for kind, at, seconds in stalls)
@@ -68,7 +68,7 @@ async def test_sound_continues_within_a_second_of_a_stall(
 
 async def test_recorded_tracks_and_their_mix_share_one_clock(tmp_path: Path) -> None:
     """Tracks with stalls, recorded from the first second on: length and start of each file match the capture time."""
-    stalls = (("sound", 9, 0.5), ("both", 13, 1.5))
+    stalls = (("sound", 5, 0.5), ("both", 8, 1.5))
     environment = {"STALLS": ";".join(f"{kind} {at} {seconds}" for kind, at, seconds in stalls)}
     clapper = ("--publish", "clap", "--fps", "30")
     async with house(tmp_path) as here:
