@@ -159,7 +159,7 @@ $(VENV)/.installed: pyproject.toml $(NATIVE) | $(BIN)/python
 
 $(VENV)/.installed-test: pyproject.toml $(NATIVE) | $(BIN)/python
 	@echo "make: installing into $(VENV), with what the tests need"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[perf,test]'
+	@.ci/install $(BIN) --editable '.[perf,test]'
 	@touch $@ $(VENV)/.installed
 
 $(TSC):

@@ -5,7 +5,6 @@ import base64
 import os
 import signal
 import socket
-import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -15,6 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sfu import cli
 from tests.helm.chart import COMBINATIONS, find, objects, server, values
 from tests.support.certificate import self_signed
 from tests.support.ports import free_port
@@ -44,16 +44,19 @@ def mounted(found: list[dict[str, Any]], root: Path, *, node: str = "127.0.0.1")
 
 
 @pytest.mark.parametrize("path", COMBINATIONS, ids=lambda path: path.stem)
-def test_the_server_accepts_what_is_rendered(path: Path, tmp_path: Path) -> None:
+def test_the_server_accepts_what_is_rendered(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     given = values(path)
     if path.stem == "monitoring":
         given["config"] = {}  # its JWKS comes from a volume of the operator's own
     environment = mounted(objects(given), tmp_path)
-    answer = subprocess.run(
-        [sys.executable, "-m", "sfu", "config", "check"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert (answer.returncode, answer.stderr) == (0, "")
-    assert answer.stdout == "The configuration is valid.\n"
+    for name in os.environ:
+        monkeypatch.delenv(name)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    assert cli.main(["config", "check"]) == 0
+    assert capsys.readouterr() == ("The configuration is valid.\n", "")
 
 
 @asynccontextmanager

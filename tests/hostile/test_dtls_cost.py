@@ -120,7 +120,7 @@ HOSTILE: dict[str, tuple[Callable[[], Identity], str]] = {
     "a chain of 5 certificates": (lambda: chained(5, exponent=17), "more than 3"),
     "a chain of 2 RSA certificates with large exponents": (lambda: chained(2, exponent=3000), "exponent of 3000"),
     "an RSA key with a large exponent": (lambda: identity_with(with_exponent(3071)), "exponent of 3071"),
-    "an RSA key of 8,192 bits": (lambda: identity_with(rsa.generate_private_key(65537, 8192)), "key of 8192 bits"),
+    "an RSA key of 5,120 bits": (lambda: identity_with(rsa.generate_private_key(65537, 5120)), "key of 5120 bits"),
     "a large certificate": (lambda: identity_with(P256, chain_bytes=14_000), "too long"),
     "a curve that is not WebRTC's": (lambda: identity_with(ec.generate_private_key(ec.BrainpoolP512R1())), "curve"),
 }
