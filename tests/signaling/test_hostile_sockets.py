@@ -63,7 +63,8 @@ def exchange(client: HttpClient, opening: bytes, data: bytes, *, leave: bool = T
             received += chunk
             if not left and has_close(received.partition(b"\r\n\r\n")[2]):
                 left = True
-                sock.shutdown(socket.SHUT_WR)
+                with contextlib.suppress(OSError):  # the server has closed the connection
+                    sock.shutdown(socket.SHUT_WR)
     assert received.startswith(b"HTTP/1.1 101"), received[:100]
     return received.partition(b"\r\n\r\n")[2]
 
