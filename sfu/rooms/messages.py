@@ -1,6 +1,6 @@
 """Chat messages, data messages and data-channel messages of a room, and the history for late joiners."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound
 from sfu.rooms.events import ChatSent, DataPacket, DataSent
@@ -31,6 +31,16 @@ class Messages:
 
     def data(self) -> list[DataEntry]:
         return list(self._data)
+
+    def history(self) -> tuple[tuple[ChatEntry, ...], tuple[DataEntry, ...]]:
+        """The whole chat history, private messages included, and the kept data."""
+        return tuple(self._chat), tuple(self._data)
+
+    def restore(self, chat: Iterable[ChatEntry], data: Iterable[DataEntry]) -> None:
+        for entry in chat:
+            self._chat.add(entry, len(entry.text.encode()) + ENTRY_BYTES)
+        for kept in data:
+            self._data.add(kept, len(kept.payload.encode()) + len(kept.topic) + ENTRY_BYTES)
 
     def send_chat(self, sender: Participant, text: str, to: str = "") -> None:
         """`to`: a participant id, for a private message. Raises NotAuthorized or NotFound."""

@@ -6,6 +6,7 @@ from sfu.ids import ParticipantId, TrackId
 from sfu.rooms.ports import MediaSource
 from sfu.rooms.state import PublicationState
 from sfu.rooms.track_description import TrackDescription
+from sfu.rooms.unbound_media import UnboundMedia
 
 
 @dataclass(slots=True, eq=False)
@@ -16,6 +17,11 @@ class Publication:
     description: TrackDescription
     muted: bool = False
     _state: PublicationState | None = field(default=None, init=False, repr=False)
+
+    @property
+    def bound(self) -> bool:
+        """False: restored from a snapshot, and its publisher does not send yet."""
+        return not isinstance(self.media, UnboundMedia)
 
     @property
     def state(self) -> PublicationState:

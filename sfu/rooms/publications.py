@@ -16,7 +16,9 @@ from sfu.rooms.participant import Participant
 from sfu.rooms.ports import MediaSource
 from sfu.rooms.publication import Publication
 from sfu.rooms.settings import Settings
+from sfu.rooms.state import PublicationState
 from sfu.rooms.track_description import SOURCE_KINDS, TrackDescription, TrackSource
+from sfu.rooms.unbound_media import UnboundMedia
 
 
 class Publications:
@@ -74,6 +76,40 @@ class Publications:
                 participant.subscriptions.subscribe(publication)
         self._members.observe(Published(owner.state, publication.state))
         return publication
+
+    def restore(self, owner: Participant, state: PublicationState) -> None:
+        """Adds a publication of a snapshot. It has no media until `bind`."""
+        media = UnboundMedia(state.kind, state.codec)
+        publication = Publication(state.id, owner.id, media, state.description, state.muted)
+        self._publications[publication.id] = publication
+        owner.publications[publication.id] = publication
+        self._last_n.publications_changed(owner)
+
+    def find_unbound(self, owner: Participant, track: str, kind: str) -> Publication | None:
+        """A restored publication of `owner` that waits for its media."""
+        publication = owner.publications.get(TrackId(track))
+        if publication is None or publication.bound or publication.media.kind != kind:
+            return None
+        return publication
+
+    def bind(self, publication: Publication, media: MediaSource, description: TrackDescription) -> None:
+        """The publisher of a restored publication sends again. The publication keeps its id and its mute state."""
+        before = publication.state
+        publication.media = media
+        if publication.muted:
+            media.set_muted(True)
+        self.update_description(publication, description)
+        if publication.description is before.description and publication.state != before:
+            owner = self._owner(publication)
+            self._members.broadcast(TrackPublished(publication.state), exclude=owner)  # another codec
+        for participant in self._members:
+            participant.subscriptions.bind(publication)
+
+    def drop_unbound(self) -> None:
+        """Unpublishes the restored publications whose publishers did not send again."""
+        for publication in self:
+            if not publication.bound:
+                self.unpublish(publication, notify_owner=True)
 
     def update_description(self, publication: Publication, description: TrackDescription) -> None:
         """The owner describes the track differently."""

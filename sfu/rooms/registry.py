@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
-from sfu.ids import RoomName
+from sfu.ids import ParticipantId, RoomName
 from sfu.rooms.lobby import WaitingParticipant
 from sfu.rooms.observer import RoomObserver, RoomOpened
 from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.room import Room
 from sfu.rooms.settings import Settings
+from sfu.rooms.snapshot import RoomSnapshot
 
 NAME_LIMIT = 128
 NO_SUCH_ROOM = "There is no such room, or this token does not open it."
@@ -27,6 +28,8 @@ class _Entry:
     room: Room
     idle_timeout: float
     idle_since: float | None = None
+    restored: bool = False
+    "Participants may still be away."
 
 
 class Rooms:
@@ -45,6 +48,8 @@ class Rooms:
         self._entries: dict[RoomName, _Entry] = {}
         self.opened = 0
         """Rooms created since the start."""
+        self.restored = 0
+        """Rooms taken over from other nodes since the start."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -99,6 +104,33 @@ class Rooms:
         if not (self.settings.create_on_join or profile.may_create):
             raise NotFound(NO_SUCH_ROOM)
         return self.create(name).join(profile, sink)
+
+    def snapshot(self, name: str) -> RoomSnapshot:
+        """Raises NotFound."""
+        room = self.find(name)
+        return room.snapshot(self._entries[room.name].idle_timeout)
+
+    def restore(self, snapshot: RoomSnapshot) -> Room:
+        """Continues a room whose node is gone. Raises Conflict when the room exists, AtCapacity.
+
+        The observer is not called: for the outside, the room and its participants never ended.
+        """
+        name = snapshot.state.name
+        if name in self._entries:
+            raise Conflict("The room exists already.")
+        if len(self._entries) >= self.settings.max_rooms:
+            raise AtCapacity("This server cannot open another room.")
+        settings = replace(self.settings, last_n=snapshot.last_n, loudest=snapshot.loudest)
+        room = Room(name, settings, self._ids, self._clock, self._observer)
+        room.restore(snapshot)
+        self._entries[name] = _Entry(room, snapshot.idle_timeout, restored=True)
+        self.restored += 1
+        return room
+
+    def take_back(self, name: str, identifier: ParticipantId, sink: ParticipantSink) -> Participant | None:
+        """The client of a participant that is away returns. None: no such participant is away."""
+        entry = self._entries.get(RoomName(name))
+        return entry.room.take_back(identifier, sink) if entry is not None else None
 
     def delete(self, name: str) -> None:
         self._end(self.find(name))
@@ -171,6 +203,9 @@ class Rooms:
     def handle_timer(self, now: float) -> None:
         """Closes rooms that exceed their idle timeout. Call it about every second; `now` is monotonic seconds."""
         for entry in list(self._entries.values()):
+            if entry.restored:
+                entry.room.expire_away(now)
+                entry.restored = entry.room.away.until is None or now < entry.room.away.until
             if entry.room.occupied:
                 entry.idle_since = None
             elif entry.idle_since is None:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from sfu.errors import AtCapacity, Conflict
 from sfu.ids import ParticipantId, RoomName
 from sfu.rooms.active_speakers import ActiveSpeakers
+from sfu.rooms.away import AwayParticipants, AwaySink
 from sfu.rooms.egress_status import EgressStatus
 from sfu.rooms.events import (
     LeaveReason,
@@ -26,7 +27,8 @@ from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.publications import Publications
 from sfu.rooms.quality_monitor import QualityMonitor
 from sfu.rooms.settings import Settings
-from sfu.rooms.state import RoomState
+from sfu.rooms.snapshot import ParticipantSnapshot, RoomSnapshot
+from sfu.rooms.state import ParticipantState, RoomState
 from sfu.rooms.subscriptions import Subscriptions
 
 REPLACED = "You joined from somewhere else."
@@ -55,6 +57,7 @@ class Room:
         self.egress = EgressStatus()
         self.closed = False
         self.lobby = Lobby()
+        self.away = AwayParticipants()
         self._observer = observer
         self.members = Members(self._observe)
         self.last_n = LastN(settings, self.members)
@@ -124,12 +127,69 @@ class Room:
         """The participant leaves on its own; its sink is not called. Idempotent."""
         if not self.members.remove(participant):
             return
+        self.away.remove(participant.id)
         self.publications.clear(participant)
         participant.subscriptions.clear()
         self.quality.forget(participant)
         if not participant.permissions.hidden:
             self.members.broadcast(ParticipantLeft(participant.id, reason))
         self._observe(Left(participant.state, reason))
+
+    def snapshot(self, idle_timeout: float) -> RoomSnapshot:
+        """The state from which `restore` on another node continues. Recorders are left out: they belong to this node."""
+        chat, data = self.messages.history()
+        return RoomSnapshot(
+            state=self.state,
+            number=self.members.number,
+            participants=tuple(
+                ParticipantSnapshot(state=one.state, auto_subscribe=one.subscriptions.auto_subscribe)
+                for one in self.members
+                if not one.permissions.recorder
+            ),
+            chat=chat,
+            data=data,
+            last_n=self._settings.last_n,
+            loudest=self._settings.loudest,
+            idle_timeout=idle_timeout,
+        )
+
+    def restore(self, snapshot: RoomSnapshot) -> None:
+        """Makes this new room the one of the snapshot. Its participants are away; its egress has ended with its node."""
+        self.id = snapshot.state.id
+        self.created_at = snapshot.state.created_at
+        self.metadata = snapshot.state.metadata
+        self.locked = snapshot.state.locked
+        self.lobby_enabled = snapshot.state.lobby_enabled
+        self.messages.restore(snapshot.chat, snapshot.data)
+        for entry in snapshot.participants:
+            participant = self._restored(entry.state, auto_subscribe=entry.auto_subscribe)
+            self.members.add(participant)
+            self.away.add(participant)
+        for entry in snapshot.participants:
+            owner = self.members.find(entry.state.id)
+            if owner is not None:
+                for publication in entry.state.publications:
+                    self.publications.restore(owner, publication)
+        for participant in self.members:
+            self.publications.sync(participant)
+        self.members.number = snapshot.number
+
+    def take_back(self, identifier: ParticipantId, sink: ParticipantSink) -> Participant | None:
+        """The client of a participant that is away returns. None: the participant is not away."""
+        participant = self.away.remove(identifier)
+        if participant is not None:
+            participant.sink = sink
+            self.quality.sync(participant)
+        return participant
+
+    def expire_away(self, now: float) -> None:
+        """Removes participants that are away too long, and publications that nobody sends. `now`: monotonic seconds."""
+        if self.away.until is None:
+            self.away.until = now + self._settings.away_timeout
+        elif now >= self.away.until:
+            for participant in self.away:
+                self.leave(participant, "timeout")
+            self.publications.drop_unbound()
 
     def remove(self, participant: Participant, reason: LeaveReason, message: str) -> None:
         """Removes the participant and notifies its sink."""
@@ -167,6 +227,21 @@ class Room:
         if self._observer is not None:
             publishers = sum(bool(one.publications) for one in self.members)
             self._observer(RoomSummary(self.state, self.members.participant_count, publishers), observation)
+
+    def _restored(self, state: ParticipantState, *, auto_subscribe: bool) -> Participant:
+        return Participant(
+            id=state.id,
+            identity=state.identity,
+            room=self.name,
+            sink=AwaySink(),
+            permissions=state.permissions,
+            name=state.name,
+            metadata=state.metadata,
+            attributes=state.attributes,
+            joined_at=state.joined_at,
+            subscriptions=Subscriptions(auto_subscribe=auto_subscribe),
+            kind=state.kind,
+        )
 
     def _add(self, identifier: ParticipantId, profile: Profile, sink: ParticipantSink) -> Participant:
         participant = Participant(

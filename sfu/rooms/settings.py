@@ -29,6 +29,8 @@ class Settings:
     "Number of microphones forwarded in a room, by loudness; 0: all. Each room can override it."
     idle_timeout: Seconds = 300.0
     "Seconds until a room without visible participants closes."
+    away_timeout: Seconds = 30.0
+    "Seconds for which a room that another node took over keeps the participants whose clients have not returned."
     create_on_join: bool = True
     "Create a room at the first join; if false, only tokens with `roomCreate` create rooms."
     chat_entries: Bytes = 200

@@ -37,7 +37,8 @@ class Subscriptions:
         """Passes all subscriptions to `sink`, for a first connection or after a lost one."""
         self._sink = sink
         for track, publication in self._tracks.items():
-            sink.subscribe(track, publication.media, self._merged(track))
+            if publication.bound:
+                sink.subscribe(track, publication.media, self._merged(track))
 
     def detach_sink(self) -> None:
         """The sink is gone; the subscriptions stay for the next one."""
@@ -55,12 +56,17 @@ class Subscriptions:
             self._settings[track] = settings
         known = track in self._tracks
         self._tracks[track] = publication
-        if self._sink is None:
+        if self._sink is None or not publication.bound:
             return
         if not known:
             self._sink.subscribe(track, publication.media, self._merged(track))
         elif settings is not None:
             self._sink.update(track, self._merged(track))
+
+    def bind(self, publication: Publication) -> None:
+        """The publisher of a restored publication sends again: passes it to the connection if it is subscribed."""
+        if publication.id in self._tracks and self._sink is not None:
+            self._sink.subscribe(publication.id, publication.media, self._merged(publication.id))
 
     def update(
         self,
@@ -92,11 +98,13 @@ class Subscriptions:
             self._withheld.add(track)
         else:
             self._withheld.remove(track)
-        if track in self._tracks and self._sink is not None:
+        publication = self._tracks.get(track)
+        if publication is not None and publication.bound and self._sink is not None:
             self._sink.update(track, self._merged(track))
 
     def unsubscribe(self, track: TrackId) -> None:
-        if self._tracks.pop(track, None) is not None and self._sink is not None:
+        publication = self._tracks.pop(track, None)
+        if publication is not None and publication.bound and self._sink is not None:
             self._sink.unsubscribe(track)
 
     def forget(self, track: TrackId) -> None:

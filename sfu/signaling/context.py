@@ -12,7 +12,7 @@ from sfu.rooms.registry import Rooms
 from sfu.rooms.room import Room
 from sfu.signaling.messages import IceServer
 from sfu.signaling.outbox import Flusher
-from sfu.signaling.ports import EgressPort, MediaEdge
+from sfu.signaling.ports import EgressPort, MediaEdge, ResumeKeys
 from sfu.signaling.settings import Settings
 from sfu.telemetry.histogram import RATIOS, Histogram
 from sfu.telemetry.join_trace import JoinTraces
@@ -63,6 +63,8 @@ class Counters:
     resumes: int = 0
     timeouts: int = 0
     "Sessions that were not resumed in time."
+    rebuilds: int = 0
+    "Participants that returned after this node took their room over."
     slow_consumers: int = 0
     overloads: int = 0
     "Participants disconnected because they exceeded their loop budget."
@@ -98,4 +100,6 @@ class Context:
     unauthenticated_budget: LoopBudget = field(default_factory=make_unauthenticated_budget)
     "Loop time of sockets that have not joined."
     egress_jobs: EgressPort[Room] | None = None
+    resume_keys: ResumeKeys | None = None
+    "None: each key is a new secret."
     join_traces: JoinTraces = field(default_factory=JoinTraces)

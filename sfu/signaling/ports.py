@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Literal, Protocol, TypeVar
 
+from sfu.auth.tokens import Claims
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.loop_budget import LoopBudget
-from sfu.ids import TrackId
+from sfu.ids import ParticipantId, TrackId
 from sfu.rooms.egress_status import LayoutName
 from sfu.rooms.media_stats import DownlinkStats, QualityLimitation, VideoStats
 from sfu.rooms.ports import MediaSink, MediaSource
@@ -36,6 +37,16 @@ class Client(Protocol):
 
     def publisher_lost(self) -> None:
         """The publishing connection failed or the client closed it; its publications have ended."""
+
+
+class ResumeKeys(Protocol):
+    """The keys with which clients resume. Without a cluster they are random; in a cluster each is a sealed ticket, so that
+    any node recognizes the participant after the node that made the key is gone."""
+
+    def make(self, participant: ParticipantId, claims: Claims) -> str: ...
+
+    def open(self, key: str) -> tuple[ParticipantId, Claims] | None:
+        """None: not a ticket of this cluster."""
 
 
 class Negotiated(Protocol):

@@ -9,10 +9,11 @@ from sfu.ids import TrackId
 from sfu.rooms.events import DataPacket
 from sfu.rooms.media_stats import QualityLimitation
 from sfu.rooms.participant import Participant
+from sfu.rooms.ports import MediaSource
 from sfu.rooms.publication import Publication
 from sfu.rooms.quality import Link
 from sfu.rooms.room import Room
-from sfu.rooms.track_description import SOURCE_KINDS
+from sfu.rooms.track_description import SOURCE_KINDS, TrackDescription
 from sfu.sdp.answer import AcceptedOffer, accept_offer
 from sfu.sdp.capabilities import MAX_MESSAGE_BYTES
 from sfu.sdp.description import parse
@@ -229,8 +230,16 @@ class Publishing:
             if known is not None:
                 publications.update_description(known, description)
             else:
-                media = negotiated.sources[mid]
-                self._mids[mid] = publications.publish(self._participant, media, description, muted=track.muted)
+                self._mids[mid] = self._publish(track, negotiated.sources[mid], description)
+
+    def _publish(self, track: TrackSpec, media: MediaSource, description: TrackDescription) -> Publication:
+        publications = self._room.publications
+        restored = publications.find_unbound(self._participant, track.track, media.kind) if track.track else None
+        if restored is None:
+            return publications.publish(self._participant, media, description, muted=track.muted)
+        publications.bind(restored, media, description)
+        publications.mute(restored, track.muted or restored.muted, by=self._participant)
+        return restored
 
     def _drop(self) -> None:
         publisher, self._publisher = self._publisher, None

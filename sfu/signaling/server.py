@@ -27,7 +27,7 @@ from sfu.signaling.ice_servers import IceServerUpdates
 from sfu.signaling.json_dialect import JsonDialect
 from sfu.signaling.messages import Draining
 from sfu.signaling.outbox import Flusher
-from sfu.signaling.ports import EgressPort, MediaEdge
+from sfu.signaling.ports import EgressPort, MediaEdge, ResumeKeys
 from sfu.signaling.session import State
 from sfu.signaling.sessions import Sessions
 from sfu.signaling.settings import Settings
@@ -87,6 +87,7 @@ class Signaling:
         join_traces: JoinTraces | None = None,
         unauthenticated_budget: LoopBudget | None = None,
         addresses: ClientAddresses | None = None,
+        resume_keys: ResumeKeys | None = None,
     ) -> None:
         self._context = Context(
             settings=settings,
@@ -100,6 +101,7 @@ class Signaling:
             egress_jobs=egress_jobs,
             join_traces=join_traces or JoinTraces(),
             unauthenticated_budget=unauthenticated_budget or make_unauthenticated_budget(),
+            resume_keys=resume_keys,
         )
         self._sessions = Sessions(self._context)
         self._ice_server_updates = IceServerUpdates(access.ice_servers)

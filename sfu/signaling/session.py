@@ -188,11 +188,15 @@ class Session:
         self.send(messages.InLobby(id=self.join_id, room=waiting.room))
         self._log("session waits in the lobby", client=self.client)
 
-    def admitted(self, participant: Participant) -> None:
+    def admitted(self, participant: Participant, *, rebuild: bool = False) -> None:
+        """`rebuild`: the participant was away after another node took the room over."""
         self.set_state(State.JOINED)
         context = self._context
         self.waiting = None
         self.participant = participant
+        if context.resume_keys is not None:
+            self._table.remove(self)  # a waiting session has another key
+            self.resume_key = context.resume_keys.make(participant.id, self.claims)
         self.room = room = context.rooms.find(participant.room)
         decision_log = DecisionLog(context.counters.decisions)
         self.publishing = Publishing(context, self, room, participant, decision_log, self.limits.media)
@@ -202,7 +206,7 @@ class Session:
         context.counters.joins += 1
         number = room.members.number
         self.outbox.reset(number)
-        self.send(self._snapshot(room, participant, self.join_id, number, resumed=False))
+        self.send(self._snapshot(room, participant, self.join_id, number, resumed=False, rebuild=rebuild))
         self.subscribing.open()
         room.active_speakers.sync(participant)
         self._send_draining()
@@ -326,7 +330,16 @@ class Session:
             raise RuntimeError("the session has not joined")
         return self.room, self.participant, self.subscribing
 
-    def _snapshot(self, room: Room, participant: Participant, join_id: int, number: int, *, resumed: bool) -> Joined:
+    def _snapshot(
+        self,
+        room: Room,
+        participant: Participant,
+        join_id: int,
+        number: int,
+        *,
+        resumed: bool,
+        rebuild: bool = False,
+    ) -> Joined:
         context = self._context
         ice_servers = context.access.ice_servers(self.claims)
         return snapshot(
@@ -338,6 +351,7 @@ class Session:
             join_id=join_id,
             number=number,
             resumed=resumed,
+            rebuild=rebuild,
         )
 
     def _leave_room(self, reason: str) -> None:

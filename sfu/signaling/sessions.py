@@ -57,6 +57,9 @@ class Sessions:
                 known.attach(socket)
                 known.resume(join.id, join.last)
                 return known
+            rebuilt = self._rebuild(socket, dialect, join)
+            if rebuilt is not None:
+                return rebuilt
             if not token:
                 raise NotAuthorized("The session is gone.", code="resume_failed")
         claims = context.access.authenticate(token)
@@ -71,6 +74,24 @@ class Sessions:
             session.wait(entry)
         else:
             session.admitted(entry)
+        return session
+
+    def _rebuild(self, socket: Socket, dialect: Dialect, join: Join) -> Session | None:
+        """A new session of a participant that is away since this node took its room over. None: the key does not name one."""
+        context = self.context
+        opened = context.resume_keys.open(join.resume) if context.resume_keys is not None else None
+        if opened is None:
+            return None
+        identifier, claims = opened
+        if context.draining or context.access.is_revoked(claims):
+            return None
+        session = Session(context, self, dialect, claims, join.id, join.client)
+        participant = context.rooms.take_back(claims.video.room, identifier, session)
+        if participant is None:
+            return None
+        session.attach(socket)
+        session.admitted(participant, rebuild=True)
+        context.counters.rebuilds += 1
         return session
 
     def check(self, now: float, wall: float) -> None:

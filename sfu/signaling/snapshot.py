@@ -37,6 +37,7 @@ def snapshot(
     join_id: int,
     number: int,
     resumed: bool,
+    rebuild: bool = False,
 ) -> Joined:
     """`join_id`: id of the join request. `number`: number of the newest event that the client knows with this snapshot."""
     return Joined(
@@ -45,6 +46,7 @@ def snapshot(
         resume_key=session.resume_key,
         n=number,
         resumed=resumed,
+        rebuild=rebuild,
         participant=participant_state(participant.state),
         permissions=permissions_state(participant.permissions),
         room=room_state(room.state),

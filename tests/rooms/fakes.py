@@ -97,7 +97,8 @@ class House:
 
     def __init__(self, **settings: Any) -> None:
         self.time = 1_767_225_600.0
-        self.rooms = Rooms(Settings(**settings), counting_ids(), lambda: self.time)
+        self.ids = counting_ids()
+        self.rooms = Rooms(Settings(**settings), self.ids, lambda: self.time)
         self.room: Room
         "The room of the last join, also after it was closed."
 

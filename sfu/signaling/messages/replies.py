@@ -37,6 +37,8 @@ class Joined(Message, frozen=True, kw_only=True, tag="joined"):
     "Number of the newest event that this snapshot contains."
     resumed: bool = False
     "The old session continues; connections and tracks stay. Missed events follow."
+    rebuild: bool = False
+    "Another node continues the room. The participant and its tracks keep their ids, but need new peer connections."
     participant: ParticipantState
     permissions: Permissions
     room: RoomState

@@ -28,7 +28,7 @@ class Join(Message, frozen=True, kw_only=True, tag="join"):
     id: RequestId
     token: Annotated[str, Meta(max_length=8192)] = ""
     "The access token, unless it came as the WebSocket subprotocol `token.<jwt>`."
-    resume: Annotated[str, Meta(max_length=128)] = ""
+    resume: Annotated[str, Meta(max_length=2048)] = ""
     "The secret `resume_key` of `joined`."
     last: Annotated[int, Meta(ge=0)] = 0
     "With resume: the highest `n` seen. The server repeats later events, or sends a full `joined` if it no longer keeps them."

@@ -49,6 +49,8 @@ class TrackSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The publisher's description of one m-line of its offer."""
 
     mid: Mid
+    track: Annotated[str, Meta(max_length=64)] = ""
+    "Track id that the publication had before a `rebuild`; it keeps the id."
     source: Source = "unknown"
     name: Name = ""
     muted: bool = False
