@@ -6,7 +6,7 @@ A bot ends when its signalling ends. Media connections close first, then the soc
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -139,9 +139,10 @@ class Bot:
         if message.resumed:
             return
         self._joined_at = self._joined_at or time.monotonic()
+        restored = {mid: track for track, mid in self._own.items()} if message.rebuild else {}
         self._close_connections()
         if self.config.camera is not None or self.config.microphone is not None:
-            self._spawn(self._publish())
+            self._spawn(self._publish(restored))
 
     def event(self, message: m.ServerMessage) -> None:
         match message:
@@ -170,13 +171,16 @@ class Bot:
 
     # -- connections ------------------------------------------------------------------------------------------------
 
-    async def _publish(self) -> None:
+    async def _publish(self, restored: Mapping[str, str] | None = None) -> None:
+        """`restored`: ids, by mid, of the tracks that another node restored."""
         config = self.config
         publisher = self.publisher = PublishingConnection(
             self._identity, config.camera, config.microphone, turn=config.turn, lost=self._publisher_lost
         )
         with suppress(ConnectionError):  # a new join in the meantime has published again
-            reply = await self.client.request(m.Publish(id=0, sdp=publisher.offer(), tracks=publisher.tracks()))
+            reply = await self.client.request(
+                m.Publish(id=0, sdp=publisher.offer(), tracks=publisher.tracks(restored or {}))
+            )
             if isinstance(reply, m.Answer) and self.publisher is publisher:
                 self._own = {track: mid for mid, track in reply.tracks.items()}
                 publisher.use_answer(reply.sdp)

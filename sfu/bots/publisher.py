@@ -3,7 +3,7 @@
 import random
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from sfu.bots.connection import Connection
@@ -70,14 +70,16 @@ class PublishingConnection:
         self._version += 1
         return publishing_offer(self.connection.credentials, self._version, self._cname, self.audio, self.video)
 
-    def tracks(self) -> list[TrackSpec]:
-        """Describes the m-lines of the offer."""
-        specs = [TrackSpec(mid=AUDIO_MID, source="microphone")] if self.audio is not None else []
+    def tracks(self, restored: Mapping[str, str]) -> list[TrackSpec]:
+        """Describes the m-lines of the offer. `restored`: ids, by mid, that the tracks keep after a rebuild."""
+        audio = TrackSpec(mid=AUDIO_MID, track=restored.get(AUDIO_MID, ""), source="microphone")
+        specs = [audio] if self.audio is not None else []
         if self._camera is not None:
             layers: Sequence[Layer] = self._camera.layers
             specs.append(
                 TrackSpec(
                     mid=VIDEO_MID,
+                    track=restored.get(VIDEO_MID, ""),
                     source="camera",
                     width=layers[-1].width,
                     height=layers[-1].height,

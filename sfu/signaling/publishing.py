@@ -238,7 +238,7 @@ class Publishing:
         if restored is None:
             return publications.publish(self._participant, media, description, muted=track.muted)
         publications.bind(restored, media, description)
-        publications.mute(restored, track.muted or restored.muted, by=self._participant)
+        publications.mute(restored, track.muted, by=self._participant)
         return restored
 
     def _drop(self) -> None:

@@ -9,14 +9,14 @@ from sfu.rooms.participant import Participant
 from sfu.rooms.publication import Publication
 from sfu.rooms.room import Room
 from sfu.rooms.snapshot import RoomSnapshot
-from sfu.rooms.track_description import TrackDescription
+from sfu.rooms.track_description import TrackDescription, TrackSource
 from tests.rooms.fakes import FakeMedia, FakeSink, House, sink_of
 from tests.support.media_source import FakeSource
 
 AWAY = 30.0
 
 
-def publish(room: Room, owner: Participant, source: str = "camera", *, muted: bool = False) -> Publication:
+def publish(room: Room, owner: Participant, source: TrackSource = "camera", *, muted: bool = False) -> Publication:
     media = FakeSource(kind="audio" if source == "microphone" else "video")
     return room.publications.publish(owner, media, TrackDescription(source=source), muted=muted)
 

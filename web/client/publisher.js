@@ -19,6 +19,7 @@ import { watch } from './watch.js';
  * One track that this participant publishes.
  * @typedef {object} Publication
  * @property {string} id the server's track id; empty until the first answer
+ * @property {string} former its track id on an earlier connection; a node that took the room over restores it
  * @property {Source} source
  * @property {string} name
  * @property {boolean} muted
@@ -137,7 +138,7 @@ export class Publisher extends Emitter {
     const { width = 0, height = 0 } = track.kind === 'video' ? track.getSettings() : {};
     const transceiver = this.#add(track.kind, track, source, width, height);
     /** @type {Publication} */
-    const publication = { id: '', source, name, muted, width, height, track, transceiver };
+    const publication = { id: '', former: '', source, name, muted, width, height, track, transceiver };
     this.publications.add(publication);
     try {
       await this.#negotiate();
@@ -158,6 +159,7 @@ export class Publisher extends Emitter {
     const kind = source === 'microphone' || source === 'screen_share_audio' ? 'audio' : 'video';
     publication.transceiver = this.#add(kind, live, source, width, height);
     publication.track = live;
+    publication.former = publication.id || publication.former;
     publication.id = '';
     this.publications.add(publication);
   }
@@ -345,8 +347,9 @@ export class Publisher extends Emitter {
   #specs() {
     // A publication added while this offer was created has no m-line yet; the next round includes it.
     const offered = [...this.publications].filter(({ transceiver }) => transceiver.mid !== null);
-    return offered.map(({ source, name, muted, width, height, transceiver }) => ({
+    return offered.map(({ id, former, source, name, muted, width, height, transceiver }) => ({
       mid: transceiver.mid,
+      ...(former && !id ? { track: former } : {}),
       source,
       name,
       muted,

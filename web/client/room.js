@@ -41,7 +41,8 @@ import { Wishes } from './wishes.js';
  * @property {{from: string, topic: string, payload: unknown, reliable: boolean}} packet application data over a data channel
  * @property {{publication: Publication, by: string}} muted an admin muted one of this participant's tracks
  * @property {{publication: Publication, error: RequestError}} refused the server did not accept one of the tracks
- * @property {{resumed: boolean}} joined on the first join and after every reconnect
+ * @property {{resumed: boolean, rebuilt: boolean}} joined on the first join and after every reconnect; `rebuilt`: another
+ *   server continues the meeting
  * @property {{attempt: number, waitMs: number}} reconnecting
  * @property {Error} error
  */
@@ -330,19 +331,25 @@ export class Room extends Emitter {
   #joined(message) {
     const resumed = Boolean(message.resumed && this.subscriber);
     this.#iceServers = message.ice_servers ?? [];
+    const rebuilt = Boolean(message.rebuild && this.subscriber);
     this.#set(reduce(this.state, message));
-    if (!resumed) this.#connect();
+    if (!resumed) this.#connect(rebuilt);
     this.reporter.start();
-    this.emit('joined', { resumed });
+    this.emit('joined', { resumed, rebuilt });
     if (resumed) this.#refresh(new Set((message.participant?.tracks ?? []).map((/** @type {{id: string}} */ { id }) => id)));
   }
 
-  /** Opens new connections for a new session and republishes all tracks. */
-  #connect() {
-    this.subscriber?.close();
+  /**
+   * Opens new connections for a new session and republishes all tracks.
+   * @param {boolean} rebuilt the ids of received tracks are still valid
+   */
+  #connect(rebuilt) {
+    const stale = rebuilt ? this.media : new Map();
+    this.subscriber?.close({ keep: rebuilt });
     this.#memory.clear();
     const subscriber = new Subscriber({
       iceServers: this.#iceServers,
+      stale,
       answer: ({ id, sdp }) => this.#socket?.send({ type: 'answer', id, sdp }),
       restart: () => this.#request({ type: 'restart' }),
     });

@@ -106,7 +106,7 @@ function joined(state, message) {
   return {
     ...initial,
     // In a resumed session, the media measurements remain valid.
-    ...(message.resumed ? kept(state) : {}),
+    ...(message.resumed || message.rebuild ? kept(state) : {}),
     phase: 'joined',
     room: roomOf(message.room),
     me: participantOf(message.participant),

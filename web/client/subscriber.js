@@ -30,9 +30,13 @@ export class Subscriber extends Emitter {
    * @param {(answer: {id: number, sdp: string}) => void} options.answer
    * @param {() => Promise<unknown>} options.restart asks the server for an offer with new ICE credentials
    * @param {RTCIceServer[]} [options.iceServers]
+   * @param {ReadonlyMap<string, MediaStreamTrack>} [options.stale] tracks of an earlier connection: each shows its last
+   *   picture until the track arrives on this one
    */
-  constructor({ answer, restart, iceServers = [] }) {
+  constructor({ answer, restart, iceServers = [], stale = new Map() }) {
     super();
+    this.stale = stale;
+    this.media = stale;
     this.answer = answer;
     this.restart = restart;
     this.iceServers = iceServers;
@@ -62,11 +66,13 @@ export class Subscriber extends Emitter {
     this.connection?.setConfiguration({ ...this.connection.getConfiguration(), iceServers });
   }
 
-  close() {
+  /** @param {{keep?: boolean}} [options] `keep`: the next connection continues with the tracks */
+  close({ keep = false } = {}) {
     this.#closed = true;
     this.unwatch();
     this.stopAdapting();
     this.connection?.close();
+    if (keep) return;
     this.media = new Map();
     this.emit('media', this.media);
   }
@@ -96,7 +102,7 @@ export class Subscriber extends Emitter {
     this.answer({ id, sdp: brief(connection.localDescription?.sdp ?? '') });
     this.tracks = new Map(Object.entries(tracks));
     /** @type {Map<string, MediaStreamTrack>} */
-    const media = new Map();
+    const media = new Map(this.stale);
     for (const { mid, receiver } of connection.getTransceivers()) {
       const trackId = this.tracks.get(mid ?? '');
       if (trackId) media.set(trackId, receiver.track);

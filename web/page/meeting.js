@@ -64,8 +64,8 @@ export class Meeting {
       const who = room.state.participants.get(by)?.name ?? 'A host';
       this.toasts.show(`${who} turned off your ${SOURCES[publication.source]}`, publication.source === 'microphone' ? 'micOff' : 'cameraOff');
     });
-    room.on('joined', ({ resumed }) => {
-      if (resumed || this.#timer) this.toasts.show('Reconnected', 'wifi');
+    room.on('joined', ({ resumed, rebuilt }) => {
+      if (resumed || rebuilt || this.#timer) this.toasts.show('Reconnected', 'wifi');
     });
     room.on('error', (error) => error instanceof ConnectionLost || console.warn('sfu:', error));
   }
