@@ -91,7 +91,7 @@ class RecorderParticipant:
                     id=participant.id,
                     identity=participant.identity,
                     name=participant.name or participant.identity,
-                    tracks=[self._track(publication) for publication in participant.publications.values()],
+                    tracks=[self._track(one) for one in participant.publications.values() if one.bound],
                 )
                 for participant in self._room.members.visible()
                 if participant.id not in self.excluded

@@ -94,14 +94,13 @@ class Publications:
 
     def bind(self, publication: Publication, media: MediaSource, description: TrackDescription) -> None:
         """The publisher of a restored publication sends again. The publication keeps its id and its mute state."""
-        before = publication.state
         publication.media = media
+        publication.description = description
         if publication.muted:
             media.set_muted(True)
-        self.update_description(publication, description)
-        if publication.description is before.description and publication.state != before:
-            owner = self._owner(publication)
-            self._members.broadcast(TrackPublished(publication.state), exclude=owner)  # another codec
+        owner = self._owner(publication)
+        self._last_n.publications_changed(owner)
+        self._members.broadcast(TrackPublished(publication.state), exclude=owner)
         for participant in self._members:
             participant.subscriptions.bind(publication)
 

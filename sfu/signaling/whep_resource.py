@@ -64,7 +64,7 @@ def _of(owner: Participant, sources: Mapping[Kind, TrackSource]) -> dict[Kind, P
     found: dict[Kind, Publication] = {}
     for publication in owner.publications.values():
         kind = publication.media.kind
-        if publication.description.source == sources.get(kind):
+        if publication.bound and publication.description.source == sources.get(kind):
             found.setdefault(kind, publication)
     return found
 

@@ -131,7 +131,7 @@ def test_a_bound_publication_keeps_its_mute_state(house: House) -> None:
     assert media.muted
 
 
-def test_another_codec_after_the_rebuild_is_announced(house: House) -> None:
+def test_bound_publications_are_described_again(house: House) -> None:
     other, room = move(house)
     ada, bob = (room.members.find_by_identity(name) for name in ("ada", "bob"))
     assert ada is not None
