@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from sfu.events.event import Event
 from sfu.rooms.events import SpeakersChanged
-from sfu.rooms.observer import Joined, Left, RoomClosed, RoomOpened
+from sfu.rooms.observer import Joined, Left, RoomClosed, RoomMoved, RoomOpened, RoomRestored
+from sfu.rooms.state import ParticipantState
 
 MAX_ENDED_STAYS = 50_000
 """Stays in rooms that have ended, over all rooms; the room that ended first is dropped."""
@@ -94,15 +95,17 @@ class Attendance:
         match content:
             case RoomOpened():
                 self._open[room_id] = _Record(event.room, room_id, event.at)
+            case RoomRestored():
+                record = self._open[room_id] = _Record(event.room, room_id, summary.state.created_at)
+                for state in content.participants:
+                    _joined(record, state, state.joined_at)
             case Joined() if record is not None:
-                state = content.participant
-                name = state.name or state.identity
-                record.present[state.id] = _OpenStay(state.id, state.identity, name, event.at)
+                _joined(record, content.participant, event.at)
             case Left() if record is not None:
                 self._leave(record, content.participant.id, event.at, content.reason)
             case SpeakersChanged() if record is not None:
                 _speakers(record, {participant for participant, _ in content.speakers}, event.at)
-            case RoomClosed() if record is not None:
+            case RoomClosed() | RoomMoved() if record is not None:
                 self._end(record, event.at)
         self._expire()
 
@@ -142,6 +145,10 @@ class Attendance:
                 return
             del self._ended[record.room_id]
             self._ended_stays -= len(record.past)
+
+
+def _joined(record: _Record, state: ParticipantState, at: float) -> None:
+    record.present[state.id] = _OpenStay(state.id, state.identity, state.name or state.identity, at)
 
 
 def _speakers(record: _Record, speaking: set[str], at: float) -> None:

@@ -6,7 +6,8 @@ from typing import Literal, get_args
 from sfu.rooms.observer import Observation, RoomSummary
 
 EventName = Literal[
-    "room_started", "room_finished", "participant_joined", "participant_left", "participant_connection_aborted",
+    "room_started", "room_finished", "room_moved", "room_restored",
+    "participant_joined", "participant_left", "participant_connection_aborted",
     "track_published", "track_unpublished", "egress_started", "egress_updated", "egress_ended", "ingress_created",
     "ingress_started", "ingress_updated", "ingress_ended", "ingress_deleted", "recording_started", "recording_finished",
     "participant_waiting", "participant_admitted", "participant_denied", "participant_removed",

@@ -22,7 +22,9 @@ from sfu.rooms.observer import (
     Observation,
     Published,
     RoomClosed,
+    RoomMoved,
     RoomOpened,
+    RoomRestored,
     RoomSummary,
     Unpublished,
 )
@@ -83,6 +85,10 @@ class EventStream:
                 name = "room_started"
             case RoomClosed():
                 name = "room_finished"
+            case RoomMoved():
+                name = "room_moved"
+            case RoomRestored():
+                name = "room_restored"
             case SpeakersChanged():
                 name = "speakers_changed"
             case Moderated():

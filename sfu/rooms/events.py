@@ -16,7 +16,7 @@ from sfu.rooms.state import ParticipantState, PublicationState, RoomState, Waiti
 
 LeaveReason = Literal[
     "kicked", "duplicate_identity", "room_closed", "room_locked", "room_full", "denied", "token_expired",
-    "draining", "timeout", "protocol_error", "slow_consumer",
+    "draining", "timeout", "protocol_error", "slow_consumer", "moved",
 ]  # fmt: skip
 """Why the server ends a participant's stay."""
 

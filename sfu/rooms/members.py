@@ -11,16 +11,20 @@ from sfu.rooms.participant import Participant
 class Members:
     """All receivers of an event get the same Delivery. Numbers increase by one per non-transient event."""
 
-    __slots__ = ("_by_identity", "_participants", "number", "observe", "revision")
+    __slots__ = ("_by_identity", "_participants", "changed", "number", "observe")
 
-    def __init__(self, observe: Callable[[Observation], None] = lambda observation: None) -> None:
+    def __init__(
+        self,
+        observe: Callable[[Observation], None] = lambda observation: None,
+        changed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`changed` is called whenever a snapshot of the room would differ."""
         self.observe = observe
+        self.changed = changed
         self._participants: dict[ParticipantId, Participant] = {}
         self._by_identity: dict[Identity, Participant] = {}
         self.number = 0
         "Number of the newest event."
-        self.revision = 0
-        "Changes whenever a snapshot of the room would differ."
 
     def __len__(self) -> int:
         return len(self._participants)
@@ -43,16 +47,16 @@ class Members:
         return self._by_identity.get(Identity(identity))
 
     def add(self, participant: Participant) -> None:
-        self.revision += 1
         self._participants[participant.id] = participant
         self._by_identity[participant.identity] = participant
+        self.changed()
 
     def remove(self, participant: Participant) -> bool:
         """False: the participant is not a member."""
         if self._participants.pop(participant.id, None) is None:
             return False
         del self._by_identity[participant.identity]
-        self.revision += 1
+        self.changed()
         return True
 
     def broadcast(self, event: Event, *, exclude: Participant | None = None) -> None:
@@ -71,7 +75,8 @@ class Members:
 
     def _send_to(self, receivers: Iterable[Participant], event: Event, exclude: Participant | None) -> None:
         delivery = Delivery(0 if event.transient else self.next_number(), event)
-        self.revision += not event.transient
+        if not event.transient:
+            self.changed()
         for participant in receivers:
             if participant is not exclude:
                 participant.sink.deliver(delivery)

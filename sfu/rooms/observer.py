@@ -36,6 +36,18 @@ class RoomClosed:
 
 
 @dataclass(frozen=True, slots=True)
+class RoomMoved:
+    """Another node continues the room. Its participants have not left."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoomRestored:
+    """This node continues a room of another node."""
+
+    participants: tuple[ParticipantState, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Joined:
     participant: ParticipantState
 
@@ -68,6 +80,17 @@ class Moderated:
     publication: PublicationState | None = None
 
 
-Observation = RoomOpened | RoomClosed | Joined | Left | Published | Unpublished | Moderated | SpeakersChanged
+Observation = (
+    RoomOpened
+    | RoomClosed
+    | RoomMoved
+    | RoomRestored
+    | Joined
+    | Left
+    | Published
+    | Unpublished
+    | Moderated
+    | SpeakersChanged
+)
 RoomObserver = Callable[[RoomSummary, Observation], None]
 """Rooms call it from within their own methods: it queues, does not raise, and does not call back into the room."""

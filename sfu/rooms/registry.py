@@ -39,12 +39,15 @@ class Rooms:
         ids: Callable[[str], str],
         clock: Callable[[], float],
         observer: RoomObserver | None = None,
+        changed: Callable[[RoomName], None] = lambda name: None,
     ) -> None:
-        """`ids(prefix)` returns unguessable ids, `clock()` seconds since 1970."""
+        """`ids(prefix)` returns unguessable ids, `clock()` seconds since 1970. `changed` is called from within the methods
+        of a room whenever a snapshot of it would differ; it does not call back."""
         self.settings = settings
         self._ids = ids
         self._clock = clock
         self._observer = observer
+        self._changed = changed
         self._entries: dict[RoomName, _Entry] = {}
         self.opened = 0
         """Rooms created since the start."""
@@ -86,7 +89,7 @@ class Rooms:
             last_n=self.settings.last_n if last_n is None else last_n,
             loudest=self.settings.loudest if loudest is None else loudest,
         )
-        room = Room(RoomName(name), settings, self._ids, self._clock, self._observer)
+        room = Room(RoomName(name), settings, self._ids, self._clock, self._observer, self._changed)
         room.metadata = metadata
         room.lobby_enabled = lobby
         timeout = self.settings.idle_timeout if idle_timeout is None else idle_timeout
@@ -113,7 +116,7 @@ class Rooms:
     def restore(self, snapshot: RoomSnapshot) -> Room:
         """Continues a room whose node is gone. Raises Conflict when the room exists, AtCapacity.
 
-        The observer is not called: for the outside, the room and its participants never ended.
+        For the observer, the participants have not left and joined.
         """
         name = snapshot.state.name
         if name in self._entries:
@@ -121,7 +124,7 @@ class Rooms:
         if len(self._entries) >= self.settings.max_rooms:
             raise AtCapacity("This server cannot open another room.")
         settings = replace(self.settings, last_n=snapshot.last_n, loudest=snapshot.loudest)
-        room = Room(name, settings, self._ids, self._clock, self._observer)
+        room = Room(name, settings, self._ids, self._clock, self._observer, self._changed)
         room.restore(snapshot)
         self._entries[name] = _Entry(room, snapshot.idle_timeout, restored=True)
         self.restored += 1
@@ -134,6 +137,12 @@ class Rooms:
 
     def delete(self, name: str) -> None:
         self._end(self.find(name))
+
+    def move(self, name: str) -> None:
+        """Another node continues the room: closes it here and asks its clients to resume there. Idempotent."""
+        entry = self._entries.pop(RoomName(name), None)
+        if entry is not None:
+            entry.room.close("moved", "The meeting continues on another server.")
 
     def kick(self, name: str, identity: str, reason: str = "") -> None:
         room = self.find(name)

@@ -4,6 +4,7 @@ Close order: waiting participants, then each participant with its publications f
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from sfu.errors import AtCapacity, Conflict
 from sfu.ids import ParticipantId, RoomName
@@ -22,7 +23,17 @@ from sfu.rooms.lobby import Lobby, WaitingParticipant
 from sfu.rooms.members import Members
 from sfu.rooms.messages import Messages
 from sfu.rooms.moderation import Moderation
-from sfu.rooms.observer import Joined, Left, Moderated, Observation, RoomClosed, RoomObserver, RoomSummary
+from sfu.rooms.observer import (
+    Joined,
+    Left,
+    Moderated,
+    Observation,
+    RoomClosed,
+    RoomMoved,
+    RoomObserver,
+    RoomRestored,
+    RoomSummary,
+)
 from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.publications import Publications
 from sfu.rooms.quality_monitor import QualityMonitor
@@ -42,8 +53,9 @@ class Room:
         ids: Callable[[str], str],
         clock: Callable[[], float],
         observer: RoomObserver | None = None,
+        changed: Callable[[RoomName], None] = lambda name: None,
     ) -> None:
-        """`ids(prefix)` returns new ids, `clock()` seconds since 1970."""
+        """`ids(prefix)` returns new ids, `clock()` seconds since 1970. `changed`: a snapshot of the room would differ."""
         self._settings = settings
         self._ids = ids
         self._clock = clock
@@ -59,7 +71,7 @@ class Room:
         self.lobby = Lobby()
         self.away = AwayParticipants()
         self._observer = observer
-        self.members = Members(self._observe)
+        self.members = Members(self._observe, partial(changed, name))
         self.last_n = LastN(settings, self.members)
         self.publications = Publications(settings, self.members, self.last_n, ids)
         self.messages = Messages(settings, self.members, ids, clock)
@@ -173,6 +185,7 @@ class Room:
         for participant in self.members:
             self.publications.sync(participant)
         self.members.number = snapshot.number
+        self._observe(RoomRestored(tuple(participant.state for participant in self.members)))
 
     def take_back(self, identifier: ParticipantId, sink: ParticipantSink) -> Participant | None:
         """The client of a participant that is away returns. None: the participant is not away."""
@@ -218,6 +231,9 @@ class Room:
         if self.closed:
             return
         self.closed = True
+        if reason == "moved":
+            self._observe(RoomMoved())
+            self._observer = None  # nobody leaves
         self.clear_lobby(reason, message)
         for participant in self.members:
             self.remove(participant, reason, message)

@@ -38,6 +38,9 @@ logger = logging.getLogger(__name__)
 
 Action = Literal["disconnect", "resume", "reconnect"]
 
+_ACTIONS: dict[LeaveReason, Action] = {"draining": "reconnect", "moved": "resume"}
+"""What a client does after the end of its session. After any other reason it stays away."""
+
 CLOSE_NORMAL = 1000
 CLOSE_REFUSED = 1008
 CLOSE_SILENT = 4000
@@ -228,7 +231,7 @@ class Session:
         if reason == "kicked":
             self._context.access.revoke(self.claims)
         self._end(reason)
-        self._send_leave(reason, message, "reconnect" if reason == "draining" else "disconnect", CLOSE_NORMAL)
+        self._send_leave(reason, message, _ACTIONS.get(reason, "disconnect"), CLOSE_NORMAL)
 
     def disconnect(self, reason: LeaveReason, message: str, code: int = CLOSE_NORMAL) -> None:
         """The server ends the session and removes the participant from the room. Idempotent."""
@@ -236,7 +239,7 @@ class Session:
             return
         self._leave_room(reason)
         self._end(reason)
-        self._send_leave(reason, message, "reconnect" if reason == "draining" else "disconnect", code)
+        self._send_leave(reason, message, _ACTIONS.get(reason, "disconnect"), code)
 
     def close_socket(self, reason: LeaveReason, message: str, code: int) -> None:
         """Closes only the socket; the client may resume on another."""

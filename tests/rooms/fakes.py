@@ -95,10 +95,10 @@ def profile(identity: str, **fields: Any) -> Profile:
 class House:
     """Rooms; participants join `den` by default."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, changed: Callable[[str], None] = lambda name: None, **settings: Any) -> None:
         self.time = 1_767_225_600.0
         self.ids = counting_ids()
-        self.rooms = Rooms(Settings(**settings), self.ids, lambda: self.time)
+        self.rooms = Rooms(Settings(**settings), self.ids, lambda: self.time, changed=changed)
         self.room: Room
         "The room of the last join, also after it was closed."
 

@@ -88,6 +88,7 @@ class Leave(Message, frozen=True, kw_only=True, tag="leave"):
         "timeout",
         "protocol_error",
         "slow_consumer",
+        "moved",
     ]
     message: str
     "One sentence for the user."
