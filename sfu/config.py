@@ -24,6 +24,7 @@ from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.turn import Settings as TurnSettings
 from sfu.bandwidth.settings import Settings as BandwidthSettings
+from sfu.cluster.settings import Settings as ClusterSettings
 from sfu.egress.settings import Settings as EgressSettings
 from sfu.errors import ConfigurationError
 from sfu.events.settings import Settings as EventsSettings
@@ -70,6 +71,8 @@ class Settings:
     "Ingest: RTMP ports, stream keys, limits."
     node: NodeSettings = field(default_factory=NodeSettings)
     "This node: capacity limits and draining."
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    "Several nodes: Redis, addresses and secrets that they share."
     log: LogSettings = field(default_factory=LogSettings)
     "Logging."
     traces: TraceSettings = field(default_factory=TraceSettings)

@@ -5,7 +5,7 @@
 {{- $many := or (gt (int $v.replicas) 1) (ne $v.autoscaling.type "none") -}}
 {{- $announce := or $v.media.announce (dig "rtc" "announce" list $v.config) -}}
 
-{{- range $path := list "auth.keys" "turn.secret" "egress.s3.secret_key" "events.kafka.password" }}
+{{- range $path := list "auth.keys" "turn.secret" "egress.s3.secret_key" "events.kafka.password" "cluster.redis_url" "cluster.secrets" }}
   {{- $found := $v.config }}
   {{- range splitList "." $path }}{{ $found = get ($found | default dict) . }}{{ end }}
   {{- if $found }}

@@ -29,7 +29,7 @@ MESSAGE_LIMIT_BYTES = 256 << 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeInfo:
-    """What a node announces about itself."""
+    """The announcement of a node."""
 
     id: str
     "Name of the node, e.g. of its pod. Stable across restarts."

@@ -105,7 +105,7 @@ def test_every_secret_setting_is_refused_in_config() -> None:
     secrets = [key for key, option in config.options(config.Settings).items() if option.secret]
     assert "auth.keys" in secrets
     for key in secrets:
-        given: Any = {"k": "x" * 32} if key == "auth.keys" else "x" * 32
+        given: Any = {"auth.keys": {"k": "x" * 32}, "cluster.secrets": ["x" * 32]}.get(key, "x" * 32)
         for name in reversed(key.split(".")):
             given = {name: given}
         with pytest.raises(helm_python.HelmError, match=f"config.{key}: secrets do not belong in a ConfigMap"):
