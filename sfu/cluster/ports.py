@@ -72,9 +72,11 @@ class Fenced(SfuError):
 class Directory(Protocol):
     """All methods raise Unavailable."""
 
-    async def announce(self, node: NodeInfo) -> None:
+    async def announce(self, node: NodeInfo) -> bool:
         """Renews the lease of the instance for `LEASE` seconds. Raises Fenced when the lease of this instance has expired
-        before, or when `withdraw` ended it: the process takes a new instance id."""
+        before, or when `withdraw` ended it: the process takes a new instance id.
+
+        False: the directory does not know the instance. It is new, or the directory lost its state."""
 
     async def withdraw(self, instance: str) -> None:
         """Ends the lease of an instance at once: the node stops, or there is proof that its process is dead. Idempotent."""
@@ -85,19 +87,20 @@ class Directory(Protocol):
     async def home(self, room: str) -> Home | None:
         """None: no living instance has the room."""
 
-    async def claim(self, room: str, node: str, instance: str, *, over: str = "") -> Home:
-        """Returns the home of the room: the caller, unless another living instance has it already.
+    async def claim(self, room: str, node: str, instance: str, *, over: str = "", epoch: int = 0) -> Home:
+        """Returns the home of the room: the given instance, unless another living instance has it already.
 
-        `over`: an instance that is proved dead, whose claim does not count even if its lease has not expired. Raises Fenced
-        when the caller's own lease has expired.
+        `over`: an instance that is proved dead, whose claim does not count even if its lease has not expired. `epoch`: that
+        of the home that the caller has had. After a loss of the directory's state, it wins over a home with a lower epoch.
+        Raises Fenced when the lease of `instance` has expired.
         """
 
     async def release(self, room: str, home: Home) -> None:
         """Gives the room up and deletes its snapshot. No effect when `home` is not the current one."""
 
     async def save(self, room: str, home: Home, snapshot: bytes) -> None:
-        """Stores the snapshot for `SNAPSHOT_LIFETIME`. Raises Fenced when the room has a home with a higher epoch, and
-        ValueError when it is larger than `SNAPSHOT_LIMIT_BYTES`."""
+        """Stores the snapshot for `SNAPSHOT_LIFETIME`. Raises Fenced when another home has followed or the room was released,
+        and ValueError when it is larger than `SNAPSHOT_LIMIT_BYTES`."""
 
     async def load(self, room: str) -> bytes | None:
         """The newest snapshot; None: there is none."""
