@@ -1,0 +1,113 @@
+"""Decisions of a node, as a pure state machine: its lease, its homes, and its view of the directory.
+
+The directory grants leases of `LEASE` seconds, counted from the moment it executes an announcement. A node trusts its lease
+for `TRUST` seconds only, counted from the moment it sent the announcement. So it stops deciding before another node can
+take its rooms over, even with slow clocks and a slow network.
+
+- The directory does not answer: the node decides for `TRUST` seconds, and longer only while all its peers answer that the
+  directory does not answer them either.
+- The directory answers again, or has lost its state: the node claims its rooms again at once. It places no unknown room
+  for `SETTLE` seconds, so that other nodes can do the same.
+- The lease has ended (after a long pause, or a wrong proof of death): the node takes a new instance id and claims its
+  rooms again. It loses a room that has another living home.
+
+`SETTLE` is at least `TRUST` and at least `PEER_TRUST`: when a node claims a room that it does not know, the former home has
+claimed the room again or has stopped deciding. tests/cluster/test_model.py checks this over random schedules of faults.
+"""
+
+from sfu.cluster.ports import Home
+
+TRUST = 3.5
+"""Seconds after sending an announcement for which a node trusts the lease."""
+PEER_TRUST = 2.0
+"""Seconds after asking its peers for which a node trusts that none of them reaches the directory."""
+SETTLE = 3.5
+"""Seconds after an outage in which a node places no unknown room."""
+
+
+class NodeLease:
+    """`now` and `sent`: monotonic seconds. `homes` are the rooms that this node serves."""
+
+    def __init__(self, instance: str) -> None:
+        self.instance = instance
+        self.homes: dict[str, Home] = {}
+        self.reachable = False
+        "The last request to the directory was answered."
+        self.unverified = False
+        "The homes must be claimed again: the directory was away, has lost its state, or has ended the lease."
+        self._announced = False
+        "The directory has known this instance."
+        self._trust_until = 0.0
+        "End of decisions for rooms that the current instance has claimed."
+        self._former_trust_until = 0.0
+        "End of decisions for rooms that the former instance claimed."
+        self._settle_until = 0.0
+
+    def announced(self, known: bool, sent: float, now: float) -> None:
+        """The directory renewed the lease. `known`: it knew the instance."""
+        lost = self._announced and not known
+        returned = self._announced and not self.reachable
+        if lost or returned:
+            self._settle_until = now + SETTLE
+            self.unverified = True
+        if lost:
+            # A former home must not win by its epoch if another node could rightly take its room over meanwhile.
+            self._former_trust_until = self._trust_until
+            self.homes = {room: Home(home.node, "", home.epoch) for room, home in self.homes.items()}
+        self._announced = self.reachable = True
+        self._trust_until = max(self._trust_until, sent + TRUST)
+
+    def unavailable(self) -> None:
+        """The directory did not answer."""
+        self.reachable = False
+
+    def fenced(self, instance: str, now: float) -> None:
+        """The lease has ended: continues as a new instance, which is announced next."""
+        if self.reachable:
+            # Another node took this one for dead, and takes its rooms over now.
+            self._former_trust_until = 0.0
+        else:
+            self._former_trust_until = max(self._trust_until, self._former_trust_until)
+            self._settle_until = now + SETTLE
+        self._trust_until = 0.0
+        self.instance = instance
+        self._announced = False
+        self.reachable = True
+        self.unverified = True
+
+    def renewed_by_peer(self, sent: float) -> None:
+        """A peer announced this instance to the directory, which knew it."""
+        self._trust_until = max(self._trust_until, sent + TRUST)
+
+    def no_peer_reaches_directory(self, sent: float) -> None:
+        """All peers answered, and the directory does not answer them. A node that has stopped deciding does not start again:
+        a peer can have taken its rooms over before the directory was lost."""
+        if sent < self._trust_until:
+            self._trust_until = max(self._trust_until, sent + PEER_TRUST)
+
+    def decides(self, room: str, now: float) -> bool:
+        """Whether this node is certain to be the home of the room."""
+        home = self.homes.get(room)
+        if home is None:
+            return False
+        return now < (self._trust_until if home.instance == self.instance else self._former_trust_until)
+
+    def trusted(self, now: float) -> bool:
+        """Whether the directory certainly knows this instance as living, or no node can reach the directory."""
+        return now < self._trust_until
+
+    def settling(self, now: float) -> bool:
+        """Unknown rooms may have a home that has not claimed them again yet."""
+        return now < self._settle_until
+
+    def known_epoch(self, room: str, now: float) -> int:
+        """The epoch with which to claim a room again; 0 when another node may rightly have taken it over."""
+        return self.homes[room].epoch if self.decides(room, now) else 0
+
+    def claimed(self, room: str, home: Home) -> bool:
+        """Records the answer to a claim. False: another node is the home, and this node drops the room."""
+        if home.instance == self.instance:
+            self.homes[room] = home
+            return True
+        self.homes.pop(room, None)
+        return False

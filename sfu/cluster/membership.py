@@ -1,0 +1,342 @@
+"""A node's membership in the cluster: its lease, the homes of its rooms, and the placement of new rooms.
+
+What the node may decide is the pure state machine in sfu/cluster/lease.py; this module connects it to the directory. A room
+whose home is this node needs no request to the directory: joins, leaves and media never wait for it.
+"""
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Protocol
+
+from sfu.cluster.lease import SETTLE, NodeLease
+from sfu.cluster.peers import PeerAnswer, Peers, is_dead
+from sfu.cluster.placement import choose_node
+from sfu.cluster.ports import ANNOUNCE_INTERVAL, Directory, Fenced, Home, NodeInfo, Unavailable
+from sfu.cluster.snapshots import Snapshots
+
+log = logging.getLogger(__name__)
+
+RETRY = 0.25
+"""Seconds between announcements while the directory does not answer."""
+NODES_AGE = 1.0
+"""Seconds for which the list of nodes is cached."""
+VERIFY_INTERVAL = 3_600.0
+"""Seconds between two claims of the same room, which keep its record in the directory."""
+UNUSED_AFTER = 30.0
+"""Seconds after which a claim is released if its room was not created."""
+CONCURRENCY = 32
+"""Claims at the same time after an outage."""
+ATTEMPTS = 4
+"""Homes of a room that can turn out to be dead in one search."""
+
+
+class RoomHost(Protocol):
+    """The rooms of this process."""
+
+    def rooms(self) -> Collection[str]:
+        """Names of the rooms that exist in this process."""
+
+    def restore(self, room: str, snapshot: bytes) -> None:
+        """Creates a room from the snapshot of its former home. Raises ValueError when the snapshot is malformed."""
+
+    def lost(self, room: str) -> None:
+        """Another node is the home of the room: closes the copy of this node. Its clients reconnect."""
+
+
+class Membership:
+    """A Placement. `info`: what this node announces; the membership fills in the instance.
+
+    Create it in the event loop, then `open()`. `close()` ends the lease; rooms that still exist keep their snapshots for other
+    nodes.
+    """
+
+    def __init__(
+        self,
+        directory: Directory,
+        info: Callable[[], NodeInfo],
+        host: RoomHost,
+        snapshots: Snapshots,
+        peers: Peers | None = None,
+        is_dead: Callable[[NodeInfo], Awaitable[bool]] = is_dead,
+    ) -> None:
+        self._directory = directory
+        self._info = info
+        self._host = host
+        self._snapshots = snapshots
+        self._peers = peers
+        self._is_dead = is_dead
+        self.lease = NodeLease(new_instance())
+        self._nodes: dict[str, NodeInfo] = {}
+        self._nodes_at = float("-inf")
+        self._claimed_at: dict[str, float] = {}
+        self._placing: dict[tuple[str, bool], asyncio.Task[NodeInfo | None]] = {}
+        self._releasing: dict[str, asyncio.Task[None]] = {}
+        self._verify_soon = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._joined = asyncio.Event()
+        self.takeovers = 0
+        self.lost_rooms = 0
+
+    # Life cycle
+
+    def open(self) -> None:
+        for work in (self._announce_forever(), self._verify_forever(), self._snapshots.run()):
+            self._tasks.append(asyncio.create_task(_logged(work)))
+
+    async def joined(self) -> None:
+        """Waits for the first answer of the directory."""
+        await self._joined.wait()
+
+    async def close(self) -> None:
+        tasks: list[asyncio.Task[Any]] = [*self._tasks, *self._placing.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, *self._releasing.values(), return_exceptions=True)
+        self._tasks = []
+        with suppress(Unavailable):
+            await self._snapshots.save_changed()
+            await self._directory.withdraw(self.lease.instance)
+
+    # For the rest of the server
+
+    @property
+    def info(self) -> NodeInfo:
+        return replace(self._info(), instance=self.lease.instance)
+
+    def home_of(self, room: str) -> Home | None:
+        """The home of a room that this node serves."""
+        return self.lease.homes.get(room)
+
+    def decides(self, room: str) -> bool:
+        """False: another node may have taken the room over, because this node reaches neither the directory nor its peers.
+        Media continue; requests that change the room for others are answered with 503 `cut_off`."""
+        return self.lease.decides(room, time.monotonic())
+
+    def release(self, room: str) -> None:
+        """The room has ended."""
+        if (home := self.lease.homes.pop(room, None)) is not None:
+            self._claimed_at.pop(room, None)
+            task = self._releasing[room] = asyncio.create_task(self._release(room, home))
+            task.add_done_callback(lambda _: self._releasing.pop(room, None))
+
+    async def nodes(self) -> Mapping[str, NodeInfo]:
+        """Living nodes by id, at most `NODES_AGE` seconds old. Raises Unavailable."""
+        if time.monotonic() - self._nodes_at > NODES_AGE:
+            await self._refresh_nodes()
+        return self._nodes
+
+    async def announce_for(self, node: NodeInfo) -> PeerAnswer:
+        """Renews the lease of a peer that does not reach the directory."""
+        if not self.lease.reachable:
+            return PeerAnswer.NO_DIRECTORY
+        try:
+            return PeerAnswer.RENEWED if await self._directory.announce(node) else PeerAnswer.NONE
+        except Unavailable:
+            return PeerAnswer.NO_DIRECTORY
+        except Fenced:
+            return PeerAnswer.NONE
+
+    async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
+        if room in self.lease.homes:
+            if not self.decides(room):
+                raise Unavailable("This node is cut off from the other nodes.", code="cut_off")
+            return None
+        # Requests for the same room share one search. It goes on when a client leaves.
+        key = (room, create)
+        task = self._placing.get(key)
+        if task is None:
+            task = self._placing[key] = asyncio.create_task(self._find(room, create))
+            task.add_done_callback(lambda _: self._placing.pop(key, None))
+        return await asyncio.shield(task)
+
+    # Placement
+
+    async def _find(self, room: str, create: bool) -> NodeInfo | None:
+        if (releasing := self._releasing.get(room)) is not None:
+            await releasing
+        over = ""
+        for _ in range(ATTEMPTS):
+            home = await (self._claim(room, over) if create else self._directory.home(room))
+            if home is None:
+                return None
+            if home.instance == self.lease.instance:
+                await self._adopt(room, home)
+                return None
+            node = await self._living(home)
+            if node is None:
+                continue
+            if not await self._is_dead(node):
+                return node
+            # The lease of a dead process ends now instead of in some seconds.
+            log.warning("the home of a room is dead", extra={"room": room, "node": home.node})
+            await self._directory.withdraw(home.instance)
+            self._nodes.pop(home.node, None)
+            over, create = home.instance, True
+        raise Unavailable("The room moves to another node. Try again.")
+
+    async def _claim(self, room: str, over: str) -> Home:
+        """Claims a room for the best node, unless it has a home."""
+        if not self.lease.trusted(time.monotonic()):
+            raise Unavailable("This node does not reach the directory.")
+        if self.lease.settling(time.monotonic()):
+            if (home := await self._directory.home(room)) is None:
+                raise Unavailable("The nodes find each other again after an outage.")
+            return home
+        own = self.info
+        nodes = {**await self.nodes(), own.id: own}
+        node = choose_node(nodes.values(), own.id, random.sample) or own
+        try:
+            return await self._directory.claim(room, node.id, node.instance, over=over)
+        except Fenced:
+            self._nodes.pop(node.id, None)
+            if node.instance == own.instance:
+                raise Unavailable("The lease of this node has ended.") from None
+            return await self._claim(room, over)
+
+    async def _living(self, home: Home) -> NodeInfo | None:
+        known = self._nodes.get(home.node)
+        if known is None or known.instance != home.instance:
+            await self._refresh_nodes()
+            known = self._nodes.get(home.node)
+        return known if known is not None and known.instance == home.instance else None
+
+    async def _adopt(self, room: str, home: Home) -> None:
+        """This node is the home of a room that it does not serve yet. It continues the room if a former home has saved it."""
+        snapshot = await self._snapshots.load(room) if home.epoch > 1 and room not in self._host.rooms() else None
+        if home.instance != self.lease.instance or room in self.lease.homes:
+            return
+        self.lease.claimed(room, home)
+        self._claimed_at[room] = time.monotonic()
+        if snapshot is not None and room not in self._host.rooms():
+            try:
+                self._host.restore(room, snapshot)
+                self.takeovers += 1
+            except ValueError:
+                log.exception("the snapshot of a room cannot be restored", extra={"room": room})
+
+    async def _refresh_nodes(self) -> None:
+        self._nodes = dict(await self._directory.nodes())
+        self._nodes_at = time.monotonic()
+
+    async def _release(self, room: str, home: Home) -> None:
+        with suppress(Unavailable):
+            await self._directory.release(room, home)
+
+    # Lease
+
+    async def _announce_forever(self) -> None:
+        while True:
+            began = time.monotonic()
+            interval = ANNOUNCE_INTERVAL if await self.announce() else RETRY
+            await asyncio.sleep(max(0.0, began + interval - time.monotonic()))
+
+    async def announce(self) -> bool:
+        """Renews the lease now. False: the directory did not answer, or the lease has ended."""
+        lease, sent = self.lease, time.monotonic()
+        try:
+            lease.announced(await self._directory.announce(self.info), sent, time.monotonic())
+            if lease.unverified:
+                self._verify_soon.set()
+            await self._refresh_nodes()
+        except Fenced:
+            log.warning("the lease of this node has ended", extra={"rooms": len(lease.homes)})
+            lease.fenced(new_instance(), time.monotonic())
+            return False
+        except Unavailable as error:
+            if lease.reachable:
+                log.warning("the directory does not answer", extra={"reason": error.message})
+            lease.unavailable()
+            await self._ask_peers()
+            return False
+        self._joined.set()
+        return True
+
+    async def _ask_peers(self) -> None:
+        """A peer that reaches the directory renews the lease. If none does, no node can take a room over."""
+        if self._peers is None or not self._joined.is_set():
+            return
+        own, sent = self.info, time.monotonic()
+        others = [node for node in self._nodes.values() if node.id != own.id]
+        answers = await asyncio.gather(*(self._peers.announce(node, own) for node in others))
+        if PeerAnswer.RENEWED in answers:
+            self.lease.renewed_by_peer(sent)
+        elif all(answer is PeerAnswer.NO_DIRECTORY for answer in answers):
+            self.lease.no_peer_reaches_directory(sent)
+
+    async def _verify_forever(self) -> None:
+        """Claims homes again after an outage, and each home once in an hour."""
+        again = False
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTLE):
+                    await self._verify_soon.wait()
+            self._verify_soon.clear()
+            now, lease = time.monotonic(), self.lease
+            everything = lease.unverified or again
+            due = [room for room in lease.homes if everything or self._claimed_at[room] < now - VERIFY_INTERVAL]
+            again = lease.unverified
+            lease.unverified = False
+            try:
+                await self._verify(due)
+            except (Unavailable, Fenced):
+                lease.unverified = True
+                await asyncio.sleep(RETRY)
+            self._release_unused(now)
+
+    async def _verify(self, rooms: list[str]) -> None:
+        """Raises Unavailable and Fenced."""
+        gate = asyncio.Semaphore(CONCURRENCY)
+        own = self.info
+
+        async def verify(room: str) -> None:
+            async with gate:
+                if (before := self.lease.homes.get(room)) is None:
+                    return
+                epoch = self.lease.known_epoch(room, time.monotonic())
+                home = await self._directory.claim(room, own.id, own.instance, epoch=epoch)
+                if self.lease.homes.get(room) != before:
+                    # The room ended meanwhile, or the lease did.
+                    if room not in self.lease.homes:
+                        await self._release(room, home)
+                elif self.lease.claimed(room, home):
+                    self._claimed_at[room] = time.monotonic()
+                else:
+                    self.drop(room)
+
+        results = await asyncio.gather(*map(verify, rooms), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    def drop(self, room: str) -> None:
+        """Another node is the home of the room."""
+        log.warning("another node is the home of a room", extra={"room": room})
+        self.lease.homes.pop(room, None)
+        self._claimed_at.pop(room, None)
+        self.lost_rooms += 1
+        self._host.lost(room)
+
+    def _release_unused(self, now: float) -> None:
+        """Releases homes of rooms that were not created, e.g. because the join was refused."""
+        existing = self._host.rooms()
+        for room in [room for room, at in self._claimed_at.items() if at < now - UNUSED_AFTER and room not in existing]:
+            self.release(room)
+
+
+def new_instance() -> str:
+    return os.urandom(12).hex()
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    """The root of a task."""
+    try:
+        await work
+    except Exception:
+        log.exception("a task of the cluster membership failed")
+        raise

@@ -1,0 +1,105 @@
+"""Saves the snapshots of changed rooms in the directory, sealed with the secrets of the cluster.
+
+The directory does not see what a snapshot contains, and cannot alter it. A room is saved at most once per `INTERVAL`; an
+idle room costs no request.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from sfu.cluster.ports import Directory, Fenced, Home, Unavailable
+from sfu.cluster.sealing import Forged, Sealer
+
+log = logging.getLogger(__name__)
+
+INTERVAL = 0.5
+"""Seconds between two snapshots of a room."""
+CONCURRENCY = 8
+RETRY = 1.0
+"""Seconds after a request that the directory did not answer."""
+
+
+class Snapshots:
+    """`take`: the snapshot of a room, None if it has ended. `home_of`: the home of a room that this node serves."""
+
+    def __init__(
+        self,
+        directory: Directory,
+        secrets: Sequence[str],
+        take: Callable[[str], bytes | None],
+        home_of: Callable[[str], Home | None],
+        lost: Callable[[str], None],
+    ) -> None:
+        """`lost` is called with a room that has another home."""
+        self._directory = directory
+        self._sealer = Sealer(secrets, "snapshots")
+        self._take = take
+        self._home_of = home_of
+        self._lost = lost
+        self._changed: dict[str, None] = {}
+        self._wake = asyncio.Event()
+        self.saved = 0
+        self.oversized = 0
+
+    def room_changed(self, room: str) -> None:
+        """Cheap: call it for each change."""
+        self._changed[room] = None
+        self._wake.set()
+
+    async def load(self, room: str) -> bytes | None:
+        """Raises Unavailable."""
+        sealed = await self._directory.load(room)
+        if sealed is None:
+            return None
+        try:
+            return self._sealer.open(sealed, room.encode())
+        except Forged:
+            log.warning("a snapshot was not sealed by this cluster", extra={"room": room})
+            return None
+
+    async def run(self) -> None:
+        """Saves changed rooms until it is cancelled."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await asyncio.sleep(INTERVAL if await self.save_changed() else RETRY)
+
+    async def save_changed(self) -> bool:
+        """Saves all changed rooms. False: the directory did not answer; the rooms are saved later."""
+        changed, self._changed = list(self._changed), {}
+        answered = True
+        gate = asyncio.Semaphore(CONCURRENCY)
+
+        async def save(room: str) -> None:
+            nonlocal answered
+            async with gate:
+                if answered:
+                    try:
+                        await self._save(room)
+                    except Unavailable:
+                        answered = False
+                if not answered:
+                    self.room_changed(room)
+
+        async with asyncio.TaskGroup() as group:
+            for room in changed:
+                group.create_task(save(room))
+        return answered
+
+    async def _save(self, room: str) -> None:
+        home, snapshot = self._home_of(room), self._take(room)
+        if home is None or snapshot is None:
+            return
+        try:
+            await self._directory.save(room, home, self._sealer.seal(snapshot, room.encode()))
+            self.saved += 1
+        except Fenced:
+            # A claim that was verified meanwhile changes the epoch: then the next snapshot is saved with it.
+            if self._home_of(room) == home:
+                self._lost(room)
+            else:
+                self.room_changed(room)
+        except ValueError:
+            self.oversized += 1
+            log.warning("a snapshot is too large", extra={"room": room, "bytes": len(snapshot)})
