@@ -28,18 +28,14 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     room: str
     participant: str
-    "Id of the participant (`PA_…`)."
+    "Id of the participant (`PA_…`). It names one stay, so a ticket of an older stay cannot end a newer one."
     identity: str
-    stay: int
-    "Number of the stay in the room. A ticket of an older stay cannot end a newer one."
-    session: str
-    "Id of the signalling session (`SE_…`)."
-    event_base: int
-    "First event number that the node that sealed the ticket gave to the session."
+    issuer: str
     token_id: str
     "The `jti` of the token with which the participant joined."
     issued_at: float
     "Unix time. Compared with revocations like the `iat` of a token."
+    token_expires_at: float
     expires_at: float
     grants: dict[str, Any] = {}  # msgspec copies an empty default
     "Grants of the token, as in its claims."

@@ -12,11 +12,10 @@ TICKET = Ticket(
     room="a-room-of-usual-length",
     participant="PA_0123456789abcdef",
     identity="alice@example.org",
-    stay=3,
-    session="SE_0123456789abcdef0123456789abcdef",
-    event_base=17,
+    issuer="web",
     token_id="0123456789abcdef0123456789abcdef",
     issued_at=NOW - 100,
+    token_expires_at=NOW + 50,
     expires_at=NOW + 100,
     grants={"room": "a-room-of-usual-length", "roomJoin": True, "canPublish": True, "canPublishSources": ["camera"]},
 )

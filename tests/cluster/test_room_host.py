@@ -1,0 +1,46 @@
+"""The rooms of this process for the membership: snapshots as bytes."""
+
+import msgspec
+import pytest
+
+from sfu.cluster.room_host import LocalRooms
+from tests.rooms.fakes import House, sink_of
+
+
+def test_a_room_passes_from_one_node_to_another() -> None:
+    here, there = House(), House()
+    here.seat("ada")
+    snapshot = LocalRooms(here.rooms).take("den")
+    assert snapshot is not None
+    host = LocalRooms(there.rooms)
+    host.restore("den", snapshot)
+    assert host.rooms() == {"den"}
+    assert there.rooms.find("den").state == here.room.state
+
+
+def test_an_ended_room_has_no_snapshot() -> None:
+    assert LocalRooms(House().rooms).take("den") is None
+
+
+def test_the_copy_of_a_node_that_lost_the_room_asks_its_clients_to_resume() -> None:
+    house = House()
+    ada = house.seat("ada")
+    host = LocalRooms(house.rooms)
+    host.lost("den")
+    host.lost("den")
+    assert sink_of(ada).removal == ("moved", "The meeting continues on another server.")
+    assert host.rooms() == set()
+
+
+@pytest.mark.parametrize("room", ["den", "other"])
+def test_snapshots_that_cannot_be_restored_are_refused(room: str) -> None:
+    house = House()
+    house.seat("ada")
+    host = LocalRooms(house.rooms)
+    snapshot = host.take("den")
+    assert snapshot is not None
+    with pytest.raises(ValueError, match=r"exists already|another room"):
+        host.restore(room, snapshot)
+    for malformed in (b"", b"\xc1", msgspec.msgpack.encode({"state": 1}), snapshot[:-3]):
+        with pytest.raises(ValueError, match="malformed"):
+            host.restore(room, malformed)
