@@ -25,6 +25,7 @@ from sfu.signaling.http_resources import HttpResources
 from sfu.signaling.http_sessions import HttpSessions
 from sfu.signaling.ice_servers import IceServerUpdates
 from sfu.signaling.json_dialect import JsonDialect
+from sfu.signaling.landing import Landing
 from sfu.signaling.messages import Draining
 from sfu.signaling.outbox import Flusher
 from sfu.signaling.ports import EgressPort, MediaEdge, ResumeKeys
@@ -88,6 +89,7 @@ class Signaling:
         unauthenticated_budget: LoopBudget | None = None,
         addresses: ClientAddresses | None = None,
         resume_keys: ResumeKeys | None = None,
+        landing: Landing | None = None,
     ) -> None:
         self._context = Context(
             settings=settings,
@@ -106,7 +108,7 @@ class Signaling:
         self._sessions = Sessions(self._context)
         self._ice_server_updates = IceServerUpdates(access.ice_servers)
         addresses = addresses or ClientAddresses(any_peer=settings.trust_forwarded_for)
-        self._sockets = WebSockets(self._sessions, [JsonDialect()], origins, addresses)
+        self._sockets = WebSockets(self._sessions, [JsonDialect()], origins, addresses, landing)
         self._http_sessions = HttpSessions(self._context)
         self._whep_viewers = WhepViewers(settings.max_viewers_per_identity)
         self._origins = origins

@@ -20,6 +20,7 @@ from sfu.signaling.connection import Connection
 from sfu.signaling.dialect import Dialect
 from sfu.signaling.frame_stream import FrameStream, UpgradeResponse, handshake_error
 from sfu.signaling.frames import FrameViolation, Opcode, frame_header
+from sfu.signaling.landing import FORWARDED_CLIENT, Landing, splice
 from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
 from sfu.signaling.session import CLOSE_SILENT, State
 from sfu.signaling.sessions import Sessions
@@ -94,9 +95,10 @@ class WebSockets:
         dialects: Sequence[Dialect],
         origins: Origins,
         addresses: ClientAddresses | None = None,
+        landing: Landing | None = None,
     ) -> None:
         """`dialects`: at least one. The first serves clients that offer no subprotocol. `addresses` None: the settings
-        decide whether forwarding headers of all peers are trusted, or of none."""
+        decide whether forwarding headers of all peers are trusted, or of none. `landing` None: this is the only node."""
         context = sessions.context
         self._context = context
         self._sessions = sessions
@@ -104,6 +106,7 @@ class WebSockets:
         self._default = dialects[0]
         self._origins = origins
         self._addresses = addresses or ClientAddresses(any_peer=context.settings.trust_forwarded_for)
+        self._landing = landing
         self._unjoined: Counter[str] = Counter()
         self.open = 0
         self.all_closed = asyncio.Event()
@@ -174,6 +177,9 @@ class WebSockets:
         return session is not None and session.state is State.JOINED
 
     def _address(self, request: web.Request) -> str:
+        forwarded: str | None = request.get(FORWARDED_CLIENT)
+        if forwarded is not None:
+            return forwarded
         return self._addresses.client(request.remote or "", request.headers.items())
 
     def _joined(self, address: str) -> None:
@@ -209,6 +215,18 @@ class WebSockets:
                     if message.opcode is not opcode:
                         socket.close(CLOSE_UNSUPPORTED)
                         break
+                    if self._landing is not None and connection.session is None:
+                        try:
+                            home = await self._landing.open_home(request, message, dialect, token, address)
+                        except RemoteError as error:
+                            connection.refuse(error)
+                            break
+                        if home is not None:
+                            joined = True
+                            self._joined(address)
+                            deadline.reschedule(None)
+                            socket.close(await splice(message, stream, socket, request.writer.drain, home))
+                            break
                     pause = connection.receive(message.payload if dialect.binary else message.text)
                     if not joined and connection.session is not None:
                         joined = True

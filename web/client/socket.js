@@ -52,7 +52,7 @@ const FIRST_ATTEMPTS = 5;
 const BLOCKED_ATTEMPTS = 2;
 const OPEN = 1;
 /** Temporary errors: a client that has joined before retries instead of giving up. */
-const PASSING = new Set(['draining', 'internal', 'rate_limited', 'at_capacity']);
+const PASSING = new Set(['draining', 'internal', 'rate_limited', 'at_capacity', 'directory_unavailable', 'cut_off']);
 /** Close code: another socket of the same session took over (a duplicated tab). */
 const TAKEN_OVER = 4001;
 

@@ -1,0 +1,109 @@
+"""HTTP requests and WebSockets to other nodes, signed with the secrets of the cluster."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from sfu.cluster.node_auth import STREAMED, NodeAuthentication
+from sfu.cluster.peers import PeerAnswer, encode_node
+from sfu.cluster.ports import NodeInfo, Unavailable
+
+CONNECT_TIMEOUT: Final = 2.0
+"""Seconds to reach another node."""
+ANNOUNCE_TIMEOUT: Final = 1.0
+ANNOUNCE_PATH: Final = "/internal/announce"
+SESSIONS_LIMIT: Final = 256
+"""Nodes with open connections. Beyond it, the connections to the first one are closed."""
+
+
+class NodeClient:
+    """Create it in the event loop. `close` it at the end."""
+
+    def __init__(self, authentication: NodeAuthentication) -> None:
+        self._authentication = authentication
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        sessions, self._sessions = list(self._sessions.values()), {}
+        await asyncio.gather(*(session.close() for session in sessions), *self._closing)
+
+    async def connect(
+        self, node: NodeInfo, target: str, protocols: Sequence[str], client: str
+    ) -> aiohttp.ClientWebSocketResponse:
+        """Opens a WebSocket for a client of this node. Raises Unavailable."""
+        session, url = self._session(node, target)
+        headers = self._authentication.sign("GET", target, to=node.id, client=client, body=STREAMED)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                return await session.ws_connect(
+                    url, protocols=protocols, headers=headers, max_msg_size=0, autoping=True
+                )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unavailable("The node of this room does not answer. Try again.") from error
+
+    async def request(
+        self,
+        node: NodeInfo,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        client: str,
+        data: object = None,
+        timeout: float | None = None,
+    ) -> aiohttp.ClientResponse:
+        """Forwards a request of a client. The caller releases the response. Raises Unavailable when the node does not answer,
+        and OSError or ClientError later in the body. `timeout`: seconds for the whole response; None: no limit."""
+        session, url = self._session(node, target)
+        signed = self._authentication.sign(method, target, to=node.id, client=client, body=STREAMED)
+        limits = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT)
+        try:
+            return await session.request(
+                method,
+                url,
+                headers={**headers, **signed},
+                data=data,
+                timeout=limits,
+                allow_redirects=False,
+            )
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unavailable("The node of this room does not answer. Try again.") from error
+
+    async def announce(self, peer: NodeInfo, node: NodeInfo) -> PeerAnswer:
+        """Implements Peers."""
+        try:
+            response = await self.request(
+                peer,
+                "POST",
+                ANNOUNCE_PATH,
+                headers={"Content-Type": "application/msgpack"},
+                client="",
+                data=encode_node(node),
+                timeout=ANNOUNCE_TIMEOUT,
+            )
+        except Unavailable:
+            return PeerAnswer.NONE
+        async with response:
+            return {204: PeerAnswer.RENEWED, 503: PeerAnswer.NO_DIRECTORY}.get(response.status, PeerAnswer.NONE)
+
+    def _session(self, node: NodeInfo, target: str) -> tuple[aiohttp.ClientSession, URL]:
+        unix = node.url.startswith("unix:")
+        session = self._sessions.get(node.url)
+        if session is None:
+            connector = aiohttp.UnixConnector(node.url.removeprefix("unix:"), limit=0) if unix else None
+            session = self._sessions[node.url] = aiohttp.ClientSession(
+                connector=connector or aiohttp.TCPConnector(limit=0, ttl_dns_cache=None),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+            if len(self._sessions) > SESSIONS_LIMIT:
+                oldest = self._sessions.pop(next(iter(self._sessions)))
+                task = asyncio.create_task(oldest.close())
+                self._closing.add(task)
+                task.add_done_callback(self._closing.discard)
+        base = "http://node" if unix else node.url
+        return session, URL(base + target, encoded=True)
