@@ -133,19 +133,26 @@ class WebhookQueue:
 
     async def run(self) -> None:
         """Delivers until cancelled."""
-        async with asyncio.TaskGroup() as self._tasks:
-            self._wake.set()
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                try:
-                    await self.remove_finished()
-                    await self._load()
-                except Exception as error:
-                    log.error("webhook outbox failed", extra={"reason": str(error)})
-                    self._wake.set()
-                    await asyncio.sleep(1.0)
-                await asyncio.sleep(BATCH_INTERVAL)
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            try:
+                await self._load_continuously()
+            finally:
+                self._tasks = None
+
+    async def _load_continuously(self) -> None:
+        self._wake.set()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self.remove_finished()
+                await self._load()
+            except Exception as error:
+                log.error("webhook outbox failed", extra={"reason": str(error)})
+                self._wake.set()
+                await asyncio.sleep(1.0)
+            await asyncio.sleep(BATCH_INTERVAL)
 
     async def remove_finished(self) -> None:
         if self._finished:
@@ -178,7 +185,8 @@ class WebhookQueue:
             self._pump()
 
     def _pump(self) -> None:
-        assert self._tasks is not None
+        if self._tasks is None:
+            return  # a timer, or a delivery that ends, after `run` was cancelled
         limit = 1 if self.state.failing else self._concurrency
         for _ in range(STARTS_PER_TURN):
             if not self._ready or self._in_flight >= limit or self._paused:
