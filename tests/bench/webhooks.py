@@ -6,6 +6,7 @@ CPU time of the sender per webhook, the time that a room takes to report an even
 
 import argparse
 import asyncio
+import gc
 import json
 import multiprocessing
 import tempfile
@@ -14,6 +15,7 @@ from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+from sfu.app import GARBAGE_THRESHOLDS
 from sfu.events.events import Events
 from sfu.events.settings import Endpoint, Settings, Webhooks
 from sfu.rooms import Rooms
@@ -99,6 +101,9 @@ def main() -> int:
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rooms", type=int, default=100)
     given = parser.parse_args()
+    gc.collect()
+    gc.freeze()  # as the server does: full collections would show as lag
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     ours, theirs = multiprocessing.get_context("spawn").Pipe()
     receiver = multiprocessing.get_context("spawn").Process(target=run_receiver, args=(theirs,))
     receiver.start()
