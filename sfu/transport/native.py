@@ -19,11 +19,12 @@ from sfu.forwarding.peer import EnginePeer
 from sfu.forwarding.peer_transport import PLAIN, SrtpContext
 from sfu.forwarding.track import Track
 from sfu.sdp import capabilities as caps
+from sfu.transport.tcp_connection import TcpConnection
 from sfu.transport.udp_socket import UdpSocket
 
 log = logging.getLogger(__name__)
 
-INTERFACE: Final = 6
+INTERFACE: Final = 7
 """Version of the interface; a C part built from other sources is not used."""
 SIGNATURE: Final = ["struct srtp_ctx_t_ *", "void *", "int *"]
 FanOut = Callable[[Iterable[DownTrack], list[fanout.GsoBatch], fanout.SrtpEncryptor], int]
@@ -43,7 +44,7 @@ def load() -> ModuleType | None:
     protect, unprotect = (int(ffi.cast("uintptr_t", function)) for function in functions)
     try:
         _native.setup(
-            (EnginePeer, DownTrack, Encoding, Track, packet.Packet, packet.CodecPatch, UdpSocket),
+            (EnginePeer, DownTrack, Encoding, Track, packet.Packet, packet.CodecPatch, UdpSocket, TcpConnection),
             (
                 packet.TWCC_AND_MID,
                 packet.WIDE_TWCC,

@@ -84,11 +84,11 @@ class TcpConnection:
     ) -> None:
         self.sock = sock
         self.fd = sock.fileno()
-        """−1 after `close`."""
+        """−1 after `close`. (C)"""
         self.address = address
         self.segments = True
         self.ready = True
-        """Whether the send buffer takes more, and no bytes wait in `_backlog`."""
+        """Whether the send buffer takes more, and no bytes wait in `_backlog`. (C)"""
         self.authenticated = False
         """Whether a valid connectivity check came over this connection."""
         self.closed = False
@@ -158,17 +158,28 @@ class TcpConnection:
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:
-            self.ready = False
-            return False
+            sent = -1
         if sent == len(data) + count * HEADER_SIZE:
             return True
-        self._block()
-        index, offset = divmod(sent, size + HEADER_SIZE)
-        if offset:
-            self._backlog += b"".join(parts[2 * index : 2 * index + 2])[offset:]
-            index += 1
-        self.dropped += count - index
-        return index == count
+        return self.frames_sent(memoryview(b"".join(parts)), sent) == 0
+
+    def frames_sent(self, frames: memoryview, sent: int) -> int:
+        """The kernel took `sent` bytes of these frames, fewer than all; negative: the connection ended. Keeps the rest of a
+        frame of which it took a part, and returns the number of frames that are dropped. The C part calls it."""
+        if sent < 0:  # the reader closes it
+            self.ready = False
+        else:
+            self._block()
+        at = dropped = 0
+        while at < len(frames):
+            end = at + HEADER_SIZE + (frames[at] << 8 | frames[at + 1])
+            if sent <= at:
+                dropped += 1
+            elif sent < end:
+                self._backlog += frames[sent:end]
+            at = end
+        self.dropped += dropped
+        return dropped
 
     def _defer(self, data: memoryview | bytes) -> bool:
         """Keeps STUN, DTLS and RTCP until the kernel takes more; drops media (RFC 7983, RFC 5761 4)."""

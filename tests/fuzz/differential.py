@@ -36,8 +36,9 @@ def compare(seed: int, batches: int = 60) -> int:
     traffic = Traffic(seed, choose.choice((0.0, 0.02, 0.2)))
     traffic.wide = choose.choice((0.0, 0.1))
     kinds = [choose.choice((USUAL, *OTHERS)) for _ in range(3)]
+    tcp = choose.random() < 0.3
     worlds = [
-        World(with_native=native, codec=codec, segments=segments, subscribers=count, kinds=kinds)
+        World(with_native=native, codec=codec, segments=segments, subscribers=count, kinds=kinds, tcp=tcp)
         for native in (True, False)
     ]
     given = 0

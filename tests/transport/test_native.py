@@ -1,5 +1,7 @@
 """The packet path in C against the one in Python: the same packets in, the same datagrams and the same state out."""
 
+import asyncio
+import itertools
 import random
 import socket
 import struct
@@ -27,6 +29,8 @@ from sfu.sdp import capabilities as caps
 from sfu.transport.native import load
 from sfu.transport.settings import Settings
 from sfu.transport.srtp import PROFILES, SrtpEncryptor, SrtpSession
+from sfu.transport.tcp_connection import TcpConnection
+from sfu.transport.tcp_port import TcpPort
 from sfu.transport.udp import UdpPort
 from sfu.transport.udp_socket import UdpSocket
 from tests.forwarding.test_layer_filter import Encoder
@@ -79,17 +83,19 @@ class World:
         subscribers: int = 3,
         codec: str = "VP8",
         kinds: Sequence[Subscriber] = (USUAL,),
+        tcp: bool = False,
     ) -> None:
-        """`kinds`: of the subscribers, in turn."""
+        """`kinds`: of the subscribers, in turn. `tcp`: each has an ICE-TCP connection."""
         self.with_native = with_native
         self.kinds = kinds
         self.engine = Engine(SrtpEncryptor(), segments=True)
         if with_native:
             assert native is not None
             self.engine.set_fan_out(native.fan_out)
-        self.out = UdpSocket(bound(), segments=segments)
-        self.sink = bound()
-        self.sink.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
+        self.loop = asyncio.new_event_loop() if tcp else None
+        self.outs: list[UdpSocket | TcpConnection] = [UdpSocket(bound(), segments=segments)]
+        self.sinks = [bound()]
+        self.sinks[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 << 20)
         self.uplink = Wire()
         self.keep: list[SrtpSession] = []
         self.publisher = self.engine.open_peer(PeerId(1), 1)
@@ -100,11 +106,30 @@ class World:
         self.down_tracks: list[DownTrack] = []
         for number in range(subscribers):
             peer = self.engine.open_peer(PeerId(number + 2), number + 2)
-            self.keyed(peer, self.out, self.sink.getsockname())
+            self.keyed(peer, *self.receiver())
             self.down_track(peer, self.video, number)
             self.down_track(peer, self.audio, number + 100)
         self.now = 50.0
         self.buffer = bytearray(2048)
+
+    @property
+    def out(self) -> UdpSocket | TcpConnection:
+        """Of the last subscriber."""
+        return self.outs[-1]
+
+    @property
+    def sink(self) -> socket.socket:
+        return self.sinks[-1]
+
+    def receiver(self) -> tuple[DatagramSink, Address]:
+        """Of another subscriber."""
+        if self.loop is None:
+            return self.out, self.sink.getsockname()
+        port = TcpPort(Settings(), UdpPort(Settings(native=False), self.engine), self.engine)
+        ours, theirs = connected()
+        self.sinks.append(theirs)
+        self.outs.append(TcpConnection(ours, (*ours.getpeername(), "tcp"), port, self.loop))
+        return self.outs[-1], ("127.0.0.1", 9, "tcp")
 
     def keyed(self, peer: EnginePeer, datagram_sink: DatagramSink, address: Address) -> None:
         contexts = [SrtpSession(PROFILE, self.key, outbound=outbound) for outbound in (False, True)]
@@ -152,7 +177,7 @@ class World:
         self.now += 0.01
 
     def sent(self) -> list[bytes]:
-        return list(queued(self.sink))
+        return [*queued(self.sinks[0]), *(frame for sink in self.sinks[1:] for frame in framed(sink))]
 
     def state(self) -> dict[str, object]:
         out: dict[str, object] = {"dropped": dict(self.engine.dropped)}
@@ -182,8 +207,30 @@ class World:
         return out
 
     def close(self) -> None:
-        self.out.close()
-        self.sink.close()
+        for each in (*self.outs, *self.sinks):
+            each.close()
+        if self.loop is not None:
+            self.loop.close()
+
+
+def connected() -> tuple[socket.socket, socket.socket]:
+    """Both ends of a TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ours = socket.create_connection(listener.getsockname())
+        theirs, _ = listener.accept()
+    theirs.setblocking(False)
+    return ours, theirs
+
+
+def framed(sock: socket.socket) -> Iterator[bytes]:
+    """The frames (RFC 4571) that have arrived. The last one is whole."""
+    data = b"".join(queued(sock))
+    at = 0
+    while at < len(data):
+        end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+        assert end <= len(data)
+        yield data[at + 2 : end]
+        at = end
 
 
 def bound(family: int = socket.AF_INET) -> socket.socket:
@@ -346,14 +393,14 @@ def test_both_do_the_same(
     assert total > 50
 
 
-@pytest.mark.parametrize("segments", [True, False])
+@pytest.mark.parametrize("out", [{"segments": True}, {"segments": False}, {"tcp": True}], ids=["GSO", "UDP", "TCP"])
 @pytest.mark.parametrize("kinds", [(USUAL, *OTHERS), *((other,) for other in OTHERS)])
 def test_subscribers_with_their_own_extensions_get_the_same_from_both(
-    worlds: Callable[..., tuple[World, World]], kinds: Sequence[Subscriber], segments: bool
+    worlds: Callable[..., tuple[World, World]], kinds: Sequence[Subscriber], out: dict[str, bool]
 ) -> None:
     traffic = Traffic(len(kinds), 0.03)
     traffic.wide = 0.1
-    ours, theirs = worlds(segments=segments, kinds=kinds, subscribers=len(kinds))
+    ours, theirs = worlds(**out, kinds=kinds, subscribers=len(kinds))
     total = 0
     for number in range(60):
         batch = [traffic.packet() for _ in range(traffic.random.choice((1, 3, 8, 40)))]
@@ -513,6 +560,43 @@ def test_what_the_kernel_does_not_take_is_counted(worlds: Callable[..., tuple[Wo
         counts.append((world.engine.dropped["send_buffer"], world.out.dropped, world.sent()))
     assert counts[0] == counts[1]
     assert counts[0][0] == 3
+
+
+def test_a_tcp_connection_that_takes_no_more_gets_whole_frames(worlds: Callable[..., tuple[World, World]]) -> None:
+    """The kernel takes a part of a frame; its rest follows when the peer reads again."""
+    for world in worlds(subscribers=1, tcp=True):
+        out, loop = world.out, world.loop
+        assert isinstance(out, TcpConnection)
+        assert loop is not None
+        numbers = itertools.count(1)
+
+        def send(packets: int) -> None:
+            world.send([key_frame(next(numbers)) + bytes(900) for _ in range(packets)])  # noqa: B023
+
+        while not out.dropped:
+            send(8)
+        assert not out.ready
+        assert 0 < len(out._backlog) < 1100
+        assert world.engine.dropped["send_buffer"] >= out.dropped
+        dropped = out.dropped
+        send(8)
+        assert out.dropped == dropped + 8
+        data = bytearray()
+        while not out.ready:
+            data += b"".join(queued(world.sink))
+            loop.call_soon(loop.stop)
+            loop.run_forever()
+        send(1)
+        data += b"".join(queued(world.sink))
+        frames, at = [], 0
+        while at < len(data):
+            end = at + 2 + int.from_bytes(data[at : at + 2], "big")
+            frames.append(bytes(data[at + 2 : end]))
+            at = end
+        assert at == len(data)
+        received = SrtpSession(PROFILE, world.key, outbound=False).session
+        assert all(received.unprotect(frame) for frame in frames)
+        assert len(frames) == world.down_tracks[0].packets - out.dropped
 
 
 GOOD = Packet(0x9000, 2, 1, 0xBEDE0001, b"\0" * 30, 52, 0, 2, None, False)

@@ -20,6 +20,7 @@ from sfu.forwarding.peer import EnginePeer
 from sfu.ids import PeerId
 from sfu.transport.native import load
 from sfu.transport.srtp import SrtpEncryptor, SrtpSession
+from sfu.transport.tcp_connection import TcpConnection
 from sfu.transport.udp_socket import UdpSocket
 from tests.support.wire import Wire
 from tests.transport.test_native import (
@@ -400,6 +401,36 @@ def test_sending_may_change_everything(world: World, meddle: Callable[[World, Gr
     fresh.send([key_frame(1)])
     assert len(fresh.sent()) == 1
     fresh.close()
+
+
+@pytest.mark.parametrize("meddle", [close_all, empty_batch, move_all, close_socket, raise_in_send, fan_out_again])
+@pytest.mark.parametrize("rounds", [1, 3000])
+def test_a_slow_tcp_connection_may_change_everything(
+    meddle: Callable[[World, list[object]], None], rounds: int
+) -> None:
+    """Python's `frames_sent` meddles; with fewer and more frames than one write takes."""
+    world = World(with_native=True, codec="VP9", subscribers=2, tcp=True)
+    world.send([key_frame(1, "VP9")])
+    for out in world.outs:
+        if isinstance(out, TcpConnection):
+            out.ready = False
+    groups: list[object] = [(52, [GOOD._replace(sequence=100 + n, tail=bytes(30))]) for n in range(rounds)]
+    meddled: list[bool] = []
+
+    def frames_sent(self: TcpConnection, frames: memoryview, sent: int) -> int:
+        assert sent == 0
+        if not meddled:
+            meddled.append(True)
+            meddle(world, groups)
+        return 1
+
+    with patch.object(TcpConnection, "frames_sent", frames_sent):
+        try:
+            native.fan_out(list(world.down_tracks), groups, world.engine._dispatcher._encryptor)
+        except Meddled:
+            assert meddle is raise_in_send
+    assert meddled
+    world.close()
 
 
 def test_no_datagram_goes_to_a_socket_that_took_the_number_of_a_closed_one(world: World) -> None:

@@ -1,13 +1,16 @@
 /* Canonical packets × down_tracks → sealed datagrams: sfu/forwarding/fanout.py says what is to happen here. Datagrams of
- * several subscribers leave in one system call (sendmmsg), those of one subscriber in one message (UDP GSO). */
-#include "layout.h"
-#include "native.h"
+ * several subscribers leave in one system call (sendmmsg), those of one subscriber in one message (UDP GSO) or one write
+ * (ICE-TCP). */
+#include "copies.h"
+
+#include <errno.h>
 
 #define ARENA 196608
 #define MESSAGES 64
 #define UDP_SEGMENT_OPTION 103
 #define MAX_SEGMENTS 44 /* fanout.py */
 #define MAX_RUN 60000
+#define FRAME_HEADER 2 /* RFC 4571 */
 
 typedef struct {
     int count;  /* packets */
@@ -123,53 +126,6 @@ static int send_pending(int count) {
     return failed ? -1 : dropped;
 }
 
-/* The first 12 bytes of one subscriber's copy. */
-static void write_fixed(unsigned char *at, const Canonical *packet, unsigned sequence, uint32_t timestamp, uint32_t ssrc,
-                        unsigned type) {
-    write16(at, packet->first | type);
-    write16(at + 2, (packet->sequence + sequence) & 0xFFFF);
-    write32(at + 4, packet->timestamp + timestamp);
-    write32(at + 8, ssrc);
-}
-
-/* Writes one subscriber's copy of a canonical packet. */
-static void write_copy(unsigned char *at, const Canonical *packet, unsigned sequence, uint32_t timestamp, uint32_t ssrc,
-                       unsigned type, unsigned twcc, unsigned mid) {
-    write_fixed(at, packet, sequence, timestamp, ssrc, type);
-    write32(at + 12, packet->word);
-    if (packet->wide) {
-        write32(at + 16, words.wide_twcc | twcc);
-        write32(at + 20, words.wide_mid | mid);
-        memcpy(at + WIDE_HEAD, packet->tail, (size_t)packet->tail_size);
-    } else {
-        write32(at + 16, words.one_byte | twcc << 8);
-        write16(at + 20, mid);
-        memcpy(at + ONE_BYTE_HEAD, packet->tail, (size_t)packet->tail_size);
-    }
-}
-
-/* Keeps an encrypted packet for a subscriber without RTX. */
-static int keep(PyObject *datagrams, const unsigned char *data, int size) {
-    PyObject *kept = PyBytes_FromStringAndSize((const char *)data, size);
-    if (kept == NULL)
-        return -1;
-    return PyList_SetItem(datagrams, (Py_ssize_t)read16(data + 2) % PyList_GET_SIZE(datagrams), kept);
-}
-
-static void rewrite(unsigned char *at, const Canonical *packet, unsigned picture, unsigned tl0, unsigned frame) {
-    if (packet->picture_at && picture) {
-        unsigned value = (unsigned)packet->picture + picture;
-        if (packet->picture_bits == 15)
-            write16(at + packet->picture_at, 0x8000 | (value & 0x7FFF));
-        else
-            at[packet->picture_at] = value & 0x7F;
-    }
-    if (packet->tl0_at && tl0)
-        at[packet->tl0_at] = (unsigned char)((unsigned)packet->tl0 + tl0);
-    if (packet->frame_at && frame)
-        write16(at + packet->frame_at, ((unsigned)packet->frame + frame) & 0xFFFF);
-}
-
 static PyObject *slowly(PyObject *down_tracks, PyObject *groups, PyObject *encryptor) {
     return PyObject_CallFunctionObjArgs(slow_fan_out, down_tracks, groups, encryptor, NULL);
 }
@@ -191,136 +147,106 @@ static int flush(Batch *batch) {
     return 0;
 }
 
-static int serve_peer(Batch *batch, PyObject *down_track, PyObject *peer, PyObject *tx, PyObject *datagram_sink,
-                      PyObject *address, PyObject *layout_object, PyObject *datagrams);
-
-/* The whole batch to one down_track. 1: done; 0: not a down_track for this; -1: an exception. */
-static int serve(Batch *batch, PyObject *down_track) {
-    if (Py_TYPE(down_track) != down_track_class)
-        return 0;
-    PyObject *peer = SLOT(down_track, at_down_track_peer);
-    if (peer == NULL || Py_TYPE(peer) != peer_class)
-        return 0;
-    PyObject *tx = SLOT(peer, at_peer_tx), *datagram_sink = SLOT(peer, at_peer_datagram_sink),
-             *address = SLOT(peer, at_peer_address);
-    if (tx == Py_None || datagram_sink == Py_None)
-        return 1;
-    PyObject *layout = SLOT(down_track, at_down_track_layout), *datagrams = SLOT(down_track, at_down_track_datagrams);
-    if (tx == NULL || tx == plain || datagram_sink == NULL || Py_TYPE(datagram_sink) != datagram_sink_class ||
-        address == NULL || layout == NULL || datagrams == NULL)
-        return 0;
-    /* Sending may run Python code, and that may close the peer: what is worked with is kept until the end. */
-    Py_INCREF(peer);
-    Py_INCREF(tx);
-    Py_INCREF(datagram_sink);
-    Py_INCREF(address);
-    Py_INCREF(layout);
-    Py_INCREF(datagrams);
-    int served = serve_peer(batch, down_track, peer, tx, datagram_sink, address, layout, datagrams);
-    Py_DECREF(datagrams);
-    Py_DECREF(layout);
-    Py_DECREF(address);
-    Py_DECREF(datagram_sink);
-    Py_DECREF(tx);
-    Py_DECREF(peer);
-    return served;
-}
-
-static int serve_peer(Batch *batch, PyObject *down_track, PyObject *peer, PyObject *tx, PyObject *datagram_sink,
-                      PyObject *address, PyObject *layout_object, PyObject *datagrams) {
-    PyObject *offsets = SLOT(down_track, at_down_track_offsets), *types = SLOT(down_track, at_down_track_payload_types);
+/* Reads and checks what the copies need. 1: done; 0: not a down_track for this; -1: an exception. */
+static int read_subscriber(Subscriber *to, PyObject *layout) {
+    PyObject *offsets = SLOT(to->down_track, at_down_track_offsets),
+             *types = SLOT(to->down_track, at_down_track_payload_types);
     if (offsets == NULL || !PyTuple_Check(offsets) ||
         PyTuple_GET_SIZE(offsets) != 6 || types == NULL || !PyTuple_CheckExact(types) || PyTuple_GET_SIZE(types) != 2)
         return 0;
-    long long fd = number_of(SLOT(datagram_sink, at_datagram_sink_fd)), tag = number_of(SLOT(peer, at_peer_auth_tag_size));
-    long long twcc = number_of(SLOT(peer, at_peer_twcc_number)), ssrc = number_of(SLOT(down_track, at_down_track_ssrc));
-    long long mid = number_of(SLOT(down_track, at_down_track_mid_word));
+    long long tag = number_of(SLOT(to->peer, at_peer_auth_tag_size)), mid = number_of(SLOT(to->down_track, at_down_track_mid_word));
+    long long ssrc = number_of(SLOT(to->down_track, at_down_track_ssrc));
     long long type[2] = {number_of(PyTuple_GET_ITEM(types, 0)), number_of(PyTuple_GET_ITEM(types, 1))};
-    long long packets = number_of(SLOT(down_track, at_down_track_packets)),
-              octets = number_of(SLOT(down_track, at_down_track_octets));
     long long change[5];
     for (int index = 0; index < 5; index++) {
         change[index] = number_of(PyTuple_GET_ITEM(offsets, index));
         if (!within(change[index], 0, 0xFFFFFFFFLL))
             return 0;
     }
-    if (!within(fd, 0, 0x7FFFFFFF) || !within(tag, 0, SEAL_ROOM) || !within(twcc, 0, 0xFFFF) ||
-        !within(ssrc, 0, 0xFFFFFFFFLL) || !within(mid, 0, 0xFFFF) || !within(type[0], 0, 127) ||
-        !within(type[1], 0, 127) || packets < 0 || octets < 0)
+    to->twcc = number_of(SLOT(to->peer, at_peer_twcc_number));
+    to->packets = number_of(SLOT(to->down_track, at_down_track_packets));
+    to->octets = number_of(SLOT(to->down_track, at_down_track_octets));
+    if (!within(tag, 0, SEAL_ROOM) || !within(to->twcc, 0, 0xFFFF) || !within(ssrc, 0, 0xFFFFFFFFLL) ||
+        !within(mid, 0, 0xFFFF) || !within(type[0], 0, 127) || !within(type[1], 0, 127) || to->packets < 0 ||
+        to->octets < 0)
         return 0;
-    int rewrites = PyTuple_GET_ITEM(offsets, 5) == Py_True,
-        segments = SLOT(datagram_sink, at_datagram_sink_segments) == Py_True;
-    PeerState *state = peer_state_of(peer);
-    if (state == NULL)
+    to->tag = (int)tag;
+    to->mid = (unsigned)mid;
+    to->ssrc = (uint32_t)ssrc;
+    to->types[0] = (unsigned)type[0];
+    to->types[1] = (unsigned)type[1];
+    to->sequence = (unsigned)change[0];
+    to->timestamp = (uint32_t)change[1];
+    to->picture = (unsigned)change[2];
+    to->tl0 = (unsigned)change[3];
+    to->frame = (unsigned)change[4];
+    to->rewrites = PyTuple_GET_ITEM(offsets, 5) == Py_True;
+    to->translates = layout != Py_None;
+    if (to->translates ? !read_layout(layout, &to->layout) : to->datagrams != Py_None)
+        return 0;
+    if (to->datagrams != Py_None && (!PyList_CheckExact(to->datagrams) || PyList_GET_SIZE(to->datagrams) == 0))
+        return 0;
+    to->state = peer_state_of(to->peer);
+    if (to->state == NULL)
         return -1;
-    void *context = peer_state_tx(state, tx);
-    if (context == NULL)
+    to->context = peer_state_tx(to->state, to->tx);
+    if (to->context == NULL)
         return PyErr_Occurred() ? -1 : 0;
-    if (!peer_state_address(state, address))
-        return 0;
-    Layout layout = {0};
-    int translates = layout_object != Py_None;
-    if (translates ? !read_layout(layout_object, &layout) : datagrams != Py_None)
-        return 0;
-    if (datagrams != Py_None && (!PyList_CheckExact(datagrams) || PyList_GET_SIZE(datagrams) == 0))
+    return 1;
+}
+
+static int room_for(const Subscriber *to, const Group *group) {
+    return group->bytes + (to->translates ? TRANSLATION_ROOM * group->count : 0);
+}
+
+/* The batch in datagrams. As `serve`. */
+static int serve_datagrams(Batch *batch, Subscriber *to) {
+    long long fd = number_of(SLOT(to->datagram_sink, at_datagram_sink_fd));
+    int segments = SLOT(to->datagram_sink, at_datagram_sink_segments) == Py_True;
+    if (!within(fd, 0, 0x7FFFFFFF) || !peer_state_address(to->state, to->address))
         return 0;
     for (Py_ssize_t number = 0; number < batch->group_count; number++) {
         const Group *group = &batch->groups[number];
         /* one message, or several if their translation has changed the sizes */
         for (int index = 0; index < group->count;) {
-            if (batch->count == MESSAGES ||
-                batch->used + group->bytes + (translates ? TRANSLATION_ROOM * group->count : 0) > ARENA) {
+            if (batch->count == MESSAGES || batch->used + room_for(to, group) > ARENA) {
                 if (flush(batch) < 0)
                     return -1;
-                /* closed, keyed again or moved meanwhile: the rest is lost, as on a network */
-                if (SLOT(peer, at_peer_tx) != tx || SLOT(peer, at_peer_datagram_sink) != datagram_sink ||
-                    SLOT(peer, at_peer_native_state) != (PyObject *)state || state->tx_object != tx ||
-                    state->tx != context || state->address_object != address)
-                    goto stored;
+                if (changed(to) || to->state->address_object != to->address)
+                    return store(to); /* the rest is lost, as on a network */
             }
             unsigned char *begin = arena + batch->used, *at = begin;
             int first = index, size = group->size, last = 0, most = group->count;
             for (; index < group->count && index - first < most; index++) {
                 const Canonical *packet = &batch->packets[group->begin + index];
                 Canonical moved;
-                unsigned kind = (unsigned)type[packet->codec];
-                if (translates) {
-                    translate(at, packet, &layout, (unsigned)twcc, &moved);
+                if (to->translates) {
+                    packet = write_translated(to, packet, at, &moved);
                     if (index == first) {
                         size = moved.size;
                         most = MAX_RUN / (size + SEAL_ROOM) < MAX_SEGMENTS ? MAX_RUN / (size + SEAL_ROOM) : MAX_SEGMENTS;
                     } else if (moved.size > size || last < size)
                         break;
                     last = moved.size;
-                    write_fixed(at, packet, (unsigned)change[0], (uint32_t)change[1], (uint32_t)ssrc, kind);
-                    packet = &moved;
                 } else
-                    write_copy(at, packet, (unsigned)change[0], (uint32_t)change[1], (uint32_t)ssrc, kind, (unsigned)twcc,
-                               (unsigned)mid);
-                if (rewrites)
-                    rewrite(at, packet, (unsigned)change[2], (unsigned)change[3], (unsigned)change[4]);
-                int length = packet->size;
-                if (srtp_protect(context, at, &length) != 0) {
-                    batch->dropped++;
-                    continue;
-                }
-                if (datagrams != Py_None && keep(datagrams, at, length) < 0)
+                    write_copy(to, packet, at);
+                int sealed = seal(to, packet, at);
+                if (sealed < 0)
                     return -1;
-                if (!translates || layout.twcc)
-                    twcc = (twcc + 1) & 0xFFFF;
-                octets += packet->size;
-                packets++;
-                at += packet->size + tag;
+                if (sealed == 0)
+                    batch->dropped++;
+                else
+                    at += packet->size + to->tag;
             }
             if (at == begin)
                 continue;
             Pending *message = &pending[batch->count];
             struct msghdr *header = &headers[batch->count].msg_hdr;
-            int segment = at - begin > size + tag ? size + (int)tag : 0;
+            int segment = at - begin > size + to->tag ? size + to->tag : 0;
             vectors[batch->count] = (struct iovec){begin, (size_t)(at - begin)};
-            destinations[batch->count] = state->to;
+            destinations[batch->count] = to->state->to;
             *header = (struct msghdr){.msg_name = &destinations[batch->count],
-                                      .msg_namelen = state->to_size,
+                                      .msg_namelen = to->state->to_size,
                                       .msg_iov = &vectors[batch->count],
                                       .msg_iovlen = 1};
             if (segment) {
@@ -333,27 +259,115 @@ static int serve_peer(Batch *batch, PyObject *down_track, PyObject *peer, PyObje
                 uint16_t value = (uint16_t)segment;
                 memcpy(CMSG_DATA(option), &value, sizeof value);
             }
-            Py_INCREF(datagram_sink);
-            Py_INCREF(address);
+            Py_INCREF(to->datagram_sink);
+            Py_INCREF(to->address);
             /* a socket that cannot segment is not asked to: no kernel takes a descriptor of -1 */
-            *message = (Pending){datagram_sink, address, segment && !segments ? -1 : (int)fd, segment,
+            *message = (Pending){to->datagram_sink, to->address, segment && !segments ? -1 : (int)fd, segment,
                                  segment ? index - first : 1};
             batch->count++;
             batch->used += (int)(at - begin);
         }
     }
-stored:;
-    PyObject *value;
-    if ((value = PyLong_FromLongLong(twcc)) == NULL)
+    return store(to);
+}
+
+/* Sends frames on a TCP connection. What the kernel does not take goes to TcpConnection.frames_sent. 0, or -1 with an
+ * exception. */
+static int send_frames(Batch *batch, const Subscriber *to, unsigned char *frames, int size) {
+    long long fd = number_of(SLOT(to->datagram_sink, at_stream_sink_fd));
+    Py_ssize_t sent = 0;
+    if (SLOT(to->datagram_sink, at_stream_sink_ready) == Py_True && within(fd, 0, 0x7FFFFFFF)) {
+        sent = send((int)fd, frames, (size_t)size, MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent == size)
+            return 0;
+        if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+            sent = 0;
+    }
+    PyObject *view = PyMemoryView_FromMemory((char *)frames, size, PyBUF_READ);
+    if (view == NULL)
         return -1;
-    put(peer, at_peer_twcc_number, value);
-    if ((value = PyLong_FromLongLong(packets)) == NULL)
+    PyObject *lost = PyObject_CallMethod(to->datagram_sink, "frames_sent", "On", view, sent);
+    Py_DECREF(view);
+    if (lost == NULL)
         return -1;
-    put(down_track, at_down_track_packets, value);
-    if ((value = PyLong_FromLongLong(octets)) == NULL)
+    long long dropped = number_of(lost);
+    batch->dropped += dropped > 0 ? dropped : 0;
+    Py_DECREF(lost);
+    return 0;
+}
+
+/* The batch in frames of a TCP connection (RFC 4571), in as few writes as the buffer allows. As `serve`. */
+static int serve_frames(Batch *batch, Subscriber *to) {
+    unsigned char *at = arena + batch->used;
+    for (Py_ssize_t number = 0; number < batch->group_count; number++) {
+        const Group *group = &batch->groups[number];
+        if (at - arena + room_for(to, group) + FRAME_HEADER * group->count > ARENA) {
+            if (at > arena + batch->used && send_frames(batch, to, arena + batch->used, (int)(at - arena) - batch->used) < 0)
+                return -1;
+            if (flush(batch) < 0)
+                return -1;
+            if (changed(to))
+                return store(to);
+            at = arena;
+        }
+        for (int index = 0; index < group->count; index++) {
+            const Canonical *packet = &batch->packets[group->begin + index];
+            Canonical moved;
+            unsigned char *begin = at + FRAME_HEADER;
+            if (to->translates)
+                packet = write_translated(to, packet, begin, &moved);
+            else
+                write_copy(to, packet, begin);
+            int sealed = seal(to, packet, begin);
+            if (sealed < 0)
+                return -1;
+            if (sealed == 0)
+                batch->dropped++;
+            else {
+                write16(at, (unsigned)sealed);
+                at = begin + sealed;
+            }
+        }
+    }
+    if (at > arena + batch->used && send_frames(batch, to, arena + batch->used, (int)(at - arena) - batch->used) < 0)
         return -1;
-    put(down_track, at_down_track_octets, value);
-    return 1;
+    return store(to);
+}
+
+/* The whole batch to one down_track. 1: done; 0: not a down_track for this; -1: an exception. */
+static int serve(Batch *batch, PyObject *down_track) {
+    if (Py_TYPE(down_track) != down_track_class)
+        return 0;
+    PyObject *peer = SLOT(down_track, at_down_track_peer);
+    if (peer == NULL || Py_TYPE(peer) != peer_class)
+        return 0;
+    Subscriber to = {.down_track = down_track, .peer = peer};
+    to.tx = SLOT(peer, at_peer_tx);
+    to.datagram_sink = SLOT(peer, at_peer_datagram_sink);
+    if (to.tx == Py_None || to.datagram_sink == Py_None)
+        return 1;
+    to.address = SLOT(peer, at_peer_address);
+    to.datagrams = SLOT(down_track, at_down_track_datagrams);
+    PyObject *layout = SLOT(down_track, at_down_track_layout);
+    if (to.tx == NULL || to.tx == plain || to.datagram_sink == NULL || to.address == NULL || layout == NULL ||
+        to.datagrams == NULL)
+        return 0;
+    int framed = Py_TYPE(to.datagram_sink) == stream_sink_class;
+    if (!framed && Py_TYPE(to.datagram_sink) != datagram_sink_class)
+        return 0;
+    /* Sending may run Python code, and that may close the peer: what is worked with is kept until the end. */
+    PyObject *held[] = {peer, to.tx, to.datagram_sink, to.address, to.datagrams, layout};
+    for (int index = 0; index < 6; index++)
+        Py_INCREF(held[index]);
+    int served = read_subscriber(&to, layout);
+    PyObject *state = (PyObject *)to.state;
+    Py_XINCREF(state);
+    if (served == 1)
+        served = framed ? serve_frames(batch, &to) : serve_datagrams(batch, &to);
+    Py_XDECREF(state);
+    for (int index = 0; index < 6; index++)
+        Py_DECREF(held[index]);
+    return served;
 }
 
 /* 1: read; 0: not for this; -1: an exception. Frees nothing, and what it took is counted in `held`. */

@@ -9,7 +9,7 @@ SLOTS(DEFINE)
 #undef DEFINE
 
 PyTypeObject *peer_class, *down_track_class, *encoding_class, *track_class, *packet_class, *codec_patch_class,
-    *datagram_sink_class;
+    *datagram_sink_class, *stream_sink_class;
 PyObject *plain, *slow_fan_out, *describe, *word_of;
 Words words;
 int (*srtp_protect)(void *, void *, int *);
@@ -148,12 +148,12 @@ static PyObject *set_up(PyObject *arguments) {
                           &said.dependency_action, &said.send_time_action, &said.pass))
         return NULL;
     PyTypeObject **kept[] = {&peer_class,   &down_track_class,   &encoding_class, &track_class,
-                             &packet_class, &codec_patch_class, &datagram_sink_class};
-    if (PyTuple_GET_SIZE(classes) != 7) {
-        PyErr_SetString(PyExc_TypeError, "seven classes are wanted");
+                             &packet_class, &codec_patch_class, &datagram_sink_class, &stream_sink_class};
+    if (PyTuple_GET_SIZE(classes) != 8) {
+        PyErr_SetString(PyExc_TypeError, "eight classes are wanted");
         return NULL;
     }
-    for (Py_ssize_t index = 0; index < 7; index++) {
+    for (Py_ssize_t index = 0; index < 8; index++) {
         PyObject *class = PyTuple_GET_ITEM(classes, index);
         if (!PyType_Check(class)) {
             PyErr_SetString(PyExc_TypeError, "not a class");
@@ -200,7 +200,7 @@ static PyObject *setup(PyObject *module, PyObject *arguments) {
 
 static PyMethodDef methods[] = {
     {"setup", setup, METH_VARARGS,
-     "setup((EnginePeer, DownTrack, Encoding, Track, Packet, CodecPatch, UdpSocket), Words, PLAIN, fan_out, describe, word_of, "
+     "setup((EnginePeer, DownTrack, Encoding, Track, Packet, CodecPatch, UdpSocket, TcpConnection), Words, PLAIN, fan_out, describe, word_of, "
      "protect, unprotect)"},
     {"fan_out", (PyCFunction)(void (*)(void))native_fan_out, METH_FASTCALL,
      "fan_out(down_tracks, groups, encryptor) -> dropped"},
@@ -220,7 +220,7 @@ PyMODINIT_FUNC PyInit__native(void) {
     if (PyType_Ready(&PeerStateType) < 0)
         return NULL;
     PyObject *module = PyModule_Create(&definition);
-    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 6) < 0) {
+    if (module != NULL && PyModule_AddIntConstant(module, "INTERFACE", 7) < 0) {
         Py_DECREF(module);
         return NULL;
     }

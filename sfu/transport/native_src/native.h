@@ -30,7 +30,7 @@
     X(encoding, down_tracks) X(encoding, batch) X(encoding, last_codec_patch) X(encoding, _transit) \
     X(encoding, jitter) X(encoding, layer_filter) \
     X(track, payload_types) X(track, level) X(track, muted) X(track, kind) X(track, codec) X(track, clock_rate) \
-    X(datagram_sink, fd) X(datagram_sink, segments)
+    X(datagram_sink, fd) X(datagram_sink, segments) X(stream_sink, fd) X(stream_sink, ready)
 
 #define DECLARE(class, name) extern Py_ssize_t at_##class##_##name;
 SLOTS(DECLARE)
@@ -40,7 +40,7 @@ SLOTS(DECLARE)
 
 /* Classes and functions of the Python side, given once by `setup`. */
 extern PyTypeObject *peer_class, *down_track_class, *encoding_class, *track_class, *packet_class, *codec_patch_class,
-    *datagram_sink_class;
+    *datagram_sink_class, *stream_sink_class;
 extern PyObject *plain;
 extern PyObject *slow_fan_out; /* fanout.fan_out(down_tracks, groups, encryptor) */
 extern PyObject *describe;     /* inbound.describe */
