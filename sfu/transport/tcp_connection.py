@@ -1,8 +1,9 @@
 """One ICE-TCP connection (RFC 6544): the engine's DatagramSink towards its peer, and the reader of its frames.
 
-The kernel's send buffer is the queue: TCP_NOTSENT_LOWAT limits what waits in it, so that a peer which reads too slowly loses
-media packets instead of receiving them late. Its congestion control sees growing delay and lost packets, as on UDP. STUN, DTLS
-and RTCP wait in a small buffer of their own. Nothing here blocks, and no method raises.
+The kernel's send buffer is the queue: TCP_NOTSENT_LOWAT limits what waits in it, to less while the path is slower than the
+media, so that a peer which reads too slowly loses media packets instead of receiving them late. Its congestion control sees
+growing delay and lost packets, as on UDP. STUN, DTLS and RTCP wait in a small buffer of their own. Nothing here blocks, and no
+method raises.
 """
 
 import asyncio
@@ -22,7 +23,11 @@ READ_BYTES: Final = 16_384
 BUFFER_BYTES: Final = 262_144
 """Requested size of the kernel's send and receive buffers."""
 UNSENT_BYTES: Final = 131_072
-"""Bytes that may wait for transmission in the kernel's send buffer: a keyframe of 1080p, or a second of 1 Mbit/s."""
+"""Bytes that may wait for transmission in the kernel's send buffer: a keyframe of 1080p."""
+UNSENT_SECONDS: Final = 0.2
+"""Seconds without an empty queue after which the path counts as slow."""
+SLOW_UNSENT_BYTES: Final = 16_384
+"""Bytes that may wait on a slow path: a keyframe of a small layer."""
 CONTROL_BYTES: Final = 65_536
 """Bytes of STUN, DTLS and RTCP that wait until the peer reads again."""
 UNAUTHENTICATED_READS: Final = 16
@@ -31,7 +36,9 @@ UNAUTHENTICATED_BYTES: Final = 512
 """Bytes per read before the first valid check. Hundreds of strangers may be read in one turn of the loop."""
 PAUSE: Final = 0.1
 """Seconds without reading from a peer that has used up its loop budget with parts of frames."""
-TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT = 25, 18
+TCP_INFO, TCP_NOTSENT_LOWAT, TCP_USER_TIMEOUT = 11, 25, 18
+INFO_SIZE: Final = 148
+"""Bytes of `struct tcp_info` up to and with `tcpi_notsent_bytes`, a number of 32 bits."""
 USER_TIMEOUT_MS: Final = 30_000
 """A peer that acknowledges nothing for so long is gone; the same as `rtc.consent_timeout`."""
 
@@ -68,6 +75,8 @@ class TcpConnection:
         "_port",
         "_reads",
         "_sendmsg",
+        "_unsent_limit",
+        "_unsent_since",
         "address",
         "authenticated",
         "closed",
@@ -102,6 +111,8 @@ class TcpConnection:
         """The rest of a frame of which the kernel took a part, then STUN, DTLS and RTCP."""
         self._partial = b""
         """The beginning of a frame of which the rest has not arrived."""
+        self._unsent_limit = UNSENT_BYTES
+        self._unsent_since = self.opened_at
         self._reads = 0
         self._paused: asyncio.TimerHandle | None = None
         _configure(sock)
@@ -180,6 +191,21 @@ class TcpConnection:
             at = end
         self.dropped += dropped
         return dropped
+
+    def limit_unsent(self, now: float) -> None:
+        """Lowers the limit of bytes that wait in the kernel while the path is slower than the media. Call it ten times a
+        second."""
+        try:
+            info = self.sock.getsockopt(socket.IPPROTO_TCP, TCP_INFO, INFO_SIZE)
+            if len(info) < INFO_SIZE or not int.from_bytes(info[-4:], sys.byteorder):
+                self._unsent_since, limit = now, UNSENT_BYTES
+            else:
+                limit = UNSENT_BYTES if now - self._unsent_since < UNSENT_SECONDS else SLOW_UNSENT_BYTES
+            if limit != self._unsent_limit:
+                self._unsent_limit = limit
+                self.sock.setsockopt(socket.IPPROTO_TCP, TCP_NOTSENT_LOWAT, limit)
+        except OSError:  # the connection ended; the reader closes it
+            self.ready = False
 
     def _defer(self, data: memoryview | bytes) -> bool:
         """Keeps STUN, DTLS and RTCP until the kernel takes more; drops media (RFC 7983, RFC 5761 4)."""

@@ -12,6 +12,7 @@ import asyncio
 import errno
 import logging
 import socket
+import sys
 import time
 from collections import Counter
 from typing import Final
@@ -122,6 +123,13 @@ class TcpPort:
                 break
             self.dropped["tcp_late_check"] += 1
             connection.close()
+
+    def limit_unsent(self, now: float) -> None:
+        """Limits the send buffers. Call it ten times a second."""
+        if sys.platform == "linux":
+            for connection in self.connections.values():
+                if connection.authenticated:
+                    connection.limit_unsent(now)
 
     def release(self, address: Address) -> None:
         """The candidate pair of this address ended: closes its connection."""

@@ -181,6 +181,7 @@ class WebRtcServer:
                 _guarded(connection.handle_timer, now)
             for ice in list(self._watched):
                 _guarded(self._look_at, ice, now)
+            _guarded(self.tcp_port.limit_unsent, now)
         if now >= self._next_check:
             self._next_check = now + CHECK_EVERY
             for connection in list(self.connections):

@@ -18,7 +18,7 @@ from sfu.transport.endpoint import WebRtcEndpoint
 from sfu.transport.publisher import PublisherConnection
 from sfu.transport.settings import Settings
 from sfu.transport.subscriber import SubscriberConnection
-from sfu.transport.tcp_connection import CONTROL_BYTES
+from sfu.transport.tcp_connection import CONTROL_BYTES, SLOW_UNSENT_BYTES, UNSENT_BYTES
 from sfu.transport.tcp_port import with_passive
 from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.peer import RawPeer, binding_request, negotiate
@@ -165,10 +165,11 @@ async def test_control_packets_come_before_media_after_a_slow_reader_reads_again
             pass
         assert not sink.send(frame, sink.address)
         assert sink.send(b"\x01\x01control", sink.address)
+        await until(lambda: sink._unsent_limit == SLOW_UNSENT_BYTES)
         sender.received.clear()
         await until(lambda: b"\x01\x01control" in sender.received, sender)
         assert all(len(data) in (1200, 9) for data in sender.received)
-        await until(lambda: sink.ready, sender)
+        await until(lambda: sink.ready and sink._unsent_limit == UNSENT_BYTES, sender)
         assert sink.send(frame, sink.address)
         await until(lambda: sender.received[-1] == frame, sender)
         publisher.close()
