@@ -24,7 +24,7 @@ SHORT_RUNS = 1000
 SLOW = 10
 """Seconds that one input may take; more is a fault."""
 LONGEST = 4096
-LONGER = {"offer": 32_768, "answer": 32_768}
+LONGER = {"offer": 32_768, "answer": 32_768, "http_offer": 32_768, "fragment": 16_384}
 
 
 @dataclass(frozen=True, slots=True)

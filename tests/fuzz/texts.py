@@ -22,9 +22,12 @@ from sfu.rtmp.client import PublishingSession, State
 from sfu.rtmp.flv import parse_audio, parse_video
 from sfu.rtmp.server import UNAUTHENTICATED_LIMIT, Media, PublishRequested, ServerSession
 from sfu.sdp.answer import answer_offer
-from sfu.sdp.description import SDP_LIMIT, parse
+from sfu.sdp.description import CANDIDATE_LIMIT, SDP_LIMIT, parse
+from sfu.sdp.ice_fragment import fragment_of, parse_fragment
+from sfu.sdp.ingest_offer import accept_ingest
 from sfu.sdp.local import LocalTransport
 from sfu.sdp.offer import Transceiver, make_offer, parse_answer
+from sfu.sdp.receive_offer import SentTrack, accept_receive_offer, write_receive_answer
 from sfu.signaling import json_dialect, messages
 from sfu.signaling.frames import CLOSE_NO_CODE, FrameReader, FrameViolation, Opcode
 from tests.fuzz.records import records
@@ -57,6 +60,33 @@ def fuzz_answer(data: bytes) -> None:
         accepted = parse_answer(data.decode(errors="replace"), SLOTS)
         assert accepted.sections.keys() == {slot.mid for slot in SLOTS}
         make_offer(SLOTS, LOCAL, session_id=1, session_version=2, data=True)
+
+
+def fuzz_fragment(data: bytes) -> None:
+    """The body of a PATCH of WHIP and WHEP."""
+    with suppress(BadRequest):
+        fragment = parse_fragment(data.decode(errors="replace"))
+        assert bool(fragment.ufrag) == bool(fragment.pwd)
+        assert fragment.candidates <= CANDIDATE_LIMIT
+
+
+def fuzz_http_offer(data: bytes) -> None:
+    """An offer of an encoder (WHIP) or a player (WHEP), and the ICE part of the answer."""
+    text = data.decode(errors="replace")
+    with suppress(BadRequest):
+        offer = accept_ingest(parse(text))
+        answer = offer.adapt(answer_offer(text, LOCAL, session_id=1, session_version=1).sdp)
+        assert parse_fragment(fragment_of(answer)).ufrag == LOCAL.ufrag
+    with suppress(BadRequest):
+        received = accept_receive_offer(parse(text))
+        tracks = {
+            mid: SentTrack(tuple(section.codecs), section.codecs[0].parameters, 7, 8, "s", "t")
+            for mid, section in received.sections.items()
+            if section.codecs
+        }
+        answer = write_receive_answer(received, LOCAL, tracks, session_id=1, session_version=1)
+        if len(answer) <= SDP_LIMIT:
+            assert [each.mid for each in parse(answer).media] == [each.mid for each in received.offer.media]
 
 
 def fuzz_message(data: bytes) -> None:
