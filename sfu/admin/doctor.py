@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -34,6 +35,8 @@ from sfu.transport.webrtc_server import announced
 TIMEOUT = 5.0
 TEST_CALL_SECONDS = 3.0
 MAX_CLOCK_ERROR = 2.0
+NOT_ICE = b"\x16\x03\x01\x00\x00"
+"""The beginning of TLS: an ICE-TCP port closes the connection at once."""
 CERTIFICATE_WARNING_DAYS = 14
 SPARE_FILES = 256
 """File descriptors for everything except signalling sockets."""
@@ -172,6 +175,26 @@ def call(url: str, key: tuple[str, str] | None, *, insecure: bool) -> Finding:
     return Finding("call", Verdict.OK, text)
 
 
+def tcp(found: Iterable[tuple[str, int]], port: int) -> Iterator[Finding]:
+    """Connects to the ICE-TCP port of each announced address. The port closes a connection that begins with TLS."""
+    for host in dict.fromkeys(host for host, _ in found):
+        where = f"{host} port {port}"
+        try:
+            with socket.create_connection((host, port), TIMEOUT) as sock:
+                sock.sendall(NOT_ICE)
+                answers = sock.recv(1)
+        except ConnectionResetError:
+            answers = b""
+        except OSError as error:
+            advice = "Open this TCP port in the firewall, and check that the announced address leads to it."
+            yield Finding("ICE-TCP", Verdict.PROBLEM, f"{where} does not answer: {error}", advice)
+            continue
+        if answers:
+            yield Finding("ICE-TCP", Verdict.PROBLEM, f"{where} is another service", "Choose another rtc.tcp_port.")
+        else:
+            yield Finding("ICE-TCP", Verdict.OK, f"{where} answers")
+
+
 def turn(settings: Settings) -> Iterator[Finding]:
     """Allocates a relay on each TURN server with credentials like those of clients."""
     if not settings.turn.urls:
@@ -255,6 +278,8 @@ def examine(settings: Settings, url: str, *, local: bool, insecure: bool) -> Ite
     if answers[0].verdict is Verdict.OK:
         key = next(iter(settings.auth.keys.items()), None)
         yield call(url, key, insecure=insecure)
+        if settings.rtc.tcp_port and (local or settings.rtc.announce):
+            yield from tcp(announced(settings.rtc), settings.rtc.tcp_port)
     yield from turn(settings)
     if not local:
         return

@@ -18,6 +18,8 @@ from sfu.admin import doctor
 from sfu.admin.doctor import Finding, Verdict
 from sfu.auth.turn import Settings as TurnSettings
 from sfu.config import Settings
+from sfu.transport.settings import Settings as TransportSettings
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.support.certificate import self_signed
 from tests.support.ports import free_port
 from tests.web.server import KEYS, serve
@@ -40,6 +42,29 @@ def test_addresses(found: list[tuple[str, int]], verdict: Verdict) -> None:
     (finding,) = doctor.addresses(found)
     assert finding.verdict is verdict
     assert bool(finding.advice) == (verdict is not Verdict.OK)
+
+
+async def test_tcp() -> None:
+    transport = WebRtcServer(TransportSettings(udp_port=0, tcp_port=free_port(), bind=("127.0.0.1",)))
+    transport.open()
+
+    async def hello(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready")
+        writer.close()
+
+    other = await asyncio.start_server(hello, "127.0.0.1", 0)
+    ports = (transport.settings.tcp_port, other.sockets[0].getsockname()[1], free_port())
+    found = [("127.0.0.1", 7882), ("127.0.0.1", 9)]
+    try:
+        findings = [await asyncio.to_thread(lambda: list(doctor.tcp(found, port))) for port in ports]  # noqa: B023
+    finally:
+        other.close()
+        transport.close()
+    assert [[each.verdict for each in one] for one in findings] == [
+        [Verdict.OK], [Verdict.PROBLEM], [Verdict.PROBLEM],
+    ]  # fmt: skip
+    assert "another service" in findings[1][0].seen
+    assert "does not answer" in findings[2][0].seen
 
 
 @pytest.mark.parametrize(("days", "verdict"), [(90, Verdict.OK), (5, Verdict.WARNING), (0.0001, Verdict.WARNING)])
