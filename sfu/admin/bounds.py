@@ -24,7 +24,7 @@ from sfu.resources import disk_executor
 from sfu.rooms import moderation
 from sfu.rtp import nack
 from sfu.sdp import description
-from sfu.signaling import messages
+from sfu.signaling import http_sessions, messages
 from sfu.transport import candidate_pairs, srtp
 from sfu.transport.sctp_guard import RECEIVE_WINDOW, SctpLimits
 
@@ -319,6 +319,14 @@ def _server(settings: Settings) -> Iterable[Bound]:
         "`ingest.max_keys`", "created by operators",
     )
     yield Bound(
+        "WHIP and WHEP sessions", Owner.SERVER, settings.signaling.max_http_sessions, 40_000,
+        "`signaling.max_http_sessions`", "the offer, the last answer and the event stream; the rest counts as a participant",
+    )
+    yield Bound(
+        "rates of new WHIP and WHEP sessions", Owner.SERVER, http_sessions.RATE_LIMIT_ENTRIES, 400,
+        "`RATE_LIMIT_ENTRIES`", "one per address; the one that was used least recently is dropped",
+    )
+    yield Bound(
         "half-open connections by address", Owner.SERVER, 20_000, 200,
         "`rtc.half_open_per_address`", "one entry per address with a handshake in progress",
     )
@@ -334,7 +342,7 @@ class Totals:
     egress: int
     server: int
     max_participants: int
-    "Maximum participants on the server; usually `signaling.max_sockets` limits it."
+    "Maximum participants on the server; usually `signaling.max_sockets` and `signaling.max_http_sessions` limit it."
 
 
 def totals(settings: Settings) -> Totals:
@@ -354,7 +362,8 @@ def totals(settings: Settings) -> Totals:
     participant = receiving + publications * publication
     room = of(Owner.ROOM) + rooms.max_participants * receiving
     room += min(rooms.max_participants * publications, rooms.max_room_tracks) * publication
-    max_participants = min(rooms.max_rooms * rooms.max_participants, settings.signaling.max_sockets)
+    sessions = settings.signaling.max_sockets + settings.signaling.max_http_sessions
+    max_participants = min(rooms.max_rooms * rooms.max_participants, sessions)
     egress = of(Owner.EGRESS)
     server = of(Owner.SERVER) + rooms.max_rooms * of(Owner.ROOM) + max_participants * participant
     server += settings.egress.max_jobs * egress

@@ -61,7 +61,8 @@ def test_sums() -> None:
     small = config.load(
         flags=[
             ("rooms.max_rooms", "10"), ("rooms.max_participants", "10"), ("rooms.max_tracks", "2"),
-            ("egress.max_jobs", "0"), ("signaling.max_sockets", "50"),
+            ("egress.max_jobs", "0"), ("signaling.max_sockets", "30"),
+            ("signaling.max_http_sessions", "20"),
         ]
     )  # fmt: skip
     smaller = bounds.totals(small)

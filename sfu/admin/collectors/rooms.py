@@ -18,12 +18,16 @@ class RoomsCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         rooms = self._rooms.list()
-        sizes = [len(room.members) for room in rooms]
+        sizes = [room.members.participant_count for room in rooms]
         quality = Counter(each for room in rooms for each in room.quality.known.values())
         yield gauge("sfu_rooms", "Open rooms.", len(rooms))
         yield gauge("sfu_largest_room_participants", "Participants in the largest room.", max(sizes, default=0))
         yield counter("sfu_rooms_created_total", "Rooms created.", self._rooms.opened)
-        yield gauge("sfu_participants", "Participants in rooms.", sum(sizes))
+        yield gauge(
+            "sfu_participants",
+            "Participants in rooms, with WHEP viewers and other hidden ones, without hidden recorders.",
+            sum(sizes),
+        )
         yield gauges(
             "sfu_participant_quality",
             "Participants by connection quality.",
