@@ -46,6 +46,7 @@ from sfu.auth.origins import Origins
 from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.tokens import Claims, Verifier
 from sfu.auth.turn_health import usable_urls
+from sfu.cluster_node import ClusterNode, shared_secret
 from sfu.config import Settings
 from sfu.egress.jobs import EgressJobs
 from sfu.errors import ConfigurationError
@@ -133,7 +134,12 @@ class Server:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.development = Development() if settings.auth.development else None
+        shared = settings.cluster if settings.cluster.enabled else None
+        self.development = (
+            Development(shared_secret(shared, "development key") if shared is not None else "")
+            if settings.auth.development
+            else None
+        )
         rtc = settings.rtc
         if self.development is not None:
             rtc = replace(rtc, include_loopback=True)
@@ -143,7 +149,20 @@ class Server:
         self.addresses = listen_addresses(settings.http, development=self.development is not None)
         self.webrtc_server = WebRtcServer(rtc)
         self.events = Events(settings.events, settings.auth.keys or self._development_keys())
-        self.rooms = Rooms(settings.rooms, random_id, time.time, self.events.stream.observe_room)
+        self.client_addresses = ClientAddresses(
+            settings.http.proxy_networks,
+            header=settings.http.forwarded_header,
+            any_peer=settings.signaling.trust_forwarded_for,
+        )
+        self.cluster: ClusterNode | None = None
+        if shared is None:
+            self.rooms = Rooms(settings.rooms, random_id, time.time, self.events.stream.observe_room)
+        else:
+            self.cluster = ClusterNode(settings, self._authenticate, self.client_addresses)
+            self.verifier.revocations = self.cluster.revocations
+            observer = self.cluster.observing(self.events.stream.observe_room)
+            self.rooms = Rooms(settings.rooms, random_id, time.time, observer, self.cluster.room_changed)
+            self.cluster.connect(self.rooms, self)
         self.traces = open_traces(settings.traces)
         self.egress_jobs = EgressJobs(
             settings.egress,
@@ -165,11 +184,6 @@ class Server:
         self.rtmp_server = RtmpServer(self.ingests, self.webrtc_server.port.unauthenticated_budget)
         self.join_traces = JoinTraces(self.traces)
         self.webrtc_server.ticks.append(self.join_traces.tick)
-        self.client_addresses = ClientAddresses(
-            settings.http.proxy_networks,
-            header=settings.http.forwarded_header,
-            any_peer=settings.signaling.trust_forwarded_for,
-        )
         self.signaling = Signaling(
             settings.signaling,
             self.rooms,
@@ -180,8 +194,14 @@ class Server:
             join_traces=self.join_traces,
             unauthenticated_budget=self.webrtc_server.port.unauthenticated_budget,
             addresses=self.client_addresses,
+            resume_keys=self.cluster.resume_keys if self.cluster is not None else None,
+            landing=self.cluster.landing() if self.cluster is not None else None,
         )
-        self._playback_secret = secrets.token_bytes(HLS_SECRET_BYTES)
+        self._playback_secret = (
+            bytes.fromhex(shared_secret(shared, "playback"))
+            if shared is not None
+            else secrets.token_bytes(HLS_SECRET_BYTES)
+        )
         self.hls = HlsRoutes(
             settings.outputs.hls,
             self.egress_jobs.live_streams,
@@ -239,9 +259,17 @@ class Server:
             access_log=self.settings.log.access,
             unauthenticated_budget=self.webrtc_server.port.unauthenticated_budget,
             addresses=self.client_addresses,
+            cluster=self.cluster.routes() if self.cluster is not None else None,
         )
         ice_tcp = self.webrtc_server.tcp_port.accept if self.settings.rtc.tcp_over_https_port else None
-        runner, site = await listen(app, http, self.addresses, tls, ice_tcp=ice_tcp)
+        runner, site = await listen(
+            app,
+            http,
+            self.addresses,
+            tls,
+            ice_tcp=ice_tcp,
+            before=self.cluster.open if self.cluster is not None else None,
+        )
         self._close_http = runner.cleanup()
         self._tls = tls
         self.url = site.name
@@ -272,6 +300,8 @@ class Server:
             self.events.stop_readers()
             with suppress(asyncio.CancelledError):
                 await closing
+        if self.cluster is not None:
+            await self.cluster.close()
         self.rooms.close()
         await self.events.close()
         self.monitor.close()
@@ -306,6 +336,16 @@ class Server:
                 log.error("keys not renewed", extra={"reason": str(error)})
             else:
                 log.info("keys renewed")
+
+    def capacity_used(self) -> float:
+        """Implements the cluster's Load, with the next two."""
+        return self.node.capacity_used()
+
+    def joins(self) -> int:
+        return self.signaling.joins
+
+    def is_draining(self) -> bool:
+        return self.node.draining
 
     def _development_keys(self) -> dict[str, str]:
         return dict(self.development.keys) if self.development is not None else {}

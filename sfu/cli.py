@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments and arguments[0] in lazy
         else parser.parse_args(arguments)
     )
+    parsed.arguments = arguments
     if parsed.run is None:
         parser.print_help()
         return 2

@@ -23,7 +23,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("signaling", "egress", "ingest"),
     ("api", "bots"),
     ("config",),
-    ("admin",),
+    ("admin", "cluster_node", "workers"),
     ("app",),
     ("commands",),
     ("cli",),

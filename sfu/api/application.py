@@ -19,6 +19,8 @@ from sfu.api.admin import Call, Operation, authorize
 from sfu.api.connection_limiter import ConnectionLimiter
 from sfu.api.development import MESSAGE, Development, check_local
 from sfu.api.files import File, attachment
+from sfu.api.forwarding import forwarding_middleware
+from sfu.api.internal_listener import Cluster, announce_route, charged_connection, node_middleware
 from sfu.api.loop_time import loop_budget_middleware
 from sfu.api.metrics import HttpCollector
 from sfu.api.ports import NodePort, RoomsPort
@@ -26,16 +28,17 @@ from sfu.api.server import (
     CONNECTION_LIMITER,
     UNAUTHENTICATED_BUDGET,
     client_limit_middleware,
-    connection_of,
     head_complete_middleware,
 )
 from sfu.api.services import Services
 from sfu.api.settings import Settings
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
+from sfu.cluster.node_client import ANNOUNCE_PATH
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
+from sfu.signaling.landing import client_of
 from sfu.telemetry.metrics import CONTENT_TYPE, Metrics
 from sfu.telemetry.scrape_cache import ScrapeCache
 
@@ -64,8 +67,9 @@ def create_app(
     access_log: bool = True,
     unauthenticated_budget: LoopBudget | None = None,
     addresses: ClientAddresses | None = None,
+    cluster: Cluster | None = None,
 ) -> web.Application:
-    """Creates the application.
+    """Creates the application. `cluster`: this node is one of several.
 
     `development`: issue development tokens. `page_root`: directory of the meeting page. `routes`: routes of other packages,
     such as the signalling WebSocket and HLS. Raises ConfigurationError for an invalid origin.
@@ -78,11 +82,13 @@ def create_app(
         client_max_size=settings.body_limit_bytes,
         middlewares=[
             head_complete_middleware,
-            loop_budget_middleware(unauthenticated_budget, connection_of, settings.base_path),
+            *((node_middleware(cluster.authentication),) if cluster is not None else ()),
+            loop_budget_middleware(unauthenticated_budget, charged_connection, settings.base_path),
             middleware.request_log_middleware(requests, connections.addresses, access_log=access_log),
             middleware.cors_middleware(Origins(settings.allowed_origins), settings.base_path),
             middleware.error_middleware(requests),
             client_limit_middleware(connections),
+            *((forwarding_middleware(cluster.forwarding),) if cluster is not None else ()),
         ],
     )
     app[CONNECTION_LIMITER], app[UNAUTHENTICATED_BUDGET], app[middleware.REQUEST_COUNTERS] = (
@@ -108,6 +114,8 @@ def create_app(
     document = msgspec.json.encode(openapi.document(__version__, OPERATIONS, base))
     found.append(web.get("/api/openapi.json", _constant(document)))
     found += routes
+    if cluster is not None:
+        found.append(web.post(ANNOUNCE_PATH, announce_route(cluster.announce)))
     if page_root is not None:
         found += page.routes(page_root)
     if base:
@@ -210,7 +218,7 @@ def _development(development: Development | None, rooms: RoomsPort) -> list[web.
 
     async def token(request: web.Request) -> web.StreamResponse:
         assert development is not None
-        client = request.app[CONNECTION_LIMITER].addresses.client(request.remote or "", request.headers.items())
+        client = client_of(request, request.app[CONNECTION_LIMITER].addresses)
         check_local(request.headers.get("Host"), request.headers.get("Origin"), client)
         return _json(development.token(await _body(request, schemas.DevelopmentTokenRequest), rooms))
 

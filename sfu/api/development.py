@@ -30,8 +30,9 @@ ALL_ADDRESSES = ("0.0.0.0", "::")
 class Development:
     """Issues tokens with a random key, which is valid until the server stops."""
 
-    def __init__(self) -> None:
-        self.secret = secrets.token_urlsafe(32)
+    def __init__(self, secret: str = "") -> None:
+        """`secret`: the key that the workers of a server share; empty: a random one."""
+        self.secret = secret or secrets.token_urlsafe(32)
 
     @property
     def keys(self) -> dict[str, str]:

@@ -17,6 +17,7 @@ from sfu.api.schemas import Problem
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
 from sfu.errors import RemoteError
+from sfu.signaling.landing import client_of
 
 log = logging.getLogger("sfu.api")
 
@@ -176,7 +177,7 @@ def request_log_middleware(requests: RequestCounters, addresses: ClientAddresses
                     "route": route,
                     "status": status,
                     "seconds": round(time.monotonic() - started, 4),
-                    "remote": addresses.client(request.remote or "", request.headers.items()),
+                    "remote": client_of(request, addresses),
                 }
                 log.log(logging.DEBUG if route in PROBES else logging.INFO, "request", extra=fields)
 

@@ -7,7 +7,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -160,6 +160,7 @@ class Site(web.BaseSite):
             ssl=self._ssl_context,
             backlog=BACKLOG,
             ssl_handshake_timeout=handshake,
+            reuse_port=self._settings.reuse_port,
         )
         self._servers.append(server)
         self.port = server.sockets[0].getsockname()[1]
@@ -172,10 +173,12 @@ async def listen(
     tls: TlsContext | None = None,
     *,
     ice_tcp: AcceptSocket | None = None,
+    before: Callable[[web.AppRunner], Awaitable[None]] | None = None,
 ) -> tuple[web.AppRunner, Site]:
     """Starts to serve, until `cleanup` of the returned runner. Raises ConfigurationError.
 
-    `ice_tcp`: takes the ICE-TCP connections; None: the port is for HTTP only.
+    `ice_tcp`: takes the ICE-TCP connections; None: the port is for HTTP only. `before`: runs when the application is ready,
+    before clients connect.
     """
     if not any(isinstance(each, MalformedRequestFilter) for each in server_logger.filters):
         server_logger.addFilter(MalformedRequestFilter())
@@ -193,6 +196,8 @@ async def listen(
     site = Site(runner, settings, addresses, tls, app[CONNECTION_LIMITER], app[UNAUTHENTICATED_BUDGET])
     site.ice_tcp = ice_tcp
     try:
+        if before is not None:
+            await before(runner)
         await site.start()
     except ConfigurationError:
         with contextlib.suppress(asyncio.CancelledError):

@@ -47,6 +47,8 @@ class Settings:
     your proxy forwards the other header unchanged from clients."""
     body_limit_bytes: Annotated[int, Meta(ge=1024)] = 65_536
     "Maximum size of a request body."
+    reuse_port: bool = False
+    "Share the port with other processes (SO_REUSEPORT), as worker processes do."
     metrics: bool = True
     "Serve `/metrics`."
     metrics_behind_proxy: bool = True

@@ -7,7 +7,7 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from sfu.cluster.node_auth import STREAMED, NodeAuthentication
+from sfu.cluster.node_auth import NodeAuthentication
 from sfu.cluster.peers import PeerAnswer, encode_node
 from sfu.cluster.ports import NodeInfo, Unavailable
 
@@ -36,7 +36,7 @@ class NodeClient:
     ) -> aiohttp.ClientWebSocketResponse:
         """Opens a WebSocket for a client of this node. Raises Unavailable."""
         session, url = self._session(node, target)
-        headers = self._authentication.sign("GET", target, to=node.id, client=client, body=STREAMED)
+        headers = self._authentication.sign("GET", target, to=node.id, client=client)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT):
                 return await session.ws_connect(
@@ -53,13 +53,13 @@ class NodeClient:
         *,
         headers: Mapping[str, str],
         client: str,
-        data: object = None,
+        data: bytes | None = None,
         timeout: float | None = None,
     ) -> aiohttp.ClientResponse:
-        """Forwards a request of a client. The caller releases the response. Raises Unavailable when the node does not answer,
-        and OSError or ClientError later in the body. `timeout`: seconds for the whole response; None: no limit."""
+        """Sends a request, e.g. one of a client. The caller releases the response. Raises Unavailable when the node does not
+        answer, and OSError or ClientError later in the body. `timeout`: seconds for the whole response; None: no limit."""
         session, url = self._session(node, target)
-        signed = self._authentication.sign(method, target, to=node.id, client=client, body=STREAMED)
+        signed = self._authentication.sign(method, target, to=node.id, client=client, body=data or b"")
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT)
         try:
             return await session.request(

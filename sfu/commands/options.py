@@ -16,6 +16,7 @@ NAMED_FLAGS = {
     "--tls-key": ("http.tls_key", "FILE"),
     "--keys-file": ("auth.keys_file", "FILE"),
     "--udp-port": ("rtc.udp_port", "PORT"),
+    "--redis": ("cluster.redis_url", "URL"),
     "--log-level": ("log.level", "LEVEL"),
     "--log-format": ("log.format", "FORMAT"),
 }

@@ -24,6 +24,7 @@ from sfu.sdp.ice_fragment import FRAGMENT_LIMIT, parse_fragment
 from sfu.signaling.context import Context
 from sfu.signaling.http_session import HttpSession, digest_of
 from sfu.signaling.http_sessions import HttpSessions
+from sfu.signaling.landing import client_of
 from sfu.signaling.messages import IceServer
 
 SDP: Final = "application/sdp"
@@ -127,7 +128,7 @@ class HttpResources:
 
     def client(self, request: web.Request) -> str:
         """Address of the client."""
-        return self._addresses.client(request.remote or "", request.headers.items())
+        return client_of(request, self._addresses)
 
     def authenticate(self, request: web.Request) -> tuple[Claims, str]:
         """The claims and the text of the bearer token. Raises NotAuthorized."""

@@ -13,6 +13,7 @@ from typing import Protocol
 import aiohttp
 from aiohttp import web
 
+from sfu.auth.addresses import ClientAddresses
 from sfu.auth.tokens import Claims
 from sfu.cluster.ports import NodeInfo, Placement, Unavailable
 from sfu.errors import RemoteError
@@ -28,7 +29,15 @@ CLOSE_NORMAL = 1000
 NO_CODES = (1005, 1006)
 """Close codes that are never sent: the connection ended without one."""
 FORWARDED_CLIENT = "sfu.client"
-"""Key of a request that another node has forwarded: the address of the client."""
+"""Key of a request from another node: the address of the client, empty if the request is the node's own."""
+
+
+def client_of(request: web.Request, addresses: ClientAddresses) -> str:
+    """Address of the client, also if another node has forwarded the request."""
+    forwarded: str | None = request.get(FORWARDED_CLIENT)
+    if forwarded is not None:
+        return forwarded
+    return addresses.client(request.remote or "", request.headers.items())
 
 
 class NodeConnector(Protocol):

@@ -123,6 +123,11 @@ class Signaling:
             *WhepRoutes(resources, self._whep_viewers).routes(),
         ]
 
+    @property
+    def joins(self) -> int:
+        """Joins since the start."""
+        return self._context.counters.joins
+
     def statistics(self) -> Statistics:
         context = self._context
         loop_seconds = defaultdict(float, context.counters.loop_seconds)

@@ -20,7 +20,7 @@ from sfu.signaling.connection import Connection
 from sfu.signaling.dialect import Dialect
 from sfu.signaling.frame_stream import FrameStream, UpgradeResponse, handshake_error
 from sfu.signaling.frames import FrameViolation, Opcode, frame_header
-from sfu.signaling.landing import FORWARDED_CLIENT, Landing, splice
+from sfu.signaling.landing import Landing, client_of, splice
 from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
 from sfu.signaling.session import CLOSE_SILENT, State
 from sfu.signaling.sessions import Sessions
@@ -165,7 +165,7 @@ class WebSockets:
             raise AtCapacity("This server is full and accepts no more connections. Try again later.")
         context.access.admit("")
         token = _parameter(TOKEN_PREFIX, protocols)
-        if context.drain_ends_at is not None and token:
+        if context.drain_ends_at is not None and token and self._landing is None:
             try:
                 room = context.access.authenticate(token).video.room
             except RemoteError:
@@ -177,10 +177,7 @@ class WebSockets:
         return session is not None and session.state is State.JOINED
 
     def _address(self, request: web.Request) -> str:
-        forwarded: str | None = request.get(FORWARDED_CLIENT)
-        if forwarded is not None:
-            return forwarded
-        return self._addresses.client(request.remote or "", request.headers.items())
+        return client_of(request, self._addresses)
 
     def _joined(self, address: str) -> None:
         self._unjoined[address] -= 1

@@ -1,0 +1,247 @@
+"""This process as a node of a cluster: wires the directory, the membership, the landing and the HTTP server for other nodes."""
+
+import asyncio
+import hashlib
+import hmac
+import ipaddress
+import logging
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+from aiohttp import web
+
+from sfu import __version__
+from sfu.api.forwarding import Forwarding
+from sfu.api.internal_listener import UNIX, Cluster, NodeSite
+from sfu.auth.addresses import ClientAddresses
+from sfu.auth.tokens import Claims
+from sfu.cluster.directory_client import DirectoryClient
+from sfu.cluster.membership import Membership
+from sfu.cluster.node_auth import NodeAuthentication, SignedBus
+from sfu.cluster.node_client import NodeClient
+from sfu.cluster.ports import Bus, Directory, NodeInfo
+from sfu.cluster.resume_keys import TicketKeys
+from sfu.cluster.revocations import SharedRevocations
+from sfu.cluster.room_host import LocalRooms
+from sfu.cluster.settings import Settings as ClusterSettings
+from sfu.cluster.snapshots import Snapshots
+from sfu.cluster.tickets import TicketSealer
+from sfu.config import Settings
+from sfu.errors import ConfigurationError
+from sfu.rooms.observer import Observation, RoomClosed, RoomObserver, RoomSummary
+from sfu.rooms.registry import Rooms
+from sfu.signaling.landing import Landing
+
+log = logging.getLogger(__name__)
+
+JOINS_PERIOD: Final = 20.0
+"""Seconds of joins that a node announces beside its load."""
+START_TIMEOUT: Final = 10.0
+"""Seconds for the first answer of the directory. Without it the node starts nevertheless, and serves rooms when it comes."""
+
+
+class Load(Protocol):
+    """Counters of the server that a node announces."""
+
+    def capacity_used(self) -> float: ...
+
+    def joins(self) -> int:
+        """Since the start."""
+
+    def is_draining(self) -> bool: ...
+
+
+@dataclass(slots=True)
+class RecentJoins:
+    """Joins of the last `JOINS_PERIOD` seconds, from a counter."""
+
+    _samples: deque[tuple[float, int]] = field(default_factory=deque)
+
+    def count(self, now: float, total: int) -> int:
+        self._samples.append((now, total))
+        while self._samples[0][0] < now - JOINS_PERIOD:
+            self._samples.popleft()
+        return total - self._samples[0][1]
+
+
+class ClusterNode:
+    """Create it in the event loop. `connect` the server's parts, then `open`; `leave` before rooms close, then `close`."""
+
+    def __init__(self, settings: Settings, authenticate: Callable[[str], Claims], addresses: ClientAddresses) -> None:
+        """Raises ConfigurationError."""
+        cluster = settings.cluster
+        self._settings = settings
+        self._authenticate = authenticate
+        self._addresses = addresses
+        self.node_id = cluster.node_id or socket.gethostname()
+        self.url = internal_url(cluster)
+        self._directory, bus = _drivers(cluster)
+        self._bus = SignedBus(bus, cluster.secrets)
+        self.authentication = NodeAuthentication(cluster.secrets, self.node_id)
+        self.client = NodeClient(self.authentication)
+        self.resume_keys = TicketKeys(TicketSealer(cluster.secrets), time.time)
+        self.revocations = SharedRevocations(settings.auth.revocation_limit)
+        self._joins = RecentJoins()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._site: NodeSite | None = None
+        self._open = False
+        self.membership: Membership
+        self._snapshots: Snapshots
+        self._rooms: Rooms
+        self._load: Load
+
+    # -- wiring -----------------------------------------------------------------------------------------------------
+
+    def observing(self, observer: RoomObserver) -> RoomObserver:
+        """The observer of the rooms that also releases ended rooms."""
+
+        def observe(summary: RoomSummary, observation: Observation) -> None:
+            observer(summary, observation)
+            if isinstance(observation, RoomClosed) and self._open:
+                self.membership.release(str(summary.state.name))
+
+        return observe
+
+    def room_changed(self, room: str) -> None:
+        self._snapshots.room_changed(room)
+
+    def connect(self, rooms: Rooms, load: Load) -> None:
+        self._rooms, self._load = rooms, load
+        local = LocalRooms(rooms)
+        self._snapshots = Snapshots(
+            self._directory,
+            self._settings.cluster.secrets,
+            local.take,
+            lambda room: self.membership.home_of(room),
+            lambda room: self.membership.drop(room),
+        )
+        self.membership = Membership(self._directory, self._info, local, self._snapshots, self.client)
+
+    def landing(self) -> Landing:
+        return Landing(
+            placement=self,
+            nodes=self.client,
+            authenticate=self._authenticate,
+            creates=self._creates,
+            resume_keys=self.resume_keys,
+        )
+
+    def routes(self) -> Cluster:
+        return Cluster(
+            authentication=self.authentication,
+            forwarding=Forwarding(
+                placement=self,
+                nodes=self.client,
+                living=lambda: self.membership.nodes(),
+                node_id=self.node_id,
+                authenticate=self._authenticate,
+                creates=self._creates,
+                addresses=self._addresses,
+                base_path=self._settings.http.base_path,
+                merges_metrics=bool(self._settings.cluster.directory_socket),
+            ),
+            announce=lambda node: self.membership.announce_for(node),
+        )
+
+    async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
+        """Implements Placement."""
+        return await self.membership.find_home(room, create=create)
+
+    # -- life cycle -------------------------------------------------------------------------------------------------
+
+    async def open(self, runner: web.AppRunner) -> None:
+        """Listens for other nodes, and joins the cluster before clients connect. Raises ConfigurationError."""
+        self._site = NodeSite(runner, self._settings.http, self._settings.cluster.listen)
+        await self._site.start()
+        self._open = True
+        self.membership.open()
+        self._tasks = [asyncio.create_task(_logged(self.revocations, self._bus))]
+        try:
+            async with asyncio.timeout(START_TIMEOUT):
+                await self.membership.joined()
+        except TimeoutError:
+            log.warning("the directory does not answer; this node serves no rooms until it does")
+        log.info("joined the cluster", extra={"node": self.node_id, "url": self.url})
+
+    async def leave(self) -> None:
+        """Ends the lease. Rooms that still exist keep their snapshots for other nodes. Idempotent."""
+        if not self._open:
+            return
+        self._open = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.membership.close()
+
+    async def close(self) -> None:
+        await self.leave()
+        await self.client.close()
+        await self._directory.close()
+
+    # -- values -----------------------------------------------------------------------------------------------------
+
+    def _info(self) -> NodeInfo:
+        rooms = self._rooms.list()
+        return NodeInfo(
+            id=self.node_id,
+            instance="",
+            url=self.url,
+            public_url=self._settings.cluster.public_url,
+            load=self._load.capacity_used(),
+            rooms=len(rooms),
+            participants=sum(len(room.members) for room in rooms),
+            joins=self._joins.count(time.monotonic(), self._load.joins()),
+            version=__version__,
+            draining=self._load.is_draining(),
+        )
+
+    def _creates(self, claims: Claims) -> bool:
+        return self._settings.rooms.create_on_join or claims.video.room_create
+
+
+def shared_secret(settings: ClusterSettings, purpose: str) -> str:
+    """A secret that all nodes of the cluster derive from its first secret."""
+    return hmac.digest(settings.secrets[0].encode(), f"aiosfu {purpose}".encode(), hashlib.sha256).hex()
+
+
+def internal_url(settings: ClusterSettings) -> str:
+    """Where other nodes reach the internal HTTP server. Raises ConfigurationError."""
+    if settings.listen.startswith(UNIX):
+        return settings.listen
+    if settings.advertise:
+        return f"http://{settings.advertise}"
+    host, _, port = settings.listen.rpartition(":")
+    if host.strip("[]") in ("", "0.0.0.0", "::"):
+        host = _private_address()
+    return f"http://{host}:{port}"
+
+
+def _private_address() -> str:
+    """Raises ConfigurationError."""
+    found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_DGRAM)
+    for family, _, _, _, address in found:
+        host = str(address[0])
+        if ipaddress.ip_address(host).is_private and not ipaddress.ip_address(host).is_loopback:
+            return f"[{host}]" if family == socket.AF_INET6 else host
+    raise ConfigurationError("cluster.advertise is required: this machine's name has no private address.")
+
+
+def _drivers(settings: ClusterSettings) -> tuple[Directory, Bus]:
+    """Raises ConfigurationError."""
+    if settings.directory_socket:
+        client = DirectoryClient(settings.directory_socket)
+        return client, client
+    raise ConfigurationError("cluster.redis_url: this version has no driver for Redis.")
+
+
+async def _logged(revocations: SharedRevocations, bus: SignedBus) -> None:
+    """The root of a task."""
+    try:
+        await revocations.run(bus)
+    except Exception:
+        log.exception("revocations of other nodes are not followed")
+        raise
