@@ -20,7 +20,7 @@ PORT ?= 8080
 RTMP_PORT ?= 1935
 PYTEST_ARGS ?=
 SECONDS ?= 60
-BROWSERS ?= 2
+BROWSERS ?= 3
 WORKERS ?= 3
 
 # Where the environment forbids bytecode, each process would compile the code and rewrite the assertions of all tests.
@@ -46,9 +46,8 @@ PROGRAMS += $(firstword $(wildcard /usr/lib/*/gio/modules/libgiognutls.so) libgi
 GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plugins-good plugins-bad plugins-ugly libav)
 BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
-# Files in parallel: browser tests, which wait half of the time, then the others. Tests with the marker quiet measure pauses and
-# rates, and run at the end: those of egress, which wait most of the time, beside each other; the one that keeps all
-# processors busy alone.
+# Browser tests in parallel, then the files of the others. Tests with the marker quiet measure pauses and rates, and run at the end:
+# those of egress, which wait most of the time, beside each other; the one that keeps all processors busy alone.
 PARALLEL = $(BIN)/pytest -q --dist loadfile
 QUIET = $(shell grep -rl "pytest.mark.quiet" tests --include "test_*.py")
 LOUD := tests/egress/test_busy_machine.py
@@ -76,7 +75,7 @@ stages:
 	done; exit $$failed
 
 browser-tests:
-	@.ci/stage "browser tests" $(PARALLEL) -m "not quiet" -n $(BROWSERS) $(PYTEST_ARGS) tests/web $(MAYBE_NONE)
+	@.ci/stage "browser tests" $(BIN)/pytest -q --dist worksteal -m "not quiet" -n $(BROWSERS) $(PYTEST_ARGS) tests/web $(MAYBE_NONE)
 
 other-tests:
 	@.ci/stage "other tests" $(PARALLEL) -m "not quiet" -n $(WORKERS) --no-loadscope-reorder $(PYTEST_ARGS) tests \

@@ -5,7 +5,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-START_DEADLINE = 20.0
+START_DEADLINE = 90.0
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 
 missing = "" if shutil.which("turnserver") else "coturn is not installed"
 """Why there is no coturn here; empty: there is one."""
-PORT, TLS_PORT = 3478, 5349
+PORT = 3478
 START_DEADLINE = 30.0
 
 

@@ -1,6 +1,7 @@
 """axe-core, the usual checker of accessibility, run in a page."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from playwright.async_api import Page
@@ -28,14 +29,17 @@ class Inspected(Protocol):
     async def until(self, what: str, script: str) -> Any: ...
 
 
-async def findings(visitor: Inspected, axe: str) -> list[str]:
-    """Serious and critical violations, one line each. Waits for transitions, which reduce the contrast."""
-    await visitor.page.evaluate(axe)
+async def findings(visitor: Inspected, axe: str, rules: Sequence[str] = ()) -> list[str]:
+    """Serious and critical violations, one line each; `rules`: all by default. Waits for transitions, which lower the contrast."""
+    if not await visitor.page.evaluate("() => Boolean(window.axe)"):
+        await visitor.page.evaluate(axe)
     await visitor.until("a page at rest", AT_REST)
     violations: list[dict[str, Any]] = await visitor.page.evaluate(
-        """async () => (await axe.run(document, { resultTypes: ['violations'] })).violations.map(
-            ({ id, impact, help, nodes }) => ({ id, impact, help,
-                nodes: nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`) }))"""
+        """async (rules) => (await axe.run(document, {
+            resultTypes: ['violations'], ...(rules.length && { runOnly: rules }),
+        })).violations.map(({ id, impact, help, nodes }) => ({ id, impact, help,
+            nodes: nodes.map(({ html, failureSummary }) => `${html} ${failureSummary}`) }))""",
+        rules,
     )
     return [
         f"{one['impact']}: {one['id']}: {one['help']}: {one['nodes'][:3]}"

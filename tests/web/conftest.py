@@ -1,4 +1,8 @@
-"""Real browsers against a real server process. Every module has its own of both; every test its own room."""
+"""Real browsers against real server processes. Tests of one pytest process share a browser and a server in development mode.
+
+Each test has its own room, and its pages have browser contexts of their own. A module that needs another browser or another
+server has a fixture of the same name.
+"""
 
 import re
 import shutil
@@ -10,15 +14,21 @@ import pytest_asyncio
 from playwright.async_api import Browser, Playwright, async_playwright
 
 from tests.web import axe as checker
+from tests.web.firefox import Firefox
+from tests.web.firefox import firefox as start_firefox
 from tests.web.guest import Meeting, gathering
 from tests.web.server import ServerProcess, serve
 
 ARTIFACTS = Path(__file__).with_name("artifacts")
 LOG_LINES = 60
+FAKE_CAMERA = "--use-fake-device-for-media-stream=fps=15"
+"""A page that asks for fewer frames than the camera makes gets none for two seconds when another page opens a camera."""
+FAKE_CONSENT = "--use-fake-ui-for-media-stream"
 CHROMIUM = (
     "--no-sandbox",
-    "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
+    FAKE_CAMERA,
+    FAKE_CONSENT,
+    "--auto-select-desktop-capture-source=Entire screen",
     "--autoplay-policy=no-user-gesture-required",
     "--allow-loopback-in-peer-connection",
     "--disable-gpu",
@@ -31,10 +41,10 @@ failed = pytest.StashKey[bool]()
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """Browser and server outlive a test, so that the loop must, too."""
+    """The browser and the server outlive a test, and so does the event loop."""
     for item in items:
         if Path(__file__).parent in item.path.parents and pytest_asyncio.is_async_test(item):
-            item.add_marker(pytest.mark.asyncio(loop_scope="module"), append=False)
+            item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -45,13 +55,13 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def playwright() -> AsyncIterator[Playwright]:
     async with async_playwright() as running:
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def axe() -> str:
     return await checker.source()
 
@@ -73,21 +83,37 @@ async def launch(playwright: Playwright, *arguments: str, shell: bool = True) ->
     return await playwright.chromium.launch(executable_path=chromium_path(shell=shell), args=[*CHROMIUM, *arguments])
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
     browser = await launch(playwright)
     yield browser
     await browser.close()
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def firefox(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Firefox]:
+    program = shutil.which("firefox-esr") or shutil.which("firefox")
+    if program is None:
+        pytest.skip("Firefox is not installed: apt-get install firefox-esr")
+    async with start_firefox(program, tmp_path_factory.mktemp("firefox")) as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def fox(firefox: Firefox) -> AsyncIterator[Firefox]:
+    """A page of Firefox."""
+    async with firefox.tab("Fox") as page:
+        yield page
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
-    """In development mode; a module that needs another one has a fixture of this name."""
+    """A server in development mode."""
     async with serve(tmp_path_factory.mktemp("server") / "log") as running:
         yield running
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def meeting(chromium: Browser, server: ServerProcess, request: pytest.FixtureRequest) -> AsyncIterator[Meeting]:
     """A room of its own for each test. Whatever the test is about: no page may fail, no error may be logged."""
     room = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")

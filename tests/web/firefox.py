@@ -5,7 +5,7 @@ https://w3c.github.io/webdriver-bidi/
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -37,14 +37,20 @@ PREFERENCES = {
 
 
 class Firefox(Visitor):
-    """One page of it."""
+    """One page of Firefox, or the browser itself, whose pages are its tabs."""
 
-    def __init__(self, name: str, socket: aiohttp.ClientWebSocketResponse) -> None:
+    def __init__(
+        self,
+        name: str,
+        socket: aiohttp.ClientWebSocketResponse,
+        ids: Iterator[int] | None = None,
+        turn: asyncio.Lock | None = None,
+    ) -> None:
         self.name = name
         self.context = ""
         self._socket = socket
-        self._ids = count(1)
-        self._turn = asyncio.Lock()
+        self._ids = ids or count(1)
+        self._turn = turn or asyncio.Lock()
 
     async def command(self, method: str, **parameters: object) -> Any:
         """One command and its result; what the browser tells meanwhile is not asked for."""
@@ -71,11 +77,18 @@ class Firefox(Visitor):
             raise RuntimeError(outcome["exceptionDetails"]["text"])
         return json.loads(outcome["result"]["value"])
 
-    async def open(self) -> None:
-        await self.command("session.new", capabilities={})
-        self.context = (await self.command("browsingContext.getTree"))["contexts"][0]["context"]
-        watch = await asyncio.to_thread(WATCH.read_text)
-        await self.command("script.addPreloadScript", functionDeclaration=f"() => {{ {watch} }}")
+    @asynccontextmanager
+    async def tab(self, name: str) -> AsyncIterator["Firefox"]:
+        """A page that shares no storage with others of this browser; closed when the block is left."""
+        user = (await self.command("browser.createUserContext"))["userContext"]
+        page = Firefox(name, self._socket, self._ids, self._turn)
+        created = await self.command("browsingContext.create", type="tab", userContext=user)
+        page.context = created["context"]
+        try:
+            yield page
+        finally:
+            await self.command("browsingContext.close", context=page.context)
+            await self.command("browser.removeUserContext", userContext=user)
 
     async def enter(self, url: str) -> None:
         """From the address to the meeting, by the lobby's own button."""
@@ -95,8 +108,8 @@ class Firefox(Visitor):
 
 
 @asynccontextmanager
-async def firefox(program: str, profile: Path, name: str) -> AsyncIterator[Firefox]:
-    """A browser with a fresh profile; ended when the block is left."""
+async def firefox(program: str, profile: Path) -> AsyncIterator[Firefox]:
+    """A browser with a fresh profile, without a page of its own; ended when the block is left."""
     lines = [f"user_pref({json.dumps(key)}, {json.dumps(value)});\n" for key, value in PREFERENCES.items()]
     (profile / "user.js").write_text("".join(lines))
     process = await asyncio.create_subprocess_exec(
@@ -111,10 +124,12 @@ async def firefox(program: str, profile: Path, name: str) -> AsyncIterator[Firef
             aiohttp.ClientSession() as client,
             client.ws_connect(f"ws://127.0.0.1:{port}/session", max_msg_size=0) as socket,
         ):
-            page = Firefox(name, socket)
-            await page.open()
-            yield page
-            await page.command("browser.close")
+            browser = Firefox("Firefox", socket)
+            await browser.command("session.new", capabilities={})
+            watch = await asyncio.to_thread(WATCH.read_text)
+            await browser.command("script.addPreloadScript", functionDeclaration=f"() => {{ {watch} }}")
+            yield browser
+            await browser.command("browser.close")
             with suppress(TimeoutError):
                 await asyncio.wait_for(process.wait(), 10)
     finally:

@@ -11,8 +11,10 @@ from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Error,
 
 WATCH = Path(__file__).with_name("watch.js")
 POLL = 0.1
-CAMERA = "640x360x15"
-"""The camera of most tests: small, because the machine that runs them encodes and decodes for all pages."""
+CAMERA = "320x180x15"
+"""The camera of most tests: small, because the machine that runs them encodes and decodes for all participants."""
+TWO_LAYERS = "640x360x15"
+"""The smallest camera of which Chromium sends two layers: 320 and 640 pixels wide."""
 THREE_LAYERS = "960x540x15"
 """The smallest camera of which Chromium sends three layers: 240, 480 and 960 pixels wide."""
 STREAMS = "() => watched.streams()"
@@ -62,7 +64,7 @@ class Visitor:
         found: dict[str, Any] = (await self.run("() => watched.pictures()")).get(track, {})
         return found
 
-    async def sees(self, track: str, *, frames: int = 10, within: float = 30.0) -> None:
+    async def sees(self, track: str, *, frames: int = 5, within: float = 30.0) -> None:
         """Waits until so many more frames of a track are decoded."""
         before = (await self.received(track)).get("framesDecoded", 0)
         await self.until(

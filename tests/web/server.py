@@ -17,7 +17,7 @@ import aiohttp
 from sfu import cli
 from tests.support.ports import free_port
 
-START_DEADLINE = 20.0
+START_DEADLINE = 90.0
 STOP_DEADLINE = 15.0
 KEYS = {"SFU_AUTH__KEYS": "{web: a-secret-of-the-tests-with-more-than-32-bytes}"}
 "Environment of a server that is not in development mode."

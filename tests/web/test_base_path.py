@@ -1,12 +1,12 @@
 """The server below a path of a real reverse proxy (nginx), which strips the prefix or does not, in Chromium."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page
 
 from tests.support.box_office import opened
@@ -18,65 +18,74 @@ from tests.web.test_watch import Viewer
 pytestmark = pytest.mark.skipif(PATH is None, reason="nginx is not installed: apt-get install nginx-light")
 PREFIX = "/meet"
 WAYS = {"stripped, unknown to the server": ("", True), "stripped": (PREFIX, True), "kept": (PREFIX, False)}
-ways = pytest.mark.parametrize("way", WAYS)
 
 
-def missed(log: Path) -> list[str]:
-    """Requests that the proxy or the server answered with an error; 499: the page was closed meanwhile."""
-    lines = [line.split('"') for line in log.read_text().splitlines()]
-    return [
-        f"{line[1]} {line[2].split()[0]}"
-        for line in lines
-        if line[2].split()[0] >= "400" and line[2].split()[0] != "499"
-    ]
+class AccessLog:
+    """The log of the proxy."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._read = 0
+
+    def missed(self) -> list[str]:
+        """Requests since the last call that were answered with an error; 499: the page was closed meanwhile."""
+        lines = self.path.read_text().splitlines()
+        new = [line.split('"') for line in lines[self._read :]]
+        self._read = len(lines)
+        return [
+            f"{line[1]} {line[2].split()[0]}"
+            for line in new
+            if line[2].split()[0] >= "400" and line[2].split()[0] != "499"
+        ]
 
 
-@asynccontextmanager
-async def behind(tmp_path: Path, way: str) -> AsyncIterator[tuple[str, Path]]:
+@pytest_asyncio.fixture(scope="module", loop_scope="session", params=WAYS)
+async def behind(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[str, AccessLog]]:
     """Address of a server's root behind the proxy, and the proxy's log."""
-    base, strip = WAYS[way]
+    base, strip = WAYS[request.param]
     settings = {"http.base_path": base, "rtc.include_loopback": "true"}
     async with (
-        serve(tmp_path / "log", settings, KEYS) as server,
+        serve(tmp_path_factory.mktemp("server") / "log", settings, KEYS) as server,
         proxied(server.port, PREFIX, strip=strip) as (origin, log),
     ):
-        yield f"{origin}{PREFIX}", log
+        yield f"{origin}{PREFIX}", AccessLog(log)
 
 
-@ways
-async def test_two_people_meet(chromium: Browser, tmp_path: Path, way: str) -> None:
-    async with behind(tmp_path, way) as (url, log), gathering(chromium, url, "hall") as meeting:
+async def test_two_people_meet(chromium: Browser, behind: tuple[str, AccessLog]) -> None:
+    url, log = behind
+    async with gathering(chromium, url, "hall") as meeting:
         ada = await meeting.join("Ada", token=await token("hall", "ada"))
         bob = await meeting.join("Bob", token=await token("hall", "bob"))
         await bob.sees(await ada.track())
         await ada.sees(await bob.track())
         assert urlsplit(ada.page.url).path == f"{PREFIX}/r/hall"
         assert ada.failures == bob.failures == []
-        assert missed(log) == []
+        assert log.missed() == []
 
 
-@ways
-async def test_from_the_landing_page_to_the_lobby_and_back(chromium: Browser, tmp_path: Path, way: str) -> None:
-    async with behind(tmp_path, way) as (url, log):
-        page = await chromium.new_page()
-        failures: list[str] = []
-        page.on("pageerror", lambda error: failures.append(str(error)))
-        await page.goto(f"{url}/")
-        await page.get_by_test_id("room-input").fill("täglich")
-        await page.get_by_test_id("name-input").fill("Ada")
-        await page.get_by_test_id("enter-button").click()
-        await page.get_by_test_id("lobby").wait_for()
-        assert page.url == f"{url}/r/t%C3%A4glich"
-        await page.reload()
-        await page.get_by_test_id("lobby").wait_for()
-        await page.go_back()
-        await page.close()
-        assert failures == []
-        assert missed(log) == []
+async def test_from_the_landing_page_to_the_lobby_and_back(chromium: Browser, behind: tuple[str, AccessLog]) -> None:
+    url, log = behind
+    page = await chromium.new_page()
+    failures: list[str] = []
+    page.on("pageerror", lambda error: failures.append(str(error)))
+    await page.goto(f"{url}/")
+    await page.get_by_test_id("room-input").fill("täglich")
+    await page.get_by_test_id("name-input").fill("Ada")
+    await page.get_by_test_id("enter-button").click()
+    await page.get_by_test_id("lobby").wait_for()
+    assert page.url == f"{url}/r/t%C3%A4glich"
+    await page.reload()
+    await page.get_by_test_id("lobby").wait_for()
+    await page.go_back()
+    await page.close()
+    assert failures == []
+    assert log.missed() == []
 
 
 @pytest.mark.parametrize("private", [False, True], ids=["public", "with a playback token"])
-@ways
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_live_stream_is_watched(chromium: Browser, way: str, private: bool) -> None:
     base, strip = WAYS[way]
     arguments = [*(["--private"] if private else []), *(["--base-path", base] if base else [])]
@@ -95,7 +104,7 @@ async def test_a_live_stream_is_watched(chromium: Browser, way: str, private: bo
         await page.close()
         assert viewer.failures == []
         # Before the live stream begins its index is missing; without an access token the request is refused once.
-        assert [each for each in missed(log) if "index.m3u8" not in each and "/token HTTP" not in each] == []
+        assert [each for each in AccessLog(log).missed() if "index.m3u8" not in each and "/token HTTP" not in each] == []
 
 
 async def open_damaged(chromium: Browser, url: str) -> tuple[Page, list[str]]:
@@ -129,11 +138,9 @@ async def test_other_links_have_no_message(chromium: Browser, server: ServerProc
     assert failures == []
 
 
-@pytest.mark.parametrize("way", ["stripped, unknown to the server", "kept"])
-async def test_a_damaged_link_below_a_path(chromium: Browser, tmp_path: Path, way: str) -> None:
-    async with behind(tmp_path, way) as (url, _):
-        for path in ("r/%ff", "watch/%ff"):
-            page, failures = await open_damaged(chromium, f"{url}/{path}")
-            assert await page.get_by_test_id("broken-link").count() == 1
-            await page.close()
-            assert failures == []
+async def test_a_damaged_link_below_a_path(chromium: Browser, behind: tuple[str, AccessLog]) -> None:
+    for path in ("r/%ff", "watch/%ff"):
+        page, failures = await open_damaged(chromium, f"{behind[0]}/{path}")
+        assert await page.get_by_test_id("broken-link").count() == 1
+        await page.close()
+        assert failures == []

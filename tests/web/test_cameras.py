@@ -27,7 +27,7 @@ PUBLISH = """async ([count, together]) => {
 @pytest.mark.parametrize("together", [True, False], ids=["at once", "one by one"])
 async def test_sixteen_tracks(meeting: Meeting, together: bool) -> None:
     """The default of `rooms.max_tracks`: microphone, camera and 14 more in three layers each."""
-    ada, bob = await meeting.join("Ada", camera="320x180x5"), await meeting.join("Bob", camera="320x180x5")
+    ada, bob = await meeting.join("Ada", camera="320x180x15"), await meeting.join("Bob", camera="320x180x15")
     await ada.track()
     await ada.track("microphone")
     tracks = await ada.run(PUBLISH, [CAMERAS, together])

@@ -11,6 +11,7 @@ from playwright.async_api import Browser, Playwright, async_playwright
 from tests.support import impaired
 from tests.web.conftest import launch
 from tests.web.guest import Meeting
+from tests.web.server import ServerProcess, serve
 
 pytestmark = pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible")
 NETWORKS = 40
@@ -62,17 +63,23 @@ def namespace() -> Iterator[None]:
         yield
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def playwright(namespace: None) -> AsyncIterator[Playwright]:
     async with async_playwright() as running:
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
     browser = await launch(playwright, shell=False)
     yield browser
     await browser.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def server(namespace: None, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
+    async with serve(tmp_path_factory.mktemp("server") / "log") as running:
+        yield running
 
 
 async def test_many_networks(meeting: Meeting, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ STALL = """async (seconds) => {
 }"""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     directory = tmp_path_factory.mktemp("server")
     environment = {

@@ -2,7 +2,7 @@
 
 from tests.web.guest import Guest, Meeting
 
-TINY = "320x180x5"
+TINY = "320x180x15"
 ALL_LINES = "() => [...document.querySelectorAll('[data-testid=chat-message] p')].map(({ textContent }) => textContent)"
 
 

@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.web.guest import Meeting
+from tests.web.guest import TWO_LAYERS, Meeting
 from tests.web.steady import steady
 
-CAMERA = "640x360x10"
+CAMERA = TWO_LAYERS
 "Two layers: three of AV1 are too much for two cores, and an encoder without breath makes its pictures smaller by itself."
-TINY = "320x180x5"
+TINY = "320x180x15"
 ANSWER = "() => watched.connections[0].currentRemoteDescription.sdp"
 
 
@@ -82,7 +82,7 @@ async def test_silence_is_hardly_sent(meeting: Meeting) -> None:
 
 
 async def test_without_simulcast_one_picture_is_sent(meeting: Meeting) -> None:
-    ada, bob = await meeting.join("Ada", simulcast="off"), await meeting.join("Bob")
+    ada, bob = await meeting.join("Ada", camera=TWO_LAYERS, simulcast="off"), await meeting.join("Bob")
     track = await ada.track()
 
     await bob.width(track, 640)

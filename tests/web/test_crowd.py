@@ -17,7 +17,7 @@ BY_BROWSER = 64 * 1024
 """Bytes of a message that the server takes."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     async with serve(tmp_path_factory.mktemp("server") / "log", None, KEYS) as running:
         yield running

@@ -7,15 +7,14 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Playwright
 
-from tests.web.conftest import CHROMIUM, chromium_path
+from tests.web.conftest import CHROMIUM, FAKE_CAMERA, FAKE_CONSENT, chromium_path
 from tests.web.guest import Guest, Meeting, gathering
 from tests.web.server import ServerProcess, serve
 
-SMALL = "320x180x10"
-FAKE_DEVICE, FAKE_CONSENT = "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"
+SMALL = "320x180x15"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """Rooms for two."""
     async with serve(tmp_path_factory.mktemp("server") / "log", {"rooms.max_participants": 2}) as running:
@@ -42,7 +41,7 @@ async def problems(guest: Guest) -> list[str]:
 @pytest.mark.parametrize(
     ("missing", "more", "code", "words"),
     [
-        (FAKE_DEVICE, (), "NotFoundError", "No camera found"),
+        (FAKE_CAMERA, (), "NotFoundError", "No camera found"),
         (FAKE_CONSENT, ("--deny-permission-prompts",), "NotAllowedError", "Camera is blocked"),
     ],
     ids=["no-device", "no-permission"],

@@ -8,7 +8,7 @@ from playwright.async_api import Browser
 from tests.web.guest import gathering
 from tests.web.server import KEYS, serve, token
 
-SMALL = "320x180x10"
+SMALL = "320x180x15"
 
 
 async def test_everybody_moves_to_the_new_process(chromium: Browser, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.web.guest import Guest, Meeting
 
 SEALED = Path(__file__).with_name("sealed.js")
-CAMERA = "320x180x10"
+CAMERA = "320x180x15"
 FRAMES = 20
 
 

@@ -1,25 +1,9 @@
 """Firefox and Chromium meet: other offers, other RTCP, other ideas of simulcast."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
 
-import pytest
-import pytest_asyncio
-
-from tests.web.firefox import Firefox, firefox
+from tests.web.firefox import Firefox
 from tests.web.guest import THREE_LAYERS, Meeting
-
-PROGRAM = shutil.which("firefox-esr") or shutil.which("firefox")
-pytestmark = pytest.mark.skipif(PROGRAM is None, reason="Firefox is not installed: apt-get install firefox-esr")
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def fox(tmp_path: Path) -> AsyncIterator[Firefox]:
-    assert PROGRAM
-    async with firefox(PROGRAM, tmp_path, "Fox") as page:
-        yield page
 
 
 async def test_firefox_and_chromium_see_and_hear_each_other(meeting: Meeting, fox: Firefox) -> None:

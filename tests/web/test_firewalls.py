@@ -14,10 +14,7 @@ from tests.web.conftest import CHROMIUM, chromium_path
 from tests.web.guest import Guest, gathering
 from tests.web.server import KEYS, serve, token
 
-pytestmark = [
-    pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible"),
-    pytest.mark.quiet,  # the line between the hosts is a process that needs its share of a processor
-]
+pytestmark = pytest.mark.skipif(bool(impaired.possible()), reason=impaired.possible() or "possible")
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +23,13 @@ def namespace() -> Iterator[None]:
         yield
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def playwright(namespace: None) -> AsyncIterator[Playwright]:
     async with async_playwright() as running:
         yield running
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def line(playwright: Playwright) -> AsyncIterator[impaired.Line]:
     async with impaired.far_host() as line:
         yield line

@@ -72,7 +72,7 @@ async def test_an_encoder_in_a_meeting(chromium: Browser, tmp_path: Path) -> Non
     async with serve(tmp_path / "server.log", settings) as server:
         key = await stream_key(server)
         async with gathering(chromium, server.url, ROOM) as meeting:
-            ada = await meeting.join("Ada", camera="320x180x5")
+            ada = await meeting.join("Ada", camera="320x180x15")
             async with encoder(f"rtmp://localhost:{port}/live/{key}"):
                 await ada.page.locator(
                     '[data-identity="encoder"] [data-testid="tile-ingest"]', has_text="Encoder"

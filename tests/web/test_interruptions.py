@@ -1,16 +1,11 @@
 """The browser pauses sound and pictures, as for a phone call. They come back, or the page asks for a gesture."""
 
 import asyncio
-import shutil
-from pathlib import Path
 
-import pytest
-
-from tests.web.firefox import firefox
+from tests.web.firefox import Firefox
 from tests.web.guest import Meeting, Visitor
 
-SMALL = "320x180x10"
-FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
+SMALL = "320x180x15"
 PLAYING = """(many) => {
     // Sounds are not in the document. A picture that left it, as the lobby's preview does, stays paused.
     const shown = [...watched.players].filter(({ tagName, isConnected }) => tagName === 'AUDIO' || isConnected);
@@ -83,20 +78,15 @@ async def test_sound_that_is_refused_at_the_join(meeting: Meeting) -> None:
     await ada.hears(await bob.track("microphone"))
 
 
-@pytest.mark.skipif(FIREFOX is None, reason="Firefox is not installed: apt-get install firefox-esr")
-async def test_sound_comes_back_in_firefox(meeting: Meeting, tmp_path: Path) -> None:
-    assert FIREFOX
+async def test_sound_comes_back_in_firefox(meeting: Meeting, fox: Firefox) -> None:
     ada = await meeting.join("Ada", camera=SMALL)
-    async with firefox(FIREFOX, tmp_path, "Fox") as fox:
-        await fox.enter(meeting.address())
-        await fox.hears(await ada.track("microphone"), within=30)
-        await fox.run(PAUSE)
-        await plays(fox, 1)
-        await fox.run(REFUSE)
-        await fox.run(PAUSE)
-        await fox.until("the notice", "() => document.querySelector('[data-kind=sound]') !== null")
-        await fox.run(
-            "() => { globalThis.refusing = false; document.querySelector('[data-kind=sound] button').click(); }"
-        )
-        await plays(fox, 1)
-        await fox.until("no notice", "() => document.querySelector('[data-kind=sound]') === null")
+    await fox.enter(meeting.address())
+    await fox.hears(await ada.track("microphone"), within=30)
+    await fox.run(PAUSE)
+    await plays(fox, 1)
+    await fox.run(REFUSE)
+    await fox.run(PAUSE)
+    await fox.until("the notice", "() => document.querySelector('[data-kind=sound]') !== null")
+    await fox.run("() => { globalThis.refusing = false; document.querySelector('[data-kind=sound] button').click(); }")
+    await plays(fox, 1)
+    await fox.until("no notice", "() => document.querySelector('[data-kind=sound]') === null")

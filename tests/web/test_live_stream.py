@@ -8,10 +8,10 @@ import pytest_asyncio
 from tests.web.guest import Guest, Meeting
 from tests.web.server import ServerProcess, serve
 
-SMALL = "320x180x10"
+SMALL = "320x180x15"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """One that makes small live streams."""
     directory = tmp_path_factory.mktemp("server")

@@ -55,7 +55,7 @@ WAIT = """async (frames) => {
 Run = Callable[[str, object], Awaitable[Any]]
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def webrtc_server() -> AsyncIterator[WebRtcServer]:
     server = WebRtcServer(Settings(udp_port=0, bind=("127.0.0.1",), include_loopback=True))
     server.open()

@@ -7,7 +7,7 @@ import pytest
 from tests.web.guest import Guest, Meeting
 
 pytestmark = pytest.mark.quiet  # freezes are judged
-FULL_CAMERA = "1280x720x30"
+FULL_CAMERA = "1280x720x15"
 LAYERS_DEADLINE = 5.0
 
 

@@ -23,7 +23,7 @@ RATE = 500
 """Messages a second, each way."""
 LOSS = 0.1
 ROUND_TRIP = 0.04
-CAMERA = "320x180x5"
+CAMERA = "320x180x15"
 HEAR = """() => {
     watched.heard = { count: 0, wrong: [] };
     sfu.room.on('packet', ({ topic, payload, reliable }) => {

@@ -4,7 +4,7 @@ from playwright.async_api import Locator
 
 from tests.web.guest import Guest, Meeting
 
-SMALL = "320x180x10"
+SMALL = "320x180x15"
 
 
 async def open_people(guest: Guest) -> None:

@@ -7,14 +7,12 @@ from typing import TypeVar
 import aiohttp
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Playwright
 
-from tests.web.conftest import launch
 from tests.web.guest import Guest, Meeting
 from tests.web.server import ServerProcess, serve
 
 T = TypeVar("T")
-SMALL = "320x180x10"
+SMALL = "320x180x15"
 SAME = """() => {
     // The own tracks as the other participant's server events tell them, against what this page shows.
     const { microphone, camera, screen } = sfu.local.state;
@@ -27,15 +25,7 @@ OTHERS = """(id) => {
 }"""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
-    """Answers the question which screen to share by itself."""
-    browser = await launch(playwright, "--auto-select-desktop-capture-source=Entire screen")
-    yield browser
-    await browser.close()
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """Allows few messages, and four tracks per participant."""
     settings = {

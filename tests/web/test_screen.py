@@ -1,24 +1,10 @@
 """A shared screen takes the stage, and gives it back."""
 
-from collections.abc import AsyncIterator
-
-import pytest_asyncio
-from playwright.async_api import Browser, Playwright
-
-from tests.web.conftest import launch
 from tests.web.guest import Meeting
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
-    """One that answers the question which screen to share by itself."""
-    browser = await launch(playwright, "--auto-select-desktop-capture-source=Entire screen")
-    yield browser
-    await browser.close()
-
-
 async def test_a_shared_screen_takes_the_stage(meeting: Meeting) -> None:
-    ada, bob = await meeting.join("Ada", camera="320x180x5"), await meeting.join("Bob", camera="320x180x5")
+    ada, bob = await meeting.join("Ada", camera="320x180x15"), await meeting.join("Bob", camera="320x180x15")
     assert await bob.part("stage").get_attribute("data-layout") == "grid"
 
     await ada.part("share").click()

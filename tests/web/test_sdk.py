@@ -19,7 +19,7 @@ PORT = free_port()
 ORIGIN = f"http://localhost:{PORT}"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """A server with keys that accepts the application's origin, and the application."""
     (example,) = EXAMPLE.findall((CLIENT / "README.md").read_text(encoding="utf-8"))

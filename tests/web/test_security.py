@@ -9,10 +9,10 @@ from tests.support.certificate import self_signed
 from tests.web.guest import Guest, Meeting
 from tests.web.server import KEYS, ServerProcess, serve, token
 
-SMALL = "320x180x10"
+SMALL = "320x180x15"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     folder = tmp_path_factory.mktemp("server")
     certificate, key = self_signed(folder)

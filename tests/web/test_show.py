@@ -39,7 +39,7 @@ LIPS = 40.0
 """Milliseconds, at p95 of all claps."""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     directory = tmp_path_factory.mktemp("server")
     environment = {

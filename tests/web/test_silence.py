@@ -16,7 +16,7 @@ LOST_DEADLINE = 12.0
 LEFT_DEADLINE = 20.0
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     """Shorter timeouts than the defaults, but long enough for the quality to be sent before the departure."""
     settings = {"signaling.heartbeat": 3, "signaling.resume_window": 5}

@@ -1,15 +1,8 @@
 """Sound with two channels stays what it is on the way to viewers."""
 
-import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Playwright
 
-from tests.web.conftest import launch
-from tests.web.firefox import firefox
+from tests.web.firefox import Firefox
 from tests.web.guest import Meeting, Visitor
 
 PUBLISH = """async ([source, left, right]) => {
@@ -52,13 +45,6 @@ LOUDNESS = """async (id) => {
 }"""
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def chromium(playwright: Playwright) -> AsyncIterator[Browser]:
-    browser = await launch(playwright)
-    yield browser
-    await browser.close()
-
-
 async def heard(viewer: Visitor, track: str, louder: int) -> None:
     """Waits until one channel (0: left) is heard and the other one is not."""
     await viewer.until(
@@ -71,33 +57,30 @@ async def heard(viewer: Visitor, track: str, louder: int) -> None:
 
 @pytest.mark.parametrize(("tones", "louder"), [((440, 0), 0), ((0, 440), 1)], ids=["left", "right"])
 async def test_the_sound_of_a_screen(meeting: Meeting, tones: tuple[int, int], louder: int) -> None:
-    ada, bob = await meeting.join("Ada", camera="320x180x5"), await meeting.join("Bob", camera="320x180x5")
+    ada, bob = await meeting.join("Ada", camera="320x180x15"), await meeting.join("Bob", camera="320x180x15")
     track = await ada.run(PUBLISH, ["screen_share_audio", *tones])
     await heard(bob, track, louder)
-    late = await meeting.join("Late", camera="320x180x5")
+    late = await meeting.join("Late", camera="320x180x15")
     await heard(late, track, louder)
 
 
 async def test_mono_and_stereo_at_once(meeting: Meeting) -> None:
     """Two kinds of Opus in one bundle: neither harms the other."""
-    ada, bob = await meeting.join("Ada", camera="320x180x5"), await meeting.join("Bob", camera="320x180x5")
+    ada, bob = await meeting.join("Ada", camera="320x180x15"), await meeting.join("Bob", camera="320x180x15")
     track = await ada.run(PUBLISH, ["screen_share_audio", 440, 0])
     await heard(bob, track, 0)
     await bob.hears(await ada.track("microphone"))
     await ada.hears(await bob.track("microphone"))
 
 
-async def test_firefox_is_sent_two_channels(meeting: Meeting, tmp_path: Path) -> None:
+async def test_firefox_is_sent_two_channels(meeting: Meeting, fox: Firefox) -> None:
     """Its decoded sound is not accessible: without a sound card the audio graph does not run."""
-    program = shutil.which("firefox-esr") or shutil.which("firefox")
-    assert program, "this test needs Firefox: apt-get install firefox-esr"
-    ada = await meeting.join("Ada", camera="320x180x5")
-    async with firefox(program, tmp_path, "Fox") as fox:
-        await fox.enter(meeting.address(camera="320x180x5"))
-        track = await ada.run(PUBLISH, ["screen_share_audio", 440, 0])
-        await fox.hears(track)
-        await fox.until(
-            "an answer with stereo",
-            "() => /^a=fmtp:110 .*stereo=1/m.test(sfu.room.subscriber.connection.localDescription.sdp)",
-        )
-        await ada.hears(await fox.track("microphone"))
+    ada = await meeting.join("Ada", camera="320x180x15")
+    await fox.enter(meeting.address(camera="320x180x15"))
+    track = await ada.run(PUBLISH, ["screen_share_audio", 440, 0])
+    await fox.hears(track)
+    await fox.until(
+        "an answer with stereo",
+        "() => /^a=fmtp:110 .*stereo=1/m.test(sfu.room.subscriber.connection.localDescription.sdp)",
+    )
+    await ada.hears(await fox.track("microphone"))

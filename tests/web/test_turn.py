@@ -12,12 +12,14 @@ import pytest_asyncio
 from playwright.async_api import Browser, Playwright
 
 from tests.support.certificate import self_signed
-from tests.support.coturn import PORT, TLS_PORT, Coturn, coturn, missing
+from tests.support.coturn import Coturn, coturn, missing
+from tests.support.ports import free_port
 from tests.web.conftest import launch
 from tests.web.guest import Guest, Meeting, gathering
 from tests.web.server import ServerProcess, serve
 
 pytestmark = pytest.mark.skipif(bool(missing), reason=missing or "-")
+PORT, TLS_PORT = free_port(), free_port()
 FIRST, SECOND = "127.0.0.1", "127.0.0.4"
 URLS = (
     f"turn:{FIRST}:{PORT}",
@@ -74,15 +76,15 @@ class Place:
         return guest
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def place(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     folder, secret = tmp_path_factory.mktemp("turn"), secrets.token_hex(16)
     certificate, key = self_signed(folder)
     tls = (f"--tls-listening-port={TLS_PORT}", f"--cert={certificate}", f"--pkey={key}", "--no-dtls")
     settings = {"turn.urls": json.dumps(URLS), "turn.secret": secret}
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(coturn(folder, FIRST, secret, tls))
-        await stack.enter_async_context(coturn(folder, SECOND, secret))
+        first = await stack.enter_async_context(coturn(folder, FIRST, secret, tls, PORT))
+        await stack.enter_async_context(coturn(folder, SECOND, secret, port=PORT))
         server = await stack.enter_async_context(serve(folder / "log", settings, {"SSL_CERT_FILE": str(certificate)}))
         browser = await launch(playwright, "--ignore-certificate-errors")
         yield Place(server, browser, first)

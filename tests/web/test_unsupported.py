@@ -19,7 +19,7 @@ from tests.web.server import KEYS, ServerProcess, serve, token
 from tests.web.test_playback import in_webkit
 from tests.web.webkit import WebKit, needs_webkit, webkit
 
-SMALL = "320x180x10"
+SMALL = "320x180x15"
 LOOKS: list[dict[str, Any]] = [
     {"color_scheme": "light"},
     {"color_scheme": "dark", "viewport": {"width": 360, "height": 640}},
@@ -41,7 +41,7 @@ BLOCKED_LATER = """
 """
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def safari(tmp_path: Path) -> AsyncIterator[WebKit]:
     async with webkit("Safari's relative", tmp_path) as page:
         yield page

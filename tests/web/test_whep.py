@@ -1,7 +1,6 @@
 """Players watch a meeting over WHEP: Chromium with a few lines of script and with public libraries."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,13 +11,12 @@ import pytest
 from playwright.async_api import Page
 
 from tests.web import whep_clients
-from tests.web.firefox import firefox
+from tests.web.firefox import Firefox
 from tests.web.guest import THREE_LAYERS, Guest, Meeting
 
 WHEP = Path(__file__).with_name("whep.js").read_text()
 WHIP = Path(__file__).with_name("whip.js").read_text()
 PATIENCE = 30.0
-FIREFOX = shutil.which("firefox-esr") or shutil.which("firefox")
 WITH_CODEC = """(mimeType) => {
     const add = RTCPeerConnection.prototype.addTransceiver;
     RTCPeerConnection.prototype.addTransceiver = function (track, init) {
@@ -194,23 +192,18 @@ async def test_public_libraries(meeting: Meeting, library: str) -> None:
         await page.evaluate(STOP[library])
 
 
-@pytest.mark.skipif(FIREFOX is None, reason="Firefox is not installed")
-async def test_firefox(meeting: Meeting, tmp_path: Path) -> None:
+async def test_firefox(meeting: Meeting, fox: Firefox) -> None:
     ada = await meeting.join("Ada")
-    assert FIREFOX is not None
-    async with firefox(FIREFOX, tmp_path, "Fox") as fox:
-        await fox.command(
-            "browsingContext.navigate", context=fox.context, url=f"{meeting.url}/healthz", wait="complete"
-        )
-        await fox.run(f"async () => {{ {WHEP} }}")
-        endpoint = f"{meeting.url}/whep/{meeting.room}/{await identity_of(ada)}"
-        created = await fox.run("(given) => whep.play(...given)", [endpoint, await token_of(meeting)])
-        assert created["status"] == 201, created
-        await fox.until(
-            "picture and sound",
-            """async () => {
-                const { audio, video } = await whep.received();
-                return video?.framesDecoded >= 10 && audio?.packetsReceived >= 50;
-            }""",
-            within=PATIENCE,
-        )
+    await fox.command("browsingContext.navigate", context=fox.context, url=f"{meeting.url}/healthz", wait="complete")
+    await fox.run(f"async () => {{ {WHEP} }}")
+    endpoint = f"{meeting.url}/whep/{meeting.room}/{await identity_of(ada)}"
+    created = await fox.run("(given) => whep.play(...given)", [endpoint, await token_of(meeting)])
+    assert created["status"] == 201, created
+    await fox.until(
+        "picture and sound",
+        """async () => {
+            const { audio, video } = await whep.received();
+            return video?.framesDecoded >= 10 && audio?.packetsReceived >= 50;
+        }""",
+        within=PATIENCE,
+    )

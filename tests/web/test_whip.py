@@ -42,13 +42,13 @@ PUBLISH = {
 STOP = {"whip-whep": "() => client.stop()", "@eyevinn/whip-web-client": "() => client.destroy()"}
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def origin() -> AsyncIterator[str]:
     async with serve_clients() as found:
         yield found
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def server(origin: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ServerProcess]:
     settings = {"http.allowed_origins": f"[{origin}]"}
     async with serve(tmp_path_factory.mktemp("server") / "log", settings) as running:

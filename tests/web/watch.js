@@ -1,5 +1,6 @@
 // Runs in every page before its own scripts: keeps hold of what a test wants to look at and the page does not show.
 (() => {
+  const FRAME_MS = 100;
   const watched = { connections: [], sockets: [], sent: [], marks: [], samples: [], sampling: null, players: new Set() };
   const mark = (name, detail = null) => watched.marks.push({ name, at: performance.now(), detail });
 
@@ -45,6 +46,10 @@
     return play.call(this);
   };
   document.addEventListener('loadeddata', ({ target }) => mark('picture', target.closest?.('[data-track]')?.dataset.track ?? ''), true);
+
+  // The page draws ten times a second: one machine renders the pages of all participants.
+  const frame = window.requestAnimationFrame.bind(window);
+  window.requestAnimationFrame = (draw) => window.setTimeout(() => frame(draw), FRAME_MS);
 
   // A test may ask for a smaller or slower camera than the page would: the machine that runs it encodes for everybody.
   const devices = navigator.mediaDevices;

@@ -21,7 +21,7 @@ from tests.support.ports import free_port
 from tests.web.guest import Visitor
 
 START_DEADLINE = 60.0
-ANSWER_DEADLINE = 30.0
+ANSWER_DEADLINE = 15.0
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 "Key of an element reference in WebDriver."
 BROWSERS = sorted(Path("/usr/lib").glob("*/webkit2gtk-4.*/MiniBrowser"))
@@ -137,11 +137,9 @@ async def webkit(name: str, folder: Path) -> AsyncIterator[WebKit]:
             await _answers(client)
             page = WebKit(name, client)
             await page.open()
-            try:
-                yield page
-            finally:
-                with suppress(Hung, RuntimeError, aiohttp.ClientError):
-                    await page.close()
+            yield page
+            with suppress(Hung, RuntimeError, aiohttp.ClientError):
+                await page.close()
     finally:
         for process in (driver, lease):
             with suppress(ProcessLookupError):
