@@ -64,10 +64,10 @@ async def test_sound_comes_back_after_a_stall(meeting: Meeting, server: ServerPr
     await ada.page.evaluate(TONE)
     await choose(ada, "go-live")
     await ada.part("on-air-live").wait_for()
-    await asyncio.sleep(8)
+    await asyncio.sleep(5)
     for seconds in STALLS:
         await ada.page.evaluate(STALL, seconds)
-        await asyncio.sleep(7)
+        await asyncio.sleep(5)
     async with aiohttp.ClientSession() as http:
         (watched,) = await fetch(http, f"{server.url}/hls/{meeting.room}/index.m3u8", "180p")
     missing = silences(watched)
