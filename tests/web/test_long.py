@@ -5,7 +5,7 @@ import os
 from tests.web.firefox import Firefox
 from tests.web.guest import Meeting, Visitor
 
-SHARES = int(os.environ.get("SHARES", "35"))
+SHARES = int(os.environ.get("SHARES", "20"))
 """`make soak` asks for 210. tests/transport/test_negotiation.py makes 250 with a client of its own."""
 SHARE = """async (last) => {
     const canvas = Object.assign(document.createElement('canvas'), { width: 640, height: 360 });

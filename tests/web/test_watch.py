@@ -155,10 +155,13 @@ async def test_from_before_the_beginning_to_the_replay(arrive: Open, theatre: ai
     await do(theatre, "begin?renditions=360p,180p")
     await viewer.phase("playing")
     await viewer.plays()
-    late = await viewer.settled(1000)
+    async with asyncio.timeout(30):
+        while True:
+            late = await viewer.settled(1000)
+            shown = float((await viewer.part("latency").inner_text()).removesuffix(" s"))
+            if abs(shown - late / 1000) < 0.3:
+                break
     assert "Live" in await viewer.part("status").inner_text()
-    shown = float((await viewer.part("latency").inner_text()).removesuffix(" s"))
-    assert abs(shown - late / 1000) < 0.3
 
     await viewer.press("quality")
     await viewer.press("quality-option", "180p")
