@@ -30,7 +30,7 @@ class Inspected(Protocol):
 
 
 async def findings(visitor: Inspected, axe: str, rules: Sequence[str] = ()) -> list[str]:
-    """Serious and critical violations, one line each; `rules`: all by default. Waits for transitions, which lower the contrast."""
+    """Serious and critical violations, one line each; `rules`: all by default. Waits for the end of transitions."""
     if not await visitor.page.evaluate("() => Boolean(window.axe)"):
         await visitor.page.evaluate(axe)
     await visitor.until("a page at rest", AT_REST)

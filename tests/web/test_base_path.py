@@ -104,7 +104,9 @@ async def test_a_live_stream_is_watched(chromium: Browser, way: str, private: bo
         await page.close()
         assert viewer.failures == []
         # Before the live stream begins its index is missing; without an access token the request is refused once.
-        assert [each for each in AccessLog(log).missed() if "index.m3u8" not in each and "/token HTTP" not in each] == []
+        assert [
+            each for each in AccessLog(log).missed() if "index.m3u8" not in each and "/token HTTP" not in each
+        ] == []
 
 
 async def open_damaged(chromium: Browser, url: str) -> tuple[Page, list[str]]:
