@@ -287,6 +287,8 @@ class Server:
         if self.settings.node.drain_timeout:
             self.signaling.announce_drain(self.settings.node.drain_timeout)
             await self.node.emptied(self.settings.node.drain_timeout)
+        if self.cluster is not None:
+            await self.cluster.leave()
         await asyncio.gather(self.egress_jobs.close(), self.rtmp_server.close(), self.signaling.close())
 
     async def close(self) -> None:

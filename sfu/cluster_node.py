@@ -168,7 +168,7 @@ class ClusterNode:
         log.info("joined the cluster", extra={"node": self.node_id, "url": self.url})
 
     async def leave(self) -> None:
-        """Ends the lease. Rooms that still exist keep their snapshots for other nodes. Idempotent."""
+        """Ends the lease and hands the rooms over: other nodes continue them, clients resume there. Idempotent."""
         if not self._open:
             return
         self._open = False
@@ -176,6 +176,8 @@ class ClusterNode:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.membership.close()
+        for room in self._rooms.list():
+            self._rooms.move(room.name)
 
     async def close(self) -> None:
         await self.leave()

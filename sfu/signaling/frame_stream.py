@@ -71,6 +71,7 @@ class FrameStream:
         self._paused = False
         self._slice_began = time.perf_counter()
         self._closed_by_peer = False
+        self._close_sent = False
         self._discarded: int | None = None
         "Bytes discarded after a violation; None: input is parsed."
 
@@ -117,8 +118,9 @@ class FrameStream:
             elif frame.opcode is Opcode.PING:
                 self._write(frame_header(Opcode.PONG, len(frame.payload)) + frame.payload)
             elif frame.opcode is Opcode.CLOSE:
-                # RFC 6455 5.5.1: the answer carries the same code.
-                self._write(close_frame(frame.close_code))
+                # RFC 6455 5.5.1: the answer carries the same code. If both sides close at once, there is no answer.
+                if not self._close_sent:
+                    self._write(close_frame(frame.close_code))
                 self._closed_by_peer = True
                 return None
             elif frame.opcode is not Opcode.PONG:
@@ -133,6 +135,7 @@ class FrameStream:
             async with asyncio.timeout(timeout):
                 if not self._closed_by_peer:
                     self._write(close_frame(code, reason))
+                    self._close_sent = True
                     await self._until_closed()
         except TimeoutError:
             transport.abort()

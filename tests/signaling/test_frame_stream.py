@@ -142,6 +142,7 @@ async def test_close_waits_for_the_close_frame_of_the_client() -> None:
     assert one.transport.written == b"\x88\x05\x0f\xa0bye"
     one.feed(frame(b"late") + frame(b"\x0f\xa0", 8))
     await closing
+    assert one.transport.written == b"\x88\x05\x0f\xa0bye", "one close frame only"
     assert one.transport.ended == "closed"
     await one.stream.close(4000, "again", 5.0)
 
