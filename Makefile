@@ -33,7 +33,8 @@ TSC := $(NODE)/node_modules/.bin/tsc
 TYPESCRIPT := typescript@5.9
 
 PROGRAMS := chromium=chromium chromium-headless-shell=chromium-headless-shell? firefox-esr=firefox-esr? ffmpeg=ffmpeg node=nodejs \
-  npm=npm promtool=prometheus? amtool=prometheus-alertmanager? turnserver=coturn? faketime=faketime? nginx=nginx-light? \
+  npm=npm promtool=prometheus? amtool=prometheus-alertmanager? turnserver=coturn? redis-server=redis-server? \
+  faketime=faketime? nginx=nginx-light? \
   haproxy=haproxy? WebKitWebDriver=webkit2gtk-driver? Xvfb=xvfb?
 # What WebKitGTK plays with, by one file of each package.
 plugin = $(firstword $(wildcard /usr/lib/*/gstreamer-1.0/$(1)) $(1))=$(2)?

@@ -19,8 +19,8 @@ REDIS_SCHEMES = ("redis", "rediss", "redis+sentinel", "rediss+sentinel", "redis+
 class Settings:
     redis_url: str = field(default="", repr=False, metadata={"secret": True})
     """Redis that all nodes share (requires the extra `redis`): `redis://user:password@host:6379/0`, `rediss://…` (TLS),
-    `redis+sentinel://host:26379,host:26379/master-name/0`, `redis+cluster://host:6379,host:6379`; with TLS
-    `rediss+sentinel://` and `rediss+cluster://`. Empty: none."""
+    `redis+sentinel://user:password@host:26379,host:26379/master-name/0?sentinel_password=…`,
+    `redis+cluster://host:6379,host:6379`; with TLS `rediss+sentinel://` and `rediss+cluster://`. Empty: none."""
     redis_ca: str = ""
     "Path of the CA certificates (PEM) of Redis; empty: those of the system."
     redis_prefix: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = "sfu"
