@@ -11,7 +11,8 @@
 # make bench  what forwarding costs, beside other servers doing the same
 # make soak   people who come and go for DURATION seconds (600), the same while each packet is accounted for, a million
 #             reliable messages at ten per cent loss, ten thousand of browsers', hundreds of screen shares on one
-#             connection, an hour of media at two per cent in simulated time, and each scenario with all its seeds
+#             connection, schedules of cluster faults, an hour of media at two per cent in simulated time, and each scenario
+#             with all its seeds
 # make clean  removes what the others made
 
 PYTHON ?= python3
@@ -132,6 +133,7 @@ bench: $(VENV)/.installed-test
 
 soak: $(VENV)/.installed-test
 	CHURN_SECONDS=$(or $(DURATION),600) $(BIN)/pytest tests/attacks/test_faults.py tests/attacks/test_ledger.py
+	SCHEDULES=10000 $(BIN)/pytest tests/cluster/test_model.py
 	SCTP_MESSAGES=1000000 $(BIN)/pytest tests/transport/test_sctp_loss.py
 	BROWSER_MESSAGES=10000 $(BIN)/pytest tests/web/test_messages.py
 	SHARES=210 $(BIN)/pytest tests/web/test_long.py

@@ -23,6 +23,10 @@ PEER_TRUST = 2.0
 """Seconds after asking its peers for which a node trusts that none of them reaches the directory."""
 SETTLE = 3.5
 """Seconds after an outage in which a node places no unknown room."""
+VERIFY_INTERVAL = 1.0
+VERIFY_TIME = 6.0
+"""After an outage, a node claims its homes again each `VERIFY_INTERVAL` seconds for so long: a former home that comes later
+wins by its epoch, and the other one has to notice."""
 
 
 class NodeLease:
@@ -33,10 +37,10 @@ class NodeLease:
         self.homes: dict[str, Home] = {}
         self.reachable = False
         "The last request to the directory was answered."
-        self.unverified = False
-        "The homes must be claimed again: the directory was away, has lost its state, or has ended the lease."
         self._announced = False
         "The directory has known this instance."
+        self._verify_at = float("inf")
+        self._verify_until = 0.0
         self._trust_until = 0.0
         "End of decisions for rooms that the current instance has claimed."
         self._former_trust_until = 0.0
@@ -49,7 +53,9 @@ class NodeLease:
         returned = self._announced and not self.reachable
         if lost or returned:
             self._settle_until = now + SETTLE
-            self.unverified = True
+        if not known or returned:
+            # Also as a new node: it cannot know whether the directory lost its state just before.
+            self._must_verify(now)
         if lost:
             # A former home must not win by its epoch if another node could rightly take its room over meanwhile.
             self._former_trust_until = self._trust_until
@@ -73,7 +79,7 @@ class NodeLease:
         self.instance = instance
         self._announced = False
         self.reachable = True
-        self.unverified = True
+        self._must_verify(now)
 
     def renewed_by_peer(self, sent: float) -> None:
         """A peer announced this instance to the directory, which knew it."""
@@ -95,6 +101,20 @@ class NodeLease:
     def trusted(self, now: float) -> bool:
         """Whether the directory certainly knows this instance as living, or no node can reach the directory."""
         return now < self._trust_until
+
+    def verification_due(self, now: float) -> bool:
+        """Whether all homes must be claimed again now: the directory was away, has lost its state, or has ended the lease.
+        True once; `verification_failed` repeats it."""
+        if not self.reachable or now < self._verify_at:
+            return False
+        self._verify_at = now + VERIFY_INTERVAL if now < self._verify_until else float("inf")
+        return True
+
+    def verification_failed(self, now: float) -> None:
+        self._verify_at = min(self._verify_at, now)
+
+    def _must_verify(self, now: float) -> None:
+        self._verify_at, self._verify_until = now, now + VERIFY_TIME
 
     def settling(self, now: float) -> bool:
         """Unknown rooms may have a home that has not claimed them again yet."""

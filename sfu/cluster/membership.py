@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Protocol
 
-from sfu.cluster.lease import SETTLE, NodeLease
+from sfu.cluster.lease import NodeLease
 from sfu.cluster.peers import PeerAnswer, Peers, is_dead
 from sfu.cluster.placement import choose_node
 from sfu.cluster.ports import ANNOUNCE_INTERVAL, Directory, Fenced, Home, NodeInfo, Unavailable
@@ -77,7 +77,7 @@ class Membership:
         self._claimed_at: dict[str, float] = {}
         self._placing: dict[tuple[str, bool], asyncio.Task[NodeInfo | None]] = {}
         self._releasing: dict[str, asyncio.Task[None]] = {}
-        self._verify_soon = asyncio.Event()
+        self._announced = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._joined = asyncio.Event()
         self.takeovers = 0
@@ -136,7 +136,11 @@ class Membership:
         if not self.lease.reachable:
             return PeerAnswer.NO_DIRECTORY
         try:
-            return PeerAnswer.RENEWED if await self._directory.announce(node) else PeerAnswer.NONE
+            if await self._directory.announce(node):
+                return PeerAnswer.RENEWED
+            # The directory has lost its state. The peer cannot claim its rooms again without it.
+            await self._directory.withdraw(node.instance)
+            return PeerAnswer.NONE
         except Unavailable:
             return PeerAnswer.NO_DIRECTORY
         except Fenced:
@@ -241,8 +245,7 @@ class Membership:
         lease, sent = self.lease, time.monotonic()
         try:
             lease.announced(await self._directory.announce(self.info), sent, time.monotonic())
-            if lease.unverified:
-                self._verify_soon.set()
+            self._announced.set()
             await self._refresh_nodes()
         except Fenced:
             log.warning("the lease of this node has ended", extra={"rooms": len(lease.homes)})
@@ -271,22 +274,16 @@ class Membership:
 
     async def _verify_forever(self) -> None:
         """Claims homes again after an outage, and each home once in an hour."""
-        again = False
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SETTLE):
-                    await self._verify_soon.wait()
-            self._verify_soon.clear()
+            await self._announced.wait()
+            self._announced.clear()
             now, lease = time.monotonic(), self.lease
-            everything = lease.unverified or again
+            everything = lease.verification_due(now)
             due = [room for room in lease.homes if everything or self._claimed_at[room] < now - VERIFY_INTERVAL]
-            again = lease.unverified
-            lease.unverified = False
             try:
                 await self._verify(due)
             except (Unavailable, Fenced):
-                lease.unverified = True
-                await asyncio.sleep(RETRY)
+                lease.verification_failed(time.monotonic())
             self._release_unused(now)
 
     async def _verify(self, rooms: list[str]) -> None:
