@@ -2,7 +2,7 @@
 scheduler with partitions, pauses, restarts, slow requests, a stopped and a wiped directory.
 
 Invariant: a room never has two deciding homes for longer than `OVERLAP` seconds. `SCHEDULES` sets the number of schedules
-(`make soak`: 10,000).
+(`make soak`: 2,000).
 """
 
 import heapq
