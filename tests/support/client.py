@@ -29,6 +29,8 @@ class Client:
         self.events: list[Json] = []
         self.publishing = RawPeer()
         self.subscribing = RawPeer()
+        self.state: Json = {}
+        """The response to the join, if the caller sets it."""
         self.tracks: dict[str, str] = {}
         self.offered: dict[str, str] = {}
         """Track of each m-line."""
@@ -40,10 +42,24 @@ class Client:
         assert self._joined is not None, "not joined"
         return self._joined
 
+    @property
+    def local_port(self) -> int:
+        """Of the WebSocket's connection."""
+        return int(self._socket.get_extra_info("sockname")[1])
+
     async def join(self, **fields: object) -> Json:
         self._joined = await self._http.ws_connect(f"{self._url}/ws", protocols=("sfu",))
         self._reader = asyncio.create_task(self._read())
         return await self.request("join", token=self._token, **fields)
+
+    @property
+    def close_code(self) -> int | None:
+        return self._socket.close_code
+
+    async def leave(self) -> None:
+        self._id += 1
+        await self._socket.send_json({"type": "leave", "id": self._id})
+        await asyncio.wait_for(self.closed.wait(), 5)
 
     async def request(self, kind: str, **fields: object) -> Json:
         self._id += 1
