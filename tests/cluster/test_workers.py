@@ -180,6 +180,6 @@ async def test_a_killed_worker(running: Workers) -> None:
 async def test_sigterm_ends_all_workers(server: Workers) -> None:
     ada = await server.join("call", "ada")
     assert await server.server.terminate() == 0
-    assert (await ada.event("leave"))["action"] == "reconnect"
+    assert (await ada.event("leave"))["action"] == "resume"
     with pytest.raises(aiohttp.ClientConnectionError):
         await server.http.get(f"{server.url}/livez")
