@@ -1,4 +1,5 @@
 # make run    a server at http://localhost:8080, with nothing on the machine but Python
+# make cluster  three nodes with Redis on this machine; shows which serves which room, and kills them on command
 # make test   lint, types, unit, scenario and browser tests; installs what they need
 # make quick  lint, types and the tests that need neither a browser nor another process, in less than a minute
 # make check  lint, types and the order of imports
@@ -58,8 +59,8 @@ MAYBE_NONE = $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 # Tests that use no browser and start no process of their own.
 QUICK := $(addprefix tests/,auth bandwidth forwarding resources mixer rooms rtp sdp signaling telemetry transport)
 
-.PHONY: run test stages browser-tests other-tests quiet-browser-tests quiet-tests loud-tests tools programs quick lint check \
-  web-check docs fuzz fuzz-cost sanitize show bench soak clean
+.PHONY: run cluster test stages browser-tests other-tests quiet-browser-tests quiet-tests loud-tests tools programs quick lint \
+  check web-check docs fuzz fuzz-cost sanitize show bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed

@@ -23,7 +23,7 @@ from sfu.cluster.directory_client import DirectoryClient
 from sfu.cluster.membership import Membership
 from sfu.cluster.node_auth import NodeAuthentication, SignedBus
 from sfu.cluster.node_client import NodeClient
-from sfu.cluster.ports import Bus, Directory, NodeInfo
+from sfu.cluster.ports import Bus, Directory, NodeInfo, Unavailable
 from sfu.cluster.resume_keys import TicketKeys
 from sfu.cluster.revocations import SharedRevocations
 from sfu.cluster.room_host import LocalRooms
@@ -32,7 +32,7 @@ from sfu.cluster.snapshots import Snapshots
 from sfu.cluster.tickets import TicketSealer
 from sfu.config import Settings
 from sfu.errors import ConfigurationError
-from sfu.rooms.observer import Observation, RoomClosed, RoomObserver, RoomSummary
+from sfu.rooms.observer import Observation, RoomClosed, RoomObserver, RoomOpened, RoomSummary
 from sfu.rooms.registry import Rooms
 from sfu.signaling.landing import Landing
 
@@ -87,6 +87,7 @@ class ClusterNode:
         self.revocations = SharedRevocations(settings.auth.revocation_limit)
         self._joins = RecentJoins()
         self._tasks: list[asyncio.Task[None]] = []
+        self._claiming: set[asyncio.Task[None]] = set()
         self._site: NodeSite | None = None
         self._open = False
         self.membership: Membership
@@ -101,8 +102,14 @@ class ClusterNode:
 
         def observe(summary: RoomSummary, observation: Observation) -> None:
             observer(summary, observation)
+            room = str(summary.state.name)
             if isinstance(observation, RoomClosed) and self._open:
-                self.membership.release(str(summary.state.name))
+                self.membership.release(room)
+            elif isinstance(observation, RoomOpened) and self.membership.home_of(room) is None:
+                # A join or a request claims the room first. This one was created otherwise, e.g. for a camera.
+                task = asyncio.create_task(self._claim(room))
+                self._claiming.add(task)
+                task.add_done_callback(self._claiming.discard)
 
         return observe
 
@@ -172,9 +179,10 @@ class ClusterNode:
         if not self._open:
             return
         self._open = False
-        for task in self._tasks:
+        tasks = [*self._tasks, *self._claiming]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.membership.close()
         for room in self._rooms.list():
             self._rooms.move(room.name)
@@ -183,6 +191,14 @@ class ClusterNode:
         await self.leave()
         await self.client.close()
         await self._directory.close()
+
+    async def _claim(self, room: str) -> None:
+        """Claims a room that exists here. Closes it when another node has it already."""
+        try:
+            if await self.membership.find_home(room, create=True) is not None:
+                self._rooms.move(room)
+        except Unavailable as error:
+            log.warning("a room has no home", extra={"room": room, "reason": error.message})
 
     # -- values -----------------------------------------------------------------------------------------------------
 

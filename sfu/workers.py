@@ -1,4 +1,4 @@
-"""`sfu serve --workers N`: settings of each worker, and the parent process.
+"""Worker processes (`sfu serve` with the option --workers): settings of each worker, and the parent process.
 
 The parent passes them in the environment variable `SFU_WORKER`. Workers share the HTTP port (SO_REUSEPORT); each has its own
 ports for media.
