@@ -67,6 +67,10 @@ run: $(VENV)/.installed
 	@echo "aiosfu: http://localhost:$(PORT)"
 	@$(BIN)/sfu serve --port $(PORT) --set rtc.tcp_port=7881 --set ingest.rtmp_port=$(RTMP_PORT) --demo
 
+cluster: $(VENV)/.installed-test
+	@.ci/packages redis-server=redis-server
+	@$(BIN)/python -m tests.cluster.demo --port $(PORT)
+
 test:
 	@.ci/stage "make test" $(MAKE) --no-print-directory stages
 

@@ -55,6 +55,10 @@ class Load(Protocol):
     def is_draining(self) -> bool: ...
 
 
+class BusDriver(Bus, Protocol):
+    async def close(self) -> None: ...
+
+
 @dataclass(slots=True)
 class RecentJoins:
     """Joins of the last `JOINS_PERIOD` seconds, from a counter."""
@@ -79,8 +83,8 @@ class ClusterNode:
         self._addresses = addresses
         self.node_id = cluster.node_id or socket.gethostname()
         self.url = internal_url(cluster)
-        self._directory, bus = _drivers(cluster)
-        self._bus = SignedBus(bus, cluster.secrets)
+        self._directory, self._driver = _drivers(cluster)
+        self._bus = SignedBus(self._driver, cluster.secrets)
         self.authentication = NodeAuthentication(cluster.secrets, self.node_id)
         self.client = NodeClient(self.authentication)
         self.resume_keys = TicketKeys(TicketSealer(cluster.secrets), time.time)
@@ -190,6 +194,7 @@ class ClusterNode:
     async def close(self) -> None:
         await self.leave()
         await self.client.close()
+        await self._driver.close()
         await self._directory.close()
 
     async def _claim(self, room: str) -> None:
@@ -248,12 +253,16 @@ def _private_address() -> str:
     raise ConfigurationError("cluster.advertise is required: this machine's name has no private address.")
 
 
-def _drivers(settings: ClusterSettings) -> tuple[Directory, Bus]:
+def _drivers(settings: ClusterSettings) -> tuple[Directory, BusDriver]:
     """Raises ConfigurationError."""
     if settings.directory_socket:
         client = DirectoryClient(settings.directory_socket)
         return client, client
-    raise ConfigurationError("cluster.redis_url: this version has no driver for Redis.")
+    # The client of Redis is an extra.
+    from sfu.cluster.redis_bus import RedisBus
+    from sfu.cluster.redis_directory import RedisDirectory
+
+    return RedisDirectory(settings), RedisBus(settings)
 
 
 async def _logged(revocations: SharedRevocations, bus: SignedBus) -> None:
