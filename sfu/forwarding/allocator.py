@@ -58,7 +58,7 @@ class Rank(IntEnum):
 class AllocationReason(Enum):
     """Why a track gets no better layer."""
 
-    WISH = "wish"
+    REQUESTED = "requested"
     "The layer fills its tile."
     BUDGET = "budget"
     "The path has no bandwidth for more."
@@ -184,7 +184,11 @@ def allocate(
     for request in sound:
         layer = request.layers[-1] if request.layers and not request.hidden else None
         reason = (
-            AllocationReason.HIDDEN if request.hidden else AllocationReason.WISH if layer else AllocationReason.SILENT
+            AllocationReason.HIDDEN
+            if request.hidden
+            else AllocationReason.REQUESTED
+            if layer
+            else AllocationReason.SILENT
         )
         tracks[request.key] = LayerAllocation(layer, reason, layer)
         audio += layer.bitrate if layer else 0.0
@@ -256,7 +260,7 @@ def _ladder(request: LayerRequest, previous: Allocation | None, now: float, pict
         and decision.reason in (AllocationReason.BUDGET, AllocationReason.HOLD, AllocationReason.SETTLING)
     ):
         before = -1  # paused for lack of budget
-    capped = AllocationReason.WISH
+    capped = AllocationReason.REQUESTED
     allowed = useful
     limited = [
         layer
@@ -368,7 +372,7 @@ def _urgency(ladder: _Ladder) -> tuple[int, float]:
 def _decide(ladder: _Ladder, level: int, most: int, short_since: float | None, now: float) -> LayerAllocation:
     previous, before = ladder.previous, ladder.before
     layer = ladder.steps[level] if level >= 0 else None
-    reason = AllocationReason.WISH
+    reason = AllocationReason.REQUESTED
     if not ladder.steps:
         reason = ladder.capped
     elif layer != ladder.best:

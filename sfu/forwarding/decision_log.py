@@ -51,7 +51,7 @@ class DecisionKind(Enum):
 class Cause(Enum):
     """Why it happened. For a step up, the cause that prevented it until now."""
 
-    WISH = "wish"
+    REQUESTED = "requested"
     "The subscriber's request: the tile size, or it pauses the track."
     BUDGET = "budget"
     "The path has no bandwidth for more."

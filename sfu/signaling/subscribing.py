@@ -14,7 +14,7 @@ from sfu.signaling.messages import Offer, SubscriptionState
 from sfu.signaling.ports import Client, Subscriber
 from sfu.telemetry.join_trace import JoinTrace
 
-Reason = Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec", "last_n"]
+Reason = Literal["", "requested", "muted", "no_layer", "congestion", "permission", "codec", "last_n"]
 
 
 class _OpenOffer:

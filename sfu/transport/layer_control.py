@@ -102,7 +102,7 @@ class LayerControl:
         self._request(subscription)
         if settings.paused:
             self._engine.clear_target(down_track)
-            self._send_state(subscription, SentState(True, "wish", cause=Cause.HIDDEN))
+            self._send_state(subscription, SentState(True, "requested", cause=Cause.HIDDEN))
         elif settings.withheld:
             self._engine.clear_target(down_track)
             # No event for audio: which microphones are withheld changes constantly and does not matter to the client.

@@ -46,7 +46,7 @@ class SentState:
     layer: str = ""
     width: int = 0
     height: int = 0
-    cause: Cause = field(default=Cause.WISH, compare=False)
+    cause: Cause = field(default=Cause.REQUESTED, compare=False)
     "The exact reason, for the decision log."
     max_height: int = field(default=0, compare=False)
     "Height of the largest layer that the publisher sends or can resume."

@@ -29,7 +29,7 @@ FIRST = (
 )
 RTT.observe(0.04)
 RTT.observe(0.06)
-DECISIONS = {("layer_down", "budget"): 2, ("layer_down", "wish"): 1, ("paused", "budget"): 1}
+DECISIONS = {("layer_down", "budget"): 2, ("layer_down", "requested"): 1, ("paused", "budget"): 1}
 SECOND = (
     *NODE,
     gauge("sfu_rooms", "N.", 2),

@@ -204,10 +204,10 @@ class LedgerRoom:
         for client in self.people.values():
             await client.join()
             await client.until(lambda client=client: client.subscribing.tx)  # type: ignore[misc]  # mypy cannot infer a lambda with a default
-            await self.wish(client, width=1280, height=720)
+            await self.subscribe(client, width=1280, height=720)
 
-    async def wish(self, client: Client, **wish: object) -> None:
-        answered: Json = await client.request("subscribe", tracks=[{"track": self.track, **wish}])
+    async def subscribe(self, client: Client, **settings: object) -> None:
+        answered: Json = await client.request("subscribe", tracks=[{"track": self.track, **settings}])
         assert answered["type"] == "ok", answered
 
     async def run(self, pictures: int, *rids: str) -> None:

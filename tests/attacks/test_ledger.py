@@ -34,7 +34,7 @@ async def room(server: Field, http: aiohttp.ClientSession) -> AsyncIterator[Ledg
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def server() -> AsyncIterator[Field]:
-    """Of its own: everything that it counts is of the ledger's room. It sends what is wished, whatever the path."""
+    """A server of its own, so that all counters belong to the ledger's room. It sends the requested layers on any path."""
     opened = Field("--set", "bandwidth.enabled=false")
     await opened.open(honest=False)
     yield opened
@@ -70,11 +70,11 @@ async def test_the_ledger_is_exact(server: Field, room: LedgerRoom) -> None:
     fickle = room.people["fickle"]
 
     await room.run(50)
-    await room.wish(fickle, width=320, height=180)
+    await room.subscribe(fickle, width=320, height=180)
     await room.run(50)
-    await room.wish(fickle, paused=True)
+    await room.subscribe(fickle, paused=True)
     await room.run(30)
-    await room.wish(fickle, paused=False, width=640, height=360)
+    await room.subscribe(fickle, paused=False, width=640, height=360)
     await room.run(50)
     await room.run(100, "q", "h")  # a narrow uplink: the largest layer ends, and comes back
     await room.run(100)
@@ -142,16 +142,16 @@ async def test_the_ledger_is_exact_while_people_come_and_go(
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(churn())
         end = time.monotonic() + CHURN
-        fickle, wishes = room.people["fickle"], 0
+        fickle, requests = room.people["fickle"], 0
         while time.monotonic() < end:
             since, round_total = Counter(room.camera.sent), room.camera.total
             for name in room.people:
                 room.listener(name).account.close()
             round_end = min(end, time.monotonic() + 10)
             while time.monotonic() < round_end:
-                wishes += 1
-                _, width, height = list(RIDS.values())[wishes % 3]
-                await room.wish(fickle, width=width, height=height, paused=wishes % 4 == 0)
+                requests += 1
+                _, width, height = list(RIDS.values())[requests % 3]
+                await room.subscribe(fickle, width=width, height=height, paused=requests % 4 == 0)
                 await room.run(25)
             await room.settle()
             for name in room.people:

@@ -26,8 +26,8 @@ TEMPORAL = tuple(
 )
 
 
-def camera(key: str, **wish: Any) -> LayerRequest:
-    return LayerRequest(key, "video", SIMULCAST, **wish)
+def camera(key: str, **settings: Any) -> LayerRequest:
+    return LayerRequest(key, "video", SIMULCAST, **settings)
 
 
 def layered(layer: Layer) -> bool:
@@ -89,10 +89,10 @@ def test_order(requests: list[LayerRequest], budget: float, expected: dict[str, 
 @pytest.mark.parametrize(
     ("budget", "limits", "rid", "reason"),
     [
-        (9e6, {}, "f", AllocationReason.WISH),
+        (9e6, {}, "f", AllocationReason.REQUESTED),
         (1e6, {}, "h", AllocationReason.BUDGET),
         (9e6, {"height": 480}, "h", AllocationReason.TIER),
-        (9e6, {"picture": 1.5e6}, "f", AllocationReason.WISH),  # 13 % above: encoders are not exact
+        (9e6, {"picture": 1.5e6}, "f", AllocationReason.REQUESTED),  # 13 % above: encoders are not exact
         (9e6, {"picture": 0.7e6}, "h", AllocationReason.TIER),
         (9e6, {"picture": 10e3, "height": 90}, "q", AllocationReason.TIER),  # a picture all the same
     ],
@@ -245,7 +245,7 @@ def test_ten_per_cent_of_noise_does_not_flap(middle: float, seed: int) -> None:
     assert changes <= 8  # in two minutes, of three pictures; the first seconds find the level
 
 
-def test_a_wish_for_other_frames_is_a_step_up_like_any_other() -> None:
+def test_a_higher_requested_frame_rate_is_a_step_up() -> None:
     """The layer that is sent may no longer be a step; then the next step below it counts as the current one."""
     wide = [LayerRequest("a", "video", TEMPORAL)]
     first = allocate(wide, 9e6, None, 0.0)

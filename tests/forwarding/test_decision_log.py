@@ -34,14 +34,14 @@ def test_what_comes_too_thick_is_counted_and_not_kept(kind: DecisionKind) -> Non
     decision_log, other = DecisionLog(totals), DecisionLog(totals)
     rate, burst = BOUNDS[kind]
     for _ in range(200):
-        decision_log.write(5.0, kind, Cause.WISH)
-    other.write(5.0, kind, Cause.WISH)
+        decision_log.write(5.0, kind, Cause.REQUESTED)
+    other.write(5.0, kind, Cause.REQUESTED)
     assert decision_log.newest == burst
     assert decision_log.revision == 200
-    assert totals == {(kind, Cause.WISH): 201}
-    decision_log.write(5.0 + 2 / rate, kind, Cause.WISH)
-    decision_log.write(5.0 + 2 / rate, kind, Cause.WISH)
-    decision_log.write(5.0 + 2 / rate, kind, Cause.WISH)
+    assert totals == {(kind, Cause.REQUESTED): 201}
+    decision_log.write(5.0 + 2 / rate, kind, Cause.REQUESTED)
+    decision_log.write(5.0 + 2 / rate, kind, Cause.REQUESTED)
+    decision_log.write(5.0 + 2 / rate, kind, Cause.REQUESTED)
     assert decision_log.newest == burst + 2
 
 

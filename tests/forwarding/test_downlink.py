@@ -24,7 +24,7 @@ def test_the_first_look_decides_and_the_second_says_nothing() -> None:
     assert path.handle_timer(0.05) == []
 
 
-def test_a_wish_that_changes_is_looked_at_at_once() -> None:
+def test_changed_settings_are_allocated_at_once() -> None:
     path = downlink(0.6e6)
     path.handle_timer(0.0)
     path.requests["cam"] = LayerRequest("cam", "video", hidden=True)
@@ -35,7 +35,7 @@ def test_a_wish_that_changes_is_looked_at_at_once() -> None:
 
 def test_a_flooded_path_does_not_wait_for_a_keyframe() -> None:
     path = downlink(4e6)
-    assert names(path.handle_timer(0.0)) == [("f", AllocationReason.WISH, False)]
+    assert names(path.handle_timer(0.0)) == [("f", AllocationReason.REQUESTED, False)]
     path.receive_remb(0.3e6, 5.0)
     assert names(path.handle_timer(5.0)) == [("q", AllocationReason.BUDGET, True)]
     assert path.handle_timer(5.05) == []

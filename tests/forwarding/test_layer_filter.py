@@ -383,7 +383,7 @@ def decode(encoders: Iterable[Encoder], packets: list[Rtp], *, whole: bool) -> N
 @pytest.mark.parametrize("pattern", [LONG, SHORT, TWO])
 @pytest.mark.parametrize("loss", [0.0, 0.05, 0.3])
 @pytest.mark.parametrize("seed", range(5))
-def test_whatever_is_wished_and_lost_upstream(seed: int, loss: float, pattern: Pattern) -> None:
+def test_random_targets_and_upstream_loss(seed: int, loss: float, pattern: Pattern) -> None:
     """Layers change at random while packets come late, in another order, in larger batches: nothing is ever sent twice
     or under two numbers, and without loss everything can be decoded."""
     chance = random.Random(seed)

@@ -91,7 +91,7 @@ def test_each_gets_the_cameras_of_the_last_speakers() -> None:
     assert late.subscriptions.settings(hall.track("c", "camera").id) == SubscriptionSettings()
 
 
-def test_a_wish_outlasts_what_the_room_withholds() -> None:
+def test_settings_survive_while_the_room_withholds_the_track() -> None:
     hall = Hall("abcd", last_n=1)
     track = hall.track("d", "camera")
     viewer = hall.people["b"]

@@ -15,7 +15,7 @@ def publication(track: TrackId) -> Publication:
     return Publication(track, House().seat("owner").id, FakeSource(), TrackDescription())
 
 
-def test_partial_wishes_change_what_they_name() -> None:
+def test_partial_settings_change_only_their_fields() -> None:
     subscriptions, media = Subscriptions(auto_subscribe=False), FakeMedia()
     subscriptions.attach_sink(media)
     one = publication(T1)
@@ -29,7 +29,7 @@ def test_partial_wishes_change_what_they_name() -> None:
     ]
 
 
-def test_wishes_outlive_the_connection() -> None:
+def test_settings_outlive_the_connection() -> None:
     subscriptions, first, second = Subscriptions(auto_subscribe=False), FakeMedia(), FakeMedia()
     one, two = publication(T1), publication(T2)
     subscriptions.subscribe(one)
@@ -44,7 +44,7 @@ def test_wishes_outlive_the_connection() -> None:
     assert second.calls == [("subscribe", T2, SubscriptionSettings(100, 0, 15))]
 
 
-def test_an_unsubscribed_track_keeps_its_wish_until_it_is_gone() -> None:
+def test_an_unsubscribed_track_keeps_its_settings_until_it_is_unpublished() -> None:
     subscriptions, media = Subscriptions(auto_subscribe=True), FakeMedia()
     subscriptions.attach_sink(media)
     one = publication(T1)

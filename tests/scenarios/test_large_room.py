@@ -50,7 +50,7 @@ class Source:
 
 @dataclass(eq=False)
 class Seat:
-    """A MediaSink: what a subscribing connection does with wishes."""
+    """A MediaSink that records subscription settings as a subscribing connection does."""
 
     sfu: VirtualSfu
     attendee: Attendee

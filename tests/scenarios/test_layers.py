@@ -1,4 +1,4 @@
-"""Layers within a stream in a whole virtual SFU: fewer frames for who wishes fewer, or whose path carries no more."""
+"""Layers within a stream in a whole virtual SFU: lower frame rates by request or by bandwidth."""
 
 import itertools
 from dataclasses import replace
@@ -22,9 +22,9 @@ def meeting(seed: int, *, loss: float = 0.0) -> tuple[Network, VirtualSfu]:
     return network, sfu
 
 
-def watch(network: Network, sfu: VirtualSfu, rate: object = 20e6, **wish: object) -> tuple[Attendee, Screen]:
+def watch(network: Network, sfu: VirtualSfu, rate: object = 20e6, **settings: object) -> tuple[Attendee, Screen]:
     attendee = sfu.attend(Link(network, rate=rate, delay=0.03, queue=0.3), Link(network, delay=0.03))  # type: ignore[arg-type]  # a schedule or a number
-    screen = sfu.subscribe(attendee, "cam0", **wish)
+    screen = sfu.subscribe(attendee, "cam0", **settings)
     sfu.subscribe(attendee, "cam0*")
     assert isinstance(screen, Screen)
     return attendee, screen
@@ -42,10 +42,10 @@ def longest(screen: Screen, begin: float, end: float) -> float:
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.03])
-@pytest.mark.parametrize(("wish", "fps"), [(8, 7.5), (15, 15), (25, 30), (0, 30)])
-def test_a_wish_for_fewer_frames_gets_fewer(wish: float, fps: float, loss: float) -> None:
+@pytest.mark.parametrize(("requested", "fps"), [(8, 7.5), (15, 15), (25, 30), (0, 30)])
+def test_a_requested_frame_rate_is_forwarded(requested: float, fps: float, loss: float) -> None:
     network, sfu = meeting(1, loss=loss)
-    attendee, screen = watch(network, sfu, fps=wish)
+    attendee, screen = watch(network, sfu, fps=requested)
     _, other = watch(network, sfu)
     network.run(30)
     assert frames(screen, 15, 30) == pytest.approx(fps, rel=0.02)
@@ -64,13 +64,13 @@ def test_changing_ones_mind_costs_no_keyframe() -> None:
     camera = sfu.publications["cam0"].source
     assert isinstance(camera, Camera)
     before = camera.plis
-    for turn, wish in enumerate((8, 30, 15, 30, 8, 15)):
+    for turn, requested in enumerate((8, 30, 15, 30, 8, 15)):
         want = attendee.downlink.requests["cam0"]
-        attendee.downlink.requests["cam0"] = replace(want, fps=float(wish))
+        attendee.downlink.requests["cam0"] = replace(want, fps=float(requested))
         attendee.downlink.touch()
         begin = 20 + turn * 12
         network.run(begin + 12)
-        assert frames(screen, begin + 8, begin + 12) == pytest.approx({8: 7.5}.get(wish, wish), rel=0.05)
+        assert frames(screen, begin + 8, begin + 12) == pytest.approx({8: 7.5}.get(requested, requested), rel=0.05)
     assert camera.plis == before
     assert screen.plis == 0
 

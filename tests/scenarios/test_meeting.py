@@ -189,8 +189,8 @@ async def test_in_a_large_room_the_last_speakers_are_seen_and_the_loudest_heard(
     assert {name: state[people[name].tracks["1"]].get("reason", "") for name in "adefh"} == {
         "a": "", "d": "last_n", "e": "last_n", "f": "last_n", "h": "",
     }  # fmt: skip
-    wish = {"track": people["e"].tracks["1"], "priority": 255}
-    assert (await people["g"].request("subscribe", tracks=[wish]))["type"] == "ok"
+    settings = {"track": people["e"].tracks["1"], "priority": 255}
+    assert (await people["g"].request("subscribe", tracks=[settings]))["type"] == "ok"
     await talk(5.0, lambda: "e" in got("g", "1"))
     assert "e" in got("g", "1")
 

@@ -143,7 +143,7 @@ def test_rejected_and_unbundled_m_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    ("theirs", "wished", "ours"),
+    ("theirs", "requested", "ours"),
     [
         ("actpass", None, "passive"),
         ("actpass", "active", "active"),
@@ -151,8 +151,8 @@ def test_rejected_and_unbundled_m_lines() -> None:
         ("passive", "passive", "active"),
     ],
 )
-def test_roles(theirs: str, wished: Literal["active", "passive"] | None, ours: str) -> None:
-    made = answer(section(f"a=setup:{theirs}\na=rtpmap:96 VP8/90000\n"), wished)
+def test_roles(theirs: str, requested: Literal["active", "passive"] | None, ours: str) -> None:
+    made = answer(section(f"a=setup:{theirs}\na=rtpmap:96 VP8/90000\n"), requested)
     assert made.setup == ours
     assert f"a=setup:{ours}\r\n" in made.sdp
 

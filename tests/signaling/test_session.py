@@ -261,7 +261,7 @@ async def test_mute(world: World) -> None:
     assert eve.say("mute", id=3, track="TR_none", muted=True)[0]["code"] == "not_authorized"
 
 
-async def test_wishes(world: World) -> None:
+async def test_subscription_settings(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob", auto_subscribe=False)
     tracks = publish(ada)
     camera = tracks["1"]

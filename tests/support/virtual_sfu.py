@@ -162,7 +162,7 @@ class VirtualSfu:
         self.attendees.append(attendee)
         return attendee
 
-    def subscribe(self, attendee: Attendee, name: str, **wish: Any) -> Screen | Speaker:
+    def subscribe(self, attendee: Attendee, name: str, **settings: Any) -> Screen | Speaker:
         publication = self.publications[name]
         track = publication.track
         number = len(attendee.down_tracks)
@@ -173,7 +173,7 @@ class VirtualSfu:
             first_sequence=500, cname=name,
         )  # fmt: skip
         attendee.down_tracks[name] = down_track
-        attendee.downlink.requests[name] = LayerRequest(name, track.kind, **wish)
+        attendee.downlink.requests[name] = LayerRequest(name, track.kind, **settings)
         attendee.downlink.touch()
         return (
             attendee.client.watch(down_track.ssrc, down_track.rtx_ssrc)

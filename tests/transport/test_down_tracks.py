@@ -103,7 +103,7 @@ def test_settings_of_the_same_source_change_and_another_source_is_another_subscr
     paused = SubscriptionSettings(paused=True)
     assert setup.down_tracks.update_same_source(TRACK, setup.source, paused, setup.bench.now)
     assert setup.down_tracks.settings_of(TRACK) == paused
-    assert setup.states[-1] == SentState(True, "wish")
+    assert setup.states[-1] == SentState(True, "requested")
     assert not setup.down_tracks.update_same_source(TRACK, setup.camera(), paused, setup.bench.now)
     assert not setup.down_tracks.update_same_source(TrackId("TR_9"), setup.source, paused, setup.bench.now)
     setup.down_tracks.update(TRACK, SubscriptionSettings(), setup.bench.now)

@@ -101,7 +101,7 @@ def test_sound_alone_is_not_allocated() -> None:
 @pytest.mark.parametrize(
     ("start", "layer", "reason", "cause"),
     [
-        (4e6, "f", "", Cause.WISH),
+        (4e6, "f", "", Cause.REQUESTED),
         (300e3, "h", "congestion", Cause.BUDGET),
         (90e3, "q", "congestion", Cause.BUDGET),
     ],
@@ -169,7 +169,7 @@ def test_a_flooded_path_stops_the_old_layer_at_once() -> None:
     assert "estimate" in [entry.kind.value for entry in stage.decision_log]
 
 
-@pytest.mark.parametrize(("what", "reason"), [("paused", "wish"), ("muted", "muted"), ("withheld", "last_n")])
+@pytest.mark.parametrize(("what", "reason"), [("paused", "requested"), ("muted", "muted"), ("withheld", "last_n")])
 def test_what_is_not_wanted_is_not_sent(what: str, reason: str) -> None:
     stage = Stage()
     subscription = stage.subscription("TR_cam", stage.camera)
@@ -197,7 +197,7 @@ def test_screens_and_the_stage_come_first(screen: bool, priority: int, rank: Ran
     assert [update_request.rank for update_request in stage.layer_control.downlink.requests.values()] == [rank]
 
 
-def test_a_wish_is_carried_out_again_though_nothing_changed() -> None:
+def test_repeated_settings_are_applied_again() -> None:
     stage = Stage()
     subscription = stage.watch()
     stage.update()

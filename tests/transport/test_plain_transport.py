@@ -105,7 +105,7 @@ async def test_a_subscription_is_plain_rtp_of_the_layer_that_fits(stand: Stand) 
     assert [packet.sequence for packet in media] == [1, 2]
 
 
-async def test_another_wish_is_another_layer_and_a_paused_one_none(stand: Stand) -> None:
+async def test_settings_select_the_layer_and_pause(stand: Stand) -> None:
     stand.start()
     stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings(height=90))
     stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings(height=360))

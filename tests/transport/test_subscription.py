@@ -14,12 +14,12 @@ from tests.support.wire import Bench
 NOTHING = SentState(True, "congestion", cause=Cause.BUDGET, max_height=720)
 LOW = SentState(False, "congestion", "q", 320, 180, Cause.BUDGET, 720)
 HELD = SentState(False, "congestion", "q", 320, 180, Cause.HOLD, 720)
-MIDDLE = SentState(False, "", "h", 640, 360, Cause.WISH, 720)
-HIGH = SentState(False, "", "f", 1280, 720, Cause.WISH, 720)
-SHRUNK = SentState(False, "", "f", 960, 540, Cause.WISH, 540)
-LEFT = SentState(False, "", "h", 640, 360, Cause.WISH, 360)
+MIDDLE = SentState(False, "", "h", 640, 360, Cause.REQUESTED, 720)
+HIGH = SentState(False, "", "f", 1280, 720, Cause.REQUESTED, 720)
+SHRUNK = SentState(False, "", "f", 960, 540, Cause.REQUESTED, 540)
+LEFT = SentState(False, "", "h", 640, 360, Cause.REQUESTED, 360)
 BEGUN = SentState(False, "", "q", 320, 180, Cause.SETTLING, 180)
-WISHED = SentState(True, "wish", cause=Cause.HIDDEN)
+PAUSED_BY_CLIENT = SentState(True, "requested", cause=Cause.HIDDEN)
 MUTED = SentState(True, "muted", cause=Cause.MUTED)
 SILENT = SentState(True, "no_layer", cause=Cause.SILENT)
 
@@ -39,17 +39,17 @@ def subscription(kind: str = "video") -> Subscription:
         (None, SILENT, []),
         (None, NOTHING, [("paused", "budget", 0, 0)]),
         (HIGH, LOW, [("layer_down", "budget", 720, 180)]),
-        (HIGH, MIDDLE, [("layer_down", "wish", 720, 360)]),
+        (HIGH, MIDDLE, [("layer_down", "requested", 720, 360)]),
         (HIGH, SHRUNK, [("layer_down", "publisher", 720, 540)]),
         (HIGH, LEFT, [("layer_down", "publisher", 720, 360)]),
         (HIGH, BEGUN, [("layer_down", "publisher", 720, 180)]),
         (LOW, HIGH, [("layer_up", "budget", 180, 720)]),
         (HELD, MIDDLE, [("layer_up", "hold", 180, 360)]),
-        (MIDDLE, HIGH, [("layer_up", "wish", 360, 720)]),
+        (MIDDLE, HIGH, [("layer_up", "requested", 360, 720)]),
         (LEFT, HIGH, [("layer_up", "publisher", 360, 720)]),
         (HIGH, NOTHING, [("paused", "budget", 720, 0)]),
-        (HIGH, WISHED, [("paused", "hidden", 720, 0)]),
-        (WISHED, MUTED, [("paused", "muted", 0, 0)]),
+        (HIGH, PAUSED_BY_CLIENT, [("paused", "hidden", 720, 0)]),
+        (PAUSED_BY_CLIENT, MUTED, [("paused", "muted", 0, 0)]),
         (NOTHING, LOW, [("resumed", "budget", 0, 180)]),
         (LOW, HELD, []),
     ],

@@ -35,7 +35,7 @@ async def test_the_overlay_says_why(meeting: Meeting, server: ServerProcess) -> 
     cause = "(track) => document.querySelector(`[data-testid=why][data-track='${track}']`)?.dataset.cause"
     for wish, expected, words in (
         ({"paused": True}, "hidden", "not visible"),
-        ({"paused": False, "width": 240, "height": 135}, "wish", "Full quality for its size on your screen."),
+        ({"paused": False, "width": 240, "height": 135}, "requested", "Full quality for its size on your screen."),
     ):
         await bob.wish({"track": track, **wish})
         await bob.until(expected, f"(asked) => ({cause})(asked[0]) === asked[1]", [track, expected], within=30)

@@ -80,7 +80,7 @@ const aspect = (track) => (track?.width && track.height ? track.width / track.he
  */
 function paused(state, track) {
   const subscription = state.room.subscriptions.get(track.id);
-  return subscription?.paused && !['wish', 'muted'].includes(subscription.reason) ? subscription.reason : '';
+  return subscription?.paused && !['requested', 'muted'].includes(subscription.reason) ? subscription.reason : '';
 }
 
 /**

@@ -57,7 +57,7 @@ export function why(picture, account) {
 /** @type {Record<string, (bandwidth: string) => string>} */
 const PAUSES = {
   hidden: () => 'Paused: not visible.',
-  wish: () => 'Paused: not visible.',
+  requested: () => 'Paused: not visible.',
   muted: () => 'Turned off by the sender.',
   last_n: () => 'Not shown: large meetings show only recent speakers. Pin to show.',
   silent: () => 'Waiting for video from the sender.',
@@ -118,7 +118,7 @@ const DOWN = {
   budget: (bandwidth) => bandwidth,
   hold: (bandwidth) => bandwidth,
   tier: () => 'Server limit for this bandwidth.',
-  wish: () => 'Shown at a smaller size.',
+  requested: () => 'Shown at a smaller size.',
   hidden: () => 'Not visible.',
   muted: () => 'Turned off by the sender.',
   last_n: () => 'Others have spoken more recently.',
@@ -133,7 +133,7 @@ const UP = {
   hold: 'More bandwidth available.',
   tier: 'Server limit raised.',
   publisher: 'The sender increased its quality.',
-  wish: 'Shown at a larger size.',
+  requested: 'Shown at a larger size.',
 };
 
 /** @type {Record<string, string>} */

@@ -72,7 +72,7 @@ class SubscriptionState(Message, frozen=True, kw_only=True, tag="subscription"):
     n: int = 0
     track: str
     paused: bool = False
-    reason: Literal["", "wish", "muted", "no_layer", "congestion", "permission", "codec", "last_n"] = ""
+    reason: Literal["", "requested", "muted", "no_layer", "congestion", "permission", "codec", "last_n"] = ""
     layer: str = ""
     width: int = 0
     height: int = 0

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { describe, grade, why } from '../../../web/views/explanations.js';
 
 const account = { estimate: 613_000, rtt: 0.05, loss: 0, height: 480, rule: 'estimate', pictures: new Map(), decisions: [] };
-const picture = { track: 'T', cause: 'wish', paused: false, layer: 'h', width: 640, height: 360, topHeight: 720, limitation: 'none' };
+const picture = { track: 'T', cause: 'requested', paused: false, layer: 'h', width: 640, height: 360, topHeight: 720, limitation: 'none' };
 
 for (const [what, value, expected] of [
   ['latency', 0.099, 'good'], ['latency', 0.1, 'warning'], ['latency', 0.3, 'warning'], ['latency', 0.301, 'severe'],
@@ -45,7 +45,7 @@ const names = (track) => (track === 'mine' ? 'You' : 'Ada');
 
 for (const [change, expected] of [
   [{}, 'Ada: quality reduced (720p → 360p). Available bandwidth: about 610 kbit/s.'],
-  [{ cause: 'wish' }, 'Ada: quality reduced (720p → 360p). Shown at a smaller size.'],
+  [{ cause: 'requested' }, 'Ada: quality reduced (720p → 360p). Shown at a smaller size.'],
   [{ kind: 'layer_up', before: 0 }, 'Ada: quality increased. More bandwidth available.'],
   [{ kind: 'paused', after: 0 }, 'Ada: video paused. Available bandwidth: about 610 kbit/s.'],
   [{ kind: 'resumed' }, 'Ada: video resumed.'],

@@ -37,7 +37,7 @@ for (const [name, messages, look, expected] of [
   ['causes of the quality of a video', [{ type: 'diagnostics', estimate: 6e5, rtt_ms: 50, video_stats: [{ track: 'T', cause: 'budget', height: 360, max_height: 720 }] }], ({ account: { estimate, rtt, pictures } }) => [estimate, rtt, pictures.get('T').topHeight, pictures.get('T').limitation, pictures.get('T').paused], [6e5, 0.05, 720, 'none', false]],
   ['decisions, each once', [{ type: 'diagnostics', events: [{ number: 1 }, { number: 2 }] }, { type: 'diagnostics', events: [{ number: 1 }, { number: 2 }, { number: 3, kind: 'loss' }] }], (s) => s.account.decisions.map(({ number }) => number), [1, 2, 3]],
   ['at most fifty of them', [{ type: 'diagnostics', events: Array.from({ length: 64 }, (_, number) => ({ number: number + 1 })) }], (s) => [s.account.decisions.length, s.account.decisions[0].number], [50, 15]],
-  ['no picture of who left', [{ type: 'diagnostics', video_stats: [{ track: 'T', cause: 'wish' }] }, { type: 'participant_left', participant: 'B' }], (s) => s.account.pictures.size, 0],
+  ['no picture of who left', [{ type: 'diagnostics', video_stats: [{ track: 'T', cause: 'requested' }] }, { type: 'participant_left', participant: 'B' }], (s) => s.account.pictures.size, 0],
   ['and forgotten with its owner', [{ type: 'subscription', track: 'T', paused: true }, { type: 'participant_left', participant: 'B' }], (s) => s.subscriptions.size, 0],
   ['a participant speaks', [{ type: 'speakers', dominant: 'B', speakers: [{ participant: 'B', level: 0.5 }] }], (s) => [s.dominant, s.levels.get('B')], ['B', 0.5]],
   ['and is silent again', [{ type: 'speakers', dominant: 'B', speakers: [{ participant: 'B', level: 0.5 }] }, { type: 'speakers', dominant: 'B' }], (s) => s.levels.size, 0],

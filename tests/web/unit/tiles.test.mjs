@@ -32,7 +32,7 @@ test('a participant without a microphone counts as muted', () => {
   assert.deepEqual(tilesOf(page([person('a'), person('b', 'microphone')])).map(({ muted }) => muted), [false, true, false]);
 });
 
-for (const [reason, media, paused] of [['last_n', null, 'last_n'], ['congestion', 'picture', 'congestion'], ['wish', 'picture', '']]) {
+for (const [reason, media, paused] of [['last_n', null, 'last_n'], ['congestion', 'picture', 'congestion'], ['requested', 'picture', '']]) {
   test(`a video paused for ${reason}`, () => {
     const state = page([person('a', 'camera')], { media: new Map([['a-camera', 'picture']]) });
     state.room = reduce(state.room, { type: 'subscription', n: 1, track: 'a-camera', paused: true, reason });
