@@ -1,6 +1,6 @@
 """Participants of a restored room whose clients have not returned yet.
 
-When another node takes a room over, its participants are members at once, so that nobody leaves and joins for the others.
+When another node takes a room over, its participants are members at once, so that the others see no one leave and join.
 Each is away until its client presents its resume key, and leaves with the reason `timeout` otherwise.
 """
 

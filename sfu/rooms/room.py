@@ -196,7 +196,7 @@ class Room:
         return participant
 
     def expire_away(self, now: float) -> None:
-        """Removes participants that are away too long, and publications that nobody sends. `now`: monotonic seconds."""
+        """Removes participants that are away too long, and publications without media. `now`: monotonic seconds."""
         if self.away.until is None:
             self.away.until = now + self._settings.away_timeout
         elif now >= self.away.until:

@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 Action = Literal["disconnect", "resume", "reconnect"]
 
 _ACTIONS: dict[LeaveReason, Action] = {"draining": "reconnect", "moved": "resume"}
-"""What a client does after the end of its session. After any other reason it stays away."""
+"""Actions of a client after the end of its session. After any other reason it stays away."""
 
 CLOSE_NORMAL = 1000
 CLOSE_REFUSED = 1008
