@@ -233,7 +233,7 @@ class Room:
         self.closed = True
         if reason == "moved":
             self._observe(RoomMoved())
-            self._observer = None  # nobody leaves
+            self._observer = None  # no one leaves
         self.clear_lobby(reason, message)
         for participant in self.members:
             self.remove(participant, reason, message)
