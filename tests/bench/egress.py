@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 
 LADDERS = (
     ("480p + 720p", '["1280x720@1500", "848x480@700"]', 0.35),
@@ -26,7 +26,10 @@ async def measure(renditions: str, seconds: float) -> tuple[float, int, int, flo
     """Core, pictures dropped and made in that time, and resident megabytes."""
     with tempfile.TemporaryDirectory(prefix="bench-egress-") as directory:
         words = ("--size", "640x360", "--fps", "30")
-        async with house(Path(directory), outputs__renditions=renditions) as here, bots(here.server, BOTS, *words):
+        async with (
+            egress_server(Path(directory), outputs__renditions=renditions) as here,
+            bots(here.server, BOTS, *words),
+        ):
             rooms = here.server.rooms
             await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2 * BOTS, 30)
             await here.ask("PUT", "/egress", json={"live": True, "layout": "grid"})

@@ -4,40 +4,40 @@ import msgspec
 import pytest
 
 from sfu.cluster.room_host import LocalRooms
-from tests.rooms.fakes import House, sink_of
+from tests.rooms.fakes import RoomsFixture, sink_of
 
 
 def test_a_room_passes_from_one_node_to_another() -> None:
-    here, there = House(), House()
-    here.seat("ada")
-    snapshot = LocalRooms(here.rooms).take("den")
+    here, there = RoomsFixture(), RoomsFixture()
+    here.join("ada")
+    snapshot = LocalRooms(here.rooms).take("standup")
     assert snapshot is not None
     host = LocalRooms(there.rooms)
-    host.restore("den", snapshot)
-    assert host.rooms() == {"den"}
-    assert there.rooms.find("den").state == here.room.state
+    host.restore("standup", snapshot)
+    assert host.rooms() == {"standup"}
+    assert there.rooms.find("standup").state == here.room.state
 
 
 def test_an_ended_room_has_no_snapshot() -> None:
-    assert LocalRooms(House().rooms).take("den") is None
+    assert LocalRooms(RoomsFixture().rooms).take("standup") is None
 
 
 def test_the_copy_of_a_node_that_lost_the_room_asks_its_clients_to_resume() -> None:
-    house = House()
-    ada = house.seat("ada")
-    host = LocalRooms(house.rooms)
-    host.lost("den")
-    host.lost("den")
+    fixture = RoomsFixture()
+    ada = fixture.join("ada")
+    host = LocalRooms(fixture.rooms)
+    host.lost("standup")
+    host.lost("standup")
     assert sink_of(ada).removal == ("moved", "The meeting continues on another server.")
     assert host.rooms() == set()
 
 
-@pytest.mark.parametrize("room", ["den", "other"])
+@pytest.mark.parametrize("room", ["standup", "other"])
 def test_snapshots_that_cannot_be_restored_are_refused(room: str) -> None:
-    house = House()
-    house.seat("ada")
-    host = LocalRooms(house.rooms)
-    snapshot = host.take("den")
+    fixture = RoomsFixture()
+    fixture.join("ada")
+    host = LocalRooms(fixture.rooms)
+    snapshot = host.take("standup")
     assert snapshot is not None
     with pytest.raises(ValueError, match=r"exists already|another room"):
         host.restore(room, snapshot)

@@ -18,7 +18,7 @@ from tests.support.admin import SECRET
 from tests.support.client import Client
 from tests.support.running_server import dotted, running_server, until
 
-__all__ = ["ROOM", "House", "bots", "house", "token", "until"]
+__all__ = ["ROOM", "EgressServer", "bots", "egress_server", "token", "until"]
 
 ROOM = "town-hall"
 ROOT = Path(__file__).parent.parent.parent
@@ -29,7 +29,7 @@ def token(identity: str, **grants: Any) -> str:
 
 
 @dataclass
-class House:
+class EgressServer:
     """The server, and helpers to call it."""
 
     server: Server
@@ -62,14 +62,14 @@ class House:
 
 
 @asynccontextmanager
-async def house(directory: Path, **settings: str) -> AsyncIterator[House]:
+async def egress_server(directory: Path, **settings: str) -> AsyncIterator[EgressServer]:
     flags = {
         "outputs.renditions": '["320x180@200"]',
         "outputs.hls.directory": str(directory / "hls"),
         "egress.directory": str(directory / "recordings"),
     } | dotted(settings)
     async with running_server(flags, lambda server: (server.signaling, server.egress_jobs)) as (server, http):
-        yield House(server, http, directory)
+        yield EgressServer(server, http, directory)
     assert not len(server.egress_jobs)
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sfu.egress import hang_detector
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 
 pytestmark = pytest.mark.quiet  # it keeps all processors busy
 LOOPS = 12 * (os.cpu_count() or 1)
@@ -40,7 +40,7 @@ async def test_a_worker_that_starts_on_a_busy_machine_is_not_replaced(
 ) -> None:
     monkeypatch.setattr(hang_detector, "START_TIMEOUT", START_TIMEOUT)
     ladder = '["1920x1080@4000", "1280x720@1500", "848x480@700"]'
-    async with house(tmp_path, outputs__renditions=ladder) as here, bots(here.server, 1):
+    async with egress_server(tmp_path, outputs__renditions=ladder) as here, bots(here.server, 1):
         rooms = here.server.rooms
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2, 30)
         with busy(LOOPS):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sfu import cli
-from tests.egress.support import ROOM, House, house, until
+from tests.egress.support import ROOM, EgressServer, egress_server, until
 from tests.support.admin import SECRET
 
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
@@ -16,7 +16,7 @@ Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    async def run(here: House, *given: str) -> tuple[int, str, str]:
+    async def run(here: EgressServer, *given: str) -> tuple[int, str, str]:
         command, *rest = given
         settings = ["--url", here.server.url, "--set", f'auth.keys={{key: "{SECRET}"}}']
         # Common options are accepted before and after the command.
@@ -29,7 +29,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
 
 async def test_start_layout_status_and_stop(tmp_path: Path, run: Run) -> None:
-    async with house(tmp_path) as here:
+    async with egress_server(tmp_path) as here:
         guest = here.client("guest")
         await guest.join()
         status, out, _ = await run(here, "start", ROOM, "--live", "--record", "--layout", "grid")
@@ -61,14 +61,14 @@ async def test_start_layout_status_and_stop(tmp_path: Path, run: Run) -> None:
     ],
 )
 async def test_errors_are_one_sentence(tmp_path: Path, run: Run, words: tuple[str, ...], complaint: str) -> None:
-    async with house(tmp_path) as here:
+    async with egress_server(tmp_path) as here:
         status, _, err = await run(here, *words)
         assert status == 2
         assert complaint in err
 
 
 async def test_an_invalid_scene_and_the_job_limit(tmp_path: Path, run: Run) -> None:
-    async with house(tmp_path, egress__max_jobs="0") as here:
+    async with egress_server(tmp_path, egress__max_jobs="0") as here:
         guest = here.client("guest")
         await guest.join()
         assert "cannot run another egress" in (await run(here, "start", ROOM, "--live"))[2]

@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 from tests.egress.test_live_stream import probe
 from tests.support.ports import free_port
 from tests.support.wire import Rtp
@@ -11,7 +11,7 @@ from tests.support.wire import Rtp
 
 async def test_a_push_and_an_unreachable_destination(tmp_path: Path) -> None:
     port = free_port()
-    async with house(tmp_path, egress__rtmp_allow_private="true") as here:
+    async with egress_server(tmp_path, egress__rtmp_allow_private="true") as here:
         guest = here.client("guest")
         await guest.join()
         server = await asyncio.create_subprocess_exec(
@@ -34,7 +34,7 @@ async def test_a_push_and_an_unreachable_destination(tmp_path: Path) -> None:
 
 
 async def test_the_mix_is_published_as_a_participant(tmp_path: Path) -> None:
-    async with house(tmp_path) as here, bots(here.server, 1):
+    async with egress_server(tmp_path) as here, bots(here.server, 1):
         rooms = here.server.rooms
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)
         await here.ask("PUT", "/egress", json={"track": True})

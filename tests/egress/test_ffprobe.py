@@ -7,7 +7,7 @@ from typing import Any
 
 import m3u8
 
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 from tests.support.broadcast import fetch
 from tests.support.ports import free_port
 
@@ -64,7 +64,7 @@ async def test_ffprobe_decodes_every_output_without_warnings(tmp_path: Path) -> 
     ladder = json.dumps([f"{width}x{height}@300" for width, height in RENDITIONS.values()])
     settings = {"outputs__renditions": ladder, "outputs__hls__public": '["*"]', "egress__rtmp_allow_private": "true"}
     files: dict[Path, tuple[int, int]] = {}
-    async with house(tmp_path, **settings) as here, bots(here.server, 2):
+    async with egress_server(tmp_path, **settings) as here, bots(here.server, 2):
         rooms = here.server.rooms
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 4)
         pushed = tmp_path / "pushed.mp4"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sfu.egress.track_reader import recorded_tracks
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 from tests.support.broadcast import CLAP_EVERY, flashes, onsets
 
 pytestmark = pytest.mark.quiet  # lips are judged to 40 ms
@@ -19,7 +19,7 @@ async def test_tracks_that_begin_at_different_times_share_one_clock(tmp_path: Pa
     """The recording starts in an empty room; audio stalls from the first second on, video from the second one."""
     environment = {"STALLS": "sound 0.3 4; picture 1.5 3"}
     clapper = ("--publish", "clap", "--fps", "30")
-    async with house(tmp_path) as here:
+    async with egress_server(tmp_path) as here:
         watcher = here.client("watcher")
         await watcher.join()
         await until(lambda: len(here.server.rooms.list()) == 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 from tests.support.broadcast import claps, fetch
 
 pytestmark = pytest.mark.quiet  # the clapper draws and beeps by this machine's clock, judged to 40 ms
@@ -19,7 +19,7 @@ BUSY = 0.1
 
 async def test_lip_sync_within_40_ms_in_live_stream_and_recording(tmp_path: Path) -> None:
     clapper = ("--publish", "clap", "--fps", "30")  # the last occurrence of an option wins
-    async with house(tmp_path, outputs__hls__public='["*"]') as here, bots(here.server, 1, *clapper):
+    async with egress_server(tmp_path, outputs__hls__public='["*"]') as here, bots(here.server, 1, *clapper):
         rooms = here.server.rooms
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)
         await here.ask("PUT", "/egress", json={"live": True, "recording": True, "layout": "single"})

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 from tests.support.wire import Rtp, rtp, vp8
 
 
@@ -25,7 +25,7 @@ def probe(path: str | Path) -> dict[str, dict[str, Any]]:
 
 
 async def test_live_stream_and_recording_survive_the_worker(tmp_path: Path) -> None:
-    async with house(tmp_path) as here, bots(here.server, 2):
+    async with egress_server(tmp_path) as here, bots(here.server, 2):
         watcher = here.client("watcher")
         await watcher.join()
         rooms = here.server.rooms
@@ -93,7 +93,7 @@ async def test_live_stream_and_recording_survive_the_worker(tmp_path: Path) -> N
 
 
 async def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
-    async with house(tmp_path, egress__heartbeat_timeout="1.5") as here:
+    async with egress_server(tmp_path, egress__heartbeat_timeout="1.5") as here:
         guest = here.client("guest")
         await guest.join()
         await here.ask("PUT", "/egress", json={"live": True})
@@ -107,7 +107,7 @@ async def test_a_worker_that_hangs_is_replaced(tmp_path: Path) -> None:
 
 async def test_undecodable_video_costs_at_most_a_worker(tmp_path: Path) -> None:
     """Keyframes with a size of 16k × 16k and zeros as data cost at most a worker; the egress continues."""
-    async with house(tmp_path) as here:
+    async with egress_server(tmp_path) as here:
         guest = here.client("mallory")
         await guest.join()
         await guest.publish()

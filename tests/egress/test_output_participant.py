@@ -11,7 +11,7 @@ from sfu.rooms.events import ParticipantLeft
 from sfu.rooms.track_description import TrackDescription
 from sfu.transport.plain_transport import PlainTransport
 from sfu.transport.webrtc_server import WebRtcServer
-from tests.rooms.fakes import House, sink_of
+from tests.rooms.fakes import RoomsFixture, sink_of
 from tests.support.media_source import FakeSource
 from tests.transport.test_connection import webrtc_server
 
@@ -25,25 +25,25 @@ class Removals:
         self.count += 1
 
 
-Publish = Callable[[House, Removals], OutputParticipant]
+Publish = Callable[[RoomsFixture, Removals], OutputParticipant]
 
 
 @pytest.fixture
 async def publish(webrtc_server: WebRtcServer) -> AsyncIterator[Publish]:
     plain_transport = PlainTransport(webrtc_server, "mix")
 
-    def make(house: House, removed: Removals) -> OutputParticipant:
-        return OutputParticipant(house.room, plain_transport, Size(1280, 720), "secret", removed)
+    def make(fixture: RoomsFixture, removed: Removals) -> OutputParticipant:
+        return OutputParticipant(fixture.room, plain_transport, Size(1280, 720), "secret", removed)
 
     yield make
     plain_transport.close()
 
 
 async def test_the_mix_is_published_as_a_screen_with_sound(publish: Publish) -> None:
-    house, removed = House(), Removals()
-    ada = house.seat("ada")
-    house.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
-    mix = publish(house, removed)
+    fixture, removed = RoomsFixture(), Removals()
+    ada = fixture.join("ada")
+    fixture.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
+    mix = publish(fixture, removed)
     seat = mix.participant
     assert (seat.identity, seat.name) == ("egress:secret", NAME)
     assert [
@@ -59,34 +59,34 @@ async def test_the_mix_is_published_as_a_screen_with_sound(publish: Publish) -> 
 
 
 async def test_closing_removes_participant_and_media_once(publish: Publish) -> None:
-    house, removed = House(), Removals()
-    ada = house.seat("ada")
-    mix = publish(house, removed)
+    fixture, removed = RoomsFixture(), Removals()
+    ada = fixture.join("ada")
+    mix = publish(fixture, removed)
     tracks = [one.media.track for one in mix.participant.publications.values()]
     mix.close()
     mix.close()
     assert all(track.closed for track in tracks)
     assert sink_of(ada).last == ParticipantLeft(mix.participant.id, "left")
-    assert [one.identity for one in house.room.members] == ["ada"]
+    assert [one.identity for one in fixture.room.members] == ["ada"]
     assert removed.count == 0, "its owner closed it"
 
 
 async def test_its_owner_learns_of_a_removal(publish: Publish) -> None:
-    house, removed = House(), Removals()
-    house.seat("ada")
-    mix = publish(house, removed)
-    house.room.moderation.kick(None, mix.participant.id)
+    fixture, removed = RoomsFixture(), Removals()
+    fixture.join("ada")
+    mix = publish(fixture, removed)
+    fixture.room.moderation.kick(None, mix.participant.id)
     assert removed.count == 1
     mix.close()
 
 
 async def test_lock_lobby_and_limits_of_people_do_not_apply(publish: Publish) -> None:
-    house, removed = House(max_participants=1), Removals()
-    house.seat("ada")
-    house.room.locked = house.room.lobby_enabled = True
-    mix = publish(house, removed)
-    assert mix.participant in house.room.members
-    house.room.locked = house.room.lobby_enabled = False
+    fixture, removed = RoomsFixture(max_participants=1), Removals()
+    fixture.join("ada")
+    fixture.room.locked = fixture.room.lobby_enabled = True
+    mix = publish(fixture, removed)
+    assert mix.participant in fixture.room.members
+    fixture.room.locked = fixture.room.lobby_enabled = False
     with pytest.raises(AtCapacity):
-        house.seat("bob")
+        fixture.join("bob")
     mix.close()

@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 from tests.egress.words import WORDS
 
 HOOKS = json.dumps(
@@ -26,7 +26,7 @@ def seen(path: Path) -> "np.ndarray":
 
 
 async def test_captions_and_loudness(tmp_path: Path) -> None:
-    async with house(tmp_path, egress__plugins=HOOKS) as here, bots(here.server, 1):
+    async with egress_server(tmp_path, egress__plugins=HOOKS) as here, bots(here.server, 1):
         rooms = here.server.rooms
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)
         await here.ask("PUT", "/egress", json={"live": True, "recording": True})

@@ -4,20 +4,20 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.egress.support import ROOM, House, house, until
+from tests.egress.support import ROOM, EgressServer, egress_server, until
 
 
-def reported(here: House, prefix: str) -> list[dict[str, Any]]:
+def reported(here: EgressServer, prefix: str) -> list[dict[str, Any]]:
     events = here.server.events.recent.after(0, 1_000)
     return [json.loads(event.body) for event in events if event.name.startswith(prefix)]
 
 
-def names(here: House, prefix: str) -> list[str]:
+def names(here: EgressServer, prefix: str) -> list[str]:
     return [body["event"] for body in reported(here, prefix)]
 
 
 async def test_a_recording_of_the_mix(tmp_path: Path) -> None:
-    async with house(tmp_path) as here:
+    async with egress_server(tmp_path) as here:
         here.server.rooms.create(ROOM)
         await here.ask("PUT", "/egress", json={"recording": True})
         await until(lambda: any(one["egressInfo"]["status"] == "EGRESS_ACTIVE" for one in reported(here, "egress_")))
@@ -45,7 +45,7 @@ async def test_a_recording_of_the_mix(tmp_path: Path) -> None:
 
 
 async def test_a_recording_of_tracks(tmp_path: Path) -> None:
-    async with house(tmp_path) as here:
+    async with egress_server(tmp_path) as here:
         room = here.server.rooms.create(ROOM)
         here.server.egress_jobs.start_track_egress(room)
         await until(lambda: "recording_started" in names(here, "recording_"))

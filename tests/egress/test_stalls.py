@@ -8,7 +8,7 @@ import pytest
 
 from sfu import cli
 from sfu.egress.track_reader import recorded_tracks
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 from tests.support.broadcast import CLAP_EVERY, claps, fetch, flashes, onsets
 
 pytestmark = pytest.mark.quiet  # a pause of the encoder is a loss of sound
@@ -33,7 +33,7 @@ async def test_sound_continues_within_a_second_of_a_stall(
     words = ";".join(f"{kind} {at} {seconds}" for kind, at, seconds in stalls)
     environment = {"STALLS": words, "REPORTS": reports}
     async with (
-        house(tmp_path, outputs__hls__public='["*"]') as here,
+        egress_server(tmp_path, outputs__hls__public='["*"]') as here,
         bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment),
     ):
         rooms = here.server.rooms
@@ -71,7 +71,7 @@ async def test_recorded_tracks_and_their_mix_share_one_clock(tmp_path: Path) -> 
     stalls = (("sound", 5, 0.5), ("both", 8, 1.5))
     environment = {"STALLS": ";".join(f"{kind} {at} {seconds}" for kind, at, seconds in stalls)}
     clapper = ("--publish", "clap", "--fps", "30")
-    async with house(tmp_path) as here:
+    async with egress_server(tmp_path) as here:
         async with bots(here.server, 1, *clapper, module="tests.support.stalling", environment=environment):
             rooms = here.server.rooms
             await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 2)

@@ -10,7 +10,7 @@ import av
 import numpy as np
 
 from sfu import cli
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 from tests.egress.test_live_stream import probe
 
 
@@ -24,7 +24,7 @@ def read(path: Path) -> tuple[list[np.ndarray], float]:
 
 
 async def test_each_track_becomes_one_file(tmp_path: Path) -> None:
-    async with house(tmp_path) as here, bots(here.server, 2):
+    async with egress_server(tmp_path) as here, bots(here.server, 2):
         rooms = here.server.rooms
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) == 4)
         track_egress = here.server.egress_jobs.start_track_egress(rooms.find(ROOM))

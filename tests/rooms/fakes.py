@@ -1,4 +1,4 @@
-"""Fakes of the rooms' ports, and a House of rooms."""
+"""Fakes of the rooms' ports, and a RoomsFixture."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -92,8 +92,8 @@ def profile(identity: str, **fields: Any) -> Profile:
     return Profile(identity=Identity(identity), permissions=permissions, **({"name": identity} | fields))
 
 
-class House:
-    """Rooms; participants join `den` by default."""
+class RoomsFixture:
+    """Rooms; participants join `standup` by default."""
 
     def __init__(self, changed: Callable[[str], None] = lambda name: None, **settings: Any) -> None:
         self.time = 1_767_225_600.0
@@ -102,13 +102,13 @@ class House:
         self.room: Room
         "The room of the last join, also after it was closed."
 
-    def seat(self, identity: str, room: str = "den", **fields: Any) -> Participant:
+    def join(self, identity: str, room: str = "standup", **fields: Any) -> Participant:
         entry = self.rooms.join(room, profile(identity, **fields), FakeSink())
         assert isinstance(entry, Participant)
         self.room = self.rooms.find(room)
         return entry
 
-    def wait(self, identity: str, room: str = "den", **fields: Any) -> WaitingParticipant:
+    def wait(self, identity: str, room: str = "standup", **fields: Any) -> WaitingParticipant:
         entry = self.rooms.join(room, profile(identity, **fields), FakeSink())
         assert isinstance(entry, WaitingParticipant)
         self.room = self.rooms.find(room)

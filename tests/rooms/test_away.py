@@ -2,12 +2,12 @@
 
 from sfu.ids import ParticipantId
 from sfu.rooms.away import AwayParticipants, AwaySink
-from tests.rooms.fakes import House
+from tests.rooms.fakes import RoomsFixture
 
 
 def test_a_participant_is_away_until_it_is_removed() -> None:
-    house = House()
-    ada, ben = house.seat("ada"), house.seat("ben")
+    fixture = RoomsFixture()
+    ada, ben = fixture.join("ada"), fixture.join("ben")
     away = AwayParticipants()
     away.add(ada)
     away.add(ben)
@@ -20,10 +20,10 @@ def test_a_participant_is_away_until_it_is_removed() -> None:
 
 
 def test_participants_can_be_removed_during_an_iteration() -> None:
-    house = House()
+    fixture = RoomsFixture()
     away = AwayParticipants()
     for identity in ("ada", "ben", "cyd"):
-        away.add(house.seat(identity))
+        away.add(fixture.join(identity))
     for participant in away:
         away.remove(participant.id)
     assert len(away) == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 from sfu.rooms.events import Event
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import House, sink_of
+from tests.rooms.fakes import RoomsFixture, sink_of
 from tests.support.media_source import FakeSource
 
 ATOMS = (str, int, float, bool, bytes, type(None))
@@ -27,21 +27,21 @@ def foreign(value: Any) -> list[str]:
 
 
 def test_every_event_is_a_frozen_value() -> None:
-    house = House()
-    ada = house.seat("ada", admin=True)
-    bob = house.seat("bob", attributes={"hand": "up"})
-    publications = house.room.publications
+    fixture = RoomsFixture()
+    ada = fixture.join("ada", admin=True)
+    bob = fixture.join("bob", attributes={"hand": "up"})
+    publications = fixture.room.publications
     publication = publications.publish(bob, FakeSource(), TrackDescription(source="camera", name="front"))
     publications.update_description(publication, TrackDescription(source="camera", name="back"))
     publications.mute(publication, True, by=None)
-    house.room.moderation.update_participant(bob, name="Bob", attributes={"hand": ""}, by=None)
-    house.rooms.set_permissions("den", "ada", dataclasses.replace(ada.permissions, record=True))
-    house.room.messages.send_chat(bob, "hi")
-    house.room.messages.send_data(bob, "topic", "payload")
-    house.rooms.update("den", lobby=True)
-    house.wait("eve")
+    fixture.room.moderation.update_participant(bob, name="Bob", attributes={"hand": ""}, by=None)
+    fixture.rooms.set_permissions("standup", "ada", dataclasses.replace(ada.permissions, record=True))
+    fixture.room.messages.send_chat(bob, "hi")
+    fixture.room.messages.send_data(bob, "topic", "payload")
+    fixture.rooms.update("standup", lobby=True)
+    fixture.wait("eve")
     publications.unpublish(publication)
-    house.room.leave(bob)
+    fixture.room.leave(bob)
     events = [delivery.event for delivery in sink_of(ada).deliveries]
     kinds = {type(event).__name__ for event in events}
     assert kinds == {kind.__name__ for kind in Event.__args__} - {"SpeakersChanged", "QualityChanged"}
@@ -51,13 +51,13 @@ def test_every_event_is_a_frozen_value() -> None:
 
 
 def test_an_event_keeps_the_state_of_its_time() -> None:
-    house = House()
-    ada, bob = house.seat("ada"), house.seat("bob", attributes={"hand": "up"})
+    fixture = RoomsFixture()
+    ada, bob = fixture.join("ada"), fixture.join("bob", attributes={"hand": "up"})
     joined = sink_of(ada).last
-    publication = house.room.publications.publish(bob, FakeSource(), TrackDescription(source="camera"))
+    publication = fixture.room.publications.publish(bob, FakeSource(), TrackDescription(source="camera"))
     published = sink_of(ada).last
-    house.room.publications.mute(publication, True, by=None)
-    house.room.moderation.update_participant(bob, name="Robert", attributes={"hand": ""}, by=None)
+    fixture.room.publications.mute(publication, True, by=None)
+    fixture.room.moderation.update_participant(bob, name="Robert", attributes={"hand": ""}, by=None)
     assert (joined.participant.name, joined.participant.publications) == ("bob", ())
     assert joined.participant.attributes == {"hand": "up"}
     assert not published.publication.muted
@@ -66,9 +66,9 @@ def test_an_event_keeps_the_state_of_its_time() -> None:
 
 
 def test_the_state_is_the_same_object_until_something_changes() -> None:
-    house = House()
-    ada = house.seat("ada")
-    publication = house.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
+    fixture = RoomsFixture()
+    ada = fixture.join("ada")
+    publication = fixture.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
     state = ada.state
     assert ada.state is state
     publication.muted = True

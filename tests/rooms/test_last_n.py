@@ -8,13 +8,13 @@ from sfu.rooms.participant import Participant
 from sfu.rooms.ports import SubscriptionSettings
 from sfu.rooms.publication import Publication
 from sfu.rooms.track_description import TrackDescription, TrackSource
-from tests.rooms.fakes import FakeMedia, House
+from tests.rooms.fakes import FakeMedia, RoomsFixture
 from tests.support.media_source import FakeSource
 
 LOUD, QUIET = 20, 80
 
 
-class Hall(House):
+class Hall(RoomsFixture):
     """People with a camera and a microphone each."""
 
     def __init__(self, people: str, **settings: Any) -> None:
@@ -29,7 +29,7 @@ class Hall(House):
             self.publish(name, "camera", "video")
 
     def come(self, name: str, **permissions: Any) -> Participant:
-        person = self.people[name] = self.seat(name, **permissions)
+        person = self.people[name] = self.join(name, **permissions)
         media = self.media[name] = FakeMedia()
         person.subscriptions.attach_sink(media)
         return person
@@ -191,13 +191,13 @@ def test_who_may_not_record_any_more_gets_what_the_others_get() -> None:
     hall = Hall("abcd", last_n=1)
     recorder = hall.come("r", recorder=True)
     assert hall.gets("r") == "abcd"
-    hall.rooms.set_permissions("den", "r", type(recorder.permissions)())
+    hall.rooms.set_permissions("standup", "r", type(recorder.permissions)())
     assert hall.gets("r") == "a"
 
 
 def test_a_room_has_limits_of_its_own() -> None:
     hall = Hall("", last_n=9)
-    room = hall.rooms.create("den", last_n=1, loudest=0)
+    room = hall.rooms.create("standup", last_n=1, loudest=0)
     for name in "abc":
         hall.come(name)
         hall.publish(name, "camera", "video")

@@ -7,7 +7,7 @@ from tests.rooms.fakes import FakeSink, profile
 
 
 def waiting(identity: str) -> WaitingParticipant:
-    return WaitingParticipant(ParticipantId(f"PA_{identity}"), profile(identity), RoomName("den"), FakeSink())
+    return WaitingParticipant(ParticipantId(f"PA_{identity}"), profile(identity), RoomName("standup"), FakeSink())
 
 
 def test_participants_wait_in_the_order_of_arrival() -> None:

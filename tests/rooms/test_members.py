@@ -2,19 +2,19 @@
 
 from sfu.ids import ParticipantId
 from sfu.rooms.events import ParticipantLeft, SpeakersChanged
-from tests.rooms.fakes import House, sink_of
+from tests.rooms.fakes import RoomsFixture, sink_of
 
 LEFT = ParticipantLeft(ParticipantId("PA_x"), "left")
 SPEAKERS = SpeakersChanged("", ())
 
 
 def test_only_hidden_recorders_are_not_counted() -> None:
-    house = House()
-    ada = house.seat("ada")
-    house.seat("spy", hidden=True)
-    house.seat("recorder", recorder=True)
-    house.seat("egress", hidden=True, recorder=True)
-    members = house.room.members
+    fixture = RoomsFixture()
+    ada = fixture.join("ada")
+    fixture.join("spy", hidden=True)
+    fixture.join("recorder", recorder=True)
+    fixture.join("egress", hidden=True, recorder=True)
+    members = fixture.room.members
     assert len(members) == 4
     assert members.participant_count == 3
     assert [one.identity for one in members.visible()] == ["ada", "recorder"]
@@ -22,8 +22,8 @@ def test_only_hidden_recorders_are_not_counted() -> None:
 
 
 def test_participants_are_found_by_id_and_by_identity() -> None:
-    house = House()
-    ada, members = house.seat("ada"), house.room.members
+    fixture = RoomsFixture()
+    ada, members = fixture.join("ada"), fixture.room.members
     assert members.find(ada.id) is members.find_by_identity("ada") is ada
     assert members.find("ada") is None
     assert members.find_by_identity(ada.id) is None
@@ -33,8 +33,8 @@ def test_participants_are_found_by_id_and_by_identity() -> None:
 
 
 def test_events_that_are_not_transient_are_numbered_without_gaps() -> None:
-    house = House()
-    ada, members = house.seat("ada"), house.room.members
+    fixture = RoomsFixture()
+    ada, members = fixture.join("ada"), fixture.room.members
     first = members.number
     members.broadcast(LEFT)
     members.broadcast(SPEAKERS)
@@ -47,29 +47,29 @@ def test_events_that_are_not_transient_are_numbered_without_gaps() -> None:
 
 
 def test_all_receivers_get_the_same_delivery() -> None:
-    house = House()
-    ada, bob, eve = (house.seat(name) for name in ("ada", "bob", "eve"))
+    fixture = RoomsFixture()
+    ada, bob, eve = (fixture.join(name) for name in ("ada", "bob", "eve"))
     for seat in (ada, bob, eve):
         sink_of(seat).take()
-    house.room.members.broadcast(LEFT, exclude=bob)
+    fixture.room.members.broadcast(LEFT, exclude=bob)
     assert sink_of(bob).deliveries == []
     assert sink_of(ada).deliveries == sink_of(eve).deliveries
-    house.room.members.send_to(LEFT, bob)
+    fixture.room.members.send_to(LEFT, bob)
     assert len(sink_of(bob).deliveries) == len(sink_of(ada).deliveries) == 1
 
 
 def test_admins_only() -> None:
-    house = House()
-    ada, bob, spy = house.seat("ada", admin=True), house.seat("bob"), house.seat("spy", hidden=True, admin=True)
+    fixture = RoomsFixture()
+    ada, bob, spy = fixture.join("ada", admin=True), fixture.join("bob"), fixture.join("spy", hidden=True, admin=True)
     for seat in (ada, bob, spy):
         sink_of(seat).take()
-    house.room.members.send_to_admins(LEFT)
+    fixture.room.members.send_to_admins(LEFT)
     assert [sink_of(seat).take() for seat in (ada, bob, spy)] == [["ParticipantLeft"], [], ["ParticipantLeft"]]
 
 
 def test_members_may_leave_while_they_are_iterated() -> None:
-    house = House()
-    seats = [house.seat(name) for name in ("ada", "bob", "eve")]
-    members = house.room.members
+    fixture = RoomsFixture()
+    seats = [fixture.join(name) for name in ("ada", "bob", "eve")]
+    members = fixture.room.members
     assert [members.remove(one) for one in members] == [True] * len(seats)
     assert list(members) == []

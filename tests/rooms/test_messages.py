@@ -6,28 +6,28 @@ import pytest
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound
 from sfu.rooms.events import DataPacket
-from tests.rooms.fakes import House, sink_of
+from tests.rooms.fakes import RoomsFixture, sink_of
 
 
 @pytest.fixture
-def house() -> House:
-    return House()
+def fixture() -> RoomsFixture:
+    return RoomsFixture()
 
 
-def test_chat_is_kept_for_late_joiners(house: House) -> None:
-    ada, bob = house.seat("ada"), house.seat("bob")
-    talk = house.room.messages
+def test_chat_is_kept_for_late_joiners(fixture: RoomsFixture) -> None:
+    ada, bob = fixture.join("ada"), fixture.join("bob")
+    talk = fixture.room.messages
     talk.send_chat(ada, "to all")
     talk.send_chat(ada, "to bob", bob.id)
     assert [entry.text for entry in talk.chat(ada)] == ["to all", "to bob"]
     assert [entry.text for entry in talk.chat(bob)] == ["to all", "to bob"]
-    assert [entry.text for entry in talk.chat(house.seat("eve"))] == ["to all"]
+    assert [entry.text for entry in talk.chat(fixture.join("eve"))] == ["to all"]
     assert [delivery.event.entry.text for delivery in sink_of(ada).deliveries[1:3]] == ["to all", "to bob"]  # type: ignore[union-attr]  # all of them are chat messages
 
 
-def test_a_note_to_oneself_comes_once(house: House) -> None:
-    ada = house.seat("ada")
-    house.room.messages.send_chat(ada, "note", ada.id)
+def test_a_note_to_oneself_comes_once(fixture: RoomsFixture) -> None:
+    ada = fixture.join("ada")
+    fixture.room.messages.send_chat(ada, "note", ada.id)
     assert sink_of(ada).take() == ["ChatSent"]
 
 
@@ -42,16 +42,16 @@ def test_a_note_to_oneself_comes_once(house: House) -> None:
     ],
 )
 def test_history_is_bounded(settings: dict[str, Any], kept: list[str]) -> None:
-    house = House(**settings)
-    ada = house.seat("ada")
+    fixture = RoomsFixture(**settings)
+    ada = fixture.join("ada")
     for number in range(5):
-        house.room.messages.send_chat(ada, str(number))
-    assert [entry.text for entry in house.room.messages.chat(ada)] == kept
+        fixture.room.messages.send_chat(ada, str(number))
+    assert [entry.text for entry in fixture.room.messages.chat(ada)] == kept
 
 
-def test_data(house: House) -> None:
-    ada, bob, eve = house.seat("ada"), house.seat("bob"), house.seat("eve")
-    talk = house.room.messages
+def test_data(fixture: RoomsFixture) -> None:
+    ada, bob, eve = fixture.join("ada"), fixture.join("bob"), fixture.join("eve")
+    talk = fixture.room.messages
     for seat in (ada, bob, eve):
         sink_of(seat).take()
     talk.send_data(ada, "t", "all", keep=True)
@@ -67,9 +67,9 @@ def test_data(house: House) -> None:
         talk.send_data(ada, "t", "p", [bob.id], keep=True)
 
 
-def test_without_permission_nothing_is_said(house: House) -> None:
-    ada, bob = house.seat("ada", data=False), house.seat("bob")
-    talk = house.room.messages
+def test_without_permission_nothing_is_said(fixture: RoomsFixture) -> None:
+    ada, bob = fixture.join("ada", data=False), fixture.join("bob")
+    talk = fixture.room.messages
     with pytest.raises(NotAuthorized):
         talk.send_chat(ada, "hi")
     with pytest.raises(NotAuthorized):
@@ -80,7 +80,7 @@ def test_without_permission_nothing_is_said(house: House) -> None:
     assert (sink_of(ada).relayed, sink_of(bob).relayed) == ([packet], [])
 
 
-def test_the_hidden_cannot_be_addressed(house: House) -> None:
-    ada, spy = house.seat("ada"), house.seat("spy", hidden=True)
+def test_the_hidden_cannot_be_addressed(fixture: RoomsFixture) -> None:
+    ada, spy = fixture.join("ada"), fixture.join("spy", hidden=True)
     with pytest.raises(NotFound):
-        house.room.messages.send_chat(ada, "psst", spy.id)
+        fixture.room.messages.send_chat(ada, "psst", spy.id)

@@ -6,23 +6,23 @@ from sfu.rooms.observer import Joined, Left, Observation, Published, RoomClosed,
 from sfu.rooms.registry import Rooms
 from sfu.rooms.settings import Settings
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import House, counting_ids
+from tests.rooms.fakes import RoomsFixture, counting_ids
 from tests.support.media_source import FakeSource
 
 
 def test_observations_are_snapshots_with_a_summary_of_the_room() -> None:
-    house = House()
+    fixture = RoomsFixture()
     observed: list[tuple[RoomSummary, Observation]] = []
-    house.rooms = Rooms(Settings(), counting_ids(), lambda: house.time, lambda *each: observed.append(each))
-    ada = house.seat("ada")
-    recorder = house.seat("egress", hidden=True, recorder=True)
-    publications = house.room.publications
+    fixture.rooms = Rooms(Settings(), counting_ids(), lambda: fixture.time, lambda *each: observed.append(each))
+    ada = fixture.join("ada")
+    recorder = fixture.join("egress", hidden=True, recorder=True)
+    publications = fixture.room.publications
     publication = publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
     publications.unpublish(publication)
-    house.room.leave(recorder)
-    house.room.moderation.update_participant(ada, name="Countess", by=None)
-    house.room.close("draining")
-    house.room.close()
+    fixture.room.leave(recorder)
+    fixture.room.moderation.update_participant(ada, name="Countess", by=None)
+    fixture.room.close("draining")
+    fixture.room.close()
     kinds = [type(observation).__name__ for _, observation in observed]
     assert kinds == ["RoomOpened", "Joined", "Joined", "Published", "Unpublished", "Left", "Left", "RoomClosed"]
     counts = [(summary.participants, summary.publishers) for summary, _ in observed]

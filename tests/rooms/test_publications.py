@@ -8,13 +8,13 @@ from sfu.errors import AtCapacity, BadRequest, NotAuthorized, NotFound
 from sfu.rooms.participant import Participant
 from sfu.rooms.ports import SubscriptionSettings
 from sfu.rooms.track_description import TrackDescription, TrackSource
-from tests.rooms.fakes import FakeMedia, House, sink_of
+from tests.rooms.fakes import FakeMedia, RoomsFixture, sink_of
 from tests.support.media_source import FakeSource
 
 
 @pytest.fixture
-def house() -> House:
-    return House(max_tracks=2, max_room_tracks=3)
+def fixture() -> RoomsFixture:
+    return RoomsFixture(max_tracks=2, max_room_tracks=3)
 
 
 CAMERA = TrackDescription(source="camera", width=1280, height=720)
@@ -33,19 +33,19 @@ CHECKS: list[tuple[dict[str, Any], list[TrackSource], type[Exception] | None]] =
 
 @pytest.mark.parametrize(("permissions", "sources", "error"), CHECKS)
 def test_who_may_publish_what(
-    house: House, permissions: dict[str, Any], sources: list[TrackSource], error: type[Exception] | None
+    fixture: RoomsFixture, permissions: dict[str, Any], sources: list[TrackSource], error: type[Exception] | None
 ) -> None:
-    ada = house.seat("ada", **permissions)
+    ada = fixture.join("ada", **permissions)
     if error is None:
-        house.room.publications.check_publish(ada, sources)
+        fixture.room.publications.check_publish(ada, sources)
     else:
         with pytest.raises(error):
-            house.room.publications.check_publish(ada, sources)
+            fixture.room.publications.check_publish(ada, sources)
 
 
-def test_the_rooms_cap_counts_the_others(house: House) -> None:
-    ada, bob = house.seat("ada"), house.seat("bob")
-    publications = house.room.publications
+def test_the_rooms_cap_counts_the_others(fixture: RoomsFixture) -> None:
+    ada, bob = fixture.join("ada"), fixture.join("bob")
+    publications = fixture.room.publications
     for _ in range(2):
         publications.publish(ada, FakeSource(), CAMERA)
     publications.check_publish(ada, ["camera", "camera"])
@@ -67,45 +67,45 @@ def test_the_rooms_cap_counts_the_others(house: House) -> None:
         ("video", "unknown", True),
     ],
 )
-def test_kinds_fit_sources(house: House, kind: str, source: TrackSource, good: bool) -> None:
-    ada = house.seat("ada")
+def test_kinds_fit_sources(fixture: RoomsFixture, kind: str, source: TrackSource, good: bool) -> None:
+    ada = fixture.join("ada")
     media = FakeSource(kind)  # type: ignore[arg-type]  # parametrized with its two literals
     if good:
-        house.room.publications.publish(ada, media, TrackDescription(source=source))
+        fixture.room.publications.publish(ada, media, TrackDescription(source=source))
     else:
         with pytest.raises(BadRequest):
-            house.room.publications.publish(ada, media, TrackDescription(source=source))
-        assert len(house.room.publications) == 0
+            fixture.room.publications.publish(ada, media, TrackDescription(source=source))
+        assert len(fixture.room.publications) == 0
 
 
-def subscriber(house: House, identity: str, **fields: Any) -> tuple[Participant, FakeMedia]:
-    participant = house.seat(identity, **fields)
+def subscriber(fixture: RoomsFixture, identity: str, **fields: Any) -> tuple[Participant, FakeMedia]:
+    participant = fixture.join(identity, **fields)
     media = FakeMedia()
     participant.subscriptions.attach_sink(media)
     return participant, media
 
 
-def test_publications_go_to_everybody_else_who_wants_and_may(house: House) -> None:
-    ada, own = subscriber(house, "ada")
-    _, eager = subscriber(house, "bob")
-    _, picky = subscriber(house, "eve", auto_subscribe=False)
-    _, deaf = subscriber(house, "mute", subscribe=False)
-    publication = house.room.publications.publish(ada, FakeSource(), CAMERA, muted=True)
+def test_publications_go_to_everybody_else_who_wants_and_may(fixture: RoomsFixture) -> None:
+    ada, own = subscriber(fixture, "ada")
+    _, eager = subscriber(fixture, "bob")
+    _, picky = subscriber(fixture, "eve", auto_subscribe=False)
+    _, deaf = subscriber(fixture, "mute", subscribe=False)
+    publication = fixture.room.publications.publish(ada, FakeSource(), CAMERA, muted=True)
     assert eager.calls == [("subscribe", publication.id, SubscriptionSettings())]
     assert own.calls == picky.calls == deaf.calls == []
     assert publication.media.muted  # type: ignore[attr-defined]  # an attribute of FakeSource
-    house.room.publications.unpublish(publication)
-    house.room.publications.unpublish(publication)
+    fixture.room.publications.unpublish(publication)
+    fixture.room.publications.unpublish(publication)
     assert eager.calls[1:] == [("unsubscribe", publication.id)]
     # Late joiners get what is there.
-    other = house.room.publications.publish(ada, FakeSource(), CAMERA)
-    _, late = subscriber(house, "late")
+    other = fixture.room.publications.publish(ada, FakeSource(), CAMERA)
+    _, late = subscriber(fixture, "late")
     assert late.calls == [("subscribe", other.id, SubscriptionSettings())]
 
 
-def test_events_of_a_track(house: House) -> None:
-    ada, bob = house.seat("ada"), house.seat("bob")
-    publications = house.room.publications
+def test_events_of_a_track(fixture: RoomsFixture) -> None:
+    ada, bob = fixture.join("ada"), fixture.join("bob")
+    publications = fixture.room.publications
     sink_of(ada).take()
     publication = publications.publish(ada, FakeSource(), CAMERA)
     publications.update_description(publication, CAMERA)
@@ -122,9 +122,9 @@ def test_events_of_a_track(house: House) -> None:
         publications.find_own(ada, publication.id)
 
 
-def test_an_admins_mute_is_signed(house: House) -> None:
-    ada, bob, eve = house.seat("ada", admin=True), house.seat("bob"), house.seat("eve")
-    publications, moderation = house.room.publications, house.room.moderation
+def test_an_admins_mute_is_signed(fixture: RoomsFixture) -> None:
+    ada, bob, eve = fixture.join("ada", admin=True), fixture.join("bob"), fixture.join("eve")
+    publications, moderation = fixture.room.publications, fixture.room.moderation
     publication = publications.publish(bob, FakeSource(), CAMERA)
     moderation.mute(ada, publication.id, True)
     assert sink_of(bob).last.by == ada.id
@@ -139,9 +139,9 @@ def test_an_admins_mute_is_signed(house: House) -> None:
         moderation.mute(ada, "TR_none", True)
 
 
-def test_what_can_be_received(house: House) -> None:
-    ada, bob, deaf = house.seat("ada"), house.seat("bob"), house.seat("deaf", subscribe=False)
-    publications = house.room.publications
+def test_what_can_be_received(fixture: RoomsFixture) -> None:
+    ada, bob, deaf = fixture.join("ada"), fixture.join("bob"), fixture.join("deaf", subscribe=False)
+    publications = fixture.room.publications
     publication = publications.publish(ada, FakeSource(), CAMERA)
     assert publications.find_subscribable(publication.id, bob) is publication
     assert publications.find_subscribable(publication.id, ada) is None

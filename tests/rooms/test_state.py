@@ -7,16 +7,16 @@ import pytest
 
 from sfu.rooms.state import ParticipantState, PublicationState, RoomState, WaitingState
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import House
+from tests.rooms.fakes import RoomsFixture
 from tests.support.media_source import FakeSource
 
 
 def snapshots() -> list[RoomState | ParticipantState | PublicationState | WaitingState]:
-    house = House()
-    ada = house.seat("ada", attributes={"hand": "up"})
-    publication = house.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
-    house.room.lobby_enabled = True
-    return [house.room.state, ada.state, publication.state, house.wait("eve").state]
+    fixture = RoomsFixture()
+    ada = fixture.join("ada", attributes={"hand": "up"})
+    publication = fixture.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
+    fixture.room.lobby_enabled = True
+    return [fixture.room.state, ada.state, publication.state, fixture.wait("eve").state]
 
 
 @pytest.mark.parametrize("number", range(4))

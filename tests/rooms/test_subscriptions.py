@@ -5,14 +5,14 @@ from sfu.rooms.ports import SubscriptionSettings
 from sfu.rooms.publication import Publication
 from sfu.rooms.subscriptions import Subscriptions
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import FakeMedia, House
+from tests.rooms.fakes import FakeMedia, RoomsFixture
 from tests.support.media_source import FakeSource
 
 T1, T2 = TrackId("TR_1"), TrackId("TR_2")
 
 
 def publication(track: TrackId) -> Publication:
-    return Publication(track, House().seat("owner").id, FakeSource(), TrackDescription())
+    return Publication(track, RoomsFixture().join("owner").id, FakeSource(), TrackDescription())
 
 
 def test_partial_settings_change_only_their_fields() -> None:

@@ -14,7 +14,7 @@ from sfu.ids import TrackId
 from sfu.rooms.participant import Participant
 from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.rooms.track_description import TrackDescription
-from tests.rooms.fakes import House
+from tests.rooms.fakes import RoomsFixture
 from tests.support.network import Link, Network
 from tests.support.seeds import seeds
 from tests.support.simulcast import Microphone, Simulcast
@@ -99,7 +99,7 @@ class Assembly:
     def __init__(self, seed: int) -> None:
         self.network = Network(seed)
         self.sfu = VirtualSfu(self.network)
-        self.house = House(last_n=LAST_N, loudest=LOUDEST)
+        self.fixture = RoomsFixture(last_n=LAST_N, loudest=LOUDEST)
         self.turns: list[Turn] = []
         self.most: dict[Literal["audio", "video"], int] = {"audio": 0, "video": 0}
         self._people: dict[str, Participant] = {}
@@ -115,13 +115,13 @@ class Assembly:
     def _come(self, name: str) -> None:
         up, back = Link(self.network, rate=10e6, delay=DELAY), Link(self.network, delay=DELAY)
         self.sfu.publish(name, up, back, layers=[Simulcast("q", 11, 320, 180, 100e3)])
-        person = self._people[name] = self.house.seat(name)
+        person = self._people[name] = self.fixture.join(name)
         for source, track in (("microphone", name + "*"), ("camera", name)):
             media = Source(track, self.sfu, self.sfu.publications[track])
-            self.house.room.publications.publish(person, media, TrackDescription(source=source))  # type: ignore[arg-type]  # one of two literals
+            self.fixture.room.publications.publish(person, media, TrackDescription(source=source))  # type: ignore[arg-type]  # one of two literals
 
     def _observe(self) -> None:
-        self.house.rooms.observe_levels(self.network.now)
+        self.fixture.rooms.observe_levels(self.network.now)
         if self.network.now > 2.5:
             sent = [
                 down_track.track.kind

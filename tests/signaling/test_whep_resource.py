@@ -6,17 +6,17 @@ from sfu.errors import NotFound
 from sfu.rooms.track_description import TrackDescription, TrackSource
 from sfu.sdp.description import SessionDescription, parse
 from sfu.signaling.whep_resource import MIX, PARTICIPANT, NotLive, WhepResource, wanted
-from tests.rooms.fakes import House
+from tests.rooms.fakes import RoomsFixture
 from tests.support.media_source import FakeSource
 
 
 @pytest.mark.parametrize(
     ("resource", "sources"),
     [
-        (WhepResource("den"), MIX),
-        (WhepResource("den", "ada"), PARTICIPANT),
-        (WhepResource("den", "ada", "camera"), {"video": "camera"}),
-        (WhepResource("den", "ada", "screen_share_audio"), {"audio": "screen_share_audio"}),
+        (WhepResource("standup"), MIX),
+        (WhepResource("standup", "ada"), PARTICIPANT),
+        (WhepResource("standup", "ada", "camera"), {"video": "camera"}),
+        (WhepResource("standup", "ada", "screen_share_audio"), {"audio": "screen_share_audio"}),
     ],
 )
 def test_sources_of_a_resource(resource: WhepResource, sources: dict[str, str]) -> None:
@@ -26,47 +26,47 @@ def test_sources_of_a_resource(resource: WhepResource, sources: dict[str, str]) 
 @pytest.mark.parametrize("source", ["webcam", "Camera", "unknown source"])
 def test_other_sources_are_not_found(source: str) -> None:
     with pytest.raises(NotFound, match="camera"):
-        assert WhepResource("den", "ada", source).sources
+        assert WhepResource("standup", "ada", source).sources
 
 
-def publish(house: House, identity: str, *sources: TrackSource, hidden: bool = False) -> str:
-    owner = house.seat(identity, hidden=hidden, publish=True)
+def publish(fixture: RoomsFixture, identity: str, *sources: TrackSource, hidden: bool = False) -> str:
+    owner = fixture.join(identity, hidden=hidden, publish=True)
     for source in sources:
         kind = FakeSource("audio") if source in ("microphone", "screen_share_audio") else FakeSource("video")
-        house.room.publications.publish(owner, kind, TrackDescription(source=source))
+        fixture.room.publications.publish(owner, kind, TrackDescription(source=source))
     return owner.id
 
 
-def found(house: House, resource: WhepResource, mix: str = "") -> dict[str, str]:
-    return {kind: each.description.source for kind, each in resource.find(house.room, mix).items()}
+def found(fixture: RoomsFixture, resource: WhepResource, mix: str = "") -> dict[str, str]:
+    return {kind: each.description.source for kind, each in resource.find(fixture.room, mix).items()}
 
 
 def test_a_participant_is_its_camera_and_microphone() -> None:
-    house = House()
-    publish(house, "ada", "screen_share", "microphone", "camera")
-    assert found(house, WhepResource("den", "ada")) == {"audio": "microphone", "video": "camera"}
-    assert found(house, WhepResource("den", "ada", "screen_share")) == {"video": "screen_share"}
-    assert found(house, WhepResource("den", "ada", "screen_share_audio")) == {}
-    assert found(house, WhepResource("den", "eve")) == {}
+    fixture = RoomsFixture()
+    publish(fixture, "ada", "screen_share", "microphone", "camera")
+    assert found(fixture, WhepResource("standup", "ada")) == {"audio": "microphone", "video": "camera"}
+    assert found(fixture, WhepResource("standup", "ada", "screen_share")) == {"video": "screen_share"}
+    assert found(fixture, WhepResource("standup", "ada", "screen_share_audio")) == {}
+    assert found(fixture, WhepResource("standup", "eve")) == {}
 
 
 def test_the_mix_is_what_its_participant_publishes() -> None:
-    house = House()
-    mix = publish(house, "egress", "screen_share", "screen_share_audio")
-    publish(house, "ada", "screen_share")
-    assert found(house, WhepResource("den"), mix) == {"audio": "screen_share_audio", "video": "screen_share"}
-    assert found(house, WhepResource("den")) == {}
-    assert found(house, WhepResource("den"), "PA_gone") == {}
+    fixture = RoomsFixture()
+    mix = publish(fixture, "egress", "screen_share", "screen_share_audio")
+    publish(fixture, "ada", "screen_share")
+    assert found(fixture, WhepResource("standup"), mix) == {"audio": "screen_share_audio", "video": "screen_share"}
+    assert found(fixture, WhepResource("standup")) == {}
+    assert found(fixture, WhepResource("standup"), "PA_gone") == {}
 
 
 def test_hidden_participants_cannot_be_watched() -> None:
-    house = House()
-    publish(house, "ada")
-    publish(house, "spy", "camera", hidden=True)
-    assert found(house, WhepResource("den", "spy")) == {}
+    fixture = RoomsFixture()
+    publish(fixture, "ada")
+    publish(fixture, "spy", "camera", hidden=True)
+    assert found(fixture, WhepResource("standup", "spy")) == {}
 
 
-@pytest.mark.parametrize("resource", [WhepResource("den"), WhepResource("den", "ada")])
+@pytest.mark.parametrize("resource", [WhepResource("standup"), WhepResource("standup", "ada")])
 def test_a_resource_that_is_not_live_is_to_be_tried_again(resource: WhepResource) -> None:
     error = NotLive(resource.missing)
     assert (error.code, error.retry_after, error.http_status) == ("not_live", 2.0, 409)

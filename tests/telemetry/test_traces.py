@@ -19,7 +19,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from sfu.errors import ConfigurationError
 from sfu.telemetry.settings import TraceSettings
 from sfu.telemetry.traces import open_traces
-from tests.egress.support import ROOM, house, until
+from tests.egress.support import ROOM, egress_server, until
 from tests.support.client import Client
 from tests.web.server import KEYS, serve, token
 
@@ -110,7 +110,7 @@ async def test_the_start_of_a_worker_and_its_replacement_are_separate_traces(
         return [span for span in collector.spans if span.name == "mixer start"]
 
     async with collecting() as collector:
-        async with house(tmp_path, traces__endpoint=collector.url, traces__delay="0.2") as here:
+        async with egress_server(tmp_path, traces__endpoint=collector.url, traces__delay="0.2") as here:
             here.server.rooms.create(ROOM)
             await here.ask("PUT", "/egress", json={"live": True})
             await until(starts)

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.async_api import Browser
 
-from tests.egress.support import ROOM, bots, house, until
+from tests.egress.support import ROOM, bots, egress_server, until
 from tests.web.test_watch import Viewer
 
 Colour = tuple[int, int, int]
@@ -85,7 +85,7 @@ async def test_patches_are_shown_in_their_colours(chromium: Browser, tmp_path: P
     await asyncio.to_thread(film, tmp_path / "patches.mp4")
     settings = {"outputs__hls__public": '["*"]', "outputs__renditions": '["1280x720@3000"]'}
     what = ("--publish", "file", str(tmp_path / "patches.mp4"), "--size", f"{WIDTH}x{HEIGHT}", "--bitrate", "3000000")
-    async with house(tmp_path, **settings) as here, bots(here.server, 1, *what):
+    async with egress_server(tmp_path, **settings) as here, bots(here.server, 1, *what):
         rooms = here.server.rooms
         await until(lambda: len(rooms.list()) == 1 and len(rooms.find(ROOM).publications) >= 1)
         await here.ask("PUT", "/egress", json={"live": True, "layout": "single"})
