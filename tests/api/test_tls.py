@@ -1,45 +1,23 @@
 """TLS versions, renewal and unusable certificates, tested with raw sockets."""
 
 import asyncio
-import datetime
 import ssl
 from pathlib import Path
 
 import aiohttp
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from sfu.api.settings import Settings
 from sfu.api.tls import TlsContext
 from sfu.errors import ConfigurationError
 from tests.api.support import running
 from tests.api.test_http_protocol import seconds_until_closed
+from tests.support.certificate import self_signed
 
 
 def certificate(folder: Path, name: str) -> tuple[str, str]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "cert.pem", folder / "key.pem"
-    paths[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return str(paths[0]), str(paths[1])
+    certificate, key = self_signed(folder, host=name)
+    return str(certificate), str(key)
 
 
 async def spoken(port: int, client: ssl.SSLContext, name: str) -> tuple[str | None, str]:
