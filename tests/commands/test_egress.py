@@ -9,6 +9,6 @@ def test_the_options_of_the_server_count_before_and_after_the_subcommand(
     keys: str, api: ApiServer, before: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = ["--keys-file", keys, "--url", api.url, "--token", "given"]
-    main(["egress", *options, "list"] if before else [command, "list", *options])
+    main(["egress", *options, "list"] if before else ["egress", "list", *options])
     capsys.readouterr()
     assert {token for _, _, token in api.requests} == {"given"}

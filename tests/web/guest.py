@@ -96,9 +96,9 @@ class Visitor:
             within=within,
         )
 
-    async def wish(self, *wishes: Mapping[str, object]) -> None:
-        """Asks the server past the page's own wishes, which only tell when a tile changes."""
-        message = {"type": "subscribe", "id": 1 << 40, "tracks": list(wishes)}
+    async def subscribe(self, *tracks: Mapping[str, object]) -> None:
+        """Sends subscription settings past the page, which sends changes of its tiles only."""
+        message = {"type": "subscribe", "id": 1 << 40, "tracks": list(tracks)}
         await self.run("(message) => watched.sockets.at(-1).send(JSON.stringify(message))", message)
 
     async def marks(self, name: str) -> list[dict[str, Any]]:

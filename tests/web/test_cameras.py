@@ -34,8 +34,8 @@ async def test_sixteen_tracks(meeting: Meeting, together: bool) -> None:
     assert len(set(tracks)) == CAMERAS
     assert await ada.run("() => sfu.room.publisher.connection.localDescription.sdp.length") > 50_000
     last = tracks[-1]
-    await bob.until("the page's own wish", "(track) => sfu.room.wishes.current.has(track)", last)
-    await bob.wish({"track": last, "width": 960, "height": 540, "paused": False})
+    await bob.until("the page's own settings", "(track) => sfu.room.subscriptionSettings.current.has(track)", last)
+    await bob.subscribe({"track": last, "width": 960, "height": 540, "paused": False})
     await bob.sees(last, frames=3, within=60)
     refused = await ada.run(
         "() => sfu.room.publish(new MediaStreamTrackGenerator({ kind: 'video' }), { source: 'unknown' })"

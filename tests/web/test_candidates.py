@@ -91,8 +91,8 @@ async def test_many_networks(meeting: Meeting, tmp_path: Path) -> None:
     await ada.until("all candidates", f"() => ({CANDIDATES})() > 64")
 
     track = await ada.run(SHARE)
-    await bob.until("the page's own wish", "(track) => sfu.room.wishes.current.has(track)", track)
-    await bob.wish({"track": track, "width": 320, "height": 180, "paused": False})
+    await bob.until("the page's own settings", "(track) => sfu.room.subscriptionSettings.current.has(track)", track)
+    await bob.subscribe({"track": track, "width": 320, "height": 180, "paused": False})
     await bob.sees(track)
     await ada.run("() => sfu.room.publisher.restart()")
     await ada.until("all candidates again", f"() => ({CANDIDATES})() > 64")

@@ -18,12 +18,12 @@ async def test_a_codec_is_decoded_and_switches_layers(meeting: Meeting, codec: s
     track = await ada.track()
     await bob.sees(track)
     assert (await bob.received(track))["mime"] == mime
-    await bob.wish({"track": track, "width": 640, "height": 360})
+    await bob.subscribe({"track": track, "width": 640, "height": 360})
     await bob.width(track, 640, within=30)
 
     async def down_and_up() -> None:
         for width in (320, 640):
-            await bob.wish({"track": track, "width": width, "height": width * 9 // 16})
+            await bob.subscribe({"track": track, "width": width, "height": width * 9 // 16})
             await bob.width(track, width)
             await bob.sees(track, frames=5)
 
@@ -86,7 +86,7 @@ async def test_without_simulcast_one_picture_is_sent(meeting: Meeting) -> None:
     track = await ada.track()
 
     await bob.width(track, 640)
-    await bob.wish({"track": track, "width": 160, "height": 90})
+    await bob.subscribe({"track": track, "width": 160, "height": 90})
     await bob.sees(track)
 
     assert [one.get("rid") for one in await ada.streams("outbound", "video")] == [None]

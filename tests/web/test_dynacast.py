@@ -27,12 +27,12 @@ async def sends(guest: Visitor, rids: set[str], *, within: float = 15.0) -> None
 async def test_layers_that_nobody_watches_are_not_sent(meeting: Meeting) -> None:
     ada, bob = await meeting.join("Ada", camera=THREE_LAYERS), await meeting.join("Bob")
     track = await ada.track()
-    await bob.wish({"track": track, "width": 960, "height": 540})
+    await bob.subscribe({"track": track, "width": 960, "height": 540})
     await bob.width(track, 960, within=30)
     assert await sending(ada) == {"q", "h", "f"}
 
     async def smaller() -> None:
-        await bob.wish({"track": track, "width": 240, "height": 135})
+        await bob.subscribe({"track": track, "width": 240, "height": 135})
         await bob.width(track, 240)
         await sends(ada, {"q"})
         await bob.sees(track, frames=20)
@@ -41,10 +41,10 @@ async def test_layers_that_nobody_watches_are_not_sent(meeting: Meeting) -> None
     print(flow)
     assert flow.pause < 1.5, flow  # an encoder restarts with another set of layers
 
-    await bob.wish({"track": track, "width": 480, "height": 270})
+    await bob.subscribe({"track": track, "width": 480, "height": 270})
     await sends(ada, {"q", "h"})
     await bob.width(track, 480)
-    await bob.wish({"track": track, "width": 960, "height": 540})
+    await bob.subscribe({"track": track, "width": 960, "height": 540})
     await sends(ada, {"q", "h", "f"})
     await bob.width(track, 960)
 
@@ -81,8 +81,8 @@ async def rests(guest: Visitor, frames: int) -> None:
 async def renegotiates(guest: Visitor, viewer: Visitor) -> None:
     """With layers that rest: a share, its end, an ICE restart, a resumed socket."""
     track = await guest.track()
-    await viewer.until("a tile", "(track) => sfu.room.wishes.current.has(track)", track)
-    await viewer.wish({"track": track, "width": 240, "height": 135, "paused": False})
+    await viewer.until("a tile", "(track) => sfu.room.subscriptionSettings.current.has(track)", track)
+    await viewer.subscribe({"track": track, "width": 240, "height": 135, "paused": False})
     await viewer.sees(track, within=30)
     await guest.until("only the lowest layer", ACTIVE, "q", within=30)
     await guest.until("frames of it", "async () => ((await (" + FRAMES + ")())[0] ?? [])[1] > 0", within=30)
@@ -90,7 +90,7 @@ async def renegotiates(guest: Visitor, viewer: Visitor) -> None:
                  "() => watched.sockets.at(-1).close()"):  # fmt: skip
         await guest.run(step)
         await rests(guest, 25)
-    await viewer.wish({"track": track, "width": 960, "height": 540})
+    await viewer.subscribe({"track": track, "width": 960, "height": 540})
     await viewer.width(track, 960, within=30)
 
 

@@ -29,7 +29,7 @@ async def test_layers_switch_between_firefox_and_chromium(meeting: Meeting, fox:
 
     for one, track in ((ada, its), (fox, hers)):
         for width in (960, 240, 960):
-            await one.wish({"track": track, "width": width, "height": width * 9 // 16})
+            await one.subscribe({"track": track, "width": width, "height": width * 9 // 16})
             await one.width(track, width, within=30)
             await one.sees(track)
 

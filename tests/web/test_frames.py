@@ -1,4 +1,4 @@
-"""Who wishes fewer frames gets fewer of the same picture, without a freeze and without a keyframe: layers in the stream."""
+"""A lower requested frame rate drops layers of the stream, without a freeze and without a keyframe."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ async def keyframes(guest: Guest) -> int:
 
 
 @pytest.mark.parametrize("codec", ["vp8"])
-async def test_frames_a_second_are_what_was_wished(meeting: Meeting, codec: str) -> None:
+async def test_the_requested_frame_rate_is_shown(meeting: Meeting, codec: str) -> None:
     ada, bob = await meeting.join("Ada", camera=CAMERA, codec=codec), await meeting.join("Bob", camera="320x180x15")
     track = await ada.track()
     await bob.sees(track, frames=45)
@@ -35,7 +35,7 @@ async def test_frames_a_second_are_what_was_wished(meeting: Meeting, codec: str)
 
     async def changes() -> None:
         for part in (2, 4, 1):
-            await bob.wish({"track": track, "fps": whole / part if part > 1 else 0})
+            await bob.subscribe({"track": track, "fps": whole / part if part > 1 else 0})
             await asyncio.sleep(1.5)
             found[part].append(await rate(bob, track))
 
@@ -115,8 +115,8 @@ async def test_spatial_layers_of_one_stream(meeting: Meeting, codec: str, mode: 
 
     async def down_and_up() -> None:
         for width, part in ((smallest, 1), (640, 1), (smallest, 2), (640, 2), (640, 1)):
-            wish = {"track": track, "width": width, "height": width * 9 // 16, "fps": fps / part if part > 1 else 0}
-            await bob.wish(wish)
+            settings = {"track": track, "width": width, "height": width * 9 // 16, "fps": fps / part if part > 1 else 0}
+            await bob.subscribe(settings)
             await bob.width(track, width)
             await bob.sees(track, frames=10)
             found.append(part * await share(ada, bob, track))

@@ -15,7 +15,7 @@ async def switch(guest: Guest, track: str, width: int, *, within: float = 15.0) 
     """Asks for a width and waits for it; the seconds that it took."""
     loop = asyncio.get_running_loop()
     start = loop.time()
-    await guest.wish({"track": track, "width": width, "height": width * 9 // 16})
+    await guest.subscribe({"track": track, "width": width, "height": width * 9 // 16})
     await guest.width(track, width, within=within)
     return loop.time() - start
 
@@ -48,11 +48,11 @@ async def test_a_tile_asks_for_the_size_that_it_has(meeting: Meeting) -> None:
         await bob.page.set_viewport_size({"width": size[0], "height": size[1]})
         # A tile is covered, not letterboxed: a high one needs a picture wider than itself.
         await bob.until(
-            "a wish of the tile's size",
+            "settings of the tile's size",
             """(track) => {
                 const tile = document.querySelector(`[data-testid=tile][data-track="${track}"]`).getBoundingClientRect();
                 const covering = Math.max(tile.width, (tile.height * 16) / 9);
-                return Math.abs(sfu.room.wishes.current.get(track)?.width - covering) <= 16;
+                return Math.abs(sfu.room.subscriptionSettings.current.get(track)?.width - covering) <= 16;
             }""",
             track,
         )
@@ -64,7 +64,7 @@ async def test_what_nobody_looks_at_is_not_sent_and_comes_back(meeting: Meeting)
     track = await ada.track()
     await bob.sees(track)
 
-    await bob.wish({"track": track, "paused": True})
+    await bob.subscribe({"track": track, "paused": True})
     await bob.until("the pause", "(track) => sfu.room.state.subscriptions.get(track)?.paused", track)
     await bob.until(
         "packets that stop",
@@ -75,5 +75,5 @@ async def test_what_nobody_looks_at_is_not_sent_and_comes_back(meeting: Meeting)
         }""",
         track,
     )
-    await bob.wish({"track": track, "paused": False})
+    await bob.subscribe({"track": track, "paused": False})
     await bob.sees(track)

@@ -31,8 +31,8 @@ SHARE = """async (last) => {
 
 async def seen(visitor: Visitor, viewer: Visitor) -> None:
     track = await visitor.track("unknown")
-    await viewer.until("the page's own wish", "(track) => sfu.room.wishes.current.has(track)", track)
-    await viewer.wish({"track": track, "width": 640, "height": 360, "paused": False})
+    await viewer.until("the page's own settings", "(track) => sfu.room.subscriptionSettings.current.has(track)", track)
+    await viewer.subscribe({"track": track, "width": 640, "height": 360, "paused": False})
     await viewer.sees(track, frames=5, within=30)
 
 

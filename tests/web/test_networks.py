@@ -161,9 +161,9 @@ async def falls_and_returns(place: Place, name: str) -> tuple[float, int, float,
         track = await ada.track()
         for guest in (good, bad):
             await guest.sees(track)
-        await asyncio.sleep(1)  # the pages' own wishes change for as long as people come in
+        await asyncio.sleep(1)  # the pages' own settings change for as long as people come in
         for guest in (good, bad):
-            await guest.wish({"track": track, "width": 960, "height": 540})
+            await guest.subscribe({"track": track, "width": 960, "height": 540})
         for guest in (good, bad):
             await guest.width(track, 960, within=40)
             await guest.run("() => watched.sample()")

@@ -83,16 +83,18 @@ async def test_bursts_of_other_requests_arrive_in_order(meeting: Meeting) -> Non
     await settled(lambda: ada.run(hand), lambda: bob.run(hand, identifier))
     await bob.run(
         """() => {
-            const [track] = [...sfu.room.wishes.current.keys()];
+            const [track] = [...sfu.room.subscriptionSettings.current.keys()];
             for (let width = 40; width < 80; width++) setTimeout(() => sfu.room.chat(`${width}`), 0);
             for (let width = 0; width < 12; width++) {
                 const demand = { width: 320 + width, height: 180, visible: true, main: true };
-                setTimeout(() => sfu.room.wishes.demand(track, sfu, demand), width * 170);
+                setTimeout(() => sfu.room.subscriptionSettings.demand(track, sfu, demand), width * 170);
             }
         }"""
     )
     await bob.until(
-        "the last wish", "() => [...sfu.room.wishes.current.values()].some(({ width }) => width >= 331)", within=30
+        "the last settings",
+        "() => [...sfu.room.subscriptionSettings.current.values()].some(({ width }) => width >= 331)",
+        within=30,
     )
     await bob.sees(await ada.track(), within=30)
     assert await ada.run("() => sfu.room.state.phase") == "joined"

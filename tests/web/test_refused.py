@@ -58,8 +58,10 @@ async def refusals(visitor: Visitor, viewer: Visitor) -> None:
             if again == "audio":
                 await viewer.hears(track)
             else:
-                await viewer.until("the page's own wish", "(track) => sfu.room.wishes.current.has(track)", track)
-                await viewer.wish({"track": track, "width": 640, "height": 360, "paused": False})
+                await viewer.until(
+                    "the page's own settings", "(track) => sfu.room.subscriptionSettings.current.has(track)", track
+                )
+                await viewer.subscribe({"track": track, "width": 640, "height": 360, "paused": False})
                 await viewer.sees(track, frames=3)
     lines = await visitor.run("() => sfu.room.publisher.connection.getTransceivers().length")
     assert lines <= 6, "m-lines of refused tracks are used again"

@@ -137,7 +137,7 @@ async def test_simulcast_in_any_order(meeting: Meeting, origin: str) -> None:
         assert created["status"] == 201, created
         camera = await published(viewer, "obs", "camera")
         for tile in (320, 640, 320):
-            await viewer.wish({"track": camera, "width": tile, "height": tile * 9 // 16})
+            await viewer.subscribe({"track": camera, "width": tile, "height": tile * 9 // 16})
             await viewer.width(camera, tile)
 
 

@@ -33,11 +33,11 @@ async def test_the_overlay_says_why(meeting: Meeting, server: ServerProcess) -> 
     await bob.page.keyboard.press("i")
     await bob.part("stats-overlay").wait_for()
     cause = "(track) => document.querySelector(`[data-testid=why][data-track='${track}']`)?.dataset.cause"
-    for wish, expected, words in (
+    for settings, expected, words in (
         ({"paused": True}, "hidden", "not visible"),
         ({"paused": False, "width": 240, "height": 135}, "requested", "Full quality for its size on your screen."),
     ):
-        await bob.wish({"track": track, **wish})
+        await bob.subscribe({"track": track, **settings})
         await bob.until(expected, f"(asked) => ({cause})(asked[0]) === asked[1]", [track, expected], within=30)
         assert words in (await reasons(bob))[track][1]
     await bob.until(

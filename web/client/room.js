@@ -18,7 +18,7 @@ import { Socket } from './socket.js';
 import { initial, participantOf, reduce } from './state.js';
 import { digest } from './stats.js';
 import { Subscriber } from './subscriber.js';
-import { Wishes } from './wishes.js';
+import { SubscriptionSettings } from './subscription_settings.js';
 
 /** @typedef {import('./types.js').RoomState} RoomState */
 /** @typedef {import('./types.js').Participant} Participant */
@@ -76,7 +76,7 @@ export class Room extends Emitter {
     this.url = url;
     this.preferences = preferences;
     this.WebSocket = WebSocket;
-    this.wishes = new Wishes((tracks) => this.#request({ type: 'subscribe', tracks }, true));
+    this.subscriptionSettings = new SubscriptionSettings((tracks) => this.#request({ type: 'subscribe', tracks }, true));
     /** @type {import('./stats.js').Memory} */
     const memory = new Map();
     this.reporter = new Reporter(
@@ -323,7 +323,7 @@ export class Room extends Emitter {
   #set(state) {
     if (state === this.state) return;
     this.state = state;
-    this.wishes.tracks(videoTracks(state));
+    this.subscriptionSettings.tracks(videoTracks(state));
     this.emit('change', state);
   }
 
@@ -356,7 +356,7 @@ export class Room extends Emitter {
     subscriber.on('state', () => this.#path());
     subscriber.on('media', (media) => this.emit('media', media));
     this.subscriber = subscriber;
-    this.wishes.forget();
+    this.subscriptionSettings.forget();
     this.#publish([...this.publications]);
   }
 

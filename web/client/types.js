@@ -55,7 +55,7 @@
  * @property {ReadonlyArray<Decision>} decisions oldest first
  */
 /** @typedef {{reason: string, message: string, action: 'disconnect' | 'resume' | 'reconnect', retryAfter: number}} Leave */
-/** @typedef {{track: string, width?: number, height?: number, fps?: number, priority?: number, paused?: boolean}} Wish */
+/** @typedef {{track: string, width?: number, height?: number, fps?: number, priority?: number, paused?: boolean}} TrackSettings */
 
 /**
  * `idle` → `connecting` → (`waiting` →) `joined` ⇄ `reconnecting`; `left` is the end.

@@ -185,7 +185,7 @@ export class Actions {
   resized = (stage) => this.store.update({ stage });
 
   /** @type {import('../views/tile.js').TileView['demand']} */
-  demand = (tile, demand, track) => this.room?.wishes.demand(track, tile, demand);
+  demand = (tile, demand, track) => this.room?.subscriptionSettings.demand(track, tile, demand);
 
   toggleLayout = () => {
     const layout = this.state.layout === 'grid' ? 'speaker' : 'grid';

@@ -98,7 +98,7 @@ addEventListener('popstate', () => act.show());
 addEventListener('pagehide', () => act.meeting?.leave());
 addEventListener('online', () => act.room?.hurry());
 document.addEventListener('visibilitychange', () => {
-  act.room?.wishes.hide(document.hidden);
+  act.room?.subscriptionSettings.hide(document.hidden);
   if (!document.hidden) act.room?.hurry();
 });
 

@@ -30,7 +30,7 @@ import { PAUSED } from './messages.js';
  * @property {boolean} talking
  * @property {string[]} numbers statistics; empty: not shown
  * @property {() => void} pin
- * @property {(tile: SfuTile, demand: import('../client/wishes.js').Demand | null, track: string) => void} demand
+ * @property {(tile: SfuTile, demand: import('../client/subscription_settings.js').Demand | null, track: string) => void} demand
  */
 
 /** @type {WeakMap<Element, (visible: boolean) => void>} */

@@ -66,7 +66,7 @@ class Connection extends EventTarget {
   async setRemoteDescription() {
     this.signalingState = 'stable';
     this.#fresh = [];
-    // The answer names all layers: Chromium takes that for a wish.
+    // The answer names all layers: Chromium takes that for a request.
     for (const { sender } of this.transceivers) for (const encoding of sender.encodings) encoding.active = true;
   }
   close() {

@@ -2,14 +2,14 @@
  * Subscription settings: for each video track, the size of its tiles in device pixels and its priority; invisible
  * tracks are paused.
  *
- * `desired` and `changes` are pure. `Wishes` collects the demands of the tiles and sends only changes, at a limited
- * rate.
+ * `desired` and `changes` are pure. `SubscriptionSettings` collects the demands of the tiles and sends only changes, at a
+ * limited rate.
  * @module
  */
 
-/** @typedef {import('./types.js').Wish} Wish */
+/** @typedef {import('./types.js').TrackSettings} TrackSettings */
 /** @typedef {{width: number, height: number, visible: boolean, main?: boolean}} Demand in device pixels */
-/** @typedef {Required<Omit<Wish, 'fps'>>} Full */
+/** @typedef {Required<Omit<TrackSettings, 'fps'>>} Full */
 
 const STEP = 16;
 const RETRY_MS = 2000;
@@ -25,7 +25,7 @@ const LARGE = 1280 * 720;
  * @returns {Map<string, Full>}
  */
 export function desired(tracks, demands, hidden) {
-  return new Map([...tracks].map((track) => [track, wishFor(track, [...(demands.get(track)?.values() ?? [])], hidden)]));
+  return new Map([...tracks].map((track) => [track, settingsFor(track, [...(demands.get(track)?.values() ?? [])], hidden)]));
 }
 
 /**
@@ -34,7 +34,7 @@ export function desired(tracks, demands, hidden) {
  * @param {boolean} hidden
  * @returns {Full}
  */
-function wishFor(track, demands, hidden) {
+function settingsFor(track, demands, hidden) {
   const seen = demands.filter(({ visible, width, height }) => visible && width > 0 && height > 0);
   if (hidden || !seen.length) return { track, width: 0, height: 0, priority: 0, paused: true };
   const width = Math.max(...seen.map((demand) => demand.width));
@@ -54,25 +54,25 @@ function wishFor(track, demands, hidden) {
  * The settings that changed: partial, because the server keeps omitted fields.
  * @param {ReadonlyMap<string, Full>} wanted
  * @param {ReadonlyMap<string, Full>} sent
- * @returns {Wish[]}
+ * @returns {TrackSettings[]}
  */
 export function changes(wanted, sent) {
-  /** @type {Wish[]} */
+  /** @type {TrackSettings[]} */
   const list = [];
-  for (const [track, wish] of wanted) {
+  for (const [track, settings] of wanted) {
     const before = sent.get(track);
-    if (wish.paused) {
+    if (settings.paused) {
       if (!before?.paused) list.push({ track, paused: true });
-    } else if (!before || before.paused || before.width !== wish.width || before.height !== wish.height) {
-      list.push(wish);
-    } else if (before.priority !== wish.priority) {
-      list.push({ track, priority: wish.priority });
+    } else if (!before || before.paused || before.width !== settings.width || before.height !== settings.height) {
+      list.push(settings);
+    } else if (before.priority !== settings.priority) {
+      list.push({ track, priority: settings.priority });
     }
   }
   return list;
 }
 
-export class Wishes {
+export class SubscriptionSettings {
   /** @type {Map<string, Map<unknown, Demand>>} */
   #demands = new Map();
   /** @type {Map<string, Full>} */
@@ -84,7 +84,7 @@ export class Wishes {
   #timer = null;
 
   /**
-   * @param {(wishes: Wish[]) => Promise<unknown>} send
+   * @param {(settings: TrackSettings[]) => Promise<unknown>} send
    * @param {import('./socket.js').Timers} [timers]
    */
   constructor(send, timers = globalThis) {
@@ -150,7 +150,7 @@ export class Wishes {
   /**
    * The server keeps its previous settings, which are unknown here: the current settings of these tracks are sent
    * again.
-   * @param {Wish[]} list
+   * @param {TrackSettings[]} list
    * @param {{code?: string}} error `not_found`: the tracks are gone; a lost connection: the next session sends
    *   everything
    */

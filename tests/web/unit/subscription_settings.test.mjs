@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { changes, desired, Wishes } from '../../../web/client/wishes.js';
+import { changes, desired, SubscriptionSettings } from '../../../web/client/subscription_settings.js';
 
 const tile = (width, height, more = {}) => ({ width, height, visible: true, ...more });
 const demands = (table) => new Map(Object.entries(table).map(([track, list]) => [track, new Map(list.entries())]));
 
 test('a tile requests its size in steps of 16 pixels', () => {
-  const wish = desired(['T'], demands({ T: [tile(321, 180)] }), false).get('T');
-  assert.deepEqual({ width: wish.width, height: wish.height, paused: wish.paused }, { width: 336, height: 192, paused: false });
+  const settings = desired(['T'], demands({ T: [tile(321, 180)] }), false).get('T');
+  assert.deepEqual({ width: settings.width, height: settings.height, paused: settings.paused }, { width: 336, height: 192, paused: false });
 });
 
 test('the larger of two tiles of one track counts', () => {
@@ -15,9 +15,9 @@ test('the larger of two tiles of one track counts', () => {
 });
 
 test('larger tiles have higher priority, the main tile the highest', () => {
-  const wishes = desired(['A', 'B', 'C'], demands({ A: [tile(160, 90)], B: [tile(1280, 720)], C: [tile(640, 360, { main: true })] }), false);
-  assert.ok(wishes.get('A').priority < wishes.get('B').priority);
-  assert.equal(wishes.get('C').priority, 255);
+  const settings = desired(['A', 'B', 'C'], demands({ A: [tile(160, 90)], B: [tile(1280, 720)], C: [tile(640, 360, { main: true })] }), false);
+  assert.ok(settings.get('A').priority < settings.get('B').priority);
+  assert.equal(settings.get('C').priority, 255);
 });
 
 for (const [name, table, hidden] of [
@@ -31,7 +31,7 @@ for (const [name, table, hidden] of [
 
 const full = (more = {}) => ({ track: 'T', width: 640, height: 368, priority: 100, paused: false, ...more });
 for (const [name, wanted, sent, expected] of [
-  ['a new wish is said whole', full(), null, [full()]],
+  ['new settings are sent in full', full(), null, [full()]],
   ['nothing new is not said', full(), full(), []],
   ['a pause is said alone', full({ paused: true }), full(), [{ track: 'T', paused: true }]],
   ['a pause is said once', full({ paused: true }), full({ paused: true }), []],
@@ -45,14 +45,14 @@ for (const [name, wanted, sent, expected] of [
 function collected() {
   const said = [];
   const timers = [];
-  const wishes = new Wishes(async (list) => said.push(list), { setTimeout: (callback) => timers.push(callback), clearTimeout() {} });
-  return { wishes, said, flush: () => timers.splice(0).forEach((callback) => callback()) };
+  const settings = new SubscriptionSettings(async (list) => said.push(list), { setTimeout: (callback) => timers.push(callback), clearTimeout() {} });
+  return { settings, said, flush: () => timers.splice(0).forEach((callback) => callback()) };
 }
 
 test('rapid changes are combined into one message', () => {
-  const { wishes, said, flush } = collected();
-  wishes.tracks(new Set(['A', 'B']));
-  for (let width = 100; width < 400; width += 16) wishes.demand('A', 'tile', tile(width, 100));
+  const { settings, said, flush } = collected();
+  settings.tracks(new Set(['A', 'B']));
+  for (let width = 100; width < 400; width += 16) settings.demand('A', 'tile', tile(width, 100));
   flush();
   assert.equal(said.length, 1);
   assert.deepEqual(said[0].map(({ track, paused }) => [track, paused]), [['A', false], ['B', true]]);
@@ -61,15 +61,15 @@ test('rapid changes are combined into one message', () => {
 });
 
 test('a removed tile pauses its track; a new session gets all settings again', () => {
-  const { wishes, said, flush } = collected();
-  wishes.tracks(new Set(['A']));
-  wishes.demand('A', 'tile', tile(320, 180));
+  const { settings, said, flush } = collected();
+  settings.tracks(new Set(['A']));
+  settings.demand('A', 'tile', tile(320, 180));
   flush();
-  wishes.demand('A', 'tile', null);
+  settings.demand('A', 'tile', null);
   flush();
   assert.deepEqual(said[1], [{ track: 'A', paused: true }]);
-  wishes.forget();
-  wishes.demand('A', 'tile', tile(320, 180));
+  settings.forget();
+  settings.demand('A', 'tile', tile(320, 180));
   flush();
   assert.equal(said[2][0].width, 320);
 });
@@ -83,14 +83,14 @@ test('rejected settings are repeated with current values, except for removed tra
     for (const callback of later.splice(0)) callback();
     await new Promise((resolve) => setImmediate(resolve));
   };
-  const wishes = new Wishes((list) => (calls.push(list), answer()), timers);
-  wishes.tracks(new Set(['T']));
-  wishes.demand('T', {}, tile(320, 180));
+  const settings = new SubscriptionSettings((list) => (calls.push(list), answer()), timers);
+  settings.tracks(new Set(['T']));
+  settings.demand('T', {}, tile(320, 180));
   await run();
   assert.equal(calls.length, 1);
   answer = () => Promise.reject({ code: 'not_found' });
   await run(); // the wait is over
-  await run(); // and the wish is said again
+  await run(); // and the settings are sent again
   assert.deepEqual(calls[1], calls[0]);
   await run();
   await run();
