@@ -17,6 +17,7 @@ SMALL = (
     ("mixer",),
     ("egress",),
     ("webhooks",),
+    ("workers",),
     ("ingest",),
     ("hls", "--seconds", "15"),
     ("llhls_latency", "--seconds", "30"),

@@ -13,7 +13,9 @@ from typing import Any
 import aiohttp
 import msgspec
 
+from sfu.cluster.directory_client import DirectoryClient
 from sfu.cluster.node_auth import NodeAuthentication
+from sfu.cluster.sealing import Sealer
 from sfu.workers import VARIABLE, WorkerPlace
 from tests.support.client import Client
 from tests.web.server import KEYS, ServerProcess, serve, token
@@ -96,6 +98,21 @@ class Workers:
         path = str(Path(place.directory) / f"worker-{number}.sock")
         session = aiohttp.ClientSession("http://node", connector=aiohttp.UnixConnector(path))
         return session, NodeAuthentication([place.secret], "worker-9")
+
+    async def saved(self, room: str, participant: str) -> None:
+        """Waits until the snapshot of a room contains a participant."""
+        place = next(iter(self.places().values()))
+        directory = DirectoryClient(str(Path(place.directory) / "directory.sock"))
+        sealer = Sealer([place.secret], "snapshots")
+        try:
+            async with asyncio.timeout(10):
+                while True:
+                    sealed = await directory.load(room)
+                    if sealed is not None and participant.encode() in sealer.open(sealed, room.encode()):
+                        return
+                    await asyncio.sleep(0.02)
+        finally:
+            await directory.close()
 
 
 def _connections(port: int) -> Iterator[tuple[int, int]]:
