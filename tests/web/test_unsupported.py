@@ -1,13 +1,11 @@
 """Browsers and networks that cannot carry a call: the page says so, and offers the live stream where there is one."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Playwright, Route
 
 from tests.support.box_office import opened
@@ -17,7 +15,7 @@ from tests.web.guest import Guest, Meeting, gathering
 from tests.web.link import link
 from tests.web.server import KEYS, ServerProcess, serve, token
 from tests.web.test_playback import in_webkit
-from tests.web.webkit import WebKit, needs_webkit, webkit
+from tests.web.webkit import WebKit, needs_webkit
 
 SMALL = "320x180x15"
 LOOKS: list[dict[str, Any]] = [
@@ -41,31 +39,18 @@ BLOCKED_LATER = """
 """
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def safari(tmp_path: Path) -> AsyncIterator[WebKit]:
-    async with webkit("Safari's relative", tmp_path) as page:
-        yield page
-
-
 @needs_webkit
-async def test_webkitgtk_is_refused_before_the_lobby(safari: WebKit, server: ServerProcess) -> None:
-    await safari.visit(f"{server.url}/r/webkit")
-    await safari.until("the message", "() => document.querySelector('[data-testid=unsupported]') !== null")
-    text = await safari.text()
-    assert "This browser does not support calls" in text
-    assert all(name in text for name in ("Chrome", "Firefox", "Safari"))
-    assert await safari.run("() => document.querySelector('[data-testid=join-button]') === null")
-    assert server.errors() == []
-
-
-@needs_webkit
-async def test_webkitgtk_gets_the_live_stream_of_the_room(tmp_path: Path) -> None:
+async def test_webkitgtk_is_refused_and_gets_the_live_stream_of_the_room(tmp_path: Path) -> None:
     """From the message to the running stream, by the offered link. The stream starts after the page has loaded."""
 
     async def look(page: WebKit, client: aiohttp.ClientSession, url: str) -> None:
         await page.visit(f"{url}/r/theatre")
         await page.until("the message", "() => document.querySelector('[data-testid=unsupported]') !== null")
-        assert await page.run("() => document.querySelector('[data-testid=watch-instead]') === null")
+        text = await page.text()
+        assert "This browser does not support calls" in text
+        assert all(name in text for name in ("Chrome", "Firefox", "Safari"))
+        for part in ("join-button", "watch-instead"):
+            assert await page.run("(part) => document.querySelector(`[data-testid=${part}]`) === null", part)
         async with client.post("/theatre/begin?renditions=180p") as answer:
             assert answer.status == 200
         await page.until("the offer", "() => document.querySelector('[data-testid=watch-instead]') !== null")
