@@ -5,15 +5,18 @@ for `TRUST` seconds only, counted from the moment it sent the announcement. So i
 take its rooms over, even with slow clocks and a slow network.
 
 - The directory does not answer: the node decides for `TRUST` seconds, and longer only while all its peers answer that the
-  directory does not answer them either.
+  directory does not answer them either. Peers do not help before it has claimed its rooms again after an outage.
 - The directory answers again, or has lost its state: the node claims its rooms again at once. It places no unknown room
-  for `SETTLE` seconds, so that other nodes can do the same.
+  for `SETTLE` seconds, so that other nodes can do the same. A room that it has claimed since it sent the announcement that
+  shows the loss can have a former home: the node gives it up.
 - The lease has ended (after a long pause, or a wrong proof of death): the node takes a new instance id and claims its
-  rooms again. It loses a room that has another living home.
+  rooms again. It loses a room that has another living home. Rooms about which it no longer decides are unknown rooms.
 
 `SETTLE` is at least `TRUST` and at least `PEER_TRUST`: when a node claims a room that it does not know, the former home has
 claimed the room again or has stopped deciding. tests/cluster/test_model.py checks this over random schedules of faults.
 """
+
+from collections.abc import Iterable
 
 from sfu.cluster.ports import Home
 
@@ -46,22 +49,35 @@ class NodeLease:
         self._former_trust_until = 0.0
         "End of decisions for rooms that the former instance claimed."
         self._settle_until = 0.0
+        self._lost_at = float("-inf")
+        "When an announcement showed that the directory had lost its state."
+        self._adopted: dict[str, float] = {}
+        "Rooms that became homes since the last announcement was sent, and when."
+        self._living: frozenset[str] | None = None
+        "Instances in the last list of nodes."
 
-    def announced(self, known: bool, sent: float, now: float) -> None:
-        """The directory renewed the lease. `known`: it knew the instance."""
+    def announced(self, known: bool, sent: float, now: float) -> dict[str, Home]:
+        """The directory renewed the lease. `known`: it knew the instance. Returns the homes that the node has to release,
+        because another node can be their former home."""
         lost = self._announced and not known
+        given_up: dict[str, Home] = {}
         returned = self._announced and not self.reachable
         if lost or returned:
             self._settle_until = now + SETTLE
         if not known or returned:
             # Also as a new node: it cannot know whether the directory lost its state just before.
             self._must_verify(now)
+        self._adopted = {room: at for room, at in self._adopted.items() if at >= sent and room in self.homes}
         if lost:
+            self._lost_at = now
+            given_up = {room: self.homes.pop(room) for room in self._adopted}
+            self._adopted = {}
             # A former home must not win by its epoch if another node could rightly take its room over meanwhile.
             self._former_trust_until = self._trust_until
             self.homes = {room: Home(home.node, "", home.epoch) for room, home in self.homes.items()}
         self._announced = self.reachable = True
         self._trust_until = max(self._trust_until, sent + TRUST)
+        return given_up
 
     def unavailable(self) -> None:
         """The directory did not answer."""
@@ -81,14 +97,24 @@ class NodeLease:
         self.reachable = True
         self._must_verify(now)
 
+    def saw_nodes(self, instances: Iterable[str]) -> None:
+        """The directory returned the living instances, or one of them has ended since."""
+        self._living = frozenset(instances)
+
+    def vouches_for(self, instance: str) -> bool:
+        """Whether a peer may go on without the directory, as far as this node knows. Otherwise its rooms can have another
+        home. A node that has never seen the directory has taken no room over."""
+        return self._living is None or instance in self._living
+
     def renewed_by_peer(self, sent: float) -> None:
         """A peer announced this instance to the directory, which knew it."""
-        self._trust_until = max(self._trust_until, sent + TRUST)
+        if self._verified():
+            self._trust_until = max(self._trust_until, sent + TRUST)
 
     def no_peer_reaches_directory(self, sent: float) -> None:
-        """All peers answered, and the directory does not answer them. A node that has stopped deciding does not start again:
-        a peer can have taken its rooms over before the directory was lost."""
-        if sent < self._trust_until:
+        """All peers vouch for this node, and the directory does not answer them. A node that has stopped deciding does not
+        start again: a peer can have taken its rooms over before the directory was lost."""
+        if sent < self._trust_until and self._verified():
             self._trust_until = max(self._trust_until, sent + PEER_TRUST)
 
     def decides(self, room: str, now: float) -> bool:
@@ -113,6 +139,10 @@ class NodeLease:
     def verification_failed(self, now: float) -> None:
         self._verify_at = min(self._verify_at, now)
 
+    def _verified(self) -> bool:
+        """False: another node can have claimed a room of this node, which only the directory knows."""
+        return self._verify_at == float("inf")
+
     def _must_verify(self, now: float) -> None:
         self._verify_at, self._verify_until = now, now + VERIFY_TIME
 
@@ -124,8 +154,24 @@ class NodeLease:
         """The epoch with which to claim a room again; 0 when another node may rightly have taken it over."""
         return self.homes[room].epoch if self.decides(room, now) else 0
 
+    def may_claim_again(self, room: str, now: float) -> bool:
+        """False: the room can have a former home that has not claimed it again yet."""
+        if self.decides(room, now) or not self.settling(now):
+            return True
+        self._verify_at = min(self._verify_at, self._settle_until)
+        return False
+
+    def adopt(self, room: str, home: Home, sent: float, now: float) -> bool:
+        """Records the claim of a room that this node did not serve. `sent`: when it was sent. False: the directory has lost
+        its state meanwhile, and the node has to release the home."""
+        if home.instance != self.instance or sent <= self._lost_at or self.settling(now):
+            return False
+        self.homes[room] = home
+        self._adopted[room] = now
+        return True
+
     def claimed(self, room: str, home: Home) -> bool:
-        """Records the answer to a claim. False: another node is the home, and this node drops the room."""
+        """Records the answer when a room is claimed again. False: another node is the home, and this node drops the room."""
         if home.instance == self.instance:
             self.homes[room] = home
             return True

@@ -134,7 +134,7 @@ class Membership:
     async def announce_for(self, node: NodeInfo) -> PeerAnswer:
         """Renews the lease of a peer that does not reach the directory."""
         if not self.lease.reachable:
-            return PeerAnswer.NO_DIRECTORY
+            return self._without_directory(node)
         try:
             if await self._directory.announce(node):
                 return PeerAnswer.RENEWED
@@ -142,9 +142,12 @@ class Membership:
             await self._directory.withdraw(node.instance)
             return PeerAnswer.NONE
         except Unavailable:
-            return PeerAnswer.NO_DIRECTORY
+            return self._without_directory(node)
         except Fenced:
             return PeerAnswer.NONE
+
+    def _without_directory(self, node: NodeInfo) -> PeerAnswer:
+        return PeerAnswer.NO_DIRECTORY if self.lease.vouches_for(node.instance) else PeerAnswer.NONE
 
     async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
         if room in self.lease.homes:
@@ -166,11 +169,12 @@ class Membership:
             await releasing
         over = ""
         for _ in range(ATTEMPTS):
+            sent = time.monotonic()
             home = await (self._claim(room, over) if create else self._directory.home(room))
             if home is None:
                 return None
             if home.instance == self.lease.instance:
-                await self._adopt(room, home)
+                await self._adopt(room, home, sent)
                 return None
             node = await self._living(home)
             if node is None:
@@ -181,6 +185,7 @@ class Membership:
             log.warning("the home of a room is dead", extra={"room": room, "node": home.node})
             await self._directory.withdraw(home.instance)
             self._nodes.pop(home.node, None)
+            self._saw_nodes()
             over, create = home.instance, True
         raise Unavailable("The room moves to another node. Try again.")
 
@@ -210,12 +215,15 @@ class Membership:
             known = self._nodes.get(home.node)
         return known if known is not None and known.instance == home.instance else None
 
-    async def _adopt(self, room: str, home: Home) -> None:
-        """This node is the home of a room that it does not serve yet. It continues the room if a former home has saved it."""
+    async def _adopt(self, room: str, home: Home, sent: float) -> None:
+        """This node is the home of a room that it does not serve yet. It continues the room if a former home has saved it.
+        `sent`: when the home was requested."""
         snapshot = await self._snapshots.load(room) if home.epoch > 1 and room not in self._host.rooms() else None
         if home.instance != self.lease.instance or room in self.lease.homes:
             return
-        self.lease.claimed(room, home)
+        if not self.lease.adopt(room, home, sent, time.monotonic()):
+            await self._directory.release(room, home)
+            raise Unavailable("The nodes find each other again after an outage.")
         self._claimed_at[room] = time.monotonic()
         if snapshot is not None and room not in self._host.rooms():
             try:
@@ -227,6 +235,10 @@ class Membership:
     async def _refresh_nodes(self) -> None:
         self._nodes = dict(await self._directory.nodes())
         self._nodes_at = time.monotonic()
+        self._saw_nodes()
+
+    def _saw_nodes(self) -> None:
+        self.lease.saw_nodes(node.instance for node in self._nodes.values())
 
     async def _release(self, room: str, home: Home) -> None:
         with suppress(Unavailable):
@@ -244,7 +256,10 @@ class Membership:
         """Renews the lease now. False: the directory did not answer, or the lease has ended."""
         lease, sent = self.lease, time.monotonic()
         try:
-            lease.announced(await self._directory.announce(self.info), sent, time.monotonic())
+            known = await self._directory.announce(self.info)
+            for room, home in lease.announced(known, sent, time.monotonic()).items():
+                self.drop(room)
+                await self._release(room, home)
             self._announced.set()
             await self._refresh_nodes()
         except Fenced:
@@ -296,7 +311,11 @@ class Membership:
                 if (before := self.lease.homes.get(room)) is None:
                     return
                 epoch = self.lease.known_epoch(room, time.monotonic())
-                home = await self._directory.claim(room, own.id, own.instance, epoch=epoch)
+                home: Home | None
+                if self.lease.may_claim_again(room, time.monotonic()):
+                    home = await self._directory.claim(room, own.id, own.instance, epoch=epoch)
+                elif (home := await self._directory.home(room)) is None:
+                    return
                 if self.lease.homes.get(room) != before:
                     # The room ended meanwhile, or the lease did.
                     if room not in self.lease.homes:
@@ -313,7 +332,7 @@ class Membership:
 
     def drop(self, room: str) -> None:
         """Another node is the home of the room."""
-        log.warning("another node is the home of a room", extra={"room": room})
+        log.warning("another node can be the home of a room", extra={"room": room})
         self.lease.homes.pop(room, None)
         self._claimed_at.pop(room, None)
         self.lost_rooms += 1

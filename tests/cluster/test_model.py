@@ -2,7 +2,7 @@
 scheduler with partitions, pauses, restarts, slow requests, a stopped and a wiped directory.
 
 Invariant: a room never has two deciding homes for longer than `OVERLAP` seconds. `SCHEDULES` sets the number of schedules
-(`make soak`: 2,000).
+(`make soak`: 10,000).
 """
 
 import heapq
@@ -34,6 +34,8 @@ class ModelNode:
     paused_until: float = 0.0
     next_announcement: float = 0.0
     generation: int = 0
+    living: set[str] = field(default_factory=set)
+    "Instances in its last list of nodes."
 
     def decides(self, room: str, now: float) -> bool:
         return now >= self.paused_until and self.lease.decides(room, now)
@@ -95,7 +97,7 @@ class World:
                 self._request(node, partial(self._verify, node, room), lambda: node.lease.verification_failed(self.now))
         if self.random.random() < 0.3:
             room = self.random.choice(ROOMS)
-            self._request(node, lambda _: self._join(node, room), lambda: None)
+            self._request(node, partial(self._join, node, room), lambda: None)
 
     def _request(self, node: ModelNode, done: Callable[[float], None], failed: Callable[[], None]) -> None:
         """The directory executes the request after a delay. A node that pauses or restarts meanwhile gets no answer."""
@@ -120,7 +122,14 @@ class World:
             node.lease.fenced(f"{node.name}-{node.generation}", self.now)
             node.next_announcement = self.now
             return
-        self._when_awake(node, lambda: node.lease.announced(known, sent, self.now))
+        living = [other.instance for other in self.directory.nodes(self.now).values()]
+        self._when_awake(node, lambda: self._announced(node, known, sent, living))
+
+    def _announced(self, node: ModelNode, known: bool, sent: float, living: list[str]) -> None:
+        node.living = set(living)
+        node.lease.saw_nodes(living)
+        for room, home in node.lease.announced(known, sent, self.now).items():
+            self._release(node, room, home)
 
     def _without_directory(self, node: ModelNode) -> None:
         node.lease.unavailable()
@@ -129,14 +138,13 @@ class World:
             node.lease.no_peer_reaches_directory(self.now)
             return
         others = [other for other in self.nodes.values() if other is not node]
-        answers = [
-            other.lease.reachable
-            for other in others
-            if self._reaches(node.name, other.name) and self.now >= other.paused_until
-        ]
-        if any(answers) and self._announce_through_peer(node, others):
+        asked = [other for other in others if self._reaches(node.name, other.name) and self.now >= other.paused_until]
+        if any(other.lease.reachable for other in asked) and self._announce_through_peer(node, others):
             return
-        if len(answers) == len(others) and not any(answers):
+        vouching = [
+            other for other in asked if not other.lease.reachable and other.lease.vouches_for(node.lease.instance)
+        ]
+        if vouching == others:
             node.lease.no_peer_reaches_directory(self.now)
 
     def _announce_through_peer(self, node: ModelNode, others: list[ModelNode]) -> bool:
@@ -157,17 +165,21 @@ class World:
 
     def _verify(self, node: ModelNode, room: str, sent: float) -> None:
         lease = node.lease
-        if room not in lease.homes:
+        if (before := lease.homes.get(room)) is None:
             return
         try:
             claimant = Home(node.name, lease.instance, lease.known_epoch(room, self.now))
-            home = self.directory.claim(room, claimant, self.now)
+            home: Home | None
+            if lease.may_claim_again(room, self.now):
+                home = self.directory.claim(room, claimant, self.now)
+            elif (home := self.directory.home(room, self.now)) is None:
+                return
         except Fenced:
             lease.verification_failed(self.now)
             return
-        self._when_awake(node, lambda: lease.claimed(room, home))
+        self._when_awake(node, lambda: lease.claimed(room, home) if lease.homes.get(room) == before else None)
 
-    def _join(self, node: ModelNode, room: str) -> None:
+    def _join(self, node: ModelNode, room: str, sent: float) -> None:
         """A client of the room lands on the node."""
         lease = node.lease
         if room in lease.homes or not lease.trusted(self.now) or lease.settling(self.now):
@@ -175,14 +187,27 @@ class World:
         before = self.directory.home(room, self.now)
         over = before.instance if before is not None and before.instance in self._dead_instances else ""
         if over:
-            self.directory.withdraw(over, self.now)
+            self._withdraw(node, over)
         try:
             home = self.directory.claim(room, Home(node.name, lease.instance, 0), self.now, over=over)
         except Fenced:
             return
         if home.instance == lease.instance:
             self.takeovers += home.epoch > 1
-            self._when_awake(node, lambda: lease.claimed(room, home))
+            self._when_awake(node, lambda: self._adopt(node, room, home, sent))
+
+    def _adopt(self, node: ModelNode, room: str, home: Home, sent: float) -> None:
+        if room not in node.lease.homes and not node.lease.adopt(room, home, sent, self.now):
+            self._release(node, room, home)
+
+    def _release(self, node: ModelNode, room: str, home: Home) -> None:
+        self._request(node, lambda _: self.directory.release(room, home), lambda: None)
+
+    def _withdraw(self, node: ModelNode, instance: str) -> None:
+        """The node takes another one for dead."""
+        self.directory.withdraw(instance, self.now)
+        node.living.discard(instance)
+        node.lease.saw_nodes(node.living)
 
     def _when_awake(self, node: ModelNode, action: Callable[[], object]) -> None:
         """A paused process reads the answer when it goes on."""
@@ -200,13 +225,13 @@ class World:
         elif kind == 1:
             self.directory.wipe()
         elif kind == 2:
-            node.paused_until = self.now + self.random.choice((0.5, 4.0, 12.0))
+            node.paused_until = max(node.paused_until, self.now + self.random.choice((0.5, 4.0, 12.0)))
         elif kind == 3:  # killed and restarted
             self._dead_instances.add(node.lease.instance)
             node.generation += 1
             node.lease = NodeLease(f"{node.name}-{node.generation}")
         elif kind == 4:  # a wrong proof of death
-            self.directory.withdraw(node.lease.instance, self.now)
+            self._withdraw(self.nodes[self.random.choice(NODES)], node.lease.instance)
         elif kind == 5:
             self.cut = {frozenset((node.name, other)) for other in (*NODES, "directory") if self.random.random() < 0.6}
         else:
