@@ -122,9 +122,10 @@ def run(
     *,
     interval: float,
     count: int = 0,
-    out: TextIO = sys.stdout,
+    out: TextIO | None = None,
 ) -> None:
-    """Refreshes until interrupted, or `count` times. Propagates exceptions of the two callables."""
+    """Refreshes until interrupted, or `count` times. Propagates exceptions of the two callables. `out` None: stdout."""
+    out = out or sys.stdout
     before = MetricsSample.parse(time.monotonic(), metrics(), ())
     shown = 0
     while True:

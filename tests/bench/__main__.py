@@ -13,6 +13,7 @@ SMALL = (
     ("sockets",),
     ("whip",),
     ("whep",),
+    ("whep_mix",),
     ("estimator",),
     ("mixer",),
     ("egress",),

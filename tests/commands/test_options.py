@@ -19,11 +19,12 @@ def test_named_flags_set_and_the_environment_give_settings(monkeypatch: pytest.M
 
 
 def test_every_named_flag_is_a_setting() -> None:
-    values = {"PORT": "1234", "LEVEL": "debug", "FORMAT": "json"}
+    values = {"PORT": "1234", "LEVEL": "debug", "FORMAT": "json", "URL": "redis://[::1]:6379"}
+    secret = ("--set", f"cluster.secrets=[{'s' * 32}]")
     for flag, (key, metavar) in NAMED_FLAGS.items():
         if metavar == "FILE":
             continue  # read when the settings are loaded
-        settings: object = load_settings(parsed(flag, values.get(metavar, "::1")))
+        settings: object = load_settings(parsed(flag, values.get(metavar, "::1"), *secret))
         for name in key.split("."):
             settings = getattr(settings, name)
         assert str(settings) == values.get(metavar, "::1")

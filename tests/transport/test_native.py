@@ -253,10 +253,17 @@ def worlds() -> Iterator[Callable[..., tuple[World, World]]]:
     made: list[World] = []
 
     def make(
-        *, segments: bool = True, subscribers: int = 3, codec: str = "VP8", kinds: Sequence[Subscriber] = (USUAL,)
+        *,
+        segments: bool = True,
+        subscribers: int = 3,
+        codec: str = "VP8",
+        kinds: Sequence[Subscriber] = (USUAL,),
+        tcp: bool = False,
     ) -> tuple[World, World]:
         for with_native in (False, True):
-            world = World(with_native=with_native, segments=segments, subscribers=subscribers, codec=codec, kinds=kinds)
+            world = World(
+                with_native=with_native, segments=segments, subscribers=subscribers, codec=codec, kinds=kinds, tcp=tcp
+            )
             made.append(world)
         return made[-2], made[-1]
 

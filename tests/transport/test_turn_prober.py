@@ -59,7 +59,8 @@ async def test_a_killed_server_fails_and_its_relay_is_reported(tmp_path: Path) -
         await first.kill()
         await until(lambda: prober.states()[URLS[0]] is TurnState.FAILED)
         assert usable_urls(URLS, prober.states()) == [URLS[1]]
-        assert changes == [frozenset({FIRST})]
+        # On a busy machine, probes can be late before and after the kill.
+        await until(lambda: frozenset({FIRST}) in changes)
         (failed, healthy) = prober.statuses()
         assert "were lost" in failed.reason
         assert healthy.reason == ""

@@ -34,6 +34,7 @@ async def problems(guest: Guest) -> list[str]:
     await guest.until(
         "both devices tried", "() => sfu.local.state.problems.camera && sfu.local.state.problems.microphone"
     )
+    await guest.part("problem").nth(1).wait_for()  # the page draws some time later
     codes: list[str] = await guest.part("problem").evaluate_all("(all) => all.map(({ dataset }) => dataset.code)")
     return codes
 

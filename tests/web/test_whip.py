@@ -15,7 +15,7 @@ import pytest_asyncio
 from playwright.async_api import Page
 
 from tests.support.certificate import self_signed
-from tests.web.guest import Guest, Meeting
+from tests.web.guest import TWO_LAYERS, Guest, Meeting
 from tests.web.server import ServerProcess, serve
 from tests.web.whip_clients import serve_clients
 
@@ -127,7 +127,7 @@ async def test_a_page_of_another_origin(meeting: Meeting, origin: str) -> None:
 
 async def test_simulcast_in_any_order(meeting: Meeting, origin: str) -> None:
     """The order of the rids says nothing (RFC 8853 asks for the preferred one first): sizes decide."""
-    viewer = await meeting.join("Ada")
+    viewer = await meeting.join("Ada", camera=TWO_LAYERS)  # all pages of a browser share one camera
     layers = [{"rid": rid, "scaleResolutionDownBy": scale} for rid, scale in (("a", 1), ("b", 2), ("c", 4))]
     async with encoder_page(meeting, origin) as encoder:
         wanted = {"width": 1280, "height": 720, "encodings": layers, "kinds": ["video"]}
