@@ -82,6 +82,7 @@ async def renegotiates(guest: Visitor, viewer: Visitor) -> None:
     """With layers that rest: a share, its end, an ICE restart, a resumed socket."""
     track = await guest.track()
     await viewer.until("a tile", "(track) => sfu.room.subscriptionSettings.current.has(track)", track)
+    await viewer.sees(track, frames=20, within=30)  # the page has sent the settings of its tile
     await viewer.subscribe({"track": track, "width": 240, "height": 135, "paused": False})
     await viewer.sees(track, within=30)
     await guest.until("only the lowest layer", ACTIVE, "q", within=30)
