@@ -78,6 +78,22 @@ def test_from_two_and_a_half_to_point_six_and_back(seed: int) -> None:
     assert screen.rate(55, 70) > 0.9 * 1.5e6
 
 
+@pytest.mark.parametrize("delay", [0.02, 0.08])
+@pytest.mark.parametrize("seed", seeds(1, 2, 3))
+def test_from_five_to_a_third_of_a_megabit(seed: int, delay: float) -> None:
+    """The lowest layer fits the new capacity. Retransmissions of the previous layer must not displace it."""
+    network, sfu = meeting(seed)
+    down = Link(network, rate=[(0, 5e6), (10, 0.3e6)], delay=delay, queue=0.3)
+    attendee = sfu.attend(down, Link(network, delay=delay))
+    screen = sfu.subscribe(attendee, "cam0")
+    assert isinstance(screen, Screen)
+    network.run(26)
+    assert layer_at(attendee, 9.9) == "f"
+    assert layer_at(attendee, 12) == layer_at(attendee, 25.9) == "q"
+    assert screen.frozen(10, 14) <= 0.6
+    assert screen.frozen(13, 26) <= 0.1
+
+
 @pytest.mark.parametrize(
     ("link", "frozen", "concealed"),
     [

@@ -1,12 +1,10 @@
 """The real forwarding engine and the real downlinks in the virtual network: a whole SFU under a virtual clock."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sfu.bandwidth.settings import Settings
-from sfu.bandwidth.twcc import parse_feedback
-from sfu.forwarding import fanout
 from sfu.forwarding.allocator import Layer, LayerAllocation, LayerRequest, Rank
 from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.downlink import Downlink
@@ -15,10 +13,8 @@ from sfu.forwarding.layer_bitrates import LayerBitrates
 from sfu.forwarding.layer_filter import filtered
 from sfu.forwarding.layers import Size
 from sfu.forwarding.peer import EnginePeer
-from sfu.forwarding.stream import Stream
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
-from sfu.rtp import rtcp
 from tests.support.network import Link, Network
 from tests.support.remb_viewer import RembViewer, SendTimes
 from tests.support.replay import RecordedCamera, RecordedTrack
@@ -90,8 +86,6 @@ class VirtualSfu:
         self._count = 0
         self._ticks = 0
         self._buffer = bytearray(2048)
-        self._downlinks: dict[PeerId, Downlink] = {}
-        self.engine.set_fan_out(self._fan_out)
         network.every(TICK, self._tick)
 
     # -- who is there -----------------------------------------------------------------------------------------------
@@ -133,9 +127,9 @@ class VirtualSfu:
         uplink = DatagramSink([up], lambda data: self._receive(peer, data))
         client = Viewer(self.network, lambda data: uplink.send(data, None), feedback=feedback)
         downlink = Downlink(self.settings, self._layers, self.network.now)
+        self.engine.set_downlink(peer, downlink)
         attendee = Attendee(client, peer, down, downlink)
         self.attendees.append(attendee)
-        self._downlinks[peer.id] = downlink
         return attendee
 
     def attend_with_remb(self, down: Link, up: Link) -> Attendee:
@@ -158,7 +152,7 @@ class VirtualSfu:
         client = RembViewer(self.network, lambda data: uplink.send(data, None))
         client.sent = sent
         attendee = Attendee(client, peer, down, Downlink(self.settings, self._layers, self.network.now))
-        peer.downlink = attendee.downlink  # as in the product: the engine hands in what the client reports
+        self.engine.set_downlink(peer, attendee.downlink)
         self.attendees.append(attendee)
         return attendee
 
@@ -172,6 +166,7 @@ class VirtualSfu:
             payload_type=100 if video else 111, red_payload_type=None, rtx_payload_type=101 if video else None,
             first_sequence=500, cname=name,
         )  # fmt: skip
+        self.engine.set_sent_callback(down_track, attendee.downlink.estimator.on_sent)
         attendee.down_tracks[name] = down_track
         attendee.downlink.requests[name] = LayerRequest(name, track.kind, **settings)
         attendee.downlink.touch()
@@ -190,61 +185,11 @@ class VirtualSfu:
     def _receive(self, peer: EnginePeer, data: bytes) -> None:
         now = self.network.now
         if 191 < data[1] < 224:
-            before = peer.twcc_number
             self.engine.receive_rtcp(peer, data, now, now + WALL)
-            downlink = self._downlinks.get(peer.id)
-            if downlink is not None:
-                repairs = (peer.twcc_number - before) & 0xFFFF
-                if repairs:
-                    downlink.estimator.sent(before, [1150] * repairs, now)
-                self._report(downlink, data, now)
             return
         self._buffer[: len(data)] = data
         self.engine.receive(peer, memoryview(self._buffer), len(data), now)
         self.engine.flush(now)
-
-    def _report(self, downlink: Downlink, data: bytes, now: float) -> None:
-        for packet in rtcp.parse(data):
-            if isinstance(packet, rtcp.TransportFeedback):
-                downlink.receive_feedback(parse_feedback(packet.fci), now)
-            elif isinstance(packet, rtcp.Remb):
-                downlink.receive_remb(packet.bitrate, now)
-            elif isinstance(packet, rtcp.ReceiverReport) and packet.reports:
-                downlink.receive_report(max(block.fraction_lost for block in packet.reports) / 256, None, now)
-
-    def _fan_out(
-        self, down_tracks: Iterable[DownTrack], groups: list[fanout.GsoBatch], encryptor: fanout.SrtpEncryptor
-    ) -> int:
-        down_tracks = list(down_tracks)
-        sizes = [packet.size for _, packets in groups for packet in packets]
-        for down_track in down_tracks:
-            downlink = self._downlinks.get(down_track.peer.id)
-            if downlink is not None:
-                downlink.estimator.sent(down_track.peer.twcc_number, sizes, self.network.now)
-        return fanout.fan_out(down_tracks, groups, encryptor)
-
-    def _pad(self, attendee: Attendee, size: int) -> None:
-        """Padding is what was sent lately, once more, as repair packets."""
-        peer, now = attendee.peer, self.network.now
-        for down_track in attendee.down_tracks.values():
-            encoding = down_track.current or next(
-                (each for each in engine_track(down_track).encodings.values() if each.alive), None
-            )
-            if encoding is None or down_track.track.kind != "video":
-                continue
-            assert isinstance(encoding, Stream)
-            back = 0
-            while size > 0 and back < 200:
-                packet = encoding.find((encoding.highest - back) & 0xFFFF)
-                back += 1
-                if packet is None:
-                    continue
-                first = peer.twcc_number
-                if not fanout.resend(down_track, down_track.offsets, packet, self.engine._dispatcher._encryptor):
-                    return
-                attendee.downlink.estimator.sent(first, [packet.size + 2], now)
-                size -= packet.size
-            return
 
     def _layers(self, name: Any) -> Any:
         publication = self.publications[name]
@@ -266,7 +211,7 @@ class VirtualSfu:
                     self._apply(attendee, name, change.decision, urgent=change.urgent)
                 attendee.targets.append((now, downlink.estimator.target))
             if downlink.probing:
-                self._pad(attendee, downlink.padding(now, TICK))
+                self.engine.send_padding(attendee.peer, downlink.padding(now, TICK), now)
 
     def _apply(self, attendee: Attendee, name: str, decision: LayerAllocation, *, urgent: bool) -> None:
         now, down_track = self.network.now, attendee.down_tracks[name]
