@@ -155,7 +155,7 @@ async def test_from_before_the_beginning_to_the_replay(arrive: Open, theatre: ai
     await do(theatre, "begin?renditions=360p,180p")
     await viewer.phase("playing")
     await viewer.plays()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while True:
             late = await viewer.settled(1000)
             shown = float((await viewer.part("latency").inner_text()).removesuffix(" s"))
@@ -173,7 +173,7 @@ async def test_from_before_the_beginning_to_the_replay(arrive: Open, theatre: ai
     await viewer.press("replay")
     await viewer.plays()
     assert "Replay" in await viewer.part("status").inner_text()
-    assert await viewer.run("() => sfuWatch.video.duration") > 8
+    assert await viewer.run("() => sfuWatch.video.duration") > 4  # from the beginning, not the last seconds only
     await viewer.part("seek").focus()
     await viewer.page.keyboard.press("End")
     await viewer.phase("ended")
