@@ -213,7 +213,6 @@ class ClusterNode:
             id=self.node_id,
             instance="",
             url=self.url,
-            public_url=self._settings.cluster.public_url,
             load=self._load.capacity_used(),
             rooms=len(rooms),
             participants=sum(len(room.members) for room in rooms),

@@ -23,6 +23,7 @@ from sfu.api.forwarding import forwarding_middleware
 from sfu.api.internal_listener import Cluster, announce_route, charged_connection, node_middleware
 from sfu.api.loop_time import loop_budget_middleware
 from sfu.api.metrics import HttpCollector
+from sfu.api.middleware import BODY_TIMEOUT, bearer_token
 from sfu.api.ports import NodePort, RoomsPort
 from sfu.api.server import (
     CONNECTION_LIMITER,
@@ -49,8 +50,6 @@ PROXY_HEADERS = ("Forwarded", "X-Forwarded-For", "Via")
 DISK_THREADS = 2
 DISK_JOBS = 512
 """Maximum requests that wait for the disk; further ones get 503. Reads of running downloads are never refused."""
-BODY_TIMEOUT = 10.0
-"""Seconds to receive a complete request body."""
 
 B = TypeVar("B", bound=Struct)
 OPERATIONS = (*admin.OPERATIONS, *egress.OPERATIONS, *events.OPERATIONS, *ingest.OPERATIONS)
@@ -244,7 +243,10 @@ async def _body(request: web.Request, shape: type[B]) -> B:
 
 def _operation(operation: Operation, services: Services, base_path: str, disk: DiskExecutor) -> Respond:
     async def respond(request: web.Request) -> web.StreamResponse:
-        claims = services.verifier.verify(_bearer(request), time.time())
+        token = bearer_token(request)
+        if not token:
+            raise NotAuthorized("Send an access token in the header `Authorization: Bearer`.", code="token_missing")
+        claims = services.verifier.verify(token, time.time())
         parameters = dict(request.match_info)
         # Authorize before reading the body.
         room = parameters.get("room", request.query.get("room", "") if "room" in operation.query else "")
@@ -270,10 +272,3 @@ def _operation(operation: Operation, services: Services, base_path: str, disk: D
         return _json(answer, operation.status) if isinstance(answer, Struct) else await answer.respond(request)
 
     return respond
-
-
-def _bearer(request: web.Request) -> str:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise NotAuthorized("Send an access token in the header `Authorization: Bearer`.", code="token_missing")
-    return token.strip()

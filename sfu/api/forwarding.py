@@ -16,7 +16,7 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from sfu.api.middleware import route_of
+from sfu.api.middleware import BODY_TIMEOUT, bearer_token, route_of
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.tokens import Claims
 from sfu.cluster.ports import NodeInfo, Placement, Unavailable
@@ -31,8 +31,6 @@ ROOM_ROUTES: Final = ("/api/v1/rooms/{room}", "/whip/{room}", "/whep/{room}", "/
 BODY_ROUTES: Final = {("POST", "/api/v1/rooms"): ("name", True), ("POST", "/api/dev/token"): ("room", False)}
 """Routes with the room in the body: field, and whether the request creates the room."""
 CREATING_ROUTES: Final = {("POST", "/whip/{room}"), ("POST", "/api/v1/rooms/{room}/ingest")}
-BODY_TIMEOUT: Final = 10.0
-"""Seconds to receive a complete request body."""
 LISTS: Final = frozenset({"/api/v1/rooms", "/api/v1/egress", "/api/v1/ingest"})
 METRICS: Final = "/metrics"
 LIST_TIMEOUT: Final = 2.0
@@ -112,7 +110,7 @@ async def _home(forwarding: Forwarding, request: web.Request, route: str) -> Nod
         claims = None  # playback tokens are checked by the home
     else:
         try:
-            claims = forwarding.authenticate(_bearer(request))
+            claims = forwarding.authenticate(bearer_token(request))
         except RemoteError:
             return None
     room = await _room_of_body(request, field) if field else request.match_info["room"]
@@ -219,8 +217,3 @@ def _headers(request: web.Request) -> dict[str, str]:
         for name, value in request.headers.items()
         if name.lower() not in _NOT_FORWARDED and not name.lower().startswith(_NODE_PREFIX)
     }
-
-
-def _bearer(request: web.Request) -> str:
-    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""

@@ -15,10 +15,10 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from sfu.api.connection_limiter import ConnectionLimiter
-from sfu.api.forwarding import BODY_TIMEOUT, Forwarding
+from sfu.api.forwarding import Forwarding
 from sfu.api.http_protocol import READ_BYTES, HeadDeadlineProtocol
 from sfu.api.loop_time import ReadScheduler
-from sfu.api.middleware import problem_of
+from sfu.api.middleware import BODY_TIMEOUT, problem_of
 from sfu.api.server import connection_of
 from sfu.api.settings import Settings
 from sfu.cluster.node_auth import CLIENT_HEADER, NodeAuthentication

@@ -49,6 +49,8 @@ SECURITY_HEADERS = {
     "Server": "aiosfu",
 }
 TRANSPORT_SECURITY = "max-age=31536000"
+BODY_TIMEOUT = 10.0
+"""Seconds to receive a complete request body."""
 RETRY_AFTER = 5
 """`Retry-After` when full or draining (RFC 9110 10.2.3), in seconds."""
 
@@ -77,6 +79,12 @@ def route_of(request: web.Request) -> str:
     """The pattern of the route. Never the path, which may contain a room name."""
     resource = request.match_info.route.resource
     return resource.canonical if resource is not None else "none"
+
+
+def bearer_token(request: web.Request) -> str:
+    """The token of the header `Authorization: Bearer` (RFC 6750 2.1); empty: there is none."""
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 def problem(status: int, code: str, message: str) -> web.Response:

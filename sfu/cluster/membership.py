@@ -115,7 +115,7 @@ class Membership:
 
     def decides(self, room: str) -> bool:
         """False: another node may have taken the room over, because this node reaches neither the directory nor its peers.
-        Media continue; requests that change the room for others are answered with 503 `cut_off`."""
+        Sessions and media continue; joins are refused with `cut_off`."""
         return self.lease.decides(room, time.monotonic())
 
     def release(self, room: str) -> None:

@@ -37,8 +37,6 @@ class NodeInfo:
     "Random id of this process. A restarted node has another one."
     url: str
     "Where other nodes reach its internal HTTP server: `http://10.0.0.3:7883` or `unix:/run/sfu/worker-1.sock`."
-    public_url: str = ""
-    "Where clients reach it directly, e.g. `wss://node-3.example.org`; empty: only through any node."
     load: float = 0.0
     "Share of its capacity in use, 0 to 1; the highest of CPU, network, memory and descriptors."
     rooms: int = 0

@@ -34,13 +34,8 @@ class Settings:
     "Address of the HTTP server for other nodes: `host:port`, or `unix:/path`. It runs only in a cluster."
     advertise: str = ""
     "`host:port` where other nodes reach this address; empty: the first private address of this machine."
-    public_url: str = ""
-    """`wss://` URL where clients reach this node directly. A client that connects to another node is redirected there.
-    Empty: the other node forwards its messages."""
     directory_socket: str = ""
     "Path of the Unix socket of the parent process, which sets it for its worker processes."
-    away_timeout: Annotated[float, Meta(gt=0, le=600)] = 30.0
-    "Seconds that participants of a failed node have for reconnecting to the room on another node before they leave it."
 
     def __post_init__(self) -> None:
         if self.redis_url:
@@ -67,8 +62,6 @@ class Settings:
             _check_address("listen", self.listen)
         if self.advertise:
             _check_address("advertise", self.advertise)
-        if self.public_url and not _is_url(self.public_url, ("ws", "wss")):
-            raise ConfigurationError("cluster.public_url is not a ws:// or wss:// URL.")
 
     @property
     def enabled(self) -> bool:
@@ -85,14 +78,10 @@ class Settings:
 
 
 def _check_address(name: str, address: str) -> None:
-    if not _is_url(f"tcp://{address}", ("tcp",)) or address.endswith(":") or ":" not in address:
-        raise ConfigurationError(f"cluster.{name} {address!r} is not host:port.")
-
-
-def _is_url(text: str, schemes: tuple[str, ...]) -> bool:
     try:
-        parts = urlsplit(text)
-        port = parts.port
+        parts = urlsplit(f"tcp://{address}")
+        valid = bool(parts.hostname and parts.port) and parts.netloc == address
     except ValueError:
-        return False
-    return parts.scheme in schemes and bool(parts.hostname) and (port is None or port > 0)
+        valid = False
+    if not valid:
+        raise ConfigurationError(f"cluster.{name} {address!r} is not host:port.")

@@ -8,15 +8,18 @@ import argparse
 import asyncio
 import statistics
 import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright
 
 from tests.web.conftest import chromium_path, launch
-from tests.web.server import serve
+from tests.web.server import ServerProcess, serve
 
 WEB = Path(__file__).parents[1] / "web"
+ROOM = "bench"
 GOAL = 250.0
 """Milliseconds, 95th percentile."""
 ONE = """async ([endpoint, token]) => {
@@ -30,6 +33,50 @@ ONE = """async ([endpoint, token]) => {
 }"""
 
 
+class Pages:
+    """Pages of Chromium with a few lines of script, on a server of their own."""
+
+    def __init__(self, server: ServerProcess, browser: Browser, http: aiohttp.ClientSession) -> None:
+        self.url = server.url
+        self.http = http
+        self._browser = browser
+
+    async def token(self, identity: str, **grants: object) -> str:
+        body = {"room": ROOM, "identity": identity, **grants}
+        async with self.http.post("/api/dev/token", json=body) as answer:
+            made: str = (await answer.json())["token"]
+            return made
+
+    async def open(self, script: str) -> Page:
+        """`script`: a file of tests/web."""
+        page = await self._browser.new_page()
+        await page.goto(f"{self.url}/healthz")
+        await page.evaluate((WEB / script).read_text())
+        return page
+
+    async def encoder(self, before: str = "() => {}", **options: object) -> Page:
+        """A page that publishes over WHIP. `before`: a function that it calls first."""
+        page = await self.open("whip.js")
+        await page.evaluate(before)
+        given = [f"{self.url}/whip/{ROOM}", await self.token("camera"), options]
+        created = await page.evaluate("(given) => whip.publish(...given)", given)
+        assert created["status"] == 201, created
+        return page
+
+
+@asynccontextmanager
+async def pages(settings: Mapping[str, object] | None = None) -> AsyncIterator[Pages]:
+    with tempfile.TemporaryDirectory() as folder:
+        async with (
+            serve(Path(folder) / "log", settings) as server,
+            aiohttp.ClientSession(server.url) as http,
+            async_playwright() as playwright,
+        ):
+            browser = await launch(playwright)
+            yield Pages(server, browser, http)
+            await browser.close()
+
+
 async def measure(viewers: int) -> list[float]:
     """Milliseconds of each viewer."""
     settings = {
@@ -37,33 +84,11 @@ async def measure(viewers: int) -> list[float]:
         "signaling.http_session_rate": 1_000.0,
         "signaling.unjoined_per_address": 1_000,
     }
-    with tempfile.TemporaryDirectory() as folder:
-        async with serve(Path(folder) / "log", settings) as server, async_playwright() as playwright:
-            browser = await launch(playwright)
-
-            async def token(identity: str) -> str:
-                body = {"room": "bench", "identity": identity}
-                async with (
-                    aiohttp.ClientSession() as http,
-                    http.post(f"{server.url}/api/dev/token", json=body) as answer,
-                ):
-                    made: str = (await answer.json())["token"]
-                    return made
-
-            async def page(script: str) -> Page:
-                opened = await browser.new_page()
-                await opened.goto(f"{server.url}/healthz")
-                await opened.evaluate((WEB / script).read_text())
-                return opened
-
-            encoder, viewer = await page("whip.js"), await page("whep.js")
-            created = await encoder.evaluate(
-                "(given) => whip.publish(...given)", [f"{server.url}/whip/bench", await token("obs")]
-            )
-            assert created["status"] == 201, created
-            given = [f"{server.url}/whep/bench/obs", await token("viewer")]
-            took = [float(await viewer.evaluate(ONE, given)) for _ in range(viewers + 1)]
-            await browser.close()
+    async with pages(settings) as opened:
+        await opened.encoder()
+        viewer = await opened.open("whep.js")
+        given = [f"{opened.url}/whep/{ROOM}/camera", await opened.token("viewer")]
+        took = [float(await viewer.evaluate(ONE, given)) for _ in range(viewers + 1)]
     return took[1:]
 
 

@@ -7,18 +7,11 @@ The latency contains two encoders, three decoders and the mixer.
 
 import argparse
 import asyncio
-import tempfile
-from pathlib import Path
-
-import aiohttp
-from playwright.async_api import Page, async_playwright
 
 from tests.bench.llhls_latency import BARCODE
-from tests.web.conftest import chromium_path, launch
-from tests.web.server import serve
+from tests.bench.whep import ROOM, pages
+from tests.web.conftest import chromium_path
 
-WEB = Path(__file__).parents[1] / "web"
-ROOM = "bench"
 GOAL = 1000
 """Milliseconds, 95th percentile."""
 SETTLING = 8.0
@@ -45,48 +38,24 @@ CAMERA = """() => {
 
 async def measure(seconds: float) -> list[int]:
     """Milliseconds from each picture's making to the screen."""
-    with tempfile.TemporaryDirectory() as folder:
-        async with (
-            serve(Path(folder) / "log") as server,
-            aiohttp.ClientSession(server.url) as http,
-            async_playwright() as playwright,
-        ):
-            browser = await launch(playwright)
-
-            async def token(identity: str, **grants: object) -> str:
-                async with http.post("/api/dev/token", json={"room": ROOM, "identity": identity, **grants}) as answer:
-                    made: str = (await answer.json())["token"]
-                    return made
-
-            async def page(script: str) -> Page:
-                opened = await browser.new_page()
-                await opened.goto(f"{server.url}/healthz")
-                await opened.evaluate((WEB / script).read_text())
-                return opened
-
-            encoder, viewer = await page("whip.js"), await page("whep.js")
-            await encoder.evaluate(CAMERA)
-            created = await encoder.evaluate(
-                "(given) => whip.publish(...given)",
-                [f"{server.url}/whip/{ROOM}", await token("camera"), {"kinds": ["video"]}],
-            )
-            assert created["status"] == 201, created
-            operator = {"Authorization": f"Bearer {await token('operator', admin=True)}"}
-            wanted = {"track": True, "layout": "single"}
-            async with http.put(f"/api/v1/rooms/{ROOM}/egress", json=wanted, headers=operator) as answer:
-                assert answer.status < 300, await answer.text()
-            await viewer.evaluate(BARCODE.read_text())
-            given = [f"{server.url}/whep/{ROOM}", await token("viewer"), {"kinds": ["video"]}]
-            for _ in range(ATTEMPTS):
-                if (await viewer.evaluate("(given) => whep.play(...given)", given))["status"] == 201:
-                    break
-                await asyncio.sleep(0.5)  # the worker process starts
-            await viewer.evaluate("() => barcode.watch(whep.video)")
-            await asyncio.sleep(SETTLING)
-            await viewer.evaluate("() => { barcode.shown.length = 0; }")
-            await asyncio.sleep(seconds)
-            shown: list[tuple[float, int]] = await viewer.evaluate("() => barcode.shown")
-            await browser.close()
+    async with pages() as opened:
+        await opened.encoder(CAMERA, kinds=["video"])
+        operator = {"Authorization": f"Bearer {await opened.token('operator', admin=True)}"}
+        wanted = {"track": True, "layout": "single"}
+        async with opened.http.put(f"/api/v1/rooms/{ROOM}/egress", json=wanted, headers=operator) as answer:
+            assert answer.status < 300, await answer.text()
+        viewer = await opened.open("whep.js")
+        await viewer.evaluate(BARCODE.read_text())
+        given = [f"{opened.url}/whep/{ROOM}", await opened.token("viewer"), {"kinds": ["video"]}]
+        for _ in range(ATTEMPTS):
+            if (await viewer.evaluate("(given) => whep.play(...given)", given))["status"] == 201:
+                break
+            await asyncio.sleep(0.5)  # the worker process starts
+        await viewer.evaluate("() => barcode.watch(whep.video)")
+        await asyncio.sleep(SETTLING)
+        await viewer.evaluate("() => { barcode.shown.length = 0; }")
+        await asyncio.sleep(seconds)
+        shown: list[tuple[float, int]] = await viewer.evaluate("() => barcode.shown")
     return sorted(late for _, late in shown)
 
 

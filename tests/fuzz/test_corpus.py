@@ -14,7 +14,7 @@ from tests.fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).with_name("corpus")
 SECONDS = 1
-"""Of all targets: each ends after a thousand inputs or a second. `make fuzz` looks longer."""
+"""Time limit of each target, which also ends after a thousand inputs. `make fuzz` runs longer."""
 KEPT = sorted(CORPUS.glob("*/*"))
 
 

@@ -16,13 +16,7 @@ from sfu.ingest.demuxing import (
     decode_open,
     encode,
 )
-from sfu.ingest.transcoding import LENGTH
-
-
-def body(frame: bytes) -> bytes:
-    (size,) = LENGTH.unpack(frame[: LENGTH.size])
-    assert size == len(frame) - LENGTH.size
-    return frame[LENGTH.size :]
+from tests.ingest.framing import body
 
 
 def test_both_directions_round_trip() -> None:

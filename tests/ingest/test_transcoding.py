@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from sfu.ingest.transcoding import (
-    LENGTH,
     Audio,
     ConfigureVideo,
     Failed,
@@ -17,12 +16,7 @@ from sfu.ingest.transcoding import (
     decode_to_transcoder,
     encode,
 )
-
-
-def body(frame: bytes) -> bytes:
-    (size,) = LENGTH.unpack(frame[: LENGTH.size])
-    assert size == len(frame) - LENGTH.size
-    return frame[LENGTH.size :]
+from tests.ingest.framing import body
 
 
 def test_both_directions_round_trip() -> None:

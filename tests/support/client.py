@@ -44,7 +44,7 @@ class Client:
 
     @property
     def local_port(self) -> int:
-        """Of the WebSocket's connection."""
+        """Local TCP port of the WebSocket."""
         return int(self._socket.get_extra_info("sockname")[1])
 
     async def join(self, **fields: object) -> Json:

@@ -114,7 +114,7 @@ class World:
 
     @property
     def out(self) -> UdpSocket | TcpConnection:
-        """Of the last subscriber."""
+        """Socket of the last subscriber."""
         return self.outs[-1]
 
     @property

@@ -29,7 +29,7 @@ async def test_two_pages_see_and_hear_each_other(meeting: Meeting) -> None:
         camera = await one.received(picture)
         assert camera["mime"] == "video/VP8"
         assert camera["freezeCount"] == 0
-        # Of the frames before, those of the replayed group of pictures are not shown.
+        # Frames of the replayed group of pictures, decoded before, are not shown.
         decoded = camera["framesDecoded"] - before["framesDecoded"]
         assert camera["framesDropped"] - before["framesDropped"] <= decoded * 0.2
         microphone = await one.received(await other.track("microphone"))

@@ -15,7 +15,7 @@ import { RequestError } from './errors.js';
 import { ownTrack, Publisher } from './publisher.js';
 import { Reporter } from './reporter.js';
 import { Socket } from './socket.js';
-import { initial, participantOf, reduce } from './state.js';
+import { initial, participantOf, reduce, videoTracks } from './state.js';
 import { digest } from './stats.js';
 import { Subscriber } from './subscriber.js';
 import { SubscriptionSettings } from './subscription_settings.js';
@@ -493,13 +493,4 @@ export class Room extends Emitter {
     this.subscriber?.close();
     this.#set({ ...this.state, phase: 'left', leave });
   }
-}
-
-/** @param {RoomState} state */
-function videoTracks({ participants }) {
-  const tracks = new Set();
-  for (const participant of participants.values()) {
-    for (const { kind, id } of participant.tracks) if (kind === 'video') tracks.add(id);
-  }
-  return tracks;
 }

@@ -264,3 +264,15 @@ export function reduce(state, message) {
       return state;
   }
 }
+
+/**
+ * Ids of the video tracks of the others.
+ * @param {RoomState} state
+ */
+export function videoTracks({ participants }) {
+  const tracks = new Set();
+  for (const participant of participants.values()) {
+    for (const { kind, id } of participant.tracks) if (kind === 'video') tracks.add(id);
+  }
+  return tracks;
+}
