@@ -21,6 +21,7 @@ from dataclasses import replace
 from sfu import __version__
 from sfu.admin.collectors import (
     CertificateCollector,
+    ClusterCollector,
     EgressCollector,
     EventLoopCollector,
     EventsCollector,
@@ -228,6 +229,7 @@ class Server:
                 TurnCollector(self.turn_prober.statuses),
                 EventsCollector(self.events),
                 IngestCollector(self.ingests.snapshot),
+                ClusterCollector(lambda: self.cluster.unsaved_rooms if self.cluster is not None else None),
             ],
             egress_jobs=self.egress_jobs.list,
         )

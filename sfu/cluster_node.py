@@ -120,6 +120,11 @@ class ClusterNode:
     def room_changed(self, room: str) -> None:
         self._snapshots.room_changed(room)
 
+    @property
+    def unsaved_rooms(self) -> int:
+        """Rooms with changes that the directory does not have yet."""
+        return self._snapshots.unsaved
+
     def connect(self, rooms: Rooms, load: Load) -> None:
         self._rooms, self._load = rooms, load
         local = LocalRooms(rooms)

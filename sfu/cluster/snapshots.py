@@ -1,7 +1,7 @@
 """Saves the snapshots of changed rooms in the directory, sealed with the secrets of the cluster.
 
-The directory does not see what a snapshot contains, and cannot alter it. A room is saved at most once per `INTERVAL`; an
-idle room costs no request.
+The directory does not see what a snapshot contains, and cannot alter it. A change is saved at once when the last round of
+saving is long enough ago, else with the next round. An idle room costs no request.
 """
 
 import asyncio
@@ -13,8 +13,11 @@ from sfu.cluster.sealing import Forged, Sealer
 
 log = logging.getLogger(__name__)
 
-INTERVAL = 0.5
-"""Seconds between two snapshots of a room."""
+MIN_INTERVAL = 0.1
+"""Seconds between two rounds of saving: what a kill of this node may lose, e.g. a chat message."""
+MAX_INTERVAL = 0.5
+SAVING_SHARE = 0.05
+"""Share of the time for saving. Rounds that take longer follow each other more slowly, up to `MAX_INTERVAL`."""
 CONCURRENCY = 8
 RETRY = 1.0
 """Seconds after a request that the directory did not answer."""
@@ -38,6 +41,7 @@ class Snapshots:
         self._home_of = home_of
         self._lost = lost
         self._changed: dict[str, None] = {}
+        self._saving = 0
         self._wake = asyncio.Event()
         self.saved = 0
         self.oversized = 0
@@ -46,6 +50,11 @@ class Snapshots:
         """Cheap: call it for each change."""
         self._changed[room] = None
         self._wake.set()
+
+    @property
+    def unsaved(self) -> int:
+        """Rooms with changes that the directory does not have yet."""
+        return len(self._changed) + self._saving
 
     async def load(self, room: str) -> bytes | None:
         """Raises Unavailable."""
@@ -63,7 +72,10 @@ class Snapshots:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            await asyncio.sleep(INTERVAL if await self.save_changed() else RETRY)
+            began = asyncio.get_running_loop().time()
+            answered = await self.save_changed()
+            spent = asyncio.get_running_loop().time() - began
+            await asyncio.sleep(min(max(spent / SAVING_SHARE, MIN_INTERVAL), MAX_INTERVAL) if answered else RETRY)
 
     async def save_changed(self) -> bool:
         """Saves all changed rooms. False: the directory did not answer; the rooms are saved later."""
@@ -82,9 +94,13 @@ class Snapshots:
                 if not answered:
                     self.room_changed(room)
 
-        async with asyncio.TaskGroup() as group:
-            for room in changed:
-                group.create_task(save(room))
+        self._saving = len(changed)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for room in changed:
+                    group.create_task(save(room))
+        finally:
+            self._saving = 0
         return answered
 
     async def _save(self, room: str) -> None:

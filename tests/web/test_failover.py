@@ -1,10 +1,13 @@
 """A meeting goes on when the worker process that serves it dies or stops: another worker continues the room."""
 
+import asyncio
 import os
+import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 import pytest_asyncio
@@ -21,6 +24,7 @@ PEOPLE = """() => {
     const people = [sfu.room.state.me, ...sfu.room.state.participants.values()];
     return people.map(({ id, tracks }) => [id, tracks.map((track) => track.id)]);
 }"""
+UNSAVED = re.compile(r"^sfu_cluster_unsaved_rooms\S* (\S+)$", re.MULTILINE)
 REBUILDS = "() => { window.rebuilds = 0; sfu.room.on('joined', ({ rebuilt }) => { window.rebuilds += rebuilt; }); }"
 
 
@@ -39,6 +43,18 @@ async def serving(server: ServerProcess, guest: Guest) -> psutil.Process:
     raise AssertionError(f"no worker has one of the ports {ports}")
 
 
+async def saved(server: ServerProcess) -> None:
+    """Waits until the directory has the rooms as they are: a kill loses what it does not have."""
+    async with aiohttp.ClientSession() as client, asyncio.timeout(30):
+        while True:
+            async with client.get(f"{server.url}/metrics") as answer:
+                values = UNSAVED.findall(await answer.text())
+            assert values, "the metrics name no unsaved rooms"
+            if not any(map(float, values)):
+                return
+            await asyncio.sleep(0.05)
+
+
 async def people(guest: Guest) -> list[object]:
     return sorted(await guest.run(PEOPLE))
 
@@ -54,6 +70,7 @@ async def test_another_worker_continues_the_meeting(
         await bob.sees(hers)
         await ada.run("() => sfu.room.chat('Shall we start?')")
         await bob.until("the message", "() => sfu.room.state.chat.length === 1")
+        await saved(workers)
         before = await people(ada)
         for guest in (ada, bob):
             await guest.run(REBUILDS)

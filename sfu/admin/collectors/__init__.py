@@ -1,6 +1,7 @@
 """One collector of metrics per subsystem. `app.py` lists them; the one of HTTP requests is in `api/metrics.py`."""
 
 from sfu.admin.collectors.certificate import CertificateCollector
+from sfu.admin.collectors.cluster import ClusterCollector
 from sfu.admin.collectors.egress import EgressCollector
 from sfu.admin.collectors.event_loop import EventLoopCollector
 from sfu.admin.collectors.events import EventsCollector
@@ -13,6 +14,7 @@ from sfu.admin.collectors.turn import TurnCollector
 
 __all__ = [
     "CertificateCollector",
+    "ClusterCollector",
     "EgressCollector",
     "EventLoopCollector",
     "EventsCollector",
