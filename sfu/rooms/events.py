@@ -106,6 +106,8 @@ class ChatSent:
 @dataclass(frozen=True, slots=True)
 class DataSent:
     entry: DataEntry
+    kept: bool = False
+    "The room keeps the message for late joiners."
     transient: ClassVar[bool] = False
 
 

@@ -49,6 +49,14 @@ class History(Generic[Entry]):
     def __len__(self) -> int:
         return len(self._entries)
 
+    @property
+    def newest(self) -> Entry | None:
+        return self._entries[-1][0] if self._entries else None
+
+    def clear(self) -> None:
+        self._entries.clear()
+        self._bytes = 0
+
     def add(self, entry: Entry, size_bytes: int) -> None:
         self._entries.append((entry, size_bytes))
         self._bytes += size_bytes

@@ -1,17 +1,26 @@
 """The participants of a room, and the numbered broadcast of events to them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from sfu.ids import Identity, ParticipantId
+from sfu.rooms.commands import Action
 from sfu.rooms.events import Delivery, Event
 from sfu.rooms.observer import Observation
 from sfu.rooms.participant import Participant
 
 
+class Mirror(Protocol):
+    """Another node that mirrors the room."""
+
+    def deliver(self, event: Event, receivers: Iterable[Participant] | None, exclude: Participant | None) -> None:
+        """`receivers` None: all participants. Does not call back."""
+
+
 class Members:
     """All receivers of an event get the same Delivery. Numbers increase by one per non-transient event."""
 
-    __slots__ = ("_by_identity", "_participants", "changed", "number", "observe")
+    __slots__ = ("_by_identity", "_participants", "changed", "home", "mirrors", "number", "observe")
 
     def __init__(
         self,
@@ -23,6 +32,9 @@ class Members:
         self.changed = changed
         self._participants: dict[ParticipantId, Participant] = {}
         self._by_identity: dict[Identity, Participant] = {}
+        self.home: Callable[[Participant, Action], None] | None = None
+        "Sends a participant's command to the home of the room, which is another node. Raises AtCapacity."
+        self.mirrors: tuple[Mirror, ...] = ()
         self.number = 0
         "Number of the newest event."
 
@@ -61,12 +73,16 @@ class Members:
 
     def broadcast(self, event: Event, *, exclude: Participant | None = None) -> None:
         self._send_to(self._participants.values(), event, exclude)
+        for mirror in self.mirrors:
+            mirror.deliver(event, None, exclude)
 
     def send_to(self, event: Event, *receivers: Participant) -> None:
         self._send_to(receivers, event, None)
+        for mirror in self.mirrors:
+            mirror.deliver(event, receivers, None)
 
     def send_to_admins(self, event: Event) -> None:
-        self._send_to([one for one in self._participants.values() if one.permissions.admin], event, None)
+        self.send_to(event, *(one for one in self._participants.values() if one.permissions.admin))
 
     def next_number(self) -> int:
         """The number for an event that a session creates itself."""

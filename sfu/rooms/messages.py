@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound
+from sfu.rooms.commands import SendChat, SendData
 from sfu.rooms.events import ChatSent, DataPacket, DataSent
 from sfu.rooms.history import ChatEntry, DataEntry, History
 from sfu.rooms.members import Members
@@ -38,13 +39,23 @@ class Messages:
 
     def restore(self, chat: Iterable[ChatEntry], data: Iterable[DataEntry]) -> None:
         for entry in chat:
-            self._chat.add(entry, len(entry.text.encode()) + ENTRY_BYTES)
+            self.keep_chat(entry)
         for kept in data:
-            self._data.add(kept, len(kept.payload.encode()) + len(kept.topic) + ENTRY_BYTES)
+            self.keep_data(kept)
+
+    def clear(self) -> None:
+        """Drops the history, before `restore` of another one."""
+        self._chat.clear()
+        self._data.clear()
 
     def send_chat(self, sender: Participant, text: str, to: str = "") -> None:
         """`to`: a participant id, for a private message. Raises NotAuthorized or NotFound."""
         self._check(sender)
+        if self._members.home is not None:
+            if to:
+                self._receivers([to])
+            self._members.home(sender, SendChat(text, to))
+            return
         entry = ChatEntry(
             id=self._ids("CH"),
             participant=sender.id,
@@ -60,7 +71,38 @@ class Messages:
             self._members.send_to(ChatSent(entry), *receivers.values())
         else:
             self._members.broadcast(ChatSent(entry))
-        self._chat.add(entry, len(text.encode()) + ENTRY_BYTES)
+        self.keep_chat(entry)
+
+    def keep_chat(self, entry: ChatEntry) -> None:
+        """Adds a message to the history, which stays in the order of time."""
+        newest = self._chat.newest
+        if newest is None or (newest.at, newest.id) <= (entry.at, entry.id):
+            self._chat.add(entry, len(entry.text.encode()) + ENTRY_BYTES)
+        else:
+            self.merge_chat([entry])
+
+    def merge_chat(self, entries: Iterable[ChatEntry]) -> list[ChatEntry]:
+        """Adds messages of another node's history. Returns those that are new here, oldest first."""
+        known = {entry.id: entry for entry in self._chat}
+        new = [entry for entry in entries if entry.id not in known]
+        merged = sorted([*known.values(), *new], key=lambda entry: (entry.at, entry.id))
+        self._chat.clear()
+        for entry in merged:
+            self._chat.add(entry, len(entry.text.encode()) + ENTRY_BYTES)
+        return new
+
+    def announce_chat(self, entries: Iterable[ChatEntry]) -> None:
+        """Sends messages that were written on another node to the participants that may read them."""
+        for entry in entries:
+            if entry.to:
+                found = (self._members.find(one) for one in dict.fromkeys((entry.participant, entry.to)))
+                self._members.send_to(ChatSent(entry), *(one for one in found if one is not None))
+            else:
+                self._members.broadcast(ChatSent(entry))
+
+    def keep_data(self, entry: DataEntry) -> None:
+        """Adds a message to those that late joiners get."""
+        self._data.add(entry, len(entry.payload.encode()) + len(entry.topic) + ENTRY_BYTES)
 
     def send_data(
         self, sender: Participant | None, topic: str, payload: str, to: Sequence[str] = (), *, keep: bool = False
@@ -70,13 +112,18 @@ class Messages:
             self._check(sender)
         if keep and to:
             raise BadRequest("A data message that is kept for late joiners cannot have receivers.")
+        if sender is not None and self._members.home is not None:
+            if to:
+                self._receivers(to)
+            self._members.home(sender, SendData(topic, payload, tuple(to), keep))
+            return
         entry = DataEntry(participant=sender.id if sender else "", topic=topic, payload=payload, at=self._clock())
         if to:
             self._members.send_to(DataSent(entry), *self._receivers(to))
         else:
-            self._members.broadcast(DataSent(entry), exclude=sender)
+            self._members.broadcast(DataSent(entry, keep), exclude=sender)
         if keep:
-            self._data.add(entry, len(payload.encode()) + len(topic) + ENTRY_BYTES)
+            self.keep_data(entry)
 
     def relay_data(self, sender: Participant, packet: DataPacket, *, reliable: bool) -> bool:
         """Passes a data-channel message to all other participants. False: the sender lacks the permission."""

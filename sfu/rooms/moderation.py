@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from sfu.errors import BadRequest, NotAuthorized, NotFound
+from sfu.rooms.commands import Action, Admit, Deny, Kick, MuteTrack, UpdateRoom
 from sfu.rooms.events import LeaveReason, ParticipantUpdated, PermissionsChanged, RoomUpdated
 from sfu.rooms.last_n import LastN
 from sfu.rooms.lobby import Lobby, WaitingParticipant
@@ -59,6 +60,8 @@ class Moderation:
     def kick(self, actor: Participant | None, participant: str, reason: str = "") -> None:
         """Removes a participant from the room or from its lobby. Only that participant sees `reason`."""
         _check_admin(actor)
+        if self._sent_home(actor, Kick(participant, reason)):
+            return
         waiting = self._room.lobby.remove(participant)
         message = f"You were removed from the room: {reason}" if reason else "You were removed from the room."
         if waiting is not None:
@@ -77,16 +80,22 @@ class Moderation:
             _check_admin(actor)
             if not muted:
                 raise NotAuthorized("Only the owner may unmute a track.")
+            if self._sent_home(actor, MuteTrack(self._published(publication).id, muted)):
+                return
         self._room.publications.mute(self._published(publication), muted, by=actor)
 
     def admit(self, actor: Participant | None, participant: str) -> None:
         _check_admin(actor)
+        if self._sent_home(actor, Admit(participant)):
+            return
         waiting = self._take_waiting(participant)
         self._room.members.observe(Moderated("participant_admitted", _identity(actor), waiting.state))
         self._room.admit(waiting)
 
     def deny(self, actor: Participant | None, participant: str) -> None:
         _check_admin(actor)
+        if self._sent_home(actor, Deny(participant)):
+            return
         waiting = self._take_waiting(participant)
         self._room.lobby_changed()
         waiting.sink.removed("denied", "You were not let in.")
@@ -102,6 +111,8 @@ class Moderation:
     ) -> None:
         """None: unchanged. Locking removes all waiting participants; disabling the lobby admits them."""
         _check_admin(actor)
+        if self._sent_home(actor, UpdateRoom(locked, lobby, metadata)):
+            return
         room = self._room
         before = (room.locked, room.lobby_enabled, room.metadata)
         room.locked = room.locked if locked is None else locked
@@ -168,6 +179,14 @@ class Moderation:
             self._room.members.send_to(event, *(() if by is participant else (participant,)))
         else:
             self._room.members.broadcast(event, exclude=by)
+
+    def _sent_home(self, actor: Participant | None, action: Action) -> bool:
+        """True: another node decides, and the command is on its way to it."""
+        home = self._room.members.home
+        if actor is None or home is None:
+            return False
+        home(actor, action)
+        return True
 
     def _member(self, participant: str) -> Participant:
         found = self._room.members.find(participant)

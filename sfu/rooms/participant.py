@@ -54,6 +54,8 @@ class Profile:
     kind: ParticipantKind = "standard"
     invited: bool = False
     "An operator let this participant in: lock and lobby do not apply."
+    shadow: bool = False
+    "Another node serves this participant."
 
 
 @dataclass(slots=True, eq=False)
@@ -73,6 +75,8 @@ class Participant:
     "Seconds since 1970."
     subscriptions: Subscriptions
     kind: ParticipantKind = "standard"
+    shadow: bool = False
+    "Another node serves this participant. It receives no media from this one."
     publications: dict[TrackId, Publication] = field(default_factory=dict)
     _state: ParticipantState | None = field(default=None, init=False, repr=False)
 

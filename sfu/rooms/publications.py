@@ -61,21 +61,12 @@ class Publications:
         if SOURCE_KINDS.get(description.source, media.kind) != media.kind:
             raise BadRequest(f"A {description.source} cannot be {media.kind}.")
         publication = Publication(TrackId(self._ids("TR")), owner.id, media, description, muted)
-        if muted:
-            media.set_muted(True)
-        self._publications[publication.id] = publication
-        owner.publications[publication.id] = publication
-        self._last_n.publications_changed(owner)
-        self._members.broadcast(TrackPublished(publication.state), exclude=owner)
-        for participant in self._members:
-            if (
-                participant is not owner
-                and participant.subscriptions.auto_subscribe
-                and participant.permissions.subscribe
-            ):
-                participant.subscriptions.subscribe(publication)
-        self._members.observe(Published(owner.state, publication.state))
+        self._add(owner, publication)
         return publication
+
+    def mirror(self, owner: Participant, state: PublicationState, media: MediaSource) -> None:
+        """Adds a publication of a shadow participant, with the id that its node gave it."""
+        self._add(owner, Publication(state.id, owner.id, media, state.description, state.muted))
 
     def restore(self, owner: Participant, state: PublicationState) -> None:
         """Adds a publication of a snapshot. It has no media until `bind`."""
@@ -103,6 +94,10 @@ class Publications:
         self._members.broadcast(TrackPublished(publication.state), exclude=owner)
         for participant in self._members:
             participant.subscriptions.bind(publication)
+
+    def unbind(self, publication: Publication) -> None:
+        """The node that served the publisher is gone. The publication stays, and waits for `bind`."""
+        publication.media = UnboundMedia(publication.media.kind, publication.media.codec)
 
     def drop_unbound(self) -> None:
         """Unpublishes the restored publications whose publishers did not send again."""
@@ -160,7 +155,7 @@ class Publications:
     def sync(self, participant: Participant) -> None:
         """Subscribes a participant to all current publications, if it subscribes automatically."""
         self._last_n.sync(participant)
-        if participant.permissions.subscribe and participant.subscriptions.auto_subscribe:
+        if _subscribes(participant):
             for publication in self._publications.values():
                 if publication.owner != participant.id:
                     participant.subscriptions.subscribe(publication)
@@ -171,6 +166,18 @@ class Publications:
             raise NotAuthorized("This token does not allow subscribing.")
         publication = self.find(track)
         return None if publication is None or publication.owner == subscriber.id else publication
+
+    def _add(self, owner: Participant, publication: Publication) -> None:
+        if publication.muted:
+            publication.media.set_muted(True)
+        self._publications[publication.id] = publication
+        owner.publications[publication.id] = publication
+        self._last_n.publications_changed(owner)
+        self._members.broadcast(TrackPublished(publication.state), exclude=owner)
+        for participant in self._members:
+            if participant is not owner and _subscribes(participant):
+                participant.subscriptions.subscribe(publication)
+        self._members.observe(Published(owner.state, publication.state))
 
     def _owner(self, publication: Publication) -> Participant:
         """Publications end before their owner leaves, so the owner is always a member."""
@@ -186,3 +193,8 @@ class Publications:
             participant.subscriptions.forget(publication.id)
         self._last_n.publications_changed(owner)
         self._members.observe(Unpublished(owner.state, publication.state))
+
+
+def _subscribes(participant: Participant) -> bool:
+    """Whether it gets new publications automatically, from this node."""
+    return participant.subscriptions.auto_subscribe and participant.permissions.subscribe and not participant.shadow

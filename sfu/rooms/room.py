@@ -143,7 +143,9 @@ class Room:
         self.publications.clear(participant)
         participant.subscriptions.clear()
         self.quality.forget(participant)
-        if not participant.permissions.hidden:
+        if participant.permissions.hidden:
+            self.members.send_to(ParticipantLeft(participant.id, reason))  # mirrors only
+        else:
             self.members.broadcast(ParticipantLeft(participant.id, reason))
         self._observe(Left(participant.state, reason))
 
@@ -186,6 +188,26 @@ class Room:
             self.publications.sync(participant)
         self.members.number = snapshot.number
         self._observe(RoomRestored(tuple(participant.state for participant in self.members)))
+
+    def add_shadow(self, state: ParticipantState, sink: ParticipantSink, *, auto_subscribe: bool) -> Participant:
+        """Adds a participant that another node serves, without its publications."""
+        participant = self._restored(state, auto_subscribe=auto_subscribe)
+        participant.shadow = True
+        participant.sink = sink
+        self.members.add(participant)
+        self.last_n.sync(participant)
+        if not participant.permissions.hidden:
+            self.members.broadcast(ParticipantJoined(participant.state), exclude=participant)
+        self._observe(Joined(participant.state))
+        return participant
+
+    def lose_shadow(self, participant: Participant) -> None:
+        """The node that serves a shadow participant is gone: the participant is away."""
+        participant.shadow = False
+        participant.sink = AwaySink()
+        for publication in participant.publications.values():
+            self.publications.unbind(publication)
+        self.away.add(participant)
 
     def take_back(self, identifier: ParticipantId, sink: ParticipantSink) -> Participant | None:
         """The client of a participant that is away returns. None: the participant is not away."""
@@ -272,6 +294,7 @@ class Room:
             joined_at=self._clock(),
             subscriptions=Subscriptions(auto_subscribe=profile.auto_subscribe),
             kind=profile.kind,
+            shadow=profile.shadow,
         )
         self.members.add(participant)
         self.publications.sync(participant)

@@ -1,0 +1,66 @@
+"""Reports of an edge to the home, until the home has applied them."""
+
+from collections import Counter, deque
+
+from sfu.rooms.events import (
+    Event,
+    ParticipantLeft,
+    ParticipantUpdated,
+    TrackMuted,
+    TrackPublished,
+    TrackUnpublished,
+)
+
+REPORTED = (ParticipantLeft, ParticipantUpdated, TrackPublished, TrackUnpublished, TrackMuted)
+"""Events of an own participant that the home applies."""
+REPORTS_LIMIT = 10_000
+
+
+class Reports:
+    """The home acknowledges reports in their order. Until then, an older event of the home about the same thing is void."""
+
+    def __init__(self) -> None:
+        self._unacknowledged: deque[str] = deque()
+        self._pending: Counter[str] = Counter()
+        self.overflowed = False
+        "The home does not answer, and reports are lost: the owner of the link attaches again."
+
+    def add(self, event: Event) -> bool:
+        """False: too many are unacknowledged."""
+        if len(self._unacknowledged) >= REPORTS_LIMIT:
+            self.overflowed = True
+            return False
+        key = _key(event)
+        self._unacknowledged.append(key)
+        self._pending[key] += 1
+        return True
+
+    def acknowledge(self) -> None:
+        """The home has applied the oldest report."""
+        if self._unacknowledged:
+            key = self._unacknowledged.popleft()
+            self._pending[key] -= 1
+            if not self._pending[key]:
+                del self._pending[key]
+
+    def override(self, event: Event) -> bool:
+        """An unacknowledged report is newer than this event of the home."""
+        return self._pending[_key(event)] > 0
+
+    def clear(self) -> None:
+        """The link starts again with the whole state."""
+        self._unacknowledged.clear()
+        self._pending.clear()
+        self.overflowed = False
+
+
+def _key(event: Event) -> str:
+    """Names what the event changes."""
+    match event:
+        case ParticipantLeft(participant):
+            return f"left {participant}"
+        case TrackMuted(publication):
+            return publication.id
+        case ParticipantUpdated(state):
+            return state.id
+    return ""
