@@ -328,6 +328,7 @@ class IngestStream:
             self._source.send_sound(self._audio[1], sound.data, sound.pts, sound.level)
 
     def picture_transcoded(self, picture: Picture) -> None:
+        """Raises MalformedPacket: the transcoder process is not trusted."""
         video = self._video
         if video is None or self._closed:
             return

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from sfu.errors import MalformedPacket
 from sfu.ingest.settings import Settings
 from sfu.ingest.transcoding import (
     LENGTH,
@@ -36,6 +37,7 @@ START_TIMEOUT: Final = 60.0
 """Seconds that a process has to load its libraries on a busy machine."""
 HANG_TIMEOUT: Final = 10.0
 """Seconds without output, while sound is sent to it, after which a process counts as hung."""
+HANG_CHECK_INTERVAL: Final = 1.0
 MAX_BACKLOG_BYTES: Final = 4_194_304
 """Maximum bytes queued for a process. Beyond it, media is dropped and counted."""
 
@@ -43,7 +45,8 @@ MAX_BACKLOG_BYTES: Final = 4_194_304
 class TranscoderListener(Protocol):
     def sound_transcoded(self, sound: Sound) -> None: ...
 
-    def picture_transcoded(self, picture: Picture) -> None: ...
+    def picture_transcoded(self, picture: Picture) -> None:
+        """Raises MalformedPacket."""
 
     def transcoder_lost(self, reason: str, *, final: bool) -> None:
         """`final`: no replacement follows."""
@@ -102,7 +105,7 @@ class Transcoder:
                 reason = await self._run_process()
             except OSError as error:
                 reason = f"The transcoder could not be started: {error.strerror}."
-            short_lived = short_lived + 1 if time.monotonic() - began < MIN_HEALTHY_LIFETIME else 1
+            short_lived = short_lived + 1 if time.monotonic() - began < MIN_HEALTHY_LIFETIME else 0
             final = short_lived >= len(RESTART_DELAYS)
             log.warning("transcoder lost", extra={"ingest": self._name, "reason": reason})
             self._listener.transcoder_lost(reason, final=final)
@@ -147,7 +150,7 @@ class Transcoder:
             return "The transcoder hung."
         except (OSError, asyncio.IncompleteReadError):
             return reason
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, MalformedPacket):
             return "The transcoder sent an invalid message."
         finally:
             if watch is not None:
@@ -156,5 +159,5 @@ class Transcoder:
     async def _watch(self, deadline: asyncio.Timeout) -> None:
         """Makes `_listen` time out when the process owes an output for too long."""
         while self._fed_since is None or time.monotonic() - self._fed_since <= HANG_TIMEOUT:  # noqa: ASYNC110  # one check a second is cheaper than an event per frame
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(HANG_CHECK_INTERVAL)
         deadline.reschedule(0.0)
