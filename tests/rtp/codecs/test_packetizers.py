@@ -2,13 +2,9 @@
 
 import random
 from contextlib import suppress
-from fractions import Fraction
 
-import av
 import numpy as np
 import pytest
-from av.codec.context import Flags
-from av.video.codeccontext import VideoCodecContext
 
 from sfu.errors import MalformedPacket
 from sfu.rtp.codecs import av1, h264
@@ -24,6 +20,7 @@ from sfu.rtp.codecs.packetizers import (
 from sfu.rtp.frames import FrameAssembler
 from sfu.rtp.sender import RtpSender
 from tests.support.packetize import encode
+from tests.support.x264 import encode_h264
 
 PICTURES = list(np.random.default_rng(1).integers(16, 235, (4, 270, 320), np.uint8))
 
@@ -81,24 +78,9 @@ def test_avcc() -> None:
 
 def x264(b_frames: int, profile: str, pixels: str = "yuv420p") -> tuple[h264.Sps, list[bytes]]:
     """Parameter set and NAL units of x264."""
-    encoder = VideoCodecContext.create("libx264", "w")
-    assert isinstance(encoder, VideoCodecContext)
-    encoder.width, encoder.height, encoder.pix_fmt = 320, 180, pixels
-    encoder.time_base = Fraction(1, 30)
-    encoder.max_b_frames = b_frames
-    encoder.flags |= Flags.global_header
-    encoder.options = {
-        "preset": "veryfast",
-        "profile": profile,
-        "x264-params": f"annexb=0:b-adapt=0:scenecut=0:bframes={b_frames}",
-    }
-    units: list[bytes] = []
-    for number in range(8):
-        frame = av.VideoFrame.from_ndarray(PICTURES[number % 4], format="yuv420p").reformat(format=pixels)
-        frame.pts = number
-        units += [unit for packet in encoder.encode(frame) for unit in split_units(bytes(packet))]
-    units += [unit for packet in encoder.encode(None) for unit in split_units(bytes(packet))]
-    return h264.parse_sps(parse_avcc(bytes(encoder.extradata or b"")).sps[0][1:]), units
+    config, pictures = encode_h264(PICTURES * 2, b_frames=b_frames, profile=profile, pixels=pixels)
+    units = [unit for picture in pictures for unit in split_units(picture)]
+    return h264.parse_sps(parse_avcc(config).sps[0][1:]), units
 
 
 def test_b_frames_are_found_in_the_parameter_set_and_in_slices() -> None:
