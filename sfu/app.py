@@ -229,7 +229,7 @@ class Server:
                 TurnCollector(self.turn_prober.statuses),
                 EventsCollector(self.events),
                 IngestCollector(self.ingests.snapshot),
-                ClusterCollector(lambda: self.cluster.unsaved_rooms if self.cluster is not None else None),
+                ClusterCollector(lambda: self.cluster.statistics() if self.cluster is not None else None),
             ],
             egress_jobs=self.egress_jobs.list,
         )

@@ -29,6 +29,7 @@ from sfu.cluster.revocations import SharedRevocations
 from sfu.cluster.room_host import LocalRooms
 from sfu.cluster.settings import Settings as ClusterSettings
 from sfu.cluster.snapshots import Snapshots
+from sfu.cluster.statistics import Statistics
 from sfu.cluster.tickets import TicketSealer
 from sfu.config import Settings
 from sfu.errors import ConfigurationError
@@ -120,10 +121,21 @@ class ClusterNode:
     def room_changed(self, room: str) -> None:
         self._snapshots.room_changed(room)
 
-    @property
-    def unsaved_rooms(self) -> int:
-        """Rooms with changes that the directory does not have yet."""
-        return self._snapshots.unsaved
+    def statistics(self) -> Statistics:
+        membership, snapshots = self.membership, self._snapshots
+        return Statistics(
+            nodes=membership.known_nodes,
+            directory_reachable=membership.lease.reachable,
+            cut_off=membership.cut_off,
+            homes=len(membership.lease.homes),
+            unsaved_rooms=snapshots.unsaved,
+            takeovers=membership.takeovers,
+            lost_rooms=membership.lost_rooms,
+            snapshots_saved=snapshots.saved,
+            snapshots_refused={"fenced": snapshots.fenced, "oversized": snapshots.oversized},
+            bus_refused=self._bus.refused,
+            revocations_dropped=self.revocations.dropped,
+        )
 
     def connect(self, rooms: Rooms, load: Load) -> None:
         self._rooms, self._load = rooms, load

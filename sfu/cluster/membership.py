@@ -113,6 +113,16 @@ class Membership:
         """The home of a room that this node serves."""
         return self.lease.homes.get(room)
 
+    @property
+    def known_nodes(self) -> int:
+        """Nodes in the last list of the directory."""
+        return len(self._nodes)
+
+    @property
+    def cut_off(self) -> bool:
+        """This node reaches neither the directory nor a peer, or does not reach them yet."""
+        return not self.lease.trusted(time.monotonic())
+
     def decides(self, room: str) -> bool:
         """False: another node may have taken the room over, because this node reaches neither the directory nor its peers.
         Sessions and media continue; joins are refused with `cut_off`."""

@@ -44,6 +44,7 @@ class Snapshots:
         self._saving = 0
         self._wake = asyncio.Event()
         self.saved = 0
+        self.fenced = 0
         self.oversized = 0
 
     def room_changed(self, room: str) -> None:
@@ -113,6 +114,7 @@ class Snapshots:
         except Fenced:
             # A claim that was verified meanwhile changes the epoch: then the next snapshot is saved with it.
             if self._home_of(room) == home:
+                self.fenced += 1
                 self._lost(room)
             else:
                 self.room_changed(room)

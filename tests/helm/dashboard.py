@@ -209,6 +209,45 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel("Requests", "reqps", each(rate("sfu_http_requests_total", "status"), "status")),
         Panel("Tokens refused", "cps", each(f"{rate('sfu_tokens_refused_total', 'reason')} or vector(0)", "reason")),
     ),
+    "Cluster": (
+        Panel("Nodes", "none", ((f"max(sfu_cluster_nodes{{{SCOPE}}}) or vector(0)", "known nodes"),)),
+        Panel(
+            "Homes", "none", each(f"{now('sfu_cluster_homes', 'instance')} or vector(0)", "instance"), "Rooms by node."
+        ),
+        Panel(
+            "Directory lost, cut off",
+            "none",
+            (
+                (f"count(sfu_cluster_directory_reachable{{{SCOPE}}} == 0) or vector(0)", "without directory"),
+                (f"sum(sfu_cluster_cut_off{{{SCOPE}}}) or vector(0)", "cut off"),
+            ),
+            "Nodes. One that is cut off refuses joins, moderation and chat.",
+            (1,),
+        ),
+        Panel(
+            "Rooms moved",
+            "cps",
+            (
+                (f"{rate('sfu_cluster_takeovers_total')} or vector(0)", "taken over"),
+                (f"{rate('sfu_cluster_lost_rooms_total')} or vector(0)", "given up"),
+            ),
+        ),
+        Panel("Sessions rebuilt", "cps", ((rate("sfu_sessions_rebuilt_total"), "participants that returned"),)),
+        Panel(
+            "Snapshots",
+            "cps",
+            (
+                (f"{rate('sfu_cluster_snapshots_saved_total')} or vector(0)", "saved"),
+                (f"{rate('sfu_cluster_snapshots_refused_total')} or vector(0)", "refused"),
+            ),
+        ),
+        Panel("Unsaved rooms", "none", ((f"{now('sfu_cluster_unsaved_rooms')} or vector(0)", "rooms"),)),
+        Panel(
+            "Bus messages refused",
+            "cps",
+            each(f"{rate('sfu_cluster_bus_refused_total', 'reason')} or vector(0)", "reason"),
+        ),
+    ),
     "Events": (
         Panel("Events", "cps", ((rate("sfu_events_total"), "events"),)),
         Panel(

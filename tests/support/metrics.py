@@ -39,7 +39,7 @@ def samples(*collectors: Collector) -> Samples:
 
 
 def all_collectors(directory: Path) -> list[Collector]:
-    """The collectors of a server with TLS after their first sample. Writes a certificate into `directory`."""
+    """The collectors of a node of a cluster with TLS after their first sample. Writes a certificate into `directory`."""
     certificate, key = self_signed(directory)
     server = Server(
         config.load(
@@ -49,6 +49,9 @@ def all_collectors(directory: Path) -> list[Collector]:
                 ("http.tls_key", str(key)),
                 ("turn.urls", "['turn:turn.example.org']"),
                 ("turn.secret", "a-secret-of-coturn"),
+                ("cluster.directory_socket", str(directory / "directory.sock")),
+                ("cluster.advertise", "10.0.0.3:7883"),
+                ("cluster.secrets", "[0123456789abcdef0123456789abcdef]"),
             ]
         )
     )

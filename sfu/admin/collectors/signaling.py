@@ -76,6 +76,11 @@ def _sessions(statistics: Statistics) -> Iterator[Metric]:
     )
     yield gauge("sfu_signaling_sockets", "Connected WebSockets.", statistics.sockets)
     yield counter("sfu_sessions_resumed_total", "Sessions resumed after a lost socket.", statistics.counters.resumes)
+    yield counter(
+        "sfu_sessions_rebuilt_total",
+        "Sessions of participants that returned after this node took their room over.",
+        statistics.counters.rebuilds,
+    )
 
 
 def _messages(statistics: Statistics) -> Iterator[Metric]:
