@@ -188,7 +188,14 @@ class Server:
         self.signaling = Signaling(
             settings.signaling,
             self.rooms,
-            AccessControl(self._authenticate, self._revoke, self._admit, self._ice_servers, self._is_revoked),
+            AccessControl(
+                self._authenticate,
+                self._revoke,
+                self._admit,
+                self._ice_servers,
+                self._is_revoked,
+                self.cluster.check_home if self.cluster is not None else None,
+            ),
             WebRtcEndpoint(self.webrtc_server, settings.bandwidth),
             Origins(settings.http.allowed_origins),
             egress_jobs=self.egress_jobs,
@@ -363,6 +370,8 @@ class Server:
 
     def _admit(self, room: str) -> None:
         self.node.admit(room)
+        if self.cluster is not None:
+            self.cluster.check_home(room)
 
     def _ice_servers(self, claims: Claims) -> tuple[IceServer, ...]:
         if not self.settings.turn.urls:

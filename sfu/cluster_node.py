@@ -179,6 +179,10 @@ class ClusterNode:
         """Implements Placement."""
         return await self.membership.find_home(room, create=create)
 
+    def check_home(self, room: str) -> None:
+        """Implements Placement."""
+        self.membership.check_home(room)
+
     # -- life cycle -------------------------------------------------------------------------------------------------
 
     async def open(self, runner: web.AppRunner) -> None:

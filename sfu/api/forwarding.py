@@ -28,6 +28,8 @@ log = logging.getLogger("sfu.api")
 
 ROOM_ROUTES: Final = ("/api/v1/rooms/{room}", "/whip/{room}", "/whep/{room}", "/hls/{room}")
 """Beginnings of the routes that the home of a room serves. Pages with a room in their path are the same on all nodes."""
+API_ROUTES: Final = "/api/v1/rooms"
+SAFE_METHODS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 BODY_ROUTES: Final = {("POST", "/api/v1/rooms"): ("name", True), ("POST", "/api/dev/token"): ("room", False)}
 """Routes with the room in the body: field, and whether the request creates the room."""
 CREATING_ROUTES: Final = {("POST", "/whip/{room}"), ("POST", "/api/v1/rooms/{room}/ingest")}
@@ -117,7 +119,11 @@ async def _home(forwarding: Forwarding, request: web.Request, route: str) -> Nod
     if not room:
         return None
     creates = (creates or (method, route) in CREATING_ROUTES) and claims is not None and forwarding.creates(claims)
-    return await forwarding.placement.find_home(room, create=creates)
+    home = await forwarding.placement.find_home(room, create=creates)
+    if home is None and method not in SAFE_METHODS and route.startswith(API_ROUTES):
+        # Joins check it themselves. Media, viewers and leaving do not depend on it.
+        forwarding.placement.check_home(room)
+    return home
 
 
 async def _room_of_body(request: web.Request, field: str) -> str:

@@ -125,8 +125,14 @@ class Membership:
 
     def decides(self, room: str) -> bool:
         """False: another node may have taken the room over, because this node reaches neither the directory nor its peers.
-        Sessions and media continue; joins are refused with `cut_off`."""
+        Sessions and media continue."""
         return self.lease.decides(room, time.monotonic())
+
+    def check_home(self, room: str) -> None:
+        """Call it before a join, moderation or chat. Raises Unavailable (`cut_off`) if another node may decide about a room
+        that this node serves."""
+        if room in self.lease.homes and not self.decides(room):
+            raise Unavailable("This server is cut off from its cluster. Try again in some seconds.", code="cut_off")
 
     def release(self, room: str) -> None:
         """The room has ended."""
@@ -161,8 +167,6 @@ class Membership:
 
     async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
         if room in self.lease.homes:
-            if not self.decides(room):
-                raise Unavailable("This node is cut off from the other nodes.", code="cut_off")
             return None
         # Requests for the same room share one search. It goes on when a client leaves.
         key = (room, create)

@@ -125,3 +125,6 @@ class Placement(Protocol):
 
         `create`: the room is placed on a node if no node has it. Raises Unavailable.
         """
+
+    def check_home(self, room: str) -> None:
+        """Checks that this node decides about a room that it serves. Raises Unavailable (`cut_off`)."""

@@ -11,7 +11,7 @@ from sfu.signaling.dialect import Dialect, UnreadableMessage
 from sfu.signaling.message_cost import message_cost
 from sfu.signaling.messages import ClientMessage, Error, Join, Ok
 from sfu.signaling.outbox import Socket
-from sfu.signaling.requests import HANDLERS, UNANSWERED
+from sfu.signaling.requests import HANDLERS, UNANSWERED, needs_home
 from sfu.signaling.session import CLOSE_REFUSED, Session, State
 from sfu.signaling.sessions import Sessions
 
@@ -117,6 +117,9 @@ class Connection:
             if room is None or participant is None:
                 self._execute_in_lobby(session, message, identifier)
                 return
+            check_home = self._context.access.check_home
+            if check_home is not None and needs_home(participant, message):
+                check_home(room.name)
             reply = HANDLERS[type(message)](session, room, participant, message)
         except RemoteError as error:
             session.refuse(identifier, error)

@@ -32,6 +32,8 @@ class AccessControl:
     "ICE servers for a participant, e.g. a TURN server with temporary credentials."
     is_revoked: Callable[[Claims], bool] = lambda _: False
     "Whether `revoke` was called for this token or a later one of its identity and room."
+    check_home: Callable[[str], None] | None = None
+    "Raises AtCapacity (`cut_off`) if another node may decide about the room. None: this is the only node."
 
 
 @dataclass(slots=True)

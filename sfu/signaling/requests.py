@@ -192,6 +192,25 @@ HANDLERS: dict[type[ClientMessage], Callable[..., Reply]] = {
     messages.ClientLeave: leave,
 }
 
+
+def needs_home(participant: Participant, request: ClientMessage) -> bool:
+    """Whether only the home of the room may carry the request out: it decides about others, or enters the history.
+
+    Own media, own mute and metadata, subscriptions, other data messages and leaving are local: they work also at a node that
+    is cut off from its cluster.
+    """
+    kind = type(request)
+    if kind in _DECISIONS:
+        return True
+    if isinstance(request, messages.Mute):
+        return TrackId(request.track) not in participant.publications
+    return isinstance(request, messages.Data) and request.keep
+
+
+_DECISIONS = frozenset(
+    {messages.Chat, messages.UpdateRoom, messages.UpdateEgress, messages.Kick, messages.Admit, messages.Deny}
+)
+
 UNANSWERED = (messages.Answer, messages.Candidate, messages.Pong, messages.Report, messages.ClientLeave)
 """Messages without a reply."""
 

@@ -77,7 +77,9 @@ class Sessions:
         return session
 
     def _rebuild(self, socket: Socket, dialect: Dialect, join: Join) -> Session | None:
-        """A new session of a participant that is away since this node took its room over. None: the key does not name one."""
+        """A new session of a participant that is away since this node took its room over. None: the key does not name one.
+
+        Raises AtCapacity."""
         context = self.context
         opened = context.resume_keys.open(join.resume) if context.resume_keys is not None else None
         if opened is None:
@@ -85,6 +87,8 @@ class Sessions:
         identifier, claims = opened
         if context.draining or context.access.is_revoked(claims):
             return None
+        if context.access.check_home is not None:
+            context.access.check_home(claims.video.room)
         session = Session(context, self, dialect, claims, join.id, join.client)
         participant = context.rooms.take_back(claims.video.room, identifier, session)
         if participant is None:

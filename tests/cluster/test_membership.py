@@ -191,6 +191,29 @@ async def test_a_directory_that_does_not_answer() -> None:
         await _until(lambda: directory.state.load("room", directory.now) is not None)
 
 
+async def test_a_node_that_is_cut_off() -> None:
+    directory, peers = Directory(), ConnectedPeers()
+    a, b = Node("a", directory, peers=peers), Node("b", directory, peers=peers)
+    peers.nodes, peers.unreachable = {"a": a, "b": b}, {"b"}
+    async with opened(a, b):
+        await a.join("room")
+        a.membership.check_home("room")
+        directory.away = True
+        assert not await a.membership.announce()
+        a.membership.lease._trust_until = 0.0  # TRUST seconds later
+        assert a.membership.cut_off
+        # The room stays here: only decisions about it are refused.
+        assert await a.membership.find_home("room", create=True) is None
+        with pytest.raises(Unavailable) as refusal:
+            a.membership.check_home("room")
+        assert refusal.value.code == "cut_off"
+        a.membership.check_home("unknown")
+        directory.away = False
+        await a.membership.announce()
+        await _until(lambda: a.membership.decides("room"))
+        a.membership.check_home("room")
+
+
 async def test_peers_keep_a_lease_alive() -> None:
     directory, other, peers = Directory(), Directory(), ConnectedPeers()
     a, b = Node("a", directory, peers=peers), Node("b", directory, peers=peers)
