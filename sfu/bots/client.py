@@ -26,7 +26,18 @@ MAX_BACKOFF: Final = 5.0
 CONNECT_TIMEOUT: Final = 10.0
 FINAL_CODES: Final = frozenset({1000, 1003, 1008, 1009, 4001})
 """Close codes after which a client must not reconnect."""
-TRANSIENT: Final = frozenset({"draining", "rate_limited", "internal", "at_capacity", "resume_failed", "room_full"})
+TRANSIENT: Final = frozenset(
+    {
+        "draining",
+        "rate_limited",
+        "internal",
+        "at_capacity",
+        "resume_failed",
+        "room_full",
+        "directory_unavailable",
+        "cut_off",
+    }
+)
 """Error codes of a rejected join after which a retry may succeed."""
 NOT_REPEATABLE: Final = (m.Chat, m.Data)
 """Requests that are not sent again after a reconnection, because the server may have carried them out."""

@@ -244,3 +244,16 @@ def test_addresses(url: str, socket: str, page: str) -> None:
 def test_invalid_addresses(url: str) -> None:
     with pytest.raises(ConfigurationError):
         socket_url(url)
+
+
+@pytest.mark.parametrize("code", ["directory_unavailable", "cut_off"])
+async def test_it_joins_again_after_a_temporary_refusal(
+    server: ScriptedServer, bot: SignalingClient, listener: RecordingListener, code: str
+) -> None:
+    async with running(bot):
+        socket = await asyncio.wait_for(server.sockets.get(), 5)
+        join = await server.hear("join")
+        await socket.send_json({"type": "error", "id": join["id"], "code": code, "message": "Try again."})
+        await socket.close(code=1008)
+        await server.admit()
+        await listener.until(lambda: bool(listener.joins))
