@@ -43,6 +43,8 @@ JOINS_PERIOD: Final = 20.0
 """Seconds of joins that a node announces beside its load."""
 START_TIMEOUT: Final = 10.0
 """Seconds for the first answer of the directory. Without it the node starts nevertheless, and serves rooms when it comes."""
+CLAIM_RETRY: Final = 1.0
+"""Seconds between claims of a room that was created while the directory did not answer."""
 
 
 class Load(Protocol):
@@ -219,12 +221,14 @@ class ClusterNode:
         await self._directory.close()
 
     async def _claim(self, room: str) -> None:
-        """Claims a room that exists here. Closes it when another node has it already."""
-        try:
-            if await self.membership.find_home(room, create=True) is not None:
-                self._rooms.move(room)
-        except Unavailable as error:
-            log.warning("a room has no home", extra={"room": room, "reason": error.message})
+        """Claims a room that exists here, however long the directory is away. Closes it when another node has it already."""
+        while self._rooms.has(room) and self.membership.home_of(room) is None:
+            try:
+                if await self.membership.find_home(room, create=True) is not None:
+                    self._rooms.move(room)
+            except Unavailable as error:
+                log.warning("a room has no home", extra={"room": room, "reason": error.message})
+                await asyncio.sleep(CLAIM_RETRY)
 
     # -- values -----------------------------------------------------------------------------------------------------
 

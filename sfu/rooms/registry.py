@@ -60,6 +60,9 @@ class Rooms:
     def list(self) -> list[Room]:
         return [entry.room for entry in self._entries.values()]
 
+    def has(self, name: str) -> bool:
+        return RoomName(name) in self._entries
+
     def find(self, name: str) -> Room:
         """Raises NotFound."""
         entry = self._entries.get(RoomName(name))
