@@ -342,7 +342,7 @@ class Server:
                 renewed = reload().auth
                 self.events.reload_keys(renewed.keys)
                 self.verifier.reload_keys(renewed)
-                self.hls.playback_tokens.secrets = self._playback_secrets(renewed)
+                self.hls.playback_tokens.replace_secrets(self._playback_secrets(renewed))
             except ConfigurationError as error:
                 log.error("keys not renewed", extra={"reason": str(error)})
             else:

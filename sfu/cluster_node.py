@@ -20,6 +20,7 @@ from sfu.api.internal_listener import UNIX, Cluster, NodeSite
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.tokens import Claims
 from sfu.cluster.directory_client import DirectoryClient
+from sfu.cluster.home_cache import HomeCache
 from sfu.cluster.membership import Membership
 from sfu.cluster.node_auth import NodeAuthentication, SignedBus
 from sfu.cluster.node_client import NodeClient
@@ -98,6 +99,7 @@ class ClusterNode:
         self._site: NodeSite | None = None
         self._open = False
         self.membership: Membership
+        self.homes: HomeCache
         self._snapshots: Snapshots
         self._rooms: Rooms
         self._load: Load
@@ -150,6 +152,7 @@ class ClusterNode:
             lambda room: self.membership.drop(room),
         )
         self.membership = Membership(self._directory, self._info, local, self._snapshots, self.client)
+        self.homes = HomeCache(self.membership)
 
     def landing(self) -> Landing:
         return Landing(
@@ -164,7 +167,7 @@ class ClusterNode:
         return Cluster(
             authentication=self.authentication,
             forwarding=Forwarding(
-                placement=self,
+                placement=self.homes,
                 nodes=self.client,
                 living=lambda: self.membership.nodes(),
                 node_id=self.node_id,
@@ -184,6 +187,10 @@ class ClusterNode:
     def check_home(self, room: str) -> None:
         """Implements Placement."""
         self.membership.check_home(room)
+
+    def forget_home(self, room: str, node: NodeInfo) -> None:
+        """Implements Placement: `find_home` remembers no home."""
+        self.homes.forget_home(room, node)
 
     # -- life cycle -------------------------------------------------------------------------------------------------
 

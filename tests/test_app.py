@@ -20,7 +20,7 @@ def server(**keys: str) -> Server:
 
 
 def word_of(one: Server) -> str:
-    return one.hls.playback_tokens.issue("hall", CLAIMS, 1500.0, b"nonce!")
+    return one.hls.playback_tokens.issue("hall", CLAIMS, 1500.0, b"nonce, 12 B.")
 
 
 async def test_playback_url_survives_a_restart() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from sfu.api import hls_responses, playback_tokens
+from sfu.api import hls_responses
 from sfu.bandwidth import pacer, send_time_history, twcc
 from sfu.config import Settings
 from sfu.egress import job, protocol, supervisor
@@ -260,10 +260,6 @@ def _server(settings: Settings) -> Iterable[Bound]:
     yield Bound(
         "revoked tokens", Owner.SERVER, settings.auth.revocation_limit, 1_200,
         "`auth.revocation_limit`", "until they expire; beyond it, the first to expire is dropped",
-    )
-    yield Bound(
-        "playback tokens", Owner.SERVER, playback_tokens.MAX_HOLDERS, 900,
-        "`MAX_HOLDERS`", "for revocation; the oldest are no longer revocable and stay valid until they expire",
     )
     yield Bound(
         "cached HLS responses", Owner.SERVER, hls_responses.CACHE_SIZE, 100_000,

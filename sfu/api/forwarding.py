@@ -16,10 +16,10 @@ import msgspec
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
-from sfu.api.middleware import BODY_TIMEOUT, bearer_token, route_of
+from sfu.api.middleware import BODY_TIMEOUT, bearer_token, problem_of, route_of
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.tokens import Claims
-from sfu.cluster.ports import NodeInfo, Placement, Unavailable
+from sfu.cluster.ports import NodeInfo, Placement, Unavailable, Unreachable
 from sfu.errors import RemoteError
 from sfu.signaling.landing import FORWARDED_CLIENT
 from sfu.telemetry.merged_metrics import merge_pages
@@ -38,6 +38,10 @@ METRICS: Final = "/metrics"
 LIST_TIMEOUT: Final = 2.0
 """Seconds for the list of another node. One that does not answer is left out."""
 LIST_LIMIT_BYTES: Final = 16 << 20
+ATTEMPTS: Final = 2
+"""Homes to which a request is sent, if the first one does not get it."""
+NOT_HOME: Final = "X-Sfu-Not-Home"
+"""Header of a response: the node is not the home of the room and did not handle the request."""
 _NOT_FORWARDED: Final = frozenset(
     {
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding",
@@ -92,38 +96,52 @@ def forwarding_middleware(forwarding: Forwarding) -> Middleware:
                 return await _merged_list(forwarding, request, await handler(request))
             if route == METRICS and forwarding.merges_metrics:
                 return await _merged_metrics(forwarding, request, await handler(request))
-        home = await _home(forwarding, request, route)
-        if home is None:
-            return await handler(request)
-        if not own:
-            raise Unavailable("The room moves to another node. Try again.")
-        return await _forward(forwarding, request, home)
+        for attempt in range(ATTEMPTS):
+            room, home = await _home(forwarding, request, route)
+            if home is None:
+                return await handler(request)
+            if not own:
+                return _not_home()
+            try:
+                return await _forward(forwarding, request, home)
+            except Unavailable as error:
+                # The cached home is gone, or it is not the home any more.
+                forwarding.placement.forget_home(room, home)
+                if not isinstance(error, Unreachable) or attempt == ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
 
     return middleware
 
 
-async def _home(forwarding: Forwarding, request: web.Request, route: str) -> NodeInfo | None:
-    """The other node that serves the request; None: this one, which also answers requests that are not valid."""
+def _not_home() -> web.Response:
+    answer = problem_of(Unavailable("The room moves to another node. Try again."))
+    answer.headers[NOT_HOME] = "1"
+    return answer
+
+
+async def _home(forwarding: Forwarding, request: web.Request, route: str) -> tuple[str, NodeInfo | None]:
+    """The room, and the other node that serves the request; None: this one, which also answers requests that are not valid."""
     method = request.method
     field, creates = BODY_ROUTES.get((method, route), ("", False))
     if method == hdrs.METH_OPTIONS or not (field or route.startswith(ROOM_ROUTES)):
-        return None
+        return "", None
     if route.startswith("/hls/") or route == "/api/dev/token":
         claims = None  # playback tokens are checked by the home
     else:
         try:
             claims = forwarding.authenticate(bearer_token(request))
         except RemoteError:
-            return None
+            return "", None
     room = await _room_of_body(request, field) if field else request.match_info["room"]
     if not room:
-        return None
+        return "", None
     creates = (creates or (method, route) in CREATING_ROUTES) and claims is not None and forwarding.creates(claims)
     home = await forwarding.placement.find_home(room, create=creates)
     if home is None and method not in SAFE_METHODS and route.startswith(API_ROUTES):
         # Joins check it themselves. Media, viewers and leaving do not depend on it.
         forwarding.placement.check_home(room)
-    return home
+    return room, home
 
 
 async def _room_of_body(request: web.Request, field: str) -> str:
@@ -151,6 +169,8 @@ async def _forward(forwarding: Forwarding, request: web.Request, home: NodeInfo)
         data=data,
     )
     async with response:
+        if NOT_HOME in response.headers:
+            raise Unreachable("The room moves to another node. Try again.")
         answer = web.StreamResponse(status=response.status, reason=response.reason)
         for name, value in response.headers.items():
             if name.lower() not in _NOT_FORWARDED:

@@ -9,7 +9,7 @@ from yarl import URL
 
 from sfu.cluster.node_auth import NodeAuthentication
 from sfu.cluster.peers import PeerAnswer, encode_node
-from sfu.cluster.ports import NodeInfo, Unavailable
+from sfu.cluster.ports import NodeInfo, Unavailable, Unreachable
 
 CONNECT_TIMEOUT: Final = 2.0
 """Seconds to reach another node."""
@@ -56,8 +56,11 @@ class NodeClient:
         data: bytes | None = None,
         timeout: float | None = None,
     ) -> aiohttp.ClientResponse:
-        """Sends a request, e.g. one of a client. The caller releases the response. Raises Unavailable when the node does not
-        answer, and OSError or ClientError later in the body. `timeout`: seconds for the whole response; None: no limit."""
+        """Sends a request, e.g. one of a client. The caller releases the response.
+
+        Raises Unavailable when the node does not answer (Unreachable: it refuses connections), and OSError or ClientError later
+        in the body. `timeout`: seconds for the whole response; None: no limit.
+        """
         session, url = self._session(node, target)
         signed = self._authentication.sign(method, target, to=node.id, client=client, body=data or b"")
         limits = aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_TIMEOUT)
@@ -70,6 +73,8 @@ class NodeClient:
                 timeout=limits,
                 allow_redirects=False,
             )
+        except aiohttp.ClientConnectorError as error:
+            raise Unreachable("The node of this room does not answer. Try again.") from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable("The node of this room does not answer. Try again.") from error
 

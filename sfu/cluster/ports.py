@@ -63,6 +63,10 @@ class Unavailable(AtCapacity):
     default_code = "directory_unavailable"
 
 
+class Unreachable(Unavailable):
+    """Another node did not get the request: it refuses connections, or it is not the home of the room."""
+
+
 class Fenced(SfuError):
     """A write by a node that is no longer the home of the room. The caller stops deciding about the room."""
 
@@ -128,3 +132,6 @@ class Placement(Protocol):
 
     def check_home(self, room: str) -> None:
         """Checks that this node decides about a room that it serves. Raises Unavailable (`cut_off`)."""
+
+    def forget_home(self, room: str, node: NodeInfo) -> None:
+        """The node is not the home of the room, or does not answer: the next search asks the directory."""

@@ -1,5 +1,7 @@
 """Scope, expiry, revocation and secrets of playback tokens."""
 
+import base64
+
 import pytest
 
 from sfu.api.playback_tokens import PlaybackTokens, derive_secrets
@@ -12,7 +14,7 @@ SECRET = b"s" * 32
 CLAIMS = Claims(issuer="app", identity="ada", video=VideoGrants(room="hall"), expires_at=2000.0, token_id="T")
 
 
-def issued(playback_tokens: PlaybackTokens, nonce: bytes = b"nonce!") -> str:
+def issued(playback_tokens: PlaybackTokens, nonce: bytes = b"nonce, 12 B.") -> str:
     return playback_tokens.issue("hall", CLAIMS, 1500.0, nonce)
 
 
@@ -80,6 +82,21 @@ def test_every_character_is_significant() -> None:
 def test_revoked_with_its_access_token() -> None:
     revocations = Revocations()
     playback_tokens = PlaybackTokens((SECRET,), revocations)
-    word, other = issued(playback_tokens), issued(playback_tokens, b"other!")
+    word, other = issued(playback_tokens), issued(playback_tokens, b"other, 12 B.")
     revocations.revoke_participant("hall", "ada", now=1000.0, until=9000.0)
     assert refusal(playback_tokens, word) == refusal(playback_tokens, other) == "token_revoked"
+    other_node = PlaybackTokens((SECRET,), revocations)
+    assert refusal(other_node, word) == "token_revoked", "the token contains its holder"
+
+
+def test_holder_is_not_readable() -> None:
+    word = issued(PlaybackTokens((SECRET,), Revocations()))
+    assert b"ada" not in base64.urlsafe_b64decode(word + "=" * (-len(word) % 4))
+
+
+def test_too_long_for_a_url() -> None:
+    claims = Claims(
+        issuer="app", identity="ada", video=VideoGrants(room="hall"), expires_at=2000.0, token_id="T" * 2048
+    )
+    with pytest.raises(NotAuthorized):
+        PlaybackTokens((SECRET,), Revocations()).issue("hall", claims, 1500.0, b"nonce, 12 B.")

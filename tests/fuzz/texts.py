@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from sfu.api.hls import _NAME
-from sfu.api.playback_tokens import PlaybackTokens
+from sfu.api.playback_tokens import PlaybackTokens, derive_secrets
 from sfu.auth.addresses import UNKNOWN, ClientAddresses, parse_address
 from sfu.auth.revocation import Revocations
 from sfu.auth.tokens import Verifier
@@ -126,7 +126,7 @@ def fuzz_hls(data: bytes) -> None:
     with suppress(BadRequest):
         asked = DeliveryDirectives.parse(dict(parse_qsl(query, max_num_fields=None)))
         asked.check(7)
-    playback_tokens = PlaybackTokens((SECRET.encode(),), Revocations())
+    playback_tokens = PlaybackTokens(derive_secrets([SECRET]), Revocations())
     with suppress(NotAuthorized):
         playback_tokens.check(path.removeprefix("~").partition("/")[0], "room", NOW)
         raise AssertionError("an invented pass opens")
