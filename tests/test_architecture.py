@@ -158,8 +158,8 @@ def test_imports_point_down(path: Path) -> None:
 
 
 ENGINE_COMMANDS = {
-    *("open_peer", "open_plain_peer", "set_srtp_sessions", "set_peer_address", "set_downlink", "close_peer"),
-    *("add_track", "set_owner", "set_name", "remove_track", "mute", "request_keyframe"),
+    *("open_peer", "open_plain_peer", "open_node_peer", "set_srtp_sessions", "set_peer_address", "set_downlink"),
+    *("close_peer", "add_track", "rebind_track", "set_owner", "set_name", "remove_track", "mute", "request_keyframe"),
     *("add_down_track", "remove_down_track", "set_target", "set_layer", "clear_target", "set_sent_callback"),
     *("update_loss", "send_padding", "set_fan_out", "receive", "receive_batch", "count_refused", "throttle", "flush"),
     *("receive_rtcp", "handle_timer", "take_events", "tracks", "peers", "totals"),

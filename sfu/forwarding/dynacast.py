@@ -20,10 +20,12 @@ have applied it."""
 class Dynacast:
     """Layer demand of one track. RIDs are in the order of `declared`, smallest first."""
 
-    __slots__ = ("_asked", "falls_at", "repeats_at")
+    __slots__ = ("_asked", "_floor", "_pause_delay", "falls_at", "repeats_at")
 
-    def __init__(self) -> None:
-        self._asked: int | None = None
+    def __init__(self, *, asked: int | None = None, floor: int = 1, pause_delay: float = PAUSE_DELAY) -> None:
+        """`floor`: layers that continue without subscribers."""
+        self._floor, self._pause_delay = floor, pause_delay
+        self._asked = asked
         """How many layers the publisher was asked for; None: never asked, so it sends all."""
         self.falls_at: float | None = None
         """Time to request fewer layers, if the demand does not rise again until then."""
@@ -35,11 +37,11 @@ class Dynacast:
     ) -> tuple[str, ...] | None:
         """The RIDs to request from the publisher; None if nothing changed. `tiles`: sizes of visible tiles (0: no limit)."""
         asked = len(declared) if self._asked is None else self._asked
-        wanted = max((_count(declared, width, height) for width, height in tiles), default=1)
+        wanted = max((_count(declared, width, height) for width, height in tiles), default=self._floor)
         if wanted >= asked:
             self.falls_at = None
         elif self.falls_at is None:
-            self.falls_at = now + PAUSE_DELAY
+            self.falls_at = now + self._pause_delay
         repeats = self.repeats_at is not None and now >= self.repeats_at
         if repeats:
             self.repeats_at = None

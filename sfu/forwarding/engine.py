@@ -2,8 +2,8 @@
 
 Commands:
 
-- peers: `open_peer`, `open_plain_peer`, `set_srtp_sessions`, `set_peer_address`, `set_downlink`, `close_peer`
-- tracks: `add_track`, `set_owner`, `set_name`, `remove_track`, `mute`, `request_keyframe`
+- peers: `open_peer`, `open_plain_peer`, `open_node_peer`, `set_srtp_sessions`, `set_peer_address`, `set_downlink`, `close_peer`
+- tracks: `add_track`, `rebind_track`, `set_owner`, `set_name`, `remove_track`, `mute`, `request_keyframe`
 - down tracks: `add_down_track`, `remove_down_track`, `set_target`, `set_layer`, `clear_target`, `set_sent_callback`,
   `update_loss`, `send_padding`
 
@@ -111,6 +111,14 @@ class Engine:
         peer.tx, peer.auth_tag_size, peer.datagram_sink = PLAIN, 0, datagram_sink
         return peer
 
+    def open_node_peer(self, peer_id: PeerId, rtcp_ssrc: int) -> EnginePeer:
+        """Another node of the cluster, a source and a consumer of the tracks of many participants.
+
+        The limits per client do not apply to it. Packets of SSRCs that no track declares are dropped before decryption.
+        """
+        peer = self.peers[peer_id] = EnginePeer(peer_id, rtcp_ssrc, trusted=True)
+        return peer
+
     def set_srtp_sessions(
         self,
         peer: EnginePeer,
@@ -179,6 +187,21 @@ class Engine:
         peer.add_track(track, extensions, ssrcs if by_ssrc or not rids else ())
         self._rtcp_handler.reschedule(peer)
         return track
+
+    def rebind_track(
+        self, track: Track, peer: EnginePeer, extensions: Mapping[str, int], ssrcs: tuple[tuple[int, int | None], ...]
+    ) -> None:
+        """The track comes from `peer` from now on, with other SSRCs (media, repair), one pair for each encoding.
+
+        Its down tracks go on: they switch to the new streams at the next keyframe. The codec does not change.
+        """
+        old = self.peers.get(track.peer.id)
+        if old is not None:
+            old.remove_track(track)
+            self._rtcp_handler.reschedule(old)
+        track.move(peer)
+        peer.add_track(track, extensions, ssrcs)
+        self._rtcp_handler.reschedule(peer)
 
     def set_owner(self, track: Track, owner: TrackOwner) -> None:
         """`owner` is in the track's events from now on."""

@@ -21,6 +21,8 @@ MAX_DURATION: Final = 0.5
 """Seconds that the replay may take. A longer one would end later than a requested keyframe arrives."""
 DEFAULT_RATE: Final = 2_500_000.0
 """Bits per second of a path without an estimate."""
+NODE_RATE: Final = 100_000_000.0
+"""The same towards another node of the cluster."""
 
 Send = Callable[[DownTrack, list[Packet], float], None]
 
@@ -92,6 +94,8 @@ class GopReplay:
 
 
 def _rate(down_track: DownTrack) -> float:
+    if down_track.peer.trusted:
+        return NODE_RATE
     downlink = down_track.peer.downlink
     return downlink.estimator.target if downlink is not None else DEFAULT_RATE
 

@@ -119,6 +119,11 @@ def media_budget() -> LoopBudget:
     return LoopBudget(MEDIA_SHARE, MEDIA_BURST)
 
 
+def node_budget() -> LoopBudget:
+    """For another node of the cluster: its media are those of many participants, whose nodes have limited them."""
+    return LoopBudget(1.0, 1.0)
+
+
 def make_unauthenticated_budget() -> LoopBudget:
     """For all input without credentials."""
     return LoopBudget(UNAUTHENTICATED_SHARE, UNAUTHENTICATED_BURST)

@@ -7,8 +7,8 @@ from sfu.forwarding.down_track import DownTrack
 from sfu.forwarding.encoding import Encoding
 from sfu.forwarding.header_extensions import NO_ACTIONS, TWCC, negotiated_actions
 from sfu.forwarding.peer_transport import PeerTransport, SrtpContext
-from sfu.forwarding.rtcp_budget import RtcpBudget
-from sfu.forwarding.stream_table import StreamTable
+from sfu.forwarding.rtcp_budget import NODE_BURST, NODE_RATE, RtcpBudget
+from sfu.forwarding.stream_table import CLIENT_LIMITS, NODE_LIMITS, StreamTable
 from sfu.forwarding.track import Track
 from sfu.ids import PeerId
 
@@ -37,8 +37,8 @@ class EnginePeer(PeerTransport):
         "twcc",
     )  # fmt: skip
 
-    def __init__(self, peer_id: PeerId, rtcp_ssrc: int) -> None:
-        super().__init__(peer_id, rtcp_ssrc)
+    def __init__(self, peer_id: PeerId, rtcp_ssrc: int, *, trusted: bool = False) -> None:
+        super().__init__(peer_id, rtcp_ssrc, trusted=trusted)
         self.rx: SrtpContext | None = None
         """Inbound SRTP session. (C)"""
         self.extension_actions = NO_ACTIONS
@@ -47,12 +47,12 @@ class EnginePeer(PeerTransport):
         """Published tracks by mid."""
         self.down_tracks: dict[int, DownTrack] = {}
         """By the SSRC sent, media and repair."""
-        self.stream_table = StreamTable(self.tracks)
+        self.stream_table = StreamTable(self.tracks, NODE_LIMITS if trusted else CLIENT_LIMITS)
         self.streams: dict[int, tuple[Encoding, bool] | None] = self.stream_table.by_ssrc
         """The same object as `stream_table.by_ssrc`, for the packet path. (C)"""
         self.twcc: Recorder | None = None
         """Arrival times for transport-wide feedback, if negotiated. (C)"""
-        self.rtcp_budget = RtcpBudget()
+        self.rtcp_budget = RtcpBudget(NODE_RATE, NODE_BURST) if trusted else RtcpBudget()
         self.remb: int | None = None
         """Bits per second that the peer's last REMB allows."""
         self.packets_in = self.bytes_in = 0

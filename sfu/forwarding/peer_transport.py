@@ -8,7 +8,7 @@ from typing import Final, Literal, Protocol
 
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.downlink import Downlink
-from sfu.forwarding.loop_budget import LoopBudget, media_budget
+from sfu.forwarding.loop_budget import LoopBudget, media_budget, node_budget
 from sfu.forwarding.peer_clock import PeerClock
 from sfu.ids import PeerId
 from sfu.rtp.nack import NackBudget
@@ -88,13 +88,16 @@ class PeerTransport:
         "nack_budget",
         "native_state",
         "rtcp_ssrc",
+        "trusted",
         "twcc_number",
         "tx",
     )  # fmt: skip
 
-    def __init__(self, peer_id: PeerId, rtcp_ssrc: int) -> None:
+    def __init__(self, peer_id: PeerId, rtcp_ssrc: int, *, trusted: bool = False) -> None:
         self.id = peer_id
         self.rtcp_ssrc = rtcp_ssrc
+        self.trusted = trusted
+        """Whether the peer is another node of the cluster: limits per client do not apply."""
         self.closed = False
         self.tx: SrtpContext | None = None
         """Outbound SRTP session; `PLAIN`: send without SRTP; None: no keys yet. (C)"""
@@ -110,9 +113,9 @@ class PeerTransport:
         """Next transport-wide sequence number towards this peer. (C)"""
         self.clock = PeerClock()
         self.counters = PeerCounters()
-        self.nack_budget = NackBudget()
-        """Bounds the packets that all streams of the peer wait for."""
-        self.budget: LoopBudget = media_budget()
+        self.nack_budget = None if trusted else NackBudget()
+        """Bounds the packets that all streams of the peer wait for; None: each stream has its own bound only."""
+        self.budget: LoopBudget = node_budget() if trusted else media_budget()
         """Loop time of the peer's datagrams and their processing. Both connections of a participant share one."""
         self.downlink: Downlink | None = None
         """Estimates bandwidth and allocates layers for this peer; None if nothing is to be allocated."""

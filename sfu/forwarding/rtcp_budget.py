@@ -11,6 +11,9 @@ from typing import Final
 RATE: Final = 60_000.0
 """Units per second of one peer: 6 % of the event loop. Browsers cause about 5,000, and 50,000 with 25 lossy streams."""
 BURST: Final = 30_000.0
+NODE_RATE: Final = 400_000.0
+NODE_BURST: Final = 200_000.0
+"""The same for another node of the cluster, which reports about the streams of many participants."""
 SHARE: Final = 1_200.0
 """Units that one datagram may cause."""
 
@@ -32,10 +35,11 @@ STATUS: Final = 0.35
 class RtcpBudget:
     """Budget of one peer. Call `begin` for each datagram, then `spend` before each piece of work."""
 
-    __slots__ = ("_at", "_credit", "_share")
+    __slots__ = ("_at", "_burst", "_credit", "_rate", "_share")
 
-    def __init__(self) -> None:
-        self._credit = BURST
+    def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
+        self._rate, self._burst = rate, burst
+        self._credit = burst
         self._at = float("inf")
         """Time of the last refill, monotonic seconds."""
         self._share = 0.0
@@ -43,7 +47,7 @@ class RtcpBudget:
     def begin(self, size: int, now: float) -> bool:
         """Whether a datagram of `size` bytes may be parsed."""
         if now > self._at:
-            self._credit = min(BURST, self._credit + (now - self._at) * RATE)
+            self._credit = min(self._burst, self._credit + (now - self._at) * self._rate)
         self._at = now
         if self._credit <= 0.0:
             return False

@@ -229,7 +229,7 @@ class RtcpHandler:
                 if peer.payload_time:
                     peer.budget.charge(peer.payload_time, now)
                     peer.payload_time = 0.0
-                if not peer.budget.admits(now):
+                if not peer.trusted and not peer.budget.admits(now):
                     peer.flooding = True  # until `_watch_ingress` finds credit again
         before, self._turn = self._turn, int(now / TICK)
         for slot in range(max(before, self._turn - REPORT_SLOTS) + 1, self._turn + 1):
@@ -291,7 +291,8 @@ class RtcpHandler:
                         self.send_rtcp(peer, compound)
                         compound = b""
                     compound += nack
-        peer.nack_budget.refill(peer.packets_in, held, now)
+        if peer.nack_budget is not None:
+            peer.nack_budget.refill(peer.packets_in, held, now)
         if compound:
             peer.counters.nacks_sent += NACKS_PER_TICK - left
             self.send_rtcp(peer, compound)
@@ -300,6 +301,8 @@ class RtcpHandler:
         """Drops the media of a peer that exceeds its limits until the next check. Its packets still count."""
         packets, size, since = peer.last_rate_check
         peer.last_rate_check = (peer.packets_in, peer.bytes_in, now)
+        if peer.trusted:
+            return
         interval = max(now - since, ALIVE_EVERY)
         peer.flooding = (
             peer.packets_in - packets > self._ingress.packets * interval

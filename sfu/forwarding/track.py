@@ -71,6 +71,12 @@ class Track(MediaTrack):
             encoding.layer_filter = None
         self.owner, self.encodings = None, {}
 
+    def move(self, peer: PeerTransport) -> None:
+        """The track comes from `peer` from now on: new encodings without SSRC replace all."""
+        self.peer = peer
+        for encoding in list(self.encodings.values()):
+            self.replace_encoding(encoding).rtx_ssrc = 0
+
     def replace_encoding(self, old: Encoding) -> Encoding:
         """A new encoding in place of `old`, whose SSRC changed: none of the old sequence numbers hold for it.
 

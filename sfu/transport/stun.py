@@ -193,6 +193,33 @@ def _unsealed_response(transaction_id: bytes, address: Address) -> bytes:
     )
 
 
+def binding_request(transaction_id: bytes, username: str, password: bytes) -> bytes:
+    """A request to another node. A server with ICE-lite sends none to clients."""
+    name = username.encode()
+    attributes = pack("!HH", _USERNAME, len(name)) + name + bytes(-len(name) & 3)
+    head = pack("!HHI12s", BINDING_REQUEST, len(attributes) + 24, MAGIC_COOKIE, transaction_id)
+    return _sealed(head + attributes + pack("!HH", *_INTEGRITY_HEAD), password)
+
+
+def response_transaction(data: Buffer, password: bytes) -> bytes | None:
+    """Transaction id of an authentic success response to `binding_request`; None for everything else.
+
+    A response has XOR-MAPPED-ADDRESS, MESSAGE-INTEGRITY and FINGERPRINT, as `binding_response` makes it.
+    """
+    raw = bytes(data)
+    end = len(raw) - 32
+    if (
+        end < 20
+        or raw[:2] != b"\1\1"
+        or raw[4:8] != _COOKIE_BYTES
+        or raw[end : end + 4] != pack("!HH", *_INTEGRITY_HEAD)
+    ):
+        return None
+    covered = raw[:2] + (end + 4).to_bytes(2, "big") + raw[4:end]
+    valid = hmac.compare_digest(_keyed(password).digest(covered), raw[end + 4 : end + 24])
+    return raw[8:20] if valid else None
+
+
 class RepeatedCheck:
     """A valid connectivity check that its sender repeats as a consent check (RFC 7675 5.1).
 

@@ -58,7 +58,7 @@ class DatagramHandler(Protocol):
         """Handles a Binding request; returns the password of the response, or None."""
 
     def check_repeated(self, data: memoryview, source: DatagramSink, address: Address, now: float) -> bytes | None:
-        """The response to a Binding request that repeats the last one; None: parse it."""
+        """The response to a Binding request that repeats the last one; empty: handled without response; None: parse it."""
 
     def dtls_received(self, datagram: bytes) -> None: ...
 
@@ -281,7 +281,8 @@ class UdpPort:
                 return
             answer = known.check_repeated(data, source, address, now)
             if answer is not None:
-                source.send(answer, address)
+                if answer:
+                    source.send(answer, address)
                 known.peer.budget.charge_elapsed(time.monotonic() - began, now)
                 return
         elif not self.unauthenticated_budget.admits(now) and stun.local_fragment(data) not in self.by_ufrag:
