@@ -8,7 +8,7 @@ from sfu.rtp.codecs.packetizers import vp9_payloads
 from sfu.rtp.rtcp import encode_pli
 from sfu.transport.settings import Settings
 from sfu.transport.webrtc_server import WebRtcServer
-from tests.ingest.support import until
+from tests.support.running_server import until
 
 SIZES = {"q": Size(160, 90), "f": Size(640, 360)}
 PICTURE = b"\x82I\x83B\x00" + bytes(200)

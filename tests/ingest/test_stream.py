@@ -33,8 +33,8 @@ from sfu.rtp.rtcp import encode_pli
 from sfu.transport.published_track import PublishedTrack
 from sfu.transport.settings import Settings as TransportSettings
 from sfu.transport.webrtc_server import WebRtcServer
-from tests.ingest.support import until
 from tests.rooms.fakes import RoomsFixture
+from tests.support.running_server import until
 from tests.support.x264 import encode_h264
 
 PICTURES = list(np.random.default_rng(1).integers(16, 235, (3, 96, 96), np.uint8))

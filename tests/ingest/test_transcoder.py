@@ -31,7 +31,7 @@ from sfu.ingest.transcoding import (
     encode,
 )
 from sfu.resources.worker_process import Worker
-from tests.ingest.support import until
+from tests.support.running_server import until
 
 CONFIGURE = ConfigureAudio(codec="AAC", config=b"\x12\x10")
 AUDIO = Audio(time=0.0, data=b"frame")
