@@ -3,7 +3,7 @@
 | file | source |
 |---|---|
 | `sfu/SETTINGS.md` | the `Settings` dataclasses, through `sfu.config` |
-| `sfu/BOUNDS.md` | `sfu.admin.bounds`, with the default settings |
+| `sfu/BOUNDS.md` | `sfu.admin.bounds_report`, with the default settings |
 | the import order in `sfu/ARCHITECTURE.md` | `FLOORS` in tests/test_architecture.py |
 | `sfu/signaling/schema.json` | `sfu.signaling.schema` |
 | `helm/files/dashboard.json` | `tests.helm.dashboard` |
@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from sfu import config
-from sfu.admin import bounds
+from sfu.admin import bounds_report
 from sfu.commands.options import NAMED_FLAGS
 from sfu.signaling import schema
 from tests.helm import dashboard, generated
@@ -92,7 +92,11 @@ def _section(name: str, words: str, rows: list[tuple[str, config.Option]]) -> st
 
 def bound_table() -> str:
     given = config.Settings()
-    return NOTE + BOUNDS_HEAD + "".join(f"{line}\n" for line in ("", bounds.summary(given), "", *bounds.rows(given)))
+    return (
+        NOTE
+        + BOUNDS_HEAD
+        + "".join(f"{line}\n" for line in ("", bounds_report.summary(given), "", *bounds_report.rows(given)))
+    )
 
 
 def architecture() -> str:

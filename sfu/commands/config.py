@@ -47,10 +47,10 @@ def _show(parsed: argparse.Namespace) -> int:
 
 
 def _bounds(parsed: argparse.Namespace) -> int:
-    from sfu.admin import bounds
+    from sfu.admin import bounds_report
 
     settings = load_settings(parsed)
-    print(*bounds.rows(settings), "", bounds.summary(settings), sep="\n")
+    print(*bounds_report.rows(settings), "", bounds_report.summary(settings), sep="\n")
     return 0
 
 
