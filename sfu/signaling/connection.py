@@ -12,7 +12,8 @@ from sfu.signaling.message_cost import message_cost
 from sfu.signaling.messages import ClientMessage, Error, Join, Ok
 from sfu.signaling.outbox import Socket
 from sfu.signaling.requests import HANDLERS, UNANSWERED, needs_home
-from sfu.signaling.session import CLOSE_REFUSED, Session, State
+from sfu.signaling.session import Session
+from sfu.signaling.session_state import CLOSE_REFUSED, State
 from sfu.signaling.sessions import Sessions
 
 logger = logging.getLogger(__name__)

@@ -29,7 +29,7 @@ from sfu.signaling.landing import Landing
 from sfu.signaling.messages import Draining
 from sfu.signaling.outbox import Flusher
 from sfu.signaling.ports import EgressPort, MediaEdge, ResumeKeys
-from sfu.signaling.session import State
+from sfu.signaling.session_state import State
 from sfu.signaling.sessions import Sessions
 from sfu.signaling.settings import Settings
 from sfu.signaling.websocket import WebSockets

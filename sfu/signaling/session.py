@@ -9,8 +9,7 @@ import asyncio
 import logging
 import math
 from collections.abc import Sequence
-from enum import Enum
-from typing import Literal, Protocol
+from typing import Protocol
 
 from sfu.auth.tokens import Claims
 from sfu.errors import RateLimited, RemoteError
@@ -31,36 +30,19 @@ from sfu.signaling.messages import Error, Joined, Leave, ServerMessage
 from sfu.signaling.outbox import Outbox, Socket
 from sfu.signaling.ports import EgressPort
 from sfu.signaling.publishing import Publishing
+from sfu.signaling.session_state import (
+    ACTIONS,
+    CLOSE_NORMAL,
+    CLOSE_SLOW,
+    CLOSE_TAKEN_OVER,
+    NEXT_STATES,
+    Action,
+    State,
+)
 from sfu.signaling.snapshot import snapshot
 from sfu.signaling.subscribing import Subscribing
 
 logger = logging.getLogger(__name__)
-
-Action = Literal["disconnect", "resume", "reconnect"]
-
-_ACTIONS: dict[LeaveReason, Action] = {"draining": "reconnect", "moved": "resume"}
-"""Actions of a client after the end of its session. After any other reason it stays away."""
-
-CLOSE_NORMAL = 1000
-CLOSE_REFUSED = 1008
-CLOSE_SILENT = 4000
-CLOSE_TAKEN_OVER = 4001
-CLOSE_SLOW = 4002
-
-
-class State(Enum):
-    JOINING = "entering"
-    WAITING = "waiting"
-    JOINED = "joined"
-    ENDED = "ended"
-
-
-_NEXT = {
-    State.JOINING: {State.WAITING, State.JOINED, State.ENDED},
-    State.WAITING: {State.JOINED, State.ENDED},
-    State.JOINED: {State.ENDED},
-    State.ENDED: set(),
-}
 
 
 class SessionTable(Protocol):
@@ -138,7 +120,7 @@ class Session:
         return self._state
 
     def set_state(self, state: State) -> None:
-        if state not in _NEXT[self._state]:
+        if state not in NEXT_STATES[self._state]:
             raise RuntimeError(f"a session that is {self._state.value} cannot become {state.value}")
         self._state = state
 
@@ -231,7 +213,7 @@ class Session:
         if reason == "kicked":
             self._context.access.revoke(self.claims)
         self._end(reason)
-        self._send_leave(reason, message, _ACTIONS.get(reason, "disconnect"), CLOSE_NORMAL)
+        self._send_leave(reason, message, ACTIONS.get(reason, "disconnect"), CLOSE_NORMAL)
 
     def disconnect(self, reason: LeaveReason, message: str, code: int = CLOSE_NORMAL) -> None:
         """The server ends the session and removes the participant from the room. Idempotent."""
@@ -239,7 +221,7 @@ class Session:
             return
         self._leave_room(reason)
         self._end(reason)
-        self._send_leave(reason, message, _ACTIONS.get(reason, "disconnect"), code)
+        self._send_leave(reason, message, ACTIONS.get(reason, "disconnect"), code)
 
     def close_socket(self, reason: LeaveReason, message: str, code: int) -> None:
         """Closes only the socket; the client may resume on another."""

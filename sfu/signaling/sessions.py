@@ -13,7 +13,8 @@ from sfu.signaling.context import Context
 from sfu.signaling.dialect import Dialect
 from sfu.signaling.messages import Join, Ping
 from sfu.signaling.outbox import Socket
-from sfu.signaling.session import CLOSE_REFUSED, CLOSE_SILENT, Session, State
+from sfu.signaling.session import Session
+from sfu.signaling.session_state import CLOSE_REFUSED, CLOSE_SILENT, State
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from sfu.signaling.frame_stream import FrameStream, UpgradeResponse, handshake_e
 from sfu.signaling.frames import FrameViolation, Opcode, frame_header
 from sfu.signaling.landing import Landing, client_of, splice
 from sfu.signaling.messages import MESSAGE_LIMIT_BYTES
-from sfu.signaling.session import CLOSE_SILENT, State
+from sfu.signaling.session_state import CLOSE_SILENT, State
 from sfu.signaling.sessions import Sessions
 
 logger = logging.getLogger(__name__)

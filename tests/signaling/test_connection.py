@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sfu.signaling.session import State
+from sfu.signaling.session_state import State
 from sfu.signaling.settings import Settings
 from tests.signaling.fakes import World, claims
 from tests.signaling.test_session import publish

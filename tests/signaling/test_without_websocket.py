@@ -19,7 +19,8 @@ from sfu.signaling.dialect import Dialect
 from sfu.signaling.messages import ClientMessage, Join, ServerMessage, TrackSpec
 from sfu.signaling.publishing import Publishing
 from sfu.signaling.serialization import event_message
-from sfu.signaling.session import Session, State
+from sfu.signaling.session import Session
+from sfu.signaling.session_state import State
 from sfu.signaling.subscribing import Subscribing
 from tests.rooms.fakes import FakeSink, profile, sink_of
 from tests.signaling.fakes import World, claims, offer_sdp
