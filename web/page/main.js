@@ -88,8 +88,11 @@ sound.speaker(preferences.devices.speaker);
 setInterval(() => {
   const level = store.state.local.microphone.track ? local.level : 0;
   act.meeting?.hear(level);
-  // Twelve times a second: set the style directly, without a render of the page.
-  document.documentElement.style.setProperty('--my-level', level.toFixed(2));
+  // Twelve times a second: set the style directly, without a render of the page. Only where it is shown: on the root
+  // element, each change recalculates the style of every element.
+  for (const { style } of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll('.lively, .meter'))) {
+    if (style.getPropertyValue('--my-level') !== level.toFixed(2)) style.setProperty('--my-level', level.toFixed(2));
+  }
 }, LEVEL_MS);
 
 listen(act);
