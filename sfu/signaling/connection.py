@@ -78,10 +78,11 @@ class Connection:
             session.disconnect("protocol_error", "This connection sent too much.", CLOSE_REFUSED)
         return answers
 
-    def refuse(self, error: RemoteError) -> None:
-        """Refuses the join before it is executed."""
+    def refuse(self, frame: str | bytes, error: RemoteError) -> None:
+        """Refuses the join in this frame before it is executed."""
         self._context.counters.refused += 1
-        self._refuse(_error(-1, error))
+        logger.info("join refused", extra={"code": error.code})
+        self._refuse(_error(getattr(self._dialect.decode(frame), "id", -1), error))
 
     def closed(self) -> None:
         """Call it when the socket is closed."""

@@ -216,7 +216,7 @@ class WebSockets:
                         try:
                             home = await self._landing.open_home(request, message, dialect, token, address)
                         except RemoteError as error:
-                            connection.refuse(error)
+                            connection.refuse(message.payload if dialect.binary else message.text, error)
                             break
                         if home is not None:
                             joined = True

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sfu.cluster.ports import Unavailable
 from sfu.signaling.session_state import State
 from sfu.signaling.settings import Settings
 from tests.signaling.fakes import World, claims
@@ -48,6 +49,13 @@ async def test_joined_is_the_whole_state(world: World) -> None:
 async def test_the_token_may_come_as_subprotocol(world: World) -> None:
     client = world.client("ada")
     assert types(client.say("join", id=1)) == ["joined"]
+
+
+async def test_a_join_that_cannot_be_placed_is_refused_with_its_id(world: World) -> None:
+    client = world.client()
+    client.connection.refuse(json.dumps({"type": "join", "id": 9, "token": "ada"}), Unavailable("no directory"))
+    assert error_of(client.take()) == (9, "directory_unavailable")
+    assert client.socket.close_code
 
 
 @pytest.mark.parametrize(
