@@ -9,6 +9,7 @@ take its rooms over, even with slow clocks and a slow network.
 - The directory answers again, or has lost its state: the node claims its rooms again at once. It places no unknown room
   for `SETTLE` seconds, so that other nodes can do the same. A room that it has claimed since it sent the announcement that
   shows the loss can have a former home: the node gives it up.
+- A node that vouches for a peer places no unknown room for `SETTLE` seconds either: its own directory can be slow only.
 - The lease has ended (after a long pause, or a wrong proof of death): the node takes a new instance id and claims its
   rooms again. It loses a room that has another living home. Rooms about which it no longer decides are unknown rooms.
 
@@ -101,10 +102,15 @@ class NodeLease:
         """The directory returned the living instances, or one of them has ended since."""
         self._living = frozenset(instances)
 
-    def vouches_for(self, instance: str) -> bool:
+    def vouches_for(self, instance: str, now: float) -> bool:
         """Whether a peer may go on without the directory, as far as this node knows. Otherwise its rooms can have another
-        home. A node that has never seen the directory has taken no room over."""
-        return self._living is None or instance in self._living
+        home. A node that has never seen the directory has taken no room over.
+
+        This node takes no room over while the peer trusts the answer, even if only its last request was lost."""
+        if self._living is not None and instance not in self._living:
+            return False
+        self._settle_until = max(self._settle_until, now + SETTLE)
+        return True
 
     def renewed_by_peer(self, sent: float) -> None:
         """A peer announced this instance to the directory, which knew it."""

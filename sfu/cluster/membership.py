@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from sfu.cluster.lease import NodeLease
 from sfu.cluster.peers import PeerAnswer, Peers, is_dead
@@ -22,8 +22,14 @@ from sfu.cluster.snapshots import Snapshots
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 RETRY = 0.25
 """Seconds between announcements while the directory does not answer."""
+ANSWER_TIMEOUT = 1.2
+"""Seconds for the directory to answer an announcement. Afterwards the node asks its peers, and they ask the directory for
+`PEER_TIMEOUT` seconds, before its trust ends: a directory that hangs is as harmless as one that refuses connections."""
+PEER_TIMEOUT = 0.5
 NODES_AGE = 1.0
 """Seconds for which the list of nodes is cached."""
 VERIFY_INTERVAL = 3_600.0
@@ -152,18 +158,19 @@ class Membership:
         if not self.lease.reachable:
             return self._without_directory(node)
         try:
-            if await self._directory.announce(node):
-                return PeerAnswer.RENEWED
-            # The directory has lost its state. The peer cannot claim its rooms again without it.
-            await self._directory.withdraw(node.instance)
+            async with asyncio.timeout(PEER_TIMEOUT):
+                if await self._directory.announce(node):
+                    return PeerAnswer.RENEWED
+                # The directory has lost its state. The peer cannot claim its rooms again without it.
+                await self._directory.withdraw(node.instance)
             return PeerAnswer.NONE
-        except Unavailable:
+        except (Unavailable, TimeoutError):
             return self._without_directory(node)
         except Fenced:
             return PeerAnswer.NONE
 
     def _without_directory(self, node: NodeInfo) -> PeerAnswer:
-        return PeerAnswer.NO_DIRECTORY if self.lease.vouches_for(node.instance) else PeerAnswer.NONE
+        return PeerAnswer.NO_DIRECTORY if self.lease.vouches_for(node.instance, time.monotonic()) else PeerAnswer.NONE
 
     async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
         if room in self.lease.homes:
@@ -270,12 +277,12 @@ class Membership:
         """Renews the lease now. False: the directory did not answer, or the lease has ended."""
         lease, sent = self.lease, time.monotonic()
         try:
-            known = await self._directory.announce(self.info)
+            known = await _answered(self._directory.announce(self.info))
             for room, home in lease.announced(known, sent, time.monotonic()).items():
                 self.drop(room)
                 await self._release(room, home)
             self._announced.set()
-            await self._refresh_nodes()
+            await _answered(self._refresh_nodes())
         except Fenced:
             log.warning("the lease of this node has ended", extra={"rooms": len(lease.homes)})
             lease.fenced(new_instance(), time.monotonic())
@@ -361,6 +368,15 @@ class Membership:
 
 def new_instance() -> str:
     return os.urandom(12).hex()
+
+
+async def _answered(request: Coroutine[Any, Any, T]) -> T:
+    """Raises Unavailable after `ANSWER_TIMEOUT`."""
+    try:
+        async with asyncio.timeout(ANSWER_TIMEOUT):
+            return await request
+    except TimeoutError:
+        raise Unavailable("The directory does not answer in time.") from None
 
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:

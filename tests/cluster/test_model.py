@@ -139,10 +139,14 @@ class World:
             return
         others = [other for other in self.nodes.values() if other is not node]
         asked = [other for other in others if self._reaches(node.name, other.name) and self.now >= other.paused_until]
-        if any(other.lease.reachable for other in asked) and self._announce_through_peer(node, others):
+        # The request of a peer can be lost, too. Then it vouches, although it reaches the directory otherwise.
+        lost = self.random.random() < 0.3
+        if not lost and any(other.lease.reachable for other in asked) and self._announce_through_peer(node, others):
             return
         vouching = [
-            other for other in asked if not other.lease.reachable and other.lease.vouches_for(node.lease.instance)
+            other
+            for other in asked
+            if (lost or not other.lease.reachable) and other.lease.vouches_for(node.lease.instance, self.now)
         ]
         if vouching == others:
             node.lease.no_peer_reaches_directory(self.now)

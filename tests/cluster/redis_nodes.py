@@ -1,0 +1,180 @@
+"""Nodes that share a Redis, as an operator runs them: `sfu serve --redis`, behind a TCP balancer."""
+
+import asyncio
+import itertools
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from sfu.cluster.node_auth import NodeAuthentication
+from sfu.cluster.node_client import NodeClient
+from sfu.cluster.ports import NodeInfo, Unavailable
+from sfu.cluster.redis_directory import RedisDirectory
+from tests.support.client import Client
+from tests.support.ports import free_port
+from tests.support.redis import SECRETS, RedisServer, running
+from tests.web.server import KEYS, ServerProcess, serve, token
+
+GRANTS = ("--admin", "--create", "--list")
+SETTINGS = {"http.host": "127.0.0.1", "rtc.include_loopback": "true"}
+UP = 60.0
+"""Seconds until nodes that start know each other."""
+
+
+@dataclass
+class RedisNodes:
+    redis: RedisServer
+    folder: Path
+    http: aiohttp.ClientSession
+    directory: RedisDirectory
+    internal: NodeClient
+    settings: Mapping[str, object]
+    nodes: dict[str, ServerProcess] = field(default_factory=dict)
+    balancer_port: int = 0
+    up_at: float = 0.0
+    "Monotonic time at which all nodes knew each other."
+    clients: list[Client] = field(default_factory=list)
+    _stacks: dict[str, AsyncExitStack] = field(default_factory=dict)
+    _ports: dict[str, tuple[int, int]] = field(default_factory=dict)
+    _turn: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    @property
+    def url(self) -> str:
+        """Of the balancer."""
+        return f"http://127.0.0.1:{self.balancer_port}"
+
+    async def start(self, name: str) -> None:
+        """Starts a node, or starts it again at the same addresses."""
+        port, internal = self._ports.setdefault(name, (free_port(), free_port()))
+        settings = {
+            **SETTINGS,
+            **self.settings,
+            "cluster.node_id": name,
+            "cluster.listen": f"127.0.0.1:{internal}",
+            "cluster.secrets": f"[{SECRETS[0]}]",
+        }
+        stack = self._stacks[name] = AsyncExitStack()
+        log = self.folder / f"{name}.log"
+        self.nodes[name] = await stack.enter_async_context(
+            serve(log, settings, KEYS, "--redis", self.redis.url, port=port)
+        )
+
+    async def stop(self, name: str) -> None:
+        """By SIGTERM, if it still runs."""
+        del self.nodes[name]
+        await self._stacks.pop(name).aclose()
+
+    async def kill(self, name: str) -> None:
+        process = self.nodes.pop(name).process
+        process.kill()
+        await process.wait()
+        await self._stacks.pop(name).aclose()
+
+    async def join(self, node: str, room: str, identity: str, *flags: str, **fields: object) -> Client:
+        client = await self.connect(node, room, identity, *flags)
+        client.state = await client.join(**fields)
+        assert client.state["type"] == "joined", client.state
+        return client
+
+    async def connect(self, node: str, room: str, identity: str, *flags: str) -> Client:
+        """A client that has not joined; an empty node is any, through the balancer."""
+        url = f"http://127.0.0.1:{self.nodes[node].port}" if node else self.url
+        client = Client(self.http, url, await token(room, identity, *flags))
+        self.clients.append(client)
+        return client
+
+    async def close_clients(self) -> None:
+        clients, self.clients = self.clients, []
+        await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
+
+    async def api(self, node: str, method: str, path: str, room: str = "", json: object = None) -> tuple[int, Any, str]:
+        """Status, body and the header `Retry-After`."""
+        headers = {"Authorization": f"Bearer {await token(room, 'operator', *GRANTS)}"}
+        url = f"http://127.0.0.1:{self.nodes[node].port}/api/v1{path}"
+        async with self.http.request(method, url, headers=headers, json=json) as response:
+            body = await response.json() if response.content_length else None
+            return response.status, body, response.headers.get("Retry-After", "")
+
+    async def metric(self, node: str, name: str) -> float:
+        async with self.http.get(f"http://127.0.0.1:{self.nodes[node].port}/metrics") as response:
+            found = re.search(rf"^{name} (\S+)$", await response.text(), re.MULTILINE)
+        assert found is not None, f"no metric {name}"
+        return float(found[1])
+
+    async def served(self, node: str) -> set[str]:
+        """The rooms that exist in a node's process."""
+        info = NodeInfo(id=node, instance="", url=f"http://127.0.0.1:{self._ports[node][1]}")
+        headers = {"Authorization": f"Bearer {await token('', 'operator', '--list')}"}
+        response = await self.internal.request(info, "GET", "/api/v1/rooms", headers=headers, client="192.0.2.1")
+        async with response:
+            return {room["name"] for room in (await response.json())["rooms"]}
+
+    async def homes(self, *rooms: str) -> dict[str, str]:
+        """Rooms that have a home, with its node. Raises Unavailable."""
+        found = {room: await self.directory.home(room) for room in rooms}
+        return {room: home.node for room, home in found.items() if home is not None}
+
+    async def until(self, condition: Callable[[], Awaitable[object]], seconds: float = UP) -> None:
+        """Processes send no event when their state changes."""
+        async with asyncio.timeout(seconds):
+            while True:
+                with suppress(Unavailable, aiohttp.ClientError):
+                    if await condition():
+                        return
+                await asyncio.sleep(0.02)
+
+    async def all_nodes(self, metric: str, value: float) -> None:
+        """Waits until all nodes show this value."""
+
+        async def equal() -> bool:
+            return all([await self.metric(node, metric) == value for node in self.nodes])
+
+        await self.until(equal)
+
+    async def balance(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serves a connection of a client by the next node that accepts it."""
+        ports = [server.port for server in self.nodes.values()]
+        first = next(self._turn)
+        for number in range(len(ports)):
+            with suppress(OSError):
+                there, back = await asyncio.open_connection("127.0.0.1", ports[(first + number) % len(ports)])
+                await asyncio.gather(_copy(reader, back), _copy(there, writer))
+                return
+        writer.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@asynccontextmanager
+async def redis_nodes(folder: Path, *names: str, **settings: object) -> AsyncIterator[RedisNodes]:
+    """Nodes that know each other. `settings`: of all nodes, with `__` in place of the dot."""
+    given = {key.replace("__", "."): value for key, value in settings.items()}
+    async with running(RedisServer(folder)) as redis, aiohttp.ClientSession() as http:
+        directory = RedisDirectory(redis.settings())
+        internal = NodeClient(NodeAuthentication(SECRETS, "tests"))
+        found = RedisNodes(redis, folder, http, directory, internal, given)
+        server = await asyncio.start_server(found.balance, "127.0.0.1", 0)
+        found.balancer_port = server.sockets[0].getsockname()[1]
+        try:
+            await asyncio.gather(*map(found.start, names))
+            await found.all_nodes("sfu_cluster_nodes", len(names))
+            found.up_at = time.monotonic()
+            yield found
+        finally:
+            server.close()
+            await found.close_clients()
+            await asyncio.gather(*map(found.stop, list(found.nodes)), return_exceptions=True)
+            await internal.close()
+            await directory.close()
