@@ -13,6 +13,8 @@ from sfu.rooms.ports import MediaSource, SubscriptionSettings
 from sfu.transport.relay_formats import PAYLOAD_TYPES, RTX_PAYLOAD_TYPES
 from sfu.transport.relay_messages import LayerDescription, LayerRequest, RelayStream, TrackDescription
 
+SSRC_WINDOW: Final = 8_192
+"""How far behind the highest SSRC a new one may be: several times the streams of a node."""
 PARKED: Final = SubscriptionSettings(paused=True)
 
 
@@ -22,14 +24,22 @@ class SentSsrcs:
     def __init__(self, forget: Callable[[int], object]) -> None:
         """`forget` frees the SRTP state of an SSRC that is never sent again."""
         self.forget = forget
-        self._highest = 0
+        self._used: set[int] = set()
+        """Used SSRCs above `_floor`, like the replay window of SRTP."""
+        self._floor = 0
 
     def take(self, stream: RelayStream) -> bool:
-        """Whether the SSRCs of a stream are new. The other node numbers its streams in increasing order."""
-        new = [ssrc for ssrc in (stream.ssrc, stream.rtx_ssrc) if ssrc]
-        if not stream.ssrc or len(set(new)) < len(new) or not all(self._highest < ssrc < 1 << 32 for ssrc in new):
+        """Whether the SSRCs of a stream are new. The other node numbers its streams, and requests them in almost this order."""
+        new = {ssrc for ssrc in (stream.ssrc, stream.rtx_ssrc) if ssrc}
+        if not stream.ssrc or stream.ssrc == stream.rtx_ssrc:
             return False
-        self._highest = max(new)
+        if not all(self._floor < ssrc < 1 << 32 and ssrc not in self._used for ssrc in new):
+            return False
+        self._used |= new
+        floor = max(new) - SSRC_WINDOW
+        if floor > self._floor + SSRC_WINDOW:
+            self._floor = floor
+            self._used = {ssrc for ssrc in self._used if ssrc > floor}
         return True
 
 

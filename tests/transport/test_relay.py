@@ -1,71 +1,268 @@
-"""Two and three nodes in one process: real sockets, SRTP and engines, and a publishing process."""
+"""Two and three nodes in one process, with real sockets, SRTP and engines."""
 
 import asyncio
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
+from sfu.errors import NotFound
+from sfu.forwarding.peer import EnginePeer
 from sfu.ids import TrackId
-from sfu.rooms.ports import SubscriptionSettings
-from sfu.transport.plain_transport import PlainTransport, pair
-from tests.support.relays import Node, Nodes
-from tests.transport.test_plain_publishing import CAMERA, Publisher, Viewer, complete
+from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_VIDEO_ORIENTATION
+from sfu.transport import relay_node, relay_path
+from sfu.transport.relayed_track import RelayedTrack
+from tests.support.relays import LEVEL, SIZES, Camera, Lossy, Microphone, Node, Nodes, Watcher, until
 
-__all__ = ["Node"]
+CAMERA, MICROPHONE = TrackId("TR_cam"), TrackId("TR_mic")
 
 
 @pytest.fixture
-def nodes() -> Iterator[Nodes]:
+async def nodes() -> AsyncIterator[Nodes]:
     nodes = Nodes()
     yield nodes
     nodes.close()
     for node in nodes.nodes.values():
         assert not node.webrtc_server.port.by_ufrag
         assert not node.webrtc_server.port.by_address
-        assert not node.webrtc_server.engine.peers
-
-
-@pytest.fixture
-async def publisher(nodes: Nodes) -> AsyncIterator[Publisher]:
-    """A publisher at node `home`."""
-    plain_transport = PlainTransport(nodes.open("home").webrtc_server, "ingest")
-    ours, theirs = pair()
-    theirs.setblocking(True)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.plain_publisher", str(theirs.fileno()), pass_fds=(theirs.fileno(),)
-    )
-    theirs.close()
-    plain_transport.attach(ours)
-    yield Publisher(plain_transport, process)
-    plain_transport.close()
-    assert await asyncio.wait_for(process.wait(), 20) == 0
-
-
-async def until(done: Callable[[], object], *viewers: Viewer) -> None:
-    deadline = time.monotonic() + 30
-    while not done():
-        assert time.monotonic() < deadline, "the condition did not become true in time"
-        for viewer in viewers:
-            viewer.read()
-        await asyncio.sleep(0.01)
 
 
 def not_ended(track: TrackId) -> None:
     raise AssertionError(f"{track} ended")
 
 
-async def test_layers_are_sent_on_demand_and_losses_repaired(nodes: Nodes, publisher: Publisher) -> None:
-    home, edge = nodes.nodes["home"], nodes.open("edge")
-    home.relay.publish(CAMERA, publisher.camera)
-    relayed = await edge.relay.subscribe("home", CAMERA, not_ended)
-    assert relayed.codec == "H264"
-    assert list(relayed.declared) == ["q", "h", "f"]
-    viewer = Viewer(edge.webrtc_server)
-    viewer.plain_transport.subscribe(CAMERA, relayed, SubscriptionSettings(height=90))
-    await until(lambda: viewer.heights[-5:] == [90] * 5, viewer)
-    viewer.plain_transport.update(CAMERA, SubscriptionSettings(height=360))
-    await until(lambda: viewer.heights[-5:] == [360] * 5, viewer)
-    await until(lambda: complete(viewer.sequences), viewer)
-    viewer.close()
+def rids(track: RelayedTrack) -> set[str]:
+    """Encodings that arrive now."""
+    return {rid for rid, encoding in track.track.encodings.items() if encoding.alive}
+
+
+def towards(node: Node) -> EnginePeer:
+    """The engine's peer of the only other node."""
+    return next(peer for peer in node.webrtc_server.engine.peers.values() if peer.trusted)
+
+
+def is_continuous(watcher: Watcher) -> bool:
+    """Whether the last 50 numbers are complete."""
+    numbers = set(watcher.numbers())
+    return len(numbers) > 50 and set(range(max(numbers) - 60, max(numbers) - 10)) <= numbers
+
+
+async def test_a_track_arrives_with_its_layers_and_header_extensions(nodes: Nodes) -> None:
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, microphone, watcher = Camera(home), Microphone(home), Watcher(edge)
+    home.relay.publish(CAMERA, camera.source)
+    home.relay.publish(MICROPHONE, microphone.source)
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    audio = await edge.relay.subscribe("home", MICROPHONE, not_ended)
+    assert (video.kind, video.codec, video.stream, video.declared) == ("video", "VP8", "PA_1", SIZES)
+    assert (audio.kind, audio.codec, audio.track.parameters) == ("audio", "opus", "useinbandfec=1")
+    watcher.watch(CAMERA, video)
+    watcher.watch(MICROPHONE, audio)
+    await until(lambda: rids(video) == {"q", "h", "f"} and rids(audio), camera, microphone, watcher)
+    await until(lambda: is_continuous(watcher), camera, microphone, watcher)
+    orientation = OUT_EXTENSION_IDS[URI_VIDEO_ORIENTATION]
+    pictures = [packet for packet in watcher.packets if packet.ssrc == watcher.plain_transport.ssrc(CAMERA)]
+    assert {packet.extensions.get(orientation) for packet in pictures} == {b"\x03"}
+    assert audio.take_level() == LEVEL
+    watcher.close()
+
+
+async def test_only_layers_with_subscribers_are_sent_and_the_publisher_pauses_the_others(nodes: Nodes) -> None:
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, watcher = Camera(home), Watcher(edge)
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    await until(lambda: camera.active == {"q"}, camera)  # no subscriber at either node
+    assert not rids(video)
+    watcher.watch(CAMERA, video, 180)
+    await until(lambda: rids(video) == {"q", "h"}, camera, watcher)
+    assert camera.active == {"q", "h"}
+    watcher.watch(CAMERA, video)
+    await until(lambda: rids(video) == {"q", "h", "f"}, camera, watcher)
+    watcher.watch(CAMERA, video, 90)
+    await until(lambda: rids(video) == {"q"}, camera, watcher)
+    watcher.watch(CAMERA, video, paused=True)
+    await until(lambda: not rids(video), camera, watcher)
+    watcher.packets.clear()
+    watcher.watch(CAMERA, video)
+    await until(lambda: is_continuous(watcher), camera, watcher)
+    watcher.close()
+
+
+async def test_keyframe_requests_are_merged_and_a_newcomer_needs_none(nodes: Nodes) -> None:
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera = Camera(home, rids="q")
+    watchers = [Watcher(edge) for _ in range(5)]
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    for watcher in watchers:
+        watcher.watch(CAMERA, video)
+    await until(lambda: all(watcher.packets for watcher in watchers), camera, *watchers)
+    before = camera.requests
+    for watcher in watchers:
+        watcher.request_keyframe(CAMERA)
+    await until(lambda: camera.requests > before, camera, *watchers)
+    keyframes = video.track.encodings["q"].keyframes
+    await until(lambda: video.track.encodings["q"].keyframes > keyframes, camera, *watchers)
+    assert camera.requests <= before + 2
+    requests = camera.requests
+    newcomer = Watcher(edge)
+    newcomer.watch(CAMERA, video)
+    await until(lambda: newcomer.packets, camera, newcomer)
+    assert newcomer.packets[0].payload[6] & 1 == 0  # VP8: a keyframe
+    assert camera.requests == requests
+    for watcher in (newcomer, *watchers):
+        watcher.close()
+
+
+async def test_lost_packets_are_repaired(nodes: Nodes) -> None:
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, watcher = Camera(home, rids="q"), Watcher(edge)
+    camera.packets = 4
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    watcher.watch(CAMERA, video)
+    await until(lambda: watcher.packets, camera, watcher)
+    peer = towards(home)
+    lossy = Lossy(home.webrtc_server.port.sockets[0], 10)
+    home.webrtc_server.engine.set_peer_address(peer, lossy, peer.address)
+    await until(lambda: video.track.encodings["q"].recovered > 10, camera, watcher)
+    peer = towards(home)
+    lost = lossy.lost
+    home.webrtc_server.engine.set_peer_address(peer, home.webrtc_server.port.sockets[0], peer.address)
+    await until(lambda: is_continuous(watcher), camera, watcher)
+    assert lost > 10
+    assert set(watcher.numbers()) >= set(range(1, max(watcher.numbers()) - 20))
+    watcher.close()
+
+
+async def test_sender_reports_follow_the_clock_of_the_publisher(nodes: Nodes) -> None:
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, watcher = Camera(home, rids="q"), Watcher(edge)
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    watcher.watch(CAMERA, video)
+    await until(lambda: len(watcher.reports) > 2, camera, watcher)
+    report = watcher.reports[-1]
+    # The camera's timestamps are its clock in 1/90000 s, and both nodes have one clock: the report maps one to the other.
+    offset = (report.rtp_timestamp - watcher.packets[0].timestamp) / 90_000
+    assert towards(edge).clock.offset == pytest.approx(0, abs=0.5)
+    assert offset > 0
+    assert towards(edge).clock.rtt is not None or towards(home).clock.rtt is not None
+    watcher.close()
+
+
+async def test_a_track_goes_on_when_its_publisher_connects_again(nodes: Nodes) -> None:
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, watcher = Camera(home), Watcher(edge)
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    watcher.watch(CAMERA, video)
+    await until(lambda: is_continuous(watcher), camera, watcher)
+    ssrc = watcher.plain_transport.ssrc(CAMERA)
+    home.webrtc_server.engine.close_peer(camera.peer)
+    other = Camera(home)
+    home.relay.publish(CAMERA, other.source)
+    count = len(watcher.packets)
+    await until(lambda: len(watcher.packets) > count + 60 and is_continuous(watcher), other, watcher)
+    assert watcher.plain_transport.ssrc(CAMERA) == ssrc
+    assert video.track.closed is False
+    watcher.close()
+
+
+async def test_a_track_moves_to_another_node(nodes: Nodes) -> None:
+    first, second, edge = nodes.open("first"), nodes.open("second"), nodes.open("edge")
+    camera, other, watcher = Camera(first), Camera(second), Watcher(edge)
+    first.relay.publish(CAMERA, camera.source)
+    second.relay.publish(CAMERA, other.source)
+    video = await edge.relay.subscribe("first", CAMERA, not_ended)
+    watcher.watch(CAMERA, video)
+    await until(lambda: is_continuous(watcher), camera, watcher)
+    ssrc, count = watcher.plain_transport.ssrc(CAMERA), len(watcher.packets)
+    assert await edge.relay.subscribe("second", CAMERA, not_ended) is video
+    await until(lambda: len(watcher.packets) > count + 60 and is_continuous(watcher), other, watcher)
+    assert watcher.plain_transport.ssrc(CAMERA) == ssrc
+    await until(lambda: not camera.source.consumers, camera, other, watcher)
+    watcher.close()
+
+
+async def test_tracks_go_on_after_a_loss_of_the_path(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_path, "LOST_AFTER", 0.3)
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, watcher = Camera(home, rids="q"), Watcher(edge)
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    watcher.watch(CAMERA, video)
+    await until(lambda: watcher.packets, camera, watcher)
+    nodes.cut.add("home")
+    readers = home.webrtc_server.port
+    home_socket = readers.sockets[0]
+    lossy = Lossy(home_socket, 1)
+    readers.sockets[0] = lossy  # type: ignore[call-overload]  # a sink instead of a socket
+    peer = towards(home)
+    home.webrtc_server.engine.set_peer_address(peer, lossy, peer.address)
+    await until(lambda: not rids(video), camera, watcher)
+    readers.sockets[0] = home_socket
+    home.webrtc_server.engine.set_peer_address(peer, home_socket, peer.address)
+    nodes.cut.clear()
+    count = len(watcher.packets)
+    await until(lambda: rids(video) == {"q"} and len(watcher.packets) > count + 60, camera, watcher)
+    watcher.close()
+
+
+async def test_tracks_go_on_after_a_restart_of_their_node(nodes: Nodes) -> None:
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, watcher = Camera(home), Watcher(edge)
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    watcher.watch(CAMERA, video)
+    await until(lambda: is_continuous(watcher), camera, watcher)
+    home.close()
+    home = nodes.open("home")
+    again = Camera(home)
+    home.relay.publish(CAMERA, again.source)
+    count = len(watcher.packets)
+    await until(lambda: len(watcher.packets) > count + 60 and is_continuous(watcher), again, watcher)
+    assert rids(video) == {"q", "h", "f"}
+    watcher.close()
+
+
+async def test_a_track_ends_at_the_other_node(nodes: Nodes) -> None:
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, ended = Camera(home), list[TrackId]()
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, ended.append)
+    home.relay.unpublish(CAMERA)
+    await until(lambda: ended == [CAMERA], camera)
+    assert video.track.closed
+    with pytest.raises(NotFound):
+        await edge.relay.subscribe("home", CAMERA, not_ended)
+
+
+async def test_tracks_end_when_the_path_stays_lost(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_path, "LOST_AFTER", 0.2)
+    monkeypatch.setattr(relay_node, "KEEP", 0.2)
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, ended = Camera(home, rids="q"), list[TrackId]()
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, ended.append)
+    nodes.cut.add("home")
+    home.close()
+    await until(lambda: ended == [CAMERA])
+    assert video.track.closed
+
+
+async def test_both_nodes_may_begin_and_send_at_the_same_time(nodes: Nodes) -> None:
+    one, two = nodes.open("one"), nodes.open("two")
+    cameras = [Camera(one), Camera(two)]
+    watchers = [Watcher(one), Watcher(two)]
+    one.relay.publish(TrackId("TR_one"), cameras[0].source)
+    two.relay.publish(TrackId("TR_two"), cameras[1].source)
+    tracks = await asyncio.gather(
+        one.relay.subscribe("two", TrackId("TR_two"), not_ended),
+        two.relay.subscribe("one", TrackId("TR_one"), not_ended),
+    )
+    for watcher, track in zip(watchers, tracks, strict=True):
+        watcher.watch(track.id, track)
+    await until(lambda: all(map(is_continuous, watchers)), *cameras, *watchers)
+    for watcher in watchers:
+        watcher.close()
