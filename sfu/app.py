@@ -216,6 +216,7 @@ class Server:
             self.verifier,
             *self._playback_secrets(settings.auth),
             base_path=settings.http.base_path,
+            edge=self.cluster.hls_edge if self.cluster is not None else None,
         )
         self.monitor = LoopMonitor()
         self.watchdog = Watchdog()

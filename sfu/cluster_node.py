@@ -16,6 +16,7 @@ from aiohttp import web
 
 from sfu import __version__
 from sfu.api.forwarding import Forwarding
+from sfu.api.hls_edge import HlsEdge
 from sfu.api.internal_listener import UNIX, Cluster, NodeSite
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.tokens import Claims
@@ -100,6 +101,7 @@ class ClusterNode:
         self._open = False
         self.membership: Membership
         self.homes: HomeCache
+        self.hls_edge: HlsEdge
         self._snapshots: Snapshots
         self._rooms: Rooms
         self._load: Load
@@ -153,6 +155,7 @@ class ClusterNode:
         )
         self.membership = Membership(self._directory, self._info, local, self._snapshots, self.client)
         self.homes = HomeCache(self.membership)
+        self.hls_edge = HlsEdge(self.homes, self.client)
 
     def landing(self) -> Landing:
         return Landing(
@@ -223,6 +226,7 @@ class ClusterNode:
 
     async def close(self) -> None:
         await self.leave()
+        self.hls_edge.close()
         await self.client.close()
         await self._driver.close()
         await self._directory.close()

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
-from sfu.api import hls_responses
+from sfu.api import edge_cache, hls_responses
 from sfu.bandwidth import pacer, send_time_history, twcc
 from sfu.config import Settings
 from sfu.egress import job, protocol, supervisor
@@ -260,6 +260,10 @@ def _server(settings: Settings) -> Iterable[Bound]:
     yield Bound(
         "revoked tokens", Owner.SERVER, settings.auth.revocation_limit, 1_200,
         "`auth.revocation_limit`", "until they expire; beyond it, the first to expire is dropped",
+    )
+    yield Bound(
+        "cached files of HLS edges", Owner.SERVER, 1, edge_cache.TOTAL_LIMIT_BYTES,
+        "`TOTAL_LIMIT_BYTES`, `ROOM_LIMIT_BYTES`", "the least recently used are dropped, those of a room 30 s after its last viewer",
     )
     yield Bound(
         "cached HLS responses", Owner.SERVER, hls_responses.CACHE_SIZE, 100_000,

@@ -96,6 +96,8 @@ def forwarding_middleware(forwarding: Forwarding) -> Middleware:
                 return await _merged_list(forwarding, request, await handler(request))
             if route == METRICS and forwarding.merges_metrics:
                 return await _merged_metrics(forwarding, request, await handler(request))
+        if own and route.startswith("/hls/"):
+            return await handler(request)  # as an edge
         for attempt in range(ATTEMPTS):
             room, home = await _home(forwarding, request, route)
             if home is None:
@@ -127,7 +129,7 @@ async def _home(forwarding: Forwarding, request: web.Request, route: str) -> tup
     if method == hdrs.METH_OPTIONS or not (field or route.startswith(ROOM_ROUTES)):
         return "", None
     if route.startswith("/hls/") or route == "/api/dev/token":
-        claims = None  # playback tokens are checked by the home
+        claims = None  # the landing node has checked the request
     else:
         try:
             claims = forwarding.authenticate(bearer_token(request))

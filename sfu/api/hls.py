@@ -21,11 +21,13 @@ import msgspec
 from aiohttp import hdrs, web
 
 from sfu.api import cors
+from sfu.api.hls_edge import HlsEdge
 from sfu.api.hls_responses import HlsResponses
 from sfu.api.long_polling import LongPoller
 from sfu.api.middleware import REQUEST_COUNTERS, problem_of
 from sfu.api.playback_tokens import NONCE_BYTES, PlaybackTokens
 from sfu.auth.tokens import Claims, Verifier
+from sfu.cluster.ports import Unavailable
 from sfu.errors import AtCapacity, NotAuthorized, NotFound, RemoteError
 from sfu.outputs.hls.delivery_directives import DeliveryDirectives
 from sfu.outputs.hls.live_stream import LiveStream, State
@@ -33,6 +35,7 @@ from sfu.outputs.hls.rendition_stream import RenditionStream
 from sfu.outputs.settings import Hls
 from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
 from sfu.resources.media_clock import unix_time
+from sfu.signaling.landing import FORWARDED_CLIENT
 
 READERS = 4
 """Threads that read segments from disk."""
@@ -89,8 +92,12 @@ class HlsRoutes:
         verifier: Verifier,
         *playback_token_secrets: bytes,
         base_path: str = "",
+        edge: HlsEdge | None = None,
     ) -> None:
-        """`playback_token_secrets`: see `PlaybackTokens`. Raises ConfigurationError for an invalid origin."""
+        """`playback_token_secrets`: see `PlaybackTokens`. `edge`: serves the rooms of other nodes. Raises ConfigurationError
+        for an invalid origin.
+        """
+        self._edge = edge
         self._base_path = base_path
         self._settings = settings
         self._live_streams = live_streams
@@ -161,6 +168,8 @@ class HlsRoutes:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         room, path = request.match_info["room"], request.match_info["path"]
+        if request.get(FORWARDED_CLIENT) == "":
+            return await self._local(request, room, path, "private")  # an edge, which has authorized its viewers
         if path[0] == "~":
             playback_token, _, path = path[1:].partition("/")
             self.playback_tokens.check(playback_token, room, time.time())
@@ -175,6 +184,44 @@ class HlsRoutes:
             playback_token, _ = self._issue(room, token)
             # `no-store`, because the URL of this request may contain the token.
             raise web.HTTPFound(f"~{playback_token}/index.m3u8", headers={"Cache-Control": "no-store"})
+        if self._edge is not None and await self._edge.serves(room, is_live=self._is_live(room)):
+            answer = await self._from_edge(self._edge, request, room, path, cache)
+            if answer is not None:
+                return answer
+        return await self._local(request, room, path, cache)
+
+    def _is_live(self, room: str) -> bool:
+        live_stream = self._live_streams.current(room)
+        return live_stream is not None and live_stream.state is State.LIVE
+
+    async def _from_edge(
+        self, edge: HlsEdge, request: web.Request, room: str, path: str, cache: str
+    ) -> web.StreamResponse | None:
+        """None: this node has the live stream itself."""
+        found = _NAME.fullmatch(path)
+
+        def served_here() -> bool:
+            live_stream = self._live_streams.find(room, found["stream_id"]) if found is not None else None
+            return live_stream is not None and live_stream.state is not State.WAITING
+
+        try:
+            if path == "state":
+                body, age = await edge.state(room)
+                state = msgspec.json.decode(body, type=LiveStreamState)
+                return _json(msgspec.structs.replace(state, now=state.now + age))
+            if path == "index.m3u8":
+                return await edge.answer(request, room, path, self._responses, cache)
+            if found is None:
+                raise NotFound("The file does not exist or has expired.")
+            if found["live"]:
+                return await edge.live_playlist(request, room, path, self._responses, served_here)
+            return await edge.answer(request, room, path, self._responses, cache)
+        except (Unavailable, NotFound):
+            if served_here() or (found is None and self._live_streams.current(room) is not None):
+                return None
+            raise
+
+    async def _local(self, request: web.Request, room: str, path: str, cache: str) -> web.StreamResponse:
         if path == "state":
             return _json(self._state(room))
         if path == "index.m3u8":

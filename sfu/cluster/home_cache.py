@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from sfu.cluster.ports import NodeInfo
+from sfu.cluster.ports import NodeInfo, Unavailable
 
 LIFETIME: Final = 1.0
 """Seconds for which a home is remembered."""
@@ -31,11 +31,16 @@ class HomeCache:
         found = self._homes.get(room)
         if found is not None and not create and self._clock() < found[1]:
             return found[0]
+        try:
+            node = await self._search.find_home(room, create=create)
+        except Unavailable:
+            # Rooms that run are not affected by the loss of the directory.
+            if (found := self._homes.get(room)) is None or create:
+                raise
+            return found[0]
         self._homes.pop(room, None)
-        node = await self._search.find_home(room, create=create)
         if node is not None:
             self._homes[room] = (node, self._clock() + LIFETIME)
-            self._homes.move_to_end(room)
             if len(self._homes) > LIMIT:
                 self._homes.popitem(last=False)
         return node

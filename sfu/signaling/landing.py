@@ -28,7 +28,7 @@ CLOSE_RESTART = 1012
 CLOSE_NORMAL = 1000
 NO_CODES = (1005, 1006)
 """Close codes that are never sent: the connection ended without one."""
-FORWARDED_CLIENT = "sfu.client"
+FORWARDED_CLIENT = web.RequestKey("sfu.client", str)
 """Key of a request from another node: the address of the client, empty if the request is the node's own."""
 
 
