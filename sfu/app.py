@@ -261,6 +261,7 @@ class Server:
                 egress_jobs=self.egress_jobs,
                 ingests=self.ingests,
                 events=self.events,
+                nodes=self.cluster,
                 turn_servers=self.turn_prober.statuses,
             ),
             development=self.development,
@@ -294,6 +295,8 @@ class Server:
     async def drain(self) -> None:
         """Refuses new rooms, waits up to `node.drain_timeout` for open meetings, then asks clients to reconnect elsewhere."""
         self.node.draining = True
+        if self.cluster is not None:
+            self.cluster.stopping = True
         if self.settings.node.drain_timeout:
             self.signaling.announce_drain(self.settings.node.drain_timeout)
             await self.node.emptied(self.settings.node.drain_timeout)
@@ -350,7 +353,7 @@ class Server:
                 log.info("keys renewed")
 
     def capacity_used(self) -> float:
-        """Implements the cluster's Load, with the next two."""
+        """Implements the cluster's Load, with the next four."""
         return self.node.capacity_used()
 
     def joins(self) -> int:
@@ -358,6 +361,12 @@ class Server:
 
     def is_draining(self) -> bool:
         return self.node.draining
+
+    def no_new_rooms(self) -> str:
+        return self.node.no_new_rooms()
+
+    def set_draining(self, draining: bool) -> None:
+        self.node.draining = draining
 
     def _development_keys(self) -> dict[str, str]:
         return dict(self.development.keys) if self.development is not None else {}

@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 
 from sfu import __version__
-from sfu.commands import bot, config, doctor, egress, ingest, mix, rooms, serve, token, top
+from sfu.commands import bot, config, doctor, drain, egress, ingest, mix, nodes, rooms, serve, token, top
 from sfu.errors import SfuError
 
-COMMANDS = (serve, token, rooms, top, doctor, egress, ingest, mix, config, bot)
+COMMANDS = (serve, token, rooms, nodes, drain, top, doctor, egress, ingest, mix, config, bot)
 """In the order of `sfu --help`. `add` adds the command with its arguments; it sets `run`, which returns the exit status."""
 
 

@@ -8,7 +8,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -21,6 +21,8 @@ from sfu.api.internal_listener import UNIX, Cluster, NodeSite
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.tokens import Claims
 from sfu.cluster.directory_client import DirectoryClient
+from sfu.cluster.draining import Draining
+from sfu.cluster.handover import Handover
 from sfu.cluster.home_cache import HomeCache
 from sfu.cluster.membership import Membership
 from sfu.cluster.node_auth import NodeAuthentication, SignedBus
@@ -34,7 +36,7 @@ from sfu.cluster.snapshots import Snapshots
 from sfu.cluster.statistics import Statistics
 from sfu.cluster.tickets import TicketSealer
 from sfu.config import Settings
-from sfu.errors import ConfigurationError
+from sfu.errors import ConfigurationError, Conflict
 from sfu.rooms.observer import Observation, RoomClosed, RoomObserver, RoomOpened, RoomSummary
 from sfu.rooms.registry import Rooms
 from sfu.signaling.landing import Landing
@@ -58,6 +60,12 @@ class Load(Protocol):
         """Since the start."""
 
     def is_draining(self) -> bool: ...
+
+    def no_new_rooms(self) -> str:
+        """Why this node refuses new rooms; empty: it accepts them."""
+
+    def set_draining(self, draining: bool) -> None:
+        """A node that drains refuses new rooms, and is not ready."""
 
 
 class BusDriver(Bus, Protocol):
@@ -99,9 +107,14 @@ class ClusterNode:
         self._claiming: set[asyncio.Task[None]] = set()
         self._site: NodeSite | None = None
         self._open = False
+        self.stopping = False
+        """The server drains because it stops."""
+        self._started_at = time.time()
         self.membership: Membership
         self.homes: HomeCache
         self.hls_edge: HlsEdge
+        self._handover: Handover
+        self._draining: Draining
         self._snapshots: Snapshots
         self._rooms: Rooms
         self._load: Load
@@ -156,6 +169,12 @@ class ClusterNode:
         self.membership = Membership(self._directory, self._info, local, self._snapshots, self.client)
         self.homes = HomeCache(self.membership)
         self.hls_edge = HlsEdge(self.homes, self.client)
+        self._handover = Handover(
+            self._directory, self.membership, local, self._snapshots, self.client, load.no_new_rooms
+        )
+        self._draining = Draining(
+            lambda: {str(room.name): len(room.members) for room in rooms.list()}, self._handover.move
+        )
 
     def landing(self) -> Landing:
         return Landing(
@@ -181,6 +200,7 @@ class ClusterNode:
                 merges_metrics=bool(self._settings.cluster.directory_socket),
             ),
             announce=lambda node: self.membership.announce_for(node),
+            continue_room=lambda request: self._handover.answer(request),
         )
 
     async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
@@ -194,6 +214,36 @@ class ClusterNode:
     def forget_home(self, room: str, node: NodeInfo) -> None:
         """Implements Placement: `find_home` remembers no home."""
         self.homes.forget_home(room, node)
+
+    # -- operations of the API (NodesPort) --------------------------------------------------------------------------
+
+    async def list(self) -> Sequence[NodeInfo]:
+        nodes = {**await self.membership.nodes(max_age=0.0), self.node_id: self.own}
+        return [nodes[node] for node in sorted(nodes)]
+
+    @property
+    def own(self) -> NodeInfo:
+        return self.membership.info
+
+    async def drain(self) -> None:
+        """Raises Conflict when no other node can take the rooms."""
+        if all(node.draining or node.id == self.node_id for node in await self.list()):
+            raise Conflict("No other node accepts rooms: start one, or end the drain of one.", code="last_node")
+        if not self._load.is_draining():
+            log.info("draining the node", extra={"rooms": len(self._rooms)})
+        self._load.set_draining(True)
+        self._draining.start()
+
+    async def undo_drain(self) -> None:
+        if self.stopping:
+            raise Conflict("The node is shutting down.")
+        await self._draining.stop()
+        if self._load.is_draining():
+            log.info("the drain of the node has ended")
+        self._load.set_draining(False)
+
+    async def move(self, room: str, node: str) -> NodeInfo:
+        return await self._handover.move(room, node)
 
     # -- life cycle -------------------------------------------------------------------------------------------------
 
@@ -216,6 +266,7 @@ class ClusterNode:
         if not self._open:
             return
         self._open = False
+        await self._draining.stop()
         tasks = [*self._tasks, *self._claiming]
         for task in tasks:
             task.cancel()
@@ -255,6 +306,7 @@ class ClusterNode:
             joins=self._joins.count(time.monotonic(), self._load.joins()),
             version=__version__,
             draining=self._load.is_draining(),
+            started_at=self._started_at,
         )
 
     def _creates(self, claims: Claims) -> bool:

@@ -263,7 +263,7 @@ def _server(settings: Settings) -> Iterable[Bound]:
     )
     yield Bound(
         "cached files of HLS edges", Owner.SERVER, 1, edge_cache.TOTAL_LIMIT_BYTES,
-        "`TOTAL_LIMIT_BYTES`, `ROOM_LIMIT_BYTES`", "the least recently used are dropped, those of a room 30 s after its last viewer",
+        "`TOTAL_LIMIT_BYTES`, `ROOM_LIMIT_BYTES`", "the least recently used are dropped; a room's, 30 s after its last viewer",
     )
     yield Bound(
         "cached HLS responses", Owner.SERVER, hls_responses.CACHE_SIZE, 100_000,

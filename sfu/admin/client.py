@@ -34,7 +34,7 @@ class AdminClient:
 
     def development_token(self, identity: str, room: str = "") -> str:
         """A token from a server in development mode, which issues tokens to local clients. Raises SfuError."""
-        body = {"room": room or "any", "identity": identity, "admin": True}
+        body = {"room": room, "identity": identity, "admin": True}
         return str(self.request("/api/dev/token", body=body)["token"])
 
     def request(self, path: str, *, token: str = "", body: object = None, method: str | None = None) -> Any:

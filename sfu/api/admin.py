@@ -5,10 +5,10 @@ outside the token's scope and a room that does not exist get the same response.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from aiohttp import web
 from msgspec import Struct
@@ -21,7 +21,7 @@ from sfu.errors import BadRequest, NotAuthorized, NotFound
 
 PREFIX = "/api/v1"
 
-Grant = Literal["list", "create", "view", "delete", "admin", "record", "egress", "record_or_egress"]
+Grant = Literal["list", "create", "view", "delete", "admin", "record", "egress", "record_or_egress", "operate"]
 
 GRANT_DESCRIPTIONS: dict[Grant, str] = {
     "list": "`roomList`",
@@ -32,6 +32,7 @@ GRANT_DESCRIPTIONS: dict[Grant, str] = {
     "record": "`roomRecord` for this room",
     "egress": "`roomEgress` for this room",
     "record_or_egress": "`roomRecord` or `roomEgress` for this room",
+    "operate": "`roomCreate` and `roomList`, and without a room",
 }
 _EGRESS_GRANTS: dict[Grant, Callable[[VideoGrants], bool]] = {
     "record": lambda grants: grants.room_record,
@@ -48,6 +49,7 @@ _GENERAL: dict[Grant, Callable[[VideoGrants], bool]] = {
     "record": lambda grants: False,
     "egress": lambda grants: False,
     "record_or_egress": lambda grants: False,
+    "operate": lambda grants: grants.room_create and grants.room_list and not grants.room,
 }
 """Grants for all rooms; `roomAdmin` applies to the token's room only."""
 
@@ -92,7 +94,7 @@ class Operation:
     """One operation of the API.
 
     `run` is synchronous and runs on the event loop that owns the rooms. If it has to read the disk, it returns a function
-    that returns the answer; that function runs in another thread.
+    that returns the answer; that function runs in another thread. An operation that asks other nodes is a coroutine.
     """
 
     name: str
@@ -100,7 +102,7 @@ class Operation:
     path: str
     summary: str
     grant: Grant
-    run: Callable[[Call], Answer | Callable[[], Answer]]
+    run: Callable[[Call], Answer | Callable[[], Answer] | Coroutine[Any, Any, Answer]]
     "Returns the response body; a path means that the response is this file, with range support (RFC 9110 14)."
     body: type[Struct] | None = None
     answer: type[Struct] | None = None

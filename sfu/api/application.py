@@ -4,7 +4,7 @@ import asyncio
 import logging
 import mimetypes
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
@@ -14,13 +14,19 @@ from aiohttp import hdrs, web
 from msgspec import Struct
 
 from sfu import __version__
-from sfu.api import admin, egress, events, ingest, middleware, openapi, page, schemas
+from sfu.api import admin, egress, events, ingest, middleware, nodes, openapi, page, schemas
 from sfu.api.admin import Call, Operation, authorize
 from sfu.api.connection_limiter import ConnectionLimiter
 from sfu.api.development import MESSAGE, Development, check_local
 from sfu.api.files import File, attachment
 from sfu.api.forwarding import forwarding_middleware
-from sfu.api.internal_listener import Cluster, announce_route, charged_connection, node_middleware
+from sfu.api.internal_listener import (
+    Cluster,
+    announce_route,
+    charged_connection,
+    continue_route,
+    node_middleware,
+)
 from sfu.api.loop_time import loop_budget_middleware
 from sfu.api.metrics import HttpCollector
 from sfu.api.middleware import BODY_TIMEOUT, bearer_token
@@ -35,7 +41,7 @@ from sfu.api.services import Services
 from sfu.api.settings import Settings
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
-from sfu.cluster.node_client import ANNOUNCE_PATH
+from sfu.cluster.node_client import ANNOUNCE_PATH, CONTINUE_PATH
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
@@ -52,7 +58,7 @@ DISK_JOBS = 512
 """Maximum requests that wait for the disk; further ones get 503. Reads of running downloads are never refused."""
 
 B = TypeVar("B", bound=Struct)
-OPERATIONS = (*admin.OPERATIONS, *egress.OPERATIONS, *events.OPERATIONS, *ingest.OPERATIONS)
+OPERATIONS = (*admin.OPERATIONS, *egress.OPERATIONS, *events.OPERATIONS, *ingest.OPERATIONS, *nodes.OPERATIONS)
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -115,6 +121,7 @@ def create_app(
     found += routes
     if cluster is not None:
         found.append(web.post(ANNOUNCE_PATH, announce_route(cluster.announce)))
+        found.append(web.post(CONTINUE_PATH, continue_route(cluster.continue_room)))
     if page_root is not None:
         found += page.routes(page_root)
     if base:
@@ -256,6 +263,8 @@ def _operation(operation: Operation, services: Services, base_path: str, disk: D
         body = None if operation.body is None else await _body(request, operation.body)
         call = Call(services, claims, parameters, dict(request.query), body, base_path)
         done = operation.run(call)
+        if isinstance(done, Coroutine):
+            done = await done
         if callable(done):
             try:
                 done = await disk.run(done)

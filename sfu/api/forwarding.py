@@ -30,6 +30,8 @@ ROOM_ROUTES: Final = ("/api/v1/rooms/{room}", "/whip/{room}", "/whep/{room}", "/
 """Beginnings of the routes that the home of a room serves. Pages with a room in their path are the same on all nodes."""
 API_ROUTES: Final = "/api/v1/rooms"
 SAFE_METHODS: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
+NODE_ROUTES: Final = "/api/v1/nodes/{node}"
+"""Beginning of the routes that the named node serves."""
 BODY_ROUTES: Final = {("POST", "/api/v1/rooms"): ("name", True), ("POST", "/api/dev/token"): ("room", False)}
 """Routes with the room in the body: field, and whether the request creates the room."""
 CREATING_ROUTES: Final = {("POST", "/whip/{room}"), ("POST", "/api/v1/rooms/{room}/ingest")}
@@ -125,6 +127,8 @@ def _not_home() -> web.Response:
 async def _home(forwarding: Forwarding, request: web.Request, route: str) -> tuple[str, NodeInfo | None]:
     """The room, and the other node that serves the request; None: this one, which also answers requests that are not valid."""
     method = request.method
+    if route.startswith(NODE_ROUTES):
+        return "", await _named_node(forwarding, request)
     field, creates = BODY_ROUTES.get((method, route), ("", False))
     if method == hdrs.METH_OPTIONS or not (field or route.startswith(ROOM_ROUTES)):
         return "", None
@@ -144,6 +148,16 @@ async def _home(forwarding: Forwarding, request: web.Request, route: str) -> tup
         # Joins check it themselves. Media, viewers and leaving do not depend on it.
         forwarding.placement.check_home(room)
     return room, home
+
+
+async def _named_node(forwarding: Forwarding, request: web.Request) -> NodeInfo | None:
+    """The other node in the path; None: this node, or there is no such node."""
+    node = request.match_info["node"]
+    try:
+        forwarding.authenticate(bearer_token(request))
+    except RemoteError:
+        return None
+    return (await forwarding.living()).get(node) if node != forwarding.node_id else None
 
 
 async def _room_of_body(request: web.Request, field: str) -> str:

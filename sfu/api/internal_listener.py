@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
@@ -21,6 +22,7 @@ from sfu.api.loop_time import ReadScheduler
 from sfu.api.middleware import BODY_TIMEOUT, problem_of
 from sfu.api.server import connection_of
 from sfu.api.settings import Settings
+from sfu.cluster.handover import ContinueRoom
 from sfu.cluster.node_auth import CLIENT_HEADER, NodeAuthentication
 from sfu.cluster.peers import PeerAnswer, decode_node
 from sfu.cluster.ports import NodeInfo
@@ -52,6 +54,8 @@ class Cluster:
     forwarding: Forwarding
     announce: Callable[[NodeInfo], Awaitable[PeerAnswer]]
     "Renews the lease of a node that does not reach the directory."
+    continue_room: Callable[[ContinueRoom], Awaitable[None]]
+    "Continues a room that another node moves to this one. Raises RemoteError."
 
 
 def charged_connection(request: web.Request) -> HeadDeadlineProtocol | None:
@@ -74,6 +78,24 @@ def announce_route(
             raise BadRequest("The announcement is malformed.") from None
         answer = await announce(node)
         return web.Response(status={PeerAnswer.RENEWED: 204, PeerAnswer.NO_DIRECTORY: 503}.get(answer, 404))
+
+    return respond
+
+
+def continue_route(
+    continue_room: Callable[[ContinueRoom], Awaitable[None]],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Implements `Target.continue_room` for the other nodes."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        if FORWARDED_CLIENT not in request:
+            raise web.HTTPNotFound
+        try:
+            asked = msgspec.msgpack.decode(await request.read(), type=ContinueRoom)
+        except msgspec.DecodeError:
+            raise BadRequest("The request is malformed.") from None
+        await continue_room(asked)
+        return web.Response(status=204)
 
     return respond
 

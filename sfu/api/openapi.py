@@ -23,6 +23,7 @@ PARAMETERS = {
     "recording": "The recording's name.",
     "file": "The file's name.",
     "format": "`json` or `csv`.",
+    "node": "The node's id.",
 }
 ERRORS = {
     "400": "The request is invalid.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from sfu.cluster.ports import NodeInfo
 from sfu.egress.job import EgressSpec
 from sfu.egress.protocol import Destination, DestinationState, Status
 from sfu.egress.recordings import StoredRecording
@@ -182,3 +183,22 @@ class NodePort(Protocol):
     @property
     def collectors(self) -> Sequence[Collector]:
         """The collectors for `/metrics`, without that of HTTP requests, which the API adds."""
+
+
+class NodesPort(Protocol):
+    """This node and the other nodes of its cluster. Raises RemoteError."""
+
+    async def list(self) -> Sequence[NodeInfo]:
+        """Living nodes. Raises Unavailable when the directory does not answer and never has."""
+
+    @property
+    def own(self) -> NodeInfo:
+        """This node, now."""
+
+    async def drain(self) -> None:
+        """Moves the rooms of this node to others, and refuses new ones. Returns when that has begun."""
+
+    async def undo_drain(self) -> None: ...
+
+    async def move(self, room: str, node: str) -> NodeInfo:
+        """Moves a room of this node. Returns its new home. `node`: an id; empty: the best node."""

@@ -189,7 +189,8 @@ class Development(Schema, frozen=True, kw_only=True):
 
 
 class DevelopmentTokenRequest(RequestBody, frozen=True, kw_only=True):
-    room: Identifier
+    room: Annotated[str, Meta(max_length=128)]
+    "Empty: a token for the whole server, not to join with."
     identity: Annotated[str, Meta(max_length=128)] = ""
     name: Name = ""
     admin: bool | None = None

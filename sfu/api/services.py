@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sfu.api.ports import EgressPort, IngestPort, NodePort, RoomsPort
+from sfu.api.ports import EgressPort, IngestPort, NodePort, NodesPort, RoomsPort
 from sfu.auth.tokens import Verifier
 from sfu.auth.turn_health import TurnStatus
 from sfu.events.events import Events
@@ -19,4 +19,5 @@ class Services:
     egress_jobs: EgressPort | None = None
     ingests: IngestPort | None = None
     events: Events | None = None
+    nodes: NodesPort | None = None
     turn_servers: Callable[[], Sequence[TurnStatus]] = tuple

@@ -48,6 +48,9 @@ class RoomHost(Protocol):
     def rooms(self) -> Collection[str]:
         """Names of the rooms that exist in this process."""
 
+    def take(self, room: str) -> bytes | None:
+        """The snapshot of a room; None: it has ended."""
+
     def restore(self, room: str, snapshot: bytes) -> None:
         """Creates a room from the snapshot of its former home. Raises ValueError when the snapshot is malformed."""
 
@@ -83,6 +86,8 @@ class Membership:
         self._claimed_at: dict[str, float] = {}
         self._placing: dict[tuple[str, bool], asyncio.Task[NodeInfo | None]] = {}
         self._releasing: dict[str, asyncio.Task[None]] = {}
+        self.moving: dict[str, asyncio.Task[NodeInfo]] = {}
+        """Rooms that move to another node now. Requests about them wait."""
         self._announced = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._joined = asyncio.Event()
@@ -147,9 +152,9 @@ class Membership:
             task = self._releasing[room] = asyncio.create_task(self._release(room, home))
             task.add_done_callback(lambda _: self._releasing.pop(room, None))
 
-    async def nodes(self) -> Mapping[str, NodeInfo]:
-        """Living nodes by id, at most `NODES_AGE` seconds old. Raises Unavailable."""
-        if time.monotonic() - self._nodes_at > NODES_AGE:
+    async def nodes(self, max_age: float = NODES_AGE) -> Mapping[str, NodeInfo]:
+        """Living nodes by id. `max_age`: seconds. Raises Unavailable."""
+        if time.monotonic() - self._nodes_at > max_age:
             await self._refresh_nodes()
         return self._nodes
 
@@ -172,7 +177,36 @@ class Membership:
     def _without_directory(self, node: NodeInfo) -> PeerAnswer:
         return PeerAnswer.NO_DIRECTORY if self.lease.vouches_for(node.instance, time.monotonic()) else PeerAnswer.NONE
 
+    def give_up(self, room: str) -> None:
+        """Another node continues the room. The home in the directory stays as it is."""
+        self.lease.homes.pop(room, None)
+        self._claimed_at.pop(room, None)
+
+    def keep(self, room: str, home: Home, given_up: float) -> None:
+        """No other node continues the room, which was given up at this time: this node is still its home."""
+        if not self.lease.adopt(room, home, given_up, time.monotonic()):
+            # The lease has ended or the directory lost its state meanwhile. The home is verified before it decides.
+            self.lease.homes[room] = Home(home.node, "", home.epoch)
+        self._claimed_at[room] = time.monotonic()
+
+    async def continue_room(self, room: str, former: str) -> bool:
+        """Becomes the home of a room that its home, the instance `former`, has closed and saved. False: another node is the
+        home. Raises Unavailable."""
+        own, sent = self.info, time.monotonic()
+        if not self.lease.trusted(sent):
+            raise Unavailable("This node does not reach the directory.")
+        try:
+            home = await self._directory.claim(room, own.id, own.instance, over=former)
+        except Fenced:
+            raise Unavailable("The lease of this node has ended.") from None
+        if home.instance != own.instance:
+            return False
+        await self._adopt(room, home, sent)
+        return True
+
     async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
+        if (moving := self.moving.get(room)) is not None:
+            await asyncio.wait({moving})
         if room in self.lease.homes:
             return None
         # Requests for the same room share one search. It goes on when a client leaves.
@@ -338,8 +372,8 @@ class Membership:
                 elif (home := await self._directory.home(room)) is None:
                     return
                 if self.lease.homes.get(room) != before:
-                    # The room ended meanwhile, or the lease did.
-                    if room not in self.lease.homes:
+                    # The room ended or moved meanwhile, or the lease did.
+                    if room not in self.lease.homes and home.instance == own.instance:
                         await self._release(room, home)
                 elif self.lease.claimed(room, home):
                     self._claimed_at[room] = time.monotonic()

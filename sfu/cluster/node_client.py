@@ -5,16 +5,21 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import aiohttp
+import msgspec
 from yarl import URL
 
+from sfu.cluster.handover import ContinueRoom
 from sfu.cluster.node_auth import NodeAuthentication
 from sfu.cluster.peers import PeerAnswer, encode_node
 from sfu.cluster.ports import NodeInfo, Unavailable, Unreachable
+from sfu.errors import AtCapacity
 
 CONNECT_TIMEOUT: Final = 2.0
 """Seconds to reach another node."""
 ANNOUNCE_TIMEOUT: Final = 1.0
 ANNOUNCE_PATH: Final = "/internal/announce"
+CONTINUE_TIMEOUT: Final = 5.0
+CONTINUE_PATH: Final = "/internal/continue"
 SESSIONS_LIMIT: Final = 256
 """Nodes with open connections. Beyond it, the connections to the first one are closed."""
 
@@ -95,6 +100,21 @@ class NodeClient:
         async with response:
             return {204: PeerAnswer.RENEWED, 503: PeerAnswer.NO_DIRECTORY}.get(response.status, PeerAnswer.NONE)
 
+    async def continue_room(self, node: NodeInfo, request: ContinueRoom) -> None:
+        """Implements Target."""
+        response = await self.request(
+            node,
+            "POST",
+            CONTINUE_PATH,
+            headers={"Content-Type": "application/msgpack"},
+            client="",
+            data=msgspec.msgpack.encode(request),
+            timeout=CONTINUE_TIMEOUT,
+        )
+        async with response:
+            if response.status != 204:
+                raise AtCapacity(await _message(response) or f"The node {node.id} answers {response.status}.")
+
     def _session(self, node: NodeInfo, target: str) -> tuple[aiohttp.ClientSession, URL]:
         unix = node.url.startswith("unix:")
         session = self._sessions.get(node.url)
@@ -112,3 +132,11 @@ class NodeClient:
                 task.add_done_callback(self._closing.discard)
         base = "http://node" if unix else node.url
         return session, URL(base + target, encoded=True)
+
+
+async def _message(response: aiohttp.ClientResponse) -> str:
+    """The message of an error response; empty: it has none."""
+    try:
+        return str((await response.json())["message"])
+    except (aiohttp.ClientError, OSError, ValueError, TypeError, KeyError):
+        return ""

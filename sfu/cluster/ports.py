@@ -45,6 +45,8 @@ class NodeInfo:
     "Joins in the last 20 s. They are not yet part of the load."
     version: str = ""
     draining: bool = False
+    started_at: float = 0.0
+    "Seconds since 1970."
 
 
 @dataclass(frozen=True, slots=True)

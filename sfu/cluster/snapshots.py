@@ -42,6 +42,7 @@ class Snapshots:
         self._lost = lost
         self._changed: dict[str, None] = {}
         self._saving = 0
+        self._rounds = asyncio.Lock()
         self._wake = asyncio.Event()
         self.saved = 0
         self.fenced = 0
@@ -78,8 +79,19 @@ class Snapshots:
             spent = asyncio.get_running_loop().time() - began
             await asyncio.sleep(min(max(spent / SAVING_SHARE, MIN_INTERVAL), MAX_INTERVAL) if answered else RETRY)
 
+    async def save_last(self, room: str, home: Home, close: Callable[[], bytes]) -> None:
+        """Saves the last state of a room that another node continues. `close` closes the room and returns its snapshot; no
+        older state is saved after it. Raises Unavailable, Fenced and ValueError."""
+        async with self._rounds:
+            snapshot = close()
+            await self._directory.save(room, home, self._sealer.seal(snapshot, room.encode()))
+
     async def save_changed(self) -> bool:
         """Saves all changed rooms. False: the directory did not answer; the rooms are saved later."""
+        async with self._rounds:
+            return await self._save_changed()
+
+    async def _save_changed(self) -> bool:
         changed, self._changed = list(self._changed), {}
         answered = True
         gate = asyncio.Semaphore(CONCURRENCY)

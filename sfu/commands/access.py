@@ -12,6 +12,9 @@ from sfu.auth.grants import VideoGrants
 from sfu.auth.tokens import mint
 from sfu.errors import ConfigurationError
 
+OPERATOR = VideoGrants(room_create=True, room_list=True)
+"""Grants for operations on nodes."""
+
 
 def mint_token(settings: config.Settings, grants: VideoGrants, parsed: argparse.Namespace) -> str:
     """Takes identity, name, metadata, key and lifetime from the arguments, if the command has them."""

@@ -269,3 +269,13 @@ async def test_turn_servers() -> None:
         assert (failed["state"], failed["latency"], failed["loss"]) == ("failed", None, 0.333)
         status, _ = await server.ask("GET", "/api/v1/turn", token=ADMIN)
         assert status == 403
+
+
+async def test_a_server_without_a_cluster_has_no_nodes(server: Server) -> None:
+    server.join("hall", "ada")
+    operator = token(room_create=True, room_list=True)
+    for method, path in (("GET", "nodes"), ("GET", "nodes/x"), ("POST", "nodes/x/drain"), ("POST", "rooms/hall/move")):
+        status, problem = await server.ask(method, f"/api/v1/{path}", token=operator, json={})
+        assert (status, problem["code"]) == (409, "no_cluster")
+        if method == "POST":
+            assert (await server.ask(method, f"/api/v1/{path}", token=CREATOR, json={}))[0] == 403

@@ -91,6 +91,10 @@ async def test_tokens() -> None:
         assert not server.verifier.verify(later["token"], time.time()).video.room_admin
         listed = await server.ask("GET", "/api/v1/rooms", token=(await ask(server, room="x", admin=True))["token"])
         assert listed[0] == 200
+        whole = await ask(server, room="", admin=True)
+        claims = server.verifier.verify(whole["token"], time.time())
+        assert claims.video.room_create
+        assert not claims.video.may_join("")
 
 
 async def test_remote_clients_get_no_token() -> None:

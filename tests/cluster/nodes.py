@@ -23,6 +23,9 @@ class Rooms:
     def rooms(self) -> Collection[str]:
         return self.states
 
+    def take(self, room: str) -> bytes | None:
+        return self.states.get(room)
+
     def restore(self, room: str, snapshot: bytes) -> None:
         if snapshot == b"malformed":
             raise ValueError(snapshot)

@@ -29,6 +29,11 @@ class Idle:
     def is_draining(self) -> bool:
         return False
 
+    def no_new_rooms(self) -> str:
+        return ""
+
+    def set_draining(self, draining: bool) -> None: ...
+
 
 def no_claims(token: str) -> Claims:
     raise AssertionError(token)

@@ -21,6 +21,7 @@ from sfu.api.services import Services
 from sfu.api.settings import Settings
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.tokens import Claims, Verifier
+from sfu.cluster.handover import ContinueRoom
 from sfu.cluster.home_cache import HomeCache
 from sfu.cluster.node_auth import NodeAuthentication
 from sfu.cluster.node_client import NodeClient
@@ -51,6 +52,8 @@ class Search:
         home = self.homes.by_room.get(room)
         return home if home is not None and home.id != self.node else None
 
+    def check_home(self, room: str) -> None: ...
+
 
 @dataclass
 class HlsNode:
@@ -77,6 +80,10 @@ class HlsNode:
 
 async def _announce(node: NodeInfo) -> PeerAnswer:
     return PeerAnswer.NONE
+
+
+async def _continue_room(request: ContinueRoom) -> None:
+    raise AssertionError(request)
 
 
 def _authenticate(token: str) -> Claims:
@@ -107,7 +114,9 @@ async def hls_node(homes: Homes, name: str, folder: Path, **hls: Any) -> AsyncIt
         routes=tuple(HlsRoutes(settings, live_streams, verifier, b"s" * 32, edge=edge).routes()),
         access_log=False,
         addresses=addresses,
-        cluster=Cluster(authentication=authentication, forwarding=forwarding, announce=_announce),
+        cluster=Cluster(
+            authentication=authentication, forwarding=forwarding, announce=_announce, continue_room=_continue_room
+        ),
     )
     internal: list[NodeSite] = []
 
