@@ -302,7 +302,7 @@ class ClusterNode:
             url=self.url,
             load=self._load.capacity_used(),
             rooms=len(rooms),
-            participants=sum(len(room.members) for room in rooms),
+            participants=self._rooms.participants,
             joins=self._joins.count(time.monotonic(), self._load.joins()),
             version=__version__,
             draining=self._load.is_draining(),

@@ -37,6 +37,8 @@ class NodeInfo:
     "Random id of this process. A restarted node has another one."
     url: str
     "Where other nodes reach its internal HTTP server: `http://10.0.0.3:7883` or `unix:/run/sfu/worker-1.sock`."
+    inbox: str = ""
+    "Stream of the bus that the node reads for messages of rooms on several nodes."
     load: float = 0.0
     "Share of its capacity in use, 0 to 1; the highest of CPU, network, memory and descriptors."
     rooms: int = 0

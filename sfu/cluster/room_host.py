@@ -18,7 +18,7 @@ class LocalRooms:
         self._rooms = rooms
 
     def rooms(self) -> set[str]:
-        return {str(room.name) for room in self._rooms.list()}
+        return self._rooms.names()
 
     def take(self, room: str) -> bytes | None:
         """The encoded snapshot of a room; None: it has ended."""

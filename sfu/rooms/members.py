@@ -6,6 +6,7 @@ from typing import Protocol
 from sfu.ids import Identity, ParticipantId
 from sfu.rooms.commands import Action
 from sfu.rooms.events import Delivery, Event
+from sfu.rooms.lobby import WaitingParticipant
 from sfu.rooms.observer import Observation
 from sfu.rooms.participant import Participant
 
@@ -15,6 +16,9 @@ class Mirror(Protocol):
 
     def deliver(self, event: Event, receivers: Iterable[Participant] | None, exclude: Participant | None) -> None:
         """`receivers` None: all participants. Does not call back."""
+
+    def left_lobby(self, waiting: WaitingParticipant) -> None:
+        """A waiting participant left on its own."""
 
 
 class Members:

@@ -54,8 +54,8 @@ class Profile:
     kind: ParticipantKind = "standard"
     invited: bool = False
     "An operator let this participant in: lock and lobby do not apply."
-    shadow: bool = False
-    "Another node serves this participant."
+    shadow_of: str = ""
+    "Id of the edge that serves the participant; empty: this node."
 
 
 @dataclass(slots=True, eq=False)
@@ -77,6 +77,8 @@ class Participant:
     kind: ParticipantKind = "standard"
     shadow: bool = False
     "Another node serves this participant. It receives no media from this one."
+    node: str = ""
+    "At the home and at other edges: the edge that serves the participant."
     publications: dict[TrackId, Publication] = field(default_factory=dict)
     _state: ParticipantState | None = field(default=None, init=False, repr=False)
 
@@ -91,6 +93,7 @@ class Participant:
             or state.metadata is not self.metadata
             or state.attributes is not self.attributes
             or state.permissions is not self.permissions
+            or state.node != self.node
             or state.publications != publications
         ):
             state = self._state = ParticipantState(
@@ -103,5 +106,6 @@ class Participant:
                 self.joined_at,
                 publications,
                 self.kind,
+                self.node,
             )
         return state

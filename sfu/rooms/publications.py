@@ -85,13 +85,17 @@ class Publications:
 
     def bind(self, publication: Publication, media: MediaSource, description: TrackDescription) -> None:
         """The publisher of a restored publication sends again. The publication keeps its id and its mute state."""
-        publication.media = media
         publication.description = description
+        self.attach_media(publication, media)
+        self._members.broadcast(TrackPublished(publication.state), exclude=self._owner(publication))
+
+    def attach_media(self, publication: Publication, media: MediaSource) -> None:
+        """The media of a publication without media, or of one whose media come from another node now. No participant gets
+        an event."""
+        publication.media = media
         if publication.muted:
             media.set_muted(True)
-        owner = self._owner(publication)
-        self._last_n.publications_changed(owner)
-        self._members.broadcast(TrackPublished(publication.state), exclude=owner)
+        self._last_n.publications_changed(self._owner(publication))
         for participant in self._members:
             participant.subscriptions.bind(publication)
 
@@ -102,7 +106,7 @@ class Publications:
     def drop_unbound(self) -> None:
         """Unpublishes the restored publications whose publishers did not send again."""
         for publication in self:
-            if not publication.bound:
+            if not publication.bound and not self._owner(publication).shadow:
                 self.unpublish(publication, notify_owner=True)
 
     def update_description(self, publication: Publication, description: TrackDescription) -> None:

@@ -30,6 +30,8 @@ class _Entry:
     idle_since: float | None = None
     restored: bool = False
     "Participants may still be away."
+    mirrored: bool = False
+    "Another node is the home of the room."
 
 
 class Rooms:
@@ -58,7 +60,21 @@ class Rooms:
         return len(self._entries)
 
     def list(self) -> list[Room]:
-        return [entry.room for entry in self._entries.values()]
+        """Rooms whose home is this node."""
+        return [entry.room for entry in self._entries.values() if not entry.mirrored]
+
+    def names(self) -> set[str]:
+        """Names of all rooms, mirrored ones included."""
+        return {str(name) for name in self._entries}
+
+    @property
+    def participants(self) -> int:
+        """Participants that this node serves, in its rooms and in mirrored ones."""
+        return sum(not member.shadow for entry in self._entries.values() for member in entry.room.members)
+
+    def idle_timeout(self, name: str) -> float:
+        """Seconds. Raises NotFound."""
+        return self._entries[self.find(name).name].idle_timeout
 
     def has(self, name: str) -> bool:
         return RoomName(name) in self._entries
@@ -132,6 +148,37 @@ class Rooms:
         self._entries[name] = _Entry(room, snapshot.idle_timeout, restored=True)
         self.restored += 1
         return room
+
+    def mirror(self, name: str) -> Room:
+        """An empty room whose home is another node. Raises Conflict when the room exists, AtCapacity."""
+        if name in self._entries:
+            raise Conflict("The room exists already.")
+        if len(self._entries) >= self.settings.max_rooms:
+            raise AtCapacity("This server cannot open another room.")
+        room = Room(RoomName(name), self.settings, self._ids, self._clock)
+        self._entries[room.name] = _Entry(room, self.settings.idle_timeout, mirrored=True)
+        return room
+
+    def promote(self, name: str) -> None:
+        """This node becomes the home of a mirrored room."""
+        entry = self._entries[RoomName(name)]
+        entry.mirrored, entry.restored = False, True
+        entry.room.observed_by(self._observer, self._changed)
+        self.restored += 1
+
+    def drop_mirror(self, name: str) -> None:
+        """Forgets a mirrored room without participants of this node. Idempotent."""
+        entry = self._entries.get(RoomName(name))
+        if entry is not None and entry.mirrored:
+            del self._entries[RoomName(name)]
+            entry.room.close("moved", "The meeting continues on another server.")
+
+    def await_return(self, name: str) -> None:
+        """Participants of a home room are away: gives them `away_timeout` seconds to return."""
+        entry = self._entries.get(RoomName(name))
+        if entry is not None:
+            entry.restored = True
+            entry.room.away.until = None
 
     def take_back(self, name: str, identifier: ParticipantId, sink: ParticipantSink) -> Participant | None:
         """The client of a participant that is away returns. None: no such participant is away."""
@@ -218,7 +265,7 @@ class Rooms:
             if entry.restored:
                 entry.room.expire_away(now)
                 entry.restored = entry.room.away.until is None or now < entry.room.away.until
-            if entry.room.occupied:
+            if entry.room.occupied or entry.mirrored:
                 entry.idle_since = None
             elif entry.idle_since is None:
                 entry.idle_since = now

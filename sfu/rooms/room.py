@@ -134,6 +134,8 @@ class Room:
         """A waiting participant leaves on its own."""
         if self.lobby.remove(waiting.id) is not None:
             self.lobby_changed()
+            for mirror in self.members.mirrors:
+                mirror.left_lobby(waiting)
 
     def leave(self, participant: Participant, reason: str = "left") -> None:
         """The participant leaves on its own; its sink is not called. Idempotent."""
@@ -192,7 +194,7 @@ class Room:
     def add_shadow(self, state: ParticipantState, sink: ParticipantSink, *, auto_subscribe: bool) -> Participant:
         """Adds a participant that another node serves, without its publications."""
         participant = self._restored(state, auto_subscribe=auto_subscribe)
-        participant.shadow = True
+        participant.shadow, participant.node = True, state.node
         participant.sink = sink
         self.members.add(participant)
         self.last_n.sync(participant)
@@ -203,14 +205,19 @@ class Room:
 
     def lose_shadow(self, participant: Participant) -> None:
         """The node that serves a shadow participant is gone: the participant is away."""
-        participant.shadow = False
+        participant.shadow, participant.node = False, ""
         participant.sink = AwaySink()
         for publication in participant.publications.values():
             self.publications.unbind(publication)
         self.away.add(participant)
 
     def take_back(self, identifier: ParticipantId, sink: ParticipantSink) -> Participant | None:
-        """The client of a participant that is away returns. None: the participant is not away."""
+        """The client of a participant that is away returns, or the client of a shadow participant moves here. None: this
+        node serves the participant, or there is none."""
+        member = self.members.find(identifier)
+        if member is not None and member.shadow and self.members.home is None:
+            member.sink.removed("moved", "You are connected through another server.")
+            self.lose_shadow(member)
         participant = self.away.remove(identifier)
         if participant is not None:
             participant.sink = sink
@@ -248,6 +255,13 @@ class Room:
         if egress != self.egress:
             self.egress = egress
             self.members.broadcast(RoomUpdated(self.state))
+
+    def observed_by(self, observer: RoomObserver | None, changed: Callable[[RoomName], None]) -> None:
+        """This node becomes the home of a mirrored room."""
+        self._observer = observer
+        self.members.changed = partial(changed, self.name)
+        self._observe(RoomRestored(tuple(participant.state for participant in self.members)))
+        self.members.changed()
 
     def close(self, reason: LeaveReason = "room_closed", message: str = "The room was closed.") -> None:
         if self.closed:
@@ -294,7 +308,8 @@ class Room:
             joined_at=self._clock(),
             subscriptions=Subscriptions(auto_subscribe=profile.auto_subscribe),
             kind=profile.kind,
-            shadow=profile.shadow,
+            shadow=bool(profile.shadow_of),
+            node=profile.shadow_of,
         )
         self.members.add(participant)
         self.publications.sync(participant)

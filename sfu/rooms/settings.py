@@ -29,6 +29,8 @@ class Settings:
     "Number of microphones forwarded in a room, by loudness; 0: all. Each room can override it."
     idle_timeout: Seconds = 300.0
     "Seconds until a room without visible participants closes."
+    spread_above: Limit = 0
+    "Participants of a room that one node of a cluster serves; other nodes serve further ones. 0: a room is on one node."
     away_timeout: Seconds = 30.0
     "Seconds for which a room that another node took over keeps the participants whose clients have not returned."
     create_on_join: bool = True

@@ -41,6 +41,8 @@ class ParticipantState:
     publications: tuple[PublicationState, ...]
     "Oldest first."
     kind: ParticipantKind = "standard"
+    node: str = ""
+    "In a room on several nodes: the edge that serves the participant; empty: the home."
 
 
 @dataclass(frozen=True, slots=True)

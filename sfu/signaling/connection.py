@@ -8,6 +8,7 @@ import logging
 from sfu.errors import RateLimited, RemoteError
 from sfu.signaling import messages
 from sfu.signaling.dialect import Dialect, UnreadableMessage
+from sfu.signaling.landing import AcceptedJoin
 from sfu.signaling.message_cost import message_cost
 from sfu.signaling.messages import ClientMessage, Error, Join, Ok
 from sfu.signaling.outbox import Socket
@@ -22,7 +23,7 @@ INTERNAL_ERROR = "Internal server error. It has been logged."
 
 
 class Connection:
-    __slots__ = ("_context", "_dialect", "_sessions", "_socket", "_token", "session")
+    __slots__ = ("_accepted", "_context", "_dialect", "_sessions", "_socket", "_token", "session")
 
     def __init__(self, sessions: Sessions, socket: Socket, dialect: Dialect, token: str = "") -> None:
         """`token`: from the WebSocket subprotocol; empty: none."""
@@ -31,7 +32,22 @@ class Connection:
         self._dialect = dialect
         self._socket = socket
         self._token = token
+        self._accepted: AcceptedJoin | None = None
         self.session: Session | None = None
+
+    def first_join(self, frame: str | bytes) -> Join | None:
+        """The join in the first message. None: the message does not join, or it resumes a session of this node."""
+        try:
+            message = self._dialect.decode(frame)
+        except UnreadableMessage:
+            return None
+        if not isinstance(message, Join) or (message.resume and self._sessions.find(message.resume) is not None):
+            return None
+        return message
+
+    def accept(self, join: AcceptedJoin) -> None:
+        """The home of the room, another node, has answered the join. Call `receive` with the message next."""
+        self._accepted = join
 
     def receive(self, frame: str | bytes) -> float:
         """Executes a message and charges its loop time to the session. Returns the seconds for which the socket must not
@@ -86,6 +102,8 @@ class Connection:
 
     def closed(self) -> None:
         """Call it when the socket is closed."""
+        if self._accepted is not None:
+            self._accepted.abandon()
         if self.session is not None:
             self.session.socket_lost(self._socket)
 
@@ -97,7 +115,8 @@ class Connection:
             if not isinstance(message, Join):
                 self._refuse(Error(id=identifier, code="join_first", message="The first message must be a join."))
                 return
-            self.session = self._sessions.join(self._socket, self._dialect, message, message.token or self._token)
+            token = message.token or self._token
+            self.session = self._sessions.join(self._socket, self._dialect, message, token, self._accepted)
         except UnreadableMessage as error:
             self._context.counters.invalid += 1
             self._refuse(_error(error.request, error))

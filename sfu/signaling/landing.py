@@ -17,11 +17,13 @@ from sfu.auth.addresses import ClientAddresses
 from sfu.auth.tokens import Claims
 from sfu.cluster.ports import NodeInfo, Placement, Unavailable
 from sfu.errors import RemoteError
-from sfu.signaling.dialect import Dialect, UnreadableMessage
+from sfu.rooms.lobby import WaitingParticipant
+from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.signaling.frame_stream import FrameStream
 from sfu.signaling.frames import Frame, Opcode
 from sfu.signaling.messages import Join
 from sfu.signaling.ports import ResumeKeys
+from sfu.signaling.profile import profile_of
 
 CLOSE_RESTART = 1012
 """The home is gone (IANA registry of RFC 6455 close codes). The client opens a new socket and resumes."""
@@ -47,6 +49,23 @@ class NodeConnector(Protocol):
         """Raises Unavailable."""
 
 
+class AcceptedJoin(Protocol):
+    """A join that the home of the room has answered, for a client that this node serves. Taken or abandoned once."""
+
+    def take(self, sink: ParticipantSink) -> Participant | WaitingParticipant:
+        """Raises RemoteError when the home has refused the join."""
+
+    def abandon(self) -> None:
+        """Idempotent, and without effect after `take`."""
+
+
+class Edges(Protocol):
+    """Rooms of other nodes of which this node serves participants."""
+
+    async def join(self, room: str, home: NodeInfo, profile: Profile) -> AcceptedJoin | None:
+        """None: the home serves the client itself. Raises RemoteErrors."""
+
+
 class ClientSocket(Protocol):
     """The client's socket, to write to."""
 
@@ -66,39 +85,37 @@ class Landing:
     authenticate: Callable[[str], Claims]
     creates: Callable[[Claims], bool]
     resume_keys: ResumeKeys
+    edges: Edges | None = None
 
-    async def find_home(self, frame: Frame, dialect: Dialect, token: str) -> NodeInfo | None:
-        """The node that serves the room which the first message joins. None: this node; it also answers what is invalid.
-
-        Raises Unavailable.
-        """
-        try:
-            message = dialect.decode(frame.payload if dialect.binary else frame.text)
-        except UnreadableMessage:
-            return None
-        if not isinstance(message, Join):
-            return None
+    async def find_home(self, message: Join, token: str) -> tuple[NodeInfo | None, Claims | None]:
+        """The node that serves the room which the message joins, and the claims of a new participant. Node None: this one,
+        which also answers invalid messages. Raises Unavailable."""
         opened = self.resume_keys.open(message.resume) if message.resume else None
         if opened is not None:
             # The former home of the room may be dead: a claim lets this cluster continue the room.
-            return await self.placement.find_home(opened[1].video.room, create=True)
+            return await self.placement.find_home(opened[1].video.room, create=True), None
         try:
             claims = self.authenticate(message.token or token)
         except RemoteError:
-            return None
+            return None, None
         if not claims.video.room:
-            return None
-        return await self.placement.find_home(claims.video.room, create=self.creates(claims))
+            return None, None
+        return await self.placement.find_home(claims.video.room, create=self.creates(claims)), claims
 
     async def open_home(
-        self, request: web.Request, frame: Frame, dialect: Dialect, token: str, client: str
-    ) -> aiohttp.ClientWebSocketResponse | None:
-        """A WebSocket to the node that serves the room. None: this node serves it. Raises Unavailable."""
-        node = await self.find_home(frame, dialect, token)
+        self, request: web.Request, message: Join, token: str, client: str
+    ) -> aiohttp.ClientWebSocketResponse | AcceptedJoin | None:
+        """A WebSocket to the node that serves the client, or its join if this node serves it in a room of another home. None:
+        this node serves the room. Raises RemoteErrors."""
+        node, claims = await self.find_home(message, token)
         if node is None:
             return None
         if FORWARDED_CLIENT in request:
             raise Unavailable("The room moves to another node. Try again.")
+        if self.edges is not None and claims is not None:
+            join = await self.edges.join(claims.video.room, node, profile_of(claims, message))
+            if join is not None:
+                return join
         protocols = [part.strip() for part in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
         return await self.nodes.connect(node, "/ws", [part for part in protocols if part], client)
 

@@ -3,16 +3,14 @@
 import logging
 from collections.abc import Iterator
 
-from sfu.auth.tokens import Claims
 from sfu.errors import AtCapacity, NotAuthorized
-from sfu.ids import Identity
 from sfu.rooms.lobby import WaitingParticipant
-from sfu.rooms.participant import Profile
-from sfu.rooms.permissions import Permissions
 from sfu.signaling.context import Context
 from sfu.signaling.dialect import Dialect
+from sfu.signaling.landing import AcceptedJoin
 from sfu.signaling.messages import Join, Ping
 from sfu.signaling.outbox import Socket
+from sfu.signaling.profile import profile_of
 from sfu.signaling.session import Session
 from sfu.signaling.session_state import CLOSE_REFUSED, CLOSE_SILENT, State
 
@@ -45,8 +43,11 @@ class Sessions:
     def remove(self, session: Session) -> None:
         self._by_key.pop(session.resume_key, None)
 
-    def join(self, socket: Socket, dialect: Dialect, join: Join, token: str) -> Session:
-        """Resumes a session or creates one. `token`: from the message or the subprotocol, may be empty.
+    def join(
+        self, socket: Socket, dialect: Dialect, join: Join, token: str, accepted: AcceptedJoin | None = None
+    ) -> Session:
+        """Resumes a session or creates one. `token`: from the message or the subprotocol, may be empty. `accepted`: another
+        node is the home of the room and lets the client in.
 
         Raises RemoteErrors.
         """
@@ -67,10 +68,11 @@ class Sessions:
         profile = profile_of(claims, join)
         if context.draining:
             raise AtCapacity("This server is going down; try another.", code="draining")
-        context.access.admit(claims.video.room)
+        context.access.admit("" if accepted is not None else claims.video.room)
         session = Session(context, self, dialect, claims, join.id, join.client)
         session.attach(socket)
-        entry = context.rooms.join(claims.video.room, profile, session)
+        room = claims.video.room
+        entry = accepted.take(session) if accepted is not None else context.rooms.join(room, profile, session)
         if isinstance(entry, WaitingParticipant):
             session.wait(entry)
         else:
@@ -128,23 +130,3 @@ class Sessions:
             elif now - session.pinged_at >= settings.heartbeat:
                 session.pinged_at = now
                 session.send(ping)
-
-
-def profile_of(claims: Claims, join: Join) -> Profile:
-    """Combines the token with the join message, which adds name and attributes unless `canUpdateOwnMetadata` is false.
-
-    Raises NotAuthorized.
-    """
-    grants = claims.video
-    if not grants.may_join(grants.room) or not claims.identity:
-        raise NotAuthorized("This token does not allow joining a room.")
-    own = grants.can_update_own_metadata
-    return Profile(
-        identity=Identity(claims.identity),
-        permissions=Permissions.from_grants(grants),
-        name=claims.name or (join.name if own else "") or claims.identity,
-        metadata=claims.metadata,
-        attributes={**(join.attributes if own else {}), **claims.attributes},
-        auto_subscribe=join.auto_subscribe,
-        may_create=grants.room_create,
-    )

@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Sequence
 
+import aiohttp
 import msgspec
 from aiohttp import web
 
@@ -212,13 +213,18 @@ class WebSockets:
                     if message.opcode is not opcode:
                         socket.close(CLOSE_UNSUPPORTED)
                         break
+                    join = None
                     if self._landing is not None and connection.session is None:
+                        join = connection.first_join(message.payload if dialect.binary else message.text)
+                    if self._landing is not None and join is not None:
                         try:
-                            home = await self._landing.open_home(request, message, dialect, token, address)
+                            home = await self._landing.open_home(request, join, token, address)
                         except RemoteError as error:
                             connection.refuse(message.payload if dialect.binary else message.text, error)
                             break
-                        if home is not None:
+                        if home is not None and not isinstance(home, aiohttp.ClientWebSocketResponse):
+                            connection.accept(home)
+                        elif home is not None:
                             joined = True
                             self._joined(address)
                             deadline.reschedule(None)

@@ -24,7 +24,7 @@ from sfu.sdp.receive_offer import accept_receive_offer
 from sfu.signaling.http_resources import SDP, HttpResources, Refusal
 from sfu.signaling.http_session import Requester
 from sfu.signaling.messages import Join
-from sfu.signaling.sessions import profile_of
+from sfu.signaling.profile import profile_of
 from sfu.signaling.whep_resource import WhepResource, wanted
 from sfu.signaling.whep_session import EVENTS, WhepSession
 from sfu.signaling.whep_viewers import WhepViewers

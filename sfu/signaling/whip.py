@@ -17,7 +17,7 @@ from sfu.sdp.ingest_offer import IngestOffer, accept_ingest
 from sfu.signaling.http_resources import SDP, HttpResources, Refusal
 from sfu.signaling.http_session import Requester
 from sfu.signaling.messages import Join, TrackSpec
-from sfu.signaling.sessions import profile_of
+from sfu.signaling.profile import profile_of
 from sfu.signaling.whip_session import WhipSession
 
 CAMERA: Final[dict[str, tuple[TrackSource, ...]]] = {

@@ -40,7 +40,7 @@ from sfu.rooms.mirror.messages import (
     Update,
     Waiting,
 )
-from sfu.rooms.mirror.reports import REPORTED, Reports
+from sfu.rooms.mirror.reports import REPORTED, Reports, subject
 from sfu.rooms.mirror.shadows import Relay, Shadows, ShadowSink
 from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.permissions import Permissions
@@ -71,7 +71,7 @@ class EdgeMirror:
         self._packet: DataPacket | None = None
         self.synchronized = False
         "False: the state of the home has not arrived yet."
-        room.members.mirrors = (self,)
+        room.members.mirrors = (*room.members.mirrors, self)
         room.members.home = self._command
 
     # -- own participants -------------------------------------------------------------------------------------------
@@ -128,6 +128,12 @@ class EdgeMirror:
             raise RuntimeError("the home has not answered yet")
         return self._serve(join.participant, sink, auto_subscribe=join.profile.auto_subscribe)
 
+    @property
+    def occupied(self) -> bool:
+        """Whether this edge serves participants, or clients that wait or join."""
+        served = any(not member.shadow for member in self._room.members)
+        return served or bool(self._waiting) or len(self._joins) > 0
+
     def abandon(self, request: int) -> None:
         """The client of a join is gone. Idempotent."""
         join = self._joins.remove(request)
@@ -143,10 +149,9 @@ class EdgeMirror:
         """Clients of this edge in the lobby."""
         return set(self._waiting)
 
-    def leave_lobby(self, waiting: WaitingParticipant) -> None:
-        """A waiting participant of this edge leaves on its own."""
+    def left_lobby(self, waiting: WaitingParticipant) -> None:
+        """Implements Mirror."""
         if self._waiting.pop(waiting.id, None) is not None:
-            self._room.lobby.remove(waiting.id)
             self._send(LeaveLobby(waiting.id))
 
     def promote(self) -> None:
@@ -158,13 +163,16 @@ class EdgeMirror:
 
     def close(self) -> None:
         """Ends the mirror: the room has no participants here."""
-        self._room.members.mirrors = ()
+        self._room.members.mirrors = tuple(one for one in self._room.members.mirrors if one is not self)
         self._room.members.home = None
         self._shadows.close()
 
     def deliver(self, event: Event, receivers: Iterable[Participant] | None, exclude: Participant | None) -> None:
         """Implements Mirror."""
-        if not self._receiving and isinstance(event, REPORTED):
+        if self._receiving or not isinstance(event, REPORTED):
+            return
+        member = self._room.members.find(subject(event))
+        if member is None or not member.shadow:
             self._report(event)
 
     def _report(self, event: Event) -> None:
@@ -185,7 +193,7 @@ class EdgeMirror:
             member = self._room.add_shadow(state, sink, auto_subscribe=auto_subscribe)
         finally:
             self._receiving = False
-        member.shadow = False
+        member.shadow, member.node = False, ""
         self._room.publications.sync(member)
         self._room.quality.sync(member)
         return member

@@ -39,6 +39,7 @@ from sfu.rooms.mirror.messages import (
     Update,
     Waiting,
 )
+from sfu.rooms.mirror.reports import subject
 from sfu.rooms.mirror.shadows import Relay, Shadows, ShadowSink
 from sfu.rooms.participant import Participant
 from sfu.rooms.room import Room
@@ -56,8 +57,12 @@ class HomeMirror:
     An edge is trusted with its own participants only: what it reports about others is ignored.
     """
 
-    def __init__(self, room: Room, send: Callable[[HomeMessage], None], relay: Relay, idle_timeout: float) -> None:
+    def __init__(
+        self, room: Room, edge: str, send: Callable[[HomeMessage], None], relay: Relay, idle_timeout: float
+    ) -> None:
         self._room = room
+        self.edge = edge
+        "Id of the node."
         self._send = send
         self._shadows = Shadows(room, relay)
         self._idle_timeout = idle_timeout
@@ -71,6 +76,10 @@ class HomeMirror:
         self.attached = False
         self.ignored = 0
         "Reports about participants that the edge does not serve, and commands that the room refuses."
+
+    def reconnect(self, send: Callable[[HomeMessage], None]) -> None:
+        """The link is another one. Its first message is `Attach`."""
+        self._send = send
 
     @property
     def served(self) -> int:
@@ -144,16 +153,21 @@ class HomeMirror:
                 return
             if other is not None:
                 room.remove(other, "duplicate_identity", REPLACED)
-            member = room.add_shadow(state, self._sink(state.id), auto_subscribe=entry.auto_subscribe)
+            member = room.add_shadow(
+                replace(state, node=self.edge, publications=()),
+                self._sink(state.id),
+                auto_subscribe=entry.auto_subscribe,
+            )
         elif room.away.remove(state.id) is not None:
             member.shadow = True
+            member.node = self.edge
             member.subscriptions.clear()
             member.sink = self._sink(state.id)
         elif state.id not in self._served:
             self._send(Removed(state.id, "moved", "You are connected through another server."))
             return
         self._served[state.id] = member
-        self._shadows.reconcile(member, _with_permissions(state, member))
+        self._shadows.reconcile(member, replace(state, permissions=member.permissions, node=self.edge))
 
     def _merge(self, other: RoomSnapshot) -> None:
         """The room had two homes during a partition. Chat of both sides stays, and a lock of either."""
@@ -171,7 +185,7 @@ class HomeMirror:
         if participant in self._waiting or participant in self._served:
             return
         sink = ShadowSink(self._relay_data, partial(self._remove, participant), self._admitted)
-        waiting = WaitingParticipant(participant, replace(message.profile, shadow=True), room.name, sink)
+        waiting = WaitingParticipant(participant, replace(message.profile, shadow_of=self.edge), room.name, sink)
         if room.locked:
             sink.removed("room_locked", "The room was locked.")
             return
@@ -192,7 +206,7 @@ class HomeMirror:
         )
         self._entering = True
         try:
-            result = self._room.join(replace(message.profile, shadow=True), sink)
+            result = self._room.join(replace(message.profile, shadow_of=self.edge), sink)
         except RemoteError as error:
             self._send(Entered(message.request, code=error.code, message=error.message))
             return
@@ -234,7 +248,7 @@ class HomeMirror:
 
     def _apply(self, event: Event) -> None:
         """A participant of the edge did something itself."""
-        owner = self._served.get(_subject(event))
+        owner = self._served.get(subject(event))
         if owner is None:
             self.ignored += 1
             return
@@ -268,7 +282,7 @@ class HomeMirror:
 
     def deliver(self, event: Event, receivers: Iterable[Participant] | None, exclude: Participant | None) -> None:
         """Implements Mirror."""
-        if self._reported is not None and _subject(event) == _subject(self._reported):
+        if self._reported is not None and subject(event) == subject(self._reported):
             return
         if self._entering and isinstance(event, ParticipantJoined):
             return
@@ -276,6 +290,9 @@ class HomeMirror:
         if to is not None and not to and (event.transient or isinstance(event, ChatSent | DataSent)):
             return
         self._send(Update(event, to, exclude.id if exclude is not None else ""))
+
+    def left_lobby(self, waiting: WaitingParticipant) -> None:
+        """Implements Mirror: `lobby_changed` has told the edge."""
 
     def _relay_data(self, packet: DataPacket, reliable: bool) -> None:
         if packet is not self._packet:
@@ -309,15 +326,3 @@ class HomeMirror:
 def _with_permissions(state: ParticipantState, member: Participant) -> ParticipantState:
     """The home decides about permissions."""
     return replace(state, permissions=member.permissions)
-
-
-def _subject(event: Event) -> ParticipantId:
-    """The participant whose own action the event is; empty: another kind of event."""
-    match event:
-        case ParticipantLeft(participant) | TrackUnpublished(participant):
-            return participant
-        case ParticipantUpdated(state):
-            return state.id
-        case TrackPublished(publication) | TrackMuted(publication):
-            return publication.owner
-    return ParticipantId("")

@@ -46,6 +46,9 @@ class Joins:
     def __init__(self) -> None:
         self._joins: dict[int, Join] = {}
 
+    def __len__(self) -> int:
+        return len(self._joins)
+
     def __iter__(self) -> Iterator[tuple[int, Join]]:
         return iter(self._joins.items())
 

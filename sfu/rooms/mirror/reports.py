@@ -2,6 +2,7 @@
 
 from collections import Counter, deque
 
+from sfu.ids import ParticipantId
 from sfu.rooms.events import (
     Event,
     ParticipantLeft,
@@ -52,6 +53,18 @@ class Reports:
         self._unacknowledged.clear()
         self._pending.clear()
         self.overflowed = False
+
+
+def subject(event: Event) -> ParticipantId:
+    """The participant whose own action the event is; empty: another kind of event."""
+    match event:
+        case ParticipantLeft(participant) | TrackUnpublished(participant):
+            return participant
+        case ParticipantUpdated(state):
+            return state.id
+        case TrackPublished(publication) | TrackMuted(publication):
+            return publication.owner
+    return ParticipantId("")
 
 
 def _key(event: Event) -> str:

@@ -16,10 +16,11 @@ from sfu.rooms.state import ParticipantState, PublicationState
 class Relay(Protocol):
     """Media of publications that another node serves."""
 
-    def open(self, publication: PublicationState) -> MediaSource:
-        """The media of a publication. Idempotent."""
+    def open(self, publication: PublicationState, node: str) -> MediaSource:
+        """The media of a publication, which `node` serves (empty: the home). Media that come later are attached to the
+        publication (`Publications.attach_media`)."""
 
-    def close(self, track: TrackId) -> None:
+    def close_track(self, track: TrackId) -> None:
         """The publication ended. Idempotent."""
 
 
@@ -69,6 +70,10 @@ class Shadows:
 
     def reconcile(self, member: Participant, state: ParticipantState) -> None:
         """Brings a participant and its publications to `state`. The others get events about what changed."""
+        if member.node != state.node:
+            # Its media come from another node now.
+            member.node = state.node
+            self._opened.difference_update(member.publications)
         publications = {publication.id: publication for publication in state.publications}
         for known in list(member.publications.values()):
             if known.id not in publications:
@@ -83,10 +88,10 @@ class Shadows:
         publications = self._room.publications
         known = member.publications.get(state.id)
         if known is None:
-            publications.mirror(member, state, self._open(state))
+            publications.mirror(member, state, self._open(state, member.node))
             return
-        if not known.bound:
-            publications.bind(known, self._open(state), state.description)
+        if state.id not in self._opened:
+            publications.bind(known, self._open(state, member.node), state.description)
         publications.update_description(known, state.description)
         publications.mute(known, state.muted, by=member)
 
@@ -102,14 +107,14 @@ class Shadows:
         """Closes the media of publications that ended."""
         for track in [track for track in self._opened if self._room.publications.find(track) is None]:
             self._opened.discard(track)
-            self._relay.close(track)
+            self._relay.close_track(track)
 
     def close(self) -> None:
         """Closes all media."""
         for track in self._opened:
-            self._relay.close(track)
+            self._relay.close_track(track)
         self._opened.clear()
 
-    def _open(self, state: PublicationState) -> MediaSource:
+    def _open(self, state: PublicationState, node: str) -> MediaSource:
         self._opened.add(state.id)
-        return self._relay.open(state)
+        return self._relay.open(state, node)

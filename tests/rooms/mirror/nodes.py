@@ -30,10 +30,10 @@ class FakeRelay:
     def __init__(self) -> None:
         self.open_tracks: dict[TrackId, FakeSource] = {}
 
-    def open(self, publication: PublicationState) -> FakeSource:
+    def open(self, publication: PublicationState, node: str) -> FakeSource:
         return self.open_tracks.setdefault(publication.id, FakeSource(publication.kind, publication.codec))
 
-    def close(self, track: TrackId) -> None:
+    def close_track(self, track: TrackId) -> None:
         self.open_tracks.pop(track, None)
 
 
@@ -103,7 +103,7 @@ class MirroredRoom:
         old = self.mirrors.get(node.name)
         if old is not None:
             old.detach()
-        self.mirrors[node.name] = HomeMirror(self.home.room, link.down.append, self.home.relay, IDLE_TIMEOUT)
+        self.mirrors[node.name] = HomeMirror(self.home.room, node.name, link.down.append, self.home.relay, IDLE_TIMEOUT)
         if node.mirror is None:
             node.mirror = EdgeMirror(node.room, link.up.append, node.relay)
         else:
@@ -141,7 +141,7 @@ class MirroredRoom:
             old.room.leave(member, "timeout")
         link = self.links[old.name] = Link()
         self.edges[old.name] = old
-        self.mirrors[old.name] = HomeMirror(self.home.room, link.down.append, self.home.relay, IDLE_TIMEOUT)
+        self.mirrors[old.name] = HomeMirror(self.home.room, old.name, link.down.append, self.home.relay, IDLE_TIMEOUT)
         old.mirror = EdgeMirror(old.room, link.up.append, old.relay)
         old.mirror.attach(snapshot)
 
