@@ -2,21 +2,7 @@
 #ifndef AIOSFU_COPIES_H
 #define AIOSFU_COPIES_H
 
-#include "layout.h"
-#include "native.h"
-
-/* A down track, its peer and their state, read and checked. Objects are borrowed; `serve` holds them. */
-typedef struct {
-    PyObject *down_track, *peer, *tx, *datagram_sink, *address, *datagrams;
-    PeerState *state;
-    void *context;
-    Layout layout;
-    int translates, rewrites;
-    unsigned sequence, picture, tl0, frame, mid, types[2];
-    uint32_t timestamp, ssrc;
-    int tag;
-    long long twcc, packets, octets;
-} Subscriber;
+#include "fanout_input.h"
 
 /* The first 12 bytes of one subscriber's copy. */
 static void write_fixed(unsigned char *at, const Canonical *packet, unsigned sequence, uint32_t timestamp, uint32_t ssrc,

@@ -13,13 +13,6 @@
 #define FRAME_HEADER 2 /* RFC 4571 */
 
 typedef struct {
-    int count;  /* packets */
-    int size;   /* of all but the last */
-    int bytes;  /* of all, with room for sealing */
-    int begin;  /* index of the first */
-} Group;
-
-typedef struct {
     PyObject *datagram_sink, *address; /* strong */
     int fd, segment, packets;
 } Pending;
@@ -34,54 +27,6 @@ static union {
 } controls[MESSAGES];
 static Pending pending[MESSAGES];
 static int busy;
-
-static int within(long long value, long long low, long long high) { return value >= low && value <= high; }
-
-/* One packet, checked so that the loop below need not. 0: not one that this can send. */
-static int read_packet(PyObject *object, Canonical *out) {
-    if (Py_TYPE(object) != packet_class || PyTuple_GET_SIZE(object) != 10)
-        return 0;
-    PyObject *tail = PyTuple_GET_ITEM(object, 4), *codec_patch = PyTuple_GET_ITEM(object, 8);
-    long long first = number_of(PyTuple_GET_ITEM(object, 0)), sequence = number_of(PyTuple_GET_ITEM(object, 1));
-    long long timestamp = number_of(PyTuple_GET_ITEM(object, 2)), word = number_of(PyTuple_GET_ITEM(object, 3));
-    long long size = number_of(PyTuple_GET_ITEM(object, 5)), codec = number_of(PyTuple_GET_ITEM(object, 6));
-    long long extension_size = number_of(PyTuple_GET_ITEM(object, 7));
-    if (!PyBytes_CheckExact(tail) || !within(first, 0, 0xFFFF) || !within(sequence, 0, 0xFFFF) ||
-        !within(timestamp, 0, 0xFFFFFFFFLL) || !within(word, 0, 0xFFFFFFFFLL) || !within(codec, 0, 1) ||
-        !within(extension_size, 0, PyBytes_GET_SIZE(tail)))
-        return 0;
-    memset(out, 0, sizeof *out);
-    if (codec_patch != Py_None) {
-        if (Py_TYPE(codec_patch) != codec_patch_class || PyTuple_GET_SIZE(codec_patch) != 8)
-            return 0;
-        int *fields[] = {&out->wide,   &out->picture_at, &out->picture,  &out->picture_bits,
-                         &out->tl0_at, &out->tl0,        &out->frame_at, &out->frame};
-        for (int index = 0; index < 8; index++) {
-            long long value = number_of(PyTuple_GET_ITEM(codec_patch, index));
-            if (!within(value, 0, 0xFFFF))
-                return 0;
-            *fields[index] = (int)value;
-        }
-    }
-    out->holder = NULL;
-    out->tail = (const unsigned char *)PyBytes_AS_STRING(tail);
-    out->tail_size = PyBytes_GET_SIZE(tail);
-    int head = out->wide ? WIDE_HEAD : ONE_BYTE_HEAD;
-    if (size > 16384 || size != head + out->tail_size)
-        return 0;
-    /* two bytes may be written at a picture id and a frame number, one at a TL0PICIDX */
-    if (out->picture_at > size - 2 || out->tl0_at > size - 1 || out->frame_at > size - 2)
-        return 0;
-    out->first = (unsigned)first;
-    out->sequence = (unsigned)sequence;
-    out->timestamp = (uint32_t)timestamp;
-    out->word = (uint32_t)word;
-    out->size = (int)size;
-    out->codec = (int)codec;
-    out->extension_size = (int)extension_size;
-    out->holder = Py_NewRef(tail);
-    return 1;
-}
 
 /* The message goes by Python's way: it knows what to do when the kernel says no. True: sent. */
 static int send_slowly(Pending *message, unsigned char *data, int size) {
@@ -130,14 +75,6 @@ static PyObject *slowly(PyObject *down_tracks, PyObject *groups, PyObject *encry
     return PyObject_CallFunctionObjArgs(slow_fan_out, down_tracks, groups, encryptor, NULL);
 }
 
-typedef struct {
-    Canonical *packets;
-    Group *groups;
-    Py_ssize_t group_count, held; /* packets whose tails are */
-    int used, count; /* arena bytes and messages that wait to be sent */
-    long dropped;
-} Batch;
-
 static int flush(Batch *batch) {
     int dropped = send_pending(batch->count);
     batch->count = batch->used = 0;
@@ -145,54 +82,6 @@ static int flush(Batch *batch) {
         return -1;
     batch->dropped += dropped;
     return 0;
-}
-
-/* Reads and checks what the copies need. 1: done; 0: not a down_track for this; -1: an exception. */
-static int read_subscriber(Subscriber *to, PyObject *layout) {
-    PyObject *offsets = SLOT(to->down_track, at_down_track_offsets),
-             *types = SLOT(to->down_track, at_down_track_payload_types);
-    if (offsets == NULL || !PyTuple_Check(offsets) ||
-        PyTuple_GET_SIZE(offsets) != 6 || types == NULL || !PyTuple_CheckExact(types) || PyTuple_GET_SIZE(types) != 2)
-        return 0;
-    long long tag = number_of(SLOT(to->peer, at_peer_auth_tag_size)), mid = number_of(SLOT(to->down_track, at_down_track_mid_word));
-    long long ssrc = number_of(SLOT(to->down_track, at_down_track_ssrc));
-    long long type[2] = {number_of(PyTuple_GET_ITEM(types, 0)), number_of(PyTuple_GET_ITEM(types, 1))};
-    long long change[5];
-    for (int index = 0; index < 5; index++) {
-        change[index] = number_of(PyTuple_GET_ITEM(offsets, index));
-        if (!within(change[index], 0, 0xFFFFFFFFLL))
-            return 0;
-    }
-    to->twcc = number_of(SLOT(to->peer, at_peer_twcc_number));
-    to->packets = number_of(SLOT(to->down_track, at_down_track_packets));
-    to->octets = number_of(SLOT(to->down_track, at_down_track_octets));
-    if (!within(tag, 0, SEAL_ROOM) || !within(to->twcc, 0, 0xFFFF) || !within(ssrc, 0, 0xFFFFFFFFLL) ||
-        !within(mid, 0, 0xFFFF) || !within(type[0], 0, 127) || !within(type[1], 0, 127) || to->packets < 0 ||
-        to->octets < 0)
-        return 0;
-    to->tag = (int)tag;
-    to->mid = (unsigned)mid;
-    to->ssrc = (uint32_t)ssrc;
-    to->types[0] = (unsigned)type[0];
-    to->types[1] = (unsigned)type[1];
-    to->sequence = (unsigned)change[0];
-    to->timestamp = (uint32_t)change[1];
-    to->picture = (unsigned)change[2];
-    to->tl0 = (unsigned)change[3];
-    to->frame = (unsigned)change[4];
-    to->rewrites = PyTuple_GET_ITEM(offsets, 5) == Py_True;
-    to->translates = layout != Py_None;
-    if (to->translates ? !read_layout(layout, &to->layout) : to->datagrams != Py_None)
-        return 0;
-    if (to->datagrams != Py_None && (!PyList_CheckExact(to->datagrams) || PyList_GET_SIZE(to->datagrams) == 0))
-        return 0;
-    to->state = peer_state_of(to->peer);
-    if (to->state == NULL)
-        return -1;
-    to->context = peer_state_tx(to->state, to->tx);
-    if (to->context == NULL)
-        return PyErr_Occurred() ? -1 : 0;
-    return 1;
 }
 
 static int room_for(const Subscriber *to, const Group *group) {
@@ -370,44 +259,6 @@ static int serve(Batch *batch, PyObject *down_track) {
     return served;
 }
 
-/* 1: read; 0: not for this; -1: an exception. Frees nothing, and what it took is counted in `held`. */
-static int read_groups(PyObject *list, Batch *batch) {
-    Py_ssize_t count = PyList_GET_SIZE(list), total = 0, filled = 0;
-    for (Py_ssize_t index = 0; index < count; index++) {
-        PyObject *pair = PyList_GET_ITEM(list, index);
-        if (!PyTuple_CheckExact(pair) || PyTuple_GET_SIZE(pair) != 2 || !PyList_CheckExact(PyTuple_GET_ITEM(pair, 1)))
-            return 0;
-        total += PyList_GET_SIZE(PyTuple_GET_ITEM(pair, 1));
-    }
-    if (count == 0 || total == 0 || total > 65536)
-        return 0;
-    batch->packets = PyMem_Malloc((size_t)total * sizeof(Canonical));
-    batch->groups = PyMem_Malloc((size_t)count * sizeof(Group));
-    if (batch->packets == NULL || batch->groups == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    for (Py_ssize_t index = 0; index < count; index++) {
-        PyObject *pair = PyList_GET_ITEM(list, index), *packets = PyTuple_GET_ITEM(pair, 1);
-        long long size = number_of(PyTuple_GET_ITEM(pair, 0)), bytes = 0;
-        if (size < 12 || size > 16384)
-            return 0;
-        batch->groups[index] = (Group){(int)PyList_GET_SIZE(packets), (int)size, 0, (int)filled};
-        for (Py_ssize_t each = 0; each < PyList_GET_SIZE(packets); each++) {
-            Canonical *packet = &batch->packets[filled++];
-            if (!read_packet(PyList_GET_ITEM(packets, each), packet))
-                return 0;
-            batch->held = filled;
-            bytes += packet->size + SEAL_ROOM;
-            if (bytes > 65507)
-                return 0;
-        }
-        batch->groups[index].bytes = (int)bytes;
-    }
-    batch->group_count = count;
-    return 1;
-}
-
 PyObject *native_fan_out(PyObject *module, PyObject *const *arguments, Py_ssize_t count) {
     (void)module;
     if (count != 3 || slow_fan_out == NULL) {
@@ -417,7 +268,7 @@ PyObject *native_fan_out(PyObject *module, PyObject *const *arguments, Py_ssize_
     PyObject *down_tracks = arguments[0], *groups = arguments[1], *encryptor = arguments[2];
     if (busy || !PyList_CheckExact(groups))
         return slowly(down_tracks, groups, encryptor);
-    PyObject *each = PySequence_Tuple(down_tracks); /* ours: whoever changes the list meanwhile changes the next batch */
+    PyObject *each = PySequence_Tuple(down_tracks); /* a copy: a change of the list meanwhile applies to the next batch */
     if (each == NULL)
         return NULL;
     Batch batch = {0};

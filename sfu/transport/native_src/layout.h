@@ -28,7 +28,7 @@ typedef struct {
 } Canonical;
 
 /* 1: read; 0: not a layout that this can use. */
-static int read_layout(PyObject *object, Layout *out) {
+static inline int read_layout(PyObject *object, Layout *out) {
     if (!PyTuple_Check(object) || PyTuple_GET_SIZE(object) != 5)
         return 0;
     PyObject *ids = PyTuple_GET_ITEM(object, 0), *head = PyTuple_GET_ITEM(object, 3), *wide = PyTuple_GET_ITEM(object, 4);
@@ -80,7 +80,7 @@ static int find_elements(const Canonical *packet, int (*elements)[3]) {
 
 /* Writes what follows the first 12 bytes. `moved` gets the size and the positions in the packet that is written, which is
  * at most TRANSLATION_ROOM bytes longer than `packet`. */
-static void translate(unsigned char *out, const Canonical *packet, const Layout *layout, unsigned twcc, Canonical *moved) {
+static inline void translate(unsigned char *out, const Canonical *packet, const Layout *layout, unsigned twcc, Canonical *moved) {
     int elements[ELEMENTS_TRANSLATED][3];
     int count = find_elements(packet, elements), wide = layout->form == TWO_BYTE_ONLY;
     int old_head = packet->wide ? WIDE_HEAD : ONE_BYTE_HEAD, frame = packet->frame_at - old_head;
