@@ -13,7 +13,7 @@ from pathlib import Path
 import aiohttp
 from playwright.async_api import async_playwright
 
-from tests.support.box_office import opened
+from tests.support.live_stream_process import opened
 from tests.web.conftest import chromium_path, launch
 
 BARCODE = Path(__file__).parents[1] / "support" / "barcode.js"
@@ -27,9 +27,9 @@ async def measure(seconds: float, renditions: str, delay: tuple[float, float]) -
         browser = await launch(playwright)
         page = await browser.new_page(viewport={"width": 1280, "height": 800})
         await page.add_init_script(path=BARCODE)
-        await client.post(f"/theatre/begin?renditions={renditions}")
+        await client.post(f"/control/begin?renditions={renditions}")
         await asyncio.sleep(4)
-        await page.goto(f"{url}/watch/theatre")
+        await page.goto(f"{url}/watch/live")
         await page.evaluate("() => barcode.watch(sfuWatch.video)")
         await asyncio.sleep(SETTLING)
         first = await page.evaluate("() => barcode.shown[0]?.[0] ?? 0")
@@ -44,7 +44,7 @@ async def measure(seconds: float, renditions: str, delay: tuple[float, float]) -
         dropped = await page.evaluate("() => sfuWatch.video.getVideoPlaybackQuality().droppedVideoFrames") - before
         target = await page.evaluate("() => sfuWatch.player.controller.target")
         said = await page.evaluate("() => sfuWatch.state.latency")
-        await client.post("/theatre/end")
+        await client.post("/control/end")
         await browser.close()
     late = sorted(one for _, one in shown)
     gaps = [later[0] - earlier[0] for earlier, later in pairwise(shown)]

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from tests.support.box_office import opened
+from tests.support.live_stream_process import opened
 from tests.support.nginx import PATH, proxied
 from tests.web.guest import gathering
 from tests.web.server import KEYS, ServerProcess, serve, token
@@ -93,11 +93,11 @@ async def test_a_live_stream_is_watched(chromium: Browser, way: str, private: bo
         opened(*arguments) as server,
         proxied(urlsplit(server).port or 0, PREFIX, strip=strip) as (origin, log),
     ):
-        async with aiohttp.ClientSession() as client, client.post(f"{server}/theatre/begin") as answer:
+        async with aiohttp.ClientSession() as client, client.post(f"{server}/control/begin") as answer:
             assert answer.status == 200
         page = await chromium.new_page()
         viewer = Viewer(page)
-        await page.goto(f"{origin}{PREFIX}/watch/theatre")
+        await page.goto(f"{origin}{PREFIX}/watch/live")
         await viewer.until("the page", "() => Boolean(globalThis.sfuWatch)")
         await viewer.phase("playing")
         await viewer.plays()

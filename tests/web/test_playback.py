@@ -8,13 +8,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from tests.support.box_office import opened
+from tests.support.live_stream_process import opened
 from tests.web.axe import findings
 from tests.web.conftest import ARTIFACTS
-from tests.web.test_watch import Open, arrive, do, theatre
+from tests.web.test_watch import Open, arrive, do, stream_server
 from tests.web.webkit import Hung, WebKit, needs_webkit, webkit
 
-__all__ = ["arrive", "theatre"]
+__all__ = ["arrive", "stream_server"]
 ATTEMPTS = 4
 """WebKitGTK 2.50 with GStreamer 1.22 deadlocks in some 5 % of all starts of a stream, when it seeks."""
 PLAYS_ON = """(at) => {
@@ -47,7 +47,7 @@ async def in_webkit(folder: Path, look: Callable[[WebKit, aiohttp.ClientSession,
 async def test_webkitgtk_plays_on_without_a_gesture(tmp_path: Path) -> None:
     async def look(page: WebKit, client: aiohttp.ClientSession, url: str) -> None:
         await do(client, "begin?renditions=180p")
-        await page.visit(f"{url}/watch/theatre")
+        await page.visit(f"{url}/watch/live")
         await page.until("the page", "() => Boolean(globalThis.sfuWatch)")
         await page.until(
             "a picture", "() => sfuWatch.video.currentTime > 0 && sfuWatch.video.readyState > 2", within=30
@@ -87,7 +87,7 @@ async def test_webkitgtk_plays_on_without_a_gesture(tmp_path: Path) -> None:
 async def test_webkitgtk_plays_a_replay(tmp_path: Path) -> None:
     async def look(page: WebKit, client: aiohttp.ClientSession, url: str) -> None:
         await do(client, "begin?renditions=180p")
-        await page.visit(f"{url}/watch/theatre")
+        await page.visit(f"{url}/watch/live")
         await page.until("the page", "() => Boolean(globalThis.sfuWatch)")
         await page.until("a picture", "() => sfuWatch.video.currentTime > 6", within=40)
         await do(client, "end")
@@ -99,8 +99,10 @@ async def test_webkitgtk_plays_a_replay(tmp_path: Path) -> None:
     await in_webkit(tmp_path, look)
 
 
-async def test_a_pause_by_the_browser_is_undone_without_sound(arrive: Open, theatre: aiohttp.ClientSession) -> None:
-    await do(theatre, "begin")
+async def test_a_pause_by_the_browser_is_undone_without_sound(
+    arrive: Open, stream_server: aiohttp.ClientSession
+) -> None:
+    await do(stream_server, "begin")
     viewer = await arrive()
     await viewer.plays()
     assert not await viewer.run("() => sfuWatch.video.muted")
@@ -113,8 +115,8 @@ async def test_a_pause_by_the_browser_is_undone_without_sound(arrive: Open, thea
     await viewer.until("sound", "() => !sfuWatch.video.muted && !sfuWatch.video.paused && !sfuWatch.state.silenced")
 
 
-async def test_a_mute_that_the_viewer_chose_stays(arrive: Open, theatre: aiohttp.ClientSession) -> None:
-    await do(theatre, "begin")
+async def test_a_mute_that_the_viewer_chose_stays(arrive: Open, stream_server: aiohttp.ClientSession) -> None:
+    await do(stream_server, "begin")
     viewer = await arrive()
     await viewer.plays()
     await viewer.page.keyboard.press("m")
@@ -128,9 +130,9 @@ async def test_a_mute_that_the_viewer_chose_stays(arrive: Open, theatre: aiohttp
 
 
 async def test_a_browser_that_pauses_again_and_again_asks_for_a_tap(
-    arrive: Open, theatre: aiohttp.ClientSession, axe: str
+    arrive: Open, stream_server: aiohttp.ClientSession, axe: str
 ) -> None:
-    await do(theatre, "begin")
+    await do(stream_server, "begin")
     viewer = await arrive()
     await viewer.plays()
     await viewer.run("() => { globalThis.strict = setInterval(() => sfuWatch.video.pause(), 50); }")
@@ -148,8 +150,8 @@ async def test_a_browser_that_pauses_again_and_again_asks_for_a_tap(
     )
 
 
-async def test_a_pause_by_the_viewer_stays(arrive: Open, theatre: aiohttp.ClientSession) -> None:
-    await do(theatre, "begin")
+async def test_a_pause_by_the_viewer_stays(arrive: Open, stream_server: aiohttp.ClientSession) -> None:
+    await do(stream_server, "begin")
     viewer = await arrive()
     await viewer.plays()
     await viewer.page.keyboard.press("k")
@@ -163,13 +165,13 @@ async def test_a_pause_by_the_viewer_stays(arrive: Open, theatre: aiohttp.Client
 
 
 async def test_a_replay_that_the_browser_pauses_goes_on_where_it_was(
-    arrive: Open, theatre: aiohttp.ClientSession
+    arrive: Open, stream_server: aiohttp.ClientSession
 ) -> None:
-    await do(theatre, "begin")
+    await do(stream_server, "begin")
     await asyncio.sleep(9)
     viewer = await arrive()
     await viewer.plays()
-    await do(theatre, "end")
+    await do(stream_server, "end")
     await viewer.phase("ended")
     await viewer.press("replay")
     await viewer.until("some of it", "() => sfuWatch.video.currentTime > 1")
@@ -179,9 +181,9 @@ async def test_a_replay_that_the_browser_pauses_goes_on_where_it_was(
     assert await viewer.run("() => sfuWatch.video.currentTime") < at + 5
 
 
-async def test_the_browsers_own_player(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+async def test_the_browsers_own_player(arrive: Open, stream_server: aiohttp.ClientSession) -> None:
     """As on an iPhone before iOS 17.1, which has no Media Source Extensions. Chromium 156 does not know all tags of LL-HLS."""
-    await do(theatre, "begin")
+    await do(stream_server, "begin")
     viewer = await arrive(script=NO_MSE)
     await viewer.until(
         "it plays, or says that it cannot",

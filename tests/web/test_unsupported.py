@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from playwright.async_api import Browser, Playwright, Route
 
-from tests.support.box_office import opened
+from tests.support.live_stream_process import opened
 from tests.web.axe import findings
 from tests.web.conftest import ARTIFACTS, launch
 from tests.web.guest import Guest, Meeting, gathering
@@ -44,14 +44,14 @@ async def test_webkitgtk_is_refused_and_gets_the_live_stream_of_the_room(tmp_pat
     """From the message to the running stream, by the offered link. The stream starts after the page has loaded."""
 
     async def look(page: WebKit, client: aiohttp.ClientSession, url: str) -> None:
-        await page.visit(f"{url}/r/theatre")
+        await page.visit(f"{url}/r/live")
         await page.until("the message", "() => document.querySelector('[data-testid=unsupported]') !== null")
         text = await page.text()
         assert "This browser does not support calls" in text
         assert all(name in text for name in ("Chrome", "Firefox", "Safari"))
         for part in ("join-button", "watch-instead"):
             assert await page.run("(part) => document.querySelector(`[data-testid=${part}]`) === null", part)
-        async with client.post("/theatre/begin?renditions=180p") as answer:
+        async with client.post("/control/begin?renditions=180p") as answer:
             assert answer.status == 200
         await page.until("the offer", "() => document.querySelector('[data-testid=watch-instead]') !== null")
         await page.click("[data-testid=watch-instead]")
@@ -87,15 +87,15 @@ async def test_webrtc_that_is_blocked_while_joining(meeting: Meeting) -> None:
 
 
 async def test_a_recorded_live_stream_is_offered_as_a_replay(chromium: Browser) -> None:
-    async with opened() as url, aiohttp.ClientSession(url) as client, gathering(chromium, url, "theatre") as meeting:
-        async with client.post("/theatre/begin?renditions=180p") as answer:
+    async with opened() as url, aiohttp.ClientSession(url) as client, gathering(chromium, url, "live") as meeting:
+        async with client.post("/control/begin?renditions=180p") as answer:
             assert answer.status == 200
         ada = await meeting.invite("Ada")
         await ada.page.add_init_script(NO_WEBRTC)
         await ada.page.goto(meeting.address(camera=SMALL))
         await ada.page.locator("[data-testid=watch-instead][data-kind=live]").wait_for()
         await asyncio.sleep(3)
-        async with client.post("/theatre/end") as answer:
+        async with client.post("/control/end") as answer:
             assert answer.status == 200
         await ada.page.locator("[data-testid=watch-instead][data-kind=replay]").wait_for()
 

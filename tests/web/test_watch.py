@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page
 
-from tests.support.box_office import opened
+from tests.support.live_stream_process import opened
 from tests.web.axe import findings
 from tests.web.guest import Visitor
 
@@ -111,14 +111,14 @@ class Viewer(Visitor):
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def theatre() -> AsyncIterator[aiohttp.ClientSession]:
+async def stream_server() -> AsyncIterator[aiohttp.ClientSession]:
     """A server with an empty stage."""
     async with opened() as url, aiohttp.ClientSession(url) as client:
         yield client
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def arrive(chromium: Browser, theatre: aiohttp.ClientSession) -> AsyncIterator[Open]:
+async def arrive(chromium: Browser, stream_server: aiohttp.ClientSession) -> AsyncIterator[Open]:
     """Opens the page for one more viewer; afterwards no page may have failed."""
     viewers = []
 
@@ -131,7 +131,7 @@ async def arrive(chromium: Browser, theatre: aiohttp.ClientSession) -> AsyncIter
         await page.add_init_script(script)
         viewer = Viewer(page)
         viewers.append(viewer)
-        await page.goto(f"{theatre._base_url}/watch/theatre")
+        await page.goto(f"{stream_server._base_url}/watch/live")
         await viewer.until("the page", "() => Boolean(globalThis.sfuWatch)")
         await viewer.run("() => barcode.watch(sfuWatch.video)")
         return viewer
@@ -142,17 +142,17 @@ async def arrive(chromium: Browser, theatre: aiohttp.ClientSession) -> AsyncIter
     assert [failure for viewer in viewers for failure in viewer.failures] == []
 
 
-async def do(theatre: aiohttp.ClientSession, what: str) -> None:
-    async with theatre.post(f"/theatre/{what}") as answer:
+async def do(stream_server: aiohttp.ClientSession, action: str) -> None:
+    async with stream_server.post(f"/control/{action}") as answer:
         assert answer.status == 200
 
 
-async def test_from_before_the_beginning_to_the_replay(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+async def test_from_before_the_beginning_to_the_replay(arrive: Open, stream_server: aiohttp.ClientSession) -> None:
     viewer = await arrive()
     await viewer.phase("waiting")
     assert "starts soon" in await viewer.part("watch").inner_text()
 
-    await do(theatre, "begin?renditions=360p,180p")
+    await do(stream_server, "begin?renditions=360p,180p")
     await viewer.phase("playing")
     await viewer.plays()
     async with asyncio.timeout(60):
@@ -172,7 +172,7 @@ async def test_from_before_the_beginning_to_the_replay(arrive: Open, theatre: ai
     await viewer.until(
         "ten seconds of stream", "() => sfuWatch.state.position.end - sfuWatch.state.position.start > 10"
     )
-    await do(theatre, "end")
+    await do(stream_server, "end")
     await viewer.phase("ended")
     await viewer.press("replay")
     await viewer.plays()
@@ -183,20 +183,22 @@ async def test_from_before_the_beginning_to_the_replay(arrive: Open, theatre: ai
     await viewer.phase("ended")
 
 
-async def test_the_mixer_starts_again(arrive: Open, theatre: aiohttp.ClientSession) -> None:
-    await do(theatre, "begin")
+async def test_the_mixer_starts_again(arrive: Open, stream_server: aiohttp.ClientSession) -> None:
+    await do(stream_server, "begin")
     viewer = await arrive()
     await viewer.plays()
-    await do(theatre, "restart?pause=1.5")
+    await do(stream_server, "restart?pause=1.5")
     await viewer.plays(within=30)
     await viewer.settled(1500)
 
 
 @pytest.mark.quiet  # a pause of the picture is judged
-async def test_parts_that_hls_js_forgets_do_not_stop_the_picture(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+async def test_parts_that_hls_js_forgets_do_not_stop_the_picture(
+    arrive: Open, stream_server: aiohttp.ClientSession
+) -> None:
     viewer = await arrive()
     await viewer.run(KEEP_HLS)
-    await do(theatre, "begin?renditions=360p")
+    await do(stream_server, "begin?renditions=360p")
     await viewer.plays()
     await asyncio.sleep(3)
     await viewer.run("() => { barcode.shown.length = 0; }")
@@ -208,8 +210,8 @@ async def test_parts_that_hls_js_forgets_do_not_stop_the_picture(arrive: Open, t
     assert max(later - earlier for earlier, later in pairwise(shown)) < 1500  # it was nearly three seconds
 
 
-async def test_into_the_past_and_back_by_keyboard(arrive: Open, theatre: aiohttp.ClientSession) -> None:
-    await do(theatre, "begin")
+async def test_into_the_past_and_back_by_keyboard(arrive: Open, stream_server: aiohttp.ClientSession) -> None:
+    await do(stream_server, "begin")
     await asyncio.sleep(10)
     viewer = await arrive()
     await viewer.plays()
@@ -228,9 +230,9 @@ async def test_into_the_past_and_back_by_keyboard(arrive: Open, theatre: aiohttp
     await viewer.until("muted", "() => sfuWatch.state.muted")
 
 
-async def test_a_start_before_all_data(arrive: Open, theatre: aiohttp.ClientSession) -> None:
+async def test_a_start_before_all_data(arrive: Open, stream_server: aiohttp.ClientSession) -> None:
     """On a slow computer hls.js places the start before the data that it loads, and loads no others."""
-    await do(theatre, "begin?renditions=360p")
+    await do(stream_server, "begin?renditions=360p")
     first = await arrive()
     await first.until("some live stream", "() => sfuWatch.video.currentTime > 12", within=40)
     late = await arrive(script=START_EARLY, unanswered=re.compile(r"/360p/\d+\.m4s$"))
@@ -239,15 +241,15 @@ async def test_a_start_before_all_data(arrive: Open, theatre: aiohttp.ClientSess
     await late.until("the live edge", "() => sfuWatch.state.atEdge")
 
 
-async def test_captions(arrive: Open, theatre: aiohttp.ClientSession) -> None:
-    await do(theatre, "begin")
-    await do(theatre, "caption?text=Before")
+async def test_captions(arrive: Open, stream_server: aiohttp.ClientSession) -> None:
+    await do(stream_server, "begin")
+    await do(stream_server, "caption?text=Before")
     viewer = await arrive()
     await viewer.plays()
     await viewer.until("a track", "() => sfuWatch.state.captions.length", within=15)
     await viewer.press("captions")
     await viewer.press("caption-option", "English")
-    await do(theatre, "caption?text=Welcome%20%3Ceverybody%3E")
+    await do(stream_server, "caption?text=Welcome%20%3Ceverybody%3E")
     await viewer.until(
         "the words",
         "() => [...sfuWatch.video.textTracks].some((track) => [...(track.activeCues ?? [])].some("
@@ -255,9 +257,9 @@ async def test_captions(arrive: Open, theatre: aiohttp.ClientSession) -> None:
     )
 
 
-async def test_captions_once_chosen_come_back(arrive: Open, theatre: aiohttp.ClientSession) -> None:
-    await do(theatre, "begin")
-    await do(theatre, "caption?text=Before")
+async def test_captions_once_chosen_come_back(arrive: Open, stream_server: aiohttp.ClientSession) -> None:
+    await do(stream_server, "begin")
+    await do(stream_server, "caption?text=Before")
     viewer = await arrive()
     await viewer.plays()
     await viewer.until("a track", "() => sfuWatch.state.captions.length", within=15)
@@ -266,7 +268,7 @@ async def test_captions_once_chosen_come_back(arrive: Open, theatre: aiohttp.Cli
     await viewer.page.reload()
     await viewer.until("the page", "() => Boolean(globalThis.sfuWatch)")
     await viewer.until("captions", "() => sfuWatch.state.caption === 'en'", within=15)
-    await do(theatre, "end")
+    await do(stream_server, "end")
     await viewer.phase("ended")
     await viewer.press("replay")
     await viewer.until("captions of the replay", "() => sfuWatch.state.replay && sfuWatch.state.caption === 'en'")
@@ -276,8 +278,8 @@ async def test_captions_once_chosen_come_back(arrive: Open, theatre: aiohttp.Cli
     )
 
 
-async def test_a_browser_that_forbids_sound_plays_without(arrive: Open, theatre: aiohttp.ClientSession) -> None:
-    await do(theatre, "begin")
+async def test_a_browser_that_forbids_sound_plays_without(arrive: Open, stream_server: aiohttp.ClientSession) -> None:
+    await do(stream_server, "begin")
     viewer = await arrive(script=NO_SOUND)
     await viewer.plays()
     assert await viewer.run("() => sfuWatch.video.muted")
@@ -286,7 +288,7 @@ async def test_a_browser_that_forbids_sound_plays_without(arrive: Open, theatre:
     await viewer.part("unmute").wait_for(state="detached")  # painted with the next frame
 
 
-async def test_on_a_phone_and_for_everybody(arrive: Open, theatre: aiohttp.ClientSession, axe: str) -> None:
+async def test_on_a_phone_and_for_everybody(arrive: Open, stream_server: aiohttp.ClientSession, axe: str) -> None:
     viewer = await arrive(**PHONE)
     found = {}
 
@@ -296,12 +298,12 @@ async def test_on_a_phone_and_for_everybody(arrive: Open, theatre: aiohttp.Clien
 
     await viewer.phase("waiting")
     await look_at("waiting")
-    await do(theatre, "begin")
+    await do(stream_server, "begin")
     await viewer.plays()
     await viewer.press("quality")
     await look_at("playing")
     assert await viewer.run("() => document.documentElement.scrollWidth <= innerWidth")
-    await do(theatre, "end")
+    await do(stream_server, "end")
     await viewer.phase("ended")
     await look_at("ended")
     assert found == {}
@@ -316,7 +318,7 @@ async def test_who_has_no_invitation_is_told(chromium: Browser, token: str) -> N
         if not token:
             # As on a server that is not in development mode.
             await page.route("**/api/dev/token", lambda route: route.fulfill(status=404))
-        await page.goto(f"{url}/watch/theatre#token={token}")
+        await page.goto(f"{url}/watch/live#token={token}")
         viewer = Viewer(page)
         await viewer.until("the page", "() => Boolean(globalThis.sfuWatch)")
         await viewer.phase("denied")

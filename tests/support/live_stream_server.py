@@ -1,6 +1,6 @@
-"""A server whose one room has a live stream of test pictures: `python -m tests.support.theatre`, a process of its own.
+"""A server whose one room has a live stream of test pictures: `python -m tests.support.live_stream_server`.
 
-It prints its port. Development mode, so that pages get tokens; the test controls it through `/theatre/…`: POST `begin`
+It prints its port. Development mode, so that pages get tokens; the test controls it through `/control/…`: POST `begin`
 (`?renditions=360p,180p`), `restart` (like a crash of the mixer), `caption?text=`, `end`, `expire`.
 """
 
@@ -32,7 +32,7 @@ from sfu.rooms import Settings as RoomsSettings
 from tests.api.support import Node
 from tests.support.synthetic_stream import FPS, SIZES, SMALL, SyntheticStream
 
-ROOM = "theatre"
+ROOM = "live"
 
 
 class Producer:
@@ -69,7 +69,7 @@ class Producer:
                 self.live_stream.add_part(part)
 
 
-class Theatre:
+class LiveStreamServer:
     def __init__(self, folder: str, public: bool, dvr: float) -> None:
         self.settings = Hls(directory=folder, dvr=dvr, memory=20.0, public=(ROOM,) if public else ())
         self.live_streams = LiveStreams(self.settings)
@@ -78,11 +78,11 @@ class Theatre:
         self.count = 0
 
     def routes(self) -> list[web.RouteDef]:
-        return [web.post("/theatre/{what}", self._do)]
+        return [web.post("/control/{action}", self._do)]
 
     async def _do(self, request: web.Request) -> web.Response:
-        what, loop = request.match_info["what"], asyncio.get_running_loop()
-        if what == "begin":
+        action, loop = request.match_info["action"], asyncio.get_running_loop()
+        if action == "begin":
             self.names = request.query.get("renditions", "180p").split(",")
             sizes = {**SIZES, **SMALL}
             ladder = [Rendition(name, *sizes[name]) for name in self.names]
@@ -92,18 +92,18 @@ class Theatre:
             self.producer.start()
         elif self.producer is not None:
             live_stream = self.producer.live_stream
-            if what == "restart":
+            if action == "restart":
                 self.producer.stop()
                 await asyncio.sleep(float(request.query.get("pause", "0.5")))
                 self.producer = Producer(live_stream, self.names, loop)
                 self.producer.start()
-            elif what == "caption":
+            elif action == "caption":
                 live_stream.add_captions("en", "English")
                 live_stream.caption("en", request.query["text"], time.time(), time.time() + 5)
-            elif what == "end":
+            elif action == "end":
                 self.producer.stop()
                 live_stream.end(time.time())
-            elif what == "expire":
+            elif action == "expire":
                 self.live_streams.expire(time.time() + 1e6)
         return web.Response(text="ok")
 
@@ -128,18 +128,20 @@ async def main() -> None:
     parser.add_argument("--dvr", type=float, default=60.0)
     parser.add_argument("--base-path", default="")
     given = parser.parse_args()
-    with TemporaryDirectory(prefix="theatre-") as folder:
-        theatre = Theatre(folder, not given.private, given.dvr)
+    with TemporaryDirectory(prefix="live-stream-") as folder:
+        stream_server = LiveStreamServer(folder, not given.private, given.dvr)
         development, http = Development(), HttpSettings(port=0, base_path=given.base_path)
         verifier = Verifier(development.keys)
         rooms = Rooms(RoomsSettings(), lambda prefix: prefix, time.time)
-        hls = HlsRoutes(theatre.settings, theatre.live_streams, verifier, os.urandom(32), base_path=given.base_path)
+        hls = HlsRoutes(
+            stream_server.settings, stream_server.live_streams, verifier, os.urandom(32), base_path=given.base_path
+        )
         app = create_app(
             http,
             Services(rooms=rooms, node=Node(), verifier=verifier),
             development=development,
             page_root=assets.web_root(),
-            routes=[*hls.routes(), *theatre.routes()],
+            routes=[*hls.routes(), *stream_server.routes()],
             access_log=False,
         )
         if given.delay[1]:
@@ -150,8 +152,8 @@ async def main() -> None:
             # The parent process holds the other end, and this process ends with it.
             await asyncio.get_running_loop().run_in_executor(None, os.read, 0, 1)
         finally:
-            if theatre.producer is not None:
-                theatre.producer.stop()
+            if stream_server.producer is not None:
+                stream_server.producer.stop()
             await runner.cleanup()
 
 

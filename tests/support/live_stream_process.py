@@ -1,4 +1,4 @@
-"""Opens the theatre, a server process with a live stream of test pictures, for as long as a block lasts."""
+"""A server process with a live stream of test pictures, for as long as a block lasts."""
 
 import asyncio
 import sys
@@ -12,7 +12,7 @@ START_DEADLINE = 90.0
 async def opened(*arguments: str) -> AsyncIterator[str]:
     """Its address."""
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.support.theatre", *arguments),
+        *(sys.executable, "-m", "tests.support.live_stream_server", *arguments),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
