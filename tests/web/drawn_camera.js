@@ -1,6 +1,6 @@
-// A camera that shows a drawn person in a drawn room, for the picture of a meeting: `#portrait=0` … `5` in the address.
+// A camera that shows a drawn person in a drawn room, for the picture of a meeting: `#drawn=0` … `5` in the address.
 (() => {
-  const number = new URLSearchParams(location.hash.slice(1)).get('portrait');
+  const number = new URLSearchParams(location.hash.slice(1)).get('drawn');
   if (number === null || !navigator.mediaDevices) return;
 
   const PEOPLE = [

@@ -13,7 +13,7 @@ from tests.web.conftest import launch
 from tests.web.guest import Guest, gathering
 from tests.web.server import serve
 
-PORTRAIT = Path(__file__).with_name("portrait.js")
+DRAWN_CAMERA = Path(__file__).with_name("drawn_camera.js")
 PICTURE = Path(__file__).with_name("meeting.png")
 NAMES = ("Ada", "Malik", "Radia", "Tim", "Annie", "Vint")
 LINES = (
@@ -34,8 +34,8 @@ async def main() -> None:
                     # Only one looks at it all; what the others show is kept as small as can be.
                     size = {"width": 1440, "height": 900} if number == 0 else {"width": 260, "height": 180}
                     guest = await meeting.invite(name, viewport=size)
-                    await guest.context.add_init_script(path=PORTRAIT)
-                    await guest.enter(meeting.address(portrait=str(number)))
+                    await guest.context.add_init_script(path=DRAWN_CAMERA)
+                    await guest.enter(meeting.address(drawn=str(number)))
                     guests.append(guest)
                 ada = guests[0]
                 await ada.part("chat-toggle").click()
