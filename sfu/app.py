@@ -163,7 +163,7 @@ class Server:
             self.verifier.revocations = self.cluster.revocations
             observer = self.cluster.observing(self.events.stream.observe_room)
             self.rooms = Rooms(settings.rooms, random_id, time.time, observer, self.cluster.room_changed)
-            self.cluster.connect(self.rooms, self)
+            self.cluster.connect(self.rooms, self, self.webrtc_server)
         self.traces = open_traces(settings.traces)
         self.egress_jobs = EgressJobs(
             settings.egress,

@@ -8,7 +8,7 @@ import logging
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
@@ -31,8 +31,10 @@ from sfu.cluster.ports import Bus, Directory, NodeInfo, Unavailable
 from sfu.cluster.resume_keys import TicketKeys
 from sfu.cluster.revocations import SharedRevocations
 from sfu.cluster.room_host import LocalRooms
+from sfu.cluster.room_links import RoomLinks
 from sfu.cluster.settings import Settings as ClusterSettings
 from sfu.cluster.snapshots import Snapshots
+from sfu.cluster.spread import Spread
 from sfu.cluster.statistics import Statistics
 from sfu.cluster.tickets import TicketSealer
 from sfu.config import Settings
@@ -40,6 +42,8 @@ from sfu.errors import ConfigurationError, Conflict
 from sfu.rooms.observer import Observation, RoomClosed, RoomObserver, RoomOpened, RoomSummary
 from sfu.rooms.registry import Rooms
 from sfu.signaling.landing import Landing
+from sfu.transport.relay import Relay
+from sfu.transport.webrtc_server import WebRtcServer
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +122,8 @@ class ClusterNode:
         self._snapshots: Snapshots
         self._rooms: Rooms
         self._load: Load
+        self.relay: Relay
+        self.spread: Spread
 
     # -- wiring -----------------------------------------------------------------------------------------------------
 
@@ -156,7 +162,7 @@ class ClusterNode:
             revocations_dropped=self.revocations.dropped,
         )
 
-    def connect(self, rooms: Rooms, load: Load) -> None:
+    def connect(self, rooms: Rooms, load: Load, webrtc_server: WebRtcServer) -> None:
         self._rooms, self._load = rooms, load
         local = LocalRooms(rooms)
         self._snapshots = Snapshots(
@@ -175,6 +181,9 @@ class ClusterNode:
         self._draining = Draining(
             lambda: {str(room.name): len(room.members) for room in rooms.list()}, self._handover.move
         )
+        self.relay = Relay(webrtc_server, self.node_id, self._settings.cluster.secrets, self)
+        self.spread = Spread(rooms, self.membership, self.relay, self.node_id, self.client)
+        self.spread.links = RoomLinks(self._bus, self._settings.cluster.secrets, self.node_id, self.spread.accept)
 
     def landing(self) -> Landing:
         return Landing(
@@ -183,6 +192,7 @@ class ClusterNode:
             authenticate=self._authenticate,
             creates=self._creates,
             resume_keys=self.resume_keys,
+            edges=self.spread,
         )
 
     def routes(self) -> Cluster:
@@ -201,6 +211,8 @@ class ClusterNode:
             ),
             announce=lambda node: self.membership.announce_for(node),
             continue_room=lambda request: self._handover.answer(request),
+            asks_for_edges=lambda room: self.spread.asks_for_edges(room),
+            relay=lambda node, message: self.relay.receive(node, message),
         )
 
     async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
@@ -245,6 +257,13 @@ class ClusterNode:
     async def move(self, room: str, node: str) -> NodeInfo:
         return await self._handover.move(room, node)
 
+    async def exchange(self, node: str, message: bytes) -> bytes:
+        """Implements RelaySignaling."""
+        found = (await self.membership.nodes()).get(node)
+        if found is None:
+            raise Unavailable("The node does not exist any more.")
+        return await self.client.relay(found, message)
+
     # -- life cycle -------------------------------------------------------------------------------------------------
 
     async def open(self, runner: web.AppRunner) -> None:
@@ -253,7 +272,10 @@ class ClusterNode:
         await self._site.start()
         self._open = True
         self.membership.open()
-        self._tasks = [asyncio.create_task(_logged(self.revocations, self._bus))]
+        self._tasks = [
+            asyncio.create_task(_logged(work))
+            for work in (self.revocations.run(self._bus), self.spread.links.run(), self.spread.run())
+        ]
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 await self.membership.joined()
@@ -272,8 +294,11 @@ class ClusterNode:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self.membership.close()
-        for room in self._rooms.list():
-            self._rooms.move(room.name)
+        for room in self._rooms.names():
+            self._rooms.move(room)
+        self.spread.close()
+        await self.spread.links.close()
+        self.relay.close()
 
     async def close(self) -> None:
         await self.leave()
@@ -300,6 +325,7 @@ class ClusterNode:
             id=self.node_id,
             instance="",
             url=self.url,
+            inbox=self.spread.links.inbox,
             load=self._load.capacity_used(),
             rooms=len(rooms),
             participants=self._rooms.participants,
@@ -352,10 +378,10 @@ def _drivers(settings: ClusterSettings) -> tuple[Directory, BusDriver]:
     return RedisDirectory(settings), RedisBus(settings)
 
 
-async def _logged(revocations: SharedRevocations, bus: SignedBus) -> None:
+async def _logged(work: Coroutine[object, object, None]) -> None:
     """The root of a task."""
     try:
-        await revocations.run(bus)
+        await work
     except Exception:
-        log.exception("revocations of other nodes are not followed")
+        log.exception("a part of the cluster node failed")
         raise

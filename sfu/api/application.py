@@ -25,7 +25,9 @@ from sfu.api.internal_listener import (
     announce_route,
     charged_connection,
     continue_route,
+    edges_route,
     node_middleware,
+    relay_route,
 )
 from sfu.api.loop_time import loop_budget_middleware
 from sfu.api.metrics import HttpCollector
@@ -41,7 +43,7 @@ from sfu.api.services import Services
 from sfu.api.settings import Settings
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
-from sfu.cluster.node_client import ANNOUNCE_PATH, CONTINUE_PATH
+from sfu.cluster.node_client import ANNOUNCE_PATH, CONTINUE_PATH, EDGES_PATH, RELAY_PATH
 from sfu.errors import AtCapacity, BadRequest, NotAuthorized
 from sfu.forwarding.loop_budget import LoopBudget, make_unauthenticated_budget
 from sfu.resources.disk_executor import DiskBusyError, DiskExecutor
@@ -122,6 +124,8 @@ def create_app(
     if cluster is not None:
         found.append(web.post(ANNOUNCE_PATH, announce_route(cluster.announce)))
         found.append(web.post(CONTINUE_PATH, continue_route(cluster.continue_room)))
+        found.append(web.get(EDGES_PATH, edges_route(cluster.asks_for_edges)))
+        found.append(web.post(RELAY_PATH, relay_route(cluster.relay)))
     if page_root is not None:
         found += page.routes(page_root)
     if base:

@@ -23,7 +23,7 @@ from sfu.api.middleware import BODY_TIMEOUT, problem_of
 from sfu.api.server import connection_of
 from sfu.api.settings import Settings
 from sfu.cluster.handover import ContinueRoom
-from sfu.cluster.node_auth import CLIENT_HEADER, NodeAuthentication
+from sfu.cluster.node_auth import CLIENT_HEADER, NODE_HEADER, NodeAuthentication
 from sfu.cluster.peers import PeerAnswer, decode_node
 from sfu.cluster.ports import NodeInfo
 from sfu.errors import BadRequest, ConfigurationError, NotAuthorized
@@ -56,6 +56,10 @@ class Cluster:
     "Renews the lease of a node that does not reach the directory."
     continue_room: Callable[[ContinueRoom], Awaitable[None]]
     "Continues a room that another node moves to this one. Raises RemoteError."
+    asks_for_edges: Callable[[str], bool]
+    "Whether the home of a room wants other nodes to serve further participants."
+    relay: Callable[[str, bytes], bytes]
+    "Answers a message of the relay of another node. Raises ValueError and RemoteError."
 
 
 def charged_connection(request: web.Request) -> HeadDeadlineProtocol | None:
@@ -96,6 +100,34 @@ def continue_route(
             raise BadRequest("The request is malformed.") from None
         await continue_room(asked)
         return web.Response(status=204)
+
+    return respond
+
+
+def edges_route(asks_for_edges: Callable[[str], bool]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Answers `NodeClient.asks_for_edges`."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        if FORWARDED_CLIENT not in request or not asks_for_edges(request.query.get("room", "")):
+            raise web.HTTPNotFound
+        return web.Response()
+
+    return respond
+
+
+def relay_route(
+    relay: Callable[[str, bytes], bytes],
+) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """Takes the messages of `NodeClient.relay`."""
+
+    async def respond(request: web.Request) -> web.StreamResponse:
+        if FORWARDED_CLIENT not in request:
+            raise web.HTTPNotFound
+        try:
+            answer = relay(request.headers[NODE_HEADER], await request.read())
+        except ValueError:
+            raise BadRequest("The message is malformed.") from None
+        return web.Response(body=answer, content_type="application/msgpack")
 
     return respond
 

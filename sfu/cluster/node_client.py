@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Final
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
@@ -10,7 +11,7 @@ from yarl import URL
 
 from sfu.cluster.handover import ContinueRoom
 from sfu.cluster.node_auth import NodeAuthentication
-from sfu.cluster.peers import PeerAnswer, encode_node
+from sfu.cluster.peers import PeerAnswer, encode_node, is_dead
 from sfu.cluster.ports import NodeInfo, Unavailable, Unreachable
 from sfu.errors import AtCapacity
 
@@ -20,6 +21,11 @@ ANNOUNCE_TIMEOUT: Final = 1.0
 ANNOUNCE_PATH: Final = "/internal/announce"
 CONTINUE_TIMEOUT: Final = 5.0
 CONTINUE_PATH: Final = "/internal/continue"
+EDGES_PATH: Final = "/internal/edges"
+EDGES_TIMEOUT: Final = 2.0
+RELAY_PATH: Final = "/internal/relay"
+RELAY_TIMEOUT: Final = 2.0
+RELAY_ANSWER_BYTES: Final = 65_536
 SESSIONS_LIMIT: Final = 256
 """Nodes with open connections. Beyond it, the connections to the first one are closed."""
 
@@ -114,6 +120,39 @@ class NodeClient:
         async with response:
             if response.status != 204:
                 raise AtCapacity(await _message(response) or f"The node {node.id} answers {response.status}.")
+
+    async def asks_for_edges(self, node: NodeInfo, room: str) -> bool:
+        """Implements Nodes of spread.py."""
+        try:
+            response = await self.request(
+                node, "GET", f"{EDGES_PATH}?room={quote(room, safe='')}", headers={}, client="", timeout=EDGES_TIMEOUT
+            )
+        except Unavailable:
+            return False
+        async with response:
+            return response.status == 200
+
+    async def is_dead(self, node: NodeInfo) -> bool:
+        return await is_dead(node)
+
+    async def relay(self, node: NodeInfo, message: bytes) -> bytes:
+        """Passes a message to the relay of another node and returns its answer. Raises Unavailable."""
+        response = await self.request(
+            node,
+            "POST",
+            RELAY_PATH,
+            headers={"Content-Type": "application/msgpack"},
+            client="",
+            data=message,
+            timeout=RELAY_TIMEOUT,
+        )
+        try:
+            async with response:
+                if response.status == 200 and (response.content_length or 0) <= RELAY_ANSWER_BYTES:
+                    return await response.read()
+                raise Unavailable(f"The relay of the node answers {response.status}.")
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise Unavailable("The relay of the node does not answer.") from error
 
     def _session(self, node: NodeInfo, target: str) -> tuple[aiohttp.ClientSession, URL]:
         unix = node.url.startswith("unix:")

@@ -7,7 +7,7 @@ of such a participant becomes an edge of the room.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
@@ -36,6 +36,9 @@ CUT_OFF_AFTER: Final = 5.0
 """Seconds without a link after which an edge refuses commands."""
 REATTACH: Final = 0.2
 """Seconds between attempts to open a link."""
+WANTED_AGE: Final = 1.0
+"""Seconds for which the answer of a home is remembered that asks for edges, or does not."""
+WANTED_LIMIT: Final = 10_000
 EDGE_LOST_AFTER: Final = 10.0
 """Seconds without a link after which an edge that still announces itself counts as gone."""
 
@@ -46,6 +49,16 @@ class Membership(Protocol):
     async def find_home(self, room: str, *, create: bool) -> NodeInfo | None: ...
 
     async def nodes(self) -> Mapping[str, NodeInfo]: ...
+
+
+class Nodes(Protocol):
+    """Requests to other nodes."""
+
+    async def asks_for_edges(self, node: NodeInfo, room: str) -> bool:
+        """`Spread.asks_for_edges` of another node; False: it does not answer."""
+
+    async def is_dead(self, node: NodeInfo) -> bool:
+        """There is proof that the process of the node is dead."""
 
 
 @dataclass(eq=False)
@@ -96,13 +109,15 @@ class Spread:
         membership: Membership,
         relay: Relay,
         node: str,
-        is_dead: Callable[[NodeInfo], Awaitable[bool]],
+        nodes: Nodes,
     ) -> None:
+        """`node`: id of this node."""
         self._rooms = rooms
         self._membership = membership
         self._relay = relay
         self._node = node
-        self._is_dead = is_dead
+        self._nodes = nodes
+        self._wanted_by: dict[str, tuple[bool, float, str]] = {}
         self.links: RoomLinks
         "Set before `run`: the links accept through `accept`."
         self._media: dict[str, RoomMedia] = {}
@@ -149,8 +164,10 @@ class Spread:
 
     # -- this node is an edge ---------------------------------------------------------------------------------------
 
-    async def join(self, room: str, home: NodeInfo, profile: Profile) -> EdgeJoin:
-        """Asks the home to let a client in that this node serves. Raises RemoteErrors."""
+    async def join(self, room: str, home: NodeInfo, profile: Profile) -> EdgeJoin | None:
+        """Asks the home to let a client in that this node serves. None: the home serves it itself. Raises RemoteErrors."""
+        if not self._rooms.settings.spread_above or not await self._wanted(room, home):
+            return None
         mirrored = self._mirrored.get(room)
         if mirrored is None:
             mirrored = self._mirror(room, home)
@@ -169,6 +186,16 @@ class Spread:
                 raise Unavailable("The node of this room does not answer. Try again.") from None
             raise
         return EdgeJoin(mirrored, request)
+
+    async def _wanted(self, room: str, home: NodeInfo) -> bool:
+        """Whether the home wants this node to serve a participant; remembered for `WANTED_AGE` seconds."""
+        known = self._wanted_by.get(room)
+        if known is None or known[1] < time.monotonic() or known[2] != home.instance:
+            if len(self._wanted_by) >= WANTED_LIMIT:
+                self._wanted_by.clear()
+            wanted = await self._nodes.asks_for_edges(home, room)
+            known = self._wanted_by[room] = (wanted, time.monotonic() + WANTED_AGE, home.instance)
+        return known[0]
 
     def _mirror(self, name: str, home: NodeInfo) -> _MirroredRoom:
         room = self._rooms.mirror(name)
@@ -315,7 +342,7 @@ class Spread:
             if mirrored.mirror.reports.overflowed and mirrored.link is not None:
                 self._attach(name, mirrored)
             known = nodes.get(mirrored.home.id)
-            if known is None or known.instance != mirrored.home.instance or await self._is_dead(mirrored.home):
+            if known is None or known.instance != mirrored.home.instance or await self._nodes.is_dead(mirrored.home):
                 await self._follow(name, mirrored)
 
     def check_link(self, room: str) -> None:

@@ -14,8 +14,9 @@ from typing import Literal
 
 import msgspec
 
-MESSAGE_LIMIT_BYTES = 256 << 10
-ITEMS_LIMIT = 64
+MESSAGE_LIMIT_BYTES = 65_536
+"""The default of `http.body_limit_bytes`."""
+ITEMS_LIMIT = 32
 """Items of one batch: with descriptions of the largest size they fit into `MESSAGE_LIMIT_BYTES`."""
 ADDRESSES_LIMIT = 8
 LAYERS_LIMIT = 8

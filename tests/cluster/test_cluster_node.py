@@ -13,6 +13,8 @@ from sfu.cluster.memory_directory import MemoryBus, MemoryDirectory
 from sfu.cluster_node import ClusterNode
 from sfu.rooms.registry import Rooms
 from sfu.rooms.settings import Settings as RoomSettings
+from sfu.transport.settings import Settings as TransportSettings
+from sfu.transport.webrtc_server import WebRtcServer
 from tests.cluster.nodes import SECRETS
 from tests.rooms.fakes import counting_ids
 
@@ -52,7 +54,8 @@ async def test_a_room_that_was_created_without_the_directory_is_claimed_later(
     )
     node = ClusterNode(settings, no_claims, ClientAddresses())
     rooms = Rooms(RoomSettings(), counting_ids(), lambda: 0.0, node.observing(lambda summary, observation: None))
-    node.connect(rooms, Idle())
+    webrtc_server = WebRtcServer(TransportSettings(udp_port=0, bind=("127.0.0.1",), include_loopback=True))
+    node.connect(rooms, Idle(), webrtc_server)
     node.membership.open()
     server = DirectoryServer(MemoryDirectory(), MemoryBus())
     try:

@@ -9,8 +9,8 @@ from sfu.auth.tokens import Claims
 from sfu.errors import NotAuthorized
 from sfu.rooms import Permissions
 from sfu.signaling.messages import Join
-from sfu.signaling.session_state import CLOSE_SILENT
 from sfu.signaling.profile import profile_of
+from sfu.signaling.session_state import CLOSE_SILENT
 from sfu.signaling.sessions import PONG_GRACE
 from sfu.signaling.settings import Settings
 from tests.signaling.fakes import World, claims

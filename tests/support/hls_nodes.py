@@ -115,7 +115,12 @@ async def hls_node(homes: Homes, name: str, folder: Path, **hls: Any) -> AsyncIt
         access_log=False,
         addresses=addresses,
         cluster=Cluster(
-            authentication=authentication, forwarding=forwarding, announce=_announce, continue_room=_continue_room
+            authentication=authentication,
+            forwarding=forwarding,
+            announce=_announce,
+            continue_room=_continue_room,
+            asks_for_edges=lambda room: False,
+            relay=lambda node, message: b"",
         ),
     )
     internal: list[NodeSite] = []
