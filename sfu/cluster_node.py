@@ -153,6 +153,9 @@ class ClusterNode:
             directory_reachable=membership.lease.reachable,
             cut_off=membership.cut_off,
             homes=len(membership.lease.homes),
+            mirrored_rooms=self.spread.mirrored,
+            edges=self.spread.edges,
+            links_lost=self.spread.links.lost,
             unsaved_rooms=snapshots.unsaved,
             takeovers=membership.takeovers,
             lost_rooms=membership.lost_rooms,
@@ -220,8 +223,9 @@ class ClusterNode:
         return await self.membership.find_home(room, create=create)
 
     def check_home(self, room: str) -> None:
-        """Implements Placement."""
+        """Implements Placement. Also call it before a join, moderation or chat. Raises AtCapacity (`cut_off`)."""
         self.membership.check_home(room)
+        self.spread.check_link(room)
 
     def forget_home(self, room: str, node: NodeInfo) -> None:
         """Implements Placement: `find_home` remembers no home."""
@@ -328,7 +332,7 @@ class ClusterNode:
             inbox=self.spread.links.inbox,
             load=self._load.capacity_used(),
             rooms=len(rooms),
-            participants=self._rooms.participants,
+            participants=self._rooms.participant_count,
             joins=self._joins.count(time.monotonic(), self._load.joins()),
             version=__version__,
             draining=self._load.is_draining(),

@@ -97,7 +97,7 @@ class RoomMedia:
                 pause = min(2 * pause, RETRY_LIMIT)
                 continue
             publication = self._room.publications.find(track)
-            if publication is not None:
+            if publication is not None and not publication.bound:
                 self._room.publications.attach_media(publication, source)
             return
 

@@ -14,6 +14,12 @@ class Statistics:
     "This node reaches neither the directory nor a peer: it does not decide."
     homes: int
     "Rooms whose home is this node."
+    mirrored_rooms: int
+    "Rooms of other nodes of which this node is an edge."
+    edges: int
+    "Edges of the rooms of this node, one for each room and node."
+    links_lost: int
+    "Links between homes and edges that missed a message, since the start."
     unsaved_rooms: int
     "Rooms with changes that the directory does not have yet."
     takeovers: int

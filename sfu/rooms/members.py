@@ -53,6 +53,14 @@ class Members:
         """Participants that count towards the room's limit: all except hidden recorders."""
         return sum(not (one.permissions.hidden and one.permissions.recorder) for one in self._participants.values())
 
+    @property
+    def served_count(self) -> int:
+        """Like `participant_count`, without those that other nodes serve."""
+        return sum(
+            not one.shadow and not (one.permissions.hidden and one.permissions.recorder)
+            for one in self._participants.values()
+        )
+
     def visible(self, *, exclude: Participant | None = None) -> list[Participant]:
         return [one for one in self._participants.values() if not one.permissions.hidden and one is not exclude]
 

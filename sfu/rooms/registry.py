@@ -68,9 +68,9 @@ class Rooms:
         return {str(name) for name in self._entries}
 
     @property
-    def participants(self) -> int:
-        """Participants that this node serves, in its rooms and in mirrored ones."""
-        return sum(not member.shadow for entry in self._entries.values() for member in entry.room.members)
+    def participant_count(self) -> int:
+        """Participants that this node serves, in its rooms and in mirrored ones, without hidden recorders."""
+        return sum(entry.room.members.served_count for entry in self._entries.values())
 
     def idle_timeout(self, name: str) -> float:
         """Seconds. Raises NotFound."""

@@ -209,6 +209,7 @@ class Room:
         participant.sink = AwaySink()
         for publication in participant.publications.values():
             self.publications.unbind(publication)
+        self.publications.sync(participant)
         self.away.add(participant)
 
     def take_back(self, identifier: ParticipantId, sink: ParticipantSink) -> Participant | None:

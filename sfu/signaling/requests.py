@@ -130,6 +130,8 @@ def egress(session: Session, room: Room, participant: Participant, request: mess
         raise NotAuthorized("Your token does not allow changing the egress.")
     if session.egress_jobs is None:
         raise NotFound("Egress is disabled on this server.")
+    if room.members.home is not None:
+        raise Conflict("Another server decides about this room. Start and stop its egress with the API.")
     session.egress_jobs.change(room, live=live, recording=recording, layout=layout, focus=focus)
     return None
 

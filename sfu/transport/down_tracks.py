@@ -72,8 +72,22 @@ class DownTracks:
             nack_without_rtx=parameters.nack_without_rtx,
             continues=parameters.continues,
         )
+        subscription.parameters = parameters
         feedback = URI_TRANSPORT_CC in parameters.extensions
         self._layer_control.add(subscription, peer, feedback=feedback, now=now)
+
+    def rebind(self, subscription: Subscription, source: MediaSource, peer: EnginePeer, now: float) -> None:
+        """The media come from another source of the same codec, e.g. after the publisher moved to another node. The
+        subscriber's RTP stream goes on without a negotiation, from the next keyframe on."""
+        subscription.source.remove_consumer(subscription.track, self)
+        ended, parameters = subscription.down_track, subscription.parameters
+        if ended is not None:
+            self._layer_control.remove(ended)
+            self._engine.remove_down_track(ended)
+        subscription.source, subscription.down_track = source, None
+        source.add_consumer(subscription.track, self)
+        if ended is not None and parameters is not None:
+            self.open(subscription, peer, parameters._replace(continues=ended), 0, now)
 
     def update_same_source(
         self, track: TrackId, source: MediaSource, settings: SubscriptionSettings, now: float

@@ -98,6 +98,11 @@ class SubscriberConnection:
         """Raises AtCapacity when all m-lines are in use."""
         if self._ended or self._down_tracks.update_same_source(track, source, settings, time.monotonic()):
             return
+        known = self._down_tracks.get(track)
+        if known is not None and known.down_track is not None and _same_codec(known.source, source):
+            known.settings = settings
+            self._down_tracks.rebind(known, source, self._connect().peer, time.monotonic())
+            return
         self.unsubscribe(track)
         subscription = Subscription(track, source, settings)
         self._assign(subscription)
@@ -268,3 +273,7 @@ class OfferingSubscriber(SubscriberConnection):
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
+
+
+def _same_codec(one: MediaSource, other: MediaSource) -> bool:
+    return one.kind == other.kind and one.codec == other.codec and one.track.parameters == other.track.parameters

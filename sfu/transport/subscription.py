@@ -60,6 +60,8 @@ class Subscription:
     source: MediaSource
     settings: SubscriptionSettings
     down_track: DownTrack | None = None
+    parameters: SendParameters | None = None
+    "Of the down track, once it was open."
     sent_state: SentState | None = field(default=None)
     "The state last sent to the client."
 

@@ -31,6 +31,15 @@ class ClusterCollector(Collector):
         )
         yield gauge("sfu_cluster_homes", "Rooms whose home is this node.", found.homes)
         yield gauge(
+            "sfu_cluster_mirrored_rooms", "Rooms of other nodes of which this node is an edge.", found.mirrored_rooms
+        )
+        yield gauge("sfu_cluster_edges", "Edges of the rooms of this node, one for each room and node.", found.edges)
+        yield counter(
+            "sfu_cluster_links_lost_total",
+            "Links between homes and edges that missed a message. They start again with the whole state.",
+            found.links_lost,
+        )
+        yield gauge(
             "sfu_cluster_unsaved_rooms",
             "Rooms with changes that the directory does not have yet: another node would restore them without these.",
             found.unsaved_rooms,

@@ -26,7 +26,7 @@ class RoomsCollector(Collector):
         yield gauge(
             "sfu_participants",
             "Participants in rooms, with WHEP viewers and other hidden ones, without hidden recorders.",
-            sum(sizes),
+            self._rooms.participant_count,
         )
         yield gauges(
             "sfu_participant_quality",

@@ -305,6 +305,9 @@ class HomeMirror:
     def _remove(self, participant: ParticipantId, reason: LeaveReason, message: str) -> None:
         self._served.pop(participant, None)
         self._waiting.pop(participant, None)
+        member = self._room.members.find(participant)
+        if member is not None:
+            self._shadows.forget(member)
         removed = Removed(participant, reason, message)
         self._removed[participant] = removed
         while len(self._removed) > REMOVED_LIMIT:

@@ -109,6 +109,13 @@ class Shadows:
             self._opened.discard(track)
             self._relay.close_track(track)
 
+    def forget(self, member: Participant) -> None:
+        """Another node serves the participant now: closes its media."""
+        for track in member.publications:
+            if track in self._opened:
+                self._opened.discard(track)
+                self._relay.close_track(track)
+
     def close(self) -> None:
         """Closes all media."""
         for track in self._opened:
