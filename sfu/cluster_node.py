@@ -176,7 +176,7 @@ class ClusterNode:
             lambda room: self.membership.drop(room),
         )
         self.membership = Membership(self._directory, self._info, local, self._snapshots, self.client)
-        self.homes = HomeCache(self.membership)
+        self.homes = HomeCache(self)
         self.hls_edge = HlsEdge(self.homes, self.client)
         self._handover = Handover(
             self._directory, self.membership, local, self._snapshots, self.client, load.no_new_rooms
@@ -220,7 +220,10 @@ class ClusterNode:
 
     async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
         """Implements Placement."""
-        return await self.membership.find_home(room, create=create)
+        home = await self.membership.find_home(room, create=create)
+        if home is None and self.membership.home_of(room) is not None:
+            self.spread.continue_room(room)
+        return home
 
     def check_home(self, room: str) -> None:
         """Implements Placement. Also call it before a join, moderation or chat. Raises AtCapacity (`cut_off`)."""

@@ -41,11 +41,13 @@ class RoomMedia:
         """`home`: id of the home's node, for publications that name no node."""
         self._room = room
         self._relay = relay
-        self.home = home
+        self._home = home
         self._published: dict[TrackId, MediaSource] = {}
         self._subscribing: dict[TrackId, asyncio.Task[None]] = {}
         self._nodes: dict[TrackId, str] = {}
-        "The node of each open track."
+        "The node of each open track; empty: the home."
+        self._sources: dict[TrackId, MediaSource] = {}
+        "The media of open tracks that have arrived."
         room.members.mirrors = (*room.members.mirrors, self)
         self._sync()
 
@@ -57,12 +59,24 @@ class RoomMedia:
             self._relay.unpublish(track)
         self._published.clear()
 
+    def home_changed(self, home: str) -> None:
+        """Another node is the home of the room: participants that name no node are there now."""
+        self._home = home
+        for track, node in self._nodes.items():
+            if not node:
+                task = self._subscribing.pop(track, None)
+                if task is not None:
+                    task.cancel()
+                self._subscribe(track)
+
     # -- tracks of other nodes --------------------------------------------------------------------------------------
 
     def open(self, publication: PublicationState, node: str) -> MediaSource:
         track = publication.id
+        if self._nodes.get(track) == node:
+            return self._sources.get(track) or UnboundMedia(publication.kind, publication.codec)
         self.close_track(track)
-        self._nodes[track] = node or self.home
+        self._nodes[track] = node
         self._subscribe(track)
         return UnboundMedia(publication.kind, publication.codec)
 
@@ -70,13 +84,14 @@ class RoomMedia:
         """Idempotent."""
         if self._nodes.pop(track, None) is None:
             return
+        self._sources.pop(track, None)
         task = self._subscribing.pop(track, None)
         if task is not None:
             task.cancel()
         self._relay.unsubscribe(track)
 
     def _subscribe(self, track: TrackId) -> None:
-        task = self._subscribing[track] = asyncio.create_task(self._run(track, self._nodes[track]))
+        task = self._subscribing[track] = asyncio.create_task(self._run(track, self._nodes[track] or self._home))
 
         def done(ended: asyncio.Task[None]) -> None:
             if self._subscribing.get(track) is ended:
@@ -96,13 +111,15 @@ class RoomMedia:
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, RETRY_LIMIT)
                 continue
+            self._sources[track] = source
             publication = self._room.publications.find(track)
-            if publication is not None and not publication.bound:
+            if publication is not None and publication.media is not source:
                 self._room.publications.attach_media(publication, source)
             return
 
     def _ended(self, track: TrackId) -> None:
         """The other node ended the track, or its path is lost. It may come back."""
+        self._sources.pop(track, None)
         publication = self._room.publications.find(track)
         if publication is not None and track in self._nodes:
             self._room.publications.unbind(publication)
@@ -126,6 +143,8 @@ class RoomMedia:
             for publication in member.publications.values()
             if publication.bound
         }
+        for track in [track for track in self._nodes if self._room.publications.find(track) is None]:
+            self.close_track(track)
         for track in self._published.keys() - published.keys():
             self._relay.unpublish(track)
         for track, media in published.items():

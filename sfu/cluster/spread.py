@@ -247,8 +247,14 @@ class Spread:
         elif home.instance != mirrored.home.instance or home.inbox != mirrored.home.inbox:
             log.info("a mirrored room has another home", extra={"room": name, "home": home.id})
             mirrored.home = home
-            self._media[name].home = home.id
+            self._media[name].home_changed(home.id)
             self._attach(name, mirrored)
+
+    def continue_room(self, name: str) -> None:
+        """This node has become the home of a room. Idempotent."""
+        mirrored = self._mirrored.get(name)
+        if mirrored is not None:
+            self._promote(name, mirrored)
 
     def _promote(self, name: str, mirrored: _MirroredRoom) -> None:
         """The home is gone, and this node continues the room."""
@@ -257,7 +263,7 @@ class Spread:
         if mirrored.link is not None:
             mirrored.link.close()
         mirrored.mirror.promote()
-        self._media[name].home = self._node
+        self._media[name].home_changed(self._node)
         self._rooms.promote(name)
 
     def _leave(self, name: str, mirrored: _MirroredRoom) -> None:

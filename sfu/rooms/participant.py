@@ -94,6 +94,7 @@ class Participant:
             or state.attributes is not self.attributes
             or state.permissions is not self.permissions
             or state.node != self.node
+            or state.auto_subscribe is not self.subscriptions.auto_subscribe
             or state.publications != publications
         ):
             state = self._state = ParticipantState(
@@ -106,6 +107,7 @@ class Participant:
                 self.joined_at,
                 publications,
                 self.kind,
+                self.subscriptions.auto_subscribe,
                 self.node,
             )
         return state

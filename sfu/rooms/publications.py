@@ -96,8 +96,9 @@ class Publications:
         if publication.muted:
             media.set_muted(True)
         self._last_n.publications_changed(self._owner(publication))
-        for participant in self._members:
-            participant.subscriptions.bind(publication)
+        if publication.bound:
+            for participant in self._members:
+                participant.subscriptions.bind(publication)
 
     def unbind(self, publication: Publication) -> None:
         """The node that served the publisher is gone. The publication stays, and waits for `bind`."""

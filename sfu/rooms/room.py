@@ -203,12 +203,13 @@ class Room:
         self._observe(Joined(participant.state))
         return participant
 
-    def lose_shadow(self, participant: Participant) -> None:
-        """The node that serves a shadow participant is gone: the participant is away."""
+    def lose_shadow(self, participant: Participant, *, keep_media: bool = False) -> None:
+        """The node that serves a shadow participant is gone, or its link: the participant is away."""
         participant.shadow, participant.node = False, ""
         participant.sink = AwaySink()
-        for publication in participant.publications.values():
-            self.publications.unbind(publication)
+        if not keep_media:
+            for publication in participant.publications.values():
+                self.publications.unbind(publication)
         self.publications.sync(participant)
         self.away.add(participant)
 

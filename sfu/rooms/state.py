@@ -41,6 +41,7 @@ class ParticipantState:
     publications: tuple[PublicationState, ...]
     "Oldest first."
     kind: ParticipantKind = "standard"
+    auto_subscribe: bool = True
     node: str = ""
     "In a room on several nodes: the edge that serves the participant; empty: the home."
 

@@ -18,7 +18,7 @@ LOOK = 0.02
 """Seconds between two looks at the received tracks: the resolution of the gaps."""
 FRESH = 0.5
 """Seconds since the last packet of a track that flows."""
-BACK = 60.0
+BACK = 40.0
 """Seconds until everything flows again, or the test fails."""
 
 

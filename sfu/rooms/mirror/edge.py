@@ -155,17 +155,24 @@ class EdgeMirror:
             self._send(LeaveLobby(waiting.id))
 
     def promote(self) -> None:
-        """This node becomes the home of the room. Participants of other nodes are away until their nodes attach."""
-        self.close()
+        """This node becomes the home of the room. Participants of other nodes are away until their nodes attach;
+        media of edges go on."""
         for member in self._room.members:
             if member.shadow:
-                self._room.lose_shadow(member)
+                at_edge = bool(member.node)
+                if not at_edge:
+                    self._shadows.forget(member)
+                self._room.lose_shadow(member, keep_media=at_edge)
+        self._detach()
 
     def close(self) -> None:
         """Ends the mirror: the room has no participants here."""
+        self._detach()
+        self._shadows.close()
+
+    def _detach(self) -> None:
         self._room.members.mirrors = tuple(one for one in self._room.members.mirrors if one is not self)
         self._room.members.home = None
-        self._shadows.close()
 
     def deliver(self, event: Event, receivers: Iterable[Participant] | None, exclude: Participant | None) -> None:
         """Implements Mirror."""
@@ -355,7 +362,7 @@ class EdgeMirror:
             self._room.leave(previous, "duplicate_identity")
         elif previous is not None:
             self._room.remove(previous, "duplicate_identity", "You joined from somewhere else.")
-        member = self._room.add_shadow(replace(state, publications=()), self._sink, auto_subscribe=False)
+        member = self._room.add_shadow(replace(state, publications=()), self._sink, auto_subscribe=state.auto_subscribe)
         self._shadows.reconcile(member, state)
 
     def _set_permissions(self, member: Participant, permissions: Permissions) -> None:
