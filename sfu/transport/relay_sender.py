@@ -80,6 +80,11 @@ class RelaySender:
             return
         known = [rid for rid in request.wanted if rid in track.encodings]
         streams = {stream.rid: stream for stream in request.streams}
+        for rid, down_track in list(self._down_tracks.items()):
+            if rid in streams and streams[rid].ssrc != down_track.ssrc:
+                # The other node has subscribed again, to new streams.
+                del self._down_tracks[rid]
+                self._end(down_track)
         for rid in known:
             if rid not in self._down_tracks and rid in streams and self._ssrcs.take(streams[rid]):
                 self._down_tracks[rid] = self._open(streams[rid])
@@ -121,11 +126,14 @@ class RelaySender:
         """Stops sending. Idempotent."""
         self.source.remove_consumer(self._track, self)
         for down_track in self._down_tracks.values():
-            self._engine.remove_down_track(down_track)
-            for ssrc in (down_track.ssrc, down_track.rtx_ssrc):
-                if ssrc:
-                    self._ssrcs.forget(ssrc)
+            self._end(down_track)
         self._down_tracks.clear()
+
+    def _end(self, down_track: DownTrack) -> None:
+        self._engine.remove_down_track(down_track)
+        for ssrc in (down_track.ssrc, down_track.rtx_ssrc):
+            if ssrc:
+                self._ssrcs.forget(ssrc)
 
     # -- MediaConsumer ----------------------------------------------------------------------------------------------
 
