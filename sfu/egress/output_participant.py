@@ -38,18 +38,18 @@ class OutputParticipant:
         profile = Profile(
             identity=Identity(f"egress:{secret}"), permissions=permissions, name=NAME, auto_subscribe=False
         )
-        seat = room.join(profile, self)
-        assert isinstance(seat, Participant)  # recorders skip the lobby
-        self.participant = seat
+        participant = room.join(profile, self)
+        assert isinstance(participant, Participant)  # recorders skip the lobby
+        self.participant = participant
         self._plain_transport = plain_transport
         video = plain_transport.publish("video", "H264", [EncodingParameters(self.video_ssrc, size=size)])
         audio = plain_transport.publish("audio", "opus", [EncodingParameters(self.audio_ssrc)])
         self._media = (video, audio)
         publications = room.publications
         publications.publish(
-            seat, video, TrackDescription(source="screen_share", name=NAME, width=size.width, height=size.height)
+            participant, video, TrackDescription(source="screen_share", name=NAME, width=size.width, height=size.height)
         )
-        publications.publish(seat, audio, TrackDescription(source="screen_share_audio", name=NAME))
+        publications.publish(participant, audio, TrackDescription(source="screen_share_audio", name=NAME))
 
     def close(self) -> None:
         """Leaves the room. Idempotent."""

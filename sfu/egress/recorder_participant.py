@@ -53,9 +53,9 @@ class RecorderParticipant:
         self.excluded: set[str] = set()
         """Ids of participants to leave out, such as the one that publishes the mix into the room."""
         profile = Profile(identity=Identity(f"egress-recorder:{secret}"), permissions=PERMISSIONS, auto_subscribe=False)
-        seat = room.join(profile, self)
-        assert isinstance(seat, Participant)  # recorders skip the lobby
-        self.participant = seat
+        participant = room.join(profile, self)
+        assert isinstance(participant, Participant)  # recorders skip the lobby
+        self.participant = participant
         self.participant.subscriptions.attach_sink(plain_transport)
         self._refresh()
 

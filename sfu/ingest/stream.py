@@ -116,11 +116,11 @@ class IngestStream:
             kind="ingress",
             invited=True,
         )
-        seat = rooms.join(key.room, profile, self)
-        assert isinstance(seat, Participant)  # an invited participant skips the lobby
-        self.participant = seat
+        entry = rooms.join(key.room, profile, self)
+        assert isinstance(entry, Participant)  # an invited participant skips the lobby
+        self.participant = entry
         self.room: Room = rooms.find(key.room)
-        self._source = RtpSource(webrtc_server, seat.id, self._keyframe_wanted)
+        self._source = RtpSource(webrtc_server, entry.id, self._keyframe_wanted)
 
     # -- the encoder ------------------------------------------------------------------------------------------------
 

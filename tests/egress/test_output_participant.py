@@ -44,17 +44,17 @@ async def test_the_mix_is_published_as_a_screen_with_sound(publish: Publish) -> 
     ada = fixture.join("ada")
     fixture.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
     mix = publish(fixture, removed)
-    seat = mix.participant
-    assert (seat.identity, seat.name) == ("egress:secret", NAME)
+    participant = mix.participant
+    assert (participant.identity, participant.name) == ("egress:secret", NAME)
     assert [
         (one.media.kind, one.media.codec, one.description.source, one.description.width, one.description.height)
-        for one in seat.publications.values()
+        for one in participant.publications.values()
     ] == [("video", "H264", "screen_share", 1280, 720), ("audio", "opus", "screen_share_audio", 0, 0)]
     assert mix.video_ssrc != mix.audio_ssrc
     assert min(mix.video_ssrc, mix.audio_ssrc) > 0
-    assert len(seat.publications) == 2
-    assert not any(track in seat.subscriptions for track in ada.publications)
-    assert all(track in ada.subscriptions for track in seat.publications)
+    assert len(participant.publications) == 2
+    assert not any(track in participant.subscriptions for track in ada.publications)
+    assert all(track in ada.subscriptions for track in participant.publications)
     mix.close()
 
 

@@ -48,9 +48,11 @@ class Setup:
         self.recorder = RecorderParticipant(self.room, self.plain_transport, self.sent.append, self.end, "secret")  # type: ignore[arg-type]  # stands for the part that is used
 
     def join(self, name: str) -> Participant:
-        seat = self.rooms.join("r", Profile(identity=Identity(name), permissions=Permissions(), name=name), FakeSink())
-        assert isinstance(seat, Participant)
-        return seat
+        participant = self.rooms.join(
+            "r", Profile(identity=Identity(name), permissions=Permissions(), name=name), FakeSink()
+        )
+        assert isinstance(participant, Participant)
+        return participant
 
     def end(self) -> None:
         self.ended += 1

@@ -49,8 +49,8 @@ def test_events_that_are_not_transient_are_numbered_without_gaps() -> None:
 def test_all_receivers_get_the_same_delivery() -> None:
     fixture = RoomsFixture()
     ada, bob, eve = (fixture.join(name) for name in ("ada", "bob", "eve"))
-    for seat in (ada, bob, eve):
-        sink_of(seat).take()
+    for participant in (ada, bob, eve):
+        sink_of(participant).take()
     fixture.room.members.broadcast(LEFT, exclude=bob)
     assert sink_of(bob).deliveries == []
     assert sink_of(ada).deliveries == sink_of(eve).deliveries
@@ -61,15 +61,19 @@ def test_all_receivers_get_the_same_delivery() -> None:
 def test_admins_only() -> None:
     fixture = RoomsFixture()
     ada, bob, spy = fixture.join("ada", admin=True), fixture.join("bob"), fixture.join("spy", hidden=True, admin=True)
-    for seat in (ada, bob, spy):
-        sink_of(seat).take()
+    for participant in (ada, bob, spy):
+        sink_of(participant).take()
     fixture.room.members.send_to_admins(LEFT)
-    assert [sink_of(seat).take() for seat in (ada, bob, spy)] == [["ParticipantLeft"], [], ["ParticipantLeft"]]
+    assert [sink_of(participant).take() for participant in (ada, bob, spy)] == [
+        ["ParticipantLeft"],
+        [],
+        ["ParticipantLeft"],
+    ]
 
 
 def test_members_may_leave_while_they_are_iterated() -> None:
     fixture = RoomsFixture()
-    seats = [fixture.join(name) for name in ("ada", "bob", "eve")]
+    participants = [fixture.join(name) for name in ("ada", "bob", "eve")]
     members = fixture.room.members
-    assert [members.remove(one) for one in members] == [True] * len(seats)
+    assert [members.remove(one) for one in members] == [True] * len(participants)
     assert list(members) == []

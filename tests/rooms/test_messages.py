@@ -52,8 +52,8 @@ def test_history_is_bounded(settings: dict[str, Any], kept: list[str]) -> None:
 def test_data(fixture: RoomsFixture) -> None:
     ada, bob, eve = fixture.join("ada"), fixture.join("bob"), fixture.join("eve")
     talk = fixture.room.messages
-    for seat in (ada, bob, eve):
-        sink_of(seat).take()
+    for participant in (ada, bob, eve):
+        sink_of(participant).take()
     talk.send_data(ada, "t", "all", keep=True)
     talk.send_data(ada, "t", "some", [bob.id, bob.id, "PA_gone"])
     talk.send_data(None, "t", "operator")

@@ -178,8 +178,8 @@ def test_changed_permissions_go_to_the_participant_and_admin_changes_to_all(
 def test_publications_that_are_no_longer_allowed_end(fixture: ObservedRooms) -> None:
     ada, bob = fixture.join("ada"), fixture.join("bob")
     camera_of(fixture, "ada")
-    for seat in (ada, bob):
-        sink_of(seat).take()
+    for participant in (ada, bob):
+        sink_of(participant).take()
     fixture.room.moderation.set_permissions(ada, replace(ada.permissions, publish=False))
     assert ada.publications == {}
     assert sink_of(ada).take() == ["TrackUnpublished", "PermissionsChanged"]

@@ -22,8 +22,8 @@ def test_changes_go_to_all_and_newcomers_get_every_known_quality() -> None:
     assert sink_of(ada).last.rtt == 0.1
     assert sink_of(chatter).last.qualities == {ada.id: "good"}
     assert dict(fixture.room.quality.known) == {ada.id: "good", spy.id: "excellent"}
-    for seat in (ada, bob, spy, chatter):
-        sink_of(seat).take()
+    for participant in (ada, bob, spy, chatter):
+        sink_of(participant).take()
     sink_of(bob).its_links = (FakeLink(),)
     fixture.rooms.observe_quality()
     assert sink_of(ada).last.qualities == {bob.id: "excellent"}

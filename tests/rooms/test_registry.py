@@ -74,8 +74,8 @@ def test_foreign_and_absent_rooms_are_answered_alike() -> None:
 def test_the_operators_doors(fixture: RoomsFixture) -> None:
     ada, bob = fixture.join("ada"), fixture.join("bob")
     publication = fixture.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
-    for seat in (ada, bob):
-        sink_of(seat).take()
+    for participant in (ada, bob):
+        sink_of(participant).take()
     fixture.rooms.mute("standup", publication.id)
     assert sink_of(ada).take() == sink_of(bob).take() == ["TrackMuted"]
     with pytest.raises(NotAuthorized):

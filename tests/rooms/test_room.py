@@ -27,13 +27,13 @@ def test_those_inside_hear_of_newcomers_and_newcomers_do_not(fixture: RoomsFixtu
 
 
 def test_a_broadcast_is_one_delivery_with_one_number(fixture: RoomsFixture) -> None:
-    seats = [fixture.join(name) for name in ("ada", "bob", "eve")]
+    participants = [fixture.join(name) for name in ("ada", "bob", "eve")]
     room = fixture.room
-    room.messages.send_chat(seats[0], "hi")
-    deliveries = [sink_of(seat).deliveries[-1] for seat in seats]
+    room.messages.send_chat(participants[0], "hi")
+    deliveries = [sink_of(participant).deliveries[-1] for participant in participants]
     assert deliveries[0] is deliveries[1] is deliveries[2]
     assert deliveries[0].number == room.members.number
-    numbers = [delivery.number for delivery in sink_of(seats[0]).deliveries]
+    numbers = [delivery.number for delivery in sink_of(participants[0]).deliveries]
     assert numbers == sorted(set(numbers))
 
 

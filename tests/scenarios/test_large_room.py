@@ -49,7 +49,7 @@ class Source:
 
 
 @dataclass(eq=False)
-class Seat:
+class RecordingSubscriber:
     """A MediaSink that records subscription settings as a subscribing connection does."""
 
     sfu: VirtualSfu
@@ -109,8 +109,8 @@ class Assembly:
         self.network.every(0.02, self._talk)
         self.network.run(2.0)
         down = Link(self.network, rate=20e6, delay=DELAY)
-        self.seat = Seat(self.sfu, self.sfu.attend(down, Link(self.network, delay=DELAY)))
-        self._people[f"p{PEOPLE - 1}"].subscriptions.attach_sink(self.seat)
+        self.subscriber = RecordingSubscriber(self.sfu, self.sfu.attend(down, Link(self.network, delay=DELAY)))
+        self._people[f"p{PEOPLE - 1}"].subscriptions.attach_sink(self.subscriber)
 
     def _come(self, name: str) -> None:
         up, back = Link(self.network, rate=10e6, delay=DELAY), Link(self.network, delay=DELAY)
@@ -125,7 +125,7 @@ class Assembly:
         if self.network.now > 2.5:
             sent = [
                 down_track.track.kind
-                for down_track in self.seat.attendee.down_tracks.values()
+                for down_track in self.subscriber.attendee.down_tracks.values()
                 if down_track.current is not None
             ]
             for kind in self.most:
@@ -159,8 +159,8 @@ class Assembly:
 
     def delays(self, turn: Turn) -> tuple[float, float]:
         """From the first sound of a turn to its arrival, and to the first picture."""
-        sound = [at for at in self.seat.speakers[turn.who + "*"].arrived.values() if at >= turn.start + 2 * DELAY]
-        picture = [at for at, _, _ in self.seat.screens[turn.who].shown if at >= turn.start + 2 * DELAY]
+        sound = [at for at in self.subscriber.speakers[turn.who + "*"].arrived.values() if at >= turn.start + 2 * DELAY]
+        picture = [at for at, _, _ in self.subscriber.screens[turn.who].shown if at >= turn.start + 2 * DELAY]
         return min(sound, default=99.0) - turn.start, min(picture, default=99.0) - turn.start
 
 
@@ -175,7 +175,7 @@ def test_who_talks_is_heard_and_seen_and_nobody_flaps(seed: int) -> None:
         assert sound <= 2 * DELAY + 0.14  # a tenth of a second, and speech may begin with a quiet sample or two
         assert picture <= 1.6
     assert room.most == {"audio": LOUDEST, "video": LAST_N}
-    assert room.seat.comings - LAST_N <= len({turn.who for turn in speeches}) + 1  # a cough shows no camera
+    assert room.subscriber.comings - LAST_N <= len({turn.who for turn in speeches}) + 1  # a cough shows no camera
 
 
 if __name__ == "__main__":
@@ -185,4 +185,4 @@ if __name__ == "__main__":
         for turn in room.turns:
             sound, picture = room.delays(turn)
             print(f"{seed} {turn.start:6.2f} {turn.who:4} {turn.seconds:4.1f} s  {sound:5.3f} {picture:6.3f}")
-        print(room.most, room.seat.comings)
+        print(room.most, room.subscriber.comings)
