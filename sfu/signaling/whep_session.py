@@ -93,7 +93,7 @@ class WhepSession(HttpSession):
             room = context.rooms.find(self.resource.room)
         except NotFound:
             raise NotLive("This room is not open.") from None
-        self._check_door(room)
+        self._check_access(room)
         found = self.resource.find(room, self._mix(room))
         if not found:
             raise NotLive(self.resource.missing)
@@ -227,7 +227,7 @@ class WhepSession(HttpSession):
 
     # ---------------------------------------------------------------------------------------------------------------
 
-    def _check_door(self, room: Room) -> None:
+    def _check_access(self, room: Room) -> None:
         """Raises Conflict: hidden participants would pass the lobby and the lock."""
         video = self.claims.video
         if video.room_admin or video.hidden or video.recorder:

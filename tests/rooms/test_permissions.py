@@ -29,5 +29,5 @@ def test_from_grants(grants: VideoGrants, permissions: Permissions) -> None:
         (Permissions(recorder=True), True),
     ],
 )
-def test_doors(permissions: Permissions, passes: bool) -> None:
+def test_permissions_that_bypass_the_lobby(permissions: Permissions, passes: bool) -> None:
     assert permissions.bypasses_lobby is passes

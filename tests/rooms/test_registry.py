@@ -71,7 +71,7 @@ def test_foreign_and_absent_rooms_are_answered_alike() -> None:
     assert fixture.join("ada", may_create=True).room == "standup"
 
 
-def test_the_operators_doors(fixture: RoomsFixture) -> None:
+def test_operators_mute_and_update_without_a_participant(fixture: RoomsFixture) -> None:
     ada, bob = fixture.join("ada"), fixture.join("bob")
     publication = fixture.room.publications.publish(ada, FakeSource(), TrackDescription(source="camera"))
     for participant in (ada, bob):

@@ -277,7 +277,7 @@ async def test_a_session_answers_its_bearer_only(server: WhipServer) -> None:
     ).status == 404
 
 
-async def test_the_door(server: WhipServer) -> None:
+async def test_lock_and_lobby(server: WhipServer) -> None:
     """A viewer is hidden, but does not pass a lock or a lobby."""
     await Encoder(server).publish()
     for lobby in (False, True):

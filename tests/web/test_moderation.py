@@ -123,7 +123,7 @@ async def test_a_locked_room_says_so(meeting: Meeting) -> None:
     assert "locked" in await bob.part("end").inner_text()
 
     await ada.part("lock-room").click()
-    await ada.until("an open door", "() => !sfu.room.state.room.locked")
+    await ada.until("an unlocked room", "() => !sfu.room.state.room.locked")
     await bob.part("rejoin").click()
     await bob.part("join-button").click()
     await bob.part("meeting").wait_for()

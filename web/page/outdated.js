@@ -22,10 +22,10 @@
     words.appendChild(document.createTextNode(text));
     main.appendChild(heading);
     main.appendChild(words);
-    var door = document.createElement('div');
-    door.className = 'door';
-    door.appendChild(main);
-    app.appendChild(door);
+    var entry = document.createElement('div');
+    entry.className = 'entry';
+    entry.appendChild(main);
+    app.appendChild(entry);
   }
 
   /** @param {() => void} run */

@@ -25,8 +25,8 @@ export function landing(state, act) {
     act.enter(String(form.get('room')), String(form.get('name')));
   };
   return html`
-    <div class="door" data-testid="landing">
-      <header class="door-head"><span class="brand">${mark} aiosfu</span>${themeButton(state, act)}</header>
+    <div class="entry" data-testid="landing">
+      <header class="entry-head"><span class="brand">${mark} aiosfu</span>${themeButton(state, act)}</header>
       <main class="landing">
         <section class="landing-words">
           <h1>Meet, face to&nbsp;face.</h1>

@@ -22,8 +22,8 @@ import { devicePicker, themeButton } from './settings.js';
  */
 export function lobby(state, act) {
   return html`
-    <div class="door" data-testid="lobby">
-      <header class="door-head">
+    <div class="entry" data-testid="lobby">
+      <header class="entry-head">
         <button type="button" class="brand" aria-label="aiosfu home" @click=${act.home}>${mark} aiosfu</button>
         ${themeButton(state, act)}
       </header>

@@ -47,8 +47,8 @@ function end(state, act) {
   const { reason = 'left', message = '' } = state.room.leave ?? {};
   const { title, text, icon: name, again } = ending(reason, message);
   return html`
-    <div class="door" data-testid="end" data-reason=${reason}>
-      <header class="door-head"><span class="brand">${mark} aiosfu</span>${themeButton(state, act)}</header>
+    <div class="entry" data-testid="end" data-reason=${reason}>
+      <header class="entry-head"><span class="brand">${mark} aiosfu</span>${themeButton(state, act)}</header>
       <main class="end">
         <span class="end-icon">${icon(name)}</span>
         <div role="status"><h1>${title}</h1><p class="lead">${text}</p></div>

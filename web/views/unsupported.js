@@ -28,8 +28,8 @@ const REASONS = {
 export function unsupported(state, act) {
   const { obstacle, watchable, roomName } = state;
   return html`
-    <div class="door" data-testid="unsupported" data-reason=${obstacle}>
-      <header class="door-head"><span class="brand">${mark} aiosfu</span>${themeButton(state, act)}</header>
+    <div class="entry" data-testid="unsupported" data-reason=${obstacle}>
+      <header class="entry-head"><span class="brand">${mark} aiosfu</span>${themeButton(state, act)}</header>
       <main class="end">
         <span class="end-icon">${icon('warn')}</span>
         <div role="alert"><h1>This browser does not support calls</h1><p class="lead">${obstacle ? REASONS[obstacle] : ''}</p></div>
