@@ -131,7 +131,9 @@ def test_the_lobby_is_bounded_and_a_full_room_admits_nobody() -> None:
     ("change", "outcome"),
     [({"lobby": False}, None), ({"locked": True}, ("room_locked", "The room was locked."))],
 )
-def test_changes_of_lock_and_lobby_admit_or_remove_waiting_participants(fixture: RoomsFixture, change: dict[str, Any], outcome: object) -> None:
+def test_lock_and_lobby_decide_about_waiting_participants(
+    fixture: RoomsFixture, change: dict[str, Any], outcome: object
+) -> None:
     fixture.join("ada", admin=True)
     fixture.rooms.update("standup", lobby=True)
     waiting = fixture.wait("eve")
