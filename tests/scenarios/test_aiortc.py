@@ -3,11 +3,8 @@
 import asyncio
 import json
 import re
-import secrets
-import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -18,12 +15,10 @@ from aiortc.mediastreams import AudioStreamTrack, VideoStreamTrack
 from av import AudioFrame, VideoFrame
 
 from sfu.app import Server
-from sfu.auth.grants import VideoGrants
-from sfu.auth.tokens import mint
-from sfu.config import Settings, load
 from sfu.sdp.capabilities import MAX_MESSAGE_BYTES
+from tests.support.admin import token
+from tests.support.running_server import running_server
 
-SECRET = "a secret of the tests that is long enough"
 PATIENCE = 20.0
 
 
@@ -31,21 +26,8 @@ PATIENCE = 20.0
 async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Server]:
     # aioice leaves loopback out when it gathers, and a test machine may have nothing else
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda **_: ["127.0.0.1"])
-    base: Settings = load(
-        flags=[
-            ("http.host", "127.0.0.1"),
-            ("http.port", "0"),
-            ("rtc.udp_port", "0"),
-            ("rtc.bind", '["127.0.0.1"]'),
-            ("rtc.include_loopback", "true"),
-        ]
-    )
-    server = Server(replace(base, auth=replace(base.auth, keys={"key": SECRET})))
-    await server.open()
-    timers = asyncio.create_task(server.signaling.run())
-    yield server
-    timers.cancel()
-    await server.close()
+    async with running_server({}, lambda server: (server.signaling,)) as (server, _):
+        yield server
 
 
 class Guest:
@@ -53,10 +35,7 @@ class Guest:
 
     def __init__(self, http: aiohttp.ClientSession, server: Server, identity: str) -> None:
         self._http, self._url = http, server.url
-        self._token = mint(
-            "key", SECRET, identity=identity, video=VideoGrants(room="stock", room_join=True), now=time.time(),
-            token_id=secrets.token_hex(8),
-        )  # fmt: skip
+        self._token = token("stock", identity, room_join=True)
         self.publisher, self.subscriber = RTCPeerConnection(), RTCPeerConnection()
         self.tracks: asyncio.Queue[MediaStreamTrack] = asyncio.Queue()
         self.subscriber.on("track", self.tracks.put_nowait)

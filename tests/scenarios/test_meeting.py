@@ -2,43 +2,25 @@
 
 import asyncio
 import re
-import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
 from sfu.app import Server
-from sfu.auth.grants import VideoGrants
-from sfu.auth.tokens import mint
-from sfu.config import Settings, load
+from tests.support import admin
 from tests.support.client import Client
-
-SECRET = "a secret of the tests that is long enough"
+from tests.support.running_server import running_server
 
 Invite = Callable[..., Client]
 
 
 @pytest.fixture
 async def server() -> AsyncIterator[Server]:
-    base: Settings = load(
-        flags=[
-            ("http.host", "127.0.0.1"),
-            ("http.port", "0"),
-            ("rtc.udp_port", "0"),
-            ("rtc.bind", '["127.0.0.1"]'),
-            ("rtc.include_loopback", "true"),
-        ]
-    )
-    server = Server(replace(base, auth=replace(base.auth, keys={"key": SECRET})))
-    await server.open()
-    timers = asyncio.create_task(server.signaling.run())
-    yield server
-    timers.cancel()
-    await server.close()
+    async with running_server({}, lambda server: (server.signaling,)) as (server, _):
+        yield server
     assert not server.webrtc_server.connections
     assert not server.rooms.list()
 
@@ -50,11 +32,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def token(identity: str, room: str = "standup", **grants: Any) -> str:
-    video = VideoGrants(room=room, room_join=True, **grants)
-    return mint(
-        "key", SECRET, identity=identity, name=identity.title(), video=video, now=time.time(), lifetime=600.0,
-        token_id=secrets.token_hex(8),
-    )  # fmt: skip
+    return admin.token(room, identity, room_join=True, **grants)
 
 
 @pytest.fixture
