@@ -31,12 +31,12 @@ from sfu.admin.collectors import (
     SignalingCollector,
     TurnCollector,
 )
+from sfu.admin.key_renewal import KeyRenewal, playback_secrets
 from sfu.admin.node import Node
 from sfu.api import assets
 from sfu.api.application import create_app
 from sfu.api.development import MESSAGE, Development, listen_addresses
 from sfu.api.hls import HlsRoutes
-from sfu.api.playback_tokens import derive_secrets
 from sfu.api.schemas import DevelopmentTokenRequest
 from sfu.api.server import listen
 from sfu.api.services import Services
@@ -44,16 +44,15 @@ from sfu.api.tls import TlsContext
 from sfu.auth import turn
 from sfu.auth.addresses import ClientAddresses
 from sfu.auth.origins import Origins
-from sfu.auth.settings import Settings as AuthSettings
 from sfu.auth.tokens import Claims, Verifier
 from sfu.auth.turn_health import usable_urls
 from sfu.cluster_node import ClusterNode, shared_secret
 from sfu.config import Settings
 from sfu.egress.jobs import EgressJobs
-from sfu.errors import ConfigurationError
 from sfu.events.events import Events
 from sfu.ingest.ingests import Ingests
 from sfu.ingest.rtmp_server import RtmpServer
+from sfu.resources.event_loop import event_loop_factory
 from sfu.rooms.registry import Rooms
 from sfu.signaling.context import AccessControl
 from sfu.signaling.messages import IceServer
@@ -78,7 +77,7 @@ delays packets meanwhile."""
 def run(settings: Settings, *, demo: bool = False, reload: Callable[[], Settings] | None = None) -> None:
     """Serves until a signal. `reload` reads the settings again on SIGHUP. Raises ConfigurationError before it listens."""
     logs.configure(settings.log)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
         runner.run(serve(settings, demo=demo, reload=reload))
 
 
@@ -205,7 +204,7 @@ class Server:
             resume_keys=self.cluster.resume_keys if self.cluster is not None else None,
             landing=self.cluster.landing() if self.cluster is not None else None,
         )
-        self._playback_secret = (
+        playback_secret = (
             bytes.fromhex(shared_secret(shared, "playback"))
             if shared is not None
             else secrets.token_bytes(HLS_SECRET_BYTES)
@@ -214,10 +213,11 @@ class Server:
             settings.outputs.hls,
             self.egress_jobs.live_streams,
             self.verifier,
-            *self._playback_secrets(settings.auth),
+            *playback_secrets(settings.auth, playback_secret),
             base_path=settings.http.base_path,
             edge=self.cluster.hls_edge if self.cluster is not None else None,
         )
+        self.key_renewal = KeyRenewal(self.verifier, self.events, self.hls.playback_tokens, playback_secret)
         self.monitor = LoopMonitor()
         self.watchdog = Watchdog()
         self.node = Node(
@@ -327,30 +327,11 @@ class Server:
         self.webrtc_server.close()
 
     async def renew_soon(self, reload: Callable[[], Settings] | None) -> None:
-        """Reloads certificate and token keys (SIGHUP). Reads the files in another thread, because the disk may block."""
+        """Reloads certificate and token keys (SIGHUP)."""
         if self._tls is not None:
             await self._tls.renew_soon()
-        if reload is None:
-            return
-        try:
-            settings = await asyncio.to_thread(reload)
-        except ConfigurationError as error:
-            log.error("keys not renewed", extra={"reason": str(error)})
-        else:
-            self.renew(lambda: settings)
-
-    def renew(self, reload: Callable[[], Settings] | None) -> None:
-        """Replaces the token keys. Logs an invalid configuration and keeps the old keys."""
         if reload is not None and self.development is None:
-            try:
-                renewed = reload().auth
-                self.events.reload_keys(renewed.keys)
-                self.verifier.reload_keys(renewed)
-                self.hls.playback_tokens.replace_secrets(self._playback_secrets(renewed))
-            except ConfigurationError as error:
-                log.error("keys not renewed", extra={"reason": str(error)})
-            else:
-                log.info("keys renewed")
+            await self.key_renewal.run(lambda: reload().auth)
 
     def capacity_used(self) -> float:
         """Implements the cluster's Load, with the next four."""
@@ -370,10 +351,6 @@ class Server:
 
     def _development_keys(self) -> dict[str, str]:
         return dict(self.development.keys) if self.development is not None else {}
-
-    def _playback_secrets(self, settings: AuthSettings) -> tuple[bytes, ...]:
-        """Secrets for playback tokens. If HS256 keys exist, playback URLs stay valid across restarts."""
-        return derive_secrets(settings.keys.values()) or (self._playback_secret,)
 
     def _authenticate(self, token: str) -> Claims:
         return self.verifier.verify(token, time.time())
@@ -421,12 +398,3 @@ async def _demo(server: Server) -> None:
         print(f"RTMP: {address}  stream key: {stream_key}  (room demo)", flush=True)
     key = next(iter(server.settings.auth.keys.items()), None)
     await run_demo(server.url, room="demo", key=key)
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop if it is installed (extra `perf`): one iteration of its loop costs a fraction of asyncio's."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

@@ -38,8 +38,8 @@ async def test_playback_url_ends_with_the_server_in_development_mode() -> None:
 async def test_removing_a_key_by_sighup_invalidates_its_playback_urls() -> None:
     one = server(app=OLD)
     word = word_of(one)
-    one.renew(lambda: replace(one.settings, auth=replace(one.settings.auth, keys={"app": NEW, "before": OLD})))
+    await one.key_renewal.run(lambda: replace(one.settings.auth, keys={"app": NEW, "before": OLD}))
     one.hls.playback_tokens.check(word, "hall", 1000.0)
-    one.renew(lambda: replace(one.settings, auth=replace(one.settings.auth, keys={"app": NEW})))
+    await one.key_renewal.run(lambda: replace(one.settings.auth, keys={"app": NEW}))
     with pytest.raises(NotAuthorized):
         one.hls.playback_tokens.check(word, "hall", 1000.0)

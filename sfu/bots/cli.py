@@ -19,6 +19,7 @@ from sfu.bots import report
 from sfu.bots.client import page_url
 from sfu.bots.load_test import LoadTest, LoadTestConfig, Tokens
 from sfu.errors import ConfigurationError, SfuError
+from sfu.resources.event_loop import event_loop_factory
 
 KEY_VARIABLE: Final = "SFU_BOT_KEY"
 SECRET_VARIABLE: Final = "SFU_BOT_SECRET"
@@ -77,7 +78,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(parsed: argparse.Namespace) -> int:
     """Returns exit status 1 if the server rejected or disconnected a bot. Raises SfuError."""
     config = config_of(parsed)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=event_loop_factory()) as runner:
         try:
             return runner.run(_run(parsed, config))
         except BaseExceptionGroup as group:
@@ -201,11 +202,3 @@ def _size(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit()):
         raise argparse.ArgumentTypeError(f"{text} is not a size such as 1280x720")
     return int(width), int(height)
-
-
-def _loop_factory() -> Any:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
