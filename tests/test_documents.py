@@ -305,7 +305,7 @@ def named_in_architecture() -> list[str]:
 
 
 @pytest.mark.parametrize("span", named_in_architecture())
-def test_what_the_architecture_names_exists(span: str) -> None:
+def test_names_in_the_architecture_exist(span: str) -> None:
     assert is_path(span) or IDENTIFIER.fullmatch(span) or span.startswith("sfu."), "neither a path nor a name"
     assert exists(span)
 

@@ -265,7 +265,9 @@ WATCHERS = [
 @pytest.mark.parametrize(("grants", "expected"), WATCHERS)
 @pytest.mark.parametrize("where", ["header", "query"])
 @pytest.mark.parametrize("exists", [True, False])
-async def test_who_may_watch(hall: Site, grants: dict[str, Any], expected: int, where: str, exists: bool) -> None:
+async def test_permissions_to_watch(
+    hall: Site, grants: dict[str, Any], expected: int, where: str, exists: bool
+) -> None:
     if exists:
         on_air(hall, room="board")
     word = token(**grants)

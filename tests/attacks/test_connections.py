@@ -57,7 +57,7 @@ async def test_one_address_cannot_take_all_connections(few: Field, http: aiohttp
     assert sum('"connections refused"' in record for record in few.records()) == 1
 
 
-async def test_behind_a_trusted_proxy_the_clients_are_told_apart(few: Field) -> None:
+async def test_behind_a_trusted_proxy_clients_are_distinguished(few: Field) -> None:
     async def status(client: str, source: str, path: str = "/livez") -> tuple[int, asyncio.StreamWriter]:
         reader, writer = await opened(few, source)
         upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n" if path == "/ws" else ""

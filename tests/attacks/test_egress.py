@@ -239,7 +239,7 @@ INNER = ("127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.
          "[fd00::1]", "[fe80::1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "224.0.0.1", "255.255.255.255")  # fmt: skip
 
 
-async def test_nobody_reaches_the_inner_network_by_a_push(tmp_path_factory: pytest.TempPathFactory) -> None:
+async def test_a_push_does_not_reach_the_inner_network(tmp_path_factory: pytest.TempPathFactory) -> None:
     """All notations of an address of this machine or of its networks, from a client with the egress grant."""
     visits = []
 

@@ -47,7 +47,7 @@ POISONS: tuple[Callable[[int], bytes], ...] = (
 anything (see `tests/web/test_e2ee.py`)."""
 
 
-async def test_what_is_malformed_reaches_nobody(field: Field, http: aiohttp.ClientSession) -> None:
+async def test_malformed_packets_reach_no_subscriber(field: Field, http: aiohttp.ClientSession) -> None:
     mallory = field.attacker(http, "mallory", room="poison")
     victim = field.attacker(http, "victim", room="poison")
     await mallory.join(auto_subscribe=False)

@@ -365,7 +365,7 @@ sys.exit(main())
 """
 
 
-async def test_a_loop_that_is_blocked_is_said_with_its_place() -> None:
+async def test_a_blocked_loop_is_reported_with_its_place() -> None:
     async with opened(command=(sys.executable, "-c", BLOCKED)) as field:
         field.server.send_signal(signal.SIGUSR1)
         await asyncio.sleep(1.5)

@@ -162,7 +162,7 @@ async def test_two_keys_during_a_rotation_and_then_only_the_new_one(field: Field
     await reread(old_line)
 
 
-async def test_whoever_is_kicked_does_not_come_back(field: Field, http: aiohttp.ClientSession) -> None:
+async def test_a_kicked_participant_does_not_come_back(field: Field, http: aiohttp.ClientSession) -> None:
     client = field.attacker(http, "kicked", room="kicks")
     await client.join()
     headers = {"Authorization": f"Bearer {field.token('admin', 'kicks', roomAdmin=True)}"}

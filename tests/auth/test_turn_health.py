@@ -90,7 +90,7 @@ def test_status_counts_and_explains() -> None:
         ({"a": SLOW, "b": SLOW}, "s a b"),
     ],
 )
-def test_what_clients_get(states: dict[str, TurnState], expected: str) -> None:
+def test_urls_that_clients_get(states: dict[str, TurnState], expected: str) -> None:
     known = {url: states.get(url, HEALTHY) for url in ("a", "b")}
     assert usable_urls(["s", "a", "b"], known) == expected.split()
 

@@ -38,7 +38,7 @@ def test_rotation() -> None:
         TicketSealer([NEW]).open(text, NOW)
 
 
-def test_what_is_refused() -> None:
+def test_invalid_tickets() -> None:
     sealer = TicketSealer([NEW])
     text = sealer.seal(TICKET)
     altered = [text[:i] + ("A" if text[i] != "A" else "B") + text[i + 1 :] for i in range(len(text))]

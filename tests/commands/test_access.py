@@ -39,7 +39,7 @@ def test_identity_name_and_lifetime_come_from_the_arguments(keys: str) -> None:
         ({"lifetime": float("nan")}, "--lifetime must be"),
     ],
 )
-def test_what_cannot_be_minted_is_an_error(keys: str, arguments: dict[str, object], complaint: str) -> None:
+def test_a_token_that_cannot_be_minted_is_an_error(keys: str, arguments: dict[str, object], complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=complaint):
         mint_token(settings(keys), VideoGrants(room="r"), argparse.Namespace(**arguments))
 

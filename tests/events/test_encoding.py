@@ -100,7 +100,7 @@ def test_a_track(content: Content) -> None:
     assert (track.simulcast, [layer.width for layer in track.layers]) == (True, [320, 1280])
 
 
-def test_moderation_names_who_and_what() -> None:
+def test_moderation_names_its_actor_and_its_object() -> None:
     parsed, raw = event(Moderated("track_muted", "ada", ADA, CAMERA), "track_muted")
     assert (raw["by"], parsed.participant.identity, parsed.track.sid) == ("ada", "ada", "TR_1")
     eve = WaitingState(ParticipantId("WA_1"), Identity("eve"), "Eve")

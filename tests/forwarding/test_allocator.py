@@ -103,7 +103,7 @@ def test_reasons(budget: float, limits: dict[str, Any], rid: str, reason: Alloca
     assert (decision.layer.name, decision.reason) == (rid, reason)
 
 
-def test_what_a_probe_should_look_for() -> None:
+def test_the_target_of_a_probe() -> None:
     found = allocate([LayerRequest("m", "audio", SOUND), camera("a"), camera("b")], 1.1e6, None, 0.0)
     assert (found.used, found.step, found.ceiling) == (1.04e6, 1.2e6, 3.44e6)
     assert allocate([camera("a")], 9e6, None, 0.0).step == 0
@@ -209,7 +209,7 @@ def test_never_above_the_budget_unless_only_sound_and_pictures_that_last_a_littl
 
 @given(demand_lists, budgets, budgets)
 @settings(max_examples=150, deadline=None)
-def test_more_budget_is_more_for_the_first_who_gets_something_else(
+def test_more_budget_raises_the_first_changed_allocation(
     requests: list[LayerRequest], one: float, other: float
 ) -> None:
     poor, rich = (allocate(requests, budget, None, 0.0) for budget in sorted((one, other)))

@@ -29,7 +29,7 @@ def test_a_diary_keeps_the_newest_and_numbers_all() -> None:
 
 
 @pytest.mark.parametrize("kind", DecisionKind)
-def test_what_comes_too_thick_is_counted_and_not_kept(kind: DecisionKind) -> None:
+def test_entries_above_the_rate_are_counted_and_not_kept(kind: DecisionKind) -> None:
     totals: Counter[tuple[DecisionKind, Cause]] = Counter()
     decision_log, other = DecisionLog(totals), DecisionLog(totals)
     rate, burst = BOUNDS[kind]
@@ -45,7 +45,7 @@ def test_what_comes_too_thick_is_counted_and_not_kept(kind: DecisionKind) -> Non
     assert decision_log.newest == burst + 2
 
 
-def test_one_kind_does_not_push_out_another_and_what_stands_twice_counts_once() -> None:
+def test_one_kind_does_not_displace_another_and_repeats_count_once() -> None:
     totals: Counter[tuple[DecisionKind, Cause]] = Counter()
     decision_log = DecisionLog(totals)
     for _ in range(50):
@@ -83,7 +83,7 @@ def path(start: float) -> Downlink:
     return made
 
 
-def test_a_path_that_falls_is_told_with_its_tier() -> None:
+def test_a_path_that_falls_is_logged_with_its_tier() -> None:
     decision_log, watch, downlink = DecisionLog(), DownlinkLogger(0.05), path(4e6)
     for tick in range(60):
         downlink.handle_timer(tick / 20)
@@ -110,7 +110,7 @@ def test_a_path_that_falls_is_told_with_its_tier() -> None:
     ],
     ids=["a little", "not so soon", "half at once", "upwards"],
 )
-def test_an_estimate_is_told_when_it_is_notable(estimates: list[tuple[float, float]], written: list[float]) -> None:
+def test_an_estimate_is_logged_when_it_is_notable(estimates: list[tuple[float, float]], written: list[float]) -> None:
     decision_log, watch, downlink = DecisionLog(), DownlinkLogger(0.05), path(20e6)
     for now, estimate in estimates:
         downlink.receive_remb(estimate, now)

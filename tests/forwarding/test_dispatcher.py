@@ -88,7 +88,7 @@ def test_a_full_socket_costs_its_viewer_only() -> None:
     assert viewers.pictures(1) == [0, 1, 2]
 
 
-def test_estimators_learn_numbers_and_sizes_of_what_is_sent() -> None:
+def test_estimators_learn_numbers_and_sizes_of_sent_packets() -> None:
     viewers = Viewers(2)
     viewers.start(0)
     viewers.start(1)

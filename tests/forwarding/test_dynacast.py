@@ -38,7 +38,7 @@ def test_more_at_once_and_less_late() -> None:
     assert asked == [(6, "h"), (16, "f")]
 
 
-def test_layers_that_nobody_has_a_place_for_rest() -> None:
+def test_layers_without_a_place_are_paused() -> None:
     dynacast = Dynacast()
     assert dynacast.paused_layers(LADDER) == {}
     for now in (0.0, PAUSE_DELAY):
@@ -48,7 +48,7 @@ def test_layers_that_nobody_has_a_place_for_rest() -> None:
     assert dynacast.paused_layers(LADDER) == {}
 
 
-def test_what_was_asked_for_is_not_asked_again() -> None:
+def test_a_layer_request_is_not_repeated() -> None:
     dynacast = Dynacast()
     dynacast.update(LADDER, [], 0.0)
     assert dynacast.update(LADDER, [], 5.0) == ("q",)

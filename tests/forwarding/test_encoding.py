@@ -71,7 +71,7 @@ def test_no_packet_no_report() -> None:
     assert encoding().report(1.0) is None
 
 
-def test_silence_and_life_are_told_once() -> None:
+def test_silence_and_life_are_reported_once() -> None:
     made = encoding()
     made.last_arrival = 1.0
     assert made.check_alive(1.5)

@@ -72,7 +72,7 @@ def test_audio_flows_at_once_with_renumbered_extensions() -> None:
     assert track.take_level() is None
 
 
-def test_red_reaches_those_who_take_it_and_others_get_its_primary_block() -> None:
+def test_red_reaches_its_subscribers_and_others_get_its_primary_block() -> None:
     bench, takes, not_ = Bench(), Wire(), Wire()
     track = bench.audio(red=True)
     red = bytes((0x80 | 111, 0, 0x3C << 2 & 0xFF, 3)) + b"\x6f" + b"old" + b"new sound"
@@ -236,7 +236,7 @@ def test_one_nack_packet_cannot_make_a_flood() -> None:
     assert len(wire.media()) == 2
 
 
-def test_what_is_missing_is_asked_for_and_a_repair_fills_the_hole() -> None:
+def test_missing_packets_are_requested_and_a_repair_fills_the_gap() -> None:
     bench, wire = Bench(), Wire()
     track = bench.video()
     down_track = bench.down_track(track, bench.peer(wire))
@@ -358,7 +358,7 @@ def test_a_subscriber_that_tells_its_clocks_gets_them_back_with_each_of_its_stre
     assert all(0 <= echo.delay <= 1.2 * 65536 for echo in told[0].dlrr_blocks)
 
 
-def test_sound_comes_twice_to_who_loses_packets_and_once_to_the_others() -> None:
+def test_sound_comes_twice_on_a_lossy_path_and_once_on_others() -> None:
     bench = Bench()
     track = bench.audio()
     wires = [Wire(), Wire()]
@@ -445,7 +445,7 @@ def test_a_batch_to_one_subscriber_is_cut_for_segmentation_and_padded_to_one_siz
 
 
 @pytest.mark.parametrize("junk", [b"", b"\x80", b"\xff" * 12, b"\x90" + bytes(11), b"\x90" + bytes(13) + b"\xff\xff"])
-def test_what_does_not_parse_is_dropped(junk: bytes) -> None:
+def test_packets_that_do_not_parse_are_dropped(junk: bytes) -> None:
     bench = Bench()
     bench.video()
     bench.send(junk.ljust(12, b"\0"))
@@ -489,7 +489,7 @@ def test_a_layer_falls_silent_and_the_selector_takes_the_next() -> None:
     assert best is track.encodings["q"]
 
 
-def test_who_begins_to_send_is_said_with_the_next_tick() -> None:
+def test_new_senders_are_reported_with_the_next_tick() -> None:
     bench = Bench()
     track = bench.video()
     bench.send(layer("q", 1, 0, key=True))

@@ -61,7 +61,7 @@ def pictures(wire: Wire) -> list[int]:
     return [(packet.timestamp - 1000 * PICTURE) // PICTURE for packet in media]
 
 
-def test_a_newcomer_is_sent_the_last_keyframe_and_what_followed() -> None:
+def test_a_newcomer_gets_the_last_keyframe_and_the_packets_after_it() -> None:
     call = Call()
     down_track, wire = call.join()
     assert pictures(wire) == list(range(11))
@@ -107,7 +107,7 @@ def test_a_large_picture_comes_at_the_speed_of_the_path() -> None:
 
 
 @pytest.mark.parametrize("end", ["gone", "paused", "other"])
-def test_who_turns_away_meanwhile_is_sent_nothing_more(end: str) -> None:
+def test_a_subscriber_that_leaves_a_replay_gets_no_more_of_it(end: str) -> None:
     call = Call(pictures=40, size=1100)
     down_track, wire = call.join()
     pictures(wire)
@@ -124,7 +124,7 @@ def test_who_turns_away_meanwhile_is_sent_nothing_more(end: str) -> None:
     assert all(each.ssrc != 0 for each in call.encoding.down_tracks)
 
 
-def test_everybody_may_be_in_a_replay() -> None:
+def test_all_subscribers_may_be_in_a_replay() -> None:
     """Packets are forwarded to replays although no other down track takes them."""
     call = Call(pictures=40, size=1100)
     for each in list(call.track.down_tracks):

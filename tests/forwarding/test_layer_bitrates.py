@@ -45,7 +45,7 @@ def test_layers_are_what_is_alive_and_rise() -> None:
     assert layers[0].bitrate < layers[1].bitrate
 
 
-def test_what_each_temporal_layer_costs_is_measured_where_somebody_watches() -> None:
+def test_bit_rates_of_temporal_layers_are_measured_while_watched() -> None:
     bench, rates = Bench(), LayerBitrates()
     track = bench.video(("q",))
     sizes, number = {0: 400, 1: 200, 2: 100}, 0
@@ -93,7 +93,7 @@ def test_frames_a_second_of_layers_are_right_from_the_first_pictures_on(count: i
 @pytest.mark.parametrize(
     ("codec", "payload"), [("VP8", b"\x90\x80\x80\1\x11\0\0" + bytes(99)), ("H264", b"\x41" + bytes(99))]
 )
-def test_who_says_nothing_of_layers_has_one(codec: str, payload: bytes) -> None:
+def test_streams_without_layer_information_have_one_layer(codec: str, payload: bytes) -> None:
     bench, rates = Bench(), LayerBitrates()
     track = bench.video(("q",), codec=codec)
     bench.down_track(track, bench.peer(bench.uplink))

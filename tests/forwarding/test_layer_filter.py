@@ -194,7 +194,7 @@ def test_layers_come_and_go_between_pictures_and_no_keyframe_is_asked_for(patter
     decode(scene.encoders.values(), scene.got, whole=True)
 
 
-def test_nothing_is_kept_of_what_nobody_takes() -> None:
+def test_an_unused_layer_filter_is_removed() -> None:
     scene = Scene()
     scene.set_target(0)
     scene.run(8)
@@ -273,7 +273,7 @@ def test_a_picture_of_the_kept_layers_that_comes_late_is_as_it_would_have_been()
     assert scene.wire.media() == []
 
 
-def test_what_came_late_behind_what_was_left_out_takes_the_next_number() -> None:
+def test_a_late_packet_behind_a_gap_takes_the_next_number() -> None:
     scene = Scene(packets=1)
     scene.set_target(1)
     scene.run(2)
@@ -319,7 +319,7 @@ def test_a_stream_that_goes_on_under_another_ssrc_is_thinned_as_before() -> None
     assert set(temporals(packets)) == {0}
 
 
-def test_who_is_still_in_a_replay_changes_over_behind_it() -> None:
+def test_a_subscriber_in_a_replay_switches_after_it() -> None:
     scene = Scene(packets=4, size=1000)
     listener = scene.bench.down_track(scene.track, scene.bench.peer(Wire()), number=1)
     scene.bench.engine.set_target(listener, scene.track.encodings["q"], scene.bench.now)
@@ -341,7 +341,7 @@ def test_who_is_still_in_a_replay_changes_over_behind_it() -> None:
     decode(scene.encoders.values(), scene.got, whole=True)
 
 
-def test_a_codec_whose_layers_cannot_be_told_apart_is_sent_whole() -> None:
+def test_a_codec_without_distinguishable_layers_is_sent_whole() -> None:
     bench = Bench()
     encoding = bench.video((), codec="H264").encodings[""]
     assert filtered(encoding, 0, 0) is encoding

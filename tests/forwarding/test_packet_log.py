@@ -34,7 +34,7 @@ def test_headers_of_all_layers_and_no_content() -> None:
     assert [kind for _, kind, _ in recording.paths[viewer.id]] == ["rtcp"]
 
 
-def test_what_a_path_was_sent() -> None:
+def test_packets_sent_on_a_path() -> None:
     bench, lines, noted = Bench(), list[str](), list[object]()
     log = PacketLog(lines.append)
     log.logging_sent(bench.peer(Wire()), noted.append)((65_535, (100, 200), 1.5))

@@ -18,7 +18,7 @@ def consumer(bench: Bench, wire: Wire) -> EnginePeer:
     return bench.engine.open_plain_peer(PeerId(bench.count), 1000 + bench.count, wire)
 
 
-def test_it_is_sent_what_everybody_is_sent_but_unsealed() -> None:
+def test_it_gets_the_packets_of_other_subscribers_unsealed() -> None:
     bench, sealed, plain = Bench(), Wire(), Wire(tag=0)
     track = bench.video(())
     sink = consumer(bench, plain)
@@ -73,7 +73,7 @@ def test_reports_and_repairs_are_plain_too() -> None:
     assert repair.payload == struct.pack("!H", first.sequence) + first.payload
 
 
-def test_what_it_sends_is_forwarded_like_any_publication() -> None:
+def test_its_packets_are_forwarded_like_any_publication() -> None:
     bench, wire, back = Bench(), Wire(), Wire(tag=0)
     source = consumer(bench, back)
     track = bench.engine.add_track(

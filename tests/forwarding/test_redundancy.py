@@ -36,7 +36,7 @@ def test_each_packet_carries_those_before_it() -> None:
     assert made.tail.startswith(EXTRA)
 
 
-def test_what_was_lost_on_its_way_to_us_is_left_out() -> None:
+def test_packets_lost_on_the_uplink_are_left_out() -> None:
     history = {1: sound(1, b"one"), 3: sound(3, b"three")}
     (made,) = with_redundancy([history[3]], 2, OPUS, history.get)
     assert blocks(made) == [(OPUS, 1920, b"one"), (OPUS, 0, b"three")]
@@ -57,12 +57,12 @@ def test_numbers_and_times_wrap() -> None:
     ],
     ids=["after a silence", "too large", "a timestamp that goes back"],
 )
-def test_what_does_not_fit_is_left_out(before: Packet) -> None:
+def test_packets_that_red_cannot_carry_are_left_out(before: Packet) -> None:
     (made,) = with_redundancy([sound(2, b"now")], 1, OPUS, {1: before}.get)
     assert blocks(made) == [(OPUS, 0, b"now")]
 
 
-def test_what_the_publisher_sent_twice_already_is_made_anew() -> None:
+def test_redundancy_of_the_publisher_is_replaced() -> None:
     history = {number: sound(number, b"sound %d" % number) for number in range(5)}
     sent = {number: with_redundancy([packet], 1, 96, history.get)[0] for number, packet in history.items()}
     (made,) = with_redundancy([sent[4]], 2, OPUS, sent.get)

@@ -107,7 +107,7 @@ def test_feedback_that_makes_no_sense_is_counted() -> None:
     assert viewing.downlink.estimator.feedbacks == 0
 
 
-def test_nobody_needs_a_downlink() -> None:
+def test_a_peer_needs_no_downlink() -> None:
     viewing = Viewing()
     viewing.viewer.downlink = None
     recorder = Recorder(5)
@@ -116,7 +116,7 @@ def test_nobody_needs_a_downlink() -> None:
     assert viewing.bench.engine.dropped["rtcp_malformed"] == 0
 
 
-def test_keyframes_are_told_to_both_sides_and_counted_once() -> None:
+def test_keyframes_are_logged_for_both_sides_and_counted_once() -> None:
     viewing = Viewing()
     viewing.track.name = "TR_cam"
     totals: Counter[tuple[DecisionKind, Cause]] = Counter()

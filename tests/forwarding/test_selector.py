@@ -54,7 +54,7 @@ def test_the_smallest_encoding_that_fills_the_tile(width: int, height: int, best
         ({"q": 0.1, "h": 0.2, "f": 0.1}, "q", "q"),
     ],
 )
-def test_what_is_dead_is_left_and_what_is_new_must_settle(
+def test_dead_layers_are_left_and_new_ones_must_settle(
     ages: dict[str, float | None], current: str | None, best: str | None
 ) -> None:
     known = encodings(**ages)

@@ -12,14 +12,14 @@ class Meeting:
             self.detector.observe(self.now, levels)
 
 
-def test_nobody_speaks_in_silence() -> None:
+def test_silence_has_no_speaker() -> None:
     meeting = Meeting()
     meeting.hear(3, a=127, b=None)
     assert meeting.detector.dominant == ""
     assert meeting.detector.speakers == ()
 
 
-def test_the_one_who_speaks_dominates_within_half_a_second() -> None:
+def test_the_speaker_dominates_within_half_a_second() -> None:
     meeting = Meeting()
     meeting.hear(0.5, a=20, b=90)
     assert meeting.detector.dominant == "a"
@@ -45,14 +45,14 @@ def test_the_loudest_is_first_and_levels_come_in_eighths() -> None:
     assert (loud * 8).is_integer()
 
 
-def test_who_leaves_is_forgotten_and_the_dominant_one_replaced() -> None:
+def test_a_speaker_that_leaves_is_forgotten_and_replaced() -> None:
     meeting = Meeting()
     meeting.hear(2, a=10, b=30)
     meeting.hear(1, b=30)
     assert meeting.detector.dominant == "b"
 
 
-def test_only_changes_are_told() -> None:
+def test_only_changes_of_speakers_are_reported() -> None:
     detector = SpeakerDetector()
     told = [detector.observe(step / 10, {"a": 20}) for step in range(30)]
     assert [change is not None for change in told].count(True) == 1

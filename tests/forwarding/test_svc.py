@@ -194,7 +194,7 @@ def test_any_codec_with_descriptors() -> None:
     assert scene.encoding.structure
 
 
-def test_what_each_layer_is_and_costs() -> None:
+def test_bit_rates_of_all_layers() -> None:
     for descriptors in (True, False):
         scene, rates = Scene("VP9", descriptors), LayerBitrates()
         for _ in range(3):

@@ -34,7 +34,7 @@ def test_lint() -> None:
     assert [message["error"] for message in report["messages"]] == ["icon is recommended"]
 
 
-def test_what_is_made_from_the_settings_is_up_to_date() -> None:
+def test_schema_and_readme_of_the_chart_are_up_to_date() -> None:
     stale = "run `python -m tests.helm.generated`"
     assert generated.SCHEMA.read_text(encoding="utf-8") == generated.schema(), stale
     assert generated.README.read_text(encoding="utf-8") == generated.readme(), stale
@@ -202,7 +202,7 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("given", "reason"), IMPOSSIBLE, ids=[reason[:40] for _, reason in IMPOSSIBLE])
-def test_what_cannot_work_is_refused_with_its_reason(given: dict[str, Any], reason: str) -> None:
+def test_values_that_cannot_work_are_refused_with_the_reason(given: dict[str, Any], reason: str) -> None:
     with pytest.raises(helm_python.HelmError, match=reason):
         render(given)
 
@@ -354,7 +354,7 @@ def test_coturn_is_started_by_the_kernel_and_relays_to_named_peers_only() -> Non
     assert allowed == ["--allowed-peer-ip=10.0.0.1-10.0.0.99"]
 
 
-def test_what_a_drain_takes_is_no_failed_roll_out() -> None:
+def test_a_long_drain_is_no_failed_roll_out() -> None:
     spec = find(objects({"config": {"node": {"drain_timeout": 3600}}}), "Deployment")["spec"]
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] == 3660
     assert spec["progressDeadlineSeconds"] > 3660

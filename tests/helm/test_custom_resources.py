@@ -57,7 +57,7 @@ def complaints(found: list[dict[str, object]]) -> list[str]:
     return judged
 
 
-def test_what_the_chart_renders() -> None:
+def test_custom_resources_of_the_chart_are_valid() -> None:
     found = [
         each
         for path in COMBINATIONS

@@ -27,7 +27,7 @@ exec setpriv --reuid 10001 --regid 10001 --clear-groups --bounding-set -all --no
 """
 
 
-def test_it_is_small_and_runs_as_nobody_in_particular() -> None:
+def test_it_is_small_and_runs_as_any_user() -> None:
     first, last = stages(DOCKERFILE.read_text())
     assert first.base.endswith(" AS build")
     assert last.base.endswith("-slim-bookworm")

@@ -53,7 +53,7 @@ def test_every_alert_has_a_test() -> None:
         ("alertname=Other severity=critical", "slack"),
     ],
 )
-def test_who_is_told(labels: str, receivers: str) -> None:
+def test_receivers_of_alerts(labels: str, receivers: str) -> None:
     run("amtool", "check-config", ALERTMANAGER)
     found = run("amtool", "config", "routes", "test", f"--config.file={ALERTMANAGER}", *labels.split())
     assert found.strip() == receivers

@@ -222,7 +222,7 @@ def test_a_lossy_second_is_reported_in_one_feedback() -> None:
     assert downlink.estimator.feedbacks == 1
 
 
-def test_what_rtcp_may_cost_in_a_second_does_not_depend_on_the_streams_of_a_peer() -> None:
+def test_the_cost_of_rtcp_does_not_depend_on_the_streams_of_a_peer() -> None:
     costs = []
     for down_tracks in (1, 50):
         viewer = Viewer(down_tracks)

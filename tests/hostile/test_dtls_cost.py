@@ -256,7 +256,7 @@ def test_a_message_that_claims_to_be_long_is_refused_with_its_first_fragment(dat
 @pytest.mark.parametrize(
     "data", [record(1, 10, 8, b"abc"), record(1, 10, 0, b"abc")[:-1], record(1, 4, 0, b"abcd")[:-6]]
 )
-def test_what_does_not_fit_is_dropped(data: bytes) -> None:
+def test_inconsistent_fragments_are_dropped(data: bytes) -> None:
     fixed = data[:11] + pack("!H", len(data) - 13) + data[13:]
     with pytest.raises(MalformedPacket) as caught:
         HandshakeGuard().check(fixed)
@@ -271,7 +271,7 @@ def test_certificates_that_never_end_take_no_memory() -> None:
         guard.check(record(11, CERTIFICATE_LIMIT, 0, b"x", MESSAGES))
 
 
-def test_what_is_encrypted_is_not_looked_at() -> None:
+def test_encrypted_payloads_are_not_parsed() -> None:
     HandshakeGuard().check(record(11, 0xFFFFFF, 0, b"x", epoch=1))
 
 

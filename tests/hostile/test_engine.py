@@ -142,7 +142,7 @@ def test_asking_for_the_whole_history_in_turn_is_not_answered_more_often_than_th
     assert resent <= len(numbers), "within one moment each packet goes out once"
 
 
-def test_what_came_before_the_keyframe_is_not_sent_behind_it() -> None:
+def test_packets_before_the_keyframe_are_not_sent_behind_it() -> None:
     """A packet repaired upstream after the switch would take a number of the stream before, or one below the first."""
     bench = Bench()
     wire, _, _ = subscribed(bench)
@@ -415,7 +415,7 @@ def test_a_run_in_which_sealing_fails_closes_up() -> None:
         assert numbers == list(range(1, 1 + len(numbers)))
 
 
-def test_a_pictures_size_is_told_once_and_whenever_it_changes() -> None:
+def test_a_pictures_size_is_reported_once_and_at_each_change() -> None:
     """Each event makes all subscribers choose again: a room of 500 that people join may not pay 500 times for each."""
     bench = Bench()
     track = bench.video()

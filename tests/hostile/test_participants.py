@@ -64,9 +64,7 @@ def close(*things: object) -> None:
         thing.close()  # type: ignore[attr-defined]  # all of them have close()
 
 
-async def test_who_joins_while_a_microphone_is_muted_hears_it_when_it_is_not(
-    webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
-) -> None:
+async def test_joining_during_a_mute_gets_sound_after_it(webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint) -> None:
     publisher, peer, _ = await published(endpoint)
     sources = negotiate(publisher, peer.offer(), DECLARED).sources
     peer.send(rtp(b"opus", ssrc=1, sequence=1, timestamp=960, payload_type=111, extensions={4: b"0"}))
@@ -289,7 +287,7 @@ async def test_media_is_not_kept_on_an_address_that_only_once_claimed_to_want_it
     assert moved
 
 
-async def test_m_lines_that_nobody_announced_cost_no_history(
+async def test_m_lines_without_an_announcement_cost_no_history(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
 ) -> None:
     """Only announced tracks are counted against the caps, so only they may hold packets."""

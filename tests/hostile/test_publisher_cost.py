@@ -121,7 +121,7 @@ MAKERS: dict[str, Callable[[int], bytes]] = {
 
 
 @pytest.mark.parametrize("name", MAKERS)
-def test_what_layers_cost_is_measured_a_little_in_each_tick(name: str) -> None:
+def test_bit_rates_of_layers_are_measured_in_part_at_each_tick(name: str) -> None:
     streams, rates = Streams(48), LayerBitrates()
     streams.send(MAKERS[name], range(1, 140))
     rates.measure(streams.tracks, streams.bench.now)

@@ -197,7 +197,7 @@ async def test_cameras_and_keys_survive_a_restart(tmp_path: Path, idle_pulls: li
     await after.ingests.close()
 
 
-async def test_what_cannot_be_stored_is_refused(tmp_path: Path) -> None:
+async def test_a_change_that_cannot_be_stored_is_refused(tmp_path: Path) -> None:
     server = Server(tmp_path, keys_file=str(tmp_path / "no-such-folder" / "keys.json"))
     server.create()
     with pytest.raises(AtCapacity):

@@ -47,7 +47,7 @@ def test_a_hung_loop_causes_no_unbounded_burst() -> None:
     assert len(pacer.due(10.0)) == MAX_SLICES * BURST
 
 
-def test_what_waits_is_bounded() -> None:
+def test_waiting_packets_are_bounded() -> None:
     pacer = PicturePacer()
     pacer.push(picture(QUEUE_LIMIT), 1.0)
     pacer.push(picture(QUEUE_LIMIT, 10_000), 1.0)

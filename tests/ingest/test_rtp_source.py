@@ -23,7 +23,7 @@ class Source(RtpSource):
         super().__init__(self.server, "PA_1", self.wanted.append)
 
 
-async def test_simulcast_layers_are_told_apart_by_ssrc() -> None:
+async def test_simulcast_layers_are_distinguished_by_ssrc() -> None:
     source = Source()
     published, senders = source.publish_video("VP9", SIZES)
     assert (published.kind, published.codec, published.stream) == ("video", "VP9", "PA_1")

@@ -164,7 +164,7 @@ def test_packets_that_are_too_large_are_skipped(tmp_path: Path, monkeypatch: pyt
     assert of(VideoPacket, demux(path)) == []
 
 
-def test_what_is_no_media_is_an_error_of_libavformat(tmp_path: Path) -> None:
+def test_other_files_are_an_error_of_libavformat(tmp_path: Path) -> None:
     (tmp_path / "clip.nut").write_bytes(b"no media" * 100)
     with pytest.raises(av.error.InvalidDataError):
         demux(str(tmp_path / "clip.nut"))

@@ -48,7 +48,7 @@ def test_the_stage_is_held_for_the_minimum_time() -> None:
     ]  # fmt: skip
 
 
-def test_a_participant_who_leaves_is_replaced_at_once() -> None:
+def test_a_participant_that_leaves_is_replaced_at_once() -> None:
     director = Director()
     director.direct(people("a", "b", "c"), "a", 0.0)
     assert director.direct(people("b", "c"), "c", 0.1).stage == "c"

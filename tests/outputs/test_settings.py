@@ -13,7 +13,7 @@ def test_the_ladder() -> None:
 
 
 @pytest.mark.parametrize("words", ["", "720p", "1280x720", "1281x720@1500", "1280x721@9", "9000x720@5", "0x0@0"])
-def test_what_is_no_rendition(words: str) -> None:
+def test_invalid_renditions(words: str) -> None:
     with pytest.raises(ConfigurationError, match="is not a rendition"):
         Settings(renditions=(words,))
 

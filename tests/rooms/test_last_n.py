@@ -106,7 +106,7 @@ def test_settings_survive_while_the_room_withholds_the_track() -> None:
     )
 
 
-def test_what_somebody_shows_largest_is_sent() -> None:
+def test_the_picture_that_a_viewer_shows_largest_is_sent() -> None:
     hall = Hall("abcd", last_n=1)
     viewer = hall.people["b"].subscriptions
     viewer.update(hall.track("d", "camera"), priority=255)
@@ -135,7 +135,7 @@ def test_a_camera_becomes_a_screen() -> None:
 
 
 @pytest.mark.parametrize("permissions", [{"hidden": True}, {"recorder": True}, {"hidden": True, "recorder": True}])
-def test_who_records_gets_everything(permissions: dict[str, bool]) -> None:
+def test_recorders_get_all_tracks(permissions: dict[str, bool]) -> None:
     hall = Hall("abcdef", last_n=1, loudest=1)
     hall.say(0.2)
     hall.come("r", **permissions)
@@ -159,7 +159,7 @@ def test_the_loudest_are_heard() -> None:
     assert hall.gets("g", "microphone") == "be"
 
 
-def test_who_opens_the_microphone_is_heard_at_once() -> None:
+def test_an_unmuted_microphone_is_heard_at_once() -> None:
     hall = Hall("abcd", loudest=2)
     publications = hall.room.publications
     hall.say(1.0)
@@ -187,7 +187,7 @@ def test_a_microphone_without_levels_is_heard() -> None:
     assert hall.gets("a", "microphone") == "bo"
 
 
-def test_who_may_not_record_any_more_gets_what_the_others_get() -> None:
+def test_a_former_recorder_gets_the_tracks_of_other_participants() -> None:
     hall = Hall("abcd", last_n=1)
     recorder = hall.come("r", recorder=True)
     assert hall.gets("r") == "abcd"

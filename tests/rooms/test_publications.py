@@ -32,7 +32,7 @@ CHECKS: list[tuple[dict[str, Any], list[TrackSource], type[Exception] | None]] =
 
 
 @pytest.mark.parametrize(("permissions", "sources", "error"), CHECKS)
-def test_who_may_publish_what(
+def test_permissions_to_publish(
     fixture: RoomsFixture, permissions: dict[str, Any], sources: list[TrackSource], error: type[Exception] | None
 ) -> None:
     ada = fixture.join("ada", **permissions)
@@ -85,7 +85,7 @@ def subscriber(fixture: RoomsFixture, identity: str, **fields: Any) -> tuple[Par
     return participant, media
 
 
-def test_publications_go_to_everybody_else_who_wants_and_may(fixture: RoomsFixture) -> None:
+def test_publications_go_to_all_others_that_want_and_may(fixture: RoomsFixture) -> None:
     ada, own = subscriber(fixture, "ada")
     _, eager = subscriber(fixture, "bob")
     _, picky = subscriber(fixture, "eve", auto_subscribe=False)
@@ -139,7 +139,7 @@ def test_an_admins_mute_is_signed(fixture: RoomsFixture) -> None:
         moderation.mute(ada, "TR_none", True)
 
 
-def test_what_can_be_received(fixture: RoomsFixture) -> None:
+def test_publications_that_a_participant_can_receive(fixture: RoomsFixture) -> None:
     ada, bob, deaf = fixture.join("ada"), fixture.join("bob"), fixture.join("deaf", subscribe=False)
     publications = fixture.room.publications
     publication = publications.publish(ada, FakeSource(), CAMERA)

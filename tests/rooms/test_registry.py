@@ -36,7 +36,7 @@ def test_a_join_in_time_keeps_the_room(fixture: RoomsFixture) -> None:
     assert fixture.rooms.find("standup") is fixture.room
 
 
-def test_recorders_do_not_keep_a_room_and_are_told(fixture: RoomsFixture) -> None:
+def test_recorders_do_not_keep_a_room_and_are_notified(fixture: RoomsFixture) -> None:
     recorder = fixture.join("rec", hidden=True)
     fixture.rooms.handle_timer(0)
     fixture.rooms.handle_timer(10)
@@ -106,7 +106,7 @@ def test_operators_mute_and_update_without_a_participant(fixture: RoomsFixture) 
     assert fixture.rooms.list() == []
 
 
-def test_one_who_waits_may_be_kicked(fixture: RoomsFixture) -> None:
+def test_a_waiting_participant_may_be_kicked(fixture: RoomsFixture) -> None:
     fixture.join("ada")
     fixture.rooms.update("standup", lobby=True)
     waiting = fixture.wait("eve")

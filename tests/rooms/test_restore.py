@@ -74,7 +74,7 @@ def test_a_participant_that_returns_is_not_announced(fixture: RoomsFixture) -> N
     assert len(room.away) == 0
 
 
-def test_who_stays_away_leaves_and_the_others_stay(fixture: RoomsFixture) -> None:
+def test_absent_participants_leave_and_others_stay(fixture: RoomsFixture) -> None:
     other, room = move(fixture)
     ada = room.members.find_by_identity("ada")
     assert ada is not None

@@ -57,7 +57,7 @@ def test_a_locked_room(fixture: RoomsFixture, who: str, identity: str, permissio
         fixture.join(identity, **permissions)
 
 
-def test_a_full_room_takes_back_who_is_in_it() -> None:
+def test_a_full_room_lets_its_participants_rejoin() -> None:
     fixture = RoomsFixture(max_participants=2)
     fixture.join("ada")
     bob = fixture.join("bob")
@@ -69,7 +69,7 @@ def test_a_full_room_takes_back_who_is_in_it() -> None:
     assert len(fixture.room.members) == 2
 
 
-def test_who_leaves_takes_its_tracks_along(fixture: RoomsFixture) -> None:
+def test_leaving_ends_the_participants_tracks(fixture: RoomsFixture) -> None:
     ada, bob = fixture.join("ada"), fixture.join("bob")
     media = FakeMedia()
     bob.subscriptions.attach_sink(media)
@@ -82,7 +82,7 @@ def test_who_leaves_takes_its_tracks_along(fixture: RoomsFixture) -> None:
     assert ada.publications == {}
 
 
-def test_closing_tells_everybody(fixture: RoomsFixture) -> None:
+def test_closing_notifies_all_participants(fixture: RoomsFixture) -> None:
     ada = fixture.join("ada", admin=True)
     fixture.rooms.update("standup", lobby=True)
     waiting = fixture.wait("eve")
@@ -115,7 +115,7 @@ def test_the_lobby(fixture: RoomsFixture) -> None:
     assert sink_of(ada).take() == ["LobbyChanged", "LobbyChanged"]
 
 
-def test_the_lobby_is_bounded_and_a_full_room_admits_nobody() -> None:
+def test_the_lobby_is_bounded_and_a_full_room_admits_none() -> None:
     fixture = RoomsFixture(max_waiting=1, max_participants=2)
     ada = fixture.join("ada", admin=True)
     fixture.rooms.update("standup", lobby=True)

@@ -54,7 +54,7 @@ def test_whose_pictures_are_shown(story: list[tuple[float, str, str]], expected:
     assert shown(pictures) == expected
 
 
-def test_everybody_sees_as_many_others() -> None:
+def test_all_participants_see_equally_many_others() -> None:
     pictures = cast(3, "abcdefgh")
     assert [len(shown(pictures, viewer)) for viewer in "abcdefgh"] == [3] * 8
     assert shown(pictures, "a") == "bcd"
@@ -64,7 +64,7 @@ def test_everybody_sees_as_many_others() -> None:
     assert shown(pictures, "h") == "abc"  # who went for it is the understudy
 
 
-def test_a_place_that_is_left_goes_to_who_had_one_last() -> None:
+def test_a_free_place_goes_to_the_previous_holder() -> None:
     pictures = cast(2, "abcd")
     speak(pictures, 10.0, 1.0, "d", "d")
     assert shown(pictures) == "ad"
@@ -79,7 +79,7 @@ def test_a_place_that_is_left_goes_to_who_had_one_last() -> None:
     assert pictures.order == ("d", "b", "c")
 
 
-def test_three_who_take_turns_do_not_flap_in_two_places() -> None:
+def test_three_alternating_speakers_do_not_flap_in_two_places() -> None:
     pictures = cast(2, "abc")
     now, changes, before = 10.0, 0, shown(pictures)
     for turn in range(60):  # a minute of a second each
@@ -138,7 +138,7 @@ def test_whose_microphones_are_heard(story: list[tuple[float, dict[str, int | No
     assert set("abcdef") - sounds.withheld == set(expected)
 
 
-def test_who_opens_the_microphone_gets_a_silent_ones_place() -> None:
+def test_an_unmuted_microphone_takes_a_silent_ones_place() -> None:
     sounds = microphones(2, "ab")
     now = listen(sounds, 0.1, 1.0, {"b": LOUD})
     sounds.add("c")

@@ -129,7 +129,7 @@ def message(size: int, letter: str = "x") -> str:
     return json.dumps({"topic": "t", "payload": "y" * rest + letter * count}, ensure_ascii=False)
 
 
-async def test_what_the_answer_announces_is_taken_and_more_is_refused_with_an_error(server: Server) -> None:
+async def test_messages_up_to_the_announced_size_pass_and_larger_ones_are_refused(server: Server) -> None:
     async with aiohttp.ClientSession() as http:
         ada, bob = Guest(http, server, "ada"), Guest(http, server, "bob")
         try:

@@ -120,7 +120,7 @@ def test_loss_is_repaired(link: dict[str, Any], frozen: float, concealed: float,
 
 
 @pytest.mark.parametrize("seed", seeds(1, 2))
-def test_a_hundred_who_join_in_a_second_ask_the_publisher_little(seed: int) -> None:
+def test_a_hundred_joins_in_a_second_cause_few_keyframe_requests(seed: int) -> None:
     network, sfu = meeting(seed)
     camera = sfu.publications["cam0"].source
     assert isinstance(camera, Camera)

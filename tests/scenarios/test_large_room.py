@@ -165,7 +165,7 @@ class Assembly:
 
 
 @pytest.mark.parametrize("seed", seeds(1, 2))
-def test_who_talks_is_heard_and_seen_and_nobody_flaps(seed: int) -> None:
+def test_speakers_are_heard_and_seen_without_flapping(seed: int) -> None:
     room = Assembly(seed)
     room.meet(25.0)
     speeches = [turn for turn in room.turns if turn.seconds >= 2.0]

@@ -212,7 +212,7 @@ async def test_a_participant_that_leaves_takes_everything_with_it(server: Server
     assert all(not peer.down_tracks for peer in server.webrtc_server.engine.peers.values())
 
 
-async def test_a_drain_tells_everybody_and_takes_nobody(
+async def test_a_drain_notifies_all_and_admits_none(
     server: Server, invite: Invite, http: aiohttp.ClientSession
 ) -> None:
     ada = invite("ada")

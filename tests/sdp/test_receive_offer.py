@@ -154,7 +154,7 @@ def test_the_answer_sends_in_what_the_client_offered(client: str) -> None:
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_what_is_not_filled_is_rejected_or_inactive(client: str) -> None:
+def test_unfilled_m_lines_are_rejected_or_inactive(client: str) -> None:
     accepted = accept_receive_offer(offer(client))
     video, audio = accepted.sections
     tracks = {audio: sent(accepted, audio, OPUS)}

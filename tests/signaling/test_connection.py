@@ -211,7 +211,7 @@ async def test_large_messages_count_for_more(world: World) -> None:
     assert sum(types(reply) == ["ok"] for reply in replies) == 6
 
 
-async def test_who_floods_is_sent_away(world: World) -> None:
+async def test_a_flooding_client_is_disconnected(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     for n in range(700):
         ada.connection.receive(json.dumps({"type": "chat", "id": n, "text": "x"}))

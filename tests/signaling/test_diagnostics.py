@@ -27,7 +27,7 @@ def explanations(world: World, client: Client, seconds: float = 1.0) -> list[dic
     return client.take("diagnostics")
 
 
-async def test_news_are_told_once_a_second(world: World) -> None:
+async def test_diagnostics_are_sent_once_a_second(world: World) -> None:
     bob = world.join("bob")
     subscriber = world.endpoint.subscriber(bob.id)
     assert explanations(world, bob) == []
@@ -56,14 +56,14 @@ async def test_news_are_told_once_a_second(world: World) -> None:
     assert ([event["number"] for event in told["events"]], "video_stats" in told) == ([4], False)
 
 
-async def test_only_oneself_is_told(world: World) -> None:
+async def test_only_the_participant_itself_is_notified(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     world.endpoint.subscriber(bob.id).decision_log.write(world.now, DecisionKind.PAUSED, Cause.BUDGET, track="TR_1")
     world.pass_time(1.0)
     assert ada.take("diagnostics") == []
 
 
-async def test_what_a_broken_socket_lost_is_told_again(world: World) -> None:
+async def test_diagnostics_lost_with_a_socket_are_sent_again(world: World) -> None:
     bob = world.join("bob")
     key = next(iter(world.sessions)).resume_key
     subscriber = world.endpoint.subscriber(bob.id)
@@ -80,7 +80,7 @@ async def test_what_a_broken_socket_lost_is_told_again(world: World) -> None:
     assert len(told["video_stats"]) == 1
 
 
-async def test_loss_on_the_way_from_somebody(world: World) -> None:
+async def test_loss_on_the_uplink_of_a_publisher(world: World) -> None:
     ada = world.join("ada")
     ada.say("publish", id=2, sdp=offer_sdp("video"), tracks=[{"mid": "0", "source": "camera"}])
     world.endpoint.publishers[0].link = LinkReport(rtt=0.02, loss=0.08, silent_for=0, connected=True)
@@ -130,7 +130,7 @@ async def test_reports_that_cannot_be(world: World, bad: str) -> None:
         decode(json.dumps(many))
 
 
-async def test_who_is_limited_for_two_reports_is_said_to_be(world: World) -> None:
+async def test_two_limited_reports_state_a_limitation(world: World) -> None:
     ada = world.join("ada")
     tracks = [{"mid": "0", "source": "camera"}, {"mid": "1", "source": "screen_share"}]
     [answer] = ada.say("publish", id=2, sdp=offer_sdp("video", "video"), tracks=tracks)
@@ -149,7 +149,7 @@ async def test_who_is_limited_for_two_reports_is_said_to_be(world: World) -> Non
     assert say((camera, "none")) == {"0": "none", "1": "none"}
 
 
-async def test_decisions_of_everybody_are_counted_together(world: World) -> None:
+async def test_decisions_of_all_participants_are_counted_together(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     for client in (ada, bob):
         world.endpoint.subscriber(client.id).decision_log.write(world.now, DecisionKind.PAUSED, Cause.BUDGET)

@@ -41,7 +41,7 @@ class FakeEgress:
         ({"admin": True}, {"layout": "pip"}, True),
     ],
 )
-async def test_who_may_change_the_egress(
+async def test_permissions_to_change_the_egress(
     world: World, grants: dict[str, Any], asked: dict[str, Any], refused: bool
 ) -> None:
     ada, bob = world.join("ada"), world.join("bob")

@@ -185,7 +185,7 @@ def test_the_largest_message_in_fragments_is_taken() -> None:
     assert len(found.payload) == LIMIT
 
 
-def test_what_is_sent() -> None:
+def test_encoded_frames() -> None:
     assert frame_header(Opcode.PONG, 3) == b"\x8a\x03"
     assert close_frame(1008, "too many") == b"\x88\x0a\x03\xf0too many"
     assert close_frame(CLOSE_NO_CODE) == b"\x88\x00"

@@ -15,7 +15,7 @@ def outbox(flusher: Flusher, *, events: int = 3, size: int = 1000, calls: list[s
     )
 
 
-async def test_what_collects_in_a_turn_is_one_frame() -> None:
+async def test_messages_of_a_turn_are_one_frame() -> None:
     flusher, socket = Flusher(0.0), FakeSocket()
     box = outbox(flusher)
     box.send(PING % 0)
@@ -47,7 +47,7 @@ async def test_flushes_keep_their_distance() -> None:
     assert frames_at[2] > 0.09
 
 
-async def test_what_is_kept_for_a_resume() -> None:
+async def test_events_kept_for_a_resume() -> None:
     box = outbox(Flusher(0))
     box.reset(10)
     assert box.missed(10) == []
@@ -67,7 +67,7 @@ async def test_what_is_kept_for_a_resume() -> None:
     assert box.missed(20) == []
 
 
-async def test_overflow_is_told_once_per_socket() -> None:
+async def test_overflow_is_reported_once_per_socket() -> None:
     calls: list[str] = []
     box = outbox(Flusher(0), calls=calls)
     for _ in range(2):
@@ -78,7 +78,7 @@ async def test_overflow_is_told_once_per_socket() -> None:
     assert calls == ["overflow"] * 2
 
 
-async def test_what_collects_in_one_moment_is_bounded() -> None:
+async def test_messages_of_one_moment_are_bounded() -> None:
     calls: list[str] = []
     flusher, socket = Flusher(0.0), FakeSocket()
     box = outbox(flusher, calls=calls)

@@ -56,7 +56,7 @@ def publish(client: Client, **fields: Any) -> str:
     return str(reply["tracks"]["0"])
 
 
-async def test_the_participant_keeps_its_id_and_nobody_notices(tickets: Tickets) -> None:
+async def test_the_participant_keeps_its_id_and_others_see_no_change(tickets: Tickets) -> None:
     old = node(tickets)
     ada, ada_joined = join(old, "ada")
     _, bob_joined = join(old, "bob")

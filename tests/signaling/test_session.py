@@ -150,7 +150,7 @@ async def test_a_forbidden_source_leaves_what_is_published(world: World) -> None
 
 
 @pytest.mark.parametrize("fingerprint", ["AA", "BB"])
-async def test_what_the_media_edge_refuses_leaves_what_is_published(world: World, fingerprint: str) -> None:
+async def test_an_offer_refused_by_the_media_edge_keeps_publications(world: World, fingerprint: str) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     first = publish(ada)
     bob.take()
@@ -292,7 +292,7 @@ async def test_without_the_permission_nothing_is_received(world: World) -> None:
         assert bob.say(id=2, **fields)[-1]["code"] == "not_authorized"
 
 
-async def test_hidden_participants_are_nobody(world: World) -> None:
+async def test_hidden_participants_are_not_seen(world: World) -> None:
     world.tokens["rec"] = claims("rec", hidden=True, recorder=True)
     ada = world.join("ada")
     ada.take()
@@ -426,7 +426,7 @@ async def test_data_channels(world: World) -> None:
     assert len(two.sent) < 210
 
 
-async def test_what_is_not_relayed_on_data_channels_is_an_error_once_a_second(world: World) -> None:
+async def test_data_that_is_not_relayed_is_an_error_once_a_second(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     publish(ada)
     publish(bob)
@@ -619,7 +619,7 @@ async def test_caps(world: World) -> None:
     assert world.join("elsewhere").take()[0]["code"] == "at_capacity"
 
 
-async def test_rooms_that_nobody_may_make(world: World) -> None:
+async def test_rooms_that_no_token_may_create(world: World) -> None:
     world = World(rooms=RoomSettings(create_on_join=False))
     world.tokens["maker"] = claims("maker", room_create=True)
     assert world.join("bob").take()[0]["code"] == "not_found"

@@ -284,7 +284,7 @@ async def test_a_full_machine_says_so_before_a_socket_opens(site: tuple[Site, Ht
     await again.close()
 
 
-async def test_whoever_shows_a_key_and_joins_as_new_is_refused_all_the_same(site: tuple[Site, HttpClient]) -> None:
+async def test_a_resume_key_does_not_replace_a_token_of_a_new_join(site: tuple[Site, HttpClient]) -> None:
     served, client = site
     ada, joined = await join(client, "ada")
     served.full = True

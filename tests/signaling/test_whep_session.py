@@ -167,7 +167,7 @@ async def test_a_viewer_is_hidden_and_subscribes() -> None:
 
 
 @pytest.mark.parametrize("resource", [WhepResource("other"), WhepResource("standup"), WhepResource("standup", "eve")])
-async def test_what_is_not_live_leaves_nothing(resource: WhepResource) -> None:
+async def test_a_resource_that_is_not_live_leaves_nothing(resource: WhepResource) -> None:
     stand = Stand()
     stand.publish()
     with pytest.raises(NotLive):

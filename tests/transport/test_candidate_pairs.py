@@ -97,7 +97,7 @@ def test_a_check_that_is_sent_again_and_again_proves_an_address_once(transaction
     assert moves or away < 5
 
 
-def test_a_participant_who_never_nominates_gains_nothing() -> None:
+def test_a_participant_that_never_nominates_gains_nothing() -> None:
     found = run(every(0.5, 0, 60, "checks", HOME), [(30.1, "nominates", VICTIM)], until=60)
     assert seconds_at(found, VICTIM, 60) <= 1.5
     assert found[-1][1] == HOME

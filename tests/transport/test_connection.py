@@ -151,7 +151,7 @@ async def test_media_goes_from_a_publisher_to_a_subscriber(
     receiver.close()
 
 
-async def test_who_leaves_is_freed_at_once_without_a_collection_of_cycles(
+async def test_leaving_frees_memory_without_the_garbage_collector(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
 ) -> None:
     publisher, sender, _ = await published(endpoint, data=True)
@@ -442,7 +442,7 @@ async def test_slots_are_recycled_and_changes_of_one_turn_make_one_offer(endpoin
     receiver.close()
 
 
-async def test_who_waits_alone_for_longer_than_the_deadline_still_gets_what_comes(
+async def test_waiting_alone_beyond_the_deadline_does_not_lose_media(
     webrtc_server: WebRtcServer, endpoint: WebRtcEndpoint
 ) -> None:
     ear = Ear()

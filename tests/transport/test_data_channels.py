@@ -226,7 +226,7 @@ async def test_nothing_is_received_before_the_start_or_after_the_end() -> None:
     await pair.stop()
 
 
-async def test_acknowledgements_are_told_apart_from_data() -> None:
+async def test_acknowledgements_are_distinguished_from_data() -> None:
     pair = Pair()
     await pair.start()
     channel = await pair.open("reliable")

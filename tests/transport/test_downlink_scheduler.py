@@ -52,7 +52,7 @@ def test_every_second_tick_allocates(downlinks: DownlinkScheduler) -> None:
     assert pytest.approx(2 * TICK) == UPDATE_EVERY
 
 
-def test_whom_nothing_is_sent_costs_two_looks_a_second(downlinks: DownlinkScheduler) -> None:
+def test_a_downlink_without_media_costs_two_checks_a_second(downlinks: DownlinkScheduler) -> None:
     layer_control = opened(downlinks)
     assert layer_control.downlink is not None
     layer_control.downlink.handle_timer(0.0)
@@ -61,7 +61,7 @@ def test_whom_nothing_is_sent_costs_two_looks_a_second(downlinks: DownlinkSchedu
     assert [now for now, _ in layer_control.looks] == [0.0, 0.5, 1.0, 1.5, 2.0]
 
 
-def test_who_has_all_that_it_wants_is_looked_at_five_times_a_second_until_something_waits(
+def test_satisfied_downlinks_are_checked_five_times_a_second(
     downlinks: DownlinkScheduler,
 ) -> None:
     layer_control, layer = Looked(downlinks), Layer("f", 0, 500e3, 640, 360)
@@ -88,7 +88,7 @@ def test_a_probe_is_filled_up_in_every_tick(downlinks: DownlinkScheduler, monkey
     assert layer_control.looks == [(0.0, True), (0.025, False), (0.05, True), (0.075, False)]
 
 
-def test_what_changed_is_looked_at_in_the_next_tick(downlinks: DownlinkScheduler) -> None:
+def test_changed_downlinks_are_checked_in_the_next_tick(downlinks: DownlinkScheduler) -> None:
     layer_control, other = opened(downlinks), opened(downlinks)
     downlinks.tick(0.0)
     layer_control.changed[1] = None
@@ -98,7 +98,7 @@ def test_what_changed_is_looked_at_in_the_next_tick(downlinks: DownlinkScheduler
     assert [now for now, _ in other.looks] == [0.0, 0.05]
 
 
-def test_whoever_closed_is_not_looked_at(downlinks: DownlinkScheduler) -> None:
+def test_closed_downlinks_are_not_checked(downlinks: DownlinkScheduler) -> None:
     layer_control = opened(downlinks)
     layer_control.changed[1] = None
     downlinks.close(layer_control)

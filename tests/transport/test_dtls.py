@@ -110,7 +110,7 @@ def test_a_lost_flight_is_sent_again(lost: int) -> None:
     "prints",
     [[("sha-256", OTHER.fingerprint.replace("A", "B").replace("0", "1"))], [("md5", "00")], []],
 )
-def test_a_peer_that_is_not_who_the_sdp_says_is_refused(prints: list[tuple[str, str]]) -> None:
+def test_a_peer_with_another_fingerprint_than_the_sdp_is_refused(prints: list[tuple[str, str]]) -> None:
     a = DtlsAssociation(ME, "server", prints)
     b = DtlsAssociation(OTHER, "client", [("sha-256", ME.fingerprint)])
     a.start()

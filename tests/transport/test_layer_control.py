@@ -118,7 +118,7 @@ def test_the_first_look_aims(start: float, layer: str, reason: str, cause: Cause
     assert len(stage.sent_state) == 1
 
 
-def test_layers_that_rest_are_not_said_to_be_lacking() -> None:
+def test_paused_layers_do_not_count_as_missing() -> None:
     """The publisher pauses layers without viewers, so a small tile does not get "the best that is sent"."""
     stage = Stage()
     subscription = stage.watch()
@@ -134,7 +134,7 @@ def test_layers_that_rest_are_not_said_to_be_lacking() -> None:
     assert (sent_state.layer, sent_state.max_height) == ("q", 360)
 
 
-def test_what_does_not_fit_is_parked_and_told() -> None:
+def test_tracks_beyond_the_budget_are_paused_and_reported() -> None:
     stage = Stage(60e3)
     first, second = stage.watch("TR_a"), stage.watch("TR_b")
     stage.update()
@@ -170,7 +170,7 @@ def test_a_flooded_path_stops_the_old_layer_at_once() -> None:
 
 
 @pytest.mark.parametrize(("what", "reason"), [("paused", "requested"), ("muted", "muted"), ("withheld", "last_n")])
-def test_what_is_not_wanted_is_not_sent(what: str, reason: str) -> None:
+def test_paused_withheld_and_muted_tracks_are_not_sent(what: str, reason: str) -> None:
     stage = Stage()
     subscription = stage.subscription("TR_cam", stage.camera)
     subscription.settings = SubscriptionSettings(paused=what == "paused", withheld=what == "withheld")
@@ -238,7 +238,7 @@ def test_a_probe_gets_its_padding() -> None:
     assert {packet.ssrc for packet in padding} == {subscription.down_track.rtx_ssrc}
 
 
-def test_what_is_gone_is_forgotten() -> None:
+def test_a_removed_down_track_is_forgotten() -> None:
     stage = Stage()
     subscription = stage.watch()
     stage.update()

@@ -554,7 +554,7 @@ def test_a_peer_that_moves_or_is_keyed_again_is_not_sent_to_where_it_was(
     assert [len(each) for each in results[1]] == [1, 2]
 
 
-def test_what_the_kernel_does_not_take_is_counted(worlds: Callable[..., tuple[World, World]]) -> None:
+def test_datagrams_that_the_kernel_refuses_are_counted(worlds: Callable[..., tuple[World, World]]) -> None:
     counts = []
     for world in worlds(subscribers=2):
         peer = world.down_tracks[0].peer
@@ -626,9 +626,7 @@ SPECIAL = CodecPatch(False, 30, 5, 15, 32, 1, 0, 0)
         None,
     ],
 )
-def test_what_is_no_packet_goes_to_python_which_says_so(
-    worlds: Callable[..., tuple[World, World]], packet: object
-) -> None:
+def test_other_objects_go_to_python_which_raises(worlds: Callable[..., tuple[World, World]], packet: object) -> None:
     _, world = worlds(subscribers=1)
     world.send([key_frame(1)])
     world.sent()

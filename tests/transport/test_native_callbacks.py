@@ -330,7 +330,7 @@ def test_the_keys_may_go_between_two_datagrams_of_one_burst(world: World, inlet:
     assert len(inlet.others) == 2
 
 
-def test_a_socket_that_fails_is_said_and_nothing_is_stuck(world: World, inlet: Inlet) -> None:
+def test_a_socket_that_fails_is_reported_and_blocks_nothing(world: World, inlet: Inlet) -> None:
     closed = bound()
     number = closed.fileno()
     closed.close()
@@ -493,7 +493,7 @@ def test_a_slow_route_that_fails_leaks_nothing(world: World, at: int) -> None:
     assert native.fan_out(down_tracks, [(52, [GOOD._replace(sequence=9)])], world.engine._dispatcher._encryptor) == 0
 
 
-def test_what_is_no_packet_among_packets_leaks_nothing(world: World) -> None:
+def test_other_objects_among_packets_leak_nothing(world: World) -> None:
     packet = GOOD._replace(tail=bytes(range(30)))
     groups = [(52, [packet, packet, None])]
 

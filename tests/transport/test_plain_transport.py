@@ -146,7 +146,7 @@ async def test_keyframes_are_asked_for_once_in_a_while(stand: Stand) -> None:
     assert len(stand.uplink.rtcp()) == 1
 
 
-async def test_a_slow_process_loses_datagrams_and_nobody_waits(stand: Stand) -> None:
+async def test_a_slow_process_loses_datagrams_and_delays_no_other(stand: Stand) -> None:
     stand.start()
     stand.plain_transport.subscribe(TRACK, stand.source, SubscriptionSettings())
     for sequence in range(2, 4000):
@@ -177,7 +177,7 @@ async def test_a_process_that_is_gone_is_nobodys_trouble_and_its_successor_goes_
     assert (packet.ssrc, packet.sequence) == (ssrc, 3)
 
 
-async def test_what_the_process_sends_is_a_publication(stand: Stand) -> None:
+async def test_packets_of_the_process_are_a_publication(stand: Stand) -> None:
     source = stand.plain_transport.publish("video", "H264", [EncodingParameters(4711, size=Size(1280, 720))])
     wire = Wire(tag=0)
     viewer = stand.webrtc_server.engine.open_plain_peer(PeerId(901), 78, wire)

@@ -14,7 +14,7 @@ def keys(profile: Profile) -> bytes:
 
 
 @pytest.mark.parametrize("profile", PROFILES, ids=lambda profile: profile.name.decode())
-def test_what_is_sealed_opens_again_and_in_stock_libsrtp(profile: Profile) -> None:
+def test_sealed_packets_open_again_and_in_stock_libsrtp(profile: Profile) -> None:
     key = keys(profile)
     encryptor, decryptor = SrtpEncryptor(), SrtpDecryptor()
     sending, receiving = SrtpSession(profile, key, outbound=True), SrtpSession(profile, key, outbound=False)

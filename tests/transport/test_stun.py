@@ -104,7 +104,7 @@ def test_attributes_after_the_integrity_do_not_count() -> None:
     assert parsed.integrity_end == len(covered) - 24
 
 
-def test_a_request_without_integrity_is_nobody_s() -> None:
+def test_a_request_without_integrity_has_no_owner() -> None:
     data = raw((0x0006, b"ours:theirs"))
     parsed = parse_binding_request(data)
     assert parsed.integrity_end == 0
@@ -251,6 +251,6 @@ def test_a_repeated_check_is_answered_like_the_first(
         ],
     ],
 )
-def test_what_does_not_repeat_a_check_is_not_answered(data: bytes, what: str) -> None:
+def test_a_datagram_that_repeats_no_check_is_not_answered(data: bytes, what: str) -> None:
     first = request()
     assert RepeatedCheck(parse_binding_request(first), first, ("192.0.2.1", 1), PASSWORD).answer(data) is None

@@ -71,7 +71,7 @@ def test_sound_is_not_written_about() -> None:
     assert one.picture() is None
 
 
-def test_a_picture_as_it_is_told() -> None:
+def test_the_size_of_a_picture_is_reported() -> None:
     one = subscription()
     assert one.picture() is None
     one.sent_state = LOW

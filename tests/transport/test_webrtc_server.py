@@ -37,7 +37,7 @@ async def test_announced_addresses_become_candidates(
 
 
 @pytest.mark.parametrize("announce", ["example.org", "1.2.3", "1.2.3.4:x", "1.2.3.4:0", "[::1"])
-async def test_what_cannot_be_announced_is_told(announce: str) -> None:
+async def test_an_address_that_cannot_be_announced_is_reported(announce: str) -> None:
     webrtc_server = WebRtcServer(Settings(udp_port=0, bind=("127.0.0.1",), announce=(announce,)))
     with pytest.raises(ConfigurationError, match=r"rtc\.announce"):
         webrtc_server.open()
@@ -51,7 +51,7 @@ async def test_both_families_share_the_port_number() -> None:
     webrtc_server.close()
 
 
-async def test_a_port_in_use_is_told_with_what_to_do() -> None:
+async def test_a_port_in_use_is_reported_with_advice() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
         webrtc_server = WebRtcServer(Settings(udp_port=taken.getsockname()[1], bind=("127.0.0.1",)))

@@ -24,7 +24,7 @@ async def reads(guest: Guest, text: str) -> list[str]:
     return lines
 
 
-async def test_chat_reaches_everybody_and_private_lines_one(meeting: Meeting) -> None:
+async def test_chat_reaches_all_and_private_lines_one(meeting: Meeting) -> None:
     ada = await meeting.join("Ada", camera=TINY)
     bob = await meeting.join("Bob", camera=TINY)
 

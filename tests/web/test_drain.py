@@ -11,7 +11,7 @@ from tests.web.server import KEYS, serve, token
 SMALL = "320x180x15"
 
 
-async def test_everybody_moves_to_the_new_process(chromium: Browser, tmp_path: Path) -> None:
+async def test_all_clients_move_to_the_new_process(chromium: Browser, tmp_path: Path) -> None:
     settings = {"http.host": "localhost", "rtc.include_loopback": "true"}
     async with serve(tmp_path / "old", settings, KEYS) as old, gathering(chromium, old.url, "move") as meeting:
         guests = []
@@ -47,7 +47,7 @@ async def test_everybody_moves_to_the_new_process(chromium: Browser, tmp_path: P
         assert [guest.failures for guest in guests] == [[], []]
 
 
-async def test_whoever_is_inside_is_told_and_meets_on_and_newcomers_are_told_too(
+async def test_participants_and_newcomers_are_notified_and_the_meeting_goes_on(
     chromium: Browser, tmp_path: Path
 ) -> None:
     """A drain that lets the meeting end by itself: a notice, the way back in for those inside, and no new room."""

@@ -24,7 +24,7 @@ async def sends(guest: Visitor, rids: set[str], *, within: float = 15.0) -> None
         await asyncio.sleep(0.2)
 
 
-async def test_layers_that_nobody_watches_are_not_sent(meeting: Meeting) -> None:
+async def test_layers_without_viewers_are_not_sent(meeting: Meeting) -> None:
     ada, bob = await meeting.join("Ada", camera=THREE_LAYERS), await meeting.join("Bob")
     track = await ada.track()
     await bob.subscribe({"track": track, "width": 960, "height": 540})

@@ -47,7 +47,7 @@ async def problems(guest: Guest) -> list[str]:
     ],
     ids=["no-device", "no-permission"],
 )
-async def test_who_has_no_camera_is_told_and_may_watch(
+async def test_a_missing_camera_is_reported_and_watching_is_possible(
     meeting: Meeting, playwright: Playwright, missing: str, more: tuple[str, ...], code: str, words: str
 ) -> None:
     ada = await meeting.join("Ada", camera=SMALL)

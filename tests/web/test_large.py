@@ -17,7 +17,7 @@ async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Serv
         yield running
 
 
-async def test_who_is_not_shown_is_a_name_and_a_reason_until_pinned(meeting: Meeting) -> None:
+async def test_hidden_participants_are_names_with_a_reason_until_pinned(meeting: Meeting) -> None:
     ada, bob, cem = [await meeting.join(name) for name in ("Ada", "Bob", "Cem")]
     for guest in (bob, cem):  # Ada is the last who speaks
         await guest.page.keyboard.press("m")

@@ -59,7 +59,7 @@ async def test_a_tile_asks_for_the_size_that_it_has(meeting: Meeting) -> None:
         await bob.width(track, layer, within=30)
 
 
-async def test_what_nobody_looks_at_is_not_sent_and_comes_back(meeting: Meeting) -> None:
+async def test_hidden_pictures_are_not_sent_and_come_back(meeting: Meeting) -> None:
     ada, bob = await meeting.join("Ada"), await meeting.join("Bob")
     track = await ada.track()
     await bob.sees(track)

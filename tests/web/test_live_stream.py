@@ -29,7 +29,7 @@ async def choose(guest: Guest, testid: str) -> None:
     await guest.part(testid).click()
 
 
-async def test_everybody_sees_that_the_meeting_is_live_and_recorded(meeting: Meeting) -> None:
+async def test_all_participants_see_that_the_meeting_is_live_and_recorded(meeting: Meeting) -> None:
     ada, bob = await meeting.join("Ada", camera=SMALL), await meeting.join("Bob", camera=SMALL)
     assert await bob.part("on-air").count() == 0
     await choose(ada, "go-live")

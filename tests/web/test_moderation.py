@@ -89,7 +89,7 @@ async def test_a_mute_by_the_host_stops_the_sound(meeting: Meeting) -> None:
     await cleo.hears(microphone)
 
 
-async def test_the_lobby_lets_in_whom_the_host_admits(meeting: Meeting) -> None:
+async def test_the_lobby_lets_in_participants_that_the_host_admits(meeting: Meeting) -> None:
     ada = await meeting.join("Ada", camera=SMALL)
     await open_people(ada)
     await ada.part("lobby-room").click()

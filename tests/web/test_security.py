@@ -90,7 +90,7 @@ async def test_a_kicked_guest_does_not_come_back_with_the_same_token(meeting: Me
     assert await bob.part("end").get_attribute("data-reason") == "token_revoked"
 
 
-async def test_who_may_only_listen_sends_nothing(meeting: Meeting) -> None:
+async def test_a_listener_sends_nothing(meeting: Meeting) -> None:
     ada, bob = await invited(meeting, "Ada"), await invited(meeting, "Bob", "--no-publish")
 
     await bob.sees(await ada.track())

@@ -288,7 +288,7 @@ async def test_a_browser_that_forbids_sound_plays_without(arrive: Open, stream_s
     await viewer.part("unmute").wait_for(state="detached")  # painted with the next frame
 
 
-async def test_on_a_phone_and_for_everybody(arrive: Open, stream_server: aiohttp.ClientSession, axe: str) -> None:
+async def test_on_a_phone_and_accessible(arrive: Open, stream_server: aiohttp.ClientSession, axe: str) -> None:
     viewer = await arrive(**PHONE)
     found = {}
 
@@ -310,7 +310,7 @@ async def test_on_a_phone_and_for_everybody(arrive: Open, stream_server: aiohttp
 
 
 @pytest.mark.parametrize("token", ["", "nonsense"])
-async def test_who_has_no_invitation_is_told(chromium: Browser, token: str) -> None:
+async def test_a_missing_invitation_is_reported(chromium: Browser, token: str) -> None:
     async with opened("--private") as url, aiohttp.ClientSession(url) as client:
         await do(client, "begin")
         context = await chromium.new_context()
