@@ -1,13 +1,13 @@
-"""Names and prose: no retired names, no fragments as docstrings, no phrases that the style rules out.
+"""Names and prose of `sfu/` and `tests/`: no retired names, no fragments as docstrings, no phrases that the style rules out.
 
-Comments and strings of `sfu/` are read by `tokenize`, docstrings by `ast`.
+`tokenize` reads comments and strings, `ast` docstrings and the names of tests.
 """
 
 import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +30,8 @@ RETIRED = re.compile(
     r"|Productions?|WebRtcEdge|TileWish|LayerDemand)\b"
 )
 """Names of earlier versions. The field has standard terms for them (ARCHITECTURE.md, vocabulary)."""
+RIDDLES = re.compile(r"^test_(who|whom|what)_|_(whoever|nobody|somebody|everybody|anew|told)(_|$)")
+"""Names of functions. That of a test has a subject that a reader knows: a participant, a packet, a client."""
 
 
 def prose(path: Path) -> Iterator[tuple[int, str]]:
@@ -41,9 +43,9 @@ def prose(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], " ".join(token.string.split())
 
 
-def docstrings(path: Path) -> Iterator[tuple[int, str]]:
+def docstrings(nodes: Iterable[ast.AST]) -> Iterator[tuple[int, str]]:
     """(line, text) of all docstrings, those below fields and constants included."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes:
         body = getattr(node, "body", [])
         for statement in body if isinstance(body, list) else []:
             value = statement.value if isinstance(statement, ast.Expr) else None
@@ -53,25 +55,36 @@ def docstrings(path: Path) -> Iterator[tuple[int, str]]:
 
 def complaints(path: Path) -> list[str]:
     """One line for each phrase or name that has to go."""
+    source = path.read_text(encoding="utf-8")
+    nodes = list(ast.walk(ast.parse(source)))
     found = [
         f"{path}:{line}: {match[0]!r} in: {text[:120]}"
-        for pattern in (RULED_OUT, RETIRED)
         for line, text in prose(path)
+        for pattern in (RULED_OUT, RETIRED)
         if (match := pattern.search(text))
     ]
     found += [
         f"{path}:{line}: {token!r} is retired"
-        for line, text in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        for line, text in enumerate(source.splitlines(), 1)
         if (token := RETIRED.search(text))
     ]
     found += [
-        f"{path}:{line}: a fragment: {text[:120]!r}" for line, text in docstrings(path) if FRAGMENTS.match(text.strip())
+        f"{path}:{line}: a fragment: {text[:120]!r}"
+        for line, text in docstrings(nodes)
+        if FRAGMENTS.match(text.strip())
+    ]
+    found += [
+        f"{path}:{node.lineno}: {node.name} has no subject"
+        for node in nodes
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and RIDDLES.search(node.name)
     ]
     return found
 
 
 def sources() -> list[Path]:
-    return sorted(path for path in (ROOT / "sfu").rglob("*.py") if "_web" not in path.parts)
+    """All but this file, which plants what it looks for."""
+    found = [path for folder in ("sfu", "tests") for path in (ROOT / folder).rglob("*.py") if "_web" not in path.parts]
+    return sorted(path for path in found if path != Path(__file__))
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -88,6 +101,8 @@ def test_prose_of_the_sources(path: Path) -> None:
         'LIMIT = 3\n"""What a peer may send."""',
         "class Productions: ...",
         'log.info("the programme begins")',
+        "def test_who_waits_is_admitted() -> None: ...",
+        "async def test_a_packet_reaches_nobody() -> None: ...",
     ],
 )
 def test_a_planted_phrase_is_found(source: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the holder of one token can do with WHIP and WHEP requests."""
+"""Attacks of a token holder with WHIP and WHEP requests."""
 
 import asyncio
 from collections import Counter

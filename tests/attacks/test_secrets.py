@@ -37,7 +37,7 @@ GARBAGE = "garbage-with-a-password-Ow2"
 PLAIN = (
     SECRET, TURN_SECRET, ROOM, *PEOPLE.values(), CHAT, PRIVATE, DATA, TOPIC, METADATA, ATTRIBUTE, ROOM_METADATA,
     STREAM_KEY, OTHER_KEY, S3_SECRET, GARBAGE, "identity-of-ada", "identity-of-bob", "raw-password-of-22-chars",
-    "fresh-name-Rr1", "viewer-agent-Ag5", "Eve Nobody-Ev1",
+    "fresh-name-Rr1", "viewer-agent-Ag5", "Eve Unknown-Ev1",
 )  # fmt: skip
 
 
@@ -164,8 +164,8 @@ class Meeting:
         """Invalid requests that contain secrets."""
         url = self.server.url
         wrong = (
-            self.minted("identity-of-eve", "Eve Nobody-Ev1", secret="another-secret-of-more-than-32-bytes-000"),
-            self.minted("identity-of-eve", "Eve Nobody-Ev1", lifetime=-300),
+            self.minted("identity-of-eve", "Eve Unknown-Ev1", secret="another-secret-of-more-than-32-bytes-000"),
+            self.minted("identity-of-eve", "Eve Unknown-Ev1", lifetime=-300),
             f"{GARBAGE}.{GARBAGE}.{GARBAGE}", GARBAGE * 20,
         )  # fmt: skip
         for each in wrong:

@@ -34,7 +34,7 @@ class Local:
 
 @dataclass(slots=True)
 class RemoteTransport:
-    """What the server says of itself, and the SSRCs and ids that it chose."""
+    """Transport parameters of the server, and the SSRCs and ids that it chose."""
 
     ufrag: str = ""
     pwd: str = ""

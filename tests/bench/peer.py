@@ -1,6 +1,6 @@
 """One synthetic WebRTC connection: a raw UDP socket that does ICE checks and DTLS for real, then sends or counts SRTP.
 
-It does what a browser does beside media, so that the server's control work is part of what is measured: consent checks
+It does what a browser does beside media, so that the measurement includes the server's control work: consent checks
 every 2.5 s, receiver reports and sender reports every second, transport-wide feedback every 100 ms, keyframes on request.
 """
 

@@ -130,8 +130,8 @@ class Server(Protocol[M]):
 
 
 class Aiosfu:
-    """Our server with its default settings, but for what one participant may send and what a path is taken for at first:
-    saturation needs more, and nobody's path is to be explored while the sending is measured."""
+    """Our server with its default settings, except two: a participant may send more, because saturation needs it, and paths
+    start with a high estimate, so that no probing runs during the measurement."""
 
     def __init__(self, reactor: Reactor, identity: Identity, extra: tuple[str, ...] = ()) -> None:
         self._reactor, self._identity = reactor, identity

@@ -1,4 +1,4 @@
-"""What subscribers get again: packets that they lost, and padding for bandwidth probes."""
+"""Retransmissions: packets that subscribers lost, and padding for bandwidth probes."""
 
 from dataclasses import dataclass
 

@@ -8,7 +8,7 @@ def picture(count: int, first: int = 0) -> list[bytes]:
 
 
 def drain(pacer: PicturePacer, now: float, interval: float) -> tuple[list[bytes], float]:
-    """What leaves, and when the last packet does, with a timer of this interval."""
+    """Packets that leave, and the time of the last one, with a timer of this interval."""
     found: list[bytes] = []
     while pacer.waiting:
         now += interval

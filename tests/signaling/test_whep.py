@@ -158,7 +158,7 @@ REFUSED: list[tuple[str, dict[str, Any], int, str]] = [
     ("sends", {"offer": recvonly().replace("recvonly", "sendonly")}, 422, "no_media"),
     ("no fingerprint", {"offer": recvonly().replace("a=fingerprint", "a=x")}, 422, "bad_request"),
     ("unknown source", {"path": f"{CAMERA}/window"}, 404, "not_found"),
-    ("nobody of this name", {"path": "/whep/standup/bob"}, 409, "not_live"),
+    ("unknown participant", {"path": "/whep/standup/bob"}, 409, "not_live"),
     ("no screen", {"path": f"{CAMERA}/screen_share"}, 409, "not_live"),
     ("no mix", {"path": "/whep/standup"}, 409, "not_live"),
     ("no room", {"path": "/whep/other/obs", "token": encoder_token("eve", room="other")}, 409, "not_live"),

@@ -63,7 +63,7 @@ class MediaFlow:
         self.targets: list[tuple[float, float]] = []
         network.every(FRAME, self._frame, first=begin, until=end)
         network.every(PACE, self._pace, first=begin, until=end)
-        network.every(0.05, self._tell, first=begin + 0.05, until=end + 1)
+        network.every(0.05, self._send_feedback, first=begin + 0.05, until=end + 1)
         network.every(0.05, self._tick, first=begin, until=end)
 
     def _paused(self) -> bool:
@@ -106,11 +106,11 @@ class MediaFlow:
         self.recorder.record(number, now + 1000.0)
         self.arrived.append((now, size + OVERHEAD, now - sent))
 
-    def _tell(self) -> None:
+    def _send_feedback(self) -> None:
         for packet in self.recorder.feedback(2):
-            across(self.backward, len(packet) + OVERHEAD, self._told, packet)
+            across(self.backward, len(packet) + OVERHEAD, self._receive_feedback, packet)
 
-    def _told(self, packet: bytes) -> None:
+    def _receive_feedback(self, packet: bytes) -> None:
         self.estimator.receive_feedback(parse_feedback(packet[12:]), self.network.now)
 
     def _tick(self) -> None:

@@ -64,7 +64,7 @@ def close_publisher(world: World, encoding: Encoding) -> None:
     world.engine.close_peer(world.publisher)
 
 
-def close_everybody(world: World, encoding: Encoding) -> None:
+def close_all_peers(world: World, encoding: Encoding) -> None:
     for peer in list(world.engine.peers.values()):
         world.engine.close_peer(peer)
     world.keep.clear()
@@ -97,7 +97,7 @@ def fail(world: World, encoding: Encoding) -> None:
 
 
 ANSWERS = [(False, None), (False, CodecPatch(False, 30, 1, 15, 32, 1, 0, 0)), (True, None), None, (False, 7)]
-MEDDLERS = [close_publisher, close_everybody, new_lists, other_track, no_slots, shorter, fail]
+MEDDLERS = [close_publisher, close_all_peers, new_lists, other_track, no_slots, shorter, fail]
 
 
 @pytest.mark.parametrize("meddle", MEDDLERS)
@@ -345,7 +345,7 @@ Groups = list[tuple[int, list[Packet]]]
 
 
 def close_all(world: World, groups: Groups) -> None:
-    close_everybody(world, world.video.encodings[""])
+    close_all_peers(world, world.video.encodings[""])
 
 
 def empty_batch(world: World, groups: Groups) -> None:

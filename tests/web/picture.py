@@ -49,7 +49,7 @@ async def main() -> None:
                     await ada.sees(await guest.track(), frames=20, within=60)
                 speaker = await guests[2].id()
                 await ada.until("no more notes", "() => !sfu.state.toasts.length", within=30)
-                await ada.until("somebody who speaks", "(id) => sfu.room.state.levels.get(id) > 0", speaker)
+                await ada.until("a speaker", "(id) => sfu.room.state.levels.get(id) > 0", speaker)
                 await ada.page.screenshot(path=PICTURE)
             await browser.close()
 

@@ -80,7 +80,7 @@ async def test_another_worker_continues_the_meeting(
         await ada.sees(his)
         await bob.sees(hers)
         await ada.hears(await bob.track("microphone"))
-        # The same people and tracks; nobody has left and joined.
+        # The same people and tracks; no participant has left and joined.
         assert await people(ada) == await people(bob) == before
         assert (await serving(workers, ada)).pid == (await serving(workers, bob)).pid != victim.pid
         for guest in (ada, bob):
