@@ -12,12 +12,11 @@
 
 import { Emitter } from './emitter.js';
 import { RequestError } from './errors.js';
-import { ownTrack, Publisher } from './publisher.js';
+import { MediaConnections } from './media_connections.js';
+import { ownTrack } from './publisher.js';
 import { Reporter } from './reporter.js';
 import { Socket } from './socket.js';
 import { initial, participantOf, reduce, videoTracks } from './state.js';
-import { digest } from './stats.js';
-import { Subscriber } from './subscriber.js';
 import { SubscriptionSettings } from './subscription_settings.js';
 
 /** @typedef {import('./types.js').RoomState} RoomState */
@@ -54,14 +53,8 @@ const SETTLE_MS = 50;
 export class Room extends Emitter {
   /** @type {RoomState} */
   state = initial;
-  /** @type {Publisher | null} */
-  publisher = null;
-  /** @type {Subscriber | null} */
-  subscriber = null;
   /** @type {Socket | null} */
   #socket = null;
-  /** @type {RTCIceServer[]} */
-  #iceServers = [];
   /** @type {import('./stats.js').Memory} */
   #memory = new Map();
 
@@ -74,25 +67,45 @@ export class Room extends Emitter {
   constructor({ url, preferences = {}, WebSocket = globalThis.WebSocket }) {
     super();
     this.url = url;
-    this.preferences = preferences;
     this.WebSocket = WebSocket;
+    this.connections = new MediaConnections({
+      preferences,
+      permissions: () => this.state.permissions,
+      request: (message, repeatable) => this.#request(message, repeatable),
+      answer: ({ id, sdp }) => this.#socket?.send({ type: 'answer', id, sdp }),
+    });
+    this.connections.on('negotiated', () => this.#own());
+    this.connections.on('lost', (mediaLost) => mediaLost !== this.state.mediaLost && this.#set({ ...this.state, mediaLost }));
+    this.connections.on('media', (media) => this.emit('media', media));
+    this.connections.on('packet', (packet) => this.emit('packet', packet));
+    this.connections.on('refused', (refused) => this.emit('refused', refused));
+    this.connections.on('error', (error) => this.emit('error', error));
     this.subscriptionSettings = new SubscriptionSettings((tracks) => this.#request({ type: 'subscribe', tracks }, true));
     /** @type {import('./stats.js').Memory} */
     const memory = new Map();
     this.reporter = new Reporter(
-      () => this.#look(memory),
+      () => this.connections.stats(memory),
       (report) => this.state.phase === 'joined' && this.#socket?.send({ type: 'report', ...report }),
     );
   }
 
-  /** Received tracks by track id. */
-  get media() {
-    return this.subscriber?.media ?? new Map();
+  /** The publishing connection; null before the join. */
+  get publisher() {
+    return this.connections.publisher;
   }
 
-  /** @returns {ReadonlySet<Publication>} */
+  /** The subscribing connection; null before the join. */
+  get subscriber() {
+    return this.connections.subscriber;
+  }
+
+  /** Received tracks by track id. */
+  get media() {
+    return this.connections.media;
+  }
+
   get publications() {
-    return this.publisher?.publications ?? new Set();
+    return this.connections.publications;
   }
 
   /**
@@ -282,19 +295,7 @@ export class Room extends Emitter {
 
   /** Statistics of both connections since the last call. */
   stats() {
-    return this.#look(this.#memory);
-  }
-
-  /** @param {import('./stats.js').Memory} memory of the caller: each caller has its own rates */
-  async #look(memory) {
-    const now = performance.now() / 1000;
-    const reports = await Promise.all([
-      this.publisher?.connection.getStats().catch(() => null),
-      this.subscriber?.connection?.getStats().catch(() => null),
-    ]);
-    const mids = new Map([...this.publications].map(({ transceiver, id }) => [`publish ${transceiver.mid}`, id]));
-    for (const [mid, track] of this.subscriber?.tracks ?? []) mids.set(`subscribe ${mid}`, track);
-    return digest({ publish: reports[0] ?? null, subscribe: reports[1] ?? null }, mids, memory, now);
+    return this.connections.stats(this.#memory);
   }
 
   /**
@@ -330,68 +331,20 @@ export class Room extends Emitter {
   /** @param {Incoming} message */
   #joined(message) {
     const resumed = Boolean(message.resumed && this.subscriber);
-    this.#iceServers = message.ice_servers ?? [];
     const rebuilt = Boolean(message.rebuild && this.subscriber);
     this.#set(reduce(this.state, message));
-    if (!resumed) this.#connect(rebuilt);
+    if (resumed) {
+      this.connections.iceServers = message.ice_servers ?? [];
+    } else {
+      this.#memory.clear();
+      this.subscriptionSettings.forget();
+      this.connections.open(message.ice_servers ?? [], rebuilt);
+    }
     this.reporter.start();
     this.emit('joined', { resumed, rebuilt });
-    if (resumed) this.#refresh(new Set((message.participant?.tracks ?? []).map((/** @type {{id: string}} */ { id }) => id)));
-  }
-
-  /**
-   * Opens new connections for a new session and republishes all tracks.
-   * @param {boolean} rebuilt the ids of received tracks are still valid
-   */
-  #connect(rebuilt) {
-    const stale = rebuilt ? this.media : new Map();
-    this.subscriber?.close({ keep: rebuilt });
-    this.#memory.clear();
-    const subscriber = new Subscriber({
-      iceServers: this.#iceServers,
-      stale,
-      answer: ({ id, sdp }) => this.#socket?.send({ type: 'answer', id, sdp }),
-      restart: () => this.#request({ type: 'restart' }),
-    });
-    subscriber.on('state', () => this.#path());
-    subscriber.on('media', (media) => this.emit('media', media));
-    this.subscriber = subscriber;
-    this.subscriptionSettings.forget();
-    this.#publish([...this.publications]);
-  }
-
-  /** @param {Publication[]} before publications that the new connection takes over */
-  #publish(before) {
-    this.publisher?.close();
-    const publisher = new Publisher({
-      iceServers: this.#iceServers,
-      preferences: this.preferences,
-      offer: async (offer) => {
-        const answer = await this.#request({ type: 'publish', ...offer }, true);
-        this.#compare(offer.tracks, answer.tracks ?? {});
-        return answer;
-      },
-    });
-    publisher.on('state', () => this.#path());
-    publisher.on('packet', (packet) => this.emit('packet', packet));
-    publisher.on('error', (error) => this.emit('error', error));
-    publisher.on('negotiated', () => this.#own());
-    this.publisher = publisher;
-    for (const publication of before) publisher.adopt(publication);
-    if (this.state.permissions.publish || this.state.permissions.data) publisher.open();
-  }
-
-  /**
-   * An answer without a track id for an offered m-line means that the server rejects this track.
-   * @param {object[]} offered
-   * @param {Record<string, string>} taken
-   */
-  #compare(offered, taken) {
-    for (const { mid } of /** @type {{mid: string}[]} */ (offered)) {
-      const publication = taken[mid] ? undefined : [...this.publications].find(({ transceiver }) => transceiver.mid === mid);
-      const error = new RequestError('not_accepted', 'The server did not accept the track.');
-      // After the answer is applied.
-      if (publication) setTimeout(() => this.emit('refused', { publication, error }), SETTLE_MS);
+    if (resumed) {
+      this.#own();
+      this.connections.check(new Set((message.participant?.tracks ?? []).map((/** @type {{id: string}} */ { id }) => id)));
     }
   }
 
@@ -401,33 +354,7 @@ export class Room extends Emitter {
    * @param {string} track
    */
   #lost(track) {
-    setTimeout(() => this.state.phase !== 'left' && this.#lostPublisher(track), SETTLE_MS);
-  }
-
-  /** @param {string} track */
-  #lostPublisher(track) {
-    if (![...this.publications].some(({ id }) => id === track)) return;
-    const { publish, sources } = this.state.permissions;
-    const allowed = [...this.publications].filter(({ source }) => publish && (!sources.length || sources.includes(source)));
-    this.#publish(allowed);
-  }
-
-  #path() {
-    const states = [this.publisher?.connection.connectionState, this.subscriber?.connection?.connectionState];
-    const mediaLost = states.some((state) => state === 'failed' || state === 'disconnected');
-    if (mediaLost !== this.state.mediaLost) this.#set({ ...this.state, mediaLost });
-  }
-
-  /**
-   * After a resume: checks the media connections, which may have failed meanwhile.
-   * @param {ReadonlySet<string>} known own tracks known to the server
-   */
-  #refresh(known) {
-    this.#own();
-    const lost = [...this.publications].find(({ id }) => id && !known.has(id));
-    if (lost) return this.#lostPublisher(lost.id);
-    if (this.publisher?.connection.connectionState === 'failed') this.publisher.restart();
-    if (this.subscriber?.connection?.connectionState === 'failed') this.#request({ type: 'restart' }).catch(() => {});
+    setTimeout(() => this.state.phase !== 'left' && this.connections.replacePublisher(track), SETTLE_MS);
   }
 
   /** @param {Incoming} message */
@@ -448,7 +375,7 @@ export class Room extends Emitter {
       return;
     }
     if (message.type === 'ice_servers') {
-      this.#moveIce(message);
+      this.connections.useIceServers(message.ice_servers ?? [], message.restart);
       return;
     }
     if (message.type === 'draining') {
@@ -473,24 +400,10 @@ export class Room extends Emitter {
     }
   }
 
-  /**
-   * New TURN servers or credentials. With `restart`, the media passes a server that has failed.
-   * @param {Incoming} message
-   */
-  #moveIce({ ice_servers: iceServers = [], restart = false }) {
-    this.#iceServers = iceServers;
-    this.publisher?.use(iceServers);
-    this.subscriber?.use(iceServers);
-    if (!restart) return;
-    this.publisher?.restart();
-    this.#request({ type: 'restart' }).catch(() => {});
-  }
-
   /** @param {Leave} leave */
   #close(leave) {
     this.reporter.stop();
-    this.publisher?.close();
-    this.subscriber?.close();
+    this.connections.close();
     this.#set({ ...this.state, phase: 'left', leave });
   }
 }
