@@ -56,8 +56,11 @@
   const camera = new URLSearchParams(location.hash.slice(1)).get('test-camera');
   if (devices && camera) {
     const [width, height, frameRate] = camera.split('x').map(Number);
+    // The made-up microphone has no echo: without cancellation, a meeting of two uses a fifth less CPU time.
+    const raw = { echoCancellation: false, noiseSuppression: false, autoGainControl: false, channelCount: 1 };
     const open = devices.getUserMedia.bind(devices);
-    devices.getUserMedia = (wanted) => open(wanted.video ? { ...wanted, video: { width, height, frameRate } } : wanted);
+    devices.getUserMedia = ({ audio, video }) =>
+      open({ audio: audio && { ...audio, ...raw }, video: video && { width, height, frameRate } });
   }
 
   /** Every RTP stream of this page, in and out, with the name of its codec. */
