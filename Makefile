@@ -22,7 +22,7 @@ PORT ?= 8080
 RTMP_PORT ?= 1935
 PYTEST_ARGS ?=
 SECONDS ?= 60
-BROWSERS ?= 2
+BROWSERS ?= 3
 WORKERS ?= 3
 
 # Where the environment forbids bytecode, each process would compile the code and rewrite the assertions of all tests.
@@ -50,17 +50,19 @@ GSTREAMER := $(patsubst %,gst-launch-1.0=gstreamer1.0-%?,tools plugins-base plug
 BENCH_PROGRAMS := chromium=chromium? janus=janus? ffmpeg=ffmpeg? $(GSTREAMER)
 
 # Browser tests in parallel, then the files of the others. Tests with the marker quiet measure pauses and rates, and run at the end:
-# those of egress, which wait most of the time, beside each other; the one that keeps all processors busy alone.
+# browser tests that use half a processor two at a time; those of egress, which wait most of the time, beside each other; the one
+# that keeps all processors busy alone.
 PARALLEL = $(BIN)/pytest -q --dist loadfile
 QUIET = $(shell grep -rl "pytest.mark.quiet" tests --include "test_*.py")
+LIGHT := $(addprefix tests/web/test_,frames.py capture_stall.py watch.py)
 LOUD := tests/egress/test_busy_machine.py
 # pytest fails if PYTEST_ARGS select no test of a stage.
 MAYBE_NONE = $(if $(PYTEST_ARGS),|| [ $$? -eq 5 ])
 # Tests that use no browser and start no process of their own.
 QUICK := $(addprefix tests/,auth bandwidth forwarding resources mixer rooms rtp sdp signaling telemetry transport)
 
-.PHONY: run cluster test stages browser-tests other-tests quiet-browser-tests quiet-tests loud-tests tools programs quick lint \
-  check web-check docs fuzz fuzz-cost sanitize show bench soak clean
+.PHONY: run cluster test stages browser-tests other-tests light-browser-tests quiet-browser-tests \
+  quiet-tests loud-tests tools programs quick lint check web-check docs fuzz fuzz-cost sanitize show bench soak clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed
@@ -77,7 +79,7 @@ test:
 stages:
 	@.ci/stage installation $(MAKE) --no-print-directory -j2 $(VENV)/.installed-test tools
 	@.ci/stage check $(MAKE) --no-print-directory -j2 --output-sync lint web-check
-	@failed=0; for tests in browser-tests other-tests quiet-browser-tests quiet-tests loud-tests; do \
+	@failed=0; for tests in browser-tests other-tests light-browser-tests quiet-browser-tests quiet-tests loud-tests; do \
 	  $(MAKE) --no-print-directory $$tests || failed=1; \
 	done; exit $$failed
 
@@ -88,9 +90,12 @@ other-tests:
 	@.ci/stage "other tests" $(PARALLEL) -m "not quiet" -n $(WORKERS) --no-loadscope-reorder $(PYTEST_ARGS) tests \
 	  --ignore tests/web $(MAYBE_NONE)
 
+light-browser-tests:
+	@.ci/stage "light quiet browser tests" $(BIN)/pytest -q -m quiet -n 2 --dist worksteal $(PYTEST_ARGS) $(LIGHT) $(MAYBE_NONE)
+
 quiet-browser-tests:
 	@.ci/stage "quiet browser tests" $(BIN)/pytest -q -m quiet $(PYTEST_ARGS) \
-	  $(filter tests/web/%,$(QUIET)) $(MAYBE_NONE)
+	  $(filter-out $(LIGHT),$(filter tests/web/%,$(QUIET))) $(MAYBE_NONE)
 
 quiet-tests:
 	@.ci/stage "quiet tests" $(BIN)/pytest -q -m quiet -n 4 $(PYTEST_ARGS) $(filter-out tests/web/% $(LOUD),$(QUIET)) $(MAYBE_NONE)
