@@ -95,7 +95,7 @@ class Bot:
         self._identity = identity
         self._tasks: asyncio.TaskGroup | None = None
         self._own: dict[str, str] = {}
-        "Maps the ids of own tracks to m-lines."
+        "Maps the ids of own tracks to m-lines. Kept when the connection is lost: another node restores the tracks."
         self._started = time.monotonic()
         self._joined_at: float | None = None
         self._published_at: float | None = None
@@ -189,14 +189,21 @@ class Bot:
         log.info("publishing connection lost", extra={"reason": reason})
         self._retire(self.publisher)
         self.publisher = None
-        self._own.clear()
-        self._spawn(self._run_later(self._publish))
+        self._spawn(self._run_later(self._publish_again))
 
     def _subscriber_lost(self, reason: str) -> None:
         log.info("subscribing connection lost", extra={"reason": reason})
         self._retire(self.subscriber)
         self.subscriber = None
-        self._spawn(self._run_later(self._restart))
+        self._spawn(self._run_later(self._subscribe_again))
+
+    async def _publish_again(self) -> None:
+        if self.publisher is None:  # else the bot has joined again meanwhile
+            await self._publish()
+
+    async def _subscribe_again(self) -> None:
+        if self.subscriber is None:
+            await self._restart()
 
     async def _restart(self) -> None:
         with suppress(ConnectionError):

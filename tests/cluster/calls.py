@@ -49,9 +49,11 @@ class Tracks:
         """Longest gap by room, bot and track; `reset` clears them."""
 
     def reset(self) -> None:
-        """Earlier packets do not count for `flowing` any more."""
-        self._since = time.monotonic()
         self.gaps = {}
+
+    def forget(self) -> None:
+        """Packets until now do not count for `flowing` any more."""
+        self._since = time.monotonic()
 
     def look(self) -> None:
         now = time.monotonic()
@@ -67,6 +69,22 @@ class Tracks:
         since = max(self._since, time.monotonic() - FRESH)
         fresh = sum(at > since for at in self._last.values())
         return fresh == sum(len(test.bots) * (len(test.bots) - 1) * tracks for test in self._tests.values())
+
+    def silent(self, tracks: int) -> dict[str, list[str]]:
+        """By room and bot: its state and what arrives, for the message of a failed test."""
+        since = max(self._since, time.monotonic() - FRESH)
+        fresh = {key for key, at in self._last.items() if at > since}
+        found: dict[str, list[str]] = {}
+        for room, test in self._tests.items():
+            for bot in test.bots:
+                flowing = sum(number == id(bot) for number, _ in fresh)
+                if flowing != (len(test.bots) - 1) * tracks:
+                    states = [
+                        each.connection.state.name if each is not None else "none"
+                        for each in (bot.publisher, bot.subscriber)
+                    ]
+                    found.setdefault(room, []).append(f"{bot.config.name}: {flowing} tracks, {states}")
+        return found
 
     def _measure(self, room: str, key: tuple[int, str], now: float) -> None:
         gap = now - self._last.get(key, now)
@@ -102,7 +120,10 @@ class Calls:
             assert failures == []
             return self.tracks.flowing(self._count)
 
-        await self._nodes.until(flowing, BACK)
+        try:
+            await self._nodes.until(flowing, BACK)
+        except TimeoutError:
+            raise AssertionError(f"tracks do not flow: {self.tracks.silent(self._count)}") from None
 
     async def kill(self, round_number: int, stop: Callable[[str], Coroutine[None, None, None]] | None = None) -> Kill:
         """Kills the node with the most rooms and waits until all tracks flow. The node is not started again.
@@ -118,17 +139,15 @@ class Calls:
             assert status == 200
         await self._nodes.all_nodes("sfu_cluster_unsaved_rooms", 0)
         before = {room: sorted(bot.participant for bot in test.bots) for room, test in self._tests.items()}
-        ending = asyncio.create_task((stop or self._nodes.kill)(victim))
-        if stop is None:
-            await ending
         self.tracks.reset()
+        await (stop or self._nodes.kill)(victim)
+        self.tracks.forget()
 
         async def continued() -> bool:
             homes = await self._nodes.homes(*served[victim])
             return homes.keys() == served[victim] and victim not in homes.values()
 
         await self._nodes.until(continued, BACK)
-        await ending
         await self.flow()
         faults = [fault for room, ids in before.items() for fault in await self._faults(room, ids, text)]
         moved: list[float] = []
