@@ -21,7 +21,8 @@ SLOTS = 16_384
 
 
 class RedisServer:
-    """`certificate`: PEM files of certificate and key; the server then speaks TLS only."""
+    """`certificate`: PEM files of certificate and key; the server then speaks TLS only. `host`: where it is reached.
+    `command`: runs the program, e.g. on another host."""
 
     def __init__(
         self,
@@ -30,11 +31,15 @@ class RedisServer:
         cluster: bool = False,
         certificate: tuple[Path, Path] | None = None,
         sentinel: bool = False,
+        host: str = "localhost",
+        command: tuple[str, ...] = (),
     ) -> None:
         self.folder = folder
         self.port = free_port()
         self._sentinel_port = free_port() if sentinel else 0
         self._cluster = cluster
+        self._host = host
+        self._command = command
         self._certificate = certificate
         self._processes: list[subprocess.Popen[bytes]] = []
 
@@ -44,7 +49,7 @@ class RedisServer:
             return f"redis+sentinel://default:{PASSWORD}@localhost:{self._sentinel_port}/master/1"
         scheme = "rediss" if self._certificate else "redis"
         kind = "+cluster" if self._cluster else ""
-        return f"{scheme}{kind}://default:{PASSWORD}@localhost:{self.port}" + ("" if kind else "/1")
+        return f"{scheme}{kind}://default:{PASSWORD}@{self._host}:{self.port}" + ("" if kind else "/1")
 
     def settings(self, **values: Any) -> Settings:
         ca = str(self._certificate[0]) if self._certificate else ""
@@ -56,7 +61,7 @@ class RedisServer:
             "save": "",
             "appendonly": "no",
             "dir": str(self.folder),
-            "bind": "127.0.0.1 ::1",
+            "bind": "127.0.0.1 ::1" if self._host == "localhost" else self._host,
         }
         options["port"] = "0" if self._certificate else str(self.port)
         if self._certificate:
@@ -72,7 +77,7 @@ class RedisServer:
         """As an administrator."""
         tls: dict[str, Any] = {"ssl": True, "ssl_ca_certs": str(self._certificate[0])} if self._certificate else {}
         client = redis.asyncio.Redis(
-            host="localhost", port=self.port, password=PASSWORD, db=0 if self._cluster else 1, **tls
+            host=self._host, port=self.port, password=PASSWORD, db=0 if self._cluster else 1, **tls
         )
         try:
             return await client.execute_command(*arguments)  # type: ignore[no-untyped-call]
@@ -102,7 +107,9 @@ class RedisServer:
         file = self.folder / name
         lines = (f"{key} {value}" if value else f'{key} ""' for key, value in options.items())
         file.write_text("\n".join([*lines, ""]))
-        self._processes.append(subprocess.Popen([program, str(file), *arguments], stdout=subprocess.DEVNULL))
+        self._processes.append(
+            subprocess.Popen([*self._command, program, str(file), *arguments], stdout=subprocess.DEVNULL)
+        )
 
     async def _until_ready(self) -> None:
         async with asyncio.timeout(30):

@@ -26,11 +26,13 @@ KEYS = {"SFU_AUTH__KEYS": "{web: a-secret-of-the-tests-with-more-than-32-bytes}"
 class ServerProcess:
     """A running `sfu serve`. Its log is a file of JSON lines."""
 
-    def __init__(self, process: asyncio.subprocess.Process, port: int, log: Path, scheme: str) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, port: int, log: Path, scheme: str, host: str = "localhost"
+    ) -> None:
         self.process = process
         self.port = port
         self.log = log
-        self.url = f"{scheme}://localhost:{port}"
+        self.url = f"{scheme}://{host}:{port}"
 
     def records(self) -> list[dict[str, object]]:
         """Its log until now; a line that is not JSON (a traceback of the interpreter) counts as an error."""
@@ -68,8 +70,11 @@ async def serve(
     *arguments: str,
     scheme: str = "http",
     port: int = 0,
+    host: str = "localhost",
+    command: tuple[str, ...] = (),
 ) -> AsyncIterator[ServerProcess]:
-    """A server that answers; ended, if it has not ended by itself, when the block is left."""
+    """A server that answers; ended, if it has not ended by itself, when the block is left. `host`: where it is reached.
+    `command`: runs the server, e.g. on another host."""
     port = port or free_port()
     given = {
         "rtc.udp_port": free_port(socket.SOCK_DGRAM),
@@ -81,7 +86,7 @@ async def serve(
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("SFU_")}
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "sfu", "serve", "--port", str(port)),
+            *(*command, sys.executable, "-m", "sfu", "serve", "--port", str(port)),
             *flags,
             *arguments,
             env={**inherited, **(environment or {})},
@@ -89,7 +94,7 @@ async def serve(
             stdout=output,
             stderr=output,
         )
-    server = ServerProcess(process, port, log, scheme)
+    server = ServerProcess(process, port, log, scheme, host)
     try:
         await _answers(server)
         yield server
