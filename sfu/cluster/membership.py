@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from sfu.cluster.lease import NodeLease
 from sfu.cluster.peers import PeerAnswer, Peers, is_dead
-from sfu.cluster.placement import choose_node
+from sfu.cluster.placement import FoundHomes, choose_node
 from sfu.cluster.ports import ANNOUNCE_INTERVAL, Directory, Fenced, Home, NodeInfo, Unavailable
 from sfu.cluster.snapshots import Snapshots
 
@@ -84,6 +84,7 @@ class Membership:
         self._nodes: dict[str, NodeInfo] = {}
         self._nodes_at = float("-inf")
         self._claimed_at: dict[str, float] = {}
+        self._found = FoundHomes()
         self._placing: dict[tuple[str, bool], asyncio.Task[NodeInfo | None]] = {}
         self._releasing: dict[str, asyncio.Task[None]] = {}
         self.moving: dict[str, asyncio.Task[NodeInfo]] = {}
@@ -220,6 +221,17 @@ class Membership:
     # Placement
 
     async def _find(self, room: str, create: bool) -> NodeInfo | None:
+        try:
+            found = await self._search(room, create)
+        except Unavailable:
+            # Without the directory, the node that was the home knows best whether it still is.
+            if self.lease.reachable or (found := self._found.living(room, self._nodes)) is None:
+                raise
+        else:
+            self._found.remember(room, found)
+        return found
+
+    async def _search(self, room: str, create: bool) -> NodeInfo | None:
         if (releasing := self._releasing.get(room)) is not None:
             await releasing
         over = ""

@@ -214,6 +214,29 @@ async def test_a_node_that_is_cut_off() -> None:
         a.membership.check_home("room")
 
 
+async def test_a_home_that_was_found_before_the_directory_was_lost() -> None:
+    directory = Directory()
+    a, b = Node("a", directory), Node("b", directory)
+    async with opened(a, b):
+        await a.join("room")
+        await a.join("unknown to b")
+        assert await b.join("room") == "a"
+        directory.away = True
+        await b.membership.announce()
+        assert await b.join("room") == "a"
+        with pytest.raises(Unavailable):
+            await b.join("unknown to b")
+        directory.away = False
+        await b.membership.announce()
+        a.end("room")
+        await asyncio.gather(*a.membership._releasing.values())
+        assert await b.membership.find_home("room", create=False) is None
+        directory.away = True
+        await b.membership.announce()
+        with pytest.raises(Unavailable):
+            await b.join("room")
+
+
 async def test_peers_keep_a_lease_alive() -> None:
     directory, other, peers = Directory(), Directory(), ConnectedPeers()
     a, b = Node("a", directory, peers=peers), Node("b", directory, peers=peers)

@@ -2,10 +2,11 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
-from sfu.cluster.placement import choose_node
+from sfu.cluster.placement import FOUND_LIMIT, FoundHomes, choose_node
 from sfu.cluster.ports import NodeInfo
 
 
@@ -40,3 +41,19 @@ def test_nodes_with_the_same_list_choose_different_nodes() -> None:
     nodes = [node("a", 1.0), *(node(f"n{number}", 0.1) for number in range(10))]
     sample = random.Random(1).sample
     assert len({found.id for _ in range(100) if (found := choose_node(nodes, "a", sample))}) == 10
+
+
+def test_found_homes() -> None:
+    found = FoundHomes()
+    a, b = (NodeInfo(id=name, instance=f"{name}1", url="") for name in "ab")
+    found.remember("one", a)
+    found.remember("two", b)
+    living = {"a": replace(a, load=0.5), "b": replace(b, instance="b2")}
+    assert found.living("one", living) == living["a"]
+    assert found.living("two", living) is None, "another process"
+    assert found.living("one", {}) is None
+    found.remember("one", None)
+    assert found.living("one", living) is None
+    for number in range(FOUND_LIMIT + 1):
+        found.remember(f"room-{number}", a)
+    assert [found.living(f"room-{number}", living) for number in (0, 1)] == [None, living["a"]]

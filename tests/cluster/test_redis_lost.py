@@ -67,6 +67,7 @@ async def test_rooms_do_not_notice_that_redis_is_away(running: RedisNodes) -> No
     running.redis.kill()
     await unaffected(PEER_TRUST + 0.5)
     newcomer = await running.join("a", "call", "newcomer")
+    await running.join("b", "call", "another")  # the node remembers the home
     await media_flow(ada, newcomer)
     for node in NODES:
         status, problem, retry_after = await running.api(node, "POST", "/rooms", json={"name": "new"})
