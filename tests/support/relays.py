@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from sfu.forwarding.dynacast import Dynacast
 from sfu.forwarding.layers import Size
 from sfu.forwarding.peer_transport import Address, DatagramSink
 from sfu.ids import TrackId
@@ -74,7 +75,7 @@ class _Signaling:
 
 
 SIZES = {"q": Size(160, 90), "h": Size(320, 180), "f": Size(640, 360)}
-FRAME = 0.02
+FRAME = 0.01
 LEVEL = 23
 
 
@@ -97,6 +98,7 @@ class Camera:
             self._engine, track, "PA_1", dynacast_manager=self.dynacast_manager, notify_publisher=self._pause
         )
         self.source.declared = {rid: SIZES[rid] for rid in rids}
+        self.source.dynacast = Dynacast(pause_delay=0.1)
         self.active = set(rids)
         self.requests = 0
         """Keyframe requests."""

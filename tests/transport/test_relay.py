@@ -97,11 +97,10 @@ async def test_keyframe_requests_are_merged_and_a_newcomer_needs_none(nodes: Nod
     for watcher in watchers:
         watcher.watch(CAMERA, video)
     await until(lambda: all(watcher.packets for watcher in watchers), camera, *watchers)
-    before = camera.requests
+    before, keyframes = camera.requests, video.track.encodings["q"].keyframes
     for watcher in watchers:
         watcher.request_keyframe(CAMERA)
     await until(lambda: camera.requests > before, camera, *watchers)
-    keyframes = video.track.encodings["q"].keyframes
     await until(lambda: video.track.encodings["q"].keyframes > keyframes, camera, *watchers)
     assert camera.requests <= before + 2
     requests = camera.requests
@@ -209,7 +208,8 @@ async def test_tracks_go_on_after_a_loss_of_the_path(nodes: Nodes, monkeypatch: 
     watcher.close()
 
 
-async def test_tracks_go_on_after_a_restart_of_their_node(nodes: Nodes) -> None:
+async def test_tracks_go_on_after_a_restart_of_their_node(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_path, "LOST_AFTER", 0.3)
     home, edge = nodes.open("home"), nodes.open("edge")
     camera, watcher = Camera(home), Watcher(edge)
     home.relay.publish(CAMERA, camera.source)
