@@ -19,6 +19,7 @@ SMALL = (
     ("egress",),
     ("webhooks",),
     ("workers",),
+    ("relay",),
     ("ingest",),
     ("hls", "--seconds", "15"),
     ("llhls_latency", "--seconds", "30"),
