@@ -94,9 +94,7 @@ class RemoteNode:
         return not self._senders and not self._subscribed and not self._outbox
 
     def hello(self) -> messages.Hello:
-        addresses = tuple(
-            (host, port) for host, port, _, _, protocol in self._webrtc_server.candidates if protocol == "udp"
-        )
+        addresses = self._webrtc_server.node_addresses
         return messages.Hello(self._exchange.nonce, self._exchange.key_id, addresses[: messages.ADDRESSES_LIMIT])
 
     def needs_hello(self, now: float) -> bool:

@@ -13,6 +13,7 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from sfu.errors import ConfigurationError
@@ -56,6 +57,8 @@ class WebRtcServer:
         self.port = UdpPort(settings, self.engine)
         self.tcp_port = TcpPort(settings, self.port, self.engine)
         self.candidates: tuple[tuple[str, int, int, str, str], ...] = ()
+        self.node_addresses: tuple[tuple[str, int], ...] = ()
+        """UDP addresses for other nodes: those of this machine, then the announced ones."""
         self.connections: set[Connection] = set()
         self.ticks: list[Callable[[float], None]] = []
         """Called with the time after each tick of the engine; layer selection uses it."""
@@ -79,7 +82,10 @@ class WebRtcServer:
         self.port.open(self._loop)
         self.tcp_port.open(self._loop)
         ports = (self.settings.tcp_port, self.settings.tcp_over_https_port)
-        self.candidates = with_passive(_candidates(self.settings, self.port), ports)
+        announced = _candidates(self.settings, self.port)
+        own = _candidates(replace(self.settings, announce=()), self.port)
+        self.node_addresses = tuple(dict.fromkeys((host, port) for host, port, *_ in (*own, *announced)))
+        self.candidates = with_passive(announced, ports)
         if not self.candidates:
             raise ConfigurationError(
                 "No address to announce to clients: set rtc.announce, or rtc.include_loopback for clients on this machine."

@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
+from sfu.app import loop_factory
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.layers import Size
@@ -209,8 +210,8 @@ def _nodes(*names: str) -> Iterator[list[_Process]]:
                 process.close()
 
 
-def measure(viewers: int, seconds: float, *, relayed: bool) -> tuple[float, float, float]:
-    """(latency p50, p99 in ms; CPU in µs per packet sent to viewers)"""
+def measure(viewers: int, seconds: float, *, relayed: bool) -> tuple[float, float, list[float]]:
+    """(latency p50, p99 in ms; CPU of each node in µs per packet sent to viewers)"""
     with _nodes("home", "edge") as processes:
         home, edge = processes
         client, unread = _Client(), [_socket() for _ in range(viewers - 1)]
@@ -227,12 +228,12 @@ def measure(viewers: int, seconds: float, *, relayed: bool) -> tuple[float, floa
         before = [process.call("usage") for process in involved]
         client.run(port, seconds)
         after = [process.call("usage") for process in involved]
-        cpu = sum(late[0] - early[0] for early, late in zip(before, after, strict=True))
+        used = [late[0] - early[0] for early, late in zip(before, after, strict=True)]
         sent = sum(late[1] - early[1] for early, late in zip(before, after, strict=True))
         for sock in (client.uplink, client.viewer, *unread):
             sock.close()
         cuts = statistics.quantiles(client.latencies, n=100)
-        return cuts[49], cuts[98], cpu / sent * 1e6
+        return cuts[49], cuts[98], [each / sent * 1e6 for each in used]
 
 
 def main(viewers: int = 100, seconds: float = 10.0) -> None:
@@ -241,11 +242,15 @@ def main(viewers: int = 100, seconds: float = 10.0) -> None:
         for relayed in (False, True):
             p50, p99, cpu = measure(viewers, seconds, relayed=relayed)
             name = "two nodes" if relayed else "one node "
-            print(f"{number + 1} {name}: latency p50 {p50:.3f} ms, p99 {p99:.3f} ms; {cpu:.2f} µs CPU per packet")
+            shares = " + ".join(f"{each:.2f}" for each in cpu)
+            print(
+                f"{number + 1} {name}: latency p50 {p50:.3f} ms, p99 {p99:.3f} ms; {sum(cpu):.2f} µs CPU per packet ({shares})"
+            )
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["node"]:
-        asyncio.run(run_node(sys.argv[2], Path(sys.argv[3])))
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(run_node(sys.argv[2], Path(sys.argv[3])))
     else:
         main(*(int(argument) for argument in sys.argv[1:]))

@@ -70,3 +70,13 @@ def test_layers_are_asked_for_again_after_a_negotiation() -> None:
     assert dynacast.update(LADDER, [(0, 0)], 9.1) == ("q", "h", "f")
     assert dynacast.update(LADDER, [(0, 0)], 11.0) is None
     assert dynacast.next_at is None
+
+
+def test_without_a_floor_no_layer_continues_without_subscribers() -> None:
+    dynacast = Dynacast(asked=0, floor=0, pause_delay=1.0)
+    assert dynacast.update(LADDER, [], 0.0) is None
+    assert dynacast.update(LADDER, [(0, 0)], 1.0) == tuple(LADDER)
+    assert dynacast.update(LADDER, [], 2.0) is None
+    assert dynacast.next_at == 3.0
+    assert dynacast.update(LADDER, [], 3.0) == ()
+    assert dynacast.paused_layers(LADDER) == LADDER
