@@ -263,6 +263,11 @@ class DownTrack:
             return self.highest_sent
         return (self.current.forwarded + self.offsets.sequence) & 0xFFFF
 
+    def join(self, stream: RtpStream) -> None:
+        """Takes the packets of a stream. Those to other nodes are sent first: they have further to go."""
+        if self not in stream.down_tracks:
+            stream.down_tracks.insert(0 if self.peer.trusted else len(stream.down_tracks), self)
+
     def set_target(self, encoding: RtpStream, now: float) -> bool:
         """Switches to `encoding` at its next keyframe; True if a keyframe has to be requested.
 
@@ -275,8 +280,7 @@ class DownTrack:
         self.target = encoding
         if encoding is self.current:
             return False
-        if self not in encoding.down_tracks:
-            encoding.down_tracks.append(self)
+        self.join(encoding)
         self.keyframe_requested_at = now
         if (
             self.current is not None

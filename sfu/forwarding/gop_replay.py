@@ -84,8 +84,7 @@ class GopReplay:
             self._send(down_track, out, now)
         if not pacer.queued_bytes:
             self._end(down_track, replay)
-            if down_track not in encoding.down_tracks:
-                encoding.down_tracks.append(down_track)
+            down_track.join(encoding)
 
     def _end(self, down_track: DownTrack, replay: _Replay) -> None:
         del self._replays[down_track]

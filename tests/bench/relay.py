@@ -1,4 +1,4 @@
-"""Latency and CPU of a relay hop: a track of one node with N viewers there, against N viewers at a second node.
+"""Latency and CPU of a relay hop: a track of one node with N viewers there, at a second node, and at both.
 
     python -m tests.bench.relay [VIEWERS] [SECONDS]
 
@@ -22,7 +22,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from sfu.app import loop_factory
+import uvloop
+
 from sfu.forwarding.decision_log import DecisionLog
 from sfu.forwarding.engine import Engine
 from sfu.forwarding.layers import Size
@@ -210,11 +211,12 @@ def _nodes(*names: str) -> Iterator[list[_Process]]:
                 process.close()
 
 
-def measure(viewers: int, seconds: float, *, relayed: bool) -> tuple[float, float, list[float]]:
+def measure(viewers: int, seconds: float, *, relayed: bool, at_both: bool) -> tuple[float, float, list[float]]:
     """(latency p50, p99 in ms; CPU of each node in µs per packet sent to viewers)"""
     with _nodes("home", "edge") as processes:
         home, edge = processes
         client, unread = _Client(), [_socket() for _ in range(viewers - 1)]
+        others = [_socket() for _ in range(viewers)] if at_both else []
         port = home.call("ingest", client.uplink.getsockname()[1])
         serving = edge if relayed else home
         if relayed:
@@ -222,6 +224,8 @@ def measure(viewers: int, seconds: float, *, relayed: bool) -> tuple[float, floa
         ports = [sock.getsockname()[1] for sock in unread]
         ports.insert(viewers // 2, client.viewer.getsockname()[1])  # in the middle of the fan-out
         serving.call("viewers", ports)
+        if others:
+            home.call("viewers", [sock.getsockname()[1] for sock in others])
         client.run(port, WARM_UP)
         client.latencies.clear()
         involved = [home, edge] if relayed else [home]
@@ -230,18 +234,25 @@ def measure(viewers: int, seconds: float, *, relayed: bool) -> tuple[float, floa
         after = [process.call("usage") for process in involved]
         used = [late[0] - early[0] for early, late in zip(before, after, strict=True)]
         sent = sum(late[1] - early[1] for early, late in zip(before, after, strict=True))
-        for sock in (client.uplink, client.viewer, *unread):
+        for sock in (client.uplink, client.viewer, *unread, *others):
             sock.close()
         cuts = statistics.quantiles(client.latencies, n=100)
         return cuts[49], cuts[98], [each / sent * 1e6 for each in used]
 
 
+MODES = (
+    ("viewers at home       ", False, False),
+    ("viewers at edge       ", True, False),
+    ("as many at both nodes ", True, True),
+)
+"""(name, whether the edge relays, whether as many viewers are at home)"""
+
+
 def main(viewers: int = 100, seconds: float = 10.0) -> None:
     print(f"{viewers} viewers, {FPS * PACKETS} packets a second, {seconds:g} s each, in turns")
     for number in range(3):
-        for relayed in (False, True):
-            p50, p99, cpu = measure(viewers, seconds, relayed=relayed)
-            name = "two nodes" if relayed else "one node "
+        for name, relayed, at_both in MODES:
+            p50, p99, cpu = measure(viewers, seconds, relayed=relayed, at_both=at_both)
             shares = " + ".join(f"{each:.2f}" for each in cpu)
             print(
                 f"{number + 1} {name}: latency p50 {p50:.3f} ms, p99 {p99:.3f} ms; {sum(cpu):.2f} µs CPU per packet ({shares})"
@@ -250,7 +261,7 @@ def main(viewers: int = 100, seconds: float = 10.0) -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["node"]:
-        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(run_node(sys.argv[2], Path(sys.argv[3])))
     else:
         main(*(int(argument) for argument in sys.argv[1:]))

@@ -100,6 +100,18 @@ def test_missing_packets_of_a_node_are_bounded_per_stream_only() -> None:
     assert bench.publisher.counters.nacks_sent > 512
 
 
+def test_packets_to_a_node_are_sent_before_those_to_clients() -> None:
+    bench = Bench()
+    track = bench.video(("q",), ssrcs=((50, None),))
+    bench.send(rtp(vp8(key=True), ssrc=50, sequence=1, timestamp=1))
+    node = bench.engine.open_node_peer(PeerId(90), 1)
+    down_tracks = [bench.down_track(track, peer, number=n) for n, peer in enumerate((bench.peer(Wire()), node))]
+    for down_track in down_tracks:
+        bench.engine.set_target(down_track, track.encodings["q"], bench.now)
+    bench.tick(1.0)
+    assert track.encodings["q"].down_tracks == down_tracks[::-1]
+
+
 def test_a_track_continues_with_other_streams_of_the_same_node() -> None:
     bench, wire = NodeBench(), Wire()
     track = bench.relayed(bench.publisher)
