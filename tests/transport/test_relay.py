@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +12,7 @@ from sfu.ids import TrackId
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_VIDEO_ORIENTATION
 from sfu.transport import relay_node, relay_path
 from sfu.transport.relayed_track import RelayedTrack
-from tests.support.relays import LEVEL, SIZES, Camera, Lossy, Microphone, Node, Nodes, Watcher, until
+from tests.support.relays import LEVEL, SETTINGS, SIZES, Camera, Lossy, Microphone, Node, Nodes, Watcher, until
 
 CAMERA, MICROPHONE = TrackId("TR_cam"), TrackId("TR_mic")
 
@@ -46,8 +47,10 @@ def is_continuous(watcher: Watcher) -> bool:
     return len(numbers) > 50 and set(range(max(numbers) - 60, max(numbers) - 10)) <= numbers
 
 
-async def test_a_track_arrives_with_its_layers_and_header_extensions(nodes: Nodes) -> None:
-    home, edge = nodes.open("home"), nodes.open("edge")
+@pytest.mark.parametrize("native", [True, False])
+async def test_a_track_arrives_with_its_layers_and_header_extensions(nodes: Nodes, native: bool) -> None:
+    settings = replace(SETTINGS, native=native)
+    home, edge = nodes.open("home", settings=settings), nodes.open("edge", settings=settings)
     camera, microphone, watcher = Camera(home), Microphone(home), Watcher(edge)
     home.relay.publish(CAMERA, camera.source)
     home.relay.publish(MICROPHONE, microphone.source)
