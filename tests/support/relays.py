@@ -1,9 +1,10 @@
 """Relays of several nodes in one process, with messages that pass through memory or are lost."""
 
 import asyncio
+import itertools
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -48,7 +49,8 @@ class Nodes:
 
     nodes: dict[str, Node] = field(default_factory=dict)
     cut: set[str] = field(default_factory=set)
-    exchanged: list[tuple[str, str, bytes]] = field(default_factory=list)
+    losses: Iterator[str] = field(default_factory=lambda: itertools.repeat(""))
+    """For each exchange: `request` is lost, `answer` is lost, or nothing."""
 
     def open(self, name: str, *secrets: str, settings: Settings = SETTINGS) -> Node:
         webrtc_server = WebRtcServer(settings)
@@ -70,8 +72,11 @@ class _Signaling:
     async def exchange(self, node: str, message: bytes) -> bytes:
         if {self.name, node} & self.nodes.cut:
             raise ConnectionRefusedError("the node does not answer")
-        self.nodes.exchanged.append((self.name, node, message))
-        return self.nodes.nodes[node].relay.receive(self.name, message)
+        lost = next(self.nodes.losses)
+        answer = b"" if lost == "request" else self.nodes.nodes[node].relay.receive(self.name, message)
+        if lost:
+            raise TimeoutError(f"the {lost} is lost")
+        return answer
 
 
 SIZES = {"q": Size(160, 90), "h": Size(320, 180), "f": Size(640, 360)}

@@ -1,8 +1,10 @@
 """Two and three nodes in one process, with real sockets, SRTP and engines."""
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -34,6 +36,10 @@ def not_ended(track: TrackId) -> None:
 def rids(track: RelayedTrack) -> set[str]:
     """Encodings that arrive now."""
     return {rid for rid, encoding in track.track.encodings.items() if encoding.alive}
+
+
+def shows(track: RelayedTrack, expected: set[str]) -> bool:
+    return rids(track) == expected
 
 
 def towards(node: Node) -> EnginePeer:
@@ -252,6 +258,19 @@ async def test_tracks_end_when_the_path_stays_lost(nodes: Nodes, monkeypatch: py
     home.close()
     await until(lambda: ended == [CAMERA])
     assert video.track.closed
+
+
+async def test_lost_messages_are_repeated_without_effect_on_media(nodes: Nodes) -> None:
+    nodes.losses = itertools.cycle(("request", "answer", ""))
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, watcher = Camera(home), Watcher(edge)
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    for height, expected in ((90, {"q"}), (0, {"q", "h", "f"}), (180, {"q", "h"})):
+        watcher.watch(CAMERA, video, height)
+        await until(partial(shows, video, expected), camera, watcher)
+    await until(lambda: is_continuous(watcher), camera, watcher)
+    watcher.close()
 
 
 async def test_both_nodes_may_begin_and_send_at_the_same_time(nodes: Nodes) -> None:
