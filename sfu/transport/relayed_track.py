@@ -96,6 +96,7 @@ class RelayedTrack(PublishedTrack):
         changed = description.limitation != self.description.limitation
         self.description = description
         self._declare(description)
+        self.touch()
         if changed:
             self.limitation = description.limitation
             for name, consumers in self.consumers.items():

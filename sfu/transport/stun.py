@@ -285,7 +285,7 @@ class _Hmac:
 
 @lru_cache(256)
 def _keyed(password: bytes) -> _Hmac:
-    """Caches our own passwords only. The size covers the handshakes under way."""
+    """Caches our own passwords and those of other nodes. The size covers the handshakes under way."""
     return _Hmac(password)
 
 

@@ -9,10 +9,12 @@ from functools import partial
 import pytest
 
 from sfu.errors import NotFound
+from sfu.forwarding.decision_log import Cause
+from sfu.forwarding.layers import Size
 from sfu.forwarding.peer import EnginePeer
 from sfu.ids import TrackId
 from sfu.sdp.capabilities import OUT_EXTENSION_IDS, URI_VIDEO_ORIENTATION
-from sfu.transport import relay_node, relay_path
+from sfu.transport import relay, relay_node, relay_path
 from sfu.transport.relayed_track import RelayedTrack
 from tests.support.relays import LEVEL, SETTINGS, SIZES, Camera, Lossy, Microphone, Node, Nodes, Watcher, until
 
@@ -245,6 +247,53 @@ async def test_a_track_ends_at_the_other_node(nodes: Nodes) -> None:
     assert video.track.closed
     with pytest.raises(NotFound):
         await edge.relay.subscribe("home", CAMERA, not_ended)
+
+
+async def test_a_track_that_continues_with_other_layers_ends(nodes: Nodes) -> None:
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, other, ended = Camera(home), Camera(home, rids="q"), list[TrackId]()
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, ended.append)
+    home.relay.publish(CAMERA, other.source)
+    await until(lambda: ended == [CAMERA], other)
+    assert video.track.closed
+    again = await edge.relay.subscribe("home", CAMERA, not_ended)
+    assert list(again.declared) == ["q"]
+
+
+async def test_changes_of_the_publisher_reach_the_subscribers(nodes: Nodes) -> None:
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera, watcher = Camera(home, rids="q"), Watcher(edge)
+    home.relay.publish(CAMERA, camera.source)
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    watcher.watch(CAMERA, video)
+    await until(lambda: watcher.packets, camera, watcher)
+    camera.source.declared = {"q": Size(80, 45)}
+    camera.source.limitation = "cpu"
+    for name, consumers in camera.source.consumers.items():
+        for consumer in consumers:
+            consumer.quality_limitation_changed(name, Cause.CPU, 0.0)
+    await until(lambda: video.limitation == "cpu", camera, watcher)
+    assert video.declared == {"q": Size(80, 45)}
+    watcher.close()
+
+
+async def test_a_track_without_users_leaves_no_path(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "IDLE", 0.2)
+    home, edge = nodes.open("home"), nodes.open("edge")
+    camera = Camera(home, rids="q")
+    home.relay.publish(CAMERA, camera.source)
+    await edge.relay.subscribe("home", CAMERA, not_ended)
+    edge.relay.unsubscribe(CAMERA)
+    edge.relay.unsubscribe(CAMERA)
+
+    def trusted() -> list[EnginePeer]:
+        return [peer for node in (home, edge) for peer in node.webrtc_server.engine.peers.values() if peer.trusted]
+
+    await until(lambda: not trusted(), camera)
+    assert not camera.source.consumers
+    video = await edge.relay.subscribe("home", CAMERA, not_ended)
+    assert not video.track.closed
 
 
 async def test_tracks_end_when_the_path_stays_lost(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
