@@ -1,4 +1,4 @@
-"""STUN Binding requests of an ICE-lite server: parsed, authenticated and answered.
+"""STUN Binding requests of an ICE-lite server: parsed, authenticated and answered. Only other nodes are sent requests.
 
 The parser is our own because these datagrams are not authenticated: aioice raises struct.error for a wrong length, and
 invalid datagrams must be cheap to refuse. RFC 8489 (STUN), RFC 8445 (ICE).

@@ -36,6 +36,12 @@ async def test_announced_addresses_become_candidates(
     webrtc_server.close()
 
 
+async def test_other_nodes_get_the_own_addresses_as_well() -> None:
+    webrtc_server = opened(bind=("127.0.0.1",), announce=("203.0.113.5:4000",))
+    assert webrtc_server.node_addresses == (("127.0.0.1", webrtc_server.port.port), ("203.0.113.5", 4000))
+    webrtc_server.close()
+
+
 @pytest.mark.parametrize("announce", ["example.org", "1.2.3", "1.2.3.4:x", "1.2.3.4:0", "[::1"])
 async def test_an_address_that_cannot_be_announced_is_reported(announce: str) -> None:
     webrtc_server = WebRtcServer(Settings(udp_port=0, bind=("127.0.0.1",), announce=(announce,)))
