@@ -3,7 +3,8 @@
 A real server process (aiohttp, with the middlewares of the product) whose window gets a part of a size as at the
 rendition's rate every 0.2 s; the viewers are raw sockets in this process, two for each viewer: one holds the playlist's
 blocking reload with an update (`_HLS_skip`), one the hinted part. Tells the server's CPU, and how long after a part's
-making its last byte is there.
+making its last byte is there. `--edge`: the viewers watch another node, which fetches from the first one over a Unix socket; it
+has the server's core, the origin shares that of the viewers.
 """
 
 import argparse
@@ -12,7 +13,8 @@ import multiprocessing
 import os
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +25,7 @@ from sfu.api.server import listen
 from sfu.api.services import Services
 from sfu.api.settings import Settings as HttpSettings
 from sfu.auth.tokens import Verifier
+from sfu.cluster.ports import NodeInfo
 from sfu.outputs.hls.live_streams import LiveStreams
 from sfu.outputs.segmenter import PART_DURATION, PARTS_PER_SEGMENT, Part
 from sfu.outputs.settings import Hls, Rendition
@@ -30,6 +33,7 @@ from sfu.rooms import Rooms
 from sfu.rooms import Settings as RoomsSettings
 from tests.api.support import Node
 from tests.bench.servers import CLIENT_CORE, SERVER_CORE
+from tests.support.hls_nodes import Homes, hls_node
 
 GOAL = 0.35
 LADDER = (Rendition("720p", 1280, 720, 1_500_000),)
@@ -38,13 +42,35 @@ STAMP = b"made"
 
 def serve(pipe: Connection, uvloop: bool) -> None:
     os.sched_setaffinity(0, {SERVER_CORE})
-    factory: Callable[[], asyncio.AbstractEventLoop] | None = None
-    if uvloop:
-        import uvloop as other
-
-        factory = other.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner, TemporaryDirectory(prefix="bench-hls-") as folder:
+    with (
+        asyncio.Runner(loop_factory=_factory(uvloop)) as runner,
+        TemporaryDirectory(prefix="bench-hls-") as folder,
+    ):
         runner.run(_serve(pipe, folder))
+
+
+def serve_edge(pipe: Connection, uvloop: bool, folder: str) -> None:
+    os.sched_setaffinity(0, {SERVER_CORE})
+    with asyncio.Runner(loop_factory=_factory(uvloop)) as runner:
+        runner.run(_serve_edge(pipe, Path(folder)))
+
+
+async def _serve_edge(pipe: Connection, folder: Path) -> None:
+    origin = NodeInfo(id="origin", instance="origin-1", url=f"unix:{folder / 'origin'}.sock")
+    async with hls_node(Homes({"hall": origin}), "edge", folder, public=("*",)) as edge:
+        pipe.send(edge.port)
+        await _stopped(pipe).wait()
+
+
+def serve_origin(pipe: Connection, uvloop: bool, folder: str) -> None:
+    os.sched_setaffinity(0, {CLIENT_CORE})
+    with asyncio.Runner(loop_factory=_factory(uvloop)) as runner:
+        runner.run(_serve_origin(pipe, Path(folder)))
+
+
+async def _serve_origin(pipe: Connection, folder: Path) -> None:
+    async with hls_node(Homes(), "origin", folder, public=("*",), dvr=60.0) as origin:
+        await _broadcast(pipe, origin.live_streams, origin.port)
 
 
 async def _serve(pipe: Connection, folder: str) -> None:
@@ -58,21 +84,39 @@ async def _serve(pipe: Connection, folder: str) -> None:
         http, Services(rooms=rooms, node=Node(), verifier=verifier), routes=tuple(routes), access_log=False
     )
     runner, site = await listen(app, http, ("127.0.0.1",))
+    await _broadcast(pipe, live_streams, site.port)
+    await runner.cleanup()
+
+
+async def _broadcast(pipe: Connection, live_streams: LiveStreams, port: int) -> None:
     live_stream = live_streams.open("hall", "PG_1", LADDER)
     live_stream.begin(time.time())
     live_stream.add_init("720p", b"\0" * 1000)
     size = int((LADDER[0].bit_rate + 128_000) * PART_DURATION / 8)
-    pipe.send(site.port)
-    loop, number, next_at = asyncio.get_running_loop(), 0, time.monotonic()
-    stop = asyncio.Event()
-    loop.add_reader(pipe.fileno(), stop.set)
+    pipe.send(port)
+    number, next_at = 0, time.monotonic()
+    stop = _stopped(pipe)
     while not stop.is_set():
         stamp = STAMP + struct.pack(">d", time.monotonic())
         msn, index = divmod(number, PARTS_PER_SEGMENT)
         live_stream.add_part(Part("720p", msn, index, not index, 0.2, number * 18_000, stamp.ljust(size, b".")))
         number, next_at = number + 1, next_at + PART_DURATION
         await asyncio.sleep(max(0.0, next_at - time.monotonic()))
-    await runner.cleanup()
+
+
+def _stopped(pipe: Connection) -> asyncio.Event:
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_reader(pipe.fileno(), stop.set)
+    return stop
+
+
+def _factory(uvloop: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if not uvloop:
+        return None
+    import uvloop as other
+
+    factory: Callable[[], asyncio.AbstractEventLoop] = other.new_event_loop
+    return factory
 
 
 class Viewer:
@@ -151,16 +195,29 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--viewers", type=int, default=300)
     parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--edge", action="store_true", help="measure an edge instead of the origin")
     parser.add_argument("--asyncio", action="store_true", help="without uvloop")
     given = parser.parse_args()
+    os.sched_setaffinity(0, {CLIENT_CORE} if (os.cpu_count() or 1) > 1 else {0})
+    with ExitStack() as running:
+        if given.edge:
+            folder = running.enter_context(TemporaryDirectory(prefix="bench-hls-"))
+            running.enter_context(_process(serve_origin, not given.asyncio, folder))
+            pid, port = running.enter_context(_process(serve_edge, not given.asyncio, folder))
+        else:
+            pid, port = running.enter_context(_process(serve, not given.asyncio))
+        return not asyncio.run(load(pid, port, given.viewers, given.seconds))
+
+
+@contextmanager
+def _process(target: Callable[..., None], *arguments: object) -> Iterator[tuple[int, int]]:
+    """Process id and port of a server."""
     ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs, not given.asyncio))
+    process = multiprocessing.get_context("spawn").Process(target=target, args=(theirs, *arguments))
     process.start()
+    assert process.pid is not None
     try:
-        port = ours.recv()
-        os.sched_setaffinity(0, {CLIENT_CORE} if (os.cpu_count() or 1) > 1 else {0})
-        assert process.pid is not None
-        return not asyncio.run(load(process.pid, port, given.viewers, given.seconds))
+        yield process.pid, ours.recv()
     finally:
         ours.send("stop")
         process.join(5)
