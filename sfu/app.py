@@ -172,6 +172,9 @@ class Server:
             lambda: self.node.admit_egress(),
             self.events.stream.observe_egress,
         )
+        if self.cluster is not None:
+            self.egress_jobs.changed = self.cluster.room_changed
+            self.cluster.connect_egress(self.egress_jobs)
         self.turn_prober = TurnProber(
             settings.turn.urls,
             self._turn_credentials,

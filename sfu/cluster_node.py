@@ -30,7 +30,7 @@ from sfu.cluster.node_client import NodeClient
 from sfu.cluster.ports import Bus, Directory, NodeInfo, Unavailable
 from sfu.cluster.resume_keys import TicketKeys
 from sfu.cluster.revocations import SharedRevocations
-from sfu.cluster.room_host import LocalRooms
+from sfu.cluster.room_host import EgressState, LocalRooms
 from sfu.cluster.room_links import RoomLinks
 from sfu.cluster.settings import Settings as ClusterSettings
 from sfu.cluster.snapshots import Snapshots
@@ -120,6 +120,7 @@ class ClusterNode:
         self._handover: Handover
         self._draining: Draining
         self._snapshots: Snapshots
+        self._local: LocalRooms
         self._rooms: Rooms
         self._load: Load
         self.relay: Relay
@@ -167,7 +168,7 @@ class ClusterNode:
 
     def connect(self, rooms: Rooms, load: Load, webrtc_server: WebRtcServer) -> None:
         self._rooms, self._load = rooms, load
-        local = LocalRooms(rooms)
+        local = self._local = LocalRooms(rooms)
         self._snapshots = Snapshots(
             self._directory,
             self._settings.cluster.secrets,
@@ -187,6 +188,10 @@ class ClusterNode:
         self.relay = Relay(webrtc_server, self.node_id, self._settings.cluster.secrets, self)
         self.spread = Spread(rooms, self.membership, self.relay, self.node_id, self.client)
         self.spread.links = RoomLinks(self._bus, self._settings.cluster.secrets, self.node_id, self.spread.accept)
+
+    def connect_egress(self, egress: EgressState) -> None:
+        """Egress jobs continue on another node when this one is gone."""
+        self._local.egress = egress
 
     def landing(self) -> Landing:
         return Landing(

@@ -279,7 +279,7 @@ class HlsRoutes:
             return self._responses.playlist(request, ("replay", live_stream.stream_id, stream.name), stream.replay)
         if found["init"]:
             number = int(found["init"])
-            if number >= len(stream.inits):
+            if number >= len(stream.inits) or not stream.inits[number]:
                 raise NotFound("The file does not exist or has expired.")
             return self._responses.media(
                 request, ("init", live_stream.stream_id, stream.name, number), stream.inits[number], cache

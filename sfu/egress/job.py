@@ -23,7 +23,7 @@ from sfu.egress.recordings import Recording
 from sfu.egress.settings import Settings
 from sfu.egress.supervisor import Supervisor
 from sfu.forwarding.layers import Size
-from sfu.outputs.hls.live_stream import LiveStream
+from sfu.outputs.hls.live_stream import LiveStream, StreamPosition
 from sfu.outputs.segmenter import Part as HlsPart
 from sfu.outputs.settings import Rendition
 from sfu.resources.media_clock import unix_time
@@ -61,7 +61,10 @@ class EgressSpec:
 class OutputStore(Protocol):
     """Opens and finishes live streams and recordings, which outlive their job."""
 
-    def open_live_stream(self, room: str, renditions: tuple[Rendition, ...]) -> LiveStream: ...
+    def open_live_stream(
+        self, room: str, renditions: tuple[Rendition, ...], position: StreamPosition | None
+    ) -> LiveStream:
+        """`position`: where the live stream of a node that is gone continues."""
 
     def open_recording(self, room: str, egress_id: str) -> Recording: ...
 
@@ -99,6 +102,8 @@ class EgressJob:
         """A first frame has arrived."""
         self.renditions: tuple[Rendition, ...] = ladder
         self.live_stream: LiveStream | None = None
+        self.position: StreamPosition | None = None
+        """Where the live stream continues, if another node has begun it."""
         self.recording: Recording | None = None
         self.supervisor = Supervisor(self.id, plain_transport, self, settings)
         self._plain_transport = plain_transport
@@ -263,7 +268,8 @@ class EgressJob:
     def _open(self, spec: EgressSpec) -> None:
         """Opens what `spec` needs and is not open yet."""
         if spec.live and self.live_stream is None:
-            self.live_stream = self._store.open_live_stream(self.room.name, self.renditions)
+            position, self.position = self.position, None
+            self.live_stream = self._store.open_live_stream(self.room.name, self.renditions, position)
             if self._epoch:
                 self.live_stream.begin(self._epoch)
         if spec.recording and self.recording is None:

@@ -11,16 +11,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from sfu.egress.job import EgressJob, EgressSpec
 from sfu.egress.protocol import Destination
 from sfu.egress.recordings import Recording, StoredRecording, finalize, list_recordings
 from sfu.egress.reports import EgressObserver, EgressReports, finished_recording
 from sfu.egress.settings import Settings
 from sfu.egress.track_egress import TrackEgress
-from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound
+from sfu.errors import AtCapacity, BadRequest, Conflict, NotFound, RemoteError
 from sfu.mixer.scene import parse_template
 from sfu.outputs.file_names import safe_name, unused_path
-from sfu.outputs.hls.live_stream import LiveStream
+from sfu.outputs.hls.live_stream import LiveStream, StreamPosition
 from sfu.outputs.hls.live_streams import LiveStreams
 from sfu.outputs.settings import Rendition
 from sfu.outputs.settings import Settings as OutputsSettings
@@ -41,6 +43,15 @@ CLEANUP_INTERVAL = 10.0
 RECORDING_STATES = ("recording", "interrupted")
 MAX_ROOM_NAME_BYTES = 100
 """Maximum length, in bytes, of the room name in a recording's directory name; the API accepts names of 128 characters."""
+
+
+class WantedEgress(msgspec.Struct, frozen=True, kw_only=True):
+    """The egress of a room in its snapshot, which is sealed: destinations contain stream keys."""
+
+    spec: EgressSpec = EgressSpec()
+    renditions: list[str] | None = None
+    position: StreamPosition | None = None
+    tracks: bool = False
 
 
 class EgressJobs:
@@ -66,6 +77,8 @@ class EgressJobs:
         self._by_room: dict[str, EgressJob] = {}
         self._track_egresses: dict[str, TrackEgress] = {}
         self._finishing: set[asyncio.Task[None]] = set()
+        self.changed: Callable[[str], None] = lambda room: None
+        """Called with a room whose `snapshot` would differ."""
         self.started = 0
         """Number of jobs started."""
         self.restarts = 0
@@ -222,7 +235,15 @@ class EgressJobs:
 
     # -- OutputStore ------------------------------------------------------------------------------------------------
 
-    def open_live_stream(self, room: str, renditions: tuple[Rendition, ...]) -> LiveStream:
+    def open_live_stream(
+        self, room: str, renditions: tuple[Rendition, ...], position: StreamPosition | None
+    ) -> LiveStream:
+        if position is not None:
+            # This node may have a part of the live stream from an earlier time as home: then viewers reload.
+            with suppress(ValueError):
+                continued = self.live_streams.open(room, position.stream_id, renditions)
+                continued.continue_from(position, unix_time())
+                return continued
         return self.live_streams.open(room, f"P{secrets.token_hex(8)}", renditions)
 
     def open_recording(self, room: str, egress_id: str) -> Recording:
@@ -240,6 +261,7 @@ class EgressJobs:
         self._publish(room, job.room_state if job is not None else EgressStatus())
         if job is not None:
             self._reports.job(job)
+        self.changed(room.name)
 
     def _publish(self, room: Room, state: EgressStatus) -> None:
         track_egress = self._track_egresses.get(room.name)
@@ -270,10 +292,47 @@ class EgressJobs:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("recording not finished", exc_info=error)
 
+    # -- other nodes ------------------------------------------------------------------------------------------------
+
+    def snapshot(self, room: str) -> bytes:
+        """The wanted egress of a room, for the node that continues it; empty: nothing runs."""
+        job = self._by_room.get(room)
+        tracks = room in self._track_egresses
+        if (job is None or job.closing) and not tracks:
+            return b""
+        wanted = WantedEgress(tracks=tracks)
+        if job is not None and not job.closing:
+            stream = job.live_stream
+            wanted = WantedEgress(
+                spec=job.spec,
+                renditions=[one.name for one in job.renditions],
+                position=stream.position(unix_time()) if stream is not None else None,
+                tracks=tracks,
+            )
+        return msgspec.msgpack.encode(wanted)
+
+    def restore(self, room: Room, snapshot: bytes) -> None:
+        """Starts what ran on the node that is gone: the live stream continues, a recording has a second part."""
+        try:
+            wanted = msgspec.msgpack.decode(snapshot, type=WantedEgress)
+            if wanted.spec.has_outputs:
+                self._apply(room, None, wanted.spec, wanted.renditions, wanted.position)
+            if wanted.tracks:
+                self.start_track_egress(room)
+        except (RemoteError, msgspec.DecodeError) as error:
+            log.error("egress cannot continue on this node", extra={"room_id": room.id, "reason": str(error)})
+        else:
+            log.info("egress continues on this node", extra={"room_id": room.id})
+
     # ---------------------------------------------------------------------------------------------------------------
 
     def _apply(
-        self, room: Room, job: EgressJob | None, spec: EgressSpec, renditions: "Sequence[str] | None"
+        self,
+        room: Room,
+        job: EgressJob | None,
+        spec: EgressSpec,
+        renditions: "Sequence[str] | None",
+        position: StreamPosition | None = None,
     ) -> EgressJob | None:
         if job is not None and job.closing:
             raise Conflict("The room's previous egress is still ending; try again in a moment.")
@@ -281,6 +340,7 @@ class EgressJobs:
             if not spec.has_outputs:
                 raise NotFound("This room has no active egress.")
             job = self._start(room, renditions)
+            job.position = position
         try:
             job.change(spec)
         except BaseException:

@@ -1,8 +1,8 @@
 """A snapshot of a room, from which another node restores it after this node is gone.
 
 The snapshot is a frozen value without live records: msgspec encodes it. It holds what participants would miss: who is in
-the room with which permissions, what they publish, chat and kept data, lock and lobby. Media, subscriptions' connections and
-egress jobs are not in it; clients open new connections.
+the room with which permissions, what they publish, chat and kept data, lock and lobby. Media and subscriptions'
+connections are not in it; clients open new connections. Egress jobs start again.
 """
 
 from dataclasses import dataclass
@@ -30,3 +30,5 @@ class RoomSnapshot:
     loudest: int = 0
     idle_timeout: float = 0.0
     "Seconds."
+    egress: bytes = b""
+    "The egress that is wanted, as `sfu.egress.jobs` encodes it; empty: none."

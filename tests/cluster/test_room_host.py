@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from sfu.cluster.room_host import LocalRooms
+from sfu.rooms.room import Room
 from tests.rooms.fakes import RoomsFixture, sink_of
 
 
@@ -16,6 +17,34 @@ def test_a_room_passes_from_one_node_to_another() -> None:
     host.restore("standup", snapshot)
     assert host.rooms() == {"standup"}
     assert there.rooms.find("standup").state == here.room.state
+
+
+class Egress:
+    """An EgressState."""
+
+    def __init__(self) -> None:
+        self.restored: list[tuple[str, bytes]] = []
+
+    def snapshot(self, room: str) -> bytes:
+        return b"wanted"
+
+    def restore(self, room: Room, snapshot: bytes) -> None:
+        self.restored.append((room.name, snapshot))
+
+
+def test_the_egress_of_a_room_passes_with_it() -> None:
+    here, there = RoomsFixture(), RoomsFixture()
+    here.join("ada")
+    host, egress = LocalRooms(here.rooms), Egress()
+    host.egress = egress
+    snapshot = host.take("standup")
+    assert snapshot is not None
+    LocalRooms(there.rooms).restore("standup", snapshot)  # a node without egress
+    there.rooms.delete("standup")
+    other = LocalRooms(there.rooms)
+    other.egress = egress
+    other.restore("standup", snapshot)
+    assert egress.restored == [("standup", b"wanted")]
 
 
 def test_an_ended_room_has_no_snapshot() -> None:

@@ -4,6 +4,7 @@ It outlives the worker that produces it: a restarted worker causes a discontinui
 `LiveStream.restored` rebuilds it from storage. Pure except for files of the storage.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
@@ -58,6 +59,23 @@ Note = Begun | Completed | Ended
 _decode = msgspec.json.Decoder(Note).decode
 
 
+class StreamPosition(msgspec.Struct, frozen=True):
+    """Where another node continues a live stream after the loss of this one."""
+
+    stream_id: str
+    at: float
+    "Unix time of this position."
+    msn: int
+    "Media sequence number of the next segment."
+    inits: int
+    "Number of initialization segments."
+    discontinuities: int
+
+
+MSN_MARGIN = 2
+"""Media sequence numbers left out beyond those that the lost node can have used."""
+
+
 class LiveStream:
     """Call order: `begin`, `add_init` for every rendition, `add_part` …; after a restart `discontinuity`, `add_init`,
     `add_part` …; finally `end`.
@@ -85,6 +103,23 @@ class LiveStream:
         # Renditions never lose all their media, so the result can be kept.
         self._is_live = self._is_live or all(stream.inits and stream.last[0] >= 0 for stream in self.streams.values())
         return State.LIVE if self._is_live else State.WAITING
+
+    def position(self, now: float) -> StreamPosition:
+        streams = self.streams.values()
+        return StreamPosition(
+            self.stream_id,
+            now,
+            max(stream.next_msn for stream in streams),
+            max(len(stream.inits) for stream in streams),
+            max(stream.discontinuities for stream in streams),
+        )
+
+    def continue_from(self, position: StreamPosition, now: float) -> None:
+        """Continues a live stream whose node is gone. Players hang if MEDIA-SEQUENCE falls, and the position can be old: a
+        segment takes a second, so the numbers of the time since then are left out. Call it before `begin`."""
+        msn = position.msn + math.ceil(max(0.0, now - position.at)) + MSN_MARGIN
+        for stream in self.streams.values():
+            stream.continue_from(msn, position.inits, position.discontinuities)
 
     # -- input ---------------------------------------------------------------------------------------------------------
 
@@ -212,7 +247,7 @@ class LiveStream:
                     segments[note.rendition].append(one)
         for name, stream in live_stream.streams.items():
             whole = _unbroken(segments[name])
-            stream.restore(whole, [inits[name][number] for number in sorted(inits[name])])
+            stream.restore(whole, [inits[name].get(number, b"") for number in range(max(inits[name], default=-1) + 1)])
             if whole:
                 live_stream.started_at = min(live_stream.started_at or whole[0].starts_at, whole[0].starts_at)
         if ended_at is not None:

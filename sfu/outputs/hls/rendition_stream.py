@@ -99,7 +99,7 @@ class RenditionStream:
     def begin(self, init: bytes, epoch: float) -> None:
         """Starts media of an encoder whose mix time 0 is `epoch` (Unix time)."""
         self._close_segment()
-        self._discontinuity_pending = bool(self._segments)
+        self._discontinuity_pending = bool(self._segments) or self._restored
         self._epoch = epoch
         self._source_msn = -1
         if not self.inits or self.inits[-1] != init or self._restored:
@@ -149,7 +149,24 @@ class RenditionStream:
         self._expire_segments()
         self._changed()
 
+    def continue_from(self, msn: int, inits: int, discontinuities: int) -> None:
+        """Continues the numbers of another node, whose segments are not here. Call it before `begin`."""
+        self.inits = [b""] * inits
+        self._next_msn = msn
+        self._removed_discontinuities = discontinuities
+        self._restored = True
+
     # -- output --------------------------------------------------------------------------------------------------------
+
+    @property
+    def next_msn(self) -> int:
+        """Media sequence number of the next segment."""
+        return self._next_msn
+
+    @property
+    def discontinuities(self) -> int:
+        """Number of all discontinuities until now."""
+        return self._removed_discontinuities + sum(one.discontinuity for one in self._segments[self._first :])
 
     @property
     def next(self) -> tuple[int, int]:

@@ -447,3 +447,33 @@ def test_a_blocked_disk_affects_only_old_segments(tmp_path: Path, caplog: pytest
     assert gone
     for msn in gone:
         assert "#EXT-X-GAP\n" in replay.partition(f"{stream.name}/{msn}.m4s")[0].rpartition(".m4s")[2], msn
+
+
+def test_continued_by_another_node() -> None:
+    lost = live_stream(12)
+    lost.discontinuity(START + 4.0)
+    for name in lost.streams:
+        lost.add_init(name, OTHER_INIT)
+    feed(lost, range(7))
+    old = checked(live(lost))
+    position = lost.position(START + 10.0)
+    feed(lost, range(7, 15))  # after the last snapshot
+
+    found = LiveStream("PG_1", LADDER, lost.limits)
+    found.continue_from(position, START + 13.2)
+    assert found.state is State.WAITING
+    found.begin(START + 13.0)
+    for name in found.streams:
+        found.add_init(name, OTHER_INIT)
+    feed(found, range(6))
+    text = live(found)
+    new = checked(text)
+    used = lost.streams["720p"].last[0]
+    assert position.msn <= used < new.media_sequence
+    assert new.segments[0].discontinuity
+    assert "#EXT-X-DISCONTINUITY-SEQUENCE:1\n" in text, "the first segment follows the second discontinuity"
+    # The names of parts and of initialization segments do not recur, because viewers have cached those of the lost node.
+    before = {one.init_section.uri for one in old.segments if one.init_section is not None}
+    assert (before, new.segments[0].init_section.uri) == ({"720p/init0.mp4", "720p/init1.mp4"}, "720p/init2.mp4")
+    assert found.streams["720p"].inits == [b"", b"", OTHER_INIT]
+    assert found.streams["720p"].next == (new.media_sequence + 1, 1)
