@@ -20,6 +20,7 @@ SMALL = (
     ("webhooks",),
     ("workers",),
     ("relay",),
+    ("cluster", "--seconds", "20"),
     ("ingest",),
     ("hls", "--seconds", "15"),
     ("llhls_latency", "--seconds", "30"),
