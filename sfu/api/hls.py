@@ -21,7 +21,7 @@ import msgspec
 from aiohttp import hdrs, web
 
 from sfu.api import cors
-from sfu.api.hls_edge import HlsEdge
+from sfu.api.hls_edge import MOVED, HlsEdge
 from sfu.api.hls_responses import HlsResponses
 from sfu.api.long_polling import LongPoller
 from sfu.api.middleware import REQUEST_COUNTERS, problem_of
@@ -301,6 +301,8 @@ class HlsRoutes:
             msn, part = asked.msn, asked.part
             if not await self._long_poller.wait_until(stream, lambda: stream.has(msn, part)):
                 raise AtCapacity("The live stream has stalled.", code="stalled")
+        if live_stream.moved:
+            raise Unavailable("The live stream moves to another node. Try again.", code=MOVED)
         key = ("live", live_stream.stream_id, stream.name, stream.version, asked.skip)
         return self._responses.playlist(request, key, lambda: live_stream.media(stream.name, skip=asked.skip))
 

@@ -41,6 +41,8 @@ FETCHES: Final = 1_024
 """Requests to origins at the same time. Beyond it, viewers get 503."""
 ROOM_FETCHES: Final = 128
 """The same for one room."""
+MOVED: Final = "moved"
+"""Code of the response of a node that has given the live stream up."""
 SWEEP_INTERVAL: Final = 10.0
 
 _ERRORS: Final[dict[int, type[RemoteError]]] = {400: BadRequest, 403: NotAuthorized, 404: NotFound}
@@ -233,6 +235,8 @@ class HlsEdge:
         with suppress(msgspec.DecodeError):
             problem = msgspec.json.decode(body, type=Problem)
             code, message = problem.code, problem.message
+        if code == MOVED:
+            raise Unreachable(message)
         raise _ERRORS.get(response.status, AtCapacity)(message, code=code)
 
     def _expire(self) -> None:

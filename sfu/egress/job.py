@@ -342,6 +342,7 @@ class EgressJob:
     def _end_live_stream(self) -> None:
         live_stream, self.live_stream = self.live_stream, None
         if live_stream is not None:
+            live_stream.moved = self.room.moved
             live_stream.end(unix_time())
 
     def _end_recording(self) -> None:

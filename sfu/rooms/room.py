@@ -68,6 +68,8 @@ class Room:
         "New participants wait until an admin admits them."
         self.egress = EgressStatus()
         self.closed = False
+        self.moved = False
+        "Another node continues the room."
         self.lobby = Lobby()
         self.away = AwayParticipants()
         self._observer = observer
@@ -270,6 +272,7 @@ class Room:
             return
         self.closed = True
         if reason == "moved":
+            self.moved = True
             self._observe(RoomMoved())
             self._observer = None  # no one leaves
         self.clear_lobby(reason, message)

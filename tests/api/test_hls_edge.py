@@ -192,6 +192,21 @@ async def test_the_edge_becomes_the_origin(public: Pair) -> None:
     assert (await public.get("PG_1/720p/1.1.m4s"))[2] == part(6).data
 
 
+async def test_players_see_no_end_when_the_live_stream_moves(public: Pair) -> None:
+    live_stream = public.begin(8)
+    _, _, listed = await public.get(LIVE)
+    asked = asyncio.create_task(public.get(f"{LIVE}?_HLS_msn=1&_HLS_part=3"))
+    await public.blocked(live_stream)
+    live_stream.moved = True
+    live_stream.end(time.time())
+    assert (await public.get(LIVE, public.origin))[0] == 503
+    await asyncio.sleep(hls_edge.PLAYLIST_AGE)  # the copy is no longer new
+    assert (await public.get(LIVE))[2] == listed
+    public.homes.by_room["hall"] = public.edge.info
+    continued = public.begin(9, public.edge)
+    assert (await asked)[2] == continued.media("720p", skip=False)
+
+
 async def test_the_replay_of_a_room_that_has_ended(public: Pair) -> None:
     live_stream = public.begin(10)
     await public.get("index.m3u8")

@@ -93,6 +93,8 @@ class LiveStream:
         "By language tag (BCP 47)."
         self.started_at = 0.0
         self.ended_at: float | None = None
+        self.moved = False
+        "Another node continues it, so players must not see an end."
         self._epoch = 0.0
         self._is_live = False
 
