@@ -33,6 +33,7 @@ from sfu.cluster.revocations import SharedRevocations
 from sfu.cluster.room_host import EgressState, LocalRooms
 from sfu.cluster.room_links import RoomLinks
 from sfu.cluster.settings import Settings as ClusterSettings
+from sfu.cluster.settings import is_ip_address
 from sfu.cluster.snapshots import Snapshots
 from sfu.cluster.spread import Spread
 from sfu.cluster.statistics import Statistics
@@ -360,9 +361,11 @@ def internal_url(settings: ClusterSettings) -> str:
     """Where other nodes reach the internal HTTP server. Raises ConfigurationError."""
     if settings.listen.startswith(UNIX):
         return settings.listen
-    if settings.advertise:
-        return f"http://{settings.advertise}"
     host, _, port = settings.listen.rpartition(":")
+    if is_ip_address(settings.advertise):
+        host = f"[{settings.advertise}]" if ":" in settings.advertise else settings.advertise
+    elif settings.advertise:
+        return f"http://{settings.advertise}"
     if host.strip("[]") in ("", "0.0.0.0", "::"):
         host = _private_address()
     return f"http://{host}:{port}"

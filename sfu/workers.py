@@ -22,6 +22,7 @@ from typing import Final
 import msgspec
 
 from sfu.api.development import listen_addresses
+from sfu.cluster.settings import is_ip_address
 from sfu.cluster.supervisor import Supervisor
 from sfu.config import Settings
 from sfu.errors import ConfigurationError
@@ -81,7 +82,9 @@ def worker_settings(settings: Settings, place: WorkerPlace) -> Settings:
         )
     elif not cluster.listen.startswith("unix:"):
         listen = _next_address("cluster.listen", cluster.listen, index)
-        advertise = _next_address("cluster.advertise", cluster.advertise, index) if cluster.advertise else ""
+        advertise = cluster.advertise
+        if advertise and not is_ip_address(advertise):
+            advertise = _next_address("cluster.advertise", advertise, index)
         cluster = replace(cluster, listen=listen, advertise=advertise)
     return replace(
         settings,

@@ -71,8 +71,24 @@ app.kubernetes.io/part-of: aiosfu
 {{- define "aiosfu.scheme" -}}
 {{- if or .Values.tls.existingSecret (dig "http" "tls_certificate" "" .Values.config) -}}HTTPS{{- else -}}HTTP{{- end -}}
 {{- end -}}
+{{- /* The longest time of a pod's end: its rooms move to other pods, then meetings that stayed end by themselves. */ -}}
+{{- define "aiosfu.drain" -}}
+{{- add (dig "node" "drain_timeout" 0 .Values.config | int) (ternary .Values.nodes.drainTimeout 0 (eq (include "aiosfu.clustered" .) "yes") | int) | int -}}
+{{- end -}}
 {{- define "aiosfu.grace" -}}
-{{- .Values.terminationGracePeriodSeconds | default (add (dig "node" "drain_timeout" 0 .Values.config | int) 60) | int -}}
+{{- .Values.terminationGracePeriodSeconds | default (add (include "aiosfu.drain" . | int) 60) | int -}}
+{{- end -}}
+
+{{- /* The pods are one server that shares Redis. */ -}}
+{{- define "aiosfu.clustered" -}}
+{{- if or .Values.redis.url .Values.redis.existingSecret -}}yes{{- end -}}
+{{- end -}}
+{{- define "aiosfu.clusterPort" -}}{{ dig "cluster" "listen" "0.0.0.0:7883" .Values.config | splitList ":" | last | int }}{{- end -}}
+{{- define "aiosfu.clusterSecretName" -}}
+{{ .Values.nodes.existingSecret | default (printf "%s-cluster" (include "aiosfu.fullname" .)) }}
+{{- end -}}
+{{- define "aiosfu.redisSecretName" -}}
+{{ .Values.redis.existingSecret | default (printf "%s-cluster" (include "aiosfu.fullname" .)) }}
 {{- end -}}
 
 {{- define "aiosfu.announce" -}}

@@ -3,13 +3,14 @@
 {{- $v := .Values -}}
 {{- $mode := $v.media.mode -}}
 {{- $many := or (gt (int $v.replicas) 1) (ne $v.autoscaling.type "none") -}}
+{{- $clustered := eq (include "aiosfu.clustered" .) "yes" -}}
 {{- $announce := or $v.media.announce (dig "rtc" "announce" list $v.config) -}}
 
 {{- range $path := list "auth.keys" "turn.secret" "egress.s3.secret_key" "events.kafka.password" "cluster.redis_url" "cluster.secrets" }}
   {{- $found := $v.config }}
   {{- range splitList "." $path }}{{ $found = get ($found | default dict) . }}{{ end }}
   {{- if $found }}
-    {{- fail (printf "config.%s: secrets do not belong in a ConfigMap. Store it in a Secret and name the Secret in secrets.existingSecret (recordings.s3.existingSecret)." $path) }}
+    {{- fail (printf "config.%s: secrets do not belong in a ConfigMap. Store it in a Secret and name the Secret in secrets.existingSecret (recordings.s3.existingSecret, redis.existingSecret, nodes.existingSecret)." $path) }}
   {{- end }}
 {{- end }}
 {{- if and $v.secrets.existingSecret (or $v.secrets.keys $v.secrets.turn) }}
@@ -38,16 +39,47 @@
   {{- fail (printf "config.rtc.tcp_port and config.http.port are both %d. For ICE-TCP on the port of HTTPS, set config.rtc.tcp_over_https_port." $tcp) }}
 {{- end }}
 
-{{- $drain := dig "node" "drain_timeout" 0 $v.config | int }}
+{{- $drain := include "aiosfu.drain" . | int }}
 {{- if and $v.terminationGracePeriodSeconds (lt (int $v.terminationGracePeriodSeconds) (add $drain 15 | int)) }}
-  {{- fail (printf "terminationGracePeriodSeconds %d: the kubelet would kill the server before it has drained (config.node.drain_timeout %d plus 15 seconds). Leave it 0, or increase it." (int $v.terminationGracePeriodSeconds) $drain) }}
+  {{- fail (printf "terminationGracePeriodSeconds %d: the kubelet would kill the server before it has drained (%d plus 15 seconds: config.node.drain_timeout, and nodes.drainTimeout of a cluster). Leave it 0, or increase it." (int $v.terminationGracePeriodSeconds) $drain) }}
 {{- end }}
 {{- if and $v.networkPolicy.enabled (dig "traces" "endpoint" "" $v.config) (not $v.networkPolicy.otlp) (not $v.networkPolicy.extraEgress) }}
   {{- fail "config.traces.endpoint: the NetworkPolicy blocks connections to the collector. List its peers in networkPolicy.otlp." }}
 {{- end }}
 
-{{- if and $many (not $v.sharded) }}
-  {{- fail "replicas above 1 (or autoscaling): a room lives in one process, and pods do not share rooms. Set sharded: true if your load balancer sends all participants of a room to the same pod." }}
+{{- if and $many (not $v.sharded) (not $clustered) }}
+  {{- fail "replicas above 1 (or autoscaling): a room lives in one process, and pods find it through Redis only. Set redis.existingSecret or redis.url (or sharded: true, if your load balancer sends all participants of a room to the same pod)." }}
+{{- end }}
+{{- if $clustered }}
+  {{- if and $v.redis.url $v.redis.existingSecret }}
+    {{- fail "redis: url and existingSecret are both set: keep one of them." }}
+  {{- end }}
+  {{- if $v.sharded }}
+    {{- fail "redis and sharded are both set: the pods of a cluster share all rooms. Set sharded to false." }}
+  {{- end }}
+  {{- if dig "cluster" "directory_socket" "" $v.config }}
+    {{- fail "config.cluster.directory_socket and redis are both set: keep one of them." }}
+  {{- end }}
+  {{- if hasPrefix "unix:" (dig "cluster" "listen" "" $v.config) }}
+    {{- fail "config.cluster.listen: other pods cannot reach a Unix socket; use host:port." }}
+  {{- end }}
+  {{- range $name := list "node_id" "advertise" }}
+    {{- if dig "cluster" $name "" $v.config }}
+      {{- fail (printf "config.cluster.%s: each pod has its own; the chart sets it." $name) }}
+    {{- end }}
+  {{- end }}
+  {{- $internal := include "aiosfu.clusterPort" . | int }}
+  {{- if lt $internal 1024 }}
+    {{- fail (printf "config.cluster.listen: port %d: the server runs without capabilities and cannot open a port below 1024." $internal) }}
+  {{- end }}
+  {{- range $name, $port := dict "http.port" (include "aiosfu.httpPort" .) "rtc.tcp_port" (include "aiosfu.tcpPort" .) }}
+    {{- if eq $internal (int $port) }}
+      {{- fail (printf "config.cluster.listen and config.%s are both port %d." $name $internal) }}
+    {{- end }}
+  {{- end }}
+  {{- if and $v.networkPolicy.enabled (not $v.networkPolicy.redis) (not $v.networkPolicy.extraEgress) }}
+    {{- fail "redis: the NetworkPolicy blocks connections to Redis. List its peers in networkPolicy.redis, and its ports in networkPolicy.redisPorts." }}
+  {{- end }}
 {{- end }}
 {{- if and (eq $mode "loadBalancer") $many }}
   {{- fail "media.mode loadBalancer with several pods: one UDP address delivers packets to any of them, but a connection lives in one pod. Use hostPort, hostNetwork or stunner, or one release per pod." }}
@@ -121,10 +153,10 @@
 {{- if and $rtmps (ne (include "aiosfu.scheme" .) "HTTPS") }}
   {{- fail "config.ingest.rtmps_port: RTMPS uses the server's certificate, and the TLS of an ingress does not cover it. Set tls.existingSecret." }}
 {{- end }}
-{{- if and $many (or $rtmp $rtmps) }}
-  {{- fail "config.ingest.rtmp_port with several pods: only the pod that created a stream key knows it, and the Service would connect encoders to any pod. Use one release per pod for ingest." }}
+{{- if and (or $many $clustered) (or $rtmp $rtmps) }}
+  {{- fail "config.ingest.rtmp_port with several pods or a cluster: only the pod that created a stream key knows it, and the Service would connect encoders to any pod. Use one release per pod for ingest." }}
 {{- end }}
-{{- if and $many (eq $v.ingestVolume.type "pvc") }}
+{{- if and (or $many $clustered) (eq $v.ingestVolume.type "pvc") }}
   {{- fail "ingestVolume.type pvc with several pods: each pod would pull all cameras. Use one release per pod for ingest." }}
 {{- end }}
 {{- if and (eq $v.autoscaling.type "keda") (not $v.autoscaling.prometheus) }}

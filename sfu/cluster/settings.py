@@ -1,5 +1,6 @@
 """Settings of a cluster: several worker processes on one machine, or several machines with Redis."""
 
+import ipaddress
 from dataclasses import dataclass, field
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -33,7 +34,8 @@ class Settings:
     listen: str = "0.0.0.0:7883"
     "Address of the HTTP server for other nodes: `host:port`, or `unix:/path`. It runs only in a cluster."
     advertise: str = ""
-    "`host:port` where other nodes reach this address; empty: the first private address of this machine."
+    """`host:port` where other nodes reach this address, or an IP address with the port of `cluster.listen`; empty: the first
+    private address of this machine."""
     directory_socket: str = ""
     "Path of the Unix socket of the parent process, which sets it for its worker processes."
 
@@ -60,7 +62,7 @@ class Settings:
             raise ConfigurationError(f"cluster.node_id must have at most {NODE_ID_LENGTH} printable ASCII characters.")
         if not self.listen.startswith("unix:/"):
             _check_address("listen", self.listen)
-        if self.advertise:
+        if self.advertise and not is_ip_address(self.advertise):
             _check_address("advertise", self.advertise)
 
     @property
@@ -75,6 +77,14 @@ class Settings:
             raise ConfigurationError(
                 f"cluster.redis_url is not a URL with one of the schemes {', '.join(REDIS_SCHEMES)}."
             )
+
+
+def is_ip_address(address: str) -> bool:
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_address(name: str, address: str) -> None:

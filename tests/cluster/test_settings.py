@@ -4,6 +4,7 @@ import pytest
 
 from sfu import config
 from sfu.cluster.settings import Settings
+from sfu.cluster_node import internal_url
 from sfu.errors import ConfigurationError
 
 SECRET = "a-secret-of-thirty-two-bytes-or-more"
@@ -57,6 +58,19 @@ def test_refused(values: dict[str, str], complaint: str) -> None:
 @pytest.mark.parametrize("address", ["0.0.0.0:7883", "[::]:7883", "localhost:1", "unix:/run/sfu/worker-1.sock"])
 def test_listen_addresses(address: str) -> None:
     assert Settings(listen=address).listen == address
+
+
+@pytest.mark.parametrize(
+    ("advertise", "url"),
+    [
+        ("10.0.0.1:7900", "http://10.0.0.1:7900"),
+        ("sfu-1.internal:7900", "http://sfu-1.internal:7900"),
+        ("10.0.0.1", "http://10.0.0.1:7883"),
+        ("fd00::1", "http://[fd00::1]:7883"),
+    ],
+)
+def test_advertised_addresses(advertise: str, url: str) -> None:
+    assert internal_url(Settings(advertise=advertise)) == url
 
 
 def test_secrets_are_not_displayed() -> None:

@@ -32,6 +32,10 @@ def test_with_redis_the_workers_of_several_machines_reach_each_other_by_tcp() ->
     cluster = ClusterSettings(redis_url="redis://localhost", secrets=("s" * 32,), advertise="10.0.0.1:7883")
     found = worker_settings(replace(Settings(), cluster=cluster), replace_secret(PLACE)).cluster
     assert (found.listen, found.advertise, found.directory_socket) == ("0.0.0.0:7885", "10.0.0.1:7885", "")
+    only_address = worker_settings(
+        replace(Settings(), cluster=replace(cluster, advertise="fd00::1")), replace_secret(PLACE)
+    ).cluster
+    assert only_address.advertise == "fd00::1"
     assert found.secrets == ("s" * 32,)
 
 

@@ -87,8 +87,11 @@ def test_the_server_gets_time_to_drain(combination: list[dict[str, Any]]) -> Non
     pod = pod_of(find(combination, "Deployment"))
     text = find(combination, "ConfigMap")["data"]["sfu.yaml"]
     drain = (yaml.safe_load(text) or {}).get("node", {}).get("drain_timeout", 0)
-    assert pod["terminationGracePeriodSeconds"] == drain + 60
     container = server(combination)
+    moves = 60 if "SFU_CLUSTER__REDIS_URL" in [entry["name"] for entry in container["env"]] else 0
+    assert pod["terminationGracePeriodSeconds"] == drain + moves + 60
+    command = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert command == (["sh", "-c", "sfu drain --timeout 60; sleep 5"] if moves else ["sleep", "5"])
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/livez"
 
@@ -112,6 +115,10 @@ def test_every_secret_setting_is_refused_in_config() -> None:
             render({"config": given})
 
 
+CLUSTER: dict[str, Any] = {
+    "redis": {"existingSecret": "redis"},
+    "networkPolicy": {"redis": [{"podSelector": {}}]},
+}
 LB = {"mode": "loadBalancer", "announce": ["203.0.113.7"]}
 TURN = {"urls": ["turn:turn.example.org"]}
 ISTIO = {"enabled": True, "hosts": ["a.example"], "gateways": ["x/y"]}
@@ -137,8 +144,19 @@ IMPOSSIBLE: list[tuple[dict[str, Any], str]] = [
     ),
     ({"coturn": {"enabled": True, "realm": "x"}}, "coturn.allowedPeers"),
     ({"media": {**LB}, "strategy": {"type": "RollingUpdate"}}, "one UDP address would lead to two pods"),
-    ({"replicas": 2}, "a room lives in one process"),
-    ({"autoscaling": {"type": "hpa"}}, "a room lives in one process"),
+    ({"replicas": 2}, "pods find it through Redis only. Set redis.existingSecret or redis.url"),
+    ({"redis": CLUSTER["redis"], "replicas": 2}, "the NetworkPolicy blocks connections to Redis"),
+    ({"redis": {"url": "redis://a", "existingSecret": "b"}}, "url and existingSecret are both set"),
+    ({**CLUSTER, "sharded": True}, "redis and sharded are both set"),
+    ({**CLUSTER, "replicas": 2, "media": LB}, "one UDP address delivers packets to any of them"),
+    ({**CLUSTER, "replicas": 2, "media": {"announce": ["203.0.113.7"]}}, "all would announce the same"),
+    ({**CLUSTER, "config": {"cluster": {"node_id": "a"}}}, "config.cluster.node_id: each pod has its own"),
+    ({**CLUSTER, "config": {"cluster": {"listen": "unix:/tmp/a"}}}, "other pods cannot reach a Unix socket"),
+    ({**CLUSTER, "config": {"cluster": {"listen": "0.0.0.0:83"}}}, "cannot open a port below 1024"),
+    ({**CLUSTER, "config": {"cluster": {"listen": "0.0.0.0:7881"}}}, "config.rtc.tcp_port are both port 7881"),
+    ({**CLUSTER, "config": {"ingest": {"rtmp_port": 1935}}}, "several pods or a cluster"),
+    ({**CLUSTER, "terminationGracePeriodSeconds": 70}, "would kill the server before it has drained"),
+    ({"autoscaling": {"type": "hpa"}}, "pods find it through Redis only"),
     ({"media": LB, "replicas": 2, "sharded": True}, "one UDP address delivers packets to any of them"),
     ({"media": {"mode": "loadBalancer"}}, "has to announce the load balancer's address"),
     ({"media": {**LB, "loadBalancer": {"port": 443}}}, "announce 203.0.113.7:443"),
@@ -370,6 +388,7 @@ def test_a_long_drain_is_no_failed_roll_out() -> None:
         ({"media": {"announce": ["203.0.113.7"]}}, "keep the pod there with nodeSelector"),
         ({"media": LB}, "Open UDP to 7882 of that address"),
         ({"service": {"type": "NodePort"}}, "get service sfu-aiosfu"),
+        ({**CLUSTER, "replicas": 2}, "exec deployment/sfu-aiosfu -- sfu nodes"),
     ],
 )
 def test_notes_say_what_is_next(given: dict[str, Any], words: str) -> None:
@@ -378,8 +397,10 @@ def test_notes_say_what_is_next(given: dict[str, Any], words: str) -> None:
 
 def test_only_ports_of_the_host_need_a_privileged_namespace() -> None:
     """Pod Security Standards, restricted: the modes without ports of the host hold it."""
-    for path in (CHART / "ci" / "loadbalancer.yaml", CHART / "ci" / "stunner.yaml"):
-        pod = pod_of(find(objects(values(path)), "Deployment"))
+    stunner = values(CHART / "ci" / "stunner.yaml")
+    cluster = {**CLUSTER, **stunner, "networkPolicy": CLUSTER["networkPolicy"], "config": {"turn": TURN}, "replicas": 3}
+    for given in (values(CHART / "ci" / "loadbalancer.yaml"), stunner, {**cluster, "recordings": {"type": "emptyDir"}}):
+        pod = pod_of(find(objects(given), "Deployment"))
         assert not pod.get("hostNetwork")
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
@@ -390,3 +411,49 @@ def test_only_ports_of_the_host_need_a_privileged_namespace() -> None:
         assert {next(key for key in each if key != "name") for each in pod["volumes"]} <= {
             "configMap", "secret", "emptyDir", "persistentVolumeClaim",
         }  # fmt: skip
+
+
+def test_the_pods_of_a_cluster_find_each_other() -> None:
+    found = objects(values(CHART / "ci" / "cluster.yaml"))
+    deployment = find(found, "Deployment")["spec"]
+    pod, container = pod_of(find(found, "Deployment")), server(found)
+    environment = {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container["env"]}
+    assert deployment["replicas"] == 3
+    assert environment["POD_IP"] == {"fieldRef": {"fieldPath": "status.podIP"}}
+    assert environment["SFU_CLUSTER__ADVERTISE"] == "$(POD_IP)"
+    assert environment["SFU_CLUSTER__NODE_ID"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+    assert environment["SFU_CLUSTER__REDIS_URL"] == {"secretKeyRef": {"name": "redis-url", "key": "url"}}
+    own = find(found, "Secret", "sfu-aiosfu-cluster")
+    assert environment["SFU_CLUSTER__SECRETS"] == {"secretKeyRef": {"name": "sfu-aiosfu-cluster", "key": "secrets"}}
+    assert len(base64.b64decode(own["data"]["secrets"])) == 48
+    # The internal port is for the pods of this release only, and not exposed.
+    assert {"name": "cluster", "containerPort": 7883, "protocol": "TCP"} in container["ports"]
+    selector = deployment["selector"]
+    rules = find(found, "NetworkPolicy")["spec"]
+    (enters,) = [rule for rule in rules["ingress"] if rule["ports"] == [{"port": "cluster", "protocol": "TCP"}]]
+    (leaves,) = [rule for rule in rules["egress"] if rule["ports"] == [{"port": 7883, "protocol": "TCP"}]]
+    assert enters["from"] == leaves["to"] == [{"podSelector": selector}]
+    assert all(port["targetPort"] != "cluster" for port in find(found, "Service")["spec"]["ports"])
+    (redis,) = [rule for rule in rules["egress"] if {"port": 6379, "protocol": "TCP"} in rule["ports"]]
+    assert [port["port"] for port in redis["ports"]] == [6379, 26379]
+    # A machine has one pod; a rolling update stops one at a time, and a drain of machines as well.
+    assert deployment["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    assert [each["topologyKey"] for each in pod["topologySpreadConstraints"]] == [
+        "topology.kubernetes.io/zone",
+        "kubernetes.io/hostname",
+    ]
+    assert all(each["labelSelector"] == selector for each in pod["topologySpreadConstraints"])
+    assert find(found, "PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+def test_secrets_of_a_cluster() -> None:
+    hpa = objects(values(CHART / "ci" / "hpa.yaml"))
+    made = find(hpa, "Secret", "sfu-aiosfu-cluster")["data"]
+    assert base64.b64decode(made["url"]) == b"redis://redis.media.svc:6379/0"
+    assert "redis.media.svc" not in str(find(hpa, "ConfigMap")) + str(find(hpa, "Deployment"))
+    existing = {**CLUSTER, "redis": {"existingSecret": "redis", "key": "uri"}, "nodes": {"existingSecret": "shared"}}
+    found = objects(existing)
+    assert [each["metadata"]["name"] for each in found if each["kind"] == "Secret"] == ["sfu-aiosfu"]
+    named = [entry["valueFrom"]["secretKeyRef"] for entry in server(found)["env"] if "secretKeyRef" in str(entry)]
+    assert named == [{"name": "shared", "key": "secrets"}, {"name": "redis", "key": "uri"}]
+    assert "cluster" not in str(server(objects({})))

@@ -37,10 +37,24 @@ def mounted(found: list[dict[str, Any]], root: Path, *, node: str = "127.0.0.1")
     key.rename(tls / "tls.key")
     environment = {"PATH": os.environ["PATH"], "HOME": str(root)}
     for entry in server(found)["env"]:
-        value = entry.get("value", node).replace("$(HOST_IP)", node)
+        value = _value(entry, found, node).replace("$(HOST_IP)", node).replace("$(POD_IP)", node)
         is_path = value.startswith(("/etc/sfu/", "/var/lib/sfu"))
         environment[entry["name"]] = str(root / value.lstrip("/")) if is_path else value
     return environment
+
+
+def _value(entry: dict[str, Any], found: list[dict[str, Any]], node: str) -> str:
+    """The value of an environment variable; `node`: the address of the node and of the pod."""
+    if "value" in entry:
+        return str(entry["value"])
+    source = entry["valueFrom"]
+    if "fieldRef" in source:
+        return "sfu-1" if source["fieldRef"]["fieldPath"] == "metadata.name" else node
+    reference = source["secretKeyRef"]
+    for each in found:
+        if each["kind"] == "Secret" and each["metadata"]["name"] == reference["name"]:
+            return base64.b64decode(each["data"][reference["key"]]).decode()
+    return "rediss://:password@redis:6379" if entry["name"] == "SFU_CLUSTER__REDIS_URL" else "x" * 32
 
 
 @pytest.mark.parametrize("path", COMBINATIONS, ids=lambda path: path.stem)

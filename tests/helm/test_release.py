@@ -42,9 +42,11 @@ def test_a_watch_tells_what_changed_since_its_client_listed() -> None:
 def test_install_upgrade_rollback_uninstall() -> None:
     with connected() as (held, helm):
         given = {**values(CHART / "ci" / "monitoring.yaml"), "recordings": {"type": "pvc"}, "config": {}}
+        given |= {"redis": {"url": "redis://redis"}, "networkPolicy": {"redis": [{"podSelector": {}}]}}
         installed = helm.install(CHART, RELEASE, given, timeout=WAIT, wait="watcher")
         assert (installed["status"], installed["revision"]) == ("deployed", 1)
         secret = held.of_kind("Secret")[NAME]["data"]
+        shared = held.of_kind("Secret")[f"{NAME}-cluster"]["data"]
         first = held.of_kind("Deployment")[NAME]["spec"]
 
         given["config"] = {"rooms": {"max_rooms": 7}}
@@ -54,6 +56,7 @@ def test_install_upgrade_rollback_uninstall() -> None:
         assert held.of_kind("Deployment")[NAME]["spec"]["template"] != first["template"]
         assert held.of_kind("ServiceMonitor") == {}
         assert held.of_kind("Secret")[NAME]["data"] == secret, "an upgrade must not make new keys"
+        assert held.of_kind("Secret")[f"{NAME}-cluster"]["data"] == shared
 
         helm.rollback(RELEASE, version=1, timeout=WAIT, wait="watcher")
         assert held.of_kind("Deployment")[NAME]["spec"] == first
