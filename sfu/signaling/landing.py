@@ -126,15 +126,18 @@ async def splice(
     socket: ClientSocket,
     drain: Callable[[], Awaitable[None]],
     home: aiohttp.ClientWebSocketResponse,
+    end: asyncio.Future[None],
 ) -> int:
-    """Copies messages until one side closes. Returns the close code for the client. Raises FrameViolation.
+    """Copies messages until one side closes, or until `end`. Returns the close code for the client. Raises FrameViolation.
 
     A side that does not read stops the other: the client's transport by `drain`, the home by the flow control of aiohttp.
     """
     upward = asyncio.create_task(_upward(first, stream, home))
     downward = asyncio.create_task(_downward(home, socket, drain))
     try:
-        await asyncio.wait((upward, downward), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((upward, downward, end), return_when=asyncio.FIRST_COMPLETED)
+        if not upward.done() and not downward.done():
+            return CLOSE_RESTART
         if upward.done() and not downward.done():
             upward.result()
             return CLOSE_NORMAL

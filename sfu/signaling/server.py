@@ -190,6 +190,7 @@ class Signaling:
         for session in self._sessions:
             session.disconnect("draining", message)
         self._http_sessions.close(message)
+        self._sockets.stop_forwarding()
         with suppress(TimeoutError):
             async with asyncio.timeout(2 * self._context.settings.close_deadline):
                 await self._sockets.all_closed.wait()

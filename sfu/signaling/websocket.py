@@ -108,6 +108,7 @@ class WebSockets:
         self._origins = origins
         self._addresses = addresses or ClientAddresses(any_peer=context.settings.trust_forwarded_for)
         self._landing = landing
+        self._stopping: asyncio.Future[None] | None = None
         self._unjoined: Counter[str] = Counter()
         self.open = 0
         self.all_closed = asyncio.Event()
@@ -132,6 +133,17 @@ class WebSockets:
             if not self.open:
                 self.all_closed.set()
         return answer
+
+    def stop_forwarding(self) -> None:
+        """Closes the sockets of rooms on other nodes with 1012: their clients resume at another landing node. Idempotent."""
+        stopping = self._forwarding_end()
+        if not stopping.done():
+            stopping.set_result(None)
+
+    def _forwarding_end(self) -> asyncio.Future[None]:
+        if self._stopping is None:
+            self._stopping = asyncio.get_running_loop().create_future()
+        return self._stopping
 
     def _select_dialect(self, protocols: list[str]) -> Dialect:
         """The first offered dialect that this server speaks, or the default."""
@@ -228,7 +240,8 @@ class WebSockets:
                             joined = True
                             self._joined(address)
                             deadline.reschedule(None)
-                            socket.close(await splice(message, stream, socket, request.writer.drain, home))
+                            drain, end = request.writer.drain, self._forwarding_end()
+                            socket.close(await splice(message, stream, socket, drain, home, end))
                             break
                     pause = connection.receive(message.payload if dialect.binary else message.text)
                     if not joined and connection.session is not None:

@@ -1,13 +1,18 @@
 """Operations on nodes with two real worker processes: the list of nodes, a room that moves, and a node that drains."""
 
 import asyncio
+import os
+import signal
 from collections.abc import AsyncIterator
+from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
 from sfu import __version__, cli
 from tests.cluster.running import Workers, workers
+from tests.support.client import Client
 from tests.web.server import KEYS, token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -139,6 +144,31 @@ async def test_wrong_nodes_and_rooms(running: Workers, capsys: pytest.CaptureFix
     assert await command(running, "drain", "worker-7") == 2
     assert "There is no such node in this cluster." in capsys.readouterr().err
     assert not ada.closed.is_set()
+
+
+async def test_clients_of_a_landing_node_that_stops_resume_at_once(running: Workers) -> None:
+    await running.join("call", "ada", "--create")
+    home = int((await home_of(running))[-1])
+    bob = await running.join_by(3 - home, "call", "bob")
+    os.kill(running.pid(3 - home), signal.SIGTERM)
+    await asyncio.wait_for(bob.closed.wait(), 8)
+    assert bob.close_code == 1012
+    state = await resumed(running, bob)
+    assert (state["participant"]["id"], state["resumed"]) == (bob.state["participant"]["id"], True)
+
+
+async def resumed(running: Workers, client: Client) -> dict[str, Any]:
+    """The response to a resume, which the kernel may send to the worker that stops, as long as that one listens."""
+    async with asyncio.timeout(10):
+        while True:
+            back = Client(running.http, running.url, client._token)
+            try:
+                state = await back.join(resume=client.state["resume_key"])
+            except aiohttp.ClientError:
+                await asyncio.sleep(0.05)
+                continue
+            running.clients.append(back)
+            return state
 
 
 async def operate(running: Workers, method: str, path: str, json: object = None) -> tuple[int, dict[str, object]]:
