@@ -1,4 +1,4 @@
-"""What an HLS edge keeps of live streams: files and the newest playlists, bounded per room and in total. Pure.
+"""The cache of an HLS edge: files and the newest playlists, bounded per room and in total. Pure.
 
 Playlists are read only as far as an edge needs it: which part is the newest, and which parts make up a segment. RFC 8216bis
 6.2.5.2 (when a blocked request is answered), 4.4.4.9 (EXT-X-PART).

@@ -1,4 +1,4 @@
-"""What is killed in a cluster of three nodes with Redis, and how long the gaps in calls are.
+"""Kills nodes and Redis in a cluster of three nodes, and measures the gaps in calls.
 
     python -m tests.bench.cluster [--kills N] [--rooms N] [--size N] [--publish camera|audio]
 

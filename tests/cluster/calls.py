@@ -24,7 +24,7 @@ BACK = 40.0
 
 @dataclass(frozen=True, slots=True)
 class Kill:
-    """What the kill of a node did."""
+    """The effects of the kill of a node."""
 
     node: str
     rooms: int

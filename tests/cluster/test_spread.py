@@ -1,12 +1,13 @@
 """One room on several real nodes: media, chat and moderation cross nodes; a node that is killed takes no one with it."""
 
 from pathlib import Path
+from typing import Any
 
 from tests.cluster.calls import Calls, calls
 from tests.cluster.redis_nodes import RedisNodes, redis_nodes
 
 ROOM = "call-0"
-SPREAD = {"rooms.spread_above": 1}
+SPREAD: dict[str, Any] = {"rooms__spread_above": 1}
 
 
 async def participants(nodes: RedisNodes, node: str) -> list[str]:

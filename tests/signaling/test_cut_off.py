@@ -66,7 +66,7 @@ async def test_decisions_are_refused(world: World, kind: str, fields: dict[str, 
     assert code(ada, kind, **fields) != "cut_off"
 
 
-async def test_what_is_local_goes_on(world: World) -> None:
+async def test_local_requests_go_on(world: World) -> None:
     ada, bob = world.join("ada"), world.join("bob")
     cut_off(world)
     answer = ada.say("publish", id=5, sdp=offer_sdp("audio"), tracks=[{"mid": "0", "source": "microphone"}])

@@ -31,7 +31,7 @@ class Hosts:
     _cuts: list[tuple[str, str]] = field(default_factory=list)
 
     def command(self, host: str) -> tuple[str, ...]:
-        """What runs the rest of the command line on the host."""
+        """The words before a command that runs on the host."""
         return ("ip", "netns", "exec", self.namespace(host))
 
     def namespace(self, host: str) -> str:

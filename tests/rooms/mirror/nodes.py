@@ -193,7 +193,7 @@ class MirroredRoom:
 
 
 def view(node: SimulatedNode) -> dict[str, object]:
-    """What a participant of the node sees. Hidden participants are known to their node and to the home only."""
+    """The room as a participant of the node sees it. Hidden participants are known to their node and to the home only."""
     room = node.room
     states = [one.state for one in room.members.visible()]
     chat, data = room.messages.history()
