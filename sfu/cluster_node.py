@@ -187,7 +187,7 @@ class ClusterNode:
             lambda: {str(room.name): len(room.members) for room in rooms.list()}, self._handover.move
         )
         self.relay = Relay(webrtc_server, self.node_id, self._settings.cluster.secrets, self)
-        self.spread = Spread(rooms, self.membership, self.relay, self.node_id, self.client)
+        self.spread = Spread(rooms, self.membership, self.relay, self.node_id, self.client, load.no_new_rooms)
         self.spread.links = RoomLinks(self._bus, self._settings.cluster.secrets, self.node_id, self.spread.accept)
 
     def connect_egress(self, egress: EgressState) -> None:
@@ -258,6 +258,7 @@ class ClusterNode:
             log.info("draining the node", extra={"rooms": len(self._rooms)})
         self._load.set_draining(True)
         self._draining.start()
+        self.spread.drain()
 
     async def undo_drain(self) -> None:
         if self.stopping:

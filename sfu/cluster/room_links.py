@@ -27,6 +27,7 @@ QUEUE_BYTES: Final = 32 << 20
 LINKS_LIMIT: Final = 65_536
 RETRY: Final = 0.25
 """Seconds between attempts while the bus does not answer."""
+CLOSE_TIMEOUT: Final = 1.0
 LINGER: Final = 256
 """Links that ended last: late messages of them are not answered."""
 
@@ -67,6 +68,11 @@ class Link:
             self.sent += 1
             more = start + PART_BYTES < len(message)
             self._links.post(self, self.sent, message[start : start + PART_BYTES], more=more)
+
+    def end(self) -> None:
+        """Closes the link and tells the other end that it is lost. Idempotent."""
+        if self._links.closed(self):
+            self._links.post(self, 0, b"")
 
     def close(self) -> None:
         """Idempotent."""
@@ -115,16 +121,22 @@ class RoomLinks:
                 self._lose(part.link)
 
     async def close(self) -> None:
-        queues, self._queues = list(self._queues.values()), {}
-        for queue in queues:
-            queue.task.cancel()
-        await asyncio.gather(*(queue.task for queue in queues), return_exceptions=True)
+        """Sends what waits, for `CLOSE_TIMEOUT` seconds at most."""
+        tasks = [queue.task for queue in self._queues.values()]
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_TIMEOUT)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
-    def closed(self, link: Link) -> None:
-        if self._links.pop(link.id, None) is not None:
-            self._ended[link.id] = None
-            while len(self._ended) > LINGER:
-                self._ended.popitem(last=False)
+    def closed(self, link: Link) -> bool:
+        """False: it was closed before."""
+        if self._links.pop(link.id, None) is None:
+            return False
+        self._ended[link.id] = None
+        while len(self._ended) > LINGER:
+            self._ended.popitem(last=False)
+        return True
 
     def post(self, link: Link, number: int, body: bytes, *, more: bool = False) -> None:
         part = Part(link.room, link.id, self._node, self.inbox, number, more, body)

@@ -15,6 +15,7 @@ _MESSAGES: dict[str, type] = {
         messages.Admitted,
         messages.Applied,
         messages.Attach,
+        messages.Decided,
         messages.Detach,
         messages.Enter,
         messages.Entered,
@@ -41,6 +42,7 @@ class _Update(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Command(msgspec.Struct, frozen=True, array_like=True):
+    number: int
     actor: str
     action: _Named
 
@@ -49,8 +51,8 @@ def encode(message: messages.EdgeMessage | messages.HomeMessage) -> bytes:
     match message:
         case messages.Update(event, to, exclude):
             value: object = _Update(_named(event), to, exclude)
-        case messages.Command(actor, action):
-            value = _Command(actor, _named(action))
+        case messages.Command(number, actor, action):
+            value = _Command(number, actor, _named(action))
         case _:
             value = message
     return _encode(_Named(type(message).__name__, msgspec.Raw(_encode(value))))
@@ -65,7 +67,8 @@ def decode(data: bytes) -> messages.EdgeMessage | messages.HomeMessage:
         return messages.Update(cast("events.Event", event), cast("Any", update.to), update.exclude)
     if named.name == messages.Command.__name__:
         command = _decode(named.value, _Command)
-        return messages.Command(cast("Any", command.actor), cast("commands.Action", _value(command.action, _ACTIONS)))
+        action = cast("commands.Action", _value(command.action, _ACTIONS))
+        return messages.Command(command.number, cast("Any", command.actor), action)
     return cast("messages.EdgeMessage | messages.HomeMessage", _value(named, _MESSAGES))
 
 

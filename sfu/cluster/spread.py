@@ -7,7 +7,7 @@ of such a participant becomes an edge of the room.
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol, cast
 
@@ -110,13 +110,15 @@ class Spread:
         relay: Relay,
         node: str,
         nodes: Nodes,
+        refusal: Callable[[], str] = lambda: "",
     ) -> None:
-        """`node`: id of this node."""
+        """`node`: id of this node. `refusal`: why it takes no further rooms; empty: it does."""
         self._rooms = rooms
         self._membership = membership
         self._relay = relay
         self._node = node
         self._nodes = nodes
+        self._refusal = refusal
         self._wanted_by: dict[str, tuple[bool, float, str]] = {}
         self.links: RoomLinks
         "Set before `run`: the links accept through `accept`."
@@ -138,11 +140,23 @@ class Spread:
                 log.exception("a check of the rooms on several nodes failed")
 
     def close(self) -> None:
+        """Edges look for the next home of their rooms."""
         for task in self._reattaching:
             task.cancel()
+        for edge in self._edges.values():
+            if edge.link is not None:
+                edge.link.end()
+        for mirrored in self._mirrored.values():
+            if mirrored.link is not None:
+                mirrored.link.close()
         for media in self._media.values():
             media.close()
         self._media.clear()
+
+    def drain(self) -> None:
+        """Moves the clients of mirrored rooms to other nodes."""
+        for name, mirrored in list(self._mirrored.items()):
+            self._leave(name, mirrored)
 
     @property
     def edges(self) -> int:
@@ -166,7 +180,7 @@ class Spread:
 
     async def join(self, room: str, home: NodeInfo, profile: Profile) -> EdgeJoin | None:
         """Asks the home to let a client in that this node serves. None: the home serves it itself. Raises RemoteErrors."""
-        if not self._rooms.settings.spread_above or not await self._wanted(room, home):
+        if not self._rooms.settings.spread_above or self._refusal() or not await self._wanted(room, home):
             return None
         mirrored = self._mirrored.get(room)
         if mirrored is None:
@@ -319,7 +333,7 @@ class Spread:
         """An edge has left, or is gone: its participants are away."""
         self._edges.pop(key, None)
         if edge.link is not None:
-            edge.link.close()
+            edge.link.end()
         edge.mirror.detach()
         self._rooms.await_return(key[0])
         if not any(room == key[0] for room, _ in self._edges) and key[0] not in self._mirrored:

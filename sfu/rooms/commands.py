@@ -7,6 +7,8 @@ from sfu.ids import TrackId
 
 @dataclass(frozen=True, slots=True)
 class SendChat:
+    id: str
+    "Of the chat entry: a command that is sent again does not add it twice."
     text: str
     to: str
 

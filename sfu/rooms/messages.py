@@ -48,16 +48,19 @@ class Messages:
         self._chat.clear()
         self._data.clear()
 
-    def send_chat(self, sender: Participant, text: str, to: str = "") -> None:
-        """`to`: a participant id, for a private message. Raises NotAuthorized or NotFound."""
+    def send_chat(self, sender: Participant, text: str, to: str = "", *, identifier: str = "") -> None:
+        """`to`: a participant id, for a private message. `identifier`: the id that another node gave the message. Raises
+        NotAuthorized or NotFound."""
         self._check(sender)
         if self._members.home is not None:
             if to:
                 self._receivers([to])
-            self._members.home(sender, SendChat(text, to))
+            self._members.home(sender, SendChat(self._ids("CH"), text, to))
+            return
+        if identifier and any(entry.id == identifier for entry in self._chat):
             return
         entry = ChatEntry(
-            id=self._ids("CH"),
+            id=identifier or self._ids("CH"),
             participant=sender.id,
             name=sender.name,
             text=text,

@@ -274,10 +274,15 @@ class Room:
         if reason == "moved":
             self.moved = True
             self._observe(RoomMoved())
-            self._observer = None  # no one leaves
+            # No one leaves. Edges attach to the next home with the participants that they serve.
+            self._observer = None
+            self.members.mirrors = ()
         self.clear_lobby(reason, message)
-        for participant in self.members:
-            self.remove(participant, reason, message)
+        for participant in sorted(self.members, key=lambda one: one.shadow):
+            if reason == "moved" and participant.shadow:
+                self.leave(participant, reason)
+            else:
+                self.remove(participant, reason, message)
         self._observe(RoomClosed(reason))
 
     def _observe(self, observation: Observation) -> None:

@@ -38,6 +38,7 @@ MESSAGES: list[Any] = [
     m.LeaveLobby(ADA),
     m.State(ROOM, (WAITING,)),
     m.Applied(),
+    m.Decided(4),
     m.Entered(3, participant=STATE),
     m.Entered(4, waiting=WAITING),
     m.Entered(5, code="room_locked", message="The room is locked."),
@@ -49,13 +50,13 @@ MESSAGES: list[Any] = [
     m.Update(ChatSent(CHAT), (ADA,)),
     m.Update(DataSent(DataEntry(participant=ADA, topic="poll", payload="1", at=2.0), True)),
     m.Update(LobbyChanged((WAITING,)), (ADA,)),
-    m.Command(ADA, commands.SendChat("Hello", "")),
-    m.Command(ADA, commands.SendData("poll", "1", ("PA_2",), False)),
-    m.Command(ADA, commands.Kick("PA_2", "")),
-    m.Command(ADA, commands.MuteTrack(TRACK.id, True)),
-    m.Command(ADA, commands.Admit("PA_2")),
-    m.Command(ADA, commands.Deny("PA_2")),
-    m.Command(ADA, commands.UpdateRoom(True, None, "")),
+    m.Command(4, ADA, commands.SendChat("CH_2", "Hello", "")),
+    m.Command(4, ADA, commands.SendData("poll", "1", ("PA_2",), False)),
+    m.Command(4, ADA, commands.Kick("PA_2", "")),
+    m.Command(4, ADA, commands.MuteTrack(TRACK.id, True)),
+    m.Command(4, ADA, commands.Admit("PA_2")),
+    m.Command(4, ADA, commands.Deny("PA_2")),
+    m.Command(4, ADA, commands.UpdateRoom(True, None, "")),
 ]
 
 

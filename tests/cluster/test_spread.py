@@ -46,3 +46,10 @@ async def test_bots_of_a_killed_edge_go_on_elsewhere(tmp_path: Path) -> None:
         await running.flow()
         (home,) = nodes.nodes
         assert ids(running) == before == await participants(nodes, home)
+
+
+async def test_a_home_that_stops_hands_the_room_to_other_nodes(tmp_path: Path) -> None:
+    async with redis_nodes(tmp_path, "a", "b", **SPREAD) as nodes, calls(nodes, rooms=1, size=3) as running:
+        await running.flow()
+        stop = await running.kill(0, nodes.stop)
+        assert stop.faults == ()

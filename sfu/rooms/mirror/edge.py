@@ -23,12 +23,13 @@ from sfu.rooms.events import (
     TrackUnpublished,
 )
 from sfu.rooms.lobby import WaitingParticipant
+from sfu.rooms.mirror.decide import decide
 from sfu.rooms.mirror.joins import Joins
 from sfu.rooms.mirror.messages import (
     Admitted,
     Applied,
     Attach,
-    Command,
+    Decided,
     EdgeMessage,
     Enter,
     Entered,
@@ -40,7 +41,7 @@ from sfu.rooms.mirror.messages import (
     Update,
     Waiting,
 )
-from sfu.rooms.mirror.reports import REPORTED, Reports, subject
+from sfu.rooms.mirror.reports import REPORTED, Commands, Reports, subject
 from sfu.rooms.mirror.shadows import Relay, Shadows, ShadowSink
 from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.permissions import Permissions
@@ -68,6 +69,7 @@ class EdgeMirror:
         self._receiving = False
         "A message of the home is being applied: its events do not go back."
         self.reports = Reports()
+        self._commands = Commands()
         self._packet: DataPacket | None = None
         self.synchronized = False
         "False: the state of the home has not arrived yet."
@@ -102,6 +104,8 @@ class EdgeMirror:
         for request, join in self._joins:
             if not join.answered:
                 self._send(Enter(request, join.profile))
+        for command in self._commands:
+            self._send(command)
 
     def enter(self, request: int, profile: Profile) -> None:
         """Asks the home to let a client in. `take` is possible when `answered`."""
@@ -164,6 +168,10 @@ class EdgeMirror:
                     self._shadows.forget(member)
                 self._room.lose_shadow(member, keep_media=at_edge)
         self._detach()
+        for command in self._commands:
+            actor = self._room.members.find(command.actor)
+            if actor is not None:
+                decide(self._room, actor, command.action)
 
     def close(self) -> None:
         """Ends the mirror: the room has no participants here."""
@@ -187,7 +195,7 @@ class EdgeMirror:
             self._send(Update(event))
 
     def _command(self, actor: Participant, action: Action) -> None:
-        self._send(Command(actor.id, action))
+        self._send(self._commands.add(actor, action))
 
     def _relay_data(self, packet: DataPacket, reliable: bool) -> None:
         if not self._receiving and packet is not self._packet:
@@ -219,6 +227,8 @@ class EdgeMirror:
         match message:
             case State():
                 self._reconcile(message)
+            case Decided(number):
+                self._commands.decided(number)
             case Applied():
                 self.reports.acknowledge()
             case Entered():

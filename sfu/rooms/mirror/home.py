@@ -7,7 +7,6 @@ from functools import partial
 
 from sfu.errors import RemoteError
 from sfu.ids import ParticipantId
-from sfu.rooms import commands
 from sfu.rooms.events import (
     ChatSent,
     DataPacket,
@@ -22,11 +21,13 @@ from sfu.rooms.events import (
     TrackUnpublished,
 )
 from sfu.rooms.lobby import WaitingParticipant
+from sfu.rooms.mirror.decide import decide
 from sfu.rooms.mirror.messages import (
     Admitted,
     Applied,
     Attach,
     Command,
+    Decided,
     Detach,
     EdgeMessage,
     Enter,
@@ -72,6 +73,8 @@ class HomeMirror:
         self._reported: Event | None = None
         "The event of the edge that is being applied: it does not go back."
         self._entering = False
+        self._decided = 0
+        "Number of the newest command."
         self._packet: DataPacket | None = None
         self.attached = False
         self.ignored = 0
@@ -221,30 +224,12 @@ class HomeMirror:
             self._send(Entered(message.request, participant=result.state))
 
     def _decide(self, message: Command) -> None:
-        actor = self._served.get(message.actor)
-        if actor is None:
-            self.ignored += 1
-            return
-        room = self._room
-        try:
-            match message.action:
-                case commands.SendChat(text, to):
-                    room.messages.send_chat(actor, text, to)
-                case commands.SendData(topic, payload, receivers, keep):
-                    room.messages.send_data(actor, topic, payload, receivers, keep=keep)
-                case commands.Kick(participant, reason):
-                    room.moderation.kick(actor, participant, reason)
-                case commands.MuteTrack(track, muted):
-                    room.moderation.mute(actor, track, muted)
-                case commands.Admit(participant):
-                    room.moderation.admit(actor, participant)
-                case commands.Deny(participant):
-                    room.moderation.deny(actor, participant)
-                case commands.UpdateRoom(locked, lobby, metadata):
-                    room.moderation.update(actor, locked=locked, lobby=lobby, metadata=metadata)
-        except RemoteError:
-            # The room has changed since the edge checked it.
-            self.ignored += 1
+        if message.number > self._decided:
+            self._decided = message.number
+            actor = self._served.get(message.actor)
+            if actor is None or not decide(self._room, actor, message.action):
+                self.ignored += 1
+        self._send(Decided(message.number))
 
     def _apply(self, event: Event) -> None:
         """A participant of the edge did something itself."""

@@ -74,8 +74,13 @@ class LeaveLobby:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A participant of an edge asks for a decision. The edge has checked its permissions; the home checks again."""
+    """A participant of an edge asks for a decision. The edge has checked its permissions; the home checks again.
 
+    The edge sends it again after a lost link, also to the next home, until it is answered by `Decided`.
+    """
+
+    number: int
+    "Increases by one with each command of the edge."
     actor: ParticipantId
     action: Action
 
@@ -94,6 +99,13 @@ class State:
 @dataclass(frozen=True, slots=True)
 class Applied:
     """The home has applied an `Update` of the edge, or refused it. One for each, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The home has executed the command with this number, or refused it."""
+
+    number: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,4 +136,4 @@ class Admitted:
 
 
 EdgeMessage = Attach | Detach | Enter | LeaveLobby | Command | Update | Packet
-HomeMessage = State | Applied | Entered | Removed | Admitted | Update | Packet
+HomeMessage = State | Applied | Decided | Entered | Removed | Admitted | Update | Packet

@@ -1,8 +1,11 @@
-"""Reports of an edge to the home, until the home has applied them."""
+"""Reports and commands of an edge, until the home has answered them."""
 
 from collections import Counter, deque
+from collections.abc import Iterator
 
+from sfu.errors import AtCapacity
 from sfu.ids import ParticipantId
+from sfu.rooms.commands import Action
 from sfu.rooms.events import (
     Event,
     ParticipantLeft,
@@ -11,10 +14,13 @@ from sfu.rooms.events import (
     TrackPublished,
     TrackUnpublished,
 )
+from sfu.rooms.mirror.messages import Command
+from sfu.rooms.participant import Participant
 
 REPORTED = (ParticipantLeft, ParticipantUpdated, TrackPublished, TrackUnpublished, TrackMuted)
 """Events of an own participant that the home applies."""
 REPORTS_LIMIT = 10_000
+COMMANDS_LIMIT = 1_000
 
 
 class Reports:
@@ -53,6 +59,33 @@ class Reports:
         self._unacknowledged.clear()
         self._pending.clear()
         self.overflowed = False
+
+
+class Commands:
+    """Commands that the home has not executed yet. They are sent again over the next link, also to another home."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Command] = deque()
+        self._number = 0
+
+    def __iter__(self) -> Iterator[Command]:
+        return iter(tuple(self._waiting))
+
+    def add(self, actor: Participant, action: Action) -> Command:
+        """Raises AtCapacity when the home does not answer."""
+        if len(self._waiting) >= COMMANDS_LIMIT:
+            raise AtCapacity(
+                "This server is cut off from the one of this room. Try again in some seconds.", code="cut_off"
+            )
+        self._number += 1
+        command = Command(self._number, actor.id, action)
+        self._waiting.append(command)
+        return command
+
+    def decided(self, number: int) -> None:
+        """The home has executed all commands up to this one, or refused them."""
+        while self._waiting and self._waiting[0].number <= number:
+            self._waiting.popleft()
 
 
 def subject(event: Event) -> ParticipantId:

@@ -185,3 +185,33 @@ def test_a_data_channel_message_crosses_a_link_once(room: MirroredRoom, ada: Par
         sink = one.sink
         assert isinstance(sink, FakeSink)
         assert [packet.payload for packet in sink.relayed] == [b"[1]"]
+
+
+def test_a_command_that_the_home_did_not_execute_is_sent_to_the_next_one(
+    room: MirroredRoom, ada: Participant, bob: Participant
+) -> None:
+    cleo = room.participant(room.edges["edge 2"], "cleo")
+    room.edges["edge 1"].room.messages.send_chat(bob, "by the next home itself")
+    room.edges["edge 2"].room.messages.send_chat(cleo, "by another edge")
+    room.fail_home("edge 1")
+    room.deliver_all()
+    for node in room.nodes:
+        assert sorted(entry.text for entry in node.room.messages.chat(bob)) == [
+            "by another edge",
+            "by the next home itself",
+        ]
+
+
+def test_a_command_is_executed_once_although_the_link_was_lost(
+    room: MirroredRoom, ada: Participant, bob: Participant
+) -> None:
+    node = room.edges["edge 1"]
+    node.room.messages.send_chat(bob, "once")
+    while room.deliver("edge 1", "up"):
+        pass
+    room.links["edge 1"].down.clear()  # lost, with the answer to the command
+    assert node.mirror is not None
+    node.mirror.attach()
+    room.deliver_all()
+    assert [entry.text for entry in room.home.room.messages.chat(bob)] == ["once"]
+    assert texts(ada).count("ChatSent") == 1
