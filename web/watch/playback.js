@@ -36,6 +36,8 @@ export class Playback {
   /** Whether the element should be muted, by the viewer or by autoplay rules. */
   #muted = false;
   #starting = false;
+  /** Whether the last start was interrupted, e.g. by new media, and not by autoplay rules. */
+  #interrupted = false;
   /** @type {number[]} times at which the browser paused */
   #pauses = [];
 
@@ -117,7 +119,8 @@ export class Playback {
       this.#block();
       return;
     }
-    if (!this.#muted) this.#silence();
+    if (!this.#muted && !this.#interrupted) this.#silence();
+    this.#interrupted = false;
     this.resume();
     void this.play();
   }
@@ -146,7 +149,9 @@ export class Playback {
       this.#show({ needsTap: false });
     } catch (error) {
       // The player reports other errors: a reload in progress, or media that cannot be decoded.
-      return !(error instanceof DOMException && error.name === 'NotAllowedError');
+      const name = error instanceof DOMException ? error.name : '';
+      this.#interrupted = name === 'AbortError';
+      return name !== 'NotAllowedError';
     }
     return true;
   }
