@@ -7,9 +7,7 @@ import ipaddress
 import logging
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from aiohttp import web
@@ -27,7 +25,8 @@ from sfu.cluster.home_cache import HomeCache
 from sfu.cluster.membership import Membership
 from sfu.cluster.node_auth import NodeAuthentication, SignedBus
 from sfu.cluster.node_client import NodeClient
-from sfu.cluster.ports import Bus, Directory, NodeInfo, Unavailable
+from sfu.cluster.ports import Bus, Directory, Home, NodeInfo, Unavailable
+from sfu.cluster.recent_joins import RecentJoins
 from sfu.cluster.resume_keys import TicketKeys
 from sfu.cluster.revocations import SharedRevocations
 from sfu.cluster.room_host import EgressState, LocalRooms
@@ -48,8 +47,6 @@ from sfu.transport.webrtc_server import WebRtcServer
 
 log = logging.getLogger(__name__)
 
-JOINS_PERIOD: Final = 20.0
-"""Seconds of joins that a node announces beside its load."""
 START_TIMEOUT: Final = 10.0
 """Seconds for the first answer of the directory. Without it the node starts nevertheless, and serves rooms when it comes."""
 CLAIM_RETRY: Final = 1.0
@@ -75,19 +72,6 @@ class Load(Protocol):
 
 class BusDriver(Bus, Protocol):
     async def close(self) -> None: ...
-
-
-@dataclass(slots=True)
-class RecentJoins:
-    """Joins of the last `JOINS_PERIOD` seconds, from a counter."""
-
-    _samples: deque[tuple[float, int]] = field(default_factory=deque)
-
-    def count(self, now: float, total: int) -> int:
-        self._samples.append((now, total))
-        while self._samples[0][0] < now - JOINS_PERIOD:
-            self._samples.popleft()
-        return total - self._samples[0][1]
 
 
 class ClusterNode:
@@ -235,6 +219,10 @@ class ClusterNode:
         """Implements Placement. Also call it before a join, moderation or chat. Raises AtCapacity (`cut_off`)."""
         self.membership.check_home(room)
         self.spread.check_link(room)
+
+    def home_of(self, room: str) -> Home | None:
+        """The home of a room that this node serves."""
+        return self.membership.home_of(room)
 
     def forget_home(self, room: str, node: NodeInfo) -> None:
         """Implements Placement: `find_home` remembers no home."""

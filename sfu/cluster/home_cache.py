@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from sfu.cluster.ports import NodeInfo, Unavailable
+from sfu.cluster.ports import Home, NodeInfo, Unavailable
 
 LIFETIME: Final = 1.0
 """Seconds for which a home is remembered."""
@@ -18,6 +18,8 @@ class Search(Protocol):
 
     def check_home(self, room: str) -> None: ...
 
+    def home_of(self, room: str) -> Home | None: ...
+
 
 class HomeCache:
     """A Placement. It remembers other nodes only: rooms of this node cost no request, and an absent room can appear later."""
@@ -29,6 +31,9 @@ class HomeCache:
 
     async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
         found = self._homes.get(room)
+        if found is not None and self._search.home_of(room) is not None:
+            # The room has moved here since.
+            found = None
         if found is not None and not create and self._clock() < found[1]:
             return found[0]
         try:

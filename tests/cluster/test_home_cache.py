@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from sfu.cluster.home_cache import LIFETIME, LIMIT, HomeCache
-from sfu.cluster.ports import NodeInfo
+from sfu.cluster.ports import Home, NodeInfo
 
 A = NodeInfo(id="a", instance="a1", url="")
 B = NodeInfo(id="b", instance="b1", url="")
@@ -15,6 +15,7 @@ class Directory:
 
     home: NodeInfo | None = A
     now: float = 0.0
+    own: Home | None = None
     searches: list[tuple[str, bool]] = field(default_factory=list)
 
     async def find_home(self, room: str, *, create: bool) -> NodeInfo | None:
@@ -22,6 +23,9 @@ class Directory:
         return self.home
 
     def check_home(self, room: str) -> None: ...
+
+    def home_of(self, room: str) -> Home | None:
+        return self.own
 
     def clock(self) -> float:
         return self.now
@@ -68,3 +72,11 @@ async def test_bounded() -> None:
     assert len(directory.searches) == LIMIT + 1
     await cache.find_home("room-0", create=False)
     assert len(directory.searches) == LIMIT + 2
+
+
+async def test_a_room_that_moves_here_is_not_remembered_elsewhere() -> None:
+    directory = Directory()
+    cache = HomeCache(directory, directory.clock)
+    assert await cache.find_home("call", create=False) == A
+    directory.home, directory.own = None, Home("b", "b1", 2)
+    assert await cache.find_home("call", create=False) is None

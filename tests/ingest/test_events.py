@@ -25,6 +25,12 @@ def ingress(receiver: Receiver) -> list[tuple[str, int]]:
     return [(one.event, one.ingress_info.state.status) for one in receiver.events if one.event.startswith("ingress_")]
 
 
+def videos(receiver: Receiver) -> list[tuple[str, int, int]]:
+    """Codec and size of the video in each update of an ingress; the size follows with the first keyframe."""
+    states = [one.ingress_info.state for one in receiver.events if one.event == "ingress_updated"]
+    return [(one.video.mime_type, one.video.width, one.video.height) for one in states]
+
+
 async def follow(one: IngestServer, until: str) -> list[dict[str, Any]]:
     """Server-sent events of the room, up to the one with this name."""
     found: list[dict[str, Any]] = []
@@ -50,7 +56,8 @@ async def test_a_stream_from_its_key_to_its_end(tmp_path: Path) -> None:
         async with ingest_server(tmp_path, **settings) as one:
             key = await one.create_key()
             encoder = await one.encode(key, *H264, *AAC)
-            await receiver.wait(lambda: ("ingress_updated", Status.ENDPOINT_PUBLISHING) in ingress(receiver), 60)
+            await receiver.wait(lambda: ("video/H264", 320, 180) in videos(receiver), 60)
+            assert ("ingress_updated", Status.ENDPOINT_PUBLISHING) in ingress(receiver)
             encoder.kill()
             await receiver.wait(lambda: ("ingress_updated", Status.ENDPOINT_BUFFERING) in ingress(receiver), 60)
             identifier = (await one.status())["id"]
@@ -80,8 +87,6 @@ async def test_a_stream_from_its_key_to_its_end(tmp_path: Path) -> None:
     )
     assert ended.state.room_id == receiver.events[joined].room.sid
     assert 0 < ended.state.started_at < ended.state.ended_at
-    live = [one.ingress_info.state for one in receiver.events if one.event == "ingress_updated"]
-    assert ("video/H264", 320, 180) in [(one.video.mime_type, one.video.width, one.video.height) for one in live]
 
 
 async def test_an_unreachable_camera_is_reported_once(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from sfu.cluster.home_cache import HomeCache
 from sfu.cluster.node_auth import NodeAuthentication
 from sfu.cluster.node_client import NodeClient
 from sfu.cluster.peers import PeerAnswer
-from sfu.cluster.ports import NodeInfo
+from sfu.cluster.ports import Home, NodeInfo
 from sfu.outputs.hls.live_streams import LiveStreams
 from sfu.outputs.settings import Hls
 from sfu.rooms import Rooms
@@ -53,6 +53,9 @@ class Search:
         return home if home is not None and home.id != self.node else None
 
     def check_home(self, room: str) -> None: ...
+
+    def home_of(self, room: str) -> Home | None:
+        return None
 
 
 @dataclass
