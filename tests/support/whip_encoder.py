@@ -11,6 +11,7 @@ from fractions import Fraction
 import av
 import numpy as np
 
+stopped: list[bool] = []
 WIDTH, HEIGHT, FPS, RATE = 320, 180, 15, 48_000
 
 
@@ -28,7 +29,7 @@ def main(url: str, token: str, certificate: str, key: str) -> None:
         sound = np.repeat(tone.astype(np.int16), 2).reshape(1, -1)
         began = time.monotonic()
         pictures = ticks = 0
-        while True:
+        while not stopped:
             elapsed = time.monotonic() - began
             if pictures <= elapsed * FPS:
                 picture = np.full((HEIGHT * 3 // 2, WIDTH), 128, np.uint8)
@@ -47,5 +48,6 @@ def main(url: str, token: str, certificate: str, key: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # closes the output, which sends DELETE
+    # The end of `main` closes the output, which sends DELETE. An exception in the handler may get lost in callbacks of FFmpeg.
+    signal.signal(signal.SIGTERM, lambda *_: stopped.append(True))
     main(*sys.argv[1:])

@@ -174,7 +174,13 @@ async def encoder_process(*command: str) -> AsyncIterator[None]:
     finally:
         if process.returncode is None:
             process.terminate()
-        await process.wait()
+        try:
+            async with asyncio.timeout(30):
+                await process.wait()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
 
 
 async def test_ffmpeg(meeting: Meeting, tmp_path: Path) -> None:
