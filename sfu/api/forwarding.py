@@ -111,7 +111,8 @@ def forwarding_middleware(forwarding: Forwarding) -> Middleware:
             except Unavailable as error:
                 # The cached home is gone, or it is not the home any more.
                 forwarding.placement.forget_home(room, home)
-                if not isinstance(error, Unreachable) or attempt == ATTEMPTS - 1:
+                repeatable = isinstance(error, Unreachable) or request.method in SAFE_METHODS
+                if not repeatable or attempt == ATTEMPTS - 1:
                     raise
         raise AssertionError("unreachable")
 

@@ -144,7 +144,9 @@ async def test_lost_packets_are_repaired(nodes: Nodes) -> None:
     home.webrtc_server.engine.set_peer_address(peer, home.webrtc_server.port.sockets[0], peer.address)
     await until(lambda: is_continuous(watcher), camera, watcher)
     assert lost > 10
-    assert set(watcher.numbers()) >= set(range(1, max(watcher.numbers()) - 20))
+    # Requests for the packet and its retransmissions are lost as well: one of them may never arrive.
+    missing = set(range(1, max(watcher.numbers()) - 20)) - set(watcher.numbers())
+    assert len(missing) <= lost // 10
     watcher.close()
 
 
