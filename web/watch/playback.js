@@ -36,6 +36,8 @@ export class Playback {
   /** Whether the element should be muted, by the viewer or by autoplay rules. */
   #muted = false;
   #starting = false;
+  /** Whether it was asked to play since the stream was loaded: before, the element is paused because nothing has started it. */
+  #asked = false;
   /** Whether the last start was interrupted, e.g. by new media, and not by autoplay rules. */
   #interrupted = false;
   /** @type {number[]} times at which the browser paused */
@@ -56,7 +58,7 @@ export class Playback {
 
   /** Plays with audio if the browser allows it, else muted, else after a tap. */
   async play() {
-    this.wanted = true;
+    this.wanted = this.#asked = true;
     if (this.#starting) return;
     this.#starting = true;
     try {
@@ -97,6 +99,7 @@ export class Playback {
   /** Call before another live stream. */
   reset() {
     this.wanted = true;
+    this.#asked = false;
     this.#pauses = [];
     this.#show({ needsTap: false });
   }
@@ -106,7 +109,7 @@ export class Playback {
     const { video } = this;
     if (!this.active() || video.ended) return;
     if (video.muted !== this.#muted) this.#differs();
-    if (!this.wanted || this.#starting || this.prompts.needsTap) return;
+    if (!this.wanted || !this.#asked || this.#starting || this.prompts.needsTap) return;
     // A hidden page cannot ask for a tap and need not play.
     if (!video.paused || document.hidden) return;
     if (this.#elsewhere()) {

@@ -52,3 +52,14 @@ test('a pause by the browser: it goes on without sound', async () => {
   await settled();
   assert.deepEqual([element.paused, element.muted], [false, true]);
 });
+
+test('an element that nothing has started yet was not paused by the browser', async () => {
+  const element = video();
+  const player = playback(element);
+  player.reset();
+  player.check();
+  await settled();
+  assert.deepEqual([element.paused, element.muted], [true, false]);
+  await player.play();
+  assert.deepEqual([element.paused, element.muted], [false, false]);
+});
