@@ -22,7 +22,7 @@ PORT ?= 8080
 RTMP_PORT ?= 1935
 PYTEST_ARGS ?=
 SECONDS ?= 60
-BROWSERS ?= 3
+BROWSERS ?= 2
 WORKERS ?= 3
 
 # Where the environment forbids bytecode, each process would compile the code and rewrite the assertions of all tests.
