@@ -151,7 +151,7 @@ async def test_a_wall_clock_that_is_set_an_hour_forth_and_back(tmp_path: Path, h
                 assert abs(logged - time.time() - step) < 60, "the server's clock was not set"
 
         ticks = field.metrics()["sfu_egress_frames_total"]
-        grown = await field.withstands(set_it, tries=5, lines=30, memory=60_000_000)
+        grown = await field.withstands(set_it, tries=8, lines=30, memory=60_000_000)
 
         async def goes_on() -> bool:
             return field.metrics()["sfu_egress_frames_total"] > ticks + 80
