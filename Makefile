@@ -143,7 +143,7 @@ bench: $(VENV)/.installed-test
 
 soak: $(VENV)/.installed-test
 	CHURN_SECONDS=$(or $(DURATION),600) $(BIN)/pytest tests/attacks/test_faults.py tests/attacks/test_ledger.py
-	SCHEDULES=10000 $(BIN)/pytest tests/cluster/test_model.py
+	SCHEDULES=10000 $(BIN)/pytest tests/cluster/test_model.py tests/rooms/mirror/test_model.py
 	SCTP_MESSAGES=1000000 $(BIN)/pytest tests/transport/test_sctp_loss.py
 	BROWSER_MESSAGES=10000 $(BIN)/pytest tests/web/test_messages.py
 	SHARES=210 $(BIN)/pytest tests/web/test_long.py

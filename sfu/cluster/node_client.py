@@ -92,15 +92,7 @@ class NodeClient:
     async def announce(self, peer: NodeInfo, node: NodeInfo) -> PeerAnswer:
         """Implements Peers."""
         try:
-            response = await self.request(
-                peer,
-                "POST",
-                ANNOUNCE_PATH,
-                headers={"Content-Type": "application/msgpack"},
-                client="",
-                data=encode_node(node),
-                timeout=ANNOUNCE_TIMEOUT,
-            )
+            response = await self._post(peer, ANNOUNCE_PATH, encode_node(node), ANNOUNCE_TIMEOUT)
         except Unavailable:
             return PeerAnswer.NONE
         async with response:
@@ -108,15 +100,7 @@ class NodeClient:
 
     async def continue_room(self, node: NodeInfo, request: ContinueRoom) -> None:
         """Implements Target."""
-        response = await self.request(
-            node,
-            "POST",
-            CONTINUE_PATH,
-            headers={"Content-Type": "application/msgpack"},
-            client="",
-            data=msgspec.msgpack.encode(request),
-            timeout=CONTINUE_TIMEOUT,
-        )
+        response = await self._post(node, CONTINUE_PATH, msgspec.msgpack.encode(request), CONTINUE_TIMEOUT)
         async with response:
             if response.status != 204:
                 raise AtCapacity(await _message(response) or f"The node {node.id} answers {response.status}.")
@@ -137,15 +121,7 @@ class NodeClient:
 
     async def relay(self, node: NodeInfo, message: bytes) -> bytes:
         """Passes a message to the relay of another node and returns its answer. Raises Unavailable."""
-        response = await self.request(
-            node,
-            "POST",
-            RELAY_PATH,
-            headers={"Content-Type": "application/msgpack"},
-            client="",
-            data=message,
-            timeout=RELAY_TIMEOUT,
-        )
+        response = await self._post(node, RELAY_PATH, message, RELAY_TIMEOUT)
         try:
             async with response:
                 if response.status == 200 and (response.content_length or 0) <= RELAY_ANSWER_BYTES:
@@ -153,6 +129,11 @@ class NodeClient:
                 raise Unavailable(f"The relay of the node answers {response.status}.")
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise Unavailable("The relay of the node does not answer.") from error
+
+    async def _post(self, node: NodeInfo, path: str, data: bytes, timeout: float) -> aiohttp.ClientResponse:
+        """A request of this node with a MessagePack body. Raises Unavailable."""
+        headers = {"Content-Type": "application/msgpack"}
+        return await self.request(node, "POST", path, headers=headers, client="", data=data, timeout=timeout)
 
     def _session(self, node: NodeInfo, target: str) -> tuple[aiohttp.ClientSession, URL]:
         unix = node.url.startswith("unix:")

@@ -35,7 +35,7 @@ class Relay(Protocol):
 
 
 class RoomMedia:
-    """Implements the mirror's Relay, and Mirror to see which tracks this node publishes."""
+    """Implements RelayedMedia for the mirrors of a room, and Mirror to see which tracks this node publishes."""
 
     def __init__(self, room: Room, relay: Relay, home: str) -> None:
         """`home`: id of the home's node, for publications that name no node."""
@@ -48,11 +48,11 @@ class RoomMedia:
         "The node of each open track; empty: the home."
         self._sources: dict[TrackId, MediaSource] = {}
         "The media of open tracks that have arrived."
-        room.members.mirrors = (*room.members.mirrors, self)
+        room.members.add_mirror(self)
         self._sync()
 
     def close(self) -> None:
-        self._room.members.mirrors = tuple(one for one in self._room.members.mirrors if one is not self)
+        self._room.members.remove_mirror(self)
         for track in list(self._nodes):
             self.close_track(track)
         for track in self._published:

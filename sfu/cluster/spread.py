@@ -214,8 +214,7 @@ class Spread:
     def _mirror(self, name: str, home: NodeInfo) -> _MirroredRoom:
         room = self._rooms.mirror(name)
         media = self._media[name] = RoomMedia(room, self._relay, home.id)
-        queue: list[EdgeMessage] = []
-        mirrored = self._mirrored[name] = _MirroredRoom(room, home, EdgeMirror(room, queue.append, media))
+        mirrored = self._mirrored[name] = _MirroredRoom(room, home, EdgeMirror(room, _nowhere, media))
         mirrored.linked_at = time.monotonic()
         self._attach(name, mirrored)
         log.info("this node is an edge of a room", extra={"room": name, "home": home.id})
@@ -234,6 +233,7 @@ class Spread:
 
         def lost() -> None:
             mirrored.link = None
+            mirrored.mirror.reconnect(_nowhere)
             self._soon(self._reattach(name, mirrored))
 
         link.receive, link.lost = receive, lost
@@ -295,13 +295,13 @@ class Spread:
         """A node wants to serve participants of a room of this node."""
         if self._membership.home_of(link.room) is None or not self._rooms.has(link.room) or link.room in self._mirrored:
             return False
+        room = self._rooms.find(link.room)
         media = self._media.get(link.room)
         if media is None:
-            media = self._media[link.room] = RoomMedia(self._rooms.find(link.room), self._relay, self._node)
+            media = self._media[link.room] = RoomMedia(room, self._relay, self._node)
         key = (link.room, link.node)
         edge = self._edges.get(key)
         if edge is None:
-            room = self._rooms.find(link.room)
             mirror = HomeMirror(room, link.node, _nowhere, media, self._rooms.idle_timeout(link.room))
             edge = self._edges[key] = _Edge(mirror, None)
             log.info("a room has another edge", extra={"room": link.room, "edge": link.node})
@@ -385,5 +385,5 @@ class Spread:
         task.add_done_callback(self._reattaching.discard)
 
 
-def _nowhere(message: HomeMessage) -> None:
-    """The edge has no link: it gets the whole state with the next one."""
+def _nowhere(message: EdgeMessage | HomeMessage) -> None:
+    """There is no link: the next one begins with the whole state."""

@@ -61,6 +61,13 @@ class Members:
             for one in self._participants.values()
         )
 
+    def add_mirror(self, mirror: Mirror) -> None:
+        self.mirrors = (*self.mirrors, mirror)
+
+    def remove_mirror(self, mirror: Mirror) -> None:
+        """Idempotent."""
+        self.mirrors = tuple(one for one in self.mirrors if one is not mirror)
+
     def visible(self, *, exclude: Participant | None = None) -> list[Participant]:
         return [one for one in self._participants.values() if not one.permissions.hidden and one is not exclude]
 

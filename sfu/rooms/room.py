@@ -38,7 +38,7 @@ from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.publications import Publications
 from sfu.rooms.quality_monitor import QualityMonitor
 from sfu.rooms.settings import Settings
-from sfu.rooms.snapshot import ParticipantSnapshot, RoomSnapshot
+from sfu.rooms.snapshot import RoomSnapshot
 from sfu.rooms.state import ParticipantState, RoomState
 from sfu.rooms.subscriptions import Subscriptions
 
@@ -159,11 +159,7 @@ class Room:
         return RoomSnapshot(
             state=self.state,
             number=self.members.number,
-            participants=tuple(
-                ParticipantSnapshot(state=one.state, auto_subscribe=one.subscriptions.auto_subscribe)
-                for one in self.members
-                if not one.permissions.recorder
-            ),
+            participants=tuple(one.state for one in self.members if not one.permissions.recorder),
             chat=chat,
             data=data,
             last_n=self._settings.last_n,
@@ -179,23 +175,23 @@ class Room:
         self.locked = snapshot.state.locked
         self.lobby_enabled = snapshot.state.lobby_enabled
         self.messages.restore(snapshot.chat, snapshot.data)
-        for entry in snapshot.participants:
-            participant = self._restored(entry.state, auto_subscribe=entry.auto_subscribe)
+        for state in snapshot.participants:
+            participant = self._restored(state)
             self.members.add(participant)
             self.away.add(participant)
-        for entry in snapshot.participants:
-            owner = self.members.find(entry.state.id)
+        for state in snapshot.participants:
+            owner = self.members.find(state.id)
             if owner is not None:
-                for publication in entry.state.publications:
+                for publication in state.publications:
                     self.publications.restore(owner, publication)
         for participant in self.members:
             self.publications.sync(participant)
         self.members.number = snapshot.number
         self._observe(RoomRestored(tuple(participant.state for participant in self.members)))
 
-    def add_shadow(self, state: ParticipantState, sink: ParticipantSink, *, auto_subscribe: bool) -> Participant:
+    def add_shadow(self, state: ParticipantState, sink: ParticipantSink) -> Participant:
         """Adds a participant that another node serves, without its publications."""
-        participant = self._restored(state, auto_subscribe=auto_subscribe)
+        participant = self._restored(state)
         participant.shadow, participant.node = True, state.node
         participant.sink = sink
         self.members.add(participant)
@@ -290,7 +286,7 @@ class Room:
             publishers = sum(bool(one.publications) for one in self.members)
             self._observer(RoomSummary(self.state, self.members.participant_count, publishers), observation)
 
-    def _restored(self, state: ParticipantState, *, auto_subscribe: bool) -> Participant:
+    def _restored(self, state: ParticipantState) -> Participant:
         return Participant(
             id=state.id,
             identity=state.identity,
@@ -301,7 +297,7 @@ class Room:
             metadata=state.metadata,
             attributes=state.attributes,
             joined_at=state.joined_at,
-            subscriptions=Subscriptions(auto_subscribe=auto_subscribe),
+            subscriptions=Subscriptions(auto_subscribe=state.auto_subscribe),
             kind=state.kind,
         )
 

@@ -12,17 +12,11 @@ from sfu.rooms.state import ParticipantState, RoomState
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ParticipantSnapshot:
-    state: ParticipantState
-    auto_subscribe: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class RoomSnapshot:
     state: RoomState
     number: int
     "Number of the newest event."
-    participants: tuple[ParticipantSnapshot, ...]
+    participants: tuple[ParticipantState, ...]
     "Oldest first, hidden ones included."
     chat: tuple[ChatEntry, ...] = ()
     data: tuple[DataEntry, ...] = ()

@@ -43,7 +43,7 @@ from tests.support.relays import Node
 from tests.support.wire import rtp, vp8
 
 KEY = bytes(range(PROFILE.key + PROFILE.salt))
-"""Of all clients; nothing here is secret."""
+"""SRTP key and salt of all clients of the bench."""
 FPS, PACKETS, SIZE = 30, 7, 1180
 VIEWER_SSRC, VIDEO_SSRC = 70, 11
 SO_TIMESTAMPNS = 35

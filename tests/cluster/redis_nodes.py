@@ -50,7 +50,7 @@ class RedisNodes:
 
     @property
     def url(self) -> str:
-        """Of the balancer."""
+        """The URL of the balancer."""
         return f"http://127.0.0.1:{self.balancer_port}"
 
     def address(self, name: str) -> str:

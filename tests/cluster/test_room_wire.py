@@ -13,7 +13,7 @@ from sfu.rooms.egress_status import EgressStatus
 from sfu.rooms.events import ChatSent, DataPacket, DataSent, LobbyChanged, ParticipantLeft, TrackPublished
 from sfu.rooms.history import ChatEntry, DataEntry
 from sfu.rooms.mirror import messages as m
-from sfu.rooms.snapshot import ParticipantSnapshot, RoomSnapshot
+from sfu.rooms.snapshot import RoomSnapshot
 from sfu.rooms.state import PublicationState, RoomState, WaitingState
 from sfu.rooms.track_description import LayerDescription, TrackDescription
 from tests.rooms.fakes import RoomsFixture, profile
@@ -28,11 +28,11 @@ CHAT = ChatEntry(id="CH_1", participant=ADA, name="Ada", text="Hello", at=1.0, t
 ROOM = RoomSnapshot(
     state=RoomState(RoomName("hall"), "RM_1", "", True, False, 1.0, EgressStatus(live=True)),
     number=7,
-    participants=(ParticipantSnapshot(state=STATE, auto_subscribe=False),),
+    participants=(STATE,),
     chat=(CHAT,),
 )
 MESSAGES: list[Any] = [
-    m.Attach((ParticipantSnapshot(state=STATE, auto_subscribe=True),), (m.Waiting(ADA, profile("bob")),), ROOM),
+    m.Attach((STATE,), (m.Waiting(ADA, profile("bob")),), ROOM),
     m.Detach(),
     m.Enter(3, profile("bob", admin=True)),
     m.LeaveLobby(ADA),

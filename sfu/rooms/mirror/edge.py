@@ -42,11 +42,11 @@ from sfu.rooms.mirror.messages import (
     Waiting,
 )
 from sfu.rooms.mirror.reports import REPORTED, Commands, Reports, subject
-from sfu.rooms.mirror.shadows import Relay, Shadows, ShadowSink
+from sfu.rooms.mirror.shadows import RelayedMedia, Shadows, ShadowSink
 from sfu.rooms.participant import Participant, ParticipantSink, Profile
 from sfu.rooms.permissions import Permissions
 from sfu.rooms.room import Room
-from sfu.rooms.snapshot import ParticipantSnapshot, RoomSnapshot
+from sfu.rooms.snapshot import RoomSnapshot
 from sfu.rooms.state import ParticipantState, RoomState, WaitingState
 
 GONE = "You are no longer in the room."
@@ -59,10 +59,10 @@ class EdgeMirror:
     home arrives as its first answer.
     """
 
-    def __init__(self, room: Room, send: Callable[[EdgeMessage], None], relay: Relay) -> None:
+    def __init__(self, room: Room, send: Callable[[EdgeMessage], None], media: RelayedMedia) -> None:
         self._room = room
         self._send = send
-        self._shadows = Shadows(room, relay)
+        self._shadows = Shadows(room, media)
         self._sink = ShadowSink(self._relay_data)
         self._joins = Joins()
         self._waiting: dict[ParticipantId, WaitingParticipant] = {}
@@ -73,7 +73,7 @@ class EdgeMirror:
         self._packet: DataPacket | None = None
         self.synchronized = False
         "False: the state of the home has not arrived yet."
-        room.members.mirrors = (*room.members.mirrors, self)
+        room.members.add_mirror(self)
         room.members.home = self._command
 
     # -- own participants -------------------------------------------------------------------------------------------
@@ -89,15 +89,11 @@ class EdgeMirror:
         """
         self.synchronized = False
         self.reports.clear()
-        served = [
-            ParticipantSnapshot(state=one.state, auto_subscribe=one.subscriptions.auto_subscribe)
-            for one in self._room.members
-            if not one.shadow
-        ]
+        served = [one.state for one in self._room.members if not one.shadow]
         waiting = [Waiting(one.id, one.profile) for one in self._waiting.values()]
         for _, join in self._joins:
             if join.participant is not None:
-                served.append(ParticipantSnapshot(state=join.participant, auto_subscribe=join.profile.auto_subscribe))
+                served.append(join.participant)
             elif join.waiting is not None:
                 waiting.append(Waiting(join.waiting.id, join.profile))
         self._send(Attach(tuple(served), tuple(waiting), merged))
@@ -130,7 +126,7 @@ class EdgeMirror:
             return waiting
         if join.participant is None:
             raise RuntimeError("the home has not answered yet")
-        return self._serve(join.participant, sink, auto_subscribe=join.profile.auto_subscribe)
+        return self._serve(join.participant, sink)
 
     @property
     def occupied(self) -> bool:
@@ -179,7 +175,7 @@ class EdgeMirror:
         self._shadows.close()
 
     def _detach(self) -> None:
-        self._room.members.mirrors = tuple(one for one in self._room.members.mirrors if one is not self)
+        self._room.members.remove_mirror(self)
         self._room.members.home = None
 
     def deliver(self, event: Event, receivers: Iterable[Participant] | None, exclude: Participant | None) -> None:
@@ -202,10 +198,10 @@ class EdgeMirror:
             self._packet = packet
             self._send(Packet(packet, reliable))
 
-    def _serve(self, state: ParticipantState, sink: ParticipantSink, *, auto_subscribe: bool) -> Participant:
+    def _serve(self, state: ParticipantState, sink: ParticipantSink) -> Participant:
         self._receiving = True
         try:
-            member = self._room.add_shadow(state, sink, auto_subscribe=auto_subscribe)
+            member = self._room.add_shadow(state, sink)
         finally:
             self._receiving = False
         member.shadow, member.node = False, ""
@@ -247,25 +243,25 @@ class EdgeMirror:
     def _reconcile(self, message: State) -> None:
         room, snapshot = self._room, message.room
         room.id, room.created_at = snapshot.state.id, snapshot.state.created_at
-        listed = {entry.state.id for entry in snapshot.participants}
+        listed = {state.id for state in snapshot.participants}
         for member in room.members:
             if member.id not in listed:
                 if member.shadow:
                     room.leave(member, "left")
                 else:
                     room.remove(member, "room_closed", GONE)
-        for entry in snapshot.participants:
-            if entry.state.id in self._joins.members():
-                self._joins.update(entry.state)
+        for state in snapshot.participants:
+            if state.id in self._joins.members():
+                self._joins.update(state)
                 continue
-            known = room.members.find(entry.state.id)
+            known = room.members.find(state.id)
             if known is None:
-                if not self._has_left(entry.state.id):
-                    self._add_shadow(entry.state)
+                if not self._has_left(state.id):
+                    self._add_shadow(state)
             elif known.shadow:
-                self._shadows.reconcile(known, entry.state)
+                self._shadows.reconcile(known, state)
             else:
-                self._set_permissions(known, entry.state.permissions)
+                self._set_permissions(known, state.permissions)
         for _, join in self._joins:
             if join.participant is not None and join.participant.id not in listed:
                 join.refuse(GONE, "room_closed")
@@ -305,7 +301,7 @@ class EdgeMirror:
         waiting = self._waiting.pop(state.id, None)
         if waiting is not None:
             self._room.lobby.remove(waiting.id)
-            waiting.sink.admitted(self._serve(state, waiting.sink, auto_subscribe=waiting.profile.auto_subscribe))
+            waiting.sink.admitted(self._serve(state, waiting.sink))
         self._joins.admit(state)
 
     def _apply(self, message: Update) -> None:
@@ -372,7 +368,7 @@ class EdgeMirror:
             self._room.leave(previous, "duplicate_identity")
         elif previous is not None:
             self._room.remove(previous, "duplicate_identity", "You joined from somewhere else.")
-        member = self._room.add_shadow(replace(state, publications=()), self._sink, auto_subscribe=state.auto_subscribe)
+        member = self._room.add_shadow(replace(state, publications=()), self._sink)
         self._shadows.reconcile(member, state)
 
     def _set_permissions(self, member: Participant, permissions: Permissions) -> None:

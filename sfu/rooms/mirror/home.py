@@ -1,7 +1,7 @@
 """The home's side of one edge: its participants are shadows here, and it gets every event of the room."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import replace
 from functools import partial
 
@@ -41,10 +41,10 @@ from sfu.rooms.mirror.messages import (
     Waiting,
 )
 from sfu.rooms.mirror.reports import subject
-from sfu.rooms.mirror.shadows import Relay, Shadows, ShadowSink
+from sfu.rooms.mirror.shadows import RelayedMedia, Shadows, ShadowSink
 from sfu.rooms.participant import Participant
 from sfu.rooms.room import Room
-from sfu.rooms.snapshot import ParticipantSnapshot, RoomSnapshot
+from sfu.rooms.snapshot import RoomSnapshot
 from sfu.rooms.state import ParticipantState
 
 REMOVED_LIMIT = 1_000
@@ -59,13 +59,13 @@ class HomeMirror:
     """
 
     def __init__(
-        self, room: Room, edge: str, send: Callable[[HomeMessage], None], relay: Relay, idle_timeout: float
+        self, room: Room, edge: str, send: Callable[[HomeMessage], None], media: RelayedMedia, idle_timeout: float
     ) -> None:
         self._room = room
         self.edge = edge
         "Id of the node."
         self._send = send
-        self._shadows = Shadows(room, relay)
+        self._shadows = Shadows(room, media)
         self._idle_timeout = idle_timeout
         self._served: dict[ParticipantId, Participant] = {}
         self._waiting: dict[ParticipantId, WaitingParticipant] = {}
@@ -76,7 +76,6 @@ class HomeMirror:
         self._decided = 0
         "Number of the newest command."
         self._packet: DataPacket | None = None
-        self.attached = False
         self.ignored = 0
         "Reports about participants that the edge does not serve, and commands that the room refuses."
 
@@ -114,37 +113,38 @@ class HomeMirror:
 
     def detach(self) -> None:
         """The edge is gone or has no participant left. Those that it served are away until another node serves them."""
-        if self.attached:
-            self._room.members.mirrors = tuple(one for one in self._room.members.mirrors if one is not self)
-        self.attached = False
-        for waiting in list(self._waiting.values()):
-            self._room.leave_lobby(waiting)
-        self._waiting.clear()
+        self._room.members.remove_mirror(self)
+        self._leave_lobby(set())
         for participant in list(self._served.values()):
             self._room.lose_shadow(participant)
         self._served.clear()
         self._shadows.close()
 
     def _attach(self, message: Attach) -> None:
-        listed = {entry.state.id for entry in message.participants}
+        listed = {state.id for state in message.participants}
         for participant in list(self._served.values()):
             if participant.id not in listed:
                 self._leave(participant, "left")
-        if self.attached:
-            self._room.members.mirrors = tuple(one for one in self._room.members.mirrors if one is not self)
-        for entry in message.participants:
-            self._adopt(entry)
+        self._leave_lobby({waiting.participant for waiting in message.waiting})
+        self._room.members.remove_mirror(self)
+        for state in message.participants:
+            self._adopt(state)
         if message.merged is not None:
             self._merge(message.merged)
-        self._room.members.mirrors = (*self._room.members.mirrors, self)
-        self.attached = True
+        self._room.members.add_mirror(self)
         for waiting in message.waiting:
             self._wait(waiting)
         self._send(State(self._room.snapshot(self._idle_timeout), tuple(one.state for one in self._room.lobby)))
 
-    def _adopt(self, entry: ParticipantSnapshot) -> None:
+    def _leave_lobby(self, remaining: Set[ParticipantId]) -> None:
+        """Clients of the edge do not wait any more, except these."""
+        for waiting in [one for one in self._waiting.values() if one.id not in remaining]:
+            del self._waiting[waiting.id]
+            self._room.leave_lobby(waiting)
+
+    def _adopt(self, state: ParticipantState) -> None:
         """A participant that the edge serves already, e.g. for a home that is lost, or on the other side of a partition."""
-        state, room = entry.state, self._room
+        room = self._room
         if (removed := self._removed.get(state.id)) is not None:
             self._send(removed)
             return
@@ -156,11 +156,7 @@ class HomeMirror:
                 return
             if other is not None:
                 room.remove(other, "duplicate_identity", REPLACED)
-            member = room.add_shadow(
-                replace(state, node=self.edge, publications=()),
-                self._sink(state.id),
-                auto_subscribe=entry.auto_subscribe,
-            )
+            member = room.add_shadow(replace(state, node=self.edge, publications=()), self._sink(state.id))
         elif room.away.remove(state.id) is not None:
             member.shadow = True
             member.node = self.edge
@@ -187,7 +183,7 @@ class HomeMirror:
             return
         if participant in self._waiting or participant in self._served:
             return
-        sink = ShadowSink(self._relay_data, partial(self._remove, participant), self._admitted)
+        sink = self._sink(participant)
         waiting = WaitingParticipant(participant, replace(message.profile, shadow_of=self.edge), room.name, sink)
         if room.locked:
             sink.removed("room_locked", "The room was locked.")
@@ -285,7 +281,7 @@ class HomeMirror:
             self._send(Packet(packet, reliable))
 
     def _sink(self, participant: ParticipantId) -> ShadowSink:
-        return ShadowSink(self._relay_data, partial(self._remove, participant))
+        return ShadowSink(self._relay_data, partial(self._remove, participant), self._admitted)
 
     def _remove(self, participant: ParticipantId, reason: LeaveReason, message: str) -> None:
         self._served.pop(participant, None)

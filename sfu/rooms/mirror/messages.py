@@ -9,7 +9,7 @@ from sfu.ids import ParticipantId
 from sfu.rooms.commands import Action
 from sfu.rooms.events import DataPacket, Event, LeaveReason
 from sfu.rooms.participant import Profile
-from sfu.rooms.snapshot import ParticipantSnapshot, RoomSnapshot
+from sfu.rooms.snapshot import RoomSnapshot
 from sfu.rooms.state import ParticipantState, WaitingState
 
 
@@ -48,7 +48,7 @@ class Attach:
     """The first message of an edge, and the first after a lost one: all participants that it serves, and its clients in the
     lobby."""
 
-    participants: tuple[ParticipantSnapshot, ...] = ()
+    participants: tuple[ParticipantState, ...] = ()
     waiting: tuple[Waiting, ...] = ()
     merged: RoomSnapshot | None = None
     "The edge was the home of the room on the other side of a partition: what happened there."

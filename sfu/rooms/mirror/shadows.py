@@ -13,7 +13,7 @@ from sfu.rooms.room import Room
 from sfu.rooms.state import ParticipantState, PublicationState
 
 
-class Relay(Protocol):
+class RelayedMedia(Protocol):
     """Media of publications that another node serves."""
 
     def open(self, publication: PublicationState, node: str) -> MediaSource:
@@ -61,11 +61,11 @@ class ShadowSink:
 class Shadows:
     """Applies the state that other nodes report of their participants to a room."""
 
-    __slots__ = ("_opened", "_relay", "_room")
+    __slots__ = ("_media", "_opened", "_room")
 
-    def __init__(self, room: Room, relay: Relay) -> None:
+    def __init__(self, room: Room, media: RelayedMedia) -> None:
         self._room = room
-        self._relay = relay
+        self._media = media
         self._opened: set[TrackId] = set()
 
     def reconcile(self, member: Participant, state: ParticipantState) -> None:
@@ -107,21 +107,21 @@ class Shadows:
         """Closes the media of publications that ended."""
         for track in [track for track in self._opened if self._room.publications.find(track) is None]:
             self._opened.discard(track)
-            self._relay.close_track(track)
+            self._media.close_track(track)
 
     def forget(self, member: Participant) -> None:
         """Another node serves the participant now: closes its media."""
         for track in member.publications:
             if track in self._opened:
                 self._opened.discard(track)
-                self._relay.close_track(track)
+                self._media.close_track(track)
 
     def close(self) -> None:
         """Closes all media."""
         for track in self._opened:
-            self._relay.close_track(track)
+            self._media.close_track(track)
         self._opened.clear()
 
     def _open(self, state: PublicationState, node: str) -> MediaSource:
         self._opened.add(state.id)
-        return self._relay.open(state, node)
+        return self._media.open(state, node)

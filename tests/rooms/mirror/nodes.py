@@ -25,7 +25,7 @@ IDLE_TIMEOUT = 60.0
 
 
 class FakeRelay:
-    """A Relay that counts what is open."""
+    """RelayedMedia that counts what is open."""
 
     def __init__(self) -> None:
         self.open_tracks: dict[TrackId, FakeSource] = {}
@@ -100,10 +100,13 @@ class MirroredRoom:
         """A node becomes an edge of the home, or its link starts again."""
         link = self.links[node.name] = Link()
         self.edges[node.name] = node
-        old = self.mirrors.get(node.name)
-        if old is not None:
-            old.detach()
-        self.mirrors[node.name] = HomeMirror(self.home.room, node.name, link.down.append, self.home.relay, IDLE_TIMEOUT)
+        known = self.mirrors.get(node.name)
+        if known is None:
+            self.mirrors[node.name] = HomeMirror(
+                self.home.room, node.name, link.down.append, self.home.relay, IDLE_TIMEOUT
+            )
+        else:
+            known.reconnect(link.down.append)
         if node.mirror is None:
             node.mirror = EdgeMirror(node.room, link.up.append, node.relay)
         else:

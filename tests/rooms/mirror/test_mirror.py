@@ -215,3 +215,19 @@ def test_a_command_is_executed_once_although_the_link_was_lost(
     room.deliver_all()
     assert [entry.text for entry in room.home.room.messages.chat(bob)] == ["once"]
     assert texts(ada).count("ChatSent") == 1
+
+
+def test_a_client_that_left_the_lobby_while_the_link_was_cut_does_not_wait(
+    room: MirroredRoom, ada: Participant
+) -> None:
+    room.home.room.moderation.update(ada, lobby=True)
+    room.deliver_all()
+    node = room.edges["edge 1"]
+    waiting = room.join(node, "bob")
+    assert isinstance(waiting, WaitingParticipant)
+    node.room.leave_lobby(waiting)
+    room.links["edge 1"].up.clear()  # lost
+    assert node.mirror is not None
+    node.mirror.attach()
+    room.deliver_all()
+    assert len(room.home.room.lobby) == 0
